@@ -1,0 +1,496 @@
+//! The checked experiment: what a config means once every fault is ruled out.
+
+use super::{
+    Document,
+    raw::{CalibrateOn, Config, EpsilonPlacement, LossKind, OptimizerKind, Percentile, ScaleKind, ScheduleKind, SplitBy, ThresholdKind, ValidateOn},
+    schema::{self, Fault},
+};
+use crate::error::{Error, Result, suggestion};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A config that can be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiment {
+    /// The config with every default filled in and every path absolute, as `experiment.toml` keeps it.
+    pub config: Config,
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Paths or globs to train on.
+    pub train_files: Vec<PathBuf>,
+    /// Paths or globs that are only scored.
+    pub test_files: Vec<PathBuf>,
+    /// Weights to start from.
+    pub init: Option<PathBuf>,
+    /// Steps of scaling, in order.
+    pub scale: Vec<ScaleKind>,
+    /// What training makes small.
+    pub loss: Loss,
+    /// How gradients become steps.
+    pub optimizer: Optimizer,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// The thresholds to report, the one that flags first.
+    pub thresholds: Vec<Threshold>,
+}
+
+/// A device by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The best there is: CUDA, else a GPU through WGPU, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU by its index.
+    Cuda(usize),
+    /// A GPU through Vulkan, Metal or DX12 by its index; the default one where none is given.
+    Wgpu(Option<usize>),
+}
+
+/// A distance of input and output, averaged over features and rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Loss {
+    /// Mean squared error.
+    Mse,
+    /// Mean absolute error.
+    Mae,
+    /// d² / 2β below β, d − β/2 above (PyTorch's `SmoothL1Loss`).
+    SmoothL1 {
+        /// Where the square turns into a line.
+        beta: f64,
+    },
+}
+
+/// How gradients become steps. The learning rate at a step comes from the [`Schedule`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Optimizer {
+    /// Adam (Kingma and Ba), with PyTorch's or Keras' epsilon.
+    Adam {
+        /// Decay of the mean gradient.
+        beta1: f64,
+        /// Decay of the mean squared gradient.
+        beta2: f64,
+        /// The small number in the denominator.
+        epsilon: f64,
+        /// Where it stands.
+        placement: EpsilonPlacement,
+        /// Decoupled weight decay (AdamW); 0 for Adam.
+        weight_decay: f64,
+    },
+    /// Gradient descent with momentum.
+    Sgd {
+        /// How much of the last step is kept.
+        momentum: f64,
+    },
+    /// RMSprop (PyTorch's: epsilon outside the root).
+    RmsProp {
+        /// Decay of the mean squared gradient.
+        rho: f64,
+        /// The small number in the denominator.
+        epsilon: f64,
+    },
+}
+
+/// How the learning rate changes from epoch to epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Schedule {
+    /// Always the same.
+    Constant,
+    /// Times `factor` every `every` epochs.
+    Step {
+        /// Epochs between falls.
+        every: u32,
+        /// What the rate is multiplied by.
+        factor: f64,
+    },
+    /// Times `factor` each epoch.
+    Exponential {
+        /// What the rate is multiplied by.
+        factor: f64,
+    },
+    /// Half a cosine from the full rate to `min_rate`.
+    Cosine {
+        /// The last rate.
+        min_rate: f64,
+    },
+    /// Times `factor` after `patience` epochs without a better validation loss.
+    Plateau {
+        /// Epochs to wait.
+        patience: u32,
+        /// What the rate is multiplied by.
+        factor: f64,
+        /// The lowest rate.
+        min_rate: f64,
+    },
+}
+
+/// How a threshold is found from calibration scores.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Threshold {
+    /// A linearly interpolated percentile of the moving average over `smooth` LSs.
+    Percentile {
+        /// 0 to 100.
+        percentile: f64,
+        /// Window of the moving average; 1 takes the scores themselves.
+        smooth: u32,
+    },
+    /// A given number.
+    Fixed {
+        /// The threshold.
+        value: f64,
+    },
+    /// Mean plus k standard deviations.
+    MeanStd {
+        /// How many.
+        k: f64,
+        /// The standard deviation divides by n − ddof.
+        ddof: u32,
+    },
+}
+
+impl std::fmt::Display for Threshold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Percentile { percentile, smooth: 1 } => write!(f, "{percentile}th percentile of the score"),
+            Self::Percentile { percentile, smooth } => write!(f, "{percentile}th percentile of the score's moving average over {smooth} LSs"),
+            Self::Fixed { value } => write!(f, "fixed at {value}"),
+            Self::MeanStd { k, ddof } => write!(f, "mean + {k} standard deviations (ddof {ddof})"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Reads "auto", "cpu", "cuda", "cuda:1", "wgpu" or "wgpu:1".
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
+        let (kind, index) = match text.split_once(':') {
+            Some((kind, index)) => (kind, Some(index.parse().map_err(|_| format!("found \"{text}\"; expected a device number after the colon"))?)),
+            None => (text, None),
+        };
+        match (kind, index) {
+            ("auto", None) => Ok(Self::Auto),
+            ("cpu", None) => Ok(Self::Cpu),
+            ("cuda", index) => Ok(Self::Cuda(index.unwrap_or(0))),
+            ("wgpu", index) => Ok(Self::Wgpu(index)),
+            _ => {
+                let near = suggestion(text, ["auto", "cpu", "cuda", "wgpu"]);
+                Err(format!("found \"{text}\"{near}; expected auto, cpu, cuda, cuda:N, wgpu or wgpu:N"))
+            }
+        }
+    }
+}
+
+impl Experiment {
+    /// Reads and checks an experiment file with `--set` arguments over it; tells every fault at once.
+    pub fn load(path: &Path, sets: &[String]) -> Result<Self> {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        Self::check(&Document::load(path, sets)?, &stem)
+    }
+
+    /// Checks a merged document; `name` is used where the config has none.
+    pub fn check(document: &Document, name: &str) -> Result<Self> {
+        let mut faults = schema::faults(&document.table);
+        let mut table = document.table.clone();
+        faults.iter().for_each(|fault| remove(&mut table, &fault.key));
+        let config: Config = toml::Value::Table(table).try_into().map_err(|error| Error::input(format!("config: {error}")))?;
+        let mut checker = Checker { document, faults: &mut faults };
+        let experiment = checker.check(config, name);
+        if faults.is_empty() { Ok(experiment) } else { Err(Error::input(message(document, &faults))) }
+    }
+
+    /// The resolved config as TOML: training on it repeats the experiment.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(&self.config).map_err(|error| Error::failed(format!("experiment.toml: {error}")))
+    }
+}
+
+/// One line a fault: where, which key, what was found, what is expected.
+fn message(document: &Document, faults: &[Fault]) -> String {
+    let lines: Vec<String> = faults
+        .iter()
+        .map(|fault| match document.place(&fault.key) {
+            Some(place) => format!("{place}: {}: {}", fault.key, fault.message),
+            None => format!("config: {}: {}", fault.key, fault.message),
+        })
+        .collect();
+    if lines.len() == 1 { lines.concat() } else { format!("the config has {} faults\n  {}", lines.len(), lines.join("\n  ")) }
+}
+
+/// Takes a faulty key out, so that the rest can be read and checked too. Of a list, the whole list goes.
+fn remove(table: &mut toml::Table, key: &str) {
+    let (name, rest) = match key.split_once('.') {
+        Some((name, rest)) => (name, Some(rest)),
+        None => (key, None),
+    };
+    match (table.get_mut(name), rest) {
+        (Some(toml::Value::Table(inner)), Some(rest)) => remove(inner, rest),
+        _ => {
+            table.remove(name.split('[').next().unwrap_or(name));
+        }
+    }
+}
+
+struct Checker<'a> {
+    document: &'a Document,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Checker<'_> {
+    /// Notes a fault, unless the key already has one.
+    fn fault(&mut self, key: &str, message: impl Into<String>) {
+        if !self.faults.iter().any(|fault| fault.key.starts_with(key)) {
+            self.faults.push(Fault { key: key.into(), message: message.into() });
+        }
+    }
+
+    /// Refuses keys that the chosen kind does not have.
+    fn refuse(&mut self, section: &str, kind: &str, keys: &[(&str, bool)]) {
+        for (key, set) in keys {
+            if *set {
+                self.fault(&format!("{section}.{key}"), format!("has no meaning with kind = \"{kind}\""));
+            }
+        }
+    }
+
+    fn check(&mut self, mut config: Config, name: &str) -> Experiment {
+        if config.name.is_empty() {
+            config.name = name.to_owned();
+        }
+        config.extends = None;
+        let device = DeviceChoice::parse(&config.device).unwrap_or_else(|message| {
+            self.fault("device", message);
+            DeviceChoice::Cpu
+        });
+        let train_files = self.paths("data.train", &mut config.data.train);
+        let test_files = self.paths("data.test", &mut config.data.test);
+        if config.data.train.is_empty() {
+            self.fault("data.train", "no files; expected a list of paths or globs, such as [\"good.csv\"]");
+        }
+        let init = config.train.init.as_mut().map(|init| {
+            let path = self.document.resolve("train.init", init);
+            *init = path.to_string_lossy().into_owned();
+            path
+        });
+        let scale = config.scale.kind.to_vec();
+        if scale.is_empty() {
+            self.fault("scale.kind", "found an empty list; expected a step such as \"range\", or \"none\"");
+        }
+        config.model.latent_activation.get_or_insert(config.model.activation);
+        self.split(&mut config);
+        let loss = self.loss(&mut config);
+        let optimizer = self.optimizer(&mut config);
+        let schedule = self.schedule(&mut config);
+        let thresholds = self.thresholds(&mut config);
+        self.validation(&mut config);
+        Experiment { config, device, train_files, test_files, init, scale, loss, optimizer, schedule, thresholds }
+    }
+
+    fn paths(&mut self, key: &str, texts: &mut [String]) -> Vec<PathBuf> {
+        let mut paths = vec![];
+        for (i, text) in texts.iter_mut().enumerate() {
+            let path = self.document.resolve(&format!("{key}[{i}]"), text);
+            *text = path.to_string_lossy().into_owned();
+            paths.push(path);
+        }
+        paths
+    }
+
+    fn split(&mut self, config: &mut Config) {
+        let split = &mut config.split;
+        if split.valid + split.test >= 1.0 {
+            self.fault("split.valid", format!("valid {} and test {} leave no rows for training; expected a sum below 1", split.valid, split.test));
+        }
+        if split.by == SplitBy::Block {
+            split.block.get_or_insert(50);
+        } else if split.block.is_some() {
+            self.fault("split.block", format!("has no meaning with by = \"{}\"", split.by));
+        }
+        match (split.by, &split.column) {
+            (SplitBy::Column, None) => self.fault("split.column", "missing; by = \"column\" needs the column that says train, valid or test"),
+            (SplitBy::Column, Some(_)) | (_, None) => {}
+            (by, Some(_)) => self.fault("split.column", format!("has no meaning with by = \"{by}\"")),
+        }
+    }
+
+    fn loss(&mut self, config: &mut Config) -> Loss {
+        let loss = &mut config.loss;
+        match loss.kind {
+            LossKind::SmoothL1 => Loss::SmoothL1 { beta: *loss.beta.get_or_insert(1.0) },
+            kind => {
+                self.refuse("loss", kind.name(), &[("beta", loss.beta.is_some())]);
+                if kind == LossKind::Mse { Loss::Mse } else { Loss::Mae }
+            }
+        }
+    }
+
+    fn optimizer(&mut self, config: &mut Config) -> Optimizer {
+        let optimizer = &mut config.train.optimizer;
+        let adam_keys =
+            [("beta1", optimizer.beta1.is_some()), ("beta2", optimizer.beta2.is_some()), ("epsilon_placement", optimizer.epsilon_placement.is_some())];
+        let decay = ("weight_decay", optimizer.weight_decay.is_some());
+        let (momentum, rho) = (("momentum", optimizer.momentum.is_some()), ("rho", optimizer.rho.is_some()));
+        let (kind, section) = (optimizer.kind, "train.optimizer");
+        match kind {
+            OptimizerKind::Adam | OptimizerKind::AdamW => {
+                self.refuse(section, kind.name(), &[momentum, rho]);
+                if kind == OptimizerKind::Adam {
+                    self.refuse(section, kind.name(), &[decay]);
+                }
+                let placement = *optimizer.epsilon_placement.get_or_insert(EpsilonPlacement::Torch);
+                let usual = if placement == EpsilonPlacement::Keras { 1e-7 } else { 1e-8 };
+                Optimizer::Adam {
+                    beta1: *optimizer.beta1.get_or_insert(0.9),
+                    beta2: *optimizer.beta2.get_or_insert(0.999),
+                    epsilon: *optimizer.epsilon.get_or_insert(usual),
+                    placement,
+                    weight_decay: if kind == OptimizerKind::AdamW { *optimizer.weight_decay.get_or_insert(0.01) } else { 0.0 },
+                }
+            }
+            OptimizerKind::Sgd => {
+                self.refuse(section, kind.name(), &adam_keys);
+                self.refuse(section, kind.name(), &[decay, rho, ("epsilon", optimizer.epsilon.is_some())]);
+                Optimizer::Sgd { momentum: *optimizer.momentum.get_or_insert(0.0) }
+            }
+            OptimizerKind::RmsProp => {
+                self.refuse(section, kind.name(), &adam_keys);
+                self.refuse(section, kind.name(), &[decay, momentum]);
+                Optimizer::RmsProp { rho: *optimizer.rho.get_or_insert(0.9), epsilon: *optimizer.epsilon.get_or_insert(1e-8) }
+            }
+        }
+    }
+
+    fn schedule(&mut self, config: &mut Config) -> Schedule {
+        let schedule = &mut config.train.schedule;
+        let (every, factor) = (("every", schedule.every.is_some()), ("factor", schedule.factor.is_some()));
+        let (patience, min_rate) = (("patience", schedule.patience.is_some()), ("min_rate", schedule.min_rate.is_some()));
+        let refused: &[(&str, bool)] = match schedule.kind {
+            ScheduleKind::Constant => &[every, factor, patience, min_rate],
+            ScheduleKind::Step => &[patience, min_rate],
+            ScheduleKind::Exponential => &[every, patience, min_rate],
+            ScheduleKind::Cosine => &[every, factor, patience],
+            ScheduleKind::Plateau => &[every],
+        };
+        self.refuse("train.schedule", schedule.kind.name(), refused);
+        match schedule.kind {
+            ScheduleKind::Constant => Schedule::Constant,
+            ScheduleKind::Step => {
+                if schedule.every.is_none() {
+                    self.fault("train.schedule.every", "missing; kind = \"step\" needs the number of epochs between falls");
+                }
+                Schedule::Step { every: schedule.every.unwrap_or(1), factor: *schedule.factor.get_or_insert(0.1) }
+            }
+            ScheduleKind::Exponential => Schedule::Exponential { factor: *schedule.factor.get_or_insert(0.95) },
+            ScheduleKind::Cosine => Schedule::Cosine { min_rate: *schedule.min_rate.get_or_insert(0.0) },
+            ScheduleKind::Plateau => Schedule::Plateau {
+                patience: *schedule.patience.get_or_insert(10),
+                factor: *schedule.factor.get_or_insert(0.1),
+                min_rate: *schedule.min_rate.get_or_insert(0.0),
+            },
+        }
+    }
+
+    fn thresholds(&mut self, config: &mut Config) -> Vec<Threshold> {
+        let threshold = &mut config.threshold;
+        let percentile = [("percentile", threshold.percentile.is_some()), ("smooth", threshold.smooth.is_some()), ("also", !threshold.also.is_empty())];
+        let value = ("value", threshold.value.is_some());
+        let mean_std = [("k", threshold.k.is_some()), ("ddof", threshold.ddof.is_some())];
+        let (kind, section) = (threshold.kind, "threshold");
+        match kind {
+            ThresholdKind::Percentile => {
+                self.refuse(section, kind.name(), &mean_std);
+                self.refuse(section, kind.name(), &[value]);
+                let first = Percentile { percentile: *threshold.percentile.get_or_insert(99.5), smooth: *threshold.smooth.get_or_insert(1) };
+                let all = std::iter::once(&first).chain(&threshold.also);
+                all.map(|p| Threshold::Percentile { percentile: p.percentile, smooth: p.smooth }).collect()
+            }
+            ThresholdKind::Fixed => {
+                self.refuse(section, kind.name(), &percentile);
+                self.refuse(section, kind.name(), &mean_std);
+                if threshold.value.is_none() {
+                    self.fault("threshold.value", "missing; kind = \"fixed\" needs the threshold");
+                }
+                vec![Threshold::Fixed { value: threshold.value.unwrap_or(0.0) }]
+            }
+            ThresholdKind::MeanStd => {
+                self.refuse(section, kind.name(), &percentile);
+                self.refuse(section, kind.name(), &[value]);
+                vec![Threshold::MeanStd { k: *threshold.k.get_or_insert(3.0), ddof: *threshold.ddof.get_or_insert(1) }]
+            }
+        }
+    }
+
+    /// What watches the validation loss needs one.
+    fn validation(&mut self, config: &mut Config) {
+        let held_out = config.split.valid > 0.0 || config.split.by == SplitBy::Column;
+        let watched = held_out || config.train.validate_on == ValidateOn::Train;
+        let advice = "needs validation rows; set split.valid above 0";
+        if config.train.stop.patience.is_some() && !watched {
+            self.fault("train.stop.patience", advice);
+        }
+        if config.train.stop.restore_best == Some(true) && !watched {
+            self.fault("train.stop.restore_best", advice);
+        }
+        config.train.stop.restore_best.get_or_insert(config.train.stop.patience.is_some());
+        if config.train.schedule.kind == ScheduleKind::Plateau && !watched {
+            self.fault("train.schedule.kind", format!("\"plateau\" {advice}"));
+        }
+        if config.threshold.kind != ThresholdKind::Fixed && config.threshold.on == CalibrateOn::Valid && !held_out {
+            self.fault("threshold.on", "\"valid\" needs validation rows; set split.valid above 0, or take \"train\" or \"scored\"");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<Experiment> {
+        Experiment::check(&Document::parse(text, Path::new("/folder/a.toml")).unwrap(), "a")
+    }
+
+    const DATA: &str = "[data]\ntrain = [\"good.csv\"]\n";
+
+    #[test]
+    fn a_short_config_is_enough() {
+        let experiment = check(DATA).unwrap();
+        assert_eq!(experiment.config.name, "a");
+        assert_eq!(experiment.train_files, [Path::new("/folder/good.csv")]);
+        assert_eq!(experiment.thresholds, [Threshold::Percentile { percentile: 99.5, smooth: 1 }]);
+    }
+
+    #[test]
+    fn the_resolved_config_means_the_same() {
+        let text = format!("{DATA}[train]\noptimizer = {{kind = \"adamw\"}}\nschedule = {{kind = \"plateau\"}}\n[threshold]\nalso = [{{percentile = 99.9, smooth = 3}}]");
+        let experiment = check(&text).unwrap();
+        let again = check(&experiment.to_toml().unwrap()).unwrap();
+        assert_eq!(again, experiment);
+    }
+
+    #[test]
+    fn faults_of_schema_and_meaning_come_together() {
+        let error = check("[train]\nepoch = 3\noptimizer = {kind = \"sgd\", beta1 = 0.5}\n[threshold]\nkind = \"fixed\"").unwrap_err();
+        let text = error.to_string();
+        for part in ["4 faults", "/folder/a.toml:2: train.epoch", "/folder/a.toml:3: train.optimizer.beta1", "threshold.value: missing", "data.train: no files"] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn what_watches_validation_needs_it() {
+        let text = format!("{DATA}[split]\nvalid = 0.0\n[train.stop]\npatience = 3\n[train.schedule]\nkind = \"plateau\"");
+        let error = check(&text).unwrap_err().to_string();
+        for key in ["train.stop.patience", "train.schedule.kind", "threshold.on"] {
+            assert!(error.contains(key), "{key} in\n{error}");
+        }
+    }
+
+    #[test]
+    fn devices_are_read() {
+        assert_eq!(DeviceChoice::parse("cuda:2"), Ok(DeviceChoice::Cuda(2)));
+        assert_eq!(DeviceChoice::parse("wgpu"), Ok(DeviceChoice::Wgpu(None)));
+        assert!(DeviceChoice::parse("gpu").unwrap_err().contains("expected auto, cpu, cuda"));
+        assert!(DeviceChoice::parse("cuda:x").is_err());
+        assert!(DeviceChoice::parse("cpu:1").is_err());
+    }
+}

@@ -1,0 +1,623 @@
+//! The TOML file as it is written: every key, its default and its allowed range. The doc comments here are what
+//! `lumisift schema` prints and editors show.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident : $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+        impl Default for $name {
+            fn default() -> Self { Self { $($field: $default,)* } }
+        }
+    };
+}
+
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)* }
+        impl $name {
+            /// The word that stands for it in the TOML file.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.name()) }
+        }
+    };
+}
+
+section! {
+    /// A Lumisift experiment.
+    Config {
+        /// What the experiment is called in reports. Default: the file's name.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        name: String = String::new(),
+        /// The one source of all chance: initial weights, batch order, splits, dropout, bootstrap.
+        #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
+        seed: u64 = 1,
+        /// Where to compute: "cpu", "cuda", "cuda:1", "wgpu", "wgpu:1", or "auto" for the best there is.
+        device: String = "cpu".into(),
+        /// Another experiment file whose keys hold wherever this one is silent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        extends: Option<String> = None,
+        data: Data = Data::default(),
+        labels: Labels = Labels::default(),
+        weights: Weights = Weights::default(),
+        select: Select = Select::default(),
+        split: Split = Split::default(),
+        scale: Scale = Scale::default(),
+        model: Model = Model::default(),
+        loss: Loss = Loss::default(),
+        train: Train = Train::default(),
+        score: Score = Score::default(),
+        threshold: Threshold = Threshold::default(),
+    }
+}
+
+section! {
+    /// Which files, and how to read them.
+    Data {
+        /// Files to train on: paths or globs, relative to this file.
+        train: Vec<String> = vec![],
+        /// Files that are only scored: paths or globs, relative to this file.
+        test: Vec<String> = vec![],
+        format: Format = Format::Auto,
+        /// The monitoring element to take where a file holds several.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        me: Option<String> = None,
+        flow_bins: FlowBins = FlowBins::Keep,
+        bad_rows: BadRows = BadRows::Error,
+        columns: Columns = Columns::default(),
+    }
+}
+
+choice! {
+    /// How a data file is laid out.
+    Format {
+        /// Found out from the file itself.
+        Auto = "auto",
+        /// `LS;[count, count, …]`: one header row, LS number, list of bins.
+        LsBins = "ls-bins",
+        /// ML4DQM: comma-separated with `fromrun,fromlumi,…,hname,"[…]",entries,…,Xbins`.
+        Ml4dqm = "ml4dqm",
+    }
+}
+
+choice! {
+    /// What to do with underflow and overflow bins, where the file has them.
+    FlowBins {
+        /// They are bins like any other.
+        Keep = "keep",
+        /// The first and last bin are left out.
+        Strip = "strip",
+    }
+}
+
+choice! {
+    /// What to do with a row that cannot be read.
+    BadRows {
+        /// Stop, naming its line.
+        Error = "error",
+        /// Go on without it; its line and reason are counted and reported.
+        Reject = "reject",
+    }
+}
+
+section! {
+    /// Header names of the columns, where they are not the usual ones.
+    Columns {
+        /// Run number. Usual names: fromrun, run_number, run.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<String> = None,
+        /// Lumisection number. Usual names: fromlumi, ls_number, lumisection_number, ls.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ls: Option<String> = None,
+        /// The list of bin contents. Usual names: histo, data.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        histogram: Option<String> = None,
+        /// Number of bins without underflow and overflow. Usual name: Xbins.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bins: Option<String> = None,
+        /// Name of the monitoring element. Usual names: hname, me.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        me: Option<String> = None,
+    }
+}
+
+section! {
+    /// What is known about which lumisections are good. Good = 1 (or true), always.
+    Labels {
+        /// The column that says whether a lumisection is good: true/false or 1/0.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        good: Option<String> = None,
+        /// Further label columns to hold the scores against, by a name of your choice: `dcs = "DCSbit"`.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        sets: BTreeMap<String, String> = BTreeMap::new(),
+        train_on: TrainOn = TrainOn::Good,
+    }
+}
+
+choice! {
+    /// Which rows of the training split the model may see.
+    TrainOn {
+        /// Good ones only, where there are labels.
+        Good = "good",
+        /// All of them, whatever their label.
+        All = "all",
+    }
+}
+
+section! {
+    /// How much each row counts.
+    Weights {
+        /// A column of weights (luminosity, entries): not negative. Default: every row counts the same.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        column: Option<String> = None,
+    }
+}
+
+section! {
+    /// Which rows are evaluated at all.
+    Select {
+        drop_empty: DropEmpty = DropEmpty::All,
+    }
+}
+
+choice! {
+    /// Which empty lumisections are not evaluated.
+    DropEmpty {
+        /// Wherever they stand in the run.
+        All = "all",
+        /// Only those before the first filled one of a run.
+        Leading = "leading",
+        /// None: an empty histogram is scored like any other.
+        None = "none",
+    }
+}
+
+section! {
+    /// Which rows are for training, which for validation, which for testing.
+    Split {
+        by: SplitBy = SplitBy::Run,
+        /// Fraction of the rows of `data.train` that are held out for validation.
+        #[schemars(range(min = 0.0, max = 0.95))]
+        valid: f64 = 0.2,
+        /// Fraction of the rows of `data.train` that are held out for testing; files of `data.test` come on top.
+        #[schemars(range(min = 0.0, max = 0.95))]
+        test: f64 = 0.0,
+        /// With `by = "block"`: how many neighbouring LSs stay together.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        block: Option<u32> = None,
+        /// With `by = "column"`: the column that says train, valid or test.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        column: Option<String> = None,
+    }
+}
+
+choice! {
+    /// What stays together when rows are split. Neighbouring LSs are nearly equal: whole runs or blocks keep the test honest.
+    SplitBy {
+        /// Whole runs.
+        Run = "run",
+        /// Blocks of neighbouring LSs.
+        Block = "block",
+        /// Whole files.
+        File = "file",
+        /// As a column says.
+        Column = "column",
+        /// Row by row, at random. Neighbours end up on both sides.
+        Random = "random",
+        /// The first rows train, the next validate, the last test.
+        Order = "order",
+    }
+}
+
+section! {
+    /// How bins become inputs.
+    Scale {
+        /// One step, or several in order: `["unit-area", "standard"]`.
+        kind: OneOrMany<ScaleKind> = OneOrMany::One(ScaleKind::Range),
+        fit_on: FitOn = FitOn::Train,
+    }
+}
+
+/// A value, or a list of values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany<T> {
+    /// One.
+    One(T),
+    /// Several, in order.
+    Many(Vec<T>),
+}
+
+impl<T: Clone> OneOrMany<T> {
+    /// The values as a list.
+    pub fn to_vec(&self) -> Vec<T> {
+        match self {
+            Self::One(value) => vec![value.clone()],
+            Self::Many(values) => values.clone(),
+        }
+    }
+}
+
+choice! {
+    /// One step of scaling.
+    ScaleKind {
+        /// Bins as they are.
+        None = "none",
+        /// Per bin x / (max − min); the minimum is not subtracted, and a bin of range 0 becomes 0.
+        Range = "range",
+        /// Per bin (x − min) / (max − min); a bin of range 0 becomes 0.
+        MinMax = "min-max",
+        /// Per bin (x − mean) / std (ddof 0); a bin of std 0 stays as it is.
+        Standard = "standard",
+        /// Per row x / sum; a row of sum 0 becomes 0.
+        UnitArea = "unit-area",
+        /// Per value √x, which makes the noise of counts even.
+        Sqrt = "sqrt",
+    }
+}
+
+choice! {
+    /// What the scaling is learned from.
+    FitOn {
+        /// The training rows.
+        Train = "train",
+        /// Each file by its own rows (as the METSig notebook does): scores of two files are then not comparable.
+        EachFile = "each-file",
+        /// All rows, test included.
+        All = "all",
+    }
+}
+
+section! {
+    /// The autoencoder.
+    Model {
+        kind: ModelKind = ModelKind::Dense,
+        /// Widths of the encoder's hidden layers; the decoder mirrors them.
+        #[schemars(inner(range(min = 1, max = 65536)))]
+        hidden: Vec<u32> = vec![64],
+        /// Width of the latent layer.
+        #[schemars(range(min = 1, max = 65536))]
+        latent: u32 = 16,
+        /// Activation of the hidden layers.
+        activation: Activation = Activation::Relu,
+        /// Activation of the latent layer. Default: that of the hidden layers.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        latent_activation: Option<Activation> = None,
+        /// Activation of the output.
+        output_activation: Activation = Activation::Linear,
+        /// Fraction of hidden values dropped in training.
+        #[schemars(range(min = 0.0, max = 0.95))]
+        dropout: f64 = 0.0,
+        init: Init = Init::GlorotUniform,
+    }
+}
+
+choice! {
+    /// The kind of model.
+    ModelKind {
+        /// A dense autoencoder.
+        Dense = "dense",
+    }
+}
+
+choice! {
+    /// An activation function.
+    Activation {
+        /// max(0, x)
+        Relu = "relu",
+        /// x, or 0.01 x below 0
+        LeakyRelu = "leaky_relu",
+        /// x, or eˣ − 1 below 0
+        Elu = "elu",
+        /// The self-normalising elu.
+        Selu = "selu",
+        /// x Φ(x)
+        Gelu = "gelu",
+        /// Hyperbolic tangent.
+        Tanh = "tanh",
+        /// 1 / (1 + e⁻ˣ)
+        Sigmoid = "sigmoid",
+        /// x
+        Linear = "linear",
+    }
+}
+
+choice! {
+    /// How weights are drawn before training; biases start at 0.
+    Init {
+        /// Uniform, limit √(6 / (in + out)): Keras' default.
+        GlorotUniform = "glorot-uniform",
+        /// Normal, std √(2 / (in + out)).
+        GlorotNormal = "glorot-normal",
+        /// Uniform, limit √(6 / in).
+        HeUniform = "he-uniform",
+        /// Normal, std √(2 / in).
+        HeNormal = "he-normal",
+    }
+}
+
+section! {
+    /// What training makes small.
+    Loss {
+        kind: LossKind = LossKind::Mse,
+        /// With `kind = "smooth_l1"`: where the square turns into a line.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        beta: Option<f64> = None,
+        /// Factor of the sum of all squared weights (not biases). Not part of the logged loss.
+        #[schemars(range(min = 0.0))]
+        l2: f64 = 0.0,
+        /// Factor of the squared outputs of the first hidden layer, summed and divided by the batch size (Keras'
+        /// activity regularisation). Not part of the logged loss.
+        #[schemars(range(min = 0.0))]
+        activity_l2: f64 = 0.0,
+    }
+}
+
+choice! {
+    /// The distance of input and output that is made small, a mean over bins and rows.
+    LossKind {
+        /// Mean squared error.
+        Mse = "mse",
+        /// Mean absolute error.
+        Mae = "mae",
+        /// Huber-like: a square below beta, a line above (PyTorch's SmoothL1Loss).
+        SmoothL1 = "smooth_l1",
+    }
+}
+
+section! {
+    /// How the model is trained.
+    Train {
+        /// Weights to start from: a safetensors file as `lumisift export` writes it (or PyTorch's Linear layers named
+        /// encoder.0.weight, …), or a folder with one file per channel.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        init: Option<String> = None,
+        /// How often the training rows are gone through. 0 scores with the initial weights.
+        #[schemars(range(max = 1_000_000))]
+        epochs: u32 = 100,
+        #[schemars(range(min = 1, max = 1_000_000))]
+        batch_size: u32 = 64,
+        /// Draw a new order of rows each epoch.
+        shuffle: bool = true,
+        last_batch: LastBatch = LastBatch::Keep,
+        validate_on: ValidateOn = ValidateOn::Valid,
+        /// Scale gradients down to this norm (over all weights together) where they exceed it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        gradient_clip: Option<f64> = None,
+        optimizer: Optimizer = Optimizer::default(),
+        schedule: Schedule = Schedule::default(),
+        stop: Stop = Stop::default(),
+    }
+}
+
+choice! {
+    /// What happens to the rows that do not fill a batch.
+    LastBatch {
+        /// They make a smaller batch.
+        Keep = "keep",
+        /// They are left out this epoch.
+        Drop = "drop",
+    }
+}
+
+choice! {
+    /// Which rows the validation loss is taken on.
+    ValidateOn {
+        /// The validation split.
+        Valid = "valid",
+        /// The training rows themselves (as the METSig notebook does): says nothing about new data.
+        Train = "train",
+    }
+}
+
+section! {
+    /// How gradients become steps. Keys that the chosen kind does not have are refused.
+    Optimizer {
+        kind: OptimizerKind = OptimizerKind::Adam,
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        learning_rate: f64 = 1e-3,
+        /// adam, adamw: decay of the mean gradient. Default 0.9.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+        beta1: Option<f64> = None,
+        /// adam, adamw: decay of the mean squared gradient. Default 0.999.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+        beta2: Option<f64> = None,
+        /// adam, adamw, rmsprop: the small number in the denominator. Default 1e-8 (with Keras' placement 1e-7).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        epsilon: Option<f64> = None,
+        /// adam, adamw: where epsilon stands. Default "torch".
+        #[serde(skip_serializing_if = "Option::is_none")]
+        epsilon_placement: Option<EpsilonPlacement> = None,
+        /// adamw: decoupled decay of weights and biases. Default 0.01.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0.0))]
+        weight_decay: Option<f64> = None,
+        /// sgd: how much of the last step is kept. Default 0.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+        momentum: Option<f64> = None,
+        /// rmsprop: decay of the mean squared gradient. Default 0.9.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+        rho: Option<f64> = None,
+    }
+}
+
+choice! {
+    /// The rule by which gradients become steps.
+    OptimizerKind {
+        /// Adam.
+        Adam = "adam",
+        /// Adam with decoupled weight decay.
+        AdamW = "adamw",
+        /// Stochastic gradient descent with momentum.
+        Sgd = "sgd",
+        /// RMSprop.
+        RmsProp = "rmsprop",
+    }
+}
+
+choice! {
+    /// Where Adam's epsilon stands.
+    EpsilonPlacement {
+        /// Inside: m̂ / (√v̂ + ε).
+        Torch = "torch",
+        /// Outside the bias correction: m √(1 − β₂ᵗ) / (1 − β₁ᵗ) / (√v + ε).
+        Keras = "keras",
+    }
+}
+
+section! {
+    /// How the learning rate changes from epoch to epoch. Keys that the chosen kind does not have are refused.
+    Schedule {
+        kind: ScheduleKind = ScheduleKind::Constant,
+        /// Epochs over which the rate rises linearly to its full value.
+        #[schemars(range(max = 1_000_000))]
+        warmup: u32 = 0,
+        /// step: every so many epochs the rate is multiplied by factor.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        every: Option<u32> = None,
+        /// step (default 0.1), exponential (each epoch, default 0.95), plateau (default 0.1).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
+        factor: Option<f64> = None,
+        /// plateau: epochs without a better validation loss before the rate falls. Default 10.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        patience: Option<u32> = None,
+        /// cosine, plateau: the rate never falls below this. Default 0.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0.0))]
+        min_rate: Option<f64> = None,
+    }
+}
+
+choice! {
+    /// The course of the learning rate.
+    ScheduleKind {
+        /// The same all the time.
+        Constant = "constant",
+        /// Multiplied by factor every so many epochs.
+        Step = "step",
+        /// Multiplied by factor each epoch.
+        Exponential = "exponential",
+        /// Half a cosine from the full rate to min_rate over all epochs.
+        Cosine = "cosine",
+        /// Multiplied by factor when the validation loss no longer falls.
+        Plateau = "plateau",
+    }
+}
+
+section! {
+    /// When to stop early. Watches the validation loss.
+    Stop {
+        /// Epochs without a better validation loss before training stops. Default: never.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        patience: Option<u32> = None,
+        /// How much smaller a loss must be to count as better.
+        #[schemars(range(min = 0.0))]
+        min_delta: f64 = 0.0,
+        /// Keep the weights of the epoch with the best validation loss instead of the last. Default: yes where patience is set.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        restore_best: Option<bool> = None,
+    }
+}
+
+section! {
+    /// What the score of a lumisection is. Higher is worse.
+    Score {
+        kind: ScoreKind = ScoreKind::Mse,
+    }
+}
+
+choice! {
+    /// The reconstruction error of one row: a mean over its bins.
+    ScoreKind {
+        /// Mean squared error.
+        Mse = "mse",
+        /// Mean absolute error.
+        Mae = "mae",
+    }
+}
+
+section! {
+    /// Where a score becomes a flag: strictly above the threshold.
+    Threshold {
+        kind: ThresholdKind = ThresholdKind::Percentile,
+        /// percentile: of the calibration scores, linearly interpolated. Default 99.5.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0.0, max = 100.0))]
+        percentile: Option<f64> = None,
+        /// percentile: take it of the moving average over so many LSs of a run. Default 1, the scores themselves.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        smooth: Option<u32> = None,
+        /// fixed: the threshold.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        value: Option<f64> = None,
+        /// mean-std: how many standard deviations above the mean. Default 3.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        k: Option<f64> = None,
+        /// mean-std: divide by n − ddof. Default 1.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(max = 1))]
+        ddof: Option<u32> = None,
+        on: CalibrateOn = CalibrateOn::Valid,
+        /// percentile: further thresholds to report beside the first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        also: Vec<Percentile> = vec![],
+    }
+}
+
+choice! {
+    /// How the threshold is found.
+    ThresholdKind {
+        /// A percentile of the calibration scores.
+        Percentile = "percentile",
+        /// A number given in the config.
+        Fixed = "fixed",
+        /// Mean plus k standard deviations of the calibration scores.
+        MeanStd = "mean-std",
+    }
+}
+
+choice! {
+    /// Which scores the threshold is calibrated on.
+    CalibrateOn {
+        /// Held-out good rows: the validation split.
+        Valid = "valid",
+        /// The training rows.
+        Train = "train",
+        /// Each scored run by itself (as the METSig notebook does): it then always flags something.
+        Scored = "scored",
+    }
+}
+
+section! {
+    /// A percentile of the scores, or of their moving average.
+    Percentile {
+        #[schemars(range(min = 0.0, max = 100.0))]
+        percentile: f64 = 99.5,
+        /// Moving average over so many LSs.
+        #[schemars(range(min = 1))]
+        smooth: u32 = 1,
+    }
+}

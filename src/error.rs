@@ -1,0 +1,92 @@
+//! The one error type: whose mistake it was decides the exit code.
+
+use std::{fmt, io, path::Path};
+
+/// What went wrong, in one message that names the file, line or key, what was found and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The user can mend it: a config, an argument or a data file. Exit code 2.
+    Input(String),
+    /// The machine or the program failed: a full disk, a lost device, a diverged training. Exit code 1.
+    Failed(String),
+}
+
+/// A result with Lumisift's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error the user can mend.
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::Input(message.into())
+    }
+
+    /// A failure of the machine or the program.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(message.into())
+    }
+
+    /// A file that the user named and that cannot be read.
+    pub fn reading(path: &Path, error: &io::Error) -> Self {
+        let path = path.display();
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::input(format!("{path}: no such file")),
+            io::ErrorKind::PermissionDenied => Self::input(format!("{path}: not readable (permission denied)")),
+            io::ErrorKind::IsADirectory => Self::input(format!("{path}: is a folder; name a file or a pattern like {path}/*.csv")),
+            _ => Self::failed(format!("{path}: cannot be read: {error}")),
+        }
+    }
+
+    /// A file that cannot be written.
+    pub fn writing(path: &Path, error: &io::Error) -> Self {
+        Self::failed(format!("{}: cannot be written: {error}", path.display()))
+    }
+
+    /// 2 for the user's mistakes, 1 for failures.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input(_) => 2,
+            Self::Failed(_) => 1,
+        }
+    }
+
+    /// The same error with its message changed, to add where it happened.
+    pub fn map(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Input(message) => Self::Input(change(message)),
+            Self::Failed(message) => Self::Failed(change(message)),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(message) | Self::Failed(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// ` (did you mean "x"?)` where one of `known` is near to `found`, else nothing.
+pub fn suggestion<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let near = known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&found.to_lowercase(), &name.to_lowercase()), name))
+        .min_by_key(|(distance, _)| *distance);
+    match near {
+        Some((distance, name)) if distance <= 1 + name.len() / 3 => format!(" (did you mean \"{name}\"?)"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_offered_and_far_ones_are_not() {
+        assert_eq!(suggestion("epoch", ["epochs", "batch_size"]), " (did you mean \"epochs\"?)");
+        assert_eq!(suggestion("quux", ["epochs", "batch_size"]), "");
+    }
+}

@@ -1,0 +1,5 @@
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod prepare;
+pub mod random;

@@ -1,0 +1,227 @@
+//! Which rows are for training, which for validation, which for testing.
+//!
+//! Neighbouring lumisections are nearly equal, so whole runs, blocks or files stay together unless asked otherwise.
+
+use crate::{
+    config::{
+        Experiment,
+        raw::{Split as Config, SplitBy, TrainOn},
+    },
+    data::{Role, Samples},
+    error::{Error, Result, suggestion},
+    prepare::labels::LabelSet,
+    random,
+};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a row is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Seen by the model.
+    Train,
+    /// Held out to watch training and to calibrate thresholds.
+    Valid,
+    /// Held out to judge the result.
+    Test,
+    /// Of the runs for training or validation, but kept from both because it is not known to be good.
+    Unused,
+}
+
+impl Split {
+    /// All of them, in the order of use.
+    pub const ALL: [Self; 4] = [Self::Train, Self::Valid, Self::Test, Self::Unused];
+
+    /// The word in `scores.parquet`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Valid => "valid",
+            Self::Test => "test",
+            Self::Unused => "unused",
+        }
+    }
+}
+
+/// The split of each row. Rows of `data.test` are test rows; those of `data.train` are split as the config says; bad and
+/// unlabelled rows of training and validation are set aside where `labels.train_on = "good"` and there are labels.
+pub fn split(samples: &Samples, labels: &[LabelSet], experiment: &Experiment) -> Result<Vec<Split>> {
+    let config = &experiment.config.split;
+    let ours: Vec<usize> = (0..samples.rows.len()).filter(|&i| samples.source(i).role == Role::Train).collect();
+    let mut splits = vec![Split::Test; samples.rows.len()];
+    let assigned = match config.by {
+        SplitBy::Column => by_column(samples, &ours, config)?,
+        _ => by_groups(samples, &ours, config, experiment.config.seed)?,
+    };
+    for (&i, split) in ours.iter().zip(assigned) {
+        splits[i] = split;
+    }
+    let main = labels.first().filter(|set| set.name == "good");
+    if let (TrainOn::Good, Some(labels)) = (experiment.config.labels.train_on, main) {
+        for (split, good) in splits.iter_mut().zip(&labels.good) {
+            if *split != Split::Test && *good != Some(true) {
+                *split = Split::Unused;
+            }
+        }
+    }
+    if !splits.contains(&Split::Train) {
+        let why = if main.is_some() { "; none of them is labelled good" } else { "" };
+        return Err(Error::input(format!("no rows left for training: {} rows are split by {}{why}", ours.len(), config.by)));
+    }
+    Ok(splits)
+}
+
+/// Rows that must stay together have the same number.
+fn groups(samples: &Samples, ours: &[usize], config: &Config) -> Vec<u64> {
+    let key = |i: usize| -> u64 {
+        let row = samples.rows[i];
+        match config.by {
+            SplitBy::Run => u64::from(row.run),
+            SplitBy::File => u64::from(row.source),
+            SplitBy::Block => u64::from(row.run) << 32 | u64::from(row.ls / config.block.unwrap_or(1)),
+            SplitBy::Random | SplitBy::Order | SplitBy::Column => i as u64,
+        }
+    };
+    ours.iter().map(|&i| key(i)).collect()
+}
+
+/// Whole groups go to test until it has its share of the rows, then to validation, the rest to training.
+fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Result<Vec<Split>> {
+    let keys = groups(samples, ours, config);
+    let mut sizes: BTreeMap<u64, usize> = BTreeMap::new();
+    keys.iter().for_each(|key| *sizes.entry(*key).or_insert(0) += 1);
+    let mut order: Vec<u64> = sizes.keys().copied().collect();
+    if config.by == SplitBy::Order {
+        order.reverse();
+    } else {
+        order.shuffle(&mut random::generator(seed, "split", 0));
+    }
+    let asked = 1 + usize::from(config.valid > 0.0) + usize::from(config.test > 0.0);
+    if order.len() < asked {
+        let what = if config.by == SplitBy::Block { "blocks" } else { "parts" };
+        let advice = match config.by {
+            SplitBy::Run | SplitBy::File => "; split.by = \"block\" splits within runs, and split.valid = 0 holds nothing out",
+            _ => "",
+        };
+        return Err(Error::input(format!("split.by = \"{}\": {} {what}, but {asked} are needed for training, validation and test{advice}", config.by, order.len())));
+    }
+    let share = |fraction: f64| (fraction * ours.len() as f64).round() as usize;
+    let mut assigned: BTreeMap<u64, Split> = BTreeMap::new();
+    let mut rest = order.into_iter().peekable();
+    for (split, rows) in [(Split::Test, share(config.test)), (Split::Valid, share(config.valid))] {
+        let mut taken = 0;
+        while taken < rows {
+            // A group that overshoots by more than it fills is left for training, unless nothing was taken yet.
+            let Some(key) = rest.next_if(|key| taken == 0 || taken + sizes[key] / 2 <= rows) else { break };
+            taken += sizes[&key];
+            assigned.insert(key, split);
+        }
+    }
+    Ok(keys.iter().map(|key| assigned.get(key).copied().unwrap_or(Split::Train)).collect())
+}
+
+fn by_column(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<Split>> {
+    let name = config.column.as_deref().unwrap_or_default();
+    let Some(texts) = samples.columns.get(name) else {
+        return Err(Error::input(format!("split.column: no column \"{name}\" in the training files")));
+    };
+    let read = |&i: &usize| match texts[i].to_lowercase().as_str() {
+        "train" => Ok(Split::Train),
+        "valid" => Ok(Split::Valid),
+        "test" => Ok(Split::Test),
+        other => {
+            let near = suggestion(other, ["train", "valid", "test"]);
+            Err(Error::input(format!("{}: split column \"{name}\" is \"{other}\"{near}; expected train, valid or test", samples.place(i))))
+        }
+    };
+    ours.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Row, Run, Source};
+    use proptest::prelude::*;
+
+    fn samples(runs: &[u32]) -> Samples {
+        let source = Source {
+            name: "a".into(),
+            path: "a".into(),
+            role: Role::Train,
+            format: crate::config::raw::Format::LsBins,
+            bytes: 0,
+            sha256: String::new(),
+            rows: 0,
+        };
+        let rows: Vec<Row> =
+            runs.iter().enumerate().flat_map(|(run, &n)| (1..=n).map(move |ls| Row { source: 0, run: run as u32, ls, line: ls })).collect();
+        Samples {
+            sources: vec![source],
+            runs: (0..runs.len() as u32).map(|run| Run { number: Some(run), name: run.to_string() }).collect(),
+            width: 1,
+            values: vec![1.0; rows.len()],
+            rows,
+            ..Samples::default()
+        }
+    }
+
+    fn experiment(split: &str) -> Experiment {
+        let text = format!("data.train = [\"a\"]\nthreshold.on = \"train\"\n[split]\n{split}");
+        Experiment::check(&crate::config::Document::parse(&text, std::path::Path::new("x.toml")).unwrap(), "x").unwrap()
+    }
+
+    #[test]
+    fn in_order_the_first_rows_train() {
+        let splits = split(&samples(&[10]), &[], &experiment("by = \"order\"\nvalid = 0.2\ntest = 0.1")).unwrap();
+        let names: Vec<&str> = splits.iter().map(|split| split.name()).collect();
+        assert_eq!(names, ["train", "train", "train", "train", "train", "train", "train", "valid", "valid", "test"]);
+    }
+
+    #[test]
+    fn one_run_cannot_be_split_by_run() {
+        let message = split(&samples(&[10]), &[], &experiment("by = \"run\"\nvalid = 0.2")).unwrap_err().to_string();
+        assert!(message.contains("split.by = \"block\""), "{message}");
+    }
+
+    #[test]
+    fn bad_rows_are_set_aside() {
+        let labels = LabelSet { name: "good".into(), column: "Json".into(), good: (0..10).map(|i| [Some(true), Some(false), None][i % 3]).collect() };
+        let splits = split(&samples(&[10]), &[labels], &experiment("by = \"order\"\nvalid = 0.2")).unwrap();
+        assert_eq!(splits.iter().filter(|split| **split == Split::Train).count(), 3);
+        assert_eq!(splits.iter().filter(|split| **split == Split::Unused).count(), 6);
+    }
+
+    proptest! {
+        #[test]
+        fn groups_stay_whole_and_shares_are_met(runs in prop::collection::vec(1_u32..30, 3..40), seed in 0_u64..50, by in prop::sample::select(vec!["run", "block", "random"])) {
+            let samples = samples(&runs);
+            let block = if by == "block" { "block = 7\n" } else { "" };
+            let mut experiment = experiment(&format!("by = \"{by}\"\n{block}valid = 0.2\ntest = 0.2"));
+            experiment.config.seed = seed;
+            let Ok(splits) = split(&samples, &[], &experiment) else { return Ok(()) };
+            prop_assert_eq!(splits.len(), samples.rows.len());
+            let all: Vec<usize> = (0..splits.len()).collect();
+            let keys = groups(&samples, &all, &experiment.config.split);
+            let mut of_group = BTreeMap::new();
+            for (key, split) in keys.iter().zip(&splits) {
+                prop_assert_eq!(of_group.entry(*key).or_insert(*split), split, "group {} is on both sides", key);
+            }
+            let largest = keys.iter().map(|key| keys.iter().filter(|other| *other == key).count()).max().unwrap_or(0);
+            for wanted in [Split::Valid, Split::Test] {
+                let rows = splits.iter().filter(|split| **split == wanted).count();
+                let share = (0.2 * splits.len() as f64).round() as usize;
+                prop_assert!(rows > 0 && rows.abs_diff(share) <= largest, "{} rows for {}, share {}", rows, wanted.name(), share);
+            }
+        }
+
+        #[test]
+        fn the_same_seed_splits_the_same(seed in 0_u64..1000) {
+            let samples = samples(&[5, 6, 7, 8, 9]);
+            let mut experiment = experiment("valid = 0.3");
+            experiment.config.seed = seed;
+            prop_assert_eq!(split(&samples, &[], &experiment).unwrap(), split(&samples, &[], &experiment).unwrap());
+        }
+    }
+}
