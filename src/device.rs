@@ -1,0 +1,142 @@
+//! Where to compute: the one place that names a backend.
+
+use crate::{
+    config::DeviceChoice,
+    error::{Error, Result},
+};
+use burn::tensor::Device;
+
+/// An opened device.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Burn's handle.
+    pub device: Device,
+    /// What to call it in provenance: "cpu", "cuda:0", "wgpu".
+    pub name: String,
+}
+
+/// One line of `lumisift devices`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Listed {
+    /// What to write after `--device`.
+    pub name: String,
+    /// Whether training can run there now.
+    pub available: bool,
+    /// The part, or why it is missing.
+    pub detail: String,
+}
+
+/// Opens the device of that choice, or says why it cannot.
+pub fn open(choice: DeviceChoice) -> Result<Opened> {
+    match choice {
+        DeviceChoice::Cpu => Ok(Opened { device: Device::flex(), name: "cpu".into() }),
+        DeviceChoice::Cuda(index) => open_cuda(index),
+        DeviceChoice::Wgpu(index) => open_wgpu(index),
+        DeviceChoice::Auto if cuda_count() > 0 => open_cuda(0),
+        DeviceChoice::Auto if wgpu_gpus() > 0 => open_wgpu(None),
+        DeviceChoice::Auto => open(DeviceChoice::Cpu),
+    }
+}
+
+/// Every device this build knows of, those that are missing with the reason.
+pub fn list() -> Vec<Listed> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut listed = vec![Listed { name: "cpu".into(), available: true, detail: format!("{threads} threads, {}", std::env::consts::ARCH) }];
+    match cuda_count() {
+        0 => listed.push(Listed { name: "cuda".into(), available: false, detail: no_cuda() }),
+        count => listed.extend((0..count).map(|i| Listed { name: format!("cuda:{i}"), available: true, detail: "NVIDIA GPU".into() })),
+    }
+    match wgpu_gpus() {
+        0 => listed.push(Listed { name: "wgpu".into(), available: cfg!(feature = "wgpu"), detail: no_wgpu() }),
+        count => listed.push(Listed { name: "wgpu".into(), available: true, detail: format!("{count} adapter(s) by Vulkan, Metal or DX12") }),
+    }
+    listed
+}
+
+fn no_cuda() -> String {
+    if cfg!(feature = "cuda") {
+        "no NVIDIA driver or no GPU found (libcuda could not be opened)".into()
+    } else {
+        "not built in; build with `cargo build --release --features cuda` (see docs/install.md)".into()
+    }
+}
+
+fn no_wgpu() -> String {
+    if cfg!(feature = "wgpu") {
+        "no GPU found; with CUBECL_WGPU_DEFAULT_DEVICE=Cpu a software Vulkan driver is used".into()
+    } else {
+        "not built in; build with `cargo build --release --features wgpu`".into()
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_count() -> usize {
+    Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec().len()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_count() -> usize {
+    0
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda(index: usize) -> Result<Opened> {
+    match cuda_count() {
+        0 => Err(Error::input(format!("device cuda:{index}: {}", no_cuda()))),
+        count if index >= count => Err(Error::input(format!("device cuda:{index}: there are {count} CUDA devices, counted from 0"))),
+        _ => Ok(Opened { device: Device::cuda(index), name: format!("cuda:{index}") }),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(index: usize) -> Result<Opened> {
+    Err(Error::input(format!("device cuda:{index}: {}", no_cuda())))
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu_gpus() -> usize {
+    Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec().len()
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu_gpus() -> usize {
+    0
+}
+
+#[cfg(feature = "wgpu")]
+fn open_wgpu(index: Option<usize>) -> Result<Opened> {
+    use burn::tensor::DeviceKind;
+    let by_name = std::env::var_os("CUBECL_WGPU_DEFAULT_DEVICE").is_some();
+    if wgpu_gpus() == 0 && !by_name {
+        return Err(Error::input(format!("device wgpu: {}", no_wgpu())));
+    }
+    let (kind, name) = match index {
+        Some(index) => (DeviceKind::DiscreteGpu(index), format!("wgpu:{index}")),
+        None => (DeviceKind::DefaultDevice, "wgpu".into()),
+    };
+    Ok(Opened { device: Device::wgpu(kind), name })
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn open_wgpu(_: Option<usize>) -> Result<Opened> {
+    Err(Error::input(format!("device wgpu: {}", no_wgpu())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_always_there() {
+        assert_eq!(open(DeviceChoice::Cpu).unwrap().name, "cpu");
+        assert!(list()[0].available);
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_missing_backend_says_how_to_get_it() {
+        let error = open(DeviceChoice::Cuda(0)).unwrap_err();
+        assert!(error.to_string().contains("--features cuda"));
+        assert_eq!(open(DeviceChoice::Auto).unwrap().name, if cfg!(feature = "wgpu") { open(DeviceChoice::Auto).unwrap().name } else { "cpu".into() });
+    }
+}

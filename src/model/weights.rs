@@ -1,0 +1,116 @@
+//! Weights as safetensors, laid out as PyTorch's `Linear` keeps them: `encoder.0.weight` is `[out, in]`.
+
+use super::Architecture;
+use crate::error::{Error, Result};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::{collections::HashMap, path::Path};
+
+/// The file's bytes for flat parameters `[parameters]` of one member.
+pub fn to_bytes(architecture: &Architecture, flat: &[f32]) -> Result<Vec<u8>> {
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = vec![];
+    let mut start = 0;
+    for (layer, (inputs, outputs)) in architecture.shapes().enumerate() {
+        let name = architecture.layer_name(layer);
+        let weight = &flat[start..start + inputs * outputs];
+        let transposed = (0..outputs).flat_map(|o| (0..inputs).map(move |i| weight[i * outputs + o]));
+        tensors.push((format!("{name}.weight"), vec![outputs, inputs], transposed.flat_map(f32::to_le_bytes).collect()));
+        start += inputs * outputs;
+        tensors.push((format!("{name}.bias"), vec![outputs], flat[start..start + outputs].iter().flat_map(|value| value.to_le_bytes()).collect()));
+        start += outputs;
+    }
+    let failed = |error: safetensors::SafeTensorError| Error::failed(format!("weights: {error}"));
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(failed)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let metadata = HashMap::from([("architecture".to_owned(), architecture.describe())]);
+    safetensors::serialize(views, Some(metadata)).map_err(failed)
+}
+
+/// Reads flat parameters `[parameters]` for an architecture; names and shapes must fit.
+pub fn read(path: &Path, architecture: &Architecture) -> Result<Vec<f32>> {
+    let bytes = std::fs::read(path).map_err(|error| Error::reading(path, &error))?;
+    let path = path.display();
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::input(format!("{path}: not a whole safetensors file: {error}")))?;
+    let mut flat = Vec::with_capacity(architecture.parameters());
+    let mut expected: Vec<String> = vec![];
+    for (layer, (inputs, outputs)) in architecture.shapes().enumerate() {
+        let name = architecture.layer_name(layer);
+        let mut take = |part: &str, shape: &[usize]| {
+            let name = format!("{name}.{part}");
+            let tensor = file.tensor(&name).map_err(|_| {
+                let mut names = file.names();
+                names.sort_unstable();
+                Error::input(format!("{path}: no tensor {name} {shape:?} for {}; it holds {}", architecture.describe(), names.join(", ")))
+            })?;
+            if tensor.shape() != shape {
+                return Err(Error::input(format!("{path}: {name} is {:?}; expected {shape:?} for {}", tensor.shape(), architecture.describe())));
+            }
+            expected.push(name.clone());
+            numbers(&tensor).ok_or_else(|| Error::input(format!("{path}: {name} is of type {:?} or not finite; expected finite F32 or F64", tensor.dtype())))
+        };
+        let weight = take("weight", &[outputs, inputs])?;
+        flat.extend((0..inputs).flat_map(|i| (0..outputs).map(move |o| (i, o))).map(|(i, o)| weight[o * inputs + i]));
+        flat.extend(take("bias", &[outputs])?);
+    }
+    if let Some(extra) = file.names().into_iter().find(|name| !expected.iter().any(|expected| expected == name)) {
+        return Err(Error::input(format!("{path}: holds {extra}, which {} does not have", architecture.describe())));
+    }
+    Ok(flat)
+}
+
+fn numbers(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
+    let numbers: Vec<f32> = match tensor.dtype() {
+        Dtype::F32 => tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        Dtype::F64 => tensor.data().as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32).collect(),
+        _ => return None,
+    };
+    numbers.iter().all(|number| number.is_finite()).then_some(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::raw::{Init, Model};
+    use proptest::prelude::*;
+
+    fn architecture(inputs: usize, hidden: u32, latent: u32) -> Architecture {
+        Architecture::new(inputs, &Model { hidden: vec![hidden], latent, ..Model::default() })
+    }
+
+    fn written(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn another_shape_is_refused_by_name() {
+        let small = architecture(4, 3, 2);
+        let file = written(&to_bytes(&small, &small.draw(Init::HeNormal, 1, 0)).unwrap());
+        let message = read(file.path(), &architecture(5, 3, 2)).unwrap_err().to_string();
+        assert!(message.contains("encoder.0.weight is [3, 4]; expected [3, 5] for 5-3-2-3-5"), "{message}");
+        let deeper = Architecture::new(4, &Model { hidden: vec![3, 2], latent: 2, ..Model::default() });
+        assert!(read(file.path(), &deeper).is_err());
+    }
+
+    #[test]
+    fn a_torn_file_is_refused() {
+        let small = architecture(4, 3, 2);
+        let bytes = to_bytes(&small, &small.draw(Init::HeNormal, 1, 0)).unwrap();
+        for length in [0, 5, bytes.len() / 2, bytes.len() - 1] {
+            let error = read(written(&bytes[..length]).path(), &small).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn weights_survive_their_file(inputs in 1_usize..9, hidden in 1_u32..9, latent in 1_u32..9, seed in 0_u64..99) {
+            let architecture = architecture(inputs, hidden, latent);
+            let flat = architecture.draw(Init::HeUniform, seed, 0);
+            let file = written(&to_bytes(&architecture, &flat).unwrap());
+            prop_assert_eq!(read(file.path(), &architecture).unwrap(), flat);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Distances of input and output, and the penalties beside them.
+
+use crate::config::Loss;
+use burn::tensor::Tensor;
+
+/// The distance of each row, a mean over its features: `[members, rows, 1]`.
+pub fn per_row(loss: Loss, output: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
+    let difference = output - target;
+    let distance = match loss {
+        Loss::Mse => difference.square(),
+        Loss::Mae => difference.abs(),
+        // With a the distance capped at beta, a²/2β + (|d| − a) is the square below beta and the line above.
+        Loss::SmoothL1 { beta } => {
+            let distance = difference.abs();
+            let capped = distance.clone().clamp_max(beta);
+            capped.clone().square().div_scalar(2.0 * beta) + distance - capped
+        }
+    };
+    distance.mean_dim(2)
+}
+
+/// The mean over rows with weights, `[members, 1, 1]`. `weights` is `[1, rows, 1]` and `total` its sum; without weights
+/// every row counts 1 and `total` is the number of rows.
+///
+/// Sums go row by row along a dimension and never over everything at once, so that the result does not depend on threads.
+pub fn mean(per_row: Tensor<3>, weights: Option<Tensor<3>>, total: f64) -> Tensor<3> {
+    let weighted = match weights {
+        Some(weights) => per_row * weights,
+        None => per_row,
+    };
+    weighted.sum_dim(1).div_scalar(total)
+}
+
+/// Keras' activity regularisation of the first hidden layer, `[members, 1, 1]`: the sum of squares over the batch size.
+pub fn activity(first_hidden: Tensor<3>, factor: f64) -> Tensor<3> {
+    let rows = first_hidden.dims()[1] as f64;
+    first_hidden.square().sum_dim(2).sum_dim(1).mul_scalar(factor / rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    fn tensor(values: &[f32]) -> Tensor<3> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len() / 2, 2]), &Device::flex())
+    }
+
+    fn rows(loss: Loss) -> Vec<f32> {
+        per_row(loss, tensor(&[0.5, 3.0, 1.0, 1.0]), tensor(&[0.0, 0.0, 1.0, -1.0])).into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn distances_are_means_over_features() {
+        assert_eq!(rows(Loss::Mse), [(0.25 + 9.0) / 2.0, 2.0]);
+        assert_eq!(rows(Loss::Mae), [1.75, 1.0]);
+        assert_eq!(rows(Loss::SmoothL1 { beta: 1.0 }), [(0.125 + 2.5) / 2.0, 0.75]);
+    }
+
+    #[test]
+    fn weights_and_totals() {
+        let weights = Tensor::from_data(TensorData::new(vec![3.0_f32, 1.0], [1, 2, 1]), &Device::flex());
+        let value: f32 = mean(per_row(Loss::Mae, tensor(&[1.0, 1.0, 2.0, 2.0]), tensor(&[0.0; 4])), Some(weights), 4.0).into_scalar();
+        assert_eq!(value, 1.25);
+    }
+
+    #[test]
+    fn activity_is_divided_by_the_batch_size() {
+        let value: f32 = activity(tensor(&[1.0, 2.0, 3.0, 4.0]), 0.1).into_scalar();
+        assert!((value - 0.1 * 30.0 / 2.0).abs() < 1e-6);
+    }
+}
