@@ -1,8 +1,33 @@
+//! Lumisift sifts good lumisections from bad.
+//!
+//! It trains autoencoders on detector data-quality histograms and tells which lumisections they cannot reconstruct. The
+//! data go one way:
+//!
+//! 1. [`config`]: a TOML file becomes a checked [`config::Experiment`];
+//! 2. [`data`]: files become [`data::Samples`], rows with identities;
+//! 3. [`prepare`]: rows are selected, split and scaled;
+//! 4. [`model`] and [`train`]: an autoencoder is fitted;
+//! 5. [`score`]: reconstruction errors, thresholds, ROC;
+//! 6. [`report`]: the experiment folder, figures and tables.
+//!
+//! [`pipeline`] puts the stages in a row, [`device`] is the one place that names a backend.
+//! Host arrays between stages are plain row-major `f32`; good = 1 wherever a number stands for a label; a higher score is
+//! worse.
+
+#![warn(missing_docs)]
+
+
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod device;
 pub mod error;
 pub mod model;
+pub mod pipeline;
 pub mod prepare;
 pub mod random;
+pub mod report;
+pub mod score;
 pub mod train;
+
+pub use error::{Error, Result};

@@ -1,3 +1,7 @@
-fn main() {
-    println!("Hello, world!");
+//! The `lumisift` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lumisift::cli::main()
 }

@@ -1,6 +1,8 @@
 //! The TOML file as it is written: every key, its default and its allowed range. The doc comments here are what
 //! `lumisift schema` prints and editors show.
 
+#![allow(missing_docs, reason = "a key whose type says what it is carries no words of its own")]
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -36,7 +36,14 @@ const ME: &[&str] = &["hname", "me"];
 pub fn read(path: &Path, text: &[u8], wanted: &Wanted) -> Result<Table> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let dialect = sniff(path, text, wanted.format, &wanted.columns)?;
-    let extra = wanted.extra.iter().map(|name| Ok((name.clone(), named(path, &dialect.header, name)?))).collect::<Result<Vec<_>>>()?;
+    let mut extra = vec![];
+    for name in &wanted.extra {
+        match named(path, &dialect.header, name) {
+            Ok(i) => extra.push((name.clone(), i)),
+            Err(error) if wanted.extra_required => return Err(error),
+            Err(_) => {}
+        }
+    }
     let mut table = Table::new(path, dialect.format);
     table.columns = extra.iter().map(|(name, _)| (name.clone(), vec![])).collect();
     let mut widths: Vec<usize> = vec![];

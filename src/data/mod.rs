@@ -173,8 +173,17 @@ impl Samples {
     }
 }
 
+/// Further columns to bring with the histograms.
+#[derive(Clone, Copy, Debug)]
+pub enum Extra<'a> {
+    /// A file without one of them is refused.
+    Required(&'a [String]),
+    /// A file without one of them has blanks there.
+    Welcome(&'a [String]),
+}
+
 /// Reads the files of an experiment. `files` are paths or globs; `read` is told of each file that has been read.
-pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], columns: &[String], read: &(dyn Fn(&Path) + Sync)) -> Result<Samples> {
+pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], extra: Extra<'_>, read: &(dyn Fn(&Path) + Sync)) -> Result<Samples> {
     let mut paths: Vec<(Role, PathBuf)> = vec![];
     for (role, patterns) in files {
         for path in expand(patterns)? {
@@ -182,7 +191,10 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], columns: &[St
         }
     }
     let data = &experiment.config.data;
-    let wanted = Wanted::new(data, columns.to_vec());
+    let wanted = match extra {
+        Extra::Required(names) => Wanted::new(data, names.to_vec()),
+        Extra::Welcome(names) => Wanted { extra_required: false, ..Wanted::new(data, names.to_vec()) },
+    };
     let tables = paths
         .par_iter()
         .map(|(role, path)| {
@@ -274,7 +286,8 @@ fn join(tables: Vec<(Role, Table)>, flow_bins: FlowBins) -> Result<Samples> {
         .map(|(number, source)| Run { number: *number, name: number.map_or_else(|| samples.sources[*source as usize].name.clone(), |number| number.to_string()) })
         .collect();
 
-    let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let names: Vec<String> = tables.iter().flat_map(|(_, table)| table.columns.keys().cloned()).collect();
+    let mut columns: BTreeMap<String, Vec<String>> = names.into_iter().map(|name| (name, vec![])).collect();
     for (index, (_, mut table)) in tables.into_iter().enumerate() {
         let range = if strip(&table) { 1..table.width - 1 } else { 0..table.width };
         for (i, row) in table.rows.iter().enumerate() {
@@ -287,8 +300,8 @@ fn join(tables: Vec<(Role, Table)>, flow_bins: FlowBins) -> Result<Samples> {
             line: fault.line,
             reason: fault.reason,
         }));
-        for (name, values) in table.columns {
-            columns.entry(name).or_default().extend(values);
+        for (name, values) in &mut columns {
+            values.extend(table.columns.remove(name).unwrap_or_else(|| vec![String::new(); table.rows.len()]));
         }
     }
     samples.columns = columns;
@@ -369,7 +382,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
         let experiment = experiment(config, folder.path());
-        load(&experiment, &[(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)], &[], &|_| {})
+        load(&experiment, &[(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)], Extra::Required(&[]), &|_| {})
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub struct Wanted {
     pub any_element: bool,
     /// Further columns to bring, by name.
     pub extra: Vec<String>,
+    /// Whether a file without one of them is refused, or just has none.
+    pub extra_required: bool,
 }
 
 impl Default for Wanted {
@@ -87,7 +89,7 @@ impl Default for Wanted {
 impl Wanted {
     /// What a config's `[data]` asks for, and further columns by name.
     pub fn new(data: &Data, extra: Vec<String>) -> Self {
-        Self { format: data.format, columns: data.columns.clone(), me: data.me.clone(), any_element: false, extra }
+        Self { format: data.format, columns: data.columns.clone(), me: data.me.clone(), any_element: false, extra, extra_required: true }
     }
 }
 

@@ -7,6 +7,12 @@ use std::{collections::HashMap, path::Path};
 
 /// The file's bytes for flat parameters `[parameters]` of one member.
 pub fn to_bytes(architecture: &Architecture, flat: &[f32]) -> Result<Vec<u8>> {
+    with_metadata(architecture, flat, HashMap::new())
+}
+
+/// The same with texts beside the tensors.
+pub fn with_metadata(architecture: &Architecture, flat: &[f32], mut metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+    metadata.insert("architecture".into(), architecture.describe());
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = vec![];
     let mut start = 0;
     for (layer, (inputs, outputs)) in architecture.shapes().enumerate() {
@@ -23,7 +29,6 @@ pub fn to_bytes(architecture: &Architecture, flat: &[f32]) -> Result<Vec<u8>> {
         .iter()
         .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(failed)?)))
         .collect::<Result<Vec<_>>>()?;
-    let metadata = HashMap::from([("architecture".to_owned(), architecture.describe())]);
     safetensors::serialize(views, Some(metadata)).map_err(failed)
 }
 

@@ -1,0 +1,72 @@
+//! `lumisift calibrate`: the thresholds anew, on other good data.
+
+use super::{Sets, only_keys, score, ui::Ui};
+use crate::{
+    config::{DeviceChoice, raw::CalibrateOn},
+    device,
+    error::{Error, Result},
+    pipeline,
+    prepare::split::Split,
+    report::{
+        folder::{Folder, names},
+        scores::Scores,
+    },
+};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Set the thresholds of a trained experiment anew on other good data
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The experiment's folder
+    experiment: PathBuf,
+    /// Files of good data
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    data: Vec<PathBuf>,
+    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    #[command(flatten)]
+    sets: Sets,
+}
+
+pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
+    only_keys(&arguments.sets.sets, &[score::SETTABLE, &["threshold"]].concat(), "calibrate")?;
+    let folder = Folder::open(&arguments.experiment)?;
+    let mut sets = arguments.sets.sets.clone();
+    if !sets.iter().any(|set| set.starts_with("threshold.on")) {
+        sets.push("threshold.on=\"valid\"".into());
+    }
+    let model = folder.read_model(&sets)?;
+    let experiment = &model.experiment;
+    if experiment.config.threshold.on != CalibrateOn::Valid {
+        return Err(Error::input("--set threshold.on: `lumisift calibrate` takes the threshold on the good data it is given, so \"valid\""));
+    }
+    let device = device::open(DeviceChoice::parse(&arguments.device).map_err(|message| Error::input(format!("--device: {message}")))?)?;
+    let (prepared, scored) = {
+        let reading = ui.reading(&[&arguments.data]);
+        pipeline::score_files(&model, &arguments.data, &device, &|path| reading.read(path))?
+    };
+    // Rows that are labelled bad do not belong into a sample of good data.
+    let good = Scores { rows: scored.rows.into_iter().filter(|row| row.labels.first() != Some(&Some(false))).collect(), labels: scored.labels };
+    let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect();
+    let thresholds = pipeline::calibrate(&experiment.thresholds, CalibrateOn::Valid, &good, Split::Test, &files)?;
+
+    let mut scores = Scores::read(&folder.file(names::SCORES))?;
+    scores.flag(&thresholds[0])?;
+    folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
+    folder.write_json(names::THRESHOLDS, &thresholds)?;
+    scores.write(&folder.file(names::SCORES))?;
+    if ui.json {
+        return ui.print_json(&thresholds);
+    }
+    for (new, old) in thresholds.iter().zip(model.thresholds.iter().map(Some).chain(std::iter::repeat(None))) {
+        let before = old.and_then(|old| old.value).map(|value| format!(" (was {value:.6})")).unwrap_or_default();
+        let value = new.value.unwrap_or(f64::NAN);
+        ui.print(&format!("threshold  {}: {value:.6}{before}, from {} rows of {} runs", new.threshold, new.rows, new.runs))?;
+        new.warning().iter().for_each(|warning| ui.warn(warning));
+    }
+    let out = arguments.experiment.display();
+    ui.print(&format!("wrote      {out}/{} and flagged {out}/{} anew", names::THRESHOLDS, names::SCORES))?;
+    ui.next(&[format!("lumisift report {out}")])
+}

@@ -1,0 +1,107 @@
+//! `lumisift check`: everything short of training.
+
+use super::{Sets, ui::Ui};
+use crate::{config::Experiment, device, error::Result, model::Architecture, pipeline, prepare::{select, split::Split}};
+use clap::Args;
+use console::style;
+use serde::Serialize;
+use std::{fmt::Write as _, path::PathBuf};
+
+/// Check a config and its data, stage by stage, without training
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The experiment's TOML file
+    config: PathBuf,
+    #[command(flatten)]
+    sets: Sets,
+}
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    name: String,
+    device: String,
+    files: Vec<crate::data::Source>,
+    bins: usize,
+    rows: Vec<(&'static str, usize)>,
+    not_evaluated: Vec<(String, usize)>,
+    labels: Vec<LabelCounts>,
+    model: String,
+    parameters: usize,
+    batches_per_epoch: usize,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LabelCounts {
+    name: String,
+    column: String,
+    good: usize,
+    bad: usize,
+    unknown: usize,
+}
+
+pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
+    let experiment = Experiment::load(&arguments.config, &arguments.sets.sets)?;
+    let device = device::open(experiment.device)?;
+    let prepared = {
+        let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
+        pipeline::prepare(&experiment, &|path| reading.read(path))?
+    };
+    let architecture = Architecture::new(prepared.samples.width, &experiment.config.model);
+    pipeline::initial_weights(&experiment, &architecture)?;
+    let count = |split: Split| prepared.splits.iter().filter(|one| **one == split).count();
+    let labels = prepared.labels.iter().map(|set| {
+        let count = |label: Option<bool>| set.good.iter().filter(|good| **good == label).count();
+        LabelCounts { name: set.name.clone(), column: set.column.clone(), good: count(Some(true)), bad: count(Some(false)), unknown: count(None) }
+    });
+    let checked = Checked {
+        name: experiment.config.name.clone(),
+        device: device.name,
+        files: prepared.samples.sources.clone(),
+        bins: prepared.samples.width,
+        rows: Split::ALL.map(|split| (split.name(), count(split))).to_vec(),
+        not_evaluated: select::counts(&prepared.samples),
+        labels: labels.collect(),
+        model: architecture.describe(),
+        parameters: architecture.parameters(),
+        batches_per_epoch: count(Split::Train).div_ceil(experiment.config.train.batch_size as usize),
+        warnings: pipeline::warnings(&experiment, &architecture, &prepared),
+    };
+    if ui.json {
+        return ui.print_json(&checked);
+    }
+    ui.print(&render(&checked, &experiment))?;
+    ui.next(&[format!("lumisift train {} --out {}", arguments.config.display(), checked.name)])
+}
+
+fn render(checked: &Checked, experiment: &Experiment) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{}  on {}", style(&checked.name).bold(), checked.device);
+    for file in &checked.files {
+        let _ = writeln!(text, "file       {} ({}, {} rows)", file.path.display(), file.format, file.rows);
+    }
+    let rows: Vec<String> = checked.rows.iter().map(|(name, rows)| format!("{rows} {name}")).collect();
+    let _ = writeln!(text, "rows       {}", rows.join(", "));
+    for (reason, count) in &checked.not_evaluated {
+        let _ = writeln!(text, "           {count} not evaluated: {reason}");
+    }
+    for labels in &checked.labels {
+        let _ = writeln!(text, "labels     {} (column \"{}\"): {} good, {} bad, {} unknown", labels.name, labels.column, labels.good, labels.bad, labels.unknown);
+    }
+    let steps: Vec<&str> = experiment.scale.iter().map(|step| step.name()).collect();
+    let _ = writeln!(text, "scaling    {}, fitted on {}", steps.join(", then "), experiment.config.scale.fit_on);
+    let _ = writeln!(text, "model      {}, {} parameters", checked.model, checked.parameters);
+    let train = &experiment.config.train;
+    let _ = writeln!(
+        text,
+        "training   {} epochs of {} batches of {}, {} at {}",
+        train.epochs, checked.batches_per_epoch, train.batch_size, train.optimizer.kind, train.optimizer.learning_rate
+    );
+    for threshold in &experiment.thresholds {
+        let _ = writeln!(text, "threshold  {threshold}, calibrated on {} rows", experiment.config.threshold.on);
+    }
+    for warning in &checked.warnings {
+        let _ = writeln!(text, "{} {warning}", style("warning:").yellow().bold());
+    }
+    text
+}

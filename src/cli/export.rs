@@ -1,0 +1,50 @@
+//! `lumisift export`: a model for other programs.
+
+use super::ui::Ui;
+use crate::{
+    error::{Error, Result},
+    model::weights,
+    report::folder::{Folder, write_atomically},
+};
+use clap::{Args, ValueEnum};
+use std::{collections::HashMap, path::PathBuf};
+
+/// Write a trained model for other programs
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The experiment's folder
+    experiment: PathBuf,
+    /// What to write
+    format: Format,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Replace the file
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// Weights named as PyTorch's Linear layers (encoder.0.weight is [out, in]) with config, scaling and thresholds as metadata
+    Safetensors,
+}
+
+pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
+    let Format::Safetensors = arguments.format;
+    if arguments.out.exists() && !arguments.force {
+        return Err(Error::input(format!("--out {}: exists; choose another file, or --force to replace it", arguments.out.display())));
+    }
+    let model = Folder::open(&arguments.experiment)?.read_model(&[])?;
+    let json = |value: serde_json::Result<String>| value.map_err(|error| Error::failed(format!("export: {error}")));
+    let metadata = HashMap::from([
+        ("lumisift".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("experiment".to_owned(), model.experiment.to_toml()?),
+        ("scaler".to_owned(), json(serde_json::to_string(&model.scaler))?),
+        ("thresholds".to_owned(), json(serde_json::to_string(&model.thresholds))?),
+    ]);
+    let bytes = weights::with_metadata(&model.architecture, &model.weights, metadata)?;
+    write_atomically(&arguments.out, &bytes)?;
+    ui.say(&format!("{}: {}, {} parameters", arguments.out.display(), model.architecture.describe(), model.architecture.parameters()));
+    Ok(())
+}

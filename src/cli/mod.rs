@@ -1,0 +1,138 @@
+//! The command line: one file a verb. Only here, with [`crate::report::terminal`], is anything printed.
+
+mod calibrate;
+mod check;
+mod compare;
+mod completions;
+mod devices;
+mod export;
+mod inspect;
+mod report;
+mod schema;
+mod score;
+mod synth;
+mod train;
+mod ui;
+
+use crate::error::{Error, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::process::ExitCode;
+use ui::Ui;
+
+/// Sift good lumisections from bad.
+///
+/// Trains autoencoders on detector data-quality data from one TOML file, and tells which lumisections are anomalous.
+#[derive(Debug, Parser)]
+#[command(name = "lumisift", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Start with:\n  lumisift synth metsig data\n  lumisift inspect data/good.csv\n  lumisift train configs/metsig.toml --out experiment")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options that every verb takes.
+#[derive(Clone, Debug, Args)]
+struct Global {
+    /// Print results and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print more of what happens, on standard error
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: When,
+    /// How results are printed
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Options of the verbs that read a config.
+#[derive(Clone, Debug, Args)]
+struct Sets {
+    /// Set a key of the config: --set train.epochs=20 (repeatable; the value is TOML)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Synth(synth::Arguments),
+    Inspect(inspect::Arguments),
+    Check(check::Arguments),
+    Train(train::Arguments),
+    Score(score::Arguments),
+    Calibrate(calibrate::Arguments),
+    Report(report::Arguments),
+    Compare(compare::Arguments),
+    Export(export::Arguments),
+    Devices(devices::Arguments),
+    Schema(schema::Arguments),
+    Completions(completions::Arguments),
+}
+
+/// Parses the command line, runs the verb, prints the error if there is one.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are printed by clap and are no mistake.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let ui = Ui::new(&cli.global);
+    match run(cli.verb, &ui) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(verb: Verb, ui: &Ui) -> Result<()> {
+    match verb {
+        Verb::Synth(arguments) => synth::run(&arguments, ui),
+        Verb::Inspect(arguments) => inspect::run(&arguments, ui),
+        Verb::Check(arguments) => check::run(&arguments, ui),
+        Verb::Train(arguments) => train::run(&arguments, ui),
+        Verb::Score(arguments) => score::run(&arguments, ui),
+        Verb::Calibrate(arguments) => calibrate::run(&arguments, ui),
+        Verb::Report(arguments) => report::run(&arguments, ui),
+        Verb::Compare(arguments) => compare::run(&arguments, ui),
+        Verb::Export(arguments) => export::run(&arguments, ui),
+        Verb::Devices(arguments) => devices::run(&arguments, ui),
+        Verb::Schema(arguments) => schema::run(&arguments, ui),
+        Verb::Completions(arguments) => completions::run(&arguments, ui),
+    }
+}
+
+/// Refuses `--set` keys that a trained model can no longer follow.
+fn only_keys(sets: &[String], allowed: &[&str], verb: &str) -> Result<()> {
+    for set in sets {
+        let key = set.split('=').next().unwrap_or_default().trim();
+        if !allowed.iter().any(|allowed| key == *allowed || key.strip_prefix(allowed).is_some_and(|rest| rest.starts_with('.'))) {
+            return Err(Error::input(format!(
+                "--set {set}: {key} was settled when the experiment was trained; `lumisift {verb}` takes {}",
+                allowed.join(", ")
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! `lumisift report`: the figures of an experiment, made again from its folder.
+
+use super::ui::Ui;
+use crate::{
+    error::Result,
+    pipeline,
+    report::{
+        figures::{Context, Report},
+        folder::{Folder, names},
+        scores::Scores,
+        terminal,
+    },
+};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Make the figures of an experiment again from its scores and thresholds, and print them
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The experiment's folder
+    experiment: PathBuf,
+}
+
+pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
+    let folder = Folder::open(&arguments.experiment)?;
+    let model = folder.read_model(&[])?;
+    let scores = Scores::read(&folder.file(names::SCORES))?;
+    let before: Report = folder.read_json(names::REPORT)?;
+    let prepared = {
+        let reading = ui.reading(&[&model.experiment.train_files, &model.experiment.test_files]);
+        pipeline::prepare(&model.experiment, &|path| reading.read(path))
+    };
+    let report = match prepared {
+        Ok(prepared) => {
+            let context = Context {
+                experiment: &model.experiment,
+                architecture: &model.architecture,
+                device: &before.device,
+                thresholds: &model.thresholds,
+                training: before.training,
+                samples: &prepared.samples,
+                warnings: pipeline::warnings(&model.experiment, &model.architecture, &prepared),
+            };
+            Report::new(&scores, context)?
+        }
+        Err(error) => {
+            ui.warn(&format!("the data can no longer be read, so figures are those of before: {error}"));
+            before
+        }
+    };
+    folder.write_json(names::REPORT, &report)?;
+    if ui.json {
+        return ui.print_json(&report);
+    }
+    ui.print(&terminal::render(&report, Some(&scores), ui.width()))
+}

@@ -1,0 +1,116 @@
+//! `lumisift train`: from a config to an experiment folder.
+
+use super::{Sets, ui::Ui};
+use crate::{
+    config::{DeviceChoice, Experiment},
+    device,
+    error::{Error, Result},
+    model::Architecture,
+    pipeline,
+    prepare::{select, split::Split},
+    report::{
+        figures::{Context, Report, TrainingFigures},
+        folder::{ALL_FEATURES, Channel, Folder, names},
+        terminal,
+    },
+};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Train an autoencoder, score its data, write everything to a folder
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The experiment's TOML file
+    config: PathBuf,
+    /// The folder to write to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Replace the experiment in the folder
+    #[arg(long)]
+    force: bool,
+    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]; wins over the config
+    #[arg(long)]
+    device: Option<String>,
+    #[command(flatten)]
+    sets: Sets,
+}
+
+pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
+    let mut experiment = Experiment::load(&arguments.config, &arguments.sets.sets)?;
+    if let Some(device) = &arguments.device {
+        experiment.device = DeviceChoice::parse(device).map_err(|message| Error::input(format!("--device: {message}")))?;
+        experiment.config.device = device.clone();
+    }
+    Folder::check_free(&arguments.out, arguments.force)?;
+    let device = device::open(experiment.device)?;
+    let prepared = {
+        let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
+        pipeline::prepare(&experiment, &|path| reading.read(path))?
+    };
+    let architecture = Architecture::new(prepared.samples.width, &experiment.config.model);
+    let start = pipeline::initial_weights(&experiment, &architecture)?;
+    let warnings = pipeline::warnings(&experiment, &architecture, &prepared);
+    let rows = |wanted: Split| prepared.splits.iter().filter(|split| **split == wanted).count();
+    ui.say(&format!("{} on {}: {}, {} training rows", experiment.config.name, device.name, architecture.describe(), rows(Split::Train)));
+
+    let folder = Folder::create(&arguments.out, arguments.force)?;
+    folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
+    folder.write_json(
+        names::PROVENANCE,
+        &json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "device": device.name,
+            "precision": "f32",
+            "seed": experiment.config.seed,
+            "files": prepared.samples.sources,
+            "rows": {"evaluated": prepared.samples.rows.len(), "not_evaluated": select::counts(&prepared.samples)},
+        }),
+    )?;
+    let mut history = folder.start_history()?;
+    let fitted = {
+        let mut progress = ui.training(experiment.config.train.epochs);
+        pipeline::train(&experiment, &architecture, &start, &prepared, &device, &mut |epoch| {
+            history.append(ALL_FEATURES, epoch)?;
+            progress.epoch(epoch);
+            Ok(())
+        })?
+    };
+    if fitted.weightless_batches > 0 {
+        ui.warn(&format!("{} batches were left out because their rows weigh nothing", fitted.weightless_batches));
+    }
+    folder.write_weights(ALL_FEATURES, &architecture, &fitted.weights)?;
+    folder.write_json(names::SCALER, &prepared.scaler)?;
+    let features = (0..prepared.samples.width).map(|bin| format!("bin_{bin}")).collect();
+    folder.write_json(names::CHANNELS, &[Channel { name: ALL_FEATURES.into(), features }])?;
+
+    ui.detail("scoring");
+    let mut scores = pipeline::score(&experiment, &architecture, &fitted.weights, &prepared, &device)?;
+    let on = experiment.config.threshold.on;
+    let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.name.clone()).collect();
+    let thresholds = pipeline::calibrate(&experiment.thresholds, on, &scores, pipeline::calibration_split(on), &files)?;
+    scores.flag(&thresholds[0])?;
+    folder.write_json(names::THRESHOLDS, &thresholds)?;
+    scores.write(&folder.file(names::SCORES))?;
+    let report = Report::new(
+        &scores,
+        Context {
+            experiment: &experiment,
+            architecture: &architecture,
+            device: &device.name,
+            thresholds: &thresholds,
+            training: TrainingFigures::new(&experiment, &fitted),
+            samples: &prepared.samples,
+            warnings,
+        },
+    )?;
+    folder.write_json(names::REPORT, &report)?;
+
+    if ui.json {
+        return ui.print_json(&report);
+    }
+    ui.print(&terminal::render(&report, Some(&scores), ui.width()))?;
+    let out = arguments.out.display();
+    ui.print(&format!("wrote      {out}/ (weights in {}/, scores in {}, figures in {})", names::MODEL, names::SCORES, names::REPORT))?;
+    ui.next(&[format!("lumisift score {out} --data FILE… --out scores.parquet"), format!("lumisift report {out}")])
+}

@@ -1,0 +1,168 @@
+//! What people see: results on standard output, progress, warnings and errors on standard error.
+
+use super::{Format, Global, When};
+use crate::{
+    data,
+    error::{Error, Result},
+    train::Epoch,
+};
+use console::style;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::{
+    io::{ErrorKind, IsTerminal, Write},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// How to speak to this user.
+pub struct Ui {
+    quiet: bool,
+    verbose: bool,
+    pub json: bool,
+    start: Instant,
+}
+
+impl Ui {
+    pub fn new(global: &Global) -> Self {
+        match global.color {
+            When::Auto => {}
+            When::Always => {
+                console::set_colors_enabled(true);
+                console::set_colors_enabled_stderr(true);
+            }
+            When::Never => {
+                console::set_colors_enabled(false);
+                console::set_colors_enabled_stderr(false);
+            }
+        }
+        Self { quiet: global.quiet, verbose: global.verbose, json: global.format == Format::Json, start: Instant::now() }
+    }
+
+    /// Width of the terminal, or a fixed one where there is none.
+    pub fn width(&self) -> u16 {
+        console::Term::stdout().size_checked().map_or(110, |(_, width)| width.clamp(60, 200))
+    }
+
+    /// A result, on standard output. A reader that has gone away (`| head`) is no failure.
+    pub fn print(&self, text: &str) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::failed(format!("standard output: {error}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// A result as JSON.
+    pub fn print_json(&self, value: &impl Serialize) -> Result<()> {
+        self.print(&serde_json::to_string_pretty(value).map_err(|error| Error::failed(format!("JSON: {error}")))?)
+    }
+
+    /// What to do next; not in JSON.
+    pub fn next(&self, lines: &[String]) -> Result<()> {
+        if self.json || self.quiet || lines.is_empty() {
+            return Ok(());
+        }
+        self.print(&format!("\n{}\n  {}", style("next").bold(), lines.join("\n  ")))
+    }
+
+    /// A line on what happens, unless quiet.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            self.to_stderr(text);
+        }
+    }
+
+    /// A line for those who asked for more.
+    pub fn detail(&self, text: &str) {
+        if self.verbose {
+            self.to_stderr(&format!("[{:8.3} s] {text}", self.start.elapsed().as_secs_f64()));
+        }
+    }
+
+    pub fn warn(&self, text: &str) {
+        if !self.quiet {
+            self.to_stderr(&format!("{} {text}", style("warning:").for_stderr().yellow().bold()));
+        }
+    }
+
+    pub fn error(&self, error: &Error) {
+        self.to_stderr(&format!("{} {error}", style("error:").for_stderr().red().bold()));
+    }
+
+    fn to_stderr(&self, text: &str) {
+        // Nobody left to tell is no failure.
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// A bar over files being read; hidden where it would be over at once.
+    pub fn reading(&self, patterns: &[&[PathBuf]]) -> Reading<'_> {
+        let files: Vec<PathBuf> = patterns.iter().filter_map(|patterns| data::expand(patterns).ok()).flatten().collect();
+        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let bar = self.bar(files.iter().map(|file| bytes(file)).sum(), "reading  {wide_bar:.cyan/dim} {bytes}/{total_bytes} {eta}");
+        Reading { bar, ui: self }
+    }
+
+    /// A bar over epochs with losses, rate and remaining time; off a terminal a line now and then.
+    pub fn training(&self, epochs: u32) -> Training<'_> {
+        let bar = self.bar(u64::from(epochs), "training {wide_bar:.green/dim} {pos}/{len} {msg} {eta}");
+        Training { bar, epochs, last_line: Instant::now(), ui: self }
+    }
+
+    fn bar(&self, length: u64, template: &str) -> ProgressBar {
+        let target = if self.quiet || !std::io::stderr().is_terminal() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(length), target);
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        bar
+    }
+}
+
+/// Progress of reading files.
+pub struct Reading<'a> {
+    bar: ProgressBar,
+    ui: &'a Ui,
+}
+
+impl Reading<'_> {
+    /// One more file has been read.
+    pub fn read(&self, path: &Path) {
+        self.bar.inc(std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
+        self.ui.detail(&format!("read {}", path.display()));
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Progress of a training.
+pub struct Training<'a> {
+    bar: ProgressBar,
+    epochs: u32,
+    last_line: Instant,
+    ui: &'a Ui,
+}
+
+impl Training<'_> {
+    /// One more epoch has been trained.
+    pub fn epoch(&mut self, epoch: &Epoch) {
+        let valid = epoch.valid_loss.map(|loss| format!(", validation {loss:.6}")).unwrap_or_default();
+        let text = format!("loss {:.6}{valid}, rate {:.2e}", epoch.train_loss, epoch.learning_rate);
+        self.bar.set_message(text.clone());
+        self.bar.inc(1);
+        if self.bar.is_hidden() && (epoch.epoch == 1 || epoch.epoch == self.epochs || self.last_line.elapsed() > Duration::from_secs(10)) {
+            self.last_line = Instant::now();
+            self.ui.say(&format!("epoch {}/{}: {text}", epoch.epoch, self.epochs));
+        }
+    }
+}
+
+impl Drop for Training<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,281 @@
+//! The experiment folder: everything one training wrote. The folder is the model.
+
+use super::figures::{Report, TrainingFigures};
+use crate::{
+    config::Experiment,
+    error::{Error, Result},
+    model::{Architecture, weights},
+    prepare::scale::Scaler,
+    score::threshold::Calibrated,
+    train::Epoch,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// Names of the files in an experiment folder.
+pub mod names {
+    /// The resolved config.
+    pub const EXPERIMENT: &str = "experiment.toml";
+    /// Where everything came from.
+    pub const PROVENANCE: &str = "provenance.json";
+    /// One line an epoch.
+    pub const HISTORY: &str = "history.csv";
+    /// One row per sample and channel.
+    pub const SCORES: &str = "scores.parquet";
+    /// How bins become inputs.
+    pub const SCALER: &str = "scaler.json";
+    /// Where scores become flags.
+    pub const THRESHOLDS: &str = "thresholds.json";
+    /// Which features make which channel.
+    pub const CHANNELS: &str = "channels.json";
+    /// Figures as numbers.
+    pub const REPORT: &str = "report.json";
+    /// Weights, one file a channel.
+    pub const MODEL: &str = "model";
+    /// All of them, for making a folder anew.
+    pub const ALL: [&str; 9] = [EXPERIMENT, PROVENANCE, HISTORY, SCORES, SCALER, THRESHOLDS, CHANNELS, REPORT, MODEL];
+}
+
+/// The one channel of a plain dense model.
+pub const ALL_FEATURES: &str = "all";
+
+const HISTORY_HEADER: &str = "epoch,channel,train_loss,valid_loss,learning_rate,seconds\n";
+
+/// One entry of `channels.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+pub struct Channel {
+    /// Its name; `/` becomes `_` in file names.
+    pub name: String,
+    /// Its features, in the order of the model's inputs.
+    pub features: Vec<String>,
+}
+
+/// An experiment folder on disk.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+/// What scoring needs, read back from a folder.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The resolved config.
+    pub experiment: Experiment,
+    /// The network's shape.
+    pub architecture: Architecture,
+    /// Flat weights, `[parameters]`.
+    pub weights: Vec<f32>,
+    /// How bins become inputs.
+    pub scaler: Scaler,
+    /// Where scores become flags, the one that flags first.
+    pub thresholds: Vec<Calibrated>,
+}
+
+impl Folder {
+    /// A new folder. One that holds anything is refused, or with `force` loses the files of the experiment before (and no
+    /// others).
+    pub fn create(path: &Path, force: bool) -> Result<Self> {
+        Self::check_free(path, force)?;
+        fs::create_dir_all(path).map_err(|error| Error::writing(path, &error))?;
+        let folder = Self { path: path.to_path_buf() };
+        for name in names::ALL {
+            let old = folder.file(name);
+            let removed = if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) };
+            match removed {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::writing(&old, &error)),
+                _ => {}
+            }
+        }
+        Ok(folder)
+    }
+
+    /// Whether [`Folder::create`] would take this path.
+    pub fn check_free(path: &Path, force: bool) -> Result<()> {
+        let shown = path.display();
+        match fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
+            Ok(true) if !force => {
+                let what = if path.join(names::EXPERIMENT).exists() { "holds an experiment" } else { "is a folder with files in it" };
+                Err(Error::input(format!("--out {shown}: {what}; choose another folder, or --force to replace the experiment in it")))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(Error::input(format!("--out {shown}: is a file; expected a folder"))),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::reading(path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A folder that a training wrote.
+    pub fn open(path: &Path) -> Result<Self> {
+        if !path.join(names::EXPERIMENT).is_file() {
+            let what = if path.exists() { format!("holds no {}", names::EXPERIMENT) } else { "does not exist".into() };
+            return Err(Error::input(format!("{}: {what}; expected a folder that `lumisift train` wrote", path.display())));
+        }
+        Ok(Self { path: path.to_path_buf() })
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The weights of a channel.
+    pub fn weights_file(&self, channel: &str) -> PathBuf {
+        self.path.join(names::MODEL).join(format!("{}.safetensors", channel.replace('/', "_")))
+    }
+
+    /// Writes a file whole or not at all.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        write_atomically(&self.file(name), bytes)
+    }
+
+    /// Writes a JSON file whole or not at all.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(value).map_err(|error| Error::failed(format!("{name}: {error}")))?;
+        text.push('\n');
+        self.write(name, text.as_bytes())
+    }
+
+    /// Reads a JSON file.
+    pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let path = self.file(name);
+        let text = fs::read_to_string(&path).map_err(|error| Error::reading(&path, &error))?;
+        serde_json::from_str(&text).map_err(|error| Error::input(format!("{}: not what `lumisift train` writes: {error}", path.display())))
+    }
+
+    /// Writes the weights of a channel.
+    pub fn write_weights(&self, channel: &str, architecture: &Architecture, flat: &[f32]) -> Result<()> {
+        let path = self.weights_file(channel);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|error| Error::writing(folder, &error))?;
+        }
+        write_atomically(&path, &weights::to_bytes(architecture, flat)?)
+    }
+
+    /// Opens `history.csv` with its header, to append to.
+    pub fn start_history(&self) -> Result<History> {
+        let path = self.file(names::HISTORY);
+        let open = || -> std::io::Result<File> {
+            let mut file = File::create(&path)?;
+            file.write_all(HISTORY_HEADER.as_bytes())?;
+            Ok(file)
+        };
+        Ok(History { file: open().map_err(|error| Error::writing(&path, &error))?, path })
+    }
+
+    /// Reads `history.csv`.
+    pub fn read_history(&self) -> Result<Vec<Epoch>> {
+        let path = self.file(names::HISTORY);
+        let text = fs::read_to_string(&path).map_err(|error| Error::reading(&path, &error))?;
+        let parse = |line: &str| -> Option<Epoch> {
+            let fields: Vec<&str> = line.split(',').collect();
+            let number = |i: usize| fields.get(i)?.parse::<f64>().ok();
+            Some(Epoch { epoch: fields.first()?.parse().ok()?, train_loss: number(2)?, valid_loss: number(3), learning_rate: number(4)?, seconds: number(5)? })
+        };
+        let lines = text.lines().enumerate().skip(1);
+        lines.map(|(i, line)| parse(line).ok_or_else(|| Error::input(format!("{}:{}: found \"{line}\"; expected {}", path.display(), i + 1, HISTORY_HEADER.trim())))).collect()
+    }
+
+    /// How its training went.
+    pub fn read_training(&self) -> Result<TrainingFigures> {
+        self.read_json::<Report>(names::REPORT).map(|report| report.training)
+    }
+
+    /// Everything scoring needs, with `--set` arguments laid over the config.
+    pub fn read_model(&self, sets: &[String]) -> Result<Model> {
+        let experiment = Experiment::load(&self.file(names::EXPERIMENT), sets)?;
+        let scaler: Scaler = self.read_json(names::SCALER)?;
+        scaler.check()?;
+        let architecture = Architecture::new(scaler.width, &experiment.config.model);
+        let weights = weights::read(&self.weights_file(ALL_FEATURES), &architecture)?;
+        let thresholds: Vec<Calibrated> = self.read_json(names::THRESHOLDS)?;
+        if thresholds.is_empty() {
+            return Err(Error::input(format!("{}: holds no threshold", self.file(names::THRESHOLDS).display())));
+        }
+        Ok(Model { experiment, architecture, weights, scaler, thresholds })
+    }
+}
+
+/// `history.csv`, one line appended and flushed an epoch.
+#[derive(Debug)]
+pub struct History {
+    file: File,
+    path: PathBuf,
+}
+
+impl History {
+    /// Appends an epoch.
+    pub fn append(&mut self, channel: &str, epoch: &Epoch) -> Result<()> {
+        let valid = epoch.valid_loss.map(|loss| loss.to_string()).unwrap_or_default();
+        let line = format!("{},{channel},{},{valid},{},{:.6}\n", epoch.epoch, epoch.train_loss, epoch.learning_rate, epoch.seconds);
+        self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush()).map_err(|error| Error::writing(&self.path, &error))
+    }
+}
+
+/// Writes beside the target, makes sure it is on disk, then renames: readers see the old file or the new one, never a part.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if name.is_empty() || path.is_dir() {
+        return Err(Error::input(format!("{}: is not a file name to write to", path.display())));
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        return Err(Error::input(format!("{}: its folder {} does not exist", path.display(), folder.display())));
+    }
+    let beside = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(&beside);
+        Error::writing(path, &error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_files_is_not_overwritten_by_accident() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("experiment");
+        Folder::create(&path, false).unwrap().write(names::EXPERIMENT, b"x").unwrap();
+        fs::write(path.join("notes.txt"), "mine").unwrap();
+        assert!(Folder::create(&path, false).unwrap_err().to_string().contains("--force"));
+        Folder::create(&path, true).unwrap();
+        assert!(!path.join(names::EXPERIMENT).exists());
+        assert!(path.join("notes.txt").exists(), "files of others stay");
+    }
+
+    #[test]
+    fn history_comes_back_as_written() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::create(place.path(), false).unwrap();
+        let epochs = [
+            Epoch { epoch: 1, train_loss: 0.1 + 0.2, valid_loss: None, learning_rate: 1e-3, seconds: 0.25 },
+            Epoch { epoch: 2, train_loss: 0.1, valid_loss: Some(1e-9), learning_rate: 1e-4, seconds: 0.5 },
+        ];
+        let mut history = folder.start_history().unwrap();
+        epochs.iter().for_each(|epoch| history.append("all", epoch).unwrap());
+        assert_eq!(folder.read_history().unwrap(), epochs);
+    }
+
+    #[test]
+    fn nothing_is_left_beside_a_file_that_could_not_be_written() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(write_atomically(&place.path().join("no/such/file"), b"x").unwrap_err().exit_code(), 2);
+        assert_eq!(write_atomically(place.path(), b"x").unwrap_err().exit_code(), 2);
+        write_atomically(&place.path().join("file"), b"x").unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,205 @@
+//! Tables and small pictures for the terminal.
+
+use super::{
+    figures::{Report, RunFigures},
+    scores::Scores,
+};
+use crate::score::roc::Auc;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use console::style;
+use std::fmt::Write as _;
+
+/// An empty table in our style.
+pub fn table(header: &[&str], width: u16) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width).set_header(header);
+    table
+}
+
+/// The report as people read it.
+pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "\n{}  {} on {}, {} parameters, seed {}", style(&report.name).bold(), report.model.shape, report.device, report.model.parameters, report.seed);
+    let data = &report.data;
+    let mut parts = vec![format!("{} train", data.train), format!("{} valid", data.valid), format!("{} test", data.test)];
+    if data.unused > 0 {
+        parts.push(format!("{} set aside (not known to be good)", data.unused));
+    }
+    let flow = if data.flow_bins { ", the first and last are underflow and overflow" } else { "" };
+    let _ = writeln!(text, "rows       {}; {} bins{flow}", parts.join(", "), data.bins);
+    if !data.not_evaluated.is_empty() {
+        let reasons: Vec<String> = data.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let _ = writeln!(text, "           not evaluated: {}", reasons.join(", "));
+    }
+    let training = &report.training;
+    let loss = |loss: Option<f64>| loss.map_or_else(|| "–".into(), |loss| format!("{loss:.6}"));
+    let kept = if training.kept_epoch as usize == training.epochs { String::new() } else { format!(", weights of epoch {}", training.kept_epoch) };
+    let _ = writeln!(
+        text,
+        "training   {} epochs in {:.1} s ({}){kept}; loss {}, validation {} ({})",
+        training.epochs,
+        training.seconds,
+        training.stopped,
+        loss(training.train_loss),
+        loss(training.valid_loss),
+        training.loss
+    );
+    let _ = writeln!(text, "score      {}", report.score);
+    for threshold in &report.thresholds {
+        let from = match threshold.value {
+            Some(value) if threshold.rows > 0 => format!("{value:.6} from {} {} rows of {} runs", threshold.rows, on(threshold.on), threshold.runs),
+            Some(value) => format!("{value:.6}"),
+            None => "each run's own".into(),
+        };
+        let _ = writeln!(text, "threshold  {}: {from}", threshold.threshold);
+    }
+    if let Some(rate) = &report.false_alarms {
+        let _ = writeln!(
+            text,
+            "false      {} of {} {} flagged: {:.2} % (95 % interval {:.2} to {:.2} %)",
+            rate.flagged,
+            rate.rows,
+            rate.sample,
+            100.0 * rate.rate,
+            100.0 * rate.interval.0,
+            100.0 * rate.interval.1
+        );
+    }
+    for auc in &report.auc {
+        let _ = writeln!(text, "ROC AUC    {}", show_auc(auc));
+    }
+    text.push_str(&runs_table(report, width));
+    if let Some(scores) = scores {
+        text.push_str(&pictures(report, scores, width));
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "{} {warning}", style("warning:").yellow().bold());
+    }
+    text
+}
+
+fn on(on: crate::config::raw::CalibrateOn) -> &'static str {
+    use crate::config::raw::CalibrateOn;
+    match on {
+        CalibrateOn::Valid => "held-out good",
+        CalibrateOn::Train => "training",
+        CalibrateOn::Scored => "scored",
+    }
+}
+
+/// One line on an area: labels, sample, area, interval.
+pub fn show_auc(auc: &Auc) -> String {
+    let what = format!("{} good and {} bad {} rows by \"{}\"", auc.good, auc.bad, auc.split, auc.column);
+    match (auc.auc, auc.interval) {
+        (Some(area), Some((low, high))) => format!("{area:.4} ({low:.4} to {high:.4}; {}), {what}", auc.note),
+        (Some(area), None) => format!("{area:.4} ({}), {what}", auc.note),
+        _ => format!("– ({}), {what}", auc.note),
+    }
+}
+
+const MOST_RUNS: usize = 20;
+
+fn runs_table(report: &Report, width: u16) -> String {
+    let flagged = |run: &RunFigures| run.flagged.iter().map(|flagged| flagged.ls.len()).max().unwrap_or(0);
+    let mut runs: Vec<&RunFigures> = report.runs.iter().collect();
+    if runs.is_empty() {
+        return String::new();
+    }
+    let total: usize = report.runs.iter().map(|run| run.flagged[0].ls.len()).sum();
+    let evaluated: usize = report.runs.iter().map(|run| run.evaluated).sum();
+    if runs.len() > MOST_RUNS {
+        runs.sort_by_key(|run| std::cmp::Reverse(flagged(run)));
+        runs.truncate(MOST_RUNS);
+    }
+    let several = report.thresholds.len() > 1;
+    let mut table = table(&["run", "LSs", "evaluated", "flagged", "threshold", "flagged LSs"], width);
+    for run in &runs {
+        for (i, flagged) in run.flagged.iter().enumerate() {
+            let first = |text: String| if i == 0 { text } else { String::new() };
+            let threshold = if several { format!("{:.5}\n{}", flagged.value, short(&flagged.threshold)) } else { format!("{:.5}", flagged.value) };
+            table.add_row([
+                first(run.name.clone()),
+                first(format!("{}–{}", run.ls.0, run.ls.1)),
+                first(if run.not_evaluated > 0 { format!("{} (+{} not)", run.evaluated, run.not_evaluated) } else { run.evaluated.to_string() }),
+                flagged.ls.len().to_string(),
+                threshold,
+                shorten(&flagged.ranges(), 400),
+            ]);
+        }
+    }
+    for column in [2, 3, 4] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let more = if report.runs.len() > runs.len() { format!("; the {MOST_RUNS} with most flags are shown") } else { String::new() };
+    format!("{table}\n{} of {evaluated} lumisections flagged in {} test runs{more}\n", style(total).bold(), report.runs.len())
+}
+
+/// `99.5th percentile of the score's moving average over 3 LSs` as `p99.5, 3 LSs`.
+fn short(threshold: &str) -> String {
+    match (threshold.split_once("th percentile"), threshold.rsplit_once("over ")) {
+        (Some((percentile, _)), Some((_, window))) => format!("(p{percentile}, {window})"),
+        (Some((percentile, _)), None) => format!("(p{percentile})"),
+        _ => String::new(),
+    }
+}
+
+fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+const MOST_PICTURES: usize = 4;
+
+/// For a few runs the score against LS as a line of bars, flagged places marked below.
+fn pictures(report: &Report, scores: &Scores, width: u16) -> String {
+    let mut text = String::new();
+    let columns = usize::from(width).saturating_sub(14).clamp(20, 160);
+    let runs = scores.runs();
+    let worth = |run: &&RunFigures| run.evaluated >= columns / 2;
+    for figures in report.runs.iter().filter(worth).take(MOST_PICTURES) {
+        let of_run = |run: &&Vec<usize>| {
+            let row = &scores.rows[run[0]];
+            row.run == figures.run && (figures.run.is_some() || *row.file == *figures.name)
+        };
+        let Some(run) = runs.iter().find(of_run) else { continue };
+        let test: Vec<(f64, bool)> = run.iter().filter_map(|&i| Some((scores.rows[i].score?, scores.rows[i].flagged == Some(true)))).collect();
+        let cells: Vec<&[(f64, bool)]> = test.chunks(test.len().div_ceil(columns)).collect();
+        let highest: Vec<f64> = cells.iter().map(|cell| cell.iter().map(|(score, _)| *score).fold(0.0, f64::max)).collect();
+        let marks: String = cells.iter().map(|cell| if cell.iter().any(|(_, flagged)| *flagged) { '▲' } else { ' ' }).collect();
+        let _ = writeln!(text, "score of {} by LS {} to {} (log scale, highest of each {}):", style(&figures.name).bold(), figures.ls.0, figures.ls.1, cells[0].len());
+        let _ = writeln!(text, "  {}\n  {}", bars(&highest), style(marks).red());
+    }
+    text
+}
+
+/// Values as bars of eight heights, on a log scale.
+pub fn bars(values: &[f64]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let logs: Vec<f64> = values.iter().map(|value| value.max(1e-300).ln()).collect();
+    let (low, high) = logs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| (low.min(*log), high.max(*log)));
+    let step = if high > low { 7.999 / (high - low) } else { 0.0 };
+    logs.iter().map(|log| BARS[((log - low) * step) as usize]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_rise_with_the_values() {
+        assert_eq!(bars(&[1.0, 10.0, 100.0]), "▁▄█");
+        assert_eq!(bars(&[5.0, 5.0]), "▁▁");
+        assert_eq!(bars(&[]), "");
+    }
+
+    #[test]
+    fn thresholds_are_shortened_for_narrow_columns() {
+        assert_eq!(short("99.5th percentile of the score's moving average over 3 LSs"), "(p99.5, 3 LSs)");
+        assert_eq!(short("99th percentile of the score"), "(p99)");
+    }
+}

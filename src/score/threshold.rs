@@ -1,0 +1,129 @@
+//! Where a score becomes a flag, and what that was calibrated on: `thresholds.json`.
+
+use crate::{
+    config::{Threshold, raw::CalibrateOn},
+    error::{Error, Result},
+};
+use serde::{Deserialize, Serialize};
+
+/// A threshold with where it comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibrated {
+    /// The channel whose scores it is for.
+    pub channel: String,
+    /// How it was found.
+    #[serde(flatten)]
+    pub threshold: Threshold,
+    /// Which rows it was found on.
+    pub on: CalibrateOn,
+    /// The threshold; `None` where each scored run gets its own.
+    pub value: Option<f64>,
+    /// Number of rows it was found on.
+    pub rows: usize,
+    /// Number of runs they are from.
+    pub runs: usize,
+    /// The files they are from.
+    pub files: Vec<String>,
+}
+
+impl Calibrated {
+    /// The threshold for the scores of one run, in the order of LS.
+    pub fn for_run(&self, scores: &[f64]) -> Result<f64> {
+        match self.value {
+            Some(value) => Ok(value),
+            None => value(&self.threshold, &[scores]),
+        }
+    }
+
+    /// A warning where there are too few rows for what was asked.
+    pub fn warning(&self) -> Option<String> {
+        let Threshold::Percentile { percentile, .. } = self.threshold else { return None };
+        let above = self.rows as f64 * (1.0 - percentile / 100.0);
+        (self.value.is_some() && above < 1.0)
+            .then(|| format!("the {percentile}th percentile of {} calibration rows is little more than the largest of them: take more rows or a lower percentile", self.rows))
+    }
+}
+
+/// The threshold found on the scores of some runs, each in the order of LS. A moving average never crosses from run to run.
+pub fn value(threshold: &Threshold, runs: &[&[f64]]) -> Result<f64> {
+    let rows: usize = runs.iter().map(|scores| scores.len()).sum();
+    let few = |needed: String| Error::input(format!("threshold: {rows} calibration rows in {} runs; {threshold} needs {needed}", runs.len()));
+    match *threshold {
+        Threshold::Fixed { value } => Ok(value),
+        Threshold::Percentile { percentile: p, smooth } => {
+            let smoothed: Vec<f64> = runs.iter().flat_map(|scores| moving_average(scores, smooth as usize)).collect();
+            percentile(&smoothed, p).ok_or_else(|| few(format!("a run of at least {smooth} LSs")))
+        }
+        Threshold::MeanStd { k, ddof } => {
+            let scores = runs.concat();
+            let divisor = scores.len() as f64 - f64::from(ddof);
+            if divisor <= 0.0 {
+                return Err(few(format!("at least {} rows", ddof + 1)));
+            }
+            let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+            let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / divisor;
+            Ok(mean + k * variance.sqrt())
+        }
+    }
+}
+
+/// Means over `window` neighbours, the valid part only: `scores.len() − window + 1` of them.
+pub fn moving_average(scores: &[f64], window: usize) -> Vec<f64> {
+    if window <= 1 {
+        return scores.to_vec();
+    }
+    scores.windows(window).map(|part| part.iter().sum::<f64>() / window as f64).collect()
+}
+
+/// The percentile with linear interpolation between neighbours (NumPy's default), or nothing of nothing.
+pub fn percentile(values: &[f64], percentile: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let position = percentile / 100.0 * sorted.len().checked_sub(1)? as f64;
+    let below = position.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    Some(sorted[below] + (position - below as f64) * (sorted[above] - sorted[below]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn percentiles_are_interpolated_as_in_numpy() {
+        let values = [4.0, 1.0, 3.0, 2.0];
+        assert_eq!(percentile(&values, 0.0), Some(1.0));
+        assert_eq!(percentile(&values, 50.0), Some(2.5));
+        assert!((percentile(&values, 99.5).unwrap() - 3.985).abs() < 1e-12);
+        assert_eq!(percentile(&values, 100.0), Some(4.0));
+        assert_eq!(percentile(&[], 50.0), None);
+    }
+
+    #[test]
+    fn moving_averages_stay_within_a_run() {
+        assert_eq!(moving_average(&[1.0, 2.0, 6.0], 2), [1.5, 4.0]);
+        assert_eq!(moving_average(&[1.0], 2), Vec::<f64>::new());
+        let threshold = Threshold::Percentile { percentile: 100.0, smooth: 2 };
+        assert_eq!(value(&threshold, &[&[0.0, 0.0, 9.0], &[9.0, 0.0]]).unwrap(), 4.5);
+        assert!(value(&threshold, &[&[1.0], &[2.0]]).is_err());
+    }
+
+    #[test]
+    fn mean_and_standard_deviation() {
+        let scores: [f64; 4] = [1.0, 2.0, 3.0, 4.0];
+        let at = |ddof| value(&Threshold::MeanStd { k: 2.0, ddof }, &[&scores]).unwrap();
+        assert!((at(1) - (2.5 + 2.0 * (5.0_f64 / 3.0).sqrt())).abs() < 1e-12);
+        assert!((at(0) - (2.5 + 2.0 * 1.25_f64.sqrt())).abs() < 1e-12);
+        assert!(value(&Threshold::MeanStd { k: 2.0, ddof: 1 }, &[&[1.0]]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_percentile_lies_between_the_extremes(values in prop::collection::vec(-1e3_f64..1e3, 1..50), p in 0.0_f64..=100.0) {
+            let found = percentile(&values, p).unwrap();
+            let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));
+            prop_assert!((low..=high).contains(&found));
+        }
+    }
+}
