@@ -15,7 +15,8 @@ pub struct Arguments {
     /// The experiment's folder
     experiment: PathBuf,
     /// What to write
-    format: Format,
+    #[arg(value_name = "FORMAT")]
+    kind: Format,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -31,7 +32,7 @@ enum Format {
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
-    let Format::Safetensors = arguments.format;
+    let Format::Safetensors = arguments.kind;
     if arguments.out.exists() && !arguments.force {
         return Err(Error::input(format!("--out {}: exists; choose another file, or --force to replace it", arguments.out.display())));
     }

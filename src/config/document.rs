@@ -14,6 +14,9 @@ pub struct Document {
     /// Keys and values, later layers over earlier ones.
     pub table: Table,
     places: BTreeMap<String, Place>,
+    /// The layer that wrote each key, counted from the lowest.
+    layers: BTreeMap<String, usize>,
+    next_layer: usize,
 }
 
 /// Where a key was written.
@@ -52,6 +55,7 @@ impl Document {
 
     /// Lays `key=value` arguments over what is there.
     pub fn add_arguments(&mut self, sets: &[String]) -> Result<()> {
+        self.next_layer += 1;
         for argument in sets {
             let Some((key, value)) = argument.split_once('=') else {
                 return Err(Error::input(format!("--set {argument}: expected key=value, such as --set train.epochs=20")));
@@ -80,6 +84,11 @@ impl Document {
             }
             key = &key[..key.rfind(['.', '['])?];
         }
+    }
+
+    /// Whether `above` was written in a later layer than `below`: by `--set` over a file, by a file over what it extends.
+    pub fn overrides(&self, above: &str, below: &str) -> bool {
+        matches!((self.layers.get(above), self.layers.get(below)), (Some(above), Some(below)) if above > below)
     }
 
     /// The path in `text`, relative to the file that holds `key` (or to the working directory for `--set`), made absolute.
@@ -112,6 +121,7 @@ impl Document {
 
     fn add_text(&mut self, text: &str, path: &Path) -> Result<()> {
         let table: Table = toml::from_str(text).map_err(|error| Error::input(syntax_message(path, text, &error)))?;
+        self.next_layer += 1;
         let mut lines = BTreeMap::new();
         if let Ok(spanned) = toml::de::DeTable::parse(text) {
             collect_lines(spanned.get_ref(), "", text, &mut lines);
@@ -121,8 +131,10 @@ impl Document {
     }
 
     fn merge(&mut self, layer: Table, place: &dyn Fn(&str) -> Place) {
-        let Self { table, places } = self;
-        merge_into(table, layer, "", places, place);
+        let mut written = BTreeMap::new();
+        merge_into(&mut self.table, layer, "", &mut written, place);
+        self.layers.extend(written.keys().map(|key| (key.clone(), self.next_layer)));
+        self.places.extend(written);
     }
 }
 
@@ -132,7 +144,6 @@ fn merge_into(table: &mut Table, layer: Table, prefix: &str, places: &mut BTreeM
         match (table.get_mut(&name), value) {
             (Some(Value::Table(below)), Value::Table(above)) => merge_into(below, above, &key, places, place),
             (_, value) => {
-                places.retain(|known, _| !known.strip_prefix(&key).is_some_and(|rest| rest.starts_with(['.', '['])));
                 note_places(&key, &value, places, place);
                 table.insert(name, value);
             }
@@ -222,6 +233,15 @@ mod tests {
         assert_eq!(document.place("train.epochs").unwrap().to_string(), "--set train.epochs=5");
         assert_eq!(document.table["device"].as_str(), Some("cuda:1"));
         assert_eq!(document.resolve("data.train[0]", "b.csv"), std::env::current_dir().unwrap().join("b.csv"));
+    }
+
+    #[test]
+    fn later_layers_override_earlier_ones() {
+        let mut document = document("[split]\nby = \"block\"\nblock = 7\n");
+        document.add_arguments(&["split.by=run".into(), "split.valid=0.1".into()]).unwrap();
+        assert!(document.overrides("split.by", "split.block"));
+        assert!(!document.overrides("split.valid", "split.by"), "arguments are one layer, whatever their order");
+        assert!(!document.overrides("split.block", "split.by") && !document.overrides("split.by", "split.none"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     Document,
-    raw::{CalibrateOn, Config, EpsilonPlacement, LossKind, OptimizerKind, Percentile, ScaleKind, ScheduleKind, SplitBy, ThresholdKind, ValidateOn},
+    raw::{self, CalibrateOn, Config, EpsilonPlacement, LossKind, OptimizerKind, Percentile, ScaleKind, ScheduleKind, SplitBy, ThresholdKind, ValidateOn},
     schema::{self, Fault},
 };
 use crate::error::{Error, Result, suggestion};
@@ -230,6 +230,30 @@ fn remove(table: &mut toml::Table, key: &str) {
     }
 }
 
+/// A key that may be absent.
+trait Setting {
+    fn is_set(&self) -> bool;
+    fn clear(&mut self);
+}
+
+impl<T> Setting for Option<T> {
+    fn is_set(&self) -> bool {
+        self.is_some()
+    }
+    fn clear(&mut self) {
+        *self = None;
+    }
+}
+
+impl<T> Setting for Vec<T> {
+    fn is_set(&self) -> bool {
+        !self.is_empty()
+    }
+    fn clear(&mut self) {
+        Vec::clear(self);
+    }
+}
+
 struct Checker<'a> {
     document: &'a Document,
     faults: &'a mut Vec<Fault>,
@@ -243,12 +267,16 @@ impl Checker<'_> {
         }
     }
 
-    /// Refuses keys that the chosen kind does not have.
-    fn refuse(&mut self, section: &str, kind: &str, keys: &[(&str, bool)]) {
-        for (key, set) in keys {
-            if *set {
-                self.fault(&format!("{section}.{key}"), format!("has no meaning with kind = \"{kind}\""));
+    /// Refuses keys that the chosen kind does not have. Those of a layer below the one that chose the kind are just dropped:
+    /// who overrides the kind need not know what the file below had set for another.
+    fn refuse(&mut self, section: &str, kind_key: &str, kind: &str, keys: &mut [(&str, &mut dyn Setting)]) {
+        let chosen = format!("{section}.{kind_key}");
+        for (name, setting) in keys {
+            let key = format!("{section}.{name}");
+            if setting.is_set() && !self.document.overrides(&chosen, &key) {
+                self.fault(&key, format!("has no meaning with {kind_key} = \"{kind}\""));
             }
+            setting.clear();
         }
     }
 
@@ -300,15 +328,16 @@ impl Checker<'_> {
         if split.valid + split.test >= 1.0 {
             self.fault("split.valid", format!("valid {} and test {} leave no rows for training; expected a sum below 1", split.valid, split.test));
         }
-        if split.by == SplitBy::Block {
+        let by = split.by;
+        if by == SplitBy::Block {
             split.block.get_or_insert(50);
-        } else if split.block.is_some() {
-            self.fault("split.block", format!("has no meaning with by = \"{}\"", split.by));
+        } else {
+            self.refuse("split", "by", by.name(), &mut [("block", &mut split.block)]);
         }
-        match (split.by, &split.column) {
-            (SplitBy::Column, None) => self.fault("split.column", "missing; by = \"column\" needs the column that says train, valid or test"),
-            (SplitBy::Column, Some(_)) | (_, None) => {}
-            (by, Some(_)) => self.fault("split.column", format!("has no meaning with by = \"{by}\"")),
+        if by != SplitBy::Column {
+            self.refuse("split", "by", by.name(), &mut [("column", &mut split.column)]);
+        } else if split.column.is_none() {
+            self.fault("split.column", "missing; by = \"column\" needs the column that says train, valid or test");
         }
     }
 
@@ -317,7 +346,7 @@ impl Checker<'_> {
         match loss.kind {
             LossKind::SmoothL1 => Loss::SmoothL1 { beta: *loss.beta.get_or_insert(1.0) },
             kind => {
-                self.refuse("loss", kind.name(), &[("beta", loss.beta.is_some())]);
+                self.refuse("loss", "kind", kind.name(), &mut [("beta", &mut loss.beta)]);
                 if kind == LossKind::Mse { Loss::Mse } else { Loss::Mae }
             }
         }
@@ -325,96 +354,92 @@ impl Checker<'_> {
 
     fn optimizer(&mut self, config: &mut Config) -> Optimizer {
         let optimizer = &mut config.train.optimizer;
-        let adam_keys =
-            [("beta1", optimizer.beta1.is_some()), ("beta2", optimizer.beta2.is_some()), ("epsilon_placement", optimizer.epsilon_placement.is_some())];
-        let decay = ("weight_decay", optimizer.weight_decay.is_some());
-        let (momentum, rho) = (("momentum", optimizer.momentum.is_some()), ("rho", optimizer.rho.is_some()));
-        let (kind, section) = (optimizer.kind, "train.optimizer");
+        let kind = optimizer.kind;
+        let raw::Optimizer { beta1, beta2, epsilon, epsilon_placement, weight_decay, momentum, rho, .. } = optimizer;
+        let mut refuse = |keys: &mut [(&str, &mut dyn Setting)]| self.refuse("train.optimizer", "kind", kind.name(), keys);
         match kind {
             OptimizerKind::Adam | OptimizerKind::AdamW => {
-                self.refuse(section, kind.name(), &[momentum, rho]);
+                refuse(&mut [("momentum", momentum), ("rho", rho)]);
                 if kind == OptimizerKind::Adam {
-                    self.refuse(section, kind.name(), &[decay]);
+                    refuse(&mut [("weight_decay", weight_decay)]);
                 }
-                let placement = *optimizer.epsilon_placement.get_or_insert(EpsilonPlacement::Torch);
+                let placement = *epsilon_placement.get_or_insert(EpsilonPlacement::Torch);
                 let usual = if placement == EpsilonPlacement::Keras { 1e-7 } else { 1e-8 };
                 Optimizer::Adam {
-                    beta1: *optimizer.beta1.get_or_insert(0.9),
-                    beta2: *optimizer.beta2.get_or_insert(0.999),
-                    epsilon: *optimizer.epsilon.get_or_insert(usual),
+                    beta1: *beta1.get_or_insert(0.9),
+                    beta2: *beta2.get_or_insert(0.999),
+                    epsilon: *epsilon.get_or_insert(usual),
                     placement,
-                    weight_decay: if kind == OptimizerKind::AdamW { *optimizer.weight_decay.get_or_insert(0.01) } else { 0.0 },
+                    weight_decay: if kind == OptimizerKind::AdamW { *weight_decay.get_or_insert(0.01) } else { 0.0 },
                 }
             }
             OptimizerKind::Sgd => {
-                self.refuse(section, kind.name(), &adam_keys);
-                self.refuse(section, kind.name(), &[decay, rho, ("epsilon", optimizer.epsilon.is_some())]);
-                Optimizer::Sgd { momentum: *optimizer.momentum.get_or_insert(0.0) }
+                refuse(&mut [("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon), ("epsilon_placement", epsilon_placement)]);
+                refuse(&mut [("weight_decay", weight_decay), ("rho", rho)]);
+                Optimizer::Sgd { momentum: *momentum.get_or_insert(0.0) }
             }
             OptimizerKind::RmsProp => {
-                self.refuse(section, kind.name(), &adam_keys);
-                self.refuse(section, kind.name(), &[decay, momentum]);
-                Optimizer::RmsProp { rho: *optimizer.rho.get_or_insert(0.9), epsilon: *optimizer.epsilon.get_or_insert(1e-8) }
+                refuse(&mut [("beta1", beta1), ("beta2", beta2), ("epsilon_placement", epsilon_placement)]);
+                refuse(&mut [("weight_decay", weight_decay), ("momentum", momentum)]);
+                Optimizer::RmsProp { rho: *rho.get_or_insert(0.9), epsilon: *epsilon.get_or_insert(1e-8) }
             }
         }
     }
 
     fn schedule(&mut self, config: &mut Config) -> Schedule {
         let schedule = &mut config.train.schedule;
-        let (every, factor) = (("every", schedule.every.is_some()), ("factor", schedule.factor.is_some()));
-        let (patience, min_rate) = (("patience", schedule.patience.is_some()), ("min_rate", schedule.min_rate.is_some()));
-        let refused: &[(&str, bool)] = match schedule.kind {
-            ScheduleKind::Constant => &[every, factor, patience, min_rate],
-            ScheduleKind::Step => &[patience, min_rate],
-            ScheduleKind::Exponential => &[every, patience, min_rate],
-            ScheduleKind::Cosine => &[every, factor, patience],
-            ScheduleKind::Plateau => &[every],
-        };
-        self.refuse("train.schedule", schedule.kind.name(), refused);
-        match schedule.kind {
-            ScheduleKind::Constant => Schedule::Constant,
+        let kind = schedule.kind;
+        let raw::Schedule { every, factor, patience, min_rate, .. } = schedule;
+        let mut refuse = |keys: &mut [(&str, &mut dyn Setting)]| self.refuse("train.schedule", "kind", kind.name(), keys);
+        match kind {
+            ScheduleKind::Constant => {
+                refuse(&mut [("every", every), ("factor", factor), ("patience", patience), ("min_rate", min_rate)]);
+                Schedule::Constant
+            }
             ScheduleKind::Step => {
-                if schedule.every.is_none() {
+                refuse(&mut [("patience", patience), ("min_rate", min_rate)]);
+                if every.is_none() {
                     self.fault("train.schedule.every", "missing; kind = \"step\" needs the number of epochs between falls");
                 }
-                Schedule::Step { every: schedule.every.unwrap_or(1), factor: *schedule.factor.get_or_insert(0.1) }
+                Schedule::Step { every: every.unwrap_or(1), factor: *factor.get_or_insert(0.1) }
             }
-            ScheduleKind::Exponential => Schedule::Exponential { factor: *schedule.factor.get_or_insert(0.95) },
-            ScheduleKind::Cosine => Schedule::Cosine { min_rate: *schedule.min_rate.get_or_insert(0.0) },
-            ScheduleKind::Plateau => Schedule::Plateau {
-                patience: *schedule.patience.get_or_insert(10),
-                factor: *schedule.factor.get_or_insert(0.1),
-                min_rate: *schedule.min_rate.get_or_insert(0.0),
-            },
+            ScheduleKind::Exponential => {
+                refuse(&mut [("every", every), ("patience", patience), ("min_rate", min_rate)]);
+                Schedule::Exponential { factor: *factor.get_or_insert(0.95) }
+            }
+            ScheduleKind::Cosine => {
+                refuse(&mut [("every", every), ("factor", factor), ("patience", patience)]);
+                Schedule::Cosine { min_rate: *min_rate.get_or_insert(0.0) }
+            }
+            ScheduleKind::Plateau => {
+                refuse(&mut [("every", every)]);
+                Schedule::Plateau { patience: *patience.get_or_insert(10), factor: *factor.get_or_insert(0.1), min_rate: *min_rate.get_or_insert(0.0) }
+            }
         }
     }
 
     fn thresholds(&mut self, config: &mut Config) -> Vec<Threshold> {
         let threshold = &mut config.threshold;
-        let percentile = [("percentile", threshold.percentile.is_some()), ("smooth", threshold.smooth.is_some()), ("also", !threshold.also.is_empty())];
-        let value = ("value", threshold.value.is_some());
-        let mean_std = [("k", threshold.k.is_some()), ("ddof", threshold.ddof.is_some())];
-        let (kind, section) = (threshold.kind, "threshold");
+        let kind = threshold.kind;
+        let raw::Threshold { percentile, smooth, value, k, ddof, also, .. } = threshold;
+        let mut refuse = |keys: &mut [(&str, &mut dyn Setting)]| self.refuse("threshold", "kind", kind.name(), keys);
         match kind {
             ThresholdKind::Percentile => {
-                self.refuse(section, kind.name(), &mean_std);
-                self.refuse(section, kind.name(), &[value]);
-                let first = Percentile { percentile: *threshold.percentile.get_or_insert(99.5), smooth: *threshold.smooth.get_or_insert(1) };
-                let all = std::iter::once(&first).chain(&threshold.also);
+                refuse(&mut [("value", value), ("k", k), ("ddof", ddof)]);
+                let first = Percentile { percentile: *percentile.get_or_insert(99.5), smooth: *smooth.get_or_insert(1) };
+                let all = std::iter::once(&first).chain(also.iter());
                 all.map(|p| Threshold::Percentile { percentile: p.percentile, smooth: p.smooth }).collect()
             }
             ThresholdKind::Fixed => {
-                self.refuse(section, kind.name(), &percentile);
-                self.refuse(section, kind.name(), &mean_std);
-                if threshold.value.is_none() {
+                refuse(&mut [("percentile", percentile), ("smooth", smooth), ("also", also), ("k", k), ("ddof", ddof)]);
+                if value.is_none() {
                     self.fault("threshold.value", "missing; kind = \"fixed\" needs the threshold");
                 }
-                vec![Threshold::Fixed { value: threshold.value.unwrap_or(0.0) }]
+                vec![Threshold::Fixed { value: value.unwrap_or(0.0) }]
             }
             ThresholdKind::MeanStd => {
-                self.refuse(section, kind.name(), &percentile);
-                self.refuse(section, kind.name(), &[value]);
-                vec![Threshold::MeanStd { k: *threshold.k.get_or_insert(3.0), ddof: *threshold.ddof.get_or_insert(1) }]
+                refuse(&mut [("percentile", percentile), ("smooth", smooth), ("also", also), ("value", value)]);
+                vec![Threshold::MeanStd { k: *k.get_or_insert(3.0), ddof: *ddof.get_or_insert(1) }]
             }
         }
     }
@@ -474,6 +499,16 @@ mod tests {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn who_overrides_a_kind_need_not_know_what_was_set_for_another() {
+        let mut document = Document::parse(&format!("{DATA}[threshold]\nkind = \"percentile\"\npercentile = 99.0\nsmooth = 3"), Path::new("a.toml")).unwrap();
+        document.add_arguments(&["threshold.kind=mean-std".into(), "threshold.k=2".into()]).unwrap();
+        let experiment = Experiment::check(&document, "a").unwrap();
+        assert_eq!(experiment.thresholds, [Threshold::MeanStd { k: 2.0, ddof: 1 }]);
+        document.add_arguments(&["threshold.value=3".into()]).unwrap();
+        assert!(Experiment::check(&document, "a").unwrap_err().to_string().contains("threshold.value: has no meaning"));
     }
 
     #[test]

@@ -5,14 +5,16 @@ use super::{
     scores::Scores,
 };
 use crate::score::roc::Auc;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use console::style;
 use std::fmt::Write as _;
+
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')).bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// An empty table in our style.
 pub fn table(header: &[&str], width: u16) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(STYLE);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width).set_header(header);
     table
 }

@@ -1,0 +1,203 @@
+//! The user's mistakes: one clear message, exit code 2, nothing half-written.
+
+mod common;
+
+use common::{config, metsig, run, shared};
+use std::{fs, path::Path};
+
+/// Trains with `metsig.toml` on files of `folder` and expects a refusal whose message has all of `parts`.
+fn refused(folder: &Path, sets: &[&str], parts: &[&str]) {
+    let config = config("metsig.toml");
+    let mut arguments = vec!["train", config.as_str(), "--out", "refused", "--set", "train.epochs=1"];
+    let standard = ["data.train=[\"good.csv\"]", "data.test=[\"bad1.csv\"]"];
+    standard.iter().chain(sets).for_each(|set| arguments.extend(["--set", set]));
+    let (code, out, err) = run(folder, &arguments);
+    assert_eq!(code, 2, "{out}\n{err}");
+    assert_eq!(err.matches("error:").count(), 1, "{err}");
+    for part in parts {
+        assert!(err.contains(part), "{part:?} in\n{err}");
+    }
+    assert!(!folder.join("refused").exists(), "nothing is written");
+}
+
+/// Changes one line of a file, counted from 1.
+fn edit(folder: &Path, file: &str, line: usize, change: impl Fn(&str) -> String) {
+    let text = fs::read_to_string(folder.join(file)).unwrap();
+    let lines: Vec<String> = text.lines().enumerate().map(|(i, text)| if i + 1 == line { change(text) } else { text.to_owned() }).collect();
+    fs::write(folder.join(file), lines.join("\n")).unwrap();
+}
+
+#[test]
+fn files_that_are_not_there_or_not_what_they_should_be() {
+    let place = metsig("0.2");
+    let folder = place.path();
+    refused(folder, &["data.train=[\"god.csv\"]"], &["god.csv: no such file"]);
+    refused(folder, &["data.train=[\"g*d.txt\"]"], &["g*d.txt: no file matches"]);
+    refused(folder, &["data.train=[\".\"]"], &["is a folder"]);
+    refused(folder, &["data.train=[]"], &["data.train: no files"]);
+    fs::write(folder.join("empty.csv"), "").unwrap();
+    refused(folder, &["data.train=[\"empty.csv\"]"], &["empty.csv: is empty"]);
+    fs::write(folder.join("header.csv"), "fromlumi;histo\n").unwrap();
+    refused(folder, &["data.train=[\"header.csv\"]", "data.test=[]"], &["no rows in", "header.csv"]);
+    fs::write(folder.join("a.parquet"), b"PAR1....PAR1").unwrap();
+    refused(folder, &["data.train=[\"a.parquet\"]"], &["a.parquet: is a Parquet file"]);
+}
+
+#[test]
+fn columns_that_are_not_there() {
+    let place = metsig("0.2");
+    let folder = place.path();
+    refused(folder, &["data.columns.ls=\"fromlumy\""], &["no column \"fromlumy\" (did you mean \"fromlumi\"?)", "fromlumi, histo"]);
+    refused(folder, &["labels.good=\"Json\""], &["no column \"Json\""]);
+}
+
+#[test]
+fn rows_that_cannot_be_read_name_their_line() {
+    for (change, part) in [
+        (("]", ",7]"), "54 bins where most rows have 53"),
+        (("[", "[x"), "bin 0 is \"x"),
+        (("[", "[nan,"), "bin 0 is nan"),
+        (("[", "[-"), "counts cannot be negative"),
+        ((";", ";;"), "not a list"),
+    ] {
+        let place = metsig("0.2");
+        edit(place.path(), "good.csv", 17, |line| line.replace(change.0, change.1));
+        refused(place.path(), &[], &["good.csv:17:", part, "data.bad_rows"]);
+    }
+}
+
+#[test]
+fn bad_rows_may_be_rejected_and_are_then_told() {
+    let place = metsig("0.2");
+    let folder = place.path();
+    edit(folder, "good.csv", 17, |line| line.replace('[', "[nan,"));
+    let config = config("metsig.toml");
+    let sets = ["--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "data.bad_rows=\"reject\"", "--set", "train.epochs=1", "-q"];
+    let out = common::succeed(folder, &[&["train", config.as_str(), "--out", "rejecting"], &sets[..]].concat());
+    assert!(out.contains("1 bin 0 is nan; expected a finite number"), "{out}");
+    let rejected = common::scores(&folder.join("rejecting")).rows.into_iter().find(|row| row.reason.as_deref().is_some_and(|reason| reason.contains("nan"))).unwrap();
+    assert!(rejected.ls.is_some() && rejected.score.is_none());
+}
+
+#[test]
+fn lumisections_that_are_there_twice() {
+    let place = metsig("0.2");
+    let text = fs::read_to_string(place.path().join("good.csv")).unwrap();
+    let second = text.lines().nth(1).unwrap();
+    fs::write(place.path().join("good.csv"), format!("{text}{second}\n")).unwrap();
+    refused(place.path(), &[], &["duplicate", "is there twice", &format!("LS {}", second.split(';').next().unwrap())]);
+}
+
+#[test]
+fn training_rows_among_the_test_rows() {
+    let place = metsig("0.2");
+    refused(place.path(), &["data.test=[\"good.csv\"]"], &["training rows inside the test set"]);
+    fs::copy(place.path().join("good.csv"), place.path().join("copy.csv")).unwrap();
+    refused(place.path(), &["data.test=[\"copy.csv\"]"], &["training rows inside the test set", "copy.csv"]);
+}
+
+#[test]
+fn nothing_left_to_train_on() {
+    let place = metsig("0.2");
+    let empty = format!("[{}]", ["0"; 53].join(","));
+    let rows: String = (1..50).map(|ls| format!("{ls};{empty}\n")).collect();
+    fs::write(place.path().join("good.csv"), format!("fromlumi;histo\n{rows}")).unwrap();
+    refused(place.path(), &["data.test=[]"], &["no rows left", "49 lumisections are empty"]);
+}
+
+#[test]
+fn other_bins_than_the_model_was_trained_on() {
+    let place = metsig("0.2");
+    let folder = place.path();
+    let config = config("metsig.toml");
+    common::succeed(folder, &["train", &config, "--out", "model", "--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "train.epochs=1", "-q"]);
+    fs::write(folder.join("wide.csv"), format!("fromlumi;histo\n1;[{}]\n", ["1"; 60].join(","))).unwrap();
+    let (code, _, err) = run(folder, &["score", "model", "--data", "wide.csv", "--out", "s.parquet"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("wide.csv: 60 bins, but the model was trained on 53"), "{err}");
+    assert!(!folder.join("s.parquet").exists());
+    let (code, _, err) = run(folder, &["score", "model", "--data", "bad1.csv", "--out", "s.parquet", "--set", "model.latent=3"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("model.latent was settled when the experiment was trained"), "{err}");
+    let (code, _, err) = run(folder, &["score", ".", "--data", "bad1.csv", "--out", "s.parquet"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("holds no experiment.toml"), "{err}");
+}
+
+#[test]
+fn configs_with_faults_tell_them_all_with_their_lines() {
+    let place = tempfile::tempdir().unwrap();
+    let text = "seed = \"one\"\n[train]\nepoch = 3\nbatch_size = 0\n[train.optimizer]\nkind = \"sgd\"\nbeta1 = 0.9\n";
+    fs::write(place.path().join("faulty.toml"), text).unwrap();
+    let (code, _, err) = run(place.path(), &["train", "faulty.toml", "--out", "refused"]);
+    assert_eq!(code, 2);
+    for part in [
+        "5 faults",
+        "faulty.toml:1: seed: found \"one\"; expected a whole number",
+        "faulty.toml:3: train.epoch: unknown key in [train] (did you mean \"epochs\"?)",
+        "faulty.toml:4: train.batch_size: found 0; expected at least 1",
+        "faulty.toml:7: train.optimizer.beta1: has no meaning with kind = \"sgd\"",
+        "data.train: no files",
+    ] {
+        assert!(err.contains(part), "{part:?} in\n{err}");
+    }
+    fs::write(place.path().join("torn.toml"), "seed = 1\n[train\n").unwrap();
+    let (code, _, err) = run(place.path(), &["check", "torn.toml"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("torn.toml:2: not valid TOML"), "{err}");
+    let (code, _, err) = run(place.path(), &["check", "missing.toml"]);
+    assert_eq!((code, err.contains("missing.toml: no such file")), (2, true), "{err}");
+    fs::write(place.path().join("a.toml"), "extends = \"b.toml\"\n").unwrap();
+    fs::write(place.path().join("b.toml"), "extends = \"a.toml\"\n").unwrap();
+    let (code, _, err) = run(place.path(), &["check", "a.toml"]);
+    assert_eq!((code, err.contains("extends itself")), (2, true), "{err}");
+}
+
+#[test]
+fn arguments_that_make_no_sense() {
+    let place = metsig("0.2");
+    refused(place.path(), &["train.epochs=1.5"], &["--set train.epochs=1.5: train.epochs: found 1.5; expected a whole number"]);
+    refused(place.path(), &["device=\"cuda\""], &["device cuda:0:"]);
+    refused(place.path(), &["device=\"cuba\""], &["did you mean \"cuda\"?"]);
+    refused(place.path(), &["train.init=\"none.safetensors\""], &["none.safetensors: no such file"]);
+    refused(place.path(), &["split.by=\"run\""], &["split.by = \"block\" splits within runs"]);
+    assert_eq!(run(place.path(), &["train"]).0, 2);
+    assert_eq!(run(place.path(), &["trian"]).0, 2);
+    assert_eq!(run(place.path(), &["synth", "metsig", "x", "--size", "nan"]).0, 2);
+    assert_eq!(run(place.path(), &["--help"]).0, 0);
+}
+
+#[test]
+fn an_existing_folder_is_kept() {
+    let place = metsig("0.2");
+    let folder = place.path();
+    fs::create_dir(folder.join("mine")).unwrap();
+    fs::write(folder.join("mine/notes.txt"), "dear").unwrap();
+    let config = config("metsig.toml");
+    let arguments = ["train", config.as_str(), "--out", "mine", "--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "train.epochs=1", "-q"];
+    let (code, _, err) = run(folder, &arguments);
+    assert_eq!(code, 2);
+    assert!(err.contains("--out mine: is a folder with files in it") && err.contains("--force"), "{err}");
+    assert_eq!(fs::read_dir(folder.join("mine")).unwrap().count(), 1);
+    common::succeed(folder, &[&arguments[..], &["--force"]].concat());
+    assert_eq!(fs::read_to_string(folder.join("mine/notes.txt")).unwrap(), "dear");
+}
+
+#[test]
+fn files_of_other_formats_are_refused_without_a_panic() {
+    let Some(folder) = shared("data") else { return };
+    let mut refused = 0;
+    for entry in walk(&folder) {
+        let name = entry.display().to_string();
+        let (code, _, err) = run(Path::new("."), &["inspect", &name]);
+        assert!(code == 0 || code == 2, "{name}: {code}\n{err}");
+        assert!(!err.contains("panicked"), "{name}:\n{err}");
+        refused += usize::from(code == 2);
+    }
+    assert!(refused > 0);
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}

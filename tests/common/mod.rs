@@ -1,0 +1,64 @@
+//! What the tests of the program share. Each test file uses a part of it.
+#![allow(dead_code)]
+
+use assert_cmd::Command;
+use lumisift::report::{figures::Report, scores::Scores};
+use std::path::{Path, PathBuf};
+
+/// The program, with nothing of the tester's environment in its output.
+pub fn lumisift() -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("lumisift"));
+    command.env("NO_COLOR", "1");
+    command
+}
+
+/// Runs the program in a folder and returns (exit code, standard output, standard error).
+pub fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = lumisift().current_dir(folder).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+/// Runs the program and expects success; returns standard output.
+pub fn succeed(folder: &Path, arguments: &[&str]) -> String {
+    let (code, out, err) = run(folder, arguments);
+    assert_eq!(code, 0, "lumisift {}\n{out}\n{err}", arguments.join(" "));
+    out
+}
+
+/// The repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A shipped config.
+pub fn config(name: &str) -> String {
+    root().join("configs").join(name).display().to_string()
+}
+
+/// A file or folder of the reference data beside the repository; says so and returns nothing where they are absent.
+pub fn shared(path: &str) -> Option<PathBuf> {
+    let path = root().join("../shared").join(path);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is not there", path.display());
+    None
+}
+
+/// A folder with small METSig-like runs.
+pub fn metsig(size: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &["synth", "metsig", ".", "--size", size, "-q"]);
+    folder
+}
+
+/// The report of an experiment folder.
+pub fn report(folder: &Path) -> Report {
+    serde_json::from_str(&std::fs::read_to_string(folder.join("report.json")).unwrap()).unwrap()
+}
+
+/// The scores of an experiment folder.
+pub fn scores(folder: &Path) -> Scores {
+    Scores::read(&folder.join("scores.parquet")).unwrap()
+}

@@ -1,0 +1,44 @@
+//! Every config that is shipped fits the schema and trains.
+
+mod common;
+
+use common::{config, metsig, root, shared, succeed};
+use serde_json::Value;
+
+fn configs() -> Vec<String> {
+    let entries = std::fs::read_dir(root().join("configs")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| name.ends_with(".toml")).collect()
+}
+
+#[test]
+fn every_config_fits_the_schema_that_editors_get() {
+    let schema: Value = serde_json::from_str(&succeed(&root(), &["schema"])).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for name in configs() {
+        let text = std::fs::read_to_string(config(&name)).unwrap();
+        let instance = serde_json::to_value(toml::from_str::<toml::Table>(&text).unwrap()).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&instance).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{name}: {errors:#?}");
+    }
+    let wrong = serde_json::json!({"train": {"epoch": 3}});
+    assert!(!validator.is_valid(&wrong), "the schema refuses unknown keys");
+}
+
+#[test]
+fn every_config_trains_two_epochs() {
+    let place = metsig("0.3");
+    let real = shared("data/ml4dqm_sharedtools_2017/random_subset_MainDiagonal.txt");
+    for name in configs() {
+        let sets = if name.starts_with("metsig") {
+            vec!["data.train=[\"good.csv\"]".to_owned(), "data.test=[\"bad1.csv\", \"bad2.csv\"]".to_owned()]
+        } else {
+            let Some(real) = &real else { continue };
+            vec![format!("data.train=[\"{}\"]", real.display())]
+        };
+        let (path, out) = (config(&name), name.trim_end_matches(".toml"));
+        let mut arguments = vec!["train", &path, "--out", out, "--set", "train.epochs=2", "-q"];
+        sets.iter().for_each(|set| arguments.extend(["--set", set]));
+        succeed(place.path(), &arguments);
+        assert_eq!(common::report(&place.path().join(out)).training.epochs, 2, "{name}");
+    }
+}

@@ -1,0 +1,104 @@
+//! The notebook's job against reference results computed with Keras, from the same weights in the same order.
+//!
+//! ReLU with Adam amplifies rounding, so equal trainers part after a few epochs: the references say until when they agree
+//! (`replicas.equal_until_epoch`) and within what envelope they stay afterwards.
+
+mod common;
+
+use common::{config, report, scores, shared, succeed};
+use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+struct Reference {
+    folder: PathBuf,
+    expected: Value,
+}
+
+fn reference() -> Option<Reference> {
+    let folder = shared("parity/metsig")?;
+    let expected = serde_json::from_str(&std::fs::read_to_string(folder.join("expected.json")).unwrap()).unwrap();
+    Some(Reference { folder, expected })
+}
+
+fn train(reference: &Reference, init: &str, out: &Path, sets: &[&str]) {
+    let file = |name: &str| reference.folder.join(name).display().to_string();
+    let data = format!("data.train=[\"{}\"]", file("good.csv"));
+    let test = format!("data.test=[\"{}\",\"{}\"]", file("bad1.csv"), file("bad2.csv"));
+    let init = format!("train.init=\"{}\"", file(init));
+    let (config, out) = (config("metsig-notebook.toml"), out.display().to_string());
+    let mut arguments = vec!["train", &config, "--out", &out, "--set", &data, "--set", &test, "--set", &init, "-q"];
+    sets.iter().for_each(|set| arguments.extend(["--set", set]));
+    succeed(Path::new("."), &arguments);
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+}
+
+fn set(value: &Value) -> BTreeSet<u32> {
+    value.as_array().unwrap().iter().map(|number| number.as_u64().unwrap() as u32).collect()
+}
+
+const FLAGS: [&str; 3] = ["99.5/3", "99.9/3", "99.9/10"];
+
+#[test]
+fn given_weights_score_and_flag_as_the_reference() {
+    let Some(reference) = reference() else { return };
+    for kind in ["mse", "mae"] {
+        let out = tempfile::tempdir().unwrap();
+        train(&reference, "trained.safetensors", out.path(), &["train.epochs=0", &format!("score.kind=\"{kind}\"")]);
+        let scores = scores(out.path());
+        for run in ["bad1", "bad2"] {
+            let expected = &reference.expected["runs"][run];
+            let found: Vec<f64> = scores.rows.iter().filter(|row| *row.file == format!("{run}.csv")).filter_map(|row| row.score).collect();
+            let wanted = numbers(&expected[kind]);
+            assert_eq!(found.len(), wanted.len());
+            for (found, wanted) in found.iter().zip(&wanted) {
+                assert!((found / wanted - 1.0).abs() < 1e-5, "{run} {kind}: {found} is not {wanted}");
+            }
+            if kind == "mse" {
+                let report = report(out.path());
+                let figures = report.runs.iter().find(|figures| figures.name == format!("{run}.csv")).unwrap();
+                for (flagged, name) in figures.flagged.iter().zip(FLAGS) {
+                    let wanted = &expected["flags"][name];
+                    assert!((flagged.value / wanted["threshold"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{run} {name}");
+                    assert_eq!(flagged.ls.iter().copied().collect::<BTreeSet<_>>(), set(&wanted["ls"]), "{run} {name}");
+                }
+            }
+        }
+        let empty = scores.rows.iter().filter(|row| *row.file == *"bad1.csv" && row.score.is_none()).count();
+        assert_eq!(empty as u64, reference.expected["runs"]["bad1"]["zeros"].as_u64().unwrap());
+    }
+}
+
+#[test]
+fn training_follows_the_reference_as_far_as_equal_trainers_do() {
+    let Some(reference) = reference() else { return };
+    let out = tempfile::tempdir().unwrap();
+    train(&reference, "init.safetensors", out.path(), &[]);
+    let replicas = &reference.expected["replicas"];
+    let (mse, low, high) = (numbers(&reference.expected["mse"]), numbers(&replicas["mse_min"]), numbers(&replicas["mse_max"]));
+    let until = replicas["equal_until_epoch"].as_u64().unwrap() as usize;
+    let history = lumisift::report::folder::Folder::open(out.path()).unwrap().read_history().unwrap();
+    assert_eq!(history.len(), mse.len());
+    for (i, epoch) in history.iter().enumerate() {
+        let near = epoch.train_loss / mse[i] - 1.0;
+        match i {
+            0 => assert!(near.abs() < 2e-5, "epoch 1: {near}"),
+            i if i < until => assert!(near.abs() < 2e-3, "epoch {}: {near}", i + 1),
+            i => assert!(epoch.train_loss > low[i] / 1.2 && epoch.train_loss < high[i] * 1.2, "epoch {}: {}", i + 1, epoch.train_loss),
+        }
+    }
+    for figures in report(out.path()).runs {
+        let run = figures.name.trim_end_matches(".csv");
+        for (flagged, name) in figures.flagged.iter().zip(FLAGS) {
+            let found: BTreeSet<u32> = flagged.ls.iter().copied().collect();
+            let (always, ever) = (set(&replicas["flags"][run][name]["always"]), set(&replicas["flags"][run][name]["ever"]));
+            assert!(found.is_superset(&always), "{run} {name}: {found:?} lacks some of {always:?}");
+            assert!(found.difference(&ever).count() <= 2, "{run} {name}: {found:?} has more than two beyond {ever:?}");
+        }
+    }
+}
