@@ -34,7 +34,7 @@ fn measure(name: &str, width: usize, batch: usize, model: &str) -> String {
     let start = architecture.draw(experiment.config.model.init, 1, 0);
     let mut chance = random::generator(1, "bench", 0);
     let values: Vec<f32> = (0..BATCHES * batch * width).map(|_| chance.random()).collect();
-    let device = device::open(DeviceChoice::Cpu).expect("the CPU").device;
+    let device = device::open(DeviceChoice::Cpu).expect("the CPU");
     let rows = Rows { values: &values, width, weights: None };
     let once = || {
         let clock = Instant::now();

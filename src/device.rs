@@ -15,6 +15,13 @@ pub struct Opened {
     pub name: String,
 }
 
+impl Opened {
+    /// Whether it is the CPU of this machine.
+    pub fn is_cpu(&self) -> bool {
+        self.name == "cpu"
+    }
+}
+
 /// One line of `lumisift devices`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Listed {
@@ -137,6 +144,9 @@ mod tests {
     fn a_missing_backend_says_how_to_get_it() {
         let error = open(DeviceChoice::Cuda(0)).unwrap_err();
         assert!(error.to_string().contains("--features cuda"));
-        assert_eq!(open(DeviceChoice::Auto).unwrap().name, if cfg!(feature = "wgpu") { open(DeviceChoice::Auto).unwrap().name } else { "cpu".into() });
+        assert_eq!(
+            open(DeviceChoice::Auto).unwrap().name,
+            if cfg!(feature = "wgpu") { open(DeviceChoice::Auto).unwrap().name } else { "cpu".into() }
+        );
     }
 }

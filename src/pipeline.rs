@@ -119,7 +119,7 @@ pub fn train(
         ValidateOn::Train => Some(rows(&train, width)),
         ValidateOn::Valid => Some(rows(&valid, width)).filter(|rows| !rows.is_empty()),
     };
-    fit(experiment, architecture, start, rows(&train, width), watched, &device.device, on_epoch)
+    fit(experiment, architecture, start, rows(&train, width), watched, device, on_epoch)
 }
 
 /// Scores every row and puts the rejected ones beside them; nothing is flagged yet.
@@ -187,7 +187,10 @@ pub fn warnings(experiment: &Experiment, architecture: &Architecture, prepared: 
     let mut warn = |warning: String| warnings.push(warning);
 
     if architecture.latent() >= width {
-        warn(format!("the latent layer ({}) is not narrower than the input ({width}): an overcomplete autoencoder can copy its input, anomalies included", architecture.latent()));
+        warn(format!(
+            "the latent layer ({}) is not narrower than the input ({width}): an overcomplete autoencoder can copy its input, anomalies included",
+            architecture.latent()
+        ));
     }
     let (low, high) = config.model.output_activation.range();
     let outside = |wanted: Split| {
@@ -200,7 +203,10 @@ pub fn warnings(experiment: &Experiment, architecture: &Architecture, prepared: 
     };
     for (what, split) in [("training", Split::Train), ("test", Split::Test)] {
         if let Some(share) = outside(split) {
-            warn(format!("{share} of the scaled {what} values lie outside what a {} output can reach ({low} to {high})", config.model.output_activation));
+            warn(format!(
+                "{share} of the scaled {what} values lie outside what a {} output can reach ({low} to {high})",
+                config.model.output_activation
+            ));
         }
     }
     if config.split.by == SplitBy::Random && (config.split.valid > 0.0 || config.split.test > 0.0) {

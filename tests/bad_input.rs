@@ -75,7 +75,11 @@ fn bad_rows_may_be_rejected_and_are_then_told() {
     let sets = ["--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "data.bad_rows=\"reject\"", "--set", "train.epochs=1", "-q"];
     let out = common::succeed(folder, &[&["train", config.as_str(), "--out", "rejecting"], &sets[..]].concat());
     assert!(out.contains("1 bin 0 is nan; expected a finite number"), "{out}");
-    let rejected = common::scores(&folder.join("rejecting")).rows.into_iter().find(|row| row.reason.as_deref().is_some_and(|reason| reason.contains("nan"))).unwrap();
+    let rejected = common::scores(&folder.join("rejecting"))
+        .rows
+        .into_iter()
+        .find(|row| row.reason.as_deref().is_some_and(|reason| reason.contains("nan")))
+        .unwrap();
     assert!(rejected.ls.is_some() && rejected.score.is_none());
 }
 
@@ -110,7 +114,10 @@ fn other_bins_than_the_model_was_trained_on() {
     let place = metsig("0.2");
     let folder = place.path();
     let config = config("metsig.toml");
-    common::succeed(folder, &["train", &config, "--out", "model", "--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "train.epochs=1", "-q"]);
+    common::succeed(
+        folder,
+        &["train", &config, "--out", "model", "--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "train.epochs=1", "-q"],
+    );
     fs::write(folder.join("wide.csv"), format!("fromlumi;histo\n1;[{}]\n", ["1"; 60].join(","))).unwrap();
     let (code, _, err) = run(folder, &["score", "model", "--data", "wide.csv", "--out", "s.parquet"]);
     assert_eq!(code, 2);
@@ -174,7 +181,8 @@ fn an_existing_folder_is_kept() {
     fs::create_dir(folder.join("mine")).unwrap();
     fs::write(folder.join("mine/notes.txt"), "dear").unwrap();
     let config = config("metsig.toml");
-    let arguments = ["train", config.as_str(), "--out", "mine", "--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "train.epochs=1", "-q"];
+    let arguments =
+        ["train", config.as_str(), "--out", "mine", "--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "train.epochs=1", "-q"];
     let (code, _, err) = run(folder, &arguments);
     assert_eq!(code, 2);
     assert!(err.contains("--out mine: is a folder with files in it") && err.contains("--force"), "{err}");

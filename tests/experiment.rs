@@ -19,7 +19,17 @@ fn a_training_leaves_a_whole_folder_that_scores_alike() {
     let place = metsig("0.2");
     let folder = place.path();
     train(folder, "first", SHORT);
-    for file in ["experiment.toml", "provenance.json", "history.csv", "scores.parquet", "scaler.json", "thresholds.json", "channels.json", "report.json", "model/all.safetensors"] {
+    for file in [
+        "experiment.toml",
+        "provenance.json",
+        "history.csv",
+        "scores.parquet",
+        "scaler.json",
+        "thresholds.json",
+        "channels.json",
+        "report.json",
+        "model/all.safetensors",
+    ] {
         assert!(folder.join("first").join(file).is_file(), "{file}");
     }
     let history = fs::read_to_string(folder.join("first/history.csv")).unwrap();
@@ -40,7 +50,16 @@ fn the_same_seed_gives_the_same_bytes_whatever_the_threads() {
     let place = metsig("0.3");
     let config = config("metsig.toml");
     for (out, threads) in [("one", "1"), ("two", "2"), ("four", "4")] {
-        let data = ["--set", "data.train=[\"good.csv\"]", "--set", "data.test=[\"bad1.csv\"]", "--set", "train.batch_size=300", "--set", "model.hidden=[300, 200]"];
+        let data = [
+            "--set",
+            "data.train=[\"good.csv\"]",
+            "--set",
+            "data.test=[\"bad1.csv\"]",
+            "--set",
+            "train.batch_size=300",
+            "--set",
+            "model.hidden=[300, 200]",
+        ];
         let arguments = [&["train", config.as_str(), "--out", out], &data[..], SHORT].concat();
         common::lumisift().current_dir(place.path()).env("RAYON_NUM_THREADS", threads).args(arguments).assert().success();
     }
@@ -148,7 +167,10 @@ fn json_is_json_and_everything_else_goes_to_standard_error() {
 fn off_a_terminal_progress_is_plain_lines() {
     let place = metsig("0.2");
     let config = config("metsig.toml");
-    let (code, _, err) = run(place.path(), &["train", &config, "--out", "a", "--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "train.epochs=4"]);
+    let (code, _, err) = run(
+        place.path(),
+        &["train", &config, "--out", "a", "--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "train.epochs=4"],
+    );
     assert_eq!(code, 0, "{err}");
     assert!(err.contains("epoch 1/4: loss 0.") && err.contains("epoch 4/4: loss 0."), "{err}");
     assert!(!err.contains('\u{1b}') && !err.contains('\r'), "{err:?}");

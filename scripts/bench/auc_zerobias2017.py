@@ -23,8 +23,8 @@ from sklearn.neural_network import MLPRegressor
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "../shared/data/ml4dqm_sharedtools_2017/random_subset_MainDiagonal.txt"
-SCALING = "area sqrt"  # as in configs/zerobias2017.toml: steps of `scale`, in order
-# Of the settings tried, the best for scikit-learn on this data. Its default tolerance stops too early for errors this small.
+SCALING = ["unit-area", "sqrt"]  # `scale.kind` of configs/zerobias2017.toml
+# Better than the defaults on average, whose tolerance stops early for errors this small.
 SKLEARN = dict(hidden_layer_sizes=(32, 8, 32), max_iter=400, early_stopping=True, n_iter_no_change=20, tol=1e-7)
 
 
@@ -38,16 +38,18 @@ def read(path):
 
 def scale(x, train):
     """Applies the steps of SCALING; what is fitted is fitted on the rows `train`."""
-    for step in SCALING.split():
-        if step == "area":
+    for step in SCALING:
+        if step == "unit-area":
             total = x.sum(axis=1, keepdims=True)
             x = np.divide(x, total, out=np.zeros_like(x), where=total != 0)
         elif step == "sqrt":
             x = np.sqrt(x)
-        elif step in ("minmax", "standard"):
-            low = x[train].min(axis=0) if step == "minmax" else x[train].mean(axis=0)
-            width = np.ptp(x[train], axis=0) if step == "minmax" else x[train].std(axis=0)
-            x = (x - low) / np.where(width == 0, 1, width)
+        elif step == "min-max":
+            low, width = x[train].min(axis=0), np.ptp(x[train], axis=0)
+            x = np.divide(x - low, width, out=np.zeros_like(x), where=width != 0)
+        elif step == "standard":
+            mean, std = x[train].mean(axis=0), x[train].std(axis=0)
+            x = np.divide(x - mean, std, out=x.copy(), where=std != 0)
         else:
             raise ValueError(f"unknown step of scaling: {step}")
     return x
@@ -56,7 +58,7 @@ def scale(x, train):
 def train_lumisift(data, seed, out):
     command = ["target/release/lumisift", "train", "configs/zerobias2017.toml", "--out", out, "--force", "-q"]
     settings = ["--set", f"seed={seed}", "--set", f'data.train=["{data}"]']
-    subprocess.run([*command, *settings], cwd=ROOT, check=True)
+    subprocess.run([*command, *settings], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return pd.read_parquet(f"{out}/scores.parquet", columns=["split", "run", "ls", "score"])
 
 

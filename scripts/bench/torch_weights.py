@@ -37,9 +37,8 @@ def read(path):
     return rows, np.stack([np.array(text.strip("[]").split(","), np.float32) for text in table.histo])
 
 
-def load_model(folder):
-    """The network of `model/all.safetensors`, its activations from `experiment.toml`."""
-    config = tomllib.loads((folder / "experiment.toml").read_text())["model"]
+def load_model(folder, config):
+    """The network of `model/all.safetensors`."""
     weights = load_file(folder / "model/all.safetensors")
     layers = []
     for half, last in (("encoder", config.get("latent_activation", config["activation"])), ("decoder", config["output_activation"])):
@@ -53,8 +52,23 @@ def load_model(folder):
 
 
 def scale(raw, scaler):
-    """Scaled features [rows, features] from raw ones, by what `scaler.json` says."""
-    raise NotImplementedError(f"scaler.json holds {list(scaler)}")
+    """Scaled features [rows, features] from raw ones, by the steps of `scaler.json`."""
+    if scaler["fit_on"] == "each-file":
+        sys.exit("scaler.json: scaled by each file's own range, which is not in the folder")
+    x = raw
+    for step in scaler["steps"]:
+        if step["kind"] == "sqrt":
+            x = np.sqrt(np.maximum(x, 0))
+        elif step["kind"] == "unit-area":
+            x = divide(x, x.sum(axis=1, keepdims=True, dtype=np.float64))
+        elif step["kind"] != "none":
+            x = divide(x - np.array(step["shift"]), np.array(step["divisor"]))
+    return x
+
+
+def divide(x, by):
+    """As float32, with 0 where it divides by 0."""
+    return np.divide(x, by, out=np.zeros(x.shape), where=by != 0).astype(np.float32)
 
 
 def main():
@@ -62,7 +76,9 @@ def main():
     parser.add_argument("folder", metavar="DIR", type=Path)
     parser.add_argument("data", metavar="DATA", type=Path, nargs="+")
     options = parser.parse_args()
-    model = load_model(options.folder)
+    config = tomllib.loads((options.folder / "experiment.toml").read_text())
+    model = load_model(options.folder, config["model"])
+    error = torch.square if config["score"]["kind"] == "mse" else torch.abs
     scaler = json.loads((options.folder / "scaler.json").read_text())
     scores = pd.read_parquet(options.folder / "scores.parquet", columns=["file", "run", "ls", "score"]).dropna(subset="score")
     scores["file"] = scores.file.map(lambda name: Path(name).name)
@@ -71,7 +87,7 @@ def main():
         rows, raw = read(path)
         x = torch.tensor(scale(raw, scaler), dtype=torch.float32)
         with torch.no_grad():
-            rows["torch"] = ((model(x) - x) ** 2).mean(dim=1).numpy()
+            rows["torch"] = error(model(x) - x).mean(dim=1).numpy()
         ours = scores[scores.file == path.name]
         keys = ["run", "ls"] if rows.run.any() else ["ls"]
         both = ours.merge(rows, on=keys, validate="one_to_one")

@@ -1,7 +1,14 @@
 //! `lumisift check`: everything short of training.
 
 use super::{Sets, ui::Ui};
-use crate::{config::Experiment, device, error::Result, model::Architecture, pipeline, prepare::{select, split::Split}};
+use crate::{
+    config::Experiment,
+    device,
+    error::Result,
+    model::Architecture,
+    pipeline,
+    prepare::{select, split::Split},
+};
 use clap::Args;
 use console::style;
 use serde::Serialize;
@@ -86,7 +93,11 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
         let _ = writeln!(text, "           {count} not evaluated: {reason}");
     }
     for labels in &checked.labels {
-        let _ = writeln!(text, "labels     {} (column \"{}\"): {} good, {} bad, {} unknown", labels.name, labels.column, labels.good, labels.bad, labels.unknown);
+        let _ = writeln!(
+            text,
+            "labels     {} (column \"{}\"): {} good, {} bad, {} unknown",
+            labels.name, labels.column, labels.good, labels.bad, labels.unknown
+        );
     }
     let steps: Vec<&str> = experiment.scale.iter().map(|step| step.name()).collect();
     let _ = writeln!(text, "scaling    {}, fitted on {}", steps.join(", then "), experiment.config.scale.fit_on);

@@ -24,7 +24,9 @@ use ui::Ui;
 /// Trains autoencoders on detector data-quality data from one TOML file, and tells which lumisections are anomalous.
 #[derive(Debug, Parser)]
 #[command(name = "lumisift", version, propagate_version = true, max_term_width = 110)]
-#[command(after_help = "Start with:\n  lumisift synth metsig data\n  lumisift inspect data/good.csv\n  lumisift train configs/metsig.toml --out experiment")]
+#[command(
+    after_help = "Start with:\n  lumisift synth metsig data\n  lumisift inspect data/good.csv\n  lumisift train configs/metsig.toml --out experiment"
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,

@@ -43,6 +43,11 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let file = |name: &str| out.join(name).display().to_string();
     ui.next(&[
         format!("lumisift inspect {}", file("good.csv")),
-        format!("lumisift train configs/metsig.toml --set 'data.train=[\"{}\"]' --set 'data.test=[\"{}\", \"{}\"]' --out experiment", file("good.csv"), file("bad1.csv"), file("bad2.csv")),
+        format!(
+            "lumisift train configs/metsig.toml --set 'data.train=[\"{}\"]' --set 'data.test=[\"{}\", \"{}\"]' --out experiment",
+            file("good.csv"),
+            file("bad1.csv"),
+            file("bad2.csv")
+        ),
     ])
 }

@@ -2,7 +2,9 @@
 
 use super::{
     Document,
-    raw::{self, CalibrateOn, Config, EpsilonPlacement, LossKind, OptimizerKind, Percentile, ScaleKind, ScheduleKind, SplitBy, ThresholdKind, ValidateOn},
+    raw::{
+        self, CalibrateOn, Config, EpsilonPlacement, LossKind, OptimizerKind, Percentile, ScaleKind, ScheduleKind, SplitBy, ThresholdKind, ValidateOn,
+    },
     schema::{self, Fault},
 };
 use crate::error::{Error, Result, suggestion};
@@ -413,7 +415,11 @@ impl Checker<'_> {
             }
             ScheduleKind::Plateau => {
                 refuse(&mut [("every", every)]);
-                Schedule::Plateau { patience: *patience.get_or_insert(10), factor: *factor.get_or_insert(0.1), min_rate: *min_rate.get_or_insert(0.0) }
+                Schedule::Plateau {
+                    patience: *patience.get_or_insert(10),
+                    factor: *factor.get_or_insert(0.1),
+                    min_rate: *min_rate.get_or_insert(0.0),
+                }
             }
         }
     }
@@ -485,7 +491,9 @@ mod tests {
 
     #[test]
     fn the_resolved_config_means_the_same() {
-        let text = format!("{DATA}[train]\noptimizer = {{kind = \"adamw\"}}\nschedule = {{kind = \"plateau\"}}\n[threshold]\nalso = [{{percentile = 99.9, smooth = 3}}]");
+        let text = format!(
+            "{DATA}[train]\noptimizer = {{kind = \"adamw\"}}\nschedule = {{kind = \"plateau\"}}\n[threshold]\nalso = [{{percentile = 99.9, smooth = 3}}]"
+        );
         let experiment = check(&text).unwrap();
         let again = check(&experiment.to_toml().unwrap()).unwrap();
         assert_eq!(again, experiment);
@@ -495,7 +503,13 @@ mod tests {
     fn faults_of_schema_and_meaning_come_together() {
         let error = check("[train]\nepoch = 3\noptimizer = {kind = \"sgd\", beta1 = 0.5}\n[threshold]\nkind = \"fixed\"").unwrap_err();
         let text = error.to_string();
-        for part in ["4 faults", "/folder/a.toml:2: train.epoch", "/folder/a.toml:3: train.optimizer.beta1", "threshold.value: missing", "data.train: no files"] {
+        for part in [
+            "4 faults",
+            "/folder/a.toml:2: train.epoch",
+            "/folder/a.toml:3: train.optimizer.beta1",
+            "threshold.value: missing",
+            "data.train: no files",
+        ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert_eq!(error.exit_code(), 2);
@@ -503,7 +517,8 @@ mod tests {
 
     #[test]
     fn who_overrides_a_kind_need_not_know_what_was_set_for_another() {
-        let mut document = Document::parse(&format!("{DATA}[threshold]\nkind = \"percentile\"\npercentile = 99.0\nsmooth = 3"), Path::new("a.toml")).unwrap();
+        let mut document =
+            Document::parse(&format!("{DATA}[threshold]\nkind = \"percentile\"\npercentile = 99.0\nsmooth = 3"), Path::new("a.toml")).unwrap();
         document.add_arguments(&["threshold.kind=mean-std".into(), "threshold.k=2".into()]).unwrap();
         let experiment = Experiment::check(&document, "a").unwrap();
         assert_eq!(experiment.thresholds, [Threshold::MeanStd { k: 2.0, ddof: 1 }]);

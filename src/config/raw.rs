@@ -396,6 +396,7 @@ section! {
         shuffle: bool = true,
         last_batch: LastBatch = LastBatch::Keep,
         validate_on: ValidateOn = ValidateOn::Valid,
+        kernels: Kernels = Kernels::Auto,
         /// Scale gradients down to this norm (over all weights together) where they exceed it.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(extend("exclusiveMinimum" = 0.0))]
@@ -423,6 +424,18 @@ choice! {
         Valid = "valid",
         /// The training rows themselves (as the METSig notebook does): says nothing about new data.
         Train = "train",
+    }
+}
+
+choice! {
+    /// How a training step is computed.
+    Kernels {
+        /// The fastest that the device has: fused on the CPU.
+        Auto = "auto",
+        /// Autodiff over the module, on any device.
+        Reference = "reference",
+        /// Forward, backward and update by hand on the CPU. The same to rounding.
+        Fused = "fused",
     }
 }
 

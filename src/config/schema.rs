@@ -188,7 +188,11 @@ mod tests {
     fn every_fault_is_told_at_once_with_the_nearest_name() {
         let faults = found("sede = 1\n[train]\nepoch = 3\nbatch_size = 0\nshuffle = \"yes\"\n[model]\nactivation = \"rellu\"\nhidden = [10, 0]\n");
         assert_eq!(faults.len(), 6, "{faults:#?}");
-        assert!(faults[0].starts_with("model.activation: found \"rellu\" (did you mean \"relu\"?); expected one of relu, leaky_relu"), "{}", faults[0]);
+        assert!(
+            faults[0].starts_with("model.activation: found \"rellu\" (did you mean \"relu\"?); expected one of relu, leaky_relu"),
+            "{}",
+            faults[0]
+        );
         assert!(faults[1].starts_with("model.hidden[1]: found 0; expected at least 1"), "{}", faults[1]);
         assert!(faults.iter().any(|fault| fault.starts_with("sede: unknown key at the top (did you mean \"seed\"?)")));
         assert!(faults.iter().any(|fault| fault.starts_with("train.epoch: unknown key in [train] (did you mean \"epochs\"?)")));

@@ -180,9 +180,16 @@ fn choose_element(path: &Path, table: &Table, wanted: &Wanted) -> Result<()> {
 type Identity = (Option<u32>, u32, Option<usize>);
 
 /// Appends a row's bins to `values` and returns (run, LS, declared number of bins), or (LS, what is wrong).
-fn read_row(record: &csv::ByteRecord, dialect: &Dialect, file_run: Option<u32>, values: &mut Vec<f32>) -> std::result::Result<Identity, (Option<u32>, String)> {
+fn read_row(
+    record: &csv::ByteRecord,
+    dialect: &Dialect,
+    file_run: Option<u32>,
+    values: &mut Vec<f32>,
+) -> std::result::Result<Identity, (Option<u32>, String)> {
     let field = |i: usize, what: &str| record.get(i).map(<[u8]>::trim_ascii).ok_or_else(|| format!("{} fields, so no {what}", record.len()));
-    let number = |i: usize, what: &str| field(i, what).and_then(|field| whole_number(field).ok_or_else(|| format!("{what} is \"{}\", not a whole number", show(field))));
+    let number = |i: usize, what: &str| {
+        field(i, what).and_then(|field| whole_number(field).ok_or_else(|| format!("{what} is \"{}\", not a whole number", show(field))))
+    };
     let ls = number(dialect.ls, "LS number").map_err(|reason| (None, reason))?;
     let mut rest = || {
         let run = dialect.run.map(|i| number(i, "run number")).transpose()?.or(file_run);
@@ -196,7 +203,11 @@ fn read_row(record: &csv::ByteRecord, dialect: &Dialect, file_run: Option<u32>, 
 /// Appends the numbers of `[1, 2.5, 3e4]` to `values`. Numbers must be finite and not negative.
 pub(crate) fn parse_list(text: &[u8], values: &mut Vec<f32>) -> std::result::Result<(), String> {
     let inside = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]")).ok_or_else(|| {
-        if text.starts_with(b"[") { "the histogram has no closing bracket".to_owned() } else { format!("the histogram is \"{}\", not a list [ … ]", show(text)) }
+        if text.starts_with(b"[") {
+            "the histogram has no closing bracket".to_owned()
+        } else {
+            format!("the histogram is \"{}\", not a list [ … ]", show(text))
+        }
     })?;
     if inside.trim_ascii().is_empty() {
         return Err("the histogram has no bins".into());
@@ -295,7 +306,19 @@ mod tests {
         let table = table("ls;histo\n1;[1,2]\n2;[1,2,3]\n3;[1,-2]\n4;[1,x]\n5;[1,nan]\nsix;[1,2]\n7;[1,2\n8\n9;[]\n10;[3,4]\n").unwrap();
         let faults: Vec<String> = table.faults.iter().map(|fault| format!("{}: {}", fault.line, fault.reason)).collect();
         assert_eq!(table.rows.len(), 2, "{faults:#?}");
-        for (i, part) in ["3: 3 bins where most rows have 2", "4: bin 1 is -2", "5: bin 1 is \"x\"", "6: bin 1 is nan", "7: LS number is \"six\"", "8: the histogram has no closing", "9: 1 fields, so no histogram", "10: the histogram has no bins"].iter().enumerate() {
+        for (i, part) in [
+            "3: 3 bins where most rows have 2",
+            "4: bin 1 is -2",
+            "5: bin 1 is \"x\"",
+            "6: bin 1 is nan",
+            "7: LS number is \"six\"",
+            "8: the histogram has no closing",
+            "9: 1 fields, so no histogram",
+            "10: the histogram has no bins",
+        ]
+        .iter()
+        .enumerate()
+        {
             assert!(faults[i].starts_with(part), "{part} in {}", faults[i]);
         }
     }

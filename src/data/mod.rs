@@ -283,7 +283,10 @@ fn join(tables: Vec<(Role, Table)>, flow_bins: FlowBins) -> Result<Samples> {
     let index_of: HashMap<(Option<u32>, u32), u32> = runs.iter().enumerate().map(|(i, key)| (*key, i as u32)).collect();
     samples.runs = runs
         .iter()
-        .map(|(number, source)| Run { number: *number, name: number.map_or_else(|| samples.sources[*source as usize].name.clone(), |number| number.to_string()) })
+        .map(|(number, source)| Run {
+            number: *number,
+            name: number.map_or_else(|| samples.sources[*source as usize].name.clone(), |number| number.to_string()),
+        })
         .collect();
 
     let names: Vec<String> = tables.iter().flat_map(|(_, table)| table.columns.keys().cloned()).collect();
@@ -421,7 +424,8 @@ mod tests {
 
     #[test]
     fn files_of_different_width_do_not_go_together() {
-        let message = load_texts(&[("a.csv", "ls;histo\n1;[1,2]\n"), ("b.csv", "ls;histo\n1;[1,2,3]\n")], "data.train = [\"*.csv\"]").unwrap_err().to_string();
+        let message =
+            load_texts(&[("a.csv", "ls;histo\n1;[1,2]\n"), ("b.csv", "ls;histo\n1;[1,2,3]\n")], "data.train = [\"*.csv\"]").unwrap_err().to_string();
         assert!(message.contains("b.csv: 3 bins, but") && message.contains("a.csv has 2"), "{message}");
     }
 }

@@ -52,7 +52,8 @@ pub fn read(path: &Path, architecture: &Architecture) -> Result<Vec<f32>> {
                 return Err(Error::input(format!("{path}: {name} is {:?}; expected {shape:?} for {}", tensor.shape(), architecture.describe())));
             }
             expected.push(name.clone());
-            numbers(&tensor).ok_or_else(|| Error::input(format!("{path}: {name} is of type {:?} or not finite; expected finite F32 or F64", tensor.dtype())))
+            numbers(&tensor)
+                .ok_or_else(|| Error::input(format!("{path}: {name} is of type {:?} or not finite; expected finite F32 or F64", tensor.dtype())))
         };
         let weight = take("weight", &[outputs, inputs])?;
         flat.extend((0..inputs).flat_map(|i| (0..outputs).map(move |o| (i, o))).map(|(i, o)| weight[o * inputs + i]));

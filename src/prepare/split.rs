@@ -105,7 +105,11 @@ fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> R
             SplitBy::Run | SplitBy::File => "; split.by = \"block\" splits within runs, and split.valid = 0 holds nothing out",
             _ => "",
         };
-        return Err(Error::input(format!("split.by = \"{}\": {} {what}, but {asked} are needed for training, validation and test{advice}", config.by, order.len())));
+        return Err(Error::input(format!(
+            "split.by = \"{}\": {} {what}, but {asked} are needed for training, validation and test{advice}",
+            config.by,
+            order.len()
+        )));
     }
     let share = |fraction: f64| (fraction * ours.len() as f64).round() as usize;
     let mut assigned: BTreeMap<u64, Split> = BTreeMap::new();

@@ -101,7 +101,9 @@ impl Folder {
                 let what = if path.join(names::EXPERIMENT).exists() { "holds an experiment" } else { "is a folder with files in it" };
                 Err(Error::input(format!("--out {shown}: {what}; choose another folder, or --force to replace the experiment in it")))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(Error::input(format!("--out {shown}: is a file; expected a folder"))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                Err(Error::input(format!("--out {shown}: is a file; expected a folder")))
+            }
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::reading(path, &error)),
             _ => Ok(()),
         }
@@ -177,10 +179,20 @@ impl Folder {
         let parse = |line: &str| -> Option<Epoch> {
             let fields: Vec<&str> = line.split(',').collect();
             let number = |i: usize| fields.get(i)?.parse::<f64>().ok();
-            Some(Epoch { epoch: fields.first()?.parse().ok()?, train_loss: number(2)?, valid_loss: number(3), learning_rate: number(4)?, seconds: number(5)? })
+            Some(Epoch {
+                epoch: fields.first()?.parse().ok()?,
+                train_loss: number(2)?,
+                valid_loss: number(3),
+                learning_rate: number(4)?,
+                seconds: number(5)?,
+            })
         };
         let lines = text.lines().enumerate().skip(1);
-        lines.map(|(i, line)| parse(line).ok_or_else(|| Error::input(format!("{}:{}: found \"{line}\"; expected {}", path.display(), i + 1, HISTORY_HEADER.trim())))).collect()
+        lines
+            .map(|(i, line)| {
+                parse(line).ok_or_else(|| Error::input(format!("{}:{}: found \"{line}\"; expected {}", path.display(), i + 1, HISTORY_HEADER.trim())))
+            })
+            .collect()
     }
 
     /// How its training went.

@@ -131,7 +131,8 @@ impl Scores {
 
     /// The scores of the rows of one split, run by run.
     pub fn of_split(&self, split: Split) -> Vec<Vec<f64>> {
-        let of_run = |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|&&i| self.rows[i].split == split).filter_map(|&i| self.rows[i].score).collect() };
+        let of_run =
+            |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|&&i| self.rows[i].split == split).filter_map(|&i| self.rows[i].score).collect() };
         self.runs().iter().map(of_run).filter(|run| !run.is_empty()).collect()
     }
 
@@ -287,11 +288,22 @@ mod tests {
             reason: score.is_none().then(|| "empty (leading)".into()),
             labels: vec![Some(ls % 2 == 0)],
         };
-        Scores { labels: vec!["good".into()], rows: vec![row(1, 1, None), row(1, 2, Some(0.5)), row(1, 3, Some(0.7)), row(2, 1, Some(5.0)), row(2, 2, Some(6.0))] }
+        Scores {
+            labels: vec!["good".into()],
+            rows: vec![row(1, 1, None), row(1, 2, Some(0.5)), row(1, 3, Some(0.7)), row(2, 1, Some(5.0)), row(2, 2, Some(6.0))],
+        }
     }
 
     fn threshold(on: CalibrateOn, value: Option<f64>) -> Calibrated {
-        Calibrated { channel: "all".into(), threshold: Threshold::Percentile { percentile: 50.0, smooth: 1 }, on, value, rows: 2, runs: 1, files: vec![] }
+        Calibrated {
+            channel: "all".into(),
+            threshold: Threshold::Percentile { percentile: 50.0, smooth: 1 },
+            on,
+            value,
+            rows: 2,
+            runs: 1,
+            files: vec![],
+        }
     }
 
     #[test]

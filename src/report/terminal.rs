@@ -9,7 +9,8 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyl
 use console::style;
 use std::fmt::Write as _;
 
-const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')).bottom_border(LineStyle::none().fill('─').junction('─'));
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')).bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// An empty table in our style.
 pub fn table(header: &[&str], width: u16) -> Table {
@@ -22,7 +23,15 @@ pub fn table(header: &[&str], width: u16) -> Table {
 /// The report as people read it.
 pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "\n{}  {} on {}, {} parameters, seed {}", style(&report.name).bold(), report.model.shape, report.device, report.model.parameters, report.seed);
+    let _ = writeln!(
+        text,
+        "\n{}  {} on {}, {} parameters, seed {}",
+        style(&report.name).bold(),
+        report.model.shape,
+        report.device,
+        report.model.parameters,
+        report.seed
+    );
     let data = &report.data;
     let mut parts = vec![format!("{} train", data.train), format!("{} valid", data.valid), format!("{} test", data.test)];
     if data.unused > 0 {
@@ -173,7 +182,14 @@ fn pictures(report: &Report, scores: &Scores, width: u16) -> String {
         let cells: Vec<&[(f64, bool)]> = test.chunks(test.len().div_ceil(columns)).collect();
         let highest: Vec<f64> = cells.iter().map(|cell| cell.iter().map(|(score, _)| *score).fold(0.0, f64::max)).collect();
         let marks: String = cells.iter().map(|cell| if cell.iter().any(|(_, flagged)| *flagged) { '▲' } else { ' ' }).collect();
-        let _ = writeln!(text, "score of {} by LS {} to {} (log scale, highest of each {}):", style(&figures.name).bold(), figures.ls.0, figures.ls.1, cells[0].len());
+        let _ = writeln!(
+            text,
+            "score of {} by LS {} to {} (log scale, highest of each {}):",
+            style(&figures.name).bold(),
+            figures.ls.0,
+            figures.ls.1,
+            cells[0].len()
+        );
         let _ = writeln!(text, "  {}\n  {}", bars(&highest), style(marks).red());
     }
     text

@@ -5,8 +5,8 @@ use crate::{
     error::Result,
     model::{Architecture, Autoencoder},
     train::{
-        fit::{SCORING_ROWS, read},
         loss,
+        reference::{SCORING_ROWS, read},
     },
 };
 use burn::tensor::{Device, Tensor, TensorData};

@@ -51,7 +51,13 @@ const RESAMPLES: u64 = 1000;
 pub fn auc_with_interval(runs: &[Vec<(f64, bool)>], seed: u64) -> (Option<f64>, Option<(f64, f64)>, String) {
     let rows = runs.concat();
     let Some(area) = auc(&rows) else {
-        let class = if rows.is_empty() { "no rows with labels" } else if rows[0].1 { "no bad rows" } else { "no good rows" };
+        let class = if rows.is_empty() {
+            "no rows with labels"
+        } else if rows[0].1 {
+            "no bad rows"
+        } else {
+            "no good rows"
+        };
         return (None, None, format!("no area: {class}"));
     };
     let by_run = runs.len() >= 5;

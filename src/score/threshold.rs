@@ -39,8 +39,12 @@ impl Calibrated {
     pub fn warning(&self) -> Option<String> {
         let Threshold::Percentile { percentile, .. } = self.threshold else { return None };
         let above = self.rows as f64 * (1.0 - percentile / 100.0);
-        (self.value.is_some() && above < 1.0)
-            .then(|| format!("the {percentile}th percentile of {} calibration rows is little more than the largest of them: take more rows or a lower percentile", self.rows))
+        (self.value.is_some() && above < 1.0).then(|| {
+            format!(
+                "the {percentile}th percentile of {} calibration rows is little more than the largest of them: take more rows or a lower percentile",
+                self.rows
+            )
+        })
     }
 }
 

@@ -1,15 +1,18 @@
 //! The training loop.
 
-use super::{loss, optimizer, optimizer::Optimizer, schedule::Schedule, stopping::Stopping};
+use super::{fused::Fused, reference::Reference, schedule::Schedule, stopping::Stopping};
 use crate::{
-    config::{Experiment, raw::LastBatch},
+    config::{
+        Experiment,
+        raw::{Kernels, LastBatch},
+    },
+    device::Opened,
     error::{Error, Result},
-    model::{Architecture, Autoencoder},
+    model::Architecture,
     random,
 };
-use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{RngExt, seq::SliceRandom};
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 /// Rows that are ready for a model.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +25,7 @@ pub struct Rows<'a> {
     pub weights: Option<&'a [f32]>,
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.values.len() / self.width.max(1)
@@ -33,12 +36,42 @@ impl Rows<'_> {
         self.len() == 0
     }
 
+    /// The features of row `i`.
+    pub fn row(&self, i: usize) -> &'a [f32] {
+        &self.values[i * self.width..(i + 1) * self.width]
+    }
+
     fn total_weight(&self, rows: impl Iterator<Item = usize>) -> f64 {
         match self.weights {
             Some(weights) => rows.map(|row| f64::from(weights[row])).sum(),
             None => rows.count() as f64,
         }
     }
+}
+
+/// A batch of the epoch's order.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    /// Positions in the epoch's order.
+    pub rows: Range<usize>,
+    /// Sum of the rows' weights.
+    pub total: f64,
+    /// Dropout: what each hidden layer's outputs are multiplied by, `[rows, width]` each.
+    pub masks: Option<&'a [Vec<f32>]>,
+}
+
+/// One model in training, on some device. Losses are without L2 terms.
+pub trait Trainer {
+    /// A new order of the training rows; `None` is their own.
+    fn start_epoch(&mut self, order: Option<&[usize]>);
+    /// Forward, backward and update for one batch at this learning rate.
+    fn step(&mut self, batch: Batch<'_>, rate: f64);
+    /// Sum over the epoch's batches of each row's weight times its loss while it was trained on.
+    fn loss_sum(&self) -> Result<f64>;
+    /// Sum over the validation rows of weight times loss.
+    fn valid_loss_sum(&self) -> Result<f64>;
+    /// Flat weights, `[parameters]`.
+    fn weights(&self) -> Result<Vec<f32>>;
 }
 
 /// One line of `history.csv`.
@@ -88,49 +121,35 @@ pub fn fit(
     start: &[f32],
     train: Rows<'_>,
     valid: Option<Rows<'_>>,
-    device: &Device,
+    device: &Opened,
     on_epoch: &mut dyn FnMut(&Epoch) -> Result<()>,
 ) -> Result<Fitted> {
-    let config = &experiment.config;
-    let epochs = config.train.epochs;
-    let batch_rows = config.train.batch_size as usize;
-    let batches = match config.train.last_batch {
+    let (config, seed) = (&experiment.config.train, experiment.config.seed);
+    let batch_rows = config.batch_size as usize;
+    let batches = match config.last_batch {
         LastBatch::Keep => train.len().div_ceil(batch_rows),
         LastBatch::Drop => train.len() / batch_rows,
     };
-    if batches == 0 && epochs > 0 {
+    if batches == 0 && config.epochs > 0 {
         return Err(Error::input(format!("{} training rows do not fill a batch of {batch_rows}, and train.last_batch = \"drop\"", train.len())));
     }
-
-    let host_weights = |flat: &Tensor<2>| -> Result<Vec<f32>> { read(flat.clone()) };
-    let (inputs, input_weights) = to_device(train, device);
-    let valid_on_device = valid.map(|valid| (valid, to_device(valid, device)));
-    let mut parameters = Tensor::<2>::from_data(TensorData::new(start.to_vec(), [1, start.len()]), device);
-    let weight_mask = (config.loss.l2 > 0.0).then(|| Tensor::<2>::from_data(TensorData::new(architecture.weight_mask(), [1, start.len()]), device));
-    let mut optimizer = Optimizer::new(experiment.optimizer);
-    let mut schedule = Schedule::new(experiment.schedule, config.train.optimizer.learning_rate, config.train.schedule.warmup, epochs);
-    let mut stopping = Stopping::new(config.train.stop.patience, config.train.stop.min_delta);
-    let restore_best = config.train.stop.restore_best == Some(true);
+    let mut trainer: Box<dyn Trainer> = match kernels(config.kernels, device)? {
+        Kernels::Fused => Box::new(Fused::new(experiment, architecture, start, train, valid)),
+        _ => Box::new(Reference::new(experiment, architecture, start, train, valid, &device.device)),
+    };
+    let mut schedule = Schedule::new(experiment.schedule, config.optimizer.learning_rate, config.schedule.warmup, config.epochs);
+    let mut stopping = Stopping::new(config.stop.patience, config.stop.min_delta);
+    let restore_best = config.stop.restore_best == Some(true);
     let mut best = None;
     let mut fitted = Fitted { weights: vec![], history: vec![], stopped: Stopped::AllEpochs, kept_epoch: 0, weightless_batches: 0 };
 
-    for epoch in 0..epochs {
+    for epoch in 0..config.epochs {
         let clock = Instant::now();
         let rate = schedule.rate(epoch);
-        let order = order(config.train.shuffle, train.len(), config.seed, epoch);
-        let (shuffled, shuffled_weights) = match &order {
-            Some(order) => {
-                let indices: Vec<i64> = order.iter().map(|&row| row as i64).collect();
-                let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [train.len()]), device);
-                (inputs.clone().select(1, indices.clone()), input_weights.clone().map(|weights| weights.select(1, indices)))
-            }
-            None => (inputs.clone(), input_weights.clone()),
-        };
-        let mut chance = random::generator(config.seed, "dropout", u64::from(epoch));
-        // The loss is added up on the device and read once an epoch: reading makes the host wait for the device.
-        let mut loss_sum: Option<Tensor<3>> = None;
-        let mut weight_sum = 0.0;
-
+        let order = order(config.shuffle, train.len(), seed, epoch);
+        let mut chance = random::generator(seed, "dropout", u64::from(epoch));
+        let mut weight = 0.0;
+        trainer.start_epoch(order.as_deref());
         for batch in 0..batches {
             let rows = batch * batch_rows..((batch + 1) * batch_rows).min(train.len());
             let total = train.total_weight(rows.clone().map(|i| order.as_ref().map_or(i, |order| order[i])));
@@ -138,43 +157,18 @@ pub fn fit(
                 fitted.weightless_batches += 1;
                 continue;
             }
-            let part = |tensor: &Tensor<3>, width: usize| tensor.clone().slice([0..1, rows.clone(), 0..width]).autodiff();
-            let target = part(&shuffled, train.width);
-            let masks = (architecture.dropout > 0.0).then(|| dropout_masks(architecture, rows.len(), &mut chance, device));
-
-            let model = Autoencoder::from_flat(architecture, &parameters).tracked();
-            let forward = model.forward(architecture, target.clone(), masks.as_deref());
-            let distance = loss::per_row(experiment.loss, forward.output, target);
-            let data_loss = loss::mean(distance, shuffled_weights.as_ref().map(|weights| part(weights, 1)), total);
-            let weighted = data_loss.clone().inner().mul_scalar(total);
-            loss_sum = Some(loss_sum.map_or(weighted.clone(), |sum| sum + weighted));
-            weight_sum += total;
-            let objective = match config.loss.activity_l2 {
-                0.0 => data_loss,
-                factor => data_loss + loss::activity(forward.first_hidden, factor),
-            };
-
-            let mut gradients = objective.backward();
-            let flat: Vec<Tensor<2>> = model.tensors().iter().filter_map(|tensor| Some(tensor.grad_remove(&mut gradients)?.flatten(1, 2))).collect();
-            let mut gradient = Tensor::cat(flat, 1);
-            if let Some(mask) = &weight_mask {
-                gradient = gradient + parameters.clone().mul_scalar(2.0 * config.loss.l2) * mask.clone();
-            }
-            if let Some(limit) = config.train.gradient_clip {
-                gradient = optimizer::clip(gradient, limit);
-            }
-            parameters = optimizer.step(parameters, gradient, rate);
+            let masks = (architecture.dropout > 0.0).then(|| dropout_masks(architecture, rows.len(), &mut chance));
+            trainer.step(Batch { rows, total, masks: masks.as_deref() }, rate);
+            weight += total;
+        }
+        if weight <= 0.0 {
+            return Err(Error::input("the training rows weigh nothing: all their weights are 0"));
         }
 
-        let train_loss = match loss_sum {
-            Some(sum) => f64::from(read(sum)?[0]) / weight_sum,
-            None => return Err(Error::input("the training rows weigh nothing: all their weights are 0")),
-        };
-        let valid_loss = match &valid_on_device {
-            Some((rows, (values, weights))) => {
-                let model = Autoencoder::from_flat(architecture, &parameters);
-                Some(mean_loss(experiment, architecture, &model, *rows, values, weights.as_ref())?)
-            }
+        // The only time in an epoch that the host waits for the device.
+        let train_loss = trainer.loss_sum()? / weight;
+        let valid_loss = match valid {
+            Some(valid) => Some(trainer.valid_loss_sum()? / valid.total_weight(0..valid.len())),
             None => None,
         };
         if !train_loss.is_finite() || valid_loss.is_some_and(|loss| !loss.is_finite()) {
@@ -190,7 +184,7 @@ pub fn fit(
         schedule.observe(valid_loss);
         if let Some(loss) = valid_loss {
             if stopping.observe(epoch, loss) && restore_best {
-                best = Some(parameters.clone());
+                best = Some(trainer.weights()?);
             }
             if stopping.stops(epoch) {
                 fitted.stopped = Stopped::Early;
@@ -199,12 +193,26 @@ pub fn fit(
         }
     }
 
-    if let (Some(best), Some((epoch, _))) = (best, stopping.best()) {
-        parameters = best;
-        fitted.kept_epoch = epoch + 1;
-    }
-    fitted.weights = host_weights(&parameters)?;
+    fitted.weights = match (best, stopping.best()) {
+        (Some(best), Some((epoch, _))) => {
+            fitted.kept_epoch = epoch + 1;
+            best
+        }
+        _ => trainer.weights()?,
+    };
     Ok(fitted)
+}
+
+/// Which way of computing is taken: the fused step on the CPU, the reference elsewhere.
+pub fn kernels(wanted: Kernels, device: &Opened) -> Result<Kernels> {
+    match (wanted, device.is_cpu()) {
+        (Kernels::Auto, true) => Ok(Kernels::Fused),
+        (Kernels::Auto, false) => Ok(Kernels::Reference),
+        (Kernels::Fused, false) => {
+            Err(Error::input(format!("train.kernels: \"fused\" runs on the CPU; {} takes \"reference\" or \"auto\"", device.name)))
+        }
+        (wanted, _) => Ok(wanted),
+    }
 }
 
 /// The order of rows in an epoch, drawn on the host; `None` is the table's own.
@@ -216,57 +224,21 @@ fn order(shuffle: bool, rows: usize, seed: u64, epoch: u32) -> Option<Vec<usize>
     })
 }
 
-/// Inputs `[1, rows, width]` and weights `[1, rows, 1]` on the device.
-fn to_device(rows: Rows<'_>, device: &Device) -> (Tensor<3>, Option<Tensor<3>>) {
-    let tensor = |values: &[f32], width: usize| Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len() / width.max(1), width]), device);
-    (tensor(rows.values, rows.width), rows.weights.map(|weights| tensor(weights, 1)))
-}
-
-/// One mask per hidden layer, `[1, rows, width]`: 0 where a value is dropped, else 1 / (1 − dropout).
-fn dropout_masks(architecture: &Architecture, rows: usize, chance: &mut impl rand::Rng, device: &Device) -> Vec<Tensor<3>> {
+/// One mask per hidden layer, `[rows, width]`: 0 where a value is dropped, else 1 / (1 − dropout).
+fn dropout_masks(architecture: &Architecture, rows: usize, chance: &mut impl rand::Rng) -> Vec<Vec<f32>> {
     let kept = (1.0 / (1.0 - architecture.dropout)) as f32;
     let hidden = &architecture.widths[1..architecture.widths.len() - 1];
-    let mask = |&width: &usize| {
-        let values: Vec<f32> = (0..rows * width).map(|_| if chance.random_bool(architecture.dropout) { 0.0 } else { kept }).collect();
-        Tensor::<3>::from_data(TensorData::new(values, [1, rows, width]), device).autodiff()
-    };
-    hidden.iter().map(mask).collect()
-}
-
-/// Rows that go through a model at once when nothing is trained.
-pub const SCORING_ROWS: usize = 4096;
-
-/// The weighted mean loss over all rows, without L2 terms.
-fn mean_loss(
-    experiment: &Experiment,
-    architecture: &Architecture,
-    model: &Autoencoder,
-    rows: Rows<'_>,
-    values: &Tensor<3>,
-    weights: Option<&Tensor<3>>,
-) -> Result<f64> {
-    let mut sum = 0.0;
-    for start in (0..rows.len()).step_by(SCORING_ROWS) {
-        let range = start..(start + SCORING_ROWS).min(rows.len());
-        let part = |tensor: &Tensor<3>, width: usize| tensor.clone().slice([0..1, range.clone(), 0..width]);
-        let target = part(values, rows.width);
-        let output = model.forward(architecture, target.clone(), None).output;
-        let distance = loss::per_row(experiment.loss, output, target);
-        sum += f64::from(read(loss::mean(distance, weights.map(|weights| part(weights, 1)), 1.0))?[0]);
-    }
-    Ok(sum / rows.total_weight(0..rows.len()))
-}
-
-/// A tensor's numbers on the host.
-pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    let data = tensor.try_into_data().map_err(|error| Error::failed(format!("the device failed: {error:?}")))?;
-    data.try_to_vec::<f32>().map_err(|error| Error::failed(format!("the device gave other numbers than f32: {error:?}")))
+    hidden.iter().map(|width| (0..rows * width).map(|_| if chance.random_bool(architecture.dropout) { 0.0 } else { kept }).collect()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Document, raw::Init};
+
+    fn cpu() -> Opened {
+        crate::device::open(crate::config::DeviceChoice::Cpu).unwrap()
+    }
 
     fn experiment(text: &str) -> Experiment {
         let text = format!("data.train = [\"a\"]\nthreshold.on = \"train\"\n{text}");
@@ -275,7 +247,12 @@ mod tests {
 
     fn data(rows: usize, width: usize) -> Vec<f32> {
         let mut chance = random::generator(5, "test data", 0);
-        (0..rows).flat_map(|_| { let a: f32 = chance.random(); (0..width).map(move |i| (a * (i + 1) as f32).sin().abs()).collect::<Vec<_>>() }).collect()
+        (0..rows)
+            .flat_map(|_| {
+                let a: f32 = chance.random();
+                (0..width).map(move |i| (a * (i + 1) as f32).sin().abs()).collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     fn train(text: &str) -> Result<Fitted> {
@@ -284,14 +261,19 @@ mod tests {
         let start = architecture.draw(Init::GlorotUniform, experiment.config.seed, 0);
         let (values, held_out) = (data(200, 6), data(50, 6));
         let rows = |values| Rows { values, width: 6, weights: None };
-        fit(&experiment, &architecture, &start, rows(&values), Some(rows(&held_out)), &Device::flex(), &mut |_| Ok(()))
+        fit(&experiment, &architecture, &start, rows(&values), Some(rows(&held_out)), &cpu(), &mut |_| Ok(()))
     }
 
     const SMALL: &str = "model = {hidden = [8], latent = 3}\n";
 
     #[test]
     fn the_loss_falls_with_every_rule_and_loss() {
-        for optimizer in ["{kind = \"adam\", learning_rate = 0.01}", "{kind = \"adamw\", learning_rate = 0.01}", "{kind = \"sgd\", momentum = 0.9, learning_rate = 0.1}", "{kind = \"rmsprop\", learning_rate = 0.01}"] {
+        for optimizer in [
+            "{kind = \"adam\", learning_rate = 0.01}",
+            "{kind = \"adamw\", learning_rate = 0.01}",
+            "{kind = \"sgd\", momentum = 0.9, learning_rate = 0.1}",
+            "{kind = \"rmsprop\", learning_rate = 0.01}",
+        ] {
             for loss in ["mse", "mae", "smooth_l1"] {
                 let fitted = train(&format!("{SMALL}loss = {{kind = \"{loss}\", l2 = 1e-5, activity_l2 = 1e-5}}\ntrain = {{epochs = 20, batch_size = 32, optimizer = {optimizer}}}")).unwrap();
                 let (first, last) = (&fitted.history[0], &fitted.history[19]);
@@ -302,7 +284,10 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_bytes_and_dropout_is_drawn_from_it() {
-        let text = |seed: u32| format!("seed = {seed}\n{SMALL}model.dropout = 0.2\ntrain.epochs = 3").replace("model = {hidden = [8], latent = 3}\n", "model.hidden = [8]\nmodel.latent = 3\n");
+        let text = |seed: u32| {
+            format!("seed = {seed}\n{SMALL}model.dropout = 0.2\ntrain.epochs = 3")
+                .replace("model = {hidden = [8], latent = 3}\n", "model.hidden = [8]\nmodel.latent = 3\n")
+        };
         assert_eq!(train(&text(1)).unwrap().weights, train(&text(1)).unwrap().weights);
         assert_ne!(train(&text(1)).unwrap().weights, train(&text(2)).unwrap().weights);
     }
@@ -336,11 +321,53 @@ mod tests {
         let values = data(20, 6);
         let weights: Vec<f32> = (0..20).map(|i| (i % 3) as f32).collect();
         let repeated: Vec<f32> = (0..20).flat_map(|i| values[i * 6..(i + 1) * 6].repeat(i % 3)).collect();
-        let run = |rows| fit(&experiment, &architecture, &start, rows, None, &Device::flex(), &mut |_| Ok(())).unwrap();
+        let run = |rows| fit(&experiment, &architecture, &start, rows, None, &cpu(), &mut |_| Ok(())).unwrap();
         let weighted = run(Rows { values: &values, width: 6, weights: Some(&weights) });
         let plain = run(Rows { values: &repeated, width: 6, weights: None });
         for (a, b) in weighted.weights.iter().zip(&plain.weights) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
+
+    /// Both ways to compute, from the same start, on weighted rows; they may differ by rounding only.
+    #[test]
+    fn the_fused_step_is_the_reference_step() {
+        let variants = [
+            "",
+            "loss = {kind = \"mae\"}",
+            "loss = {kind = \"smooth_l1\", beta = 0.3, l2 = 1e-3, activity_l2 = 1e-2}",
+            "train.optimizer = {kind = \"adam\", epsilon_placement = \"keras\", epsilon = 1e-3}",
+            "train.optimizer = {kind = \"adamw\", weight_decay = 0.1}",
+            "train.optimizer = {kind = \"sgd\", momentum = 0.9, learning_rate = 0.05}",
+            "train.optimizer = {kind = \"rmsprop\", rho = 0.8, epsilon = 1e-3}",
+            "train.gradient_clip = 0.01",
+            "model.dropout = 0.3",
+            "model.activation = \"sigmoid\"\nmodel.output_activation = \"tanh\"",
+            "model.activation = \"gelu\"\nmodel.output_activation = \"sigmoid\"",
+            "model.activation = \"selu\"\nmodel.latent_activation = \"linear\"",
+            "model.activation = \"elu\"\nmodel.latent_activation = \"leaky_relu\"\nmodel.dropout = 0.1\nloss.activity_l2 = 1e-2",
+        ];
+        let (values, held_out) = (data(150, 6), data(40, 6));
+        let weights: Vec<f32> = (0..150).map(|i| 0.5 + (i % 4) as f32).collect();
+        let held_out_weights: Vec<f32> = (0..40).map(|i| 1.0 + (i % 2) as f32).collect();
+        for variant in variants {
+            let run = |kernels: &str| {
+                let experiment = experiment(&format!(
+                    "train.kernels = \"{kernels}\"\nmodel.hidden = [9, 7]\nmodel.latent = 3\ntrain.epochs = 3\ntrain.batch_size = 32\n{variant}"
+                ));
+                let architecture = Architecture::new(6, &experiment.config.model);
+                let start = architecture.draw(Init::GlorotUniform, 1, 0);
+                let train = Rows { values: &values, width: 6, weights: Some(&weights) };
+                let valid = Rows { values: &held_out, width: 6, weights: Some(&held_out_weights) };
+                fit(&experiment, &architecture, &start, train, Some(valid), &cpu(), &mut |_| Ok(())).unwrap()
+            };
+            let (fused, reference) = (run("fused"), run("reference"));
+            for (a, b) in fused.history.iter().zip(&reference.history) {
+                let near = |a: f64, b: f64| (a / b - 1.0).abs() < 2e-5;
+                assert!(near(a.train_loss, b.train_loss) && near(a.valid_loss.unwrap(), b.valid_loss.unwrap()), "{variant}: {a:?} {b:?}");
+            }
+            let far = fused.weights.iter().zip(&reference.weights).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(far < 1e-4, "{variant}: weights differ by {far}");
         }
     }
 }

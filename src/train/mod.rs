@@ -1,9 +1,12 @@
-//! Training: one loop ([`fit`]) and its parts.
+//! Training: one loop ([`fit`]), two ways to compute a step ([`reference`](mod@reference) by autodiff on any device,
+//! [`fused`] by hand on the CPU), and their parts.
 
 pub mod fit;
+pub mod fused;
 pub mod loss;
 pub mod optimizer;
+pub mod reference;
 pub mod schedule;
 pub mod stopping;
 
-pub use fit::{Epoch, Fitted, Rows, Stopped, fit};
+pub use fit::{Batch, Epoch, Fitted, Rows, Stopped, Trainer, fit};

@@ -1,0 +1,156 @@
+//! Training by autodiff over the module, on any device: the reference that faster ways are held to.
+
+use super::{Batch, Rows, Trainer, loss, optimizer, optimizer::Optimizer};
+use crate::{
+    config::Experiment,
+    error::{Error, Result},
+    model::{Architecture, Autoencoder},
+};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Rows that go through a model at once when nothing is trained.
+pub const SCORING_ROWS: usize = 4096;
+
+/// One model in training.
+pub struct Reference<'a> {
+    experiment: &'a Experiment,
+    architecture: &'a Architecture,
+    device: Device,
+    train: OnDevice,
+    /// The training rows in the epoch's order.
+    ordered: OnDevice,
+    valid: Option<OnDevice>,
+    /// `[1, parameters]`
+    parameters: Tensor<2>,
+    /// 1 where a parameter is a weight, `[1, parameters]`; absent without an L2 term.
+    weight_mask: Option<Tensor<2>>,
+    optimizer: Optimizer,
+    /// Stays on the device and is read once an epoch: reading makes the host wait.
+    loss_sum: Option<Tensor<3>>,
+}
+
+/// Rows on the device.
+#[derive(Clone)]
+struct OnDevice {
+    /// `[1, rows, width]`
+    values: Tensor<3>,
+    /// `[1, rows, 1]`
+    weights: Option<Tensor<3>>,
+}
+
+impl OnDevice {
+    fn new(rows: Rows<'_>, device: &Device) -> Self {
+        let tensor =
+            |values: &[f32], width: usize| Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len() / width.max(1), width]), device);
+        Self { values: tensor(rows.values, rows.width), weights: rows.weights.map(|weights| tensor(weights, 1)) }
+    }
+
+    fn rows(&self) -> usize {
+        self.values.dims()[1]
+    }
+
+    fn part(&self, rows: std::ops::Range<usize>) -> Self {
+        let part = |tensor: &Tensor<3>| tensor.clone().slice([0..1, rows.clone(), 0..tensor.dims()[2]]);
+        Self { values: part(&self.values), weights: self.weights.as_ref().map(part) }
+    }
+
+    fn map(self, change: impl Fn(Tensor<3>) -> Tensor<3>) -> Self {
+        Self { values: change(self.values), weights: self.weights.map(change) }
+    }
+}
+
+impl<'a> Reference<'a> {
+    /// From flat weights `[parameters]`.
+    pub fn new(
+        experiment: &'a Experiment,
+        architecture: &'a Architecture,
+        start: &[f32],
+        train: Rows<'_>,
+        valid: Option<Rows<'_>>,
+        device: &Device,
+    ) -> Self {
+        let flat = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [1, start.len()]), device);
+        let train = OnDevice::new(train, device);
+        Self {
+            experiment,
+            architecture,
+            device: device.clone(),
+            ordered: train.clone(),
+            train,
+            valid: valid.map(|valid| OnDevice::new(valid, device)),
+            parameters: flat(start.to_vec()),
+            weight_mask: (experiment.config.loss.l2 > 0.0).then(|| flat(architecture.weight_mask())),
+            optimizer: Optimizer::new(experiment.optimizer),
+            loss_sum: None,
+        }
+    }
+}
+
+impl Trainer for Reference<'_> {
+    fn start_epoch(&mut self, order: Option<&[usize]>) {
+        self.loss_sum = None;
+        if let Some(order) = order {
+            let indices: Vec<i64> = order.iter().map(|&row| row as i64).collect();
+            let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [order.len()]), &self.device);
+            self.ordered = self.train.clone().map(|tensor| tensor.select(1, indices.clone()));
+        }
+    }
+
+    fn step(&mut self, batch: Batch<'_>, rate: f64) {
+        let rows = batch.rows.len();
+        let part = self.ordered.part(batch.rows).map(Tensor::autodiff);
+        let mask =
+            |(mask, width): (&Vec<f32>, &usize)| Tensor::<3>::from_data(TensorData::new(mask.clone(), [1, rows, *width]), &self.device).autodiff();
+        let masks: Option<Vec<Tensor<3>>> = batch.masks.map(|masks| masks.iter().zip(&self.architecture.widths[1..]).map(mask).collect());
+
+        let model = Autoencoder::from_flat(self.architecture, &self.parameters).tracked();
+        let forward = model.forward(self.architecture, part.values.clone(), masks.as_deref());
+        let distance = loss::per_row(self.experiment.loss, forward.output, part.values);
+        let data_loss = loss::mean(distance, part.weights, batch.total);
+        let weighted = data_loss.clone().inner().mul_scalar(batch.total);
+        self.loss_sum = Some(self.loss_sum.take().map_or(weighted.clone(), |sum| sum + weighted));
+        let config = &self.experiment.config;
+        let objective = match config.loss.activity_l2 {
+            0.0 => data_loss,
+            factor => data_loss + loss::activity(forward.first_hidden, factor),
+        };
+
+        let mut gradients = objective.backward();
+        let flat: Vec<Tensor<2>> = model.tensors().iter().filter_map(|tensor| Some(tensor.grad_remove(&mut gradients)?.flatten(1, 2))).collect();
+        let mut gradient = Tensor::cat(flat, 1);
+        if let Some(mask) = &self.weight_mask {
+            gradient = gradient + self.parameters.clone().mul_scalar(2.0 * config.loss.l2) * mask.clone();
+        }
+        if let Some(limit) = config.train.gradient_clip {
+            gradient = optimizer::clip(gradient, limit);
+        }
+        self.parameters = self.optimizer.step(self.parameters.clone(), gradient, rate);
+    }
+
+    fn loss_sum(&self) -> Result<f64> {
+        self.loss_sum.clone().map_or(Ok(0.0), |sum| Ok(f64::from(read(sum)?[0])))
+    }
+
+    fn valid_loss_sum(&self) -> Result<f64> {
+        let Some(valid) = &self.valid else { return Ok(0.0) };
+        let model = Autoencoder::from_flat(self.architecture, &self.parameters);
+        let mut sum = 0.0;
+        for start in (0..valid.rows()).step_by(SCORING_ROWS) {
+            let part = valid.part(start..(start + SCORING_ROWS).min(valid.rows()));
+            let output = model.forward(self.architecture, part.values.clone(), None).output;
+            let distance = loss::per_row(self.experiment.loss, output, part.values);
+            sum += f64::from(read(loss::mean(distance, part.weights, 1.0))?[0]);
+        }
+        Ok(sum)
+    }
+
+    fn weights(&self) -> Result<Vec<f32>> {
+        read(self.parameters.clone())
+    }
+}
+
+/// A tensor's numbers on the host.
+pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    let data = tensor.try_into_data().map_err(|error| Error::failed(format!("the device failed: {error:?}")))?;
+    data.try_to_vec::<f32>().map_err(|error| Error::failed(format!("the device gave other numbers than f32: {error:?}")))
+}
