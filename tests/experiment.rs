@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{config, metsig, report, run, scores, succeed};
+use common::{PROGRAM, config, metsig, report, run, scores, succeed};
 use lumisift::report::scores::Verdict;
 use std::{fs, path::Path};
 
@@ -61,7 +61,8 @@ fn the_same_seed_gives_the_same_bytes_whatever_the_threads() {
             "model.hidden=[300, 200]",
         ];
         let arguments = [&["train", config.as_str(), "--out", out], &data[..], SHORT].concat();
-        common::lumisift().current_dir(place.path()).env("RAYON_NUM_THREADS", threads).args(arguments).assert().success();
+        let output = common::lumisift().current_dir(place.path()).env("RAYON_NUM_THREADS", threads).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     for file in ["scores.parquet", "model/all.safetensors", "scaler.json", "thresholds.json"] {
         let bytes = |out: &str| fs::read(place.path().join(out).join(file)).unwrap();
@@ -179,9 +180,8 @@ fn off_a_terminal_progress_is_plain_lines() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let place = metsig("0.2");
-    let program = assert_cmd::cargo::cargo_bin!("lumisift").display().to_string();
     let output = std::process::Command::new("bash")
-        .args(["-c", &format!("set -o pipefail; {program} schema | head -c 10")])
+        .args(["-c", &format!("set -o pipefail; {PROGRAM} schema | head -c 10")])
         .current_dir(place.path())
         .output()
         .unwrap();

@@ -8,7 +8,8 @@ use crate::{
     config::raw::{Columns, Format},
     error::{Error, Result, suggestion},
 };
-use std::path::Path;
+use regex::Regex;
+use std::{path::Path, sync::LazyLock};
 
 /// How a CSV file is laid out.
 #[derive(Clone, Debug, PartialEq)]
@@ -258,10 +259,8 @@ fn show(field: &[u8]) -> String {
 
 /// The run of `run_297219_METSig.csv`.
 fn run_in_name(path: &Path) -> Option<u32> {
-    let name = path.file_name()?.to_str()?.to_lowercase();
-    let rest = name[name.find("run")? + 3..].trim_start_matches(['_', '-']);
-    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-    if digits.len() == 6 { digits.parse().ok() } else { None }
+    static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)run[_-]?(\d{6})(\D|$)").ok());
+    PATTERN.as_ref()?.captures(path.file_name()?.to_str()?)?.get(1)?.as_str().parse().ok()
 }
 
 /// True or 1 is good, False or 0 is not; blank is unknown.

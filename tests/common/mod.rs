@@ -1,13 +1,18 @@
 //! What the tests of the program share. Each test file uses a part of it.
 #![allow(dead_code)]
 
-use assert_cmd::Command;
 use lumisift::report::{figures::Report, scores::Scores};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_lumisift");
 
 /// The program, with nothing of the tester's environment in its output.
 pub fn lumisift() -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("lumisift"));
+    let mut command = Command::new(PROGRAM);
     command.env("NO_COLOR", "1");
     command
 }
