@@ -14,8 +14,6 @@
 //! Host arrays between stages are plain row-major `f32`; good = 1 wherever a number stands for a label; a higher score is
 //! worse.
 
-#![warn(missing_docs)]
-
 pub mod cli;
 pub mod config;
 pub mod data;

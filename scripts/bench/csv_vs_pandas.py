@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ["cargo", "run", "--quiet", "--release", "--example", "read_csv", "--"]
+OURS = ["cargo", "bench", "--quiet", "--bench", "read_csv", "--"]
 BINS = 53
 
 

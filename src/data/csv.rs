@@ -213,8 +213,7 @@ pub(crate) fn parse_list(text: &[u8], values: &mut Vec<f32>) -> std::result::Res
     if inside.trim_ascii().is_empty() {
         return Err("the histogram has no bins".into());
     }
-    let mut bin = 0;
-    for token in inside.split(|&byte| byte == b',') {
+    for (bin, token) in inside.split(|&byte| byte == b',').enumerate() {
         let token = token.trim_ascii();
         let value = match small_count(token) {
             Some(count) => count as f32,
@@ -230,7 +229,6 @@ pub(crate) fn parse_list(text: &[u8], values: &mut Vec<f32>) -> std::result::Res
             }
         };
         values.push(value);
-        bin += 1;
     }
     Ok(())
 }

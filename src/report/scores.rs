@@ -286,7 +286,7 @@ mod tests {
             flagged: None,
             verdict: Verdict::NotEvaluated,
             reason: score.is_none().then(|| "empty (leading)".into()),
-            labels: vec![Some(ls % 2 == 0)],
+            labels: vec![Some(ls.is_multiple_of(2))],
         };
         Scores {
             labels: vec!["good".into()],

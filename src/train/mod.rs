@@ -1,4 +1,4 @@
-//! Training: one loop ([`fit`]), two ways to compute a step ([`reference`](mod@reference) by autodiff on any device,
+//! Training: one loop ([`fit`](mod@fit)), two ways to compute a step ([`reference`](mod@reference) by autodiff on any device,
 //! [`fused`] by hand on the CPU), and their parts.
 
 pub mod fit;
