@@ -13,6 +13,16 @@
 //! [`pipeline`] puts the stages in a row, [`device`] is the one place that names a backend.
 //! Host arrays between stages are plain row-major `f32`; good = 1 wherever a number stands for a label; a higher score is
 //! worse.
+//!
+//! ```
+//! use lumisift::config::{Document, Experiment};
+//!
+//! let text = "data.train = [\"good.csv\"]\n[split]\nby = \"block\"\n[train]\nepoch = 20";
+//! let document = Document::parse(text, "my.toml".as_ref())?;
+//! let error = Experiment::check(&document, "my").unwrap_err();
+//! assert!(error.to_string().starts_with("my.toml:5: train.epoch: unknown key in [train] (did you mean \"epochs\"?)"));
+//! # Ok::<(), lumisift::Error>(())
+//! ```
 
 pub mod cli;
 pub mod config;

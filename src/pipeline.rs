@@ -25,7 +25,10 @@ use crate::{
     },
     train::{Epoch, Fitted, Rows, fit},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 /// Rows that are ready for a model.
 #[derive(Clone, Debug)]
@@ -211,6 +214,16 @@ pub fn warnings(experiment: &Experiment, architecture: &Architecture, prepared: 
     }
     if config.split.by == SplitBy::Random && (config.split.valid > 0.0 || config.split.test > 0.0) {
         warn("rows are split one by one: neighbouring LSs are nearly equal and end up on both sides, so held-out figures are too good; split by run or block".into());
+    }
+    let runs_of = |wanted: &dyn Fn(usize) -> bool| -> BTreeSet<u32> {
+        let samples = &prepared.samples;
+        (0..samples.rows.len()).filter(|&i| samples.id(i).run.is_some() && wanted(i)).map(|i| samples.rows[i].run).collect()
+    };
+    let trained = runs_of(&|i| prepared.splits[i] == Split::Train);
+    let tested = runs_of(&|i| prepared.samples.source(i).role == Role::Test);
+    if let Some(run) = trained.intersection(&tested).next() {
+        let name = &prepared.samples.runs[*run as usize].name;
+        warn(format!("run {name} is in data.train and in data.test: its test rows are neighbours of training rows"));
     }
     if config.train.validate_on == ValidateOn::Train {
         warn("the validation loss is taken on the training rows: it says nothing about new data".into());

@@ -9,6 +9,7 @@ more than 1e-5, relative.
 import argparse
 import json
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,10 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
-
 TOLERANCE = 1e-5
 ACTIVATIONS = {
     "relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh, "gelu": torch.nn.GELU, "elu": torch.nn.ELU,
-    "selu": torch.nn.SELU, "silu": torch.nn.SiLU, "leaky_relu": torch.nn.LeakyReLU, "linear": torch.nn.Identity,
+    "selu": torch.nn.SELU, "leaky_relu": torch.nn.LeakyReLU, "linear": torch.nn.Identity,
 }
 
 

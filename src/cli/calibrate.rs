@@ -10,6 +10,7 @@ use crate::{
     report::{
         folder::{Folder, names},
         scores::Scores,
+        terminal,
     },
 };
 use clap::Args;
@@ -63,7 +64,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     for (new, old) in thresholds.iter().zip(model.thresholds.iter().map(Some).chain(std::iter::repeat(None))) {
         let before = old.and_then(|old| old.value).map(|value| format!(" (was {value:.6})")).unwrap_or_default();
         let value = new.value.unwrap_or(f64::NAN);
-        ui.print(&format!("threshold  {}: {value:.6}{before}, from {} rows of {} runs", new.threshold, new.rows, new.runs))?;
+        ui.print(&format!("threshold  {}: {value:.6}{before}, from {} rows of {}", new.threshold, new.rows, terminal::count(new.runs, "run")))?;
         new.warning().iter().for_each(|warning| ui.warn(warning));
     }
     let out = arguments.experiment.display();

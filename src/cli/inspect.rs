@@ -126,7 +126,7 @@ fn render(file: &Inspected, width: u16) -> String {
     let flow = if file.flow_bins { format!(" ({} + underflow + overflow)", file.bins - 2) } else { String::new() };
     let _ = writeln!(text, "{}  {}, {} bytes", style(file.file.display()).bold(), file.format, file.bytes);
     let _ = writeln!(text, "columns    {}", if file.columns.is_empty() { "no header row".into() } else { file.columns.join(", ") });
-    let _ = writeln!(text, "rows       {} of {} bins{flow} in {} runs", file.rows, file.bins, file.runs.len());
+    let _ = writeln!(text, "rows       {} of {} bins{flow} in {}", file.rows, file.bins, terminal::count(file.runs.len(), "run"));
     for (name, rows) in &file.elements {
         let _ = writeln!(text, "element    {name} ({rows} rows)");
     }

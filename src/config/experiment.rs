@@ -305,6 +305,9 @@ impl Checker<'_> {
         if scale.is_empty() {
             self.fault("scale.kind", "found an empty list; expected a step such as \"range\", or \"none\"");
         }
+        if config.labels.sets.contains_key("good") {
+            self.fault("labels.sets.good", "the name \"good\" is that of labels.good; take another");
+        }
         config.model.latent_activation.get_or_insert(config.model.activation);
         self.split(&mut config);
         let loss = self.loss(&mut config);
@@ -524,6 +527,19 @@ mod tests {
         assert_eq!(experiment.thresholds, [Threshold::MeanStd { k: 2.0, ddof: 1 }]);
         document.add_arguments(&["threshold.value=3".into()]).unwrap();
         assert!(Experiment::check(&document, "a").unwrap_err().to_string().contains("threshold.value: has no meaning"));
+    }
+
+    #[test]
+    fn what_a_file_extends_holds_where_it_is_silent() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("base")).unwrap();
+        std::fs::write(folder.path().join("base/base.toml"), "seed = 5\ndata.train = [\"good.csv\"]\n[train]\nepochs = 7\nbatch_size = 9\n").unwrap();
+        let path = folder.path().join("own.toml");
+        std::fs::write(&path, "extends = \"base/base.toml\"\n[train]\nepochs = 8\n").unwrap();
+        let experiment = Experiment::load(&path, &["train.batch_size=10".into()]).unwrap();
+        let train = &experiment.config.train;
+        assert_eq!((experiment.config.seed, train.epochs, train.batch_size, experiment.config.name.as_str()), (5, 8, 10, "own"));
+        assert_eq!(experiment.train_files, [folder.path().join("base/good.csv")], "paths are relative to the file they stand in");
     }
 
     #[test]

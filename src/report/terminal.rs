@@ -59,7 +59,9 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     let _ = writeln!(text, "score      {}", report.score);
     for threshold in &report.thresholds {
         let from = match threshold.value {
-            Some(value) if threshold.rows > 0 => format!("{value:.6} from {} {} rows of {} runs", threshold.rows, on(threshold.on), threshold.runs),
+            Some(value) if threshold.rows > 0 => {
+                format!("{value:.6} from {} {} rows of {}", threshold.rows, on(threshold.on), count(threshold.runs, "run"))
+            }
             Some(value) => format!("{value:.6}"),
             None => "each run's own".into(),
         };
@@ -88,6 +90,11 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
         let _ = writeln!(text, "{} {warning}", style("warning:").yellow().bold());
     }
     text
+}
+
+/// `1 run`, `2 runs`.
+pub fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 fn on(on: crate::config::raw::CalibrateOn) -> &'static str {
@@ -145,7 +152,7 @@ fn runs_table(report: &Report, width: u16) -> String {
         }
     }
     let more = if report.runs.len() > runs.len() { format!("; the {MOST_RUNS} with most flags are shown") } else { String::new() };
-    format!("{table}\n{} of {evaluated} lumisections flagged in {} test runs{more}\n", style(total).bold(), report.runs.len())
+    format!("{table}\n{} of {evaluated} lumisections flagged in {}{more}\n", style(total).bold(), count(report.runs.len(), "test run"))
 }
 
 /// `99.5th percentile of the score's moving average over 3 LSs` as `p99.5, 3 LSs`.

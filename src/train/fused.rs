@@ -419,6 +419,31 @@ vectorised! {
 }
 
 vectorised! {
+    fn sigmoid_slope<'a>(output: &'a [f32], gradient: &'a mut [f32]) {
+        for (gradient, a) in gradient.iter_mut().zip(output) {
+            *gradient *= a * (1.0 - a);
+        }
+    }
+}
+
+vectorised! {
+    fn relu<'a>(values: &'a mut [f32]) {
+        for value in values {
+            // Not max(x, 0), which would hide that a training diverges: it takes NaN for 0.
+            *value = if *value < 0.0 { 0.0 } else { *value };
+        }
+    }
+}
+
+vectorised! {
+    fn relu_slope<'a>(output: &'a [f32], gradient: &'a mut [f32]) {
+        for (gradient, a) in gradient.iter_mut().zip(output) {
+            *gradient = if *a > 0.0 { *gradient } else { 0.0 };
+        }
+    }
+}
+
+vectorised! {
     fn tanh<'a>(values: &'a mut [f32]) {
         for value in values {
             // tanh x = 1 − 2 / (e²ˣ + 1); near 0, where that loses digits, its Taylor series.
@@ -438,8 +463,7 @@ fn activate(kind: Activation, values: &mut [f32]) {
     let each = |values: &mut [f32], f: fn(f32) -> f32| values.iter_mut().for_each(|value| *value = f(*value));
     match kind {
         Activation::Linear => {}
-        // Not max(x, 0), which would hide that a training diverges: it takes NaN for 0.
-        Activation::Relu => each(values, |x| if x < 0.0 { 0.0 } else { x }),
+        Activation::Relu => relu(values),
         Activation::LeakyRelu => each(values, |x| if x >= 0.0 { x } else { 0.01 * x }),
         Activation::Elu => each(values, |x| if x >= 0.0 { x } else { x.exp_m1() }),
         Activation::Selu => each(values, |x| SELU.0 * if x >= 0.0 { x } else { SELU.1 * x.exp_m1() }),
@@ -456,13 +480,13 @@ fn differentiate(kind: Activation, output: &[f32], saved: &[f32], gradient: &mut
     }
     match kind {
         Activation::Linear => {}
-        Activation::Relu => each(output, gradient, |a| if a > 0.0 { 1.0 } else { 0.0 }),
+        Activation::Relu => relu_slope(output, gradient),
         Activation::LeakyRelu => each(output, gradient, |a| if a >= 0.0 { 1.0 } else { 0.01 }),
         Activation::Elu => each(output, gradient, |a| if a >= 0.0 { 1.0 } else { a + 1.0 }),
         Activation::Selu => each(output, gradient, |a| if a >= 0.0 { SELU.0 } else { a + SELU.0 * SELU.1 }),
         Activation::Gelu => each(saved, gradient, |x| normal_cdf(x) + x * (-0.5 * x * x).exp() * 0.398_942_3),
         Activation::Tanh => each(output, gradient, |a| 1.0 - a * a),
-        Activation::Sigmoid => each(output, gradient, |a| a * (1.0 - a)),
+        Activation::Sigmoid => sigmoid_slope(output, gradient),
     }
 }
 
