@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let mut table = terminal::table(&header, ui.width());
     for (folder, report) in &reports {
         let evaluated: usize = report.runs.iter().map(|run| run.evaluated).sum();
-        let flagged: usize = report.runs.iter().map(|run| run.flagged[0].ls.len()).sum();
+        let flagged: usize = report.runs.iter().map(|run| run.flags()).sum();
         let areas: Vec<String> = report
             .auc
             .iter()

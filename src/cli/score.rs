@@ -89,7 +89,7 @@ fn beside_truth(report: &Report, truth: &[Truth], width: u16) -> String {
         let mut row = vec![file.clone(), ls, kind.clone()];
         row.extend(run.flagged.iter().map(|flagged| match within(flagged, *first, *last) {
             0 => "missed".to_owned(),
-            found => format!("{found} of {}", last - first + 1),
+            found => format!("{found} of {}", u64::from(last - first) + 1),
         }));
         table.add_row(row);
     }

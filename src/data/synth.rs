@@ -141,7 +141,7 @@ pub fn read_truth(path: &Path) -> Result<Vec<(String, u32, u32, String)>> {
         let fields: Vec<&str> = line.split(',').collect();
         let number = |j: usize| fields.get(j).and_then(|field| field.trim().parse::<u32>().ok());
         match (fields.first(), number(1), number(2), fields.get(3)) {
-            (Some(file), Some(first), Some(last), Some(kind)) => truth.push((file.to_string(), first, last, kind.to_string())),
+            (Some(file), Some(first), Some(last), Some(kind)) if first <= last => truth.push((file.to_string(), first, last, kind.to_string())),
             _ => return Err(Error::input(format!("{}:{}: found \"{line}\"; expected file,first_ls,last_ls,anomaly", path.display(), i + 1))),
         }
     }

@@ -14,6 +14,7 @@ use crate::{
     train::{Epoch, Fitted, Stopped},
 };
 use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 /// All figures of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -256,23 +257,33 @@ fn areas(scores: &Scores, experiment: &Experiment) -> Vec<Auc> {
     scores.labels.iter().enumerate().map(area).collect()
 }
 
+/// A run is known by its number, or by the file that stands for it.
+type RunKey = (Option<u32>, Option<Arc<str>>);
+
 fn runs(scores: &Scores, thresholds: &[Calibrated], samples: &Samples) -> Result<Vec<RunFigures>> {
+    let key = |row: &Score| -> RunKey { (row.run, row.run.is_none().then(|| row.file.clone())) };
+    let mut without_score: HashMap<_, Vec<u32>> = HashMap::new();
+    for row in scores.rows.iter().filter(|row| row.score.is_none()) {
+        without_score.entry(key(row)).or_default().extend(row.ls);
+    }
+    let ranges: HashMap<RunKey, Range<usize>> = samples
+        .run_ranges()
+        .into_iter()
+        .map(|range| {
+            let run = samples.id(range.start).run;
+            ((run, run.is_none().then(|| samples.source(range.start).name.as_str().into())), range)
+        })
+        .collect();
     let mut figures = vec![];
-    let ranges = samples.run_ranges();
     for run in scores.runs() {
         let test: Vec<usize> = run.iter().copied().filter(|&i| scores.rows[i].split == Split::Test).collect();
         let (Some(&first), Some(&last)) = (test.first(), test.last()) else { continue };
         let row = &scores.rows[first];
         let lumisection = |i: usize| scores.rows[i].ls.unwrap_or_default();
-        let same = |other: &Score| other.run == row.run && (row.run.is_some() || other.file == row.file);
-        let without: Vec<&Score> = scores.rows.iter().filter(|other| other.score.is_none() && same(other)).collect();
+        let without = without_score.get(&key(row)).cloned().unwrap_or_default();
         let all_scores: Vec<f64> = run.iter().filter_map(|&i| scores.rows[i].score).collect();
         // Rows by LS number, never by position: what was not evaluated has shifted positions.
-        let of_run = |range: &&std::ops::Range<usize>| match row.run {
-            Some(number) => samples.id(range.start).run == Some(number),
-            None => samples.id(range.start).run.is_none() && *samples.source(range.start).name == *row.file,
-        };
-        let range = ranges.iter().find(of_run).cloned().unwrap_or(0..0);
+        let range = ranges.get(&key(row)).cloned().unwrap_or(0..0);
         let sum = |leave_out: &[u32]| {
             let mut sum = vec![0.0_f64; samples.width];
             for i in range.clone().filter(|&i| leave_out.binary_search(&samples.rows[i].ls).is_err()) {
@@ -286,10 +297,10 @@ fn runs(scores: &Scores, thresholds: &[Calibrated], samples: &Samples) -> Result
             let ls: Vec<u32> = test.iter().filter(|&&i| scores.rows[i].score.is_some_and(|score| score > value)).map(|&i| lumisection(i)).collect();
             flagged.push(Flagged { threshold: threshold.threshold.to_string(), value, sum_without: sum(&ls), ls });
         }
-        let mut present: Vec<u32> = run.iter().map(|&i| lumisection(i)).chain(without.iter().filter_map(|row| row.ls)).collect();
+        let mut present: Vec<u32> = run.iter().map(|&i| lumisection(i)).chain(without.iter().copied()).collect();
         present.sort_unstable();
         present.dedup();
-        let span = present.last().zip(present.first()).map_or(0, |(last, first)| (last - first + 1) as usize);
+        let span = present.last().zip(present.first()).map_or(0, |(last, first)| (last - first) as usize + 1);
         figures.push(RunFigures {
             name: row.run.map_or_else(|| row.file.to_string(), |run| run.to_string()),
             run: row.run,
@@ -302,6 +313,13 @@ fn runs(scores: &Scores, thresholds: &[Calibrated], samples: &Samples) -> Result
         });
     }
     Ok(figures)
+}
+
+impl RunFigures {
+    /// How many LSs the first threshold flags.
+    pub fn flags(&self) -> usize {
+        self.flagged.first().map_or(0, |flagged| flagged.ls.len())
+    }
 }
 
 impl Flagged {

@@ -4,7 +4,10 @@ use super::{
     figures::{Report, RunFigures},
     scores::Scores,
 };
-use crate::score::roc::Auc;
+use crate::{
+    config::{Threshold, raw::CalibrateOn},
+    score::roc::Auc,
+};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use console::style;
 use std::fmt::Write as _;
@@ -97,8 +100,7 @@ pub fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-fn on(on: crate::config::raw::CalibrateOn) -> &'static str {
-    use crate::config::raw::CalibrateOn;
+fn on(on: CalibrateOn) -> &'static str {
     match on {
         CalibrateOn::Valid => "held-out good",
         CalibrateOn::Train => "training",
@@ -124,7 +126,7 @@ fn runs_table(report: &Report, width: u16) -> String {
     if runs.is_empty() {
         return String::new();
     }
-    let total: usize = report.runs.iter().map(|run| run.flagged[0].ls.len()).sum();
+    let total: usize = report.runs.iter().map(|run| run.flags()).sum();
     let evaluated: usize = report.runs.iter().map(|run| run.evaluated).sum();
     if runs.len() > MOST_RUNS {
         runs.sort_by_key(|run| std::cmp::Reverse(flagged(run)));
@@ -133,9 +135,9 @@ fn runs_table(report: &Report, width: u16) -> String {
     let several = report.thresholds.len() > 1;
     let mut table = table(&["run", "LSs", "evaluated", "flagged", "threshold", "flagged LSs"], width);
     for run in &runs {
-        for (i, flagged) in run.flagged.iter().enumerate() {
+        for (i, (flagged, threshold)) in run.flagged.iter().zip(&report.thresholds).enumerate() {
             let first = |text: String| if i == 0 { text } else { String::new() };
-            let threshold = if several { format!("{:.5}\n{}", flagged.value, short(&flagged.threshold)) } else { format!("{:.5}", flagged.value) };
+            let threshold = if several { format!("{:.5}\n{}", flagged.value, short(&threshold.threshold)) } else { format!("{:.5}", flagged.value) };
             table.add_row([
                 first(run.name.clone()),
                 first(format!("{}–{}", run.ls.0, run.ls.1)),
@@ -155,12 +157,13 @@ fn runs_table(report: &Report, width: u16) -> String {
     format!("{table}\n{} of {evaluated} lumisections flagged in {}{more}\n", style(total).bold(), count(report.runs.len(), "test run"))
 }
 
-/// `99.5th percentile of the score's moving average over 3 LSs` as `p99.5, 3 LSs`.
-fn short(threshold: &str) -> String {
-    match (threshold.split_once("th percentile"), threshold.rsplit_once("over ")) {
-        (Some((percentile, _)), Some((_, window))) => format!("(p{percentile}, {window})"),
-        (Some((percentile, _)), None) => format!("(p{percentile})"),
-        _ => String::new(),
+/// A threshold for narrow columns: `(p99.5, 3 LSs)`.
+fn short(threshold: &Threshold) -> String {
+    match threshold {
+        Threshold::Percentile { percentile, smooth: 1 } => format!("(p{percentile})"),
+        Threshold::Percentile { percentile, smooth } => format!("(p{percentile}, {smooth} LSs)"),
+        Threshold::Fixed { .. } => "(fixed)".into(),
+        Threshold::MeanStd { k, .. } => format!("(mean + {k} std)"),
     }
 }
 
@@ -224,7 +227,7 @@ mod tests {
 
     #[test]
     fn thresholds_are_shortened_for_narrow_columns() {
-        assert_eq!(short("99.5th percentile of the score's moving average over 3 LSs"), "(p99.5, 3 LSs)");
-        assert_eq!(short("99th percentile of the score"), "(p99)");
+        assert_eq!(short(&Threshold::Percentile { percentile: 99.5, smooth: 3 }), "(p99.5, 3 LSs)");
+        assert_eq!(short(&Threshold::Percentile { percentile: 99.0, smooth: 1 }), "(p99)");
     }
 }
