@@ -9,7 +9,7 @@ use crate::{
     prepare::split::Split,
     report::{
         folder::{Folder, names},
-        scores::Scores,
+        scores::{Score, Scores},
         terminal,
     },
 };
@@ -49,7 +49,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         pipeline::score_files(&model, &arguments.data, &device, &|path| reading.read(path))?
     };
     // Rows that are labelled bad do not belong into a sample of good data.
-    let good = Scores { rows: scored.rows.into_iter().filter(|row| row.labels.first() != Some(&Some(false))).collect(), labels: scored.labels };
+    let main = scored.labels.iter().position(|name| name == "good");
+    let bad = |row: &Score| main.is_some_and(|i| row.labels[i] == Some(false));
+    let good = Scores { rows: scored.rows.into_iter().filter(|row| !bad(row)).collect(), labels: scored.labels };
     let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect();
     let thresholds = pipeline::calibrate(&experiment.thresholds, CalibrateOn::Valid, &good, Split::Test, &files)?;
 

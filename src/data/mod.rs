@@ -373,6 +373,24 @@ fn duplicates(samples: &mut Samples, bad_rows: BadRows) -> Result<()> {
 }
 
 #[cfg(test)]
+impl Samples {
+    /// Rows of one bin for tests, LSs counted from 1: one list of values a run.
+    pub(crate) fn made(runs: &[Vec<f32>]) -> Self {
+        let source =
+            Source { name: "a".into(), path: "a".into(), role: Role::Train, format: Format::LsBins, bytes: 0, sha256: String::new(), rows: 0 };
+        let row = |run: usize, at: usize| Row { source: 0, run: run as u32, ls: at as u32 + 1, line: 1 };
+        Self {
+            sources: vec![source],
+            runs: (0..runs.len() as u32).map(|run| Run { number: Some(run), name: run.to_string() }).collect(),
+            width: 1,
+            rows: runs.iter().enumerate().flat_map(|(run, values)| (0..values.len()).map(move |at| row(run, at))).collect(),
+            values: runs.concat(),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Document;

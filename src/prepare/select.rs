@@ -47,26 +47,9 @@ pub fn counts(samples: &Samples) -> Vec<(String, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Role, Row, Run, Source};
 
     fn samples(filled: &[bool]) -> Samples {
-        let source = Source {
-            name: "a".into(),
-            path: "a".into(),
-            role: Role::Train,
-            format: crate::config::raw::Format::LsBins,
-            bytes: 0,
-            sha256: String::new(),
-            rows: filled.len(),
-        };
-        Samples {
-            sources: vec![source],
-            runs: vec![Run { number: None, name: "a".into() }],
-            width: 1,
-            rows: (1..=filled.len() as u32).map(|ls| Row { source: 0, run: 0, ls, line: ls }).collect(),
-            values: filled.iter().map(|&filled| f32::from(u8::from(filled))).collect(),
-            ..Samples::default()
-        }
+        Samples::made(&[filled.iter().map(|&filled| f32::from(u8::from(filled))).collect()])
     }
 
     #[test]

@@ -146,29 +146,10 @@ fn by_column(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Row, Run, Source};
     use proptest::prelude::*;
 
     fn samples(runs: &[u32]) -> Samples {
-        let source = Source {
-            name: "a".into(),
-            path: "a".into(),
-            role: Role::Train,
-            format: crate::config::raw::Format::LsBins,
-            bytes: 0,
-            sha256: String::new(),
-            rows: 0,
-        };
-        let rows: Vec<Row> =
-            runs.iter().enumerate().flat_map(|(run, &n)| (1..=n).map(move |ls| Row { source: 0, run: run as u32, ls, line: ls })).collect();
-        Samples {
-            sources: vec![source],
-            runs: (0..runs.len() as u32).map(|run| Run { number: Some(run), name: run.to_string() }).collect(),
-            width: 1,
-            values: vec![1.0; rows.len()],
-            rows,
-            ..Samples::default()
-        }
+        Samples::made(&runs.iter().map(|&n| vec![1.0; n as usize]).collect::<Vec<_>>())
     }
 
     fn experiment(split: &str) -> Experiment {

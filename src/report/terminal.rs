@@ -36,10 +36,8 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
         report.seed
     );
     let data = &report.data;
-    let mut parts = vec![format!("{} train", data.train), format!("{} valid", data.valid), format!("{} test", data.test)];
-    if data.unused > 0 {
-        parts.push(format!("{} set aside (not known to be good)", data.unused));
-    }
+    let rows = [(data.train, "train"), (data.valid, "valid"), (data.test, "test"), (data.unused, "set aside (not known to be good)")];
+    let parts: Vec<String> = rows.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let flow = if data.flow_bins { ", the first and last are underflow and overflow" } else { "" };
     let _ = writeln!(text, "rows       {}; {} bins{flow}", parts.join(", "), data.bins);
     if !data.not_evaluated.is_empty() {

@@ -1,6 +1,7 @@
 //! Training: one loop ([`fit`](mod@fit)), two ways to compute a step ([`reference`](mod@reference) by autodiff on any device,
 //! [`fused`] by hand on the CPU), and their parts.
 
+mod elementwise;
 pub mod fit;
 pub mod fused;
 pub mod loss;
