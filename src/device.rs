@@ -39,8 +39,8 @@ pub fn open(choice: DeviceChoice) -> Result<Opened> {
         DeviceChoice::Cpu => Ok(Opened { device: Device::flex(), name: "cpu".into() }),
         DeviceChoice::Cuda(index) => open_cuda(index),
         DeviceChoice::Wgpu(index) => open_wgpu(index),
-        DeviceChoice::Auto if cuda_count() > 0 => open_cuda(0),
-        DeviceChoice::Auto if wgpu_gpus() > 0 => open_wgpu(None),
+        DeviceChoice::Auto if !cuda_gpus().is_empty() => open_cuda(0),
+        DeviceChoice::Auto if !wgpu_gpus().is_empty() => open_wgpu(None),
         DeviceChoice::Auto => open(DeviceChoice::Cpu),
     }
 }
@@ -49,13 +49,15 @@ pub fn open(choice: DeviceChoice) -> Result<Opened> {
 pub fn list() -> Vec<Listed> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut listed = vec![Listed { name: "cpu".into(), available: true, detail: format!("{threads} threads, {}", std::env::consts::ARCH) }];
-    match cuda_count() {
-        0 => listed.push(Listed { name: "cuda".into(), available: false, detail: no_cuda() }),
-        count => listed.extend((0..count).map(|i| Listed { name: format!("cuda:{i}"), available: true, detail: "NVIDIA GPU".into() })),
+    let (cuda, wgpu) = (cuda_gpus(), wgpu_gpus());
+    if cuda.is_empty() {
+        listed.push(Listed { name: "cuda".into(), available: false, detail: no_cuda() });
     }
-    match wgpu_gpus() {
-        0 => listed.push(Listed { name: "wgpu".into(), available: cfg!(feature = "wgpu"), detail: no_wgpu() }),
-        count => listed.push(Listed { name: "wgpu".into(), available: true, detail: format!("{count} adapter(s) by Vulkan, Metal or DX12") }),
+    if wgpu.is_empty() {
+        listed.push(Listed { name: "wgpu".into(), available: false, detail: no_wgpu() });
+    }
+    for (backend, gpus) in [("cuda", cuda), ("wgpu", wgpu)] {
+        listed.extend(gpus.into_iter().enumerate().map(|(i, gpu)| Listed { name: format!("{backend}:{i}"), available: true, detail: gpu }));
     }
     listed
 }
@@ -70,25 +72,32 @@ fn no_cuda() -> String {
 
 fn no_wgpu() -> String {
     if cfg!(feature = "wgpu") {
-        "no GPU found; with CUBECL_WGPU_DEFAULT_DEVICE=Cpu a software Vulkan driver is used".into()
+        "no GPU found; with CUBECL_WGPU_DEFAULT_DEVICE=Cpu set, a software Vulkan driver serves as \"wgpu\"".into()
     } else {
         "not built in; build with `cargo build --release --features wgpu`".into()
     }
 }
 
+/// Names of the cards that a backend reaches; software renderers are no cards.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn cards(kind: burn::tensor::DeviceType) -> Vec<String> {
+    let identities = Device::enumerate(kind).into_vec().into_iter().filter_map(|device| device.identity());
+    identities.filter(|identity| identity.physical.is_some()).map(|identity| identity.name).collect()
+}
+
 #[cfg(feature = "cuda")]
-fn cuda_count() -> usize {
-    Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec().len()
+fn cuda_gpus() -> Vec<String> {
+    cards(burn::tensor::DeviceType::Cuda)
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda_count() -> usize {
-    0
+fn cuda_gpus() -> Vec<String> {
+    vec![]
 }
 
 #[cfg(feature = "cuda")]
 fn open_cuda(index: usize) -> Result<Opened> {
-    match cuda_count() {
+    match cuda_gpus().len() {
         0 => Err(Error::input(format!("device cuda:{index}: {}", no_cuda()))),
         count if index >= count => Err(Error::input(format!("device cuda:{index}: there are {count} CUDA devices, counted from 0"))),
         _ => Ok(Opened { device: Device::cuda(index), name: format!("cuda:{index}") }),
@@ -101,27 +110,26 @@ fn open_cuda(index: usize) -> Result<Opened> {
 }
 
 #[cfg(feature = "wgpu")]
-fn wgpu_gpus() -> usize {
-    Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec().len()
+fn wgpu_gpus() -> Vec<String> {
+    cards(burn::tensor::DeviceType::Wgpu)
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn wgpu_gpus() -> usize {
-    0
+fn wgpu_gpus() -> Vec<String> {
+    vec![]
 }
 
 #[cfg(feature = "wgpu")]
 fn open_wgpu(index: Option<usize>) -> Result<Opened> {
     use burn::tensor::DeviceKind;
-    let by_name = std::env::var_os("CUBECL_WGPU_DEFAULT_DEVICE").is_some();
-    if wgpu_gpus() == 0 && !by_name {
-        return Err(Error::input(format!("device wgpu: {}", no_wgpu())));
+    // A software renderer is taken only by name: it is far slower than the CPU itself.
+    let software = std::env::var_os("CUBECL_WGPU_DEFAULT_DEVICE").is_some() && index.is_none();
+    match (wgpu_gpus().len(), index) {
+        (0, _) if !software => Err(Error::input(format!("device wgpu: {}", no_wgpu()))),
+        (count, Some(index)) if index >= count => Err(Error::input(format!("device wgpu:{index}: there are {count} GPUs, counted from 0"))),
+        (_, Some(index)) => Ok(Opened { device: Device::wgpu(DeviceKind::DiscreteGpu(index)), name: format!("wgpu:{index}") }),
+        (_, None) => Ok(Opened { device: Device::wgpu(DeviceKind::DefaultDevice), name: "wgpu".into() }),
     }
-    let (kind, name) = match index {
-        Some(index) => (DeviceKind::DiscreteGpu(index), format!("wgpu:{index}")),
-        None => (DeviceKind::DefaultDevice, "wgpu".into()),
-    };
-    Ok(Opened { device: Device::wgpu(kind), name })
 }
 
 #[cfg(not(feature = "wgpu"))]
@@ -137,6 +145,12 @@ mod tests {
     fn the_cpu_is_always_there() {
         assert_eq!(open(DeviceChoice::Cpu).unwrap().name, "cpu");
         assert!(list()[0].available);
+    }
+
+    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+    #[test]
+    fn auto_is_the_cpu_where_nothing_else_is_built_in() {
+        assert_eq!(open(DeviceChoice::Auto).unwrap().name, "cpu");
     }
 
     #[cfg(not(feature = "cuda"))]
