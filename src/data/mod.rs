@@ -210,6 +210,7 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], extra: Extra<
     }
     let mut samples = join(tables, data.flow_bins)?;
     refuse_overlap(&samples)?;
+    refuse_copies(&samples)?;
     duplicates(&mut samples, data.bad_rows)?;
     if samples.rows.is_empty() {
         let names: Vec<String> = samples.sources.iter().map(|source| source.path.display().to_string()).collect();
@@ -353,6 +354,16 @@ fn refuse_overlap(samples: &Samples) -> Result<()> {
     }
 }
 
+/// A file that is named twice, or copied, would count twice.
+fn refuse_copies(samples: &Samples) -> Result<()> {
+    for (i, source) in samples.sources.iter().enumerate() {
+        if let Some(copy) = samples.sources[..i].iter().find(|other| other.sha256 == source.sha256) {
+            return Err(Error::input(format!("{} and {} hold the same bytes; name a file once", copy.path.display(), source.path.display())));
+        }
+    }
+    Ok(())
+}
+
 /// The same (run, LS) twice is an error, or the later one is rejected.
 fn duplicates(samples: &mut Samples, bad_rows: BadRows) -> Result<()> {
     let same = |i: usize| i > 0 && (samples.rows[i].run, samples.rows[i].ls) == (samples.rows[i - 1].run, samples.rows[i - 1].ls);
@@ -431,6 +442,13 @@ mod tests {
         let message = load_texts(&[("a.csv", text), ("b.csv", text)], config).unwrap_err().to_string();
         assert!(message.starts_with("training rows inside the test set: 2 lumisections"), "{message}");
         assert!(load_texts(&[("a.csv", text), ("b.csv", "ls;histo\n1;[100,4]\n2;[300,5]\n")], config).is_ok());
+    }
+
+    #[test]
+    fn a_file_counts_once() {
+        let text = "ls;histo\n1;[100,3]\n";
+        let message = load_texts(&[("a.csv", text), ("b.csv", text)], "data.train = [\"*.csv\"]").unwrap_err().to_string();
+        assert!(message.contains("a.csv and ") && message.contains("b.csv hold the same bytes"), "{message}");
     }
 
     #[test]
