@@ -138,8 +138,13 @@ fn open_wgpu(_: Option<usize>) -> Result<Opened> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The CPU, for tests.
+    pub(crate) fn cpu() -> Device {
+        Device::flex()
+    }
 
     #[test]
     fn the_cpu_is_always_there() {

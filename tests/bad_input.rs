@@ -72,15 +72,17 @@ fn bad_rows_may_be_rejected_and_are_then_told() {
     let folder = place.path();
     edit(folder, "good.csv", 17, |line| line.replace('[', "[nan,"));
     let config = config("metsig.toml");
-    let sets = ["--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "data.bad_rows=\"reject\"", "--set", "train.epochs=1", "-q"];
-    let out = common::succeed(folder, &[&["train", config.as_str(), "--out", "rejecting"], &sets[..]].concat());
-    assert!(out.contains("1 bin 0 is nan; expected a finite number"), "{out}");
+    let sets = ["--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "data.bad_rows=\"reject\"", "--set", "train.epochs=1"];
+    let (code, out, err) = run(folder, &[&["train", config.as_str(), "--out", "rejecting"], &sets[..]].concat());
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("1 cannot be read"), "{out}");
+    assert!(err.contains("good.csv:17: left out: bin 0 is nan; expected a finite number"), "{err}");
     let rejected = common::scores(&folder.join("rejecting"))
         .rows
         .into_iter()
         .find(|row| row.reason.as_deref().is_some_and(|reason| reason.contains("nan")))
         .unwrap();
-    assert!(rejected.ls.is_some() && rejected.score.is_none());
+    assert!(rejected.ls.is_some() && rejected.score.is_none() && rejected.reason.is_some_and(|reason| reason.starts_with("line 17: ")));
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let reading = ui.reading(&[&arguments.data]);
         pipeline::score_files(&model, &arguments.data, &device, &|path| reading.read(path))?
     };
+    ui.warn_unreadable(&prepared.samples);
     scores.flag(&model.thresholds[0])?;
     scores.write(&arguments.out)?;
     let report = Report::new(

@@ -48,6 +48,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
         pipeline::prepare(&experiment, &|path| reading.read(path))?
     };
+    ui.warn_unreadable(&prepared.samples);
     let architecture = Architecture::new(prepared.samples.width, &experiment.config.model);
     let start = pipeline::initial_weights(&experiment, &architecture)?;
     let warnings = pipeline::warnings(&experiment, &architecture, &prepared);

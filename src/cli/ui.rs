@@ -2,7 +2,7 @@
 
 use super::{Format, Global, When};
 use crate::{
-    data,
+    data::{self, Rejected, Samples},
     error::{Error, Result},
     train::Epoch,
 };
@@ -87,6 +87,19 @@ impl Ui {
     pub fn warn(&self, text: &str) {
         if !self.quiet {
             self.to_stderr(&format!("{} {text}", style("warning:").for_stderr().yellow().bold()));
+        }
+    }
+
+    /// Rows that could not be read, the first of them by line.
+    pub fn warn_unreadable(&self, samples: &Samples) {
+        const MOST: usize = 10;
+        let unreadable: Vec<&Rejected> = samples.rejected.iter().filter(|rejected| rejected.unreadable).collect();
+        for rejected in unreadable.iter().take(MOST) {
+            let path = samples.sources[rejected.source as usize].path.display();
+            self.warn(&format!("{path}:{}: left out: {}", rejected.line, rejected.reason));
+        }
+        if unreadable.len() > MOST {
+            self.warn(&format!("… and {} more rows that cannot be read", unreadable.len() - MOST));
         }
     }
 

@@ -87,6 +87,8 @@ pub struct Rejected {
     pub line: u32,
     /// The first reason against it.
     pub reason: String,
+    /// Whether the row could not even be read.
+    pub unreadable: bool,
 }
 
 /// All rows of an experiment, sorted by (run, LS).
@@ -152,7 +154,7 @@ impl Samples {
         for (i, reason) in reasons.into_iter().enumerate() {
             if let Some(reason) = reason {
                 let row = self.rows[i];
-                self.rejected.push(Rejected { source: row.source, id: Some(self.id(i)), line: row.line, reason });
+                self.rejected.push(Rejected { source: row.source, id: Some(self.id(i)), line: row.line, reason, unreadable: false });
             }
         }
         self.take(&kept);
@@ -303,6 +305,7 @@ fn join(tables: Vec<(Role, Table)>, flow_bins: FlowBins) -> Result<Samples> {
             id: fault.ls.map(|ls| Lumisection { run: None, ls }),
             line: fault.line,
             reason: fault.reason,
+            unreadable: true,
         }));
         for (name, values) in &mut columns {
             values.extend(table.columns.remove(name).unwrap_or_else(|| vec![String::new(); table.rows.len()]));

@@ -204,6 +204,7 @@ impl Activation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::tests::cpu;
 
     fn architecture() -> Architecture {
         let model = Model { hidden: vec![3], latent: 2, output_activation: Activation::Sigmoid, ..Model::default() };
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn members_of_a_pack_compute_as_alone() {
-        let device = Device::flex();
+        let device = cpu();
         let architecture = architecture();
         let flats: Vec<Vec<f32>> = (0..3).map(|member| architecture.draw(Init::GlorotUniform, 1, member)).collect();
         let pack = Tensor::<2>::from_data(TensorData::new(flats.concat(), [3, architecture.parameters()]), &device);

@@ -31,13 +31,14 @@ pub fn select(samples: &mut Samples, drop_empty: DropEmpty) -> Result<()> {
     Ok(())
 }
 
-/// How many rows are rejected for each reason, the most frequent first.
+/// How many rows are rejected for each reason, the most frequent first; rows that cannot be read count together.
 pub fn counts(samples: &Samples) -> Vec<(String, usize)> {
     let mut counts: Vec<(String, usize)> = vec![];
     for rejected in &samples.rejected {
-        match counts.iter_mut().find(|(reason, _)| *reason == rejected.reason) {
+        let reason = if rejected.unreadable { "cannot be read" } else { &rejected.reason };
+        match counts.iter_mut().find(|(known, _)| known == reason) {
             Some((_, count)) => *count += 1,
-            None => counts.push((rejected.reason.clone(), 1)),
+            None => counts.push((reason.to_owned(), 1)),
         }
     }
     counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));

@@ -108,7 +108,11 @@ impl Scores {
             threshold: None,
             flagged: None,
             verdict: Verdict::NotEvaluated,
-            reason: Some(rejected.reason.as_str().into()),
+            reason: Some(if rejected.unreadable {
+                format!("line {}: {}", rejected.line, rejected.reason).into()
+            } else {
+                rejected.reason.as_str().into()
+            }),
             labels: vec![None; labels.len()],
         }));
         let place = |file: &Arc<str>| files.iter().position(|known| known == file);

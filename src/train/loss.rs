@@ -40,10 +40,11 @@ pub fn activity(first_hidden: Tensor<3>, factor: f64) -> Tensor<3> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use crate::device::tests::cpu;
+    use burn::tensor::TensorData;
 
     fn tensor(values: &[f32]) -> Tensor<3> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len() / 2, 2]), &Device::flex())
+        Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len() / 2, 2]), &cpu())
     }
 
     fn rows(loss: Loss) -> Vec<f32> {
@@ -59,7 +60,7 @@ mod tests {
 
     #[test]
     fn weights_and_totals() {
-        let weights = Tensor::from_data(TensorData::new(vec![3.0_f32, 1.0], [1, 2, 1]), &Device::flex());
+        let weights = Tensor::from_data(TensorData::new(vec![3.0_f32, 1.0], [1, 2, 1]), &cpu());
         let value: f32 = mean(per_row(Loss::Mae, tensor(&[1.0, 1.0, 2.0, 2.0]), tensor(&[0.0; 4])), Some(weights), 4.0).into_scalar();
         assert_eq!(value, 1.25);
     }

@@ -77,10 +77,11 @@ pub fn clip(gradient: Tensor<2>, limit: f64) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use crate::device::tests::cpu;
+    use burn::tensor::TensorData;
 
     fn tensor(values: &[f32]) -> Tensor<2> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &Device::flex())
+        Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &cpu())
     }
 
     /// Minimises ½(x − 1)² from 3 for three steps of rate 0.1; the numbers are PyTorch 2's and Keras 3's.
