@@ -70,8 +70,9 @@ pub fn read(path: &Path, text: &[u8], wanted: &Wanted) -> Result<Table> {
             }
         }
         let start = table.values.len();
-        match read_row(&record, &dialect, file_run, &mut table.values) {
-            Ok((run, ls, bins)) => {
+        let mut id = (file_run, None);
+        match (read_row(&record, &dialect, &mut id, &mut table.values), id) {
+            (Ok(bins), (run, Some(ls))) => {
                 widths.push(table.values.len() - start);
                 declared.push(bins);
                 table.rows.push(Row { run, ls, line });
@@ -80,9 +81,9 @@ pub fn read(path: &Path, text: &[u8], wanted: &Wanted) -> Result<Table> {
                     table.columns.entry(name.clone()).or_default().push(text);
                 }
             }
-            Err((ls, reason)) => {
+            (result, (run, ls)) => {
                 table.values.truncate(start);
-                table.faults.push(Fault { line, ls, reason });
+                table.faults.push(Fault { line, run, ls, reason: result.err().unwrap_or_default() });
             }
         }
     }
@@ -178,27 +179,25 @@ fn choose_element(path: &Path, table: &Table, wanted: &Wanted) -> Result<()> {
     }
 }
 
-type Identity = (Option<u32>, u32, Option<usize>);
-
-/// Appends a row's bins to `values` and returns (run, LS, declared number of bins), or (LS, what is wrong).
+/// Appends a row's bins to `values` and returns its declared number of bins. `row` takes run and LS as far as they can be read.
 fn read_row(
     record: &csv::ByteRecord,
     dialect: &Dialect,
-    file_run: Option<u32>,
+    row: &mut (Option<u32>, Option<u32>),
     values: &mut Vec<f32>,
-) -> std::result::Result<Identity, (Option<u32>, String)> {
+) -> std::result::Result<Option<usize>, String> {
     let field = |i: usize, what: &str| record.get(i).map(<[u8]>::trim_ascii).ok_or_else(|| format!("{} fields, so no {what}", record.len()));
     let number = |i: usize, what: &str| {
-        field(i, what).and_then(|field| whole_number(field).ok_or_else(|| format!("{what} is \"{}\", not a whole number", show(field))))
+        let field = field(i, what)?;
+        whole_number(field).ok_or_else(|| format!("{what} is \"{}\", not a whole number", show(field)))
     };
-    let ls = number(dialect.ls, "LS number").map_err(|reason| (None, reason))?;
-    let mut rest = || {
-        let run = dialect.run.map(|i| number(i, "run number")).transpose()?.or(file_run);
-        let bins = dialect.bins.map(|i| number(i, "number of bins")).transpose()?;
-        parse_list(field(dialect.histogram, "histogram")?, values)?;
-        Ok((run, ls, bins.map(|bins| bins as usize)))
-    };
-    rest().map_err(|reason: String| (Some(ls), reason))
+    row.1 = Some(number(dialect.ls, "LS number")?);
+    if let Some(i) = dialect.run {
+        row.0 = Some(number(i, "run number")?);
+    }
+    let bins = dialect.bins.map(|i| number(i, "number of bins")).transpose()?;
+    parse_list(field(dialect.histogram, "histogram")?, values)?;
+    Ok(bins.map(|bins| bins as usize))
 }
 
 /// Appends the numbers of `[1, 2.5, 3e4]` to `values`. Numbers must be finite and not negative.
@@ -318,6 +317,12 @@ mod tests {
         {
             assert!(faults[i].starts_with(part), "{part} in {}", faults[i]);
         }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_still_known_by_run_and_ls() {
+        let faults = table("fromrun,fromlumi,histo\n297050,12,\"[1, 2]\"\n297050,13,\"[1, ?]\"\n297051,14,\"[1]\"\n").unwrap().faults;
+        assert_eq!(faults.iter().map(|fault| (fault.run, fault.ls)).collect::<Vec<_>>(), [(Some(297050), Some(13)), (Some(297051), Some(14))]);
     }
 
     #[test]

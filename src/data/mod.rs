@@ -302,7 +302,7 @@ fn join(tables: Vec<(Role, Table)>, flow_bins: FlowBins) -> Result<Samples> {
         }
         samples.rejected.extend(table.faults.drain(..).map(|fault| Rejected {
             source: index as u32,
-            id: fault.ls.map(|ls| Lumisection { run: None, ls }),
+            id: fault.ls.map(|ls| Lumisection { run: fault.run, ls }),
             line: fault.line,
             reason: fault.reason,
             unreadable: true,

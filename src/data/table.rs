@@ -57,7 +57,9 @@ pub struct Row {
 pub struct Fault {
     /// Line in the file, from 1.
     pub line: u32,
-    /// Lumisection, where at least that could be read.
+    /// Run, where that could be read.
+    pub run: Option<u32>,
+    /// Lumisection, where that could be read.
     pub ls: Option<u32>,
     /// What is wrong.
     pub reason: String,
@@ -163,7 +165,12 @@ impl Table {
                 kept.push(i);
             } else {
                 let row = self.rows[i];
-                self.faults.push(Fault { line: row.line, ls: Some(row.ls), reason: format!("{width} bins where most rows have {usual}") });
+                self.faults.push(Fault {
+                    line: row.line,
+                    run: row.run,
+                    ls: Some(row.ls),
+                    reason: format!("{width} bins where most rows have {usual}"),
+                });
             }
             from += width;
         }

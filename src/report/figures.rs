@@ -11,7 +11,7 @@ use crate::{
         roc::{self, Auc},
         threshold::Calibrated,
     },
-    train::{Epoch, Fitted, Stopped},
+    train::{Fitted, Stopped},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ops::Range, sync::Arc};
@@ -168,16 +168,12 @@ pub struct Context<'a> {
 impl TrainingFigures {
     /// From a training that has just ended.
     pub fn new(experiment: &Experiment, fitted: &Fitted) -> Self {
-        Self::from_history(experiment, &fitted.history, fitted.kept_epoch, fitted.stopped)
-    }
-
-    fn from_history(experiment: &Experiment, history: &[Epoch], kept_epoch: u32, stopped: Stopped) -> Self {
-        let last = history.last();
+        let (history, last) = (&fitted.history, fitted.history.last());
         Self {
             loss: format!("{}: mean over bins and rows, without L2 terms", experiment.config.loss.kind),
             epochs: history.len(),
-            kept_epoch,
-            stopped: match stopped {
+            kept_epoch: fitted.kept_epoch,
+            stopped: match fitted.stopped {
                 Stopped::AllEpochs => "all epochs done".into(),
                 Stopped::Early => "the validation loss no longer fell".into(),
             },
