@@ -258,12 +258,13 @@ fn join(tables: Vec<(Role, Table)>, flow_bins: FlowBins) -> Result<Samples> {
     let mut samples = Samples::default();
     let strip = |table: &Table| flow_bins == FlowBins::Strip && table.flow_bins && table.width > 2;
     let filled: Vec<&Table> = tables.iter().map(|(_, table)| table).filter(|table| !table.rows.is_empty()).collect();
+    let width = |table: &Table| table.width - if strip(table) { 2 } else { 0 };
     if let Some(first) = filled.first() {
-        samples.width = first.width - if strip(first) { 2 } else { 0 };
+        samples.width = width(first);
         samples.flow_bins = first.flow_bins && !strip(first);
         samples.element = first.elements.keys().next().cloned();
-        if let Some(other) = filled.iter().find(|table| table.width != first.width) {
-            return Err(Error::input(format!("{}: {} bins, but {} has {}", other.path.display(), other.width, first.path.display(), first.width)));
+        if let Some(other) = filled.iter().find(|table| width(table) != width(first)) {
+            return Err(Error::input(format!("{}: {} bins, but {} has {}", other.path.display(), width(other), first.path.display(), width(first))));
         }
     }
     let names: Vec<String> = tables.iter().map(|(_, table)| file_name(&table.path)).collect();
@@ -459,6 +460,15 @@ mod tests {
         let text = "fromrun,fromlumi,histo,Xbins\n1,1,\"[9,1,2,8]\",2\n";
         let samples = load_texts(&[("a.csv", text)], "data = {train = [\"a.csv\"], flow_bins = \"strip\"}").unwrap();
         assert_eq!((samples.values, samples.width, samples.flow_bins), (vec![1.0, 2.0], 2, false));
+    }
+
+    #[test]
+    fn a_file_that_does_not_say_it_has_flow_bins_does_not_go_with_one_that_was_stripped() {
+        let said = "fromrun,fromlumi,histo,Xbins\n1,1,\"[9,1,2,8]\",2\n";
+        let unsaid = "fromrun,fromlumi,histo\n2,1,\"[9,1,2,8]\"\n";
+        let message =
+            load_texts(&[("a.csv", said), ("b.csv", unsaid)], "data = {train = [\"*.csv\"], flow_bins = \"strip\"}").unwrap_err().to_string();
+        assert!(message.contains("b.csv: 4 bins, but") && message.contains("a.csv has 2"), "{message}");
     }
 
     #[test]
