@@ -1,8 +1,8 @@
 //! `lumisift calibrate`: the thresholds anew, on other good data.
 
-use super::{Sets, only_keys, score, ui::Ui};
+use super::{Sets, device_argument, only_keys, score, ui::Ui};
 use crate::{
-    config::{DeviceChoice, raw::CalibrateOn},
+    config::raw::CalibrateOn,
     device,
     error::{Error, Result},
     pipeline,
@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if experiment.config.threshold.on != CalibrateOn::Valid {
         return Err(Error::input("--set threshold.on: `lumisift calibrate` takes the threshold on the good data it is given, so \"valid\""));
     }
-    let device = device::open(DeviceChoice::parse(&arguments.device).map_err(|message| Error::input(format!("--device: {message}")))?)?;
+    let device = device::open(device_argument(&arguments.device)?)?;
     let (prepared, scored) = {
         let reading = ui.reading(&[&arguments.data]);
         pipeline::score_files(&model, &arguments.data, &device, &|path| reading.read(path))?

@@ -14,7 +14,10 @@ mod synth;
 mod train;
 mod ui;
 
-use crate::error::{Error, Result};
+use crate::{
+    config::DeviceChoice,
+    error::{Error, Result},
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
 use ui::Ui;
@@ -123,6 +126,11 @@ fn run(verb: Verb, ui: &Ui) -> Result<()> {
         Verb::Schema(arguments) => schema::run(&arguments, ui),
         Verb::Completions(arguments) => completions::run(&arguments, ui),
     }
+}
+
+/// The device of a `--device` argument.
+fn device_argument(text: &str) -> Result<DeviceChoice> {
+    DeviceChoice::parse(text).map_err(|message| Error::input(format!("--device: {message}")))
 }
 
 /// Refuses `--set` keys that a trained model can no longer follow.

@@ -1,11 +1,10 @@
 //! `lumisift score`: new data with a trained experiment.
 
-use super::{Sets, only_keys, ui::Ui};
+use super::{Sets, device_argument, only_keys, ui::Ui};
 use crate::{
-    config::DeviceChoice,
     data::synth,
     device,
-    error::{Error, Result},
+    error::Result,
     pipeline,
     report::{
         figures::{Context, Flagged, Report},
@@ -44,7 +43,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, SETTABLE, "score")?;
     let folder = Folder::open(&arguments.experiment)?;
     let model = folder.read_model(&arguments.sets.sets)?;
-    let device = device::open(DeviceChoice::parse(&arguments.device).map_err(|message| Error::input(format!("--device: {message}")))?)?;
+    let device = device::open(device_argument(&arguments.device)?)?;
     let truth = arguments.truth.as_deref().map(synth::read_truth).transpose()?;
     let (prepared, mut scores) = {
         let reading = ui.reading(&[&arguments.data]);

@@ -1,10 +1,10 @@
 //! `lumisift train`: from a config to an experiment folder.
 
-use super::{Sets, ui::Ui};
+use super::{Sets, device_argument, ui::Ui};
 use crate::{
-    config::{DeviceChoice, Experiment},
+    config::Experiment,
     device,
-    error::{Error, Result},
+    error::Result,
     model::Architecture,
     pipeline,
     prepare::{select, split::Split},
@@ -39,7 +39,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let mut experiment = Experiment::load(&arguments.config, &arguments.sets.sets)?;
     if let Some(device) = &arguments.device {
-        experiment.device = DeviceChoice::parse(device).map_err(|message| Error::input(format!("--device: {message}")))?;
+        experiment.device = device_argument(device)?;
         experiment.config.device = device.clone();
     }
     Folder::check_free(&arguments.out, arguments.force)?;
