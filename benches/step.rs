@@ -35,7 +35,7 @@ fn measure(name: &str, width: usize, batch: usize, model: &str) -> String {
     let mut chance = random::generator(1, "bench", 0);
     let values: Vec<f32> = (0..BATCHES * batch * width).map(|_| chance.random()).collect();
     let device = device::open(DeviceChoice::Cpu).expect("the CPU");
-    let rows = Rows { values: &values, width, weights: None };
+    let rows = Rows { values: &values, width, weights: None, index: None };
     let once = || {
         let clock = Instant::now();
         fit(&experiment, &architecture, &start, rows, None, &device, &mut |_| Ok(())).expect("a training");

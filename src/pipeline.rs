@@ -2,15 +2,16 @@
 
 use crate::{
     config::{
-        Experiment, Threshold,
+        Experiment, Expression, Threshold,
         raw::{CalibrateOn, FitOn, OneOrMany, ScaleKind, SplitBy, TrainOn, ValidateOn},
     },
-    data::{self, Extra, Role, Samples},
+    data::{self, Role, Samples, facts::Facts},
     device::Opened,
-    error::{Error, Result},
+    error::{Error, Result, suggestion},
     model::{Architecture, weights},
     prepare::{
         labels::{self, LabelSet},
+        quantities::{self, Quantity},
         scale::Scaler,
         select,
         split::{self, Split},
@@ -43,52 +44,148 @@ pub struct Prepared {
     pub weights: Option<Vec<f32>>,
     /// How bins become inputs.
     pub scaler: Scaler,
-    /// Inputs, `[rows, width]`.
+    /// Inputs, `[rows, inputs]`: the scaled bins and what is added to them.
     pub inputs: Vec<f32>,
+    /// What is worth knowing about files and labels.
+    pub notes: Vec<String>,
+}
+
+/// Rows that are selected, with what is known about them.
+struct Chosen {
+    samples: Samples,
+    labels: Vec<LabelSet>,
+    weights: Option<Vec<f32>>,
+    /// Inputs before they are scaled.
+    inputs: Vec<f32>,
+    notes: Vec<String>,
 }
 
 /// Reads, selects, splits and scales the files of an experiment. `read` is told of each file that has been read.
 pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
     let config = &experiment.config;
     let files = [(Role::Train, experiment.train_files.as_slice()), (Role::Test, experiment.test_files.as_slice())];
-    let mut columns = labels::columns(&config.labels);
-    columns.extend(config.weights.column.clone());
-    columns.extend(config.split.column.clone());
-    let mut samples = data::load(experiment, &files, Extra::Required(&columns), read)?;
-    select::select(&mut samples, config.select.drop_empty)?;
-    let labels = labels::read(&samples, &config.labels)?;
-    let weights = config.weights.column.as_ref().map(|column| labels::weights(&samples, column)).transpose()?;
+    let required: Vec<String> = labels::columns(experiment).into_iter().chain(config.split.column.clone()).collect();
+    let Chosen { samples, labels, weights, mut inputs, notes } = choose(experiment, &files, required, vec![], read)?;
     let splits = split::split(&samples, &labels, experiment)?;
-    let fitted_on = match config.scale.fit_on {
-        FitOn::Train | FitOn::EachFile => gather(&samples.values, samples.width, &splits, Split::Train),
-        FitOn::All => samples.values.clone(),
-    };
-    let scaler = Scaler::fit(&experiment.scale, config.scale.fit_on, &fitted_on, samples.width);
-    let inputs = scale(&scaler, &samples);
-    Ok(Prepared { samples, labels, splits, weights, scaler, inputs })
+    let width = samples.width() + experiment.added.len();
+    let fitted_on: Vec<&[f32]> = inputs
+        .chunks_exact(width)
+        .zip(&splits)
+        .filter(|(_, split)| config.scale.fit_on == FitOn::All || **split == Split::Train)
+        .map(|(row, _)| row)
+        .collect();
+    let added = (!experiment.added.is_empty()).then(|| (config.scale.added, experiment.added.iter().map(Expression::to_string).collect()));
+    let scaler = Scaler::fit(&experiment.scale, config.scale.fit_on, &fitted_on, samples.width(), added);
+    scale(&scaler, &samples, &mut inputs);
+    Ok(Prepared { samples, labels, splits, weights, scaler, inputs, notes })
 }
 
-/// Inputs `[rows, width]`. With `fit_on = "each-file"` every file is scaled by its own rows.
-fn scale(scaler: &Scaler, samples: &Samples) -> Vec<f32> {
-    if scaler.fit_on != FitOn::EachFile {
-        return scaler.apply(&samples.values);
+/// Reads files and selects rows.
+fn choose(
+    experiment: &Experiment,
+    files: &[(Role, &[PathBuf])],
+    required: Vec<String>,
+    welcome: Vec<String>,
+    read: &(dyn Fn(&Path) + Sync),
+) -> Result<Chosen> {
+    let names = quantities::names(experiment);
+    let facts = Facts::read(&experiment.facts, &names)?;
+    let columns = quantities::columns(&names, &facts);
+    let entries = names.contains("entries").then(|| "entries".to_owned());
+    let required = required.into_iter().chain(columns.iter().cloned()).collect();
+    let load = data::load(experiment, files, required, welcome.into_iter().chain(entries).collect(), read);
+    let mut samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
+    let mut weights = match &experiment.weight {
+        Some(expression) => Some(weigh(expression, &samples, &facts)?),
+        None => None,
+    };
+    select::select(&mut samples, experiment, &facts, &mut weights)?;
+    let given = give(experiment, &mut samples, &facts, &mut weights)?;
+    let (labels, label_notes) = labels::read(&samples, experiment)?;
+    let notes = samples.notes.iter().cloned().chain(label_notes).collect();
+    let inputs = join_inputs(experiment, &samples, &given);
+    Ok(Chosen { samples, labels, weights, inputs, notes })
+}
+
+/// A name that is no column may be a misspelt quantity of OMS or HLT.
+fn with_fact_names(message: String, columns: &[String], facts: &Facts) -> String {
+    let near =
+        columns.iter().filter(|name| message.contains(&format!("\"{name}\""))).map(|name| suggestion(name, facts.names.iter().map(String::as_str)));
+    match near.filter(|near| !near.is_empty()).last() {
+        Some(near) => format!("{message}; OMS, HLT or brilcalc files have something like it{near}"),
+        None => message,
     }
-    let width = samples.width;
-    let mut inputs = vec![0.0; samples.values.len()];
-    for source in 0..samples.sources.len() as u32 {
-        let rows: Vec<usize> = (0..samples.rows.len()).filter(|&i| samples.rows[i].source == source).collect();
-        let values: Vec<f32> = rows.iter().flat_map(|&i| samples.row(i)).copied().collect();
-        let scaled = scaler.refit(&values).apply(&values);
-        for (&i, row) in rows.iter().zip(scaled.chunks_exact(width)) {
-            inputs[i * width..(i + 1) * width].copy_from_slice(row);
+}
+
+/// How much each row counts: finite and not negative, or NaN where it is not known.
+fn weigh(expression: &Expression, samples: &Samples, facts: &Facts) -> Result<Vec<f32>> {
+    let numbers = Quantity::new("weights", expression, samples, facts)?.numbers("weights", samples)?;
+    let negative = |(row, weight): (usize, &f64)| (*weight < 0.0).then_some((row, *weight));
+    match numbers.iter().enumerate().find_map(negative) {
+        Some((row, weight)) => {
+            Err(Error::input(format!("weights: \"{expression}\" at {} is {weight}; expected a number, not negative", samples.place(row))))
         }
+        None => Ok(numbers.into_iter().map(|weight| weight as f32).collect()),
+    }
+}
+
+/// The quantities that rows are given: `data.add_inputs`, then `scale.divide_by`. Rows for which one is unknown are rejected.
+fn give(experiment: &Experiment, samples: &mut Samples, facts: &Facts, weights: &mut Option<Vec<f32>>) -> Result<Vec<Vec<f64>>> {
+    let added = experiment.added.iter().map(|expression| ("data.add_inputs", expression));
+    let divide_by = experiment.divide_by.iter().map(|expression| ("scale.divide_by", expression));
+    let mut given = vec![];
+    let mut reasons: Vec<Option<String>> = vec![None; samples.rows.len()];
+    for (key, expression) in added.chain(divide_by) {
+        let quantity = Quantity::new(key, expression, samples, facts)?;
+        given.push(quantity.numbers(key, samples)?);
+        reasons.iter_mut().zip(quantity.reasons).for_each(|(first, reason)| *first = first.take().or(reason));
+    }
+    if reasons.iter().any(Option::is_some) {
+        fn retain<T>(values: &mut Vec<T>, reasons: &[Option<String>]) {
+            let mut reasons = reasons.iter();
+            values.retain(|_| reasons.next().is_some_and(Option::is_none));
+        }
+        given.iter_mut().for_each(|numbers| retain(numbers, &reasons));
+        weights.iter_mut().for_each(|weights| retain(weights, &reasons));
+        samples.reject(reasons);
+    }
+    if samples.rows.is_empty() {
+        return Err(Error::input("no rows left: what data.add_inputs or scale.divide_by needs is unknown for all of them"));
+    }
+    Ok(given)
+}
+
+/// Unscaled inputs, `[rows, width + added]`.
+fn join_inputs(experiment: &Experiment, samples: &Samples, given: &[Vec<f64>]) -> Vec<f32> {
+    if given.is_empty() {
+        return samples.values.clone();
+    }
+    let added = &given[..experiment.added.len()];
+    let divisor = experiment.divide_by.as_ref().and(given.last());
+    let mut inputs = Vec::with_capacity(samples.rows.len() * (samples.width() + added.len()));
+    for row in 0..samples.rows.len() {
+        match divisor.map(|divisor| divisor[row]) {
+            None => inputs.extend_from_slice(samples.row(row)),
+            Some(0.0) => inputs.extend(std::iter::repeat_n(0.0, samples.width())),
+            Some(divisor) => inputs.extend(samples.row(row).iter().map(|value| (f64::from(*value) / divisor) as f32)),
+        }
+        inputs.extend(added.iter().map(|numbers| numbers[row] as f32));
     }
     inputs
 }
 
-/// The rows of one split, `[rows, width]`.
-fn gather(values: &[f32], width: usize, splits: &[Split], wanted: Split) -> Vec<f32> {
-    splits.iter().zip(values.chunks_exact(width)).filter(|(split, _)| **split == wanted).flat_map(|(_, row)| row).copied().collect()
+/// Scales inputs in place. With `fit_on = "each-file"` every file is scaled by its own rows.
+fn scale(scaler: &Scaler, samples: &Samples, inputs: &mut [f32]) {
+    if scaler.fit_on != FitOn::EachFile {
+        return scaler.apply(inputs);
+    }
+    let width = scaler.inputs();
+    for source in 0..samples.sources.len() as u32 {
+        let rows: Vec<usize> = (0..samples.rows.len()).filter(|&i| samples.rows[i].source == source).collect();
+        let own: Vec<&[f32]> = rows.iter().map(|&i| &inputs[i * width..(i + 1) * width]).collect();
+        let own = scaler.refit(&own);
+        rows.iter().for_each(|&i| own.apply(&mut inputs[i * width..(i + 1) * width]));
+    }
 }
 
 /// The weights to start from, flat `[parameters]`: drawn, or read from `train.init`.
@@ -109,20 +206,14 @@ pub fn train(
     device: &Opened,
     on_epoch: &mut dyn FnMut(&Epoch) -> Result<()>,
 ) -> Result<Fitted> {
-    let width = prepared.samples.width;
-    let part = |wanted: Split| {
-        let weights = prepared.weights.as_ref().map(|weights| gather(weights, 1, &prepared.splits, wanted));
-        (gather(&prepared.inputs, width, &prepared.splits, wanted), weights)
-    };
-    let (train, valid) = (part(Split::Train), part(Split::Valid));
-    fn rows((values, weights): &(Vec<f32>, Option<Vec<f32>>), width: usize) -> Rows<'_> {
-        Rows { values, width, weights: weights.as_deref() }
-    }
+    let of_split = |wanted: Split| (0..prepared.splits.len() as u32).filter(|&i| prepared.splits[i as usize] == wanted).collect::<Vec<u32>>();
+    let (train, valid) = (of_split(Split::Train), of_split(Split::Valid));
+    let rows = |index| Rows { values: &prepared.inputs, width: prepared.scaler.inputs(), weights: prepared.weights.as_deref(), index: Some(index) };
     let watched = match experiment.config.train.validate_on {
-        ValidateOn::Train => Some(rows(&train, width)),
-        ValidateOn::Valid => Some(rows(&valid, width)).filter(|rows| !rows.is_empty()),
+        ValidateOn::Train => Some(rows(train.as_slice())),
+        ValidateOn::Valid => Some(rows(valid.as_slice())).filter(|rows| !rows.is_empty()),
     };
-    fit(experiment, architecture, start, rows(&train, width), watched, device, on_epoch)
+    fit(experiment, architecture, start, rows(&train), watched, device, on_epoch)
 }
 
 /// Scores every row and puts the rejected ones beside them; nothing is flagged yet.
@@ -138,17 +229,22 @@ pub fn score(experiment: &Experiment, architecture: &Architecture, weights: &[f3
 /// Scores new files with a trained model: same scaler, same network. Rows have no split but test.
 pub fn score_files(model: &Model, files: &[PathBuf], device: &Opened, read: &(dyn Fn(&Path) + Sync)) -> Result<(Prepared, Scores)> {
     let experiment = &model.experiment;
-    let columns = labels::columns(&experiment.config.labels);
-    let mut samples = data::load(experiment, &[(Role::Test, files)], Extra::Welcome(&columns), read)?;
-    if samples.width != model.scaler.width {
+    // Labels are welcome and weights do not matter: nothing is trained.
+    let mut unweighted = experiment.clone();
+    unweighted.weight = None;
+    let Chosen { samples, labels, mut inputs, notes, .. } = choose(&unweighted, &[(Role::Test, files)], vec![], labels::columns(experiment), read)?;
+    if samples.width() != model.scaler.width {
         let first = samples.sources.first().map(|source| source.path.display().to_string()).unwrap_or_default();
-        return Err(Error::input(format!("{first}: {} bins, but the model was trained on {}", samples.width, model.scaler.width)));
+        return Err(Error::input(format!("{first}: {} bins, but the model was trained on {}", samples.width(), model.scaler.width)));
     }
-    select::select(&mut samples, experiment.config.select.drop_empty)?;
-    let labels = labels::read(&samples, &experiment.config.labels)?;
+    let names = samples.feature_names();
+    if let Some((name, found)) = model.features.iter().zip(&names).find(|(name, found)| name != found) {
+        let first = samples.sources.first().map(|source| source.path.display().to_string()).unwrap_or_default();
+        return Err(Error::input(format!("{first}: has the feature \"{found}\" where the model was trained on \"{name}\"")));
+    }
     let splits = vec![Split::Test; samples.rows.len()];
-    let inputs = scale(&model.scaler, &samples);
-    let prepared = Prepared { samples, labels, splits, weights: None, scaler: model.scaler.clone(), inputs };
+    scale(&model.scaler, &samples, &mut inputs);
+    let prepared = Prepared { samples, labels, splits, weights: None, scaler: model.scaler.clone(), inputs, notes };
     let scores = score(experiment, &model.architecture, &model.weights, &prepared, device)?;
     Ok((prepared, scores))
 }
@@ -184,9 +280,9 @@ pub fn calibrate(thresholds: &[Threshold], on: CalibrateOn, scores: &Scores, spl
 /// What a config and its data make doubtful, in plain words.
 pub fn warnings(experiment: &Experiment, architecture: &Architecture, prepared: &Prepared) -> Vec<String> {
     let config = &experiment.config;
-    let width = prepared.samples.width;
+    let (bins, width) = (prepared.samples.width(), prepared.scaler.inputs());
     let count = |wanted: Split| prepared.splits.iter().filter(|split| **split == wanted).count();
-    let mut warnings = vec![];
+    let mut warnings = prepared.notes.clone();
     let mut warn = |warning: String| warnings.push(warning);
 
     if architecture.latent() >= width {
@@ -212,7 +308,7 @@ pub fn warnings(experiment: &Experiment, architecture: &Architecture, prepared: 
             ));
         }
     }
-    if config.split.by == SplitBy::Random && (config.split.valid > 0.0 || config.split.test > 0.0) {
+    if config.split.by == SplitBy::Random && !prepared.samples.events && (config.split.valid > 0.0 || config.split.test > 0.0) {
         warn("rows are split one by one: neighbouring LSs are nearly equal and end up on both sides, so held-out figures are too good; split by run or block".into());
     }
     let runs_of = |wanted: &dyn Fn(usize) -> bool| -> BTreeSet<u32> {
@@ -237,17 +333,48 @@ pub fn warnings(experiment: &Experiment, architecture: &Architecture, prepared: 
     if config.scale.fit_on == FitOn::All && config.scale.kind != OneOrMany::One(ScaleKind::None) {
         warn("the scaling is fitted on all rows, test rows included".into());
     }
-    if config.labels.good.is_none() {
+    if prepared.labels.first().is_none_or(|set| set.name != "good") {
         warn("no labels (labels.good): every row of data.train is taken for good".into());
     } else if config.labels.train_on == TrainOn::All {
         warn("bad and unlabelled rows are trained on (labels.train_on = \"all\")".into());
     }
     let constant = prepared.scaler.constant_bins();
     if !constant.is_empty() {
-        warn(format!("{} of {width} bins are constant in the training rows; they say nothing unless they change", constant.len()));
+        warn(format!("{} of {bins} bins are constant in the training rows; they say nothing unless they change", constant.len()));
+    }
+    if experiment.scale.contains(&ScaleKind::UnitArea) {
+        let zero = (0..prepared.samples.rows.len()).filter(|&i| prepared.samples.row(i).iter().sum::<f32>() <= 0.0).count();
+        if zero > 0 {
+            warn(format!("{zero} rows have no area: \"unit-area\" makes them 0"));
+        }
+    }
+    let flags = flag_like(&prepared.samples);
+    if !flags.is_empty() {
+        warn(format!(
+            "{} only ever 0 or 1: if {} a label, data.columns.ignore leaves it out of the inputs",
+            flags.join(", ") + if flags.len() == 1 { " is" } else { " are" },
+            if flags.len() == 1 { "it is" } else { "one of them is" }
+        ));
     }
     if config.split.valid > 0.0 && count(Split::Valid) == 0 {
         warn("no validation rows are left after selection".into());
     }
     warnings
+}
+
+/// The first few features that only ever are 0 or 1, both of which occur.
+fn flag_like(samples: &Samples) -> Vec<String> {
+    const MOST: usize = 5;
+    let Some(names) = &samples.features else { return vec![] };
+    let mut seen = vec![(false, false); names.len()];
+    let mut other = vec![false; names.len()];
+    for row in samples.values.chunks_exact(samples.width().max(1)) {
+        for ((seen, other), value) in seen.iter_mut().zip(&mut other).zip(row) {
+            seen.0 |= *value == 0.0;
+            seen.1 |= *value == 1.0;
+            *other |= *value != 0.0 && *value != 1.0;
+        }
+    }
+    let flag = |at: &usize| seen[*at] == (true, true) && !other[*at];
+    (0..names.len()).filter(flag).take(MOST).map(|at| names[at].clone()).collect()
 }

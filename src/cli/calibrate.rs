@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     // Rows that are labelled bad do not belong into a sample of good data.
     let main = scored.labels.iter().position(|name| name == "good");
     let bad = |row: &Score| main.is_some_and(|i| row.labels[i] == Some(false));
-    let good = Scores { rows: scored.rows.into_iter().filter(|row| !bad(row)).collect(), labels: scored.labels };
+    let good = Scores { rows: scored.rows.into_iter().filter(|row| !bad(row)).collect(), ..Scores { rows: vec![], ..scored } };
     let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect();
     let thresholds = pipeline::calibrate(&experiment.thresholds, CalibrateOn::Valid, &good, Split::Test, &files)?;
 

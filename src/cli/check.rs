@@ -41,7 +41,7 @@ struct Checked {
 #[derive(Debug, Serialize)]
 struct LabelCounts {
     name: String,
-    column: String,
+    origin: String,
     good: usize,
     bad: usize,
     unknown: usize,
@@ -55,18 +55,18 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         pipeline::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
-    let architecture = Architecture::new(prepared.samples.width, &experiment.config.model);
+    let architecture = Architecture::new(prepared.scaler.inputs(), &experiment.config.model);
     pipeline::initial_weights(&experiment, &architecture)?;
     let count = |split: Split| prepared.splits.iter().filter(|one| **one == split).count();
     let labels = prepared.labels.iter().map(|set| {
         let count = |label: Option<bool>| set.good.iter().filter(|good| **good == label).count();
-        LabelCounts { name: set.name.clone(), column: set.column.clone(), good: count(Some(true)), bad: count(Some(false)), unknown: count(None) }
+        LabelCounts { name: set.name.clone(), origin: set.origin.clone(), good: count(Some(true)), bad: count(Some(false)), unknown: count(None) }
     });
     let checked = Checked {
         name: experiment.config.name.clone(),
         device: device.name,
         files: prepared.samples.sources.clone(),
-        bins: prepared.samples.width,
+        bins: prepared.samples.width(),
         rows: Split::ALL.map(|split| (split.name(), count(split))).to_vec(),
         not_evaluated: select::counts(&prepared.samples),
         labels: labels.collect(),
@@ -94,11 +94,8 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
         let _ = writeln!(text, "           {count} not evaluated: {reason}");
     }
     for labels in &checked.labels {
-        let _ = writeln!(
-            text,
-            "labels     {} (column \"{}\"): {} good, {} bad, {} unknown",
-            labels.name, labels.column, labels.good, labels.bad, labels.unknown
-        );
+        let _ =
+            writeln!(text, "labels     {} ({}): {} good, {} bad, {} unknown", labels.name, labels.origin, labels.good, labels.bad, labels.unknown);
     }
     let steps: Vec<&str> = experiment.scale.iter().map(|step| step.name()).collect();
     let _ = writeln!(text, "scaling    {}, fitted on {}", steps.join(", then "), experiment.config.scale.fit_on);

@@ -2,40 +2,78 @@
 
 use super::ui::Ui;
 use crate::{
-    config::raw::Data,
+    config::raw::{Data, Format},
     data::{
+        facts::{self, Known},
+        golden::LumisectionSet,
+        layout::{Field, show_names},
         lumisections::show_ranges,
-        table::{self, Table, Wanted},
+        table::{self, Bring, Shape, Summary, Table, Wanted},
     },
-    error::Result,
+    error::{Error, Result},
     report::terminal,
 };
 use clap::Args;
 use console::style;
 use serde::Serialize;
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
-/// Say what is in data files: format, shapes, runs, LS ranges, gaps, duplicates, empties, rows that cannot be read
+/// Say what is in files: format, columns, monitoring elements, runs, LS ranges, gaps, duplicates, empties, rows that cannot be
+/// read; for JSONs of lumisections, OMS and HLT what they cover
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The files
+    /// Files, folders or patterns
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Read all values of large files too
+    #[arg(long)]
+    full: bool,
+    /// The DIALS pages of lumisections that histogram pages refer to
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    lumisections: Vec<PathBuf>,
 }
 
+/// What is in a file.
 #[derive(Debug, Serialize)]
-struct Inspected {
+#[serde(untagged)]
+enum Inspected {
+    Data(Box<DataInspected>),
+    Known(KnownInspected),
+}
+
+/// A file of histograms or features.
+#[derive(Debug, Serialize)]
+struct DataInspected {
     file: PathBuf,
     format: String,
     bytes: u64,
-    columns: Vec<String>,
+    columns: Vec<Field>,
+    /// "lumisection" or "event"
+    row: &'static str,
     rows: usize,
-    bins: usize,
-    flow_bins: bool,
-    elements: BTreeMap<String, usize>,
-    entries_per_row: Option<(f64, f64, f64)>,
+    features: usize,
+    elements: Vec<ElementInspected>,
     runs: Vec<RunInspected>,
+    /// Whether values were looked at, or identities only.
+    values_read: bool,
+    notes: Vec<String>,
     unreadable: Vec<Unreadable>,
+}
+
+#[derive(Debug, Serialize)]
+struct ElementInspected {
+    name: Option<String>,
+    rows: usize,
+    /// `[y, x]` for a map, else `[bins]`; several where rows differ.
+    shapes: Vec<Vec<usize>>,
+    flow_bins: bool,
+    empty: Option<usize>,
+    /// Lowest, median and highest sum of a row.
+    entries: Option<(f64, f64, f64)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,98 +92,275 @@ struct RunInspected {
 #[derive(Debug, Serialize)]
 struct Unreadable {
     line: u32,
+    row: u32,
     reason: String,
 }
 
+/// A file that says something about lumisections.
+#[derive(Debug, Serialize)]
+struct KnownInspected {
+    file: PathBuf,
+    format: String,
+    bytes: u64,
+    runs: usize,
+    /// Runs all of whose lumisections are meant.
+    whole_runs: usize,
+    lumisections: Option<u64>,
+    first_run: Option<u32>,
+    last_run: Option<u32>,
+    names: Vec<String>,
+}
+
+/// Of larger files only identities are read, unless asked for more.
+const LARGE: u64 = 256 << 20;
+
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
-    let wanted = Wanted { any_element: true, ..Wanted::new(&Data::default(), vec![]) };
     let files = crate::data::expand(&arguments.files)?;
-    let inspected = files.iter().map(|file| Ok(inspect(&table::read(file, &wanted)?))).collect::<Result<Vec<_>>>()?;
+    let lumisections = crate::data::read_dials_lumisections(&arguments.lumisections)?;
+    let one = |file: &PathBuf| {
+        let bytes = std::fs::metadata(file).map_err(|error| Error::reading(file, &error))?.len();
+        let bring = if bytes > LARGE && !arguments.full { Bring::Identities } else { Bring::Summaries };
+        let wanted = Wanted { bring, dials: lumisections.clone(), ..Wanted::new(&Data::default()) };
+        inspect(file, bytes, &wanted)
+    };
+    let inspected = files.iter().map(one).collect::<Result<Vec<_>>>()?;
     if ui.json {
         return ui.print_json(&inspected);
     }
     for file in &inspected {
-        ui.print(&render(file, ui.width()))?;
+        ui.print(&match file {
+            Inspected::Data(data) => render(data, ui.width()),
+            Inspected::Known(known) => render_known(known),
+        })?;
     }
     Ok(())
 }
 
-fn inspect(table: &Table) -> Inspected {
-    let mut by_run: BTreeMap<Option<u32>, Vec<usize>> = BTreeMap::new();
-    table.rows.iter().enumerate().for_each(|(i, row)| by_run.entry(row.run).or_default().push(i));
-    // Several elements have one row each for a lumisection: those are no duplicates.
-    let allowed = table.elements.len().max(1);
-    let runs = by_run
-        .into_iter()
-        .map(|(run, mut rows)| {
-            rows.sort_by_key(|&i| table.rows[i].ls);
-            let ls: Vec<u32> = rows.iter().map(|&i| table.rows[i].ls).collect();
-            let mut present = ls.clone();
-            present.dedup();
-            let filled: Vec<usize> = (0..rows.len()).filter(|&at| table.row(rows[at]).iter().any(|value| *value != 0.0)).collect();
-            let (leading, trailing) = match (filled.first(), filled.last()) {
-                (Some(first), Some(last)) => (*first, rows.len() - 1 - last),
-                _ => (rows.len(), 0),
-            };
-            let (first_ls, last_ls) = (ls[0], ls[ls.len() - 1]);
-            RunInspected {
-                run,
-                rows: rows.len(),
-                first_ls,
-                last_ls,
-                gaps: (last_ls - first_ls) as usize + 1 - present.len(),
-                duplicates: ls.chunk_by(|a, b| a == b).filter(|same| same.len() > allowed).map(|same| same[0]).collect(),
-                empty_leading: leading,
-                empty_interior: rows.len() - leading - trailing - filled.len(),
-                empty_trailing: trailing,
-            }
-        })
-        .collect();
-    let entries: Vec<f64> = (0..table.rows.len()).map(|i| table.row(i).iter().map(|value| f64::from(*value)).sum()).collect();
-    let at = |p: f64| crate::score::threshold::percentile(&entries, p);
-    Inspected {
+/// A file of data, or one that says something about lumisections.
+fn inspect(file: &Path, bytes: u64, wanted: &Wanted) -> Result<Inspected> {
+    let format = table::format_of(file, Format::Auto)?;
+    if format == Format::Dials
+        && let Some(known) = facts::recognise(file)?
+    {
+        return Ok(Inspected::Known(known_inspected(file, bytes, known)));
+    }
+    match table::read(file, wanted) {
+        Ok(table) => Ok(Inspected::Data(Box::new(data_inspected(&table, bytes, wanted.bring)))),
+        // No table: perhaps a list of `run ls` lines, or what brilcalc writes.
+        Err(error) if format == Format::Csv => match facts::recognise(file) {
+            Ok(Some(known)) => Ok(Inspected::Known(known_inspected(file, bytes, known))),
+            _ => Err(error),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+fn known_inspected(file: &Path, bytes: u64, known: Known) -> KnownInspected {
+    let of_set = |format: &str, set: LumisectionSet, names: Vec<String>| KnownInspected {
+        file: file.to_path_buf(),
+        format: format.into(),
+        bytes,
+        runs: set.runs().len(),
+        whole_runs: set.whole_runs(),
+        lumisections: set.count(),
+        first_run: set.runs().keys().next().copied(),
+        last_run: set.runs().keys().next_back().copied(),
+        names,
+    };
+    match known {
+        Known::Lumisections(set) => of_set("lumisections", set, vec![]),
+        Known::Quantities { format, covered, names } => of_set(format, covered, names),
+        Known::Other { what, names } => KnownInspected {
+            file: file.to_path_buf(),
+            format: what,
+            bytes,
+            runs: 0,
+            whole_runs: 0,
+            lumisections: None,
+            first_run: None,
+            last_run: None,
+            names,
+        },
+    }
+}
+
+fn data_inspected(table: &Table, bytes: u64, bring: Bring) -> DataInspected {
+    let names: Vec<Option<String>> = if table.elements.is_empty() { vec![None] } else { table.elements.keys().cloned().map(Some).collect() };
+    let elements = names.into_iter().enumerate().map(|(at, name)| element(table, at as u32, name, bring)).collect();
+    DataInspected {
         file: table.path.clone(),
         format: table.format.to_string(),
-        bytes: table.bytes,
-        columns: table.header.clone(),
+        bytes,
+        columns: table.fields.clone(),
+        row: if table.events { "event" } else { "lumisection" },
         rows: table.rows.len(),
-        bins: table.width,
-        flow_bins: table.flow_bins,
-        elements: table.elements.clone(),
-        entries_per_row: at(0.0).zip(at(50.0)).zip(at(100.0)).map(|((low, middle), high)| (low, middle, high)),
-        runs,
-        unreadable: table.faults.iter().map(|fault| Unreadable { line: fault.line, reason: fault.reason.clone() }).collect(),
+        features: table.features.as_ref().map_or(0, |features| features.len()),
+        elements,
+        runs: if table.events { vec![] } else { runs(table) },
+        values_read: bring == Bring::Summaries,
+        notes: table.notes.clone(),
+        unreadable: table.faults.iter().map(|fault| Unreadable { line: fault.line, row: fault.index, reason: fault.reason.clone() }).collect(),
     }
+}
+
+fn element(table: &Table, at: u32, name: Option<String>, bring: Bring) -> ElementInspected {
+    let of_element: Vec<&Summary> = table.summaries.iter().filter(|summary| summary.element == at).collect();
+    let mut shapes: Vec<Shape> = of_element.iter().map(|summary| summary.shape).collect();
+    shapes.sort_unstable();
+    shapes.dedup();
+    let entries: Vec<f64> = of_element.iter().map(|summary| summary.sum).filter(|sum| !sum.is_nan()).collect();
+    let percentile = |p: f64| crate::score::threshold::percentile(&entries, p);
+    ElementInspected {
+        name,
+        rows: of_element.len(),
+        shapes: shapes.iter().map(|shape| if shape.y == 1 { vec![shape.x] } else { vec![shape.y, shape.x] }).collect(),
+        flow_bins: of_element.iter().any(|summary| summary.flow_bins),
+        empty: (bring == Bring::Summaries).then(|| of_element.iter().filter(|summary| summary.empty).count()),
+        entries: percentile(0.0).zip(percentile(50.0)).zip(percentile(100.0)).map(|((low, middle), high)| (low, middle, high)),
+    }
+}
+
+fn runs(table: &Table) -> Vec<RunInspected> {
+    let mut by_run: BTreeMap<Option<u32>, BTreeMap<u32, Vec<Summary>>> = BTreeMap::new();
+    for (row, summary) in table.rows.iter().zip(&table.summaries) {
+        by_run.entry(row.run).or_default().entry(row.ls).or_default().push(*summary);
+    }
+    let of_run = |(run, lumisections): (Option<u32>, BTreeMap<u32, Vec<Summary>>)| {
+        // Several elements have one row each for a lumisection: those are no duplicates.
+        let twice = |summaries: &[Summary]| {
+            let mut elements: Vec<u32> = summaries.iter().map(|summary| summary.element).collect();
+            elements.sort_unstable();
+            elements.windows(2).any(|pair| pair[0] == pair[1])
+        };
+        let filled: Vec<bool> = lumisections.values().map(|summaries| summaries.iter().any(|summary| !summary.empty)).collect();
+        let leading = filled.iter().take_while(|filled| !**filled).count();
+        let trailing = if leading == filled.len() { 0 } else { filled.iter().rev().take_while(|filled| !**filled).count() };
+        let (first_ls, last_ls) = (lumisections.keys().next().copied(), lumisections.keys().next_back().copied());
+        let (first_ls, last_ls) = (first_ls.unwrap_or_default(), last_ls.unwrap_or_default());
+        RunInspected {
+            run,
+            rows: lumisections.values().map(Vec::len).sum(),
+            first_ls,
+            last_ls,
+            gaps: (last_ls - first_ls) as usize + 1 - lumisections.len(),
+            duplicates: lumisections.iter().filter(|(_, summaries)| twice(summaries)).map(|(ls, _)| *ls).collect(),
+            empty_leading: leading,
+            empty_interior: filled.iter().filter(|filled| !**filled).count() - leading - trailing,
+            empty_trailing: trailing,
+        }
+    };
+    by_run.into_iter().map(of_run).collect()
 }
 
 const MOST_RUNS: usize = 20;
 const MOST_FAULTS: usize = 10;
+const MOST_ELEMENTS: usize = 40;
 
-fn render(file: &Inspected, width: u16) -> String {
+fn title(file: &Path, format: &str, bytes: u64) -> String {
+    format!("{}  {format}, {bytes} bytes\n", style(file.display()).bold())
+}
+
+fn render_known(known: &KnownInspected) -> String {
+    let mut text = title(&known.file, &known.format, known.bytes);
+    if let (Some(first), Some(last)) = (known.first_run, known.last_run) {
+        let _ = writeln!(text, "covers     {}, {first} to {last}", terminal::count(known.runs, "run"));
+    }
+    if let Some(count) = known.lumisections {
+        let _ = writeln!(text, "           {count} lumisections");
+    }
+    if known.whole_runs > 0 {
+        let _ = writeln!(text, "           {} of them whole ([[-1]])", terminal::count(known.whole_runs, "run"));
+    }
+    if !known.names.is_empty() {
+        let _ = writeln!(text, "has        {}", known.names.join(", "));
+    }
+    text
+}
+
+fn render(file: &DataInspected, width: u16) -> String {
+    let mut text = title(&file.file, &file.format, file.bytes);
+    let named = file.columns.iter().any(|field| !field.name.is_empty());
+    let types: BTreeMap<&str, usize> = file.columns.iter().fold(BTreeMap::new(), |mut types, field| {
+        *types.entry(field.type_name.as_str()).or_insert(0) += 1;
+        types
+    });
+    if !named {
+        let _ = writeln!(text, "columns    no header row");
+    } else if file.columns.len() <= 16 {
+        let columns: Vec<String> = file.columns.iter().map(|field| format!("{} {}", field.name, style(&field.type_name).dim())).collect();
+        let _ = writeln!(text, "columns    {}", columns.join(", "));
+    } else {
+        let types: Vec<String> = types.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let _ = writeln!(text, "columns    {} ({})", show_names(&file.columns), types.join(", "));
+    }
+    let inputs = if file.features > 0 { format!(" of {}", terminal::count(file.features, "feature")) } else { String::new() };
+    let runs_of = if file.runs.is_empty() { String::new() } else { format!(" in {}", terminal::count(file.runs.len(), "run")) };
+    let _ = writeln!(text, "rows       {}{inputs}{runs_of}", terminal::count(file.rows, file.row));
+    for element in file.elements.iter().take(MOST_ELEMENTS) {
+        let _ = writeln!(text, "{}", render_element(element, file.features > 0));
+    }
+    if file.elements.len() > MOST_ELEMENTS {
+        let _ = writeln!(text, "           … and {} more elements", file.elements.len() - MOST_ELEMENTS);
+    }
+    if !file.values_read {
+        let _ = writeln!(text, "values     not read: the file is large; --full reads them");
+    }
+    for note in &file.notes {
+        let _ = writeln!(text, "note       {note}");
+    }
+    if !file.runs.is_empty() {
+        text += &render_runs(&file.runs, width);
+    }
+    for fault in file.unreadable.iter().take(MOST_FAULTS) {
+        let place = if fault.line > 0 { format!("line {}", fault.line) } else { format!("row {}", fault.row) };
+        let _ = writeln!(text, "{} {place}: {}", style("cannot be read:").yellow(), fault.reason);
+    }
+    if file.unreadable.len() > MOST_FAULTS {
+        let _ = writeln!(text, "… and {} more rows", file.unreadable.len() - MOST_FAULTS);
+    }
+    text
+}
+
+/// One line a monitoring element: rows, bins, entries, empties.
+fn render_element(element: &ElementInspected, features: bool) -> String {
+    let shape = |shape: &Vec<usize>| match (shape.as_slice(), element.flow_bins) {
+        ([x], true) => format!("{x} ({} + underflow + overflow)", x.saturating_sub(2)),
+        ([y, x], true) => format!("{x} × {y} ({} × {} + underflow + overflow)", x.saturating_sub(2), y.saturating_sub(2)),
+        ([x], false) => x.to_string(),
+        (lengths, _) => lengths.iter().rev().map(usize::to_string).collect::<Vec<_>>().join(" × "),
+    };
+    let shapes: Vec<String> = element.shapes.iter().map(shape).collect();
+    let mut parts = vec![];
+    if let Some(name) = &element.name {
+        parts.push(format!("{name}: {}", terminal::count(element.rows, "row")));
+    }
+    if !features {
+        parts.push(format!("{} bins", shapes.join(" or ")));
+        if let Some((low, middle, high)) = element.entries {
+            parts.push(format!("entries {low} to {high}, median {middle}"));
+        }
+        if let Some(empty) = element.empty {
+            parts.push(format!("{empty} empty"));
+        }
+    }
+    format!("{:<10} {}", if element.name.is_some() { "element" } else { "values" }, parts.join(", "))
+}
+
+fn render_runs(runs: &[RunInspected], width: u16) -> String {
     let mut text = String::new();
-    let flow = if file.flow_bins { format!(" ({} + underflow + overflow)", file.bins - 2) } else { String::new() };
-    let _ = writeln!(text, "{}  {}, {} bytes", style(file.file.display()).bold(), file.format, file.bytes);
-    let _ = writeln!(text, "columns    {}", if file.columns.is_empty() { "no header row".into() } else { file.columns.join(", ") });
-    let _ = writeln!(text, "rows       {} of {} bins{flow} in {}", file.rows, file.bins, terminal::count(file.runs.len(), "run"));
-    for (name, rows) in &file.elements {
-        let _ = writeln!(text, "element    {name} ({rows} rows)");
-    }
-    if let Some((low, middle, high)) = file.entries_per_row {
-        let _ = writeln!(text, "entries    {low} to {high} a row, median {middle}");
-    }
-    let mut runs: Vec<&RunInspected> = file.runs.iter().collect();
-    let sum = |get: fn(&RunInspected) -> usize| file.runs.iter().map(get).sum::<usize>();
+    let sum = |get: fn(&RunInspected) -> usize| runs.iter().map(get).sum::<usize>();
     let (gaps, duplicates) = (sum(|run| run.gaps), sum(|run| run.duplicates.len()));
     let empties = (sum(|run| run.empty_leading), sum(|run| run.empty_interior), sum(|run| run.empty_trailing));
     let _ = writeln!(text, "empty      {} leading, {} interior, {} trailing", empties.0, empties.1, empties.2);
     let _ = writeln!(text, "missing    {gaps} LS numbers between the first and last of their runs; {duplicates} duplicates");
-    if runs.len() > MOST_RUNS {
-        runs.sort_by_key(|run| std::cmp::Reverse(run.rows));
-        runs.truncate(MOST_RUNS);
-        let _ = writeln!(text, "the {MOST_RUNS} longest of {} runs:", file.runs.len());
+    let mut shown: Vec<&RunInspected> = runs.iter().collect();
+    if shown.len() > MOST_RUNS {
+        shown.sort_by_key(|run| std::cmp::Reverse(run.rows));
+        shown.truncate(MOST_RUNS);
+        let _ = writeln!(text, "the {MOST_RUNS} longest of {} runs:", runs.len());
     }
     let mut table = terminal::table(&["run", "rows", "LSs", "gaps", "empty", "duplicates"], width);
-    for run in runs {
+    for run in shown {
         table.add_row([
             run.run.map_or_else(|| "(not said)".into(), |run| run.to_string()),
             run.rows.to_string(),
@@ -156,11 +371,5 @@ fn render(file: &Inspected, width: u16) -> String {
         ]);
     }
     let _ = writeln!(text, "{table}");
-    for fault in file.unreadable.iter().take(MOST_FAULTS) {
-        let _ = writeln!(text, "{} line {}: {}", style("cannot be read:").yellow(), fault.line, fault.reason);
-    }
-    if file.unreadable.len() > MOST_FAULTS {
-        let _ = writeln!(text, "… and {} more rows", file.unreadable.len() - MOST_FAULTS);
-    }
     text
 }

@@ -37,7 +37,8 @@ pub struct Arguments {
 }
 
 /// Keys that may still be set when the model is trained.
-pub const SETTABLE: &[&str] = &["data.format", "data.me", "data.columns", "data.bad_rows", "labels.good", "labels.sets", "select.drop_empty"];
+pub const SETTABLE: &[&str] =
+    &["data.format", "data.me", "data.columns", "data.bad_rows", "data.oms", "data.hlt", "data.brilcalc", "data.lumisections", "labels", "select"];
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, SETTABLE, "score")?;

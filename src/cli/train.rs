@@ -11,7 +11,7 @@ use crate::{
     report::{
         figures::{Context, Report, TrainingFigures},
         folder::{ALL_FEATURES, Channel, Folder, names},
-        terminal,
+        scores, terminal,
     },
 };
 use clap::Args;
@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         pipeline::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
-    let architecture = Architecture::new(prepared.samples.width, &experiment.config.model);
+    let architecture = Architecture::new(prepared.scaler.inputs(), &experiment.config.model);
     let start = pipeline::initial_weights(&experiment, &architecture)?;
     let warnings = pipeline::warnings(&experiment, &architecture, &prepared);
     let rows = |wanted: Split| prepared.splits.iter().filter(|split| **split == wanted).count();
@@ -68,6 +68,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             "rows": {"evaluated": prepared.samples.rows.len(), "not_evaluated": select::counts(&prepared.samples)},
         }),
     )?;
+    folder.write(names::REJECTED, &scores::rejected(&prepared.samples)?)?;
     let mut history = folder.start_history()?;
     let fitted = {
         let mut progress = ui.training(experiment.config.train.epochs);
@@ -82,19 +83,19 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     folder.write_weights(ALL_FEATURES, &architecture, &fitted.weights)?;
     folder.write_json(names::SCALER, &prepared.scaler)?;
-    let features = (0..prepared.samples.width).map(|bin| format!("bin_{bin}")).collect();
+    let features = prepared.samples.feature_names().into_iter().chain(experiment.added.iter().map(ToString::to_string)).collect();
     folder.write_json(names::CHANNELS, &[Channel { name: ALL_FEATURES.into(), features }])?;
 
     ui.detail("scoring");
-    let mut scores = pipeline::score(&experiment, &architecture, &fitted.weights, &prepared, &device)?;
+    let mut scored = pipeline::score(&experiment, &architecture, &fitted.weights, &prepared, &device)?;
     let on = experiment.config.threshold.on;
     let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.name.clone()).collect();
-    let thresholds = pipeline::calibrate(&experiment.thresholds, on, &scores, pipeline::calibration_split(on), &files)?;
-    scores.flag(&thresholds[0])?;
+    let thresholds = pipeline::calibrate(&experiment.thresholds, on, &scored, pipeline::calibration_split(on), &files)?;
+    scored.flag(&thresholds[0])?;
     folder.write_json(names::THRESHOLDS, &thresholds)?;
-    scores.write(&folder.file(names::SCORES))?;
+    scored.write(&folder.file(names::SCORES))?;
     let report = Report::new(
-        &scores,
+        &scored,
         Context {
             experiment: &experiment,
             architecture: &architecture,
@@ -110,7 +111,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if ui.json {
         return ui.print_json(&report);
     }
-    ui.print(&terminal::render(&report, Some(&scores), ui.width()))?;
+    ui.print(&terminal::render(&report, Some(&scored), ui.width()))?;
     let out = arguments.out.display();
     ui.print(&format!("wrote      {out}/ (weights in {}/, scores in {}, figures in {})", names::MODEL, names::SCORES, names::REPORT))?;
     ui.next(&[format!("lumisift score {out} --data FILE… --out scores.parquet"), format!("lumisift report {out}")])

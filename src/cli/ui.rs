@@ -2,7 +2,7 @@
 
 use super::{Format, Global, When};
 use crate::{
-    data::{self, Rejected, Samples},
+    data::{self, Rejected, Samples, table},
     error::{Error, Result},
     train::Epoch,
 };
@@ -95,8 +95,8 @@ impl Ui {
         const MOST: usize = 10;
         let unreadable: Vec<&Rejected> = samples.rejected.iter().filter(|rejected| rejected.unreadable).collect();
         for rejected in unreadable.iter().take(MOST) {
-            let path = samples.sources[rejected.source as usize].path.display();
-            self.warn(&format!("{path}:{}: left out: {}", rejected.line, rejected.reason));
+            let place = table::place_in(&samples.sources[rejected.source as usize].path, rejected.line, rejected.index);
+            self.warn(&format!("{place}: left out: {}", rejected.reason));
         }
         if unreadable.len() > MOST {
             self.warn(&format!("… and {} more rows that cannot be read", unreadable.len() - MOST));

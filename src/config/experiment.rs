@@ -2,14 +2,19 @@
 
 use super::{
     Document,
+    expression::Expression,
     raw::{
-        self, CalibrateOn, Config, EpsilonPlacement, LossKind, OptimizerKind, Percentile, ScaleKind, ScheduleKind, SplitBy, ThresholdKind, ValidateOn,
+        self, CalibrateOn, Config, EpsilonPlacement, LabelSource, Lists, LossKind, OneOrMany, OptimizerKind, Percentile, Scalar, ScaleKind,
+        ScheduleKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
     },
     schema::{self, Fault},
 };
 use crate::error::{Error, Result, suggestion};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// A config that can be run.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +27,22 @@ pub struct Experiment {
     pub train_files: Vec<PathBuf>,
     /// Paths or globs that are only scored.
     pub test_files: Vec<PathBuf>,
+    /// Where more is known about lumisections than the data files say.
+    pub facts: FactFiles,
+    /// How many neighbouring bins are added up, in x and y.
+    pub rebin: (usize, usize),
+    /// Quantities that are inputs beside the bins.
+    pub added: Vec<Expression>,
+    /// Label sets, that of `labels.good` first.
+    pub labels: Vec<LabelSpec>,
+    /// A folder with one label file per subsystem, and the names of those files.
+    pub subsystems: Option<(PathBuf, String)>,
+    /// How much a row counts.
+    pub weight: Option<Expression>,
+    /// Which rows are evaluated.
+    pub select: Select,
+    /// What every bin of a row is divided by.
+    pub divide_by: Option<Expression>,
     /// Weights to start from.
     pub init: Option<PathBuf>,
     /// Steps of scaling, in order.
@@ -34,6 +55,83 @@ pub struct Experiment {
     pub schedule: Schedule,
     /// The thresholds to report, the one that flags first.
     pub thresholds: Vec<Threshold>,
+}
+
+/// Files that are joined to the data by (run, LS). Paths or globs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FactFiles {
+    /// OMS quantities per lumisection.
+    pub oms: Vec<PathBuf>,
+    /// Rates of trigger paths.
+    pub hlt: Vec<PathBuf>,
+    /// Luminosities as brilcalc writes them.
+    pub brilcalc: Vec<PathBuf>,
+    /// DIALS pages of lumisections.
+    pub lumisections: Vec<PathBuf>,
+}
+
+/// One set of labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelSpec {
+    /// "good" for `labels.good`, else the name in `labels.sets`.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: LabelOrigin,
+}
+
+/// Where labels come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LabelOrigin {
+    /// A column of the data.
+    Column {
+        /// Its name.
+        name: String,
+        /// The values that mean good; 1 and true where empty.
+        values: Vec<Scalar>,
+    },
+    /// A file.
+    File {
+        /// Where it lies.
+        path: PathBuf,
+        /// The values of a .npy that mean good; 1 where empty.
+        values: Vec<Scalar>,
+        /// What the lumisections are that a JSON or list names.
+        lists: Lists,
+        /// Whether it names all of them.
+        complete: bool,
+    },
+}
+
+impl LabelOrigin {
+    /// The column, where it is one.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::Column { name, .. } => Some(name),
+            Self::File { .. } => None,
+        }
+    }
+}
+
+impl std::fmt::Display for LabelOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Column { name, .. } => write!(f, "column \"{name}\""),
+            Self::File { path, .. } => write!(f, "{}", path.file_name().unwrap_or_default().to_string_lossy()),
+        }
+    }
+}
+
+/// Which rows are evaluated, beside `select.drop_empty` and what the config says as it stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Select {
+    /// Ranges of runs, inclusive; all where empty.
+    pub runs: Vec<(u32, u32)>,
+    /// Ranges of LSs for some runs, inclusive.
+    pub lumisections: BTreeMap<u32, Vec<(u32, u32)>>,
+    /// A file that names the lumisections to take.
+    pub golden: Option<PathBuf>,
+    /// What must hold.
+    pub conditions: Vec<Expression>,
 }
 
 /// A device by name.
@@ -232,6 +330,23 @@ fn remove(table: &mut toml::Table, key: &str) {
     }
 }
 
+/// Whether a label source names a file: it has the ending of one, or is a path.
+fn is_file(text: &str) -> bool {
+    text.contains(['/', '\\']) || [".json", ".txt", ".npy"].iter().any(|ending| text.to_lowercase().ends_with(ending))
+}
+
+fn run_range(runs: &Scalar) -> Option<(u32, u32)> {
+    match runs {
+        Scalar::Number(run) if run.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(run) => Some((*run as u32, *run as u32)),
+        Scalar::Number(_) => None,
+        Scalar::Text(text) => {
+            let (first, last) = text.split_once(['-', '–']).unwrap_or((text, text));
+            let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+            (first <= last).then_some((first, last))
+        }
+    }
+}
+
 /// A key that may be absent.
 trait Setting {
     fn is_set(&self) -> bool;
@@ -296,6 +411,28 @@ impl Checker<'_> {
         if config.data.train.is_empty() {
             self.fault("data.train", "no files; expected a list of paths or globs, such as [\"good.csv\"]");
         }
+        let data = &mut config.data;
+        let facts = FactFiles {
+            oms: self.paths("data.oms", &mut data.oms),
+            hlt: self.paths("data.hlt", &mut data.hlt),
+            brilcalc: self.paths("data.brilcalc", &mut data.brilcalc),
+            lumisections: self.paths("data.lumisections", &mut data.lumisections),
+        };
+        let rebin = match data.rebin.as_ref().map(OneOrMany::to_vec).as_deref() {
+            None => (1, 1),
+            Some(&[x]) if x > 0 => (x as usize, 1),
+            Some(&[x, y]) if x > 0 && y > 0 => (x as usize, y as usize),
+            Some(found) => {
+                self.fault("data.rebin", format!("found {found:?}; expected a number of bins, or two of them for x and y"));
+                (1, 1)
+            }
+        };
+        let added = self.expressions("data.add_inputs", &data.add_inputs);
+        let labels = self.labels(&mut config);
+        let subsystems = self.subsystems(&mut config);
+        let weight = self.weight(&config);
+        let select = self.select(&mut config);
+        let divide_by = config.scale.divide_by.as_ref().and_then(|text| self.expression("scale.divide_by", text));
         let init = config.train.init.as_mut().map(|init| {
             let path = self.document.resolve("train.init", init);
             *init = path.to_string_lossy().into_owned();
@@ -305,9 +442,6 @@ impl Checker<'_> {
         if scale.is_empty() {
             self.fault("scale.kind", "found an empty list; expected a step such as \"range\", or \"none\"");
         }
-        if config.labels.sets.contains_key("good") {
-            self.fault("labels.sets.good", "the name \"good\" is that of labels.good; take another");
-        }
         config.model.latent_activation.get_or_insert(config.model.activation);
         self.split(&mut config);
         let loss = self.loss(&mut config);
@@ -315,7 +449,132 @@ impl Checker<'_> {
         let schedule = self.schedule(&mut config);
         let thresholds = self.thresholds(&mut config);
         self.validation(&mut config);
-        Experiment { config, device, train_files, test_files, init, scale, loss, optimizer, schedule, thresholds }
+        Experiment {
+            config,
+            device,
+            train_files,
+            test_files,
+            facts,
+            rebin,
+            added,
+            labels,
+            subsystems,
+            weight,
+            select,
+            divide_by,
+            init,
+            scale,
+            loss,
+            optimizer,
+            schedule,
+            thresholds,
+        }
+    }
+
+    fn expression(&mut self, key: &str, text: &str) -> Option<Expression> {
+        Expression::parse(text).map_err(|message| self.fault(key, format!("\"{text}\": {message}"))).ok()
+    }
+
+    fn expressions(&mut self, key: &str, texts: &[String]) -> Vec<Expression> {
+        texts.iter().enumerate().filter_map(|(i, text)| self.expression(&format!("{key}[{i}]"), text)).collect()
+    }
+
+    /// One path, made absolute in the config too.
+    fn path(&mut self, key: &str, text: &mut String) -> PathBuf {
+        let path = self.document.resolve(key, text);
+        *text = path.to_string_lossy().into_owned();
+        path
+    }
+
+    fn labels(&mut self, config: &mut Config) -> Vec<LabelSpec> {
+        let labels = &mut config.labels;
+        if labels.sets.contains_key("good") {
+            self.fault("labels.sets.good", "the name \"good\" is that of labels.good; take another");
+        }
+        let complete = labels.complete;
+        let mut specs = vec![];
+        if let Some(source) = &mut labels.good {
+            specs.extend(self.label("good", "labels.good", source, complete));
+        }
+        for (name, source) in &mut labels.sets {
+            specs.extend(self.label(name, &format!("labels.sets.{name}"), source, complete));
+        }
+        specs
+    }
+
+    fn label(&mut self, name: &str, key: &str, source: &mut LabelSource, complete: bool) -> Option<LabelSpec> {
+        let mut told = match source {
+            LabelSource::Name(text) if is_file(text) => ToldLabels { file: Some(text.clone()), ..ToldLabels::default() },
+            LabelSource::Name(text) => ToldLabels { column: Some(text.clone()), ..ToldLabels::default() },
+            LabelSource::Told(told) => told.clone(),
+        };
+        let path = told.file.as_mut().map(|file| self.path(&format!("{key}.file"), file));
+        let (values, lists, complete) = (told.values.clone(), told.lists, told.complete.unwrap_or(complete));
+        let origin = match (&told.column, path) {
+            (Some(column), None) => LabelOrigin::Column { name: column.clone(), values },
+            (None, Some(path)) => LabelOrigin::File { path, values, lists, complete },
+            _ => {
+                self.fault(key, "expected either column or file");
+                return None;
+            }
+        };
+        *source = match source {
+            LabelSource::Name(_) => LabelSource::Name(told.file.or(told.column).unwrap_or_default()),
+            LabelSource::Told(_) => LabelSource::Told(told),
+        };
+        Some(LabelSpec { name: name.to_owned(), origin })
+    }
+
+    fn subsystems(&mut self, config: &mut Config) -> Option<(PathBuf, String)> {
+        let subsystems = config.labels.subsystems.as_mut()?;
+        if subsystems.folder.is_empty() {
+            self.fault("labels.subsystems.folder", "missing; expected the folder of the label files");
+        }
+        if subsystems.pattern.matches('*').count() != 1 {
+            self.fault("labels.subsystems.pattern", format!("found \"{}\"; expected one *, which stands for the subsystem", subsystems.pattern));
+        }
+        Some((self.path("labels.subsystems.folder", &mut subsystems.folder), subsystems.pattern.clone()))
+    }
+
+    fn weight(&mut self, config: &Config) -> Option<Expression> {
+        match (&config.weights.column, &config.weights.from) {
+            (Some(_), Some(_)) => {
+                self.fault("weights.from", "weights.column is set as well; expected one of them");
+                None
+            }
+            (Some(column), None) => Some(Expression::name(column)),
+            (None, Some(text)) => self.expression("weights.from", text),
+            (None, None) => None,
+        }
+    }
+
+    fn select(&mut self, config: &mut Config) -> Select {
+        let select = &mut config.select;
+        let mut checked = Select::default();
+        for (i, runs) in select.runs.iter().enumerate() {
+            match run_range(runs) {
+                Some(range) => checked.runs.push(range),
+                None => self.fault(&format!("select.runs[{i}]"), "expected a run number, or a range such as \"297050-297180\""),
+            }
+        }
+        for (run, ranges) in &select.lumisections {
+            let range = |range: &Vec<i64>| match range[..] {
+                [first, last] if first >= 0 && last >= first && last <= i64::from(u32::MAX) => Some((first as u32, last as u32)),
+                _ => None,
+            };
+            match (run.parse(), ranges.iter().map(range).collect::<Option<Vec<_>>>()) {
+                (Ok(run), Some(ranges)) => {
+                    checked.lumisections.insert(run, ranges);
+                }
+                _ => self.fault(&format!("select.lumisections.{run}"), "expected a run number and ranges [first, last], first not above last"),
+            }
+        }
+        checked.golden = select.golden.as_mut().map(|golden| self.path("select.golden", golden));
+        checked.conditions = self.expressions("select.where", &select.conditions);
+        if select.nonzero_weight && config.weights.column.is_none() && config.weights.from.is_none() {
+            self.fault("select.nonzero_weight", "there are no weights; set weights.column or weights.from");
+        }
+        checked
     }
 
     fn paths(&mut self, key: &str, texts: &mut [String]) -> Vec<PathBuf> {
@@ -339,6 +598,16 @@ impl Checker<'_> {
         } else {
             self.refuse("split", "by", by.name(), &mut [("block", &mut split.block)]);
         }
+        if by != SplitBy::Run {
+            self.refuse("split", "by", by.name(), &mut [("valid_runs", &mut split.valid_runs), ("test_runs", &mut split.test_runs)]);
+        }
+        if by != SplitBy::File {
+            self.refuse("split", "by", by.name(), &mut [("valid_files", &mut split.valid_files), ("test_files", &mut split.test_files)]);
+        }
+        if split.stratify && (by != SplitBy::Random || config.labels.good.is_none()) {
+            self.fault("split.stratify", "goes with by = \"random\" and labels.good");
+        }
+        let split = &mut config.split;
         if by != SplitBy::Column {
             self.refuse("split", "by", by.name(), &mut [("column", &mut split.column)]);
         } else if split.column.is_none() {
@@ -455,7 +724,8 @@ impl Checker<'_> {
 
     /// What watches the validation loss needs one.
     fn validation(&mut self, config: &mut Config) {
-        let held_out = config.split.valid > 0.0 || config.split.by == SplitBy::Column;
+        let split = &config.split;
+        let held_out = split.valid > 0.0 || split.by == SplitBy::Column || !split.valid_runs.is_empty() || !split.valid_files.is_empty();
         let watched = held_out || config.train.validate_on == ValidateOn::Train;
         let advice = "needs validation rows; set split.valid above 0";
         if config.train.stop.patience.is_some() && !watched {

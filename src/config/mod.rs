@@ -6,8 +6,10 @@
 
 mod document;
 pub mod experiment;
+pub mod expression;
 pub mod raw;
 pub mod schema;
 
 pub use document::{Document, Place};
-pub use experiment::{DeviceChoice, Experiment, Loss, Optimizer, Schedule, Threshold};
+pub use experiment::{DeviceChoice, Experiment, LabelOrigin, LabelSpec, Loss, Optimizer, Schedule, Threshold};
+pub use expression::{Expression, Value};

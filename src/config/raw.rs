@@ -72,10 +72,28 @@ section! {
         /// Files that are only scored: paths or globs, relative to this file.
         test: Vec<String> = vec![],
         format: Format = Format::Auto,
-        /// The monitoring element to take where a file holds several.
+        /// The monitoring element to take where a file holds several; in HDF5 and NPZ files the path of the dataset.
         #[serde(skip_serializing_if = "Option::is_none")]
         me: Option<String> = None,
         flow_bins: FlowBins = FlowBins::Keep,
+        /// Add up so many neighbouring bins: 2, or [2, 4] for x and y of a map. Bins that are left over make a smaller last one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rebin: Option<OneOrMany<u32>> = None,
+        /// Further inputs beside the bins, as quantities: ["recorded_lumi_per_lumisection"]. Scaled by scale.added.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        add_inputs: Vec<String> = vec![],
+        /// OMS files: JSON objects of equally long arrays with run_number and lumisection_number. Joined by (run, LS).
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        oms: Vec<String> = vec![],
+        /// Rates of trigger paths: JSON of run, path, rate and first_lumisection_number. HLT_ZeroBias_v* is any version.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        hlt: Vec<String> = vec![],
+        /// Luminosities that brilcalc wrote as CSV (--byls): the quantities delivered, recorded and avgpu.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        brilcalc: Vec<String> = vec![],
+        /// DIALS pages of lumisections, for histogram pages that name lumisections by their number in DIALS.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        lumisections: Vec<String> = vec![],
         bad_rows: BadRows = BadRows::Error,
         columns: Columns = Columns::default(),
     }
@@ -90,6 +108,20 @@ choice! {
         LsBins = "ls-bins",
         /// ML4DQM: comma-separated with `fromrun,fromlumi,…,hname,"[…]",entries,…,Xbins`.
         Ml4dqm = "ml4dqm",
+        /// A table with a column per bin (`bin_0`, `bin_1`, …) or per feature.
+        Csv = "csv",
+        /// Parquet: histograms as lists (DIALS, DQMIO), or a column per feature.
+        Parquet = "parquet",
+        /// Arrow IPC: a file (Feather) or a stream.
+        Arrow = "arrow",
+        /// HDF5: datasets as columns or matrices, or a table.
+        Hdf5 = "hdf5",
+        /// A NumPy array, one row a sample.
+        Npy = "npy",
+        /// Several NumPy arrays: columns and matrices.
+        Npz = "npz",
+        /// Pages of the DIALS REST interface, as JSON.
+        Dials = "dials",
     }
 }
 
@@ -116,34 +148,107 @@ choice! {
 section! {
     /// Header names of the columns, where they are not the usual ones.
     Columns {
-        /// Run number. Usual names: fromrun, run_number, run.
+        /// Run number. Usual names: fromrun, run_number, run, _run.
         #[serde(skip_serializing_if = "Option::is_none")]
         run: Option<String> = None,
-        /// Lumisection number. Usual names: fromlumi, ls_number, lumisection_number, ls.
+        /// Lumisection number. Usual names: fromlumi, ls_number, lumisection_number, lumi, ls, luminosityBlock.
         #[serde(skip_serializing_if = "Option::is_none")]
         ls: Option<String> = None,
-        /// The list of bin contents. Usual names: histo, data.
+        /// The list of bin contents, or the array of an HDF5 or NPZ file. Usual names: histo, data.
         #[serde(skip_serializing_if = "Option::is_none")]
         histogram: Option<String> = None,
         /// Number of bins without underflow and overflow. Usual name: Xbins.
         #[serde(skip_serializing_if = "Option::is_none")]
         bins: Option<String> = None,
-        /// Name of the monitoring element. Usual names: hname, me.
+        /// Name of the monitoring element. Usual names: hname, me, title.
         #[serde(skip_serializing_if = "Option::is_none")]
         me: Option<String> = None,
+        /// The columns that are inputs, in tables of features: names, or patterns with * and ?. Default: bin_0, bin_1, … where
+        /// there are any, else every column of numbers that is not used for something else.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        features: Vec<String> = vec![],
+        /// Columns that are no inputs: names, or patterns with * and ?.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        ignore: Vec<String> = vec![],
     }
 }
 
 section! {
     /// What is known about which lumisections are good. Good = 1 (or true), always.
     Labels {
-        /// The column that says whether a lumisection is good: true/false or 1/0.
+        /// Which lumisections are good: a column (true/false or 1/0), or a file: a golden or DCS JSON, a list of `run ls`
+        /// lines, or a .npy with one number a row of data.train.
         #[serde(skip_serializing_if = "Option::is_none")]
-        good: Option<String> = None,
-        /// Further label columns to hold the scores against, by a name of your choice: `dcs = "DCSbit"`.
+        good: Option<LabelSource> = None,
+        /// Further label sets to hold the scores against, by a name of your choice: `dcs = "DCSbit"`.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        sets: BTreeMap<String, String> = BTreeMap::new(),
+        sets: BTreeMap<String, LabelSource> = BTreeMap::new(),
+        /// Whether JSONs and lists are complete: a lumisection that they do not name is then the opposite of those they name.
+        /// Otherwise it is unlabelled.
+        complete: bool = false,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subsystems: Option<Subsystems> = None,
         train_on: TrainOn = TrainOn::Good,
+    }
+}
+
+/// Where labels come from: a column or file by name, or more said about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum LabelSource {
+    /// A column, or a file (.json, .txt, .npy, or a path).
+    Name(String),
+    /// With what makes a row good.
+    Told(ToldLabels),
+}
+
+section! {
+    /// A label source that says what its values mean.
+    ToldLabels {
+        /// The column.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        column: Option<String> = None,
+        /// The file: JSON, list of `run ls` lines, or .npy.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file: Option<String> = None,
+        /// The values of a column or .npy that mean good; all others are bad, blanks are unknown. Default: 1 and true.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        values: Vec<Scalar> = vec![],
+        /// What the lumisections are that a JSON or list names.
+        lists: Lists = Lists::Good,
+        /// Whether it names all of them. Default: labels.complete.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        complete: Option<bool> = None,
+    }
+}
+
+/// A number or a text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+}
+
+choice! {
+    /// What the lumisections are that a label file names.
+    Lists {
+        /// Good ones, as in a golden JSON.
+        Good = "good",
+        /// Bad ones, as in a list of abnormal lumisections.
+        Bad = "bad",
+    }
+}
+
+section! {
+    /// A folder with one JSON of good lumisections per subsystem.
+    Subsystems {
+        /// The folder.
+        folder: String = String::new(),
+        /// The names of the files; the part that * stands for is the name of the label set. Other files are skipped, and told.
+        pattern: String = "*.json".into(),
     }
 }
 
@@ -163,13 +268,46 @@ section! {
         /// A column of weights (luminosity, entries): not negative. Default: every row counts the same.
         #[serde(skip_serializing_if = "Option::is_none")]
         column: Option<String> = None,
+        /// The weight as a quantity: "recorded_lumi_per_lumisection" from OMS, "max(lumi_a, lumi_b)" of columns.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<String> = None,
     }
 }
 
 section! {
-    /// Which rows are evaluated at all.
+    /// Which rows are evaluated at all. The others keep the first reason against them, in the order of these keys.
     Select {
+        /// Only these runs: numbers, or ranges such as "297050-297180".
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        runs: Vec<Scalar> = vec![],
+        /// Only these LSs of a run, inclusive: { "297050" = [[1, 100], [120, 130]] }. Other runs are not touched.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        lumisections: BTreeMap<String, Vec<Vec<i64>>> = BTreeMap::new(),
+        /// Only the LSs that this golden or DCS JSON (or list of `run ls` lines) names.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        golden: Option<String> = None,
+        /// Conditions that all must hold: ["beams_stable", "pileup > 25", "HLT_ZeroBias_v* > 5", "entries >= 1000"]. Names are
+        /// run, ls, entries, those of OMS, HLT and brilcalc files, and columns.
+        #[serde(rename = "where", skip_serializing_if = "Vec::is_empty")]
+        conditions: Vec<String> = vec![],
+        unknown: UnknownRows = UnknownRows::Reject,
         drop_empty: DropEmpty = DropEmpty::All,
+        /// Only rows whose weight is not 0.
+        nonzero_weight: bool = false,
+        /// At most so many rows of each run, drawn by the seed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        per_run: Option<u32> = None,
+    }
+}
+
+choice! {
+    /// What becomes of a row for which a condition is neither met nor broken, because something in it is not known.
+    UnknownRows {
+        /// It is not evaluated, with the reason "unknown in OMS" (or HLT, or the column).
+        Reject = "reject",
+        /// It stays.
+        Keep = "keep",
     }
 }
 
@@ -202,6 +340,20 @@ section! {
         /// With `by = "column"`: the column that says train, valid or test.
         #[serde(skip_serializing_if = "Option::is_none")]
         column: Option<String> = None,
+        /// With `by = "random"`: as many good and bad rows on each side as their shares, by labels.good.
+        stratify: bool = false,
+        /// With `by = "run"`: these runs for validation, instead of a fraction.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        valid_runs: Vec<u32> = vec![],
+        /// With `by = "run"`: these runs for testing, instead of a fraction.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        test_runs: Vec<u32> = vec![],
+        /// With `by = "file"`: the files for validation, by name or pattern, instead of a fraction.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        valid_files: Vec<String> = vec![],
+        /// With `by = "file"`: the files for testing, by name or pattern, instead of a fraction.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        test_files: Vec<String> = vec![],
     }
 }
 
@@ -229,6 +381,12 @@ section! {
         /// One step, or several in order: `["unit-area", "standard"]`.
         kind: OneOrMany<ScaleKind> = OneOrMany::One(ScaleKind::Range),
         fit_on: FitOn = FitOn::Train,
+        /// A quantity that every bin of a row is divided by, before any other step: "pileup * HLT_ZeroBias_v*". A row whose
+        /// quantity is 0 becomes 0.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        divide_by: Option<String> = None,
+        /// How the inputs of data.add_inputs are scaled.
+        added: ScaleKind = ScaleKind::Standard,
     }
 }
 
@@ -265,8 +423,12 @@ choice! {
         Standard = "standard",
         /// Per row x / sum; a row of sum 0 becomes 0.
         UnitArea = "unit-area",
+        /// Per bin (x − median) / (75th − 25th percentile); a bin where those are equal stays as it is.
+        Robust = "robust",
         /// Per value √x, which makes the noise of counts even.
         Sqrt = "sqrt",
+        /// Per value ln(1 + x).
+        Log1p = "log1p",
     }
 }
 

@@ -1,152 +1,159 @@
-//! CSV files with one histogram a row: `LS;[bins]` and the ML4DQM layout.
+//! CSV files: `LS;[bins]`, the ML4DQM layout, tables with a column per bin or feature.
 //!
 //! Numbers are parsed as numbers (a minus sign and a decimal point mean what they say), and a row that cannot be read
-//! keeps its line and the reason.
+//! keeps its line and the reason. Blocks of rows are parsed on all cores.
 
-use super::table::{Fault, Row, Table, Wanted};
-use crate::{
-    config::raw::{Columns, Format},
-    error::{Error, Result, suggestion},
+use super::{
+    layout::{Contents, Field, Kind, Layout},
+    table::{Builder, Column, Holds, Incoming, Shape, Table, Wanted},
+    text::{self, Source},
 };
+use crate::{
+    config::raw::Format,
+    error::{Error, Result},
+};
+use rayon::prelude::*;
 use regex::Regex;
 use std::{path::Path, sync::LazyLock};
 
 /// How a CSV file is laid out.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dialect {
-    /// `ls-bins` or `ml4dqm`.
-    pub format: Format,
+struct Dialect {
+    format: Format,
     /// What stands between fields.
-    pub delimiter: u8,
-    /// Header names; empty where the file has no header row.
-    pub header: Vec<String>,
-    run: Option<usize>,
-    ls: usize,
-    histogram: usize,
-    bins: Option<usize>,
-    me: Option<usize>,
+    delimiter: u8,
+    /// Whether the first row names the columns.
+    header: bool,
+    fields: Vec<Field>,
+    layout: Layout,
+    /// The run in the file's name.
+    file_run: Option<u32>,
 }
 
-const RUN: &[&str] = &["fromrun", "run_number", "run"];
-const LS: &[&str] = &["fromlumi", "ls_number", "lumisection_number", "lumi", "ls"];
-const HISTOGRAM: &[&str] = &["histo", "data"];
-const BINS: &[&str] = &["xbins", "x_bin"];
-const ME: &[&str] = &["hname", "me"];
-
-/// Reads the text of a CSV file. Rows that cannot be read are in `faults`; what is wrong with the file as a whole is the error.
-pub fn read(path: &Path, text: &[u8], wanted: &Wanted) -> Result<Table> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let dialect = sniff(path, text, wanted.format, &wanted.columns)?;
-    let mut extra = vec![];
-    for name in &wanted.extra {
-        match named(path, &dialect.header, name) {
-            Ok(i) => extra.push((name.clone(), i)),
-            Err(error) if wanted.extra_required => return Err(error),
-            Err(_) => {}
+/// Reads a CSV file. Rows that cannot be read are in `faults`; what is wrong with the file as a whole is the error.
+pub fn read(path: &Path, source: &mut Source, wanted: &Wanted) -> Result<Table> {
+    let Some(mut block) = source.block(path)? else { return Err(Error::input(format!("{}: is empty", path.display()))) };
+    if block.starts_with(b"\xef\xbb\xbf") {
+        block.drain(..3);
+    }
+    let dialect = sniff(path, &block, wanted)?;
+    let new = || {
+        let holds = match &dialect.layout.contents {
+            Contents::Features(columns) => Holds::Features(columns.iter().map(|&at| dialect.fields[at].name.clone()).collect()),
+            _ => Holds::Histograms,
+        };
+        let extra = dialect.layout.extra.iter().map(|(name, _)| name.clone()).collect();
+        let mut builder = Builder::new(path, dialect.format, dialect.fields.clone(), holds, extra, wanted);
+        (0..dialect.layout.extra.len()).for_each(|i| *builder.extra(i) = Column::Texts(vec![]));
+        builder
+    };
+    let mut whole = new();
+    let (mut next, mut lines, mut header) = (Some(block), 0, dialect.header);
+    while let Some(block) = next.take() {
+        let pieces = text::pieces(&block, 2 * rayon::current_num_threads());
+        let parse = |(i, (before, piece)): (usize, &(usize, &[u8]))| parse(path, piece, lines + before, header && i == 0, &dialect, new());
+        let (parts, more) = rayon::join(|| pieces.par_iter().enumerate().map(parse).collect::<Result<Vec<_>>>(), || source.block(path));
+        parts?.into_iter().for_each(|part| whole.append(part));
+        lines += memchr::memchr_iter(b'\n', &block).count();
+        header = false;
+        next = more?;
+    }
+    let mut table = whole.finish()?;
+    for column in table.columns.values_mut() {
+        if let Column::Texts(texts) = column {
+            *column = Column::from_texts(std::mem::take(texts));
         }
     }
-    let mut table = Table::new(path, dialect.format);
-    table.columns = extra.iter().map(|(name, _)| (name.clone(), vec![])).collect();
-    let mut widths: Vec<usize> = vec![];
-    let mut declared: Vec<Option<usize>> = vec![];
-    let file_run = run_in_name(path);
-
-    let mut reader = csv::ReaderBuilder::new().delimiter(dialect.delimiter).has_headers(!dialect.header.is_empty()).flexible(true).from_reader(text);
-    let mut record = csv::ByteRecord::new();
-    loop {
-        let more = reader.read_byte_record(&mut record).map_err(|error| Error::input(format!("{}: {error}", path.display())))?;
-        if !more {
-            break;
-        }
-        let line = record.position().map_or(0, |position| position.line() as u32);
-        if record.len() == 1 && record[0].trim_ascii().is_empty() {
-            continue;
-        }
-        let me = dialect.me.and_then(|i| record.get(i)).map(|me| String::from_utf8_lossy(me).into_owned());
-        if let Some(me) = &me {
-            *table.elements.entry(me.clone()).or_insert(0) += 1;
-            if wanted.me.as_ref().is_some_and(|wanted| wanted != me) {
-                continue;
-            }
-        }
-        let start = table.values.len();
-        let mut id = (file_run, None);
-        match (read_row(&record, &dialect, &mut id, &mut table.values), id) {
-            (Ok(bins), (run, Some(ls))) => {
-                widths.push(table.values.len() - start);
-                declared.push(bins);
-                table.rows.push(Row { run, ls, line });
-                for (name, i) in &extra {
-                    let text = record.get(*i).map(|field| String::from_utf8_lossy(field.trim_ascii()).into_owned()).unwrap_or_default();
-                    table.columns.entry(name.clone()).or_default().push(text);
-                }
-            }
-            (result, (run, ls)) => {
-                table.values.truncate(start);
-                table.faults.push(Fault { line, run, ls, reason: result.err().unwrap_or_default() });
-            }
-        }
-    }
-    choose_element(path, &table, wanted)?;
-    table.keep_usual_width(&widths);
-    table.flow_bins = declared.iter().flatten().any(|bins| bins + 2 == table.width);
-    if let Some(bins) = declared.iter().flatten().find(|bins| **bins != table.width && **bins + 2 != table.width) {
-        return Err(Error::input(format!("{}: {} bins in the histograms, but the column of bin numbers says {bins}", path.display(), table.width)));
-    }
-    table.header = dialect.header;
     Ok(table)
 }
 
+/// Parses whole rows that stand behind `before` lines.
+fn parse(path: &Path, rows: &[u8], before: usize, header: bool, dialect: &Dialect, mut builder: Builder) -> Result<Builder> {
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(dialect.delimiter).has_headers(header).flexible(true).buffer_capacity(1 << 16).from_reader(rows);
+    let mut record = csv::ByteRecord::new();
+    let layout = &dialect.layout;
+    while reader.read_byte_record(&mut record).map_err(|error| Error::input(format!("{}: {error}", path.display())))? {
+        if record.len() == 1 && record[0].trim_ascii().is_empty() {
+            continue;
+        }
+        let line = (before as u64 + record.position().map_or(0, csv::Position::line)) as u32;
+        let me = layout.me.and_then(|at| record.get(at)).map(String::from_utf8_lossy);
+        if me.as_ref().is_some_and(|me| !builder.element(me)) {
+            continue;
+        }
+        let mut incoming = Incoming { run: dialect.file_run, line, me: me.as_deref(), ..Incoming::default() };
+        match read_row(&record, dialect, &mut incoming, builder.values()) {
+            Ok(()) if builder.row(incoming) => {
+                for (i, (_, at)) in layout.extra.iter().enumerate() {
+                    let text = record.get(*at).map(|field| String::from_utf8_lossy(field.trim_ascii()).into_owned()).unwrap_or_default();
+                    if let Column::Texts(texts) = builder.extra(i) {
+                        texts.push(text);
+                    }
+                }
+                let edge = |at: Option<usize>| std::str::from_utf8(record.get(at?)?.trim_ascii()).ok()?.parse().ok();
+                builder.edges(layout.edges.map(edge));
+            }
+            Ok(()) => {}
+            Err(reason) => builder.fault(incoming, reason),
+        }
+    }
+    Ok(builder)
+}
+
 /// The delimiter, header and columns of a CSV file, found from its first lines.
-fn sniff(path: &Path, text: &[u8], format: Format, names: &Columns) -> Result<Dialect> {
-    let mut lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-    let Some(first) = lines.next() else {
-        return Err(Error::input(format!("{}: is empty", path.display())));
-    };
-    let delimiter = match format {
+fn sniff(path: &Path, block: &[u8], wanted: &Wanted) -> Result<Dialect> {
+    let mut lines = block.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.trim_ascii().is_empty());
+    let Some(first) = lines.next() else { return Err(Error::input(format!("{}: is empty", path.display()))) };
+    let outside = |byte: u8| outside_brackets(first).any(|found| found == byte);
+    let delimiter = match wanted.format {
         Format::LsBins => b';',
         Format::Ml4dqm => b',',
-        Format::Auto if outside_brackets(first).any(|byte| byte == b';') => b';',
-        Format::Auto => b',',
+        _ if outside(b';') => b';',
+        _ if outside(b'\t') && !outside(b',') => b'\t',
+        _ => b',',
     };
-    let fields = |line: &[u8]| -> Vec<String> {
-        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).from_reader(line);
-        let record = reader.byte_records().next().and_then(std::result::Result::ok).unwrap_or_default();
-        record.iter().map(|field| String::from_utf8_lossy(field.trim_ascii()).into_owned()).collect()
+    let records = || csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(block).into_byte_records();
+    let texts = |record: csv::ByteRecord| record.iter().map(|field| String::from_utf8_lossy(field.trim_ascii()).into_owned()).collect::<Vec<_>>();
+    let mut rows = records().filter_map(std::result::Result::ok).map(texts);
+    let start = rows.next().unwrap_or_default();
+    let headless = start.first().is_some_and(|field| field.parse::<u32>().is_ok()) && start.iter().any(|field| field.starts_with('['));
+    let samples: Vec<Vec<String>> = if headless { vec![start.clone()] } else { rows.take(50).collect() };
+    // A column is what its first entry that is not blank is.
+    let kind = |at: usize| {
+        let entry = samples.iter().filter_map(|row| row.get(at)).find(|entry| !entry.is_empty());
+        match entry.map(String::as_str) {
+            Some(entry) if entry.starts_with('[') => Kind::List,
+            Some("True" | "False" | "true" | "false") => Kind::Flag,
+            Some(entry) if entry.parse::<f64>().is_err() => Kind::Text,
+            _ => Kind::Number,
+        }
     };
-    let is_list = |field: Option<&String>| field.is_some_and(|field| field.starts_with('['));
-    let start = fields(first);
-    let headless = start.iter().any(|field| field.starts_with('[')) && start[0].parse::<u32>().is_ok();
-    let (header, sample) = if headless { (vec![], start) } else { (start, lines.next().map(fields).unwrap_or_default()) };
-    let column = |name: &Option<String>, usual: &[&str]| match name {
-        Some(name) => named(path, &header, name).map(Some),
-        None => Ok(header.iter().position(|field| usual.iter().any(|usual| field.eq_ignore_ascii_case(usual)))),
+    let names = if headless { vec![String::new(); start.len()] } else { start.clone() };
+    let field = |(at, name): (usize, String)| Field { name, kind: kind(at), type_name: format!("{:?}", kind(at)).to_lowercase() };
+    let fields: Vec<Field> = names.into_iter().enumerate().map(field).collect();
+
+    // Two columns without usual names are LS and bins, as in the METSig notebook.
+    let list_second = fields.get(1).is_some_and(|field| field.kind == Kind::List);
+    let bare =
+        headless || wanted.format == Format::LsBins || list_second && fields.len() == 2 && !matches!(wanted.format, Format::Ml4dqm | Format::Csv);
+    let named = wanted.columns.ls.is_some() || wanted.columns.histogram.is_some();
+    let found = Layout::find(path, &fields, wanted).and_then(|layout| layout.require_ls(path, &fields).map(|()| layout));
+    let layout = match found {
+        Err(_) if bare && !named && wanted.required.is_empty() && fields.len() > 1 => ls_and_bins(),
+        found => found?,
     };
-    let (run, ls, histogram) = (column(&names.run, RUN)?, column(&names.ls, LS)?, column(&names.histogram, HISTOGRAM)?);
-    let (bins, me) = (column(&names.bins, BINS)?, column(&names.me, ME)?);
-    let found = match (ls, histogram) {
-        _ if format == Format::LsBins && names.ls.is_none() && names.histogram.is_none() => Some((0, 1)),
-        (Some(ls), Some(histogram)) => Some((ls, histogram)),
-        _ if is_list(sample.get(1)) && format != Format::Ml4dqm && run.is_none() => Some((0, 1)),
-        _ => None,
+    let format = match (wanted.format, &layout.contents) {
+        (Format::Auto, Contents::List(_)) if layout.run.is_some() => Format::Ml4dqm,
+        (Format::Auto, Contents::List(_)) => Format::LsBins,
+        (Format::Auto, _) => Format::Csv,
+        (given, _) => given,
     };
-    let Some((ls, histogram)) = found else {
-        let missing = if ls.is_none() { ("lumisection numbers", "ls", LS) } else { ("histograms", "histogram", HISTOGRAM) };
-        return Err(Error::input(format!(
-            "{}: no column of {}: looked for {} in the header \"{}\"; name it with data.columns.{}, or see `lumisift inspect`",
-            path.display(),
-            missing.0,
-            missing.2.join(", "),
-            header.join(&(delimiter as char).to_string()),
-            missing.1,
-        )));
-    };
-    let format = match format {
-        Format::Auto if run.is_some() => Format::Ml4dqm,
-        Format::Auto => Format::LsBins,
-        given => given,
-    };
-    Ok(Dialect { format, delimiter, header, run, ls, histogram, bins, me })
+    Ok(Dialect { format, delimiter, header: !headless, fields, layout, file_run: run_in_name(path) })
+}
+
+fn ls_and_bins() -> Layout {
+    let contents = Contents::List(1);
+    Layout { run: None, ls: Some(0), me: None, contents, x_bins: None, y_bins: None, edges: [None; 4], extra: vec![] }
 }
 
 fn outside_brackets(line: &[u8]) -> impl Iterator<Item = u8> + '_ {
@@ -157,51 +164,54 @@ fn outside_brackets(line: &[u8]) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
-/// The first column of that name: ML4DQM headers repeat names.
-fn named(path: &Path, header: &[String], name: &str) -> Result<usize> {
-    header.iter().position(|field| field == name).ok_or_else(|| {
-        let near = suggestion(name, header.iter().map(String::as_str));
-        Error::input(format!("{}: no column \"{name}\"{near}; its columns are {}", path.display(), header.join(", ")))
-    })
-}
-
-fn choose_element(path: &Path, table: &Table, wanted: &Wanted) -> Result<()> {
-    let names: Vec<&str> = table.elements.keys().map(String::as_str).collect();
-    match &wanted.me {
-        Some(me) if !table.elements.contains_key(me) => {
-            let near = suggestion(me, names.iter().copied());
-            Err(Error::input(format!("{}: no monitoring element \"{me}\"{near}; it holds {}", path.display(), names.join(", "))))
-        }
-        None if names.len() > 1 && !wanted.any_element => {
-            Err(Error::input(format!("{}: holds several monitoring elements; choose one with data.me: {}", path.display(), names.join(", "))))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Appends a row's bins to `values` and returns its declared number of bins. `row` takes run and LS as far as they can be read.
-fn read_row(
-    record: &csv::ByteRecord,
-    dialect: &Dialect,
-    row: &mut (Option<u32>, Option<u32>),
-    values: &mut Vec<f32>,
-) -> std::result::Result<Option<usize>, String> {
-    let field = |i: usize, what: &str| record.get(i).map(<[u8]>::trim_ascii).ok_or_else(|| format!("{} fields, so no {what}", record.len()));
-    let number = |i: usize, what: &str| {
-        let field = field(i, what)?;
+/// Appends a row's values. `incoming` takes run, LS and numbers of bins as far as they can be read.
+fn read_row(record: &csv::ByteRecord, dialect: &Dialect, incoming: &mut Incoming<'_>, values: &mut Vec<f32>) -> std::result::Result<(), String> {
+    let layout = &dialect.layout;
+    let field = |at: usize, what: &str| record.get(at).map(<[u8]>::trim_ascii).ok_or_else(|| format!("{} fields, so no {what}", record.len()));
+    let number = |at: usize, what: &str| {
+        let field = field(at, what)?;
         whole_number(field).ok_or_else(|| format!("{what} is \"{}\", not a whole number", show(field)))
     };
-    row.1 = Some(number(dialect.ls, "LS number")?);
-    if let Some(i) = dialect.run {
-        row.0 = Some(number(i, "run number")?);
+    if let Some(at) = layout.ls {
+        incoming.ls = Some(number(at, "LS number")?);
     }
-    let bins = dialect.bins.map(|i| number(i, "number of bins")).transpose()?;
-    parse_list(field(dialect.histogram, "histogram")?, values)?;
-    Ok(bins.map(|bins| bins as usize))
+    if let Some(at) = layout.run {
+        incoming.run = Some(number(at, "run number")?);
+    }
+    match &layout.contents {
+        Contents::List(at) => {
+            let bins = |at: Option<usize>, what| at.map(|at| number(at, what).map(|bins| bins as usize)).transpose();
+            incoming.x_bins = bins(layout.x_bins, "number of bins")?;
+            // Histograms in one dimension may leave the second blank.
+            incoming.y_bins = layout.y_bins.and_then(|at| whole_number(record.get(at)?.trim_ascii())).map(|bins| bins as usize);
+            incoming.shape = parse_list(field(*at, "histogram")?, values)?;
+            Ok(())
+        }
+        Contents::Bins(columns) | Contents::Features(columns) => {
+            if let Contents::Bins(_) = layout.contents {
+                let bins = |at: Option<usize>| at.and_then(|at| whole_number(record.get(at)?.trim_ascii())).map(|bins| bins as usize);
+                (incoming.x_bins, incoming.y_bins) = (bins(layout.x_bins), bins(layout.y_bins));
+            }
+            for &at in columns {
+                let Some(token) = record.get(at).map(<[u8]>::trim_ascii) else {
+                    return Err(format!("{} fields where the header has {}", record.len(), dialect.fields.len()));
+                };
+                let name = || dialect.fields[at].name.as_str();
+                values.push(match number_of(token) {
+                    Some(value) => value,
+                    None if token.is_empty() => return Err(format!("\"{}\" is blank", name())),
+                    None if matches!(token, b"True" | b"true") => 1.0,
+                    None if matches!(token, b"False" | b"false") => 0.0,
+                    None => return Err(format!("\"{}\" is \"{}\", not a number", name(), show(token))),
+                });
+            }
+            Ok(())
+        }
+    }
 }
 
-/// Appends the numbers of `[1, 2.5, 3e4]` to `values`. Numbers must be finite and not negative.
-pub(crate) fn parse_list(text: &[u8], values: &mut Vec<f32>) -> std::result::Result<(), String> {
+/// Appends the numbers of `[1, 2.5, 3e4]` to `values`; of a map `[[1, 2], [3, 4]]`, y rows of x, the shape is given.
+pub(crate) fn parse_list(text: &[u8], values: &mut Vec<f32>) -> std::result::Result<Option<Shape>, String> {
     let inside = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]")).ok_or_else(|| {
         if text.starts_with(b"[") {
             "the histogram has no closing bracket".to_owned()
@@ -209,27 +219,46 @@ pub(crate) fn parse_list(text: &[u8], values: &mut Vec<f32>) -> std::result::Res
             format!("the histogram is \"{}\", not a list [ … ]", show(text))
         }
     })?;
+    if !inside.trim_ascii_start().starts_with(b"[") {
+        return parse_numbers(inside, values).map(|()| None);
+    }
+    let (mut shape, start) = (Shape { y: 0, x: 0 }, values.len());
+    for row in inside.split(|&byte| byte == b'[').skip(1) {
+        let before = values.len();
+        let row = row.trim_ascii_end();
+        let row = row.strip_suffix(b",").unwrap_or(row).trim_ascii_end();
+        parse_numbers(row.strip_suffix(b"]").ok_or_else(|| format!("row {} of the map has no closing bracket", shape.y))?, values)?;
+        let x = values.len() - before;
+        if before > start && x != shape.x {
+            return Err(format!("row {} of the map has {x} bins where row 0 has {}", shape.y, shape.x));
+        }
+        shape = Shape { y: shape.y + 1, x };
+    }
+    Ok(Some(shape))
+}
+
+fn parse_numbers(inside: &[u8], values: &mut Vec<f32>) -> std::result::Result<(), String> {
     if inside.trim_ascii().is_empty() {
         return Err("the histogram has no bins".into());
     }
     for (bin, token) in inside.split(|&byte| byte == b',').enumerate() {
         let token = token.trim_ascii();
-        let value = match small_count(token) {
-            Some(count) => count as f32,
-            None => {
-                let value = std::str::from_utf8(token).ok().and_then(|token| token.parse::<f32>().ok());
-                match value {
-                    Some(value) if value.is_finite() && value >= 0.0 => value,
-                    Some(value) if value < 0.0 => return Err(format!("bin {bin} is {}; counts cannot be negative", show(token))),
-                    Some(_) => return Err(format!("bin {bin} is {}; expected a finite number", show(token))),
-                    None if token.is_empty() => return Err(format!("bin {bin} is blank")),
-                    None => return Err(format!("bin {bin} is \"{}\", not a number", show(token))),
-                }
-            }
-        };
-        values.push(value);
+        match number_of(token) {
+            Some(value) => values.push(value),
+            None if token.is_empty() => return Err(format!("bin {bin} is blank")),
+            None => return Err(format!("bin {bin} is \"{}\", not a number", show(token))),
+        }
     }
     Ok(())
+}
+
+/// A number, rounded to single precision once: whole numbers from the integer, others by way of double precision, as NumPy does.
+fn number_of(token: &[u8]) -> Option<f32> {
+    if let Some(count) = small_count(token) {
+        return Some(count as f32);
+    }
+    let text = std::str::from_utf8(token).ok()?;
+    text.parse::<i64>().map(|value| value as f32).ok().or_else(|| text.parse::<f64>().map(|value| value as f32).ok())
 }
 
 /// A count of up to nine digits, which is nearly every bin there is.
@@ -260,29 +289,25 @@ fn run_in_name(path: &Path) -> Option<u32> {
     PATTERN.as_ref()?.captures(path.file_name()?.to_str()?)?.get(1)?.as_str().parse().ok()
 }
 
-/// True or 1 is good, False or 0 is not; blank is unknown.
-pub(crate) fn parse_flag(text: &str) -> std::result::Result<Option<bool>, String> {
-    match text.to_lowercase().as_str() {
-        "true" | "1" | "1.0" => Ok(Some(true)),
-        "false" | "0" | "0.0" => Ok(Some(false)),
-        "" | "nan" | "none" | "null" => Ok(None),
-        _ => Err(format!("\"{text}\" is neither true/false nor 1/0")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn read_bytes(bytes: &[u8], wanted: &Wanted) -> Result<Table> {
+        let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+        read(file.path(), &mut Source::open(file.path())?, wanted)
+    }
+
     fn table(text: &str) -> Result<Table> {
-        read(Path::new("x.csv"), text.as_bytes(), &Wanted::default())
+        read_bytes(text.as_bytes(), &Wanted::default())
     }
 
     #[test]
     fn ls_and_bins() {
         let table = table("fromlumi;histo\n7;[1,2.5,3]\n5;[0, 0, 1e3]\n").unwrap();
-        assert_eq!((table.format, table.width), (Format::LsBins, 3));
+        assert_eq!((table.format, table.width()), (Format::LsBins, 3));
         assert_eq!(table.values, [1.0, 2.5, 3.0, 0.0, 0.0, 1000.0]);
         assert_eq!(table.rows.iter().map(|row| (row.run, row.ls, row.line)).collect::<Vec<_>>(), [(None, 7, 2), (None, 5, 3)]);
     }
@@ -290,11 +315,11 @@ mod tests {
     #[test]
     fn ml4dqm_with_repeated_names_and_flow_bins() {
         let text = "fromrun,fromlumi,fromrun,fromlumi,hname,histo,Xbins,Json\n297050,12,1,1,ME,\"[0, 1, 2, 0]\",2,True\n";
-        let wanted = Wanted { extra: vec!["Json".into()], ..Wanted::default() };
-        let table = read(Path::new("x.csv"), text.as_bytes(), &wanted).unwrap();
-        assert_eq!((table.format, table.width, table.flow_bins), (Format::Ml4dqm, 4, true));
+        let wanted = Wanted { required: vec!["Json".into()], ..Wanted::default() };
+        let table = read_bytes(text.as_bytes(), &wanted).unwrap();
+        assert_eq!((table.format, table.width(), table.flow_bins), (Format::Ml4dqm, 4, true));
         assert_eq!((table.rows[0].run, table.rows[0].ls), (Some(297050), 12));
-        assert_eq!(table.columns["Json"], ["True"]);
+        assert_eq!(table.columns["Json"], Column::Numbers(vec![1.0]));
     }
 
     #[test]
@@ -326,16 +351,28 @@ mod tests {
     }
 
     #[test]
+    fn a_map_is_a_list_of_lists() {
+        let parse = |text: &str| {
+            let mut values = vec![];
+            parse_list(text.as_bytes(), &mut values).map(|shape| (shape, values))
+        };
+        assert_eq!(parse("[[1, 2, 3],\n [4, 5, 6]]"), Ok((Some(Shape { y: 2, x: 3 }), vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])));
+        assert!(parse("[[1, 2], [3]]").unwrap_err().contains("row 1 of the map has 1 bins where row 0 has 2"));
+        assert!(parse("[[1, 2], [3, 4]").is_err());
+        assert!(parse("[[]]").is_err());
+    }
+
+    #[test]
     fn a_first_row_of_data_is_not_taken_for_a_header() {
         assert_eq!(table("3;[1,2]\n4;[3,4]\n").unwrap().rows.len(), 2);
     }
 
     #[test]
     fn a_missing_column_names_what_was_looked_for() {
-        let message = table("a,b\n1,2\n").unwrap_err().to_string();
-        assert!(message.contains("no column of lumisection numbers") && message.contains("\"a,b\""), "{message}");
-        let wanted = Wanted { extra: vec!["Jsn".into()], ..Wanted::default() };
-        let message = read(Path::new("x.csv"), b"fromrun,fromlumi,histo,Json\n1,1,\"[1]\",True\n", &wanted).unwrap_err().to_string();
+        let message = table("a,b\nx,y\n").unwrap_err().to_string();
+        assert!(message.contains("no column of histograms") && message.contains("\"a, b\""), "{message}");
+        let wanted = Wanted { required: vec!["Jsn".into()], ..Wanted::default() };
+        let message = read_bytes(b"fromrun,fromlumi,histo,Json\n1,1,\"[1]\",True\n", &wanted).unwrap_err().to_string();
         assert!(message.contains("did you mean \"Json\"?"), "{message}");
     }
 
@@ -344,7 +381,7 @@ mod tests {
         let text = "fromrun,fromlumi,hname,histo\n1,1,A,\"[1]\"\n1,1,B,\"[2]\"\n";
         assert!(table(text).unwrap_err().to_string().contains("data.me: A, B"));
         let wanted = Wanted { me: Some("B".into()), ..Wanted::default() };
-        assert_eq!(read(Path::new("x.csv"), text.as_bytes(), &wanted).unwrap().values, [2.0]);
+        assert_eq!(read_bytes(text.as_bytes(), &wanted).unwrap().values, [2.0]);
     }
 
     #[test]
@@ -372,7 +409,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = read(Path::new("x.csv"), &bytes, &Wanted::default());
+            let _ = read_bytes(&bytes, &Wanted::default());
         }
     }
 }

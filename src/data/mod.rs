@@ -2,28 +2,41 @@
 //!
 //! A row is known by its run and LS, never by its position. Files that carry no run number stand for a run each.
 
+mod arrays;
+mod bins;
+mod codecs;
+mod columnar;
 mod csv;
+mod dials;
+pub mod facts;
+pub mod golden;
+mod guard;
+mod hdf5;
+pub mod layout;
 pub mod lumisections;
+mod npy;
 pub mod synth;
 pub mod table;
+mod text;
 
 use crate::{
     config::{
         Experiment,
-        raw::{BadRows, FlowBins, Format},
+        raw::{BadRows, Format},
     },
     error::{Error, Result},
 };
+use bins::Binning;
 use lumisections::Lumisection;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
+    sync::Arc,
 };
-use table::{Table, Wanted};
-
-pub(crate) use csv::parse_flag;
+use table::{Column, Shape, Table, Wanted};
 
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,10 +74,12 @@ pub struct Row {
     pub source: u32,
     /// Index into [`Samples::runs`].
     pub run: u32,
-    /// Lumisection number.
+    /// Lumisection number; for events the position in the file, from 0.
     pub ls: u32,
-    /// Line in the file, from 1.
+    /// Line in the file, from 1; 0 in files without lines.
     pub line: u32,
+    /// Position among the file's rows, from 0.
+    pub index: u32,
 }
 
 /// A run of the detector, or a file that does not say which run it is.
@@ -83,12 +98,25 @@ pub struct Rejected {
     pub source: u32,
     /// Run and LS, where they could be read.
     pub id: Option<Lumisection>,
-    /// Line in the file, from 1.
+    /// Line in the file, from 1; 0 in files without lines.
     pub line: u32,
+    /// Position among the file's rows, from 0.
+    pub index: u32,
     /// The first reason against it.
     pub reason: String,
     /// Whether the row could not even be read.
     pub unreadable: bool,
+}
+
+impl Rejected {
+    /// The reason, with the place in the file where the row could not be read.
+    pub fn told(&self) -> String {
+        match (self.unreadable, self.line) {
+            (false, _) => self.reason.clone(),
+            (true, 0) => format!("row {}: {}", self.index, self.reason),
+            (true, line) => format!("line {line}: {}", self.reason),
+        }
+    }
 }
 
 /// All rows of an experiment, sorted by (run, LS).
@@ -98,26 +126,52 @@ pub struct Samples {
     pub sources: Vec<Source>,
     /// The runs, sorted by number, those without one in the order of their files.
     pub runs: Vec<Run>,
-    /// Number of bins.
-    pub width: usize,
-    /// Whether the first and last bin are underflow and overflow.
+    /// How the values of a row are laid out.
+    pub shape: Shape,
+    /// Whether the first and last bin of each axis are underflow and overflow.
     pub flow_bins: bool,
+    /// Edges of the axes, where the files say them: x from, x to, y from, y to.
+    pub edges: [Option<f64>; 4],
+    /// Names of the features; absent for histograms.
+    pub features: Option<Arc<[String]>>,
+    /// Whether rows are events, which have no lumisection.
+    pub events: bool,
     /// The monitoring element, where the files name it.
     pub element: Option<String>,
     /// Identities.
     pub rows: Vec<Row>,
-    /// Bin contents as read, `[rows, width]`.
+    /// Contents as read, `[rows, width]`.
     pub values: Vec<f32>,
-    /// Further columns as text, one entry a row.
-    pub columns: BTreeMap<String, Vec<String>>,
+    /// Further columns, one entry a row.
+    pub columns: BTreeMap<String, Column>,
     /// Rows that are not evaluated.
     pub rejected: Vec<Rejected>,
+    /// What is worth knowing about how files were read.
+    pub notes: Vec<String>,
 }
 
 impl Samples {
-    /// The bins of row `i`.
+    /// Number of values of a row.
+    pub fn width(&self) -> usize {
+        self.shape.width()
+    }
+
+    /// The values of row `i`.
     pub fn row(&self, i: usize) -> &[f32] {
-        &self.values[i * self.width..(i + 1) * self.width]
+        &self.values[i * self.width()..(i + 1) * self.width()]
+    }
+
+    /// Names of the values of a row: features, or `bin_0`, `bin_1`, ….
+    pub fn feature_names(&self) -> Vec<String> {
+        match &self.features {
+            Some(names) => names.to_vec(),
+            None => (0..self.width()).map(|bin| format!("bin_{bin}")).collect(),
+        }
+    }
+
+    /// "lumisection" or "event": what a row is.
+    pub fn what(&self) -> &'static str {
+        if self.events { "event" } else { "lumisection" }
     }
 
     /// The source of row `i`.
@@ -130,9 +184,9 @@ impl Samples {
         Lumisection { run: self.runs[self.rows[i].run as usize].number, ls: self.rows[i].ls }
     }
 
-    /// `file:line` of row `i`, for messages.
+    /// `file:line` of row `i` (or its position in the file), for messages.
     pub fn place(&self, i: usize) -> String {
-        format!("{}:{}", self.source(i).path.display(), self.rows[i].line)
+        table::place_in(&self.source(i).path, self.rows[i].line, self.rows[i].index)
     }
 
     /// Ranges of rows that belong to one run, in order.
@@ -147,45 +201,53 @@ impl Samples {
         ranges
     }
 
-    /// Keeps the rows for which `reason` gives none; the others are rejected with it.
-    pub fn reject(&mut self, reason: impl Fn(usize) -> Option<String>) {
-        let reasons: Vec<Option<String>> = (0..self.rows.len()).map(reason).collect();
+    /// Keeps the rows for which `reasons` has none; the others are rejected with it.
+    pub fn reject(&mut self, reasons: Vec<Option<String>>) {
         let kept: Vec<usize> = (0..reasons.len()).filter(|&i| reasons[i].is_none()).collect();
         for (i, reason) in reasons.into_iter().enumerate() {
             if let Some(reason) = reason {
                 let row = self.rows[i];
-                self.rejected.push(Rejected { source: row.source, id: Some(self.id(i)), line: row.line, reason, unreadable: false });
+                self.rejected.push(Rejected {
+                    source: row.source,
+                    id: Some(self.id(i)),
+                    line: row.line,
+                    index: row.index,
+                    reason,
+                    unreadable: false,
+                });
             }
         }
-        self.take(&kept);
+        self.keep(&kept);
     }
 
-    /// Keeps the rows at these positions, in this order.
-    fn take(&mut self, positions: &[usize]) {
-        if positions.len() == self.rows.len() && positions.iter().enumerate().all(|(i, &at)| i == at) {
+    /// Keeps the rows at these ascending positions, in place.
+    fn keep(&mut self, positions: &[usize]) {
+        if positions.len() == self.rows.len() {
             return;
         }
-        let mut values = Vec::with_capacity(positions.len() * self.width);
-        positions.iter().for_each(|&i| values.extend_from_slice(self.row(i)));
-        self.values = values;
-        self.rows = positions.iter().map(|&i| self.rows[i]).collect();
+        let width = self.width();
+        for (to, &from) in positions.iter().enumerate() {
+            self.values.copy_within(from * width..(from + 1) * width, to * width);
+            self.rows[to] = self.rows[from];
+        }
+        self.values.truncate(positions.len() * width);
+        self.values.shrink_to_fit();
+        self.rows.truncate(positions.len());
         for column in self.columns.values_mut() {
-            *column = positions.iter().map(|&i| std::mem::take(&mut column[i])).collect();
+            *column = column.take(positions);
         }
     }
 }
 
-/// Further columns to bring with the histograms.
-#[derive(Clone, Copy, Debug)]
-pub enum Extra<'a> {
-    /// A file without one of them is refused.
-    Required(&'a [String]),
-    /// A file without one of them has blanks there.
-    Welcome(&'a [String]),
-}
-
-/// Reads the files of an experiment. `files` are paths or globs; `read` is told of each file that has been read.
-pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], extra: Extra<'_>, read: &(dyn Fn(&Path) + Sync)) -> Result<Samples> {
+/// Reads the files of an experiment, side by side. `files` are paths or globs; `required` and `welcome` are further columns to
+/// bring; `read` is told of each file that has been read.
+pub fn load(
+    experiment: &Experiment,
+    files: &[(Role, &[PathBuf])],
+    required: Vec<String>,
+    welcome: Vec<String>,
+    read: &(dyn Fn(&Path) + Sync),
+) -> Result<Samples> {
     let mut paths: Vec<(Role, PathBuf)> = vec![];
     for (role, patterns) in files {
         for path in expand(patterns)? {
@@ -193,26 +255,26 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], extra: Extra<
         }
     }
     let data = &experiment.config.data;
-    let wanted = match extra {
-        Extra::Required(names) => Wanted::new(data, names.to_vec()),
-        Extra::Welcome(names) => Wanted { extra_required: false, ..Wanted::new(data, names.to_vec()) },
-    };
+    let mut wanted = Wanted::new(data).with_columns(required, welcome);
+    wanted.dials = read_dials_lumisections(&experiment.facts.lumisections)?;
     let tables = paths
         .par_iter()
         .map(|(role, path)| {
-            let table = table::read(path, &wanted)?;
+            let (table, fingerprint) = rayon::join(|| table::read(path, &wanted), || table::fingerprint(path));
+            let (table, (bytes, sha256)) = (table?, fingerprint?);
             read(path);
-            Ok((*role, table))
+            let source = Source { name: String::new(), path: path.clone(), role: *role, format: table.format, bytes, sha256, rows: table.rows.len() };
+            Ok((source, table))
         })
         .collect::<Result<Vec<_>>>()?;
+    refuse_copies(&tables)?;
     if data.bad_rows == BadRows::Error {
         for (_, table) in &tables {
             refuse_faults(table)?;
         }
     }
-    let mut samples = join(tables, data.flow_bins)?;
+    let mut samples = join(tables, experiment)?;
     refuse_overlap(&samples)?;
-    refuse_copies(&samples)?;
     duplicates(&mut samples, data.bad_rows)?;
     if samples.rows.is_empty() {
         let names: Vec<String> = samples.sources.iter().map(|source| source.path.display().to_string()).collect();
@@ -221,11 +283,15 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], extra: Extra<
     Ok(samples)
 }
 
-/// Paths as they are, globs as the files they match, in the order of their names.
+/// Paths as they are, globs as the files they match, folders as the files in them, in the order of their names.
 pub fn expand(patterns: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut paths = vec![];
     for pattern in patterns {
         let text = pattern.to_string_lossy();
+        if pattern.is_dir() {
+            paths.extend(files_in(pattern)?);
+            continue;
+        }
         if pattern.exists() || !text.contains(['*', '?', '[']) {
             paths.push(pattern.clone());
             continue;
@@ -233,13 +299,51 @@ pub fn expand(patterns: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let matches = glob::glob(&text).map_err(|error| Error::input(format!("{text}: not a valid pattern: {error}")))?;
         let before = paths.len();
         for path in matches {
-            paths.push(path.map_err(|error| Error::reading(error.path(), error.error()))?);
+            let path = path.map_err(|error| Error::reading(error.path(), error.error()))?;
+            if !path.is_dir() {
+                paths.push(path);
+            }
         }
         if paths.len() == before {
             return Err(Error::input(format!("{text}: no file matches")));
         }
     }
     Ok(paths)
+}
+
+/// What DIALS calls lumisections by, from its pages of lumisections: number in DIALS to (run, LS).
+pub fn read_dials_lumisections(patterns: &[PathBuf]) -> Result<Arc<BTreeMap<u64, (u32, u32)>>> {
+    let mut numbers = BTreeMap::new();
+    expand(patterns)?.iter().try_for_each(|path| dials::read_lumisections(path, &mut numbers))?;
+    Ok(Arc::new(numbers))
+}
+
+/// The one column of a .npy file.
+pub fn read_column(path: &Path) -> Result<Column> {
+    use arrays::Arrays;
+    guard::decode(path, || {
+        let wrong = |reason: String| Error::input(format!("{}: {reason}", path.display()));
+        let file = npy::Npy::open(path).map_err(wrong)?;
+        let info = &file.list()[0];
+        match (info.shape.len(), info.kind) {
+            (1, layout::Kind::Number | layout::Kind::Flag) => Ok(Column::Numbers(file.doubles(0).map_err(wrong)?)),
+            (1, layout::Kind::Text) => Ok(Column::Texts(file.texts(0).map_err(wrong)?)),
+            _ => Err(wrong(format!("holds {} of {}; expected one number a row", info.show_shape(), info.type_name))),
+        }
+    })
+}
+
+/// The files of a folder, hidden ones and folders in it apart.
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = vec![];
+    for entry in std::fs::read_dir(folder).map_err(|error| Error::reading(folder, &error))? {
+        let path = entry.map_err(|error| Error::reading(folder, &error))?.path();
+        if path.is_file() && !file_name(&path).starts_with(['.', '_']) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    if paths.is_empty() { Err(Error::input(format!("{}: holds no files", folder.display()))) } else { Ok(paths) }
 }
 
 fn refuse_faults(table: &Table) -> Result<()> {
@@ -249,74 +353,117 @@ fn refuse_faults(table: &Table) -> Result<()> {
         1 => "; one more row cannot be read".into(),
         n => format!("; {n} more rows cannot be read"),
     };
-    let path = table.path.display();
-    Err(Error::input(format!("{path}:{}: {}{more} (data.bad_rows = \"reject\" goes on without such rows)", first.line, first.reason)))
+    let place = table::place_in(&table.path, first.line, first.index);
+    Err(Error::input(format!("{place}: {}{more} (data.bad_rows = \"reject\" goes on without such rows)", first.reason)))
 }
 
-/// Puts tables together and sorts the rows by (run, LS).
-fn join(tables: Vec<(Role, Table)>, flow_bins: FlowBins) -> Result<Samples> {
+/// Puts tables together and sorts the rows by (run, LS). Each value is copied at most once, and not at all where one file lies
+/// in order.
+fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Samples> {
     let mut samples = Samples::default();
-    let strip = |table: &Table| flow_bins == FlowBins::Strip && table.flow_bins && table.width > 2;
+    let binning = |table: &Table| Binning::new(table, experiment.config.data.flow_bins, experiment.rebin);
     let filled: Vec<&Table> = tables.iter().map(|(_, table)| table).filter(|table| !table.rows.is_empty()).collect();
-    let width = |table: &Table| table.width - if strip(table) { 2 } else { 0 };
-    if let Some(first) = filled.first() {
-        samples.width = width(first);
-        samples.flow_bins = first.flow_bins && !strip(first);
-        samples.element = first.elements.keys().next().cloned();
-        if let Some(other) = filled.iter().find(|table| width(table) != width(first)) {
-            return Err(Error::input(format!("{}: {} bins, but {} has {}", other.path.display(), width(other), first.path.display(), width(first))));
-        }
+    if let Some((first, others)) = filled.split_first() {
+        others.iter().try_for_each(|other| same_kind(first, other, binning(first).shape(), binning(other).shape()))?;
+        samples.shape = binning(first).shape();
+        samples.flow_bins = first.flow_bins && binning(first).keeps_flow_bins();
+        samples.edges = first.edges;
+        samples.features = first.features.clone().filter(|_| experiment.rebin == (1, 1));
+        samples.events = first.events;
+        samples.element = element(first, experiment);
     }
-    let names: Vec<String> = tables.iter().map(|(_, table)| file_name(&table.path)).collect();
-    let mut runs: Vec<(Option<u32>, u32)> = vec![];
-    for (index, (role, table)) in tables.iter().enumerate() {
+    let names: Vec<String> = tables.iter().map(|(source, _)| file_name(&source.path)).collect();
+    for (index, (source, table)) in tables.iter_mut().enumerate() {
         let unique = names.iter().filter(|name| **name == names[index]).count() == 1;
-        samples.sources.push(Source {
-            name: if unique { names[index].clone() } else { table.path.display().to_string() },
-            path: table.path.clone(),
-            role: *role,
-            format: table.format,
-            bytes: table.bytes,
-            sha256: table.sha256.clone(),
-            rows: table.rows.len(),
-        });
-        runs.extend(table.rows.iter().map(|row| run_key(row.run, index)));
-    }
-    runs.sort_unstable_by_key(|(number, source)| (number.is_none(), *number, *source));
-    runs.dedup();
-    let index_of: HashMap<(Option<u32>, u32), u32> = runs.iter().enumerate().map(|(i, key)| (*key, i as u32)).collect();
-    samples.runs = runs
-        .iter()
-        .map(|(number, source)| Run {
-            number: *number,
-            name: number.map_or_else(|| samples.sources[*source as usize].name.clone(), |number| number.to_string()),
-        })
-        .collect();
-
-    let names: Vec<String> = tables.iter().flat_map(|(_, table)| table.columns.keys().cloned()).collect();
-    let mut columns: BTreeMap<String, Vec<String>> = names.into_iter().map(|name| (name, vec![])).collect();
-    for (index, (_, mut table)) in tables.into_iter().enumerate() {
-        let range = if strip(&table) { 1..table.width - 1 } else { 0..table.width };
-        for (i, row) in table.rows.iter().enumerate() {
-            samples.values.extend_from_slice(&table.row(i)[range.clone()]);
-            samples.rows.push(Row { source: index as u32, run: index_of[&run_key(row.run, index)], ls: row.ls, line: row.line });
-        }
+        source.name = if unique { names[index].clone() } else { source.path.display().to_string() };
+        samples.notes.extend(table.notes.drain(..).map(|note| format!("{}: {note}", source.name)));
         samples.rejected.extend(table.faults.drain(..).map(|fault| Rejected {
             source: index as u32,
             id: fault.ls.map(|ls| Lumisection { run: fault.run, ls }),
             line: fault.line,
+            index: fault.index,
             reason: fault.reason,
             unreadable: true,
         }));
-        for (name, values) in &mut columns {
-            values.extend(table.columns.remove(name).unwrap_or_else(|| vec![String::new(); table.rows.len()]));
+        samples.sources.push(source.clone());
+    }
+    let mut runs: Vec<(Option<u32>, u32)> =
+        tables.iter().enumerate().flat_map(|(index, (_, table))| table.rows.iter().map(move |row| run_key(row.run, index))).collect();
+    runs.sort_unstable_by_key(|(number, source)| (number.is_none(), *number, *source));
+    runs.dedup();
+    let index_of: HashMap<(Option<u32>, u32), u32> = runs.iter().enumerate().map(|(i, key)| (*key, i as u32)).collect();
+    let name =
+        |(number, source): &(Option<u32>, u32)| number.map_or_else(|| samples.sources[*source as usize].name.clone(), |number| number.to_string());
+    samples.runs = runs.iter().map(|key| Run { number: key.0, name: name(key) }).collect();
+
+    // (run, LS, file, position in the file's table)
+    let mut order: Vec<(u32, u32, u32, u32)> = vec![];
+    for (index, (_, table)) in tables.iter().enumerate() {
+        order.extend(table.rows.iter().enumerate().map(|(at, row)| (index_of[&run_key(row.run, index)], row.ls, index as u32, at as u32)));
+    }
+    let in_order = order.is_sorted();
+    order.sort_unstable();
+    let columns: Vec<String> = tables.iter().flat_map(|(_, table)| table.columns.keys().cloned()).collect();
+    for name in columns {
+        let mut column = Column::Numbers(vec![]);
+        let unknown = Column::unknown(1);
+        for &(_, _, file, at) in &order {
+            match tables[file as usize].1.columns.get(&name) {
+                Some(from) => column.push(from, at as usize),
+                None => column.push(&unknown, 0),
+            }
+        }
+        samples.columns.insert(name, column);
+    }
+    samples.rows = order
+        .iter()
+        .map(|&(run, ls, source, at)| {
+            let row = tables[source as usize].1.rows[at as usize];
+            Row { source, run, ls, line: row.line, index: row.index }
+        })
+        .collect();
+    if in_order && tables.len() == 1 && binning(&tables[0].1).is_identity() {
+        samples.values = std::mem::take(&mut tables[0].1.values);
+    } else {
+        samples.values.reserve_exact(order.len() * samples.shape.width());
+        let binnings: Vec<Binning> = tables.iter().map(|(_, table)| binning(table)).collect();
+        for (_, _, file, at) in order {
+            binnings[file as usize].apply(tables[file as usize].1.row(at as usize), &mut samples.values);
         }
     }
-    samples.columns = columns;
-    let mut order: Vec<usize> = (0..samples.rows.len()).collect();
-    order.sort_by_key(|&i| (samples.rows[i].run, samples.rows[i].ls));
-    samples.take(&order);
     Ok(samples)
+}
+
+/// Tables must agree in what a row is.
+fn same_kind(first: &Table, other: &Table, shape: Shape, other_shape: Shape) -> Result<()> {
+    let (a, b) = (first.path.display(), other.path.display());
+    if shape != other_shape {
+        return Err(Error::input(format!("{b}: {other_shape} bins, but {a} has {shape}")));
+    }
+    if first.events != other.events {
+        let what = |table: &Table| if table.events { "events" } else { "lumisections" };
+        return Err(Error::input(format!("{b}: its rows are {}, but those of {a} are {}", what(other), what(first))));
+    }
+    if let (Some(names), Some(others)) = (&first.features, &other.features)
+        && let Some((name, found)) = names.iter().zip(others.iter()).find(|(name, found)| name != found)
+    {
+        return Err(Error::input(format!(
+            "{b}: has the feature \"{found}\" where {a} has \"{name}\"; both need the same features in the same order"
+        )));
+    }
+    if first.features.is_some() != other.features.is_some() {
+        return Err(Error::input(format!("{b}: one of this and {a} holds histograms, the other features")));
+    }
+    match (first.elements.keys().next(), other.elements.keys().next()) {
+        (Some(name), Some(found)) if first.elements.len() == 1 && other.elements.len() == 1 && name != found => {
+            Err(Error::input(format!("{b}: holds the monitoring element {found}, but {a} holds {name}; choose one with data.me")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn element(table: &Table, experiment: &Experiment) -> Option<String> {
+    experiment.config.data.me.clone().filter(|me| table.elements.contains_key(me)).or_else(|| table.elements.keys().next().cloned())
 }
 
 fn run_key(run: Option<u32>, source: usize) -> (Option<u32>, u32) {
@@ -327,25 +474,31 @@ fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Rows of the training files must not be among the test rows: by (run, LS), or by content where runs are unknown.
+/// Rows of the training files must not be among the test rows: by (run, LS), or by content where runs are unknown. Events are
+/// not compared: equal ones may be met by chance.
 fn refuse_overlap(samples: &Samples) -> Result<()> {
-    let role = |i: usize| samples.source(i).role;
+    if samples.events {
+        return Ok(());
+    }
     // A histogram of a hundred entries is not met twice by chance, bin by bin, at the same LS.
     let telling = |i: usize| samples.row(i).iter().sum::<f32>() >= 100.0;
-    let content = |i: usize| -> Vec<u32> { samples.row(i).iter().map(|value| value.to_bits()).collect() };
+    let content = |i: usize| {
+        let mut hash = DefaultHasher::new();
+        samples.row(i).iter().for_each(|value| value.to_bits().hash(&mut hash));
+        hash.finish()
+    };
     let key = |i: usize| match samples.id(i).run {
-        Some(_) => Some((samples.rows[i].run, samples.rows[i].ls, None)),
-        None if telling(i) => Some((u32::MAX, samples.rows[i].ls, Some(content(i)))),
+        Some(_) => Some((samples.rows[i].run, samples.rows[i].ls, 0)),
+        None if telling(i) => Some((u32::MAX, samples.rows[i].ls, content(i))),
         None => None,
     };
-    let mut train: HashMap<_, usize> = HashMap::new();
-    for i in (0..samples.rows.len()).filter(|&i| role(i) == Role::Train) {
-        if let Some(key) = key(i) {
-            train.insert(key, i);
-        }
+    let of_role = |role: Role| (0..samples.rows.len()).filter(move |&i| samples.source(i).role == role);
+    if of_role(Role::Test).next().is_none() {
+        return Ok(());
     }
-    let both: Vec<(usize, usize)> =
-        (0..samples.rows.len()).filter(|&i| role(i) == Role::Test).filter_map(|i| Some((*train.get(&key(i)?)?, i))).collect();
+    let train: HashMap<_, usize> = of_role(Role::Train).filter_map(|i| Some((key(i)?, i))).collect();
+    let same = |a: usize, b: usize| samples.id(a).run.is_some() || samples.row(a) == samples.row(b);
+    let both: Vec<(usize, usize)> = of_role(Role::Test).filter_map(|i| Some((*train.get(&key(i)?)?, i))).filter(|&(a, b)| same(a, b)).collect();
     match both.first() {
         None => Ok(()),
         Some(&(a, b)) => Err(Error::input(format!(
@@ -359,10 +512,16 @@ fn refuse_overlap(samples: &Samples) -> Result<()> {
 }
 
 /// A file that is named twice, or copied, would count twice.
-fn refuse_copies(samples: &Samples) -> Result<()> {
-    for (i, source) in samples.sources.iter().enumerate() {
-        if let Some(copy) = samples.sources[..i].iter().find(|other| other.sha256 == source.sha256) {
+fn refuse_copies(tables: &[(Source, Table)]) -> Result<()> {
+    for (i, (source, table)) in tables.iter().enumerate().filter(|(_, (_, table))| !table.rows.is_empty()) {
+        let copy = tables[..i].iter().find(|(other, _)| other.sha256 == source.sha256 && other.role == source.role);
+        let between_roles = tables[..i].iter().find(|(other, _)| other.sha256 == source.sha256);
+        if let Some((copy, _)) = copy {
             return Err(Error::input(format!("{} and {} hold the same bytes; name a file once", copy.path.display(), source.path.display())));
+        }
+        if let (Some((copy, _)), true) = (between_roles, table.events) {
+            let (a, b) = (copy.path.display(), source.path.display());
+            return Err(Error::input(format!("training rows inside the test set: {a} and {b} hold the same bytes")));
         }
     }
     Ok(())
@@ -382,8 +541,8 @@ fn duplicates(samples: &mut Samples, bad_rows: BadRows) -> Result<()> {
             samples.id(first)
         )));
     }
-    let repeated: Vec<bool> = (0..samples.rows.len()).map(same).collect();
-    samples.reject(|i| repeated[i].then(|| "duplicate of an earlier row".to_owned()));
+    let reasons = (0..samples.rows.len()).map(|i| same(i).then(|| "duplicate of an earlier row".to_owned())).collect();
+    samples.reject(reasons);
     Ok(())
 }
 
@@ -393,11 +552,11 @@ impl Samples {
     pub(crate) fn made(runs: &[Vec<f32>]) -> Self {
         let source =
             Source { name: "a".into(), path: "a".into(), role: Role::Train, format: Format::LsBins, bytes: 0, sha256: String::new(), rows: 0 };
-        let row = |run: usize, at: usize| Row { source: 0, run: run as u32, ls: at as u32 + 1, line: 1 };
+        let row = |run: usize, at: usize| Row { source: 0, run: run as u32, ls: at as u32 + 1, line: 1, index: at as u32 };
         Self {
             sources: vec![source],
             runs: (0..runs.len() as u32).map(|run| Run { number: Some(run), name: run.to_string() }).collect(),
-            width: 1,
+            shape: Shape::line(1),
             rows: runs.iter().enumerate().flat_map(|(run, values)| (0..values.len()).map(move |at| row(run, at))).collect(),
             values: runs.concat(),
             ..Self::default()
@@ -418,7 +577,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
         let experiment = experiment(config, folder.path());
-        load(&experiment, &[(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)], Extra::Required(&[]), &|_| {})
+        load(&experiment, &[(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)], vec![], vec![], &|_| {})
     }
 
     #[test]
@@ -459,7 +618,7 @@ mod tests {
     fn flow_bins_are_stripped_where_asked() {
         let text = "fromrun,fromlumi,histo,Xbins\n1,1,\"[9,1,2,8]\",2\n";
         let samples = load_texts(&[("a.csv", text)], "data = {train = [\"a.csv\"], flow_bins = \"strip\"}").unwrap();
-        assert_eq!((samples.values, samples.width, samples.flow_bins), (vec![1.0, 2.0], 2, false));
+        assert_eq!((samples.values, samples.shape, samples.flow_bins), (vec![1.0, 2.0], Shape::line(2), false));
     }
 
     #[test]

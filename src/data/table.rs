@@ -1,44 +1,79 @@
 //! One file as read, before anything is chosen, sorted or scaled.
 
-use super::csv;
+use super::{arrays, columnar, csv, dials, guard, layout::Field, text};
 use crate::{
     config::raw::{Columns, Data, Format},
-    error::{Error, Result},
+    error::{Error, Result, suggestion},
 };
-use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
-    fs,
+    io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-/// One histogram a row, in file order.
+/// One histogram or one set of features a row, in file order.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The file.
     pub path: PathBuf,
     /// Its layout.
     pub format: Format,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// SHA-256 of its bytes, in hexadecimal.
-    pub sha256: String,
-    /// Header names.
-    pub header: Vec<String>,
-    /// Which row is which lumisection.
+    /// Its columns, or arrays.
+    pub fields: Vec<Field>,
+    /// Which row is which lumisection, or event.
     pub rows: Vec<Row>,
-    /// Number of bins.
-    pub width: usize,
-    /// Bin contents, `[rows, width]`.
+    /// Whether rows are events: they have no lumisection, and their `ls` is their position in the file.
+    pub events: bool,
+    /// How the values of a row are laid out.
+    pub shape: Shape,
+    /// Contents, `[rows, bins or features]`.
     pub values: Vec<f32>,
-    /// Whether the first and last bin are underflow and overflow.
+    /// Whether the first and last bin of each axis are underflow and overflow.
     pub flow_bins: bool,
-    /// Further columns that were asked for, as text.
-    pub columns: BTreeMap<String, Vec<String>>,
+    /// Whether a map's bins lie with y running fastest (index x · y bins + y) instead of x.
+    pub y_fastest: bool,
+    /// Edges of the axes where the file says them: x from, x to, y from, y to.
+    pub edges: [Option<f64>; 4],
+    /// Names of the features; absent for histograms.
+    pub features: Option<Arc<[String]>>,
+    /// Further columns that were asked for.
+    pub columns: BTreeMap<String, Column>,
     /// Monitoring elements in the file and their number of rows.
     pub elements: BTreeMap<String, usize>,
     /// Rows that could not be read.
     pub faults: Vec<Fault>,
+    /// What each row is like, where that was asked for instead of its values.
+    pub summaries: Vec<Summary>,
+    /// What is worth knowing about how the file was read.
+    pub notes: Vec<String>,
+}
+
+/// The shape of a row's values: a map is `[y, x]`, a histogram or a set of features `[1, x]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Shape {
+    /// Rows of a map; 1 for a histogram.
+    pub y: usize,
+    /// Bins in x.
+    pub x: usize,
+}
+
+impl Shape {
+    /// A histogram of so many bins.
+    pub fn line(x: usize) -> Self {
+        Self { y: 1, x }
+    }
+
+    /// Number of values.
+    pub fn width(self) -> usize {
+        self.y * self.x
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.y == 1 { write!(f, "{}", self.x) } else { write!(f, "{} × {}", self.x, self.y) }
+    }
 }
 
 /// The identity of a row.
@@ -46,23 +81,126 @@ pub struct Table {
 pub struct Row {
     /// The detector's run, where the file or its name says it.
     pub run: Option<u32>,
-    /// Lumisection number.
+    /// Lumisection number, or the number of the event.
     pub ls: u32,
-    /// Line in the file, from 1.
+    /// Line in the file, from 1; 0 in files without lines.
     pub line: u32,
+    /// Position among the file's rows, from 0.
+    pub index: u32,
 }
 
 /// A row that could not be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
-    /// Line in the file, from 1.
+    /// Line in the file, from 1; 0 in files without lines.
     pub line: u32,
+    /// Position among the file's rows, from 0.
+    pub index: u32,
     /// Run, where that could be read.
     pub run: Option<u32>,
     /// Lumisection, where that could be read.
     pub ls: Option<u32>,
     /// What is wrong.
     pub reason: String,
+}
+
+/// What a row is like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// Its monitoring element, as a position in [`Table::elements`]; 0 where there are none.
+    pub element: u32,
+    /// Its shape.
+    pub shape: Shape,
+    /// Whether it has underflow and overflow bins.
+    pub flow_bins: bool,
+    /// Sum of its values; NaN where they were not read.
+    pub sum: f64,
+    /// Whether all its values are 0; false where they were not read.
+    pub empty: bool,
+}
+
+/// A column of numbers or texts, one entry a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Column {
+    /// Numbers; true is 1, false is 0, unknown is NaN.
+    Numbers(Vec<f64>),
+    /// Texts; unknown is blank.
+    Texts(Vec<String>),
+}
+
+impl Column {
+    /// Texts as numbers, where every one is a number, a flag or blank.
+    pub fn from_texts(texts: Vec<String>) -> Self {
+        let number = |text: &String| match text.to_lowercase().as_str() {
+            "true" => Some(1.0),
+            "false" => Some(0.0),
+            "" | "nan" | "none" | "null" => Some(f64::NAN),
+            other => other.parse::<f64>().ok(),
+        };
+        match texts.iter().map(number).collect::<Option<Vec<f64>>>() {
+            Some(numbers) => Self::Numbers(numbers),
+            None => Self::Texts(texts),
+        }
+    }
+
+    /// A column of unknowns.
+    pub fn unknown(rows: usize) -> Self {
+        Self::Numbers(vec![f64::NAN; rows])
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Numbers(numbers) => numbers.len(),
+            Self::Texts(texts) => texts.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entry of row `i` as people write it; blank where unknown.
+    pub fn text(&self, i: usize) -> String {
+        match self {
+            Self::Numbers(numbers) if numbers[i].is_nan() => String::new(),
+            Self::Numbers(numbers) => numbers[i].to_string(),
+            Self::Texts(texts) => texts[i].clone(),
+        }
+    }
+
+    /// The entries at these positions, in this order.
+    pub fn take(&self, positions: &[usize]) -> Self {
+        match self {
+            Self::Numbers(numbers) => Self::Numbers(positions.iter().map(|&i| numbers[i]).collect()),
+            Self::Texts(texts) => Self::Texts(positions.iter().map(|&i| texts[i].clone()).collect()),
+        }
+    }
+
+    /// Appends entry `i` of another column.
+    pub fn push(&mut self, from: &Self, i: usize) {
+        match (&mut *self, from) {
+            (Self::Numbers(numbers), Self::Numbers(from)) => numbers.push(from[i]),
+            (Self::Texts(texts), from) => texts.push(from.text(i)),
+            (Self::Numbers(numbers), from) => {
+                let mut texts: Vec<String> = (0..numbers.len()).map(|at| Self::Numbers(vec![numbers[at]]).text(0)).collect();
+                texts.push(from.text(i));
+                *self = Self::Texts(texts);
+            }
+        }
+    }
+
+    /// Both columns one after the other; numbers become texts where the other holds texts.
+    pub fn append(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Numbers(mut a), Self::Numbers(b)) => {
+                a.extend(b);
+                Self::Numbers(a)
+            }
+            (a, b) => Self::Texts((0..a.len()).map(|i| a.text(i)).chain((0..b.len()).map(|i| b.text(i))).collect()),
+        }
+    }
 }
 
 /// What to look for in a file.
@@ -74,111 +212,495 @@ pub struct Wanted {
     pub columns: Columns,
     /// The monitoring element to take.
     pub me: Option<String>,
-    /// Whether rows of several monitoring elements may come together (to inspect a file).
-    pub any_element: bool,
-    /// Further columns to bring, by name.
-    pub extra: Vec<String>,
-    /// Whether a file without one of them is refused, or just has none.
-    pub extra_required: bool,
+    /// Further columns to bring; a file without one of them is refused.
+    pub required: Vec<String>,
+    /// Further columns to bring where they are.
+    pub welcome: Vec<String>,
+    /// What DIALS calls lumisections by: number in DIALS to (run, LS).
+    pub dials: Arc<BTreeMap<u64, (u32, u32)>>,
+    /// What to bring of each row.
+    pub bring: Bring,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self::new(&Data::default(), vec![])
+        Self::new(&Data::default())
     }
 }
 
 impl Wanted {
-    /// What a config's `[data]` asks for, and further columns by name.
-    pub fn new(data: &Data, extra: Vec<String>) -> Self {
-        Self { format: data.format, columns: data.columns.clone(), me: data.me.clone(), any_element: false, extra, extra_required: true }
+    /// What a config's `[data]` asks for.
+    pub fn new(data: &Data) -> Self {
+        Self {
+            format: data.format,
+            columns: data.columns.clone(),
+            me: data.me.clone(),
+            required: vec![],
+            welcome: vec![],
+            dials: Arc::default(),
+            bring: Bring::Values,
+        }
+    }
+
+    /// The same with further columns.
+    pub fn with_columns(self, required: Vec<String>, welcome: Vec<String>) -> Self {
+        Self { required, welcome, ..self }
     }
 }
 
-/// File types that are told by their first bytes and are not read (yet).
-const MAGIC: &[(&[u8], &str)] = &[
-    (b"PAR1", "a Parquet file"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"PK\x03\x04", "a ZIP archive (or NPZ)"),
-    (b"\x1f\x8b", "gzip-compressed"),
-    (b"\x28\xb5\x2f\xfd", "zstd-compressed"),
-    (b"root", "a ROOT file"),
-    (b"\x80\x04", "a Python pickle"),
-    (b"ARROW1", "an Arrow file"),
+/// What to bring of each row of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bring {
+    /// The values of one monitoring element.
+    Values,
+    /// A [`Summary`] of each row of all monitoring elements.
+    Summaries,
+    /// Identities only, where the format keeps them apart from the values; what a summary says of values is then not known.
+    Identities,
+}
+
+/// File types by their first bytes.
+const MAGIC: &[(&[u8], Format)] = &[
+    (b"PAR1", Format::Parquet),
+    (b"ARROW1", Format::Arrow),
+    (b"\xff\xff\xff\xff", Format::Arrow),
+    (b"\x89HDF\r\n\x1a\n", Format::Hdf5),
+    (b"\x93NUMPY", Format::Npy),
+    (b"PK\x03\x04", Format::Npz),
 ];
+
+/// File types that are not read, and what to do about it.
+const REFUSED: &[(&[u8], &str)] = &[
+    (b"\x80\x02", PICKLE),
+    (b"\x80\x03", PICKLE),
+    (b"\x80\x04", PICKLE),
+    (b"\x80\x05", PICKLE),
+    (b"root", "is a ROOT file, which is not read; write its histograms to Parquet first (dqmiotools does, or uproot and pandas)"),
+    (b"BZh", "is compressed with bzip2; gzip and zstd are read"),
+    (b"\xfd7zXZ", "is compressed with xz; gzip and zstd are read"),
+];
+const PICKLE: &str = "is a Python pickle, which only Python can read safely; convert it with scripts/pickle_to_parquet.py";
+
+/// Which format a file has, by its first bytes and the format that was asked for.
+pub fn format_of(path: &Path, wanted: Format) -> Result<Format> {
+    if path.is_dir() {
+        return Err(Error::reading(path, &std::io::ErrorKind::IsADirectory.into()));
+    }
+    let start = text::Source::open(path)?.peek(path, 4096)?;
+    if let Some((_, what)) = REFUSED.iter().find(|(magic, _)| start.starts_with(magic)) {
+        return Err(Error::input(format!("{}: {what}", path.display())));
+    }
+    let found = match MAGIC.iter().find(|(magic, _)| start.starts_with(magic)) {
+        Some((_, format)) => *format,
+        None if start.trim_ascii().is_empty() => return Err(Error::input(format!("{}: is empty", path.display()))),
+        None if looks_like_json(&start) => Format::Dials,
+        None => Format::Csv,
+    };
+    let is_text = |format: Format| matches!(format, Format::Csv | Format::Ml4dqm | Format::LsBins);
+    match (wanted, found) {
+        (Format::Auto, found) => Ok(found),
+        (wanted, Format::Csv) if is_text(wanted) => Ok(wanted),
+        (wanted, found) if wanted == found => Ok(found),
+        (wanted, found) => Err(Error::input(format!("{}: data.format is \"{wanted}\", but this looks like {found}", path.display()))),
+    }
+}
+
+/// Whether a text begins as JSON does; `[1,2,3]` could be a list of bins, and is no page of anything.
+pub fn looks_like_json(start: &[u8]) -> bool {
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    match start.first() {
+        Some(b'{') => true,
+        Some(b'[') => start[1..].trim_ascii_start().first().is_some_and(|next| matches!(next, b'{' | b'[' | b']')),
+        _ => false,
+    }
+}
 
 /// Reads one file.
 pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
-    let bytes = fs::read(path).map_err(|error| Error::reading(path, &error))?;
-    if let Some((_, what)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        return Err(Error::input(format!("{}: is {what}; expected a CSV file with one histogram a row", path.display())));
+    let format = format_of(path, wanted.format)?;
+    guard::decode(path, || match format {
+        Format::Parquet => columnar::read_parquet(path, wanted),
+        Format::Arrow => columnar::read_arrow(path, wanted),
+        Format::Hdf5 | Format::Npy | Format::Npz => arrays::read(path, format, wanted),
+        Format::Dials => dials::read(path, wanted),
+        Format::Auto | Format::Csv | Format::Ml4dqm | Format::LsBins => csv::read(path, &mut text::Source::open(path)?, wanted),
+    })
+}
+
+/// Size and SHA-256 of a file.
+pub fn fingerprint(path: &Path) -> Result<(u64, String)> {
+    use sha2::{Digest, Sha256};
+    let mut file = std::fs::File::open(path).map_err(|error| Error::reading(path, &error))?;
+    let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
+    loop {
+        let count = file.read(&mut buffer).map_err(|error| Error::reading(path, &error))?;
+        if count == 0 {
+            break;
+        }
+        hash.update(&buffer[..count]);
+        bytes += count as u64;
     }
-    let mut table = csv::read(path, &bytes, wanted)?;
-    table.bytes = bytes.len() as u64;
-    table.sha256 = hex(&Sha256::digest(&bytes));
-    Ok(table)
+    Ok((bytes, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Builds a [`Table`] row by row: values are appended, then [`Builder::row`] says whose they are.
+pub struct Builder {
+    table: Table,
+    wanted_me: Option<String>,
+    bring: Bring,
+    /// Counts are not negative.
+    counts: bool,
+    elements: Vec<(String, usize)>,
+    extra: Vec<(String, Column)>,
+    /// The shapes that rows have had so far, and which of them each row has.
+    kinds: Vec<(Shape, bool)>,
+    kind_of: Vec<u16>,
+    /// Values of finished rows.
+    filled: usize,
+    next: u32,
 }
 
-impl Table {
-    /// A table without rows.
-    pub fn new(path: &Path, format: Format) -> Self {
-        Self {
+/// What is known of a row beside its values.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Incoming<'a> {
+    /// Run, where known.
+    pub run: Option<u32>,
+    /// Lumisection; `None` makes the row an event.
+    pub ls: Option<u32>,
+    /// Line, from 1; 0 in files without lines.
+    pub line: u32,
+    /// The monitoring element, as given to [`Builder::element`].
+    pub me: Option<&'a str>,
+    /// Declared number of bins in x, without underflow and overflow.
+    pub x_bins: Option<usize>,
+    /// Declared number of bins in y.
+    pub y_bins: Option<usize>,
+    /// The shape, where the values come with one.
+    pub shape: Option<Shape>,
+}
+
+/// What a [`Builder`] needs to know of the file's contents.
+pub enum Holds {
+    /// Histograms: counts, which are not negative.
+    Histograms,
+    /// Features of these names.
+    Features(Vec<String>),
+}
+
+impl Builder {
+    /// An empty table; `extra` are the names of further columns.
+    pub fn new(path: &Path, format: Format, fields: Vec<Field>, holds: Holds, extra: Vec<String>, wanted: &Wanted) -> Self {
+        let counts = matches!(holds, Holds::Histograms);
+        let features = if let Holds::Features(names) = holds { Some(names.into()) } else { None };
+        let table = Table {
             path: path.to_path_buf(),
             format,
-            bytes: 0,
-            sha256: String::new(),
-            header: vec![],
+            fields,
             rows: vec![],
-            width: 0,
+            events: false,
+            shape: Shape::default(),
             values: vec![],
             flow_bins: false,
+            y_fastest: false,
+            edges: [None; 4],
+            features,
             columns: BTreeMap::new(),
             elements: BTreeMap::new(),
             faults: vec![],
+            summaries: vec![],
+            notes: vec![],
+        };
+        Self {
+            table,
+            wanted_me: wanted.me.clone(),
+            bring: wanted.bring,
+            counts,
+            elements: vec![],
+            extra: extra.into_iter().map(|name| (name, Column::Numbers(vec![]))).collect(),
+            kinds: vec![],
+            kind_of: vec![],
+            filled: 0,
+            next: 0,
         }
     }
 
-    /// The bins of row `i`.
-    pub fn row(&self, i: usize) -> &[f32] {
-        &self.values[i * self.width..(i + 1) * self.width]
+    /// Counts a row's monitoring element, and says whether its rows are wanted. A row that is not wanted is passed over.
+    pub fn element(&mut self, me: &str) -> bool {
+        match self.elements.iter_mut().rev().find(|(name, _)| name == me) {
+            Some((_, count)) => *count += 1,
+            None => self.elements.push((me.to_owned(), 1)),
+        }
+        let wanted = self.bring != Bring::Values || self.wanted_me.as_deref().is_none_or(|wanted| wanted == me);
+        self.next += u32::from(!wanted);
+        wanted
     }
 
-    /// Turns rows whose number of bins is not the most common one into faults. `widths` has one number a row, in order.
-    pub(super) fn keep_usual_width(&mut self, widths: &[usize]) {
-        let mut counts = BTreeMap::new();
-        widths.iter().for_each(|width| *counts.entry(*width).or_insert(0_usize) += 1);
-        let Some(usual) = counts.iter().max_by_key(|(_, count)| **count).map(|(width, _)| *width) else { return };
-        self.width = usual;
-        if counts.len() == 1 {
+    /// Where to append the values of the next row.
+    pub fn values(&mut self) -> &mut Vec<f32> {
+        &mut self.table.values
+    }
+
+    /// A further column, by its position in `extra`; rows that were taken have one entry each.
+    pub fn extra(&mut self, i: usize) -> &mut Column {
+        &mut self.extra[i].1
+    }
+
+    /// Edges of the axes, where the file says them.
+    pub fn edges(&mut self, edges: [Option<f64>; 4]) {
+        self.table.edges = edges;
+    }
+
+    /// Notes something worth knowing about the file.
+    pub fn note(&mut self, note: String) {
+        self.table.notes.push(note);
+    }
+
+    /// Takes what was appended to [`Builder::values`] since the last row as the values of this row; says whether it is sound.
+    pub fn row(&mut self, incoming: Incoming<'_>) -> bool {
+        let values = &self.table.values[self.filled..];
+        let checked = check_values(values, self.counts, self.table.features.as_deref()).and_then(|()| place(values.len(), incoming));
+        let (shape, flow_bins) = match checked {
+            Ok(placed) => placed,
+            Err(reason) => {
+                self.fault(incoming, reason);
+                return false;
+            }
+        };
+        let kind = self.kinds.iter().position(|kind| *kind == (shape, flow_bins)).unwrap_or(self.kinds.len());
+        if kind > usize::from(u16::MAX) {
+            self.fault(incoming, "the rows have too many different shapes".into());
+            return false;
+        }
+        if kind == self.kinds.len() {
+            self.kinds.push((shape, flow_bins));
+        }
+        if self.bring == Bring::Values {
+            self.kind_of.push(kind as u16);
+        } else {
+            let sum = values.iter().map(|value| f64::from(*value)).sum();
+            let empty = values.iter().all(|value| *value == 0.0);
+            self.table.summaries.push(Summary { element: self.element_of(incoming), shape, flow_bins, sum, empty });
+            self.table.values.clear();
+        }
+        self.take(incoming);
+        true
+    }
+
+    /// Takes a row whose values are not read.
+    pub fn identity(&mut self, incoming: Incoming<'_>) {
+        let shape = incoming.shape.unwrap_or(Shape { y: incoming.y_bins.unwrap_or(1).max(1), x: incoming.x_bins.unwrap_or(0) });
+        self.table.summaries.push(Summary { element: self.element_of(incoming), shape, flow_bins: false, sum: f64::NAN, empty: false });
+        self.take(incoming);
+    }
+
+    fn element_of(&self, incoming: Incoming<'_>) -> u32 {
+        incoming.me.and_then(|me| self.elements.iter().position(|(name, _)| name == me)).unwrap_or(0) as u32
+    }
+
+    fn take(&mut self, incoming: Incoming<'_>) {
+        self.filled = self.table.values.len();
+        let Incoming { run, ls, line, .. } = incoming;
+        self.table.events |= ls.is_none();
+        self.table.rows.push(Row { run, ls: ls.unwrap_or(self.next), line, index: self.next });
+        self.next += 1;
+    }
+
+    /// Notes a row that cannot be read and forgets the values appended for it.
+    pub fn fault(&mut self, incoming: Incoming<'_>, reason: String) {
+        self.table.values.truncate(self.filled);
+        self.table.faults.push(Fault { line: incoming.line, index: self.next, run: incoming.run, ls: incoming.ls, reason });
+        self.next += 1;
+    }
+
+    /// Appends the next part of the same file.
+    pub fn append(&mut self, part: Self) {
+        let offset = self.next;
+        let events = part.table.events;
+        self.table.events |= events;
+        if self.table.values.is_empty() {
+            self.table.values = part.table.values;
+        } else {
+            self.table.values.extend(part.table.values);
+        }
+        self.filled = self.table.values.len();
+        let moved = |row: Row| Row { ls: if events { row.ls + offset } else { row.ls }, index: row.index + offset, ..row };
+        self.table.rows.extend(part.table.rows.into_iter().map(moved));
+        self.table.faults.extend(part.table.faults.into_iter().map(|fault| Fault { index: fault.index + offset, ..fault }));
+        let mut elements: Vec<u32> = vec![];
+        for (name, count) in part.elements {
+            let at = self.elements.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+                self.elements.push((name, 0));
+                self.elements.len() - 1
+            });
+            self.elements[at].1 += count;
+            elements.push(at as u32);
+        }
+        let element = |at: u32| elements.get(at as usize).copied().unwrap_or(at);
+        self.table.summaries.extend(part.table.summaries.into_iter().map(|one| Summary { element: element(one.element), ..one }));
+        let kinds: Vec<u16> = part
+            .kinds
+            .into_iter()
+            .map(|kind| {
+                let at = self.kinds.iter().position(|known| *known == kind).unwrap_or(self.kinds.len());
+                if at == self.kinds.len() {
+                    self.kinds.push(kind);
+                }
+                at as u16
+            })
+            .collect();
+        self.kind_of.extend(part.kind_of.into_iter().map(|kind| kinds[usize::from(kind)]));
+        for ((_, column), (_, more)) in self.extra.iter_mut().zip(part.extra) {
+            *column = std::mem::replace(column, Column::Numbers(vec![])).append(more);
+        }
+        if self.table.edges == [None; 4] {
+            self.table.edges = part.table.edges;
+        }
+        self.next += part.next;
+    }
+
+    /// The table, where the file holds the monitoring element that is wanted.
+    pub fn finish(mut self) -> Result<Table> {
+        self.choose_element()?;
+        let mut order: Vec<usize> = (0..self.elements.len()).collect();
+        order.sort_by(|&a, &b| self.elements[a].0.cmp(&self.elements[b].0));
+        for summary in &mut self.table.summaries {
+            summary.element = order.iter().position(|&at| at == summary.element as usize).unwrap_or(0) as u32;
+        }
+        self.keep_usual_shape();
+        let Self { mut table, elements, extra, .. } = self;
+        table.elements = elements.into_iter().collect();
+        table.columns = extra.into_iter().collect();
+        Ok(table)
+    }
+
+    fn choose_element(&self) -> Result<()> {
+        let path = self.table.path.display();
+        let mut names: Vec<&str> = self.elements.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        match &self.wanted_me {
+            Some(me) if !names.is_empty() && !names.contains(&me.as_str()) => {
+                let near = suggestion(me, names.iter().copied());
+                Err(Error::input(format!("{path}: no monitoring element \"{me}\"{near}; it holds {}", names.join(", "))))
+            }
+            None if names.len() > 1 && self.bring == Bring::Values => {
+                Err(Error::input(format!("{path}: holds several monitoring elements; choose one with data.me: {}", names.join(", "))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Turns rows whose shape is not the most common one into faults.
+    fn keep_usual_shape(&mut self) {
+        let mut counts = vec![0_usize; self.kinds.len()];
+        self.kind_of.iter().for_each(|&kind| counts[usize::from(kind)] += 1);
+        let Some(usual) = (0..counts.len()).rev().max_by_key(|&kind| counts[kind]) else { return };
+        (self.table.shape, self.table.flow_bins) = self.kinds[usual];
+        if counts.iter().filter(|count| **count > 0).count() <= 1 {
             return;
         }
+        let said = |(shape, _): (Shape, bool)| if shape.y == 1 { format!("{} bins", shape.x) } else { format!("{shape} bins") };
         let (mut kept, mut from, mut to) = (vec![], 0, 0);
-        for (i, &width) in widths.iter().enumerate() {
-            if width == usual {
-                self.values.copy_within(from..from + width, to);
+        for (i, &kind) in self.kind_of.iter().enumerate() {
+            let found = self.kinds[usize::from(kind)];
+            let width = found.0.width();
+            if usize::from(kind) == usual {
+                self.table.values.copy_within(from..from + width, to);
                 to += width;
                 kept.push(i);
             } else {
-                let row = self.rows[i];
-                self.faults.push(Fault {
-                    line: row.line,
-                    run: row.run,
-                    ls: Some(row.ls),
-                    reason: format!("{width} bins where most rows have {usual}"),
-                });
+                let Row { run, ls, line, index } = self.table.rows[i];
+                let reason = format!("{} where most rows have {}", said(found), said(self.kinds[usual]));
+                self.table.faults.push(Fault { line, index, run, ls: Some(ls), reason });
             }
             from += width;
         }
-        self.values.truncate(to);
-        self.rows = kept.iter().map(|&i| self.rows[i]).collect();
-        for values in self.columns.values_mut() {
-            *values = kept.iter().map(|&i| std::mem::take(&mut values[i])).collect();
+        self.table.values.truncate(to);
+        self.table.rows = kept.iter().map(|&i| self.table.rows[i]).collect();
+        for (_, column) in &mut self.extra {
+            *column = column.take(&kept);
         }
-        self.faults.sort_by_key(|fault| fault.line);
+        self.table.faults.sort_by_key(|fault| fault.index);
+    }
+}
+
+/// Values must be finite, and counts not negative.
+fn check_values(values: &[f32], counts: bool, features: Option<&[String]>) -> std::result::Result<(), String> {
+    let sound = |value: &f32| value.is_finite() && (!counts || *value >= 0.0);
+    if values.iter().all(sound) {
+        return if values.is_empty() { Err("the histogram has no bins".into()) } else { Ok(()) };
+    }
+    let bin = values.iter().position(|value| !sound(value)).unwrap_or_default();
+    let place = features.and_then(|features| features.get(bin)).map_or_else(|| format!("bin {bin}"), |name| format!("\"{name}\""));
+    let value = values[bin];
+    Err(if value < 0.0 && value.is_finite() {
+        format!("{place} is {value}; counts cannot be negative")
+    } else {
+        format!("{place} is {}; expected a finite number", value.to_string().to_lowercase())
+    })
+}
+
+/// The shape of so many values, and whether they have underflow and overflow bins, by the declared numbers of bins.
+fn place(count: usize, incoming: Incoming<'_>) -> std::result::Result<(Shape, bool), String> {
+    let x = incoming.x_bins;
+    let y = incoming.y_bins.filter(|y| *y > 1);
+    match (incoming.shape, x, y) {
+        (Some(shape), ..) if shape.y > 1 => Ok((shape, x.is_some_and(|x| x.checked_add(2) == Some(shape.x)))),
+        (_, Some(x), None) if count == x => Ok((Shape::line(x), false)),
+        (_, Some(x), None) if x.checked_add(2) == Some(count) => Ok((Shape::line(count), true)),
+        (_, Some(x), Some(y)) if x.checked_mul(y) == Some(count) => Ok((Shape { y, x }, false)),
+        (_, Some(x), Some(y)) if x.checked_add(2).zip(y.checked_add(2)).and_then(|(x, y)| x.checked_mul(y)) == Some(count) => {
+            Ok((Shape { y: y + 2, x: x + 2 }, true))
+        }
+        (_, Some(x), None) => Err(format!("{count} bins in the histogram, but the number of bins says {x}")),
+        (_, Some(x), Some(y)) => Err(format!("{count} bins in the map, but the numbers of bins say {x} × {y}")),
+        (_, None, _) => Ok((Shape::line(count), false)),
+    }
+}
+
+impl Table {
+    /// Number of values of a row.
+    pub fn width(&self) -> usize {
+        self.shape.width()
+    }
+
+    /// The values of row `i`.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.width()..(i + 1) * self.width()]
+    }
+
+    /// The place of a row or a fault, for messages: `file:line`, or the row's position where the file has no lines.
+    pub fn place(&self, line: u32, index: u32) -> String {
+        place_in(&self.path, line, index)
+    }
+}
+
+/// The place of a row: `file:line`, or its position (from 0) where the file has no lines.
+pub fn place_in(path: &Path, line: u32, index: u32) -> String {
+    if line > 0 { format!("{}:{line}", path.display()) } else { format!("{}: row {index}", path.display()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_follow_the_declared_bins() {
+        let place = |count, x_bins, y_bins| place(count, Incoming { x_bins, y_bins, ..Incoming::default() });
+        assert_eq!(place(7, None, None), Ok((Shape::line(7), false)));
+        assert_eq!(place(100, Some(100), Some(1)), Ok((Shape::line(100), false)));
+        assert_eq!(place(102, Some(100), Some(0)), Ok((Shape::line(102), true)));
+        assert_eq!(place(6, Some(3), Some(2)), Ok((Shape { y: 2, x: 3 }, false)));
+        assert_eq!(place(20, Some(3), Some(2)), Ok((Shape { y: 4, x: 5 }, true)));
+        assert!(place(7, Some(3), Some(2)).unwrap_err().contains("3 × 2"));
+        assert!(place(7, Some(usize::MAX), Some(usize::MAX)).is_err());
+    }
+
+    #[test]
+    fn columns_are_numbers_where_they_can_be() {
+        let column = |texts: &[&str]| Column::from_texts(texts.iter().map(|text| (*text).to_owned()).collect());
+        let Column::Numbers(numbers) = column(&["True", "0", "", "2.5"]) else { panic!("not numbers") };
+        assert!(numbers[0] == 1.0 && numbers[1] == 0.0 && numbers[2].is_nan() && numbers[3] == 2.5);
+        let both = Column::Numbers(vec![1.0, f64::NAN]).append(column(&["a"]));
+        assert_eq!(both, Column::Texts(vec!["1".into(), String::new(), "a".into()]));
     }
 }

@@ -2,6 +2,7 @@
 //! inputs ([`scale`]). Nothing here is fitted on anything but training rows, unless the config asks for it by name.
 
 pub mod labels;
+pub mod quantities;
 pub mod scale;
 pub mod select;
 pub mod split;

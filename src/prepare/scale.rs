@@ -4,7 +4,9 @@ use crate::{
     config::raw::{FitOn, ScaleKind},
     error::{Error, Result},
 };
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// A fitted chain of scaling steps: `scaler.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +20,18 @@ pub struct Scaler {
     pub width: usize,
     /// The steps, in order.
     pub steps: Vec<Step>,
+    /// Inputs beside the bins, which have a step of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<Added>,
+}
+
+/// Inputs beside the bins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Added {
+    /// The quantities.
+    pub names: Vec<String>,
+    /// How they are scaled.
+    pub step: Step,
 }
 
 /// One step: per bin `(x - shift) / divisor` where a step has parameters. A divisor of 0 makes the bin 0.
@@ -34,29 +48,39 @@ pub struct Step {
 }
 
 impl Scaler {
-    /// Learns the steps from `values`, `[rows, width]`; each step is learned from what the ones before it make of them.
-    pub fn fit(kinds: &[ScaleKind], fit_on: FitOn, values: &[f32], width: usize) -> Self {
-        let mut scaled = values.to_vec();
-        let mut steps = vec![];
+    /// Learns the steps from rows of `width` bins and the `added` inputs behind them; each step is learned from what the ones
+    /// before it make of the rows, which are not copied.
+    pub fn fit(kinds: &[ScaleKind], fit_on: FitOn, rows: &[&[f32]], width: usize, added: Option<(ScaleKind, Vec<String>)>) -> Self {
+        let mut steps: Vec<Step> = vec![];
         for &kind in kinds {
-            let step = Step::fit(kind, &scaled, width);
-            step.apply(&mut scaled, width);
+            let step = Step::fit(kind, rows, 0..width, &steps);
             steps.push(step);
         }
-        Self { fit_on, rows: values.len().checked_div(width).unwrap_or(0), width, steps }
+        let added = added.map(|(kind, names)| Added { step: Step::fit(kind, rows, width..width + names.len(), &[]), names });
+        Self { fit_on, rows: rows.len(), width, steps, added }
     }
 
     /// The same steps learned from other rows.
-    pub fn refit(&self, values: &[f32]) -> Self {
+    pub fn refit(&self, rows: &[&[f32]]) -> Self {
         let kinds: Vec<ScaleKind> = self.steps.iter().map(|step| step.kind).collect();
-        Self::fit(&kinds, self.fit_on, values, self.width)
+        let added = self.added.as_ref().map(|added| (added.step.kind, added.names.clone()));
+        Self::fit(&kinds, self.fit_on, rows, self.width, added)
     }
 
-    /// Scales `values`, `[rows, width]`.
-    pub fn apply(&self, values: &[f32]) -> Vec<f32> {
-        let mut scaled = values.to_vec();
-        self.steps.iter().for_each(|step| step.apply(&mut scaled, self.width));
-        scaled
+    /// Number of inputs: bins and what is added to them.
+    pub fn inputs(&self) -> usize {
+        self.width + self.added.as_ref().map_or(0, |added| added.names.len())
+    }
+
+    /// Scales rows in place, `[rows, inputs]`.
+    pub fn apply(&self, values: &mut [f32]) {
+        values.par_chunks_exact_mut(self.inputs().max(1)).for_each(|row| {
+            let (bins, rest) = row.split_at_mut(self.width);
+            self.steps.iter().for_each(|step| step.apply(bins));
+            if let Some(added) = &self.added {
+                added.step.apply(rest);
+            }
+        });
     }
 
     /// Bins that the scaling turns into a constant, because all rows it was learned from agree.
@@ -64,8 +88,8 @@ impl Scaler {
         let constant = |bin: &usize| {
             self.steps.iter().any(|step| match step.kind {
                 ScaleKind::Range | ScaleKind::MinMax => step.divisor[*bin] == 0.0,
-                ScaleKind::Standard => step.divisor[*bin] == 1.0 && step.shift[*bin] == 0.0,
-                ScaleKind::None | ScaleKind::UnitArea | ScaleKind::Sqrt => false,
+                ScaleKind::Standard | ScaleKind::Robust => step.divisor[*bin] == 1.0 && step.shift[*bin] == 0.0,
+                ScaleKind::None | ScaleKind::UnitArea | ScaleKind::Sqrt | ScaleKind::Log1p => false,
             })
         };
         (0..self.width).filter(constant).collect()
@@ -73,8 +97,9 @@ impl Scaler {
 
     /// Checks that a scaler read from a file is whole.
     pub fn check(&self) -> Result<()> {
-        for step in &self.steps {
-            let expected = if step.kind.learns() { self.width } else { 0 };
+        let added = self.added.as_ref().map(|added| (&added.step, added.names.len()));
+        for (step, width) in self.steps.iter().map(|step| (step, self.width)).chain(added) {
+            let expected = if step.kind.learns() { width } else { 0 };
             if step.shift.len() != expected || step.divisor.len() != expected {
                 return Err(Error::input(format!("scaler.json: step \"{}\" has {} numbers; expected {expected}", step.kind, step.shift.len())));
             }
@@ -86,57 +111,103 @@ impl Scaler {
 impl ScaleKind {
     /// Whether the step has parameters per bin.
     pub fn learns(self) -> bool {
-        matches!(self, Self::Range | Self::MinMax | Self::Standard)
+        matches!(self, Self::Range | Self::MinMax | Self::Standard | Self::Robust)
     }
 }
 
+/// Numbers that are sorted at once to find percentiles.
+const SORTED_AT_ONCE: usize = 1 << 23;
+
 impl Step {
-    fn fit(kind: ScaleKind, values: &[f32], width: usize) -> Self {
+    /// Learns a step from some columns of rows, after the steps before it.
+    fn fit(kind: ScaleKind, rows: &[&[f32]], columns: Range<usize>, before: &[Self]) -> Self {
+        let width = columns.len();
         let (mut shift, mut divisor) = (vec![], vec![]);
-        if kind.learns() {
-            for bin in 0..width {
-                let column = || values.iter().skip(bin).step_by(width).map(|&value| f64::from(value));
-                let (low, high) = column().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-                let range = if high > low { high - low } else { 0.0 };
-                let (s, d) = match kind {
-                    ScaleKind::Range => (0.0, range),
-                    ScaleKind::MinMax => (if low.is_finite() { low } else { 0.0 }, range),
-                    _ => standard(column),
-                };
-                shift.push(s);
-                divisor.push(d);
+        // Each row as the steps before make it, one after the other.
+        let each = |visit: &mut dyn FnMut(&[f32])| {
+            let mut scaled = vec![];
+            for row in rows {
+                if before.is_empty() {
+                    visit(&row[columns.clone()]);
+                } else {
+                    scaled.clear();
+                    scaled.extend_from_slice(&row[columns.clone()]);
+                    before.iter().for_each(|step| step.apply(&mut scaled));
+                    visit(&scaled);
+                }
             }
+        };
+        match kind {
+            ScaleKind::Range | ScaleKind::MinMax => {
+                let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); width];
+                each(&mut |row| ranges.iter_mut().zip(row).for_each(|(range, value)| *range = (range.0.min(*value), range.1.max(*value))));
+                for (low, high) in ranges.into_iter().map(|(low, high)| (f64::from(low), f64::from(high))) {
+                    shift.push(if kind == ScaleKind::MinMax && low.is_finite() { low } else { 0.0 });
+                    divisor.push(if high > low { high - low } else { 0.0 });
+                }
+            }
+            ScaleKind::Standard => {
+                let n = rows.len() as f64;
+                let mut means = vec![0.0; width];
+                each(&mut |row| means.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value)));
+                means.iter_mut().for_each(|mean| *mean /= n);
+                let mut squares = vec![0.0; width];
+                each(&mut |row| {
+                    squares.iter_mut().zip(&means).zip(row).for_each(|((sum, mean), value)| *sum += (f64::from(*value) - mean).powi(2));
+                });
+                for (mean, squares) in means.into_iter().zip(squares) {
+                    let std = (squares / n).sqrt();
+                    // A constant column can have a mean that is off by rounding, and then a tiny deviation.
+                    let varies = std > 1e-12 * mean.abs() && std.is_finite();
+                    shift.push(if varies { mean } else { 0.0 });
+                    divisor.push(if varies { std } else { 1.0 });
+                }
+            }
+            ScaleKind::Robust => {
+                let step = (SORTED_AT_ONCE / rows.len().max(1)).clamp(1, width.max(1));
+                for start in (0..width).step_by(step) {
+                    let some = start..(start + step).min(width);
+                    let mut sorted: Vec<Vec<f32>> = vec![Vec::with_capacity(rows.len()); some.len()];
+                    each(&mut |row| sorted.iter_mut().zip(&row[some.clone()]).for_each(|(column, value)| column.push(*value)));
+                    for mut column in sorted {
+                        column.sort_unstable_by(f32::total_cmp);
+                        let (median, spread) = (percentile(&column, 50.0), percentile(&column, 75.0) - percentile(&column, 25.0));
+                        shift.push(if spread > 0.0 { median } else { 0.0 });
+                        divisor.push(if spread > 0.0 { spread } else { 1.0 });
+                    }
+                }
+            }
+            ScaleKind::None | ScaleKind::UnitArea | ScaleKind::Sqrt | ScaleKind::Log1p => {}
         }
         Self { kind, shift, divisor }
     }
 
-    fn apply(&self, values: &mut [f32], width: usize) {
+    /// Scales one row.
+    fn apply(&self, row: &mut [f32]) {
         match self.kind {
             ScaleKind::None => {}
-            ScaleKind::Sqrt => values.iter_mut().for_each(|value| *value = value.max(0.0).sqrt()),
+            ScaleKind::Sqrt => row.iter_mut().for_each(|value| *value = value.max(0.0).sqrt()),
+            ScaleKind::Log1p => row.iter_mut().for_each(|value| *value = f64::from(*value).max(0.0).ln_1p() as f32),
             ScaleKind::UnitArea => {
-                for row in values.chunks_exact_mut(width.max(1)) {
-                    let sum: f64 = row.iter().map(|&value| f64::from(value)).sum();
-                    row.iter_mut().for_each(|value| *value = if sum > 0.0 { (f64::from(*value) / sum) as f32 } else { 0.0 });
-                }
+                let sum: f64 = row.iter().map(|&value| f64::from(value)).sum();
+                row.iter_mut().for_each(|value| *value = if sum > 0.0 { (f64::from(*value) / sum) as f32 } else { 0.0 });
             }
-            ScaleKind::Range | ScaleKind::MinMax | ScaleKind::Standard => {
-                for row in values.chunks_exact_mut(width.max(1)) {
-                    for ((value, shift), divisor) in row.iter_mut().zip(&self.shift).zip(&self.divisor) {
-                        *value = if *divisor == 0.0 { 0.0 } else { ((f64::from(*value) - shift) / divisor) as f32 };
-                    }
+            ScaleKind::Range | ScaleKind::MinMax | ScaleKind::Standard | ScaleKind::Robust => {
+                for ((value, shift), divisor) in row.iter_mut().zip(&self.shift).zip(&self.divisor) {
+                    *value = if *divisor == 0.0 { 0.0 } else { ((f64::from(*value) - shift) / divisor) as f32 };
                 }
             }
         }
     }
 }
 
-/// Mean and standard deviation (ddof 0); (0, 1) where the column is constant, which leaves it as it is.
-fn standard<I: Iterator<Item = f64>>(column: impl Fn() -> I) -> (f64, f64) {
-    let n = column().count() as f64;
-    let mean = column().sum::<f64>() / n;
-    let std = (column().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
-    if std > 0.0 && std.is_finite() { (mean, std) } else { (0.0, 1.0) }
+/// The linearly interpolated percentile of sorted numbers; 0 of none.
+fn percentile(sorted: &[f32], percent: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
+    let place = percent / 100.0 * last as f64;
+    let (low, part) = (place.floor() as usize, place.fract());
+    let (a, b) = (f64::from(sorted[low]), f64::from(sorted[(low + 1).min(last)]));
+    a + (b - a) * part
 }
 
 #[cfg(test)]
@@ -144,8 +215,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn fit(kinds: &[ScaleKind], values: &[f32], width: usize) -> Scaler {
+        Scaler::fit(kinds, FitOn::Train, &values.chunks_exact(width).collect::<Vec<_>>(), width, None)
+    }
+
     fn scaled(kinds: &[ScaleKind], values: &[f32], width: usize) -> Vec<f32> {
-        Scaler::fit(kinds, FitOn::Train, values, width).apply(values)
+        let mut out = values.to_vec();
+        fit(kinds, values, width).apply(&mut out);
+        out
     }
 
     #[test]
@@ -155,9 +232,24 @@ mod tests {
 
     #[test]
     fn standard_leaves_constant_bins_alone() {
-        let scaler = Scaler::fit(&[ScaleKind::Standard], FitOn::Train, &[1.0, 7.0, 3.0, 7.0], 2);
-        assert_eq!(scaler.apply(&[1.0, 7.0, 3.0, 7.0]), [-1.0, 7.0, 1.0, 7.0]);
-        assert_eq!(scaler.constant_bins(), [1]);
+        let values = [1.0, 7.1, 3.0, 7.1, 2.0, 7.1];
+        assert_eq!(scaled(&[ScaleKind::Standard], &values, 2)[1], 7.1);
+        assert_eq!(fit(&[ScaleKind::Standard], &values, 2).constant_bins(), [1]);
+    }
+
+    #[test]
+    fn robust_is_by_median_and_quartiles() {
+        assert_eq!(scaled(&[ScaleKind::Robust], &[1.0, 2.0, 3.0, 4.0, 100.0], 1), [-1.0, -0.5, 0.0, 0.5, 48.5]);
+        assert_eq!(scaled(&[ScaleKind::Robust], &[7.0, 7.0, 9.0, 7.0, 7.0], 1), [7.0, 7.0, 9.0, 7.0, 7.0]);
+    }
+
+    #[test]
+    fn added_inputs_have_a_step_of_their_own() {
+        let rows: [&[f32]; 2] = [&[1.0, 3.0, 10.0], &[2.0, 2.0, 30.0]];
+        let scaler = Scaler::fit(&[ScaleKind::UnitArea], FitOn::Train, &rows, 2, Some((ScaleKind::MinMax, vec!["lumi".into()])));
+        let mut out = rows.concat();
+        scaler.apply(&mut out);
+        assert_eq!((out.as_slice(), scaler.inputs()), ([0.25, 0.75, 0.0, 0.5, 0.5, 1.0].as_slice(), 3));
     }
 
     #[test]
@@ -172,7 +264,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn scaled_values_are_finite_and_min_max_stays_within_0_and_1(values in prop::collection::vec(0.0_f32..1e6, 12), kinds in prop::collection::vec(prop::sample::select(vec![ScaleKind::None, ScaleKind::Range, ScaleKind::MinMax, ScaleKind::Standard, ScaleKind::UnitArea, ScaleKind::Sqrt]), 1..4)) {
+        fn scaled_values_are_finite_and_min_max_stays_within_0_and_1(values in prop::collection::vec(0.0_f32..1e6, 12), kinds in prop::collection::vec(prop::sample::select(vec![ScaleKind::None, ScaleKind::Range, ScaleKind::MinMax, ScaleKind::Standard, ScaleKind::UnitArea, ScaleKind::Sqrt, ScaleKind::Robust, ScaleKind::Log1p]), 1..4)) {
             let out = scaled(&kinds, &values, 3);
             prop_assert!(out.iter().all(|value| value.is_finite()));
             let out = scaled(&[ScaleKind::MinMax], &values, 3);
@@ -181,7 +273,7 @@ mod tests {
 
         #[test]
         fn a_scaler_survives_its_file(values in prop::collection::vec(0.0_f32..1e6, 12)) {
-            let scaler = Scaler::fit(&[ScaleKind::UnitArea, ScaleKind::Standard], FitOn::Train, &values, 4);
+            let scaler = fit(&[ScaleKind::UnitArea, ScaleKind::Standard], &values, 4);
             let text = serde_json::to_string(&scaler).unwrap();
             prop_assert_eq!(serde_json::from_str::<Scaler>(&text).unwrap(), scaler);
         }

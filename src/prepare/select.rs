@@ -1,46 +1,122 @@
-//! Which rows are evaluated at all. Every rejected row keeps its reason: an empty lumisection is neither good nor bad.
+//! Which rows are evaluated at all. Every rejected row keeps its first reason: an empty lumisection is neither good nor bad.
 
+use super::quantities::Quantity;
 use crate::{
-    config::raw::DropEmpty,
-    data::Samples,
+    config::{
+        Experiment, Value,
+        raw::{DropEmpty, UnknownRows},
+    },
+    data::{Samples, facts::Facts, golden, golden::LumisectionSet},
     error::{Error, Result},
+    random,
 };
+use rand::seq::SliceRandom;
+use std::collections::BTreeMap;
 
-/// Rejects empty rows as the config asks.
-pub fn select(samples: &mut Samples, drop_empty: DropEmpty) -> Result<()> {
-    let mut reasons: Vec<Option<&str>> = vec![None; samples.rows.len()];
-    for range in samples.run_ranges() {
-        let filled: Vec<usize> = range.clone().filter(|&i| samples.row(i).iter().any(|&value| value != 0.0)).collect();
-        let (first, last) = (filled.first().copied().unwrap_or(range.end), filled.last().copied().unwrap_or(range.end));
-        for i in range {
-            let empty = filled.binary_search(&i).is_err();
-            reasons[i] = match drop_empty {
-                DropEmpty::None => None,
-                _ if empty && i < first => Some("empty (leading)"),
-                DropEmpty::All if empty && i > last => Some("empty (trailing)"),
-                DropEmpty::All if empty => Some("empty (interior)"),
-                _ => None,
-            };
+/// Rejects rows as the config asks. `weights` have one number a row (NaN where unknown) and follow the rows that stay.
+pub fn select(samples: &mut Samples, experiment: &Experiment, facts: &Facts, weights: &mut Option<Vec<f32>>) -> Result<()> {
+    let (config, checked) = (&experiment.config.select, &experiment.select);
+    let rows = samples.rows.len();
+    let mut reasons: Vec<Option<String>> = vec![None; rows];
+    let mut reject = |row: usize, reason: &dyn Fn() -> String| {
+        if reasons[row].is_none() {
+            reasons[row] = Some(reason());
+        }
+    };
+
+    if !checked.runs.is_empty() {
+        let mut ranges = checked.runs.clone();
+        ranges.sort_unstable();
+        let wanted = |row: usize| samples.id(row).run.is_some_and(|run| ranges.iter().any(|(first, last)| (*first..=*last).contains(&run)));
+        (0..rows).filter(|&row| !wanted(row)).for_each(|row| reject(row, &|| "run not selected".into()));
+    }
+    if !checked.lumisections.is_empty() {
+        let set = LumisectionSet::from_ranges(&checked.lumisections);
+        let outside = |row: usize| {
+            let id = samples.id(row);
+            id.run.and_then(|run| set.runs().get(&run)).is_some_and(|ranges| !golden::within(ranges, id.ls))
+        };
+        (0..rows).filter(|&row| outside(row)).for_each(|row| reject(row, &|| "LS not selected".into()));
+    }
+    if let Some(path) = &checked.golden {
+        let set = LumisectionSet::read(path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        (0..rows).filter(|&row| !set.contains(samples.id(row))).for_each(|row| reject(row, &|| format!("not in {name}")));
+    }
+    for (i, condition) in checked.conditions.iter().enumerate() {
+        let quantity = Quantity::new(&format!("select.where[{i}]"), condition, samples, facts)?;
+        for (row, (value, unknown)) in quantity.values.iter().zip(&quantity.reasons).enumerate() {
+            match (value, unknown) {
+                (Value::Number(number), _) if *number == 0.0 => reject(row, &|| format!("not {condition}")),
+                (Value::Text(_), _) => return Err(Error::input(format!("select.where[{i}]: \"{condition}\" is a text, not a condition"))),
+                (Value::Unknown, Some(unknown)) if config.unknown == UnknownRows::Reject => reject(row, &|| unknown.clone()),
+                _ => {}
+            }
         }
     }
-    let before = samples.rows.len();
-    samples.reject(|i| reasons[i].map(str::to_owned));
+    for (row, reason) in empties(samples, config.drop_empty) {
+        reject(row, &|| reason.to_owned());
+    }
+    if let Some(weights) = weights {
+        for (row, weight) in weights.iter().enumerate() {
+            if weight.is_nan() {
+                reject(row, &|| "unknown weight".into());
+            } else if config.nonzero_weight && *weight == 0.0 {
+                reject(row, &|| "weight 0".into());
+            }
+        }
+    }
+    if let Some(most) = config.per_run {
+        for range in samples.run_ranges() {
+            let mut left: Vec<usize> = range.filter(|&row| reasons[row].is_none()).collect();
+            if let Some(&first) = left.first() {
+                left.shuffle(&mut random::generator(experiment.config.seed, "per run", u64::from(samples.rows[first].run)));
+            }
+            left.iter().skip(most as usize).for_each(|&row| reasons[row] = Some(format!("more than {most} rows of its run")));
+        }
+    }
+
+    if let Some(weights) = weights {
+        let mut kept = reasons.iter().map(Option::is_none);
+        weights.retain(|_| kept.next() == Some(true));
+    }
+    samples.reject(reasons);
     if samples.rows.is_empty() {
-        return Err(Error::input(format!("no rows left: all {before} lumisections are empty (select.drop_empty = \"{drop_empty}\")")));
+        let found: Vec<String> = counts(samples).into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        return Err(Error::input(format!("no rows left of {rows}: {}", found.join(", "))));
     }
     Ok(())
 }
 
-/// How many rows are rejected for each reason, the most frequent first; rows that cannot be read count together.
-pub fn counts(samples: &Samples) -> Vec<(String, usize)> {
-    let mut counts: Vec<(String, usize)> = vec![];
-    for rejected in &samples.rejected {
-        let reason = if rejected.unreadable { "cannot be read" } else { &rejected.reason };
-        match counts.iter_mut().find(|(known, _)| known == reason) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((reason.to_owned(), 1)),
+/// The empty rows that the config drops, told apart by where in their run they stand.
+fn empties(samples: &Samples, drop_empty: DropEmpty) -> Vec<(usize, &'static str)> {
+    let mut empties = vec![];
+    // An event of zeros is an event like any other.
+    if samples.features.is_some() || drop_empty == DropEmpty::None {
+        return empties;
+    }
+    for range in samples.run_ranges() {
+        let filled: Vec<usize> = range.clone().filter(|&i| samples.row(i).iter().any(|&value| value != 0.0)).collect();
+        let (first, last) = (filled.first().copied().unwrap_or(range.end), filled.last().copied().unwrap_or(range.end));
+        for row in range.filter(|row| filled.binary_search(row).is_err()) {
+            match drop_empty {
+                _ if row < first => empties.push((row, "empty (leading)")),
+                DropEmpty::All if row > last => empties.push((row, "empty (trailing)")),
+                DropEmpty::All => empties.push((row, "empty (interior)")),
+                _ => {}
+            }
         }
     }
+    empties
+}
+
+/// How many rows are rejected for each reason, the most frequent first; rows that cannot be read count together.
+pub fn counts(samples: &Samples) -> Vec<(String, usize)> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for rejected in &samples.rejected {
+        *counts.entry(if rejected.unreadable { "cannot be read" } else { &rejected.reason }).or_insert(0) += 1;
+    }
+    let mut counts: Vec<(String, usize)> = counts.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
     counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     counts
 }
@@ -48,6 +124,13 @@ pub fn counts(samples: &Samples) -> Vec<(String, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Document;
+
+    fn select(samples: &mut Samples, text: &str) -> Result<()> {
+        let text = format!("data.train = [\"a\"]\n{text}");
+        let experiment = Experiment::check(&Document::parse(&text, std::path::Path::new("x.toml")).unwrap(), "x").unwrap();
+        super::select(samples, &experiment, &Facts::default(), &mut None)
+    }
 
     fn samples(filled: &[bool]) -> Samples {
         Samples::made(&[filled.iter().map(|&filled| f32::from(u8::from(filled))).collect()])
@@ -57,19 +140,43 @@ mod tests {
     fn empties_are_told_apart() {
         let run = [false, false, true, false, true, false];
         let mut all = samples(&run);
-        select(&mut all, DropEmpty::All).unwrap();
+        select(&mut all, "").unwrap();
         assert_eq!(all.rows.iter().map(|row| row.ls).collect::<Vec<_>>(), [3, 5]);
         assert_eq!(counts(&all), [("empty (leading)".into(), 2), ("empty (interior)".into(), 1), ("empty (trailing)".into(), 1)]);
         let mut leading = samples(&run);
-        select(&mut leading, DropEmpty::Leading).unwrap();
+        select(&mut leading, "select.drop_empty = \"leading\"").unwrap();
         assert_eq!(leading.rows.len(), 4);
         let mut none = samples(&run);
-        select(&mut none, DropEmpty::None).unwrap();
+        select(&mut none, "select.drop_empty = \"none\"").unwrap();
         assert_eq!(none.rows.len(), 6);
     }
 
     #[test]
     fn nothing_left_is_an_error() {
-        assert!(select(&mut samples(&[false, false]), DropEmpty::Leading).unwrap_err().to_string().contains("all 2 lumisections are empty"));
+        let message = select(&mut samples(&[false, false]), "").unwrap_err().to_string();
+        assert!(message.contains("no rows left of 2: 2 empty (leading)"), "{message}");
+    }
+
+    #[test]
+    fn the_first_reason_counts_and_rows_follow_their_identities() {
+        let mut samples = Samples::made(&[vec![1.0, 0.0, 3.0], vec![4.0, 5.0, 6.0]]);
+        select(&mut samples, "select = {runs = [\"0-0\", 1], lumisections = {\"0\" = [[1, 2]]}, where = [\"entries > 4 or ls < 3\"]}").unwrap();
+        assert_eq!(samples.values, [1.0, 4.0, 5.0, 6.0]);
+        assert_eq!(counts(&samples), [("LS not selected".into(), 1), ("empty (interior)".into(), 1)]);
+        select(&mut samples, "select = {runs = [1], per_run = 2}").unwrap();
+        assert_eq!((samples.rows.len(), samples.runs[samples.rows[0].run as usize].number), (2, Some(1)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_rejected_or_kept() {
+        let condition = "where = [\"pileup > 3\"]";
+        let mut samples = Samples::made(&[vec![1.0, 2.0, 3.0]]);
+        samples.columns.insert("pileup".into(), crate::data::table::Column::Numbers(vec![5.0, f64::NAN, 2.0]));
+        let mut kept = samples.clone();
+        select(&mut samples, &format!("select = {{{condition}}}")).unwrap();
+        assert_eq!(samples.values, [1.0]);
+        assert_eq!(counts(&samples), [("not pileup > 3".into(), 1), ("unknown pileup".into(), 1)]);
+        select(&mut kept, &format!("select = {{{condition}, unknown = \"keep\"}}")).unwrap();
+        assert_eq!(kept.values, [1.0, 2.0]);
     }
 }

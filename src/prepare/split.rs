@@ -53,6 +53,9 @@ pub fn split(samples: &Samples, labels: &[LabelSet], experiment: &Experiment) ->
     let mut splits = vec![Split::Test; samples.rows.len()];
     let assigned = match config.by {
         SplitBy::Column => by_column(samples, &ours, config)?,
+        SplitBy::Run if !config.valid_runs.is_empty() || !config.test_runs.is_empty() => by_runs(samples, &ours, config)?,
+        SplitBy::File if !config.valid_files.is_empty() || !config.test_files.is_empty() => by_files(samples, &ours, config)?,
+        _ if config.stratify => stratified(samples, labels, &ours, experiment)?,
         _ => by_groups(samples, &ours, config, experiment.config.seed)?,
     };
     for (&i, split) in ours.iter().zip(assigned) {
@@ -126,12 +129,75 @@ fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> R
     Ok(keys.iter().map(|key| assigned.get(key).copied().unwrap_or(Split::Train)).collect())
 }
 
+/// Good, bad and unlabelled rows are split each by themselves, so that every side has its share of them.
+fn stratified(samples: &Samples, labels: &[LabelSet], ours: &[usize], experiment: &Experiment) -> Result<Vec<Split>> {
+    let (config, seed) = (&experiment.config.split, experiment.config.seed);
+    let label = |i: usize| labels.first().and_then(|set| set.good[i]);
+    let mut splits = vec![Split::Train; ours.len()];
+    for (at, class) in [Some(true), Some(false), None].into_iter().enumerate() {
+        let (positions, rows): (Vec<usize>, Vec<usize>) = ours.iter().copied().enumerate().filter(|(_, i)| label(*i) == class).unzip();
+        // A class of one or two rows cannot be everywhere: it stays with training.
+        if let Ok(assigned) = by_groups(samples, &rows, config, seed.wrapping_add(at as u64)) {
+            positions.into_iter().zip(assigned).for_each(|(position, split)| splits[position] = split);
+        }
+    }
+    Ok(splits)
+}
+
+/// The runs that the config names for validation and testing.
+fn by_runs(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<Split>> {
+    let runs: Vec<Option<u32>> = ours.iter().map(|&i| samples.id(i).run).collect();
+    for (key, named) in [("valid_runs", &config.valid_runs), ("test_runs", &config.test_runs)] {
+        if let Some(run) = named.iter().find(|run| !runs.contains(&Some(**run))) {
+            return Err(Error::input(format!("split.{key}: no row of data.train is of run {run}")));
+        }
+    }
+    explicit(ours, "runs", |at| {
+        let named = |list: &[u32]| runs[at].is_some_and(|run| list.contains(&run));
+        (named(&config.valid_runs), named(&config.test_runs), samples.place(ours[at]))
+    })
+}
+
+/// The files that the config names for validation and testing.
+fn by_files(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<Split>> {
+    let patterns = |key: &str, texts: &[String]| {
+        let pattern = |text: &String| {
+            let pattern = glob::Pattern::new(text).map_err(|error| Error::input(format!("split.{key}: \"{text}\": {error}")))?;
+            let matches = |source: &crate::data::Source| pattern.matches(&source.name) || pattern.matches_path(&source.path);
+            if samples.sources.iter().any(matches) {
+                Ok(pattern)
+            } else {
+                let near = suggestion(text, samples.sources.iter().map(|source| source.name.as_str()));
+                Err(Error::input(format!("split.{key}: no file of data.train is named \"{text}\"{near}")))
+            }
+        };
+        texts.iter().map(pattern).collect::<Result<Vec<_>>>()
+    };
+    let (valid, test) = (patterns("valid_files", &config.valid_files)?, patterns("test_files", &config.test_files)?);
+    explicit(ours, "files", |at| {
+        let source = samples.source(ours[at]);
+        let named = |list: &[glob::Pattern]| list.iter().any(|pattern| pattern.matches(&source.name) || pattern.matches_path(&source.path));
+        (named(&valid), named(&test), samples.place(ours[at]))
+    })
+}
+
+/// Splits by what is named for validation and for testing; the rest trains.
+fn explicit(ours: &[usize], what: &str, named: impl Fn(usize) -> (bool, bool, String)) -> Result<Vec<Split>> {
+    let split = |at: usize| match named(at) {
+        (true, true, place) => Err(Error::input(format!("split.valid_{what} and split.test_{what} both name that of {place}"))),
+        (true, false, _) => Ok(Split::Valid),
+        (false, true, _) => Ok(Split::Test),
+        (false, false, _) => Ok(Split::Train),
+    };
+    (0..ours.len()).map(split).collect()
+}
+
 fn by_column(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<Split>> {
     let name = config.column.as_deref().unwrap_or_default();
-    let Some(texts) = samples.columns.get(name) else {
+    let Some(column) = samples.columns.get(name) else {
         return Err(Error::input(format!("split.column: no column \"{name}\" in the training files")));
     };
-    let read = |&i: &usize| match texts[i].to_lowercase().as_str() {
+    let read = |&i: &usize| match column.text(i).to_lowercase().as_str() {
         "train" => Ok(Split::Train),
         "valid" => Ok(Split::Valid),
         "test" => Ok(Split::Test),
@@ -172,13 +238,43 @@ mod tests {
 
     #[test]
     fn bad_rows_are_set_aside() {
-        let labels = LabelSet { name: "good".into(), column: "Json".into(), good: (0..10).map(|i| [Some(true), Some(false), None][i % 3]).collect() };
+        let labels =
+            LabelSet { name: "good".into(), origin: "column".into(), good: (0..10).map(|i| [Some(true), Some(false), None][i % 3]).collect() };
         let splits = split(&samples(&[10]), &[labels], &experiment("by = \"order\"\nvalid = 0.2")).unwrap();
         assert_eq!(splits.iter().filter(|split| **split == Split::Train).count(), 3);
         assert_eq!(splits.iter().filter(|split| **split == Split::Unused).count(), 6);
     }
 
+    #[test]
+    fn named_runs_are_held_out() {
+        let samples = samples(&[3, 4, 5]);
+        let splits = split(&samples, &[], &experiment("valid_runs = [1]\ntest_runs = [2]")).unwrap();
+        let rows = |wanted: Split| splits.iter().filter(|split| **split == wanted).count();
+        assert_eq!((rows(Split::Train), rows(Split::Valid), rows(Split::Test)), (3, 4, 5));
+        let message = |text: &str| split(&samples, &[], &experiment(text)).unwrap_err().to_string();
+        assert!(message("valid_runs = [7]").contains("no row of data.train is of run 7"));
+        assert!(message("valid_runs = [1]\ntest_runs = [1]").contains("both name that of a:1"));
+        assert!(message("by = \"file\"\nvalid_files = [\"b\"]").contains("no file of data.train is named \"b\""));
+    }
+
     proptest! {
+        #[test]
+        fn a_stratified_split_gives_each_side_its_share(good in prop::collection::vec(any::<bool>(), 20..200)) {
+            let samples = samples(&[good.len() as u32]);
+            let labels = LabelSet { name: "good".into(), origin: String::new(), good: good.iter().map(|good| Some(*good)).collect() };
+            let mut experiment = experiment("by = \"random\"\nvalid = 0.2\ntest = 0.2");
+            experiment.config.split.stratify = true;
+            experiment.config.labels.train_on = TrainOn::All;
+            let splits = split(&samples, &[labels], &experiment).unwrap();
+            for class in [true, false] {
+                let of_class = good.iter().filter(|good| **good == class).count();
+                for wanted in [Split::Valid, Split::Test] {
+                    let rows = splits.iter().zip(&good).filter(|(split, good)| **split == wanted && **good == class).count();
+                    prop_assert!(of_class < 5 || rows.abs_diff((0.2 * of_class as f64).round() as usize) <= 1);
+                }
+            }
+        }
+
         #[test]
         fn groups_stay_whole_and_shares_are_met(runs in prop::collection::vec(1_u32..30, 3..40), seed in 0_u64..50, by in prop::sample::select(vec!["run", "block", "random"])) {
             let samples = samples(&runs);

@@ -3,7 +3,7 @@
 use super::scores::{Score, Scores};
 use crate::{
     config::{Experiment, raw::CalibrateOn},
-    data::{Samples, lumisections},
+    data::{Samples, lumisections, table::Shape},
     error::Result,
     model::Architecture,
     prepare::{labels, select, split::Split},
@@ -61,8 +61,14 @@ pub struct ModelFigures {
 pub struct DataFigures {
     /// The monitoring element, where the files name it.
     pub element: Option<String>,
-    /// Bins a histogram.
+    /// Bins of a histogram, or features.
     pub bins: usize,
+    /// Their layout: y and x of a map, y = 1 otherwise.
+    pub shape: Shape,
+    /// Whether they are features, not bins.
+    pub features: bool,
+    /// Whether rows are events, not lumisections.
+    pub events: bool,
     /// Whether the first and last bin are underflow and overflow.
     pub flow_bins: bool,
     /// Rows trained on.
@@ -200,7 +206,10 @@ impl Report {
             model: ModelFigures { shape: architecture.describe(), parameters: architecture.parameters() },
             data: DataFigures {
                 element: samples.element.clone(),
-                bins: samples.width,
+                bins: samples.width(),
+                shape: samples.shape,
+                features: samples.features.is_some(),
+                events: samples.events,
                 flow_bins: samples.flow_bins,
                 train: count(Split::Train),
                 valid: count(Split::Valid),
@@ -209,7 +218,7 @@ impl Report {
                 not_evaluated: select::counts(samples),
             },
             training,
-            score: format!("{}: mean over the {} bins of a lumisection, of scaled inputs", config.score.kind, samples.width),
+            score: format!("{}: mean over the {} scaled inputs of one {}", config.score.kind, architecture.widths[0], samples.what()),
             thresholds: thresholds.to_vec(),
             false_alarms: false_alarms(scores, &thresholds[0]),
             auc: areas(scores, experiment),
@@ -236,7 +245,7 @@ fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
 
 /// The area of each label set on the test rows.
 fn areas(scores: &Scores, experiment: &Experiment) -> Vec<Auc> {
-    let columns = labels::columns(&experiment.config.labels);
+    let origins = labels::origins(experiment);
     let area = |(i, name): (usize, &String)| {
         let labelled = |&at: &usize| {
             let row = &scores.rows[at];
@@ -247,8 +256,8 @@ fn areas(scores: &Scores, experiment: &Experiment) -> Vec<Auc> {
         let good = runs.iter().flatten().filter(|(_, good)| *good).count();
         let bad = runs.iter().map(Vec::len).sum::<usize>() - good;
         let (auc, interval, note) = roc::auc_with_interval(&runs, experiment.config.seed);
-        let column = columns.get(i).cloned().unwrap_or_default();
-        Auc { labels: name.clone(), column, split: Split::Test.name().into(), good, bad, auc, interval, note }
+        let origin = origins.iter().find(|(known, _)| known == name).map(|(_, origin)| origin.clone()).unwrap_or_default();
+        Auc { labels: name.clone(), origin, split: Split::Test.name().into(), good, bad, auc, interval, note }
     };
     scores.labels.iter().enumerate().map(area).collect()
 }
@@ -281,11 +290,11 @@ fn runs(scores: &Scores, thresholds: &[Calibrated], samples: &Samples) -> Result
         // Rows by LS number, never by position: what was not evaluated has shifted positions.
         let range = ranges.get(&key(row)).cloned().unwrap_or(0..0);
         let sum = |leave_out: &[u32]| {
-            let mut sum = vec![0.0_f64; samples.width];
+            let mut sum = vec![0.0_f64; samples.width()];
             for i in range.clone().filter(|&i| leave_out.binary_search(&samples.rows[i].ls).is_err()) {
                 sum.iter_mut().zip(samples.row(i)).for_each(|(sum, value)| *sum += f64::from(*value));
             }
-            (!range.is_empty()).then_some(sum)
+            (!range.is_empty() && samples.features.is_none()).then_some(sum)
         };
         let mut flagged = vec![];
         for threshold in thresholds {

@@ -26,6 +26,8 @@ pub mod names {
     pub const HISTORY: &str = "history.csv";
     /// One row per sample and channel.
     pub const SCORES: &str = "scores.parquet";
+    /// Rows that are not evaluated, with the reasons.
+    pub const REJECTED: &str = "rejected.parquet";
     /// How bins become inputs.
     pub const SCALER: &str = "scaler.json";
     /// Where scores become flags.
@@ -37,7 +39,7 @@ pub mod names {
     /// Weights, one file a channel.
     pub const MODEL: &str = "model";
     /// All of them, for making a folder anew.
-    pub const ALL: [&str; 9] = [EXPERIMENT, PROVENANCE, HISTORY, SCORES, SCALER, THRESHOLDS, CHANNELS, REPORT, MODEL];
+    pub const ALL: [&str; 10] = [EXPERIMENT, PROVENANCE, HISTORY, SCORES, REJECTED, SCALER, THRESHOLDS, CHANNELS, REPORT, MODEL];
 }
 
 /// The one channel of a plain dense model.
@@ -71,6 +73,8 @@ pub struct Model {
     pub weights: Vec<f32>,
     /// How bins become inputs.
     pub scaler: Scaler,
+    /// Names of the inputs.
+    pub features: Vec<String>,
     /// Where scores become flags, the one that flags first.
     pub thresholds: Vec<Calibrated>,
 }
@@ -205,13 +209,15 @@ impl Folder {
         let experiment = Experiment::load(&self.file(names::EXPERIMENT), sets)?;
         let scaler: Scaler = self.read_json(names::SCALER)?;
         scaler.check()?;
-        let architecture = Architecture::new(scaler.width, &experiment.config.model);
+        let architecture = Architecture::new(scaler.inputs(), &experiment.config.model);
         let weights = weights::read(&self.weights_file(ALL_FEATURES), &architecture)?;
         let thresholds: Vec<Calibrated> = self.read_json(names::THRESHOLDS)?;
         if thresholds.is_empty() {
             return Err(Error::input(format!("{}: holds no threshold", self.file(names::THRESHOLDS).display())));
         }
-        Ok(Model { experiment, architecture, weights, scaler, thresholds })
+        let channels: Vec<Channel> = self.read_json(names::CHANNELS)?;
+        let features = channels.into_iter().flat_map(|channel| channel.features).collect();
+        Ok(Model { experiment, architecture, weights, scaler, features, thresholds })
     }
 }
 

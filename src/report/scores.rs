@@ -3,7 +3,7 @@
 use super::folder;
 use crate::{
     config::raw::CalibrateOn,
-    data::Samples,
+    data::{Rejected, Samples},
     error::{Error, Result},
     prepare::{labels::LabelSet, split::Split},
     score::threshold::Calibrated,
@@ -51,7 +51,7 @@ pub struct Score {
     pub file: Arc<str>,
     /// Its run, where known.
     pub run: Option<u32>,
-    /// Its lumisection; unknown only where the row could not be read.
+    /// Its lumisection, or the number of the event; unknown only where the row could not be read.
     pub ls: Option<u32>,
     /// The channel.
     pub channel: Arc<str>,
@@ -72,6 +72,8 @@ pub struct Score {
 /// All scores of an experiment, sorted by run and LS.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
+    /// Whether rows are events: the column of their number is then `event`, else `ls`.
+    pub events: bool,
     /// Names of the label sets; columns `label_<name>`.
     pub labels: Vec<String>,
     /// One per sample and channel.
@@ -108,16 +110,17 @@ impl Scores {
             threshold: None,
             flagged: None,
             verdict: Verdict::NotEvaluated,
-            reason: Some(if rejected.unreadable {
-                format!("line {}: {}", rejected.line, rejected.reason).into()
-            } else {
-                rejected.reason.as_str().into()
-            }),
+            reason: Some(rejected.told().into()),
             labels: vec![None; labels.len()],
         }));
         let place = |file: &Arc<str>| files.iter().position(|known| known == file);
         rows.sort_by_cached_key(|row| (row.run.is_none(), row.run, if row.run.is_none() { place(&row.file) } else { None }, row.ls));
-        Self { labels: labels.iter().map(|set| set.name.clone()).collect(), rows }
+        Self { events: samples.events, labels: labels.iter().map(|set| set.name.clone()).collect(), rows }
+    }
+
+    /// "ls" or "event": what a row is known by beside its run.
+    fn number_column(&self) -> &'static str {
+        if self.events { "event" } else { "ls" }
     }
 
     /// Positions of the evaluated rows of each run, in the order of LS.
@@ -177,7 +180,7 @@ impl Scores {
             ("split".into(), text(|row| Some(row.split.name()))),
             ("file".into(), text(|row| Some(&row.file))),
             ("run".into(), whole(|row| row.run)),
-            ("ls".into(), whole(|row| row.ls)),
+            (self.number_column().into(), whole(|row| row.ls)),
             ("channel".into(), text(|row| Some(&row.channel))),
             ("score".into(), number(|row| row.score)),
             ("threshold".into(), number(|row| row.threshold)),
@@ -193,21 +196,15 @@ impl Scores {
     }
 
     fn to_parquet(&self) -> Result<Vec<u8>> {
-        let failed = |error: parquet::errors::ParquetError| Error::failed(format!("scores: {error}"));
-        let batch = self.batch()?;
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(parquet::basic::ZstdLevel::default())).build();
-        let mut bytes = vec![];
-        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(failed)?;
-        writer.write(&batch).map_err(failed)?;
-        writer.close().map_err(failed)?;
-        Ok(bytes)
+        to_parquet(&self.batch()?)
     }
 
     fn to_csv(&self) -> Result<Vec<u8>> {
         let failed = |error: csv::Error| Error::failed(format!("scores: {error}"));
         let mut writer = csv::Writer::from_writer(vec![]);
         let labels = self.labels.iter().map(|name| format!("label_{name}"));
-        let header = ["split", "file", "run", "ls", "channel", "score", "threshold", "flagged", "verdict", "reason"].map(str::to_owned);
+        let header =
+            ["split", "file", "run", self.number_column(), "channel", "score", "threshold", "flagged", "verdict", "reason"].map(str::to_owned);
         writer.write_record(header.into_iter().chain(labels)).map_err(failed)?;
         let show = |value: Option<String>| value.unwrap_or_default();
         for row in &self.rows {
@@ -237,6 +234,7 @@ impl Scores {
         let mut scores = Self::default();
         for batch in reader {
             let batch = batch.map_err(|error| torn(&error))?;
+            scores.events = batch.column_by_name("event").is_some();
             scores.labels = batch.schema().fields().iter().filter_map(|field| Some(field.name().strip_prefix("label_")?.to_owned())).collect();
             scores.append(&batch).ok_or_else(|| torn(&"its columns are not those of a scores file"))?;
         }
@@ -249,7 +247,8 @@ impl Scores {
         let number = |name: &str| batch.column_by_name(name)?.as_primitive_opt::<Float64Type>();
         let flag = |name: &str| batch.column_by_name(name)?.as_boolean_opt();
         let (split, file, channel, verdict, reason) = (text("split")?, text("file")?, text("channel")?, text("verdict")?, text("reason")?);
-        let (run, ls, score, threshold, flagged) = (whole("run")?, whole("ls")?, number("score")?, number("threshold")?, flag("flagged")?);
+        let (run, ls, score, threshold, flagged) =
+            (whole("run")?, whole(self.number_column())?, number("score")?, number("threshold")?, flag("flagged")?);
         let labels = self.labels.iter().map(|name| flag(&format!("label_{name}"))).collect::<Option<Vec<_>>>()?;
         let valid = |array: &dyn Array, i: usize| array.is_valid(i).then_some(i);
         let mut shared: std::collections::HashMap<String, Arc<str>> = std::collections::HashMap::new();
@@ -273,6 +272,33 @@ impl Scores {
     }
 }
 
+fn to_parquet(batch: &RecordBatch) -> Result<Vec<u8>> {
+    let failed = |error: parquet::errors::ParquetError| Error::failed(format!("Parquet: {error}"));
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(parquet::basic::ZstdLevel::default())).build();
+    let mut bytes = vec![];
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(failed)?;
+    writer.write(batch).map_err(failed)?;
+    writer.close().map_err(failed)?;
+    Ok(bytes)
+}
+
+/// `rejected.parquet`: every row that is not evaluated, with its place in its file and the first reason against it.
+pub fn rejected(samples: &Samples) -> Result<Vec<u8>> {
+    let rows = &samples.rejected;
+    let number = |get: &dyn Fn(&Rejected) -> Option<u32>| -> ArrayRef { Arc::new(rows.iter().map(get).collect::<UInt32Array>()) };
+    let files = rows.iter().map(|rejected| Some(samples.sources[rejected.source as usize].name.as_str()));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("file", Arc::new(files.collect::<StringArray>())),
+        ("run", number(&|rejected| rejected.id?.run)),
+        (if samples.events { "event" } else { "ls" }, number(&|rejected| Some(rejected.id?.ls))),
+        ("line", number(&|rejected| Some(rejected.line).filter(|line| *line > 0))),
+        ("row", number(&|rejected| Some(rejected.index))),
+        ("reason", Arc::new(rows.iter().map(|rejected| Some(rejected.reason.as_str())).collect::<StringArray>())),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)));
+    to_parquet(&batch.map_err(|error| Error::failed(format!("rejected rows: {error}")))?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,6 +319,7 @@ mod tests {
             labels: vec![Some(ls.is_multiple_of(2))],
         };
         Scores {
+            events: false,
             labels: vec!["good".into()],
             rows: vec![row(1, 1, None), row(1, 2, Some(0.5)), row(1, 3, Some(0.7)), row(2, 1, Some(5.0)), row(2, 2, Some(6.0))],
         }

@@ -39,7 +39,8 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     let rows = [(data.train, "train"), (data.valid, "valid"), (data.test, "test"), (data.unused, "set aside (not known to be good)")];
     let parts: Vec<String> = rows.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let flow = if data.flow_bins { ", the first and last are underflow and overflow" } else { "" };
-    let _ = writeln!(text, "rows       {}; {} bins{flow}", parts.join(", "), data.bins);
+    let what = if data.features { "features" } else { "bins" };
+    let _ = writeln!(text, "rows       {}; {} {what}{flow}", parts.join(", "), data.shape);
     if !data.not_evaluated.is_empty() {
         let reasons: Vec<String> = data.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let _ = writeln!(text, "           not evaluated: {}", reasons.join(", "));
@@ -108,7 +109,7 @@ fn on(on: CalibrateOn) -> &'static str {
 
 /// One line on an area: labels, sample, area, interval.
 pub fn show_auc(auc: &Auc) -> String {
-    let what = format!("{} good and {} bad {} rows by \"{}\"", auc.good, auc.bad, auc.split, auc.column);
+    let what = format!("{} good and {} bad {} rows by {}", auc.good, auc.bad, auc.split, auc.origin);
     match (auc.auc, auc.interval) {
         (Some(area), Some((low, high))) => format!("{area:.4} ({low:.4} to {high:.4}; {}), {what}", auc.note),
         (Some(area), None) => format!("{area:.4} ({}), {what}", auc.note),

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Auc {
     /// Name of the label set.
     pub labels: String,
-    /// The column it comes from.
-    pub column: String,
+    /// The column or file it comes from.
+    pub origin: String,
     /// The split it was taken on.
     pub split: String,
     /// Rows that are good.

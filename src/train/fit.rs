@@ -14,21 +14,23 @@ use crate::{
 use rand::{RngExt, seq::SliceRandom};
 use std::{ops::Range, time::Instant};
 
-/// Rows that are ready for a model.
+/// Rows that are ready for a model: some or all of a matrix, which is not copied.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
-    /// Scaled inputs, `[rows, width]`.
+    /// Scaled inputs, `[all rows, width]`.
     pub values: &'a [f32],
     /// Number of features.
     pub width: usize,
-    /// How much each row counts; all the same where absent.
+    /// How much each of all rows counts; all the same where absent.
     pub weights: Option<&'a [f32]>,
+    /// Which of the rows these are; all where absent.
+    pub index: Option<&'a [u32]>,
 }
 
 impl<'a> Rows<'a> {
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.values.len() / self.width.max(1)
+        self.index.map_or(self.values.len() / self.width.max(1), <[u32]>::len)
     }
 
     /// Whether there are none.
@@ -38,14 +40,21 @@ impl<'a> Rows<'a> {
 
     /// The features of row `i`.
     pub fn row(&self, i: usize) -> &'a [f32] {
-        &self.values[i * self.width..(i + 1) * self.width]
+        let at = self.position(i);
+        &self.values[at * self.width..(at + 1) * self.width]
+    }
+
+    /// How much row `i` counts, where rows count differently.
+    pub fn weight(&self, i: usize) -> Option<f32> {
+        self.weights.map(|weights| weights[self.position(i)])
+    }
+
+    fn position(&self, i: usize) -> usize {
+        self.index.map_or(i, |index| index[i] as usize)
     }
 
     fn total_weight(&self, rows: impl Iterator<Item = usize>) -> f64 {
-        match self.weights {
-            Some(weights) => rows.map(|row| f64::from(weights[row])).sum(),
-            None => rows.count() as f64,
-        }
+        rows.map(|row| self.weight(row).map_or(1.0, f64::from)).sum()
     }
 }
 
@@ -260,7 +269,7 @@ mod tests {
         let architecture = Architecture::new(6, &experiment.config.model);
         let start = architecture.draw(Init::GlorotUniform, experiment.config.seed, 0);
         let (values, held_out) = (data(200, 6), data(50, 6));
-        let rows = |values| Rows { values, width: 6, weights: None };
+        let rows = |values| Rows { values, width: 6, weights: None, index: None };
         fit(&experiment, &architecture, &start, rows(&values), Some(rows(&held_out)), &cpu(), &mut |_| Ok(()))
     }
 
@@ -322,10 +331,31 @@ mod tests {
         let weights: Vec<f32> = (0..20).map(|i| (i % 3) as f32).collect();
         let repeated: Vec<f32> = (0..20).flat_map(|i| values[i * 6..(i + 1) * 6].repeat(i % 3)).collect();
         let run = |rows| fit(&experiment, &architecture, &start, rows, None, &cpu(), &mut |_| Ok(())).unwrap();
-        let weighted = run(Rows { values: &values, width: 6, weights: Some(&weights) });
-        let plain = run(Rows { values: &repeated, width: 6, weights: None });
+        let weighted = run(Rows { values: &values, width: 6, weights: Some(&weights), index: None });
+        let plain = run(Rows { values: &repeated, width: 6, weights: None, index: None });
         for (a, b) in weighted.weights.iter().zip(&plain.weights) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn rows_chosen_by_index_are_the_same_as_rows_copied_out() {
+        let experiment = experiment(&format!("{SMALL}train = {{epochs = 2, batch_size = 16}}"));
+        let architecture = Architecture::new(6, &experiment.config.model);
+        let start = architecture.draw(Init::GlorotUniform, 1, 0);
+        let values = data(60, 6);
+        let weights: Vec<f32> = (0..60).map(|i| 1.0 + (i % 3) as f32).collect();
+        let index: Vec<u32> = (0..60).filter(|i| i % 3 != 1).collect();
+        let copied: Vec<f32> = index.iter().flat_map(|&i| values[i as usize * 6..(i as usize + 1) * 6].to_vec()).collect();
+        let copied_weights: Vec<f32> = index.iter().map(|&i| weights[i as usize]).collect();
+        for kernels in [Kernels::Fused, Kernels::Reference] {
+            let mut experiment = experiment.clone();
+            experiment.config.train.kernels = kernels;
+            let run = |rows| fit(&experiment, &architecture, &start, rows, Some(rows), &cpu(), &mut |_| Ok(())).unwrap();
+            let chosen = run(Rows { values: &values, width: 6, weights: Some(&weights), index: Some(&index) });
+            let plain = run(Rows { values: &copied, width: 6, weights: Some(&copied_weights), index: None });
+            assert_eq!(chosen.weights, plain.weights);
+            assert_eq!(chosen.history[1].valid_loss, plain.history[1].valid_loss);
         }
     }
 
@@ -357,8 +387,8 @@ mod tests {
                 ));
                 let architecture = Architecture::new(6, &experiment.config.model);
                 let start = architecture.draw(Init::GlorotUniform, 1, 0);
-                let train = Rows { values: &values, width: 6, weights: Some(&weights) };
-                let valid = Rows { values: &held_out, width: 6, weights: Some(&held_out_weights) };
+                let train = Rows { values: &values, width: 6, weights: Some(&weights), index: None };
+                let valid = Rows { values: &held_out, width: 6, weights: Some(&held_out_weights), index: None };
                 fit(&experiment, &architecture, &start, train, Some(valid), &cpu(), &mut |_| Ok(())).unwrap()
             };
             let (fused, reference) = (run("fused"), run("reference"));

@@ -133,7 +133,7 @@ impl<'a> Fused<'a> {
     fn backward(&mut self, space: &mut Space, rows: usize, batch: &Batch<'_>) -> f64 {
         let last = self.layers.len() - 1;
         let width = self.train.width;
-        let weights: Option<Vec<f32>> = self.train.weights.map(|weights| batch.rows.clone().map(|i| weights[self.row(i)]).collect());
+        let weights: Option<Vec<f32>> = batch.rows.clone().map(|i| self.train.weight(self.row(i))).collect();
         space.above.resize(rows * width, 0.0);
         let loss = distances(
             self.experiment.loss,
@@ -268,12 +268,12 @@ impl Trainer for Fused<'_> {
         for start in (0..valid.len()).step_by(512) {
             let range = start..(start + 512).min(valid.len());
             space.input.clear();
-            space.input.extend_from_slice(&valid.values[range.start * valid.width..range.end * valid.width]);
+            range.clone().for_each(|i| space.input.extend_from_slice(valid.row(i)));
             self.forward(&mut space, range.len(), None);
             let output = &space.outputs[self.layers.len() - 1];
             space.above.resize(output.len(), 0.0);
-            let weights = valid.weights.map(|weights| &weights[range]);
-            sum += distances(self.experiment.loss, output, &space.input, &mut space.above, valid.width, weights, 0.0);
+            let weights: Option<Vec<f32>> = range.map(|i| valid.weight(i)).collect();
+            sum += distances(self.experiment.loss, output, &space.input, &mut space.above, valid.width, weights.as_deref(), 0.0);
         }
         Ok(sum)
     }

@@ -8,8 +8,10 @@ use crate::{
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// Rows that go through a model at once when nothing is trained.
-pub const SCORING_ROWS: usize = 4096;
+/// Rows that go through a model at once when nothing is trained: fewer where they are wide, so that memory stays bounded.
+pub fn scoring_rows(width: usize) -> usize {
+    ((1 << 22) / width.max(1)).clamp(1, 4096)
+}
 
 /// One model in training.
 pub struct Reference<'a> {
@@ -40,9 +42,12 @@ struct OnDevice {
 
 impl OnDevice {
     fn new(rows: Rows<'_>, device: &Device) -> Self {
-        let tensor =
-            |values: &[f32], width: usize| Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len() / width.max(1), width]), device);
-        Self { values: tensor(rows.values, rows.width), weights: rows.weights.map(|weights| tensor(weights, 1)) }
+        let all = 0..rows.len();
+        let tensor = |values: Vec<f32>, width: usize| Tensor::from_data(TensorData::new(values, [1, rows.len(), width]), device);
+        let mut values = Vec::with_capacity(rows.len() * rows.width);
+        all.clone().for_each(|i| values.extend_from_slice(rows.row(i)));
+        let weights: Option<Vec<f32>> = all.map(|i| rows.weight(i)).collect();
+        Self { values: tensor(values, rows.width), weights: weights.filter(|_| rows.weights.is_some()).map(|weights| tensor(weights, 1)) }
     }
 
     fn rows(&self) -> usize {
@@ -135,8 +140,9 @@ impl Trainer for Reference<'_> {
         let Some(valid) = &self.valid else { return Ok(0.0) };
         let model = Autoencoder::from_flat(self.architecture, &self.parameters);
         let mut sum = 0.0;
-        for start in (0..valid.rows()).step_by(SCORING_ROWS) {
-            let part = valid.part(start..(start + SCORING_ROWS).min(valid.rows()));
+        let step = scoring_rows(self.architecture.widths[0]);
+        for start in (0..valid.rows()).step_by(step) {
+            let part = valid.part(start..(start + step).min(valid.rows()));
             let output = model.forward(self.architecture, part.values.clone(), None).output;
             let distance = loss::per_row(self.experiment.loss, output, part.values);
             sum += f64::from(read(loss::mean(distance, part.weights, 1.0))?[0]);

@@ -1,0 +1,285 @@
+//! Files of named arrays (HDF5, NPY, NPZ): one-dimensional arrays are columns, others are matrices whose first axis is the row.
+
+use super::{
+    columnar::whole,
+    guard,
+    hdf5::Hdf5,
+    layout::{self, Contents, Field, Kind, Layout},
+    npy::Npy,
+    table::{Bring, Builder, Column, Holds, Incoming, Shape, Table, Wanted},
+};
+use crate::{
+    config::raw::Format,
+    error::{Error, Result, suggestion},
+};
+use rayon::prelude::*;
+use std::{ops::Range, path::Path};
+
+/// An array of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArrayInfo {
+    /// Its name, with the groups it lies in.
+    pub name: String,
+    /// Lengths of its axes.
+    pub shape: Vec<usize>,
+    /// What it holds.
+    pub kind: Kind,
+    /// Its type in the words of its format.
+    pub type_name: String,
+}
+
+impl ArrayInfo {
+    /// Values of one row; 1 for a column.
+    pub fn inner(&self) -> usize {
+        self.shape.iter().skip(1).product()
+    }
+
+    /// All values, where their number is one.
+    pub fn values(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1_usize, |product, length| product.checked_mul(*length))
+    }
+
+    /// `(3763, 40)`, as Python writes it.
+    pub fn show_shape(&self) -> String {
+        let lengths: Vec<String> = self.shape.iter().map(usize::to_string).collect();
+        format!("({})", lengths.join(", "))
+    }
+}
+
+/// A file of arrays. Errors name the array.
+pub trait Arrays: Sync {
+    /// What there is.
+    fn list(&self) -> &[ArrayInfo];
+    /// Whether some rows can be read without those before them.
+    fn seekable(&self) -> bool;
+    /// Appends rows of a numeric array, the inner axes in C order.
+    fn singles(&self, at: usize, rows: Range<usize>, into: &mut Vec<f32>) -> std::result::Result<(), String>;
+    /// Fills `[rows, sources]` with rows of numeric columns.
+    fn columns(&self, sources: &[usize], rows: Range<usize>, into: &mut [f32]) -> std::result::Result<(), String> {
+        let mut column = vec![];
+        for (at, &source) in sources.iter().enumerate() {
+            column.clear();
+            self.singles(source, rows.clone(), &mut column)?;
+            column.iter().enumerate().for_each(|(row, value)| into[row * sources.len() + at] = *value);
+        }
+        Ok(())
+    }
+    /// A numeric column.
+    fn doubles(&self, at: usize) -> std::result::Result<Vec<f64>, String>;
+    /// A column of texts.
+    fn texts(&self, at: usize) -> std::result::Result<Vec<String>, String>;
+}
+
+/// Values that are read at once.
+const BATCH_VALUES: usize = 1 << 20;
+
+/// Reads an HDF5, NPY or NPZ file.
+pub fn read(path: &Path, format: Format, wanted: &Wanted) -> Result<Table> {
+    let damaged = |reason: String| Error::input(format!("{}: {reason}", path.display()));
+    let (arrays, notes): (Box<dyn Arrays>, Vec<String>) = match format {
+        Format::Hdf5 => {
+            let file = Hdf5::open(path).map_err(damaged)?;
+            let notes = file.notes().to_vec();
+            (Box::new(file), notes)
+        }
+        Format::Npz => (Box::new(Npy::open_archive(path).map_err(damaged)?), vec![]),
+        _ => (Box::new(Npy::open(path).map_err(damaged)?), vec![]),
+    };
+    let arrays = arrays.as_ref();
+    let plan = plan(path, arrays, wanted)?;
+    let mut whole: Option<Builder> = None;
+    for contents in &plan.matrices {
+        let part = read_rows(path, format, arrays, &plan, *contents, wanted)?;
+        match &mut whole {
+            Some(whole) => whole.append(part),
+            None => whole = Some(part),
+        }
+    }
+    let mut whole = match whole {
+        Some(whole) => whole,
+        None => read_rows(path, format, arrays, &plan, None, wanted)?,
+    };
+    notes.into_iter().chain(plan.notes).for_each(|note| whole.note(note));
+    whole.finish()
+}
+
+/// What is read of a file.
+struct Plan {
+    /// The columns, and the matrix if there is one, by position in the file's list.
+    members: Vec<usize>,
+    fields: Vec<Field>,
+    layout: Layout,
+    rows: usize,
+    /// The matrices to read one after the other, by position in the list; none where columns are features.
+    matrices: Vec<Option<usize>>,
+    /// Whether the matrices are several monitoring elements.
+    elements: bool,
+    notes: Vec<String>,
+}
+
+/// Chooses the matrix, or the columns, that hold the rows.
+fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
+    let list = arrays.list();
+    let numeric = |info: &ArrayInfo| matches!(info.kind, Kind::Number | Kind::Flag);
+    let matrices: Vec<usize> = (0..list.len()).filter(|&at| list[at].shape.len() > 1 && numeric(&list[at])).collect();
+    let named = |name: &str, among: &[usize], what: &str| {
+        let plain = name.trim_start_matches('/');
+        among.iter().copied().find(|&at| list[at].name == plain).ok_or_else(|| {
+            let names: Vec<&str> = among.iter().map(|&at| list[at].name.as_str()).collect();
+            let near = suggestion(plain, names.iter().copied());
+            Error::input(format!("{}: no {what} \"{name}\"{near}; it holds {}", path.display(), names.join(", ")))
+        })
+    };
+    let chosen = match (&wanted.columns.histogram, &wanted.me) {
+        _ if !wanted.columns.features.is_empty() => vec![],
+        (Some(name), _) => vec![named(name, &matrices, "matrix")?],
+        (None, Some(me)) if matrices.len() > 1 && wanted.bring == Bring::Values => vec![named(me, &matrices, "monitoring element")?],
+        _ => matrices.clone(),
+    };
+    let elements = matrices.len() > 1 && wanted.columns.histogram.is_none() && !chosen.is_empty();
+    if chosen.len() > 1 && wanted.bring == Bring::Values {
+        let names: Vec<&str> = chosen.iter().map(|&at| list[at].name.as_str()).collect();
+        let path = path.display();
+        return Err(Error::input(format!("{path}: holds several monitoring elements; choose one with data.me: {}", names.join(", "))));
+    }
+    let columns: Vec<usize> = (0..list.len()).filter(|&at| list[at].shape.len() == 1 && list[at].kind != Kind::Other).collect();
+    let rows = match chosen.first() {
+        Some(&at) => list[at].shape[0],
+        None => usual_length(list, &columns),
+    };
+    let (fitting, others): (Vec<usize>, Vec<usize>) = columns.into_iter().partition(|&at| list[at].shape[0] == rows);
+    let mut members = fitting;
+    members.extend(chosen.first());
+    if members.is_empty() {
+        let names: Vec<String> = list.iter().map(|info| format!("{} {} of {}", info.name, info.show_shape(), info.type_name)).collect();
+        let found = if names.is_empty() { "no arrays".into() } else { names.join(", ") };
+        return Err(Error::input(format!("{}: holds no rows of numbers; found {found}", path.display())));
+    }
+    let field = |&at: &usize| {
+        let info = &list[at];
+        let kind = if info.shape.len() > 1 { Kind::List } else { info.kind };
+        let type_name = if info.shape.len() > 1 { format!("{} {}", info.type_name, info.show_shape()) } else { info.type_name.clone() };
+        Field { name: info.name.clone(), kind, type_name }
+    };
+    let fields: Vec<Field> = members.iter().map(field).collect();
+    let mut wanted = wanted.clone();
+    wanted.columns.histogram = chosen.first().map(|&at| list[at].name.clone());
+    let layout = Layout::find(path, &fields, &wanted)?;
+    let mut notes: Vec<String> = vec![];
+    if !others.is_empty() {
+        let names: Vec<String> = others.iter().map(|&at| format!("{} {}", list[at].name, list[at].show_shape())).collect();
+        notes.push(format!("not read, because the rows are {rows}: {}", names.join(", ")));
+    }
+    let matrices = chosen.into_iter().filter(|&at| list[at].shape[0] == rows).map(Some).collect();
+    Ok(Plan { members, fields, layout, rows, matrices, elements, notes })
+}
+
+/// The most common length of columns, the longest among equals.
+fn usual_length(list: &[ArrayInfo], columns: &[usize]) -> usize {
+    let count = |length: usize| columns.iter().filter(|&&at| list[at].shape[0] == length).count();
+    columns.iter().map(|&at| list[at].shape[0]).max_by_key(|&length| (count(length), length)).unwrap_or(0)
+}
+
+/// Reads all rows of one matrix, or of the columns that are features, in batches on all cores.
+fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matrix: Option<usize>, wanted: &Wanted) -> Result<Builder> {
+    let damaged = |reason: String| Error::input(format!("{}: {reason}", path.display()));
+    let list = arrays.list();
+    let Plan { layout, .. } = plan;
+    let position = |at: usize| plan.members[at];
+    let doubles = |at: Option<usize>| at.map(|at| arrays.doubles(position(at)).map_err(damaged)).transpose();
+    let (run, ls) = (doubles(layout.run)?, doubles(layout.ls)?);
+    let me = layout.me.map(|at| arrays.texts(position(at)).map_err(damaged)).transpose()?;
+    let mut extra = vec![];
+    for (_, at) in &layout.extra {
+        extra.push(match plan.fields[*at].kind {
+            Kind::Text => Column::Texts(arrays.texts(position(*at)).map_err(damaged)?),
+            _ => Column::Numbers(arrays.doubles(position(*at)).map_err(damaged)?),
+        });
+    }
+    let sources: Vec<usize> = match (matrix, &layout.contents) {
+        (Some(at), _) => vec![at],
+        (None, Contents::Bins(columns) | Contents::Features(columns)) => columns.iter().map(|&at| position(at)).collect(),
+        (None, Contents::List(at)) => vec![position(*at)],
+    };
+    let first = &list[sources[0]];
+    let shape = match (matrix, first.shape.len()) {
+        (Some(_), axes) if axes > 2 => Some(Shape { y: first.shape[1..axes - 1].iter().product(), x: first.shape[axes - 1] }),
+        _ => None,
+    };
+    let width = if matrix.is_some() { first.inner() } else { sources.len() };
+    // A matrix of two axes may be anything: unless it is said to hold histograms, its columns are features.
+    let holds = match (shape, &layout.contents) {
+        (Some(_), _) | (None, Contents::Bins(_)) => Holds::Histograms,
+        (None, Contents::Features(_)) => Holds::Features(sources.iter().map(|&at| list[at].name.clone()).collect()),
+        (None, Contents::List(_)) if wanted.columns.histogram.is_some() || layout::is_histogram(&first.name) => Holds::Histograms,
+        (None, Contents::List(_)) => Holds::Features((0..width).map(|i| format!("{}_{i}", first.name)).collect()),
+    };
+    let (names, histograms) = match holds {
+        Holds::Features(names) => (names, false),
+        Holds::Histograms => (vec![], true),
+    };
+    let new = || {
+        let holds = if histograms { Holds::Histograms } else { Holds::Features(names.clone()) };
+        Builder::new(path, format, fields_of(arrays), holds, layout.extra.iter().map(|(name, _)| name.clone()).collect(), wanted)
+    };
+    let element = plan.elements.then(|| first.name.as_str());
+    let read = |rows: Range<usize>| -> Result<Builder> {
+        let mut builder = new();
+        let mut values = vec![];
+        if wanted.bring == Bring::Identities {
+            values.resize(rows.len() * width, 0.0);
+        } else if matrix.is_some() {
+            arrays.singles(sources[0], rows.clone(), &mut values).map_err(damaged)?;
+        } else {
+            values.resize(rows.len() * width, 0.0);
+            arrays.columns(&sources, rows.clone(), &mut values).map_err(damaged)?;
+        }
+        for (i, row) in rows.zip(values.chunks_exact(width.max(1))) {
+            let me = element.or_else(|| me.as_ref().map(|me| me[i].as_str()));
+            if me.is_some_and(|me| !builder.element(me)) {
+                continue;
+            }
+            let mut incoming = Incoming { me, shape, ..Incoming::default() };
+            let number = |column: &Option<Vec<f64>>, what: &str| match column.as_ref().map(|column| column[i]) {
+                None => Ok(None),
+                Some(number) => whole(number).map(Some).ok_or_else(|| format!("the {what} is {number}, not a whole number")),
+            };
+            let id = number(&run, "run number").and_then(|run| {
+                incoming.run = run;
+                number(&ls, "LS number").map(|ls| incoming.ls = ls)
+            });
+            if wanted.bring == Bring::Identities {
+                incoming.shape = incoming.shape.or(Some(Shape::line(width)));
+                builder.identity(incoming);
+                continue;
+            }
+            builder.values().extend_from_slice(row);
+            match id {
+                Ok(()) if builder.row(incoming) => extra.iter().enumerate().for_each(|(at, column)| builder.extra(at).push(column, i)),
+                Ok(()) => {}
+                Err(reason) => builder.fault(incoming, reason),
+            }
+        }
+        Ok(builder)
+    };
+    let step = if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
+    let starts: Vec<usize> = (0..plan.rows).step_by(step).collect();
+    let mut whole = new();
+    for some in starts.chunks(2 * rayon::current_num_threads()) {
+        let part = |&start: &usize| guard::decode(path, || read(start..(start + step).min(plan.rows)));
+        for part in some.par_iter().map(part).collect::<Result<Vec<_>>>()? {
+            whole.append(part);
+        }
+    }
+    Ok(whole)
+}
+
+/// All arrays as people should see them.
+fn fields_of(arrays: &dyn Arrays) -> Vec<Field> {
+    let field = |info: &ArrayInfo| Field {
+        name: info.name.clone(),
+        kind: if info.shape.len() > 1 { Kind::List } else { info.kind },
+        type_name: format!("{} {}", info.type_name, info.show_shape()),
+    };
+    arrays.list().iter().map(field).collect()
+}

@@ -1,0 +1,264 @@
+//! Which column of a file is what: the same for CSV, Parquet, Arrow, and arrays.
+
+use super::table::Wanted;
+use crate::error::{Error, Result, suggestion};
+use serde::Serialize;
+use std::path::Path;
+
+/// A column of a file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Field {
+    /// Its name in the header.
+    pub name: String,
+    /// What it holds.
+    pub kind: Kind,
+    /// Its type in the words of its format.
+    #[serde(rename = "type")]
+    pub type_name: String,
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Numbers.
+    Number,
+    /// True or false.
+    Flag,
+    /// Text.
+    Text,
+    /// A list of numbers, or a list of such lists.
+    List,
+    /// Anything else; not read.
+    Other,
+}
+
+/// Which column is what, by position.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layout {
+    /// Run number.
+    pub run: Option<usize>,
+    /// Lumisection number; without one, rows are events.
+    pub ls: Option<usize>,
+    /// Name of the monitoring element.
+    pub me: Option<usize>,
+    /// What becomes the inputs.
+    pub contents: Contents,
+    /// Number of bins in x, without underflow and overflow.
+    pub x_bins: Option<usize>,
+    /// Number of bins in y.
+    pub y_bins: Option<usize>,
+    /// Edges of the axes: x from, x to, y from, y to.
+    pub edges: [Option<usize>; 4],
+    /// Further columns to bring, by name.
+    pub extra: Vec<(String, usize)>,
+}
+
+/// What becomes the inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Contents {
+    /// One column of lists: a histogram.
+    List(usize),
+    /// A column per bin, `bin_0` first: a histogram.
+    Bins(Vec<usize>),
+    /// A column per feature.
+    Features(Vec<usize>),
+}
+
+const RUN: &[&str] = &["fromrun", "run_number", "run"];
+const LS: &[&str] = &["fromlumi", "ls_number", "lumisection_number", "lumi", "ls", "luminosityblock"];
+const HISTOGRAM: &[&str] = &["histo", "data"];
+const X_BINS: &[&str] = &["xbins", "x_bin"];
+const Y_BINS: &[&str] = &["ybins", "y_bin"];
+const ME: &[&str] = &["hname", "me", "title"];
+const EDGES: [&[&str]; 4] = [&["xmin", "x_min"], &["xmax", "x_max"], &["ymin", "y_min"], &["ymax", "y_max"]];
+/// An index that pandas wrote is no feature.
+const INDEX: &[&str] = &["", "unnamed: 0", "index", "level_0", "index_level_0__"];
+
+/// Lower case, without leading underscores (`_run`) and without the groups that an array lies in.
+fn plain(name: &str) -> String {
+    name.rsplit('/').next().unwrap_or(name).trim_start_matches('_').to_lowercase()
+}
+
+/// Whether a name is one that histograms usually have.
+pub fn is_histogram(name: &str) -> bool {
+    HISTOGRAM.contains(&plain(name).as_str())
+}
+
+impl Layout {
+    /// Finds the columns by their usual names or by those in the config.
+    pub fn find(path: &Path, fields: &[Field], wanted: &Wanted) -> Result<Self> {
+        let names = &wanted.columns;
+        let usual = |usual: &[&str]| fields.iter().position(|field| usual.contains(&plain(&field.name).as_str()));
+        let column = |name: &Option<String>, words: &[&str]| match name {
+            Some(name) => named(path, fields, name).map(Some),
+            None => Ok(usual(words)),
+        };
+        let (run, ls, me) = (column(&names.run, RUN)?, column(&names.ls, LS)?, column(&names.me, ME)?);
+        let (x_bins, y_bins, edges) = (column(&names.bins, X_BINS)?, usual(Y_BINS), EDGES.map(usual));
+        let mut extra = vec![];
+        for name in &wanted.required {
+            extra.push((name.clone(), named(path, fields, name)?));
+        }
+        for name in &wanted.welcome {
+            extra.extend(named(path, fields, name).ok().map(|at| (name.clone(), at)));
+        }
+
+        let is_list = |at: usize| matches!(fields[at].kind, Kind::List | Kind::Text);
+        let lists: Vec<usize> = (0..fields.len()).filter(|&at| fields[at].kind == Kind::List).collect();
+        let list = match &names.histogram {
+            Some(name) => {
+                let at = named(path, fields, name)?;
+                if !is_list(at) {
+                    let kind = &fields[at].type_name;
+                    return Err(Error::input(format!("{}: column \"{name}\" holds {kind}, not lists of bins", path.display())));
+                }
+                Some(at)
+            }
+            None => usual(HISTOGRAM).filter(|&at| is_list(at)).or((lists.len() == 1).then(|| lists[0])),
+        };
+        let contents = match list {
+            Some(at) if names.features.is_empty() => Contents::List(at),
+            _ => {
+                let used =
+                    [run, ls, me, x_bins, y_bins].into_iter().chain(edges).flatten().chain(extra.iter().map(|(_, at)| *at)).collect::<Vec<_>>();
+                columns(path, fields, wanted, &used)?
+            }
+        };
+        Ok(Self { run, ls, me, contents, x_bins, y_bins, edges, extra })
+    }
+
+    /// Refuses histograms without lumisection numbers; features without them are events.
+    pub fn require_ls(&self, path: &Path, fields: &[Field]) -> Result<()> {
+        match (self.ls, &self.contents) {
+            (None, Contents::List(_) | Contents::Bins(_)) => Err(missing(path, fields, "lumisection numbers", "ls", LS)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The positions of all columns that are read, with or without those of the values, ascending.
+    pub fn columns(&self, values: bool) -> Vec<usize> {
+        let contents = match &self.contents {
+            _ if !values => &[],
+            Contents::List(at) => std::slice::from_ref(at),
+            Contents::Bins(columns) | Contents::Features(columns) => columns.as_slice(),
+        };
+        let named = [self.run, self.ls, self.me, self.x_bins, self.y_bins].into_iter().chain(self.edges).flatten();
+        let mut columns: Vec<usize> = named.chain(contents.iter().copied()).chain(self.extra.iter().map(|(_, at)| *at)).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+}
+
+/// The columns that are bins or features.
+fn columns(path: &Path, fields: &[Field], wanted: &Wanted, used: &[usize]) -> Result<Contents> {
+    let names = &wanted.columns;
+    if !names.features.is_empty() {
+        let patterns = patterns(&names.features)?;
+        for (pattern, text) in patterns.iter().zip(&names.features) {
+            if !fields.iter().any(|field| pattern.matches(&field.name)) {
+                let near = suggestion(text, fields.iter().map(|field| field.name.as_str()));
+                return Err(Error::input(format!("{}: data.columns.features: no column \"{text}\"{near}", path.display())));
+            }
+        }
+        let chosen: Vec<usize> = (0..fields.len()).filter(|&at| patterns.iter().any(|pattern| pattern.matches(&fields[at].name))).collect();
+        if let Some(&at) = chosen.iter().find(|&&at| !matches!(fields[at].kind, Kind::Number | Kind::Flag)) {
+            return Err(Error::input(format!("{}: feature \"{}\" holds {}, not numbers", path.display(), fields[at].name, fields[at].type_name)));
+        }
+        return Ok(Contents::Features(chosen));
+    }
+    let bin = |field: &Field| field.name.strip_prefix("bin_").and_then(|number| number.parse::<u32>().ok());
+    let mut bins: Vec<(u32, usize)> = fields.iter().enumerate().filter_map(|(at, field)| Some((bin(field)?, at))).collect();
+    if !bins.is_empty() {
+        bins.sort_unstable();
+        return Ok(Contents::Bins(bins.into_iter().map(|(_, at)| at).collect()));
+    }
+    let ignored = patterns(&names.ignore)?;
+    let feature = |&at: &usize| {
+        let field = &fields[at];
+        let index = INDEX.contains(&plain(&field.name).as_str());
+        field.kind == Kind::Number && !used.contains(&at) && !index && !ignored.iter().any(|pattern| pattern.matches(&field.name))
+    };
+    let features: Vec<usize> = (0..fields.len()).filter(feature).collect();
+    if features.is_empty() {
+        return Err(missing(path, fields, "histograms", "histogram", HISTOGRAM));
+    }
+    Ok(Contents::Features(features))
+}
+
+fn missing(path: &Path, fields: &[Field], what: &str, key: &str, looked_for: &[&str]) -> Error {
+    let header = show_names(fields);
+    Error::input(format!(
+        "{}: no column of {what}: looked for {} in the header \"{header}\"; name it with data.columns.{key}, or see `lumisift inspect`",
+        path.display(),
+        looked_for.join(", "),
+    ))
+}
+
+fn patterns(texts: &[String]) -> Result<Vec<glob::Pattern>> {
+    let pattern = |text: &String| glob::Pattern::new(text).map_err(|error| Error::input(format!("data.columns: \"{text}\": {error}")));
+    texts.iter().map(pattern).collect()
+}
+
+/// The first column of that name: ML4DQM headers repeat names.
+fn named(path: &Path, fields: &[Field], name: &str) -> Result<usize> {
+    fields.iter().position(|field| field.name == name).ok_or_else(|| {
+        let near = suggestion(name, fields.iter().map(|field| field.name.as_str()));
+        Error::input(format!("{}: no column \"{name}\"{near}; its columns are {}", path.display(), show_names(fields)))
+    })
+}
+
+/// Column names in a row, shortened where there are thousands.
+pub fn show_names(fields: &[Field]) -> String {
+    const MOST: usize = 40;
+    let names: Vec<&str> = fields.iter().take(MOST).map(|field| field.name.as_str()).collect();
+    let more = if fields.len() > MOST { format!(", … ({} in all)", fields.len()) } else { String::new() };
+    format!("{}{more}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(names: &[(&str, Kind)]) -> Vec<Field> {
+        names.iter().map(|(name, kind)| Field { name: (*name).into(), kind: *kind, type_name: format!("{kind:?}") }).collect()
+    }
+
+    fn find(names: &[(&str, Kind)], wanted: &Wanted) -> Result<Layout> {
+        Layout::find(Path::new("x"), &fields(names), wanted)
+    }
+
+    #[test]
+    fn bins_come_in_the_order_of_their_numbers() {
+        let layout = find(&[("run", Kind::Number), ("lumi", Kind::Number), ("bin_10", Kind::Number), ("bin_2", Kind::Number)], &Wanted::default());
+        assert_eq!(layout.unwrap().contents, Contents::Bins(vec![3, 2]));
+    }
+
+    #[test]
+    fn features_are_the_numbers_that_are_used_for_nothing_else() {
+        let names = [
+            ("", Kind::Number),
+            ("_run", Kind::Number),
+            ("_luminosityBlock", Kind::Number),
+            ("pt", Kind::Number),
+            ("ok", Kind::Flag),
+            ("w", Kind::Number),
+            ("eta", Kind::Number),
+        ];
+        let layout = find(&names, &Wanted { required: vec!["w".into()], ..Wanted::default() }).unwrap();
+        assert_eq!((layout.run, layout.ls, layout.contents), (Some(1), Some(2), Contents::Features(vec![3, 6])));
+        let columns = crate::config::raw::Columns { features: vec!["e*".into()], ..Default::default() };
+        assert_eq!(find(&names, &Wanted { columns, ..Wanted::default() }).unwrap().contents, Contents::Features(vec![6]));
+        let columns = crate::config::raw::Columns { features: vec!["etta".into()], ..Default::default() };
+        assert!(find(&names, &Wanted { columns, ..Wanted::default() }).unwrap_err().to_string().contains("did you mean \"eta\"?"));
+    }
+
+    #[test]
+    fn a_histogram_needs_its_lumisection() {
+        let fields = fields(&[("a", Kind::Number), ("histo", Kind::List)]);
+        let layout = Layout::find(Path::new("x"), &fields, &Wanted::default()).unwrap();
+        let message = layout.require_ls(Path::new("x"), &fields).unwrap_err().to_string();
+        assert!(message.contains("no column of lumisection numbers"), "{message}");
+    }
+}

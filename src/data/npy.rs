@@ -1,0 +1,262 @@
+//! NumPy arrays: one in a .npy file, several in a .npz archive. Headers are npyz's to read, numbers are converted here.
+
+use super::{arrays::ArrayInfo, arrays::Arrays, layout::Kind};
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, TypeStr};
+use std::{
+    fs::File,
+    io::{BufReader, Read, Seek, SeekFrom},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+/// The arrays of a .npy or .npz file.
+pub struct Npy {
+    path: PathBuf,
+    /// Whether they are members of an archive, which is read from its start.
+    packed: bool,
+    infos: Vec<ArrayInfo>,
+    members: Vec<Member>,
+}
+
+struct Member {
+    /// The name in the archive.
+    name: String,
+    dtype: TypeStr,
+    fortran: bool,
+    /// Where the numbers begin.
+    start: u64,
+}
+
+/// Bytes that are read at once.
+const CHUNK: usize = 1 << 20;
+
+impl Npy {
+    /// A .npy file; its array is called `x`.
+    pub fn open(path: &Path) -> Result<Self, String> {
+        let mut npy = Self { path: path.to_path_buf(), packed: false, infos: vec![], members: vec![] };
+        let mut file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
+        let length = file.get_ref().metadata().map_err(|error| error.to_string())?.len();
+        let header = NpyHeader::from_reader(&mut file).map_err(|error| format!("not a whole NumPy header: {error}"))?;
+        let start = file.stream_position().map_err(|error| error.to_string())?;
+        npy.add("x", &header, start)?;
+        let (info, member) = (&npy.infos[0], &npy.members[0]);
+        let needed = info.values().and_then(|values| (values as u64).checked_mul(member.size() as u64));
+        if needed.is_none_or(|needed| needed > length - start) {
+            return Err(format!("the header says {} of {}, but only {} bytes follow", info.show_shape(), info.type_name, length - start));
+        }
+        Ok(npy)
+    }
+
+    /// An .npz archive. Members that hold no plain arrays are left out.
+    pub fn open_archive(path: &Path) -> Result<Self, String> {
+        let mut npy = Self { path: path.to_path_buf(), packed: true, infos: vec![], members: vec![] };
+        let mut archive = archive(path)?;
+        let names: Vec<String> = archive.file_names().filter_map(Result::ok).map(String::from).filter(|name| name.ends_with(".npy")).collect();
+        for name in names {
+            let mut member = archive.by_name(&name).map_err(|error| format!("{name}: {error}"))?;
+            let header = NpyHeader::from_reader(&mut member).map_err(|error| format!("{name}: not a whole NumPy header: {error}"))?;
+            npy.add(&name, &header, 0)?;
+        }
+        Ok(npy)
+    }
+
+    fn add(&mut self, name: &str, header: &NpyHeader, start: u64) -> Result<(), String> {
+        let shape =
+            header.shape().iter().map(|&length| usize::try_from(length)).collect::<Result<Vec<_>, _>>().map_err(|_| "is too long".to_owned())?;
+        let (dtype, kind, type_name) = match header.dtype() {
+            DType::Plain(dtype) => {
+                let kind = match dtype.type_char() {
+                    TypeChar::Bool => Kind::Flag,
+                    TypeChar::Int | TypeChar::Uint | TypeChar::Float => Kind::Number,
+                    TypeChar::ByteStr | TypeChar::UnicodeStr => Kind::Text,
+                    _ => Kind::Other,
+                };
+                (Some(dtype.clone()), kind, dtype.to_string())
+            }
+            other => (None, Kind::Other, other.descr()),
+        };
+        let kind = if dtype.as_ref().is_some_and(readable) { kind } else { Kind::Other };
+        // An array that is not read is listed all the same.
+        let dtype = dtype.or_else(|| "|u1".parse().ok()).ok_or("has no type")?;
+        self.infos.push(ArrayInfo { name: name.trim_end_matches(".npy").to_owned(), shape, kind, type_name });
+        self.members.push(Member { name: name.to_owned(), dtype, fortran: header.order() == Order::Fortran, start });
+        Ok(())
+    }
+
+    /// The bytes of elements `range` of an array, in the order in which they lie.
+    fn elements(&self, at: usize, range: Range<usize>, each: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+        let member = &self.members[at];
+        let size = member.size();
+        let skip = range.start as u64 * size as u64;
+        let torn = |error: std::io::Error| format!("\"{}\" is not whole: {error}", self.infos[at].name);
+        if self.packed {
+            let mut archive = archive(&self.path)?;
+            let mut file = archive.by_name(&member.name).map_err(|error| error.to_string())?;
+            NpyHeader::from_reader(&mut file).map_err(torn)?;
+            std::io::copy(&mut (&mut file).take(skip), &mut std::io::sink()).map_err(torn)?;
+            feed(&mut file, range.len(), size, each).map_err(torn)
+        } else {
+            let mut file = File::open(&self.path).map_err(torn)?;
+            file.seek(SeekFrom::Start(member.start + skip)).map_err(torn)?;
+            feed(&mut file, range.len(), size, each).map_err(torn)
+        }
+    }
+}
+
+impl Member {
+    fn size(&self) -> usize {
+        self.dtype.num_bytes().unwrap_or(1).max(1)
+    }
+}
+
+fn archive(path: &Path) -> Result<zip::ZipArchive<BufReader<File>>, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    zip::ZipArchive::new(BufReader::new(file)).map_err(|error| format!("not a whole archive: {error}"))
+}
+
+/// Hands out the bytes of so many elements, whole elements at a time.
+fn feed(reader: &mut impl Read, elements: usize, size: usize, each: &mut dyn FnMut(&[u8])) -> std::io::Result<()> {
+    let most = (CHUNK / size).max(1);
+    let mut buffer = vec![0; most.min(elements) * size];
+    let mut left = elements;
+    while left > 0 {
+        let count = most.min(left);
+        let bytes = &mut buffer[..count * size];
+        reader.read_exact(bytes)?;
+        each(bytes);
+        left -= count;
+    }
+    Ok(())
+}
+
+impl Arrays for Npy {
+    fn list(&self) -> &[ArrayInfo] {
+        &self.infos
+    }
+
+    fn seekable(&self) -> bool {
+        !self.packed
+    }
+
+    fn singles(&self, at: usize, rows: Range<usize>, into: &mut Vec<f32>) -> Result<(), String> {
+        let (info, member) = (&self.infos[at], &self.members[at]);
+        let inner = info.inner();
+        if !member.fortran || inner == 1 {
+            return self.elements(at, rows.start * inner..rows.end * inner, &mut |bytes| singles(&member.dtype, bytes, into));
+        }
+        // Column by column: element k of the inner axes, first axis fastest, goes where C order wants it.
+        let (start, count, all) = (into.len(), rows.len(), info.shape[0]);
+        into.resize(start + count * inner, 0.0);
+        let target = |k: usize| {
+            let (mut rest, mut stride, mut position) = (k, inner, 0);
+            for &length in &info.shape[1..] {
+                stride /= length;
+                position += rest % length * stride;
+                rest /= length;
+            }
+            position
+        };
+        let mut column = vec![];
+        let mut scatter = |k: usize, column: &[f32]| {
+            let to = target(k);
+            column.iter().enumerate().for_each(|(row, value)| into[start + row * inner + to] = *value);
+        };
+        if self.packed {
+            // One pass over the archive, whose rows are all wanted.
+            let mut k = 0;
+            self.elements(at, 0..all * inner, &mut |bytes| {
+                singles(&member.dtype, bytes, &mut column);
+                while column.len() >= all && k < inner {
+                    scatter(k, &column[rows.clone()]);
+                    column.drain(..all);
+                    k += 1;
+                }
+            })?;
+        } else {
+            for k in 0..inner {
+                column.clear();
+                self.elements(at, k * all + rows.start..k * all + rows.end, &mut |bytes| singles(&member.dtype, bytes, &mut column))?;
+                scatter(k, &column);
+            }
+        }
+        Ok(())
+    }
+
+    fn doubles(&self, at: usize) -> Result<Vec<f64>, String> {
+        let mut values = vec![];
+        let dtype = &self.members[at].dtype;
+        self.elements(at, 0..self.infos[at].shape[0], &mut |bytes| doubles(dtype, bytes, &mut values))?;
+        Ok(values)
+    }
+
+    fn texts(&self, at: usize) -> Result<Vec<String>, String> {
+        let member = &self.members[at];
+        let mut texts = vec![];
+        self.elements(at, 0..self.infos[at].shape[0], &mut |bytes| {
+            texts.extend(bytes.chunks_exact(member.size()).map(|text| match member.dtype.type_char() {
+                TypeChar::UnicodeStr => {
+                    let big = member.dtype.endianness() == Endianness::Big;
+                    let code = |bytes: &[u8]| match bytes.try_into() {
+                        Ok(bytes) if big => u32::from_be_bytes(bytes),
+                        Ok(bytes) => u32::from_le_bytes(bytes),
+                        Err(_) => 0,
+                    };
+                    text.chunks_exact(4).map(code).take_while(|code| *code != 0).filter_map(char::from_u32).collect()
+                }
+                _ => String::from_utf8_lossy(text).trim_end_matches('\0').to_owned(),
+            }));
+        })?;
+        Ok(texts)
+    }
+}
+
+/// Whether elements of this type can be read.
+fn readable(dtype: &TypeStr) -> bool {
+    match dtype.type_char() {
+        TypeChar::Bool => dtype.size_field() == 1,
+        TypeChar::Int | TypeChar::Uint => matches!(dtype.size_field(), 1 | 2 | 4 | 8),
+        TypeChar::Float => matches!(dtype.size_field(), 2 | 4 | 8),
+        TypeChar::ByteStr | TypeChar::UnicodeStr => dtype.num_bytes().is_some_and(|bytes| (1..1 << 16).contains(&bytes)),
+        _ => false,
+    }
+}
+
+/// Converts elements of any numeric type, each rounded once.
+macro_rules! convert {
+    ($dtype:expr, $bytes:expr, $into:expr, $target:ty, $half:ident) => {{
+        let big = $dtype.endianness() == Endianness::Big;
+        macro_rules! each {
+            ($type:ty) => {
+                $into.extend($bytes.chunks_exact(size_of::<$type>()).map(|bytes| {
+                    let bytes = bytes.try_into().unwrap_or_default();
+                    (if big { <$type>::from_be_bytes(bytes) } else { <$type>::from_le_bytes(bytes) }) as $target
+                }))
+            };
+        }
+        match ($dtype.type_char(), $dtype.size_field()) {
+            (TypeChar::Int, 1) => each!(i8),
+            (TypeChar::Int, 2) => each!(i16),
+            (TypeChar::Int, 4) => each!(i32),
+            (TypeChar::Int, _) => each!(i64),
+            (TypeChar::Uint | TypeChar::Bool, 1) => each!(u8),
+            (TypeChar::Uint, 2) => each!(u16),
+            (TypeChar::Uint, 4) => each!(u32),
+            (TypeChar::Uint, _) => each!(u64),
+            (TypeChar::Float, 2) => $into.extend($bytes.chunks_exact(2).map(|bytes| {
+                let bytes = bytes.try_into().unwrap_or_default();
+                (if big { half::f16::from_be_bytes(bytes) } else { half::f16::from_le_bytes(bytes) }).$half()
+            })),
+            (TypeChar::Float, 4) => each!(f32),
+            (TypeChar::Float, _) => each!(f64),
+            _ => {}
+        }
+    }};
+}
+
+fn singles(dtype: &TypeStr, bytes: &[u8], into: &mut Vec<f32>) {
+    convert!(dtype, bytes, into, f32, to_f32);
+}
+
+fn doubles(dtype: &TypeStr, bytes: &[u8], into: &mut Vec<f64>) {
+    convert!(dtype, bytes, into, f64, to_f64);
+}

@@ -1,0 +1,88 @@
+//! What conditions and quantities are for each row: names stand for the row's identity, for what OMS and other files say of its
+//! lumisection, or for columns of the data.
+
+use crate::{
+    config::{Experiment, Expression, Value},
+    data::{
+        Samples,
+        facts::{Facts, Origin},
+        table::Column,
+    },
+    error::{Error, Result},
+};
+use std::collections::BTreeSet;
+
+/// Names that every row has.
+const OWN: &[&str] = &["run", "ls", "entries"];
+
+/// All names that the expressions of an experiment have.
+pub fn names(experiment: &Experiment) -> BTreeSet<String> {
+    let Experiment { added, weight, select, divide_by, .. } = experiment;
+    let expressions = added.iter().chain(weight).chain(&select.conditions).chain(divide_by);
+    expressions.flat_map(|expression| expression.names().iter().cloned()).collect()
+}
+
+/// The names that must be columns of the data, because nothing else has them.
+pub fn columns(names: &BTreeSet<String>, facts: &Facts) -> Vec<String> {
+    names.iter().filter(|name| !OWN.contains(&name.as_str()) && !facts.has(name)).cloned().collect()
+}
+
+/// A value of each row, or where it is unknown, why.
+pub struct Quantity {
+    /// Values, one a row.
+    pub values: Vec<Value>,
+    /// What is not known where a value is unknown: "unknown in OMS".
+    pub reasons: Vec<Option<String>>,
+}
+
+impl Quantity {
+    /// Evaluates an expression for every row; `key` names it in errors.
+    pub fn new(key: &str, expression: &Expression, samples: &Samples, facts: &Facts) -> Result<Self> {
+        let names = expression.names();
+        let value = |name: &str, row: usize| -> (Value, Option<Origin>) {
+            if let Some((value, origin)) = facts.get(name, samples.id(row)) {
+                return (value, Some(origin));
+            }
+            let value = match (samples.columns.get(name), name) {
+                (Some(Column::Numbers(numbers)), _) if numbers[row].is_nan() => Value::Unknown,
+                (Some(Column::Numbers(numbers)), _) => Value::Number(numbers[row]),
+                (Some(Column::Texts(texts)), _) if texts[row].is_empty() => Value::Unknown,
+                (Some(Column::Texts(texts)), _) => Value::Text(texts[row].as_str().into()),
+                (None, "run") => samples.id(row).run.map_or(Value::Unknown, |run| Value::Number(f64::from(run))),
+                (None, "ls") => Value::Number(f64::from(samples.rows[row].ls)),
+                (None, "entries") => Value::Number(samples.row(row).iter().map(|value| f64::from(*value)).sum()),
+                _ => Value::Unknown,
+            };
+            (value, None)
+        };
+        let (mut values, mut reasons) = (vec![], vec![]);
+        for row in 0..samples.rows.len() {
+            let result = expression
+                .evaluate(&|i| value(&names[i], row).0)
+                .map_err(|reason| Error::input(format!("{key}: \"{expression}\" at {}: {reason}", samples.place(row))))?;
+            reasons.push((result == Value::Unknown).then(|| {
+                let unknown = names.iter().find_map(|name| match value(name, row) {
+                    (Value::Unknown, origin) => Some((name, origin)),
+                    _ => None,
+                });
+                match unknown {
+                    Some((_, Some(origin))) => format!("unknown in {origin}"),
+                    Some((name, None)) => format!("unknown {name}"),
+                    None => format!("{expression} has no value"),
+                }
+            }));
+            values.push(result);
+        }
+        Ok(Self { values, reasons })
+    }
+
+    /// The values as numbers; NaN where unknown. A text is an error.
+    pub fn numbers(&self, key: &str, samples: &Samples) -> Result<Vec<f64>> {
+        let number = |(row, value): (usize, &Value)| match value {
+            Value::Number(number) => Ok(*number),
+            Value::Unknown => Ok(f64::NAN),
+            Value::Text(text) => Err(Error::input(format!("{key}: \"{text}\" at {}; expected a number", samples.place(row)))),
+        };
+        self.values.iter().enumerate().map(number).collect()
+    }
+}
