@@ -66,7 +66,8 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     let files = [(Role::Train, experiment.train_files.as_slice()), (Role::Test, experiment.test_files.as_slice())];
     let required: Vec<String> = labels::columns(experiment).into_iter().chain(config.split.column.clone()).collect();
     let Chosen { samples, labels, weights, mut inputs, notes } = choose(experiment, &files, required, vec![], read)?;
-    let splits = split::split(&samples, &labels, experiment)?;
+    let told = |message: String| notes.iter().fold(message, |message, note| format!("{message}\n  {note}"));
+    let splits = split::split(&samples, &labels, experiment).map_err(|error| error.map(told))?;
     let width = samples.width() + experiment.added.len();
     let fitted_on: Vec<&[f32]> = inputs
         .chunks_exact(width)
@@ -94,65 +95,77 @@ fn choose(
     let entries = names.contains("entries").then(|| "entries".to_owned());
     let required = required.into_iter().chain(columns.iter().cloned()).collect();
     let load = data::load(experiment, files, required, welcome.into_iter().chain(entries).collect(), read);
-    let mut samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
-    let mut weights = match &experiment.weight {
-        Some(expression) => Some(weigh(expression, &samples, &facts)?),
+    let samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
+    let (labels, label_notes) = labels::read(&samples, experiment)?;
+    let weights = match &experiment.weight {
+        Some(expression) => Some(Quantity::new("weights", expression, &samples, &facts)?.numbers("weights", &samples)?),
         None => None,
     };
-    select::select(&mut samples, experiment, &facts, &mut weights)?;
-    let given = give(experiment, &mut samples, &facts, &mut weights)?;
-    let (labels, label_notes) = labels::read(&samples, experiment)?;
+    let weights = weights.map(|weights| weights.into_iter().map(|weight| weight as f32).collect::<Vec<f32>>());
     let notes = samples.notes.iter().cloned().chain(label_notes).collect();
-    let inputs = join_inputs(experiment, &samples, &given);
-    Ok(Chosen { samples, labels, weights, inputs, notes })
+    let mut chosen = Chosen { samples, labels, weights, inputs: vec![], notes };
+    let rows = chosen.samples.rows.len();
+    let (reasons, notes) = select::reasons(&chosen.samples, experiment, &facts, chosen.weights.as_deref())?;
+    chosen.notes.extend(notes);
+    chosen.reject(reasons);
+    let given = chosen.give(experiment, &facts)?;
+    if chosen.samples.rows.is_empty() {
+        let found: Vec<String> = select::counts(&chosen.samples).into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        return Err(Error::input(format!("no rows left of {rows}: {}", found.join(", "))));
+    }
+    chosen.inputs = join_inputs(experiment, &chosen.samples, &given);
+    Ok(chosen)
+}
+
+/// Keeps the entries of rows against which there is no reason.
+fn retain<T>(values: &mut Vec<T>, reasons: &[Option<String>]) {
+    let mut reasons = reasons.iter();
+    values.retain(|_| reasons.next().is_some_and(Option::is_none));
+}
+
+impl Chosen {
+    /// Rejects rows, with what is known about them.
+    fn reject(&mut self, reasons: Vec<Option<String>>) {
+        let before = self.samples.rejected.len();
+        let against: Vec<usize> = (0..reasons.len()).filter(|&row| reasons[row].is_some()).collect();
+        let known: Vec<Vec<Option<bool>>> = against.iter().map(|&row| self.labels.iter().map(|set| set.good[row]).collect()).collect();
+        self.labels.iter_mut().for_each(|set| retain(&mut set.good, &reasons));
+        self.weights.iter_mut().for_each(|weights| retain(weights, &reasons));
+        self.samples.reject(reasons);
+        self.samples.rejected[before..].iter_mut().zip(known).for_each(|(rejected, labels)| rejected.labels = labels);
+    }
+
+    /// The quantities that rows are given: `data.add_inputs`, then `scale.divide_by`. Rows for which one is unknown are rejected.
+    fn give(&mut self, experiment: &Experiment, facts: &Facts) -> Result<Vec<Vec<f64>>> {
+        let added = experiment.added.iter().map(|expression| ("data.add_inputs", expression));
+        let divide_by = experiment.divide_by.iter().map(|expression| ("scale.divide_by", expression));
+        let mut given = vec![];
+        let mut reasons: Vec<Option<String>> = vec![None; self.samples.rows.len()];
+        for (key, expression) in added.chain(divide_by) {
+            let quantity = Quantity::new(key, expression, &self.samples, facts)?;
+            given.push(quantity.numbers(key, &self.samples)?);
+            reasons.iter_mut().zip(quantity.reasons).for_each(|(first, reason)| *first = first.take().or(reason));
+        }
+        given.iter_mut().for_each(|numbers| retain(numbers, &reasons));
+        self.reject(reasons);
+        Ok(given)
+    }
 }
 
 /// A name that is no column may be a misspelt quantity of OMS or HLT.
 fn with_fact_names(message: String, columns: &[String], facts: &Facts) -> String {
     let near =
         columns.iter().filter(|name| message.contains(&format!("\"{name}\""))).map(|name| suggestion(name, facts.names.iter().map(String::as_str)));
+    let missing = columns.iter().any(|name| message.contains(&format!("no column \"{name}\"")));
     match near.filter(|near| !near.is_empty()).last() {
-        Some(near) => format!("{message}; OMS, HLT or brilcalc files have something like it{near}"),
+        Some(near) => format!("{message}; among the quantities of OMS, HLT and brilcalc files{near}"),
+        None if missing && facts.names.is_empty() => format!("{message}; quantities of OMS need data.oms, rates of triggers data.hlt"),
+        None if missing => {
+            let names: Vec<&str> = facts.names.iter().map(String::as_str).collect();
+            format!("{message}; the quantities of OMS, HLT and brilcalc files are {}", names.join(", "))
+        }
         None => message,
     }
-}
-
-/// How much each row counts: finite and not negative, or NaN where it is not known.
-fn weigh(expression: &Expression, samples: &Samples, facts: &Facts) -> Result<Vec<f32>> {
-    let numbers = Quantity::new("weights", expression, samples, facts)?.numbers("weights", samples)?;
-    let negative = |(row, weight): (usize, &f64)| (*weight < 0.0).then_some((row, *weight));
-    match numbers.iter().enumerate().find_map(negative) {
-        Some((row, weight)) => {
-            Err(Error::input(format!("weights: \"{expression}\" at {} is {weight}; expected a number, not negative", samples.place(row))))
-        }
-        None => Ok(numbers.into_iter().map(|weight| weight as f32).collect()),
-    }
-}
-
-/// The quantities that rows are given: `data.add_inputs`, then `scale.divide_by`. Rows for which one is unknown are rejected.
-fn give(experiment: &Experiment, samples: &mut Samples, facts: &Facts, weights: &mut Option<Vec<f32>>) -> Result<Vec<Vec<f64>>> {
-    let added = experiment.added.iter().map(|expression| ("data.add_inputs", expression));
-    let divide_by = experiment.divide_by.iter().map(|expression| ("scale.divide_by", expression));
-    let mut given = vec![];
-    let mut reasons: Vec<Option<String>> = vec![None; samples.rows.len()];
-    for (key, expression) in added.chain(divide_by) {
-        let quantity = Quantity::new(key, expression, samples, facts)?;
-        given.push(quantity.numbers(key, samples)?);
-        reasons.iter_mut().zip(quantity.reasons).for_each(|(first, reason)| *first = first.take().or(reason));
-    }
-    if reasons.iter().any(Option::is_some) {
-        fn retain<T>(values: &mut Vec<T>, reasons: &[Option<String>]) {
-            let mut reasons = reasons.iter();
-            values.retain(|_| reasons.next().is_some_and(Option::is_none));
-        }
-        given.iter_mut().for_each(|numbers| retain(numbers, &reasons));
-        weights.iter_mut().for_each(|weights| retain(weights, &reasons));
-        samples.reject(reasons);
-    }
-    if samples.rows.is_empty() {
-        return Err(Error::input("no rows left: what data.add_inputs or scale.divide_by needs is unknown for all of them"));
-    }
-    Ok(given)
 }
 
 /// Unscaled inputs, `[rows, width + added]`.
@@ -232,10 +245,18 @@ pub fn score_files(model: &Model, files: &[PathBuf], device: &Opened, read: &(dy
     // Labels are welcome and weights do not matter: nothing is trained.
     let mut unweighted = experiment.clone();
     unweighted.weight = None;
+    unweighted.config.select.nonzero_weight = false;
+    unweighted.trained_features = model.columns().map(<[String]>::to_vec);
     let Chosen { samples, labels, mut inputs, notes, .. } = choose(&unweighted, &[(Role::Test, files)], vec![], labels::columns(experiment), read)?;
     if samples.width() != model.scaler.width {
         let first = samples.sources.first().map(|source| source.path.display().to_string()).unwrap_or_default();
         return Err(Error::input(format!("{first}: {} bins, but the model was trained on {}", samples.width(), model.scaler.width)));
+    }
+    if let (Some(element), Some(trained)) = (&samples.element, &model.element)
+        && element != trained
+    {
+        let first = samples.sources.first().map(|source| source.path.display().to_string()).unwrap_or_default();
+        return Err(Error::input(format!("{first}: holds {element}, but the model was trained on {trained}")));
     }
     let names = samples.feature_names();
     if let Some((name, found)) = model.features.iter().zip(&names).find(|(name, found)| name != found) {
@@ -275,6 +296,22 @@ pub fn calibrate(thresholds: &[Threshold], on: CalibrateOn, scores: &Scores, spl
             Ok(Calibrated { channel: ALL_FEATURES.into(), threshold: *threshold, on, value, rows, runs, files })
         })
         .collect()
+}
+
+/// Refuses thresholds that the rows of the calibration split cannot give, before anything is trained.
+pub fn check_thresholds(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
+    let on = experiment.config.threshold.on;
+    let wanted = |row: usize| on == CalibrateOn::Scored || prepared.splits[row] == calibration_split(on);
+    let lengths = prepared.samples.run_ranges().into_iter().map(|range| range.filter(|&row| wanted(row)).count());
+    let zeros: Vec<Vec<f64>> = lengths.filter(|&length| length > 0).map(|length| vec![0.0; length]).collect();
+    for threshold in experiment.thresholds.iter().filter(|threshold| !matches!(threshold, Threshold::Fixed { .. })) {
+        if on == CalibrateOn::Scored {
+            zeros.iter().try_for_each(|run| threshold::value(threshold, &[run]).map(|_| ()))?;
+        } else {
+            threshold::value(threshold, &zeros.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        }
+    }
+    Ok(())
 }
 
 /// What a config and its data make doubtful, in plain words.
@@ -340,7 +377,9 @@ pub fn warnings(experiment: &Experiment, architecture: &Architecture, prepared: 
     }
     let constant = prepared.scaler.constant_bins();
     if !constant.is_empty() {
-        warn(format!("{} of {bins} bins are constant in the training rows; they say nothing unless they change", constant.len()));
+        let what = if prepared.samples.features.is_some() { "features" } else { "bins" };
+        let verb = if constant.len() == 1 { "is" } else { "are" };
+        warn(format!("{} of {bins} {what} {verb} constant in the training rows: no news unless they change", constant.len()));
     }
     if experiment.scale.contains(&ScaleKind::UnitArea) {
         let zero = (0..prepared.samples.rows.len()).filter(|&i| prepared.samples.row(i).iter().sum::<f32>() <= 0.0).count();

@@ -33,13 +33,14 @@ fn every_config_fits_the_schema_that_editors_get() {
 #[test]
 fn every_config_trains_two_epochs() {
     let place = metsig("0.3");
-    let real = shared("data/ml4dqm_sharedtools_2017/random_subset_MainDiagonal.txt");
+    let real = shared("data").is_some();
     for name in configs() {
         let sets = if name.starts_with("metsig") {
             vec!["data.train=[\"good.csv\"]".to_owned(), "data.test=[\"bad1.csv\", \"bad2.csv\"]".to_owned()]
+        } else if real {
+            vec![]
         } else {
-            let Some(real) = &real else { continue };
-            vec![format!("data.train=[\"{}\"]", real.display())]
+            continue;
         };
         let (path, out) = (config(&name), name.trim_end_matches(".toml"));
         let mut arguments = vec!["train", &path, "--out", out, "--set", "train.epochs=2", "-q"];

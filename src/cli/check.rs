@@ -55,6 +55,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         pipeline::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
+    pipeline::check_thresholds(&experiment, &prepared)?;
     let architecture = Architecture::new(prepared.scaler.inputs(), &experiment.config.model);
     pipeline::initial_weights(&experiment, &architecture)?;
     let count = |split: Split| prepared.splits.iter().filter(|one| **one == split).count();

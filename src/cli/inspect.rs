@@ -32,8 +32,8 @@ pub struct Arguments {
     /// Read all values of large files too
     #[arg(long)]
     full: bool,
-    /// The DIALS pages of lumisections that histogram pages refer to
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    /// A DIALS page of lumisections that histogram pages refer to (repeatable; a pattern too)
+    #[arg(long, value_name = "FILE")]
     lumisections: Vec<PathBuf>,
 }
 
@@ -55,13 +55,22 @@ struct DataInspected {
     /// "lumisection" or "event"
     row: &'static str,
     rows: usize,
-    features: usize,
+    /// Distinct lumisections; absent for events.
+    lumisections: Option<usize>,
+    features: Vec<FeatureInspected>,
     elements: Vec<ElementInspected>,
     runs: Vec<RunInspected>,
     /// Whether values were looked at, or identities only.
     values_read: bool,
     notes: Vec<String>,
     unreadable: Vec<Unreadable>,
+}
+
+#[derive(Debug, Serialize)]
+struct FeatureInspected {
+    name: String,
+    /// Lowest, mean and highest value, where values were looked at.
+    values: Option<(f32, f64, f32)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,8 +81,8 @@ struct ElementInspected {
     shapes: Vec<Vec<usize>>,
     flow_bins: bool,
     empty: Option<usize>,
-    /// Lowest, median and highest sum of a row.
-    entries: Option<(f64, f64, f64)>,
+    /// Lowest, median and highest sum of a row's bins.
+    sum: Option<(f64, f64, f64)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -123,17 +132,29 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let wanted = Wanted { bring, dials: lumisections.clone(), ..Wanted::new(&Data::default()) };
         inspect(file, bytes, &wanted)
     };
-    let inspected = files.iter().map(one).collect::<Result<Vec<_>>>()?;
-    if ui.json {
-        return ui.print_json(&inspected);
+    // One file that cannot be read does not keep the others from being looked at.
+    let (mut inspected, mut refused) = (vec![], None);
+    for file in &files {
+        match one(file) {
+            Ok(found) => inspected.push(found),
+            Err(error) => {
+                if let Some(before) = refused.replace(error) {
+                    ui.error(&before);
+                }
+            }
+        }
     }
-    for file in &inspected {
-        ui.print(&match file {
-            Inspected::Data(data) => render(data, ui.width()),
-            Inspected::Known(known) => render_known(known),
-        })?;
+    if ui.json && (refused.is_none() || files.len() > 1) {
+        ui.print_json(&inspected)?;
+    } else {
+        for file in &inspected {
+            ui.print(&match file {
+                Inspected::Data(data) => render(data, ui.width()),
+                Inspected::Known(known) => render_known(known),
+            })?;
+        }
     }
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
 /// A file of data, or one that says something about lumisections.
@@ -145,7 +166,7 @@ fn inspect(file: &Path, bytes: u64, wanted: &Wanted) -> Result<Inspected> {
         return Ok(Inspected::Known(known_inspected(file, bytes, known)));
     }
     match table::read(file, wanted) {
-        Ok(table) => Ok(Inspected::Data(Box::new(data_inspected(&table, bytes, wanted.bring)))),
+        Ok(table) => Ok(Inspected::Data(Box::new(data_inspected(&table, bytes, wanted)?))),
         // No table: perhaps a list of `run ls` lines, or what brilcalc writes.
         Err(error) if format == Format::Csv => match facts::recognise(file) {
             Ok(Some(known)) => Ok(Inspected::Known(known_inspected(file, bytes, known))),
@@ -184,23 +205,48 @@ fn known_inspected(file: &Path, bytes: u64, known: Known) -> KnownInspected {
     }
 }
 
-fn data_inspected(table: &Table, bytes: u64, bring: Bring) -> DataInspected {
+fn data_inspected(table: &Table, bytes: u64, wanted: &Wanted) -> Result<DataInspected> {
+    let bring = wanted.bring;
     let names: Vec<Option<String>> = if table.elements.is_empty() { vec![None] } else { table.elements.keys().cloned().map(Some).collect() };
     let elements = names.into_iter().enumerate().map(|(at, name)| element(table, at as u32, name, bring)).collect();
-    DataInspected {
+    let mut ids: Vec<(Option<u32>, u32)> = table.rows.iter().map(|row| (row.run, row.ls)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(DataInspected {
         file: table.path.clone(),
         format: table.format.to_string(),
         bytes,
         columns: table.fields.clone(),
         row: if table.events { "event" } else { "lumisection" },
         rows: table.rows.len(),
-        features: table.features.as_ref().map_or(0, |features| features.len()),
+        lumisections: (!table.events).then_some(ids.len()),
+        features: features(table, wanted)?,
         elements,
         runs: if table.events { vec![] } else { runs(table) },
         values_read: bring == Bring::Summaries,
         notes: table.notes.clone(),
         unreadable: table.faults.iter().map(|fault| Unreadable { line: fault.line, row: fault.index, reason: fault.reason.clone() }).collect(),
+    })
+}
+
+/// Names of the features and the range of their values.
+fn features(table: &Table, wanted: &Wanted) -> Result<Vec<FeatureInspected>> {
+    let Some(names) = &table.features else { return Ok(vec![]) };
+    let mut found = vec![(f32::INFINITY, 0.0, f32::NEG_INFINITY); names.len()];
+    if wanted.bring == Bring::Summaries && !table.rows.is_empty() {
+        let table = table::read(&table.path, &Wanted { bring: Bring::Values, ..wanted.clone() })?;
+        for row in table.values.chunks_exact(table.width()) {
+            for ((low, sum, high), value) in found.iter_mut().zip(row) {
+                (*low, *sum, *high) = (low.min(*value), *sum + f64::from(*value), high.max(*value));
+            }
+        }
     }
+    let rows = table.rows.len() as f64;
+    let feature = |(name, (low, sum, high)): (&String, (f32, f64, f32))| FeatureInspected {
+        name: name.clone(),
+        values: (low <= high).then_some((low, sum / rows, high)),
+    };
+    Ok(names.iter().zip(found).map(feature).collect())
 }
 
 fn element(table: &Table, at: u32, name: Option<String>, bring: Bring) -> ElementInspected {
@@ -208,15 +254,15 @@ fn element(table: &Table, at: u32, name: Option<String>, bring: Bring) -> Elemen
     let mut shapes: Vec<Shape> = of_element.iter().map(|summary| summary.shape).collect();
     shapes.sort_unstable();
     shapes.dedup();
-    let entries: Vec<f64> = of_element.iter().map(|summary| summary.sum).filter(|sum| !sum.is_nan()).collect();
-    let percentile = |p: f64| crate::score::threshold::percentile(&entries, p);
+    let sums: Vec<f64> = of_element.iter().map(|summary| summary.sum).filter(|sum| !sum.is_nan()).collect();
+    let percentile = |p: f64| crate::score::threshold::percentile(&sums, p);
     ElementInspected {
         name,
         rows: of_element.len(),
         shapes: shapes.iter().map(|shape| if shape.y == 1 { vec![shape.x] } else { vec![shape.y, shape.x] }).collect(),
         flow_bins: of_element.iter().any(|summary| summary.flow_bins),
         empty: (bring == Bring::Summaries).then(|| of_element.iter().filter(|summary| summary.empty).count()),
-        entries: percentile(0.0).zip(percentile(50.0)).zip(percentile(100.0)).map(|((low, middle), high)| (low, middle, high)),
+        sum: percentile(0.0).zip(percentile(50.0)).zip(percentile(100.0)).map(|((low, middle), high)| (low, middle, high)),
     }
 }
 
@@ -286,18 +332,25 @@ fn render(file: &DataInspected, width: u16) -> String {
     });
     if !named {
         let _ = writeln!(text, "columns    no header row");
-    } else if file.columns.len() <= 16 {
+    } else if file.columns.len() <= 12 {
         let columns: Vec<String> = file.columns.iter().map(|field| format!("{} {}", field.name, style(&field.type_name).dim())).collect();
         let _ = writeln!(text, "columns    {}", columns.join(", "));
     } else {
         let types: Vec<String> = types.iter().map(|(name, count)| format!("{count} {name}")).collect();
         let _ = writeln!(text, "columns    {} ({})", show_names(&file.columns), types.join(", "));
     }
-    let inputs = if file.features > 0 { format!(" of {}", terminal::count(file.features, "feature")) } else { String::new() };
-    let runs_of = if file.runs.is_empty() { String::new() } else { format!(" in {}", terminal::count(file.runs.len(), "run")) };
-    let _ = writeln!(text, "rows       {}{inputs}{runs_of}", terminal::count(file.rows, file.row));
-    for element in file.elements.iter().take(MOST_ELEMENTS) {
-        let _ = writeln!(text, "{}", render_element(element, file.features > 0));
+    let several = if file.elements.len() > 1 { format!(" of {} monitoring elements", file.elements.len()) } else { String::new() };
+    let of = match file.lumisections {
+        Some(count) => format!("{} in {}", terminal::count(count, "lumisection"), terminal::count(file.runs.len(), "run")),
+        None => "events, or rows that do not say which lumisection they are".into(),
+    };
+    let _ = writeln!(text, "rows       {}{several}: {of}", file.rows);
+    if file.features.is_empty() {
+        for element in file.elements.iter().take(MOST_ELEMENTS) {
+            let _ = writeln!(text, "{}", render_element(element));
+        }
+    } else {
+        text += &render_features(&file.features, width);
     }
     if file.elements.len() > MOST_ELEMENTS {
         let _ = writeln!(text, "           … and {} more elements", file.elements.len() - MOST_ELEMENTS);
@@ -321,8 +374,25 @@ fn render(file: &DataInspected, width: u16) -> String {
     text
 }
 
-/// One line a monitoring element: rows, bins, entries, empties.
-fn render_element(element: &ElementInspected, features: bool) -> String {
+const MOST_FEATURES: usize = 20;
+
+fn render_features(features: &[FeatureInspected], width: u16) -> String {
+    let mut text = format!("features   {}\n", features.len());
+    let mut table = terminal::table(&["feature", "lowest", "mean", "highest"], width);
+    for feature in features.iter().take(MOST_FEATURES) {
+        let (low, mean, high) =
+            feature.values.map_or_else(Default::default, |(low, mean, high)| (low.to_string(), format!("{mean:.6}"), high.to_string()));
+        table.add_row([feature.name.clone(), low, mean, high]);
+    }
+    let _ = writeln!(text, "{table}");
+    if features.len() > MOST_FEATURES {
+        let _ = writeln!(text, "… and {} more features (--format json tells all)", features.len() - MOST_FEATURES);
+    }
+    text
+}
+
+/// One line a monitoring element: rows, bins, sums, empties.
+fn render_element(element: &ElementInspected) -> String {
     let shape = |shape: &Vec<usize>| match (shape.as_slice(), element.flow_bins) {
         ([x], true) => format!("{x} ({} + underflow + overflow)", x.saturating_sub(2)),
         ([y, x], true) => format!("{x} × {y} ({} × {} + underflow + overflow)", x.saturating_sub(2), y.saturating_sub(2)),
@@ -334,14 +404,12 @@ fn render_element(element: &ElementInspected, features: bool) -> String {
     if let Some(name) = &element.name {
         parts.push(format!("{name}: {}", terminal::count(element.rows, "row")));
     }
-    if !features {
-        parts.push(format!("{} bins", shapes.join(" or ")));
-        if let Some((low, middle, high)) = element.entries {
-            parts.push(format!("entries {low} to {high}, median {middle}"));
-        }
-        if let Some(empty) = element.empty {
-            parts.push(format!("{empty} empty"));
-        }
+    parts.push(format!("{} bins", shapes.join(" or ")));
+    if let Some((low, middle, high)) = element.sum {
+        parts.push(format!("sum {low} to {high}, median {middle}"));
+    }
+    if let Some(empty) = element.empty {
+        parts.push(format!("{empty} empty"));
     }
     format!("{:<10} {}", if element.name.is_some() { "element" } else { "values" }, parts.join(", "))
 }
@@ -351,7 +419,7 @@ fn render_runs(runs: &[RunInspected], width: u16) -> String {
     let sum = |get: fn(&RunInspected) -> usize| runs.iter().map(get).sum::<usize>();
     let (gaps, duplicates) = (sum(|run| run.gaps), sum(|run| run.duplicates.len()));
     let empties = (sum(|run| run.empty_leading), sum(|run| run.empty_interior), sum(|run| run.empty_trailing));
-    let _ = writeln!(text, "empty      {} leading, {} interior, {} trailing", empties.0, empties.1, empties.2);
+    let _ = writeln!(text, "empty LSs  {} leading, {} interior, {} trailing", empties.0, empties.1, empties.2);
     let _ = writeln!(text, "missing    {gaps} LS numbers between the first and last of their runs; {duplicates} duplicates");
     let mut shown: Vec<&RunInspected> = runs.iter().collect();
     if shown.len() > MOST_RUNS {

@@ -4,7 +4,7 @@ use super::{Sets, device_argument, only_keys, ui::Ui};
 use crate::{
     data::synth,
     device,
-    error::Result,
+    error::{Error, Result},
     pipeline,
     report::{
         figures::{Context, Flagged, Report},
@@ -42,6 +42,9 @@ pub const SETTABLE: &[&str] =
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, SETTABLE, "score")?;
+    if !arguments.out.extension().is_some_and(|extension| extension == "parquet" || extension == "csv") {
+        return Err(Error::input(format!("--out {}: expected a name that ends in .parquet or .csv", arguments.out.display())));
+    }
     let folder = Folder::open(&arguments.experiment)?;
     let model = folder.read_model(&arguments.sets.sets)?;
     let device = device::open(device_argument(&arguments.device)?)?;

@@ -49,6 +49,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         pipeline::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
+    pipeline::check_thresholds(&experiment, &prepared)?;
     let architecture = Architecture::new(prepared.scaler.inputs(), &experiment.config.model);
     let start = pipeline::initial_weights(&experiment, &architecture)?;
     let warnings = pipeline::warnings(&experiment, &architecture, &prepared);
@@ -84,7 +85,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     folder.write_weights(ALL_FEATURES, &architecture, &fitted.weights)?;
     folder.write_json(names::SCALER, &prepared.scaler)?;
     let features = prepared.samples.feature_names().into_iter().chain(experiment.added.iter().map(ToString::to_string)).collect();
-    folder.write_json(names::CHANNELS, &[Channel { name: ALL_FEATURES.into(), features }])?;
+    folder.write_json(names::CHANNELS, &[Channel { name: ALL_FEATURES.into(), features, element: prepared.samples.element.clone() }])?;
 
     ui.detail("scoring");
     let mut scored = pipeline::score(&experiment, &architecture, &fitted.weights, &prepared, &device)?;

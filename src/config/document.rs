@@ -65,6 +65,10 @@ impl Document {
                 return Err(Error::input(format!("--set {argument}: \"{key}\" is not a dotted key such as train.epochs")));
             }
             let value = parse_value(value.trim());
+            if value.is_table() {
+                // A whole table takes the place of the one before.
+                take_out(&mut self.table, key);
+            }
             let mut layer = value;
             for part in key.rsplit('.') {
                 layer = Value::Table(Table::from_iter([(part.trim().to_owned(), layer)]));
@@ -147,6 +151,19 @@ fn merge_into(table: &mut Table, layer: Table, prefix: &str, places: &mut BTreeM
                 note_places(&key, &value, places, place);
                 table.insert(name, value);
             }
+        }
+    }
+}
+
+fn take_out(table: &mut Table, key: &str) {
+    match key.split_once('.') {
+        Some((name, rest)) => {
+            if let Some(Value::Table(inner)) = table.get_mut(name.trim()) {
+                take_out(inner, rest);
+            }
+        }
+        None => {
+            table.remove(key.trim());
         }
     }
 }

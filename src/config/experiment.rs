@@ -29,8 +29,10 @@ pub struct Experiment {
     pub test_files: Vec<PathBuf>,
     /// Where more is known about lumisections than the data files say.
     pub facts: FactFiles,
-    /// How many neighbouring bins are added up, in x and y.
-    pub rebin: (usize, usize),
+    /// How many neighbouring bins are added up: in x, and in y where that differs.
+    pub rebin: (usize, Option<usize>),
+    /// The columns that a trained model takes; none before training.
+    pub trained_features: Option<Vec<String>>,
     /// Quantities that are inputs beside the bins.
     pub added: Vec<Expression>,
     /// Label sets, that of `labels.good` first.
@@ -419,12 +421,12 @@ impl Checker<'_> {
             lumisections: self.paths("data.lumisections", &mut data.lumisections),
         };
         let rebin = match data.rebin.as_ref().map(OneOrMany::to_vec).as_deref() {
-            None => (1, 1),
-            Some(&[x]) if x > 0 => (x as usize, 1),
-            Some(&[x, y]) if x > 0 && y > 0 => (x as usize, y as usize),
+            None => (1, None),
+            Some(&[x]) if x > 0 => (x as usize, None),
+            Some(&[x, y]) if x > 0 && y > 0 => (x as usize, Some(y as usize)),
             Some(found) => {
                 self.fault("data.rebin", format!("found {found:?}; expected a number of bins, or two of them for x and y"));
-                (1, 1)
+                (1, None)
             }
         };
         let added = self.expressions("data.add_inputs", &data.add_inputs);
@@ -456,6 +458,7 @@ impl Checker<'_> {
             test_files,
             facts,
             rebin,
+            trained_features: None,
             added,
             labels,
             subsystems,
@@ -508,6 +511,14 @@ impl Checker<'_> {
             LabelSource::Name(text) => ToldLabels { column: Some(text.clone()), ..ToldLabels::default() },
             LabelSource::Told(told) => told.clone(),
         };
+        let is_array = told.file.as_ref().is_some_and(|file| file.to_lowercase().ends_with(".npy"));
+        if told.column.is_some() || is_array {
+            if told.lists == Lists::Bad || told.complete.is_some() {
+                self.fault(key, "lists and complete go with a JSON or list of lumisections; values = [...] says which values are good");
+            }
+        } else if !told.values.is_empty() {
+            self.fault(key, "values goes with a column or a .npy; lists = \"bad\" says that the lumisections of a file are bad");
+        }
         let path = told.file.as_mut().map(|file| self.path(&format!("{key}.file"), file));
         let (values, lists, complete) = (told.values.clone(), told.lists, told.complete.unwrap_or(complete));
         let origin = match (&told.column, path) {

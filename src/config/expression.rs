@@ -166,6 +166,8 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, String> {
             }
             '<' | '>' | '=' | '!' if rest[1..].starts_with('=') => (Kind::Sign, 0, 2, 2),
             '<' | '>' | '=' | '+' | '-' | '*' | '/' | '(' | ')' | ',' => (Kind::Sign, 0, 1, 1),
+            '"' => return Err("a text stands in single quotes: prescale_name == '386b'".into()),
+            '&' | '|' => return Err(format!("found \"{first}\"; conditions are joined by the words and, or")),
             other => return Err(format!("found \"{other}\"; expected a name, a number, a 'text' or an operator")),
         };
         tokens.push(Token { kind, text: &rest[from..to] });

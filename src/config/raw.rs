@@ -76,7 +76,8 @@ section! {
         #[serde(skip_serializing_if = "Option::is_none")]
         me: Option<String> = None,
         flow_bins: FlowBins = FlowBins::Keep,
-        /// Add up so many neighbouring bins: 2, or [2, 4] for x and y of a map. Bins that are left over make a smaller last one.
+        /// Add up so many neighbouring bins: 2 (of a map in x and in y), or [2, 4] for x and y. Bins that are left over make a
+        /// smaller last one.
         #[serde(skip_serializing_if = "Option::is_none")]
         rebin: Option<OneOrMany<u32>> = None,
         /// Further inputs beside the bins, as quantities: ["recorded_lumi_per_lumisection"]. Scaled by scale.added.

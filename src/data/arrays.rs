@@ -6,14 +6,18 @@ use super::{
     hdf5::Hdf5,
     layout::{self, Contents, Field, Kind, Layout},
     npy::Npy,
-    table::{Bring, Builder, Column, Holds, Incoming, Shape, Table, Wanted},
+    table::{Bring, Builder, Column, Holds, Incoming, Shape, Table, Wanted, is_sound},
 };
 use crate::{
     config::raw::Format,
     error::{Error, Result, suggestion},
 };
 use rayon::prelude::*;
-use std::{ops::Range, path::Path};
+use std::{
+    ops::Range,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// An array of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,13 +56,12 @@ pub trait Arrays: Sync {
     fn list(&self) -> &[ArrayInfo];
     /// Whether some rows can be read without those before them.
     fn seekable(&self) -> bool;
-    /// Appends rows of a numeric array, the inner axes in C order.
-    fn singles(&self, at: usize, rows: Range<usize>, into: &mut Vec<f32>) -> std::result::Result<(), String>;
+    /// Fills in rows of a numeric array, the inner axes in C order.
+    fn singles(&self, at: usize, rows: Range<usize>, into: &mut [f32]) -> std::result::Result<(), String>;
     /// Fills `[rows, sources]` with rows of numeric columns.
     fn columns(&self, sources: &[usize], rows: Range<usize>, into: &mut [f32]) -> std::result::Result<(), String> {
-        let mut column = vec![];
+        let mut column = vec![0.0; rows.len()];
         for (at, &source) in sources.iter().enumerate() {
-            column.clear();
             self.singles(source, rows.clone(), &mut column)?;
             column.iter().enumerate().for_each(|(row, value)| into[row * sources.len() + at] = *value);
         }
@@ -134,6 +137,7 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
         _ if !wanted.columns.features.is_empty() => vec![],
         (Some(name), _) => vec![named(name, &matrices, "matrix")?],
         (None, Some(me)) if matrices.len() > 1 && wanted.bring == Bring::Values => vec![named(me, &matrices, "monitoring element")?],
+        _ if wanted.features.as_ref().is_some_and(|names| list.iter().any(|info| info.shape.len() == 1 && info.name == names[0])) => vec![],
         _ => matrices.clone(),
     };
     let elements = matrices.len() > 1 && wanted.columns.histogram.is_none() && !chosen.is_empty();
@@ -214,29 +218,37 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
         (None, Contents::List(_)) if wanted.columns.histogram.is_some() || layout::is_histogram(&first.name) => Holds::Histograms,
         (None, Contents::List(_)) => Holds::Features((0..width).map(|i| format!("{}_{i}", first.name)).collect()),
     };
-    let (names, histograms) = match holds {
-        Holds::Features(names) => (names, false),
-        Holds::Histograms => (vec![], true),
-    };
-    let new = || {
-        let holds = if histograms { Holds::Histograms } else { Holds::Features(names.clone()) };
-        Builder::new(path, format, fields_of(arrays), holds, layout.extra.iter().map(|(name, _)| name.clone()).collect(), wanted)
-    };
+    let histograms = matches!(holds, Holds::Histograms);
+    let extra_names = layout.extra.iter().map(|(name, _)| name.clone()).collect();
+    let mut builder = Builder::new(path, format, fields_of(arrays), holds, extra_names, wanted);
     let element = plan.elements.then(|| first.name.as_str());
-    let read = |rows: Range<usize>| -> Result<Builder> {
-        let mut builder = new();
-        let mut values = vec![];
-        if wanted.bring == Bring::Identities {
-            values.resize(rows.len() * width, 0.0);
-        } else if matrix.is_some() {
-            arrays.singles(sources[0], rows.clone(), &mut values).map_err(damaged)?;
-        } else {
-            values.resize(rows.len() * width, 0.0);
-            arrays.columns(&sources, rows.clone(), &mut values).map_err(damaged)?;
+    let step = if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
+    // Values that stay are allocated at once, and each thread is the first to touch its part; summaries need a few at a time.
+    let at_once = if wanted.bring == Bring::Values { plan.rows.max(1) } else { step.saturating_mul(2 * rayon::current_num_threads()) };
+    for start in (0..plan.rows).step_by(at_once) {
+        let rows = start..(start + at_once).min(plan.rows);
+        if wanted.bring != Bring::Identities {
+            let values = builder.values();
+            let before = values.len();
+            grow(values, rows.len().saturating_mul(width)).map_err(damaged)?;
+            let all_sound = AtomicBool::new(true);
+            let fill = |(i, target): (usize, &mut [f32])| {
+                let from = start + i * step;
+                let rows = from..from + target.len() / width.max(1);
+                guard::decode(path, || {
+                    if matrix.is_some() { arrays.singles(sources[0], rows, target) } else { arrays.columns(&sources, rows, target) }
+                        .map_err(damaged)?;
+                    all_sound.fetch_and(is_sound(target, histograms), Ordering::Relaxed);
+                    Ok(())
+                })
+            };
+            values[before..].par_chunks_mut(step * width.max(1)).enumerate().try_for_each(fill)?;
+            builder.trust(all_sound.into_inner());
         }
-        for (i, row) in rows.zip(values.chunks_exact(width.max(1))) {
+        for i in rows {
             let me = element.or_else(|| me.as_ref().map(|me| me[i].as_str()));
             if me.is_some_and(|me| !builder.element(me)) {
+                builder.pass(width);
                 continue;
             }
             let mut incoming = Incoming { me, shape, ..Incoming::default() };
@@ -253,25 +265,28 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
                 builder.identity(incoming);
                 continue;
             }
-            builder.values().extend_from_slice(row);
             match id {
-                Ok(()) if builder.row(incoming) => extra.iter().enumerate().for_each(|(at, column)| builder.extra(at).push(column, i)),
+                Ok(()) if builder.row_of(width, incoming) => extra.iter().enumerate().for_each(|(at, column)| builder.extra(at).push(column, i)),
                 Ok(()) => {}
-                Err(reason) => builder.fault(incoming, reason),
+                Err(reason) => builder.refuse(width, incoming, reason),
             }
         }
-        Ok(builder)
-    };
-    let step = if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
-    let starts: Vec<usize> = (0..plan.rows).step_by(step).collect();
-    let mut whole = new();
-    for some in starts.chunks(2 * rayon::current_num_threads()) {
-        let part = |&start: &usize| guard::decode(path, || read(start..(start + step).min(plan.rows)));
-        for part in some.par_iter().map(part).collect::<Result<Vec<_>>>()? {
-            whole.append(part);
-        }
+        builder.settle();
     }
-    Ok(whole)
+    Ok(builder)
+}
+
+/// Appends zeros; the first are of pages that nobody has touched yet. Memory that is not there is an error, not the end.
+fn grow(values: &mut Vec<f32>, more: usize) -> std::result::Result<(), String> {
+    let missing = |_| "does not fit into memory".to_owned();
+    if values.is_empty() {
+        std::hint::black_box(&mut Vec::<f32>::new()).try_reserve_exact(more).map_err(missing)?;
+        *values = vec![0.0; more];
+    } else {
+        values.try_reserve(more).map_err(missing)?;
+        values.resize(values.len() + more, 0.0);
+    }
+    Ok(())
 }
 
 /// All arrays as people should see them.

@@ -16,8 +16,9 @@ pub struct Binning {
 
 impl Binning {
     /// The way for a table.
-    pub fn new(table: &Table, flow_bins: FlowBins, rebin: (usize, usize)) -> Self {
+    pub fn new(table: &Table, flow_bins: FlowBins, rebin: (usize, Option<usize>)) -> Self {
         let Shape { y, x } = table.shape;
+        let rebin = (rebin.0, if y == 1 { 1 } else { rebin.1.unwrap_or(rebin.0) });
         let enough = x > 2 && (y == 1 || y > 2);
         Self { from: table.shape, turn: table.y_fastest, strip: flow_bins == FlowBins::Strip && table.flow_bins && enough, rebin }
     }

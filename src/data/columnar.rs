@@ -29,7 +29,7 @@ use std::{
 };
 
 /// Values that are decoded at once: a bound on memory, not on files.
-const BATCH_VALUES: usize = 1 << 20;
+const BATCH_VALUES: usize = 1 << 17;
 
 /// Reads a Parquet file, groups of rows side by side.
 pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {

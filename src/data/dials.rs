@@ -68,6 +68,7 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
         return Err(Error::input(format!("{}: no key \"{missing}\"{near} in its results", path.display())));
     }
     let mut builder = Builder::new(path, Format::Dials, fields, Holds::Histograms, extra.clone(), wanted);
+    let (mut unresolved, all) = (0, page.results.len());
     for one in page.results {
         let me = one.me.as_deref();
         if me.is_some_and(|me| !builder.element(me)) {
@@ -86,6 +87,7 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
                 None => format!("{}: a histogram without ls_number", path.display()),
             }));
         }
+        unresolved += usize::from(ls.is_none());
         match one.data {
             Contents::Line(values) => builder.values().extend(values.into_iter().map(single)),
             Contents::Map(rows) => {
@@ -109,6 +111,9 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
                 builder.extra(at).push(&entry, 0);
             }
         }
+    }
+    if unresolved > 0 {
+        builder.note(format!("{unresolved} of {all} histograms name their lumisection by a number in DIALS; pages of lumisections resolve it (inspect --lumisections, data.lumisections)"));
     }
     builder.finish()
 }

@@ -244,9 +244,8 @@ pub fn recognise(path: &Path) -> Result<Option<Known>> {
     }
     let json: Json = serde_json::from_slice(&text).map_err(|error| Error::input(format!("{}: not valid JSON: {error}", path.display())))?;
     let keys = |json: &Json| json.as_object().map(|object| object.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
-    let of_runs = |object: &serde_json::Map<String, Json>, is: fn(&Json) -> bool| {
-        !object.is_empty() && object.iter().all(|(key, value)| key.parse::<u32>().is_ok() && is(value))
-    };
+    let of_runs =
+        |object: &serde_json::Map<String, Json>, is: fn(&Json) -> bool| object.iter().all(|(key, value)| key.parse::<u32>().is_ok() && is(value));
     let other = |what: String, names: Vec<String>| Ok(Some(Known::Other { what, names }));
     match &json {
         Json::Object(object) if of_runs(object, Json::is_array) => LumisectionSet::read(path).map(|set| Some(Known::Lumisections(set))),

@@ -174,16 +174,17 @@ impl Hdf5 {
     }
 
     /// Rows of an array in the order in which they lie, as any type.
-    fn values<T: Number>(&self, at: usize, rows: Range<usize>, into: &mut Vec<T>) -> Result<(), String> {
+    fn values<T: Number>(&self, at: usize, rows: Range<usize>, into: &mut [T]) -> Result<(), String> {
         let range = rows.start as u64..rows.end as u64;
         match &self.places[at] {
             Place::Whole(dataset) => self.datasets[*dataset].read(None, range, into),
             Place::Field(dataset, field) => self.datasets[*dataset].read(Some(field), range, into),
             Place::Column(dataset, index) => {
                 let dataset = &self.datasets[*dataset];
-                let mut block: Vec<T> = vec![];
+                let width = dataset.shape[1] as usize;
+                let mut block = vec![T::default(); into.len() * width];
                 dataset.read(None, range, &mut block)?;
-                into.extend(block.chunks_exact(dataset.shape[1] as usize).map(|row| row[*index]));
+                into.iter_mut().zip(block.chunks_exact(width.max(1))).for_each(|(into, row)| *into = row[*index]);
                 Ok(())
             }
         }
@@ -199,7 +200,7 @@ impl Arrays for Hdf5 {
         true
     }
 
-    fn singles(&self, at: usize, rows: Range<usize>, into: &mut Vec<f32>) -> Result<(), String> {
+    fn singles(&self, at: usize, rows: Range<usize>, into: &mut [f32]) -> Result<(), String> {
         self.values(at, rows, into)
     }
 
@@ -211,7 +212,7 @@ impl Arrays for Hdf5 {
         while let Some((column, place)) = left.first().copied() {
             match place {
                 Place::Whole(dataset) => {
-                    let mut values = vec![];
+                    let mut values = vec![0.0_f32; rows.len()];
                     self.datasets[*dataset].read(None, range.clone(), &mut values)?;
                     values.iter().enumerate().for_each(|(row, value)| into[row * width + column] = *value);
                     left.remove(0);
@@ -233,9 +234,10 @@ impl Arrays for Hdf5 {
                     let (same, others) =
                         left.into_iter().partition::<Vec<_>, _>(|(_, place)| matches!(place, Place::Column(other, _) if other == block));
                     left = others;
-                    let mut values: Vec<f32> = vec![];
+                    let inner = self.datasets[*block].shape[1] as usize;
+                    let mut values = vec![0.0_f32; rows.len() * inner];
                     self.datasets[*block].read(None, range.clone(), &mut values)?;
-                    for (row, values) in values.chunks_exact(self.datasets[*block].shape[1] as usize).enumerate() {
+                    for (row, values) in values.chunks_exact(inner.max(1)).enumerate() {
                         for (column, place) in &same {
                             if let Place::Column(_, index) = place {
                                 into[row * width + column] = values[*index];
@@ -249,7 +251,7 @@ impl Arrays for Hdf5 {
     }
 
     fn doubles(&self, at: usize) -> Result<Vec<f64>, String> {
-        let mut values = vec![];
+        let mut values = vec![0.0; self.infos[at].shape[0]];
         self.values(at, 0..self.infos[at].shape[0], &mut values)?;
         Ok(values)
     }
@@ -329,7 +331,11 @@ impl Dataset {
             _ => vec![],
         };
         // Deflate makes at most 1032 bytes of one; the rest is for small files of fill values.
-        let limit = length.saturating_mul(1032).saturating_add(256 << 20);
+        let limit = length.saturating_mul(1032).saturating_add(1 << 30);
+        let values = inner.shape().iter().chain(inner_shape(kind)).try_fold(8_u64, |product, length| product.checked_mul(*length));
+        if values.is_none_or(|bytes| bytes > limit) {
+            return Err(format!("{path}: claims to hold far more than such a file can"));
+        }
         let start = guard(|| start(file, &inner)).unwrap_or(None);
         Ok(Self { path, shape: inner.shape().to_vec(), type_name: type_name(kind), fields, inner, file: file.clone(), start, limit })
     }
@@ -367,8 +373,8 @@ impl Dataset {
         outer.iter().chain(inner_shape(kind)).try_fold(1_u64, |width, size| width.checked_mul(*size))
     }
 
-    /// Appends rows of the first axis, each flattened in row-major order, converted as NumPy's `astype` does.
-    fn read<T: Number>(&self, field: Option<&Field>, rows: Range<u64>, into: &mut Vec<T>) -> Result<(), String> {
+    /// Fills in rows of the first axis, each flattened in row-major order, converted as NumPy's `astype` does.
+    fn read<T: Number>(&self, field: Option<&Field>, rows: Range<u64>, into: &mut [T]) -> Result<(), String> {
         let kind = field.map_or(self.inner.dtype(), |field| &field.kind);
         if fill::<T>(&[], kind, &mut []).is_none() {
             return Err(self.fault(format!("holds {}, which cannot be read as {}", type_name(kind), T::NAME)));
@@ -377,26 +383,18 @@ impl Dataset {
         let stored = guard(|| self.inner.raw_element_size()).map_err(|error| self.fault(error))? as u64;
         let per_row = if field.is_some() { stored } else { (width / inner_count(kind).max(1)).saturating_mul(stored) };
         let batches = self.batches(&rows, per_row.max(width.saturating_mul(size_of::<T>() as u64)))?;
-        // Checked with the batches, so neither overflows.
-        let (start, width) = (into.len(), width as usize);
-        let count = (rows.end - rows.start) as usize * width;
-        let fits = |memory: &mut Vec<T>| memory.try_reserve(count).map_err(|_| self.fault("does not fit into memory; read fewer rows at a time"));
-        if into.capacity() == 0 {
-            // `vec!` gets zeroed pages, so that each thread is the first to touch its own; it cannot fail, so another asks before.
-            fits(std::hint::black_box(&mut vec![]))?;
-            *into = vec![T::default(); count];
-        } else {
-            fits(into)?;
-            into.resize(start + count, T::default());
+        let width = width as usize;
+        if into.len() != (rows.end - rows.start) as usize * width {
+            return Err(self.fault("has rows of another length"));
         }
-        let mut rest = &mut into[start..];
+        let mut rest = into;
         let mut work = vec![];
         for batch in batches {
             let (head, tail) = rest.split_at_mut((batch.end - batch.start) as usize * width);
             rest = tail;
             work.push((batch, head));
         }
-        let done = work.into_par_iter().try_for_each(|(batch, target)| {
+        work.into_par_iter().try_for_each(|(batch, target)| {
             let bytes;
             let bytes: &[u8] = if field.is_some() || !inner_shape(kind).is_empty() {
                 let (offset, size) = field.map_or((0, stored as usize), |field| (field.offset, field.size));
@@ -417,11 +415,7 @@ impl Dataset {
                 &[]
             };
             fill(bytes, kind, target).ok_or_else(|| self.fault("holds another number of values than its shape says"))
-        });
-        if done.is_err() {
-            into.truncate(start);
-        }
-        done
+        })
     }
 
     /// Decodes some rows.

@@ -154,6 +154,11 @@ impl Layout {
 /// The columns that are bins or features.
 fn columns(path: &Path, fields: &[Field], wanted: &Wanted, used: &[usize]) -> Result<Contents> {
     let names = &wanted.columns;
+    if let Some(trained) = &wanted.features
+        && fields.iter().any(|field| field.name == trained[0])
+    {
+        return trained.iter().map(|name| named(path, fields, name)).collect::<Result<Vec<_>>>().map(Contents::Features);
+    }
     if !names.features.is_empty() {
         let patterns = patterns(&names.features)?;
         for (pattern, text) in patterns.iter().zip(&names.features) {
@@ -175,6 +180,10 @@ fn columns(path: &Path, fields: &[Field], wanted: &Wanted, used: &[usize]) -> Re
         return Ok(Contents::Bins(bins.into_iter().map(|(_, at)| at).collect()));
     }
     let ignored = patterns(&names.ignore)?;
+    if let Some(text) = ignored.iter().zip(&names.ignore).find(|(pattern, _)| !fields.iter().any(|field| pattern.matches(&field.name))) {
+        let near = suggestion(text.1, fields.iter().map(|field| field.name.as_str()));
+        return Err(Error::input(format!("{}: data.columns.ignore: no column \"{}\"{near}", path.display(), text.1)));
+    }
     let feature = |&at: &usize| {
         let field = &fields[at];
         let index = INDEX.contains(&plain(&field.name).as_str());
@@ -211,7 +220,7 @@ fn named(path: &Path, fields: &[Field], name: &str) -> Result<usize> {
 
 /// Column names in a row, shortened where there are thousands.
 pub fn show_names(fields: &[Field]) -> String {
-    const MOST: usize = 40;
+    const MOST: usize = 24;
     let names: Vec<&str> = fields.iter().take(MOST).map(|field| field.name.as_str()).collect();
     let more = if fields.len() > MOST { format!(", … ({} in all)", fields.len()) } else { String::new() };
     format!("{}{more}", names.join(", "))

@@ -24,7 +24,7 @@ use crate::{
         Experiment,
         raw::{BadRows, Format},
     },
-    error::{Error, Result},
+    error::{Error, Result, suggestion},
 };
 use bins::Binning;
 use lumisections::Lumisection;
@@ -106,6 +106,8 @@ pub struct Rejected {
     pub reason: String,
     /// Whether the row could not even be read.
     pub unreadable: bool,
+    /// What is known about it, one entry a label set; empty where nothing was looked up.
+    pub labels: Vec<Option<bool>>,
 }
 
 impl Rejected {
@@ -214,6 +216,7 @@ impl Samples {
                     index: row.index,
                     reason,
                     unreadable: false,
+                    labels: vec![],
                 });
             }
         }
@@ -249,13 +252,20 @@ pub fn load(
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<Samples> {
     let mut paths: Vec<(Role, PathBuf)> = vec![];
+    let mut skipped = vec![];
     for (role, patterns) in files {
         for path in expand(patterns)? {
-            paths.push((*role, path));
+            let from_folder = !patterns.contains(&path);
+            if from_folder && let Some(what) = no_data(&path) {
+                skipped.push(format!("{} is left out: {what}", path.display()));
+            } else {
+                paths.push((*role, path));
+            }
         }
     }
     let data = &experiment.config.data;
     let mut wanted = Wanted::new(data).with_columns(required, welcome);
+    wanted.features = experiment.trained_features.clone();
     wanted.dials = read_dials_lumisections(&experiment.facts.lumisections)?;
     let tables = paths
         .par_iter()
@@ -267,6 +277,7 @@ pub fn load(
             Ok((source, table))
         })
         .collect::<Result<Vec<_>>>()?;
+    refuse_missing_element(&tables, data.me.as_deref())?;
     refuse_copies(&tables)?;
     if data.bad_rows == BadRows::Error {
         for (_, table) in &tables {
@@ -274,6 +285,7 @@ pub fn load(
         }
     }
     let mut samples = join(tables, experiment)?;
+    samples.notes.extend(skipped);
     refuse_overlap(&samples)?;
     duplicates(&mut samples, data.bad_rows)?;
     if samples.rows.is_empty() {
@@ -346,6 +358,32 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     if paths.is_empty() { Err(Error::input(format!("{}: holds no files", folder.display()))) } else { Ok(paths) }
 }
 
+/// What a file of a folder or pattern is, where its name says that it holds no data.
+fn no_data(path: &Path) -> Option<&'static str> {
+    let name = file_name(path).to_lowercase();
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    match ending {
+        "md" | "rst" | "pdf" | "html" | "tex" => Some("a document"),
+        "py" | "ipynb" | "sh" | "toml" | "yaml" | "yml" | "log" | "rs" => Some("a program or its settings"),
+        "png" | "jpg" | "jpeg" | "svg" | "gif" => Some("a picture"),
+        "root" => Some("a ROOT file"),
+        "" if matches!(name.as_str(), "license" | "readme" | "makefile") => Some("a document"),
+        "json" if matches!(facts::recognise(path), Ok(Some(_))) => Some("JSON without histograms"),
+        _ => None,
+    }
+}
+
+/// The monitoring element must be in some file; a file without it has no rows.
+fn refuse_missing_element(tables: &[(Source, Table)], me: Option<&str>) -> Result<()> {
+    let Some(me) = me.filter(|me| !tables.iter().any(|(_, table)| table.elements.contains_key(*me))) else { return Ok(()) };
+    let mut names: Vec<&str> = tables.iter().flat_map(|(_, table)| table.elements.keys().map(String::as_str)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let files: Vec<String> = tables.iter().map(|(source, _)| source.path.display().to_string()).collect();
+    let found = if names.is_empty() { "; the files name no monitoring elements".into() } else { format!("; there are {}", names.join(", ")) };
+    Err(Error::input(format!("{}: no monitoring element \"{me}\"{}{found}", files.join(", "), suggestion(me, names.iter().copied()))))
+}
+
 fn refuse_faults(table: &Table) -> Result<()> {
     let Some(first) = table.faults.first() else { return Ok(()) };
     let more = match table.faults.len() - 1 {
@@ -364,11 +402,12 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
     let binning = |table: &Table| Binning::new(table, experiment.config.data.flow_bins, experiment.rebin);
     let filled: Vec<&Table> = tables.iter().map(|(_, table)| table).filter(|table| !table.rows.is_empty()).collect();
     if let Some((first, others)) = filled.split_first() {
+        can_rebin(first, experiment)?;
         others.iter().try_for_each(|other| same_kind(first, other, binning(first).shape(), binning(other).shape()))?;
         samples.shape = binning(first).shape();
         samples.flow_bins = first.flow_bins && binning(first).keeps_flow_bins();
         samples.edges = first.edges;
-        samples.features = first.features.clone().filter(|_| experiment.rebin == (1, 1));
+        samples.features = first.features.clone();
         samples.events = first.events;
         samples.element = element(first, experiment);
     }
@@ -384,6 +423,7 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
             index: fault.index,
             reason: fault.reason,
             unreadable: true,
+            labels: vec![],
         }));
         samples.sources.push(source.clone());
     }
@@ -434,12 +474,20 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
     Ok(samples)
 }
 
+/// Only neighbouring bins can be added up.
+fn can_rebin(table: &Table, experiment: &Experiment) -> Result<()> {
+    let what = match experiment.rebin {
+        (1, None | Some(1)) => return Ok(()),
+        _ if table.features.is_some() => "features, which have no neighbours",
+        (_, Some(2..)) if table.shape.y == 1 => "histograms in one dimension; expected one number",
+        _ => return Ok(()),
+    };
+    Err(Error::input(format!("data.rebin: {} holds {what}", table.path.display())))
+}
+
 /// Tables must agree in what a row is.
 fn same_kind(first: &Table, other: &Table, shape: Shape, other_shape: Shape) -> Result<()> {
     let (a, b) = (first.path.display(), other.path.display());
-    if shape != other_shape {
-        return Err(Error::input(format!("{b}: {other_shape} bins, but {a} has {shape}")));
-    }
     if first.events != other.events {
         let what = |table: &Table| if table.events { "events" } else { "lumisections" };
         return Err(Error::input(format!("{b}: its rows are {}, but those of {a} are {}", what(other), what(first))));
@@ -452,7 +500,11 @@ fn same_kind(first: &Table, other: &Table, shape: Shape, other_shape: Shape) -> 
         )));
     }
     if first.features.is_some() != other.features.is_some() {
-        return Err(Error::input(format!("{b}: one of this and {a} holds histograms, the other features")));
+        let what = |table: &Table| if table.features.is_some() { "features" } else { "histograms" };
+        return Err(Error::input(format!("{b}: holds {}, but {a} holds {}", what(other), what(first))));
+    }
+    if shape != other_shape {
+        return Err(Error::input(format!("{b}: {other_shape} bins, but {a} has {shape}")));
     }
     match (first.elements.keys().next(), other.elements.keys().next()) {
         (Some(name), Some(found)) if first.elements.len() == 1 && other.elements.len() == 1 && name != found => {

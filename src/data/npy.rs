@@ -39,12 +39,19 @@ impl Npy {
         let header = NpyHeader::from_reader(&mut file).map_err(|error| format!("not a whole NumPy header: {error}"))?;
         let start = file.stream_position().map_err(|error| error.to_string())?;
         npy.add("x", &header, start)?;
-        let (info, member) = (&npy.infos[0], &npy.members[0]);
-        let needed = info.values().and_then(|values| (values as u64).checked_mul(member.size() as u64));
-        if needed.is_none_or(|needed| needed > length - start) {
-            return Err(format!("the header says {} of {}, but only {} bytes follow", info.show_shape(), info.type_name, length - start));
-        }
+        npy.check_size(0, length.saturating_sub(start))?;
         Ok(npy)
+    }
+
+    /// The header must not claim more than there is.
+    fn check_size(&self, at: usize, bytes: u64) -> Result<(), String> {
+        let (info, member) = (&self.infos[at], &self.members[at]);
+        let needed = info.values().and_then(|values| (values as u64).checked_mul(member.size() as u64));
+        if info.kind != Kind::Other && needed.is_none_or(|needed| needed > bytes) {
+            let (shape, type_name) = (info.show_shape(), &info.type_name);
+            return Err(format!("\"{}\": the header says {shape} of {type_name}, but only {bytes} bytes follow", info.name));
+        }
+        Ok(())
     }
 
     /// An .npz archive. Members that hold no plain arrays are left out.
@@ -55,7 +62,10 @@ impl Npy {
         for name in names {
             let mut member = archive.by_name(&name).map_err(|error| format!("{name}: {error}"))?;
             let header = NpyHeader::from_reader(&mut member).map_err(|error| format!("{name}: not a whole NumPy header: {error}"))?;
+            // Deflate makes at most 1032 bytes of one.
+            let most = member.size().min(member.compressed_size().saturating_mul(1032).saturating_add(1024));
             npy.add(&name, &header, 0)?;
+            npy.check_size(npy.infos.len() - 1, most)?;
         }
         Ok(npy)
     }
@@ -138,15 +148,19 @@ impl Arrays for Npy {
         !self.packed
     }
 
-    fn singles(&self, at: usize, rows: Range<usize>, into: &mut Vec<f32>) -> Result<(), String> {
+    fn singles(&self, at: usize, rows: Range<usize>, into: &mut [f32]) -> Result<(), String> {
         let (info, member) = (&self.infos[at], &self.members[at]);
         let inner = info.inner();
         if !member.fortran || inner == 1 {
-            return self.elements(at, rows.start * inner..rows.end * inner, &mut |bytes| singles(&member.dtype, bytes, into));
+            let mut filled = 0;
+            return self.elements(at, rows.start * inner..rows.end * inner, &mut |bytes| {
+                let count = bytes.len() / member.size();
+                singles(&member.dtype, bytes, &mut into[filled..filled + count]);
+                filled += count;
+            });
         }
         // Column by column: element k of the inner axes, first axis fastest, goes where C order wants it.
-        let (start, count, all) = (into.len(), rows.len(), info.shape[0]);
-        into.resize(start + count * inner, 0.0);
+        let all = info.shape[0];
         let target = |k: usize| {
             let (mut rest, mut stride, mut position) = (k, inner, 0);
             for &length in &info.shape[1..] {
@@ -156,36 +170,40 @@ impl Arrays for Npy {
             }
             position
         };
-        let mut column = vec![];
-        let mut scatter = |k: usize, column: &[f32]| {
-            let to = target(k);
-            column.iter().enumerate().for_each(|(row, value)| into[start + row * inner + to] = *value);
+        let mut values = vec![];
+        let mut scatter = |elements: Range<usize>| {
+            let mut at_element = elements.start;
+            let mut known = (usize::MAX, 0);
+            self.elements(at, elements, &mut |bytes| {
+                values.resize(bytes.len() / member.size(), 0.0);
+                singles(&member.dtype, bytes, &mut values);
+                for value in &values {
+                    let (k, row) = (at_element / all, at_element % all);
+                    if known.0 != k {
+                        known = (k, target(k));
+                    }
+                    if rows.contains(&row) {
+                        into[(row - rows.start) * inner + known.1] = *value;
+                    }
+                    at_element += 1;
+                }
+            })
         };
         if self.packed {
-            // One pass over the archive, whose rows are all wanted.
-            let mut k = 0;
-            self.elements(at, 0..all * inner, &mut |bytes| {
-                singles(&member.dtype, bytes, &mut column);
-                while column.len() >= all && k < inner {
-                    scatter(k, &column[rows.clone()]);
-                    column.drain(..all);
-                    k += 1;
-                }
-            })?;
-        } else {
-            for k in 0..inner {
-                column.clear();
-                self.elements(at, k * all + rows.start..k * all + rows.end, &mut |bytes| singles(&member.dtype, bytes, &mut column))?;
-                scatter(k, &column);
-            }
+            return scatter(0..all * inner);
         }
-        Ok(())
+        (0..inner).try_for_each(|k| scatter(k * all + rows.start..k * all + rows.end))
     }
 
     fn doubles(&self, at: usize) -> Result<Vec<f64>, String> {
         let mut values = vec![];
         let dtype = &self.members[at].dtype;
-        self.elements(at, 0..self.infos[at].shape[0], &mut |bytes| doubles(dtype, bytes, &mut values))?;
+        let size = self.members[at].size();
+        self.elements(at, 0..self.infos[at].shape[0], &mut |bytes| {
+            let start = values.len();
+            values.resize(start + bytes.len() / size, 0.0);
+            doubles(dtype, bytes, &mut values[start..]);
+        })?;
         Ok(values)
     }
 
@@ -227,10 +245,10 @@ macro_rules! convert {
         let big = $dtype.endianness() == Endianness::Big;
         macro_rules! each {
             ($type:ty) => {
-                $into.extend($bytes.chunks_exact(size_of::<$type>()).map(|bytes| {
+                for (into, bytes) in $into.iter_mut().zip($bytes.chunks_exact(size_of::<$type>())) {
                     let bytes = bytes.try_into().unwrap_or_default();
-                    (if big { <$type>::from_be_bytes(bytes) } else { <$type>::from_le_bytes(bytes) }) as $target
-                }))
+                    *into = (if big { <$type>::from_be_bytes(bytes) } else { <$type>::from_le_bytes(bytes) }) as $target;
+                }
             };
         }
         match ($dtype.type_char(), $dtype.size_field()) {
@@ -242,10 +260,12 @@ macro_rules! convert {
             (TypeChar::Uint, 2) => each!(u16),
             (TypeChar::Uint, 4) => each!(u32),
             (TypeChar::Uint, _) => each!(u64),
-            (TypeChar::Float, 2) => $into.extend($bytes.chunks_exact(2).map(|bytes| {
-                let bytes = bytes.try_into().unwrap_or_default();
-                (if big { half::f16::from_be_bytes(bytes) } else { half::f16::from_le_bytes(bytes) }).$half()
-            })),
+            (TypeChar::Float, 2) => {
+                for (into, bytes) in $into.iter_mut().zip($bytes.chunks_exact(2)) {
+                    let bytes = bytes.try_into().unwrap_or_default();
+                    *into = (if big { half::f16::from_be_bytes(bytes) } else { half::f16::from_le_bytes(bytes) }).$half();
+                }
+            }
             (TypeChar::Float, 4) => each!(f32),
             (TypeChar::Float, _) => each!(f64),
             _ => {}
@@ -253,10 +273,10 @@ macro_rules! convert {
     }};
 }
 
-fn singles(dtype: &TypeStr, bytes: &[u8], into: &mut Vec<f32>) {
+fn singles(dtype: &TypeStr, bytes: &[u8], into: &mut [f32]) {
     convert!(dtype, bytes, into, f32, to_f32);
 }
 
-fn doubles(dtype: &TypeStr, bytes: &[u8], into: &mut Vec<f64>) {
+fn doubles(dtype: &TypeStr, bytes: &[u8], into: &mut [f64]) {
     convert!(dtype, bytes, into, f64, to_f64);
 }

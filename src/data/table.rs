@@ -3,7 +3,7 @@
 use super::{arrays, columnar, csv, dials, guard, layout::Field, text};
 use crate::{
     config::raw::{Columns, Data, Format},
-    error::{Error, Result, suggestion},
+    error::{Error, Result},
 };
 use std::{
     collections::BTreeMap,
@@ -218,6 +218,8 @@ pub struct Wanted {
     pub welcome: Vec<String>,
     /// What DIALS calls lumisections by: number in DIALS to (run, LS).
     pub dials: Arc<BTreeMap<u64, (u32, u32)>>,
+    /// The features to take, in this order, where the file has columns of these names: those of a trained model.
+    pub features: Option<Vec<String>>,
     /// What to bring of each row.
     pub bring: Bring,
 }
@@ -238,6 +240,7 @@ impl Wanted {
             required: vec![],
             welcome: vec![],
             dials: Arc::default(),
+            features: None,
             bring: Bring::Values,
         }
     }
@@ -289,6 +292,10 @@ pub fn format_of(path: &Path, wanted: Format) -> Result<Format> {
     let start = text::Source::open(path)?.peek(path, 4096)?;
     if let Some((_, what)) = REFUSED.iter().find(|(magic, _)| start.starts_with(magic)) {
         return Err(Error::input(format!("{}: {what}", path.display())));
+    }
+    if start.contains(&0) && !MAGIC.iter().any(|(magic, _)| start.starts_with(magic)) {
+        let expected = "CSV, Parquet, Arrow, HDF5, NPY, NPZ or DIALS JSON";
+        return Err(Error::input(format!("{}: is neither text nor of a format that is read; expected {expected}", path.display())));
     }
     let found = match MAGIC.iter().find(|(magic, _)| start.starts_with(magic)) {
         Some((_, format)) => *format,
@@ -350,13 +357,17 @@ pub struct Builder {
     bring: Bring,
     /// Counts are not negative.
     counts: bool,
+    /// Whether the values that follow are known to be sound.
+    trusted: bool,
     elements: Vec<(String, usize)>,
     extra: Vec<(String, Column)>,
     /// The shapes that rows have had so far, and which of them each row has.
     kinds: Vec<(Shape, bool)>,
     kind_of: Vec<u16>,
-    /// Values of finished rows.
+    /// Where the values of the rows that were taken end.
     filled: usize,
+    /// Where the values of the next row begin.
+    cursor: usize,
     next: u32,
 }
 
@@ -415,11 +426,13 @@ impl Builder {
             wanted_me: wanted.me.clone(),
             bring: wanted.bring,
             counts,
+            trusted: false,
             elements: vec![],
             extra: extra.into_iter().map(|name| (name, Column::Numbers(vec![]))).collect(),
             kinds: vec![],
             kind_of: vec![],
             filled: 0,
+            cursor: 0,
             next: 0,
         }
     }
@@ -433,6 +446,11 @@ impl Builder {
         let wanted = self.bring != Bring::Values || self.wanted_me.as_deref().is_none_or(|wanted| wanted == me);
         self.next += u32::from(!wanted);
         wanted
+    }
+
+    /// Says whether the values that follow were found [`is_sound`] already.
+    pub fn trust(&mut self, trusted: bool) {
+        self.trusted = trusted;
     }
 
     /// Where to append the values of the next row.
@@ -457,18 +475,27 @@ impl Builder {
 
     /// Takes what was appended to [`Builder::values`] since the last row as the values of this row; says whether it is sound.
     pub fn row(&mut self, incoming: Incoming<'_>) -> bool {
-        let values = &self.table.values[self.filled..];
-        let checked = check_values(values, self.counts, self.table.features.as_deref()).and_then(|()| place(values.len(), incoming));
+        let taken = self.row_of(self.table.values.len() - self.cursor, incoming);
+        self.settle();
+        taken
+    }
+
+    /// Takes the next `count` of the values that were appended as those of this row; says whether it is sound.
+    pub fn row_of(&mut self, count: usize, incoming: Incoming<'_>) -> bool {
+        let range = self.cursor..self.cursor + count;
+        let values = &self.table.values[range.clone()];
+        let sound = if self.trusted { Ok(()) } else { check_values(values, self.counts, self.table.features.as_deref()) };
+        let checked = sound.and_then(|()| place(values.len(), incoming));
         let (shape, flow_bins) = match checked {
             Ok(placed) => placed,
             Err(reason) => {
-                self.fault(incoming, reason);
+                self.refuse(count, incoming, reason);
                 return false;
             }
         };
         let kind = self.kinds.iter().position(|kind| *kind == (shape, flow_bins)).unwrap_or(self.kinds.len());
         if kind > usize::from(u16::MAX) {
-            self.fault(incoming, "the rows have too many different shapes".into());
+            self.refuse(count, incoming, "the rows have too many different shapes".into());
             return false;
         }
         if kind == self.kinds.len() {
@@ -476,14 +503,36 @@ impl Builder {
         }
         if self.bring == Bring::Values {
             self.kind_of.push(kind as u16);
+            if self.filled < range.start {
+                self.table.values.copy_within(range, self.filled);
+            }
+            self.filled += count;
         } else {
             let sum = values.iter().map(|value| f64::from(*value)).sum();
             let empty = values.iter().all(|value| *value == 0.0);
             self.table.summaries.push(Summary { element: self.element_of(incoming), shape, flow_bins, sum, empty });
-            self.table.values.clear();
         }
+        self.cursor += count;
         self.take(incoming);
         true
+    }
+
+    /// Passes over the next `count` values: their row cannot be read.
+    pub fn refuse(&mut self, count: usize, incoming: Incoming<'_>, reason: String) {
+        self.cursor += count;
+        self.table.faults.push(Fault { line: incoming.line, index: self.next, run: incoming.run, ls: incoming.ls, reason });
+        self.next += 1;
+    }
+
+    /// Passes over the next `count` values: their row is not wanted.
+    pub fn pass(&mut self, count: usize) {
+        self.cursor += count;
+    }
+
+    /// Forgets values that belong to no row.
+    pub fn settle(&mut self) {
+        self.table.values.truncate(self.filled);
+        self.cursor = self.filled;
     }
 
     /// Takes a row whose values are not read.
@@ -498,7 +547,6 @@ impl Builder {
     }
 
     fn take(&mut self, incoming: Incoming<'_>) {
-        self.filled = self.table.values.len();
         let Incoming { run, ls, line, .. } = incoming;
         self.table.events |= ls.is_none();
         self.table.rows.push(Row { run, ls: ls.unwrap_or(self.next), line, index: self.next });
@@ -507,9 +555,8 @@ impl Builder {
 
     /// Notes a row that cannot be read and forgets the values appended for it.
     pub fn fault(&mut self, incoming: Incoming<'_>, reason: String) {
-        self.table.values.truncate(self.filled);
-        self.table.faults.push(Fault { line: incoming.line, index: self.next, run: incoming.run, ls: incoming.ls, reason });
-        self.next += 1;
+        self.settle();
+        self.refuse(0, incoming, reason);
     }
 
     /// Appends the next part of the same file.
@@ -523,6 +570,7 @@ impl Builder {
             self.table.values.extend(part.table.values);
         }
         self.filled = self.table.values.len();
+        self.cursor = self.filled;
         let moved = |row: Row| Row { ls: if events { row.ls + offset } else { row.ls }, index: row.index + offset, ..row };
         self.table.rows.extend(part.table.rows.into_iter().map(moved));
         self.table.faults.extend(part.table.faults.into_iter().map(|fault| Fault { index: fault.index + offset, ..fault }));
@@ -578,10 +626,6 @@ impl Builder {
         let mut names: Vec<&str> = self.elements.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         match &self.wanted_me {
-            Some(me) if !names.is_empty() && !names.contains(&me.as_str()) => {
-                let near = suggestion(me, names.iter().copied());
-                Err(Error::input(format!("{path}: no monitoring element \"{me}\"{near}; it holds {}", names.join(", "))))
-            }
             None if names.len() > 1 && self.bring == Bring::Values => {
                 Err(Error::input(format!("{path}: holds several monitoring elements; choose one with data.me: {}", names.join(", "))))
             }
@@ -623,13 +667,22 @@ impl Builder {
     }
 }
 
-/// Values must be finite, and counts not negative.
+/// Whether values are finite, and counts not negative.
+pub fn is_sound(values: &[f32], counts: bool) -> bool {
+    // Without an early end, so that many values are looked at in one instruction.
+    if counts {
+        values.iter().fold(true, |all, value| all & (*value >= 0.0) & (*value < f32::INFINITY))
+    } else {
+        values.iter().fold(true, |all, value| all & value.is_finite())
+    }
+}
+
+/// Says which value is not sound.
 fn check_values(values: &[f32], counts: bool, features: Option<&[String]>) -> std::result::Result<(), String> {
-    let sound = |value: &f32| value.is_finite() && (!counts || *value >= 0.0);
-    if values.iter().all(sound) {
+    if is_sound(values, counts) {
         return if values.is_empty() { Err("the histogram has no bins".into()) } else { Ok(()) };
     }
-    let bin = values.iter().position(|value| !sound(value)).unwrap_or_default();
+    let bin = values.iter().position(|value| !is_sound(&[*value], counts)).unwrap_or_default();
     let place = features.and_then(|features| features.get(bin)).map_or_else(|| format!("bin {bin}"), |name| format!("\"{name}\""));
     let value = values[bin];
     Err(if value < 0.0 && value.is_finite() {

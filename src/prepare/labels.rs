@@ -2,7 +2,7 @@
 
 use crate::{
     config::{
-        Experiment, LabelOrigin, LabelSpec,
+        Experiment, LabelOrigin,
         raw::{Lists, Scalar},
     },
     data::{
@@ -60,9 +60,12 @@ pub fn read(samples: &Samples, experiment: &Experiment) -> Result<(Vec<LabelSet>
                     None => continue,
                 }
             }
-            LabelOrigin::File { path, lists, complete, .. } => of_set(samples, &LumisectionSet::read(path)?, *lists, *complete),
+            LabelOrigin::File { path, lists, complete, .. } => {
+                let set = LumisectionSet::read(path)?;
+                notes.extend(doubt(samples, path, &set));
+                of_set(samples, &set, *lists, *complete)
+            }
         };
-        notes.extend(doubt(samples, spec, &good));
         sets.push(LabelSet { name: spec.name.clone(), origin: spec.origin.to_string(), good });
     }
     if let Some((folder, pattern)) = &experiment.subsystems {
@@ -81,14 +84,18 @@ pub fn read(samples: &Samples, experiment: &Experiment) -> Result<(Vec<LabelSet>
     Ok((sets, notes))
 }
 
-/// A file that labels nothing is probably another one's.
-fn doubt(samples: &Samples, spec: &LabelSpec, good: &[Option<bool>]) -> Option<String> {
-    let LabelOrigin::File { path, .. } = &spec.origin else { return None };
-    if samples.runs.iter().all(|run| run.number.is_none()) && !path.extension().is_some_and(|extension| extension == "npy") {
+/// A file of other runs is probably another era's.
+fn doubt(samples: &Samples, path: &std::path::Path, set: &LumisectionSet) -> Option<String> {
+    let known: Vec<u32> = samples.runs.iter().filter_map(|run| run.number).collect();
+    let (Some(first), Some(last)) = (known.first(), known.last()) else {
         return Some(format!("{}: the data say no run numbers, so its lumisections cannot be found", path.display()));
+    };
+    if known.iter().any(|run| set.runs().contains_key(run)) {
+        return None;
     }
-    let named = good.iter().filter(|good| **good == Some(true)).count();
-    (named == 0).then(|| format!("{}: no row of the data is good by it", path.display()))
+    let runs = set.runs().keys().next().zip(set.runs().keys().next_back());
+    let covers = runs.map_or_else(|| "names no runs".into(), |(from, to)| format!("covers runs {from} to {to}"));
+    Some(format!("{}: has no run in common with the data: it {covers}, the data are of runs {first} to {last}", path.display()))
 }
 
 fn of_set(samples: &Samples, set: &LumisectionSet, lists: Lists, complete: bool) -> Vec<Option<bool>> {

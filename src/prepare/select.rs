@@ -13,10 +13,12 @@ use crate::{
 use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 
-/// Rejects rows as the config asks. `weights` have one number a row (NaN where unknown) and follow the rows that stay.
-pub fn select(samples: &mut Samples, experiment: &Experiment, facts: &Facts, weights: &mut Option<Vec<f32>>) -> Result<()> {
+/// The first reason against each row, as the config asks, and what is worth knowing about it. `weights` have one number a row,
+/// NaN where unknown.
+pub fn reasons(samples: &Samples, experiment: &Experiment, facts: &Facts, weights: Option<&[f32]>) -> Result<(Vec<Option<String>>, Vec<String>)> {
     let (config, checked) = (&experiment.config.select, &experiment.select);
     let rows = samples.rows.len();
+    let mut notes = vec![];
     let mut reasons: Vec<Option<String>> = vec![None; rows];
     let mut reject = |row: usize, reason: &dyn Fn() -> String| {
         if reasons[row].is_none() {
@@ -28,7 +30,7 @@ pub fn select(samples: &mut Samples, experiment: &Experiment, facts: &Facts, wei
         let mut ranges = checked.runs.clone();
         ranges.sort_unstable();
         let wanted = |row: usize| samples.id(row).run.is_some_and(|run| ranges.iter().any(|(first, last)| (*first..=*last).contains(&run)));
-        (0..rows).filter(|&row| !wanted(row)).for_each(|row| reject(row, &|| "run not selected".into()));
+        (0..rows).filter(|&row| !wanted(row)).for_each(|row| reject(row, &|| "run not in select.runs".into()));
     }
     if !checked.lumisections.is_empty() {
         let set = LumisectionSet::from_ranges(&checked.lumisections);
@@ -36,7 +38,7 @@ pub fn select(samples: &mut Samples, experiment: &Experiment, facts: &Facts, wei
             let id = samples.id(row);
             id.run.and_then(|run| set.runs().get(&run)).is_some_and(|ranges| !golden::within(ranges, id.ls))
         };
-        (0..rows).filter(|&row| outside(row)).for_each(|row| reject(row, &|| "LS not selected".into()));
+        (0..rows).filter(|&row| outside(row)).for_each(|row| reject(row, &|| "LS not in select.lumisections".into()));
     }
     if let Some(path) = &checked.golden {
         let set = LumisectionSet::read(path)?;
@@ -45,9 +47,12 @@ pub fn select(samples: &mut Samples, experiment: &Experiment, facts: &Facts, wei
     }
     for (i, condition) in checked.conditions.iter().enumerate() {
         let quantity = Quantity::new(&format!("select.where[{i}]"), condition, samples, facts)?;
+        if quantity.reasons.iter().all(Option::is_some) {
+            notes.push(format!("select.where: \"{condition}\" is not known for any row"));
+        }
         for (row, (value, unknown)) in quantity.values.iter().zip(&quantity.reasons).enumerate() {
             match (value, unknown) {
-                (Value::Number(number), _) if *number == 0.0 => reject(row, &|| format!("not {condition}")),
+                (Value::Number(number), _) if *number == 0.0 => reject(row, &|| format!("fails {condition}")),
                 (Value::Text(_), _) => return Err(Error::input(format!("select.where[{i}]: \"{condition}\" is a text, not a condition"))),
                 (Value::Unknown, Some(unknown)) if config.unknown == UnknownRows::Reject => reject(row, &|| unknown.clone()),
                 _ => {}
@@ -61,6 +66,8 @@ pub fn select(samples: &mut Samples, experiment: &Experiment, facts: &Facts, wei
         for (row, weight) in weights.iter().enumerate() {
             if weight.is_nan() {
                 reject(row, &|| "unknown weight".into());
+            } else if *weight < 0.0 {
+                reject(row, &|| "negative weight".into());
             } else if config.nonzero_weight && *weight == 0.0 {
                 reject(row, &|| "weight 0".into());
             }
@@ -76,16 +83,7 @@ pub fn select(samples: &mut Samples, experiment: &Experiment, facts: &Facts, wei
         }
     }
 
-    if let Some(weights) = weights {
-        let mut kept = reasons.iter().map(Option::is_none);
-        weights.retain(|_| kept.next() == Some(true));
-    }
-    samples.reject(reasons);
-    if samples.rows.is_empty() {
-        let found: Vec<String> = counts(samples).into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        return Err(Error::input(format!("no rows left of {rows}: {}", found.join(", "))));
-    }
-    Ok(())
+    Ok((reasons, notes))
 }
 
 /// The empty rows that the config drops, told apart by where in their run they stand.
@@ -129,7 +127,8 @@ mod tests {
     fn select(samples: &mut Samples, text: &str) -> Result<()> {
         let text = format!("data.train = [\"a\"]\n{text}");
         let experiment = Experiment::check(&Document::parse(&text, std::path::Path::new("x.toml")).unwrap(), "x").unwrap();
-        super::select(samples, &experiment, &Facts::default(), &mut None)
+        samples.reject(reasons(samples, &experiment, &Facts::default(), None)?.0);
+        Ok(())
     }
 
     fn samples(filled: &[bool]) -> Samples {
@@ -152,17 +151,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_left_is_an_error() {
-        let message = select(&mut samples(&[false, false]), "").unwrap_err().to_string();
-        assert!(message.contains("no rows left of 2: 2 empty (leading)"), "{message}");
-    }
-
-    #[test]
     fn the_first_reason_counts_and_rows_follow_their_identities() {
         let mut samples = Samples::made(&[vec![1.0, 0.0, 3.0], vec![4.0, 5.0, 6.0]]);
         select(&mut samples, "select = {runs = [\"0-0\", 1], lumisections = {\"0\" = [[1, 2]]}, where = [\"entries > 4 or ls < 3\"]}").unwrap();
         assert_eq!(samples.values, [1.0, 4.0, 5.0, 6.0]);
-        assert_eq!(counts(&samples), [("LS not selected".into(), 1), ("empty (interior)".into(), 1)]);
+        assert_eq!(counts(&samples), [("LS not in select.lumisections".into(), 1), ("empty (interior)".into(), 1)]);
         select(&mut samples, "select = {runs = [1], per_run = 2}").unwrap();
         assert_eq!((samples.rows.len(), samples.runs[samples.rows[0].run as usize].number), (2, Some(1)));
     }
@@ -175,7 +168,7 @@ mod tests {
         let mut kept = samples.clone();
         select(&mut samples, &format!("select = {{{condition}}}")).unwrap();
         assert_eq!(samples.values, [1.0]);
-        assert_eq!(counts(&samples), [("not pileup > 3".into(), 1), ("unknown pileup".into(), 1)]);
+        assert_eq!(counts(&samples), [("fails pileup > 3".into(), 1), ("unknown pileup".into(), 1)]);
         select(&mut kept, &format!("select = {{{condition}, unknown = \"keep\"}}")).unwrap();
         assert_eq!(kept.values, [1.0, 2.0]);
     }

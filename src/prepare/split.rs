@@ -53,8 +53,8 @@ pub fn split(samples: &Samples, labels: &[LabelSet], experiment: &Experiment) ->
     let mut splits = vec![Split::Test; samples.rows.len()];
     let assigned = match config.by {
         SplitBy::Column => by_column(samples, &ours, config)?,
-        SplitBy::Run if !config.valid_runs.is_empty() || !config.test_runs.is_empty() => by_runs(samples, &ours, config)?,
-        SplitBy::File if !config.valid_files.is_empty() || !config.test_files.is_empty() => by_files(samples, &ours, config)?,
+        SplitBy::Run if !config.valid_runs.is_empty() || !config.test_runs.is_empty() => by_runs(samples, &ours, config, experiment.config.seed)?,
+        SplitBy::File if !config.valid_files.is_empty() || !config.test_files.is_empty() => by_files(samples, &ours, config, experiment.config.seed)?,
         _ if config.stratify => stratified(samples, labels, &ours, experiment)?,
         _ => by_groups(samples, &ours, config, experiment.config.seed)?,
     };
@@ -70,7 +70,7 @@ pub fn split(samples: &Samples, labels: &[LabelSet], experiment: &Experiment) ->
         }
     }
     if !splits.contains(&Split::Train) {
-        let why = if main.is_some() { "; none of them is labelled good" } else { "" };
+        let why = main.map(|set| format!("; none of them is labelled good by {}", set.origin)).unwrap_or_default();
         return Err(Error::input(format!("no rows left for training: {} rows are split by {}{why}", ours.len(), config.by)));
     }
     Ok(splits)
@@ -145,21 +145,22 @@ fn stratified(samples: &Samples, labels: &[LabelSet], ours: &[usize], experiment
 }
 
 /// The runs that the config names for validation and testing.
-fn by_runs(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<Split>> {
+fn by_runs(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Result<Vec<Split>> {
     let runs: Vec<Option<u32>> = ours.iter().map(|&i| samples.id(i).run).collect();
     for (key, named) in [("valid_runs", &config.valid_runs), ("test_runs", &config.test_runs)] {
         if let Some(run) = named.iter().find(|run| !runs.contains(&Some(**run))) {
             return Err(Error::input(format!("split.{key}: no row of data.train is of run {run}")));
         }
     }
-    explicit(ours, "runs", |at| {
+    let splits = explicit(ours, "runs", |at| {
         let named = |list: &[u32]| runs[at].is_some_and(|run| list.contains(&run));
-        (named(&config.valid_runs), named(&config.test_runs), samples.place(ours[at]))
-    })
+        (named(&config.valid_runs), named(&config.test_runs), format!("run {}", runs[at].unwrap_or_default()))
+    })?;
+    split_rest(samples, ours, splits, config, seed)
 }
 
 /// The files that the config names for validation and testing.
-fn by_files(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<Split>> {
+fn by_files(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Result<Vec<Split>> {
     let patterns = |key: &str, texts: &[String]| {
         let pattern = |text: &String| {
             let pattern = glob::Pattern::new(text).map_err(|error| Error::input(format!("split.{key}: \"{text}\": {error}")))?;
@@ -174,17 +175,29 @@ fn by_files(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<Sp
         texts.iter().map(pattern).collect::<Result<Vec<_>>>()
     };
     let (valid, test) = (patterns("valid_files", &config.valid_files)?, patterns("test_files", &config.test_files)?);
-    explicit(ours, "files", |at| {
+    let splits = explicit(ours, "files", |at| {
         let source = samples.source(ours[at]);
         let named = |list: &[glob::Pattern]| list.iter().any(|pattern| pattern.matches(&source.name) || pattern.matches_path(&source.path));
-        (named(&valid), named(&test), samples.place(ours[at]))
-    })
+        (named(&valid), named(&test), source.name.clone())
+    })?;
+    split_rest(samples, ours, splits, config, seed)
+}
+
+/// Where only one of validation and testing is named, the other takes its fraction of the rest.
+fn split_rest(samples: &Samples, ours: &[usize], mut splits: Vec<Split>, config: &Config, seed: u64) -> Result<Vec<Split>> {
+    let named = |list: bool, fraction: f64| if list { 0.0 } else { fraction };
+    let valid = named(!config.valid_runs.is_empty() || !config.valid_files.is_empty(), config.valid);
+    let test = named(!config.test_runs.is_empty() || !config.test_files.is_empty(), config.test);
+    let (positions, rest): (Vec<usize>, Vec<usize>) = ours.iter().copied().enumerate().filter(|(at, _)| splits[*at] == Split::Train).unzip();
+    let assigned = by_groups(samples, &rest, &Config { valid, test, ..config.clone() }, seed)?;
+    positions.into_iter().zip(assigned).for_each(|(at, split)| splits[at] = split);
+    Ok(splits)
 }
 
 /// Splits by what is named for validation and for testing; the rest trains.
 fn explicit(ours: &[usize], what: &str, named: impl Fn(usize) -> (bool, bool, String)) -> Result<Vec<Split>> {
     let split = |at: usize| match named(at) {
-        (true, true, place) => Err(Error::input(format!("split.valid_{what} and split.test_{what} both name that of {place}"))),
+        (true, true, place) => Err(Error::input(format!("split.valid_{what} and split.test_{what} both name {place}"))),
         (true, false, _) => Ok(Split::Valid),
         (false, true, _) => Ok(Split::Test),
         (false, false, _) => Ok(Split::Train),
@@ -251,9 +264,12 @@ mod tests {
         let splits = split(&samples, &[], &experiment("valid_runs = [1]\ntest_runs = [2]")).unwrap();
         let rows = |wanted: Split| splits.iter().filter(|split| **split == wanted).count();
         assert_eq!((rows(Split::Train), rows(Split::Valid), rows(Split::Test)), (3, 4, 5));
+        let rest = split(&samples, &[], &experiment("test_runs = [2]\nvalid = 0.4")).unwrap();
+        let valid = rest.iter().filter(|split| **split == Split::Valid).count();
+        assert!(valid == 3 || valid == 4, "a whole run of the rest: {valid}");
         let message = |text: &str| split(&samples, &[], &experiment(text)).unwrap_err().to_string();
         assert!(message("valid_runs = [7]").contains("no row of data.train is of run 7"));
-        assert!(message("valid_runs = [1]\ntest_runs = [1]").contains("both name that of a:1"));
+        assert!(message("valid_runs = [1]\ntest_runs = [1]").contains("both name run 1"));
         assert!(message("by = \"file\"\nvalid_files = [\"b\"]").contains("no file of data.train is named \"b\""));
     }
 

@@ -54,6 +54,9 @@ pub struct Channel {
     pub name: String,
     /// Its features, in the order of the model's inputs.
     pub features: Vec<String>,
+    /// The monitoring element whose bins they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub element: Option<String>,
 }
 
 /// An experiment folder on disk.
@@ -75,8 +78,18 @@ pub struct Model {
     pub scaler: Scaler,
     /// Names of the inputs.
     pub features: Vec<String>,
+    /// The monitoring element that it was trained on.
+    pub element: Option<String>,
     /// Where scores become flags, the one that flags first.
     pub thresholds: Vec<Calibrated>,
+}
+
+impl Model {
+    /// The columns that it was trained on, where its inputs are features; histograms have bins.
+    pub fn columns(&self) -> Option<&[String]> {
+        let columns = &self.features[..self.scaler.width.min(self.features.len())];
+        Some(columns).filter(|columns| columns.first().is_some_and(|name| name != "bin_0"))
+    }
 }
 
 impl Folder {
@@ -216,8 +229,9 @@ impl Folder {
             return Err(Error::input(format!("{}: holds no threshold", self.file(names::THRESHOLDS).display())));
         }
         let channels: Vec<Channel> = self.read_json(names::CHANNELS)?;
+        let element = channels.first().and_then(|channel| channel.element.clone());
         let features = channels.into_iter().flat_map(|channel| channel.features).collect();
-        Ok(Model { experiment, architecture, weights, scaler, features, thresholds })
+        Ok(Model { experiment, architecture, weights, scaler, features, element, thresholds })
     }
 }
 

@@ -111,7 +111,7 @@ impl Scores {
             flagged: None,
             verdict: Verdict::NotEvaluated,
             reason: Some(rejected.told().into()),
-            labels: vec![None; labels.len()],
+            labels: (0..labels.len()).map(|set| rejected.labels.get(set).copied().flatten()).collect(),
         }));
         let place = |file: &Arc<str>| files.iter().position(|known| known == file);
         rows.sort_by_cached_key(|row| (row.run.is_none(), row.run, if row.run.is_none() { place(&row.file) } else { None }, row.ls));

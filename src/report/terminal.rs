@@ -36,9 +36,9 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
         report.seed
     );
     let data = &report.data;
-    let rows = [(data.train, "train"), (data.valid, "valid"), (data.test, "test"), (data.unused, "set aside (not known to be good)")];
+    let rows = [(data.train, "train"), (data.valid, "valid"), (data.test, "test"), (data.unused, "set aside (bad or unlabelled)")];
     let parts: Vec<String> = rows.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    let flow = if data.flow_bins { ", the first and last are underflow and overflow" } else { "" };
+    let flow = if data.flow_bins { " with underflow and overflow" } else { "" };
     let what = if data.features { "features" } else { "bins" };
     let _ = writeln!(text, "rows       {}; {} {what}{flow}", parts.join(", "), data.shape);
     if !data.not_evaluated.is_empty() {
@@ -82,7 +82,12 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
         );
     }
     for auc in &report.auc {
-        let _ = writeln!(text, "ROC AUC    {}", show_auc(auc));
+        if auc.good + auc.bad > 0 {
+            let _ = writeln!(text, "ROC AUC    {}: {}", auc.labels, show_auc(auc));
+        }
+    }
+    if !report.auc.is_empty() && report.auc.iter().all(|auc| auc.good + auc.bad == 0) {
+        let _ = writeln!(text, "ROC AUC    – (no test row has a label)");
     }
     text.push_str(&runs_table(report, width));
     if let Some(scores) = scores {
@@ -132,7 +137,8 @@ fn runs_table(report: &Report, width: u16) -> String {
         runs.truncate(MOST_RUNS);
     }
     let several = report.thresholds.len() > 1;
-    let mut table = table(&["run", "LSs", "evaluated", "flagged", "threshold", "flagged LSs"], width);
+    let names = if report.data.events { ["file", "events", "flagged events"] } else { ["run", "LSs", "flagged LSs"] };
+    let mut table = table(&[names[0], names[1], "evaluated", "flagged", "threshold", names[2]], width);
     for run in &runs {
         for (i, (flagged, threshold)) in run.flagged.iter().zip(&report.thresholds).enumerate() {
             let first = |text: String| if i == 0 { text } else { String::new() };
@@ -153,7 +159,8 @@ fn runs_table(report: &Report, width: u16) -> String {
         }
     }
     let more = if report.runs.len() > runs.len() { format!("; the {MOST_RUNS} with most flags are shown") } else { String::new() };
-    format!("{table}\n{} of {evaluated} lumisections flagged in {}{more}\n", style(total).bold(), count(report.runs.len(), "test run"))
+    let (what, of) = if report.data.events { ("events", "test file") } else { ("lumisections", "test run") };
+    format!("{table}\n{} of {evaluated} {what} flagged in {}{more}\n", style(total).bold(), count(report.runs.len(), of))
 }
 
 /// A threshold for narrow columns: `(p99.5, 3 LSs)`.
@@ -193,8 +200,9 @@ fn pictures(report: &Report, scores: &Scores, width: u16) -> String {
         let marks: String = cells.iter().map(|cell| if cell.iter().any(|(_, flagged)| *flagged) { '▲' } else { ' ' }).collect();
         let _ = writeln!(
             text,
-            "score of {} by LS {} to {} (log scale, highest of each {}):",
+            "score of {} by {} {} to {} (log scale, highest of each {}):",
             style(&figures.name).bold(),
+            if report.data.events { "event" } else { "LS" },
             figures.ls.0,
             figures.ls.1,
             cells[0].len()
