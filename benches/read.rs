@@ -3,9 +3,6 @@
 use lumisift::data::table::{Wanted, read};
 use std::{path::Path, time::Instant};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let Some(file) = arguments.iter().find(|argument| !argument.starts_with("--")) else {

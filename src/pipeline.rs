@@ -154,10 +154,10 @@ impl Chosen {
 
 /// A name that is no column may be a misspelt quantity of OMS or HLT.
 fn with_fact_names(message: String, columns: &[String], facts: &Facts) -> String {
-    let near =
+    let mut near =
         columns.iter().filter(|name| message.contains(&format!("\"{name}\""))).map(|name| suggestion(name, facts.names.iter().map(String::as_str)));
     let missing = columns.iter().any(|name| message.contains(&format!("no column \"{name}\"")));
-    match near.filter(|near| !near.is_empty()).last() {
+    match near.rfind(|near| !near.is_empty()) {
         Some(near) => format!("{message}; among the quantities of OMS, HLT and brilcalc files{near}"),
         None if missing && facts.names.is_empty() => format!("{message}; quantities of OMS need data.oms, rates of triggers data.hlt"),
         None if missing => {

@@ -221,7 +221,7 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
     let histograms = matches!(holds, Holds::Histograms);
     let extra_names = layout.extra.iter().map(|(name, _)| name.clone()).collect();
     let mut builder = Builder::new(path, format, fields_of(arrays), holds, extra_names, wanted);
-    let element = plan.elements.then(|| first.name.as_str());
+    let element = plan.elements.then_some(first.name.as_str());
     let step = if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
     // Values that stay are allocated at once, and each thread is the first to touch its part; summaries need a few at a time.
     let at_once = if wanted.bring == Bring::Values { plan.rows.max(1) } else { step.saturating_mul(2 * rayon::current_num_threads()) };

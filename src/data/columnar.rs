@@ -22,6 +22,7 @@ use parquet::arrow::{
 };
 use rayon::prelude::*;
 use std::{
+    collections::HashSet,
     fs::File,
     io::{BufReader, Read, Seek},
     ops::Range,
@@ -41,13 +42,16 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     let fields = fields(metadata.schema());
     let layout = Layout::find(path, &fields, wanted)?;
     layout.require_ls(path, &fields)?;
+    // Rows and values of each group, as far as they become inputs.
+    let inputs: HashSet<&str> = layout.contents().iter().map(|&at| fields[at].name.as_str()).collect();
     let groups: Vec<(usize, usize)> = metadata
         .metadata()
         .row_groups()
         .iter()
         .map(|group| {
-            let values: i64 = group.columns().iter().map(parquet::file::metadata::ColumnChunkMetaData::num_values).sum();
-            (group.num_rows().max(0) as usize, values.max(0) as usize)
+            let columns =
+                group.columns().iter().filter(|column| column.column_path().parts().first().is_some_and(|name| inputs.contains(name.as_str())));
+            (group.num_rows().max(0) as usize, columns.map(|column| column.num_values().max(0) as usize).sum())
         })
         .collect();
     let part = |group: usize| {
@@ -68,6 +72,11 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
         })
     };
     let mut whole = new_builder(path, Format::Parquet, &fields, &layout, wanted);
+    // A claim of the file's, so no more than a reservation.
+    let expected = if wanted.bring == Bring::Values && wanted.me.is_none() { groups.iter().map(|(_, values)| values).sum() } else { 0 };
+    if groups.len() > 1 && whole.values().try_reserve_exact(expected).is_err() {
+        return Err(damaged(&format!("it claims to hold {expected} values")));
+    }
     let all: Vec<usize> = (0..groups.len()).collect();
     for some in all.chunks(rayon::current_num_threads()) {
         for part in some.par_iter().map(|&group| part(group)).collect::<Result<Vec<_>>>()? {

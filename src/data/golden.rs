@@ -129,8 +129,11 @@ pub fn within(ranges: &[(u32, u32)], number: u32) -> bool {
     after > 0 && number <= ranges[after - 1].1
 }
 
+/// A subsystem and its label file.
+pub type Subsystem = (String, PathBuf);
+
 /// The label files of a folder by subsystem, sorted by name, and the names of files that do not fit the pattern.
-pub fn subsystems(folder: &Path, pattern: &str) -> Result<(Vec<(String, PathBuf)>, Vec<String>)> {
+pub fn subsystems(folder: &Path, pattern: &str) -> Result<(Vec<Subsystem>, Vec<String>)> {
     let (before, after) = pattern.split_once('*').unwrap_or((pattern, ""));
     let entries = std::fs::read_dir(folder).map_err(|error| Error::reading(folder, &error))?;
     let (mut files, mut others) = (vec![], vec![]);

@@ -136,13 +136,17 @@ impl Layout {
         }
     }
 
+    /// The positions of the columns that become inputs.
+    pub fn contents(&self) -> &[usize] {
+        match &self.contents {
+            Contents::List(at) => std::slice::from_ref(at),
+            Contents::Bins(columns) | Contents::Features(columns) => columns,
+        }
+    }
+
     /// The positions of all columns that are read, with or without those of the values, ascending.
     pub fn columns(&self, values: bool) -> Vec<usize> {
-        let contents = match &self.contents {
-            _ if !values => &[],
-            Contents::List(at) => std::slice::from_ref(at),
-            Contents::Bins(columns) | Contents::Features(columns) => columns.as_slice(),
-        };
+        let contents = if values { self.contents() } else { &[] };
         let named = [self.run, self.ls, self.me, self.x_bins, self.y_bins].into_iter().chain(self.edges).flatten();
         let mut columns: Vec<usize> = named.chain(contents.iter().copied()).chain(self.extra.iter().map(|(_, at)| *at)).collect();
         columns.sort_unstable();

@@ -467,8 +467,15 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
     } else {
         samples.values.reserve_exact(order.len() * samples.shape.width());
         let binnings: Vec<Binning> = tables.iter().map(|(_, table)| binning(table)).collect();
+        let mut left: Vec<usize> = tables.iter().map(|(_, table)| table.rows.len()).collect();
         for (_, _, file, at) in order {
-            binnings[file as usize].apply(tables[file as usize].1.row(at as usize), &mut samples.values);
+            let file = file as usize;
+            binnings[file].apply(tables[file].1.row(at as usize), &mut samples.values);
+            left[file] -= 1;
+            if left[file] == 0 {
+                // A file whose rows are all taken makes room for the next.
+                tables[file].1.values = vec![];
+            }
         }
     }
     Ok(samples)

@@ -564,7 +564,7 @@ impl Builder {
         let offset = self.next;
         let events = part.table.events;
         self.table.events |= events;
-        if self.table.values.is_empty() {
+        if self.table.values.capacity() == 0 {
             self.table.values = part.table.values;
         } else {
             self.table.values.extend(part.table.values);

@@ -166,7 +166,7 @@ mod tests {
             for (lines, piece) in pieces {
                 let before = piece.as_ptr() as usize - text.as_ptr() as usize;
                 prop_assert_eq!(lines, text[..before].matches('\n').count());
-                prop_assert!(memchr_iter(b'"', piece).count() % 2 == 0 && piece.ends_with(b"\n"));
+                prop_assert!(memchr_iter(b'"', piece).count().is_multiple_of(2) && piece.ends_with(b"\n"));
             }
         }
     }

@@ -7,6 +7,7 @@
 use super::{
     Batch, Rows, Trainer,
     elementwise::{AdamNumbers, activate, adam, add_rows, differentiate, distances},
+    reference::scoring_rows,
 };
 use crate::{
     config::{
@@ -265,8 +266,9 @@ impl Trainer for Fused<'_> {
         let Some(valid) = self.valid else { return Ok(0.0) };
         let mut space = Space::default();
         let mut sum = 0.0;
-        for start in (0..valid.len()).step_by(512) {
-            let range = start..(start + 512).min(valid.len());
+        let step = scoring_rows(valid.width).min(512);
+        for start in (0..valid.len()).step_by(step) {
+            let range = start..(start + step).min(valid.len());
             space.input.clear();
             range.clone().for_each(|i| space.input.extend_from_slice(valid.row(i)));
             self.forward(&mut space, range.len(), None);
