@@ -80,6 +80,20 @@ pub fn suggestion<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> 
     }
 }
 
+/// Names in a row, cut short where there are many or they are long.
+pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const MOST: usize = 24;
+    const LONGEST: usize = 80;
+    let names: Vec<&str> = names.into_iter().collect();
+    let cut = |name: &&str| match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => (*name).to_owned(),
+    };
+    let shown: Vec<String> = names.iter().take(MOST).map(cut).collect();
+    let more = if names.len() > MOST { format!(", … ({} in all)", names.len()) } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

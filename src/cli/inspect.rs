@@ -11,7 +11,7 @@ use crate::{
         table::{self, Bring, Shape, Summary, Table, Wanted},
     },
     error::{Error, Result},
-    report::terminal,
+    report::terminal::{self, printable},
 };
 use clap::Args;
 use console::style;
@@ -233,9 +233,9 @@ fn data_inspected(table: &Table, bytes: u64, wanted: &Wanted) -> Result<DataInsp
 fn features(table: &Table, wanted: &Wanted) -> Result<Vec<FeatureInspected>> {
     let Some(names) = &table.features else { return Ok(vec![]) };
     let mut found = vec![(f32::INFINITY, 0.0, f32::NEG_INFINITY); names.len()];
-    if wanted.bring == Bring::Summaries && !table.rows.is_empty() {
+    if wanted.bring == Bring::Summaries && !table.rows.is_empty() && table.elements.len() <= 1 {
         let table = table::read(&table.path, &Wanted { bring: Bring::Values, ..wanted.clone() })?;
-        for row in table.values.chunks_exact(table.width()) {
+        for row in table.values.chunks_exact(table.width().max(1)) {
             for ((low, sum, high), value) in found.iter_mut().zip(row) {
                 (*low, *sum, *high) = (low.min(*value), *sum + f64::from(*value), high.max(*value));
             }
@@ -318,7 +318,7 @@ fn render_known(known: &KnownInspected) -> String {
         let _ = writeln!(text, "           {} of them whole ([[-1]])", terminal::count(known.whole_runs, "run"));
     }
     if !known.names.is_empty() {
-        let _ = writeln!(text, "has        {}", known.names.join(", "));
+        let _ = writeln!(text, "has        {}", printable(&known.names.join(", ")));
     }
     text
 }
@@ -333,11 +333,11 @@ fn render(file: &DataInspected, width: u16) -> String {
     if !named {
         let _ = writeln!(text, "columns    no header row");
     } else if file.columns.len() <= 12 {
-        let columns: Vec<String> = file.columns.iter().map(|field| format!("{} {}", field.name, style(&field.type_name).dim())).collect();
+        let columns: Vec<String> = file.columns.iter().map(|field| format!("{} {}", printable(&field.name), style(&field.type_name).dim())).collect();
         let _ = writeln!(text, "columns    {}", columns.join(", "));
     } else {
         let types: Vec<String> = types.iter().map(|(name, count)| format!("{count} {name}")).collect();
-        let _ = writeln!(text, "columns    {} ({})", show_names(&file.columns), types.join(", "));
+        let _ = writeln!(text, "columns    {} ({})", printable(&show_names(&file.columns)), types.join(", "));
     }
     let several = if file.elements.len() > 1 { format!(" of {} monitoring elements", file.elements.len()) } else { String::new() };
     let of = match file.lumisections {
@@ -359,14 +359,14 @@ fn render(file: &DataInspected, width: u16) -> String {
         let _ = writeln!(text, "values     not read: the file is large; --full reads them");
     }
     for note in &file.notes {
-        let _ = writeln!(text, "note       {note}");
+        let _ = writeln!(text, "note       {}", printable(note));
     }
     if !file.runs.is_empty() {
         text += &render_runs(&file.runs, width);
     }
     for fault in file.unreadable.iter().take(MOST_FAULTS) {
         let place = if fault.line > 0 { format!("line {}", fault.line) } else { format!("row {}", fault.row) };
-        let _ = writeln!(text, "{} {place}: {}", style("cannot be read:").yellow(), fault.reason);
+        let _ = writeln!(text, "{} {place}: {}", style("cannot be read:").yellow(), printable(&fault.reason));
     }
     if file.unreadable.len() > MOST_FAULTS {
         let _ = writeln!(text, "… and {} more rows", file.unreadable.len() - MOST_FAULTS);
@@ -382,7 +382,7 @@ fn render_features(features: &[FeatureInspected], width: u16) -> String {
     for feature in features.iter().take(MOST_FEATURES) {
         let (low, mean, high) =
             feature.values.map_or_else(Default::default, |(low, mean, high)| (low.to_string(), format!("{mean:.6}"), high.to_string()));
-        table.add_row([feature.name.clone(), low, mean, high]);
+        table.add_row([printable(&feature.name), low, mean, high]);
     }
     let _ = writeln!(text, "{table}");
     if features.len() > MOST_FEATURES {
@@ -402,7 +402,7 @@ fn render_element(element: &ElementInspected) -> String {
     let shapes: Vec<String> = element.shapes.iter().map(shape).collect();
     let mut parts = vec![];
     if let Some(name) = &element.name {
-        parts.push(format!("{name}: {}", terminal::count(element.rows, "row")));
+        parts.push(format!("{}: {}", printable(name), terminal::count(element.rows, "row")));
     }
     parts.push(format!("{} bins", shapes.join(" or ")));
     if let Some((low, middle, high)) = element.sum {

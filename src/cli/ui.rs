@@ -4,6 +4,7 @@ use super::{Format, Global, When};
 use crate::{
     data::{self, Rejected, Samples, table},
     error::{Error, Result},
+    report::terminal,
     train::Epoch,
 };
 use console::style;
@@ -86,7 +87,7 @@ impl Ui {
 
     pub fn warn(&self, text: &str) {
         if !self.quiet {
-            self.to_stderr(&format!("{} {text}", style("warning:").for_stderr().yellow().bold()));
+            self.to_stderr(&format!("{} {}", style("warning:").for_stderr().yellow().bold(), terminal::printable(text)));
         }
     }
 
@@ -104,7 +105,7 @@ impl Ui {
     }
 
     pub fn error(&self, error: &Error) {
-        self.to_stderr(&format!("{} {error}", style("error:").for_stderr().red().bold()));
+        self.to_stderr(&format!("{} {}", style("error:").for_stderr().red().bold(), terminal::printable(&error.to_string())));
     }
 
     fn to_stderr(&self, text: &str) {

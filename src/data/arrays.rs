@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::raw::Format,
-    error::{Error, Result, suggestion},
+    error::{Error, Result, listed, suggestion},
 };
 use rayon::prelude::*;
 use std::{
@@ -35,7 +35,7 @@ pub struct ArrayInfo {
 impl ArrayInfo {
     /// Values of one row; 1 for a column.
     pub fn inner(&self) -> usize {
-        self.shape.iter().skip(1).product()
+        self.shape.iter().skip(1).fold(1, |product, length| product.saturating_mul(*length))
     }
 
     /// All values, where their number is one.
@@ -73,6 +73,9 @@ pub trait Arrays: Sync {
     fn texts(&self, at: usize) -> std::result::Result<Vec<String>, String>;
 }
 
+/// A row never has more values.
+const MOST_BINS: usize = 1 << 24;
+const MOST_FEATURES: usize = 1 << 20;
 /// Values that are read at once.
 const BATCH_VALUES: usize = 1 << 20;
 
@@ -103,7 +106,9 @@ pub fn read(path: &Path, format: Format, wanted: &Wanted) -> Result<Table> {
         None => read_rows(path, format, arrays, &plan, None, wanted)?,
     };
     notes.into_iter().chain(plan.notes).for_each(|note| whole.note(note));
-    whole.finish()
+    let mut table = whole.finish()?;
+    table.fields = fields_of(arrays);
+    Ok(table)
 }
 
 /// What is read of a file.
@@ -124,13 +129,19 @@ struct Plan {
 fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     let list = arrays.list();
     let numeric = |info: &ArrayInfo| matches!(info.kind, Kind::Number | Kind::Flag);
+    let absurd = |info: &&ArrayInfo| {
+        let most = if info.shape.len() == 2 { MOST_FEATURES } else { MOST_BINS };
+        info.kind != Kind::Other && (info.values().is_none() || !(1..=most).contains(&info.inner()))
+    };
+    if let Some(info) = list.iter().find(absurd) {
+        return Err(Error::input(format!("{}: \"{}\" claims the shape {}", path.display(), info.name, info.show_shape())));
+    }
     let matrices: Vec<usize> = (0..list.len()).filter(|&at| list[at].shape.len() > 1 && numeric(&list[at])).collect();
     let named = |name: &str, among: &[usize], what: &str| {
         let plain = name.trim_start_matches('/');
         among.iter().copied().find(|&at| list[at].name == plain).ok_or_else(|| {
-            let names: Vec<&str> = among.iter().map(|&at| list[at].name.as_str()).collect();
-            let near = suggestion(plain, names.iter().copied());
-            Error::input(format!("{}: no {what} \"{name}\"{near}; it holds {}", path.display(), names.join(", ")))
+            let names = || among.iter().map(|&at| list[at].name.as_str());
+            Error::input(format!("{}: no {what} \"{name}\"{}; it holds {}", path.display(), suggestion(plain, names()), listed(names())))
         })
     };
     let chosen = match (&wanted.columns.histogram, &wanted.me) {
@@ -142,9 +153,8 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     };
     let elements = matrices.len() > 1 && wanted.columns.histogram.is_none() && !chosen.is_empty();
     if chosen.len() > 1 && wanted.bring == Bring::Values {
-        let names: Vec<&str> = chosen.iter().map(|&at| list[at].name.as_str()).collect();
-        let path = path.display();
-        return Err(Error::input(format!("{path}: holds several monitoring elements; choose one with data.me: {}", names.join(", "))));
+        let names = listed(chosen.iter().map(|&at| list[at].name.as_str()));
+        return Err(Error::input(format!("{}: holds several monitoring elements; choose one with data.me: {names}", path.display())));
     }
     let columns: Vec<usize> = (0..list.len()).filter(|&at| list[at].shape.len() == 1 && list[at].kind != Kind::Other).collect();
     let rows = match chosen.first() {
@@ -156,7 +166,7 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     members.extend(chosen.first());
     if members.is_empty() {
         let names: Vec<String> = list.iter().map(|info| format!("{} {} of {}", info.name, info.show_shape(), info.type_name)).collect();
-        let found = if names.is_empty() { "no arrays".into() } else { names.join(", ") };
+        let found = if names.is_empty() { "no arrays".into() } else { listed(names.iter().map(String::as_str)) };
         return Err(Error::input(format!("{}: holds no rows of numbers; found {found}", path.display())));
     }
     let field = |&at: &usize| {
@@ -172,7 +182,7 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     let mut notes: Vec<String> = vec![];
     if !others.is_empty() {
         let names: Vec<String> = others.iter().map(|&at| format!("{} {}", list[at].name, list[at].show_shape())).collect();
-        notes.push(format!("not read, because the rows are {rows}: {}", names.join(", ")));
+        notes.push(format!("not read, because the rows are {rows}: {}", listed(names.iter().map(String::as_str))));
     }
     let matrices = chosen.into_iter().filter(|&at| list[at].shape[0] == rows).map(Some).collect();
     Ok(Plan { members, fields, layout, rows, matrices, elements, notes })
@@ -220,7 +230,7 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
     };
     let histograms = matches!(holds, Holds::Histograms);
     let extra_names = layout.extra.iter().map(|(name, _)| name.clone()).collect();
-    let mut builder = Builder::new(path, format, fields_of(arrays), holds, extra_names, wanted);
+    let mut builder = Builder::new(path, format, vec![], holds, extra_names, wanted);
     let element = plan.elements.then_some(first.name.as_str());
     let step = if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
     // Values that stay are allocated at once, and each thread is the first to touch its part; summaries need a few at a time.
@@ -228,6 +238,7 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
     for start in (0..plan.rows).step_by(at_once) {
         let rows = start..(start + at_once).min(plan.rows);
         if wanted.bring != Bring::Identities {
+            builder.make_room(rows.len(), rows.len().saturating_mul(width))?;
             let values = builder.values();
             let before = values.len();
             grow(values, rows.len().saturating_mul(width)).map_err(damaged)?;
@@ -272,6 +283,7 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
             }
         }
         builder.settle();
+        builder.make_room(0, 0)?;
     }
     Ok(builder)
 }

@@ -1,7 +1,7 @@
 //! Parquet and Arrow IPC: histograms as lists (DIALS, DQMIO), or a column per bin or feature.
 
 use super::{
-    csv, guard,
+    csv, guard, ipc,
     layout::{Contents, Field, Kind, Layout},
     table::{Bring, Builder, Column, Holds, Incoming, Shape, Table, Wanted},
 };
@@ -32,6 +32,10 @@ use std::{
 /// Values that are decoded at once: a bound on memory, not on files.
 const BATCH_VALUES: usize = 1 << 17;
 
+/// A larger part of a column that is packed more than so many times is a trap, not data.
+const LARGE_CHUNK: i64 = 1 << 29;
+const MOST_PACKED: i64 = 2000;
+
 /// Reads a Parquet file, groups of rows side by side.
 pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     let damaged = |error: &dyn std::fmt::Display| Error::input(format!("{}: not a whole Parquet file: {error}", path.display()));
@@ -42,6 +46,12 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     let fields = fields(metadata.schema());
     let layout = Layout::find(path, &fields, wanted)?;
     layout.require_ls(path, &fields)?;
+    for column in metadata.metadata().row_groups().iter().flat_map(parquet::file::metadata::RowGroupMetaData::columns) {
+        let (packed, unpacked) = (column.compressed_size().max(1), column.uncompressed_size());
+        if unpacked > LARGE_CHUNK && unpacked / packed > MOST_PACKED {
+            return Err(damaged(&format!("\"{}\" claims to unpack {packed} bytes to {unpacked}", column.column_path())));
+        }
+    }
     // Rows and values of each group, as far as they become inputs.
     let inputs: HashSet<&str> = layout.contents().iter().map(|&at| fields[at].name.as_str()).collect();
     let groups: Vec<(usize, usize)> = metadata
@@ -66,7 +76,7 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
                 .map_err(|error| damaged(&error))?;
             let mut builder = new_builder(path, Format::Parquet, &fields, &layout, wanted);
             for batch in reader {
-                append(&batch.map_err(|error| damaged(&error))?, &layout, &fields, wanted.bring, &mut builder);
+                append(&batch.map_err(|error| damaged(&error))?, &layout, &fields, wanted.bring, &mut builder)?;
             }
             Ok(builder)
         })
@@ -74,6 +84,7 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     let mut whole = new_builder(path, Format::Parquet, &fields, &layout, wanted);
     // A claim of the file's, so no more than a reservation.
     let expected = if wanted.bring == Bring::Values && wanted.me.is_none() { groups.iter().map(|(_, values)| values).sum() } else { 0 };
+    whole.make_room(0, expected)?;
     if groups.len() > 1 && whole.values().try_reserve_exact(expected).is_err() {
         return Err(damaged(&format!("it claims to hold {expected} values")));
     }
@@ -81,6 +92,7 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     for some in all.chunks(rayon::current_num_threads()) {
         for part in some.par_iter().map(|&group| part(group)).collect::<Result<Vec<_>>>()? {
             whole.append(part);
+            whole.make_room(0, 0)?;
         }
     }
     let mut table = whole.finish()?;
@@ -102,6 +114,7 @@ pub fn read_arrow(path: &Path, wanted: &Wanted) -> Result<Table> {
     let mut magic = [0; 6];
     let is_file = file.read_exact(&mut magic).is_ok() && &magic == b"ARROW1";
     file.rewind().map_err(|error| Error::reading(path, &error))?;
+    ipc::check(path, is_file).map_err(|reason| damaged_arrow(path, &reason))?;
     if is_file {
         let reader = FileReader::try_new(file, None).map_err(|error| damaged_arrow(path, &error))?;
         let schema = reader.schema();
@@ -113,7 +126,7 @@ pub fn read_arrow(path: &Path, wanted: &Wanted) -> Result<Table> {
     }
 }
 
-fn damaged_arrow(path: &Path, error: &ArrowError) -> Error {
+fn damaged_arrow(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::input(format!("{}: not a whole Arrow file: {error}", path.display()))
 }
 
@@ -128,7 +141,7 @@ fn read_batches(
     layout.require_ls(path, &fields)?;
     let mut builder = new_builder(path, Format::Arrow, &fields, &layout, wanted);
     for batch in batches {
-        append(&batch.map_err(|error| damaged_arrow(path, &error))?, &layout, &fields, wanted.bring, &mut builder);
+        append(&batch.map_err(|error| damaged_arrow(path, &error))?, &layout, &fields, wanted.bring, &mut builder)?;
     }
     builder.finish()
 }
@@ -174,7 +187,8 @@ fn kind(data_type: &DataType) -> Kind {
 }
 
 /// Appends the rows of a batch, whose columns are those of [`Layout::columns`] (Parquet) or all (Arrow).
-fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, builder: &mut Builder) {
+fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, builder: &mut Builder) -> Result<()> {
+    builder.make_room(batch.num_rows(), 0)?;
     let projected = batch.num_columns() < fields.len();
     let kept = layout.columns(bring != Bring::Identities);
     let column = |at: usize| {
@@ -218,7 +232,11 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
             Ok(()) => {}
             Err(reason) => builder.fault(incoming, reason),
         }
+        if i % 4096 == 0 {
+            builder.make_room(0, 0)?;
+        }
     }
+    Ok(())
 }
 
 fn identity(column: &Option<Vec<f64>>, i: usize, what: &str) -> std::result::Result<Option<u32>, String> {

@@ -52,7 +52,10 @@ pub fn read(path: &Path, source: &mut Source, wanted: &Wanted) -> Result<Table> 
         let pieces = text::pieces(&block, 2 * rayon::current_num_threads());
         let parse = |(i, (before, piece)): (usize, &(usize, &[u8]))| parse(path, piece, lines + before, header && i == 0, &dialect, new());
         let (parts, more) = rayon::join(|| pieces.par_iter().enumerate().map(parse).collect::<Result<Vec<_>>>(), || source.block(path));
-        parts?.into_iter().for_each(|part| whole.append(part));
+        for part in parts? {
+            whole.append(part);
+            whole.make_room(0, 0)?;
+        }
         lines += memchr::memchr_iter(b'\n', &block).count();
         header = false;
         next = more?;

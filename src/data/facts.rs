@@ -231,8 +231,8 @@ pub enum Known {
 
 /// What a file says about lumisections; `None` where it is a page of histograms.
 pub fn recognise(path: &Path) -> Result<Option<Known>> {
-    let text = Source::open(path)?.rest(path)?;
-    let start = text.trim_ascii_start();
+    let start = Source::open(path)?.peek(path, 4096)?;
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
     if !super::table::looks_like_json(start) {
         if start.starts_with(b"#") {
             let mut facts = Facts::default();
@@ -240,9 +240,16 @@ pub fn recognise(path: &Path) -> Result<Option<Known>> {
             let format = "luminosities of brilcalc";
             return Ok(Some(Known::Quantities { format, covered: facts.covered(), names: facts.names.into_iter().collect() }));
         }
+        // A list begins with numbers; anything else need not be read to its end to know.
+        let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if !line.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace() || b",;#".contains(byte)) {
+            return Err(Error::input(format!("{}: no list of lumisections", path.display())));
+        }
         return LumisectionSet::read(path).map(|set| Some(Known::Lumisections(set)));
     }
-    let json: Json = serde_json::from_slice(&text).map_err(|error| Error::input(format!("{}: not valid JSON: {error}", path.display())))?;
+    let text = Source::open(path)?.rest(path)?;
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    let json: Json = serde_json::from_slice(text).map_err(|error| Error::input(format!("{}: not valid JSON: {error}", path.display())))?;
     let keys = |json: &Json| json.as_object().map(|object| object.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
     let of_runs =
         |object: &serde_json::Map<String, Json>, is: fn(&Json) -> bool| object.iter().all(|(key, value)| key.parse::<u32>().is_ok() && is(value));

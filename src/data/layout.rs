@@ -1,7 +1,7 @@
 //! Which column of a file is what: the same for CSV, Parquet, Arrow, and arrays.
 
 use super::table::Wanted;
-use crate::error::{Error, Result, suggestion};
+use crate::error::{Error, Result, listed, suggestion};
 use serde::Serialize;
 use std::path::Path;
 
@@ -222,12 +222,9 @@ fn named(path: &Path, fields: &[Field], name: &str) -> Result<usize> {
     })
 }
 
-/// Column names in a row, shortened where there are thousands.
+/// Column names in a row.
 pub fn show_names(fields: &[Field]) -> String {
-    const MOST: usize = 24;
-    let names: Vec<&str> = fields.iter().take(MOST).map(|field| field.name.as_str()).collect();
-    let more = if fields.len() > MOST { format!(", … ({} in all)", fields.len()) } else { String::new() };
-    format!("{}{more}", names.join(", "))
+    listed(fields.iter().map(|field| field.name.as_str()))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod facts;
 pub mod golden;
 mod guard;
 mod hdf5;
+mod ipc;
 pub mod layout;
 pub mod lumisections;
 mod npy;
@@ -24,7 +25,7 @@ use crate::{
         Experiment,
         raw::{BadRows, Format},
     },
-    error::{Error, Result, suggestion},
+    error::{Error, Result, listed, suggestion},
 };
 use bins::Binning;
 use lumisections::Lumisection;
@@ -380,7 +381,8 @@ fn refuse_missing_element(tables: &[(Source, Table)], me: Option<&str>) -> Resul
     names.sort_unstable();
     names.dedup();
     let files: Vec<String> = tables.iter().map(|(source, _)| source.path.display().to_string()).collect();
-    let found = if names.is_empty() { "; the files name no monitoring elements".into() } else { format!("; there are {}", names.join(", ")) };
+    let found =
+        if names.is_empty() { "; the files name no monitoring elements".into() } else { format!("; there are {}", listed(names.iter().copied())) };
     Err(Error::input(format!("{}: no monitoring element \"{me}\"{}{found}", files.join(", "), suggestion(me, names.iter().copied()))))
 }
 

@@ -7,16 +7,19 @@ use std::{
     io::{BufReader, Read, Seek, SeekFrom},
     ops::Range,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 /// The arrays of a .npy or .npz file.
 pub struct Npy {
     path: PathBuf,
-    /// Whether they are members of an archive, which is read from its start.
-    packed: bool,
+    /// The archive that they are members of, which are read from their start.
+    archive: Option<Mutex<Archive>>,
     infos: Vec<ArrayInfo>,
     members: Vec<Member>,
 }
+
+type Archive = zip::ZipArchive<BufReader<File>>;
 
 struct Member {
     /// The name in the archive.
@@ -27,16 +30,22 @@ struct Member {
     start: u64,
 }
 
+/// Arrays of an archive.
+const MOST_MEMBERS: usize = 10_000;
+/// NumPy too takes longer headers for hostile.
+const LONGEST_HEADER: usize = 10_000;
+/// A plain type and a shape stand in brackets within brackets; deeper ones are slow to parse.
+const DEEPEST: i32 = 4;
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
 
 impl Npy {
     /// A .npy file; its array is called `x`.
     pub fn open(path: &Path) -> Result<Self, String> {
-        let mut npy = Self { path: path.to_path_buf(), packed: false, infos: vec![], members: vec![] };
+        let mut npy = Self { path: path.to_path_buf(), archive: None, infos: vec![], members: vec![] };
         let mut file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
         let length = file.get_ref().metadata().map_err(|error| error.to_string())?.len();
-        let header = NpyHeader::from_reader(&mut file).map_err(|error| format!("not a whole NumPy header: {error}"))?;
+        let header = header(&mut file)?;
         let start = file.stream_position().map_err(|error| error.to_string())?;
         npy.add("x", &header, start)?;
         npy.check_size(0, length.saturating_sub(start))?;
@@ -56,17 +65,22 @@ impl Npy {
 
     /// An .npz archive. Members that hold no plain arrays are left out.
     pub fn open_archive(path: &Path) -> Result<Self, String> {
-        let mut npy = Self { path: path.to_path_buf(), packed: true, infos: vec![], members: vec![] };
-        let mut archive = archive(path)?;
+        let mut npy = Self { path: path.to_path_buf(), archive: None, infos: vec![], members: vec![] };
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        let mut archive = Archive::new(BufReader::new(file)).map_err(|error| format!("not a whole archive: {error}"))?;
         let names: Vec<String> = archive.file_names().filter_map(Result::ok).map(String::from).filter(|name| name.ends_with(".npy")).collect();
+        if names.len() > MOST_MEMBERS {
+            return Err(format!("holds {} arrays; at most {MOST_MEMBERS} are read", names.len()));
+        }
         for name in names {
             let mut member = archive.by_name(&name).map_err(|error| format!("{name}: {error}"))?;
-            let header = NpyHeader::from_reader(&mut member).map_err(|error| format!("{name}: not a whole NumPy header: {error}"))?;
+            let header = header(&mut member).map_err(|error| format!("{name}: {error}"))?;
             // Deflate makes at most 1032 bytes of one.
             let most = member.size().min(member.compressed_size().saturating_mul(1032).saturating_add(1024));
             npy.add(&name, &header, 0)?;
             npy.check_size(npy.infos.len() - 1, most)?;
         }
+        npy.archive = Some(Mutex::new(archive));
         Ok(npy)
     }
 
@@ -99,10 +113,10 @@ impl Npy {
         let size = member.size();
         let skip = range.start as u64 * size as u64;
         let torn = |error: std::io::Error| format!("\"{}\" is not whole: {error}", self.infos[at].name);
-        if self.packed {
-            let mut archive = archive(&self.path)?;
+        if let Some(archive) = &self.archive {
+            let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
             let mut file = archive.by_name(&member.name).map_err(|error| error.to_string())?;
-            NpyHeader::from_reader(&mut file).map_err(torn)?;
+            header(&mut file)?;
             std::io::copy(&mut (&mut file).take(skip), &mut std::io::sink()).map_err(torn)?;
             feed(&mut file, range.len(), size, each).map_err(torn)
         } else {
@@ -119,9 +133,30 @@ impl Member {
     }
 }
 
-fn archive(path: &Path) -> Result<zip::ZipArchive<BufReader<File>>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    zip::ZipArchive::new(BufReader::new(file)).map_err(|error| format!("not a whole archive: {error}"))
+/// Reads a header, and stands behind it.
+fn header(reader: &mut impl Read) -> Result<NpyHeader, String> {
+    let torn = |error: std::io::Error| format!("not a whole NumPy header: {}", error.to_string().lines().next().unwrap_or_default());
+    let mut bytes = vec![0; 8];
+    reader.read_exact(&mut bytes).map_err(torn)?;
+    let sized = if bytes[6] == 1 { 2 } else { 4 };
+    let mut size = [0; 4];
+    reader.read_exact(&mut size[..sized]).map_err(torn)?;
+    let length = u32::from_le_bytes(size) as usize;
+    if length > LONGEST_HEADER {
+        return Err(format!("the NumPy header claims {length} bytes; at most {LONGEST_HEADER} are read"));
+    }
+    bytes.extend_from_slice(&size[..sized]);
+    let start = bytes.len();
+    bytes.resize(start + length, 0);
+    reader.read_exact(&mut bytes[start..]).map_err(torn)?;
+    let depth = |depth: &mut i32, byte: &u8| {
+        *depth += i32::from(b"([{".contains(byte)) - i32::from(b")]}".contains(byte));
+        Some(*depth)
+    };
+    if bytes[start..].iter().scan(0, depth).any(|depth| depth > DEEPEST) {
+        return Err("the NumPy header is of no plain type".into());
+    }
+    NpyHeader::from_reader(bytes.as_slice()).map_err(torn)
 }
 
 /// Hands out the bytes of so many elements, whole elements at a time.
@@ -145,7 +180,7 @@ impl Arrays for Npy {
     }
 
     fn seekable(&self) -> bool {
-        !self.packed
+        self.archive.is_none()
     }
 
     fn singles(&self, at: usize, rows: Range<usize>, into: &mut [f32]) -> Result<(), String> {
@@ -189,7 +224,7 @@ impl Arrays for Npy {
                 }
             })
         };
-        if self.packed {
+        if self.archive.is_some() {
             return scatter(0..all * inner);
         }
         (0..inner).try_for_each(|k| scatter(k * all + rows.start..k * all + rows.end))

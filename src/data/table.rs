@@ -3,7 +3,7 @@
 use super::{arrays, columnar, csv, dials, guard, layout::Field, text};
 use crate::{
     config::raw::{Columns, Data, Format},
-    error::{Error, Result},
+    error::{Error, Result, listed},
 };
 use std::{
     collections::BTreeMap,
@@ -369,6 +369,13 @@ pub struct Builder {
     /// Where the values of the next row begin.
     cursor: usize,
     next: u32,
+    /// How much memory the file's rows may take.
+    budget: u64,
+}
+
+/// The memory that the rows of a file may take: what the best packing makes of real data, and something for small files.
+fn budget(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len()).saturating_mul(1000).saturating_add(400 << 20)
 }
 
 /// What is known of a row beside its values.
@@ -434,7 +441,22 @@ impl Builder {
             filled: 0,
             cursor: 0,
             next: 0,
+            budget: budget(path),
         }
+    }
+
+    /// Refuses a file whose rows, with so many more rows and values, would take more memory than such a file can mean.
+    pub fn make_room(&self, more_rows: usize, more_values: usize) -> Result<()> {
+        let table = &self.table;
+        let each = if self.bring == Bring::Values { size_of::<Row>() } else { size_of::<Row>() + size_of::<Summary>() };
+        let rows = (table.rows.len().saturating_add(more_rows) as u64).saturating_mul(each as u64);
+        let faults = table.faults.len() as u64 * (size_of::<Fault>() as u64 + 80);
+        let values = (table.values.len() as u64).saturating_add(more_values as u64).saturating_mul(4);
+        if rows.saturating_add(faults).saturating_add(values) > self.budget {
+            let path = table.path.display();
+            return Err(Error::input(format!("{path}: unpacks to far more than a file of its size can mean; it is damaged or a trap")));
+        }
+        Ok(())
     }
 
     /// Counts a row's monitoring element, and says whether its rows are wanted. A row that is not wanted is passed over.
@@ -627,7 +649,7 @@ impl Builder {
         names.sort_unstable();
         match &self.wanted_me {
             None if names.len() > 1 && self.bring == Bring::Values => {
-                Err(Error::input(format!("{path}: holds several monitoring elements; choose one with data.me: {}", names.join(", "))))
+                Err(Error::input(format!("{path}: holds several monitoring elements; choose one with data.me: {}", listed(names))))
             }
             _ => Ok(()),
         }

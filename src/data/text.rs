@@ -22,7 +22,7 @@ const BLOCK: usize = 8 << 20;
 /// A row is never longer.
 const LONGEST_ROW: usize = 64 << 20;
 /// A file that is read whole is never longer.
-const LONGEST_TEXT: usize = 1 << 30;
+const LONGEST_TEXT: usize = 1 << 28;
 
 impl Source {
     /// Opens a file, unpacking what its first bytes say is packed.

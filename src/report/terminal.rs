@@ -23,6 +23,11 @@ pub fn table(header: &[&str], width: u16) -> Table {
     table
 }
 
+/// What a file says may stand in a message, but must not move the terminal's cursor.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
 /// The report as people read it.
 pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     let mut text = String::new();
