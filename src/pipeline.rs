@@ -5,7 +5,7 @@ use crate::{
         Experiment, Expression, Threshold,
         raw::{CalibrateOn, FitOn, OneOrMany, ScaleKind, SplitBy, TrainOn, ValidateOn},
     },
-    data::{self, Role, Samples, facts::Facts},
+    data::{self, Further, Role, Samples, facts::Facts},
     device::Opened,
     error::{Error, Result, suggestion},
     model::{Architecture, weights},
@@ -65,7 +65,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     let config = &experiment.config;
     let files = [(Role::Train, experiment.train_files.as_slice()), (Role::Test, experiment.test_files.as_slice())];
     let required: Vec<String> = labels::columns(experiment).into_iter().chain(config.split.column.clone()).collect();
-    let Chosen { samples, labels, weights, mut inputs, notes } = choose(experiment, &files, required, vec![], read)?;
+    let Chosen { samples, labels, weights, mut inputs, notes } = choose(experiment, &files, Further { required, ..Further::default() }, read)?;
     let told = |message: String| notes.iter().fold(message, |message, note| format!("{message}\n  {note}"));
     let splits = split::split(&samples, &labels, experiment).map_err(|error| error.map(told))?;
     let width = samples.width() + experiment.added.len();
@@ -82,19 +82,13 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
 }
 
 /// Reads files and selects rows.
-fn choose(
-    experiment: &Experiment,
-    files: &[(Role, &[PathBuf])],
-    required: Vec<String>,
-    welcome: Vec<String>,
-    read: &(dyn Fn(&Path) + Sync),
-) -> Result<Chosen> {
+fn choose(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Further, read: &(dyn Fn(&Path) + Sync)) -> Result<Chosen> {
     let names = quantities::names(experiment);
     let facts = Facts::read(&experiment.facts, &names)?;
     let columns = quantities::columns(&names, &facts);
-    let entries = names.contains("entries").then(|| "entries".to_owned());
-    let required = required.into_iter().chain(columns.iter().cloned()).collect();
-    let load = data::load(experiment, files, required, welcome.into_iter().chain(entries).collect(), read);
+    further.required.extend(columns.iter().cloned());
+    further.welcome.extend(names.get("entries").cloned());
+    let load = data::load(experiment, files, further, read);
     let samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
     let (labels, label_notes) = labels::read(&samples, experiment)?;
     let weights = match &experiment.weight {
@@ -246,8 +240,9 @@ pub fn score_files(model: &Model, files: &[PathBuf], device: &Opened, read: &(dy
     let mut unweighted = experiment.clone();
     unweighted.weight = None;
     unweighted.config.select.nonzero_weight = false;
-    unweighted.trained_features = model.columns().map(<[String]>::to_vec);
-    let Chosen { samples, labels, mut inputs, notes, .. } = choose(&unweighted, &[(Role::Test, files)], vec![], labels::columns(experiment), read)?;
+    let features = model.columns().map(<[String]>::to_vec);
+    let further = Further { welcome: labels::columns(experiment), features, ..Further::default() };
+    let Chosen { samples, labels, mut inputs, notes, .. } = choose(&unweighted, &[(Role::Test, files)], further, read)?;
     if samples.width() != model.scaler.width {
         let first = samples.sources.first().map(|source| source.path.display().to_string()).unwrap_or_default();
         return Err(Error::input(format!("{first}: {} bins, but the model was trained on {}", samples.width(), model.scaler.width)));

@@ -179,6 +179,52 @@ fn arguments_that_make_no_sense() {
 }
 
 #[test]
+fn what_cannot_work_is_told_before_anything_is_trained() {
+    let place = metsig("0.2");
+    let folder = place.path();
+    refused(folder, &["threshold.smooth=5000"], &["threshold", "needs a run of at least 5000 LSs"]);
+    refused(folder, &["data.rebin=[2, 2]"], &["data.rebin", "histograms in one dimension"]);
+    refused(folder, &["data.me=\"pt\""], &["no monitoring element \"pt\"", "name no monitoring elements"]);
+    refused(folder, &["labels.good={column=\"good\", lists=\"bad\"}"], &["labels.good: lists and complete go with a JSON"]);
+    refused(folder, &["select.where=[\"pileup >\"]"], &["select.where[0]: \"pileup >\": ends too early"]);
+    refused(folder, &["select.where=[\"pileup > 3\"]"], &["no column \"pileup\"", "data.oms"]);
+    refused(folder, &["select.golden=\"none.json\""], &["none.json: no such file"]);
+    refused(folder, &["select.runs=[\"7-3\"]"], &["select.runs[0]: expected a run number, or a range"]);
+    refused(folder, &["select.lumisections={\"1\" = [[5, 2]]}"], &["select.lumisections.1: expected a run number and ranges"]);
+    refused(folder, &["split.stratify=true"], &["split.stratify: goes with by = \"random\""]);
+    refused(folder, &["select.nonzero_weight=true"], &["select.nonzero_weight: there are no weights"]);
+}
+
+#[test]
+fn scored_files_must_hold_what_the_model_was_trained_on() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let rows = |me: &str, run: u32| -> String { (1..=40).map(|ls| format!("{run},{ls},{me},\"[{}, {}, 3]\"\n", 5 + ls % 4, 9 + ls % 3)).collect() };
+    let header = "fromrun,fromlumi,hname,histo\n";
+    fs::write(folder.join("a.csv"), format!("{header}{}", rows("A", 1))).unwrap();
+    fs::write(folder.join("b.csv"), format!("{header}{}", rows("B", 2))).unwrap();
+    fs::write(folder.join("both.csv"), format!("{header}{}{}", rows("A", 3), rows("B", 3))).unwrap();
+    fs::write(folder.join("notes.md"), "# Notes").unwrap();
+    let text = "[data]\ntrain = [\"a.csv\"]\n[split]\nby = \"block\"\nblock = 5\n[train]\nepochs = 1\n[model]\nhidden = [3]\nlatent = 2\n";
+    fs::write(folder.join("c.toml"), text).unwrap();
+    common::succeed(folder, &["train", "c.toml", "--out", "model", "-q"]);
+    let (code, _, err) = run(folder, &["score", "model", "--data", "b.csv", "--out", "s.parquet"]);
+    assert!(code == 2 && err.contains("b.csv: holds B, but the model was trained on A"), "{err}");
+    common::succeed(folder, &["score", "model", "--data", "both.csv", "--out", "s.parquet", "--set", "data.me=\"A\"", "-q"]);
+    let (code, _, err) = run(folder, &["score", "model", "--data", "both.csv", "--out", "s.txt", "--set", "data.me=\"A\""]);
+    assert!(code == 2 && err.contains("ends in .parquet or .csv"), "{err}");
+
+    let (code, _, err) = run(folder, &["check", "c.toml", "--set", "data.train=[\"*.csv\"]"]);
+    assert!(code == 2 && err.contains("several monitoring elements; choose one with data.me: A, B"), "{err}");
+    fs::create_dir(folder.join("all")).unwrap();
+    for name in ["a.csv", "b.csv", "both.csv", "notes.md"] {
+        fs::copy(folder.join(name), folder.join("all").join(name)).unwrap();
+    }
+    let out = common::succeed(folder, &["check", "c.toml", "--set", "data.train=[\"all\"]", "--set", "data.me=\"A\"", "--set", "split.by=\"run\""]);
+    assert!(out.contains("notes.md is left out: a document") && out.contains("b.csv (ml4dqm, 0 rows)"), "{out}");
+}
+
+#[test]
 fn an_existing_folder_is_kept() {
     let place = metsig("0.2");
     let folder = place.path();

@@ -5,7 +5,7 @@ mod common;
 use common::{root, shared};
 use lumisift::{
     config::raw::Data,
-    data::table::{Column, Table, Wanted, read},
+    data::table::{Bring, Column, Table, Wanted, read},
 };
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc};
@@ -51,6 +51,36 @@ fn values_are_those_of_independent_readers() {
     assert!(cases.len() > 300, "only {} cases were made", cases.len());
     let wrong: Vec<String> = cases.iter().filter_map(|case| differs(place.path(), case).err().map(|what| format!("{}: {what}", case.name))).collect();
     assert!(wrong.is_empty(), "{} of {} cases differ\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    cases.iter().filter(|case| !Path::new(&case.file).is_absolute()).for_each(|case| torn(place.path(), case));
+}
+
+/// A file that is cut short or has a few bytes changed is read or refused; neither panics.
+fn torn(folder: &Path, case: &Case) {
+    let whole = std::fs::read(folder.join(&case.file)).unwrap();
+    let mut chance = case.name.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let mut draw = |below: usize| {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (chance >> 33) as usize % below.max(1)
+    };
+    let path = folder.join(format!("torn-{}", case.file));
+    for round in 0..6 {
+        let mut bytes = whole.clone();
+        if round % 2 == 0 {
+            bytes.truncate(draw(bytes.len()));
+        } else {
+            (0..1 + draw(8)).for_each(|_| {
+                let at = draw(bytes.len());
+                bytes[at] ^= 1 << draw(8);
+            });
+        }
+        std::fs::write(&path, bytes).unwrap();
+        for wanted in [Wanted::default(), Wanted { bring: Bring::Summaries, ..Wanted::default() }] {
+            if let Err(error) = read(&path, &wanted) {
+                assert!(error.exit_code() == 2 && error.to_string().contains("torn-"), "{}: {error}", case.name);
+            }
+        }
+    }
+    std::fs::remove_file(path).unwrap();
 }
 
 fn differs(folder: &Path, case: &Case) -> Result<(), String> {

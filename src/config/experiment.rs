@@ -31,8 +31,6 @@ pub struct Experiment {
     pub facts: FactFiles,
     /// How many neighbouring bins are added up: in x, and in y where that differs.
     pub rebin: (usize, Option<usize>),
-    /// The columns that a trained model takes; none before training.
-    pub trained_features: Option<Vec<String>>,
     /// Quantities that are inputs beside the bins.
     pub added: Vec<Expression>,
     /// Label sets, that of `labels.good` first.
@@ -458,7 +456,6 @@ impl Checker<'_> {
             test_files,
             facts,
             rebin,
-            trained_features: None,
             added,
             labels,
             subsystems,

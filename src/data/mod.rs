@@ -243,15 +243,19 @@ impl Samples {
     }
 }
 
-/// Reads the files of an experiment, side by side. `files` are paths or globs; `required` and `welcome` are further columns to
-/// bring; `read` is told of each file that has been read.
-pub fn load(
-    experiment: &Experiment,
-    files: &[(Role, &[PathBuf])],
-    required: Vec<String>,
-    welcome: Vec<String>,
-    read: &(dyn Fn(&Path) + Sync),
-) -> Result<Samples> {
+/// Columns to bring beside the usual ones.
+#[derive(Clone, Debug, Default)]
+pub struct Further {
+    /// A file without one of them is refused.
+    pub required: Vec<String>,
+    /// A file without one of them has unknowns there.
+    pub welcome: Vec<String>,
+    /// The features of a trained model: taken in this order, whatever else a file has.
+    pub features: Option<Vec<String>>,
+}
+
+/// Reads the files of an experiment, side by side. `files` are paths or globs; `read` is told of each file that has been read.
+pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Further, read: &(dyn Fn(&Path) + Sync)) -> Result<Samples> {
     let mut paths: Vec<(Role, PathBuf)> = vec![];
     let mut skipped = vec![];
     for (role, patterns) in files {
@@ -265,9 +269,11 @@ pub fn load(
         }
     }
     let data = &experiment.config.data;
-    let mut wanted = Wanted::new(data).with_columns(required, welcome);
-    wanted.features = experiment.trained_features.clone();
-    wanted.dials = read_dials_lumisections(&experiment.facts.lumisections)?;
+    let wanted = Wanted {
+        dials: read_dials_lumisections(&experiment.facts.lumisections)?,
+        features: further.features,
+        ..Wanted::new(data).with_columns(further.required, further.welcome)
+    };
     let tables = paths
         .par_iter()
         .map(|(role, path)| {
@@ -638,7 +644,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
         let experiment = experiment(config, folder.path());
-        load(&experiment, &[(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)], vec![], vec![], &|_| {})
+        load(&experiment, &[(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)], Further::default(), &|_| {})
     }
 
     #[test]
