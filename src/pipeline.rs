@@ -7,7 +7,7 @@ use crate::{
     },
     data::{self, Further, Role, Samples, facts::Facts},
     device::Opened,
-    error::{Error, Result, suggestion},
+    error::{Error, Result, listed, suggestion},
     model::{Architecture, weights},
     prepare::{
         labels::{self, LabelSet},
@@ -155,8 +155,8 @@ fn with_fact_names(message: String, columns: &[String], facts: &Facts) -> String
         Some(near) => format!("{message}; among the quantities of OMS, HLT and brilcalc files{near}"),
         None if missing && facts.names.is_empty() => format!("{message}; quantities of OMS need data.oms, rates of triggers data.hlt"),
         None if missing => {
-            let names: Vec<&str> = facts.names.iter().map(String::as_str).collect();
-            format!("{message}; the quantities of OMS, HLT and brilcalc files are {}", names.join(", "))
+            let names = listed(facts.names.iter().map(String::as_str));
+            format!("{message}; the quantities of OMS, HLT and brilcalc files are {names}")
         }
         None => message,
     }
@@ -243,20 +243,18 @@ pub fn score_files(model: &Model, files: &[PathBuf], device: &Opened, read: &(dy
     let features = model.columns().map(<[String]>::to_vec);
     let further = Further { welcome: labels::columns(experiment), features, ..Further::default() };
     let Chosen { samples, labels, mut inputs, notes, .. } = choose(&unweighted, &[(Role::Test, files)], further, read)?;
-    if samples.width() != model.scaler.width {
-        let first = samples.sources.first().map(|source| source.path.display().to_string()).unwrap_or_default();
-        return Err(Error::input(format!("{first}: {} bins, but the model was trained on {}", samples.width(), model.scaler.width)));
-    }
-    if let (Some(element), Some(trained)) = (&samples.element, &model.element)
-        && element != trained
-    {
-        let first = samples.sources.first().map(|source| source.path.display().to_string()).unwrap_or_default();
-        return Err(Error::input(format!("{first}: holds {element}, but the model was trained on {trained}")));
-    }
     let names = samples.feature_names();
-    if let Some((name, found)) = model.features.iter().zip(&names).find(|(name, found)| name != found) {
+    let (found, trained) = match (&samples.element, &model.element) {
+        (Some(element), Some(trained)) if element != trained => (format!("holds {element}"), trained.clone()),
+        _ if samples.width() != model.scaler.width => (format!("{} bins", samples.width()), model.scaler.width.to_string()),
+        _ => match model.features.iter().zip(&names).find(|(trained, name)| trained != name) {
+            Some((trained, name)) => (format!("has the feature \"{name}\""), format!("\"{trained}\"")),
+            None => (String::new(), String::new()),
+        },
+    };
+    if !found.is_empty() {
         let first = samples.sources.first().map(|source| source.path.display().to_string()).unwrap_or_default();
-        return Err(Error::input(format!("{first}: has the feature \"{found}\" where the model was trained on \"{name}\"")));
+        return Err(Error::input(format!("{first}: {found}, but the model was trained on {trained}")));
     }
     let splits = vec![Split::Test; samples.rows.len()];
     scale(&model.scaler, &samples, &mut inputs);

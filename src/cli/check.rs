@@ -3,11 +3,13 @@
 use super::{Sets, ui::Ui};
 use crate::{
     config::Experiment,
+    data::table::Shape,
     device,
-    error::Result,
+    error::{Result, listed},
     model::Architecture,
     pipeline,
     prepare::{select, split::Split},
+    report::terminal,
 };
 use clap::Args;
 use console::style;
@@ -29,6 +31,13 @@ struct Checked {
     device: String,
     files: Vec<crate::data::Source>,
     bins: usize,
+    /// `[y, x]`, y = 1 for histograms and features.
+    shape: Shape,
+    flow_bins: bool,
+    /// Names of the features; absent for histograms.
+    features: Option<Vec<String>>,
+    /// Inputs beside the bins.
+    added: Vec<String>,
     rows: Vec<(&'static str, usize)>,
     not_evaluated: Vec<(String, usize)>,
     labels: Vec<LabelCounts>,
@@ -68,6 +77,10 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         device: device.name,
         files: prepared.samples.sources.clone(),
         bins: prepared.samples.width(),
+        shape: prepared.samples.shape,
+        flow_bins: prepared.samples.flow_bins,
+        features: prepared.samples.features.as_ref().map(|names| names.to_vec()),
+        added: experiment.added.iter().map(ToString::to_string).collect(),
         rows: Split::ALL.map(|split| (split.name(), count(split))).to_vec(),
         not_evaluated: select::counts(&prepared.samples),
         labels: labels.collect(),
@@ -89,6 +102,12 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
     for file in &checked.files {
         let _ = writeln!(text, "file       {} ({}, {} rows)", file.path.display(), file.format, file.rows);
     }
+    let what = match &checked.features {
+        Some(names) => format!("{} features: {}", names.len(), terminal::printable(&listed(names.iter().map(String::as_str)))),
+        None => format!("{} bins{}", checked.shape, if checked.flow_bins { " with underflow and overflow" } else { "" }),
+    };
+    let added = if checked.added.is_empty() { String::new() } else { format!(", and {}", checked.added.join(", ")) };
+    let _ = writeln!(text, "inputs     {what}{added}");
     let rows: Vec<String> = checked.rows.iter().map(|(name, rows)| format!("{rows} {name}")).collect();
     let _ = writeln!(text, "rows       {}", rows.join(", "));
     for (reason, count) in &checked.not_evaluated {

@@ -1,12 +1,13 @@
 //! Files of named arrays (HDF5, NPY, NPZ): one-dimensional arrays are columns, others are matrices whose first axis is the row.
 
 use super::{
+    builder::{Builder, Holds, Incoming, is_sound},
     columnar::whole,
     guard,
     hdf5::Hdf5,
     layout::{self, Contents, Field, Kind, Layout},
     npy::Npy,
-    table::{Bring, Builder, Column, Holds, Incoming, Shape, Table, Wanted, is_sound},
+    table::{Bring, Column, Shape, Table, Wanted},
 };
 use crate::{
     config::raw::Format,

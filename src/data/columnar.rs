@@ -1,9 +1,10 @@
 //! Parquet and Arrow IPC: histograms as lists (DIALS, DQMIO), or a column per bin or feature.
 
 use super::{
+    builder::{Builder, Holds, Incoming},
     csv, guard, ipc,
     layout::{Contents, Field, Kind, Layout},
-    table::{Bring, Builder, Column, Holds, Incoming, Shape, Table, Wanted},
+    table::{Bring, Column, Shape, Table, Wanted},
 };
 use crate::{
     config::raw::Format,

@@ -4,8 +4,9 @@
 //! keeps its line and the reason. Blocks of rows are parsed on all cores.
 
 use super::{
+    builder::{Builder, Holds, Incoming},
     layout::{Contents, Field, Kind, Layout},
-    table::{Builder, Column, Holds, Incoming, Shape, Table, Wanted},
+    table::{Column, Shape, Table, Wanted},
     text::{self, Source},
 };
 use crate::{

@@ -1,8 +1,9 @@
 //! Pages of the DIALS REST interface (JSON): histograms, and the lumisections that old pages refer to by number.
 
 use super::{
+    builder::{Builder, Holds, Incoming},
     layout::{Field, Kind},
-    table::{Bring, Builder, Column, Holds, Incoming, Shape, Table, Wanted},
+    table::{Bring, Column, Shape, Table, Wanted},
     text::Source,
 };
 use crate::{

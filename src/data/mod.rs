@@ -4,6 +4,7 @@
 
 mod arrays;
 mod bins;
+mod builder;
 mod codecs;
 mod columnar;
 mod csv;
@@ -23,7 +24,7 @@ mod text;
 use crate::{
     config::{
         Experiment,
-        raw::{BadRows, Format},
+        raw::{BadRows, FlowBins, Format},
     },
     error::{Error, Result, listed, suggestion},
 };
@@ -32,7 +33,7 @@ use lumisections::Lumisection;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
@@ -419,6 +420,9 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
         samples.events = first.events;
         samples.element = element(first, experiment);
     }
+    if experiment.config.data.flow_bins == FlowBins::Strip && !tables.iter().any(|(_, table)| table.flow_bins) {
+        samples.notes.push("data.flow_bins = \"strip\": no file says that it has underflow and overflow bins, so none are left out".into());
+    }
     let names: Vec<String> = tables.iter().map(|(source, _)| file_name(&source.path)).collect();
     for (index, (source, table)) in tables.iter_mut().enumerate() {
         let unique = names.iter().filter(|name| **name == names[index]).count() == 1;
@@ -451,7 +455,7 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
     }
     let in_order = order.is_sorted();
     order.sort_unstable();
-    let columns: Vec<String> = tables.iter().flat_map(|(_, table)| table.columns.keys().cloned()).collect();
+    let columns: BTreeSet<String> = tables.iter().flat_map(|(_, table)| table.columns.keys().cloned()).collect();
     for name in columns {
         let mut column = Column::Numbers(vec![]);
         let unknown = Column::unknown(1);

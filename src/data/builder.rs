@@ -1,0 +1,427 @@
+//! Where all readers meet: rows come in one by one, are checked, and make a [`Table`].
+
+use super::{
+    layout::Field,
+    table::{Bring, Column, Fault, Row, Shape, Summary, Table, Wanted},
+};
+use crate::{
+    config::raw::Format,
+    error::{Error, Result, listed},
+};
+use std::{collections::BTreeMap, path::Path};
+
+/// Builds a [`Table`] row by row: values are appended, then [`Builder::row`] says whose they are.
+pub struct Builder {
+    table: Table,
+    wanted_me: Option<String>,
+    bring: Bring,
+    /// Counts are not negative.
+    counts: bool,
+    /// Whether the values that follow are known to be sound.
+    trusted: bool,
+    elements: Vec<(String, usize)>,
+    extra: Vec<(String, Column)>,
+    /// The shapes that rows have had so far, and which of them each row has.
+    kinds: Vec<(Shape, bool)>,
+    kind_of: Vec<u16>,
+    /// Where the values of the rows that were taken end.
+    filled: usize,
+    /// Where the values of the next row begin.
+    cursor: usize,
+    next: u32,
+    /// How much memory the file's rows may take.
+    budget: u64,
+}
+
+/// The memory that the rows of a file may take: what the best packing makes of real data, and something for small files.
+fn budget(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len()).saturating_mul(1000).saturating_add(400 << 20)
+}
+
+/// What is known of a row beside its values.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Incoming<'a> {
+    /// Run, where known.
+    pub run: Option<u32>,
+    /// Lumisection; `None` makes the row an event.
+    pub ls: Option<u32>,
+    /// Line, from 1; 0 in files without lines.
+    pub line: u32,
+    /// The monitoring element, as given to [`Builder::element`].
+    pub me: Option<&'a str>,
+    /// Declared number of bins in x, without underflow and overflow.
+    pub x_bins: Option<usize>,
+    /// Declared number of bins in y.
+    pub y_bins: Option<usize>,
+    /// The shape, where the values come with one.
+    pub shape: Option<Shape>,
+}
+
+/// What a [`Builder`] needs to know of the file's contents.
+pub enum Holds {
+    /// Histograms: counts, which are not negative.
+    Histograms,
+    /// Features of these names.
+    Features(Vec<String>),
+}
+
+impl Builder {
+    /// An empty table; `extra` are the names of further columns.
+    pub fn new(path: &Path, format: Format, fields: Vec<Field>, holds: Holds, extra: Vec<String>, wanted: &Wanted) -> Self {
+        let counts = matches!(holds, Holds::Histograms);
+        let features = if let Holds::Features(names) = holds { Some(names.into()) } else { None };
+        let table = Table {
+            path: path.to_path_buf(),
+            format,
+            fields,
+            rows: vec![],
+            events: false,
+            shape: Shape::default(),
+            values: vec![],
+            flow_bins: false,
+            y_fastest: false,
+            edges: [None; 4],
+            features,
+            columns: BTreeMap::new(),
+            elements: BTreeMap::new(),
+            faults: vec![],
+            summaries: vec![],
+            notes: vec![],
+        };
+        Self {
+            table,
+            wanted_me: wanted.me.clone(),
+            bring: wanted.bring,
+            counts,
+            trusted: false,
+            elements: vec![],
+            extra: extra.into_iter().map(|name| (name, Column::Numbers(vec![]))).collect(),
+            kinds: vec![],
+            kind_of: vec![],
+            filled: 0,
+            cursor: 0,
+            next: 0,
+            budget: budget(path),
+        }
+    }
+
+    /// Refuses a file whose rows, with so many more rows and values, would take more memory than such a file can mean.
+    pub fn make_room(&self, more_rows: usize, more_values: usize) -> Result<()> {
+        let table = &self.table;
+        let each = if self.bring == Bring::Values { size_of::<Row>() } else { size_of::<Row>() + size_of::<Summary>() };
+        let rows = (table.rows.len().saturating_add(more_rows) as u64).saturating_mul(each as u64);
+        let faults = table.faults.len() as u64 * (size_of::<Fault>() as u64 + 80);
+        let values = (table.values.len() as u64).saturating_add(more_values as u64).saturating_mul(4);
+        if rows.saturating_add(faults).saturating_add(values) > self.budget {
+            let path = table.path.display();
+            return Err(Error::input(format!("{path}: unpacks to far more than a file of its size can mean; it is damaged or a trap")));
+        }
+        Ok(())
+    }
+
+    /// Counts a row's monitoring element, and says whether its rows are wanted. A row that is not wanted is passed over.
+    pub fn element(&mut self, me: &str) -> bool {
+        match self.elements.iter_mut().rev().find(|(name, _)| name == me) {
+            Some((_, count)) => *count += 1,
+            None => self.elements.push((me.to_owned(), 1)),
+        }
+        let wanted = self.bring != Bring::Values || self.wanted_me.as_deref().is_none_or(|wanted| wanted == me);
+        self.next += u32::from(!wanted);
+        wanted
+    }
+
+    /// Says whether the values that follow were found [`is_sound`] already.
+    pub fn trust(&mut self, trusted: bool) {
+        self.trusted = trusted;
+    }
+
+    /// Where to append the values of the next row.
+    pub fn values(&mut self) -> &mut Vec<f32> {
+        &mut self.table.values
+    }
+
+    /// A further column, by its position in `extra`; rows that were taken have one entry each.
+    pub fn extra(&mut self, i: usize) -> &mut Column {
+        &mut self.extra[i].1
+    }
+
+    /// Edges of the axes, where the file says them.
+    pub fn edges(&mut self, edges: [Option<f64>; 4]) {
+        self.table.edges = edges;
+    }
+
+    /// Notes something worth knowing about the file.
+    pub fn note(&mut self, note: String) {
+        self.table.notes.push(note);
+    }
+
+    /// Takes what was appended to [`Builder::values`] since the last row as the values of this row; says whether it is sound.
+    pub fn row(&mut self, incoming: Incoming<'_>) -> bool {
+        let taken = self.row_of(self.table.values.len() - self.cursor, incoming);
+        self.settle();
+        taken
+    }
+
+    /// Takes the next `count` of the values that were appended as those of this row; says whether it is sound.
+    pub fn row_of(&mut self, count: usize, incoming: Incoming<'_>) -> bool {
+        let range = self.cursor..self.cursor + count;
+        let values = &self.table.values[range.clone()];
+        let sound = if self.trusted { Ok(()) } else { check_values(values, self.counts, self.table.features.as_deref()) };
+        let checked = sound.and_then(|()| place(values.len(), incoming));
+        let (shape, flow_bins) = match checked {
+            Ok(placed) => placed,
+            Err(reason) => {
+                self.refuse(count, incoming, reason);
+                return false;
+            }
+        };
+        let kind = self.kinds.iter().position(|kind| *kind == (shape, flow_bins)).unwrap_or(self.kinds.len());
+        if kind > usize::from(u16::MAX) {
+            self.refuse(count, incoming, "the rows have too many different shapes".into());
+            return false;
+        }
+        if kind == self.kinds.len() {
+            self.kinds.push((shape, flow_bins));
+        }
+        if self.bring == Bring::Values {
+            self.kind_of.push(kind as u16);
+            if self.filled < range.start {
+                self.table.values.copy_within(range, self.filled);
+            }
+            self.filled += count;
+        } else {
+            let sum = values.iter().map(|value| f64::from(*value)).sum();
+            let empty = values.iter().all(|value| *value == 0.0);
+            self.table.summaries.push(Summary { element: self.element_of(incoming), shape, flow_bins, sum, empty });
+        }
+        self.cursor += count;
+        self.take(incoming);
+        true
+    }
+
+    /// Passes over the next `count` values: their row cannot be read.
+    pub fn refuse(&mut self, count: usize, incoming: Incoming<'_>, reason: String) {
+        self.cursor += count;
+        self.table.faults.push(Fault { line: incoming.line, index: self.next, run: incoming.run, ls: incoming.ls, reason });
+        self.next += 1;
+    }
+
+    /// Passes over the next `count` values: their row is not wanted.
+    pub fn pass(&mut self, count: usize) {
+        self.cursor += count;
+    }
+
+    /// Forgets values that belong to no row.
+    pub fn settle(&mut self) {
+        self.table.values.truncate(self.filled);
+        self.cursor = self.filled;
+    }
+
+    /// Takes a row whose values are not read.
+    pub fn identity(&mut self, incoming: Incoming<'_>) {
+        let shape = incoming.shape.unwrap_or(Shape { y: incoming.y_bins.unwrap_or(1).max(1), x: incoming.x_bins.unwrap_or(0) });
+        self.table.summaries.push(Summary { element: self.element_of(incoming), shape, flow_bins: false, sum: f64::NAN, empty: false });
+        self.take(incoming);
+    }
+
+    fn element_of(&self, incoming: Incoming<'_>) -> u32 {
+        incoming.me.and_then(|me| self.elements.iter().position(|(name, _)| name == me)).unwrap_or(0) as u32
+    }
+
+    fn take(&mut self, incoming: Incoming<'_>) {
+        let Incoming { run, ls, line, .. } = incoming;
+        self.table.events |= ls.is_none();
+        self.table.rows.push(Row { run, ls: ls.unwrap_or(self.next), line, index: self.next });
+        self.next += 1;
+    }
+
+    /// Notes a row that cannot be read and forgets the values appended for it.
+    pub fn fault(&mut self, incoming: Incoming<'_>, reason: String) {
+        self.settle();
+        self.refuse(0, incoming, reason);
+    }
+
+    /// Appends the next part of the same file.
+    pub fn append(&mut self, part: Self) {
+        let offset = self.next;
+        let events = part.table.events;
+        self.table.events |= events;
+        if self.table.values.capacity() == 0 {
+            self.table.values = part.table.values;
+        } else {
+            self.table.values.extend(part.table.values);
+        }
+        self.filled = self.table.values.len();
+        self.cursor = self.filled;
+        let moved = |row: Row| Row { ls: if events { row.ls + offset } else { row.ls }, index: row.index + offset, ..row };
+        self.table.rows.extend(part.table.rows.into_iter().map(moved));
+        self.table.faults.extend(part.table.faults.into_iter().map(|fault| Fault { index: fault.index + offset, ..fault }));
+        let mut elements: Vec<u32> = vec![];
+        for (name, count) in part.elements {
+            let at = self.elements.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+                self.elements.push((name, 0));
+                self.elements.len() - 1
+            });
+            self.elements[at].1 += count;
+            elements.push(at as u32);
+        }
+        let element = |at: u32| elements.get(at as usize).copied().unwrap_or(at);
+        self.table.summaries.extend(part.table.summaries.into_iter().map(|one| Summary { element: element(one.element), ..one }));
+        let kinds: Vec<u16> = part
+            .kinds
+            .into_iter()
+            .map(|kind| {
+                let at = self.kinds.iter().position(|known| *known == kind).unwrap_or(self.kinds.len());
+                if at == self.kinds.len() {
+                    self.kinds.push(kind);
+                }
+                at as u16
+            })
+            .collect();
+        self.kind_of.extend(part.kind_of.into_iter().map(|kind| kinds[usize::from(kind)]));
+        for ((_, column), (_, more)) in self.extra.iter_mut().zip(part.extra) {
+            *column = std::mem::replace(column, Column::Numbers(vec![])).append(more);
+        }
+        if self.table.edges == [None; 4] {
+            self.table.edges = part.table.edges;
+        }
+        self.next += part.next;
+    }
+
+    /// The table, where the file holds the monitoring element that is wanted.
+    pub fn finish(mut self) -> Result<Table> {
+        self.choose_element()?;
+        let mut order: Vec<usize> = (0..self.elements.len()).collect();
+        order.sort_by(|&a, &b| self.elements[a].0.cmp(&self.elements[b].0));
+        for summary in &mut self.table.summaries {
+            summary.element = order.iter().position(|&at| at == summary.element as usize).unwrap_or(0) as u32;
+        }
+        self.keep_usual_shape();
+        let Self { mut table, elements, extra, .. } = self;
+        table.elements = elements.into_iter().collect();
+        table.columns = extra.into_iter().collect();
+        Ok(table)
+    }
+
+    fn choose_element(&self) -> Result<()> {
+        let path = self.table.path.display();
+        let mut names: Vec<&str> = self.elements.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        match &self.wanted_me {
+            None if names.len() > 1 && self.bring == Bring::Values => {
+                Err(Error::input(format!("{path}: holds several monitoring elements; choose one with data.me: {}", listed(names))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Turns rows whose shape is not the most common one into faults.
+    fn keep_usual_shape(&mut self) {
+        let mut counts = vec![0_usize; self.kinds.len()];
+        self.kind_of.iter().for_each(|&kind| counts[usize::from(kind)] += 1);
+        let Some(usual) = (0..counts.len()).rev().max_by_key(|&kind| counts[kind]) else { return };
+        (self.table.shape, self.table.flow_bins) = self.kinds[usual];
+        if counts.iter().filter(|count| **count > 0).count() <= 1 {
+            return;
+        }
+        let said = |(shape, _): (Shape, bool)| if shape.y == 1 { format!("{} bins", shape.x) } else { format!("{shape} bins") };
+        let (mut kept, mut from, mut to) = (vec![], 0, 0);
+        for (i, &kind) in self.kind_of.iter().enumerate() {
+            let found = self.kinds[usize::from(kind)];
+            let width = found.0.width();
+            if usize::from(kind) == usual {
+                self.table.values.copy_within(from..from + width, to);
+                to += width;
+                kept.push(i);
+            } else {
+                let Row { run, ls, line, index } = self.table.rows[i];
+                let reason = format!("{} where most rows have {}", said(found), said(self.kinds[usual]));
+                self.table.faults.push(Fault { line, index, run, ls: Some(ls), reason });
+            }
+            from += width;
+        }
+        self.table.values.truncate(to);
+        self.table.rows = kept.iter().map(|&i| self.table.rows[i]).collect();
+        for (_, column) in &mut self.extra {
+            *column = column.take(&kept);
+        }
+        self.table.faults.sort_by_key(|fault| fault.index);
+    }
+}
+
+/// Whether values are finite, and counts not negative.
+pub fn is_sound(values: &[f32], counts: bool) -> bool {
+    // Without an early end, so that many values are looked at in one instruction.
+    if counts {
+        values.iter().fold(true, |all, value| all & (*value >= 0.0) & (*value < f32::INFINITY))
+    } else {
+        values.iter().fold(true, |all, value| all & value.is_finite())
+    }
+}
+
+/// Says which value is not sound.
+fn check_values(values: &[f32], counts: bool, features: Option<&[String]>) -> std::result::Result<(), String> {
+    if is_sound(values, counts) {
+        return if values.is_empty() { Err("the histogram has no bins".into()) } else { Ok(()) };
+    }
+    let bin = values.iter().position(|value| !is_sound(&[*value], counts)).unwrap_or_default();
+    let place = features.and_then(|features| features.get(bin)).map_or_else(|| format!("bin {bin}"), |name| format!("\"{name}\""));
+    let value = values[bin];
+    Err(if value < 0.0 && value.is_finite() {
+        format!("{place} is {value}; counts cannot be negative")
+    } else {
+        format!("{place} is {}; expected a finite number", value.to_string().to_lowercase())
+    })
+}
+
+/// The shape of so many values, and whether they have underflow and overflow bins, by the declared numbers of bins.
+fn place(count: usize, incoming: Incoming<'_>) -> std::result::Result<(Shape, bool), String> {
+    let x = incoming.x_bins;
+    let y = incoming.y_bins.filter(|y| *y > 1);
+    match (incoming.shape, x, y) {
+        (Some(shape), ..) if shape.y > 1 => Ok((shape, x.is_some_and(|x| x.checked_add(2) == Some(shape.x)))),
+        (_, Some(x), None) if count == x => Ok((Shape::line(x), false)),
+        (_, Some(x), None) if x.checked_add(2) == Some(count) => Ok((Shape::line(count), true)),
+        (_, Some(x), Some(y)) if x.checked_mul(y) == Some(count) => Ok((Shape { y, x }, false)),
+        (_, Some(x), Some(y)) if x.checked_add(2).zip(y.checked_add(2)).and_then(|(x, y)| x.checked_mul(y)) == Some(count) => {
+            Ok((Shape { y: y + 2, x: x + 2 }, true))
+        }
+        (_, Some(x), None) => Err(format!("{count} bins in the histogram, but the number of bins says {x}")),
+        (_, Some(x), Some(y)) => Err(format!("{count} bins in the map, but the numbers of bins say {x} × {y}")),
+        (_, None, _) => Ok((Shape::line(count), false)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_follow_the_declared_bins() {
+        let place = |count, x_bins, y_bins| place(count, Incoming { x_bins, y_bins, ..Incoming::default() });
+        assert_eq!(place(7, None, None), Ok((Shape::line(7), false)));
+        assert_eq!(place(100, Some(100), Some(1)), Ok((Shape::line(100), false)));
+        assert_eq!(place(102, Some(100), Some(0)), Ok((Shape::line(102), true)));
+        assert_eq!(place(6, Some(3), Some(2)), Ok((Shape { y: 2, x: 3 }, false)));
+        assert_eq!(place(20, Some(3), Some(2)), Ok((Shape { y: 4, x: 5 }, true)));
+        assert!(place(7, Some(3), Some(2)).unwrap_err().contains("3 × 2"));
+        assert!(place(7, Some(usize::MAX), Some(usize::MAX)).is_err());
+    }
+
+    #[test]
+    fn unsound_rows_are_faults_and_leave_no_values_behind() {
+        let wanted = Wanted::default();
+        let mut builder = Builder::new(Path::new("x"), Format::Csv, vec![], Holds::Histograms, vec![], &wanted);
+        builder.values().extend([1.0, 2.0, 3.0, f32::NAN, 5.0, -6.0, 7.0, 8.0]);
+        let incoming = |ls| Incoming { ls: Some(ls), ..Incoming::default() };
+        let taken: Vec<bool> = (1..=4).map(|ls| builder.row_of(2, incoming(ls))).collect();
+        builder.settle();
+        assert_eq!(taken, [true, false, false, true]);
+        let table = builder.finish().unwrap();
+        assert_eq!((table.values.as_slice(), table.shape), ([1.0, 2.0, 7.0, 8.0].as_slice(), Shape::line(2)));
+        assert_eq!(
+            table.faults.iter().map(|fault| fault.reason.as_str()).collect::<Vec<_>>(),
+            ["bin 1 is nan; expected a finite number", "bin 1 is -6; counts cannot be negative"]
+        );
+    }
+}
