@@ -37,6 +37,8 @@ pub struct Hdf5 {
     infos: Vec<ArrayInfo>,
     places: Vec<Place>,
     datasets: Vec<Dataset>,
+    /// The columns of frames that pandas wrote as tables, in the frame's order, by the path of the group.
+    orders: Vec<(String, Vec<String>)>,
     notes: Vec<String>,
 }
 
@@ -101,11 +103,11 @@ impl Hdf5 {
         // Read, not mapped: a file that another program cuts short must not end this one.
         let inner = guard(|| Hdf5File::from_storage_with_options(Arc::new(FileStorage::open(path)?), options))?;
         let root = guard(|| inner.root_group())?;
-        let mut walk = Walk { file: Arc::new(inner), length, seen: HashSet::from([root.address()]), found: vec![], notes: vec![] };
+        let mut walk = Walk { file: Arc::new(inner), length, seen: HashSet::from([root.address()]), found: vec![], orders: vec![], notes: vec![] };
         walk.group(&root, "", 0);
-        let Walk { mut found, notes, .. } = walk;
+        let Walk { mut found, orders, notes, .. } = walk;
         found.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut file = Self { infos: vec![], places: vec![], datasets: found, notes };
+        let mut file = Self { infos: vec![], places: vec![], datasets: found, orders, notes };
         file.list_arrays();
         Ok(file)
     }
@@ -126,7 +128,11 @@ impl Hdf5 {
                 continue;
             }
             let lengths = |inner: &[u64]| dataset.shape.iter().chain(inner).map(|length| usize::try_from(*length).unwrap_or(usize::MAX)).collect();
-            for field in &dataset.fields {
+            let mut fields: Vec<Field> = dataset.fields.iter().flat_map(|field| dataset.columns_of(field)).collect();
+            if let Some((_, order)) = self.orders.iter().find(|(group, _)| dataset.path == format!("{group}/table")) {
+                fields.sort_by_key(|field| order.iter().position(|name| *name == field.name));
+            }
+            for field in &fields {
                 let name = if tables > 1 { format!("{path}/{}", field.name) } else { field.name.clone() };
                 let info = ArrayInfo { name, shape: lengths(&field.shape), kind: kind_of(&field.type_name), type_name: field.type_name.clone() };
                 arrays.push((info, Place::Field(at, field.clone())));
@@ -285,11 +291,15 @@ struct Walk {
     length: u64,
     seen: HashSet<u64>,
     found: Vec<Dataset>,
+    orders: Vec<(String, Vec<String>)>,
     notes: Vec<String>,
 }
 
 impl Walk {
     fn group(&mut self, group: &Group, at: &str, depth: usize) {
+        if let Ok(axes) = guard(|| group.attribute("non_index_axes")?.read_string()) {
+            self.orders.push((at.to_owned(), pickled_names(&axes)));
+        }
         let (mut groups, mut datasets) = match guard(|| group.member_names()) {
             Ok(names) => names,
             Err(error) => return self.notes.push(format!("{at}/ cannot be listed: {error}")),
@@ -371,6 +381,26 @@ impl Dataset {
     fn width(&self, kind: &Datatype) -> Option<u64> {
         let outer = self.shape.get(1..).unwrap_or(&[]);
         outer.iter().chain(inner_shape(kind)).try_fold(1_u64, |width, size| width.checked_mul(*size))
+    }
+
+    /// The columns that a field holds: pandas puts those of one type side by side and keeps their names in an attribute.
+    fn columns_of(&self, field: &Field) -> Vec<Field> {
+        let (Datatype::Array { base, .. }, &[count]) = (&field.kind, field.shape.as_slice()) else { return vec![field.clone()] };
+        let kind = guard(|| self.inner.attribute(&format!("{}_kind", field.name))?.read_string());
+        let names = kind.map(|kind| pickled_names(&kind)).unwrap_or_default();
+        let size = dtype_element_size(base).unwrap_or(0);
+        if !field.name.starts_with("values_block_") || names.len() as u64 != count || field.size != size * names.len() {
+            return vec![field.clone()];
+        }
+        let column = |(i, name)| Field {
+            name,
+            type_name: field.type_name.clone(),
+            shape: vec![],
+            offset: field.offset + i * size,
+            size,
+            kind: (**base).clone(),
+        };
+        names.into_iter().enumerate().map(column).collect()
     }
 
     /// Fills in rows of the first axis, each flattened in row-major order, converted as NumPy's `astype` does.
@@ -475,6 +505,11 @@ impl Field {
             kind,
         }
     }
+}
+
+/// The texts in a pickle of protocol 0, which has each on a line behind a V: the names of columns. Nothing is run.
+fn pickled_names(pickle: &str) -> Vec<String> {
+    pickle.lines().filter_map(|line| line.strip_prefix("aV").or_else(|| line.strip_prefix('V'))).map(str::to_owned).collect()
 }
 
 /// Runs a call into the crate; should it ever panic, that is an error like any other.
@@ -716,6 +751,12 @@ mod tests {
         let twelve_bits = [0x10, 0x08, 0, 0, 2, 0, 0, 0, 0, 0, 12, 0];
         assert!(standard(&twelve_bits).is_err());
         assert!(standard(&float[..6]).is_err());
+    }
+
+    #[test]
+    fn names_of_columns_are_read_from_a_pickle_without_running_it() {
+        assert_eq!(pickled_names("(lp0\nVrun\np1\naVVp2\np2\naVf 7\np3\na."), ["run", "Vp2", "f 7"]);
+        assert_eq!(pickled_names("integer"), [""; 0]);
     }
 
     #[test]
