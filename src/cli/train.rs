@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     Folder::check_free(&arguments.out, arguments.force)?;
     let device = device::open(experiment.device)?;
-    let prepared = {
+    let mut prepared = {
         let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
         pipeline::prepare(&experiment, &|path| reading.read(path))?
     };
@@ -89,6 +89,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
 
     ui.detail("scoring");
     let mut scored = pipeline::score(&experiment, &architecture, &fitted.weights, &prepared, &device)?;
+    // What was scaled has served; the rows as read stay for the report.
+    prepared.inputs = vec![];
     let on = experiment.config.threshold.on;
     let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.name.clone()).collect();
     let thresholds = pipeline::calibrate(&experiment.thresholds, on, &scored, pipeline::calibration_split(on), &files)?;

@@ -114,7 +114,10 @@ impl Scores {
             labels: (0..labels.len()).map(|set| rejected.labels.get(set).copied().flatten()).collect(),
         }));
         let place = |file: &Arc<str>| files.iter().position(|known| known == file);
-        rows.sort_by_cached_key(|row| (row.run.is_none(), row.run, if row.run.is_none() { place(&row.file) } else { None }, row.ls));
+        // Without rejected rows they are in order.
+        if !samples.rejected.is_empty() {
+            rows.sort_by_cached_key(|row| (row.run.is_none(), row.run, if row.run.is_none() { place(&row.file) } else { None }, row.ls));
+        }
         Self { events: samples.events, labels: labels.iter().map(|set| set.name.clone()).collect(), rows }
     }
 
