@@ -39,6 +39,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 thresholds: &model.thresholds,
                 training: before.training,
                 samples: &prepared.samples,
+                labels: &prepared.labels,
                 warnings: pipeline::warnings(&model.experiment, &model.architecture, &prepared),
             };
             Report::new(&scores, context)?

@@ -65,6 +65,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             thresholds: &model.thresholds,
             training: folder.read_training()?,
             samples: &prepared.samples,
+            labels: &prepared.labels,
             warnings: vec![],
         },
     )?;

@@ -106,6 +106,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             thresholds: &thresholds,
             training: TrainingFigures::new(&experiment, &fitted),
             samples: &prepared.samples,
+            labels: &prepared.labels,
             warnings,
         },
     )?;

@@ -1,8 +1,7 @@
 //! Files of named arrays (HDF5, NPY, NPZ): one-dimensional arrays are columns, others are matrices whose first axis is the row.
 
 use super::{
-    builder::{Builder, Holds, Incoming, is_sound},
-    columnar::whole,
+    builder::{Builder, Holds, Incoming, identity, is_sound},
     guard,
     hdf5::Hdf5,
     layout::{self, Contents, Field, Kind, Layout},
@@ -230,8 +229,7 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
         (None, Contents::List(_)) => Holds::Features((0..width).map(|i| format!("{}_{i}", first.name)).collect()),
     };
     let histograms = matches!(holds, Holds::Histograms);
-    let extra_names = layout.extra.iter().map(|(name, _)| name.clone()).collect();
-    let mut builder = Builder::new(path, format, vec![], holds, extra_names, wanted);
+    let mut builder = Builder::new(path, format, vec![], holds, layout.extra_names(), wanted);
     let element = plan.elements.then_some(first.name.as_str());
     let step = if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
     // Values that stay are allocated at once, and each thread is the first to touch its part; summaries need a few at a time.
@@ -263,14 +261,10 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
                 builder.pass(width);
                 continue;
             }
-            let mut incoming = Incoming { me, shape, ..Incoming::default() };
-            let number = |column: &Option<Vec<f64>>, what: &str| match column.as_ref().map(|column| column[i]) {
-                None => Ok(None),
-                Some(number) => whole(number).map(Some).ok_or_else(|| format!("the {what} is {number}, not a whole number")),
-            };
-            let id = number(&run, "run number").and_then(|run| {
+            let mut incoming = Incoming { shape, ..Incoming::default() };
+            let id = identity(run.as_deref(), i, "run number").and_then(|run| {
                 incoming.run = run;
-                number(&ls, "LS number").map(|ls| incoming.ls = ls)
+                identity(ls.as_deref(), i, "LS number").map(|ls| incoming.ls = ls)
             });
             if wanted.bring == Bring::Identities {
                 incoming.shape = incoming.shape.or(Some(Shape::line(width)));

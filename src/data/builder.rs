@@ -1,14 +1,17 @@
 //! Where all readers meet: rows come in one by one, are checked, and make a [`Table`].
 
 use super::{
-    layout::Field,
+    layout::{Contents, Field, Layout},
     table::{Bring, Column, Fault, Row, Shape, Summary, Table, Wanted},
 };
 use crate::{
     config::raw::Format,
     error::{Error, Result, listed},
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 /// Builds a [`Table`] row by row: values are appended, then [`Builder::row`] says whose they are.
 pub struct Builder {
@@ -19,7 +22,11 @@ pub struct Builder {
     counts: bool,
     /// Whether the values that follow are known to be sound.
     trusted: bool,
+    /// Monitoring elements in the order of their first rows, with their number of rows.
     elements: Vec<(String, usize)>,
+    element_at: HashMap<String, usize>,
+    /// The element that was counted last, whose row comes next.
+    element: usize,
     extra: Vec<(String, Column)>,
     /// The shapes that rows have had so far, and which of them each row has.
     kinds: Vec<(Shape, bool)>,
@@ -40,15 +47,13 @@ fn budget(path: &Path) -> u64 {
 
 /// What is known of a row beside its values.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Incoming<'a> {
+pub struct Incoming {
     /// Run, where known.
     pub run: Option<u32>,
     /// Lumisection; `None` makes the row an event.
     pub ls: Option<u32>,
     /// Line, from 1; 0 in files without lines.
     pub line: u32,
-    /// The monitoring element, as given to [`Builder::element`].
-    pub me: Option<&'a str>,
     /// Declared number of bins in x, without underflow and overflow.
     pub x_bins: Option<usize>,
     /// Declared number of bins in y.
@@ -66,6 +71,15 @@ pub enum Holds {
 }
 
 impl Builder {
+    /// An empty table for what a layout says the file holds.
+    pub fn of_layout(path: &Path, format: Format, fields: &[Field], layout: &Layout, wanted: &Wanted) -> Self {
+        let holds = match &layout.contents {
+            Contents::Features(columns) => Holds::Features(columns.iter().map(|&at| fields[at].name.clone()).collect()),
+            Contents::List(_) | Contents::Bins(_) => Holds::Histograms,
+        };
+        Self::new(path, format, fields.to_vec(), holds, layout.extra_names(), wanted)
+    }
+
     /// An empty table; `extra` are the names of further columns.
     pub fn new(path: &Path, format: Format, fields: Vec<Field>, holds: Holds, extra: Vec<String>, wanted: &Wanted) -> Self {
         let counts = matches!(holds, Holds::Histograms);
@@ -95,6 +109,8 @@ impl Builder {
             counts,
             trusted: false,
             elements: vec![],
+            element_at: HashMap::new(),
+            element: 0,
             extra: extra.into_iter().map(|name| (name, Column::Numbers(vec![]))).collect(),
             kinds: vec![],
             kind_of: vec![],
@@ -121,13 +137,21 @@ impl Builder {
 
     /// Counts a row's monitoring element, and says whether its rows are wanted. A row that is not wanted is passed over.
     pub fn element(&mut self, me: &str) -> bool {
-        match self.elements.iter_mut().rev().find(|(name, _)| name == me) {
-            Some((_, count)) => *count += 1,
-            None => self.elements.push((me.to_owned(), 1)),
-        }
+        self.element = self.element_named(me);
+        self.elements[self.element].1 += 1;
         let wanted = self.bring != Bring::Values || self.wanted_me.as_deref().is_none_or(|wanted| wanted == me);
         self.next += u32::from(!wanted);
         wanted
+    }
+
+    /// The position of a monitoring element, which is new or known.
+    fn element_named(&mut self, me: &str) -> usize {
+        if let Some(at) = self.element_at.get(me) {
+            return *at;
+        }
+        self.elements.push((me.to_owned(), 0));
+        self.element_at.insert(me.to_owned(), self.elements.len() - 1);
+        self.elements.len() - 1
     }
 
     /// Says whether the values that follow were found [`is_sound`] already.
@@ -156,14 +180,14 @@ impl Builder {
     }
 
     /// Takes what was appended to [`Builder::values`] since the last row as the values of this row; says whether it is sound.
-    pub fn row(&mut self, incoming: Incoming<'_>) -> bool {
+    pub fn row(&mut self, incoming: Incoming) -> bool {
         let taken = self.row_of(self.table.values.len() - self.cursor, incoming);
         self.settle();
         taken
     }
 
     /// Takes the next `count` of the values that were appended as those of this row; says whether it is sound.
-    pub fn row_of(&mut self, count: usize, incoming: Incoming<'_>) -> bool {
+    pub fn row_of(&mut self, count: usize, incoming: Incoming) -> bool {
         let range = self.cursor..self.cursor + count;
         let values = &self.table.values[range.clone()];
         let sound = if self.trusted { Ok(()) } else { check_values(values, self.counts, self.table.features.as_deref()) };
@@ -192,7 +216,7 @@ impl Builder {
         } else {
             let sum = values.iter().map(|value| f64::from(*value)).sum();
             let empty = values.iter().all(|value| *value == 0.0);
-            self.table.summaries.push(Summary { element: self.element_of(incoming), shape, flow_bins, sum, empty });
+            self.table.summaries.push(Summary { element: self.element as u32, shape, flow_bins, sum, empty });
         }
         self.cursor += count;
         self.take(incoming);
@@ -200,7 +224,7 @@ impl Builder {
     }
 
     /// Passes over the next `count` values: their row cannot be read.
-    pub fn refuse(&mut self, count: usize, incoming: Incoming<'_>, reason: String) {
+    pub fn refuse(&mut self, count: usize, incoming: Incoming, reason: String) {
         self.cursor += count;
         self.table.faults.push(Fault { line: incoming.line, index: self.next, run: incoming.run, ls: incoming.ls, reason });
         self.next += 1;
@@ -218,17 +242,13 @@ impl Builder {
     }
 
     /// Takes a row whose values are not read.
-    pub fn identity(&mut self, incoming: Incoming<'_>) {
+    pub fn identity(&mut self, incoming: Incoming) {
         let shape = incoming.shape.unwrap_or(Shape { y: incoming.y_bins.unwrap_or(1).max(1), x: incoming.x_bins.unwrap_or(0) });
-        self.table.summaries.push(Summary { element: self.element_of(incoming), shape, flow_bins: false, sum: f64::NAN, empty: false });
+        self.table.summaries.push(Summary { element: self.element as u32, shape, flow_bins: false, sum: f64::NAN, empty: false });
         self.take(incoming);
     }
 
-    fn element_of(&self, incoming: Incoming<'_>) -> u32 {
-        incoming.me.and_then(|me| self.elements.iter().position(|(name, _)| name == me)).unwrap_or(0) as u32
-    }
-
-    fn take(&mut self, incoming: Incoming<'_>) {
+    fn take(&mut self, incoming: Incoming) {
         let Incoming { run, ls, line, .. } = incoming;
         self.table.events |= ls.is_none();
         self.table.rows.push(Row { run, ls: ls.unwrap_or(self.next), line, index: self.next });
@@ -236,7 +256,7 @@ impl Builder {
     }
 
     /// Notes a row that cannot be read and forgets the values appended for it.
-    pub fn fault(&mut self, incoming: Incoming<'_>, reason: String) {
+    pub fn fault(&mut self, incoming: Incoming, reason: String) {
         self.settle();
         self.refuse(0, incoming, reason);
     }
@@ -258,10 +278,7 @@ impl Builder {
         self.table.faults.extend(part.table.faults.into_iter().map(|fault| Fault { index: fault.index + offset, ..fault }));
         let mut elements: Vec<u32> = vec![];
         for (name, count) in part.elements {
-            let at = self.elements.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
-                self.elements.push((name, 0));
-                self.elements.len() - 1
-            });
+            let at = self.element_named(&name);
             self.elements[at].1 += count;
             elements.push(at as u32);
         }
@@ -293,8 +310,10 @@ impl Builder {
         self.choose_element()?;
         let mut order: Vec<usize> = (0..self.elements.len()).collect();
         order.sort_by(|&a, &b| self.elements[a].0.cmp(&self.elements[b].0));
+        let mut rank = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, &at)| rank[at] = place as u32);
         for summary in &mut self.table.summaries {
-            summary.element = order.iter().position(|&at| at == summary.element as usize).unwrap_or(0) as u32;
+            summary.element = rank.get(summary.element as usize).copied().unwrap_or(0);
         }
         self.keep_usual_shape();
         let Self { mut table, elements, extra, .. } = self;
@@ -303,16 +322,15 @@ impl Builder {
         Ok(table)
     }
 
+    /// Several monitoring elements need a choice.
     fn choose_element(&self) -> Result<()> {
-        let path = self.table.path.display();
+        if self.wanted_me.is_some() || self.elements.len() < 2 || self.bring != Bring::Values {
+            return Ok(());
+        }
         let mut names: Vec<&str> = self.elements.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
-        match &self.wanted_me {
-            None if names.len() > 1 && self.bring == Bring::Values => {
-                Err(Error::input(format!("{path}: holds several monitoring elements; choose one with data.me: {}", listed(names))))
-            }
-            _ => Ok(()),
-        }
+        let path = self.table.path.display();
+        Err(Error::input(format!("{path}: holds several monitoring elements; choose one with data.me: {}", listed(names))))
     }
 
     /// Turns rows whose shape is not the most common one into faults.
@@ -349,6 +367,19 @@ impl Builder {
     }
 }
 
+/// The run or LS number of row `i`, where there is such a column.
+pub fn identity(column: Option<&[f64]>, i: usize, what: &str) -> std::result::Result<Option<u32>, String> {
+    let Some(number) = column.map(|column| column[i]) else { return Ok(None) };
+    whole(number)
+        .map(Some)
+        .ok_or_else(|| if number.is_nan() { format!("the {what} is missing") } else { format!("the {what} is {number}, not a whole number") })
+}
+
+/// A whole number that fits.
+pub fn whole(number: f64) -> Option<u32> {
+    (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u32)
+}
+
 /// Whether values are finite, and counts not negative.
 pub fn is_sound(values: &[f32], counts: bool) -> bool {
     // Without an early end, so that many values are looked at in one instruction.
@@ -375,7 +406,7 @@ fn check_values(values: &[f32], counts: bool, features: Option<&[String]>) -> st
 }
 
 /// The shape of so many values, and whether they have underflow and overflow bins, by the declared numbers of bins.
-fn place(count: usize, incoming: Incoming<'_>) -> std::result::Result<(Shape, bool), String> {
+fn place(count: usize, incoming: Incoming) -> std::result::Result<(Shape, bool), String> {
     let x = incoming.x_bins;
     let y = incoming.y_bins.filter(|y| *y > 1);
     match (incoming.shape, x, y) {

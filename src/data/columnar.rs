@@ -1,7 +1,7 @@
 //! Parquet and Arrow IPC: histograms as lists (DIALS, DQMIO), or a column per bin or feature.
 
 use super::{
-    builder::{Builder, Holds, Incoming},
+    builder::{Builder, Incoming, identity, whole},
     csv, guard, ipc,
     layout::{Contents, Field, Kind, Layout},
     table::{Bring, Column, Shape, Table, Wanted},
@@ -75,14 +75,14 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
                 .with_batch_size(batch_rows)
                 .build()
                 .map_err(|error| damaged(&error))?;
-            let mut builder = new_builder(path, Format::Parquet, &fields, &layout, wanted);
+            let mut builder = Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
             for batch in reader {
                 append(&batch.map_err(|error| damaged(&error))?, &layout, &fields, wanted.bring, &mut builder)?;
             }
             Ok(builder)
         })
     };
-    let mut whole = new_builder(path, Format::Parquet, &fields, &layout, wanted);
+    let mut whole = Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
     // A claim of the file's, so no more than a reservation.
     let expected = if wanted.bring == Bring::Values && wanted.me.is_none() { groups.iter().map(|(_, values)| values).sum() } else { 0 };
     whole.make_room(0, expected)?;
@@ -140,19 +140,11 @@ fn read_batches(
     let fields = fields(schema);
     let layout = Layout::find(path, &fields, wanted)?;
     layout.require_ls(path, &fields)?;
-    let mut builder = new_builder(path, Format::Arrow, &fields, &layout, wanted);
+    let mut builder = Builder::of_layout(path, Format::Arrow, &fields, &layout, wanted);
     for batch in batches {
         append(&batch.map_err(|error| damaged_arrow(path, &error))?, &layout, &fields, wanted.bring, &mut builder)?;
     }
     builder.finish()
-}
-
-fn new_builder(path: &Path, format: Format, fields: &[Field], layout: &Layout, wanted: &Wanted) -> Builder {
-    let holds = match &layout.contents {
-        Contents::Features(columns) => Holds::Features(columns.iter().map(|&at| fields[at].name.clone()).collect()),
-        _ => Holds::Histograms,
-    };
-    Builder::new(path, format, fields.to_vec(), holds, layout.extra.iter().map(|(name, _)| name.clone()).collect(), wanted)
 }
 
 /// The columns of a schema and what they hold.
@@ -216,11 +208,11 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
             continue;
         }
         let bins = |bins: &Option<Vec<f64>>| bins.as_ref().and_then(|bins| whole(bins[i])).map(|bins| bins as usize);
-        let mut incoming = Incoming { me, x_bins: bins(&x_bins), y_bins: bins(&y_bins), ..Incoming::default() };
-        let taken = identity(&run, i, "run number")
+        let mut incoming = Incoming { x_bins: bins(&x_bins), y_bins: bins(&y_bins), ..Incoming::default() };
+        let taken = identity(run.as_deref(), i, "run number")
             .and_then(|run| {
                 incoming.run = run;
-                incoming.ls = identity(&ls, i, "LS number")?;
+                incoming.ls = identity(ls.as_deref(), i, "LS number")?;
                 row_values.as_mut().map_or(Ok(None), |row_values| row_values.append(i, builder.values()))
             })
             .map(|shape| incoming.shape = shape);
@@ -238,18 +230,6 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
         }
     }
     Ok(())
-}
-
-fn identity(column: &Option<Vec<f64>>, i: usize, what: &str) -> std::result::Result<Option<u32>, String> {
-    let Some(column) = column else { return Ok(None) };
-    whole(column[i])
-        .map(Some)
-        .ok_or_else(|| if column[i].is_nan() { format!("the {what} is missing") } else { format!("the {what} is {}, not a whole number", column[i]) })
-}
-
-/// A whole number that fits.
-pub(super) fn whole(number: f64) -> Option<u32> {
-    (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u32)
 }
 
 /// The values of a batch's rows: lists as they are, columns turned a tile of rows at a time.

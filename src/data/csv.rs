@@ -4,7 +4,7 @@
 //! keeps its line and the reason. Blocks of rows are parsed on all cores.
 
 use super::{
-    builder::{Builder, Holds, Incoming},
+    builder::{Builder, Incoming},
     layout::{Contents, Field, Kind, Layout},
     table::{Column, Shape, Table, Wanted},
     text::{self, Source},
@@ -38,12 +38,7 @@ pub fn read(path: &Path, source: &mut Source, wanted: &Wanted) -> Result<Table> 
     }
     let dialect = sniff(path, &block, wanted)?;
     let new = || {
-        let holds = match &dialect.layout.contents {
-            Contents::Features(columns) => Holds::Features(columns.iter().map(|&at| dialect.fields[at].name.clone()).collect()),
-            _ => Holds::Histograms,
-        };
-        let extra = dialect.layout.extra.iter().map(|(name, _)| name.clone()).collect();
-        let mut builder = Builder::new(path, dialect.format, dialect.fields.clone(), holds, extra, wanted);
+        let mut builder = Builder::of_layout(path, dialect.format, &dialect.fields, &dialect.layout, wanted);
         (0..dialect.layout.extra.len()).for_each(|i| *builder.extra(i) = Column::Texts(vec![]));
         builder
     };
@@ -85,7 +80,7 @@ fn parse(path: &Path, rows: &[u8], before: usize, header: bool, dialect: &Dialec
         if me.as_ref().is_some_and(|me| !builder.element(me)) {
             continue;
         }
-        let mut incoming = Incoming { run: dialect.file_run, line, me: me.as_deref(), ..Incoming::default() };
+        let mut incoming = Incoming { run: dialect.file_run, line, ..Incoming::default() };
         match read_row(&record, dialect, &mut incoming, builder.values()) {
             Ok(()) if builder.row(incoming) => {
                 for (i, (_, at)) in layout.extra.iter().enumerate() {
@@ -169,7 +164,7 @@ fn outside_brackets(line: &[u8]) -> impl Iterator<Item = u8> + '_ {
 }
 
 /// Appends a row's values. `incoming` takes run, LS and numbers of bins as far as they can be read.
-fn read_row(record: &csv::ByteRecord, dialect: &Dialect, incoming: &mut Incoming<'_>, values: &mut Vec<f32>) -> std::result::Result<(), String> {
+fn read_row(record: &csv::ByteRecord, dialect: &Dialect, incoming: &mut Incoming, values: &mut Vec<f32>) -> std::result::Result<(), String> {
     let layout = &dialect.layout;
     let field = |at: usize, what: &str| record.get(at).map(<[u8]>::trim_ascii).ok_or_else(|| format!("{} fields, so no {what}", record.len()));
     let number = |at: usize, what: &str| {

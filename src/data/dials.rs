@@ -78,7 +78,7 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
         let known = one.lumisection.and_then(|number| wanted.dials.get(&number)).copied();
         let (run, ls) = (one.run_number.or(known.map(|(run, _)| run)), one.ls_number.or(known.map(|(_, ls)| ls)));
         let bins = |bins: Option<f64>| bins.filter(|bins| (0.0..1e9).contains(bins)).map(|bins| bins as usize);
-        let mut incoming = Incoming { run, ls, me, x_bins: bins(one.x_bin), y_bins: bins(one.y_bin), ..Incoming::default() };
+        let mut incoming = Incoming { run, ls, x_bins: bins(one.x_bin), y_bins: bins(one.y_bin), ..Incoming::default() };
         if ls.is_none() && wanted.bring == Bring::Values {
             return Err(Error::input(match one.lumisection {
                 Some(number) => format!(

@@ -136,6 +136,11 @@ impl Layout {
         }
     }
 
+    /// The names of the further columns.
+    pub fn extra_names(&self) -> Vec<String> {
+        self.extra.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// The positions of the columns that become inputs.
     pub fn contents(&self) -> &[usize] {
         match &self.contents {

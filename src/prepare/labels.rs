@@ -29,17 +29,6 @@ pub fn columns(experiment: &Experiment) -> Vec<String> {
     experiment.labels.iter().filter_map(|spec| spec.origin.column()).map(str::to_owned).collect()
 }
 
-/// The names of all label sets and where they come from, as [`read`] gives them.
-pub fn origins(experiment: &Experiment) -> Vec<(String, String)> {
-    let mut origins: Vec<(String, String)> = experiment.labels.iter().map(|spec| (spec.name.clone(), spec.origin.to_string())).collect();
-    if let Some((folder, pattern)) = &experiment.subsystems
-        && let Ok((files, _)) = golden::subsystems(folder, pattern)
-    {
-        origins.extend(files.into_iter().map(|(name, path)| (name, file_name(&path))));
-    }
-    origins
-}
-
 fn file_name(path: &std::path::Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -7,7 +7,7 @@ use crate::{
         Experiment,
         raw::{Split as Config, SplitBy, TrainOn},
     },
-    data::{Role, Samples},
+    data::{Role, Samples, Source},
     error::{Error, Result, suggestion},
     prepare::labels::LabelSet,
     random,
@@ -161,11 +161,11 @@ fn by_runs(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Res
 
 /// The files that the config names for validation and testing.
 fn by_files(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Result<Vec<Split>> {
+    let fits = |pattern: &glob::Pattern, source: &Source| pattern.matches(&source.name) || pattern.matches_path(&source.path);
     let patterns = |key: &str, texts: &[String]| {
         let pattern = |text: &String| {
             let pattern = glob::Pattern::new(text).map_err(|error| Error::input(format!("split.{key}: \"{text}\": {error}")))?;
-            let matches = |source: &crate::data::Source| pattern.matches(&source.name) || pattern.matches_path(&source.path);
-            if samples.sources.iter().any(matches) {
+            if samples.sources.iter().any(|source| fits(&pattern, source)) {
                 Ok(pattern)
             } else {
                 let near = suggestion(text, samples.sources.iter().map(|source| source.name.as_str()));
@@ -177,7 +177,7 @@ fn by_files(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Re
     let (valid, test) = (patterns("valid_files", &config.valid_files)?, patterns("test_files", &config.test_files)?);
     let splits = explicit(ours, "files", |at| {
         let source = samples.source(ours[at]);
-        let named = |list: &[glob::Pattern]| list.iter().any(|pattern| pattern.matches(&source.name) || pattern.matches_path(&source.path));
+        let named = |list: &[glob::Pattern]| list.iter().any(|pattern| fits(pattern, source));
         (named(&valid), named(&test), source.name.clone())
     })?;
     split_rest(samples, ours, splits, config, seed)

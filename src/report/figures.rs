@@ -6,7 +6,7 @@ use crate::{
     data::{Samples, lumisections, table::Shape},
     error::Result,
     model::Architecture,
-    prepare::{labels, select, split::Split},
+    prepare::{labels::LabelSet, select, split::Split},
     score::{
         roc::{self, Auc},
         threshold::Calibrated,
@@ -167,6 +167,8 @@ pub struct Context<'a> {
     pub training: TrainingFigures,
     /// The rows as read, for run sums and counts.
     pub samples: &'a Samples,
+    /// The label sets, for where they come from.
+    pub labels: &'a [LabelSet],
     /// What is doubtful.
     pub warnings: Vec<String>,
 }
@@ -194,7 +196,7 @@ impl TrainingFigures {
 impl Report {
     /// Figures from flagged scores.
     pub fn new(scores: &Scores, context: Context<'_>) -> Result<Self> {
-        let Context { experiment, architecture, device, thresholds, training, samples, mut warnings } = context;
+        let Context { experiment, architecture, device, thresholds, training, samples, labels, mut warnings } = context;
         let config = &experiment.config;
         warnings.extend(thresholds.iter().filter_map(Calibrated::warning));
         let count = |split: Split| scores.rows.iter().filter(|row| row.split == split && row.score.is_some()).count();
@@ -221,7 +223,7 @@ impl Report {
             score: format!("{}: mean over the {} scaled inputs of one {}", config.score.kind, architecture.widths[0], samples.what()),
             thresholds: thresholds.to_vec(),
             false_alarms: false_alarms(scores, &thresholds[0]),
-            auc: areas(scores, experiment),
+            auc: areas(scores, labels, experiment),
             runs: runs(scores, thresholds, samples)?,
             warnings,
         })
@@ -244,8 +246,7 @@ fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
 }
 
 /// The area of each label set on the test rows.
-fn areas(scores: &Scores, experiment: &Experiment) -> Vec<Auc> {
-    let origins = labels::origins(experiment);
+fn areas(scores: &Scores, labels: &[LabelSet], experiment: &Experiment) -> Vec<Auc> {
     let area = |(i, name): (usize, &String)| {
         let labelled = |&at: &usize| {
             let row = &scores.rows[at];
@@ -256,7 +257,7 @@ fn areas(scores: &Scores, experiment: &Experiment) -> Vec<Auc> {
         let good = runs.iter().flatten().filter(|(_, good)| *good).count();
         let bad = runs.iter().map(Vec::len).sum::<usize>() - good;
         let (auc, interval, note) = roc::auc_with_interval(&runs, experiment.config.seed);
-        let origin = origins.iter().find(|(known, _)| known == name).map(|(_, origin)| origin.clone()).unwrap_or_default();
+        let origin = labels.iter().find(|set| set.name == *name).map(|set| set.origin.clone()).unwrap_or_default();
         Auc { labels: name.clone(), origin, split: Split::Test.name().into(), good, bad, auc, interval, note }
     };
     scores.labels.iter().enumerate().map(area).collect()
