@@ -166,7 +166,7 @@ fn inspect(file: &Path, bytes: u64, wanted: &Wanted) -> Result<Inspected> {
         return Ok(Inspected::Known(known_inspected(file, bytes, known)));
     }
     match table::read(file, wanted) {
-        Ok(table) => Ok(Inspected::Data(Box::new(data_inspected(&table, bytes, wanted)?))),
+        Ok(table) => Ok(Inspected::Data(Box::new(data_inspected(&table, bytes, wanted.bring)))),
         // No table: perhaps a list of `run ls` lines, or what brilcalc writes.
         Err(error) if format == Format::Csv => match facts::recognise(file) {
             Ok(Some(known)) => Ok(Inspected::Known(known_inspected(file, bytes, known))),
@@ -205,14 +205,13 @@ fn known_inspected(file: &Path, bytes: u64, known: Known) -> KnownInspected {
     }
 }
 
-fn data_inspected(table: &Table, bytes: u64, wanted: &Wanted) -> Result<DataInspected> {
-    let bring = wanted.bring;
+fn data_inspected(table: &Table, bytes: u64, bring: Bring) -> DataInspected {
     let names: Vec<Option<String>> = if table.elements.is_empty() { vec![None] } else { table.elements.keys().cloned().map(Some).collect() };
     let elements = names.into_iter().enumerate().map(|(at, name)| element(table, at as u32, name, bring)).collect();
     let mut ids: Vec<(Option<u32>, u32)> = table.rows.iter().map(|row| (row.run, row.ls)).collect();
     ids.sort_unstable();
     ids.dedup();
-    Ok(DataInspected {
+    DataInspected {
         file: table.path.clone(),
         format: table.format.to_string(),
         bytes,
@@ -220,33 +219,22 @@ fn data_inspected(table: &Table, bytes: u64, wanted: &Wanted) -> Result<DataInsp
         row: if table.events { "event" } else { "lumisection" },
         rows: table.rows.len(),
         lumisections: (!table.events).then_some(ids.len()),
-        features: features(table, wanted)?,
+        features: features(table),
         elements,
         runs: if table.events { vec![] } else { runs(table) },
         values_read: bring == Bring::Summaries,
         notes: table.notes.clone(),
         unreadable: table.faults.iter().map(|fault| Unreadable { line: fault.line, row: fault.index, reason: fault.reason.clone() }).collect(),
-    })
+    }
 }
 
 /// Names of the features and the range of their values.
-fn features(table: &Table, wanted: &Wanted) -> Result<Vec<FeatureInspected>> {
-    let Some(names) = &table.features else { return Ok(vec![]) };
-    let mut found = vec![(f32::INFINITY, 0.0, f32::NEG_INFINITY); names.len()];
-    if wanted.bring == Bring::Summaries && !table.rows.is_empty() && table.elements.len() <= 1 {
-        let table = table::read(&table.path, &Wanted { bring: Bring::Values, ..wanted.clone() })?;
-        for row in table.values.chunks_exact(table.width().max(1)) {
-            for ((low, sum, high), value) in found.iter_mut().zip(row) {
-                (*low, *sum, *high) = (low.min(*value), *sum + f64::from(*value), high.max(*value));
-            }
-        }
-    }
+fn features(table: &Table) -> Vec<FeatureInspected> {
+    let Some(names) = &table.features else { return vec![] };
     let rows = table.rows.len() as f64;
-    let feature = |(name, (low, sum, high)): (&String, (f32, f64, f32))| FeatureInspected {
-        name: name.clone(),
-        values: (low <= high).then_some((low, sum / rows, high)),
-    };
-    Ok(names.iter().zip(found).map(feature).collect())
+    // Of several monitoring elements the features have nothing to do with each other.
+    let range = |at: usize| table.ranges.get(at).filter(|_| table.elements.len() <= 1).map(|(low, sum, high)| (*low, sum / rows, *high));
+    names.iter().enumerate().map(|(at, name)| FeatureInspected { name: name.clone(), values: range(at) }).collect()
 }
 
 fn element(table: &Table, at: u32, name: Option<String>, bring: Bring) -> ElementInspected {

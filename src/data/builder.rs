@@ -100,6 +100,7 @@ impl Builder {
             elements: BTreeMap::new(),
             faults: vec![],
             summaries: vec![],
+            ranges: vec![],
             notes: vec![],
         };
         Self {
@@ -217,6 +218,12 @@ impl Builder {
             let sum = values.iter().map(|value| f64::from(*value)).sum();
             let empty = values.iter().all(|value| *value == 0.0);
             self.table.summaries.push(Summary { element: self.element as u32, shape, flow_bins, sum, empty });
+            if let Some(features) = &self.table.features {
+                self.table.ranges.resize(features.len(), (f32::INFINITY, 0.0, f32::NEG_INFINITY));
+                for ((low, sum, high), value) in self.table.ranges.iter_mut().zip(&self.table.values[range]) {
+                    (*low, *sum, *high) = (low.min(*value), *sum + f64::from(*value), high.max(*value));
+                }
+            }
         }
         self.cursor += count;
         self.take(incoming);
@@ -296,6 +303,13 @@ impl Builder {
             })
             .collect();
         self.kind_of.extend(part.kind_of.into_iter().map(|kind| kinds[usize::from(kind)]));
+        if self.table.ranges.is_empty() {
+            self.table.ranges = part.table.ranges;
+        } else {
+            for (range, (low, sum, high)) in self.table.ranges.iter_mut().zip(part.table.ranges) {
+                *range = (range.0.min(low), range.1 + sum, range.2.max(high));
+            }
+        }
         for ((_, column), (_, more)) in self.extra.iter_mut().zip(part.extra) {
             *column = std::mem::replace(column, Column::Numbers(vec![])).append(more);
         }

@@ -45,6 +45,8 @@ pub struct Table {
     pub faults: Vec<Fault>,
     /// What each row is like, where that was asked for instead of its values.
     pub summaries: Vec<Summary>,
+    /// Lowest value, sum and highest value of each feature, where summaries were asked for.
+    pub ranges: Vec<(f32, f64, f32)>,
     /// What is worth knowing about how the file was read.
     pub notes: Vec<String>,
 }

@@ -1,0 +1,231 @@
+//! Rows of all files together: what every later stage works on.
+
+use super::{
+    lumisections::Lumisection,
+    table::{self, Column, Shape},
+};
+use crate::config::raw::Format;
+use serde::Serialize;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Its rows are split into training, validation and test.
+    Train,
+    /// Its rows are only scored.
+    Test,
+}
+
+/// A file that rows came from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Source {
+    /// How outputs name it: the file's name, or its path where two files share a name.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it is for.
+    pub role: Role,
+    /// Its layout.
+    pub format: Format,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+    /// Rows that were read.
+    pub rows: usize,
+}
+
+/// One row's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Index into [`Samples::sources`].
+    pub source: u32,
+    /// Index into [`Samples::runs`].
+    pub run: u32,
+    /// Lumisection number; for events the position in the file, from 0.
+    pub ls: u32,
+    /// Line in the file, from 1; 0 in files without lines.
+    pub line: u32,
+    /// Position among the file's rows, from 0.
+    pub index: u32,
+}
+
+/// A run of the detector, or a file that does not say which run it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// The run number, where it is known.
+    pub number: Option<u32>,
+    /// How outputs name it: the number, or the file.
+    pub name: String,
+}
+
+/// A row that is not evaluated, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejected {
+    /// Index into [`Samples::sources`].
+    pub source: u32,
+    /// Run and LS, where they could be read.
+    pub id: Option<Lumisection>,
+    /// Line in the file, from 1; 0 in files without lines.
+    pub line: u32,
+    /// Position among the file's rows, from 0.
+    pub index: u32,
+    /// The first reason against it.
+    pub reason: String,
+    /// Whether the row could not even be read.
+    pub unreadable: bool,
+    /// What is known about it, one entry a label set; empty where nothing was looked up.
+    pub labels: Vec<Option<bool>>,
+}
+
+impl Rejected {
+    /// The reason, with the place in the file where the row could not be read.
+    pub fn told(&self) -> String {
+        match (self.unreadable, self.line) {
+            (false, _) => self.reason.clone(),
+            (true, 0) => format!("row {}: {}", self.index, self.reason),
+            (true, line) => format!("line {line}: {}", self.reason),
+        }
+    }
+}
+
+/// All rows of an experiment, sorted by (run, LS).
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    /// The files.
+    pub sources: Vec<Source>,
+    /// The runs, sorted by number, those without one in the order of their files.
+    pub runs: Vec<Run>,
+    /// How the values of a row are laid out.
+    pub shape: Shape,
+    /// Whether the first and last bin of each axis are underflow and overflow.
+    pub flow_bins: bool,
+    /// Edges of the axes, where the files say them: x from, x to, y from, y to.
+    pub edges: [Option<f64>; 4],
+    /// Names of the features; absent for histograms.
+    pub features: Option<Arc<[String]>>,
+    /// Whether rows are events, which have no lumisection.
+    pub events: bool,
+    /// The monitoring element, where the files name it.
+    pub element: Option<String>,
+    /// Identities.
+    pub rows: Vec<Row>,
+    /// Contents as read, `[rows, width]`.
+    pub values: Vec<f32>,
+    /// Further columns, one entry a row.
+    pub columns: BTreeMap<String, Column>,
+    /// Rows that are not evaluated.
+    pub rejected: Vec<Rejected>,
+    /// What is worth knowing about how files were read.
+    pub notes: Vec<String>,
+}
+
+impl Samples {
+    /// Number of values of a row.
+    pub fn width(&self) -> usize {
+        self.shape.width()
+    }
+
+    /// The values of row `i`.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.width()..(i + 1) * self.width()]
+    }
+
+    /// Names of the values of a row: features, or `bin_0`, `bin_1`, ….
+    pub fn feature_names(&self) -> Vec<String> {
+        match &self.features {
+            Some(names) => names.to_vec(),
+            None => (0..self.width()).map(|bin| format!("bin_{bin}")).collect(),
+        }
+    }
+
+    /// "lumisection" or "event": what a row is.
+    pub fn what(&self) -> &'static str {
+        if self.events { "event" } else { "lumisection" }
+    }
+
+    /// The source of row `i`.
+    pub fn source(&self, i: usize) -> &Source {
+        &self.sources[self.rows[i].source as usize]
+    }
+
+    /// Run and LS of row `i`.
+    pub fn id(&self, i: usize) -> Lumisection {
+        Lumisection { run: self.runs[self.rows[i].run as usize].number, ls: self.rows[i].ls }
+    }
+
+    /// `file:line` of row `i` (or its position in the file), for messages.
+    pub fn place(&self, i: usize) -> String {
+        table::place_in(&self.source(i).path, self.rows[i].line, self.rows[i].index)
+    }
+
+    /// Ranges of rows that belong to one run, in order.
+    pub fn run_ranges(&self) -> Vec<std::ops::Range<usize>> {
+        let mut ranges: Vec<std::ops::Range<usize>> = vec![];
+        for i in 0..self.rows.len() {
+            match ranges.last_mut() {
+                Some(range) if self.rows[range.start].run == self.rows[i].run => range.end = i + 1,
+                _ => ranges.push(i..i + 1),
+            }
+        }
+        ranges
+    }
+
+    /// Keeps the rows for which `reasons` has none; the others are rejected with it.
+    pub fn reject(&mut self, reasons: Vec<Option<String>>) {
+        let kept: Vec<usize> = (0..reasons.len()).filter(|&i| reasons[i].is_none()).collect();
+        for (i, reason) in reasons.into_iter().enumerate() {
+            if let Some(reason) = reason {
+                let row = self.rows[i];
+                self.rejected.push(Rejected {
+                    source: row.source,
+                    id: Some(self.id(i)),
+                    line: row.line,
+                    index: row.index,
+                    reason,
+                    unreadable: false,
+                    labels: vec![],
+                });
+            }
+        }
+        self.keep(&kept);
+    }
+
+    /// Keeps the rows at these ascending positions, in place.
+    fn keep(&mut self, positions: &[usize]) {
+        if positions.len() == self.rows.len() {
+            return;
+        }
+        let width = self.width();
+        for (to, &from) in positions.iter().enumerate() {
+            self.values.copy_within(from * width..(from + 1) * width, to * width);
+            self.rows[to] = self.rows[from];
+        }
+        self.values.truncate(positions.len() * width);
+        self.values.shrink_to_fit();
+        self.rows.truncate(positions.len());
+        for column in self.columns.values_mut() {
+            *column = column.take(positions);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Samples {
+    /// Rows of one bin for tests, LSs counted from 1: one list of values a run.
+    pub(crate) fn made(runs: &[Vec<f32>]) -> Self {
+        let source =
+            Source { name: "a".into(), path: "a".into(), role: Role::Train, format: Format::LsBins, bytes: 0, sha256: String::new(), rows: 0 };
+        let row = |run: usize, at: usize| Row { source: 0, run: run as u32, ls: at as u32 + 1, line: 1, index: at as u32 };
+        Self {
+            sources: vec![source],
+            runs: (0..runs.len() as u32).map(|run| Run { number: Some(run), name: run.to_string() }).collect(),
+            shape: Shape::line(1),
+            rows: runs.iter().enumerate().flat_map(|(run, values)| (0..values.len()).map(move |at| row(run, at))).collect(),
+            values: runs.concat(),
+            ..Self::default()
+        }
+    }
+}
