@@ -5,7 +5,7 @@ use lumisift::{
     device,
     model::Architecture,
     random,
-    train::{Rows, fit},
+    train::{Job, Rows, fit},
 };
 use rand::RngExt;
 use std::{path::Path, time::Instant};
@@ -35,10 +35,10 @@ fn measure(name: &str, width: usize, batch: usize, model: &str) -> String {
     let mut chance = random::generator(1, "bench", 0);
     let values: Vec<f32> = (0..BATCHES * batch * width).map(|_| chance.random()).collect();
     let device = device::open(DeviceChoice::Cpu).expect("the CPU");
-    let rows = Rows { values: &values, width, weights: None, index: None };
+    let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train: Rows::new(&values, width), valid: None };
     let once = || {
         let clock = Instant::now();
-        fit(&experiment, &architecture, &start, rows, None, &device, &mut |_| Ok(())).expect("a training");
+        fit(&job, &device, &mut |_| Ok(())).expect("a training");
         clock.elapsed().as_secs_f64() * 1e6 / (3 * BATCHES) as f64
     };
     once();

@@ -24,7 +24,7 @@ use crate::{
         error::errors,
         threshold::{self, Calibrated},
     },
-    train::{Epoch, Fitted, Rows, fit},
+    train::{Epoch, Fitted, Job, Rows, fit},
 };
 use std::{
     collections::BTreeSet,
@@ -215,12 +215,12 @@ pub fn train(
 ) -> Result<Fitted> {
     let of_split = |wanted: Split| (0..prepared.splits.len() as u32).filter(|&i| prepared.splits[i as usize] == wanted).collect::<Vec<u32>>();
     let (train, valid) = (of_split(Split::Train), of_split(Split::Valid));
-    let rows = |index| Rows { values: &prepared.inputs, width: prepared.scaler.inputs(), weights: prepared.weights.as_deref(), index: Some(index) };
+    let rows = Rows::new(&prepared.inputs, prepared.scaler.inputs()).weighted(prepared.weights.as_deref());
     let watched = match experiment.config.train.validate_on {
-        ValidateOn::Train => Some(rows(train.as_slice())),
-        ValidateOn::Valid => Some(rows(valid.as_slice())).filter(|rows| !rows.is_empty()),
+        ValidateOn::Train => Some(rows.at(&train)),
+        ValidateOn::Valid => Some(rows.at(&valid)).filter(|rows| !rows.is_empty()),
     };
-    fit(experiment, architecture, start, rows(&train), watched, device, on_epoch)
+    fit(&Job { experiment, architecture, start, seed: experiment.config.seed, train: rows.at(&train), valid: watched }, device, on_epoch)
 }
 
 /// Scores every row and puts the rejected ones beside them; nothing is flagged yet.

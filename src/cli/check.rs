@@ -124,7 +124,7 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
     let _ = writeln!(
         text,
         "training   {} epochs of {} batches of {}, {} at {}",
-        train.epochs, checked.batches_per_epoch, train.batch_size, train.optimizer.kind, train.optimizer.learning_rate
+        train.epochs, checked.batches_per_epoch, train.batch_size, train.optimizer.kind, experiment.learning_rate
     );
     for threshold in &experiment.thresholds {
         let _ = writeln!(text, "threshold  {threshold}, calibrated on {} rows", experiment.config.threshold.on);

@@ -51,6 +51,8 @@ pub struct Experiment {
     pub loss: Loss,
     /// How gradients become steps.
     pub optimizer: Optimizer,
+    /// The full learning rate.
+    pub learning_rate: f64,
     /// How the learning rate changes.
     pub schedule: Schedule,
     /// The thresholds to report, the one that flags first.
@@ -147,11 +149,13 @@ pub enum DeviceChoice {
     Wgpu(Option<usize>),
 }
 
-/// A distance of input and output, averaged over features and rows.
+/// A distance of input and output, averaged over features (or summed, where it says so) and rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
     /// Mean squared error.
     Mse,
+    /// Sum of squared errors over the features.
+    Sse,
     /// Mean absolute error.
     Mae,
     /// d² / 2β below β, d − β/2 above (PyTorch's `SmoothL1Loss`).
@@ -159,6 +163,13 @@ pub enum Loss {
         /// Where the square turns into a line.
         beta: f64,
     },
+}
+
+impl Loss {
+    /// What the sum over so many features is divided by.
+    pub fn divisor(self, features: usize) -> f64 {
+        if self == Self::Sse { 1.0 } else { features as f64 }
+    }
 }
 
 /// How gradients become steps. The learning rate at a step comes from the [`Schedule`].
@@ -181,6 +192,13 @@ pub enum Optimizer {
     Sgd {
         /// How much of the last step is kept.
         momentum: f64,
+    },
+    /// Adadelta (Zeiler 2012; epsilon inside both roots).
+    Adadelta {
+        /// Decay of the mean squared gradient and of the mean squared step.
+        rho: f64,
+        /// The small number beside both means.
+        epsilon: f64,
     },
     /// RMSprop (PyTorch's: epsilon outside the root).
     RmsProp {
@@ -446,6 +464,8 @@ impl Checker<'_> {
         self.split(&mut config);
         let loss = self.loss(&mut config);
         let optimizer = self.optimizer(&mut config);
+        let usual_rate = if config.train.optimizer.kind == OptimizerKind::Adadelta { 1.0 } else { 1e-3 };
+        let learning_rate = *config.train.optimizer.learning_rate.get_or_insert(usual_rate);
         let schedule = self.schedule(&mut config);
         let thresholds = self.thresholds(&mut config);
         self.validation(&mut config);
@@ -466,6 +486,7 @@ impl Checker<'_> {
             scale,
             loss,
             optimizer,
+            learning_rate,
             schedule,
             thresholds,
         }
@@ -629,7 +650,11 @@ impl Checker<'_> {
             LossKind::SmoothL1 => Loss::SmoothL1 { beta: *loss.beta.get_or_insert(1.0) },
             kind => {
                 self.refuse("loss", "kind", kind.name(), &mut [("beta", &mut loss.beta)]);
-                if kind == LossKind::Mse { Loss::Mse } else { Loss::Mae }
+                match kind {
+                    LossKind::Mae => Loss::Mae,
+                    LossKind::Sse => Loss::Sse,
+                    _ => Loss::Mse,
+                }
             }
         }
     }
@@ -659,6 +684,11 @@ impl Checker<'_> {
                 refuse(&mut [("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon), ("epsilon_placement", epsilon_placement)]);
                 refuse(&mut [("weight_decay", weight_decay), ("rho", rho)]);
                 Optimizer::Sgd { momentum: *momentum.get_or_insert(0.0) }
+            }
+            OptimizerKind::Adadelta => {
+                refuse(&mut [("beta1", beta1), ("beta2", beta2), ("epsilon_placement", epsilon_placement)]);
+                refuse(&mut [("weight_decay", weight_decay), ("momentum", momentum)]);
+                Optimizer::Adadelta { rho: *rho.get_or_insert(0.95), epsilon: *epsilon.get_or_insert(1e-6) }
             }
             OptimizerKind::RmsProp => {
                 refuse(&mut [("beta1", beta1), ("beta2", beta2), ("epsilon_placement", epsilon_placement)]);

@@ -532,10 +532,12 @@ section! {
 }
 
 choice! {
-    /// The distance of input and output that is made small, a mean over bins and rows.
+    /// The distance of input and output that is made small, a mean over rows and, but for "sse", over bins.
     LossKind {
         /// Mean squared error.
         Mse = "mse",
+        /// Sum of squared errors over the bins.
+        Sse = "sse",
         /// Mean absolute error.
         Mae = "mae",
         /// Huber-like: a square below beta, a line above (PyTorch's SmoothL1Loss).
@@ -606,8 +608,10 @@ section! {
     /// How gradients become steps. Keys that the chosen kind does not have are refused.
     Optimizer {
         kind: OptimizerKind = OptimizerKind::Adam,
+        /// Default 1e-3; with adadelta 1.
+        #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(extend("exclusiveMinimum" = 0.0))]
-        learning_rate: f64 = 1e-3,
+        learning_rate: Option<f64> = None,
         /// adam, adamw: decay of the mean gradient. Default 0.9.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
@@ -616,7 +620,8 @@ section! {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
         beta2: Option<f64> = None,
-        /// adam, adamw, rmsprop: the small number in the denominator. Default 1e-8 (with Keras' placement 1e-7).
+        /// adam, adamw, rmsprop, adadelta: the small number in the denominator. Default 1e-8 (with Keras' placement 1e-7, with
+        /// adadelta 1e-6).
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(extend("exclusiveMinimum" = 0.0))]
         epsilon: Option<f64> = None,
@@ -631,7 +636,7 @@ section! {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
         momentum: Option<f64> = None,
-        /// rmsprop: decay of the mean squared gradient. Default 0.9.
+        /// rmsprop, adadelta: decay of the mean squared gradient (adadelta: and step). Default 0.9, with adadelta 0.95.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
         rho: Option<f64> = None,
@@ -649,6 +654,8 @@ choice! {
         Sgd = "sgd",
         /// RMSprop.
         RmsProp = "rmsprop",
+        /// Adadelta.
+        Adadelta = "adadelta",
     }
 }
 

@@ -54,6 +54,24 @@ vectorised! {
 }
 
 vectorised! {
+    /// `first` is the mean squared step, `second` the mean squared gradient.
+    fn adadelta<'a>(parameters: &'a mut [f32], gradient: &'a [f32], first: &'a mut [f32], second: &'a mut [f32], rho: f32, epsilon: f32, rate: f32) {
+        let n = parameters.len();
+        let (gradient, first, second) = (&gradient[..n], &mut first[..n], &mut second[..n]);
+        let fresh = 1.0 - rho;
+        for i in 0..n {
+            let g = gradient[i];
+            let v = rho * second[i] + fresh * (g * g);
+            let step = ((first[i] + epsilon) / (v + epsilon)).sqrt() * g;
+            let s = rho * first[i] + fresh * (step * step);
+            first[i] = if s < TINY { 0.0 } else { s };
+            second[i] = if v < TINY { 0.0 } else { v };
+            parameters[i] -= rate * step;
+        }
+    }
+}
+
+vectorised! {
     /// Adds the rows of `values` up to `sum`.
     fn add_rows<'a>(values: &'a [f32], sum: &'a mut [f32]) {
         sum.fill(0.0);
@@ -182,8 +200,8 @@ fn normal_cdf(x: f32) -> f32 {
     (if z > 0.0 { 1.0 - above } else { above }) as f32
 }
 
-/// Writes the gradient of the loss by each output and returns the sum over rows of weight times mean distance. `scale` is
-/// one over (total weight · features).
+/// Writes the gradient of the loss by each output and returns the sum over rows of weight times distance. `scale` is one over
+/// (total weight · the loss' divisor).
 pub(super) fn distances(loss: Loss, output: &[f32], target: &[f32], gradient: &mut [f32], width: usize, weights: Option<&[f32]>, scale: f32) -> f64 {
     let mut sum = 0.0;
     for (i, ((output, target), gradient)) in
@@ -193,7 +211,7 @@ pub(super) fn distances(loss: Loss, output: &[f32], target: &[f32], gradient: &m
         let factor = weight * scale;
         let mut row = 0.0;
         match loss {
-            Loss::Mse => squares(output, target, gradient, factor, &mut row),
+            Loss::Mse | Loss::Sse => squares(output, target, gradient, factor, &mut row),
             Loss::Mae => {
                 for ((output, target), gradient) in output.iter().zip(target).zip(gradient) {
                     let difference = output - target;
@@ -211,7 +229,7 @@ pub(super) fn distances(loss: Loss, output: &[f32], target: &[f32], gradient: &m
                 }
             }
         }
-        sum += f64::from(weight) * f64::from(row) / width as f64;
+        sum += f64::from(weight) * f64::from(row) / loss.divisor(width);
     }
     sum
 }

@@ -1,6 +1,6 @@
 //! The training loop.
 
-use super::{fused::Fused, reference::Reference, schedule::Schedule, stopping::Stopping};
+use super::{Rows, fused::Fused, reference::Reference, schedule::Schedule, stopping::Stopping};
 use crate::{
     config::{
         Experiment,
@@ -14,48 +14,21 @@ use crate::{
 use rand::{RngExt, seq::SliceRandom};
 use std::{ops::Range, time::Instant};
 
-/// Rows that are ready for a model: some or all of a matrix, which is not copied.
+/// One model to train.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
-    /// Scaled inputs, `[all rows, width]`.
-    pub values: &'a [f32],
-    /// Number of features.
-    pub width: usize,
-    /// How much each of all rows counts; all the same where absent.
-    pub weights: Option<&'a [f32]>,
-    /// Which of the rows these are; all where absent.
-    pub index: Option<&'a [u32]>,
-}
-
-impl<'a> Rows<'a> {
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.index.map_or(self.values.len() / self.width.max(1), <[u32]>::len)
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The features of row `i`.
-    pub fn row(&self, i: usize) -> &'a [f32] {
-        let at = self.position(i);
-        &self.values[at * self.width..(at + 1) * self.width]
-    }
-
-    /// How much row `i` counts, where rows count differently.
-    pub fn weight(&self, i: usize) -> Option<f32> {
-        self.weights.map(|weights| weights[self.position(i)])
-    }
-
-    fn position(&self, i: usize) -> usize {
-        self.index.map_or(i, |index| index[i] as usize)
-    }
-
-    fn total_weight(&self, rows: impl Iterator<Item = usize>) -> f64 {
-        rows.map(|row| self.weight(row).map_or(1.0, f64::from)).sum()
-    }
+pub struct Job<'a> {
+    /// What the config says of losses, steps and epochs.
+    pub experiment: &'a Experiment,
+    /// The network.
+    pub architecture: &'a Architecture,
+    /// Flat weights to start from, `[parameters]`.
+    pub start: &'a [f32],
+    /// What batch order and dropout are drawn from.
+    pub seed: u64,
+    /// The rows to train on.
+    pub train: Rows<'a>,
+    /// The rows to watch.
+    pub valid: Option<Rows<'a>>,
 }
 
 /// A batch of the epoch's order.
@@ -75,7 +48,7 @@ pub trait Trainer {
     fn start_epoch(&mut self, order: Option<&[usize]>);
     /// Forward, backward and update for one batch at this learning rate.
     fn step(&mut self, batch: Batch<'_>, rate: f64);
-    /// Sum over the epoch's batches of each row's weight times its loss while it was trained on.
+    /// Sum over the epoch's batches of the batch's loss (a weighted mean over its rows) times its number of rows.
     fn loss_sum(&self) -> Result<f64>;
     /// Sum over the validation rows of weight times loss.
     fn valid_loss_sum(&self) -> Result<f64>;
@@ -88,7 +61,8 @@ pub trait Trainer {
 pub struct Epoch {
     /// From 1.
     pub epoch: u32,
-    /// Mean loss over the epoch's batches while they were trained on, weighted by their rows; without L2 terms.
+    /// Mean over the epoch's batches, as long as they are, of their losses while they were trained on; without L2 terms. Within a
+    /// batch rows count by their weight.
     pub train_loss: f64,
     /// Mean loss of the validation rows after the epoch; without L2 terms.
     pub valid_loss: Option<f64>,
@@ -123,17 +97,10 @@ pub struct Fitted {
     pub weightless_batches: usize,
 }
 
-/// Trains one model from `start`, flat weights `[parameters]`. `on_epoch` is told of each epoch as it ends.
-pub fn fit(
-    experiment: &Experiment,
-    architecture: &Architecture,
-    start: &[f32],
-    train: Rows<'_>,
-    valid: Option<Rows<'_>>,
-    device: &Opened,
-    on_epoch: &mut dyn FnMut(&Epoch) -> Result<()>,
-) -> Result<Fitted> {
-    let (config, seed) = (&experiment.config.train, experiment.config.seed);
+/// Trains one model. `on_epoch` is told of each epoch as it ends.
+pub fn fit(job: &Job<'_>, device: &Opened, on_epoch: &mut dyn FnMut(&Epoch) -> Result<()>) -> Result<Fitted> {
+    let Job { experiment, architecture, seed, train, valid, .. } = *job;
+    let config = &experiment.config.train;
     let batch_rows = config.batch_size as usize;
     let batches = match config.last_batch {
         LastBatch::Keep => train.len().div_ceil(batch_rows),
@@ -143,10 +110,10 @@ pub fn fit(
         return Err(Error::input(format!("{} training rows do not fill a batch of {batch_rows}, and train.last_batch = \"drop\"", train.len())));
     }
     let mut trainer: Box<dyn Trainer> = match kernels(config.kernels, device)? {
-        Kernels::Fused => Box::new(Fused::new(experiment, architecture, start, train, valid)),
-        _ => Box::new(Reference::new(experiment, architecture, start, train, valid, &device.device)),
+        Kernels::Fused => Box::new(Fused::new(job)),
+        _ => Box::new(Reference::new(job, &device.device)),
     };
-    let mut schedule = Schedule::new(experiment.schedule, config.optimizer.learning_rate, config.schedule.warmup, config.epochs);
+    let mut schedule = Schedule::new(experiment.schedule, experiment.learning_rate, config.schedule.warmup, config.epochs);
     let mut stopping = Stopping::new(config.stop.patience, config.stop.min_delta);
     let restore_best = config.stop.restore_best == Some(true);
     let mut best = None;
@@ -157,25 +124,26 @@ pub fn fit(
         let rate = schedule.rate(epoch);
         let order = order(config.shuffle, train.len(), seed, epoch);
         let mut chance = random::generator(seed, "dropout", u64::from(epoch));
-        let mut weight = 0.0;
+        let mut trained = 0;
         trainer.start_epoch(order.as_deref());
         for batch in 0..batches {
             let rows = batch * batch_rows..((batch + 1) * batch_rows).min(train.len());
+            let length = rows.len();
             let total = train.total_weight(rows.clone().map(|i| order.as_ref().map_or(i, |order| order[i])));
             if total <= 0.0 {
                 fitted.weightless_batches += 1;
                 continue;
             }
-            let masks = (architecture.dropout > 0.0).then(|| dropout_masks(architecture, rows.len(), &mut chance));
+            let masks = (architecture.dropout > 0.0).then(|| dropout_masks(architecture, length, &mut chance));
             trainer.step(Batch { rows, total, masks: masks.as_deref() }, rate);
-            weight += total;
+            trained += length;
         }
-        if weight <= 0.0 {
+        if trained == 0 {
             return Err(Error::input("the training rows weigh nothing: all their weights are 0"));
         }
 
         // The only time in an epoch that the host waits for the device.
-        let train_loss = trainer.loss_sum()? / weight;
+        let train_loss = trainer.loss_sum()? / trained as f64;
         let valid_loss = match valid {
             Some(valid) => Some(trainer.valid_loss_sum()? / valid.total_weight(0..valid.len())),
             None => None,
@@ -264,13 +232,17 @@ mod tests {
             .collect()
     }
 
+    fn run(job: &Job<'_>) -> Result<Fitted> {
+        fit(job, &cpu(), &mut |_| Ok(()))
+    }
+
     fn train(text: &str) -> Result<Fitted> {
         let experiment = experiment(text);
         let architecture = Architecture::new(6, &experiment.config.model);
         let start = architecture.draw(Init::GlorotUniform, experiment.config.seed, 0);
         let (values, held_out) = (data(200, 6), data(50, 6));
-        let rows = |values| Rows { values, width: 6, weights: None, index: None };
-        fit(&experiment, &architecture, &start, rows(&values), Some(rows(&held_out)), &cpu(), &mut |_| Ok(()))
+        let (train, valid) = (Rows::new(&values, 6), Some(Rows::new(&held_out, 6)));
+        run(&Job { experiment: &experiment, architecture: &architecture, start: &start, seed: experiment.config.seed, train, valid })
     }
 
     const SMALL: &str = "model = {hidden = [8], latent = 3}\n";
@@ -282,8 +254,9 @@ mod tests {
             "{kind = \"adamw\", learning_rate = 0.01}",
             "{kind = \"sgd\", momentum = 0.9, learning_rate = 0.1}",
             "{kind = \"rmsprop\", learning_rate = 0.01}",
+            "{kind = \"adadelta\", epsilon = 1e-4}",
         ] {
-            for loss in ["mse", "mae", "smooth_l1"] {
+            for loss in ["mse", "sse", "mae", "smooth_l1"] {
                 let fitted = train(&format!("{SMALL}loss = {{kind = \"{loss}\", l2 = 1e-5, activity_l2 = 1e-5}}\ntrain = {{epochs = 20, batch_size = 32, optimizer = {optimizer}}}")).unwrap();
                 let (first, last) = (&fitted.history[0], &fitted.history[19]);
                 assert!(last.train_loss < 0.7 * first.train_loss, "{optimizer} {loss}: {} to {}", first.train_loss, last.train_loss);
@@ -330,33 +303,51 @@ mod tests {
         let values = data(20, 6);
         let weights: Vec<f32> = (0..20).map(|i| (i % 3) as f32).collect();
         let repeated: Vec<f32> = (0..20).flat_map(|i| values[i * 6..(i + 1) * 6].repeat(i % 3)).collect();
-        let run = |rows| fit(&experiment, &architecture, &start, rows, None, &cpu(), &mut |_| Ok(())).unwrap();
-        let weighted = run(Rows { values: &values, width: 6, weights: Some(&weights), index: None });
-        let plain = run(Rows { values: &repeated, width: 6, weights: None, index: None });
+        let job = |train| Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid: None };
+        let weighted = run(&job(Rows::new(&values, 6).weighted(Some(&weights)))).unwrap();
+        let plain = run(&job(Rows::new(&repeated, 6))).unwrap();
         for (a, b) in weighted.weights.iter().zip(&plain.weights) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
         }
     }
 
     #[test]
-    fn rows_chosen_by_index_are_the_same_as_rows_copied_out() {
+    fn chosen_rows_and_columns_are_the_same_as_copied_ones() {
         let experiment = experiment(&format!("{SMALL}train = {{epochs = 2, batch_size = 16}}"));
         let architecture = Architecture::new(6, &experiment.config.model);
         let start = architecture.draw(Init::GlorotUniform, 1, 0);
-        let values = data(60, 6);
+        let values = data(60, 9);
         let weights: Vec<f32> = (0..60).map(|i| 1.0 + (i % 3) as f32).collect();
         let index: Vec<u32> = (0..60).filter(|i| i % 3 != 1).collect();
-        let copied: Vec<f32> = index.iter().flat_map(|&i| values[i as usize * 6..(i as usize + 1) * 6].to_vec()).collect();
+        let columns = [5..9, 1..3];
+        let of_row = |&i: &u32| columns.iter().flat_map(move |range| range.clone().map(move |column| i as usize * 9 + column));
+        let copied: Vec<f32> = index.iter().flat_map(of_row).map(|at| values[at]).collect();
         let copied_weights: Vec<f32> = index.iter().map(|&i| weights[i as usize]).collect();
         for kernels in [Kernels::Fused, Kernels::Reference] {
             let mut experiment = experiment.clone();
             experiment.config.train.kernels = kernels;
-            let run = |rows| fit(&experiment, &architecture, &start, rows, Some(rows), &cpu(), &mut |_| Ok(())).unwrap();
-            let chosen = run(Rows { values: &values, width: 6, weights: Some(&weights), index: Some(&index) });
-            let plain = run(Rows { values: &copied, width: 6, weights: Some(&copied_weights), index: None });
+            let job = |train| Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid: Some(train) };
+            let chosen = run(&job(Rows::new(&values, 9).columns(&columns).weighted(Some(&weights)).at(&index))).unwrap();
+            let plain = run(&job(Rows::new(&copied, 6).weighted(Some(&copied_weights)))).unwrap();
             assert_eq!(chosen.weights, plain.weights);
             assert_eq!(chosen.history[1].valid_loss, plain.history[1].valid_loss);
         }
+    }
+
+    #[test]
+    fn the_loss_of_an_epoch_is_the_mean_over_its_batches() {
+        let experiment = experiment(&format!(
+            "{SMALL}train = {{epochs = 1, batch_size = 2, shuffle = false, optimizer = {{kind = \"sgd\", learning_rate = 1e-30}}}}"
+        ));
+        let architecture = Architecture::new(6, &experiment.config.model);
+        let start = architecture.draw(Init::GlorotUniform, 1, 0);
+        let (values, weights) = (data(4, 6), [1.0, 3.0, 10.0, 0.0]);
+        let loss = |range: std::ops::Range<usize>| {
+            let train = Rows::new(&values[range.start * 6..range.end * 6], 6).weighted(Some(&weights[range]));
+            let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid: None };
+            run(&job).unwrap().history[0].train_loss
+        };
+        assert!((loss(0..4) - (loss(0..2) + loss(2..4)) / 2.0).abs() < 1e-7);
     }
 
     /// Both ways to compute, from the same start, on weighted rows; they may differ by rounding only.
@@ -365,6 +356,9 @@ mod tests {
         let variants = [
             "",
             "loss = {kind = \"mae\"}",
+            "loss = {kind = \"sse\", l2 = 1e-2}",
+            "train.optimizer = {kind = \"adadelta\"}",
+            "train.optimizer = {kind = \"adadelta\", rho = 0.8, epsilon = 1e-3, learning_rate = 0.5}",
             "loss = {kind = \"smooth_l1\", beta = 0.3, l2 = 1e-3, activity_l2 = 1e-2}",
             "train.optimizer = {kind = \"adam\", epsilon_placement = \"keras\", epsilon = 1e-3}",
             "train.optimizer = {kind = \"adamw\", weight_decay = 0.1}",
@@ -387,9 +381,9 @@ mod tests {
                 ));
                 let architecture = Architecture::new(6, &experiment.config.model);
                 let start = architecture.draw(Init::GlorotUniform, 1, 0);
-                let train = Rows { values: &values, width: 6, weights: Some(&weights), index: None };
-                let valid = Rows { values: &held_out, width: 6, weights: Some(&held_out_weights), index: None };
-                fit(&experiment, &architecture, &start, train, Some(valid), &cpu(), &mut |_| Ok(())).unwrap()
+                let train = Rows::new(&values, 6).weighted(Some(&weights));
+                let valid = Some(Rows::new(&held_out, 6).weighted(Some(&held_out_weights)));
+                super::tests::run(&Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid }).unwrap()
             };
             let (fused, reference) = (run("fused"), run("reference"));
             for (a, b) in fused.history.iter().zip(&reference.history) {

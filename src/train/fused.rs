@@ -5,8 +5,8 @@
 //! arithmetic is that of the reference path ([`super::reference`]), and tests hold the two together.
 
 use super::{
-    Batch, Rows, Trainer,
-    elementwise::{AdamNumbers, activate, adam, add_rows, differentiate, distances},
+    Batch, Job, Rows, Trainer,
+    elementwise::{AdamNumbers, activate, adadelta, adam, add_rows, differentiate, distances},
     reference::scoring_rows,
 };
 use crate::{
@@ -33,7 +33,7 @@ pub struct Fused<'a> {
     order: Option<Vec<usize>>,
     parameters: Vec<f32>,
     gradient: Vec<f32>,
-    /// Mean gradient (Adam) or last step (momentum), `[parameters]`.
+    /// Mean gradient (Adam), last step (momentum) or mean squared step (Adadelta), `[parameters]`.
     first: Vec<f32>,
     /// Mean squared gradient, `[parameters]`.
     second: Vec<f32>,
@@ -67,8 +67,9 @@ struct Space {
 }
 
 impl<'a> Fused<'a> {
-    /// From flat weights `[parameters]`.
-    pub fn new(experiment: &'a Experiment, architecture: &'a Architecture, start: &[f32], train: Rows<'a>, valid: Option<Rows<'a>>) -> Self {
+    /// A model in training.
+    pub fn new(job: &Job<'a>) -> Self {
+        let Job { experiment, architecture, start, train, valid, .. } = *job;
         let mut layers = vec![];
         let mut at = 0;
         for (inputs, outputs) in architecture.shapes() {
@@ -133,7 +134,7 @@ impl<'a> Fused<'a> {
     /// Fills `gradient` for the batch whose outputs are in `space`, and returns the sum over rows of weight times distance.
     fn backward(&mut self, space: &mut Space, rows: usize, batch: &Batch<'_>) -> f64 {
         let last = self.layers.len() - 1;
-        let width = self.train.width;
+        let width = self.train.width();
         let weights: Option<Vec<f32>> = batch.rows.clone().map(|i| self.train.weight(self.row(i))).collect();
         space.above.resize(rows * width, 0.0);
         let loss = distances(
@@ -143,7 +144,7 @@ impl<'a> Fused<'a> {
             &mut space.above,
             width,
             weights.as_deref(),
-            (1.0 / (batch.total * width as f64)) as f32,
+            (1.0 / (batch.total * self.experiment.loss.divisor(width))) as f32,
         );
         differentiate(self.architecture.activations[last], &space.outputs[last], &space.saved[last], &mut space.above);
         for i in (0..=last).rev() {
@@ -228,6 +229,10 @@ impl<'a> Fused<'a> {
                     *parameter -= rate * *velocity;
                 }
             }
+            Optimizer::Adadelta { rho, epsilon } => {
+                let (rho, epsilon, rate) = (rho as f32, epsilon as f32, rate as f32);
+                adadelta(&mut self.parameters, &self.gradient, &mut self.first, &mut self.second, rho, epsilon, rate);
+            }
             Optimizer::RmsProp { rho, epsilon } => {
                 let (fresh, rho, epsilon, rate) = ((1.0 - rho) as f32, rho as f32, epsilon as f32, rate as f32);
                 for ((parameter, gradient), second) in self.parameters.iter_mut().zip(&self.gradient).zip(&mut self.second) {
@@ -250,10 +255,10 @@ impl Trainer for Fused<'_> {
         let rows = batch.rows.len();
         space.input.clear();
         for i in batch.rows.clone() {
-            space.input.extend_from_slice(self.train.row(self.row(i)));
+            self.train.extend(self.row(i), &mut space.input);
         }
         self.forward(&mut space, rows, batch.masks);
-        self.loss_sum += self.backward(&mut space, rows, &batch);
+        self.loss_sum += self.backward(&mut space, rows, &batch) * rows as f64 / batch.total;
         self.update(rate);
         self.space = space;
     }
@@ -266,16 +271,16 @@ impl Trainer for Fused<'_> {
         let Some(valid) = self.valid else { return Ok(0.0) };
         let mut space = Space::default();
         let mut sum = 0.0;
-        let step = scoring_rows(valid.width).min(512);
+        let step = scoring_rows(valid.width()).min(512);
         for start in (0..valid.len()).step_by(step) {
             let range = start..(start + step).min(valid.len());
             space.input.clear();
-            range.clone().for_each(|i| space.input.extend_from_slice(valid.row(i)));
+            range.clone().for_each(|i| valid.extend(i, &mut space.input));
             self.forward(&mut space, range.len(), None);
             let output = &space.outputs[self.layers.len() - 1];
             space.above.resize(output.len(), 0.0);
             let weights: Option<Vec<f32>> = range.map(|i| valid.weight(i)).collect();
-            sum += distances(self.experiment.loss, output, &space.input, &mut space.above, valid.width, weights.as_deref(), 0.0);
+            sum += distances(self.experiment.loss, output, &space.input, &mut space.above, valid.width(), weights.as_deref(), 0.0);
         }
         Ok(sum)
     }

@@ -3,11 +3,11 @@
 use crate::config::Loss;
 use burn::tensor::Tensor;
 
-/// The distance of each row, a mean over its features: `[members, rows, 1]`.
+/// The distance of each row, a mean over its features (of the sum of squares, the sum): `[members, rows, 1]`.
 pub fn per_row(loss: Loss, output: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
     let difference = output - target;
     let distance = match loss {
-        Loss::Mse => difference.square(),
+        Loss::Mse | Loss::Sse => difference.square(),
         Loss::Mae => difference.abs(),
         // With a the distance capped at beta, a²/2β + (|d| − a) is the square below beta and the line above.
         Loss::SmoothL1 { beta } => {
@@ -16,7 +16,7 @@ pub fn per_row(loss: Loss, output: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
             capped.clone().square().div_scalar(2.0 * beta) + distance - capped
         }
     };
-    distance.mean_dim(2)
+    if loss == Loss::Sse { distance.sum_dim(2) } else { distance.mean_dim(2) }
 }
 
 /// The mean over rows with weights, `[members, 1, 1]`. `weights` is `[1, rows, 1]` and `total` its sum; without weights
@@ -54,6 +54,7 @@ mod tests {
     #[test]
     fn distances_are_means_over_features() {
         assert_eq!(rows(Loss::Mse), [(0.25 + 9.0) / 2.0, 2.0]);
+        assert_eq!(rows(Loss::Sse), [0.25 + 9.0, 4.0]);
         assert_eq!(rows(Loss::Mae), [1.75, 1.0]);
         assert_eq!(rows(Loss::SmoothL1 { beta: 1.0 }), [(0.125 + 2.5) / 2.0, 0.75]);
     }

@@ -7,7 +7,9 @@ pub mod fused;
 pub mod loss;
 pub mod optimizer;
 pub mod reference;
+mod rows;
 pub mod schedule;
 pub mod stopping;
 
-pub use fit::{Batch, Epoch, Fitted, Rows, Stopped, Trainer, fit};
+pub use fit::{Batch, Epoch, Fitted, Job, Stopped, Trainer, fit};
+pub use rows::Rows;

@@ -2,7 +2,7 @@
 //!
 //! Parameters, gradients and moments are flat, `[members, parameters]`: one update is a dozen tensor operations whatever
 //! the number of layers, every rule is elementwise, and the state is two arrays that a checkpoint can hold. Burn's own
-//! optimisers keep their state per parameter and have no place for Keras' epsilon.
+//! optimisers keep their state per parameter, have no place for Keras' epsilon, and Adadelta (Zeiler 2012) is not among them.
 
 use crate::config::{Optimizer as Rule, raw::EpsilonPlacement};
 use burn::tensor::Tensor;
@@ -13,7 +13,7 @@ pub struct Optimizer {
     rule: Rule,
     /// Steps taken.
     steps: i32,
-    /// Mean gradient (Adam) or last step (momentum), `[members, parameters]`.
+    /// Mean gradient (Adam), last step (momentum) or mean squared step (Adadelta), `[members, parameters]`.
     first: Option<Tensor<2>>,
     /// Mean squared gradient, `[members, parameters]`.
     second: Option<Tensor<2>>,
@@ -48,6 +48,17 @@ impl Optimizer {
                 };
                 self.first = Some(velocity.clone());
                 parameters - velocity.mul_scalar(learning_rate)
+            }
+            Rule::Adadelta { rho, epsilon } => {
+                let second = average(self.second.take(), gradient.clone().square(), rho);
+                let scale = second.clone().add_scalar(epsilon).sqrt();
+                let step = match &self.first {
+                    Some(first) => gradient * first.clone().add_scalar(epsilon).sqrt() / scale,
+                    None => gradient.mul_scalar(epsilon.sqrt()) / scale,
+                };
+                self.first = Some(average(self.first.take(), step.clone().square(), rho));
+                self.second = Some(second);
+                parameters - step.mul_scalar(learning_rate)
             }
             Rule::RmsProp { rho, epsilon } => {
                 let second = average(self.second.take(), gradient.clone().square(), rho);
@@ -140,6 +151,21 @@ mod tests {
             x -= 0.1 * g / (v.sqrt() + 1e-3);
         }
         near(three_steps(Rule::RmsProp { rho: 0.9, epsilon: 1e-3 }), x);
+    }
+
+    #[test]
+    fn adadelta_is_zeilers() {
+        for epsilon in [1e-6, 0.1] {
+            let (mut x, mut squares, mut steps) = (3.0_f64, 0.0, 0.0);
+            for _ in 0..3 {
+                let g = x - 1.0;
+                squares = 0.9 * squares + 0.1 * g * g;
+                let step = ((steps + epsilon) / (squares + epsilon)).sqrt() * g;
+                steps = 0.9 * steps + 0.1 * step * step;
+                x -= 0.1 * step;
+            }
+            near(three_steps(Rule::Adadelta { rho: 0.9, epsilon }), x);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Training by autodiff over the module, on any device: the reference that faster ways are held to.
 
-use super::{Batch, Rows, Trainer, loss, optimizer, optimizer::Optimizer};
+use super::{Batch, Job, Rows, Trainer, loss, optimizer, optimizer::Optimizer};
 use crate::{
     config::Experiment,
     error::{Error, Result},
@@ -44,10 +44,8 @@ impl OnDevice {
     fn new(rows: Rows<'_>, device: &Device) -> Self {
         let all = 0..rows.len();
         let tensor = |values: Vec<f32>, width: usize| Tensor::from_data(TensorData::new(values, [1, rows.len(), width]), device);
-        let mut values = Vec::with_capacity(rows.len() * rows.width);
-        all.clone().for_each(|i| values.extend_from_slice(rows.row(i)));
-        let weights: Option<Vec<f32>> = all.map(|i| rows.weight(i)).collect();
-        Self { values: tensor(values, rows.width), weights: weights.filter(|_| rows.weights.is_some()).map(|weights| tensor(weights, 1)) }
+        let weights: Option<Vec<f32>> = all.clone().map(|i| rows.weight(i)).collect();
+        Self { values: tensor(rows.copy(all), rows.width()), weights: weights.filter(|_| !rows.is_empty()).map(|weights| tensor(weights, 1)) }
     }
 
     fn rows(&self) -> usize {
@@ -65,15 +63,9 @@ impl OnDevice {
 }
 
 impl<'a> Reference<'a> {
-    /// From flat weights `[parameters]`.
-    pub fn new(
-        experiment: &'a Experiment,
-        architecture: &'a Architecture,
-        start: &[f32],
-        train: Rows<'_>,
-        valid: Option<Rows<'_>>,
-        device: &Device,
-    ) -> Self {
+    /// A model in training on that device.
+    pub fn new(job: &Job<'a>, device: &Device) -> Self {
+        let Job { experiment, architecture, start, train, valid, .. } = *job;
         let flat = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [1, start.len()]), device);
         let train = OnDevice::new(train, device);
         Self {
@@ -112,8 +104,8 @@ impl Trainer for Reference<'_> {
         let forward = model.forward(self.architecture, part.values.clone(), masks.as_deref());
         let distance = loss::per_row(self.experiment.loss, forward.output, part.values);
         let data_loss = loss::mean(distance, part.weights, batch.total);
-        let weighted = data_loss.clone().inner().mul_scalar(batch.total);
-        self.loss_sum = Some(self.loss_sum.take().map_or(weighted.clone(), |sum| sum + weighted));
+        let of_batch = data_loss.clone().inner().mul_scalar(rows as f64);
+        self.loss_sum = Some(self.loss_sum.take().map_or(of_batch.clone(), |sum| sum + of_batch));
         let config = &self.experiment.config;
         let objective = match config.loss.activity_l2 {
             0.0 => data_loss,
