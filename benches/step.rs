@@ -4,8 +4,9 @@ use lumisift::{
     config::{DeviceChoice, Document, Experiment},
     device,
     model::Architecture,
+    prepare::Rows,
     random,
-    train::{Job, Rows, fit},
+    train::{Job, fit},
 };
 use rand::RngExt;
 use std::{path::Path, time::Instant};

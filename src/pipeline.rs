@@ -3,60 +3,49 @@
 use crate::{
     config::{
         Experiment, Expression, Threshold,
-        raw::{CalibrateOn, FitOn, OneOrMany, ScaleKind, SplitBy, TrainOn, ValidateOn},
+        raw::{CalibrateOn, FitOn, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
     },
-    data::{self, Further, Role, Samples, facts::Facts},
+    data::{
+        self, Further, Role, Samples,
+        channels::{self, ALL_FEATURES, COMBINED, Channel, Hierarchy},
+        facts::Facts,
+    },
     device::Opened,
     error::{Error, Result, listed, suggestion},
     model::{Architecture, weights},
     prepare::{
+        Prepared,
         labels::{self, LabelSet},
         quantities::{self, Quantity},
         scale::Scaler,
         select,
         split::{self, Split},
     },
+    random,
     report::{
-        folder::{ALL_FEATURES, Model},
-        scores::Scores,
+        folder::Model,
+        scores::{ChannelScores, Scores},
     },
     score::{
-        error::errors,
+        network::Network,
         threshold::{self, Calibrated},
+        usual::{self, Usual},
     },
-    train::{Epoch, Fitted, Job, Rows, fit},
+    train::{Epoch, Fitted, Job, fit},
 };
+use rayon::prelude::*;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
 };
 
-/// Rows that are ready for a model.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    /// Rows as read.
-    pub samples: Samples,
-    /// What is known about them.
-    pub labels: Vec<LabelSet>,
-    /// What each row is for.
-    pub splits: Vec<Split>,
-    /// How much each row counts, where the config says so.
-    pub weights: Option<Vec<f32>>,
-    /// How bins become inputs.
-    pub scaler: Scaler,
-    /// Inputs, `[rows, inputs]`: the scaled bins and what is added to them.
-    pub inputs: Vec<f32>,
-    /// What is worth knowing about files and labels.
-    pub notes: Vec<String>,
-}
-
-/// Rows that are selected, with what is known about them.
+/// Rows with what is known about them.
 struct Chosen {
     samples: Samples,
+    hierarchy: Option<Hierarchy>,
     labels: Vec<LabelSet>,
     weights: Option<Vec<f32>>,
-    /// Inputs before they are scaled.
-    inputs: Vec<f32>,
+    facts: Facts,
     notes: Vec<String>,
 }
 
@@ -65,50 +54,73 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     let config = &experiment.config;
     let files = [(Role::Train, experiment.train_files.as_slice()), (Role::Test, experiment.test_files.as_slice())];
     let required: Vec<String> = labels::columns(experiment).into_iter().chain(config.split.column.clone()).collect();
-    let Chosen { samples, labels, weights, mut inputs, notes } = choose(experiment, &files, Further { required, ..Further::default() }, read)?;
+    let mut chosen = load(experiment, &files, Further { required, ..Further::default() }, true, read)?;
+    let fit = |rows: &[&[f32]], samples: &Samples| {
+        let added = (!experiment.added.is_empty()).then(|| (config.scale.added, experiment.added.iter().map(Expression::to_string).collect()));
+        Scaler::fit(&experiment.scale, config.scale.fit_on, rows, samples.width(), added)
+    };
+    let of_all_read = (config.scale.fit_on == FitOn::Read).then(|| {
+        let samples = &chosen.samples;
+        fit(&samples.values.chunks_exact(samples.width()).collect::<Vec<_>>(), samples)
+    });
+    let mut inputs = chosen.select(experiment)?;
+    let Chosen { samples, hierarchy, labels, weights, notes, .. } = chosen;
     let told = |message: String| notes.iter().fold(message, |message, note| format!("{message}\n  {note}"));
     let splits = split::split(&samples, &labels, experiment).map_err(|error| error.map(told))?;
     let width = samples.width() + experiment.added.len();
-    let fitted_on: Vec<&[f32]> = inputs
-        .chunks_exact(width)
-        .zip(&splits)
-        .filter(|(_, split)| config.scale.fit_on == FitOn::All || **split == Split::Train)
-        .map(|(row, _)| row)
-        .collect();
-    let added = (!experiment.added.is_empty()).then(|| (config.scale.added, experiment.added.iter().map(Expression::to_string).collect()));
-    let scaler = Scaler::fit(&experiment.scale, config.scale.fit_on, &fitted_on, samples.width(), added);
+    let scaler = of_all_read.unwrap_or_else(|| {
+        let wanted = |split: Split| config.scale.fit_on == FitOn::All || split == Split::Train;
+        let fitted_on: Vec<&[f32]> = inputs.chunks_exact(width).zip(&splits).filter(|(_, split)| wanted(**split)).map(|(row, _)| row).collect();
+        fit(&fitted_on, &samples)
+    });
     scale(&scaler, &samples, &mut inputs);
-    Ok(Prepared { samples, labels, splits, weights, scaler, inputs, notes })
+    let mut channels = match &hierarchy {
+        Some(hierarchy) => hierarchy.channels.clone(),
+        None => vec![Channel::all(samples.feature_names(), samples.element.clone())],
+    };
+    for channel in &mut channels {
+        channel.paths.extend(experiment.added.iter().map(|added| vec![added.to_string()]).filter(|_| hierarchy.is_some()));
+        channel.features.extend(experiment.added.iter().map(Expression::to_string));
+    }
+    Ok(Prepared { samples, labels, splits, weights, scaler, inputs, channels, hierarchy, notes })
 }
 
-/// Reads files and selects rows.
-fn choose(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Further, read: &(dyn Fn(&Path) + Sync)) -> Result<Chosen> {
+/// Reads files and what is known about their rows. With `group`, features are taken as the rules of `[channels]` say.
+fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Further, group: bool, read: &(dyn Fn(&Path) + Sync)) -> Result<Chosen> {
     let names = quantities::names(experiment);
     let facts = Facts::read(&experiment.facts, &names)?;
     let columns = quantities::columns(&names, &facts);
     further.required.extend(columns.iter().cloned());
     further.welcome.extend(names.get("entries").cloned());
     let load = data::load(experiment, files, further, read);
-    let samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
+    let mut samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
+    let hierarchy = if group { by_channel(experiment, &mut samples)? } else { None };
     let (labels, label_notes) = labels::read(&samples, experiment)?;
     let weights = match &experiment.weight {
         Some(expression) => Some(Quantity::new("weights", expression, &samples, &facts)?.numbers("weights", &samples)?),
         None => None,
     };
     let weights = weights.map(|weights| weights.into_iter().map(|weight| weight as f32).collect::<Vec<f32>>());
-    let notes = samples.notes.iter().cloned().chain(label_notes).collect();
-    let mut chosen = Chosen { samples, labels, weights, inputs: vec![], notes };
-    let rows = chosen.samples.rows.len();
-    let (reasons, notes) = select::reasons(&chosen.samples, experiment, &facts, chosen.weights.as_deref())?;
-    chosen.notes.extend(notes);
-    chosen.reject(reasons);
-    let given = chosen.give(experiment, &facts)?;
-    if chosen.samples.rows.is_empty() {
-        let found: Vec<String> = select::counts(&chosen.samples).into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        return Err(Error::input(format!("no rows left of {rows}: {}", found.join(", "))));
+    let of_hierarchy = hierarchy.iter().flat_map(|hierarchy| hierarchy.notes.iter().cloned());
+    let notes = samples.notes.iter().cloned().chain(label_notes).chain(of_hierarchy).collect();
+    Ok(Chosen { samples, hierarchy, labels, weights, facts, notes })
+}
+
+/// Groups features by their names and keeps those of the channels that are used.
+fn by_channel(experiment: &Experiment, samples: &mut Samples) -> Result<Option<Hierarchy>> {
+    let config = &experiment.config.channels;
+    if config.is_empty() {
+        return Ok(None);
     }
-    chosen.inputs = join_inputs(experiment, &chosen.samples, &given);
-    Ok(chosen)
+    let Some(names) = samples.features.clone() else {
+        let first = samples.sources.first().map(|source| source.path.display().to_string()).unwrap_or_default();
+        return Err(Error::input(format!("[channels]: {first} holds histograms; channels are made of named features")));
+    };
+    let hierarchy = channels::read(config, &names)?;
+    let place: HashMap<&str, usize> = names.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+    let positions: Vec<usize> = channels::inputs(&hierarchy.channels).iter().filter_map(|name| place.get(name.as_str()).copied()).collect();
+    samples.keep_features(&positions);
+    Ok(Some(hierarchy))
 }
 
 /// Keeps the entries of rows against which there is no reason.
@@ -118,6 +130,20 @@ fn retain<T>(values: &mut Vec<T>, reasons: &[Option<String>]) {
 }
 
 impl Chosen {
+    /// Selects rows; returns their unscaled inputs.
+    fn select(&mut self, experiment: &Experiment) -> Result<Vec<f32>> {
+        let rows = self.samples.rows.len();
+        let (reasons, notes) = select::reasons(&self.samples, experiment, &self.facts, self.weights.as_deref())?;
+        self.notes.extend(notes);
+        self.reject(reasons);
+        let given = self.give(experiment)?;
+        if self.samples.rows.is_empty() {
+            let found: Vec<String> = select::counts(&self.samples).into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            return Err(Error::input(format!("no rows left of {rows}: {}", found.join(", "))));
+        }
+        Ok(join_inputs(experiment, &self.samples, &given))
+    }
+
     /// Rejects rows, with what is known about them.
     fn reject(&mut self, reasons: Vec<Option<String>>) {
         let before = self.samples.rejected.len();
@@ -130,13 +156,13 @@ impl Chosen {
     }
 
     /// The quantities that rows are given: `data.add_inputs`, then `scale.divide_by`. Rows for which one is unknown are rejected.
-    fn give(&mut self, experiment: &Experiment, facts: &Facts) -> Result<Vec<Vec<f64>>> {
+    fn give(&mut self, experiment: &Experiment) -> Result<Vec<Vec<f64>>> {
         let added = experiment.added.iter().map(|expression| ("data.add_inputs", expression));
         let divide_by = experiment.divide_by.iter().map(|expression| ("scale.divide_by", expression));
         let mut given = vec![];
         let mut reasons: Vec<Option<String>> = vec![None; self.samples.rows.len()];
         for (key, expression) in added.chain(divide_by) {
-            let quantity = Quantity::new(key, expression, &self.samples, facts)?;
+            let quantity = Quantity::new(key, expression, &self.samples, &self.facts)?;
             given.push(quantity.numbers(key, &self.samples)?);
             reasons.iter_mut().zip(quantity.reasons).for_each(|(first, reason)| *first = first.take().or(reason));
         }
@@ -195,59 +221,139 @@ fn scale(scaler: &Scaler, samples: &Samples, inputs: &mut [f32]) {
     }
 }
 
-/// The weights to start from, flat `[parameters]`: drawn, or read from `train.init`.
-pub fn initial_weights(experiment: &Experiment, architecture: &Architecture) -> Result<Vec<f32>> {
-    match &experiment.init {
-        None => Ok(architecture.draw(experiment.config.model.init, experiment.config.seed, 0)),
-        Some(path) if path.is_dir() => weights::read(&path.join(format!("{ALL_FEATURES}.safetensors")), architecture),
-        Some(path) => weights::read(path, architecture),
-    }
+/// The network of each channel.
+pub fn architectures(experiment: &Experiment, channels: &[Channel]) -> Vec<Architecture> {
+    channels.iter().map(|channel| Architecture::new(channel.features.len(), &experiment.config.model)).collect()
 }
 
-/// Trains on the training rows, watching the validation rows.
+/// The seed of a channel, which does not depend on what other channels there are.
+fn seed(experiment: &Experiment, channel: &Channel) -> u64 {
+    let seed = experiment.config.seed;
+    if channel.name == ALL_FEATURES { seed } else { random::derived(seed, &channel.name) }
+}
+
+/// The weights that each channel starts from, flat `[parameters]`: drawn, or read from `train.init`.
+pub fn initial_weights(experiment: &Experiment, channels: &[Channel]) -> Result<Vec<Vec<f32>>> {
+    let architectures = architectures(experiment, channels);
+    let one = |(channel, architecture): (&Channel, &Architecture)| match &experiment.init {
+        None => Ok(architecture.draw(experiment.config.model.init, seed(experiment, channel), 0)),
+        Some(path) if path.is_dir() => weights::read(&path.join(weights::file_name(&channel.name)), architecture),
+        Some(path) if channels.len() > 1 => Err(Error::input(format!(
+            "train.init: {} is a file, but there are {} channels; expected a folder with {}",
+            path.display(),
+            channels.len(),
+            listed(channels.iter().map(|channel| weights::file_name(&channel.name)).collect::<Vec<_>>().iter().map(String::as_str))
+        ))),
+        Some(path) => weights::read(path, architecture),
+    };
+    channels.iter().zip(&architectures).map(one).collect()
+}
+
+/// Trains the channels on the training rows, watching the validation rows: side by side on the CPU, one after the other on other
+/// devices. `on_epoch` is told of each epoch as it ends.
 pub fn train(
     experiment: &Experiment,
-    architecture: &Architecture,
-    start: &[f32],
+    starts: &[Vec<f32>],
     prepared: &Prepared,
     device: &Opened,
-    on_epoch: &mut dyn FnMut(&Epoch) -> Result<()>,
-) -> Result<Fitted> {
-    let of_split = |wanted: Split| (0..prepared.splits.len() as u32).filter(|&i| prepared.splits[i as usize] == wanted).collect::<Vec<u32>>();
-    let (train, valid) = (of_split(Split::Train), of_split(Split::Valid));
-    let rows = Rows::new(&prepared.inputs, prepared.scaler.inputs()).weighted(prepared.weights.as_deref());
-    let watched = match experiment.config.train.validate_on {
-        ValidateOn::Train => Some(rows.at(&train)),
-        ValidateOn::Valid => Some(rows.at(&valid)).filter(|rows| !rows.is_empty()),
+    on_epoch: &(dyn Fn(&Channel, &Epoch) -> Result<()> + Sync),
+) -> Result<Vec<Fitted>> {
+    let (train, valid) = (prepared.of_split(Split::Train, experiment.config.train.order), prepared.of_split(Split::Valid, Order::Ls));
+    let names = prepared.input_names();
+    let one = |(channel, start): (&Channel, &Vec<f32>)| {
+        let columns = channel.columns(&names);
+        let rows = prepared.rows(&columns);
+        let watched = match experiment.config.train.validate_on {
+            ValidateOn::Train => Some(rows.at(&train)),
+            ValidateOn::Valid => Some(rows.at(&valid)).filter(|rows| !rows.is_empty()),
+        };
+        let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
+        let job = Job { experiment, architecture: &architecture, start, seed: seed(experiment, channel), train: rows.at(&train), valid: watched };
+        let fitted = fit(&job, device, &mut |epoch| on_epoch(channel, epoch));
+        fitted.map_err(|error| if channel.name == ALL_FEATURES { error } else { error.map(|message| format!("channel {}: {message}", channel.name)) })
     };
-    fit(&Job { experiment, architecture, start, seed: experiment.config.seed, train: rows.at(&train), valid: watched }, device, on_epoch)
-}
-
-/// Scores every row and puts the rejected ones beside them; nothing is flagged yet.
-pub fn score(experiment: &Experiment, architecture: &Architecture, weights: &[f32], prepared: &Prepared, device: &Opened) -> Result<Scores> {
-    let scores = errors(experiment.config.score.kind, architecture, weights, &prepared.inputs, &device.device)?;
-    if let Some(i) = scores.iter().position(|score| !score.is_finite()) {
-        let place = prepared.samples.place(i);
-        return Err(Error::failed(format!("the score of {} ({place}) is not finite", prepared.samples.id(i))));
+    if device.is_cpu() {
+        prepared.channels.par_iter().zip(starts).map(one).collect()
+    } else {
+        prepared.channels.iter().zip(starts).map(one).collect()
     }
-    Ok(Scores::new(&prepared.samples, &prepared.splits, &prepared.labels, ALL_FEATURES, &scores))
 }
 
-/// Scores new files with a trained model: same scaler, same network. Rows have no split but test.
+/// Learns what is usual for the errors and latents of trained channels; the texts say what is doubtful.
+pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, device: &Opened) -> Result<(Vec<Network>, Vec<String>)> {
+    let config = &experiment.config;
+    let train = prepared.of_split(Split::Train, config.train.order);
+    let calibrate = match config.threshold.on {
+        CalibrateOn::Valid => prepared.of_split(Split::Valid, Order::Ls),
+        CalibrateOn::Train | CalibrateOn::Scored => train.clone(),
+    };
+    let names = prepared.input_names();
+    let (mut networks, mut notes) = (vec![], vec![]);
+    for (channel, fitted) in prepared.channels.iter().zip(fitted) {
+        let columns = channel.columns(&names);
+        let rows = prepared.rows(&columns);
+        let architecture = Architecture::new(channel.features.len(), &config.model);
+        let trained = (channel.clone(), architecture, fitted.weights.clone());
+        let (network, note) =
+            Network::learn(trained, config.score.kind, rows.at(&train), rows.at(&calibrate), config.score.one_class_svm.as_ref(), &device.device)?;
+        notes.extend(note);
+        networks.push(network);
+    }
+    Ok((networks, notes))
+}
+
+/// Scores every row by each channel and by all together, and puts the rejected rows beside them; nothing is flagged yet.
+pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared, device: &Opened) -> Result<Scores> {
+    let names = prepared.input_names();
+    let mut channels: Vec<ChannelScores> = vec![];
+    for network in networks {
+        let columns = network.channel.columns(&names);
+        let said = network.score(experiment.config.score.kind, prepared.rows(&columns), &device.device)?;
+        if let Some(i) = said.scores.iter().position(|score| !score.is_finite()) {
+            let place = prepared.samples.place(i);
+            return Err(Error::failed(format!("the score of {} ({place}) is not finite", prepared.samples.id(i))));
+        }
+        channels.push(ChannelScores {
+            name: network.channel.name.clone(),
+            scores: said.scores.into_iter().map(Some).collect(),
+            log_ratios: said.log_ratios,
+            inside: said.inside.into_iter().map(Some).collect(),
+            ..ChannelScores::default()
+        });
+    }
+    if networks.len() > 1 {
+        let of_row = |i: usize| -> Vec<(&Usual, Option<f64>)> {
+            networks.iter().zip(&channels).map(|(network, channel)| (&network.usual, channel.log_ratios[i])).collect()
+        };
+        let combined = (0..prepared.samples.rows.len()).map(|i| usual::combine(experiment.config.score.combine, &of_row(i))).collect();
+        channels.push(ChannelScores { name: COMBINED.into(), scores: combined, ..ChannelScores::default() });
+    }
+    Ok(Scores::new(&prepared.samples, &prepared.splits, &prepared.labels, prepared.weights.as_deref(), channels))
+}
+
+/// Scores new files with a trained model: same features, same scaler, same networks. Rows have no split but test.
 pub fn score_files(model: &Model, files: &[PathBuf], device: &Opened, read: &(dyn Fn(&Path) + Sync)) -> Result<(Prepared, Scores)> {
+    let prepared = prepare_files(model, files, read)?;
+    let scores = score(&model.experiment, &model.networks, &prepared, device)?;
+    Ok((prepared, scores))
+}
+
+/// Reads, selects and scales new files for a trained model.
+pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
     let experiment = &model.experiment;
     // Labels are welcome and weights do not matter: nothing is trained.
     let mut unweighted = experiment.clone();
     unweighted.weight = None;
     unweighted.config.select.nonzero_weight = false;
-    let features = model.columns().map(<[String]>::to_vec);
-    let further = Further { welcome: labels::columns(experiment), features, ..Further::default() };
-    let Chosen { samples, labels, mut inputs, notes, .. } = choose(&unweighted, &[(Role::Test, files)], further, read)?;
+    let further = Further { welcome: labels::columns(experiment), features: model.columns(), ..Further::default() };
+    let mut chosen = load(&unweighted, &[(Role::Test, files)], further, false, read)?;
+    let mut inputs = chosen.select(&unweighted)?;
+    let Chosen { samples, labels, notes, .. } = chosen;
     let names = samples.feature_names();
-    let (found, trained) = match (&samples.element, &model.element) {
+    let (found, trained) = match (&samples.element, model.element()) {
         (Some(element), Some(trained)) if element != trained => (format!("holds {element}"), trained.clone()),
         _ if samples.width() != model.scaler.width => (format!("{} bins", samples.width()), model.scaler.width.to_string()),
-        _ => match model.features.iter().zip(&names).find(|(trained, name)| trained != name) {
+        _ => match model.read_names().iter().zip(&names).find(|(trained, name)| trained != name) {
             Some((trained, name)) => (format!("has the feature \"{name}\""), format!("\"{trained}\"")),
             None => (String::new(), String::new()),
         },
@@ -258,9 +364,8 @@ pub fn score_files(model: &Model, files: &[PathBuf], device: &Opened, read: &(dy
     }
     let splits = vec![Split::Test; samples.rows.len()];
     scale(&model.scaler, &samples, &mut inputs);
-    let prepared = Prepared { samples, labels, splits, weights: None, scaler: model.scaler.clone(), inputs, notes };
-    let scores = score(experiment, &model.architecture, &model.weights, &prepared, device)?;
-    Ok((prepared, scores))
+    let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
+    Ok(Prepared { samples, labels, splits, weights: None, scaler: model.scaler.clone(), inputs, channels, hierarchy: None, notes })
 }
 
 /// The split whose scores a config calibrates on.
@@ -272,53 +377,64 @@ pub fn calibration_split(on: CalibrateOn) -> Split {
     }
 }
 
-/// Finds the thresholds of a config on the scores of one split. `files` are named as their origin.
-pub fn calibrate(thresholds: &[Threshold], on: CalibrateOn, scores: &Scores, split: Split, files: &[String]) -> Result<Vec<Calibrated>> {
-    let runs = scores.of_split(split);
-    let slices: Vec<&[f64]> = runs.iter().map(Vec::as_slice).collect();
-    let rows = slices.iter().map(|run| run.len()).sum();
-    thresholds
-        .iter()
-        .map(|threshold| {
+/// Finds the thresholds of a config, for each channel, on the scores of one split. `files` are named as their origin.
+pub fn calibrate(experiment: &Experiment, on: CalibrateOn, scores: &Scores, split: Split, files: &[String]) -> Result<Vec<Calibrated>> {
+    let mut thresholds = vec![];
+    for channel in &scores.channels {
+        let runs = scores.of_split(channel, split);
+        let slices: Vec<&[f64]> = runs.iter().map(Vec::as_slice).collect();
+        let rows = slices.iter().map(|run| run.len()).sum();
+        // What is combined is made of logarithms already.
+        let log = experiment.config.threshold.log && channel.name != COMBINED;
+        for threshold in &experiment.thresholds {
             let fixed = matches!(threshold, Threshold::Fixed { .. });
             let (value, rows, runs, files) = match on {
                 CalibrateOn::Scored if !fixed => (None, 0, 0, vec![]),
-                _ if fixed => (Some(threshold::value(threshold, &[])?), 0, 0, vec![]),
-                _ => (Some(threshold::value(threshold, &slices)?), rows, slices.len(), files.to_vec()),
+                _ if fixed => (Some(threshold::value(threshold, log, &[])?), 0, 0, vec![]),
+                _ => (Some(threshold::value(threshold, log, &slices)?), rows, slices.len(), files.to_vec()),
             };
-            Ok(Calibrated { channel: ALL_FEATURES.into(), threshold: *threshold, on, value, rows, runs, files })
-        })
-        .collect()
+            thresholds.push(Calibrated { channel: channel.name.clone(), threshold: *threshold, log, on, value, rows, runs, files });
+        }
+    }
+    Ok(thresholds)
 }
 
 /// Refuses thresholds that the rows of the calibration split cannot give, before anything is trained.
 pub fn check_thresholds(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
     let on = experiment.config.threshold.on;
+    if prepared.channels.len() > 1 && matches!(experiment.thresholds[0], Threshold::Fixed { .. }) {
+        let channels = prepared.channels.len();
+        return Err(Error::input(format!(
+            "threshold.kind = \"fixed\" is one number, but the scores of {channels} channels differ in size; take \"percentile\" or \"mean-std\""
+        )));
+    }
     let wanted = |row: usize| on == CalibrateOn::Scored || prepared.splits[row] == calibration_split(on);
     let lengths = prepared.samples.run_ranges().into_iter().map(|range| range.filter(|&row| wanted(row)).count());
     let zeros: Vec<Vec<f64>> = lengths.filter(|&length| length > 0).map(|length| vec![0.0; length]).collect();
     for threshold in experiment.thresholds.iter().filter(|threshold| !matches!(threshold, Threshold::Fixed { .. })) {
         if on == CalibrateOn::Scored {
-            zeros.iter().try_for_each(|run| threshold::value(threshold, &[run]).map(|_| ()))?;
+            zeros.iter().try_for_each(|run| threshold::value(threshold, false, &[run]).map(|_| ()))?;
         } else {
-            threshold::value(threshold, &zeros.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+            threshold::value(threshold, false, &zeros.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
         }
     }
     Ok(())
 }
 
 /// What a config and its data make doubtful, in plain words.
-pub fn warnings(experiment: &Experiment, architecture: &Architecture, prepared: &Prepared) -> Vec<String> {
+pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Vec<String> {
     let config = &experiment.config;
     let (bins, width) = (prepared.samples.width(), prepared.scaler.inputs());
     let count = |wanted: Split| prepared.splits.iter().filter(|split| **split == wanted).count();
     let mut warnings = prepared.notes.clone();
     let mut warn = |warning: String| warnings.push(warning);
 
-    if architecture.latent() >= width {
+    for channel in prepared.channels.iter().filter(|channel| config.model.latent as usize >= channel.features.len()) {
+        let of = if channel.name == ALL_FEATURES { String::new() } else { format!(" of channel {}", channel.name) };
         warn(format!(
-            "the latent layer ({}) is not narrower than the input ({width}): an overcomplete autoencoder can copy its input, anomalies included",
-            architecture.latent()
+            "the latent layer ({}) is not narrower than the input{of} ({}): an overcomplete autoencoder can copy its input, anomalies included",
+            config.model.latent,
+            channel.features.len()
         ));
     }
     let (low, high) = config.model.output_activation.range();
@@ -362,6 +478,12 @@ pub fn warnings(experiment: &Experiment, architecture: &Architecture, prepared: 
     }
     if config.scale.fit_on == FitOn::All && config.scale.kind != OneOrMany::One(ScaleKind::None) {
         warn("the scaling is fitted on all rows, test rows included".into());
+    }
+    if config.scale.fit_on == FitOn::Read {
+        warn("the scaling is fitted on all rows that were read, test rows and rows that are not evaluated included".into());
+    }
+    if config.report.on == ReportOn::All {
+        warn("figures are taken on all rows, those trained on included (report.on = \"all\"): they flatter".into());
     }
     if prepared.labels.first().is_none_or(|set| set.name != "good") {
         warn("no labels (labels.good): every row of data.train is taken for good".into());

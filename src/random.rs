@@ -1,6 +1,7 @@
 //! One seed, many named generators: each use of chance has its own, so that no use disturbs another, and nothing
 //! about chance needs to be saved: (seed, name, index) say it all.
 
+use rand::Rng;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use sha2::{Digest, Sha256};
 
@@ -15,10 +16,14 @@ pub fn generator(seed: u64, name: &str, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(hash.finalize().into())
 }
 
+/// Another seed, for something that has a name of its own: what it draws does not depend on what else there is.
+pub fn derived(seed: u64, name: &str) -> u64 {
+    generator(seed, name, 0).next_u64()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::Rng;
 
     #[test]
     fn the_same_name_draws_the_same_numbers_and_others_do_not() {

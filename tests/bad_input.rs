@@ -79,12 +79,11 @@ fn bad_rows_may_be_rejected_and_are_then_told() {
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("1 cannot be read"), "{out}");
     assert!(err.contains("good.csv:17: left out: bin 0 is nan; expected a finite number"), "{err}");
-    let rejected = common::scores(&folder.join("rejecting"))
-        .rows
-        .into_iter()
-        .find(|row| row.reason.as_deref().is_some_and(|reason| reason.contains("nan")))
-        .unwrap();
-    assert!(rejected.ls.is_some() && rejected.score.is_none() && rejected.reason.is_some_and(|reason| reason.starts_with("line 17: ")));
+    let rows = common::judged(&folder.join("rejecting"));
+    let told =
+        |row: &lumisift::report::scores::Row| row.rejected.as_deref().is_some_and(|reason| reason.starts_with("line 17: ") && reason.contains("nan"));
+    let (rejected, score) = rows.into_iter().find(|(row, _)| told(row)).unwrap();
+    assert!(rejected.ls.is_some() && score.is_none());
 }
 
 #[test]

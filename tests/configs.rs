@@ -46,6 +46,6 @@ fn every_config_trains_two_epochs() {
         let mut arguments = vec!["train", &path, "--out", out, "--set", "train.epochs=2", "-q"];
         sets.iter().for_each(|set| arguments.extend(["--set", set]));
         succeed(place.path(), &arguments);
-        assert_eq!(common::report(&place.path().join(out)).training.epochs, 2, "{name}");
+        assert_eq!(common::report(&place.path().join(out)).channels[0].training.epochs, 2, "{name}");
     }
 }

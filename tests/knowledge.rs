@@ -22,9 +22,9 @@ fn train(folder: &Path, config: &str) -> (BTreeSet<Id>, BTreeMap<Id, String>) {
     fs::write(folder.join("config.toml"), config).unwrap();
     succeed(folder, &["train", "config.toml", "--out", "out", "--force", "-q", "--set", "train.epochs=1"]);
     let (mut evaluated, mut rejected) = (BTreeSet::new(), BTreeMap::new());
-    for row in common::scores(&folder.join("out")).rows {
+    for (row, score) in common::judged(&folder.join("out")) {
         let id = (row.run.unwrap(), row.ls.unwrap());
-        match (row.score, row.reason) {
+        match (score, row.rejected) {
             (Some(_), _) => assert!(evaluated.insert(id)),
             (None, reason) => assert!(rejected.insert(id, reason.unwrap().to_string()).is_none()),
         }
@@ -124,7 +124,7 @@ fn golden_labels_are_those_of_the_column_that_was_made_from_them() {
     assert!(scores.rows.iter().all(|row| row.labels[0] == row.labels[1]), "the JSON and the column disagree");
     assert_eq!((of(0, Some(true)), of(0, Some(false))), (8975, 1025));
     assert_eq!((of(2, Some(false)), of(2, Some(true)), of(2, None)), (151, 0, 9849), "an incomplete list says nothing of the others");
-    let bad = |row: &&lumisift::report::scores::Score| row.labels[2] == Some(false) && row.labels[0] == Some(true);
+    let bad = |row: &&lumisift::report::scores::Row| row.labels[2] == Some(false) && row.labels[0] == Some(true);
     assert_eq!(scores.rows.iter().filter(bad).count(), 72);
 }
 
@@ -161,9 +161,9 @@ fn label_arrays_and_subsystems_follow_the_rows_of_the_table() {
     succeed(place.path(), &["train", "config.toml", "--out", "out", "-q", "--set", "train.epochs=1"]);
     succeed(place.path(), &["score", "out", "--data", &file("features.parquet"), "--out", "again.parquet", "-q"]);
     fs::copy(place.path().join("again.parquet"), place.path().join("scores.parquet")).unwrap();
-    let again: BTreeMap<Id, f64> = common::scores(place.path()).rows.into_iter().filter_map(|row| Some(((row.run?, row.ls?), row.score?))).collect();
-    for row in common::scores(&place.path().join("out")).rows {
-        if let (Some(run), Some(ls), Some(score)) = (row.run, row.ls, row.score) {
+    let again: BTreeMap<Id, f64> = common::judged(place.path()).into_iter().filter_map(|(row, score)| Some(((row.run?, row.ls?), score?))).collect();
+    for (row, score) in common::judged(&place.path().join("out")) {
+        if let (Some(run), Some(ls), Some(score)) = (row.run, row.ls, score) {
             assert_eq!(again[&(run, ls)], score, "run {run} LS {ls}");
         }
     }
@@ -194,6 +194,6 @@ fn luminosity_weighs_is_an_input_and_divides() {
     assert_eq!(features[0]["features"], serde_json::json!(["bin_0", "bin_1", "recorded / delivered", "avgpu"]));
     // Divided by its luminosity every row is the same, so every score is.
     let scores: BTreeSet<String> =
-        common::scores(&place.path().join("out")).rows.iter().filter_map(|row| row.score).map(|score| format!("{score:.4}")).collect();
+        common::judged(&place.path().join("out")).iter().filter_map(|(_, score)| *score).map(|score| format!("{score:.4}")).collect();
     assert_eq!(scores.len(), 1, "{scores:?}");
 }

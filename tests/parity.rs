@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{config, report, scores, shared, succeed};
+use common::{config, judged, report, shared, succeed};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -50,10 +50,10 @@ fn given_weights_score_and_flag_as_the_reference() {
     for kind in ["mse", "mae"] {
         let out = tempfile::tempdir().unwrap();
         train(&reference, "trained.safetensors", out.path(), &["train.epochs=0", &format!("score.kind=\"{kind}\"")]);
-        let scores = scores(out.path());
+        let scores = judged(out.path());
         for run in ["bad1", "bad2"] {
             let expected = &reference.expected["runs"][run];
-            let found: Vec<f64> = scores.rows.iter().filter(|row| *row.file == format!("{run}.csv")).filter_map(|row| row.score).collect();
+            let found: Vec<f64> = scores.iter().filter(|(row, _)| *row.file == format!("{run}.csv")).filter_map(|(_, score)| *score).collect();
             let wanted = numbers(&expected[kind]);
             assert_eq!(found.len(), wanted.len());
             for (found, wanted) in found.iter().zip(&wanted) {
@@ -69,7 +69,7 @@ fn given_weights_score_and_flag_as_the_reference() {
                 }
             }
         }
-        let empty = scores.rows.iter().filter(|row| *row.file == *"bad1.csv" && row.score.is_none()).count();
+        let empty = scores.iter().filter(|(row, score)| *row.file == *"bad1.csv" && score.is_none()).count();
         assert_eq!(empty as u64, reference.expected["runs"]["bad1"]["zeros"].as_u64().unwrap());
     }
 }
@@ -84,7 +84,7 @@ fn training_follows_the_reference_as_far_as_equal_trainers_do() {
     let until = replicas["equal_until_epoch"].as_u64().unwrap() as usize;
     let history = lumisift::report::folder::Folder::open(out.path()).unwrap().read_history().unwrap();
     assert_eq!(history.len(), mse.len());
-    for (i, epoch) in history.iter().enumerate() {
+    for (i, (_, epoch)) in history.iter().enumerate() {
         let near = epoch.train_loss / mse[i] - 1.0;
         match i {
             0 => assert!(near.abs() < 2e-5, "epoch 1: {near}"),

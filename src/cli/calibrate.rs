@@ -9,7 +9,7 @@ use crate::{
     prepare::split::Split,
     report::{
         folder::{Folder, names},
-        scores::{Score, Scores},
+        scores::{Row, Scores},
         terminal,
     },
 };
@@ -50,13 +50,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     };
     // Rows that are labelled bad do not belong into a sample of good data.
     let main = scored.labels.iter().position(|name| name == "good");
-    let bad = |row: &Score| main.is_some_and(|i| row.labels[i] == Some(false));
-    let good = Scores { rows: scored.rows.into_iter().filter(|row| !bad(row)).collect(), ..Scores { rows: vec![], ..scored } };
+    let bad = |row: &Row| main.is_some_and(|i| row.labels[i] == Some(false));
+    let good = scored.pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
     let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect();
-    let thresholds = pipeline::calibrate(&experiment.thresholds, CalibrateOn::Valid, &good, Split::Test, &files)?;
+    let thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test, &files)?;
 
     let mut scores = Scores::read(&folder.file(names::SCORES))?;
-    scores.flag(&thresholds[0])?;
+    scores.flag(&thresholds)?;
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
     folder.write_json(names::THRESHOLDS, &thresholds)?;
     scores.write(&folder.file(names::SCORES))?;
@@ -66,7 +66,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     for (new, old) in thresholds.iter().zip(model.thresholds.iter().map(Some).chain(std::iter::repeat(None))) {
         let before = old.and_then(|old| old.value).map(|value| format!(" (was {value:.6})")).unwrap_or_default();
         let value = new.value.unwrap_or(f64::NAN);
-        ui.print(&format!("threshold  {}: {value:.6}{before}, from {} rows of {}", new.threshold, new.rows, terminal::count(new.runs, "run")))?;
+        let of = if model.networks.len() > 1 { format!("{}, ", new.channel) } else { String::new() };
+        ui.print(&format!("threshold  {of}{}: {value:.6}{before}, from {} rows of {}", new.threshold, new.rows, terminal::count(new.runs, "run")))?;
         new.warning().iter().for_each(|warning| ui.warn(warning));
     }
     let out = arguments.experiment.display();

@@ -3,10 +3,12 @@
 use super::{Sets, ui::Ui};
 use crate::{
     config::Experiment,
-    data::table::Shape,
+    data::{
+        channels::{ALL_FEATURES, Fate, Group},
+        table::Shape,
+    },
     device,
     error::{Result, listed},
-    model::Architecture,
     pipeline,
     prepare::{select, split::Split},
     report::terminal,
@@ -41,10 +43,21 @@ struct Checked {
     rows: Vec<(&'static str, usize)>,
     not_evaluated: Vec<(String, usize)>,
     labels: Vec<LabelCounts>,
-    model: String,
-    parameters: usize,
+    /// The groups that the names of the features make; absent without rules.
+    groups: Option<Vec<Group>>,
+    /// Features that rules leave out.
+    left_out: usize,
+    channels: Vec<CheckedChannel>,
     batches_per_epoch: usize,
     warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckedChannel {
+    name: String,
+    features: usize,
+    model: String,
+    parameters: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,8 +78,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     };
     ui.warn_unreadable(&prepared.samples);
     pipeline::check_thresholds(&experiment, &prepared)?;
-    let architecture = Architecture::new(prepared.scaler.inputs(), &experiment.config.model);
-    pipeline::initial_weights(&experiment, &architecture)?;
+    pipeline::initial_weights(&experiment, &prepared.channels)?;
+    let architectures = pipeline::architectures(&experiment, &prepared.channels);
     let count = |split: Split| prepared.splits.iter().filter(|one| **one == split).count();
     let labels = prepared.labels.iter().map(|set| {
         let count = |label: Option<bool>| set.good.iter().filter(|good| **good == label).count();
@@ -84,16 +97,60 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         rows: Split::ALL.map(|split| (split.name(), count(split))).to_vec(),
         not_evaluated: select::counts(&prepared.samples),
         labels: labels.collect(),
-        model: architecture.describe(),
-        parameters: architecture.parameters(),
-        batches_per_epoch: count(Split::Train).div_ceil(experiment.config.train.batch_size as usize),
-        warnings: pipeline::warnings(&experiment, &architecture, &prepared),
+        groups: prepared.hierarchy.as_ref().map(|hierarchy| hierarchy.groups.clone()),
+        left_out: prepared.hierarchy.as_ref().map_or(0, |hierarchy| hierarchy.left_out.len()),
+        channels: prepared
+            .channels
+            .iter()
+            .zip(&architectures)
+            .map(|(channel, architecture)| CheckedChannel {
+                name: channel.name.clone(),
+                features: channel.features.len(),
+                model: architecture.describe(),
+                parameters: architecture.parameters(),
+            })
+            .collect(),
+        batches_per_epoch: experiment.config.train.batches(count(Split::Train)),
+        warnings: pipeline::warnings(&experiment, &prepared),
     };
     if ui.json {
         return ui.print_json(&checked);
     }
     ui.print(&render(&checked, &experiment))?;
     ui.next(&[format!("lumisift train {} --out {}", arguments.config.display(), checked.name)])
+}
+
+/// The groups, those beside each other on a line.
+fn tree(groups: &[Group], left_out: usize, experiment: &Experiment) -> String {
+    let config = &experiment.config.channels;
+    let spread = groups.iter().filter(|group| group.fate == Fate::Spread).count();
+    let levels = config.levels.iter().take(config.depth as usize).map(String::as_str).collect::<Vec<_>>().join("/");
+    let out = if left_out > 0 { format!("; {left_out} features are left out by rules") } else { String::new() };
+    let mut text = format!("groups     {} of {levels}, {} channels after spreading{out}\n", groups.len(), groups.len() - spread);
+    let parent = |group: &Group| group.name.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
+    let mut parents: Vec<String> = vec![];
+    groups.iter().map(parent).for_each(|name| {
+        if !parents.contains(&name) {
+            parents.push(name)
+        }
+    });
+    for name in parents {
+        let beside = groups.iter().filter(|group| parent(group) == name);
+        let shown: Vec<String> = beside
+            .map(|group| {
+                let own = format!("{} {}", group.name.rsplit('/').next().unwrap_or_default(), group.features);
+                match group.fate {
+                    Fate::Spread => format!("{own} (spread)"),
+                    Fate::Channel(all) if all == group.features => style(own).bold().to_string(),
+                    Fate::Channel(all) => style(format!("{own} → {all}")).bold().to_string(),
+                    Fate::NotUsed(all) if all == group.features => format!("{own} (not used)"),
+                    Fate::NotUsed(all) => format!("{own} → {all} (not used)"),
+                }
+            })
+            .collect();
+        let _ = writeln!(text, "           {}{}", if name.is_empty() { name } else { name + ": " }, shown.join(", "));
+    }
+    text
 }
 
 fn render(checked: &Checked, experiment: &Experiment) -> String {
@@ -119,7 +176,13 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
     }
     let steps: Vec<&str> = experiment.scale.iter().map(|step| step.name()).collect();
     let _ = writeln!(text, "scaling    {}, fitted on {}", steps.join(", then "), experiment.config.scale.fit_on);
-    let _ = writeln!(text, "model      {}, {} parameters", checked.model, checked.parameters);
+    if let Some(groups) = &checked.groups {
+        text.push_str(&tree(groups, checked.left_out, experiment));
+    }
+    for channel in &checked.channels {
+        let of = if channel.name == ALL_FEATURES { String::new() } else { format!("{}: ", channel.name) };
+        let _ = writeln!(text, "model      {of}{}, {} parameters", channel.model, channel.parameters);
+    }
     let train = &experiment.config.train;
     let _ = writeln!(
         text,

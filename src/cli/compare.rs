@@ -4,6 +4,7 @@ use super::ui::Ui;
 use crate::{
     error::Result,
     report::{
+        channels::ChannelFigures,
         figures::Report,
         folder::{Folder, names},
         terminal,
@@ -18,6 +19,11 @@ pub struct Arguments {
     /// The experiments' folders
     #[arg(required = true, num_args = 2.., value_name = "DIR")]
     experiments: Vec<PathBuf>,
+}
+
+/// One line a channel.
+fn each(report: &Report, show: impl Fn(&ChannelFigures) -> String) -> String {
+    report.channels.iter().map(show).collect::<Vec<_>>().join("\n")
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
@@ -36,9 +42,11 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     for (folder, report) in &reports {
         let evaluated: usize = report.runs.iter().map(|run| run.evaluated).sum();
         let flagged: usize = report.runs.iter().map(|run| run.flags()).sum();
+        // Of several channels, what they say together.
         let areas: Vec<String> = report
             .auc
             .iter()
+            .filter(|auc| auc.channel == report.main())
             .map(|auc| match (auc.auc, auc.interval) {
                 (Some(area), Some((low, high))) => format!("{}: {area:.3} ({low:.3}–{high:.3})", auc.labels),
                 _ => format!("{}: {}", auc.labels, auc.note),
@@ -46,10 +54,10 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             .collect();
         table.add_row([
             format!("{}\n{folder}", report.name),
-            report.model.shape.clone(),
-            report.training.epochs.to_string(),
-            number(report.training.train_loss),
-            number(report.training.valid_loss),
+            each(report, |channel| channel.shape.clone()),
+            each(report, |channel| channel.training.epochs.to_string()),
+            each(report, |channel| number(channel.training.train_loss)),
+            each(report, |channel| number(channel.training.valid_loss)),
             format!("{flagged} of {evaluated}"),
             report.false_alarms.as_ref().map_or_else(|| "–".into(), |rate| format!("{:.2} %", 100.0 * rate.rate)),
             areas.join("\n"),

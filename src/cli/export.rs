@@ -3,7 +3,7 @@
 use super::ui::Ui;
 use crate::{
     error::{Error, Result},
-    model::weights,
+    model::{Architecture, weights},
     report::folder::{Folder, write_atomically},
 };
 use clap::{Args, ValueEnum};
@@ -27,7 +27,8 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// Weights named as PyTorch's Linear layers (encoder.0.weight is [out, in]) with config, scaling and thresholds as metadata
+    /// Weights named as PyTorch's Linear layers (encoder.0.weight is [out, in]; with several channels after their name and a dot)
+    /// with config, channels, scaling and thresholds as metadata
     Safetensors,
 }
 
@@ -41,11 +42,15 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let metadata = HashMap::from([
         ("lumisift".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("experiment".to_owned(), model.experiment.to_toml()?),
+        ("channels".to_owned(), json(serde_json::to_string(&model.networks.iter().map(|network| &network.channel).collect::<Vec<_>>()))?),
         ("scaler".to_owned(), json(serde_json::to_string(&model.scaler))?),
         ("thresholds".to_owned(), json(serde_json::to_string(&model.thresholds))?),
     ]);
-    let bytes = weights::with_metadata(&model.architecture, &model.weights, metadata)?;
-    write_atomically(&arguments.out, &bytes)?;
-    ui.say(&format!("{}: {}, {} parameters", arguments.out.display(), model.architecture.describe(), model.architecture.parameters()));
+    let channels: Vec<(&str, &Architecture, &[f32])> =
+        model.networks.iter().map(|network| (network.channel.name.as_str(), &network.architecture, network.weights.as_slice())).collect();
+    write_atomically(&arguments.out, &weights::of_channels(&channels, metadata)?)?;
+    for (name, architecture, _) in channels {
+        ui.say(&format!("{}: {name}, {}, {} parameters", arguments.out.display(), architecture.describe(), architecture.parameters()));
+    }
     Ok(())
 }

@@ -4,7 +4,9 @@ mod calibrate;
 mod check;
 mod compare;
 mod completions;
+mod decode;
 mod devices;
+mod encode;
 mod export;
 mod inspect;
 mod report;
@@ -85,6 +87,8 @@ enum Verb {
     Calibrate(calibrate::Arguments),
     Report(report::Arguments),
     Compare(compare::Arguments),
+    Encode(encode::Arguments),
+    Decode(decode::Arguments),
     Export(export::Arguments),
     Devices(devices::Arguments),
     Schema(schema::Arguments),
@@ -121,6 +125,8 @@ fn run(verb: Verb, ui: &Ui) -> Result<()> {
         Verb::Calibrate(arguments) => calibrate::run(&arguments, ui),
         Verb::Report(arguments) => report::run(&arguments, ui),
         Verb::Compare(arguments) => compare::run(&arguments, ui),
+        Verb::Encode(arguments) => encode::run(&arguments, ui),
+        Verb::Decode(arguments) => decode::run(&arguments, ui),
         Verb::Export(arguments) => export::run(&arguments, ui),
         Verb::Devices(arguments) => devices::run(&arguments, ui),
         Verb::Schema(arguments) => schema::run(&arguments, ui),

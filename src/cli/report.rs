@@ -2,9 +2,12 @@
 
 use super::ui::Ui;
 use crate::{
+    config::DeviceChoice,
+    device,
     error::Result,
     pipeline,
     report::{
+        explain,
         figures::{Context, Report},
         folder::{Folder, names},
         scores::Scores,
@@ -26,6 +29,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let model = folder.read_model(&[])?;
     let scores = Scores::read(&folder.file(names::SCORES))?;
     let before: Report = folder.read_json(names::REPORT)?;
+    let device = device::open(DeviceChoice::Cpu)?;
     let prepared = {
         let reading = ui.reading(&[&model.experiment.train_files, &model.experiment.test_files]);
         pipeline::prepare(&model.experiment, &|path| reading.read(path))
@@ -34,13 +38,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         Ok(prepared) => {
             let context = Context {
                 experiment: &model.experiment,
-                architecture: &model.architecture,
+                networks: &model.networks,
                 device: &before.device,
                 thresholds: &model.thresholds,
-                training: before.training,
+                training: before.channels.into_iter().map(|channel| channel.training).collect(),
+                worst: explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?,
                 samples: &prepared.samples,
                 labels: &prepared.labels,
-                warnings: pipeline::warnings(&model.experiment, &model.architecture, &prepared),
+                warnings: pipeline::warnings(&model.experiment, &prepared),
             };
             Report::new(&scores, context)?
         }

@@ -7,8 +7,9 @@ use crate::{
     error::{Error, Result},
     pipeline,
     report::{
+        batch, explain,
         figures::{Context, Flagged, Report},
-        folder::Folder,
+        folder::{Folder, names},
         terminal,
     },
 };
@@ -29,6 +30,9 @@ pub struct Arguments {
     /// Hold the flags against known anomalies: a CSV of file,first_ls,last_ls,anomaly
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
+    /// Tell why this lumisection scores as it does: which inputs make its error, channel by channel (repeatable)
+    #[arg(long, value_name = "RUN:LS")]
+    why: Vec<String>,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -42,9 +46,8 @@ pub const SETTABLE: &[&str] =
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, SETTABLE, "score")?;
-    if !arguments.out.extension().is_some_and(|extension| extension == "parquet" || extension == "csv") {
-        return Err(Error::input(format!("--out {}: expected a name that ends in .parquet or .csv", arguments.out.display())));
-    }
+    batch::check_name(&arguments.out)?;
+    let why = arguments.why.iter().map(|text| lumisection(text)).collect::<Result<Vec<_>>>()?;
     let folder = Folder::open(&arguments.experiment)?;
     let model = folder.read_model(&arguments.sets.sets)?;
     let device = device::open(device_argument(&arguments.device)?)?;
@@ -54,16 +57,26 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         pipeline::score_files(&model, &arguments.data, &device, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
-    scores.flag(&model.thresholds[0])?;
+    scores.flag(&model.thresholds)?;
+    let mut asked = vec![];
+    for (text, &lumisection) in arguments.why.iter().zip(&why) {
+        let told = explain::lumisection(&model.experiment, &model.networks, &prepared, &scores, lumisection, &device)?;
+        if told.is_empty() {
+            return Err(Error::input(format!("--why {text}: there is no such lumisection among those that are evaluated")));
+        }
+        asked.extend(told);
+    }
     scores.write(&arguments.out)?;
+    let worst = if asked.is_empty() { explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)? } else { asked.clone() };
     let report = Report::new(
         &scores,
         Context {
             experiment: &model.experiment,
-            architecture: &model.architecture,
+            networks: &model.networks,
             device: &device.name,
             thresholds: &model.thresholds,
-            training: folder.read_training()?,
+            training: folder.read_json::<Report>(names::REPORT)?.channels.into_iter().map(|channel| channel.training).collect(),
+            worst,
             samples: &prepared.samples,
             labels: &prepared.labels,
             warnings: vec![],
@@ -72,6 +85,10 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if ui.json {
         return ui.print_json(&report);
     }
+    if !asked.is_empty() {
+        ui.print(&terminal::explanations(&asked, asked.len()))?;
+        return ui.print(&format!("wrote      {}", arguments.out.display()));
+    }
     ui.print(&terminal::render(&report, Some(&scores), ui.width()))?;
     if let Some(truth) = truth {
         ui.print(&beside_truth(&report, &truth, ui.width()))?;
@@ -79,12 +96,23 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     ui.print(&format!("wrote      {}", arguments.out.display()))
 }
 
+/// `RUN:LS`, or the number of an LS or event alone where there are no runs.
+fn lumisection(text: &str) -> Result<(Option<u32>, u32)> {
+    let wrong = || Error::input(format!("--why {text}: expected RUN:LS, or a number alone where the data have no runs"));
+    let number = |text: &str| text.trim().parse::<u32>().map_err(|_| wrong());
+    match text.split_once(':') {
+        Some((run, ls)) => Ok((Some(number(run)?), number(ls)?)),
+        None => Ok((None, number(text)?)),
+    }
+}
+
 type Truth = (String, u32, u32, String);
 
 /// Which known anomalies each threshold finds.
 fn beside_truth(report: &Report, truth: &[Truth], width: u16) -> String {
     let mut header = vec!["run", "LSs", "anomaly"];
-    let names: Vec<String> = report.thresholds.iter().map(|threshold| format!("found by {}", threshold.threshold)).collect();
+    let thresholds = report.thresholds.iter().filter(|threshold| threshold.channel == report.main());
+    let names: Vec<String> = thresholds.map(|threshold| format!("found by {}", threshold.threshold)).collect();
     header.extend(names.iter().map(String::as_str));
     let mut table = terminal::table(&header, width);
     let within = |flagged: &Flagged, first: u32, last: u32| flagged.ls.iter().filter(|ls| (first..=last).contains(*ls)).count();
@@ -99,7 +127,7 @@ fn beside_truth(report: &Report, truth: &[Truth], width: u16) -> String {
         table.add_row(row);
     }
     let mut others = vec![String::new(), String::new(), "flags elsewhere".to_owned()];
-    for i in 0..report.thresholds.len() {
+    for i in 0..names.len() {
         let known = |run: &str, ls: u32| truth.iter().any(|(file, first, last, _)| file == run && (*first..=*last).contains(&ls));
         let elsewhere: usize = report.runs.iter().map(|run| run.flagged[i].ls.iter().filter(|ls| !known(&run.name, **ls)).count()).sum();
         let evaluated: usize = report.runs.iter().map(|run| run.evaluated).sum();

@@ -5,20 +5,24 @@ use crate::{
     config::Experiment,
     device,
     error::Result,
-    model::Architecture,
     pipeline,
     prepare::{select, split::Split},
     report::{
-        figures::{Context, Report, TrainingFigures},
-        folder::{ALL_FEATURES, Channel, Folder, names},
+        channels::TrainingFigures,
+        explain,
+        figures::{self, Context, Report},
+        folder::{Folder, names},
         scores, terminal,
     },
 };
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
-/// Train an autoencoder, score its data, write everything to a folder
+/// Train an autoencoder for each channel, score its data, write everything to a folder
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiment's TOML file
@@ -50,11 +54,12 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     };
     ui.warn_unreadable(&prepared.samples);
     pipeline::check_thresholds(&experiment, &prepared)?;
-    let architecture = Architecture::new(prepared.scaler.inputs(), &experiment.config.model);
-    let start = pipeline::initial_weights(&experiment, &architecture)?;
-    let warnings = pipeline::warnings(&experiment, &architecture, &prepared);
+    let starts = pipeline::initial_weights(&experiment, &prepared.channels)?;
+    let mut warnings = pipeline::warnings(&experiment, &prepared);
     let rows = |wanted: Split| prepared.splits.iter().filter(|split| **split == wanted).count();
-    ui.say(&format!("{} on {}: {}, {} training rows", experiment.config.name, device.name, architecture.describe(), rows(Split::Train)));
+    let shapes: Vec<String> = pipeline::architectures(&experiment, &prepared.channels).iter().map(|shape| shape.describe()).collect();
+    let shapes = if shapes.len() == 1 { shapes.concat() } else { format!("{} channels", shapes.len()) };
+    ui.say(&format!("{} on {}: {shapes}, {} training rows", experiment.config.name, device.name, rows(Split::Train)));
 
     let folder = Folder::create(&arguments.out, arguments.force)?;
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
@@ -70,41 +75,50 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         }),
     )?;
     folder.write(names::REJECTED, &scores::rejected(&prepared.samples)?)?;
-    let mut history = folder.start_history()?;
+    let history = folder.start_history()?;
     let fitted = {
-        let mut progress = ui.training(experiment.config.train.epochs);
-        pipeline::train(&experiment, &architecture, &start, &prepared, &device, &mut |epoch| {
-            history.append(ALL_FEATURES, epoch)?;
-            progress.epoch(epoch);
+        let told = Mutex::new((history, ui.training(prepared.channels.len(), experiment.config.train.epochs)));
+        pipeline::train(&experiment, &starts, &prepared, &device, &|channel, epoch| {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.0.append(&channel.name, epoch)?;
+            told.1.epoch(&channel.name, epoch);
             Ok(())
         })?
     };
-    if fitted.weightless_batches > 0 {
-        ui.warn(&format!("{} batches were left out because their rows weigh nothing", fitted.weightless_batches));
+    for (channel, fitted) in prepared.channels.iter().zip(&fitted).filter(|(_, fitted)| fitted.weightless_batches > 0) {
+        let told = format!("channel {}: {} batches were left out because their rows weigh nothing", channel.name, fitted.weightless_batches);
+        ui.warn(&told);
+        warnings.push(told);
     }
-    folder.write_weights(ALL_FEATURES, &architecture, &fitted.weights)?;
-    folder.write_json(names::SCALER, &prepared.scaler)?;
-    let features = prepared.samples.feature_names().into_iter().chain(experiment.added.iter().map(ToString::to_string)).collect();
-    folder.write_json(names::CHANNELS, &[Channel { name: ALL_FEATURES.into(), features, element: prepared.samples.element.clone() }])?;
 
+    ui.detail("learning what is usual");
+    let (networks, doubts) = pipeline::learn(&experiment, &fitted, &prepared, &device)?;
+    warnings.extend(doubts);
+    networks.iter().try_for_each(|network| folder.write_network(network))?;
+    folder.write_json(names::SCALER, &prepared.scaler)?;
+    folder.write_channels(&networks)?;
     ui.detail("scoring");
-    let mut scored = pipeline::score(&experiment, &architecture, &fitted.weights, &prepared, &device)?;
-    // What was scaled has served; the rows as read stay for the report.
-    prepared.inputs = vec![];
+    let mut scored = pipeline::score(&experiment, &networks, &prepared, &device)?;
     let on = experiment.config.threshold.on;
     let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.name.clone()).collect();
-    let thresholds = pipeline::calibrate(&experiment.thresholds, on, &scored, pipeline::calibration_split(on), &files)?;
-    scored.flag(&thresholds[0])?;
+    let thresholds = pipeline::calibrate(&experiment, on, &scored, pipeline::calibration_split(on), &files)?;
+    scored.flag(&thresholds)?;
     folder.write_json(names::THRESHOLDS, &thresholds)?;
     scored.write(&folder.file(names::SCORES))?;
+    folder.write(names::ROC, &figures::curves(&scored, &experiment)?)?;
+    let worst = explain::worst(&experiment, &networks, &prepared, &scored, &device)?;
+    // What was scaled has served; the rows as read stay for the report.
+    prepared.inputs = vec![];
+    ui.detail("figures");
     let report = Report::new(
         &scored,
         Context {
             experiment: &experiment,
-            architecture: &architecture,
+            networks: &networks,
             device: &device.name,
             thresholds: &thresholds,
-            training: TrainingFigures::new(&experiment, &fitted),
+            training: fitted.iter().map(|fitted| TrainingFigures::new(&experiment, fitted)).collect(),
+            worst,
             samples: &prepared.samples,
             labels: &prepared.labels,
             warnings,

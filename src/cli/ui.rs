@@ -121,10 +121,10 @@ impl Ui {
         Reading { bar, ui: self }
     }
 
-    /// A bar over epochs with losses, rate and remaining time; off a terminal a line now and then.
-    pub fn training(&self, epochs: u32) -> Training<'_> {
-        let bar = self.bar(u64::from(epochs), "training {wide_bar:.green/dim} {pos}/{len} {msg} {eta}");
-        Training { bar, epochs, last_line: Instant::now(), ui: self }
+    /// A bar over the epochs of all channels with losses, rate and remaining time; off a terminal a line now and then.
+    pub fn training(&self, channels: usize, epochs: u32) -> Training<'_> {
+        let bar = self.bar(channels as u64 * u64::from(epochs), "training {wide_bar:.green/dim} {pos}/{len} {msg} {eta}");
+        Training { bar, channels, epochs, last_line: Instant::now(), ui: self }
     }
 
     fn bar(&self, length: u64, template: &str) -> ProgressBar {
@@ -160,16 +160,18 @@ impl Drop for Reading<'_> {
 /// Progress of a training.
 pub struct Training<'a> {
     bar: ProgressBar,
+    channels: usize,
     epochs: u32,
     last_line: Instant,
     ui: &'a Ui,
 }
 
 impl Training<'_> {
-    /// One more epoch has been trained.
-    pub fn epoch(&mut self, epoch: &Epoch) {
+    /// One more epoch of a channel has been trained.
+    pub fn epoch(&mut self, channel: &str, epoch: &Epoch) {
         let valid = epoch.valid_loss.map(|loss| format!(", validation {loss:.6}")).unwrap_or_default();
-        let text = format!("loss {:.6}{valid}, rate {:.2e}", epoch.train_loss, epoch.learning_rate);
+        let of = if self.channels > 1 { format!("{channel}: ") } else { String::new() };
+        let text = format!("{of}loss {:.6}{valid}, rate {:.2e}", epoch.train_loss, epoch.learning_rate);
         self.bar.set_message(text.clone());
         self.bar.inc(1);
         if self.bar.is_hidden() && (epoch.epoch == 1 || epoch.epoch == self.epochs || self.last_line.elapsed() > Duration::from_secs(10)) {

@@ -1,10 +1,10 @@
 //! The checked experiment: what a config means once every fault is ruled out.
 
 use super::{
-    Document,
+    Document, channels,
     expression::Expression,
     raw::{
-        self, CalibrateOn, Config, EpsilonPlacement, LabelSource, Lists, LossKind, OneOrMany, OptimizerKind, Percentile, Scalar, ScaleKind,
+        self, CalibrateOn, Config, EpsilonPlacement, FitOn, LabelSource, Lists, LossKind, OneOrMany, OptimizerKind, Percentile, Scalar, ScaleKind,
         ScheduleKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
     },
     schema::{self, Fault},
@@ -457,8 +457,14 @@ impl Checker<'_> {
             path
         });
         let scale = config.scale.kind.to_vec();
+        if config.scale.fit_on == FitOn::Read && (!added.is_empty() || divide_by.is_some()) {
+            self.fault("scale.fit_on", "\"read\" takes rows before data.add_inputs and scale.divide_by are known; expected \"train\" or \"all\"");
+        }
         if scale.is_empty() {
             self.fault("scale.kind", "found an empty list; expected a step such as \"range\", or \"none\"");
+        }
+        if !config.channels.is_empty() {
+            channels::faults(&config.channels).into_iter().for_each(|(key, message)| self.fault(&format!("channels.{key}"), message));
         }
         config.model.latent_activation.get_or_insert(config.model.activation);
         self.split(&mut config);
@@ -737,7 +743,7 @@ impl Checker<'_> {
     fn thresholds(&mut self, config: &mut Config) -> Vec<Threshold> {
         let threshold = &mut config.threshold;
         let kind = threshold.kind;
-        let raw::Threshold { percentile, smooth, value, k, ddof, also, .. } = threshold;
+        let raw::Threshold { percentile, smooth, value, k, ddof, log, also, .. } = threshold;
         let mut refuse = |keys: &mut [(&str, &mut dyn Setting)]| self.refuse("threshold", "kind", kind.name(), keys);
         match kind {
             ThresholdKind::Percentile => {
@@ -748,6 +754,9 @@ impl Checker<'_> {
             }
             ThresholdKind::Fixed => {
                 refuse(&mut [("percentile", percentile), ("smooth", smooth), ("also", also), ("k", k), ("ddof", ddof)]);
+                if *log {
+                    self.fault("threshold.log", "has no meaning with kind = \"fixed\"");
+                }
                 if value.is_none() {
                     self.fault("threshold.value", "missing; kind = \"fixed\" needs the threshold");
                 }

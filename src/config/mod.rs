@@ -4,6 +4,7 @@
 //! wrong keys and values, and [`Experiment`] is what the later stages accept: every default filled in, every path
 //! absolute, every choice a type that carries just what it needs.
 
+mod channels;
 mod document;
 pub mod experiment;
 pub mod expression;

@@ -55,12 +55,15 @@ section! {
         weights: Weights = Weights::default(),
         select: Select = Select::default(),
         split: Split = Split::default(),
+        #[serde(skip_serializing_if = "Channels::is_empty")]
+        channels: Channels = Channels::default(),
         scale: Scale = Scale::default(),
         model: Model = Model::default(),
         loss: Loss = Loss::default(),
         train: Train = Train::default(),
         score: Score = Score::default(),
         threshold: Threshold = Threshold::default(),
+        report: Report = Report::default(),
     }
 }
 
@@ -96,6 +99,8 @@ section! {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         lumisections: Vec<String> = vec![],
         bad_rows: BadRows = BadRows::Error,
+        /// Rows of one lumisection all stay (and are counted). Otherwise a second one is a row that cannot be read.
+        keep_duplicates: bool = false,
         columns: Columns = Columns::default(),
     }
 }
@@ -377,6 +382,62 @@ choice! {
 }
 
 section! {
+    /// Which features make which channel; each channel has an autoencoder of its own. Without rules there is one channel, "all".
+    Channels {
+        /// The levels of the hierarchy, outermost first: ["stream", "particle", "quantity"].
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        levels: Vec<String> = vec![],
+        /// How names are read. The first rule whose pattern is the whole name of a feature says its place at each level.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        rules: Vec<ChannelRule> = vec![],
+        /// So many levels, from the outermost, make a channel: 2 makes "muons/photons".
+        #[schemars(range(min = 1))]
+        depth: u32 = 1,
+        /// Names at the last of those levels that are no channels: their features go to all channels beside them.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        spread: Vec<String> = vec![],
+        /// Features that come last in their channel, by name or pattern ("*_lumi__mean"), in this order. The others keep the order of
+        /// the table, spread ones after the channel's own.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        last: Vec<String> = vec![],
+        /// The channels to train, by name or pattern ("minibias/*"), in this order. Default: all.
+        #[serde(rename = "use", skip_serializing_if = "Vec::is_empty")]
+        chosen: Vec<String> = vec![],
+        unmatched: Unmatched = Unmatched::Error,
+    }
+}
+
+impl Channels {
+    /// Whether nothing is said: one channel of everything.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+section! {
+    /// How the names of some features are read.
+    ChannelRule {
+        /// A regular expression for the whole name, with a named group per level: '(?<stream>[a-z]+)_(?<quantity>\w+)'.
+        pattern: String = String::new(),
+        /// The place at levels that the name does not say: { particle = "allChannels" }.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        insert: BTreeMap<String, String> = BTreeMap::new(),
+        /// These features are in no channel.
+        leave_out: bool = false,
+    }
+}
+
+choice! {
+    /// What becomes of features whose names no rule reads.
+    Unmatched {
+        /// They stop the program.
+        Error = "error",
+        /// They are in no channel, and are counted in a warning.
+        LeaveOut = "leave-out",
+    }
+}
+
+section! {
     /// How bins become inputs.
     Scale {
         /// One step, or several in order: `["unit-area", "standard"]`.
@@ -440,8 +501,10 @@ choice! {
         Train = "train",
         /// Each file by its own rows (as the METSig notebook does): scores of two files are then not comparable.
         EachFile = "each-file",
-        /// All rows, test included.
+        /// All rows that are evaluated, test included.
         All = "all",
+        /// All rows that were read, those that are not evaluated included (as the 2010B notebook does).
+        Read = "read",
     }
 }
 
@@ -559,6 +622,7 @@ section! {
         batch_size: u32 = 64,
         /// Draw a new order of rows each epoch.
         shuffle: bool = true,
+        order: Order = Order::Ls,
         last_batch: LastBatch = LastBatch::Keep,
         validate_on: ValidateOn = ValidateOn::Valid,
         kernels: Kernels = Kernels::Auto,
@@ -569,6 +633,26 @@ section! {
         optimizer: Optimizer = Optimizer::default(),
         schedule: Schedule = Schedule::default(),
         stop: Stop = Stop::default(),
+    }
+}
+
+impl Train {
+    /// Batches of an epoch over so many rows.
+    pub fn batches(&self, rows: usize) -> usize {
+        match self.last_batch {
+            LastBatch::Keep => rows.div_ceil(self.batch_size as usize),
+            LastBatch::Drop => rows / self.batch_size as usize,
+        }
+    }
+}
+
+choice! {
+    /// The order of the training rows before any shuffling.
+    Order {
+        /// By run and LS.
+        Ls = "ls",
+        /// As they stand in their files.
+        File = "file",
     }
 }
 
@@ -730,14 +814,53 @@ section! {
     /// What the score of a lumisection is. Higher is worse.
     Score {
         kind: ScoreKind = ScoreKind::Mse,
+        combine: Combine = Combine::Standardised,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        one_class_svm: Option<OneClassSvm> = None,
+        /// For so many of the worst flagged rows of each channel: which features made them so, in report.json.
+        #[schemars(range(max = 1000))]
+        explain: u32 = 10,
     }
 }
 
 choice! {
-    /// The reconstruction error of one row: a mean over its bins.
+    /// How the scores of several channels make one, channel "combined". Each score is first taken as ln(score / mean-field
+    /// error), the mean-field error being that of always answering with the mean of the training rows.
+    Combine {
+        /// The largest, each channel's less its mean and over its standard deviation in the calibration rows.
+        Standardised = "standardised",
+        /// The largest.
+        Max = "max",
+        /// The mean.
+        Mean = "mean",
+        /// The sum.
+        Sum = "sum",
+    }
+}
+
+section! {
+    /// A one-class SVM on the latents of each channel's training rows: how far inside the usual codes a row's code lies.
+    OneClassSvm {
+        /// At most this share of the training rows' weight lies outside.
+        #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 1.0))]
+        nu: f64 = 0.1,
+        /// Of the kernel exp(−gamma · distance²). Default: 2 / number of the channel's inputs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        gamma: Option<f64> = None,
+        /// How exactly it is solved: the largest violation of optimality that remains.
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        tolerance: f64 = 1e-3,
+    }
+}
+
+choice! {
+    /// The reconstruction error of one row: a mean over its bins, or a sum.
     ScoreKind {
         /// Mean squared error.
         Mse = "mse",
+        /// Sum of squared errors.
+        Sse = "sse",
         /// Mean absolute error.
         Mae = "mae",
     }
@@ -766,6 +889,8 @@ section! {
         #[schemars(range(max = 1))]
         ddof: Option<u32> = None,
         on: CalibrateOn = CalibrateOn::Valid,
+        /// percentile, mean-std: take it of ln(score), and e to the power of that.
+        log: bool = false,
         /// percentile: further thresholds to report beside the first.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         also: Vec<Percentile> = vec![],
@@ -804,5 +929,24 @@ section! {
         /// Moving average over so many LSs.
         #[schemars(range(min = 1))]
         smooth: u32 = 1,
+    }
+}
+
+section! {
+    /// What the figures are taken on.
+    Report {
+        on: ReportOn = ReportOn::Test,
+        /// ROC areas by weighted rows.
+        weighted: bool = false,
+    }
+}
+
+choice! {
+    /// Which rows the figures that judge the result are taken on.
+    ReportOn {
+        /// The test split.
+        Test = "test",
+        /// All rows that are evaluated, those trained on included (as the 2010B notebook does): that flatters.
+        All = "all",
     }
 }

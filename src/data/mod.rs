@@ -5,6 +5,7 @@
 mod arrays;
 mod bins;
 mod builder;
+pub mod channels;
 mod codecs;
 mod columnar;
 mod csv;
@@ -25,7 +26,7 @@ mod text;
 use crate::{
     config::{
         Experiment,
-        raw::{BadRows, FlowBins},
+        raw::{BadRows, Data as Config, FlowBins},
     },
     error::{Error, Result, listed, suggestion},
 };
@@ -92,7 +93,7 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
     let mut samples = join(tables, experiment)?;
     samples.notes.extend(skipped);
     refuse_overlap(&samples)?;
-    duplicates(&mut samples, data.bad_rows)?;
+    duplicates(&mut samples, data)?;
     if samples.rows.is_empty() {
         let names: Vec<String> = samples.sources.iter().map(|source| source.path.display().to_string()).collect();
         return Err(Error::input(format!("no rows in {}", names.join(", "))));
@@ -396,14 +397,18 @@ fn refuse_copies(tables: &[(Source, Table)]) -> Result<()> {
 }
 
 /// The same (run, LS) twice is an error, or the later one is rejected.
-fn duplicates(samples: &mut Samples, bad_rows: BadRows) -> Result<()> {
+fn duplicates(samples: &mut Samples, config: &Config) -> Result<()> {
     let same = |i: usize| i > 0 && (samples.rows[i].run, samples.rows[i].ls) == (samples.rows[i - 1].run, samples.rows[i - 1].ls);
     let count = (0..samples.rows.len()).filter(|&i| same(i)).count();
     let Some(first) = (0..samples.rows.len()).find(|&i| same(i)) else { return Ok(()) };
-    if bad_rows == BadRows::Error {
+    if config.keep_duplicates {
+        samples.notes.push(format!("{count} rows are of a lumisection that another row is of: all stay (data.keep_duplicates)"));
+        return Ok(());
+    }
+    if config.bad_rows == BadRows::Error {
         let more = if count > 1 { format!(" ({count} duplicates in all)") } else { String::new() };
         return Err(Error::input(format!(
-            "{}: duplicate of {}: {} is there twice{more}; data.bad_rows = \"reject\" keeps the first of each",
+            "{}: duplicate of {}: {} is there twice{more}; data.bad_rows = \"reject\" keeps the first of each, data.keep_duplicates = true all",
             samples.place(first),
             samples.place(first - 1),
             samples.id(first)
@@ -446,6 +451,8 @@ mod tests {
         assert!(message.contains("a.csv:3: duplicate of") && message.contains("LS 1 is there twice"), "{message}");
         let samples = load_texts(&[("a.csv", text)], "data = {train = [\"a.csv\"], bad_rows = \"reject\"}").unwrap();
         assert_eq!((samples.values, samples.rejected.len()), (vec![1.0, 3.0], 1));
+        let samples = load_texts(&[("a.csv", text)], "data = {train = [\"a.csv\"], keep_duplicates = true}").unwrap();
+        assert!(samples.values == [1.0, 2.0, 3.0] && samples.notes[0].contains("1 rows are of a lumisection"), "{:?}", samples.notes);
     }
 
     #[test]

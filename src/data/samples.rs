@@ -193,6 +193,22 @@ impl Samples {
         self.keep(&kept);
     }
 
+    /// Keeps these features, in this order; in place.
+    pub fn keep_features(&mut self, positions: &[usize]) {
+        let Some(names) = &self.features else { return };
+        let width = self.width();
+        let mut row = vec![0.0; width];
+        for i in 0..self.rows.len() {
+            row.copy_from_slice(&self.values[i * width..(i + 1) * width]);
+            let kept = &mut self.values[i * positions.len()..(i + 1) * positions.len()];
+            kept.iter_mut().zip(positions).for_each(|(value, &from)| *value = row[from]);
+        }
+        self.values.truncate(self.rows.len() * positions.len());
+        self.values.shrink_to_fit();
+        self.features = Some(positions.iter().map(|&from| names[from].clone()).collect());
+        self.shape = Shape::line(positions.len());
+    }
+
     /// Keeps the rows at these ascending positions, in place.
     fn keep(&mut self, positions: &[usize]) {
         if positions.len() == self.rows.len() {

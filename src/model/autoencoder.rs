@@ -13,6 +13,7 @@ use burn::{
 };
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
+use std::ops::Range;
 
 /// The shape of a dense autoencoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,7 +162,7 @@ impl Autoencoder {
         let mut value = input;
         let mut first_hidden = None;
         for (i, (layer, &kind)) in self.layers.iter().zip(&architecture.activations).enumerate() {
-            value = activate(value.matmul(layer.weight.val()) + layer.bias.val(), kind);
+            value = layer.forward(value, kind);
             if i == 0 {
                 first_hidden = Some(value.clone());
             }
@@ -170,6 +171,20 @@ impl Autoencoder {
             }
         }
         Forward { first_hidden: first_hidden.unwrap_or_else(|| value.clone()), output: value }
+    }
+}
+
+impl Autoencoder {
+    /// Sends values through some of the layers, `[1 or members, rows, in]` to `[members, rows, out]`; nothing is dropped.
+    pub fn run(&self, architecture: &Architecture, layers: Range<usize>, input: Tensor<3>) -> Tensor<3> {
+        let kinds = &architecture.activations[layers.clone()];
+        self.layers[layers].iter().zip(kinds).fold(input, |value, (layer, kind)| layer.forward(value, *kind))
+    }
+}
+
+impl Layer {
+    fn forward(&self, value: Tensor<3>, kind: Activation) -> Tensor<3> {
+        activate(value.matmul(self.weight.val()) + self.bias.val(), kind)
     }
 }
 

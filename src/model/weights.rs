@@ -5,24 +5,25 @@ use crate::error::{Error, Result};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{collections::HashMap, path::Path};
 
-/// The file's bytes for flat parameters `[parameters]` of one member.
-pub fn to_bytes(architecture: &Architecture, flat: &[f32]) -> Result<Vec<u8>> {
-    with_metadata(architecture, flat, HashMap::new())
+/// The name of a channel's file.
+pub fn file_name(channel: &str) -> String {
+    format!("{}.safetensors", channel.replace('/', "_"))
 }
 
-/// The same with texts beside the tensors.
-pub fn with_metadata(architecture: &Architecture, flat: &[f32], mut metadata: HashMap<String, String>) -> Result<Vec<u8>> {
-    metadata.insert("architecture".into(), architecture.describe());
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = vec![];
-    let mut start = 0;
-    for (layer, (inputs, outputs)) in architecture.shapes().enumerate() {
-        let name = architecture.layer_name(layer);
-        let weight = &flat[start..start + inputs * outputs];
-        let transposed = (0..outputs).flat_map(|o| (0..inputs).map(move |i| weight[i * outputs + o]));
-        tensors.push((format!("{name}.weight"), vec![outputs, inputs], transposed.flat_map(f32::to_le_bytes).collect()));
-        start += inputs * outputs;
-        tensors.push((format!("{name}.bias"), vec![outputs], flat[start..start + outputs].iter().flat_map(|value| value.to_le_bytes()).collect()));
-        start += outputs;
+/// The file's bytes for flat parameters `[parameters]` of one member.
+pub fn to_bytes(architecture: &Architecture, flat: &[f32]) -> Result<Vec<u8>> {
+    of_channels(&[("", architecture, flat)], HashMap::new())
+}
+
+/// The same of several channels, with texts beside the tensors. Names of tensors begin with that of the channel where there are
+/// several.
+pub fn of_channels(channels: &[(&str, &Architecture, &[f32])], mut metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+    let shapes: Vec<String> = channels.iter().map(|(_, architecture, _)| architecture.describe()).collect();
+    metadata.insert("architecture".into(), shapes.join(", "));
+    let mut tensors: Vec<Stored> = vec![];
+    for (name, architecture, flat) in channels {
+        let prefix = if channels.len() > 1 { format!("{name}.") } else { String::new() };
+        store(&prefix, architecture, flat, &mut tensors);
     }
     let failed = |error: safetensors::SafeTensorError| Error::failed(format!("weights: {error}"));
     let views = tensors
@@ -30,6 +31,22 @@ pub fn with_metadata(architecture: &Architecture, flat: &[f32], mut metadata: Ha
         .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(failed)?)))
         .collect::<Result<Vec<_>>>()?;
     safetensors::serialize(views, Some(metadata)).map_err(failed)
+}
+
+/// Name, shape and bytes of a tensor.
+type Stored = (String, Vec<usize>, Vec<u8>);
+
+fn store(prefix: &str, architecture: &Architecture, flat: &[f32], tensors: &mut Vec<Stored>) {
+    let mut start = 0;
+    for (layer, (inputs, outputs)) in architecture.shapes().enumerate() {
+        let name = format!("{prefix}{}", architecture.layer_name(layer));
+        let weight = &flat[start..start + inputs * outputs];
+        let transposed = (0..outputs).flat_map(|o| (0..inputs).map(move |i| weight[i * outputs + o]));
+        tensors.push((format!("{name}.weight"), vec![outputs, inputs], transposed.flat_map(f32::to_le_bytes).collect()));
+        start += inputs * outputs;
+        tensors.push((format!("{name}.bias"), vec![outputs], flat[start..start + outputs].iter().flat_map(|value| value.to_le_bytes()).collect()));
+        start += outputs;
+    }
 }
 
 /// Reads flat parameters `[parameters]` for an architecture; names and shapes must fit.

@@ -2,7 +2,12 @@
 //! inputs ([`scale`]). Nothing here is fitted on anything but training rows, unless the config asks for it by name.
 
 pub mod labels;
+mod prepared;
 pub mod quantities;
+mod rows;
 pub mod scale;
 pub mod select;
 pub mod split;
+
+pub use prepared::Prepared;
+pub use rows::Rows;

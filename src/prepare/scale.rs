@@ -83,6 +83,19 @@ impl Scaler {
         });
     }
 
+    /// A scaled number of one input in the units of the data. Steps that go by the row ([`Scaler::forgets`]) stay.
+    pub fn undo(&self, input: usize, value: f32) -> f32 {
+        match (&self.added, input.checked_sub(self.width)) {
+            (Some(added), Some(at)) => added.step.undo(at, f64::from(value)) as f32,
+            _ => self.steps.iter().rev().fold(f64::from(value), |value, step| step.undo(input, value)) as f32,
+        }
+    }
+
+    /// Whether a step takes away what cannot be told from its result: the area of a row.
+    pub fn forgets(&self) -> bool {
+        self.steps.iter().any(|step| step.kind == ScaleKind::UnitArea)
+    }
+
     /// Bins that the scaling turns into a constant, because all rows it was learned from agree.
     pub fn constant_bins(&self) -> Vec<usize> {
         let constant = |bin: &usize| {
@@ -182,6 +195,16 @@ impl Step {
         Self { kind, shift, divisor }
     }
 
+    /// The number that a bin's scaled number came from.
+    fn undo(&self, bin: usize, value: f64) -> f64 {
+        match self.kind {
+            ScaleKind::None | ScaleKind::UnitArea => value,
+            ScaleKind::Sqrt => value.max(0.0).powi(2),
+            ScaleKind::Log1p => value.max(0.0).exp_m1(),
+            ScaleKind::Range | ScaleKind::MinMax | ScaleKind::Standard | ScaleKind::Robust => value * self.divisor[bin] + self.shift[bin],
+        }
+    }
+
     /// Scales one row.
     fn apply(&self, row: &mut [f32]) {
         match self.kind {
@@ -269,6 +292,19 @@ mod tests {
             prop_assert!(out.iter().all(|value| value.is_finite()));
             let out = scaled(&[ScaleKind::MinMax], &values, 3);
             prop_assert!(out.iter().all(|value| (0.0..=1.0).contains(value)));
+        }
+
+        #[test]
+        fn scaling_can_be_undone(values in prop::collection::vec(0.5_f32..1e4, 12), kinds in prop::collection::vec(prop::sample::select(vec![ScaleKind::None, ScaleKind::MinMax, ScaleKind::Standard, ScaleKind::Sqrt, ScaleKind::Robust, ScaleKind::Log1p]), 1..3)) {
+            let scaler = fit(&kinds, &values, 3);
+            let mut out = values.clone();
+            scaler.apply(&mut out);
+            // A negative number has no square root or logarithm here: it became 0.
+            let signed = kinds.len() > 1 && kinds[1..].iter().any(|kind| matches!(kind, ScaleKind::Sqrt | ScaleKind::Log1p));
+            for (i, (value, scaled)) in values.iter().zip(&out).enumerate().filter(|_| !signed) {
+                let back = scaler.undo(i % 3, *scaled);
+                prop_assert!((back - value).abs() <= 1e-3 * value.abs() + 2e-3, "{value} {scaled} {back}");
+            }
         }
 
         #[test]

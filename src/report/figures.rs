@@ -1,18 +1,26 @@
 //! `report.json`: what came out, as numbers that say what they are.
 
-use super::scores::{Score, Scores};
+use super::{
+    batch,
+    channels::{ChannelFigures, TrainingFigures, judged, judged_rows},
+    explain::Explanation,
+    scores::{ChannelScores, Row, Scores},
+};
 use crate::{
-    config::{Experiment, raw::CalibrateOn},
-    data::{Samples, lumisections, table::Shape},
+    config::{
+        Experiment,
+        raw::{CalibrateOn, ScoreKind},
+    },
+    data::{Samples, channels::COMBINED, lumisections, table::Shape},
     error::Result,
-    model::Architecture,
     prepare::{labels::LabelSet, select, split::Split},
     score::{
-        roc::{self, Auc},
+        network::Network,
+        roc::{self, Auc, Judged, Point, Ranking},
         threshold::Calibrated,
     },
-    train::{Fitted, Stopped},
 };
+use arrow_array::{ArrayRef, Float64Array, StringArray};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -27,33 +35,24 @@ pub struct Report {
     pub device: String,
     /// The seed.
     pub seed: u64,
-    /// The network.
-    pub model: ModelFigures,
     /// What was read.
     pub data: DataFigures,
-    /// How training went.
-    pub training: TrainingFigures,
     /// What a score is.
     pub score: String,
-    /// Where scores become flags, the one that flags first.
+    /// The channels.
+    pub channels: Vec<ChannelFigures>,
+    /// Where scores become flags: for each channel the one that flags first.
     pub thresholds: Vec<Calibrated>,
     /// Flags among rows that are held out and good, where there are any that the threshold was not calibrated on.
     pub false_alarms: Option<Rate>,
-    /// Areas under the ROC curve, one per label set.
+    /// Areas under the ROC curve, one per channel and label set.
     pub auc: Vec<Auc>,
+    /// The worst flagged rows of each channel, and which features made them so.
+    pub worst: Vec<Explanation>,
     /// The test runs.
     pub runs: Vec<RunFigures>,
     /// What is doubtful.
     pub warnings: Vec<String>,
-}
-
-/// The network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelFigures {
-    /// Widths of inputs and layers.
-    pub shape: String,
-    /// Weights and biases.
-    pub parameters: usize,
 }
 
 /// What was read, and what became of it.
@@ -81,27 +80,6 @@ pub struct DataFigures {
     pub unused: usize,
     /// Rows that are not evaluated, by reason.
     pub not_evaluated: Vec<(String, usize)>,
-}
-
-/// How training went.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainingFigures {
-    /// What the losses are.
-    pub loss: String,
-    /// Epochs trained.
-    pub epochs: usize,
-    /// The epoch whose weights were kept; 0 where none was trained.
-    pub kept_epoch: u32,
-    /// Why training ended.
-    pub stopped: String,
-    /// Training loss of the last epoch.
-    pub train_loss: Option<f64>,
-    /// Validation loss of the last epoch.
-    pub valid_loss: Option<f64>,
-    /// The lowest validation loss.
-    pub best_valid_loss: Option<f64>,
-    /// Time of all epochs.
-    pub seconds: f64,
 }
 
 /// A rate with its interval.
@@ -157,14 +135,16 @@ pub struct Flagged {
 pub struct Context<'a> {
     /// The experiment.
     pub experiment: &'a Experiment,
-    /// The network.
-    pub architecture: &'a Architecture,
+    /// The trained channels.
+    pub networks: &'a [Network],
     /// Where it was computed.
     pub device: &'a str,
-    /// The thresholds, the one that flags first.
+    /// The thresholds, for each channel the one that flags first.
     pub thresholds: &'a [Calibrated],
-    /// How training went.
-    pub training: TrainingFigures,
+    /// How training went, channel by channel.
+    pub training: Vec<TrainingFigures>,
+    /// Why the worst rows are so.
+    pub worst: Vec<Explanation>,
     /// The rows as read, for run sums and counts.
     pub samples: &'a Samples,
     /// The label sets, for where they come from.
@@ -173,39 +153,30 @@ pub struct Context<'a> {
     pub warnings: Vec<String>,
 }
 
-impl TrainingFigures {
-    /// From a training that has just ended.
-    pub fn new(experiment: &Experiment, fitted: &Fitted) -> Self {
-        let (history, last) = (&fitted.history, fitted.history.last());
-        Self {
-            loss: format!("{}: mean over bins and rows, without L2 terms", experiment.config.loss.kind),
-            epochs: history.len(),
-            kept_epoch: fitted.kept_epoch,
-            stopped: match fitted.stopped {
-                Stopped::AllEpochs => "all epochs done".into(),
-                Stopped::Early => "the validation loss no longer fell".into(),
-            },
-            train_loss: last.map(|epoch| epoch.train_loss),
-            valid_loss: last.and_then(|epoch| epoch.valid_loss),
-            best_valid_loss: history.iter().filter_map(|epoch| epoch.valid_loss).min_by(f64::total_cmp),
-            seconds: history.iter().map(|epoch| epoch.seconds).sum(),
-        }
-    }
-}
-
 impl Report {
     /// Figures from flagged scores.
     pub fn new(scores: &Scores, context: Context<'_>) -> Result<Self> {
-        let Context { experiment, architecture, device, thresholds, training, samples, labels, mut warnings } = context;
+        let Context { experiment, networks, device, thresholds, training, worst, samples, labels, mut warnings } = context;
         let config = &experiment.config;
-        warnings.extend(thresholds.iter().filter_map(Calibrated::warning));
-        let count = |split: Split| scores.rows.iter().filter(|row| row.split == split && row.score.is_some()).count();
+        let main = scores.main().map_or("", |channel| channel.name.as_str());
+        let of_main: Vec<Calibrated> = thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
+        warnings.extend(of_main.iter().filter_map(Calibrated::warning));
+        let count = |split: Split| scores.rows.iter().filter(|row| row.split == split && row.rejected.is_none()).count();
+        let score = config.score.kind;
+        let over = if score == ScoreKind::Sse { "sum" } else { "mean" };
+        let inputs = match networks {
+            [network] => format!("the {} scaled inputs", network.channel.features.len()),
+            _ => "a channel's scaled inputs".into(),
+        };
+        let channels = networks.iter().zip(training).filter_map(|(network, training)| {
+            let channel = scores.channels.iter().find(|channel| channel.name == network.channel.name)?;
+            Some(ChannelFigures::new(experiment, network, training, scores, channel, thresholds))
+        });
         Ok(Self {
             name: config.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             device: device.into(),
             seed: config.seed,
-            model: ModelFigures { shape: architecture.describe(), parameters: architecture.parameters() },
             data: DataFigures {
                 element: samples.element.clone(),
                 bins: samples.width(),
@@ -219,57 +190,110 @@ impl Report {
                 unused: count(Split::Unused),
                 not_evaluated: select::counts(samples),
             },
-            training,
-            score: format!("{}: mean over the {} scaled inputs of one {}", config.score.kind, architecture.widths[0], samples.what()),
+            score: format!("{score}: {over} over {inputs} of one {}", samples.what()),
+            channels: channels.collect(),
             thresholds: thresholds.to_vec(),
-            false_alarms: false_alarms(scores, &thresholds[0]),
+            false_alarms: of_main.first().and_then(|threshold| false_alarms(scores, threshold)),
             auc: areas(scores, labels, experiment),
-            runs: runs(scores, thresholds, samples)?,
+            worst,
+            runs: runs(experiment, scores, &of_main, samples)?,
             warnings,
         })
+    }
+}
+
+impl Report {
+    /// The channel that judges a lumisection: the only one, or all together.
+    pub fn main(&self) -> &str {
+        match &self.channels[..] {
+            [channel] => &channel.name,
+            _ => COMBINED,
+        }
     }
 }
 
 /// Flags among good held-out rows: test rows labelled good, else validation rows where nothing was calibrated on them.
 fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
     let main = scores.labels.iter().position(|name| name == "good");
-    let good_test = |row: &&Score| row.split == Split::Test && main.is_some_and(|i| row.labels[i] == Some(true));
-    let valid = |row: &&Score| row.split == Split::Valid && threshold.on == CalibrateOn::Train;
-    let rate = |sample: &str, rows: Vec<&Score>| {
-        let evaluated: Vec<bool> = rows.iter().filter_map(|row| row.flagged).collect();
+    let channel = scores.main()?;
+    let good_test = |row: &Row| row.split == Split::Test && main.is_some_and(|i| row.labels[i] == Some(true));
+    let valid = |row: &Row| row.split == Split::Valid && threshold.on == CalibrateOn::Train;
+    let rate = |sample: &str, wanted: &dyn Fn(&Row) -> bool| {
+        let evaluated: Vec<bool> = (0..scores.rows.len()).filter(|&i| wanted(&scores.rows[i])).filter_map(|i| channel.flagged(i)).collect();
         let flagged = evaluated.iter().filter(|flagged| **flagged).count();
         let (rate, low, high) = roc::rate_with_interval(flagged, evaluated.len())?;
         Some(Rate { sample: sample.into(), flagged, rows: evaluated.len(), rate, interval: (low, high) })
     };
-    rate("test rows labelled good", scores.rows.iter().filter(good_test).collect())
-        .or_else(|| rate("validation rows", scores.rows.iter().filter(valid).collect()))
+    rate("test rows labelled good", &good_test).or_else(|| rate("validation rows", &valid))
 }
 
-/// The area of each label set on the test rows.
-fn areas(scores: &Scores, labels: &[LabelSet], experiment: &Experiment) -> Vec<Auc> {
-    let area = |(i, name): (usize, &String)| {
-        let labelled = |&at: &usize| {
+/// Rows of one channel that figures are taken on and of which a label set knows something, ranked.
+pub(super) fn ranking(scores: &Scores, experiment: &Experiment, channel: &ChannelScores, labels: usize) -> Ranking {
+    let weighted = experiment.config.report.weighted;
+    let mut rows = vec![];
+    for (run, positions) in scores.runs().iter().enumerate() {
+        rows.extend(positions.iter().filter_map(|&at| {
             let row = &scores.rows[at];
-            (row.split == Split::Test).then_some((row.score?, row.labels[i]?))
-        };
-        let runs: Vec<Vec<(f64, bool)>> =
-            scores.runs().iter().map(|run| run.iter().filter_map(labelled).collect::<Vec<_>>()).filter(|run| !run.is_empty()).collect();
-        let good = runs.iter().flatten().filter(|(_, good)| *good).count();
-        let bad = runs.iter().map(Vec::len).sum::<usize>() - good;
-        let (auc, interval, note) = roc::auc_with_interval(&runs, experiment.config.seed);
-        let origin = labels.iter().find(|set| set.name == *name).map(|set| set.origin.clone()).unwrap_or_default();
-        Auc { labels: name.clone(), origin, split: Split::Test.name().into(), good, bad, auc, interval, note }
+            let weight = row.weight.filter(|_| weighted).map_or(1.0, f64::from);
+            judged(experiment, row.split).then_some(Judged { score: channel.scores[at]?, good: row.labels[labels]?, weight, run: run as u32 })
+        }));
+    }
+    Ranking::new(rows)
+}
+
+/// The areas of each channel and label set.
+fn areas(scores: &Scores, labels: &[LabelSet], experiment: &Experiment) -> Vec<Auc> {
+    let area = |channel: &ChannelScores, at: usize, name: &String| {
+        let ranking = ranking(scores, experiment, channel, at);
+        let (good, bad) = ranking.counts();
+        let (interval, note) = ranking.interval(experiment.config.seed);
+        Auc {
+            channel: channel.name.clone(),
+            labels: name.clone(),
+            origin: labels.iter().find(|set| set.name == *name).map(|set| set.origin.clone()).unwrap_or_default(),
+            split: judged_rows(experiment).into(),
+            weighted: experiment.config.report.weighted && experiment.weight.is_some(),
+            good,
+            bad,
+            auc: ranking.auc(),
+            average_precision: ranking.average_precision(),
+            interval,
+            note,
+        }
     };
-    scores.labels.iter().enumerate().map(area).collect()
+    scores.channels.iter().flat_map(|channel| scores.labels.iter().enumerate().map(move |(at, name)| area(channel, at, name))).collect()
+}
+
+/// `roc.parquet`: the points of the ROC curves, one channel and label set after the other.
+pub fn curves(scores: &Scores, experiment: &Experiment) -> Result<Vec<u8>> {
+    let (mut channels, mut labels, mut points) = (vec![], vec![], vec![]);
+    for channel in &scores.channels {
+        for (at, name) in scores.labels.iter().enumerate() {
+            let curve = ranking(scores, experiment, channel, at).curve();
+            channels.extend(curve.iter().map(|_| channel.name.as_str()));
+            labels.extend(curve.iter().map(|_| name.as_str()));
+            points.extend(curve);
+        }
+    }
+    let number = |get: fn(&Point) -> f64| -> ArrayRef { Arc::new(points.iter().map(get).collect::<Float64Array>()) };
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("channel", Arc::new(channels.into_iter().map(Some).collect::<StringArray>())),
+        ("labels", Arc::new(labels.into_iter().map(Some).collect::<StringArray>())),
+        ("threshold", number(|point| point.threshold)),
+        ("false_positive_rate", number(|point| point.false_positive_rate)),
+        ("true_positive_rate", number(|point| point.true_positive_rate)),
+    ];
+    batch::to_parquet(&batch::of_columns(columns)?)
 }
 
 /// A run is known by its number, or by the file that stands for it.
 type RunKey = (Option<u32>, Option<Arc<str>>);
 
-fn runs(scores: &Scores, thresholds: &[Calibrated], samples: &Samples) -> Result<Vec<RunFigures>> {
-    let key = |row: &Score| -> RunKey { (row.run, row.run.is_none().then(|| row.file.clone())) };
+fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], samples: &Samples) -> Result<Vec<RunFigures>> {
+    let Some(channel) = scores.main() else { return Ok(vec![]) };
+    let key = |row: &Row| -> RunKey { (row.run, row.run.is_none().then(|| row.file.clone())) };
     let mut without_score: HashMap<_, Vec<u32>> = HashMap::new();
-    for row in scores.rows.iter().filter(|row| row.score.is_none()) {
+    for row in scores.rows.iter().filter(|row| row.rejected.is_some()) {
         without_score.entry(key(row)).or_default().extend(row.ls);
     }
     let ranges: HashMap<RunKey, Range<usize>> = samples
@@ -282,12 +306,12 @@ fn runs(scores: &Scores, thresholds: &[Calibrated], samples: &Samples) -> Result
         .collect();
     let mut figures = vec![];
     for run in scores.runs() {
-        let test: Vec<usize> = run.iter().copied().filter(|&i| scores.rows[i].split == Split::Test).collect();
+        let test: Vec<usize> = run.iter().copied().filter(|&i| judged(experiment, scores.rows[i].split)).collect();
         let (Some(&first), Some(&last)) = (test.first(), test.last()) else { continue };
         let row = &scores.rows[first];
         let lumisection = |i: usize| scores.rows[i].ls.unwrap_or_default();
         let without = without_score.get(&key(row)).cloned().unwrap_or_default();
-        let all_scores: Vec<f64> = run.iter().filter_map(|&i| scores.rows[i].score).collect();
+        let all_scores: Vec<f64> = run.iter().filter_map(|&i| channel.scores[i]).collect();
         // Rows by LS number, never by position: what was not evaluated has shifted positions.
         let range = ranges.get(&key(row)).cloned().unwrap_or(0..0);
         let sum = |leave_out: &[u32]| {
@@ -300,7 +324,7 @@ fn runs(scores: &Scores, thresholds: &[Calibrated], samples: &Samples) -> Result
         let mut flagged = vec![];
         for threshold in thresholds {
             let value = threshold.for_run(&all_scores)?;
-            let ls: Vec<u32> = test.iter().filter(|&&i| scores.rows[i].score.is_some_and(|score| score > value)).map(|&i| lumisection(i)).collect();
+            let ls: Vec<u32> = test.iter().filter(|&&i| channel.scores[i].is_some_and(|score| score > value)).map(|&i| lumisection(i)).collect();
             flagged.push(Flagged { threshold: threshold.threshold.to_string(), value, sum_without: sum(&ls), ls });
         }
         let mut present: Vec<u32> = run.iter().map(|&i| lumisection(i)).chain(without.iter().copied()).collect();

@@ -1,12 +1,12 @@
 //! The experiment folder: everything one training wrote. The folder is the model.
 
-use super::figures::{Report, TrainingFigures};
 use crate::{
     config::Experiment,
+    data::channels::{self, Channel},
     error::{Error, Result},
     model::{Architecture, weights},
     prepare::scale::Scaler,
-    score::threshold::Calibrated,
+    score::{network::Network, one_class_svm::OneClassSvm, threshold::Calibrated, usual::Usual},
     train::Epoch,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -34,29 +34,27 @@ pub mod names {
     pub const THRESHOLDS: &str = "thresholds.json";
     /// Which features make which channel.
     pub const CHANNELS: &str = "channels.json";
+    /// The points of the ROC curves.
+    pub const ROC: &str = "roc.parquet";
     /// Figures as numbers.
     pub const REPORT: &str = "report.json";
     /// Weights, one file a channel.
     pub const MODEL: &str = "model";
     /// All of them, for making a folder anew.
-    pub const ALL: [&str; 10] = [EXPERIMENT, PROVENANCE, HISTORY, SCORES, REJECTED, SCALER, THRESHOLDS, CHANNELS, REPORT, MODEL];
+    pub const ALL: [&str; 11] = [EXPERIMENT, PROVENANCE, HISTORY, SCORES, REJECTED, SCALER, THRESHOLDS, CHANNELS, ROC, REPORT, MODEL];
 }
-
-/// The one channel of a plain dense model.
-pub const ALL_FEATURES: &str = "all";
 
 const HISTORY_HEADER: &str = "epoch,channel,train_loss,valid_loss,learning_rate,seconds\n";
 
 /// One entry of `channels.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
-pub struct Channel {
-    /// Its name; `/` becomes `_` in file names.
-    pub name: String,
-    /// Its features, in the order of the model's inputs.
-    pub features: Vec<String>,
-    /// The monitoring element whose bins they are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub element: Option<String>,
+pub struct ChannelEntry {
+    /// Name and features.
+    #[serde(flatten)]
+    pub channel: Channel,
+    /// What is usual for its errors.
+    #[serde(flatten)]
+    pub usual: Usual,
 }
 
 /// An experiment folder on disk.
@@ -70,25 +68,32 @@ pub struct Folder {
 pub struct Model {
     /// The resolved config.
     pub experiment: Experiment,
-    /// The network's shape.
-    pub architecture: Architecture,
-    /// Flat weights, `[parameters]`.
-    pub weights: Vec<f32>,
+    /// The trained channels.
+    pub networks: Vec<Network>,
     /// How bins become inputs.
     pub scaler: Scaler,
-    /// Names of the inputs.
-    pub features: Vec<String>,
-    /// The monitoring element that it was trained on.
-    pub element: Option<String>,
-    /// Where scores become flags, the one that flags first.
+    /// Where scores become flags: for each channel the one that flags first.
     pub thresholds: Vec<Calibrated>,
 }
 
 impl Model {
+    /// Names of what is read of a row, in the order of the scaler: features, or `bin_0`, `bin_1`, ….
+    pub fn read_names(&self) -> Vec<String> {
+        let channels: Vec<Channel> = self.networks.iter().map(|network| network.channel.clone()).collect();
+        let added = self.scaler.added.as_ref().map_or(&[][..], |added| added.names.as_slice());
+        let mut names = channels::inputs(&channels);
+        names.retain(|name| !added.contains(name));
+        names
+    }
+
     /// The columns that it was trained on, where its inputs are features; histograms have bins.
-    pub fn columns(&self) -> Option<&[String]> {
-        let columns = &self.features[..self.scaler.width.min(self.features.len())];
-        Some(columns).filter(|columns| columns.first().is_some_and(|name| name != "bin_0"))
+    pub fn columns(&self) -> Option<Vec<String>> {
+        Some(self.read_names()).filter(|columns| columns.first().is_some_and(|name| name != "bin_0"))
+    }
+
+    /// The monitoring element that it was trained on.
+    pub fn element(&self) -> Option<&String> {
+        self.networks.first().and_then(|network| network.channel.element.as_ref())
     }
 }
 
@@ -147,7 +152,12 @@ impl Folder {
 
     /// The weights of a channel.
     pub fn weights_file(&self, channel: &str) -> PathBuf {
-        self.path.join(names::MODEL).join(format!("{}.safetensors", channel.replace('/', "_")))
+        self.path.join(names::MODEL).join(weights::file_name(channel))
+    }
+
+    /// The one-class SVM of a channel.
+    pub fn svm_file(&self, channel: &str) -> PathBuf {
+        self.path.join(names::MODEL).join(format!("{}.svm.json", channel.replace('/', "_")))
     }
 
     /// Writes a file whole or not at all.
@@ -157,16 +167,12 @@ impl Folder {
 
     /// Writes a JSON file whole or not at all.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(value).map_err(|error| Error::failed(format!("{name}: {error}")))?;
-        text.push('\n');
-        self.write(name, text.as_bytes())
+        write_json(&self.file(name), value)
     }
 
     /// Reads a JSON file.
     pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        let path = self.file(name);
-        let text = fs::read_to_string(&path).map_err(|error| Error::reading(&path, &error))?;
-        serde_json::from_str(&text).map_err(|error| Error::input(format!("{}: not what `lumisift train` writes: {error}", path.display())))
+        read_json(&self.file(name))
     }
 
     /// Writes the weights of a channel.
@@ -189,20 +195,21 @@ impl Folder {
         Ok(History { file: open().map_err(|error| Error::writing(&path, &error))?, path })
     }
 
-    /// Reads `history.csv`.
-    pub fn read_history(&self) -> Result<Vec<Epoch>> {
+    /// Reads `history.csv`: channels and epochs as they were written.
+    pub fn read_history(&self) -> Result<Vec<(String, Epoch)>> {
         let path = self.file(names::HISTORY);
         let text = fs::read_to_string(&path).map_err(|error| Error::reading(&path, &error))?;
-        let parse = |line: &str| -> Option<Epoch> {
+        let parse = |line: &str| -> Option<(String, Epoch)> {
             let fields: Vec<&str> = line.split(',').collect();
             let number = |i: usize| fields.get(i)?.parse::<f64>().ok();
-            Some(Epoch {
+            let epoch = Epoch {
                 epoch: fields.first()?.parse().ok()?,
                 train_loss: number(2)?,
                 valid_loss: number(3),
                 learning_rate: number(4)?,
                 seconds: number(5)?,
-            })
+            };
+            Some(((*fields.get(1)?).to_owned(), epoch))
         };
         let lines = text.lines().enumerate().skip(1);
         lines
@@ -212,9 +219,19 @@ impl Folder {
             .collect()
     }
 
-    /// How its training went.
-    pub fn read_training(&self) -> Result<TrainingFigures> {
-        self.read_json::<Report>(names::REPORT).map(|report| report.training)
+    /// Writes the weights of a trained channel, and what is usual for its latents.
+    pub fn write_network(&self, network: &Network) -> Result<()> {
+        self.write_weights(&network.channel.name, &network.architecture, &network.weights)?;
+        match &network.svm {
+            Some(svm) => write_json(&self.svm_file(&network.channel.name), svm),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes `channels.json`.
+    pub fn write_channels(&self, networks: &[Network]) -> Result<()> {
+        let entry = |network: &Network| ChannelEntry { channel: network.channel.clone(), usual: network.usual.clone() };
+        self.write_json(names::CHANNELS, &networks.iter().map(entry).collect::<Vec<_>>())
     }
 
     /// Everything scoring needs, with `--set` arguments laid over the config.
@@ -222,16 +239,34 @@ impl Folder {
         let experiment = Experiment::load(&self.file(names::EXPERIMENT), sets)?;
         let scaler: Scaler = self.read_json(names::SCALER)?;
         scaler.check()?;
-        let architecture = Architecture::new(scaler.inputs(), &experiment.config.model);
-        let weights = weights::read(&self.weights_file(ALL_FEATURES), &architecture)?;
         let thresholds: Vec<Calibrated> = self.read_json(names::THRESHOLDS)?;
         if thresholds.is_empty() {
             return Err(Error::input(format!("{}: holds no threshold", self.file(names::THRESHOLDS).display())));
         }
-        let channels: Vec<Channel> = self.read_json(names::CHANNELS)?;
-        let element = channels.first().and_then(|channel| channel.element.clone());
-        let features = channels.into_iter().flat_map(|channel| channel.features).collect();
-        Ok(Model { experiment, architecture, weights, scaler, features, element, thresholds })
+        let entries: Vec<ChannelEntry> = self.read_json(names::CHANNELS)?;
+        let mut networks = vec![];
+        for ChannelEntry { channel, usual } in entries {
+            let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
+            let weights = weights::read(&self.weights_file(&channel.name), &architecture)?;
+            let svm = self.svm_file(&channel.name);
+            let svm: Option<OneClassSvm> = if svm.is_file() { Some(read_json(&svm)?) } else { None };
+            let fits = |svm: &OneClassSvm| svm.width == architecture.latent() && svm.support.len() == svm.width * svm.coefficients.len();
+            if svm.as_ref().is_some_and(|svm| !fits(svm)) {
+                return Err(Error::input(format!(
+                    "{}: does not fit the latents of channel {}",
+                    self.svm_file(&channel.name).display(),
+                    channel.name
+                )));
+            }
+            networks.push(Network { channel, architecture, weights, usual, svm });
+        }
+        let model = Model { experiment, networks, scaler, thresholds };
+        let names = model.read_names().len();
+        if names != model.scaler.width {
+            let (channels, scaler) = (self.file(names::CHANNELS).display().to_string(), names::SCALER);
+            return Err(Error::input(format!("{channels}: names {names} features, but {scaler} has {}", model.scaler.width)));
+        }
+        Ok(model)
     }
 }
 
@@ -249,6 +284,17 @@ impl History {
         let line = format!("{},{channel},{},{valid},{},{:.6}\n", epoch.epoch, epoch.train_loss, epoch.learning_rate, epoch.seconds);
         self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush()).map_err(|error| Error::writing(&self.path, &error))
     }
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
+    text.push('\n');
+    write_atomically(path, text.as_bytes())
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).map_err(|error| Error::reading(path, &error))?;
+    serde_json::from_str(&text).map_err(|error| Error::input(format!("{}: not what `lumisift train` writes: {error}", path.display())))
 }
 
 /// Writes beside the target, makes sure it is on disk, then renames: readers see the old file or the new one, never a part.
@@ -299,7 +345,7 @@ mod tests {
         ];
         let mut history = folder.start_history().unwrap();
         epochs.iter().for_each(|epoch| history.append("all", epoch).unwrap());
-        assert_eq!(folder.read_history().unwrap(), epochs);
+        assert_eq!(folder.read_history().unwrap(), epochs.map(|epoch| ("all".to_owned(), epoch)));
     }
 
     #[test]

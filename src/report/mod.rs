@@ -1,7 +1,11 @@
 //! What a training leaves behind and shows: the experiment folder ([`folder`]), the scores ([`scores`]), figures as numbers
-//! ([`figures`]) and the terminal's tables ([`terminal`]).
+//! ([`figures`], by channel in [`channels`]), why samples score high ([`explain`]), latents ([`latents`]), tables as files ([`batch`]) and the terminal's tables ([`terminal`]).
 
+pub mod batch;
+pub mod channels;
+pub mod explain;
 pub mod figures;
 pub mod folder;
+pub mod latents;
 pub mod scores;
 pub mod terminal;

@@ -1,24 +1,20 @@
 //! `scores.parquet`: one row per sample and channel, with what became of it.
 
-use super::folder;
+use super::batch;
 use crate::{
     config::raw::CalibrateOn,
-    data::{Rejected, Samples},
+    data::{Rejected, Samples, channels::COMBINED},
     error::{Error, Result},
     prepare::{labels::LabelSet, split::Split},
     score::threshold::Calibrated,
 };
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array,
+    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, RecordBatch, StringArray, UInt32Array,
     cast::AsArray,
-    types::{Float64Type, UInt32Type},
+    types::{Float32Type, Float64Type, UInt32Type},
 };
-use parquet::{
-    arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
-    basic::Compression,
-    file::properties::WriterProperties,
-};
-use std::{path::Path, sync::Arc};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 /// What is said of a lumisection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +38,9 @@ impl Verdict {
     }
 }
 
-/// One row of `scores.parquet`.
+/// One sample: what its rows in `scores.parquet` share, whatever the channel.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Score {
+pub struct Row {
     /// What the row was for.
     pub split: Split,
     /// The file it came from.
@@ -53,20 +49,45 @@ pub struct Score {
     pub run: Option<u32>,
     /// Its lumisection, or the number of the event; unknown only where the row could not be read.
     pub ls: Option<u32>,
-    /// The channel.
-    pub channel: Arc<str>,
-    /// The reconstruction error; none where it was not evaluated.
-    pub score: Option<f64>,
-    /// What the score was held against.
-    pub threshold: Option<f64>,
-    /// Whether the score is strictly above the threshold.
-    pub flagged: Option<bool>,
-    /// What is said of it.
-    pub verdict: Verdict,
-    /// Why it was not evaluated, or what flagged it.
-    pub reason: Option<Arc<str>>,
+    /// How much it counts, where rows count differently.
+    pub weight: Option<f32>,
+    /// Why it is not evaluated, where it is not.
+    pub rejected: Option<Arc<str>>,
     /// What the label sets say (good = true), in the order of [`Scores::labels`].
     pub labels: Vec<Option<bool>>,
+}
+
+/// What one channel says of every row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChannelScores {
+    /// The channel; "combined" is all of them together.
+    pub name: String,
+    /// The reconstruction error; none where a row was not evaluated.
+    pub scores: Vec<Option<f64>>,
+    /// ln(score / mean-field error); empty for "combined", which is made of them.
+    pub log_ratios: Vec<Option<f64>>,
+    /// How far inside the one-class SVM's support the latent lies, negative outside; empty without an SVM.
+    pub inside: Vec<Option<f64>>,
+    /// What each score is held against; none before it is.
+    pub thresholds: Vec<Option<f64>>,
+    /// What is said of a score that is above.
+    pub why: Arc<str>,
+}
+
+impl ChannelScores {
+    /// Whether the score of a row is strictly above its threshold.
+    pub fn flagged(&self, row: usize) -> Option<bool> {
+        Some(self.scores[row]? > self.thresholds[row]?)
+    }
+
+    /// What is said of a row.
+    pub fn verdict(&self, row: usize) -> Verdict {
+        match self.flagged(row) {
+            Some(true) => Verdict::Bad,
+            Some(false) => Verdict::Good,
+            None => Verdict::NotEvaluated,
+        }
+    }
 }
 
 /// All scores of an experiment, sorted by run and LS.
@@ -76,49 +97,79 @@ pub struct Scores {
     pub events: bool,
     /// Names of the label sets; columns `label_<name>`.
     pub labels: Vec<String>,
-    /// One per sample and channel.
-    pub rows: Vec<Score>,
+    /// The samples.
+    pub rows: Vec<Row>,
+    /// What each channel says of them; where there are several, "combined" is the last.
+    pub channels: Vec<ChannelScores>,
 }
 
 impl Scores {
-    /// Puts the scores of evaluated rows and the rejected ones together. `scores` has one number a row of `samples`.
-    pub fn new(samples: &Samples, splits: &[Split], labels: &[LabelSet], channel: &str, scores: &[f64]) -> Self {
+    /// Puts evaluated rows and rejected ones together. Each of `channels` has one entry a row of `samples`.
+    pub fn new(samples: &Samples, splits: &[Split], labels: &[LabelSet], weights: Option<&[f32]>, channels: Vec<ChannelScores>) -> Self {
         let files: Vec<Arc<str>> = samples.sources.iter().map(|source| source.name.as_str().into()).collect();
-        let channel: Arc<str> = channel.into();
-        let mut rows: Vec<Score> = (0..samples.rows.len())
-            .map(|i| Score {
+        let mut rows: Vec<Row> = (0..samples.rows.len())
+            .map(|i| Row {
                 split: splits[i],
                 file: files[samples.rows[i].source as usize].clone(),
                 run: samples.id(i).run,
                 ls: Some(samples.rows[i].ls),
-                channel: channel.clone(),
-                score: Some(scores[i]),
-                threshold: None,
-                flagged: None,
-                verdict: Verdict::NotEvaluated,
-                reason: None,
+                weight: weights.map(|weights| weights[i]),
+                rejected: None,
                 labels: labels.iter().map(|set| set.good[i]).collect(),
             })
             .collect();
-        rows.extend(samples.rejected.iter().map(|rejected| Score {
+        rows.extend(samples.rejected.iter().map(|rejected| Row {
             split: if samples.sources[rejected.source as usize].role == crate::data::Role::Test { Split::Test } else { Split::Unused },
             file: files[rejected.source as usize].clone(),
             run: rejected.id.and_then(|id| id.run),
             ls: rejected.id.map(|id| id.ls),
-            channel: channel.clone(),
-            score: None,
-            threshold: None,
-            flagged: None,
-            verdict: Verdict::NotEvaluated,
-            reason: Some(rejected.told().into()),
+            weight: None,
+            rejected: Some(rejected.told().into()),
             labels: (0..labels.len()).map(|set| rejected.labels.get(set).copied().flatten()).collect(),
         }));
-        let place = |file: &Arc<str>| files.iter().position(|known| known == file);
+        let mut scores = Self { events: samples.events, labels: labels.iter().map(|set| set.name.clone()).collect(), rows, channels };
+        let total = scores.rows.len();
+        for channel in &mut scores.channels {
+            channel.scores.resize(total, None);
+            channel.thresholds = vec![None; total];
+            [&mut channel.log_ratios, &mut channel.inside]
+                .into_iter()
+                .filter(|column| !column.is_empty())
+                .for_each(|column| column.resize(total, None));
+        }
         // Without rejected rows they are in order.
         if !samples.rejected.is_empty() {
-            rows.sort_by_cached_key(|row| (row.run.is_none(), row.run, if row.run.is_none() { place(&row.file) } else { None }, row.ls));
+            let place: HashMap<&Arc<str>, usize> = files.iter().enumerate().map(|(at, file)| (file, at)).collect();
+            let key = |row: &Row| (row.run.is_none(), row.run, if row.run.is_none() { place.get(&row.file) } else { None }, row.ls);
+            let mut order: Vec<usize> = (0..total).collect();
+            order.sort_by_key(|&at| key(&scores.rows[at]));
+            scores = scores.pick(&order);
         }
-        Self { events: samples.events, labels: labels.iter().map(|set| set.name.clone()).collect(), rows }
+        scores
+    }
+
+    /// The rows at these positions, in this order.
+    pub fn pick(&self, positions: &[usize]) -> Self {
+        let pick = |column: &[Option<f64>]| if column.is_empty() { vec![] } else { positions.iter().map(|&at| column[at]).collect() };
+        let channels = self.channels.iter().map(|channel| ChannelScores {
+            name: channel.name.clone(),
+            scores: pick(&channel.scores),
+            log_ratios: pick(&channel.log_ratios),
+            inside: pick(&channel.inside),
+            thresholds: pick(&channel.thresholds),
+            why: channel.why.clone(),
+        });
+        Self {
+            events: self.events,
+            labels: self.labels.clone(),
+            channels: channels.collect(),
+            rows: positions.iter().map(|&at| self.rows[at].clone()).collect(),
+        }
+    }
+
+    /// The channel that judges a lumisection: the only one, or all together.
+    pub fn main(&self) -> Option<&ChannelScores> {
+        self.channels.last()
     }
 
     /// "ls" or "event": what a row is known by beside its run.
@@ -128,9 +179,9 @@ impl Scores {
 
     /// Positions of the evaluated rows of each run, in the order of LS.
     pub fn runs(&self) -> Vec<Vec<usize>> {
-        let key = |row: &Score| (row.run, if row.run.is_none() { Some(row.file.clone()) } else { None });
+        let key = |row: &Row| (row.run, if row.run.is_none() { Some(row.file.clone()) } else { None });
         let mut runs: Vec<Vec<usize>> = vec![];
-        for (i, row) in self.rows.iter().enumerate().filter(|(_, row)| row.score.is_some()) {
+        for (i, row) in self.rows.iter().enumerate().filter(|(_, row)| row.rejected.is_none()) {
             match runs.last_mut() {
                 Some(run) if key(&self.rows[run[0]]) == key(row) => run.push(i),
                 _ => runs.push(vec![i]),
@@ -139,31 +190,28 @@ impl Scores {
         runs
     }
 
-    /// The scores of the rows of one split, run by run.
-    pub fn of_split(&self, split: Split) -> Vec<Vec<f64>> {
+    /// The scores of a channel for the rows of one split, run by run.
+    pub fn of_split(&self, channel: &ChannelScores, split: Split) -> Vec<Vec<f64>> {
         let of_run =
-            |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|&&i| self.rows[i].split == split).filter_map(|&i| self.rows[i].score).collect() };
+            |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|&&i| self.rows[i].split == split).filter_map(|&i| channel.scores[i]).collect() };
         self.runs().iter().map(of_run).filter(|run| !run.is_empty()).collect()
     }
 
-    /// Holds every score against a threshold.
-    pub fn flag(&mut self, threshold: &Calibrated) -> Result<()> {
-        let reason: Arc<str> = match threshold.on {
-            CalibrateOn::Scored => format!("above the {} of its run", threshold.threshold),
-            CalibrateOn::Train => format!("above the {} of training rows", threshold.threshold),
-            CalibrateOn::Valid => format!("above the {} of held-out good rows", threshold.threshold),
-        }
-        .into();
-        for run in self.runs() {
-            let scores: Vec<f64> = run.iter().filter_map(|&i| self.rows[i].score).collect();
-            let value = threshold.for_run(&scores)?;
-            for (&i, score) in run.iter().zip(scores) {
-                let row = &mut self.rows[i];
-                let flagged = score > value;
-                row.threshold = Some(value);
-                row.flagged = Some(flagged);
-                row.verdict = if flagged { Verdict::Bad } else { Verdict::Good };
-                row.reason = flagged.then(|| reason.clone());
+    /// Holds the scores of each channel against the first threshold that is for it.
+    pub fn flag(&mut self, thresholds: &[Calibrated]) -> Result<()> {
+        let runs = self.runs();
+        for channel in &mut self.channels {
+            let Some(threshold) = thresholds.iter().find(|threshold| threshold.channel == channel.name) else { continue };
+            channel.why = match threshold.on {
+                CalibrateOn::Scored => format!("above the {} of its run", threshold.threshold),
+                CalibrateOn::Train => format!("above the {} of training rows", threshold.threshold),
+                CalibrateOn::Valid => format!("above the {} of held-out good rows", threshold.threshold),
+            }
+            .into();
+            for run in &runs {
+                let scores: Vec<f64> = run.iter().filter_map(|&i| channel.scores[i]).collect();
+                let value = threshold.for_run(&scores)?;
+                run.iter().for_each(|&i| channel.thresholds[i] = channel.scores[i].map(|_| value));
             }
         }
         Ok(())
@@ -171,62 +219,50 @@ impl Scores {
 
     /// Writes a Parquet file, or CSV where the name ends in .csv; beside its target, then renamed.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let bytes = if path.extension().is_some_and(|extension| extension == "csv") { self.to_csv()? } else { self.to_parquet()? };
-        folder::write_atomically(path, &bytes)
+        batch::write(path, &self.batch()?)
     }
 
+    fn reason<'a>(&'a self, channel: &'a ChannelScores, row: usize) -> Option<&'a str> {
+        let above = || (channel.flagged(row) == Some(true)).then_some(&*channel.why);
+        self.rows[row].rejected.as_deref().or_else(above)
+    }
+
+    /// Whether rows have weights.
+    fn weighted(&self) -> bool {
+        self.rows.iter().any(|row| row.weight.is_some())
+    }
+
+    /// One channel after the other.
     fn batch(&self) -> Result<RecordBatch> {
-        let text = |get: fn(&Score) -> Option<&str>| -> ArrayRef { Arc::new(self.rows.iter().map(get).collect::<StringArray>()) };
-        let number = |get: fn(&Score) -> Option<f64>| -> ArrayRef { Arc::new(self.rows.iter().map(get).collect::<Float64Array>()) };
-        let whole = |get: fn(&Score) -> Option<u32>| -> ArrayRef { Arc::new(self.rows.iter().map(get).collect::<UInt32Array>()) };
+        let times = self.channels.len();
+        let repeated = || (0..times).flat_map(|_| &self.rows);
+        let of_channels = || self.channels.iter().flat_map(|channel| (0..self.rows.len()).map(move |row| (channel, row)));
+        let number = |get: &dyn Fn(&ChannelScores, usize) -> Option<f64>| -> ArrayRef {
+            Arc::new(of_channels().map(|(channel, row)| get(channel, row)).collect::<Float64Array>())
+        };
         let mut columns: Vec<(String, ArrayRef)> = vec![
-            ("split".into(), text(|row| Some(row.split.name()))),
-            ("file".into(), text(|row| Some(&row.file))),
-            ("run".into(), whole(|row| row.run)),
-            (self.number_column().into(), whole(|row| row.ls)),
-            ("channel".into(), text(|row| Some(&row.channel))),
-            ("score".into(), number(|row| row.score)),
-            ("threshold".into(), number(|row| row.threshold)),
-            ("flagged".into(), Arc::new(self.rows.iter().map(|row| row.flagged).collect::<BooleanArray>())),
-            ("verdict".into(), text(|row| Some(row.verdict.name()))),
-            ("reason".into(), text(|row| row.reason.as_deref())),
+            ("split".into(), Arc::new(repeated().map(|row| Some(row.split.name())).collect::<StringArray>())),
+            ("file".into(), Arc::new(repeated().map(|row| Some(&*row.file)).collect::<StringArray>())),
+            ("run".into(), Arc::new(repeated().map(|row| row.run).collect::<UInt32Array>())),
+            (self.number_column().into(), Arc::new(repeated().map(|row| row.ls).collect::<UInt32Array>())),
+            ("channel".into(), Arc::new(of_channels().map(|(channel, _)| Some(channel.name.as_str())).collect::<StringArray>())),
+            ("score".into(), number(&|channel, row| channel.scores[row])),
+            ("threshold".into(), number(&|channel, row| channel.thresholds[row])),
+            ("flagged".into(), Arc::new(of_channels().map(|(channel, row)| channel.flagged(row)).collect::<BooleanArray>())),
+            ("verdict".into(), Arc::new(of_channels().map(|(channel, row)| Some(channel.verdict(row).name())).collect::<StringArray>())),
+            ("reason".into(), Arc::new(of_channels().map(|(channel, row)| self.reason(channel, row)).collect::<StringArray>())),
+            (LOG_RATIO.into(), number(&|channel, row| channel.log_ratios.get(row).copied().flatten())),
         ];
+        if self.channels.iter().any(|channel| !channel.inside.is_empty()) {
+            columns.push((INSIDE.into(), number(&|channel, row| channel.inside.get(row).copied().flatten())));
+        }
+        if self.weighted() {
+            columns.push((WEIGHT.into(), Arc::new(repeated().map(|row| row.weight).collect::<Float32Array>())));
+        }
         for (i, name) in self.labels.iter().enumerate() {
-            columns.push((format!("label_{name}"), Arc::new(self.rows.iter().map(|row| row.labels[i]).collect::<BooleanArray>())));
+            columns.push((format!("label_{name}"), Arc::new(repeated().map(|row| row.labels[i]).collect::<BooleanArray>())));
         }
-        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
-            .map_err(|error| Error::failed(format!("scores: {error}")))
-    }
-
-    fn to_parquet(&self) -> Result<Vec<u8>> {
-        to_parquet(&self.batch()?)
-    }
-
-    fn to_csv(&self) -> Result<Vec<u8>> {
-        let failed = |error: csv::Error| Error::failed(format!("scores: {error}"));
-        let mut writer = csv::Writer::from_writer(vec![]);
-        let labels = self.labels.iter().map(|name| format!("label_{name}"));
-        let header =
-            ["split", "file", "run", self.number_column(), "channel", "score", "threshold", "flagged", "verdict", "reason"].map(str::to_owned);
-        writer.write_record(header.into_iter().chain(labels)).map_err(failed)?;
-        let show = |value: Option<String>| value.unwrap_or_default();
-        for row in &self.rows {
-            let fields = [
-                row.split.name().to_owned(),
-                row.file.to_string(),
-                show(row.run.map(|run| run.to_string())),
-                show(row.ls.map(|ls| ls.to_string())),
-                row.channel.to_string(),
-                show(row.score.map(|score| score.to_string())),
-                show(row.threshold.map(|threshold| threshold.to_string())),
-                show(row.flagged.map(|flagged| flagged.to_string())),
-                row.verdict.name().to_owned(),
-                show(row.reason.as_ref().map(ToString::to_string)),
-            ];
-            let labels = row.labels.iter().map(|label| show(label.map(|good| good.to_string())));
-            writer.write_record(fields.into_iter().chain(labels)).map_err(failed)?;
-        }
-        writer.into_inner().map_err(|error| Error::failed(format!("scores: {error}")))
+        batch::of_columns(columns)
     }
 
     /// Reads a `scores.parquet`.
@@ -241,7 +277,11 @@ impl Scores {
             scores.labels = batch.schema().fields().iter().filter_map(|field| Some(field.name().strip_prefix("label_")?.to_owned())).collect();
             scores.append(&batch).ok_or_else(|| torn(&"its columns are not those of a scores file"))?;
         }
-        Ok(scores)
+        let rows = scores.rows.len();
+        match scores.channels.iter().find(|channel| channel.scores.len() != rows) {
+            Some(channel) => Err(torn(&format!("{} rows of the channel {}, {rows} of others", channel.scores.len(), channel.name))),
+            None => Ok(scores),
+        }
     }
 
     fn append(&mut self, batch: &RecordBatch) -> Option<()> {
@@ -249,25 +289,44 @@ impl Scores {
         let whole = |name: &str| batch.column_by_name(name)?.as_primitive_opt::<UInt32Type>();
         let number = |name: &str| batch.column_by_name(name)?.as_primitive_opt::<Float64Type>();
         let flag = |name: &str| batch.column_by_name(name)?.as_boolean_opt();
-        let (split, file, channel, verdict, reason) = (text("split")?, text("file")?, text("channel")?, text("verdict")?, text("reason")?);
-        let (run, ls, score, threshold, flagged) =
-            (whole("run")?, whole(self.number_column())?, number("score")?, number("threshold")?, flag("flagged")?);
+        let (split, file, channel, reason) = (text("split")?, text("file")?, text("channel")?, text("reason")?);
+        let (run, ls, score, threshold, log_ratio) =
+            (whole("run")?, whole(self.number_column())?, number("score")?, number("threshold")?, number(LOG_RATIO)?);
+        let inside = number(INSIDE);
+        let weight = batch.column_by_name(WEIGHT).and_then(|column| column.as_primitive_opt::<Float32Type>());
         let labels = self.labels.iter().map(|name| flag(&format!("label_{name}"))).collect::<Option<Vec<_>>>()?;
         let valid = |array: &dyn Array, i: usize| array.is_valid(i).then_some(i);
-        let mut shared: std::collections::HashMap<String, Arc<str>> = std::collections::HashMap::new();
+        let mut shared: HashMap<String, Arc<str>> = HashMap::new();
         let mut share = |text: &str| shared.entry(text.to_owned()).or_insert_with(|| text.into()).clone();
         for i in 0..batch.num_rows() {
-            self.rows.push(Score {
+            let name = channel.value(i);
+            if self.channels.last().is_none_or(|channel| channel.name != name) {
+                self.channels.push(ChannelScores { name: name.to_owned(), ..ChannelScores::default() });
+            }
+            let first = self.channels.len() == 1;
+            let of_channel = self.channels.last_mut()?;
+            of_channel.scores.push(valid(score, i).map(|i| score.value(i)));
+            of_channel.thresholds.push(valid(threshold, i).map(|i| threshold.value(i)));
+            if name != COMBINED {
+                of_channel.log_ratios.push(valid(log_ratio, i).map(|i| log_ratio.value(i)));
+                if let Some(inside) = inside {
+                    of_channel.inside.push(valid(inside, i).map(|i| inside.value(i)));
+                }
+            }
+            let evaluated = of_channel.scores.last()?.is_some();
+            if evaluated && let Some(i) = valid(reason, i) {
+                of_channel.why = share(reason.value(i));
+            }
+            if !first {
+                continue;
+            }
+            self.rows.push(Row {
                 split: Split::ALL.into_iter().find(|known| known.name() == split.value(i))?,
                 file: share(file.value(i)),
                 run: valid(run, i).map(|i| run.value(i)),
                 ls: valid(ls, i).map(|i| ls.value(i)),
-                channel: share(channel.value(i)),
-                score: valid(score, i).map(|i| score.value(i)),
-                threshold: valid(threshold, i).map(|i| threshold.value(i)),
-                flagged: valid(flagged, i).map(|i| flagged.value(i)),
-                verdict: [Verdict::Good, Verdict::Bad, Verdict::NotEvaluated].into_iter().find(|known| known.name() == verdict.value(i))?,
-                reason: valid(reason, i).map(|i| share(reason.value(i))),
+                weight: weight.and_then(|weight| valid(weight, i).map(|i| weight.value(i))),
+                rejected: valid(reason, i).filter(|_| !evaluated).map(|i| share(reason.value(i))),
                 labels: labels.iter().map(|label| valid(*label, i).map(|i| label.value(i))).collect(),
             });
         }
@@ -275,15 +334,10 @@ impl Scores {
     }
 }
 
-fn to_parquet(batch: &RecordBatch) -> Result<Vec<u8>> {
-    let failed = |error: parquet::errors::ParquetError| Error::failed(format!("Parquet: {error}"));
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(parquet::basic::ZstdLevel::default())).build();
-    let mut bytes = vec![];
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(failed)?;
-    writer.write(batch).map_err(failed)?;
-    writer.close().map_err(failed)?;
-    Ok(bytes)
-}
+/// Names of the columns beyond the usual ones.
+const LOG_RATIO: &str = "log_ratio";
+const INSIDE: &str = "svm";
+const WEIGHT: &str = "weight";
 
 /// `rejected.parquet`: every row that is not evaluated, with its place in its file and the first reason against it.
 pub fn rejected(samples: &Samples) -> Result<Vec<u8>> {
@@ -298,8 +352,7 @@ pub fn rejected(samples: &Samples) -> Result<Vec<u8>> {
         ("row", number(&|rejected| Some(rejected.index))),
         ("reason", Arc::new(rows.iter().map(|rejected| Some(rejected.reason.as_str())).collect::<StringArray>())),
     ];
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)));
-    to_parquet(&batch.map_err(|error| Error::failed(format!("rejected rows: {error}")))?)
+    batch::to_parquet(&batch::of_columns(columns)?)
 }
 
 #[cfg(test)]
@@ -308,30 +361,38 @@ mod tests {
     use crate::config::Threshold;
 
     fn scores() -> Scores {
-        let row = |run: u32, ls: u32, score: Option<f64>| Score {
+        let row = |run: u32, ls: u32| Row {
             split: Split::Test,
             file: "a.csv".into(),
             run: Some(run),
             ls: Some(ls),
-            channel: "all".into(),
-            score,
-            threshold: None,
-            flagged: None,
-            verdict: Verdict::NotEvaluated,
-            reason: score.is_none().then(|| "empty (leading)".into()),
+            weight: None,
+            rejected: None,
             labels: vec![Some(ls.is_multiple_of(2))],
         };
+        let empty = Row { rejected: Some("empty (leading)".into()), ..row(1, 1) };
+        let channel = |name: &str, log_ratios: Vec<Option<f64>>, times: f64| ChannelScores {
+            name: name.into(),
+            scores: [None, Some(0.5), Some(0.7), Some(5.0), Some(6.0)].map(|score| score.map(|score: f64| score * times)).to_vec(),
+            log_ratios,
+            inside: vec![],
+            thresholds: vec![None; 5],
+            why: "".into(),
+        };
+        let ratios = vec![None, Some(-1.0), Some(-0.5), Some(0.5), Some(1.5)];
         Scores {
             events: false,
             labels: vec!["good".into()],
-            rows: vec![row(1, 1, None), row(1, 2, Some(0.5)), row(1, 3, Some(0.7)), row(2, 1, Some(5.0)), row(2, 2, Some(6.0))],
+            rows: vec![empty, row(1, 2), row(1, 3), row(2, 1), row(2, 2)],
+            channels: vec![channel("a/b", ratios, 1.0), channel(COMBINED, vec![], 2.0)],
         }
     }
 
-    fn threshold(on: CalibrateOn, value: Option<f64>) -> Calibrated {
+    fn threshold(channel: &str, on: CalibrateOn, value: Option<f64>) -> Calibrated {
         Calibrated {
-            channel: "all".into(),
+            channel: channel.into(),
             threshold: Threshold::Percentile { percentile: 50.0, smooth: 1 },
+            log: false,
             on,
             value,
             rows: 2,
@@ -340,15 +401,21 @@ mod tests {
         }
     }
 
+    fn flags(scores: &Scores, channel: usize) -> Vec<Option<bool>> {
+        (0..scores.rows.len()).map(|row| scores.channels[channel].flagged(row)).collect()
+    }
+
     #[test]
     fn flags_are_strictly_above_and_runs_may_have_their_own_threshold() {
         let mut common = scores();
-        common.flag(&threshold(CalibrateOn::Valid, Some(0.7))).unwrap();
-        assert_eq!(common.rows.iter().map(|row| row.flagged).collect::<Vec<_>>(), [None, Some(false), Some(false), Some(true), Some(true)]);
+        common.flag(&[threshold("a/b", CalibrateOn::Valid, Some(0.7)), threshold(COMBINED, CalibrateOn::Valid, Some(11.0))]).unwrap();
+        assert_eq!(flags(&common, 0), [None, Some(false), Some(false), Some(true), Some(true)]);
+        assert_eq!(flags(&common, 1), [None, Some(false), Some(false), Some(false), Some(true)], "each channel has its own threshold");
         let mut own = scores();
-        own.flag(&threshold(CalibrateOn::Scored, None)).unwrap();
-        assert_eq!(own.rows.iter().map(|row| row.flagged).collect::<Vec<_>>(), [None, Some(false), Some(true), Some(false), Some(true)]);
-        assert_eq!(own.rows[0].verdict, Verdict::NotEvaluated, "what has no score is never good");
+        own.flag(&[threshold("a/b", CalibrateOn::Scored, None)]).unwrap();
+        assert_eq!(flags(&own, 0), [None, Some(false), Some(true), Some(false), Some(true)]);
+        assert_eq!(own.channels[0].verdict(0), Verdict::NotEvaluated, "what has no score is never good");
+        assert_eq!(own.channels[1].verdict(1), Verdict::NotEvaluated, "nor is what was held against nothing");
     }
 
     #[test]
@@ -356,7 +423,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("scores.parquet");
         let mut scores = scores();
-        scores.flag(&threshold(CalibrateOn::Valid, Some(0.6))).unwrap();
+        scores.flag(&[threshold("a/b", CalibrateOn::Valid, Some(0.6)), threshold(COMBINED, CalibrateOn::Valid, Some(3.0))]).unwrap();
+        scores.write(&path).unwrap();
+        assert_eq!(Scores::read(&path).unwrap(), scores);
+        scores.rows.iter_mut().for_each(|row| row.weight = Some(2.5));
+        scores.channels[0].inside = vec![None, Some(1.0), Some(-1.0), Some(0.0), None];
         scores.write(&path).unwrap();
         assert_eq!(Scores::read(&path).unwrap(), scores);
         let bytes = std::fs::read(&path).unwrap();
@@ -366,7 +437,7 @@ mod tests {
 
     #[test]
     fn csv_is_there_for_those_who_want_it() {
-        let text = String::from_utf8(scores().to_csv().unwrap()).unwrap();
-        assert!(text.starts_with("split,file,run,ls,channel,score,threshold,flagged,verdict,reason,label_good\ntest,a.csv,1,1,all,,,,not evaluated,empty (leading),false\n"), "{text}");
+        let text = String::from_utf8(batch::to_csv(&scores().batch().unwrap()).unwrap()).unwrap();
+        assert!(text.starts_with("split,file,run,ls,channel,score,threshold,flagged,verdict,reason,log_ratio,label_good\ntest,a.csv,1,1,a/b,,,,not evaluated,empty (leading),,false\n"), "{text}");
     }
 }

@@ -1,12 +1,15 @@
 //! Tables and small pictures for the terminal.
 
 use super::{
+    channels::{Measured, SvmGroup},
+    explain::{Explanation, Share},
     figures::{Report, RunFigures},
     scores::Scores,
 };
 use crate::{
     config::{Threshold, raw::CalibrateOn},
-    score::roc::Auc,
+    data::channels::{ALL_FEATURES, COMBINED},
+    score::{roc::Auc, threshold::Calibrated},
 };
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use console::style;
@@ -31,15 +34,11 @@ pub fn printable(text: &str) -> String {
 /// The report as people read it.
 pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "\n{}  {} on {}, {} parameters, seed {}",
-        style(&report.name).bold(),
-        report.model.shape,
-        report.device,
-        report.model.parameters,
-        report.seed
-    );
+    let network = match &report.channels[..] {
+        [channel] => format!("{} on {}, {} parameters", channel.shape, report.device, channel.parameters),
+        channels => format!("{} channels on {}, {} parameters", channels.len(), report.device, channels.iter().map(|c| c.parameters).sum::<usize>()),
+    };
+    let _ = writeln!(text, "\n{}  {network}, seed {}", style(&report.name).bold(), report.seed);
     let data = &report.data;
     let rows = [(data.train, "train"), (data.valid, "valid"), (data.test, "test"), (data.unused, "set aside (bad or unlabelled)")];
     let parts: Vec<String> = rows.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
@@ -50,21 +49,27 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
         let reasons: Vec<String> = data.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let _ = writeln!(text, "           not evaluated: {}", reasons.join(", "));
     }
-    let training = &report.training;
-    let loss = |loss: Option<f64>| loss.map_or_else(|| "–".into(), |loss| format!("{loss:.6}"));
-    let kept = if training.kept_epoch as usize == training.epochs { String::new() } else { format!(", weights of epoch {}", training.kept_epoch) };
-    let _ = writeln!(
-        text,
-        "training   {} epochs in {:.1} s ({}){kept}; loss {}, validation {} ({})",
-        training.epochs,
-        training.seconds,
-        training.stopped,
-        loss(training.train_loss),
-        loss(training.valid_loss),
-        training.loss
-    );
+    for channel in &report.channels {
+        let training = &channel.training;
+        let of = if report.channels.len() > 1 { format!("{}: ", channel.name) } else { String::new() };
+        let loss = |loss: Option<f64>| loss.map_or_else(|| "–".into(), |loss| format!("{loss:.6}"));
+        let kept =
+            if training.kept_epoch as usize == training.epochs { String::new() } else { format!(", weights of epoch {}", training.kept_epoch) };
+        let _ = writeln!(
+            text,
+            "training   {of}{} epochs in {:.1} s ({}){kept}; loss {}, validation {} ({})",
+            training.epochs,
+            training.seconds,
+            training.stopped,
+            loss(training.train_loss),
+            loss(training.valid_loss),
+            training.loss
+        );
+    }
     let _ = writeln!(text, "score      {}", report.score);
-    for threshold in &report.thresholds {
+    text.push_str(&channels_table(report, width));
+    let main = report.main();
+    for threshold in report.thresholds.iter().filter(|threshold| threshold.channel == main) {
         let from = match threshold.value {
             Some(value) if threshold.rows > 0 => {
                 format!("{value:.6} from {} {} rows of {}", threshold.rows, on(threshold.on), count(threshold.runs, "run"))
@@ -72,7 +77,8 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
             Some(value) => format!("{value:.6}"),
             None => "each run's own".into(),
         };
-        let _ = writeln!(text, "threshold  {}: {from}", threshold.threshold);
+        let of = if report.channels.len() > 1 { format!("{main}, ") } else { String::new() };
+        let _ = writeln!(text, "threshold  {of}{}: {from}", threshold.threshold);
     }
     if let Some(rate) = &report.false_alarms {
         let _ = writeln!(
@@ -86,20 +92,113 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
             100.0 * rate.interval.1
         );
     }
-    for auc in &report.auc {
-        if auc.good + auc.bad > 0 {
-            let _ = writeln!(text, "ROC AUC    {}: {}", auc.labels, show_auc(auc));
-        }
-    }
-    if !report.auc.is_empty() && report.auc.iter().all(|auc| auc.good + auc.bad == 0) {
-        let _ = writeln!(text, "ROC AUC    – (no test row has a label)");
-    }
+    text.push_str(&areas(report, width));
     text.push_str(&runs_table(report, width));
     if let Some(scores) = scores {
         text.push_str(&pictures(report, scores, width));
     }
+    text.push_str(&explanations(&report.worst, MOST_EXPLAINED));
     for warning in &report.warnings {
         let _ = writeln!(text, "{} {warning}", style("warning:").yellow().bold());
+    }
+    text
+}
+
+/// How large the errors of each channel are.
+fn channels_table(report: &Report, width: u16) -> String {
+    let header = ["channel", "inputs", "mean-field error", "AE error", "ln cut", "bad rows flagged", "outside the SVM: good, well, badly"];
+    let svm = report.channels.iter().any(|channel| channel.svm.is_some());
+    let columns = if svm { 7 } else { 6 };
+    let mut table = table(&header[..columns], width);
+    for channel in &report.channels {
+        let error = |measured: Measured| format!("{:.4e}", if report.score.starts_with("sse") { measured.sum } else { measured.mean });
+        let outside = |group: &SvmGroup| match group.rows {
+            0 => "–".to_owned(),
+            rows => format!("{:.0} %", 100.0 * group.outside as f64 / rows as f64),
+        };
+        let row = [
+            channel.name.clone(),
+            channel.features.to_string(),
+            error(channel.mean_field_error),
+            error(channel.ae_error),
+            channel.log_cut.map_or_else(|| "–".into(), |cut| format!("{cut:.4}")),
+            channel
+                .bad
+                .map_or_else(|| "–".into(), |bad| format!("{} of {}", bad.badly_reconstructed, bad.badly_reconstructed + bad.well_reconstructed)),
+            channel.svm.as_ref().map_or_else(String::new, |svm| svm.groups.iter().map(outside).collect::<Vec<_>>().join(", ")),
+        ];
+        table.add_row(&row[..columns]);
+    }
+    for column in 1..columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let errors = report.channels.first().map_or("", |channel| channel.errors.as_str());
+    format!("errors     {errors}\n{table}\n")
+}
+
+/// The areas under the ROC curves: a line each, or a matrix where there are several channels.
+fn areas(report: &Report, width: u16) -> String {
+    let mut text = String::new();
+    if report.auc.iter().all(|auc| auc.good + auc.bad == 0) {
+        return if report.auc.is_empty() { text } else { format!("ROC AUC    – (no {} row has a label)\n", report.auc[0].split) };
+    }
+    if report.channels.len() < 2 {
+        for auc in report.auc.iter().filter(|auc| auc.good + auc.bad > 0) {
+            let _ = writeln!(text, "ROC AUC    {}: {}", auc.labels, show_auc(auc));
+        }
+        return text;
+    }
+    let mut channels: Vec<&str> = report.auc.iter().map(|auc| auc.channel.as_str()).collect();
+    channels.dedup();
+    let sets: Vec<&Auc> = report.auc.iter().filter(|auc| auc.channel == channels[0]).collect();
+    let mut table = table(&[&["labels", "good", "bad"], &channels[..]].concat(), width);
+    for set in &sets {
+        let cell = |channel: &&str| {
+            let auc = report.auc.iter().find(|auc| auc.channel == **channel && auc.labels == set.labels);
+            match auc.and_then(|auc| Some((auc.auc?, auc.interval))) {
+                Some((area, Some((low, high)))) => format!("{area:.3} ({low:.2}–{high:.2})"),
+                Some((area, None)) => format!("{area:.3}"),
+                None => "–".into(),
+            }
+        };
+        table.add_row([vec![set.labels.clone(), set.good.to_string(), set.bad.to_string()], channels.iter().map(cell).collect()].concat());
+    }
+    for column in 1..channels.len() + 3 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let weighted = if sets[0].weighted { ", weighted" } else { "" };
+    let _ = writeln!(text, "ROC AUC    {} rows{weighted}; –: only one class; {}\n{table}", sets[0].split, interval_note(&sets));
+    text
+}
+
+/// What the intervals are, said once.
+fn interval_note<'a>(sets: &[&'a Auc]) -> &'a str {
+    sets.iter().find(|auc| auc.interval.is_some()).map_or("no intervals", |auc| auc.note.as_str())
+}
+
+/// How many samples the terminal explains.
+const MOST_EXPLAINED: usize = 5;
+
+/// Why samples score high: names with large shares of the error, and what share they usually have.
+pub fn explanations(explained: &[Explanation], most: usize) -> String {
+    let mut worst: Vec<&Explanation> = explained.iter().collect();
+    let above = |explained: &Explanation| explained.threshold.map_or(explained.score, |threshold| explained.score / threshold);
+    worst.sort_by(|a, b| above(b).total_cmp(&above(a)));
+    let mut text = String::new();
+    for explanation in worst.into_iter().take(most) {
+        let id = explanation.run.map_or_else(|| explanation.file.clone(), |run| format!("run {run}"));
+        let of = if explanation.channel == ALL_FEATURES { String::new() } else { format!(" in {}", explanation.channel) };
+        let threshold = explanation.threshold.map(|threshold| format!(" (threshold {threshold:.5})")).unwrap_or_default();
+        let _ = writeln!(text, "why        {} LS {}{of}: score {:.5}{threshold}", style(id).bold(), explanation.ls, explanation.score);
+        let levels = explanation.levels.iter().map(|level| (level.level.as_str(), &level.shares));
+        for (what, shares) in levels.chain(std::iter::once(("inputs", &explanation.features))) {
+            let share = |share: &Share| format!("{} {:.0} % (usually {:.0} %)", share.name, 100.0 * share.share, 100.0 * share.usual_share);
+            let _ = writeln!(text, "           {what}: {}", shares.iter().take(3).map(share).collect::<Vec<_>>().join(", "));
+        }
     }
     text
 }
@@ -141,11 +240,12 @@ fn runs_table(report: &Report, width: u16) -> String {
         runs.sort_by_key(|run| std::cmp::Reverse(flagged(run)));
         runs.truncate(MOST_RUNS);
     }
-    let several = report.thresholds.len() > 1;
+    let thresholds: Vec<&Calibrated> = report.thresholds.iter().filter(|threshold| threshold.channel == report.main()).collect();
+    let several = thresholds.len() > 1;
     let names = if report.data.events { ["file", "events", "flagged events"] } else { ["run", "LSs", "flagged LSs"] };
     let mut table = table(&[names[0], names[1], "evaluated", "flagged", "threshold", names[2]], width);
     for run in &runs {
-        for (i, (flagged, threshold)) in run.flagged.iter().zip(&report.thresholds).enumerate() {
+        for (i, (flagged, threshold)) in run.flagged.iter().zip(&thresholds).enumerate() {
             let first = |text: String| if i == 0 { text } else { String::new() };
             let threshold = if several { format!("{:.5}\n{}", flagged.value, short(&threshold.threshold)) } else { format!("{:.5}", flagged.value) };
             table.add_row([
@@ -190,6 +290,7 @@ const MOST_PICTURES: usize = 4;
 /// For a few runs the score against LS as a line of bars, flagged places marked below.
 fn pictures(report: &Report, scores: &Scores, width: u16) -> String {
     let mut text = String::new();
+    let Some(channel) = scores.main().filter(|channel| channel.name != COMBINED) else { return text };
     let columns = usize::from(width).saturating_sub(14).clamp(20, 160);
     let runs = scores.runs();
     let worth = |run: &&RunFigures| run.evaluated >= columns / 2;
@@ -199,7 +300,7 @@ fn pictures(report: &Report, scores: &Scores, width: u16) -> String {
             row.run == figures.run && (figures.run.is_some() || *row.file == *figures.name)
         };
         let Some(run) = runs.iter().find(of_run) else { continue };
-        let test: Vec<(f64, bool)> = run.iter().filter_map(|&i| Some((scores.rows[i].score?, scores.rows[i].flagged == Some(true)))).collect();
+        let test: Vec<(f64, bool)> = run.iter().filter_map(|&i| Some((channel.scores[i]?, channel.flagged(i) == Some(true)))).collect();
         let cells: Vec<&[(f64, bool)]> = test.chunks(test.len().div_ceil(columns)).collect();
         let highest: Vec<f64> = cells.iter().map(|cell| cell.iter().map(|(score, _)| *score).fold(0.0, f64::max)).collect();
         let marks: String = cells.iter().map(|cell| if cell.iter().any(|(_, flagged)| *flagged) { '▲' } else { ' ' }).collect();

@@ -1,5 +1,8 @@
 //! From a model to scores, thresholds and how well they tell good from bad. Higher scores are worse, always.
 
 pub mod error;
+pub mod network;
+pub mod one_class_svm;
 pub mod roc;
 pub mod threshold;
+pub mod usual;

@@ -1,82 +1,194 @@
-//! How well scores tell bad from good.
+//! How well scores tell bad from good. Bad is what is looked for: the true positive rate is the share of the bad that score at
+//! least so high, the false positive rate that of the good. (Taking good for positive and the score's negative gives the same
+//! area.)
 
 use crate::random;
 use rand::RngExt;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// The area under the ROC curve of one label set on one sample.
+/// The area under the ROC curve of one channel's scores for one label set on one sample.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Auc {
+    /// The channel.
+    pub channel: String,
     /// Name of the label set.
     pub labels: String,
     /// The column or file it comes from.
     pub origin: String,
-    /// The split it was taken on.
+    /// The rows it was taken on: a split, or all.
     pub split: String,
+    /// Whether rows count by their weights.
+    pub weighted: bool,
     /// Rows that are good.
     pub good: usize,
     /// Rows that are bad.
     pub bad: usize,
     /// The probability that a bad row scores higher than a good one; `None` where there is only one class.
     pub auc: Option<f64>,
+    /// The mean of the precision over the bad rows as they are found one after the other; `None` where there is only one class.
+    pub average_precision: Option<f64>,
     /// The middle 95 % of the areas of resampled data.
     pub interval: Option<(f64, f64)>,
     /// What was resampled, or why there is no area.
     pub note: String,
 }
 
-/// The area under the ROC curve: the share of (bad, good) pairs in which the bad row scores higher, ties counting half.
-/// `None` where one of the classes is missing.
-pub fn auc(rows: &[(f64, bool)]) -> Option<f64> {
-    let mut sorted: Vec<(f64, bool)> = rows.to_vec();
-    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let bad = rows.iter().filter(|(_, good)| !good).count() as f64;
-    let good = rows.len() as f64 - bad;
-    if bad == 0.0 || good == 0.0 {
-        return None;
+/// A row with what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    /// Its score; higher is worse.
+    pub score: f64,
+    /// Whether it is labelled good.
+    pub good: bool,
+    /// How much it counts.
+    pub weight: f64,
+    /// Which run it is of: runs are resampled as a whole.
+    pub run: u32,
+}
+
+/// A point of the ROC curve: what scores at least so high.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// The score; infinite at the first point, which nothing reaches.
+    pub threshold: f64,
+    /// Share of the good rows.
+    pub false_positive_rate: f64,
+    /// Share of the bad rows.
+    pub true_positive_rate: f64,
+}
+
+/// Judged rows by falling score, from which everything is read off.
+#[derive(Clone, Debug)]
+pub struct Ranking {
+    rows: Vec<Judged>,
+    /// Where rows of one score end.
+    ends: Vec<usize>,
+}
+
+/// Weight of the good and of the bad rows down to a score.
+type Found = (f64, f64);
+
+impl Ranking {
+    /// Sorts rows. Those that weigh nothing take no part.
+    pub fn new(mut rows: Vec<Judged>) -> Self {
+        rows.retain(|row| row.weight > 0.0);
+        rows.sort_by(|a, b| b.score.total_cmp(&a.score));
+        let mut end = 0;
+        let ends = rows
+            .chunk_by(|a, b| a.score == b.score)
+            .map(|tied| {
+                end += tied.len();
+                end
+            })
+            .collect();
+        Self { rows, ends }
     }
-    let (mut wins, mut good_below) = (0.0, 0.0);
-    for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
-        let tied_good = tied.iter().filter(|(_, good)| *good).count() as f64;
-        wins += (tied.len() as f64 - tied_good) * (good_below + tied_good / 2.0);
-        good_below += tied_good;
+
+    /// Rows that are good, and rows that are bad.
+    pub fn counts(&self) -> (usize, usize) {
+        let good = self.rows.iter().filter(|row| row.good).count();
+        (good, self.rows.len() - good)
     }
-    Some(wins / (bad * good))
+
+    /// What is found down to each score, rows taken `times(position)` times.
+    fn found(&self, times: impl Fn(usize) -> f64) -> impl Iterator<Item = (usize, Found)> {
+        let (mut start, mut found) = (0, (0.0, 0.0));
+        self.ends.iter().map(move |&end| {
+            for at in start..end {
+                let row = &self.rows[at];
+                let weight = row.weight * times(at);
+                if row.good { found.0 += weight } else { found.1 += weight }
+            }
+            start = end;
+            (end, found)
+        })
+    }
+
+    fn area(&self, times: impl Fn(usize) -> f64) -> Option<f64> {
+        let (mut area, mut before) = (0.0, (0.0, 0.0));
+        for (_, found) in self.found(times) {
+            area += (found.0 - before.0) * (found.1 + before.1) / 2.0;
+            before = found;
+        }
+        (before.0 > 0.0 && before.1 > 0.0).then(|| area / (before.0 * before.1))
+    }
+
+    /// The area under the curve: the share of (bad, good) pairs in which the bad row scores higher, ties counting half.
+    /// `None` where one of the classes is missing.
+    pub fn auc(&self) -> Option<f64> {
+        self.area(|_| 1.0)
+    }
+
+    /// The sum of precision × rise of the true positive rate from each score to the next lower one. `None` without both classes.
+    pub fn average_precision(&self) -> Option<f64> {
+        let (good, bad) = self.found(|_| 1.0).last()?.1;
+        let (mut sum, mut before) = (0.0, 0.0);
+        for (_, found) in self.found(|_| 1.0) {
+            sum += (found.1 - before) * found.1 / (found.0 + found.1);
+            before = found.1;
+        }
+        (good > 0.0 && bad > 0.0).then(|| sum / bad)
+    }
+
+    /// The curve, without the points in the middle of its straight pieces. Empty without both classes.
+    pub fn curve(&self) -> Vec<Point> {
+        let Some((_, (good, bad))) = self.found(|_| 1.0).last() else { return vec![] };
+        if good <= 0.0 || bad <= 0.0 {
+            return vec![];
+        }
+        let mut points = vec![Point { threshold: f64::INFINITY, false_positive_rate: 0.0, true_positive_rate: 0.0 }];
+        points.extend(self.found(|_| 1.0).map(|(end, found)| Point {
+            threshold: self.rows[end - 1].score,
+            false_positive_rate: found.0 / good,
+            true_positive_rate: found.1 / bad,
+        }));
+        let straight = |a: &Point, b: &Point, c: &Point| {
+            let same = |get: fn(&Point) -> f64| get(a) == get(b) && get(b) == get(c);
+            same(|point| point.false_positive_rate) || same(|point| point.true_positive_rate)
+        };
+        let keep: Vec<bool> =
+            (0..points.len()).map(|i| i == 0 || i + 1 == points.len() || !straight(&points[i - 1], &points[i], &points[i + 1])).collect();
+        let mut keep = keep.into_iter();
+        points.retain(|_| keep.next() == Some(true));
+        points
+    }
+
+    /// The middle 95 % of the areas of resampled data, and what was resampled: whole runs, since neighbouring lumisections are
+    /// nearly equal; with fewer than five runs single rows. Without an area, the reason.
+    pub fn interval(&self, seed: u64) -> (Option<(f64, f64)>, String) {
+        if self.auc().is_none() {
+            let class = match self.rows.first() {
+                None => "no rows with labels",
+                Some(row) if row.good => "no bad rows",
+                Some(_) => "no good rows",
+            };
+            return (None, format!("no area: {class}"));
+        }
+        let mut number: BTreeMap<u32, usize> = self.rows.iter().map(|row| (row.run, 0)).collect();
+        number.values_mut().enumerate().for_each(|(at, number)| *number = at);
+        let by_run = number.len() >= FEWEST_RUNS;
+        let unit: Vec<usize> = if by_run { self.rows.iter().map(|row| number[&row.run]).collect() } else { (0..self.rows.len()).collect() };
+        let units = if by_run { number.len() } else { self.rows.len() };
+        let mut areas: Vec<f64> = (0..RESAMPLES)
+            .into_par_iter()
+            .filter_map(|i| {
+                let mut chance = random::generator(seed, "bootstrap", i);
+                let mut times = vec![0.0; units];
+                (0..units).for_each(|_| times[chance.random_range(0..units)] += 1.0);
+                self.area(|at| times[unit[at]])
+            })
+            .collect();
+        areas.sort_by(f64::total_cmp);
+        let at = |p| super::threshold::percentile(&areas, p);
+        let what = if by_run { format!("{units} runs") } else { format!("{units} rows (too few runs to resample those)") };
+        (at(2.5).zip(at(97.5)), format!("95 % interval from {RESAMPLES} resamplings of {what}"))
+    }
 }
 
 const RESAMPLES: u64 = 1000;
-
-/// The area with its bootstrap interval. `runs` hold (score, good) of each run: whole runs are resampled, since neighbouring
-/// lumisections are nearly equal; with fewer than five runs single rows are, and the note says so.
-pub fn auc_with_interval(runs: &[Vec<(f64, bool)>], seed: u64) -> (Option<f64>, Option<(f64, f64)>, String) {
-    let rows = runs.concat();
-    let Some(area) = auc(&rows) else {
-        let class = if rows.is_empty() {
-            "no rows with labels"
-        } else if rows[0].1 {
-            "no bad rows"
-        } else {
-            "no good rows"
-        };
-        return (None, None, format!("no area: {class}"));
-    };
-    let by_run = runs.len() >= 5;
-    let mut areas: Vec<f64> = (0..RESAMPLES)
-        .filter_map(|i| {
-            let mut chance = random::generator(seed, "bootstrap", i);
-            let sample: Vec<(f64, bool)> = if by_run {
-                (0..runs.len()).flat_map(|_| runs[chance.random_range(0..runs.len())].iter().copied()).collect()
-            } else {
-                (0..rows.len()).map(|_| rows[chance.random_range(0..rows.len())]).collect()
-            };
-            auc(&sample)
-        })
-        .collect();
-    areas.sort_by(f64::total_cmp);
-    let at = |p| super::threshold::percentile(&areas, p);
-    let what = if by_run { format!("{} runs", runs.len()) } else { format!("{} rows (too few runs to resample those)", rows.len()) };
-    (Some(area), at(2.5).zip(at(97.5)), format!("95 % interval from {RESAMPLES} resamplings of {what}"))
-}
+const FEWEST_RUNS: usize = 5;
 
 /// A rate with its 95 % interval (Wilson's): `successes` of `trials`.
 pub fn rate_with_interval(successes: usize, trials: usize) -> Option<(f64, f64, f64)> {
@@ -95,6 +207,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn ranking(rows: &[(f64, bool)]) -> Ranking {
+        Ranking::new(rows.iter().map(|&(score, good)| Judged { score, good, weight: 1.0, run: 0 }).collect())
+    }
+
+    fn auc(rows: &[(f64, bool)]) -> Option<f64> {
+        ranking(rows).auc()
+    }
+
     #[test]
     fn areas() {
         let rows = |scores: &[(f64, u8)]| scores.iter().map(|&(score, good)| (score, good == 1)).collect::<Vec<_>>();
@@ -103,12 +223,24 @@ mod tests {
         assert_eq!(auc(&rows(&[(0.1, 0), (0.1, 1)])), Some(0.5));
         assert_eq!(auc(&rows(&[(0.1, 1), (0.4, 1), (0.35, 0), (0.8, 0)])), Some(0.75), "scikit-learn's example");
         assert_eq!(auc(&rows(&[(0.1, 1)])), None);
+        assert_eq!(auc(&[]), None);
+    }
+
+    #[test]
+    fn curves_and_precision() {
+        // scikit-learn's example: y = [0, 0, 1, 1], scores = [0.1, 0.4, 0.35, 0.8], 1 being bad here.
+        let ranking = ranking(&[(0.1, true), (0.4, true), (0.35, false), (0.8, false)]);
+        let points: Vec<(f64, f64, f64)> =
+            ranking.curve().iter().map(|point| (point.threshold, point.false_positive_rate, point.true_positive_rate)).collect();
+        assert_eq!(points, [(f64::INFINITY, 0.0, 0.0), (0.8, 0.0, 0.5), (0.4, 0.5, 0.5), (0.35, 0.5, 1.0), (0.1, 1.0, 1.0)]);
+        assert!((ranking.average_precision().unwrap() - 0.833_333_333_333_333_3).abs() < 1e-15);
     }
 
     #[test]
     fn one_class_has_no_area_and_says_why() {
-        let (area, interval, note) = auc_with_interval(&[vec![(0.1, true)]], 1);
-        assert_eq!((area, interval, note.as_str()), (None, None, "no area: no bad rows"));
+        let one = ranking(&[(0.1, true)]);
+        assert_eq!((one.auc(), one.average_precision(), one.curve(), one.interval(1)), (None, None, vec![], (None, "no area: no bad rows".into())));
+        assert_eq!(ranking(&[]).interval(1).1, "no area: no rows with labels");
     }
 
     #[test]
@@ -137,8 +269,24 @@ mod tests {
         }
 
         #[test]
+        fn a_weight_counts_like_so_many_rows(rows in prop::collection::vec((0_u8..9, any::<bool>(), 0_u8..4), 1..40)) {
+            let judged = |&(score, good, weight): &(u8, bool, u8)| Judged { score: f64::from(score), good, weight: f64::from(weight), run: 0 };
+            let weighted = Ranking::new(rows.iter().map(judged).collect());
+            let repeated = Ranking::new(rows.iter().flat_map(|row| vec![Judged { weight: 1.0, ..judged(row) }; row.2.into()]).collect());
+            match (weighted.auc().zip(weighted.average_precision()), repeated.auc().zip(repeated.average_precision())) {
+                (Some(a), Some(b)) => prop_assert!((a.0 - b.0).abs() < 1e-12 && (a.1 - b.1).abs() < 1e-12),
+                (a, b) => prop_assert!(a.is_none() && b.is_none()),
+            }
+            // The area is that under the curve, straight pieces left out or not.
+            let under: f64 = weighted.curve().windows(2).map(|pair| (pair[1].false_positive_rate - pair[0].false_positive_rate) * (pair[1].true_positive_rate + pair[0].true_positive_rate) / 2.0).sum();
+            prop_assert!((weighted.auc().unwrap_or(0.0) - under).abs() < 1e-12);
+        }
+
+        #[test]
         fn the_interval_holds_the_area(rows in prop::collection::vec(prop::collection::vec((0.0_f64..1.0, any::<bool>()), 1..5), 5..12)) {
-            if let (Some(area), Some((low, high)), _) = auc_with_interval(&rows, 3) {
+            let rows = rows.iter().enumerate().flat_map(|(run, rows)| rows.iter().map(move |&(score, good)| Judged { score, good, weight: 1.0, run: run as u32 }));
+            let ranking = Ranking::new(rows.collect());
+            if let (Some(area), (Some((low, high)), _)) = (ranking.auc(), ranking.interval(3)) {
                 prop_assert!(low <= area + 0.2 && high >= area - 0.2 && low <= high);
             }
         }

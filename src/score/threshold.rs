@@ -14,6 +14,9 @@ pub struct Calibrated {
     /// How it was found.
     #[serde(flatten)]
     pub threshold: Threshold,
+    /// Whether it was taken of ln(score).
+    #[serde(default)]
+    pub log: bool,
     /// Which rows it was found on.
     pub on: CalibrateOn,
     /// The threshold; `None` where each scored run gets its own.
@@ -31,7 +34,7 @@ impl Calibrated {
     pub fn for_run(&self, scores: &[f64]) -> Result<f64> {
         match self.value {
             Some(value) => Ok(value),
-            None => value(&self.threshold, &[scores]),
+            None => value(&self.threshold, self.log, &[scores]),
         }
     }
 
@@ -48,8 +51,13 @@ impl Calibrated {
     }
 }
 
-/// The threshold found on the scores of some runs, each in the order of LS. A moving average never crosses from run to run.
-pub fn value(threshold: &Threshold, runs: &[&[f64]]) -> Result<f64> {
+/// The threshold found on the scores of some runs, each in the order of LS. A moving average never crosses from run to run. With
+/// `log` it is found on ln(score), and e to the power of that.
+pub fn value(threshold: &Threshold, log: bool, runs: &[&[f64]]) -> Result<f64> {
+    if log && !matches!(threshold, Threshold::Fixed { .. }) {
+        let logs: Vec<Vec<f64>> = runs.iter().map(|scores| scores.iter().map(|score| score.max(f64::MIN_POSITIVE).ln()).collect()).collect();
+        return Ok(value(threshold, false, &logs.iter().map(Vec::as_slice).collect::<Vec<_>>())?.exp());
+    }
     let rows: usize = runs.iter().map(|scores| scores.len()).sum();
     let few = |needed: String| Error::input(format!("threshold: {rows} calibration rows in {} runs; {threshold} needs {needed}", runs.len()));
     match *threshold {
@@ -109,17 +117,24 @@ mod tests {
         assert_eq!(moving_average(&[1.0, 2.0, 6.0], 2), [1.5, 4.0]);
         assert_eq!(moving_average(&[1.0], 2), Vec::<f64>::new());
         let threshold = Threshold::Percentile { percentile: 100.0, smooth: 2 };
-        assert_eq!(value(&threshold, &[&[0.0, 0.0, 9.0], &[9.0, 0.0]]).unwrap(), 4.5);
-        assert!(value(&threshold, &[&[1.0], &[2.0]]).is_err());
+        assert_eq!(value(&threshold, false, &[&[0.0, 0.0, 9.0], &[9.0, 0.0]]).unwrap(), 4.5);
+        assert!(value(&threshold, false, &[&[1.0], &[2.0]]).is_err());
     }
 
     #[test]
     fn mean_and_standard_deviation() {
         let scores: [f64; 4] = [1.0, 2.0, 3.0, 4.0];
-        let at = |ddof| value(&Threshold::MeanStd { k: 2.0, ddof }, &[&scores]).unwrap();
+        let at = |ddof| value(&Threshold::MeanStd { k: 2.0, ddof }, false, &[&scores]).unwrap();
         assert!((at(1) - (2.5 + 2.0 * (5.0_f64 / 3.0).sqrt())).abs() < 1e-12);
         assert!((at(0) - (2.5 + 2.0 * 1.25_f64.sqrt())).abs() < 1e-12);
-        assert!(value(&Threshold::MeanStd { k: 2.0, ddof: 1 }, &[&[1.0]]).is_err());
+        assert!(value(&Threshold::MeanStd { k: 2.0, ddof: 1 }, false, &[&[1.0]]).is_err());
+    }
+
+    #[test]
+    fn a_threshold_may_be_found_on_logarithms() {
+        let median = Threshold::Percentile { percentile: 50.0, smooth: 1 };
+        assert!((value(&median, true, &[&[1.0, 100.0]]).unwrap() - 10.0).abs() < 1e-12);
+        assert_eq!(value(&median, true, &[&[0.0, 2.0, 3.0]]).unwrap(), 2.0_f64.ln().exp());
     }
 
     proptest! {

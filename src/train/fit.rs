@@ -1,14 +1,12 @@
 //! The training loop.
 
-use super::{Rows, fused::Fused, reference::Reference, schedule::Schedule, stopping::Stopping};
+use super::{fused::Fused, reference::Reference, schedule::Schedule, stopping::Stopping};
 use crate::{
-    config::{
-        Experiment,
-        raw::{Kernels, LastBatch},
-    },
+    config::{Experiment, raw::Kernels},
     device::Opened,
     error::{Error, Result},
     model::Architecture,
+    prepare::Rows,
     random,
 };
 use rand::{RngExt, seq::SliceRandom};
@@ -102,10 +100,7 @@ pub fn fit(job: &Job<'_>, device: &Opened, on_epoch: &mut dyn FnMut(&Epoch) -> R
     let Job { experiment, architecture, seed, train, valid, .. } = *job;
     let config = &experiment.config.train;
     let batch_rows = config.batch_size as usize;
-    let batches = match config.last_batch {
-        LastBatch::Keep => train.len().div_ceil(batch_rows),
-        LastBatch::Drop => train.len() / batch_rows,
-    };
+    let batches = config.batches(train.len());
     if batches == 0 && config.epochs > 0 {
         return Err(Error::input(format!("{} training rows do not fill a batch of {batch_rows}, and train.last_batch = \"drop\"", train.len())));
     }

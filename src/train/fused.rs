@@ -5,7 +5,7 @@
 //! arithmetic is that of the reference path ([`super::reference`]), and tests hold the two together.
 
 use super::{
-    Batch, Job, Rows, Trainer,
+    Batch, Job, Trainer,
     elementwise::{AdamNumbers, activate, adadelta, adam, add_rows, differentiate, distances},
     reference::scoring_rows,
 };
@@ -16,6 +16,7 @@ use crate::{
     },
     error::Result,
     model::Architecture,
+    prepare::Rows,
 };
 use gemm::Parallelism;
 use std::ops::Range;

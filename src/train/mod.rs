@@ -7,9 +7,7 @@ pub mod fused;
 pub mod loss;
 pub mod optimizer;
 pub mod reference;
-mod rows;
 pub mod schedule;
 pub mod stopping;
 
 pub use fit::{Batch, Epoch, Fitted, Job, Stopped, Trainer, fit};
-pub use rows::Rows;

@@ -1,10 +1,11 @@
 //! Training by autodiff over the module, on any device: the reference that faster ways are held to.
 
-use super::{Batch, Job, Rows, Trainer, loss, optimizer, optimizer::Optimizer};
+use super::{Batch, Job, Trainer, loss, optimizer, optimizer::Optimizer};
 use crate::{
     config::Experiment,
     error::{Error, Result},
     model::{Architecture, Autoencoder},
+    prepare::Rows,
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 

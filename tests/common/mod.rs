@@ -1,7 +1,10 @@
 //! What the tests of the program share. Each test file uses a part of it.
 #![allow(dead_code)]
 
-use lumisift::report::{figures::Report, scores::Scores};
+use lumisift::report::{
+    figures::Report,
+    scores::{Row, Scores},
+};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -61,6 +64,13 @@ pub fn metsig(size: &str) -> tempfile::TempDir {
 /// The report of an experiment folder.
 pub fn report(folder: &Path) -> Report {
     serde_json::from_str(&std::fs::read_to_string(folder.join("report.json")).unwrap()).unwrap()
+}
+
+/// What the channel that judges says of each row.
+pub fn judged(folder: &Path) -> Vec<(Row, Option<f64>)> {
+    let scores = scores(folder);
+    let main = scores.main().unwrap().scores.clone();
+    scores.rows.into_iter().zip(main).collect()
 }
 
 /// The scores of an experiment folder.

@@ -1,0 +1,60 @@
+//! `lumisift encode`: latents of samples.
+
+use super::{Sets, device_argument, only_keys, score, ui::Ui};
+use crate::{
+    device,
+    error::Result,
+    pipeline,
+    report::{
+        batch,
+        folder::Folder,
+        latents::{self, Identity},
+    },
+    score::error::Runner,
+};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Write the latents of samples: what a trained encoder makes of them, channel by channel
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The experiment's folder
+    experiment: PathBuf,
+    /// The files to encode
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    data: Vec<PathBuf>,
+    /// Where to write the latents (.parquet or .csv)
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    #[command(flatten)]
+    sets: Sets,
+}
+
+pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
+    only_keys(&arguments.sets.sets, score::SETTABLE, "encode")?;
+    batch::check_name(&arguments.out)?;
+    let model = Folder::open(&arguments.experiment)?.read_model(&arguments.sets.sets)?;
+    let device = device::open(device_argument(&arguments.device)?)?;
+    let prepared = {
+        let reading = ui.reading(&[&arguments.data]);
+        pipeline::prepare_files(&model, &arguments.data, &|path| reading.read(path))?
+    };
+    ui.warn_unreadable(&prepared.samples);
+    let names = prepared.input_names();
+    let encode = |network: &crate::score::network::Network| {
+        let columns = network.channel.columns(&names);
+        Runner::new(&network.architecture, &network.weights, &device.device).encode(prepared.rows(&columns))
+    };
+    let latents = model.networks.iter().map(encode).collect::<Result<Vec<_>>>()?;
+    let rows = Identity::of(&prepared.samples);
+    latents::write_latents(&arguments.out, &rows, prepared.samples.events, &model.networks, &latents)?;
+    let left_out = match prepared.samples.rejected.len() {
+        0 => String::new(),
+        n => format!("; {n} rows are not evaluated and have none"),
+    };
+    ui.say(&format!("{}: latents of {} rows in {} channels{left_out}", arguments.out.display(), rows.len(), model.networks.len()));
+    ui.next(&[format!("lumisift decode {} --data {} --out decoded.parquet", arguments.experiment.display(), arguments.out.display())])
+}

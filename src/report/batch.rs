@@ -1,0 +1,70 @@
+//! Tables as files: Parquet, or CSV where the name ends in .csv.
+
+use super::folder::write_atomically;
+use crate::error::{Error, Result};
+use arrow_array::{
+    Array, ArrayRef, RecordBatch,
+    cast::AsArray,
+    types::{Float32Type, Float64Type, UInt32Type},
+};
+use arrow_schema::DataType;
+use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
+use std::path::Path;
+
+/// A table of columns that may have gaps.
+pub(super) fn of_columns<N: Into<String>>(columns: Vec<(N, ArrayRef)>) -> Result<RecordBatch> {
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name.into(), column, true)))
+        .map_err(|error| Error::failed(format!("table: {error}")))
+}
+
+/// Refuses a name that ends in neither .parquet nor .csv.
+pub fn check_name(path: &Path) -> Result<()> {
+    match path.extension() {
+        Some(extension) if extension == "parquet" || extension == "csv" => Ok(()),
+        _ => Err(Error::input(format!("--out {}: expected a name that ends in .parquet or .csv", path.display()))),
+    }
+}
+
+/// Writes a table beside its target, then renames it.
+pub(super) fn write(path: &Path, batch: &RecordBatch) -> Result<()> {
+    let bytes = if path.extension().is_some_and(|extension| extension == "csv") { to_csv(batch)? } else { to_parquet(batch)? };
+    write_atomically(path, &bytes)
+}
+
+/// The bytes of a Parquet file.
+pub(super) fn to_parquet(batch: &RecordBatch) -> Result<Vec<u8>> {
+    let failed = |error: parquet::errors::ParquetError| Error::failed(format!("Parquet: {error}"));
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(parquet::basic::ZstdLevel::default())).build();
+    let mut bytes = vec![];
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(failed)?;
+    writer.write(batch).map_err(failed)?;
+    writer.close().map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The bytes of a CSV file; gaps are empty.
+pub(super) fn to_csv(batch: &RecordBatch) -> Result<Vec<u8>> {
+    let failed = |error: &dyn std::fmt::Display| Error::failed(format!("CSV: {error}"));
+    let mut writer = csv::Writer::from_writer(vec![]);
+    writer.write_record(batch.schema().fields().iter().map(|field| field.name())).map_err(|error| failed(&error))?;
+    for row in 0..batch.num_rows() {
+        let fields = batch.columns().iter().map(|column| text(column, row).ok_or_else(|| failed(&column.data_type())));
+        writer.write_record(fields.collect::<Result<Vec<_>>>()?).map_err(|error| failed(&error))?;
+    }
+    writer.into_inner().map_err(|error| failed(&error))
+}
+
+/// One entry as text; none of a type that our tables do not have.
+fn text(column: &ArrayRef, row: usize) -> Option<String> {
+    if column.is_null(row) {
+        return Some(String::new());
+    }
+    match column.data_type() {
+        DataType::Utf8 => Some(column.as_string::<i32>().value(row).to_owned()),
+        DataType::Boolean => Some(column.as_boolean().value(row).to_string()),
+        DataType::UInt32 => Some(column.as_primitive::<UInt32Type>().value(row).to_string()),
+        DataType::Float32 => Some(column.as_primitive::<Float32Type>().value(row).to_string()),
+        DataType::Float64 => Some(column.as_primitive::<Float64Type>().value(row).to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,244 @@
+//! Figures of one channel: how it was trained, how large its errors are, how they spread among the good and the bad.
+
+use super::scores::{ChannelScores, Scores};
+use crate::{
+    config::{Experiment, raw::ReportOn},
+    prepare::split::Split,
+    score::{network::Network, threshold::Calibrated},
+    train::{Fitted, Stopped},
+};
+use serde::{Deserialize, Serialize};
+
+/// Bins of the histograms.
+const BINS: usize = 50;
+
+/// One channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChannelFigures {
+    /// Its name.
+    pub name: String,
+    /// Number of its inputs.
+    pub features: usize,
+    /// Widths of inputs and layers.
+    pub shape: String,
+    /// Weights and biases.
+    pub parameters: usize,
+    /// How its training went.
+    pub training: TrainingFigures,
+    /// What the two errors are.
+    pub errors: String,
+    /// Error of always answering with the weighted mean of the training rows.
+    pub mean_field_error: Measured,
+    /// Error of the autoencoder.
+    pub ae_error: Measured,
+    /// Where scores become flags, as ln(threshold / mean-field error); absent where each run has its own threshold.
+    pub log_cut: Option<f64>,
+    /// Rows labelled bad that are flagged (badly reconstructed) and not (well reconstructed), where there are labels.
+    pub bad: Option<BadFigures>,
+    /// ln(score / mean-field error) of good and bad rows.
+    pub log_ratios: Option<Histograms>,
+    /// The one-class SVM on the latents, where the config asks for it.
+    pub svm: Option<SvmFigures>,
+}
+
+/// How training went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingFigures {
+    /// What the losses are.
+    pub loss: String,
+    /// Epochs trained.
+    pub epochs: usize,
+    /// The epoch whose weights were kept; 0 where none was trained.
+    pub kept_epoch: u32,
+    /// Why training ended.
+    pub stopped: String,
+    /// Training loss of the last epoch.
+    pub train_loss: Option<f64>,
+    /// Validation loss of the last epoch.
+    pub valid_loss: Option<f64>,
+    /// The lowest validation loss.
+    pub best_valid_loss: Option<f64>,
+    /// Time of all epochs.
+    pub seconds: f64,
+}
+
+/// An error in two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Summed over the features.
+    pub sum: f64,
+    /// The mean over the features.
+    pub mean: f64,
+}
+
+/// Rows labelled bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadFigures {
+    /// Not above the threshold.
+    pub well_reconstructed: usize,
+    /// Above it.
+    pub badly_reconstructed: usize,
+}
+
+/// Histograms with the same bins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Histograms {
+    /// What is counted, on which rows, weighted or not.
+    pub quantity: String,
+    /// Lower edge of the first bin.
+    pub low: f64,
+    /// Upper edge of the last bin.
+    pub high: f64,
+    /// One per group of rows.
+    pub groups: Vec<Histogram>,
+}
+
+/// One group of rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Which rows.
+    pub name: String,
+    /// Number of rows.
+    pub rows: usize,
+    /// Share of the group's weight in each bin.
+    pub shares: Vec<f64>,
+}
+
+/// What a one-class SVM says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SvmFigures {
+    /// Width of the kernel.
+    pub gamma: f64,
+    /// Support vectors.
+    pub support: usize,
+    /// Where latents lie, group by group.
+    pub groups: Vec<SvmGroup>,
+    /// Decision values of the groups.
+    pub decision: Option<Histograms>,
+}
+
+/// One group of rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SvmGroup {
+    /// Which rows.
+    pub name: String,
+    /// Number of rows.
+    pub rows: usize,
+    /// How many of them lie outside: their decision value is negative.
+    pub outside: usize,
+}
+
+impl TrainingFigures {
+    /// From a training that has just ended.
+    pub fn new(experiment: &Experiment, fitted: &Fitted) -> Self {
+        let (history, last) = (&fitted.history, fitted.history.last());
+        let over = if experiment.loss == crate::config::Loss::Sse { "sum over bins, mean over rows" } else { "mean over bins and rows" };
+        let weighted = if experiment.weight.is_some() { ", weighted" } else { "" };
+        Self {
+            loss: format!("{}: {over}{weighted}, without L2 terms", experiment.config.loss.kind),
+            epochs: history.len(),
+            kept_epoch: fitted.kept_epoch,
+            stopped: match fitted.stopped {
+                Stopped::AllEpochs => "all epochs done".into(),
+                Stopped::Early => "the validation loss no longer fell".into(),
+            },
+            train_loss: last.map(|epoch| epoch.train_loss),
+            valid_loss: last.and_then(|epoch| epoch.valid_loss),
+            best_valid_loss: history.iter().filter_map(|epoch| epoch.valid_loss).min_by(f64::total_cmp),
+            seconds: history.iter().map(|epoch| epoch.seconds).sum(),
+        }
+    }
+}
+
+/// Whether figures are taken on a row.
+pub(super) fn judged(experiment: &Experiment, split: Split) -> bool {
+    experiment.config.report.on == ReportOn::All || split == Split::Test
+}
+
+/// The rows that figures are taken on, in words.
+pub(super) fn judged_rows(experiment: &Experiment) -> &'static str {
+    if experiment.config.report.on == ReportOn::All { "all" } else { Split::Test.name() }
+}
+
+impl ChannelFigures {
+    /// Figures of a channel from its flagged scores.
+    pub(super) fn new(
+        experiment: &Experiment,
+        network: &Network,
+        training: TrainingFigures,
+        scores: &Scores,
+        channel: &ChannelScores,
+        thresholds: &[Calibrated],
+    ) -> Self {
+        let config = &experiment.config;
+        let features = network.channel.features.len();
+        let divisor = config.score.kind.divisor(features);
+        let measured = |error: f64| Measured { sum: error * divisor, mean: error * divisor / features as f64 };
+        let threshold = thresholds.iter().find(|threshold| threshold.channel == channel.name);
+        let weighted = if experiment.weight.is_some() { "weighted mean" } else { "mean" };
+        let main = scores.labels.iter().position(|name| name == "good");
+        let bad: Vec<usize> = rows_of(experiment, scores, |row| main.is_some_and(|set| scores.rows[row].labels[set] == Some(false)));
+        let good: Vec<usize> = rows_of(experiment, scores, |row| main.is_none_or(|set| scores.rows[row].labels[set] == Some(true)));
+        let (badly, well): (Vec<usize>, Vec<usize>) = bad.iter().partition(|&&row| channel.flagged(row) == Some(true));
+        let judged = Judged { experiment, scores };
+        let svm = network.svm.as_ref().map(|svm| {
+            let groups = [("good", &good), ("well reconstructed bad", &well), ("badly reconstructed bad", &badly)];
+            let outside = |rows: &[usize]| rows.iter().filter(|&&row| channel.inside[row].is_some_and(|value| value < 0.0)).count();
+            SvmFigures {
+                gamma: svm.gamma,
+                support: svm.coefficients.len(),
+                groups: groups.iter().map(|(name, rows)| SvmGroup { name: (*name).into(), rows: rows.len(), outside: outside(rows) }).collect(),
+                decision: judged.histograms("decision value of the one-class SVM", &channel.inside, &groups),
+            }
+        });
+        Self {
+            name: channel.name.clone(),
+            features,
+            shape: network.architecture.describe(),
+            parameters: network.architecture.parameters(),
+            training,
+            errors: format!("{weighted} over the training rows; the {} of scaled inputs", config.score.kind.per_feature()),
+            mean_field_error: measured(network.usual.mean_field_error),
+            ae_error: measured(network.usual.error),
+            log_cut: threshold.and_then(|threshold| network.usual.log_ratio(threshold.value?)),
+            bad: main.map(|_| BadFigures { well_reconstructed: well.len(), badly_reconstructed: badly.len() }),
+            log_ratios: judged.histograms("ln(score / mean-field error)", &channel.log_ratios, &[("good", &good), ("bad", &bad)]),
+            svm,
+        }
+    }
+}
+
+fn rows_of(experiment: &Experiment, scores: &Scores, wanted: impl Fn(usize) -> bool) -> Vec<usize> {
+    let evaluated = |row: &usize| scores.rows[*row].rejected.is_none() && judged(experiment, scores.rows[*row].split);
+    (0..scores.rows.len()).filter(evaluated).filter(|&row| wanted(row)).collect()
+}
+
+struct Judged<'a> {
+    experiment: &'a Experiment,
+    scores: &'a Scores,
+}
+
+impl Judged<'_> {
+    /// Histograms of groups of rows over the range of all of them; nothing where there are no rows.
+    fn histograms(&self, quantity: &str, values: &[Option<f64>], groups: &[(&str, &Vec<usize>)]) -> Option<Histograms> {
+        let value = |row: &usize| values.get(*row).copied().flatten();
+        let all = groups.iter().flat_map(|(_, rows)| rows.iter().filter_map(value));
+        let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        if low > high {
+            return None;
+        }
+        let step = if high > low { BINS as f64 / (high - low) } else { 0.0 };
+        let histogram = |(name, rows): &(&str, &Vec<usize>)| {
+            let mut shares = vec![0.0; BINS];
+            for (row, value) in rows.iter().filter_map(|row| Some((*row, value(row)?))) {
+                shares[(((value - low) * step) as usize).min(BINS - 1)] += self.scores.rows[row].weight.map_or(1.0, f64::from);
+            }
+            let total: f64 = shares.iter().sum();
+            shares.iter_mut().filter(|_| total > 0.0).for_each(|share| *share /= total);
+            Histogram { name: (*name).into(), rows: rows.len(), shares }
+        };
+        let weighted = if self.scores.rows.iter().any(|row| row.weight.is_some()) { "weighted" } else { "unweighted" };
+        let on = judged_rows(self.experiment);
+        Some(Histograms { quantity: format!("{quantity}, {on} rows, {weighted}"), low, high, groups: groups.iter().map(histogram).collect() })
+    }
+}

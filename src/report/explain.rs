@@ -1,0 +1,174 @@
+//! Why a sample scores high: the share that each feature has in its error, and, where features have a hierarchy, the share of
+//! each name at each level of it.
+
+use crate::{
+    config::{Experiment, raw::Order},
+    device::Opened,
+    error::Result,
+    prepare::{Prepared, split::Split},
+    report::scores::Scores,
+    score::network::Network,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Features and names that are told of a sample.
+const MOST: usize = 10;
+
+/// One sample in one channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Its file.
+    pub file: String,
+    /// Its run, where known.
+    pub run: Option<u32>,
+    /// Its LS, or the number of the event.
+    pub ls: u32,
+    /// The channel.
+    pub channel: String,
+    /// Its score there.
+    pub score: f64,
+    /// What the score was held against.
+    pub threshold: Option<f64>,
+    /// For each level of the hierarchy below the channel, the names with the largest shares.
+    pub levels: Vec<Level>,
+    /// The features with the largest shares.
+    pub features: Vec<Share>,
+}
+
+/// The names at one level of the hierarchy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// The level.
+    pub level: String,
+    /// The names with the largest shares.
+    pub shares: Vec<Share>,
+}
+
+/// A part of a sample's error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// The feature, or the name at a level.
+    pub name: String,
+    /// Its share of the sample's error.
+    pub share: f64,
+    /// Its share of the error that training rows have.
+    pub usual_share: f64,
+    /// Its error over what it is in training rows; none where that is 0.
+    pub times_usual: Option<f64>,
+}
+
+/// A sample by its position among the evaluated rows, and its score.
+type Scored = (u32, f64, Option<f64>);
+
+/// Explains the worst flagged rows of each channel, `score.explain` of them; only test rows where there are any.
+pub fn worst(experiment: &Experiment, networks: &[Network], prepared: &Prepared, scores: &Scores, device: &Opened) -> Result<Vec<Explanation>> {
+    let most = experiment.config.score.explain as usize;
+    let evaluated: Vec<usize> = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none()).collect();
+    let test = prepared.of_split(Split::Test, Order::Ls).len() > 0;
+    let mut explained = vec![];
+    for network in networks {
+        let Some(channel) = scores.channels.iter().find(|channel| channel.name == network.channel.name) else { continue };
+        let flagged = |(at, &row): (usize, &usize)| -> Option<Scored> {
+            let judged = !test || prepared.splits[at] == Split::Test;
+            (judged && channel.flagged(row) == Some(true)).then_some((at as u32, channel.scores[row]?, channel.thresholds[row]))
+        };
+        let mut worst: Vec<Scored> = evaluated.iter().enumerate().filter_map(flagged).collect();
+        worst.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        worst.truncate(most);
+        explained.extend(of_rows(experiment, network, prepared, &worst, device)?);
+    }
+    Ok(explained)
+}
+
+/// Explains one lumisection in every channel.
+pub fn lumisection(
+    experiment: &Experiment,
+    networks: &[Network],
+    prepared: &Prepared,
+    scores: &Scores,
+    (run, ls): (Option<u32>, u32),
+    device: &Opened,
+) -> Result<Vec<Explanation>> {
+    let evaluated: Vec<usize> = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none()).collect();
+    let wanted = |row: usize| (run.is_none() || scores.rows[row].run == run) && scores.rows[row].ls == Some(ls);
+    let mut explained = vec![];
+    for network in networks {
+        let Some(channel) = scores.channels.iter().find(|channel| channel.name == network.channel.name) else { continue };
+        let score = |(at, &row): (usize, &usize)| Some((at as u32, channel.scores[row].filter(|_| wanted(row))?, channel.thresholds[row]));
+        let rows: Vec<Scored> = evaluated.iter().enumerate().filter_map(score).collect();
+        explained.extend(of_rows(experiment, network, prepared, &rows, device)?);
+    }
+    Ok(explained)
+}
+
+fn of_rows(experiment: &Experiment, network: &Network, prepared: &Prepared, rows: &[Scored], device: &Opened) -> Result<Vec<Explanation>> {
+    let columns = network.channel.columns(&prepared.input_names());
+    let positions: Vec<u32> = rows.iter().map(|(at, _, _)| *at).collect();
+    let errors = network.feature_errors(experiment.config.score.kind, prepared.rows(&columns).at(&positions), &device.device)?;
+    let explain = |(&(at, score, threshold), errors): (&Scored, Vec<f64>)| {
+        let id = prepared.samples.id(at as usize);
+        Explanation {
+            file: prepared.samples.source(at as usize).name.clone(),
+            run: id.run,
+            ls: id.ls,
+            channel: network.channel.name.clone(),
+            score,
+            threshold,
+            levels: levels(experiment, network, &errors),
+            features: shares(network.channel.features.iter().map(String::as_str), &errors, &network.usual.feature_errors),
+        }
+    };
+    Ok(rows.iter().zip(errors).map(explain).collect())
+}
+
+/// The levels below the channel at which features differ.
+fn levels(experiment: &Experiment, network: &Network, errors: &[f64]) -> Vec<Level> {
+    let config = &experiment.config.channels;
+    let paths = &network.channel.paths;
+    let level = |(at, name): (usize, &String)| {
+        // Inputs beside the hierarchy are known by their own name at every level.
+        let names = paths.iter().map(|path| path.get(at).or(path.last()).map_or("", String::as_str));
+        Level { level: name.clone(), shares: shares(names, errors, &network.usual.feature_errors) }
+    };
+    if paths.is_empty() {
+        return vec![];
+    }
+    config.levels.iter().enumerate().skip(config.depth as usize).map(level).filter(|level| level.shares.len() > 1).collect()
+}
+
+/// The largest shares, features of one name together.
+fn shares<'a>(names: impl Iterator<Item = &'a str>, errors: &[f64], usual: &[f64]) -> Vec<Share> {
+    let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for (name, (error, usual)) in names.zip(errors.iter().zip(usual)) {
+        let sum = sums.entry(name).or_insert((0.0, 0.0));
+        (sum.0, sum.1) = (sum.0 + error, sum.1 + usual);
+    }
+    let (total, usual_total) = sums.values().fold((0.0, 0.0), |(a, b), (error, usual)| (a + error, b + usual));
+    let of = |part: f64, total: f64| if total > 0.0 { part / total } else { 0.0 };
+    let mut shares: Vec<Share> = sums
+        .into_iter()
+        .map(|(name, (error, usual))| Share {
+            name: name.to_owned(),
+            share: of(error, total),
+            usual_share: of(usual, usual_total),
+            times_usual: (usual > 0.0).then(|| error / usual),
+        })
+        .collect();
+    shares.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.name.cmp(&b.name)));
+    shares.truncate(MOST);
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_of_one_name_are_taken_together() {
+        let shares = shares(["pt", "eta", "pt"].into_iter(), &[3.0, 1.0, 4.0], &[1.0, 1.0, 0.0]);
+        let found: Vec<(&str, f64, f64, Option<f64>)> =
+            shares.iter().map(|share| (share.name.as_str(), share.share, share.usual_share, share.times_usual)).collect();
+        assert_eq!(found, [("pt", 0.875, 0.5, Some(7.0)), ("eta", 0.125, 0.5, Some(1.0))]);
+    }
+}

@@ -1,0 +1,60 @@
+//! Latents and decoded rows as tables.
+
+use super::batch;
+use crate::{data::Samples, error::Result, model::Architecture, score::network::Network};
+use arrow_array::{ArrayRef, Float32Array, StringArray, UInt32Array};
+use std::{path::Path, sync::Arc};
+
+/// Who a row is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    /// Its file.
+    pub file: Option<Arc<str>>,
+    /// Its run, where known.
+    pub run: Option<u32>,
+    /// Its LS, or the number of the event.
+    pub ls: u32,
+}
+
+impl Identity {
+    /// Those of all rows that are evaluated.
+    pub fn of(samples: &Samples) -> Vec<Self> {
+        let files: Vec<Arc<str>> = samples.sources.iter().map(|source| source.name.as_str().into()).collect();
+        let of_row = |i: usize| Self { file: Some(files[samples.rows[i].source as usize].clone()), run: samples.id(i).run, ls: samples.rows[i].ls };
+        (0..samples.rows.len()).map(of_row).collect()
+    }
+}
+
+fn identity_columns<'a>(rows: impl Iterator<Item = &'a Identity> + Clone, events: bool) -> Vec<(String, ArrayRef)> {
+    vec![
+        ("file".into(), Arc::new(rows.clone().map(|row| row.file.as_deref()).collect::<StringArray>())),
+        ("run".into(), Arc::new(rows.clone().map(|row| row.run).collect::<UInt32Array>())),
+        (if events { "event" } else { "ls" }.into(), Arc::new(rows.map(|row| Some(row.ls)).collect::<UInt32Array>())),
+    ]
+}
+
+/// The name of one number of a latent.
+pub fn latent_name(i: usize) -> String {
+    format!("latent_{i}")
+}
+
+/// Writes `file, run, ls` (or `event`)`, channel, latent_0, latent_1, …`: one row per sample and channel. `latents` holds those of
+/// each network, `[rows, latent]`.
+pub fn write_latents(path: &Path, rows: &[Identity], events: bool, networks: &[Network], latents: &[Vec<f32>]) -> Result<()> {
+    let mut columns = identity_columns(networks.iter().flat_map(|_| rows), events);
+    let names = networks.iter().flat_map(|network| rows.iter().map(|_| Some(network.channel.name.as_str())));
+    columns.push(("channel".into(), Arc::new(names.collect::<StringArray>())));
+    let width = networks.first().map_or(0, |network| Architecture::latent(&network.architecture));
+    for at in 0..width {
+        let numbers = latents.iter().flat_map(|latents| latents.chunks_exact(width).map(|row| Some(row[at])));
+        columns.push((latent_name(at), Arc::new(numbers.collect::<Float32Array>())));
+    }
+    batch::write(path, &batch::of_columns(columns)?)
+}
+
+/// Writes `file, run, ls` (or `event`) and a column per feature. `features` are names with one entry a row.
+pub fn write_features(path: &Path, rows: &[Identity], events: bool, features: Vec<(String, Vec<Option<f32>>)>) -> Result<()> {
+    let mut columns = identity_columns(rows.iter(), events);
+    columns.extend(features.into_iter().map(|(name, values)| -> (String, ArrayRef) { (name, Arc::new(Float32Array::from(values))) }));
+    batch::write(path, &batch::of_columns(columns)?)
+}
