@@ -1,0 +1,258 @@
+//! The 2010B study: channels from the names of features, held to reference results computed with PyTorch and scikit-learn, and
+//! what happens when its inputs are not as they should be.
+
+mod common;
+
+use common::{config, report, run, shared, succeed};
+use lumisift::report::folder::{ChannelEntry, Folder};
+use serde_json::Value;
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A folder with the reference's table, labels and initial weights (as links), and the arguments that name them.
+struct Study {
+    place: tempfile::TempDir,
+    reference: PathBuf,
+    expected: Value,
+}
+
+impl Study {
+    fn new() -> Option<Self> {
+        let reference = shared("parity/cms2010b")?.canonicalize().unwrap();
+        let expected: Value = serde_json::from_str(&fs::read_to_string(reference.join("expected.json")).unwrap()).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("init")).unwrap();
+        for channel in expected["channels"].as_object().unwrap().keys() {
+            let name = format!("{}.safetensors", channel.replace('/', "_"));
+            fs::copy(reference.join(format!("init_{name}")), place.path().join("init").join(name)).unwrap();
+        }
+        Some(Self { place, reference, expected })
+    }
+
+    fn sets(&self) -> Vec<String> {
+        let file = |name: &str| self.reference.join(name).display().to_string();
+        vec![
+            format!("data.train=[\"{}\"]", file("features.parquet")),
+            format!("labels.good=\"{}\"", file("labels.npy")),
+            format!("labels.subsystems.folder=\"{}\"", file("Quality2010")),
+            "train.init=\"init\"".into(),
+            "train.shuffle=false".into(),
+            format!("train.epochs={}", self.expected["epochs"]),
+        ]
+    }
+
+    fn run(&self, verb: &[&str], more: &[&str]) -> (i32, String, String) {
+        let config = config("cms2010b-notebook.toml");
+        let sets = self.sets();
+        let mut arguments = vec![verb[0], &config];
+        arguments.extend(&verb[1..]);
+        sets.iter().map(String::as_str).chain(more.iter().copied()).for_each(|set| arguments.extend(["--set", set]));
+        run(self.path(), &arguments)
+    }
+
+    fn train(&self, out: &str, more: &[&str]) -> PathBuf {
+        let (code, _, err) = self.run(&["train", "--out", out, "-q"], more);
+        assert_eq!(code, 0, "{err}");
+        self.path().join(out)
+    }
+
+    fn path(&self) -> &Path {
+        self.place.path()
+    }
+}
+
+fn near(what: &str, found: f64, expected: f64, tolerance: f64) {
+    assert!((found - expected).abs() <= tolerance * expected.abs(), "{what}: {found} is not {expected}");
+}
+
+#[test]
+fn training_and_figures_are_those_of_the_reference() {
+    let Some(study) = Study::new() else { return };
+    let out = study.train("out", &[]);
+    let report = report(&out);
+    let entries: Vec<ChannelEntry> = serde_json::from_str(&fs::read_to_string(out.join("channels.json")).unwrap()).unwrap();
+    let history = Folder::open(&out).unwrap().read_history().unwrap();
+    let scores = common::scores(&out);
+    // The reference counts rows as they stand in the table.
+    let file_order = file_order(&study);
+    assert_eq!(report.data.train + report.data.unused, study.expected["kept"].as_u64().unwrap() as usize);
+    for (name, expected) in study.expected["channels"].as_object().unwrap() {
+        let features: Vec<String> = serde_json::from_value(expected["features"].clone()).unwrap();
+        let entry = entries.iter().find(|entry| entry.channel.name == *name).unwrap();
+        assert_eq!(entry.channel.features, features, "{name}");
+        let losses: Vec<f64> = history.iter().filter(|(channel, _)| channel == name).map(|(_, epoch)| epoch.train_loss).collect();
+        let expected_losses: Vec<f64> = serde_json::from_value(expected["loss"].clone()).unwrap();
+        assert_eq!(losses.len(), expected_losses.len());
+        losses.iter().zip(&expected_losses).for_each(|(found, expected)| near("loss", *found, *expected, 1e-4));
+        let number = |key: &str| expected[key].as_f64().unwrap();
+        let figures = report.channels.iter().find(|figures| figures.name == *name).unwrap();
+        near("mean field", figures.mean_field_error.sum, number("mean_field_error"), 1e-4);
+        near("AE", figures.ae_error.sum, number("ae_error"), 1e-4);
+        near("cut", figures.log_cut.unwrap(), number("log_error_cut_95"), 1e-4);
+        let channel = scores.channels.iter().find(|channel| channel.name == *name).unwrap();
+        let at: HashMap<(u32, u32), usize> = scores
+            .rows
+            .iter()
+            .enumerate()
+            .filter_map(|(at, row)| Some(((row.run?, row.ls?), at)))
+            .filter(|(_, at)| channel.scores[*at].is_some())
+            .collect();
+        let errors: Vec<f64> = file_order.iter().filter_map(|id| channel.scores[*at.get(id)?]).collect();
+        let head: Vec<f64> = serde_json::from_value(expected["error_head"].clone()).unwrap();
+        head.iter().zip(&errors).for_each(|(expected, found)| near("error", *found, *expected, 1e-4));
+        let auc = |labels: &str| report.auc.iter().find(|auc| auc.channel == *name && auc.labels == labels).unwrap();
+        assert!((auc("good").auc.unwrap() - number("auc_label")).abs() < 1e-4, "{name}");
+        for (subsystem, expected) in expected["auc_subsystem"].as_object().unwrap() {
+            match expected.as_f64() {
+                Some(expected) => assert!((auc(subsystem).auc.unwrap() - expected).abs() < 1e-4, "{name} {subsystem}"),
+                None => assert!(auc(subsystem).auc.is_none() && auc(subsystem).note.starts_with("no area: no "), "{name} {subsystem}"),
+            }
+        }
+    }
+}
+
+/// (run, LS) in the order of the table.
+fn file_order(study: &Study) -> Vec<(u32, u32)> {
+    use arrow_array::{cast::AsArray, types::Float64Type};
+    let file = fs::File::open(study.reference.join("features.parquet")).unwrap();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let batches: Vec<_> = reader.map(Result::unwrap).collect();
+    let column = |name: &str| -> Vec<u32> {
+        batches
+            .iter()
+            .flat_map(|batch| batch[name].as_primitive::<Float64Type>().values().iter().map(|value| *value as u32).collect::<Vec<_>>())
+            .collect()
+    };
+    column("_run").into_iter().zip(column("_luminosityBlock")).collect()
+}
+
+#[test]
+fn the_tree_and_the_channels_are_shown() {
+    let Some(study) = Study::new() else { return };
+    let (code, out, err) = study.run(&["check"], &["channels.use=[]", "train.init=\"none\""]);
+    assert!(code == 2 && err.contains("none"), "{out}{err}");
+    let (code, out, _) = study.run(&["check", "--format", "json"], &[]);
+    assert_eq!(code, 0);
+    let checked: Value = serde_json::from_str(&out).unwrap();
+    let groups = checked["groups"].as_array().unwrap();
+    assert_eq!((groups.len(), checked["left_out"].as_u64()), (15, Some(6)));
+    for group in groups {
+        let own = group["features"].as_u64().unwrap();
+        let name = group["name"].as_str().unwrap();
+        let of_particle: HashMap<&str, u64> = HashMap::from([("muons", 266), ("photons", 231), ("PF", 126), ("calo", 266), ("allChannels", 7)]);
+        let particle = name.split('/').nth(1).unwrap();
+        assert_eq!(own, of_particle[particle], "{name}");
+        let size = group["fate"]["channel"].as_u64().or(group["fate"]["not-used"].as_u64());
+        assert_eq!(size, (particle != "allChannels").then_some(own + 7), "{name}");
+    }
+    let (_, out, _) = study.run(&["check"], &[]);
+    assert!(out.contains("15 of stream/particle, 12 channels after spreading; 6 features are left out by rules"), "{out}");
+}
+
+#[test]
+fn a_channel_does_not_depend_on_the_others_nor_on_the_threads() {
+    let Some(study) = Study::new() else { return };
+    let no_init = ["train.shuffle=true", "train.epochs=2"];
+    let start = |more: &[&str]| {
+        let mut sets: Vec<String> = study.sets().into_iter().filter(|set| !set.starts_with("train.")).collect();
+        sets.extend(no_init.iter().chain(more).map(|set| (*set).to_owned()));
+        sets
+    };
+    let train = |out: &str, threads: &str, more: &[&str]| {
+        let sets = start(more);
+        let config = config("cms2010b-notebook.toml");
+        let mut arguments = vec!["train", &config, "--out", out, "-q"];
+        sets.iter().for_each(|set| arguments.extend(["--set", set]));
+        let output = common::lumisift().current_dir(study.path()).env("RAYON_NUM_THREADS", threads).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        study.path().join(out)
+    };
+    let (four, one_thread) = (train("four", "3", &[]), train("one-thread", "1", &[]));
+    let alone = train("alone", "2", &["channels.use=[\"minibias/PF\"]"]);
+    for file in ["scores.parquet", "roc.parquet", "channels.json", "model/muons_muons.safetensors", "model/minibias_PF.svm.json"] {
+        assert_eq!(fs::read(four.join(file)).unwrap(), fs::read(one_thread.join(file)).unwrap(), "{file}");
+    }
+    let file = "model/minibias_PF.safetensors";
+    assert_eq!(fs::read(four.join(file)).unwrap(), fs::read(alone.join(file)).unwrap(), "alone or among others");
+    assert_eq!(common::scores(&alone).channels.len(), 1, "one channel needs no combination");
+}
+
+#[test]
+fn new_data_score_as_in_training_and_latents_decode_to_what_was_scored() {
+    let Some(study) = Study::new() else { return };
+    let out = study.train("out", &["report.weighted=true"]);
+    let data = study.reference.join("features.parquet").display().to_string();
+    let first = common::scores(&out);
+    succeed(study.path(), &["score", "out", "--data", &data, "--out", "again.parquet", "-q"]);
+    let again = lumisift::report::scores::Scores::read(&study.path().join("again.parquet")).unwrap();
+    let of = |scores: &lumisift::report::scores::Scores, channel: usize| -> HashMap<(Option<u32>, Option<u32>), f64> {
+        let rows = scores.rows.iter().zip(&scores.channels[channel].scores);
+        rows.filter_map(|(row, score)| Some(((row.run, row.ls), (*score)?))).collect()
+    };
+    assert_eq!(again.channels.len(), 5);
+    for channel in 0..5 {
+        let again = of(&again, channel);
+        for (id, score) in of(&first, channel) {
+            assert_eq!(again[&id], score, "{id:?} in channel {channel}");
+        }
+    }
+
+    succeed(study.path(), &["encode", "out", "--data", &data, "--out", "latents.parquet", "-q"]);
+    succeed(study.path(), &["decode", "out", "--data", "latents.parquet", "--out", "decoded.parquet", "--scaled", "-q"]);
+    succeed(study.path(), &["decode", "out", "--data", "latents.parquet", "--out", "units.csv", "-q"]);
+    let Ok(python) = std::env::var("LUMISIFT_PYTHON") else {
+        eprintln!("skipped: LUMISIFT_PYTHON does not name a Python with scikit-learn (scripts/test sets it)");
+        return;
+    };
+    let script = common::root().join("scripts/reference/check_channels.py");
+    let output = std::process::Command::new(python)
+        .arg(script)
+        .args(["out", &data, "latents.parquet", "decoded.parquet", "units.csv"])
+        .current_dir(study.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn why_a_lumisection_scores_high_is_told() {
+    let Some(study) = Study::new() else { return };
+    let out = study.train("out", &["score.explain=2"]);
+    let report = report(&out);
+    assert_eq!(report.worst.len(), 8, "two of each channel");
+    for worst in &report.worst {
+        assert_eq!(worst.levels.iter().map(|level| level.level.as_str()).collect::<Vec<_>>(), ["quantity", "quantile", "statistic"]);
+        let of_statistics: f64 = worst.levels[2].shares.iter().map(|share| share.share).sum();
+        assert!((of_statistics - 1.0).abs() < 1e-9, "seven statistics make the whole error");
+        assert!(worst.features.windows(2).all(|pair| pair[0].share >= pair[1].share));
+    }
+    let data = study.reference.join("features.parquet").display().to_string();
+    let (run_number, ls) = (report.worst[0].run.unwrap(), report.worst[0].ls);
+    let out = succeed(study.path(), &["score", "out", "--data", &data, "--out", "s.csv", "--why", &format!("{run_number}:{ls}"), "-q"]);
+    assert!(out.contains(&format!("run {run_number} LS {ls} in muons/muons: score")) && out.contains("quantile: "), "{out}");
+    let (code, _, err) = run(study.path(), &["score", "out", "--data", &data, "--out", "s.csv", "--why", "1:2"]);
+    assert!(code == 2 && err.contains("--why 1:2: there is no such lumisection"), "{err}");
+}
+
+#[test]
+fn inputs_that_are_not_as_they_should_be_are_told() {
+    let Some(study) = Study::new() else { return };
+    let told = |more: &[&str], expected: &str| {
+        let (code, out, err) = study.run(&["check"], more);
+        assert!(code == 2 && err.contains(expected), "{more:?}: {expected} in\n{out}{err}");
+    };
+    told(&["channels.use=[\"muons/muon\"]"], "no feature belongs to \"muons/muon\" (did you mean \"muons/muons\"?)");
+    told(&["data.columns.ignore=[\"_instantLumi_muons\"]", "weights.from=\"max(_instantLumi_muon, 1)\""], "no column \"_instantLumi_muon\"");
+    told(&["data.columns.ignore=[\"muons_muons_pt__q1_mean\"]"], "muons_muons.safetensors: encoder.0.weight is [150, 273]; expected [150, 272]");
+    told(&["channels.rules=[]"], "channels.rules: missing");
+    told(&["train.init=\"init/muons_muons.safetensors\""], "is a file, but there are 4 channels");
+    told(&["threshold={kind=\"fixed\", value=3.0, on=\"train\"}"], "the scores of 4 channels differ in size");
+    told(&["labels.good=\"init\""], "init");
+    let (code, out, err) = study.run(&["check"], &["data.columns.ignore=[\"muons_photons_pt__q1_mean\"]"]);
+    assert!(code == 0 && out.contains("1 place of the hierarchy differ"), "{out}{err}");
+    let (code, out, err) = study.run(&["train", "--out", "few", "-q"], &["train.batch_size=600"]);
+    assert!(code == 2 && err.contains("512 training rows do not fill a batch of 600"), "{out}{err}");
+}
