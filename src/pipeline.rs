@@ -7,7 +7,7 @@ use crate::{
     },
     data::{
         self, Further, Role, Samples,
-        channels::{self, ALL_FEATURES, COMBINED, Channel, Hierarchy},
+        channels::{ALL_FEATURES, COMBINED, Channel},
         facts::Facts,
     },
     device::Opened,
@@ -35,14 +35,13 @@ use crate::{
 };
 use rayon::prelude::*;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
 /// Rows with what is known about them.
 struct Chosen {
     samples: Samples,
-    hierarchy: Option<Hierarchy>,
     labels: Vec<LabelSet>,
     weights: Option<Vec<f32>>,
     facts: Facts,
@@ -54,7 +53,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     let config = &experiment.config;
     let files = [(Role::Train, experiment.train_files.as_slice()), (Role::Test, experiment.test_files.as_slice())];
     let required: Vec<String> = labels::columns(experiment).into_iter().chain(config.split.column.clone()).collect();
-    let mut chosen = load(experiment, &files, Further { required, ..Further::default() }, true, read)?;
+    let mut chosen = load(experiment, &files, Further { required, ..Further::default() }, read)?;
     let fit = |rows: &[&[f32]], samples: &Samples| {
         let added = (!experiment.added.is_empty()).then(|| (config.scale.added, experiment.added.iter().map(Expression::to_string).collect()));
         Scaler::fit(&experiment.scale, config.scale.fit_on, rows, samples.width(), added)
@@ -64,7 +63,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         fit(&samples.values.chunks_exact(samples.width()).collect::<Vec<_>>(), samples)
     });
     let mut inputs = chosen.select(experiment)?;
-    let Chosen { samples, hierarchy, labels, weights, notes, .. } = chosen;
+    let Chosen { samples, labels, weights, notes, .. } = chosen;
     let told = |message: String| notes.iter().fold(message, |message, note| format!("{message}\n  {note}"));
     let splits = split::split(&samples, &labels, experiment).map_err(|error| error.map(told))?;
     let width = samples.width() + experiment.added.len();
@@ -74,53 +73,34 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         fit(&fitted_on, &samples)
     });
     scale(&scaler, &samples, &mut inputs);
-    let mut channels = match &hierarchy {
+    let mut channels = match &samples.hierarchy {
         Some(hierarchy) => hierarchy.channels.clone(),
         None => vec![Channel::all(samples.feature_names(), samples.element.clone())],
     };
     for channel in &mut channels {
-        channel.paths.extend(experiment.added.iter().map(|added| vec![added.to_string()]).filter(|_| hierarchy.is_some()));
+        channel.paths.extend(experiment.added.iter().map(|added| vec![added.to_string()]).filter(|_| samples.hierarchy.is_some()));
         channel.features.extend(experiment.added.iter().map(Expression::to_string));
     }
-    Ok(Prepared { samples, labels, splits, weights, scaler, inputs, channels, hierarchy, notes })
+    Ok(Prepared { samples, labels, splits, weights, scaler, inputs, channels, notes })
 }
 
-/// Reads files and what is known about their rows. With `group`, features are taken as the rules of `[channels]` say.
-fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Further, group: bool, read: &(dyn Fn(&Path) + Sync)) -> Result<Chosen> {
+/// Reads files and what is known about their rows.
+fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Further, read: &(dyn Fn(&Path) + Sync)) -> Result<Chosen> {
     let names = quantities::names(experiment);
     let facts = Facts::read(&experiment.facts, &names)?;
     let columns = quantities::columns(&names, &facts);
     further.required.extend(columns.iter().cloned());
     further.welcome.extend(names.get("entries").cloned());
     let load = data::load(experiment, files, further, read);
-    let mut samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
-    let hierarchy = if group { by_channel(experiment, &mut samples)? } else { None };
+    let samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
     let (labels, label_notes) = labels::read(&samples, experiment)?;
     let weights = match &experiment.weight {
         Some(expression) => Some(Quantity::new("weights", expression, &samples, &facts)?.numbers("weights", &samples)?),
         None => None,
     };
     let weights = weights.map(|weights| weights.into_iter().map(|weight| weight as f32).collect::<Vec<f32>>());
-    let of_hierarchy = hierarchy.iter().flat_map(|hierarchy| hierarchy.notes.iter().cloned());
-    let notes = samples.notes.iter().cloned().chain(label_notes).chain(of_hierarchy).collect();
-    Ok(Chosen { samples, hierarchy, labels, weights, facts, notes })
-}
-
-/// Groups features by their names and keeps those of the channels that are used.
-fn by_channel(experiment: &Experiment, samples: &mut Samples) -> Result<Option<Hierarchy>> {
-    let config = &experiment.config.channels;
-    if config.is_empty() {
-        return Ok(None);
-    }
-    let Some(names) = samples.features.clone() else {
-        let first = samples.sources.first().map(|source| source.path.display().to_string()).unwrap_or_default();
-        return Err(Error::input(format!("[channels]: {first} holds histograms; channels are made of named features")));
-    };
-    let hierarchy = channels::read(config, &names)?;
-    let place: HashMap<&str, usize> = names.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
-    let positions: Vec<usize> = channels::inputs(&hierarchy.channels).iter().filter_map(|name| place.get(name.as_str()).copied()).collect();
-    samples.keep_features(&positions);
-    Ok(Some(hierarchy))
+    let notes = samples.notes.iter().cloned().chain(label_notes).collect();
+    Ok(Chosen { samples, labels, weights, facts, notes })
 }
 
 /// Keeps the entries of rows against which there is no reason.
@@ -272,11 +252,12 @@ pub fn train(
         let fitted = fit(&job, device, &mut |epoch| on_epoch(channel, epoch));
         fitted.map_err(|error| if channel.name == ALL_FEATURES { error } else { error.map(|message| format!("channel {}: {message}", channel.name)) })
     };
-    if device.is_cpu() {
-        prepared.channels.par_iter().zip(starts).map(one).collect()
-    } else {
-        prepared.channels.iter().zip(starts).map(one).collect()
-    }
+    side_by_side(device, prepared.channels.iter().zip(starts).collect(), one)
+}
+
+/// What each channel gives: side by side on the CPU, one after the other on other devices.
+fn side_by_side<T: Send, R: Send>(device: &Opened, channels: Vec<T>, one: impl Fn(T) -> Result<R> + Sync + Send) -> Result<Vec<R>> {
+    if device.is_cpu() { channels.into_par_iter().map(one).collect() } else { channels.into_iter().map(one).collect() }
 }
 
 /// Learns what is usual for the errors and latents of trained channels; the texts say what is doubtful.
@@ -288,39 +269,37 @@ pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, de
         CalibrateOn::Train | CalibrateOn::Scored => train.clone(),
     };
     let names = prepared.input_names();
-    let (mut networks, mut notes) = (vec![], vec![]);
-    for (channel, fitted) in prepared.channels.iter().zip(fitted) {
+    let one = |(channel, fitted): (&Channel, &Fitted)| {
         let columns = channel.columns(&names);
         let rows = prepared.rows(&columns);
         let architecture = Architecture::new(channel.features.len(), &config.model);
         let trained = (channel.clone(), architecture, fitted.weights.clone());
-        let (network, note) =
-            Network::learn(trained, config.score.kind, rows.at(&train), rows.at(&calibrate), config.score.one_class_svm.as_ref(), &device.device)?;
-        notes.extend(note);
-        networks.push(network);
-    }
-    Ok((networks, notes))
+        Network::learn(trained, config.score.kind, rows.at(&train), rows.at(&calibrate), config.score.one_class_svm.as_ref(), &device.device)
+    };
+    let learned = side_by_side(device, prepared.channels.iter().zip(fitted).collect(), one)?;
+    let (networks, notes): (Vec<Network>, Vec<Option<String>>) = learned.into_iter().unzip();
+    Ok((networks, notes.into_iter().flatten().collect()))
 }
 
 /// Scores every row by each channel and by all together, and puts the rejected rows beside them; nothing is flagged yet.
 pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared, device: &Opened) -> Result<Scores> {
     let names = prepared.input_names();
-    let mut channels: Vec<ChannelScores> = vec![];
-    for network in networks {
+    let one = |network: &Network| {
         let columns = network.channel.columns(&names);
         let said = network.score(experiment.config.score.kind, prepared.rows(&columns), &device.device)?;
         if let Some(i) = said.scores.iter().position(|score| !score.is_finite()) {
             let place = prepared.samples.place(i);
             return Err(Error::failed(format!("the score of {} ({place}) is not finite", prepared.samples.id(i))));
         }
-        channels.push(ChannelScores {
+        Ok(ChannelScores {
             name: network.channel.name.clone(),
             scores: said.scores.into_iter().map(Some).collect(),
             log_ratios: said.log_ratios,
             inside: said.inside.into_iter().map(Some).collect(),
             ..ChannelScores::default()
-        });
-    }
+        })
+    };
+    let mut channels: Vec<ChannelScores> = side_by_side(device, networks.iter().collect(), one)?;
     if networks.len() > 1 {
         let of_row = |i: usize| -> Vec<(&Usual, Option<f64>)> {
             networks.iter().zip(&channels).map(|(network, channel)| (&network.usual, channel.log_ratios[i])).collect()
@@ -346,7 +325,7 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + S
     unweighted.weight = None;
     unweighted.config.select.nonzero_weight = false;
     let further = Further { welcome: labels::columns(experiment), features: model.columns(), ..Further::default() };
-    let mut chosen = load(&unweighted, &[(Role::Test, files)], further, false, read)?;
+    let mut chosen = load(&unweighted, &[(Role::Test, files)], further, read)?;
     let mut inputs = chosen.select(&unweighted)?;
     let Chosen { samples, labels, notes, .. } = chosen;
     let names = samples.feature_names();
@@ -365,7 +344,7 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + S
     let splits = vec![Split::Test; samples.rows.len()];
     scale(&model.scaler, &samples, &mut inputs);
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
-    Ok(Prepared { samples, labels, splits, weights: None, scaler: model.scaler.clone(), inputs, channels, hierarchy: None, notes })
+    Ok(Prepared { samples, labels, splits, weights: None, scaler: model.scaler.clone(), inputs, channels, notes })
 }
 
 /// The split whose scores a config calibrates on.

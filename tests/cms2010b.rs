@@ -238,6 +238,35 @@ fn why_a_lumisection_scores_high_is_told() {
 }
 
 #[test]
+fn made_data_hold_known_anomalies_that_are_found() {
+    let place = tempfile::tempdir().unwrap();
+    succeed(place.path(), &["synth", "cms2010b", "data", "--rows", "3000", "-q"]);
+    let config = config("cms2010b.toml");
+    let sets = [
+        "data.train=[\"data/features.parquet\"]",
+        "labels.good=\"data/labels.npy\"",
+        "labels.subsystems.folder=\"data/Quality2010\"",
+        "split.by=\"block\"",
+        "train.epochs=60",
+        "channels.use=[\"muons/*\", \"photons/photons\", \"minibias/*\"]",
+    ];
+    let mut arguments = vec!["train", &config, "--out", "out", "-q"];
+    sets.iter().for_each(|set| arguments.extend(["--set", set]));
+    let out = succeed(place.path(), &arguments);
+    assert!(out.contains("AUC of") && out.contains("minibias/calo"), "{out}");
+    let report = report(&place.path().join("out"));
+    assert_eq!(report.channels.len(), 9);
+    let area = |channel: &str| report.auc.iter().find(|auc| auc.channel == channel && auc.labels == "good").unwrap().auc.unwrap();
+    assert!(area("combined") > 0.7, "{}", area("combined"));
+    let lumi = report.auc.iter().find(|auc| auc.labels == "Lumi").unwrap();
+    assert!(lumi.auc.is_none() && lumi.note == "no area: no good rows", "{lumi:?}");
+    let out = succeed(place.path(), &["score", "out", "--data", "data/features.parquet", "--truth", "data/truth.csv", "--out", "s.parquet", "-q"]);
+    assert!(out.contains("known anomalies") && out.contains("flags elsewhere"), "{out}");
+    let (code, _, err) = run(place.path(), &["synth", "cms2010b", "data", "--rows", "7"]);
+    assert!(code == 2 && err.contains("7 rows: expected from 100 to 1000000"), "{err}");
+}
+
+#[test]
 fn inputs_that_are_not_as_they_should_be_are_told() {
     let Some(study) = Study::new() else { return };
     let told = |more: &[&str], expected: &str| {

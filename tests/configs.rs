@@ -33,10 +33,15 @@ fn every_config_fits_the_schema_that_editors_get() {
 #[test]
 fn every_config_trains_two_epochs() {
     let place = metsig("0.3");
+    succeed(place.path(), &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
     let real = shared("data").is_some();
     for name in configs() {
         let sets = if name.starts_with("metsig") {
             vec!["data.train=[\"good.csv\"]".to_owned(), "data.test=[\"bad1.csv\", \"bad2.csv\"]".to_owned()]
+        } else if name.starts_with("cms2010b") {
+            let paths =
+                ["data.train=[\"2010/features.parquet\"]", "labels.good=\"2010/labels.npy\"", "labels.subsystems.folder=\"2010/Quality2010\""];
+            paths.map(str::to_owned).to_vec()
         } else if real {
             vec![]
         } else {

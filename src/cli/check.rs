@@ -97,8 +97,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         rows: Split::ALL.map(|split| (split.name(), count(split))).to_vec(),
         not_evaluated: select::counts(&prepared.samples),
         labels: labels.collect(),
-        groups: prepared.hierarchy.as_ref().map(|hierarchy| hierarchy.groups.clone()),
-        left_out: prepared.hierarchy.as_ref().map_or(0, |hierarchy| hierarchy.left_out.len()),
+        groups: prepared.samples.hierarchy.as_ref().map(|hierarchy| hierarchy.groups.clone()),
+        left_out: prepared.samples.hierarchy.as_ref().map_or(0, |hierarchy| hierarchy.left_out.len()),
         channels: prepared
             .channels
             .iter()

@@ -7,7 +7,7 @@ use crate::{
     report::folder::write_atomically,
 };
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Make realistic data with known anomalies, to try things on
 #[derive(Debug, Args)]
@@ -29,11 +29,43 @@ enum Kind {
         #[arg(long, default_value_t = 1.0)]
         size: f64,
     },
+    /// The CMS 2010B study: features.parquet (2,699 columns), labels.npy, Quality2010/ with a JSON per subsystem, truth.csv
+    Cms2010b {
+        /// The folder to write to
+        out: PathBuf,
+        /// Another seed makes other data
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Number of lumisections; the study has 40,800
+        #[arg(long, default_value_t = 4_000)]
+        rows: usize,
+    },
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
-    let Kind::Metsig { out, seed, size } = &arguments.kind;
-    let made = synth::metsig(*seed, *size)?;
+    match &arguments.kind {
+        Kind::Metsig { out, seed, size } => metsig(out, *seed, *size, ui),
+        Kind::Cms2010b { out, seed, rows } => cms2010b(out, *seed, *rows, ui),
+    }
+}
+
+fn cms2010b(out: &Path, seed: u64, rows: usize, ui: &Ui) -> Result<()> {
+    for (name, rows) in synth::cms2010b::write(out, rows, seed)? {
+        ui.say(&format!("{}: {rows} rows", out.join(name).display()));
+    }
+    ui.say(&format!("{}: good lumisections by subsystem", out.join("Quality2010").display()));
+    let file = |name: &str| out.join(name).display().to_string();
+    let sets = format!(
+        "--set 'data.train=[\"{}\"]' --set 'labels.good=\"{}\"' --set 'labels.subsystems.folder=\"{}\"'",
+        file("features.parquet"),
+        file("labels.npy"),
+        file("Quality2010")
+    );
+    ui.next(&[format!("lumisift check configs/cms2010b.toml {sets}"), format!("lumisift train configs/cms2010b.toml {sets} --out cms2010b")])
+}
+
+fn metsig(out: &Path, seed: u64, size: f64, ui: &Ui) -> Result<()> {
+    let made = synth::metsig(seed, size)?;
     std::fs::create_dir_all(out).map_err(|error| Error::writing(out, &error))?;
     for (name, rows, text) in &made.files {
         let path = out.join(name);

@@ -77,7 +77,10 @@ impl Builder {
             Contents::Features(columns) => Holds::Features(columns.iter().map(|&at| fields[at].name.clone()).collect()),
             Contents::List(_) | Contents::Bins(_) => Holds::Histograms,
         };
-        Self::new(path, format, fields.to_vec(), holds, layout.extra_names(), wanted)
+        let mut builder = Self::new(path, format, fields.to_vec(), holds, layout.extra_names(), wanted);
+        builder.table.notes.extend(layout.hierarchy.iter().flat_map(|hierarchy| hierarchy.notes.clone()));
+        builder.table.hierarchy = layout.hierarchy.clone();
+        builder
     }
 
     /// An empty table; `extra` are the names of further columns.
@@ -96,6 +99,7 @@ impl Builder {
             y_fastest: false,
             edges: [None; 4],
             features,
+            hierarchy: None,
             columns: BTreeMap::new(),
             elements: BTreeMap::new(),
             faults: vec![],

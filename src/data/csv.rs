@@ -152,7 +152,7 @@ fn sniff(path: &Path, block: &[u8], wanted: &Wanted) -> Result<Dialect> {
 
 fn ls_and_bins() -> Layout {
     let contents = Contents::List(1);
-    Layout { run: None, ls: Some(0), me: None, contents, x_bins: None, y_bins: None, edges: [None; 4], extra: vec![] }
+    Layout { run: None, ls: Some(0), me: None, contents, hierarchy: None, x_bins: None, y_bins: None, edges: [None; 4], extra: vec![] }
 }
 
 fn outside_brackets(line: &[u8]) -> impl Iterator<Item = u8> + '_ {

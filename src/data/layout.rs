@@ -1,6 +1,9 @@
 //! Which column of a file is what: the same for CSV, Parquet, Arrow, and arrays.
 
-use super::table::Wanted;
+use super::{
+    channels::{self, Hierarchy},
+    table::Wanted,
+};
 use crate::error::{Error, Result, listed, suggestion};
 use serde::Serialize;
 use std::path::Path;
@@ -44,6 +47,8 @@ pub struct Layout {
     pub me: Option<usize>,
     /// What becomes the inputs.
     pub contents: Contents,
+    /// Where features belong by their names, where rules for that were given.
+    pub hierarchy: Option<Hierarchy>,
     /// Number of bins in x, without underflow and overflow.
     pub x_bins: Option<usize>,
     /// Number of bins in y.
@@ -125,7 +130,18 @@ impl Layout {
                 columns(path, fields, wanted, &used)?
             }
         };
-        Ok(Self { run, ls, me, contents, x_bins, y_bins, edges, extra })
+        let (contents, hierarchy) = match contents {
+            Contents::Features(features) if !wanted.channels.is_empty() => {
+                let names: Vec<String> = features.iter().map(|&at| fields[at].name.clone()).collect();
+                let hierarchy =
+                    channels::read(&wanted.channels, &names).map_err(|error| error.map(|message| format!("{}: {message}", path.display())))?;
+                // What no channel uses is not even read.
+                let used = channels::inputs(&hierarchy.channels).iter().map(|name| named(path, fields, name)).collect::<Result<_>>()?;
+                (Contents::Features(used), Some(hierarchy))
+            }
+            contents => (contents, None),
+        };
+        Ok(Self { run, ls, me, contents, hierarchy, x_bins, y_bins, edges, extra })
     }
 
     /// Refuses histograms without lumisection numbers; features without them are events.

@@ -26,7 +26,7 @@ mod text;
 use crate::{
     config::{
         Experiment,
-        raw::{BadRows, Data as Config, FlowBins},
+        raw::{BadRows, Channels, Data as Config, FlowBins},
     },
     error::{Error, Result, listed, suggestion},
 };
@@ -70,6 +70,7 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
     let data = &experiment.config.data;
     let wanted = Wanted {
         dials: read_dials_lumisections(&experiment.facts.lumisections)?,
+        channels: if further.features.is_none() { experiment.config.channels.clone() } else { Channels::default() },
         features: further.features,
         ..Wanted::new(data).with_columns(further.required, further.welcome)
     };
@@ -85,6 +86,9 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
         .collect::<Result<Vec<_>>>()?;
     refuse_missing_element(&tables, data.me.as_deref())?;
     refuse_copies(&tables)?;
+    if let Some((source, _)) = tables.iter().find(|(_, table)| !wanted.channels.is_empty() && table.hierarchy.is_none()) {
+        return Err(Error::input(format!("[channels]: {} holds no named features; channels are made of those", source.path.display())));
+    }
     if data.bad_rows == BadRows::Error {
         for (_, table) in &tables {
             refuse_faults(table)?;
@@ -202,8 +206,8 @@ fn refuse_faults(table: &Table) -> Result<()> {
     Err(Error::input(format!("{place}: {}{more} (data.bad_rows = \"reject\" goes on without such rows)", first.reason)))
 }
 
-/// Puts tables together and sorts the rows by (run, LS). Each value is copied at most once, and not at all where one file lies
-/// in order.
+/// Puts tables together and sorts the rows by (run, LS). Each value is copied at most once, and the rows of one file are
+/// sorted in their place.
 fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Samples> {
     let mut samples = Samples::default();
     let binning = |table: &Table| Binning::new(table, experiment.config.data.flow_bins, experiment.rebin);
@@ -215,6 +219,7 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
         samples.flow_bins = first.flow_bins && binning(first).keeps_flow_bins();
         samples.edges = first.edges;
         samples.features = first.features.clone();
+        samples.hierarchy = first.hierarchy.clone();
         samples.events = first.events;
         samples.element = element(first, experiment);
     }
@@ -272,8 +277,11 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
             Row { source, run, ls, line: row.line, index: row.index }
         })
         .collect();
-    if in_order && tables.len() == 1 && binning(&tables[0].1).is_identity() {
+    if tables.len() == 1 && binning(&tables[0].1).is_identity() {
         samples.values = std::mem::take(&mut tables[0].1.values);
+        if !in_order {
+            reorder(&mut samples.values, samples.shape.width(), order.iter().map(|&(_, _, _, at)| at as usize).collect());
+        }
     } else {
         samples.values.reserve_exact(order.len() * samples.shape.width());
         let binnings: Vec<Binning> = tables.iter().map(|(_, table)| binning(table)).collect();
@@ -289,6 +297,27 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
         }
     }
     Ok(samples)
+}
+
+/// Brings rows into an order, in place: row `i` becomes what stands at `from[i]`.
+fn reorder(values: &mut [f32], width: usize, mut from: Vec<usize>) {
+    let mut first = vec![0.0; width];
+    for start in 0..from.len() {
+        if from[start] == start {
+            continue;
+        }
+        // A ring of rows, each of which moves to the place of the one before it.
+        first.copy_from_slice(&values[start * width..(start + 1) * width]);
+        let mut at = start;
+        while from[at] != start {
+            let next = from[at];
+            values.copy_within(next * width..(next + 1) * width, at * width);
+            from[at] = at;
+            at = next;
+        }
+        values[at * width..(at + 1) * width].copy_from_slice(&first);
+        from[at] = at;
+    }
 }
 
 /// Only neighbouring bins can be added up.
@@ -423,6 +452,7 @@ fn duplicates(samples: &mut Samples, config: &Config) -> Result<()> {
 mod tests {
     use super::*;
     use crate::config::Document;
+    use proptest::strategy::Strategy;
 
     fn experiment(text: &str, folder: &Path) -> Experiment {
         Experiment::check(&Document::parse(text, &folder.join("x.toml")).unwrap(), "x").unwrap()
@@ -442,6 +472,16 @@ mod tests {
         assert_eq!(samples.values, [3.0, 2.0, 1.0]);
         assert_eq!(samples.run_ranges(), [0..1, 1..3]);
         assert_eq!(samples.id(1), Lumisection { run: Some(300000), ls: 9 });
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn rows_are_sorted_in_place(order in proptest::prelude::Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle()) {
+            let mut values: Vec<f32> = (0..24).map(|i| i as f32).collect();
+            reorder(&mut values, 2, order.clone());
+            let expected: Vec<f32> = order.iter().flat_map(|&at| [2.0 * at as f32, 2.0 * at as f32 + 1.0]).collect();
+            proptest::prop_assert_eq!(values, expected);
+        }
     }
 
     #[test]

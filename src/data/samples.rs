@@ -1,6 +1,7 @@
 //! Rows of all files together: what every later stage works on.
 
 use super::{
+    channels::Hierarchy,
     lumisections::Lumisection,
     table::{self, Column, Shape},
 };
@@ -106,6 +107,8 @@ pub struct Samples {
     pub edges: [Option<f64>; 4],
     /// Names of the features; absent for histograms.
     pub features: Option<Arc<[String]>>,
+    /// Where features belong by their names, where the config has rules for that.
+    pub hierarchy: Option<Hierarchy>,
     /// Whether rows are events, which have no lumisection.
     pub events: bool,
     /// The monitoring element, where the files name it.
@@ -191,22 +194,6 @@ impl Samples {
             }
         }
         self.keep(&kept);
-    }
-
-    /// Keeps these features, in this order; in place.
-    pub fn keep_features(&mut self, positions: &[usize]) {
-        let Some(names) = &self.features else { return };
-        let width = self.width();
-        let mut row = vec![0.0; width];
-        for i in 0..self.rows.len() {
-            row.copy_from_slice(&self.values[i * width..(i + 1) * width]);
-            let kept = &mut self.values[i * positions.len()..(i + 1) * positions.len()];
-            kept.iter_mut().zip(positions).for_each(|(value, &from)| *value = row[from]);
-        }
-        self.values.truncate(self.rows.len() * positions.len());
-        self.values.shrink_to_fit();
-        self.features = Some(positions.iter().map(|&from| names[from].clone()).collect());
-        self.shape = Shape::line(positions.len());
     }
 
     /// Keeps the rows at these ascending positions, in place.

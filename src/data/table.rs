@@ -1,8 +1,8 @@
 //! One file as read, before anything is chosen, sorted or scaled.
 
-use super::{arrays, columnar, csv, dials, guard, layout::Field, text};
+use super::{arrays, channels::Hierarchy, columnar, csv, dials, guard, layout::Field, text};
 use crate::{
-    config::raw::{Columns, Data, Format},
+    config::raw::{Channels, Columns, Data, Format},
     error::{Error, Result},
 };
 use std::{
@@ -37,6 +37,8 @@ pub struct Table {
     pub edges: [Option<f64>; 4],
     /// Names of the features; absent for histograms.
     pub features: Option<Arc<[String]>>,
+    /// Where features belong by their names, where rules for that were given; they are then those of the channels.
+    pub hierarchy: Option<Hierarchy>,
     /// Further columns that were asked for.
     pub columns: BTreeMap<String, Column>,
     /// Monitoring elements in the file and their number of rows.
@@ -222,6 +224,8 @@ pub struct Wanted {
     pub dials: Arc<BTreeMap<u64, (u32, u32)>>,
     /// The features to take, in this order, where the file has columns of these names: those of a trained model.
     pub features: Option<Vec<String>>,
+    /// How names make channels: only features of the channels that are used are taken.
+    pub channels: Channels,
     /// What to bring of each row.
     pub bring: Bring,
 }
@@ -243,6 +247,7 @@ impl Wanted {
             welcome: vec![],
             dials: Arc::default(),
             features: None,
+            channels: Channels::default(),
             bring: Bring::Values,
         }
     }

@@ -3,10 +3,7 @@
 use super::{Rows, labels::LabelSet, scale::Scaler, split::Split};
 use crate::{
     config::raw::Order,
-    data::{
-        Samples,
-        channels::{Channel, Hierarchy},
-    },
+    data::{Samples, channels::Channel},
 };
 use std::ops::Range;
 
@@ -27,8 +24,6 @@ pub struct Prepared {
     pub inputs: Vec<f32>,
     /// Which of the inputs make which channel.
     pub channels: Vec<Channel>,
-    /// Where features belong by their names, where the config has rules for that.
-    pub hierarchy: Option<Hierarchy>,
     /// What is worth knowing about files and labels.
     pub notes: Vec<String>,
 }

@@ -2,7 +2,7 @@
 //! each name at each level of it.
 
 use crate::{
-    config::{Experiment, raw::Order},
+    config::Experiment,
     device::Opened,
     error::Result,
     prepare::{Prepared, split::Split},
@@ -65,7 +65,7 @@ type Scored = (u32, f64, Option<f64>);
 pub fn worst(experiment: &Experiment, networks: &[Network], prepared: &Prepared, scores: &Scores, device: &Opened) -> Result<Vec<Explanation>> {
     let most = experiment.config.score.explain as usize;
     let evaluated: Vec<usize> = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none()).collect();
-    let test = prepared.of_split(Split::Test, Order::Ls).len() > 0;
+    let test = prepared.splits.contains(&Split::Test);
     let mut explained = vec![];
     for network in networks {
         let Some(channel) = scores.channels.iter().find(|channel| channel.name == network.channel.name) else { continue };

@@ -49,23 +49,7 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
         let reasons: Vec<String> = data.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let _ = writeln!(text, "           not evaluated: {}", reasons.join(", "));
     }
-    for channel in &report.channels {
-        let training = &channel.training;
-        let of = if report.channels.len() > 1 { format!("{}: ", channel.name) } else { String::new() };
-        let loss = |loss: Option<f64>| loss.map_or_else(|| "–".into(), |loss| format!("{loss:.6}"));
-        let kept =
-            if training.kept_epoch as usize == training.epochs { String::new() } else { format!(", weights of epoch {}", training.kept_epoch) };
-        let _ = writeln!(
-            text,
-            "training   {of}{} epochs in {:.1} s ({}){kept}; loss {}, validation {} ({})",
-            training.epochs,
-            training.seconds,
-            training.stopped,
-            loss(training.train_loss),
-            loss(training.valid_loss),
-            training.loss
-        );
-    }
+    text.push_str(&training(report));
     let _ = writeln!(text, "score      {}", report.score);
     text.push_str(&channels_table(report, width));
     let main = report.main();
@@ -104,6 +88,32 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     text
 }
 
+/// How training went, a line a channel.
+fn training(report: &Report) -> String {
+    let mut text = String::new();
+    let longest = report.channels.iter().map(|channel| channel.name.len()).max().unwrap_or(0);
+    for channel in &report.channels {
+        let training = &channel.training;
+        let of = if report.channels.len() > 1 { format!("{:longest$}  ", channel.name) } else { String::new() };
+        let loss = |loss: Option<f64>| loss.map_or_else(|| "–".into(), |loss| format!("{loss:.6}"));
+        let kept =
+            if training.kept_epoch as usize == training.epochs { String::new() } else { format!(", weights of epoch {}", training.kept_epoch) };
+        let _ = writeln!(
+            text,
+            "training   {of}{} epochs in {:.1} s ({}){kept}; loss {}, validation {}",
+            training.epochs,
+            training.seconds,
+            training.stopped,
+            loss(training.train_loss),
+            loss(training.valid_loss),
+        );
+    }
+    if let Some(channel) = report.channels.first() {
+        let _ = writeln!(text, "           loss is {}", channel.training.loss);
+    }
+    text
+}
+
 /// How large the errors of each channel are.
 fn channels_table(report: &Report, width: u16) -> String {
     let header = ["channel", "inputs", "mean-field error", "AE error", "ln cut", "bad rows flagged", "outside the SVM: good, well, badly"];
@@ -129,11 +139,7 @@ fn channels_table(report: &Report, width: u16) -> String {
         ];
         table.add_row(&row[..columns]);
     }
-    for column in 1..columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    align_right(&mut table, 1..columns);
     let errors = report.channels.first().map_or("", |channel| channel.errors.as_str());
     format!("errors     {errors}\n{table}\n")
 }
@@ -150,34 +156,45 @@ fn areas(report: &Report, width: u16) -> String {
         }
         return text;
     }
+    if let Some(auc) = report.auc.iter().find(|auc| auc.channel == report.main() && auc.good + auc.bad > 0) {
+        let _ = writeln!(text, "ROC AUC    {}, {}: {}", auc.channel, auc.labels, show_auc(auc));
+    }
     let mut channels: Vec<&str> = report.auc.iter().map(|auc| auc.channel.as_str()).collect();
     channels.dedup();
     let sets: Vec<&Auc> = report.auc.iter().filter(|auc| auc.channel == channels[0]).collect();
-    let mut table = table(&[&["labels", "good", "bad"], &channels[..]].concat(), width);
-    for set in &sets {
-        let cell = |channel: &&str| {
-            let auc = report.auc.iter().find(|auc| auc.channel == **channel && auc.labels == set.labels);
-            match auc.and_then(|auc| Some((auc.auc?, auc.interval))) {
-                Some((area, Some((low, high)))) => format!("{area:.3} ({low:.2}–{high:.2})"),
-                Some((area, None)) => format!("{area:.3}"),
-                None => "–".into(),
-            }
-        };
-        table.add_row([vec![set.labels.clone(), set.good.to_string(), set.bad.to_string()], channels.iter().map(cell).collect()].concat());
+    let longest = channels.iter().map(|channel| channel.len()).max().unwrap_or(0);
+    let at_once = (usize::from(width).saturating_sub(longest + 4) / 10).max(1);
+    for sets in sets.chunks(at_once) {
+        let header = sets.iter().map(|set| format!("{}\n{} bad", set.labels, set.bad));
+        let mut table = table(&[], width);
+        table.set_header(std::iter::once("AUC of".to_owned()).chain(header));
+        for channel in &channels {
+            let cell = |set: &&Auc| {
+                let auc = report.auc.iter().find(|auc| auc.channel == **channel && auc.labels == set.labels);
+                auc.and_then(|auc| auc.auc).map_or_else(|| "–".into(), |area| format!("{area:.3}"))
+            };
+            table.add_row(std::iter::once((*channel).to_owned()).chain(sets.iter().map(cell)));
+        }
+        align_right(&mut table, 1..sets.len() + 1);
+        let _ = writeln!(text, "{table}");
     }
-    for column in 1..channels.len() + 3 {
+    let weighted = if sets[0].weighted { ", weighted" } else { "" };
+    let rows = sets[0].good + sets[0].bad;
+    let _ = writeln!(
+        text,
+        "           {} rows{weighted}, {rows} with labels by {}; –: only one class; intervals in report.json",
+        sets[0].split, sets[0].labels
+    );
+    text
+}
+
+/// Numbers stand under each other.
+fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
+    for column in columns {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let weighted = if sets[0].weighted { ", weighted" } else { "" };
-    let _ = writeln!(text, "ROC AUC    {} rows{weighted}; –: only one class; {}\n{table}", sets[0].split, interval_note(&sets));
-    text
-}
-
-/// What the intervals are, said once.
-fn interval_note<'a>(sets: &[&'a Auc]) -> &'a str {
-    sets.iter().find(|auc| auc.interval.is_some()).map_or("no intervals", |auc| auc.note.as_str())
 }
 
 /// How many samples the terminal explains.
@@ -258,11 +275,7 @@ fn runs_table(report: &Report, width: u16) -> String {
             ]);
         }
     }
-    for column in [2, 3, 4] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    align_right(&mut table, 2..5);
     let more = if report.runs.len() > runs.len() { format!("; the {MOST_RUNS} with most flags are shown") } else { String::new() };
     let (what, of) = if report.data.events { ("events", "test file") } else { ("lumisections", "test run") };
     format!("{table}\n{} of {evaluated} {what} flagged in {}{more}\n", style(total).bold(), count(report.runs.len(), of))

@@ -34,6 +34,9 @@ impl ScoreKind {
     }
 }
 
+/// Told of each row: its position, what goes in and what comes out.
+pub type Visit<'a> = dyn FnMut(usize, &[f32], &[f32]) + 'a;
+
 /// An autoencoder on a device, which rows go through in pieces. A piece's size is the width's alone, so that results do not
 /// depend on threads.
 pub struct Runner<'a> {
@@ -49,7 +52,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Tells `visit` of each row: its position, what goes in and what the layers make of it.
-    fn each(&self, layers: Range<usize>, rows: Rows<'_>, visit: &mut dyn FnMut(usize, &[f32], &[f32])) -> Result<()> {
+    fn each(&self, layers: Range<usize>, rows: Rows<'_>, visit: &mut Visit<'_>) -> Result<()> {
         let (width, out) = (self.architecture.widths[layers.start], self.architecture.widths[layers.end]);
         let step = scoring_rows(width.max(out));
         for start in (0..rows.len()).step_by(step) {
@@ -65,7 +68,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Tells `visit` of each row: its position, the row, its reconstruction.
-    pub fn reconstruct(&self, rows: Rows<'_>, visit: &mut dyn FnMut(usize, &[f32], &[f32])) -> Result<()> {
+    pub fn reconstruct(&self, rows: Rows<'_>, visit: &mut Visit<'_>) -> Result<()> {
         self.each(0..self.architecture.layers(), rows, visit)
     }
 

@@ -115,6 +115,27 @@ impl Ranking {
         (before.0 > 0.0 && before.1 > 0.0).then(|| area / (before.0 * before.1))
     }
 
+    /// What each unit wins against each other one: the area of resampled units then is a matter of units, not of rows.
+    fn pairs(&self, unit: &[usize], units: usize) -> Pairs {
+        let mut pairs = Pairs { units, wins: vec![0.0; units * units], good: vec![0.0; units], bad: vec![0.0; units] };
+        self.rows.iter().zip(unit).filter(|(row, _)| row.good).for_each(|(row, &unit)| pairs.good[unit] += row.weight);
+        // Weight of good rows that score lower, unit by unit.
+        let mut below = pairs.good.clone();
+        let mut start = 0;
+        for &end in &self.ends {
+            let tied = || (start..end).map(|at| (&self.rows[at], unit[at]));
+            tied().filter(|(row, _)| row.good).for_each(|(row, unit)| below[unit] -= row.weight / 2.0);
+            for (row, unit) in tied().filter(|(row, _)| !row.good) {
+                pairs.bad[unit] += row.weight;
+                let wins = &mut pairs.wins[unit * units..(unit + 1) * units];
+                wins.iter_mut().zip(&below).for_each(|(wins, below)| *wins += row.weight * below);
+            }
+            tied().filter(|(row, _)| row.good).for_each(|(row, unit)| below[unit] -= row.weight / 2.0);
+            start = end;
+        }
+        pairs
+    }
+
     /// The area under the curve: the share of (bad, good) pairs in which the bad row scores higher, ties counting half.
     /// `None` where one of the classes is missing.
     pub fn auc(&self) -> Option<f64> {
@@ -171,19 +192,44 @@ impl Ranking {
         let by_run = number.len() >= FEWEST_RUNS;
         let unit: Vec<usize> = if by_run { self.rows.iter().map(|row| number[&row.run]).collect() } else { (0..self.rows.len()).collect() };
         let units = if by_run { number.len() } else { self.rows.len() };
+        let pairs = (units * units <= self.rows.len()).then(|| self.pairs(&unit, units));
         let mut areas: Vec<f64> = (0..RESAMPLES)
             .into_par_iter()
             .filter_map(|i| {
                 let mut chance = random::generator(seed, "bootstrap", i);
                 let mut times = vec![0.0; units];
                 (0..units).for_each(|_| times[chance.random_range(0..units)] += 1.0);
-                self.area(|at| times[unit[at]])
+                match &pairs {
+                    Some(pairs) => pairs.area(&times),
+                    None => self.area(|at| times[unit[at]]),
+                }
             })
             .collect();
         areas.sort_by(f64::total_cmp);
         let at = |p| super::threshold::percentile(&areas, p);
         let what = if by_run { format!("{units} runs") } else { format!("{units} rows (too few runs to resample those)") };
         (at(2.5).zip(at(97.5)), format!("95 % interval from {RESAMPLES} resamplings of {what}"))
+    }
+}
+
+/// Pairs of bad and good rows, unit by unit.
+struct Pairs {
+    units: usize,
+    /// Weight of the pairs in which the bad row scores higher, ties counting half, `[units of the bad, units of the good]`.
+    wins: Vec<f64>,
+    /// Weight of the good, and of the bad rows, `[units]`.
+    good: Vec<f64>,
+    bad: Vec<f64>,
+}
+
+impl Pairs {
+    /// The area where each unit is taken so many times.
+    fn area(&self, times: &[f64]) -> Option<f64> {
+        let dot = |a: &[f64]| a.iter().zip(times).map(|(a, times)| a * times).sum::<f64>();
+        let taken = self.wins.chunks_exact(self.units).zip(times).filter(|(_, times)| **times > 0.0);
+        let wins: f64 = taken.map(|(wins, times)| times * dot(wins)).sum();
+        let all = dot(&self.good) * dot(&self.bad);
+        (all > 0.0).then(|| wins / all)
     }
 }
 
@@ -252,6 +298,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn areas_of_resampled_runs_are_the_same_by_runs_and_by_rows(rows in prop::collection::vec((0_u8..9, any::<bool>(), 1_u8..4, 0_u32..3), 1..40), times in prop::collection::vec(0_u8..3, 3)) {
+            let rows = rows.iter().map(|&(score, good, weight, run)| Judged { score: f64::from(score), good, weight: f64::from(weight), run });
+            let ranking = Ranking::new(rows.collect());
+            let unit: Vec<usize> = ranking.rows.iter().map(|row| row.run as usize).collect();
+            let times: Vec<f64> = times.into_iter().map(f64::from).collect();
+            match (ranking.pairs(&unit, 3).area(&times), ranking.area(|at| times[unit[at]])) {
+                (Some(a), Some(b)) => prop_assert!((a - b).abs() < 1e-12),
+                (a, b) => prop_assert!(a.is_none() && b.is_none()),
+            }
+        }
+
         #[test]
         fn the_area_is_the_share_of_pairs_won(rows in prop::collection::vec((0_u8..9, any::<bool>()), 1..40)) {
             let rows: Vec<(f64, bool)> = rows.into_iter().map(|(score, good)| (f64::from(score), good)).collect();

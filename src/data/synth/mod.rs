@@ -1,5 +1,7 @@
 //! Made data with known anomalies, to try the program on and to test it with.
 
+pub mod cms2010b;
+
 use crate::{
     error::{Error, Result},
     random,
@@ -133,7 +135,7 @@ fn rates(plan: &Plan, ls: u32) -> Vec<f64> {
     (0..BINS).map(|bin| rate(bin).max(1e-9)).collect()
 }
 
-/// The rows of a truth file: (file, first LS, last LS, kind).
+/// The rows of a truth file: (file or run, first LS, last LS, kind).
 pub fn read_truth(path: &Path) -> Result<Vec<(String, u32, u32, String)>> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::reading(path, &error))?;
     let mut truth = vec![];
@@ -142,7 +144,9 @@ pub fn read_truth(path: &Path) -> Result<Vec<(String, u32, u32, String)>> {
         let number = |j: usize| fields.get(j).and_then(|field| field.trim().parse::<u32>().ok());
         match (fields.first(), number(1), number(2), fields.get(3)) {
             (Some(file), Some(first), Some(last), Some(kind)) if first <= last => truth.push((file.to_string(), first, last, kind.to_string())),
-            _ => return Err(Error::input(format!("{}:{}: found \"{line}\"; expected file,first_ls,last_ls,anomaly", path.display(), i + 1))),
+            _ => {
+                return Err(Error::input(format!("{}:{}: found \"{line}\"; expected file (or run),first_ls,last_ls,anomaly", path.display(), i + 1)));
+            }
         }
     }
     Ok(truth)
@@ -166,7 +170,7 @@ mod tests {
         let mean_bin = |ls: u32| {
             let line = made.files[1].2.lines().find(|line| line.starts_with(&format!("{ls};"))).unwrap();
             let mut bins = vec![];
-            super::super::csv::parse_list(line.split(';').nth(1).unwrap().as_bytes(), &mut bins).unwrap();
+            crate::data::csv::parse_list(line.split(';').nth(1).unwrap().as_bytes(), &mut bins).unwrap();
             bins.iter().enumerate().map(|(i, n)| i as f32 * n).sum::<f32>() / bins.iter().sum::<f32>()
         };
         assert!(mean_bin(612) > mean_bin(609) + 5.0);
