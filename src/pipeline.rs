@@ -66,6 +66,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     let Chosen { samples, labels, weights, notes, .. } = chosen;
     let told = |message: String| notes.iter().fold(message, |message, note| format!("{message}\n  {note}"));
     let splits = split::split(&samples, &labels, experiment).map_err(|error| error.map(told))?;
+    refuse_weightless(weights.as_deref(), &splits)?;
     let width = samples.width() + experiment.added.len();
     let scaler = of_all_read.unwrap_or_else(|| {
         let wanted = |split: Split| config.scale.fit_on == FitOn::All || split == Split::Train;
@@ -82,6 +83,19 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         channel.features.extend(experiment.added.iter().map(Expression::to_string));
     }
     Ok(Prepared { samples, labels, splits, weights, scaler, inputs, channels, notes })
+}
+
+/// Rows that a loss is taken on must weigh something.
+fn refuse_weightless(weights: Option<&[f32]>, splits: &[Split]) -> Result<()> {
+    let Some(weights) = weights else { return Ok(()) };
+    for wanted in [Split::Train, Split::Valid] {
+        let rows = splits.iter().filter(|split| **split == wanted).count();
+        let weightless = splits.iter().zip(weights).all(|(split, weight)| *split != wanted || *weight == 0.0);
+        if rows > 0 && weightless {
+            return Err(Error::input(format!("weights: all {rows} {} rows have weight 0", wanted.name())));
+        }
+    }
+    Ok(())
 }
 
 /// Reads files and what is known about their rows.

@@ -282,6 +282,19 @@ fn inputs_that_are_not_as_they_should_be_are_told() {
     told(&["labels.good=\"init\""], "init");
     let (code, out, err) = study.run(&["check"], &["data.columns.ignore=[\"muons_photons_pt__q1_mean\"]"]);
     assert!(code == 0 && out.contains("1 place of the hierarchy differ"), "{out}{err}");
+    told(
+        &["weights.from=\"0 * max(_instantLumi_minibias, _instantLumi_muons, _instantLumi_photons)\"", "select.nonzero_weight=false"],
+        "weights: all 530 train rows have weight 0",
+    );
+    // With 30 rows a batch some have no luminosity at all.
+    let sparse = [
+        "weights.from=\"max(_luminosityBlock - 150, 0 * max(_instantLumi_minibias, _instantLumi_muons, _instantLumi_photons))\"",
+        "select.nonzero_weight=false",
+        "train.batch_size=30",
+        "train.epochs=2",
+    ];
+    let (code, out, err) = study.run(&["train", "--out", "sparse"], &sparse);
+    assert!(code == 0 && err.contains("batches were left out because their rows weigh nothing"), "{out}{err}");
     let (code, out, err) = study.run(&["train", "--out", "few", "-q"], &["train.batch_size=600"]);
     assert!(code == 2 && err.contains("512 training rows do not fill a batch of 600"), "{out}{err}");
 }
