@@ -160,6 +160,7 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
         let _ = writeln!(text, "file       {} ({}, {} rows)", file.path.display(), file.format, file.rows);
     }
     let what = match &checked.features {
+        Some(names) if checked.groups.is_some() => format!("{} features of {} channels", names.len(), checked.channels.len()),
         Some(names) => format!("{} features: {}", names.len(), terminal::printable(&listed(names.iter().map(String::as_str)))),
         None => format!("{} bins{}", checked.shape, if checked.flow_bins { " with underflow and overflow" } else { "" }),
     };

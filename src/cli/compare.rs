@@ -21,10 +21,19 @@ pub struct Arguments {
     experiments: Vec<PathBuf>,
 }
 
-/// One line a channel.
-fn each(report: &Report, show: impl Fn(&ChannelFigures) -> String) -> String {
-    report.channels.iter().map(show).collect::<Vec<_>>().join("\n")
+/// What the only channel shows; of several, the lowest and the highest number.
+fn range(report: &Report, get: impl Fn(&ChannelFigures) -> Option<f64>, digits: usize) -> String {
+    let mut numbers: Vec<f64> = report.channels.iter().filter_map(get).collect();
+    numbers.sort_by(f64::total_cmp);
+    match (numbers.first(), numbers.last()) {
+        (Some(low), Some(high)) if low < high => format!("{low:.digits$} to {high:.digits$}"),
+        (Some(number), _) => format!("{number:.digits$}"),
+        _ => "–".into(),
+    }
 }
+
+/// Label sets whose areas are shown.
+const MOST_AREAS: usize = 4;
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let reports = arguments
@@ -36,14 +45,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let rows: Vec<_> = reports.iter().map(|(folder, report)| serde_json::json!({"folder": folder, "report": report})).collect();
         return ui.print_json(&rows);
     }
-    let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.6}"));
     let header = ["experiment", "network", "epochs", "loss", "validation", "flagged", "false alarms", "ROC AUC"];
     let mut table = terminal::table(&header, ui.width());
     for (folder, report) in &reports {
         let evaluated: usize = report.runs.iter().map(|run| run.evaluated).sum();
         let flagged: usize = report.runs.iter().map(|run| run.flags()).sum();
         // Of several channels, what they say together.
-        let areas: Vec<String> = report
+        let mut areas: Vec<String> = report
             .auc
             .iter()
             .filter(|auc| auc.channel == report.main())
@@ -52,12 +60,20 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 _ => format!("{}: {}", auc.labels, auc.note),
             })
             .collect();
+        if areas.len() > MOST_AREAS {
+            let more = areas.len() - MOST_AREAS;
+            areas.truncate(MOST_AREAS);
+            areas.push(format!("{more} more in report.json"));
+        }
         table.add_row([
             format!("{}\n{folder}", report.name),
-            each(report, |channel| channel.shape.clone()),
-            each(report, |channel| channel.training.epochs.to_string()),
-            each(report, |channel| number(channel.training.train_loss)),
-            each(report, |channel| number(channel.training.valid_loss)),
+            match &report.channels[..] {
+                [channel] => channel.shape.clone(),
+                channels => format!("{} channels", channels.len()),
+            },
+            range(report, |channel| Some(channel.training.epochs as f64), 0),
+            range(report, |channel| channel.training.train_loss, 6),
+            range(report, |channel| channel.training.valid_loss, 6),
             format!("{flagged} of {evaluated}"),
             report.false_alarms.as_ref().map_or_else(|| "–".into(), |rate| format!("{:.2} %", 100.0 * rate.rate)),
             areas.join("\n"),
