@@ -105,9 +105,10 @@ fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Furt
     let columns = quantities::columns(&names, &facts);
     further.required.extend(columns.iter().cloned());
     further.welcome.extend(names.get("entries").cloned());
+    let trained = further.features.is_some();
     let load = data::load(experiment, files, further, read);
     let samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
-    let (labels, label_notes) = labels::read(&samples, experiment)?;
+    let (labels, label_notes) = labels::read(&samples, experiment, trained)?;
     let weights = match &experiment.weight {
         Some(expression) => Some(Quantity::new("weights", expression, &samples, &facts)?.numbers("weights", &samples)?),
         None => None,
@@ -308,15 +309,15 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
         Ok(ChannelScores {
             name: network.channel.name.clone(),
             scores: said.scores.into_iter().map(Some).collect(),
-            log_ratios: said.log_ratios,
+            log_ratios: said.log_ratios.into_iter().map(Some).collect(),
             inside: said.inside.into_iter().map(Some).collect(),
             ..ChannelScores::default()
         })
     };
     let mut channels: Vec<ChannelScores> = side_by_side(device, networks.iter().collect(), one)?;
     if networks.len() > 1 {
-        let of_row = |i: usize| -> Vec<(&Usual, Option<f64>)> {
-            networks.iter().zip(&channels).map(|(network, channel)| (&network.usual, channel.log_ratios[i])).collect()
+        let of_row = |i: usize| -> Vec<(&Usual, f64)> {
+            networks.iter().zip(&channels).filter_map(|(network, channel)| Some((&network.usual, channel.log_ratios[i]?))).collect()
         };
         let combined = (0..prepared.samples.rows.len()).map(|i| usual::combine(experiment.config.score.combine, &of_row(i))).collect();
         channels.push(ChannelScores { name: COMBINED.into(), scores: combined, ..ChannelScores::default() });
@@ -334,14 +335,15 @@ pub fn score_files(model: &Model, files: &[PathBuf], device: &Opened, read: &(dy
 /// Reads, selects and scales new files for a trained model.
 pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
     let experiment = &model.experiment;
-    // Labels are welcome and weights do not matter: nothing is trained.
-    let mut unweighted = experiment.clone();
-    unweighted.weight = None;
-    unweighted.config.select.nonzero_weight = false;
+    // Nothing is trained: weights matter only where they say which rows are evaluated or how figures are taken.
+    let mut lenient = experiment.clone();
+    if !experiment.config.select.nonzero_weight && !experiment.config.report.weighted {
+        lenient.weight = None;
+    }
     let further = Further { welcome: labels::columns(experiment), features: model.columns(), ..Further::default() };
-    let mut chosen = load(&unweighted, &[(Role::Test, files)], further, read)?;
-    let mut inputs = chosen.select(&unweighted)?;
-    let Chosen { samples, labels, notes, .. } = chosen;
+    let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
+    let mut inputs = chosen.select(&lenient)?;
+    let Chosen { samples, labels, weights, notes, .. } = chosen;
     let names = samples.feature_names();
     let (found, trained) = match (&samples.element, model.element()) {
         (Some(element), Some(trained)) if element != trained => (format!("holds {element}"), trained.clone()),
@@ -358,7 +360,7 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + S
     let splits = vec![Split::Test; samples.rows.len()];
     scale(&model.scaler, &samples, &mut inputs);
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
-    Ok(Prepared { samples, labels, splits, weights: None, scaler: model.scaler.clone(), inputs, channels, notes })
+    Ok(Prepared { samples, labels, splits, weights, scaler: model.scaler.clone(), inputs, channels, notes })
 }
 
 /// The split whose scores a config calibrates on.
@@ -392,8 +394,12 @@ pub fn calibrate(experiment: &Experiment, on: CalibrateOn, scores: &Scores, spli
     Ok(thresholds)
 }
 
-/// Refuses thresholds that the rows of the calibration split cannot give, before anything is trained.
-pub fn check_thresholds(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
+/// Refuses what the rows cannot give, before anything is trained: batches, thresholds.
+pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
+    let (train, rows) = (&experiment.config.train, prepared.of_split(Split::Train, Order::Ls).len());
+    if train.epochs > 0 {
+        train.check_batches(rows)?;
+    }
     let on = experiment.config.threshold.on;
     if prepared.channels.len() > 1 && matches!(experiment.thresholds[0], Threshold::Fixed { .. }) {
         let channels = prepared.channels.len();

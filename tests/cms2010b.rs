@@ -3,8 +3,10 @@
 
 mod common;
 
+use arrow_array::{ArrayRef, RecordBatch, StringArray, cast::AsArray, types::Float64Type};
 use common::{config, report, run, shared, succeed};
 use lumisift::report::folder::{ChannelEntry, Folder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use std::{
     collections::HashMap,
@@ -114,18 +116,31 @@ fn training_and_figures_are_those_of_the_reference() {
     }
 }
 
+/// The table of the reference.
+fn table(study: &Study) -> RecordBatch {
+    let file = fs::File::open(study.reference.join("features.parquet")).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_batch_size(1_000_000).build().unwrap();
+    reader.map(Result::unwrap).next().unwrap()
+}
+
+/// The table with its columns changed, as a file.
+fn changed(study: &Study, name: &str, change: impl Fn(&mut Vec<(String, ArrayRef)>)) -> String {
+    let table = table(study);
+    let mut columns: Vec<(String, ArrayRef)> =
+        table.schema().fields().iter().zip(table.columns()).map(|(field, column)| (field.name().clone(), column.clone())).collect();
+    change(&mut columns);
+    let table = RecordBatch::try_from_iter(columns).unwrap();
+    let path = study.path().join(name);
+    let mut writer = parquet::arrow::ArrowWriter::try_new(fs::File::create(&path).unwrap(), table.schema(), None).unwrap();
+    writer.write(&table).unwrap();
+    writer.close().unwrap();
+    path.display().to_string()
+}
+
 /// (run, LS) in the order of the table.
 fn file_order(study: &Study) -> Vec<(u32, u32)> {
-    use arrow_array::{cast::AsArray, types::Float64Type};
-    let file = fs::File::open(study.reference.join("features.parquet")).unwrap();
-    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
-    let batches: Vec<_> = reader.map(Result::unwrap).collect();
-    let column = |name: &str| -> Vec<u32> {
-        batches
-            .iter()
-            .flat_map(|batch| batch[name].as_primitive::<Float64Type>().values().iter().map(|value| *value as u32).collect::<Vec<_>>())
-            .collect()
-    };
+    let table = table(study);
+    let column = |name: &str| table[name].as_primitive::<Float64Type>().values().iter().map(|value| *value as u32).collect::<Vec<_>>();
     column("_run").into_iter().zip(column("_luminosityBlock")).collect()
 }
 
@@ -193,6 +208,8 @@ fn new_data_score_as_in_training_and_latents_decode_to_what_was_scored() {
         rows.filter_map(|(row, score)| Some(((row.run, row.ls), (*score)?))).collect()
     };
     assert_eq!(again.channels.len(), 5);
+    assert_eq!(of(&again, 0).len(), of(&first, 0).len(), "rows without luminosity are not evaluated later either");
+    assert!(again.rows.iter().any(|row| row.weight.is_some()));
     for channel in 0..5 {
         let again = of(&again, channel);
         for (id, score) in of(&first, channel) {
@@ -281,7 +298,7 @@ fn inputs_that_are_not_as_they_should_be_are_told() {
     told(&["threshold={kind=\"fixed\", value=3.0, on=\"train\"}"], "the scores of 4 channels differ in size");
     told(&["labels.good=\"init\""], "init");
     let (code, out, err) = study.run(&["check"], &["data.columns.ignore=[\"muons_photons_pt__q1_mean\"]"]);
-    assert!(code == 0 && out.contains("1 place of the hierarchy differ"), "{out}{err}");
+    assert!(code == 0 && out.contains("1 place of the hierarchy differs"), "{out}{err}");
     told(
         &["weights.from=\"0 * max(_instantLumi_minibias, _instantLumi_muons, _instantLumi_photons)\"", "select.nonzero_weight=false"],
         "weights: all 530 train rows have weight 0",
@@ -297,4 +314,62 @@ fn inputs_that_are_not_as_they_should_be_are_told() {
     assert!(code == 0 && err.contains("batches were left out because their rows weigh nothing"), "{out}{err}");
     let (code, out, err) = study.run(&["train", "--out", "few", "-q"], &["train.batch_size=600"]);
     assert!(code == 2 && err.contains("512 training rows do not fill a batch of 600"), "{out}{err}");
+}
+
+#[test]
+fn tables_that_do_not_fit_a_trained_model_are_told_and_labels_may_be_gone() {
+    let Some(study) = Study::new() else { return };
+    let labels = study.path().join("own.npy");
+    fs::copy(study.reference.join("labels.npy"), &labels).unwrap();
+    study.train("out", &["labels.good=\"own.npy\"", "train.epochs=1"]);
+    fs::remove_file(labels).unwrap();
+    let score = |data: &str| run(study.path(), &["score", "out", "--data", data, "--out", "s.parquet"]);
+    let (code, out, err) = score(&study.reference.join("features.parquet").display().to_string());
+    assert!(code == 0 && out.contains("own.npy is no longer there: no labels from it"), "{out}{err}");
+
+    let told = |data: String, expected: &str| {
+        let (code, out, err) = score(&data);
+        assert!(code == 2 && err.contains(expected), "{expected} in\n{out}{err}");
+    };
+    let is_first = |(name, _): &(String, ArrayRef)| name == "muons_muons_Px_mean";
+    told(changed(&study, "missing.parquet", |columns| columns.retain(|column| !is_first(column))), "no column \"muons_muons_Px_mean\"");
+    let as_text = |columns: &mut Vec<(String, ArrayRef)>| {
+        let column = columns.iter_mut().find(|column| is_first(column)).unwrap();
+        column.1 = std::sync::Arc::new(StringArray::from(vec!["x"; column.1.len()]));
+    };
+    told(changed(&study, "text.parquet", as_text), "feature \"muons_muons_Px_mean\" holds");
+    told(changed(&study, "dark.parquet", |columns| columns.retain(|(name, _)| name != "_instantLumi_muons")), "no column \"_instantLumi_muons\"");
+    let reversed = changed(&study, "reversed.parquet", |columns| columns.reverse());
+    assert_eq!(score(&reversed).0, 0, "the order of columns does not matter");
+}
+
+#[test]
+fn what_cannot_be_trained_leaves_an_experiment_alone() {
+    let Some(study) = Study::new() else { return };
+    let out = study.train("out", &["train.epochs=1"]);
+    let (code, _, err) = study.run(&["train", "--out", "out", "--force"], &["train.batch_size=600"]);
+    assert!(code == 2 && err.contains("512 training rows do not fill a batch of 600"), "{err}");
+    assert!(out.join("scores.parquet").is_file() && out.join("model/muons_muons.safetensors").is_file());
+    let (code, _, err) = study.run(&["check"], &["train.batch_size=600"]);
+    assert!(code == 2 && err.contains("512 training rows do not fill a batch of 600"), "{err}");
+}
+
+#[test]
+fn a_channel_that_never_changed_in_training_counts_when_it_does() {
+    let place = tempfile::tempdir().unwrap();
+    let row = |run: u32, ls: u32, dead: f64| {
+        let x = f64::from(run * 37 + ls * 11 % 17).sin();
+        format!("{run},{ls},{x},{},{dead},{dead}\n", x * x + 0.1 * f64::from(ls % 3))
+    };
+    let train: String = (1..=6).flat_map(|run| (1..=40).map(move |ls| (run, ls))).map(|(run, ls)| row(run, ls, 3.0)).collect();
+    let test: String = (1..=40).map(|ls| row(9, ls, if ls == 20 { 4.0 } else { 3.0 })).collect();
+    let header = "run,ls,live_a,live_b,dead_a,dead_b\n";
+    fs::write(place.path().join("train.csv"), format!("{header}{train}")).unwrap();
+    fs::write(place.path().join("test.csv"), format!("{header}{test}")).unwrap();
+    let text = "data = {train = [\"train.csv\"], test = [\"test.csv\"]}\nscale.kind = \"standard\"\nmodel = {hidden = [4], latent = 1}\ntrain.epochs = 20\nthreshold.percentile = 100\n[channels]\nlevels = [\"part\", \"quantity\"]\nrules = [{ pattern = '(?<part>[a-z]+)_(?<quantity>\\w)' }]\n";
+    fs::write(place.path().join("own.toml"), text).unwrap();
+    succeed(place.path(), &["train", "own.toml", "--out", "out", "-q"]);
+    let report = report(&place.path().join("out"));
+    assert!(report.runs[0].flagged[0].ls.contains(&20), "{:?}", report.runs[0].flagged[0].ls);
+    assert!(report.warnings.iter().any(|warning| warning.contains("2 of 4 features are constant")), "{:?}", report.warnings);
 }

@@ -12,6 +12,7 @@ use crate::{
     pipeline,
     prepare::{select, split::Split},
     report::terminal,
+    score::threshold,
 };
 use clap::Args;
 use console::style;
@@ -77,7 +78,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         pipeline::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
-    pipeline::check_thresholds(&experiment, &prepared)?;
+    pipeline::check_rows(&experiment, &prepared)?;
     pipeline::initial_weights(&experiment, &prepared.channels)?;
     let architectures = pipeline::architectures(&experiment, &prepared.channels);
     let count = |split: Split| prepared.splits.iter().filter(|one| **one == split).count();
@@ -191,6 +192,7 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
         train.epochs, checked.batches_per_epoch, train.batch_size, train.optimizer.kind, experiment.learning_rate
     );
     for threshold in &experiment.thresholds {
+        let threshold = threshold::describe(threshold, experiment.config.threshold.log);
         let _ = writeln!(text, "threshold  {threshold}, calibrated on {} rows", experiment.config.threshold.on);
     }
     for warning in &checked.warnings {

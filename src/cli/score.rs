@@ -47,7 +47,9 @@ pub const SETTABLE: &[&str] =
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, SETTABLE, "score")?;
     batch::check_name(&arguments.out)?;
-    let why = arguments.why.iter().map(|text| lumisection(text)).collect::<Result<Vec<_>>>()?;
+    let mut texts = arguments.why.clone();
+    texts.dedup();
+    let why = texts.iter().map(|text| lumisection(text)).collect::<Result<Vec<_>>>()?;
     let folder = Folder::open(&arguments.experiment)?;
     let model = folder.read_model(&arguments.sets.sets)?;
     let device = device::open(device_argument(&arguments.device)?)?;
@@ -59,10 +61,11 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     ui.warn_unreadable(&prepared.samples);
     scores.flag(&model.thresholds)?;
     let mut asked = vec![];
-    for (text, &lumisection) in arguments.why.iter().zip(&why) {
+    for (text, &lumisection) in texts.iter().zip(&why) {
         let told = explain::lumisection(&model.experiment, &model.networks, &prepared, &scores, lumisection, &device)?;
         if told.is_empty() {
-            return Err(Error::input(format!("--why {text}: there is no such lumisection among those that are evaluated")));
+            let runs = if lumisection.0.is_none() { "; where rows have runs, expected RUN:LS" } else { "" };
+            return Err(Error::input(format!("--why {text}: there is no such {} among those that are evaluated{runs}", prepared.samples.what())));
         }
         asked.extend(told);
     }
@@ -79,14 +82,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             worst,
             samples: &prepared.samples,
             labels: &prepared.labels,
-            warnings: vec![],
+            warnings: prepared.notes.clone(),
         },
     )?;
     if ui.json {
         return ui.print_json(&report);
     }
     if !asked.is_empty() {
-        ui.print(&terminal::explanations(&asked, asked.len()))?;
+        ui.print(&terminal::explanations(&asked.iter().collect::<Vec<_>>()))?;
         return ui.print(&format!("wrote      {}", arguments.out.display()));
     }
     ui.print(&terminal::render(&report, Some(&scores), ui.width()))?;
@@ -112,7 +115,7 @@ type Truth = (String, u32, u32, String);
 fn beside_truth(report: &Report, truth: &[Truth], width: u16) -> String {
     let mut header = vec!["run", "LSs", "anomaly"];
     let thresholds = report.thresholds.iter().filter(|threshold| threshold.channel == report.main());
-    let names: Vec<String> = thresholds.map(|threshold| format!("found by {}", threshold.threshold)).collect();
+    let names: Vec<String> = thresholds.map(|threshold| format!("found by {}", threshold.describe())).collect();
     header.extend(names.iter().map(String::as_str));
     let mut table = terminal::table(&header, width);
     let within = |flagged: &Flagged, first: u32, last: u32| flagged.ls.iter().filter(|ls| (first..=last).contains(*ls)).count();

@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         pipeline::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
-    pipeline::check_thresholds(&experiment, &prepared)?;
+    pipeline::check_rows(&experiment, &prepared)?;
     let starts = pipeline::initial_weights(&experiment, &prepared.channels)?;
     let mut warnings = pipeline::warnings(&experiment, &prepared);
     let rows = |wanted: Split| prepared.splits.iter().filter(|split| **split == wanted).count();

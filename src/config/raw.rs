@@ -3,6 +3,7 @@
 
 #![allow(missing_docs, reason = "a key whose type says what it is carries no words of its own")]
 
+use crate::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -387,7 +388,8 @@ section! {
         /// The levels of the hierarchy, outermost first: ["stream", "particle", "quantity"].
         #[serde(skip_serializing_if = "Vec::is_empty")]
         levels: Vec<String> = vec![],
-        /// How names are read. The first rule whose pattern is the whole name of a feature says its place at each level.
+        /// How names are read. The first rule whose pattern is the whole name of a feature says its place at each level. Columns that
+        /// are weights, labels or identities need no rule.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         rules: Vec<ChannelRule> = vec![],
         /// So many levels, from the outermost, make a channel: 2 makes "muons/photons".
@@ -400,7 +402,7 @@ section! {
         /// the table, spread ones after the channel's own.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         last: Vec<String> = vec![],
-        /// The channels to train, by name or pattern ("minibias/*"), in this order. Default: all.
+        /// The channels to train, by name or pattern ("minibias/*", "*/PF"), in this order. Default: all.
         #[serde(rename = "use", skip_serializing_if = "Vec::is_empty")]
         chosen: Vec<String> = vec![],
         unmatched: Unmatched = Unmatched::Error,
@@ -419,7 +421,8 @@ section! {
     ChannelRule {
         /// A regular expression for the whole name, with a named group per level: '(?<stream>[a-z]+)_(?<quantity>\w+)'.
         pattern: String = String::new(),
-        /// The place at levels that the name does not say: { particle = "allChannels" }.
+        /// The place at levels that the name does not say: { particle = "allChannels" }. Every level is named, in the pattern or
+        /// here; what the pattern finds wins.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         insert: BTreeMap<String, String> = BTreeMap::new(),
         /// These features are in no channel.
@@ -643,6 +646,14 @@ impl Train {
             LastBatch::Keep => rows.div_ceil(self.batch_size as usize),
             LastBatch::Drop => rows / self.batch_size as usize,
         }
+    }
+
+    /// Refuses rows that do not fill a batch where the last one is dropped.
+    pub fn check_batches(&self, rows: usize) -> Result<()> {
+        if self.batches(rows) > 0 {
+            return Ok(());
+        }
+        Err(Error::input(format!("{rows} training rows do not fill a batch of {}, and train.last_batch = \"drop\"", self.batch_size)))
     }
 }
 

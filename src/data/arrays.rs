@@ -148,7 +148,7 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
         _ if !wanted.columns.features.is_empty() => vec![],
         (Some(name), _) => vec![named(name, &matrices, "matrix")?],
         (None, Some(me)) if matrices.len() > 1 && wanted.bring == Bring::Values => vec![named(me, &matrices, "monitoring element")?],
-        _ if wanted.features.as_ref().is_some_and(|names| list.iter().any(|info| info.shape.len() == 1 && info.name == names[0])) => vec![],
+        _ if wanted.features.as_ref().is_some_and(|names| list.iter().any(|info| info.shape.len() == 1 && names.contains(&info.name))) => vec![],
         _ => matrices.clone(),
     };
     let elements = matrices.len() > 1 && wanted.columns.histogram.is_none() && !chosen.is_empty();

@@ -115,7 +115,7 @@ pub fn read(config: &Config, names: &[String]) -> Result<Hierarchy> {
             format!("{} read by no rule of [channels]: {}", count(paths.unmatched.len(), "feature is", "features are"), examples(&paths.unmatched));
         if config.unmatched == Unmatched::Error {
             return Err(Error::input(format!(
-                "{told}; add a rule (with leave_out = true if they belong to no channel), or set channels.unmatched = \"leave-out\""
+                "{told}; add a rule (with leave_out = true if they belong to no channel), name them in data.columns.ignore, or set channels.unmatched = \"leave-out\""
             )));
         }
         hierarchy.notes.push(format!("{told}; they are in no channel"));
@@ -139,6 +139,9 @@ pub fn read(config: &Config, names: &[String]) -> Result<Hierarchy> {
     }
     let pattern = |text: &String| glob::Pattern::new(text).map_err(|error| Error::input(format!("channels.last: \"{text}\": {error}")));
     let last = config.last.iter().map(pattern).collect::<Result<Vec<_>>>()?;
+    for (_, text) in last.iter().zip(&config.last).filter(|(pattern, _)| !names.iter().any(|name| pattern.matches(name))) {
+        hierarchy.notes.push(format!("channels.last: no feature is named like \"{text}\""));
+    }
     let mut all: Vec<(String, Vec<usize>)> = vec![];
     for (path, own) in groups.iter().filter(|(path, _)| !is_spread(path)) {
         let beside = |other: &&(Vec<String>, Vec<usize>)| is_spread(&other.0) && other.0[..depth - 1] == path[..depth - 1];
@@ -186,8 +189,7 @@ fn choose(config: &Config, all: &[(String, Vec<usize>)]) -> Result<Vec<usize>> {
     let mut used: Vec<usize> = vec![];
     for wanted in &config.chosen {
         let pattern = glob::Pattern::new(wanted).map_err(|error| Error::input(format!("channels.use: \"{wanted}\": {error}")))?;
-        let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
-        let matching: Vec<usize> = (0..all.len()).filter(|&at| pattern.matches_with(&all[at].0, options)).collect();
+        let matching: Vec<usize> = (0..all.len()).filter(|&at| pattern.matches(&all[at].0)).collect();
         if matching.is_empty() {
             let near = suggestion(wanted, names());
             return Err(Error::input(format!("channels.use: no feature belongs to \"{wanted}\"{near}; there are {}", listed(names()))));
@@ -298,8 +300,8 @@ fn holes(paths: &[(usize, Vec<String>)]) -> Option<String> {
         })
         .collect();
     Some(format!(
-        "{} of the hierarchy differ from the {times} others, which have {}: {}",
-        count(others.len(), "place", "places"),
+        "{} from the {times} others, which have {}: {}",
+        count(others.len(), "place of the hierarchy differs", "places of the hierarchy differ"),
         usual.iter().copied().collect::<Vec<_>>().join(", "),
         examples(&told)
     ))
@@ -400,7 +402,7 @@ rules = [
         assert_eq!(read(&config(RULES), &names(usual)).unwrap().notes, ["channels.spread: no feature belongs to \"allChannels\""]);
         let renamed = usual.replace("a_b_y__std", "a_b_y__rms");
         let notes = read(&config(RULES), &names(&renamed)).unwrap().notes;
-        assert!(notes[0].contains("1 place of the hierarchy differ from the 3 others, which have mean, std: a/b/y lacks std has rms"), "{notes:?}");
+        assert!(notes[0].contains("1 place of the hierarchy differs from the 3 others, which have mean, std: a/b/y lacks std has rms"), "{notes:?}");
     }
 
     proptest! {

@@ -180,9 +180,10 @@ impl Layout {
 fn columns(path: &Path, fields: &[Field], wanted: &Wanted, used: &[usize]) -> Result<Contents> {
     let names = &wanted.columns;
     if let Some(trained) = &wanted.features
-        && fields.iter().any(|field| field.name == trained[0])
+        && fields.iter().any(|field| trained.contains(&field.name))
     {
-        return trained.iter().map(|name| named(path, fields, name)).collect::<Result<Vec<_>>>().map(Contents::Features);
+        let chosen = trained.iter().map(|name| named(path, fields, name)).collect::<Result<Vec<_>>>()?;
+        return numbers(path, fields, chosen);
     }
     if !names.features.is_empty() {
         let patterns = patterns(&names.features)?;
@@ -193,10 +194,7 @@ fn columns(path: &Path, fields: &[Field], wanted: &Wanted, used: &[usize]) -> Re
             }
         }
         let chosen: Vec<usize> = (0..fields.len()).filter(|&at| patterns.iter().any(|pattern| pattern.matches(&fields[at].name))).collect();
-        if let Some(&at) = chosen.iter().find(|&&at| !matches!(fields[at].kind, Kind::Number | Kind::Flag)) {
-            return Err(Error::input(format!("{}: feature \"{}\" holds {}, not numbers", path.display(), fields[at].name, fields[at].type_name)));
-        }
-        return Ok(Contents::Features(chosen));
+        return numbers(path, fields, chosen);
     }
     let bin = |field: &Field| field.name.strip_prefix("bin_").and_then(|number| number.parse::<u32>().ok());
     let mut bins: Vec<(u32, usize)> = fields.iter().enumerate().filter_map(|(at, field)| Some((bin(field)?, at))).collect();
@@ -219,6 +217,14 @@ fn columns(path: &Path, fields: &[Field], wanted: &Wanted, used: &[usize]) -> Re
         return Err(missing(path, fields, "histograms", "histogram", HISTOGRAM));
     }
     Ok(Contents::Features(features))
+}
+
+/// Features must be numbers.
+fn numbers(path: &Path, fields: &[Field], chosen: Vec<usize>) -> Result<Contents> {
+    match chosen.iter().find(|&&at| !matches!(fields[at].kind, Kind::Number | Kind::Flag)) {
+        Some(&at) => Err(Error::input(format!("{}: feature \"{}\" holds {}, not numbers", path.display(), fields[at].name, fields[at].type_name))),
+        None => Ok(Contents::Features(chosen)),
+    }
 }
 
 fn missing(path: &Path, fields: &[Field], what: &str, key: &str, looked_for: &[&str]) -> Error {

@@ -436,8 +436,10 @@ fn duplicates(samples: &mut Samples, config: &Config) -> Result<()> {
     }
     if config.bad_rows == BadRows::Error {
         let more = if count > 1 { format!(" ({count} duplicates in all)") } else { String::new() };
+        let no_run =
+            if samples.id(first).run.is_none() { "; the file says no runs: is there a column that data.columns.run should name?" } else { "" };
         return Err(Error::input(format!(
-            "{}: duplicate of {}: {} is there twice{more}; data.bad_rows = \"reject\" keeps the first of each, data.keep_duplicates = true all",
+            "{}: duplicate of {}: {} is there twice{more}{no_run}; data.bad_rows = \"reject\" keeps the first of each, data.keep_duplicates = true all",
             samples.place(first),
             samples.place(first - 1),
             samples.id(first)

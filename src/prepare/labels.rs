@@ -34,10 +34,18 @@ fn file_name(path: &std::path::Path) -> String {
 }
 
 /// The label sets of a config, `labels.good` first, and what is worth knowing about them. Columns that the samples lack (data to
-/// be scored) give no set.
-pub fn read(samples: &Samples, experiment: &Experiment) -> Result<(Vec<LabelSet>, Vec<String>)> {
+/// be scored) give no set; nor do files that are gone, where the model is `trained` already.
+pub fn read(samples: &Samples, experiment: &Experiment, trained: bool) -> Result<(Vec<LabelSet>, Vec<String>)> {
     let (mut sets, mut notes) = (vec![], vec![]);
+    let is_gone = |path: &std::path::Path| trained && !path.exists();
+    let gone = |path: &std::path::Path| format!("{} is no longer there: no labels from it", path.display());
     for spec in &experiment.labels {
+        if let LabelOrigin::File { path, .. } = &spec.origin
+            && is_gone(path)
+        {
+            notes.push(gone(path));
+            continue;
+        }
         let good = match &spec.origin {
             LabelOrigin::Column { name, values } => match samples.columns.get(name) {
                 Some(column) => of_column(samples, name, column, values)?,
@@ -57,10 +65,12 @@ pub fn read(samples: &Samples, experiment: &Experiment) -> Result<(Vec<LabelSet>
         };
         sets.push(LabelSet { name: spec.name.clone(), origin: spec.origin.to_string(), good });
     }
-    if let Some((folder, pattern)) = &experiment.subsystems {
+    if let Some((folder, _)) = experiment.subsystems.as_ref().filter(|(folder, _)| is_gone(folder)) {
+        notes.push(gone(folder));
+    } else if let Some((folder, pattern)) = &experiment.subsystems {
         let (files, others) = golden::subsystems(folder, pattern)?;
         if !others.is_empty() {
-            notes.push(format!("{}: skipped {}, which are not named like {pattern}", folder.display(), others.join(", ")));
+            notes.push(format!("{}: skipped {}: no files named like {pattern}", folder.display(), others.join(", ")));
         }
         for (name, path) in files {
             if sets.iter().any(|set| set.name == name) {

@@ -66,6 +66,8 @@ pub fn reasons(samples: &Samples, experiment: &Experiment, facts: &Facts, weight
         for (row, weight) in weights.iter().enumerate() {
             if weight.is_nan() {
                 reject(row, &|| "unknown weight".into());
+            } else if weight.is_infinite() {
+                reject(row, &|| "infinite weight".into());
             } else if *weight < 0.0 {
                 reject(row, &|| "negative weight".into());
             } else if config.nonzero_weight && *weight == 0.0 {

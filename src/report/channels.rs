@@ -126,6 +126,8 @@ pub struct SvmGroup {
     pub rows: usize,
     /// How many of them lie outside: their decision value is negative.
     pub outside: usize,
+    /// Their share of the group's weight; the same as of its rows where rows have no weights.
+    pub outside_share: f64,
 }
 
 impl TrainingFigures {
@@ -145,7 +147,8 @@ impl TrainingFigures {
             train_loss: last.map(|epoch| epoch.train_loss),
             valid_loss: last.and_then(|epoch| epoch.valid_loss),
             best_valid_loss: history.iter().filter_map(|epoch| epoch.valid_loss).min_by(f64::total_cmp),
-            seconds: history.iter().map(|epoch| epoch.seconds).sum(),
+            // The sum of nothing is −0.
+            seconds: 0.0 + history.iter().map(|epoch| epoch.seconds).sum::<f64>(),
         }
     }
 }
@@ -181,13 +184,20 @@ impl ChannelFigures {
         let good: Vec<usize> = rows_of(experiment, scores, |row| main.is_none_or(|set| scores.rows[row].labels[set] == Some(true)));
         let (badly, well): (Vec<usize>, Vec<usize>) = bad.iter().partition(|&&row| channel.flagged(row) == Some(true));
         let judged = Judged { experiment, scores };
+        let good_name = if main.is_some() { "good" } else { "all" };
         let svm = network.svm.as_ref().map(|svm| {
-            let groups = [("good", &good), ("well reconstructed bad", &well), ("badly reconstructed bad", &badly)];
-            let outside = |rows: &[usize]| rows.iter().filter(|&&row| channel.inside[row].is_some_and(|value| value < 0.0)).count();
+            let groups = [(good_name, &good), ("well reconstructed bad", &well), ("badly reconstructed bad", &badly)];
+            let is_outside = |row: &&usize| channel.inside[**row].is_some_and(|value| value < 0.0);
+            let weight = |row: &usize| scores.rows[*row].weight.map_or(1.0, f64::from);
+            let group = |(name, rows): &(&str, &Vec<usize>)| {
+                let (all, outside): (f64, f64) = (rows.iter().map(weight).sum(), rows.iter().filter(is_outside).map(weight).sum());
+                let outside_share = if all > 0.0 { outside / all } else { 0.0 };
+                SvmGroup { name: (*name).into(), rows: rows.len(), outside: rows.iter().filter(is_outside).count(), outside_share }
+            };
             SvmFigures {
                 gamma: svm.gamma,
                 support: svm.coefficients.len(),
-                groups: groups.iter().map(|(name, rows)| SvmGroup { name: (*name).into(), rows: rows.len(), outside: outside(rows) }).collect(),
+                groups: groups.iter().map(group).collect(),
                 decision: judged.histograms("decision value of the one-class SVM", &channel.inside, &groups),
             }
         });
@@ -200,9 +210,9 @@ impl ChannelFigures {
             errors: format!("{weighted} over the training rows; the {} of scaled inputs", config.score.kind.per_feature()),
             mean_field_error: measured(network.usual.mean_field_error),
             ae_error: measured(network.usual.error),
-            log_cut: threshold.and_then(|threshold| network.usual.log_ratio(threshold.value?)),
+            log_cut: threshold.and_then(|threshold| Some(network.usual.log_ratio(threshold.value?))),
             bad: main.map(|_| BadFigures { well_reconstructed: well.len(), badly_reconstructed: badly.len() }),
-            log_ratios: judged.histograms("ln(score / mean-field error)", &channel.log_ratios, &[("good", &good), ("bad", &bad)]),
+            log_ratios: judged.histograms("ln(score / mean-field error)", &channel.log_ratios, &[(good_name, &good), ("bad", &bad)]),
             svm,
         }
     }

@@ -39,6 +39,8 @@ pub struct Report {
     pub data: DataFigures,
     /// What a score is.
     pub score: String,
+    /// The rows that figures are taken on: "test" or "all".
+    pub on: String,
     /// The channels.
     pub channels: Vec<ChannelFigures>,
     /// Where scores become flags: for each channel the one that flags first.
@@ -191,6 +193,7 @@ impl Report {
                 not_evaluated: select::counts(samples),
             },
             score: format!("{score}: {over} over {inputs} of one {}", samples.what()),
+            on: judged_rows(experiment).into(),
             channels: channels.collect(),
             thresholds: thresholds.to_vec(),
             false_alarms: of_main.first().and_then(|threshold| false_alarms(scores, threshold)),
@@ -252,7 +255,7 @@ fn areas(scores: &Scores, labels: &[LabelSet], experiment: &Experiment) -> Vec<A
             labels: name.clone(),
             origin: labels.iter().find(|set| set.name == *name).map(|set| set.origin.clone()).unwrap_or_default(),
             split: judged_rows(experiment).into(),
-            weighted: experiment.config.report.weighted && experiment.weight.is_some(),
+            weighted: experiment.config.report.weighted && scores.rows.iter().any(|row| row.weight.is_some()),
             good,
             bad,
             auc: ranking.auc(),

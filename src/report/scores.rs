@@ -203,9 +203,9 @@ impl Scores {
         for channel in &mut self.channels {
             let Some(threshold) = thresholds.iter().find(|threshold| threshold.channel == channel.name) else { continue };
             channel.why = match threshold.on {
-                CalibrateOn::Scored => format!("above the {} of its run", threshold.threshold),
-                CalibrateOn::Train => format!("above the {} of training rows", threshold.threshold),
-                CalibrateOn::Valid => format!("above the {} of held-out good rows", threshold.threshold),
+                CalibrateOn::Scored => format!("above the {} of its run", threshold.describe()),
+                CalibrateOn::Train => format!("above the {} of training rows", threshold.describe()),
+                CalibrateOn::Valid => format!("above the {} of held-out good rows", threshold.describe()),
             }
             .into();
             for run in &runs {

@@ -62,7 +62,7 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
             None => "each run's own".into(),
         };
         let of = if report.channels.len() > 1 { format!("{main}, ") } else { String::new() };
-        let _ = writeln!(text, "threshold  {of}{}: {from}", threshold.threshold);
+        let _ = writeln!(text, "threshold  {of}{}: {from}", threshold.describe());
     }
     if let Some(rate) = &report.false_alarms {
         let _ = writeln!(
@@ -81,7 +81,7 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     if let Some(scores) = scores {
         text.push_str(&pictures(report, scores, width));
     }
-    text.push_str(&explanations(&report.worst, MOST_EXPLAINED));
+    text.push_str(&explanations(&worst(&report.worst)));
     for warning in &report.warnings {
         let _ = writeln!(text, "{} {warning}", style("warning:").yellow().bold());
     }
@@ -100,8 +100,8 @@ fn training(report: &Report) -> String {
             if training.kept_epoch as usize == training.epochs { String::new() } else { format!(", weights of epoch {}", training.kept_epoch) };
         let _ = writeln!(
             text,
-            "training   {of}{} epochs in {:.1} s ({}){kept}; loss {}, validation {}",
-            training.epochs,
+            "training   {of}{} in {:.1} s ({}){kept}; loss {}, validation {}",
+            count(training.epochs, "epoch"),
             training.seconds,
             training.stopped,
             loss(training.train_loss),
@@ -124,7 +124,7 @@ fn channels_table(report: &Report, width: u16) -> String {
         let error = |measured: Measured| format!("{:.4e}", if report.score.starts_with("sse") { measured.sum } else { measured.mean });
         let outside = |group: &SvmGroup| match group.rows {
             0 => "–".to_owned(),
-            rows => format!("{:.0} %", 100.0 * group.outside as f64 / rows as f64),
+            _ => format!("{:.0} %", 100.0 * group.outside_share),
         };
         let row = [
             channel.name.clone(),
@@ -163,7 +163,9 @@ fn areas(report: &Report, width: u16) -> String {
     channels.dedup();
     let sets: Vec<&Auc> = report.auc.iter().filter(|auc| auc.channel == channels[0]).collect();
     let longest = channels.iter().map(|channel| channel.len()).max().unwrap_or(0);
-    let at_once = (usize::from(width).saturating_sub(longest + 4) / 10).max(1);
+    let column = |set: &&Auc| set.labels.chars().count().max(format!("{} bad", set.bad).len()).max(5) + 2;
+    let widest = sets.iter().map(column).max().unwrap_or(1);
+    let at_once = (usize::from(width).saturating_sub(longest.max(6) + 2) / widest).max(1);
     for sets in sets.chunks(at_once) {
         let header = sets.iter().map(|set| format!("{}\n{} bad", set.labels, set.bad));
         let mut table = table(&[], width);
@@ -200,20 +202,31 @@ fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
 /// How many samples the terminal explains.
 const MOST_EXPLAINED: usize = 5;
 
-/// Why samples score high: names with large shares of the error, and what share they usually have.
-pub fn explanations(explained: &[Explanation], most: usize) -> String {
+/// Of each run and channel the worst sample, the worst of those first.
+fn worst(explained: &[Explanation]) -> Vec<&Explanation> {
     let mut worst: Vec<&Explanation> = explained.iter().collect();
     let above = |explained: &Explanation| explained.threshold.map_or(explained.score, |threshold| explained.score / threshold);
     worst.sort_by(|a, b| above(b).total_cmp(&above(a)));
+    let mut seen = std::collections::BTreeSet::new();
+    worst.retain(|explained| seen.insert((explained.run, &explained.file, &explained.channel)));
+    worst.truncate(MOST_EXPLAINED);
+    worst
+}
+
+/// Why samples score high: names with large shares of the error, and how many times the usual error that is.
+pub fn explanations(explained: &[&Explanation]) -> String {
     let mut text = String::new();
-    for explanation in worst.into_iter().take(most) {
+    for explanation in explained {
         let id = explanation.run.map_or_else(|| explanation.file.clone(), |run| format!("run {run}"));
         let of = if explanation.channel == ALL_FEATURES { String::new() } else { format!(" in {}", explanation.channel) };
         let threshold = explanation.threshold.map(|threshold| format!(" (threshold {threshold:.5})")).unwrap_or_default();
         let _ = writeln!(text, "why        {} LS {}{of}: score {:.5}{threshold}", style(id).bold(), explanation.ls, explanation.score);
         let levels = explanation.levels.iter().map(|level| (level.level.as_str(), &level.shares));
         for (what, shares) in levels.chain(std::iter::once(("inputs", &explanation.features))) {
-            let share = |share: &Share| format!("{} {:.0} % (usually {:.0} %)", share.name, 100.0 * share.share, 100.0 * share.usual_share);
+            let share = |share: &Share| {
+                let usual = share.times_usual.map_or_else(|| "usually 0".into(), |times| format!("{times:.1} × usual"));
+                format!("{} {:.0} % ({usual})", share.name, 100.0 * share.share)
+            };
             let _ = writeln!(text, "           {what}: {}", shares.iter().take(3).map(share).collect::<Vec<_>>().join(", "));
         }
     }
@@ -235,7 +248,7 @@ fn on(on: CalibrateOn) -> &'static str {
 
 /// One line on an area: labels, sample, area, interval.
 pub fn show_auc(auc: &Auc) -> String {
-    let what = format!("{} good and {} bad {} rows by {}", auc.good, auc.bad, auc.split, auc.origin);
+    let what = format!("{} good and {} bad rows ({}) by {}", auc.good, auc.bad, auc.split, auc.origin);
     match (auc.auc, auc.interval) {
         (Some(area), Some((low, high))) => format!("{area:.4} ({low:.4} to {high:.4}; {}), {what}", auc.note),
         (Some(area), None) => format!("{area:.4} ({}), {what}", auc.note),
@@ -277,7 +290,9 @@ fn runs_table(report: &Report, width: u16) -> String {
     }
     align_right(&mut table, 2..5);
     let more = if report.runs.len() > runs.len() { format!("; the {MOST_RUNS} with most flags are shown") } else { String::new() };
-    let (what, of) = if report.data.events { ("events", "test file") } else { ("lumisections", "test run") };
+    let all = report.on != "test";
+    let (what, of) =
+        if report.data.events { ("events", if all { "file" } else { "test file" }) } else { ("lumisections", if all { "run" } else { "test run" }) };
     format!("{table}\n{} of {evaluated} {what} flagged in {}{more}\n", style(total).bold(), count(report.runs.len(), of))
 }
 

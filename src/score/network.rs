@@ -35,7 +35,7 @@ pub struct Said {
     /// The reconstruction errors.
     pub scores: Vec<f64>,
     /// ln(score / mean-field error).
-    pub log_ratios: Vec<Option<f64>>,
+    pub log_ratios: Vec<f64>,
     /// Decision values of the one-class SVM, negative outside; empty without one.
     pub inside: Vec<f64>,
 }
@@ -111,7 +111,7 @@ fn fit_svm(
     let gamma = config.gamma.unwrap_or(2.0 / train.width() as f64);
     // The tolerance is on the scale of the weights: it follows them where their unit makes them very small or large.
     let mean = train.total_weight(0..train.len()) / train.len().max(1) as f64;
-    let settings = Settings { nu: config.nu, gamma, tolerance: config.tolerance * mean.min(1.0).max(mean / 100.0) };
+    let settings = Settings { nu: config.nu, gamma, tolerance: config.tolerance * mean.min(1.0).max(mean / 1e4) };
     let fitted = OneClassSvm::fit(&latents, architecture.latent(), weights.as_deref().filter(|weights| !weights.is_empty()), settings);
     let (svm, fit) = fitted.map_err(|error| Error::failed(format!("the one-class SVM of channel {}: {error}", channel.name)))?;
     let note = (!fit.converged).then(|| {

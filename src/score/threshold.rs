@@ -30,6 +30,11 @@ pub struct Calibrated {
 }
 
 impl Calibrated {
+    /// How it was found, in words.
+    pub fn describe(&self) -> String {
+        describe(&self.threshold, self.log)
+    }
+
     /// The threshold for the scores of one run, in the order of LS.
     pub fn for_run(&self, scores: &[f64]) -> Result<f64> {
         match self.value {
@@ -48,6 +53,16 @@ impl Calibrated {
                 self.rows
             )
         })
+    }
+}
+
+/// How a threshold is found, in words; with `log`, on ln(score).
+pub fn describe(threshold: &Threshold, log: bool) -> String {
+    let text = threshold.to_string();
+    match (log, threshold) {
+        (false, _) | (true, Threshold::Fixed { .. }) => text,
+        (true, Threshold::Percentile { .. }) => text.replace("the score", "ln(score)"),
+        (true, Threshold::MeanStd { .. }) => text + " of ln(score)",
     }
 }
 

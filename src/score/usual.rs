@@ -18,36 +18,41 @@ pub struct Usual {
     pub feature_errors: Vec<f64>,
 }
 
+/// Scores are taken for at least this part of what they are held against: the logarithm of 0 says nothing.
+const SMALLEST: f64 = 1e-12;
+
+/// Where calibration scores hardly differ, a deviation is not made larger than by this spread of their logarithms.
+const LEAST_SPREAD: f64 = 1e-3;
+
 impl Usual {
-    /// ln(score / mean-field error); none where there is no mean-field error, because all training rows are alike.
-    pub fn log_ratio(&self, score: f64) -> Option<f64> {
-        (self.mean_field_error > 0.0).then(|| (score.max(f64::MIN_POSITIVE) / self.mean_field_error).ln())
+    /// ln(score / mean-field error). Where training rows are all alike there is no mean-field error, and the autoencoder's own
+    /// stands for it (or 1, where that is 0 too).
+    pub fn log_ratio(&self, score: f64) -> f64 {
+        let held_against = [self.mean_field_error, self.error].into_iter().find(|error| *error > 0.0).unwrap_or(1.0);
+        (score / held_against).max(SMALLEST).ln()
     }
 
     /// Notes mean and standard deviation of the calibration rows' scores.
     pub fn calibrate(&mut self, scores: impl Iterator<Item = f64>) {
-        let logs: Vec<f64> = scores.filter_map(|score| self.log_ratio(score)).collect();
+        let logs: Vec<f64> = scores.map(|score| self.log_ratio(score)).collect();
         let n = logs.len().max(1) as f64;
         self.log_mean = logs.iter().sum::<f64>() / n;
         self.log_std = (logs.iter().map(|log| (log - self.log_mean).powi(2)).sum::<f64>() / n).sqrt();
     }
 }
 
-/// One score of the ln(score / mean-field error) of a row's channels; none where no channel has one.
-pub fn combine(how: Combine, channels: &[(&Usual, Option<f64>)]) -> Option<f64> {
-    let ratios = channels.iter().filter_map(|(usual, ratio)| Some((usual, (*ratio)?)));
-    let values: Vec<f64> = match how {
-        Combine::Standardised => {
-            ratios.filter(|(usual, _)| usual.log_std > 0.0).map(|(usual, ratio)| (ratio - usual.log_mean) / usual.log_std).collect()
-        }
-        Combine::Max | Combine::Mean | Combine::Sum => ratios.map(|(_, ratio)| ratio).collect(),
-    };
-    let sum = || values.iter().sum::<f64>();
+/// One score of a row's ln(score / mean-field error) in its channels; none without channels.
+pub fn combine(how: Combine, channels: &[(&Usual, f64)]) -> Option<f64> {
+    let values = channels.iter().map(|(usual, ratio)| match how {
+        Combine::Standardised => (ratio - usual.log_mean) / usual.log_std.max(LEAST_SPREAD),
+        Combine::Max | Combine::Mean | Combine::Sum => *ratio,
+    });
     match how {
-        _ if values.is_empty() => None,
-        Combine::Standardised | Combine::Max => values.iter().copied().reduce(f64::max),
-        Combine::Mean => Some(sum() / values.len() as f64),
-        Combine::Sum => Some(sum()),
+        Combine::Standardised | Combine::Max => values.reduce(f64::max),
+        Combine::Mean | Combine::Sum => {
+            let sum = values.reduce(|a, b| a + b)?;
+            Some(if how == Combine::Mean { sum / channels.len() as f64 } else { sum })
+        }
     }
 }
 
@@ -56,14 +61,14 @@ mod tests {
     use super::*;
 
     fn usual(mean_field_error: f64, log_mean: f64, log_std: f64) -> Usual {
-        Usual { error: 1.0, mean_field_error, log_mean, log_std, feature_errors: vec![] }
+        Usual { error: 0.5, mean_field_error, log_mean, log_std, feature_errors: vec![] }
     }
 
     #[test]
     fn scores_are_held_against_the_mean_field() {
-        assert!((usual(2.0, 0.0, 1.0).log_ratio(4.0).unwrap() - 2.0_f64.ln()).abs() < 1e-15);
-        assert!(usual(2.0, 0.0, 1.0).log_ratio(0.0).unwrap().is_finite());
-        assert_eq!(usual(0.0, 0.0, 1.0).log_ratio(4.0), None);
+        assert!((usual(2.0, 0.0, 1.0).log_ratio(4.0) - 2.0_f64.ln()).abs() < 1e-15);
+        assert_eq!(usual(2.0, 0.0, 1.0).log_ratio(0.0), 1e-12_f64.ln());
+        assert_eq!(usual(0.0, 0.0, 1.0).log_ratio(1.0), 2.0_f64.ln(), "without a mean-field error the autoencoder's own stands for it");
         let mut learned = usual(1.0, 0.0, 0.0);
         learned.calibrate([1.0_f64.exp(), 3.0_f64.exp()].into_iter());
         assert!((learned.log_mean - 2.0).abs() < 1e-12 && (learned.log_std - 1.0).abs() < 1e-12);
@@ -72,12 +77,19 @@ mod tests {
     #[test]
     fn channels_are_combined() {
         let (a, b) = (usual(1.0, 0.0, 1.0), usual(1.0, -2.0, 0.5));
-        let of = |how| combine(how, &[(&a, Some(1.0)), (&b, Some(-1.0))]);
+        let of = |how| combine(how, &[(&a, 1.0), (&b, -1.0)]);
         assert_eq!(of(Combine::Max), Some(1.0));
         assert_eq!(of(Combine::Mean), Some(0.0));
         assert_eq!(of(Combine::Sum), Some(0.0));
         assert_eq!(of(Combine::Standardised), Some(2.0), "b is two deviations above what is usual for it");
-        assert_eq!(combine(Combine::Max, &[(&a, None)]), None);
-        assert_eq!(combine(Combine::Standardised, &[(&a, Some(1.5)), (&b, None)]), Some(1.5));
+        assert_eq!(combine(Combine::Max, &[]), None);
+    }
+
+    #[test]
+    fn a_channel_that_never_changed_counts_when_it_does() {
+        let mut constant = usual(0.0, 0.0, 0.0);
+        constant.calibrate([0.5, 0.5, 0.5].into_iter());
+        assert_eq!(combine(Combine::Standardised, &[(&constant, constant.log_ratio(0.5))]), Some(0.0));
+        assert!(combine(Combine::Standardised, &[(&constant, constant.log_ratio(5.0))]).unwrap() > 1000.0);
     }
 }

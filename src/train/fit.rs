@@ -101,8 +101,8 @@ pub fn fit(job: &Job<'_>, device: &Opened, on_epoch: &mut dyn FnMut(&Epoch) -> R
     let config = &experiment.config.train;
     let batch_rows = config.batch_size as usize;
     let batches = config.batches(train.len());
-    if batches == 0 && config.epochs > 0 {
-        return Err(Error::input(format!("{} training rows do not fill a batch of {batch_rows}, and train.last_batch = \"drop\"", train.len())));
+    if config.epochs > 0 {
+        config.check_batches(train.len())?;
     }
     let mut trainer: Box<dyn Trainer> = match kernels(config.kernels, device)? {
         Kernels::Fused => Box::new(Fused::new(job)),
