@@ -8,13 +8,16 @@ use crate::{
     pipeline,
     report::{
         batch, explain,
-        figures::{Context, Flagged, Report},
+        figures::{Context, Flagged, Report, RunFigures},
         folder::{Folder, names},
         terminal,
     },
 };
 use clap::Args;
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 /// Score new data with a trained experiment: same scaling, same network, same thresholds
 #[derive(Debug, Args)]
@@ -111,21 +114,44 @@ fn lumisection(text: &str) -> Result<(Option<u32>, u32)> {
 
 type Truth = (String, u32, u32, String);
 
+/// Anomalies that are told one by one; more are told by kind.
+const MOST_ANOMALIES: usize = 30;
+
 /// Which known anomalies each threshold finds.
 fn beside_truth(report: &Report, truth: &[Truth], width: u16) -> String {
-    let mut header = vec!["run", "LSs", "anomaly"];
     let thresholds = report.thresholds.iter().filter(|threshold| threshold.channel == report.main());
     let names: Vec<String> = thresholds.map(|threshold| format!("found by {}", threshold.describe())).collect();
+    let within = |flagged: &Flagged, first: u32, last: u32| flagged.ls.iter().filter(|ls| (first..=last).contains(*ls)).count();
+    // An anomaly that is told for several channels is one.
+    let mut seen = BTreeSet::new();
+    let truth: Vec<&Truth> = truth.iter().filter(|known| seen.insert(*known)).collect();
+    let run = |known: &Truth| report.runs.iter().find(|run| run.name == known.0);
+    let by_kind = truth.iter().filter(|known| run(known).is_some()).count() > MOST_ANOMALIES;
+    let mut header = if by_kind { vec!["ranges", "LSs", "anomaly"] } else { vec!["run", "LSs", "anomaly"] };
     header.extend(names.iter().map(String::as_str));
     let mut table = terminal::table(&header, width);
-    let within = |flagged: &Flagged, first: u32, last: u32| flagged.ls.iter().filter(|ls| (first..=last).contains(*ls)).count();
-    for (file, first, last, kind) in truth {
-        let Some(run) = report.runs.iter().find(|run| run.name == *file) else { continue };
+    let mut kinds: BTreeMap<&str, Vec<(&&Truth, &RunFigures)>> = BTreeMap::new();
+    for known in &truth {
+        let (file, first, last, kind) = known;
+        let Some(run) = run(known) else { continue };
+        kinds.entry(kind).or_default().push((known, run));
+        if by_kind {
+            continue;
+        }
         let ls = if first == last { first.to_string() } else { format!("{first}–{last}") };
         let mut row = vec![file.clone(), ls, kind.clone()];
         row.extend(run.flagged.iter().map(|flagged| match within(flagged, *first, *last) {
             0 => "missed".to_owned(),
             found => format!("{found} of {}", u64::from(last - first) + 1),
+        }));
+        table.add_row(row);
+    }
+    for (kind, known) in kinds.iter().filter(|_| by_kind) {
+        let length: u64 = known.iter().map(|((_, first, last, _), _)| u64::from(last - first) + 1).sum();
+        let mut row = vec![known.len().to_string(), length.to_string(), (*kind).to_owned()];
+        row.extend((0..names.len()).map(|i| {
+            let found: Vec<usize> = known.iter().map(|((_, first, last, _), run)| within(&run.flagged[i], *first, *last)).collect();
+            format!("{} ranges, {} LSs", found.iter().filter(|found| **found > 0).count(), found.iter().sum::<usize>())
         }));
         table.add_row(row);
     }

@@ -419,7 +419,7 @@ impl Channels {
 section! {
     /// How the names of some features are read.
     ChannelRule {
-        /// A regular expression for the whole name, with a named group per level: '(?<stream>[a-z]+)_(?<quantity>\w+)'.
+        /// A regular expression for the whole name, with a named group per level: `(?<stream>[a-z]+)_(?<quantity>\w+)`.
         pattern: String = String::new(),
         /// The place at levels that the name does not say: { particle = "allChannels" }. Every level is named, in the pattern or
         /// here; what the pattern finds wins.

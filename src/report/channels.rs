@@ -191,7 +191,7 @@ impl ChannelFigures {
             let weight = |row: &usize| scores.rows[*row].weight.map_or(1.0, f64::from);
             let group = |(name, rows): &(&str, &Vec<usize>)| {
                 let (all, outside): (f64, f64) = (rows.iter().map(weight).sum(), rows.iter().filter(is_outside).map(weight).sum());
-                let outside_share = if all > 0.0 { outside / all } else { 0.0 };
+                let outside_share = if outside > 0.0 { outside / all } else { 0.0 };
                 SvmGroup { name: (*name).into(), rows: rows.len(), outside: rows.iter().filter(is_outside).count(), outside_share }
             };
             SvmFigures {

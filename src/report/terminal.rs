@@ -11,7 +11,7 @@ use crate::{
     data::channels::{ALL_FEATURES, COMBINED},
     score::{roc::Auc, threshold::Calibrated},
 };
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 use console::style;
 use std::fmt::Write as _;
 
@@ -116,7 +116,7 @@ fn training(report: &Report) -> String {
 
 /// How large the errors of each channel are.
 fn channels_table(report: &Report, width: u16) -> String {
-    let header = ["channel", "inputs", "mean-field error", "AE error", "ln cut", "bad rows flagged", "outside the SVM: good, well, badly"];
+    let header = ["channel", "inputs", "mean field", "AE error", "ln cut", "bad flagged", "outside SVM, %\ngood/well/badly"];
     let svm = report.channels.iter().any(|channel| channel.svm.is_some());
     let columns = if svm { 7 } else { 6 };
     let mut table = table(&header[..columns], width);
@@ -124,7 +124,7 @@ fn channels_table(report: &Report, width: u16) -> String {
         let error = |measured: Measured| format!("{:.4e}", if report.score.starts_with("sse") { measured.sum } else { measured.mean });
         let outside = |group: &SvmGroup| match group.rows {
             0 => "–".to_owned(),
-            _ => format!("{:.0} %", 100.0 * group.outside_share),
+            _ => format!("{:.0}", 100.0 * group.outside_share),
         };
         let row = [
             channel.name.clone(),
@@ -135,11 +135,12 @@ fn channels_table(report: &Report, width: u16) -> String {
             channel
                 .bad
                 .map_or_else(|| "–".into(), |bad| format!("{} of {}", bad.badly_reconstructed, bad.badly_reconstructed + bad.well_reconstructed)),
-            channel.svm.as_ref().map_or_else(String::new, |svm| svm.groups.iter().map(outside).collect::<Vec<_>>().join(", ")),
+            channel.svm.as_ref().map_or_else(String::new, |svm| svm.groups.iter().map(outside).collect::<Vec<_>>().join(" / ")),
         ];
         table.add_row(&row[..columns]);
     }
     align_right(&mut table, 1..columns);
+    keep_whole(&mut table, 0);
     let errors = report.channels.first().map_or("", |channel| channel.errors.as_str());
     format!("errors     {errors}\n{table}\n")
 }
@@ -178,6 +179,7 @@ fn areas(report: &Report, width: u16) -> String {
             table.add_row(std::iter::once((*channel).to_owned()).chain(sets.iter().map(cell)));
         }
         align_right(&mut table, 1..sets.len() + 1);
+        keep_whole(&mut table, 0);
         let _ = writeln!(text, "{table}");
     }
     let weighted = if sets[0].weighted { ", weighted" } else { "" };
@@ -188,6 +190,13 @@ fn areas(report: &Report, width: u16) -> String {
         sets[0].split, sets[0].labels
     );
     text
+}
+
+/// Names are not broken.
+fn keep_whole(table: &mut Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
 }
 
 /// Numbers stand under each other.
@@ -224,7 +233,8 @@ pub fn explanations(explained: &[&Explanation]) -> String {
         let levels = explanation.levels.iter().map(|level| (level.level.as_str(), &level.shares));
         for (what, shares) in levels.chain(std::iter::once(("inputs", &explanation.features))) {
             let share = |share: &Share| {
-                let usual = share.times_usual.map_or_else(|| "usually 0".into(), |times| format!("{times:.1} × usual"));
+                let digits = usize::from(share.times_usual.is_some_and(|times| times < 10.0));
+                let usual = share.times_usual.map_or_else(|| "usually 0".into(), |times| format!("{times:.digits$} × usual"));
                 format!("{} {:.0} % ({usual})", share.name, 100.0 * share.share)
             };
             let _ = writeln!(text, "           {what}: {}", shares.iter().take(3).map(share).collect::<Vec<_>>().join(", "));
