@@ -293,6 +293,7 @@ fn inputs_that_are_not_as_they_should_be_are_told() {
     told(&["channels.use=[\"muons/muon\"]"], "no feature belongs to \"muons/muon\" (did you mean \"muons/muons\"?)");
     told(&["data.columns.ignore=[\"_instantLumi_muons\"]", "weights.from=\"max(_instantLumi_muon, 1)\""], "no column \"_instantLumi_muon\"");
     told(&["data.columns.ignore=[\"muons_muons_pt__q1_mean\"]"], "muons_muons.safetensors: encoder.0.weight is [150, 273]; expected [150, 272]");
+    told(&["scale.kind=\"unit-area\""], "goes by the whole row");
     told(&["channels.rules=[]"], "channels.rules: missing");
     told(&["train.init=\"init/muons_muons.safetensors\""], "is a file, but there are 4 channels");
     told(&["threshold={kind=\"fixed\", value=3.0, on=\"train\"}"], "the scores of 4 channels differ in size");

@@ -463,6 +463,9 @@ impl Checker<'_> {
         if scale.is_empty() {
             self.fault("scale.kind", "found an empty list; expected a step such as \"range\", or \"none\"");
         }
+        if !config.channels.is_empty() && scale.contains(&ScaleKind::UnitArea) {
+            self.fault("scale.kind", "\"unit-area\" goes by the whole row, so that with [channels] features of other channels would count");
+        }
         if !config.channels.is_empty() {
             channels::faults(&config.channels).into_iter().for_each(|(key, message)| self.fault(&format!("channels.{key}"), message));
         }
