@@ -9,6 +9,13 @@ pub enum Error {
     Input(String),
     /// The machine or the program failed: a full disk, a lost device, a diverged training. Exit code 1.
     Failed(String),
+    /// Nothing went wrong: it was asked to stop for now. The message says how to go on.
+    Paused {
+        /// What to tell.
+        message: String,
+        /// 130 after an interrupt, 75 otherwise (as `sysexits.h` has it: try again later).
+        code: u8,
+    },
 }
 
 /// A result with Lumisift's [`Error`].
@@ -46,6 +53,7 @@ impl Error {
         match self {
             Self::Input(_) => 2,
             Self::Failed(_) => 1,
+            Self::Paused { code, .. } => *code,
         }
     }
 
@@ -54,6 +62,7 @@ impl Error {
         match self {
             Self::Input(message) => Self::Input(change(message)),
             Self::Failed(message) => Self::Failed(change(message)),
+            paused @ Self::Paused { .. } => paused,
         }
     }
 }
@@ -61,7 +70,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(message) | Self::Failed(message) => f.write_str(message),
+            Self::Input(message) | Self::Failed(message) | Self::Paused { message, .. } => f.write_str(message),
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::{
         threshold::{self, Calibrated},
         usual::{self, Usual},
     },
-    train::{Epoch, Fitted, Job, fit},
+    train::{Fitted, Job, State, Watch, fit},
 };
 use rayon::prelude::*;
 use std::{
@@ -244,30 +244,40 @@ pub fn initial_weights(experiment: &Experiment, channels: &[Channel]) -> Result<
     channels.iter().zip(&architectures).map(one).collect()
 }
 
+/// Where each channel begins.
+pub struct Begin {
+    /// Initial weights, flat `[parameters]`.
+    pub weights: Vec<f32>,
+    /// Where its training stood, where it goes on.
+    pub state: Option<State>,
+}
+
 /// Trains the channels on the training rows, watching the validation rows: side by side on the CPU, one after the other on other
-/// devices. `on_epoch` is told of each epoch as it ends.
-pub fn train(
+/// devices. `watch` makes who looks on for each. Nothing where one of them paused.
+pub fn train<W: Watch>(
     experiment: &Experiment,
-    starts: &[Vec<f32>],
+    begin: Vec<Begin>,
     prepared: &Prepared,
     device: &Opened,
-    on_epoch: &(dyn Fn(&Channel, &Epoch) -> Result<()> + Sync),
-) -> Result<Vec<Fitted>> {
+    watch: &(impl Fn(&Channel) -> W + Sync + Send),
+) -> Result<Option<Vec<Fitted>>> {
     let (train, valid) = (prepared.of_split(Split::Train, experiment.config.train.order), prepared.of_split(Split::Valid, Order::Ls));
     let names = prepared.input_names();
-    let one = |(channel, start): (&Channel, &Vec<f32>)| {
+    let one = |(channel, begin): (&Channel, Begin)| {
         let columns = channel.columns(&names);
         let rows = prepared.rows(&columns);
+        let start = begin.weights.as_slice();
         let watched = match experiment.config.train.validate_on {
             ValidateOn::Train => Some(rows.at(&train)),
             ValidateOn::Valid => Some(rows.at(&valid)).filter(|rows| !rows.is_empty()),
         };
         let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
         let job = Job { experiment, architecture: &architecture, start, seed: seed(experiment, channel), train: rows.at(&train), valid: watched };
-        let fitted = fit(&job, device, &mut |epoch| on_epoch(channel, epoch));
+        let fitted = fit(&job, device, begin.state, &mut watch(channel));
         fitted.map_err(|error| if channel.name == ALL_FEATURES { error } else { error.map(|message| format!("channel {}: {message}", channel.name)) })
     };
-    side_by_side(device, prepared.channels.iter().zip(starts).collect(), one)
+    let fitted = side_by_side(device, prepared.channels.iter().zip(begin).collect(), one)?;
+    Ok(fitted.into_iter().collect())
 }
 
 /// What each channel gives: side by side on the CPU, one after the other on other devices.

@@ -12,6 +12,7 @@ mod inspect;
 mod report;
 mod schema;
 mod score;
+mod stop;
 mod synth;
 mod train;
 mod ui;

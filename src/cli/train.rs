@@ -1,25 +1,32 @@
 //! `lumisift train`: from a config to an experiment folder.
 
-use super::{Sets, device_argument, ui::Ui};
+use super::{
+    Sets, device_argument,
+    stop::Stop,
+    ui::{Training, Ui},
+};
 use crate::{
-    config::Experiment,
+    config::{Experiment, raw::Checkpoint},
+    data::channels::Channel,
     device,
     error::Result,
-    pipeline,
-    prepare::{select, split::Split},
+    pipeline::{self, Begin},
+    prepare::{Prepared, select, split::Split},
     report::{
         channels::TrainingFigures,
         explain,
         figures::{self, Context, Report},
-        folder::{Folder, names},
+        folder::{Folder, History, fingerprint, names},
         scores, terminal,
     },
+    train::{Epoch, State, Watch},
 };
 use clap::Args;
 use serde_json::json;
 use std::{
     path::PathBuf,
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// Train an autoencoder for each channel, score its data, write everything to a folder
@@ -33,11 +40,73 @@ pub struct Arguments {
     /// Replace the experiment in the folder
     #[arg(long)]
     force: bool,
+    /// Go on with the experiment in the folder from its last checkpoint; begin it where there is none
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]; wins over the config
     #[arg(long)]
     device: Option<String>,
     #[command(flatten)]
     sets: Sets,
+}
+
+/// Looks on while a channel is trained: tells epochs, keeps states, asks whether to stop.
+struct Watcher<'a, 'ui> {
+    channel: String,
+    folder: &'a Folder,
+    fingerprint: &'a str,
+    config: &'a Checkpoint,
+    stop: &'a Stop,
+    told: &'a Mutex<(History, Training<'ui>)>,
+    /// When a state was last kept, and epochs since.
+    kept: Instant,
+    since: u32,
+}
+
+/// A training that took no longer than this is not kept when it ends: it would be trained again in no time.
+const SHORT: Duration = Duration::from_secs(2);
+
+impl Watch for Watcher<'_, '_> {
+    fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.0.append(&self.channel, epoch)?;
+        told.1.epoch(&self.channel, epoch);
+        self.since += 1;
+        Ok(())
+    }
+
+    fn pauses(&mut self) -> bool {
+        self.stop.wanted()
+    }
+
+    fn keeps(&mut self) -> bool {
+        self.kept.elapsed().as_secs_f64() >= self.config.seconds || self.config.epochs.is_some_and(|epochs| self.since >= epochs)
+    }
+
+    fn keep(&mut self, state: &State) -> Result<()> {
+        if state.stopped.is_some() && self.kept.elapsed() < SHORT && self.config.epochs.is_none() && !self.stop.wanted() {
+            return Ok(());
+        }
+        (self.kept, self.since) = (Instant::now(), 0);
+        self.folder.write_checkpoint(&self.channel, state, self.fingerprint, self.config.keep as usize)
+    }
+}
+
+/// What is written before anything is trained.
+fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared, device: &str) -> Result<()> {
+    folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
+    folder.write_json(
+        names::PROVENANCE,
+        &json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "device": device,
+            "precision": "f32",
+            "seed": experiment.config.seed,
+            "files": prepared.samples.sources,
+            "rows": {"evaluated": prepared.samples.rows.len(), "not_evaluated": select::counts(&prepared.samples)},
+        }),
+    )?;
+    folder.write(names::REJECTED, &scores::rejected(&prepared.samples)?)
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
@@ -46,7 +115,16 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         experiment.device = device_argument(device)?;
         experiment.config.device = device.clone();
     }
-    Folder::check_free(&arguments.out, arguments.force)?;
+    let begun = if arguments.resume { Folder::begun(&arguments.out, &experiment)? } else { None };
+    match &begun {
+        Some(folder) if folder.is_complete() => {
+            ui.say(&format!("{}: complete, there is nothing to go on with", arguments.out.display()));
+            return Ok(());
+        }
+        Some(_) => {}
+        None => Folder::check_free(&arguments.out, arguments.force)?,
+    }
+    let deadline = experiment.time_limit.and_then(|limit| Instant::now().checked_add(limit));
     let device = device::open(experiment.device)?;
     let mut prepared = {
         let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
@@ -61,42 +139,72 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let shapes = if shapes.len() == 1 { shapes.concat() } else { format!("{} channels", shapes.len()) };
     ui.say(&format!("{} on {}: {shapes}, {} training rows", experiment.config.name, device.name, rows(Split::Train)));
 
-    let folder = Folder::create(&arguments.out, arguments.force)?;
-    folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
-    folder.write_json(
-        names::PROVENANCE,
-        &json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "device": device.name,
-            "precision": "f32",
-            "seed": experiment.config.seed,
-            "files": prepared.samples.sources,
-            "rows": {"evaluated": prepared.samples.rows.len(), "not_evaluated": select::counts(&prepared.samples)},
-        }),
-    )?;
-    folder.write(names::REJECTED, &scores::rejected(&prepared.samples)?)?;
-    let history = folder.start_history()?;
-    let fitted = {
-        let told = Mutex::new((history, ui.training(prepared.channels.len(), experiment.config.train.epochs)));
-        pipeline::train(&experiment, &starts, &prepared, &device, &|channel, epoch| {
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.0.append(&channel.name, epoch)?;
-            told.1.epoch(&channel.name, epoch);
-            Ok(())
-        })?
+    let fingerprint = fingerprint(&experiment, &prepared.samples.sources)?;
+    let begin = |weights: Vec<f32>, state: Option<State>| Begin { weights, state };
+    let (folder, begins) = match begun {
+        None => {
+            let folder = Folder::create(&arguments.out, arguments.force)?;
+            write_beginning(&folder, &experiment, &prepared, &device.name)?;
+            (folder, starts.into_iter().map(|weights| begin(weights, None)).collect::<Vec<_>>())
+        }
+        Some(folder) => {
+            let mut begins = vec![];
+            for (channel, weights) in prepared.channels.iter().zip(starts) {
+                let (state, notes) = folder.read_checkpoint(&channel.name, &fingerprint)?;
+                notes.iter().for_each(|note| ui.warn(note));
+                begins.push(begin(weights, state));
+            }
+            // What a kill may have left out or torn.
+            write_beginning(&folder, &experiment, &prepared, &device.name)?;
+            (folder, begins)
+        }
     };
+    let done: Vec<&[Epoch]> = begins.iter().map(|begin| begin.state.as_ref().map_or(&[][..], |state| &state.history)).collect();
+    let epochs: usize = done.iter().map(|epochs| epochs.len()).sum();
+    if arguments.resume && epochs > 0 {
+        ui.say(&format!("going on after {}", terminal::count(epochs, "epoch")));
+    }
+    folder.write_history(prepared.channels.iter().map(|channel| channel.name.as_str()).zip(done))?;
+    // From here on there is something to keep.
+    let stop = Stop::new(deadline)?;
+    let command = format!("lumisift train {0}/{1} --out {0} --resume", arguments.out.display(), names::EXPERIMENT);
+    let fitted = {
+        let told = Mutex::new((folder.append_history()?, ui.training(prepared.channels.len(), experiment.config.train.epochs, epochs)));
+        let watcher = |channel: &Channel| Watcher {
+            channel: channel.name.clone(),
+            folder: &folder,
+            fingerprint: &fingerprint,
+            config: &experiment.config.train.checkpoint,
+            stop: &stop,
+            told: &told,
+            kept: Instant::now(),
+            since: 0,
+        };
+        pipeline::train(&experiment, begins, &prepared, &device, &watcher)?
+    };
+    let Some(fitted) = fitted else {
+        return Err(stop.paused(&terminal::count(folder.read_history()?.len(), "epoch"), &command));
+    };
+    // Epochs of channels side by side come in any order; a finished file does not depend on it.
+    folder.write_history(prepared.channels.iter().zip(&fitted).map(|(channel, fitted)| (channel.name.as_str(), fitted.history.as_slice())))?;
     for (channel, fitted) in prepared.channels.iter().zip(&fitted).filter(|(_, fitted)| fitted.weightless_batches > 0) {
         let told = format!("channel {}: {} batches were left out because their rows weigh nothing", channel.name, fitted.weightless_batches);
         ui.warn(&told);
         warnings.push(told);
     }
 
+    if stop.is_signalled() {
+        return Err(stop.paused("training", &command));
+    }
     ui.detail("learning what is usual");
     let (networks, doubts) = pipeline::learn(&experiment, &fitted, &prepared, &device)?;
     warnings.extend(doubts);
     networks.iter().try_for_each(|network| folder.write_network(network))?;
     folder.write_json(names::SCALER, &prepared.scaler)?;
     folder.write_channels(&networks)?;
+    if stop.is_signalled() {
+        return Err(stop.paused("training", &command));
+    }
     ui.detail("scoring");
     let mut scored = pipeline::score(&experiment, &networks, &prepared, &device)?;
     let on = experiment.config.threshold.on;

@@ -105,6 +105,9 @@ impl Ui {
     }
 
     pub fn error(&self, error: &Error) {
+        if matches!(error, Error::Paused { .. }) {
+            return self.to_stderr(&terminal::printable(&error.to_string()));
+        }
         self.to_stderr(&format!("{} {}", style("error:").for_stderr().red().bold(), terminal::printable(&error.to_string())));
     }
 
@@ -122,8 +125,9 @@ impl Ui {
     }
 
     /// A bar over the epochs of all channels with losses, rate and remaining time; off a terminal a line now and then.
-    pub fn training(&self, channels: usize, epochs: u32) -> Training<'_> {
+    pub fn training(&self, channels: usize, epochs: u32, done: usize) -> Training<'_> {
         let bar = self.bar(channels as u64 * u64::from(epochs), "training {wide_bar:.green/dim} {pos}/{len} {msg} {eta}");
+        bar.inc(done as u64);
         Training { bar, channels, epochs, last_line: Instant::now(), ui: self }
     }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// A config that can be run.
@@ -53,6 +54,8 @@ pub struct Experiment {
     pub optimizer: Optimizer,
     /// The full learning rate.
     pub learning_rate: f64,
+    /// How long training may take before it stops for now.
+    pub time_limit: Option<Duration>,
     /// How the learning rate changes.
     pub schedule: Schedule,
     /// The thresholds to report, the one that flags first.
@@ -353,6 +356,24 @@ fn is_file(text: &str) -> bool {
     text.contains(['/', '\\']) || [".json", ".txt", ".npy"].iter().any(|ending| text.to_lowercase().ends_with(ending))
 }
 
+/// "7h 30m": hours, minutes and seconds.
+fn duration(text: &str) -> Option<Duration> {
+    let part = |part: &str| {
+        let unit = part.chars().last()?;
+        let number: f64 = part[..part.len() - unit.len_utf8()].parse().ok()?;
+        let seconds = number
+            * match unit {
+                's' => 1.0,
+                'm' => 60.0,
+                'h' => 3600.0,
+                _ => return None,
+            };
+        Duration::try_from_secs_f64(seconds).ok()
+    };
+    let parts: Vec<Duration> = text.split_whitespace().map(part).collect::<Option<_>>()?;
+    (!parts.is_empty()).then(|| parts.into_iter().sum())
+}
+
 fn run_range(runs: &Scalar) -> Option<(u32, u32)> {
     match runs {
         Scalar::Number(run) if run.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(run) => Some((*run as u32, *run as u32)),
@@ -473,6 +494,13 @@ impl Checker<'_> {
         self.split(&mut config);
         let loss = self.loss(&mut config);
         let optimizer = self.optimizer(&mut config);
+        let time_limit = config.train.time_limit.as_ref().and_then(|text| {
+            let limit = duration(text);
+            if limit.is_none() {
+                self.fault("train.time_limit", format!("found \"{text}\"; expected a time such as \"90s\", \"30m\" or \"7h 30m\""));
+            }
+            limit
+        });
         let usual_rate = if config.train.optimizer.kind == OptimizerKind::Adadelta { 1.0 } else { 1e-3 };
         let learning_rate = *config.train.optimizer.learning_rate.get_or_insert(usual_rate);
         let schedule = self.schedule(&mut config);
@@ -496,6 +524,7 @@ impl Checker<'_> {
             loss,
             optimizer,
             learning_rate,
+            time_limit,
             schedule,
             thresholds,
         }
@@ -869,6 +898,13 @@ mod tests {
         for key in ["train.stop.patience", "train.schedule.kind", "threshold.on"] {
             assert!(error.contains(key), "{key} in\n{error}");
         }
+    }
+
+    #[test]
+    fn times_are_read() {
+        assert_eq!(duration("7h 30m"), Some(Duration::from_secs(27_000)));
+        assert_eq!(duration("1.5s"), Some(Duration::from_millis(1500)));
+        assert!(["", "7", "7d", "-3s", "h", "7h30m"].iter().all(|text| duration(text).is_none()));
     }
 
     #[test]

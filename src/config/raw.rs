@@ -633,6 +633,10 @@ section! {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(extend("exclusiveMinimum" = 0.0))]
         gradient_clip: Option<f64> = None,
+        /// Stop for now after this time, with a checkpoint to go on from: "90s", "30m", "7h 30m". Default: never.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        time_limit: Option<String> = None,
+        checkpoint: Checkpoint = Checkpoint::default(),
         optimizer: Optimizer = Optimizer::default(),
         schedule: Schedule = Schedule::default(),
         stop: Stop = Stop::default(),
@@ -696,6 +700,22 @@ choice! {
         Reference = "reference",
         /// Forward, backward and update by hand on the CPU. The same to rounding.
         Fused = "fused",
+    }
+}
+
+section! {
+    /// When the state of a training is kept, so that `lumisift train --resume` goes on from it. A signal to stop keeps it too.
+    Checkpoint {
+        /// Every so many seconds, at the end of an epoch.
+        #[schemars(range(min = 0.0))]
+        seconds: f64 = 30.0,
+        /// Every so many epochs too.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        epochs: Option<u32> = None,
+        /// How many of the last ones stay, should the newest be damaged.
+        #[schemars(range(min = 1, max = 1000))]
+        keep: u32 = 2,
     }
 }
 

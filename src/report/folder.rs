@@ -2,15 +2,20 @@
 
 use crate::{
     config::Experiment,
-    data::channels::{self, Channel},
+    data::{
+        Source,
+        channels::{self, Channel},
+    },
     error::{Error, Result},
     model::{Architecture, weights},
     prepare::scale::Scaler,
     score::{network::Network, one_class_svm::OneClassSvm, threshold::Calibrated, usual::Usual},
-    train::Epoch,
+    train::{Epoch, State, checkpoint},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
@@ -40,8 +45,10 @@ pub mod names {
     pub const REPORT: &str = "report.json";
     /// Weights, one file a channel.
     pub const MODEL: &str = "model";
+    /// Where trainings stand, a folder a channel.
+    pub const CHECKPOINTS: &str = "checkpoints";
     /// All of them, for making a folder anew.
-    pub const ALL: [&str; 11] = [EXPERIMENT, PROVENANCE, HISTORY, SCORES, REJECTED, SCALER, THRESHOLDS, CHANNELS, ROC, REPORT, MODEL];
+    pub const ALL: [&str; 12] = [EXPERIMENT, PROVENANCE, HISTORY, SCORES, REJECTED, SCALER, THRESHOLDS, CHANNELS, ROC, REPORT, MODEL, CHECKPOINTS];
 }
 
 const HISTORY_HEADER: &str = "epoch,channel,train_loss,valid_loss,learning_rate,seconds\n";
@@ -120,8 +127,14 @@ impl Folder {
         let shown = path.display();
         match fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
             Ok(true) if !force => {
-                let what = if path.join(names::EXPERIMENT).exists() { "holds an experiment" } else { "is a folder with files in it" };
-                Err(Error::input(format!("--out {shown}: {what}; choose another folder, or --force to replace the experiment in it")))
+                let message = if !path.join(names::EXPERIMENT).exists() {
+                    "is a folder with files in it; choose another folder, or --force to write into it"
+                } else if path.join(names::REPORT).exists() {
+                    "holds an experiment; choose another folder, or --force to replace it"
+                } else {
+                    "holds an experiment that is not complete; --resume goes on with it, --force replaces it"
+                };
+                Err(Error::input(format!("--out {shown}: {message}")))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
                 Err(Error::input(format!("--out {shown}: is a file; expected a folder")))
@@ -129,6 +142,27 @@ impl Folder {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::reading(path, &error)),
             _ => Ok(()),
         }
+    }
+
+    /// The folder of an experiment that was begun and is to go on, where there is one. It must be of the same config.
+    pub fn begun(path: &Path, experiment: &Experiment) -> Result<Option<Self>> {
+        let folder = Self { path: path.to_path_buf() };
+        let file = folder.file(names::EXPERIMENT);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::reading(&file, &error)),
+        };
+        let differ = differences(&text, &experiment.to_toml()?);
+        match differ.first() {
+            None => Ok(Some(folder)),
+            Some(_) => Err(Error::input(format!("--resume: {} was begun with another config: {}", path.display(), differ.join(", ")))),
+        }
+    }
+
+    /// Whether training and report are done.
+    pub fn is_complete(&self) -> bool {
+        self.file(names::REPORT).is_file()
     }
 
     /// A folder that a training wrote.
@@ -184,15 +218,55 @@ impl Folder {
         write_atomically(&path, &weights::to_bytes(architecture, flat)?)
     }
 
-    /// Opens `history.csv` with its header, to append to.
-    pub fn start_history(&self) -> Result<History> {
+    /// Writes `history.csv` with the epochs that some channels have behind them, whole or not at all.
+    pub fn write_history<'a>(&self, channels: impl IntoIterator<Item = (&'a str, &'a [Epoch])>) -> Result<()> {
+        let mut text = HISTORY_HEADER.to_owned();
+        for (channel, epochs) in channels {
+            epochs.iter().for_each(|epoch| text.push_str(&history_line(channel, epoch)));
+        }
+        self.write(names::HISTORY, text.as_bytes())
+    }
+
+    /// Opens `history.csv` to append to.
+    pub fn append_history(&self) -> Result<History> {
         let path = self.file(names::HISTORY);
-        let open = || -> std::io::Result<File> {
-            let mut file = File::create(&path)?;
-            file.write_all(HISTORY_HEADER.as_bytes())?;
-            Ok(file)
-        };
-        Ok(History { file: open().map_err(|error| Error::writing(&path, &error))?, path })
+        let file = File::options().append(true).open(&path).map_err(|error| Error::writing(&path, &error))?;
+        Ok(History { file, path })
+    }
+
+    fn checkpoints(&self, channel: &str) -> PathBuf {
+        self.path.join(names::CHECKPOINTS).join(channel.replace('/', "_"))
+    }
+
+    /// Keeps where the training of a channel stands, and the last `keep` states of it.
+    pub fn write_checkpoint(&self, channel: &str, state: &State, fingerprint: &str, keep: usize) -> Result<()> {
+        let place = self.checkpoints(channel);
+        fs::create_dir_all(&place).map_err(|error| Error::writing(&place, &error))?;
+        let path = place.join(format!("{:07}-{:07}.safetensors", state.epoch(), state.batch));
+        let bytes = checkpoint::to_bytes(state, fingerprint).map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
+        write_atomically(&path, &bytes)?;
+        let kept = checkpoint_files(&place)?;
+        for old in kept.iter().rev().skip(keep.max(1)) {
+            fs::remove_file(old).map_err(|error| Error::writing(old, &error))?;
+        }
+        Ok(())
+    }
+
+    /// The newest whole state of a channel's training, and what is wrong with newer ones.
+    pub fn read_checkpoint(&self, channel: &str, fingerprint: &str) -> Result<(Option<State>, Vec<String>)> {
+        let mut notes = vec![];
+        for path in checkpoint_files(&self.checkpoints(channel))?.iter().rev() {
+            let shown = path.display();
+            let bytes = fs::read(path).map_err(|error| Error::reading(path, &error))?;
+            match checkpoint::from_bytes(&bytes) {
+                Ok((state, of)) if of == fingerprint => return Ok((Some(state), notes)),
+                Ok(_) => {
+                    return Err(Error::input(format!("{shown}: of another config, other data or another version of lumisift; --force begins anew")));
+                }
+                Err(error) => notes.push(format!("{shown}: {error}; the one before is taken")),
+            }
+        }
+        Ok((None, notes))
     }
 
     /// Reads `history.csv`: channels and epochs as they were written.
@@ -280,10 +354,79 @@ pub struct History {
 impl History {
     /// Appends an epoch.
     pub fn append(&mut self, channel: &str, epoch: &Epoch) -> Result<()> {
-        let valid = epoch.valid_loss.map(|loss| loss.to_string()).unwrap_or_default();
-        let line = format!("{},{channel},{},{valid},{},{:.6}\n", epoch.epoch, epoch.train_loss, epoch.learning_rate, epoch.seconds);
+        let line = history_line(channel, epoch);
         self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush()).map_err(|error| Error::writing(&self.path, &error))
     }
+}
+
+fn history_line(channel: &str, epoch: &Epoch) -> String {
+    let valid = epoch.valid_loss.map(|loss| loss.to_string()).unwrap_or_default();
+    format!("{},{channel},{},{valid},{},{:.6}\n", epoch.epoch, epoch.train_loss, epoch.learning_rate, epoch.seconds)
+}
+
+/// The checkpoints in a folder, oldest first; none where there is no such folder.
+fn checkpoint_files(place: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(place) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(Error::reading(place, &error)),
+    };
+    let mut files = vec![];
+    for entry in entries {
+        let path = entry.map_err(|error| Error::reading(place, &error))?.path();
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Keys that are no part of what an experiment is: where it is computed, and how often it stops on the way.
+fn is_circumstance(key: &str) -> bool {
+    key == "device" || key == "train.time_limit" || key.starts_with("train.checkpoint.")
+}
+
+/// What two resolved configs differ in, key by key.
+fn differences(begun: &str, wanted: &str) -> Vec<String> {
+    const MOST: usize = 6;
+    let (begun, wanted) = (flat(begun), flat(wanted));
+    let keys: BTreeSet<&String> = begun.keys().chain(wanted.keys()).filter(|key| !is_circumstance(key)).collect();
+    let show = |value: Option<&toml::Value>| value.map_or_else(|| "nothing".to_owned(), toml::Value::to_string);
+    let differ = keys.into_iter().filter(|key| begun.get(*key) != wanted.get(*key));
+    differ.take(MOST).map(|key| format!("{key} was {}, is {}", show(begun.get(key)), show(wanted.get(key)))).collect()
+}
+
+/// SHA-256 of all that makes an experiment what it is: its config, its data, the version of this program.
+pub fn fingerprint(experiment: &Experiment, sources: &[Source]) -> Result<String> {
+    let mut hash = Sha256::new();
+    let config = flat(&experiment.to_toml()?);
+    for (key, value) in config.iter().filter(|(key, _)| !is_circumstance(key)) {
+        hash.update(format!("{key} = {value}\n"));
+    }
+    hash.update(env!("CARGO_PKG_VERSION"));
+    sources.iter().for_each(|source| hash.update(&source.sha256));
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The values of a config by dotted key.
+fn flat(text: &str) -> BTreeMap<String, toml::Value> {
+    fn add(prefix: &str, value: toml::Value, to: &mut BTreeMap<String, toml::Value>) {
+        match value {
+            toml::Value::Table(table) => table.into_iter().for_each(|(key, value)| {
+                let key = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+                add(&key, value, to);
+            }),
+            value => {
+                to.insert(prefix.to_owned(), value);
+            }
+        }
+    }
+    let mut values = BTreeMap::new();
+    if let Ok(table) = text.parse::<toml::Table>() {
+        add("", toml::Value::Table(table), &mut values);
+    }
+    values
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
@@ -311,7 +454,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = File::create(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&beside, path)
+        fs::rename(&beside, path)?;
+        // The new name, too, must be on disk.
+        match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => File::open(".")?.sync_all(),
+        }
     };
     write().map_err(|error| {
         let _ = fs::remove_file(&beside);
@@ -343,7 +491,8 @@ mod tests {
             Epoch { epoch: 1, train_loss: 0.1 + 0.2, valid_loss: None, learning_rate: 1e-3, seconds: 0.25 },
             Epoch { epoch: 2, train_loss: 0.1, valid_loss: Some(1e-9), learning_rate: 1e-4, seconds: 0.5 },
         ];
-        let mut history = folder.start_history().unwrap();
+        folder.write_history([]).unwrap();
+        let mut history = folder.append_history().unwrap();
         epochs.iter().for_each(|epoch| history.append("all", epoch).unwrap());
         assert_eq!(folder.read_history().unwrap(), epochs.map(|epoch| ("all".to_owned(), epoch)));
     }

@@ -1,6 +1,11 @@
 //! The training loop.
 
-use super::{fused::Fused, reference::Reference, schedule::Schedule, stopping::Stopping};
+use super::{
+    fused::Fused,
+    reference::Reference,
+    schedule::{Schedule, Seen},
+    stopping::Stopping,
+};
 use crate::{
     config::{Experiment, raw::Kernels},
     device::Opened,
@@ -10,6 +15,7 @@ use crate::{
     random,
 };
 use rand::{RngExt, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
 use std::{ops::Range, time::Instant};
 
 /// One model to train.
@@ -50,12 +56,83 @@ pub trait Trainer {
     fn loss_sum(&self) -> Result<f64>;
     /// Sum over the validation rows of weight times loss.
     fn valid_loss_sum(&self) -> Result<f64>;
+    /// What the next step depends on.
+    fn moments(&self) -> Result<Moments>;
+    /// Goes on from there, with the loss sum of the epoch so far.
+    fn restore(&mut self, moments: &Moments, loss_sum: f64);
     /// Flat weights, `[parameters]`.
     fn weights(&self) -> Result<Vec<f32>>;
 }
 
+/// What the next step of a model in training depends on, each `[parameters]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moments {
+    /// Steps taken.
+    pub steps: i32,
+    /// Weights and biases.
+    pub parameters: Vec<f32>,
+    /// What the optimiser keeps of gradients or steps.
+    pub first: Vec<f32>,
+    /// What it keeps of their squares.
+    pub second: Vec<f32>,
+}
+
+/// Where a training stands, between two batches. Going on from it gives the same bytes as never having stopped (on the CPU):
+/// chance has no state, since every use of it is drawn anew from the seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Why training ended, where it has.
+    pub stopped: Option<Stopped>,
+    /// Batches of the epoch at hand that are done.
+    pub batch: usize,
+    /// Rows trained on in them.
+    pub rows: usize,
+    /// Sum of their losses, each times its rows.
+    pub loss_sum: f64,
+    /// Time spent on them.
+    pub seconds: f64,
+    /// The epochs that are done.
+    pub history: Vec<Epoch>,
+    /// Batches that were left out because their rows weigh nothing.
+    pub weightless_batches: usize,
+    /// What the schedule has seen.
+    pub schedule: Seen,
+    /// The best epoch (from 0) and its validation loss.
+    pub best: Option<(u32, f64)>,
+    /// Weights, and what the optimiser keeps.
+    #[serde(skip)]
+    pub moments: Moments,
+    /// The weights of the best epoch, where they are to be restored.
+    #[serde(skip)]
+    pub best_weights: Option<Vec<f32>>,
+}
+
+/// Who looks on while a model is trained.
+pub trait Watch {
+    /// Told of each epoch as it ends.
+    fn epoch(&mut self, epoch: &Epoch) -> Result<()>;
+    /// Asked between batches whether to stop here for now; the state is then kept.
+    fn pauses(&mut self) -> bool {
+        false
+    }
+    /// Asked after each epoch whether the state is to be kept.
+    fn keeps(&mut self) -> bool {
+        false
+    }
+    /// Keeps a state to go on from.
+    fn keep(&mut self, _state: &State) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&Epoch) -> Result<()>> Watch for F {
+    fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
+        self(epoch)
+    }
+}
+
 /// One line of `history.csv`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
     /// From 1.
     pub epoch: u32,
@@ -71,7 +148,7 @@ pub struct Epoch {
 }
 
 /// Why training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stopped {
     /// All epochs are done.
@@ -95,8 +172,8 @@ pub struct Fitted {
     pub weightless_batches: usize,
 }
 
-/// Trains one model. `on_epoch` is told of each epoch as it ends.
-pub fn fit(job: &Job<'_>, device: &Opened, on_epoch: &mut dyn FnMut(&Epoch) -> Result<()>) -> Result<Fitted> {
+/// Trains one model, from its start or from where it stood before. Nothing where `watch` wants a pause.
+pub fn fit(job: &Job<'_>, device: &Opened, from: Option<State>, watch: &mut dyn Watch) -> Result<Option<Fitted>> {
     let Job { experiment, architecture, seed, train, valid, .. } = *job;
     let config = &experiment.config.train;
     let batch_rows = config.batch_size as usize;
@@ -111,34 +188,49 @@ pub fn fit(job: &Job<'_>, device: &Opened, on_epoch: &mut dyn FnMut(&Epoch) -> R
     let mut schedule = Schedule::new(experiment.schedule, experiment.learning_rate, config.schedule.warmup, config.epochs);
     let mut stopping = Stopping::new(config.stop.patience, config.stop.min_delta);
     let restore_best = config.stop.restore_best == Some(true);
-    let mut best = None;
-    let mut fitted = Fitted { weights: vec![], history: vec![], stopped: Stopped::AllEpochs, kept_epoch: 0, weightless_batches: 0 };
+    let mut state = from.unwrap_or_else(|| State::start(job));
+    schedule.go_on(state.schedule);
+    stopping.go_on(state.best);
+    let mut from_moments = true;
+    let keep = |state: &mut State, trainer: &dyn Trainer, watch: &mut dyn Watch| {
+        state.moments = trainer.moments()?;
+        watch.keep(state)
+    };
 
-    for epoch in 0..config.epochs {
-        let clock = Instant::now();
+    while state.stopped.is_none() && state.epoch() < config.epochs {
+        let (clock, epoch) = (Instant::now(), state.epoch());
+        let before = state.seconds;
         let rate = schedule.rate(epoch);
         let order = order(config.shuffle, train.len(), seed, epoch);
-        let mut chance = random::generator(seed, "dropout", u64::from(epoch));
-        let mut trained = 0;
         trainer.start_epoch(order.as_deref());
-        for batch in 0..batches {
-            let rows = batch * batch_rows..((batch + 1) * batch_rows).min(train.len());
+        if std::mem::take(&mut from_moments) {
+            trainer.restore(&state.moments, state.loss_sum);
+        }
+        while state.batch < batches {
+            let rows = state.batch * batch_rows..((state.batch + 1) * batch_rows).min(train.len());
             let length = rows.len();
             let total = train.total_weight(rows.clone().map(|i| order.as_ref().map_or(i, |order| order[i])));
-            if total <= 0.0 {
-                fitted.weightless_batches += 1;
-                continue;
+            if total > 0.0 {
+                let masks = (architecture.dropout > 0.0).then(|| dropout_masks(architecture, length, seed, epoch, state.batch));
+                trainer.step(Batch { rows, total, masks: masks.as_deref() }, rate);
+                state.rows += length;
+            } else {
+                state.weightless_batches += 1;
             }
-            let masks = (architecture.dropout > 0.0).then(|| dropout_masks(architecture, length, &mut chance));
-            trainer.step(Batch { rows, total, masks: masks.as_deref() }, rate);
-            trained += length;
+            state.batch += 1;
+            if state.batch < batches && watch.pauses() {
+                state.seconds = before + clock.elapsed().as_secs_f64();
+                state.loss_sum = trainer.loss_sum()?;
+                keep(&mut state, &*trainer, watch)?;
+                return Ok(None);
+            }
         }
-        if trained == 0 {
+        if state.rows == 0 {
             return Err(Error::input("the training rows weigh nothing: all their weights are 0"));
         }
 
         // The only time in an epoch that the host waits for the device.
-        let train_loss = trainer.loss_sum()? / trained as f64;
+        let train_loss = trainer.loss_sum()? / state.rows as f64;
         let valid_loss = match valid {
             Some(valid) => Some(trainer.valid_loss_sum()? / valid.total_weight(0..valid.len())),
             None => None,
@@ -149,30 +241,75 @@ pub fn fit(job: &Job<'_>, device: &Opened, on_epoch: &mut dyn FnMut(&Epoch) -> R
                 epoch + 1
             )));
         }
-        let record = Epoch { epoch: epoch + 1, train_loss, valid_loss, learning_rate: rate, seconds: clock.elapsed().as_secs_f64() };
-        on_epoch(&record)?;
-        fitted.history.push(record);
-        fitted.kept_epoch = epoch + 1;
+        let seconds = before + clock.elapsed().as_secs_f64();
+        let record = Epoch { epoch: epoch + 1, train_loss, valid_loss, learning_rate: rate, seconds };
+        watch.epoch(&record)?;
         schedule.observe(valid_loss);
         if let Some(loss) = valid_loss {
             if stopping.observe(epoch, loss) && restore_best {
-                best = Some(trainer.weights()?);
+                state.best_weights = Some(trainer.weights()?);
             }
             if stopping.stops(epoch) {
-                fitted.stopped = Stopped::Early;
-                break;
+                state.stopped = Some(Stopped::Early);
             }
+        }
+        state.history.push(record);
+        (state.batch, state.rows, state.loss_sum, state.seconds) = (0, 0, 0.0, 0.0);
+        (state.schedule, state.best) = (schedule.seen(), stopping.best());
+        if state.stopped.is_none() && state.epoch() == config.epochs {
+            state.stopped = Some(Stopped::AllEpochs);
+        }
+        if state.stopped.is_none() {
+            let pauses = watch.pauses();
+            if pauses || watch.keeps() {
+                keep(&mut state, &*trainer, watch)?;
+            }
+            if pauses {
+                return Ok(None);
+            }
+        } else {
+            keep(&mut state, &*trainer, watch)?;
+        }
+    }
+    Ok(Some(state.into()))
+}
+
+impl State {
+    /// Before the first batch.
+    fn start(job: &Job<'_>) -> Self {
+        let zeros = vec![0.0; job.start.len()];
+        Self {
+            stopped: None,
+            batch: 0,
+            rows: 0,
+            loss_sum: 0.0,
+            seconds: 0.0,
+            history: vec![],
+            weightless_batches: 0,
+            schedule: Seen::default(),
+            best: None,
+            moments: Moments { steps: 0, parameters: job.start.to_vec(), first: zeros.clone(), second: zeros },
+            best_weights: None,
         }
     }
 
-    fitted.weights = match (best, stopping.best()) {
-        (Some(best), Some((epoch, _))) => {
-            fitted.kept_epoch = epoch + 1;
-            best
-        }
-        _ => trainer.weights()?,
-    };
-    Ok(fitted)
+    /// Epochs that are done.
+    pub fn epoch(&self) -> u32 {
+        self.history.len() as u32
+    }
+}
+
+impl From<State> for Fitted {
+    /// The weights of the best epoch where they were kept, else of the last.
+    fn from(state: State) -> Self {
+        let last = state.epoch();
+        let (weights, kept_epoch) = match (state.best_weights, state.best) {
+            (Some(best), Some((epoch, _))) => (best, epoch + 1),
+            _ => (state.moments.parameters, last),
+        };
+        let stopped = state.stopped.unwrap_or(Stopped::AllEpochs);
+        Self { weights, history: state.history, stopped, kept_epoch, weightless_batches: state.weightless_batches }
+    }
 }
 
 /// Which way of computing is taken: the fused step on the CPU, the reference elsewhere.
@@ -196,11 +333,13 @@ fn order(shuffle: bool, rows: usize, seed: u64, epoch: u32) -> Option<Vec<usize>
     })
 }
 
-/// One mask per hidden layer, `[rows, width]`: 0 where a value is dropped, else 1 / (1 − dropout).
-fn dropout_masks(architecture: &Architecture, rows: usize, chance: &mut impl rand::Rng) -> Vec<Vec<f32>> {
+/// One mask per hidden layer for a batch, `[rows, width]`: 0 where a value is dropped, else 1 / (1 − dropout).
+fn dropout_masks(architecture: &Architecture, rows: usize, seed: u64, epoch: u32, batch: usize) -> Vec<Vec<f32>> {
+    let mut chance = random::generator(seed, "dropout", u64::from(epoch) << 32 | batch as u64);
     let kept = (1.0 / (1.0 - architecture.dropout)) as f32;
     let hidden = &architecture.widths[1..architecture.widths.len() - 1];
-    hidden.iter().map(|width| (0..rows * width).map(|_| if chance.random_bool(architecture.dropout) { 0.0 } else { kept }).collect()).collect()
+    let mut mask = |width: &usize| (0..rows * width).map(|_| if chance.random_bool(architecture.dropout) { 0.0 } else { kept }).collect();
+    hidden.iter().map(&mut mask).collect()
 }
 
 #[cfg(test)]
@@ -228,7 +367,7 @@ mod tests {
     }
 
     fn run(job: &Job<'_>) -> Result<Fitted> {
-        fit(job, &cpu(), &mut |_| Ok(()))
+        Ok(fit(job, &cpu(), None, &mut |_: &Epoch| Ok(()))?.unwrap())
     }
 
     fn train(text: &str) -> Result<Fitted> {
@@ -303,6 +442,59 @@ mod tests {
         let plain = run(&job(Rows::new(&repeated, 6))).unwrap();
         for (a, b) in weighted.weights.iter().zip(&plain.weights) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
+
+    /// Pauses after so many batches, and keeps the state.
+    struct Pausing {
+        left: usize,
+        kept: Option<State>,
+    }
+
+    impl Watch for Pausing {
+        fn epoch(&mut self, _: &Epoch) -> Result<()> {
+            Ok(())
+        }
+        fn pauses(&mut self) -> bool {
+            self.left = self.left.saturating_sub(1);
+            self.left == 0
+        }
+        fn keep(&mut self, state: &State) -> Result<()> {
+            self.kept = Some(state.clone());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn going_on_gives_the_same_numbers_wherever_it_stopped() {
+        let variants = [
+            "train.optimizer.kind = \"adam\"\nmodel.dropout = 0.2\ntrain.stop = {patience = 2}",
+            "train.optimizer = {kind = \"adadelta\"}\nloss = {kind = \"sse\", l2 = 1e-3}",
+            "train.optimizer = {kind = \"sgd\", momentum = 0.9, learning_rate = 0.05}\ntrain.schedule = {kind = \"plateau\", patience = 0}",
+        ];
+        let (values, held_out) = (data(100, 6), data(40, 6));
+        for (variant, kernels) in variants.iter().flat_map(|variant| [(variant, "fused"), (variant, "reference")]) {
+            let experiment = experiment(&format!(
+                "train.kernels = \"{kernels}\"\nmodel.hidden = [8]\nmodel.latent = 3\ntrain.epochs = 6\ntrain.batch_size = 32\n{variant}"
+            ));
+            let architecture = Architecture::new(6, &experiment.config.model);
+            let start = architecture.draw(Init::GlorotUniform, 1, 0);
+            let (train, valid) = (Rows::new(&values, 6), Some(Rows::new(&held_out, 6)));
+            let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid };
+            let through = run(&job).unwrap();
+            for left in 1..24 {
+                let mut state = None;
+                let fitted = loop {
+                    let mut pausing = Pausing { left, kept: None };
+                    match fit(&job, &cpu(), state, &mut pausing).unwrap() {
+                        Some(fitted) => break fitted,
+                        None => state = pausing.kept,
+                    }
+                };
+                assert_eq!(fitted.weights, through.weights, "{variant} {kernels} every {left}");
+                let losses = |fitted: &Fitted| fitted.history.iter().map(|epoch| (epoch.train_loss, epoch.valid_loss)).collect::<Vec<_>>();
+                assert_eq!((losses(&fitted), fitted.kept_epoch, fitted.stopped), (losses(&through), through.kept_epoch, through.stopped));
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! arithmetic is that of the reference path ([`super::reference`]), and tests hold the two together.
 
 use super::{
-    Batch, Job, Trainer,
+    Batch, Job, Moments, Trainer,
     elementwise::{AdamNumbers, activate, adadelta, adam, add_rows, differentiate, distances},
     reference::scoring_rows,
 };
@@ -284,6 +284,15 @@ impl Trainer for Fused<'_> {
             sum += distances(self.experiment.loss, output, &space.input, &mut space.above, valid.width(), weights.as_deref(), 0.0);
         }
         Ok(sum)
+    }
+
+    fn moments(&self) -> Result<Moments> {
+        Ok(Moments { steps: self.steps, parameters: self.parameters.clone(), first: self.first.clone(), second: self.second.clone() })
+    }
+
+    fn restore(&mut self, moments: &Moments, loss_sum: f64) {
+        let Moments { steps, parameters, first, second } = moments.clone();
+        (self.steps, self.parameters, self.first, self.second, self.loss_sum) = (steps, parameters, first, second, loss_sum);
     }
 
     fn weights(&self) -> Result<Vec<f32>> {

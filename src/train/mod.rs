@@ -1,6 +1,7 @@
 //! Training: one loop ([`fit`](mod@fit)), two ways to compute a step ([`reference`](mod@reference) by autodiff on any device,
 //! [`fused`] by hand on the CPU), and their parts.
 
+pub mod checkpoint;
 mod elementwise;
 pub mod fit;
 pub mod fused;
@@ -10,4 +11,4 @@ pub mod reference;
 pub mod schedule;
 pub mod stopping;
 
-pub use fit::{Batch, Epoch, Fitted, Job, Stopped, Trainer, fit};
+pub use fit::{Batch, Epoch, Fitted, Job, Moments, State, Stopped, Trainer, Watch, fit};

@@ -25,6 +25,16 @@ impl Optimizer {
         Self { rule, steps: 0, first: None, second: None }
     }
 
+    /// Steps taken, and what is kept of gradients and steps.
+    pub fn moments(&self) -> (i32, Option<Tensor<2>>, Option<Tensor<2>>) {
+        (self.steps, self.first.clone(), self.second.clone())
+    }
+
+    /// Goes on from there.
+    pub fn restore(&mut self, steps: i32, first: Tensor<2>, second: Tensor<2>) {
+        (self.steps, self.first, self.second) = (steps, Some(first), Some(second));
+    }
+
     /// The parameters after one step with this learning rate, all `[members, parameters]`.
     pub fn step(&mut self, parameters: Tensor<2>, gradient: Tensor<2>, learning_rate: f64) -> Tensor<2> {
         self.steps += 1;

@@ -1,6 +1,6 @@
 //! Training by autodiff over the module, on any device: the reference that faster ways are held to.
 
-use super::{Batch, Job, Trainer, loss, optimizer, optimizer::Optimizer};
+use super::{Batch, Job, Moments, Trainer, loss, optimizer, optimizer::Optimizer};
 use crate::{
     config::Experiment,
     error::{Error, Result},
@@ -141,6 +141,20 @@ impl Trainer for Reference<'_> {
             sum += f64::from(read(loss::mean(distance, part.weights, 1.0))?[0]);
         }
         Ok(sum)
+    }
+
+    fn moments(&self) -> Result<Moments> {
+        let (steps, first, second) = self.optimizer.moments();
+        // A moment that is not there yet is 0.
+        let read_or_zeros = |tensor: Option<Tensor<2>>| tensor.map_or_else(|| Ok(vec![0.0; self.architecture.parameters()]), read);
+        Ok(Moments { steps, parameters: read(self.parameters.clone())?, first: read_or_zeros(first)?, second: read_or_zeros(second)? })
+    }
+
+    fn restore(&mut self, moments: &Moments, loss_sum: f64) {
+        let flat = |values: &[f32]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &self.device);
+        self.optimizer.restore(moments.steps, flat(&moments.first), flat(&moments.second));
+        self.loss_sum = (loss_sum != 0.0).then(|| Tensor::from_data(TensorData::new(vec![loss_sum as f32], [1, 1, 1]), &self.device));
+        self.parameters = flat(&moments.parameters);
     }
 
     fn weights(&self) -> Result<Vec<f32>> {

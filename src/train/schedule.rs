@@ -1,6 +1,7 @@
 //! How the learning rate changes from epoch to epoch.
 
 use crate::config::Schedule as Course;
+use serde::{Deserialize, Serialize};
 
 /// A course of the learning rate with what it has seen so far.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,16 +10,34 @@ pub struct Schedule {
     full: f64,
     warmup: u32,
     epochs: u32,
-    /// plateau: how often the rate fell, the best validation loss, and epochs since.
+    seen: Seen,
+}
+
+/// What a plateau has seen so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// How often the rate fell.
     falls: i32,
-    best: f64,
+    /// The best validation loss.
+    best: Option<f64>,
+    /// Epochs since.
     waited: u32,
 }
 
 impl Schedule {
     /// A course from the `full` rate over so many epochs, the first `warmup` of which rise linearly.
     pub fn new(course: Course, full: f64, warmup: u32, epochs: u32) -> Self {
-        Self { course, full, warmup, epochs, falls: 0, best: f64::INFINITY, waited: 0 }
+        Self { course, full, warmup, epochs, seen: Seen::default() }
+    }
+
+    /// What it has seen so far, to go on from.
+    pub fn seen(&self) -> Seen {
+        self.seen
+    }
+
+    /// Goes on from what it had seen.
+    pub fn go_on(&mut self, seen: Seen) {
+        self.seen = seen;
     }
 
     /// The rate of an epoch, counted from 0.
@@ -36,19 +55,20 @@ impl Schedule {
                 let low = min_rate.min(self.full);
                 low + 0.5 * (self.full - low) * (1.0 + (std::f64::consts::PI * (after / length).min(1.0)).cos())
             }
-            Course::Plateau { factor, min_rate, .. } => (self.full * factor.powi(self.falls)).max(min_rate.min(self.full)),
+            Course::Plateau { factor, min_rate, .. } => (self.full * factor.powi(self.seen.falls)).max(min_rate.min(self.full)),
         }
     }
 
     /// Tells the validation loss at the end of an epoch.
     pub fn observe(&mut self, valid_loss: Option<f64>) {
         let (Course::Plateau { patience, .. }, Some(loss)) = (self.course, valid_loss) else { return };
-        if loss < self.best {
-            (self.best, self.waited) = (loss, 0);
+        let seen = &mut self.seen;
+        if seen.best.is_none_or(|best| loss < best) {
+            (seen.best, seen.waited) = (Some(loss), 0);
         } else {
-            self.waited += 1;
-            if self.waited > patience {
-                (self.falls, self.waited) = (self.falls + 1, 0);
+            seen.waited += 1;
+            if seen.waited > patience {
+                (seen.falls, seen.waited) = (seen.falls + 1, 0);
             }
         }
     }

@@ -29,6 +29,11 @@ impl Stopping {
         matches!((self.patience, self.best), (Some(patience), Some((best, _))) if epoch - best >= patience)
     }
 
+    /// Goes on from the best epoch (from 0) and its loss.
+    pub fn go_on(&mut self, best: Option<(u32, f64)>) {
+        self.best = best;
+    }
+
     /// The best epoch (from 0) and its loss.
     pub fn best(&self) -> Option<(u32, f64)> {
         self.best

@@ -1,0 +1,57 @@
+//! Requests to stop for now: signals of people and batch systems, and the clock.
+
+use crate::error::{Error, Result};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+/// The exit code that says: asked to stop, try again later (`EX_TEMPFAIL`). Batch systems can requeue on it.
+const LATER: u8 = 75;
+
+/// Whether a training is to stop for now.
+pub struct Stop {
+    signal: Arc<AtomicUsize>,
+    deadline: Option<Instant>,
+}
+
+impl Stop {
+    /// Listens for SIGINT, SIGTERM and SIGUSR1 from now on; a second SIGINT ends the program at once.
+    pub fn new(deadline: Option<Instant>) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::failed(format!("signals: {error}"));
+        let signal = Arc::new(AtomicUsize::new(0));
+        let interrupted = Arc::new(AtomicBool::new(false));
+        // In this order: the first interrupt finds the flag down, the second finds it up.
+        signal_hook::flag::register_conditional_shutdown(SIGINT, 130, interrupted.clone()).map_err(failed)?;
+        signal_hook::flag::register(SIGINT, interrupted).map_err(failed)?;
+        for number in [SIGINT, SIGTERM, SIGUSR1] {
+            signal_hook::flag::register_usize(number, signal.clone(), number as usize).map_err(failed)?;
+        }
+        Ok(Self { signal, deadline })
+    }
+
+    /// Whether a signal asked it to stop.
+    pub fn is_signalled(&self) -> bool {
+        self.signal.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether a signal or the clock asks it to stop.
+    pub fn wanted(&self) -> bool {
+        self.is_signalled() || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// What to say at the end, with the command that goes on.
+    pub fn paused(&self, done: &str, command: &str) -> Error {
+        let (why, code) = match self.signal.load(Ordering::Relaxed) as i32 {
+            SIGINT => ("interrupted", 130),
+            SIGTERM => ("asked to end (SIGTERM)", LATER),
+            SIGUSR1 => ("asked to end (SIGUSR1)", LATER),
+            _ => ("train.time_limit reached", LATER),
+        };
+        Error::Paused { message: format!("{why} after {done}; go on with: {command}"), code }
+    }
+}

@@ -1,0 +1,130 @@
+//! The state of a training as a file: safetensors that know what they are of, and whether they are whole.
+
+use super::{Moments, State};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+
+/// What a file was written as; another number is another layout.
+const LAYOUT: &str = "1";
+const STATE: &str = "state";
+const FINGERPRINT: &str = "fingerprint";
+const SUM: &str = "sha256";
+
+/// The bytes of a state of the training with that fingerprint.
+pub fn to_bytes(state: &State, fingerprint: &str) -> Result<Vec<u8>, String> {
+    let text = serde_json::to_string(state).map_err(|error| error.to_string())?;
+    let Moments { steps, parameters, first, second } = &state.moments;
+    let mut arrays: Vec<(&str, Vec<u8>)> = vec![("steps", steps.to_le_bytes().to_vec())];
+    let named = [("parameters", Some(parameters)), ("first", Some(first)), ("second", Some(second)), ("best", state.best_weights.as_ref())];
+    arrays.extend(named.into_iter().filter_map(|(name, values)| Some((name, values?.iter().flat_map(|value| value.to_le_bytes()).collect()))));
+    let views = arrays
+        .iter()
+        .map(|(name, bytes)| {
+            let (kind, length) = if *name == "steps" { (Dtype::I32, 1) } else { (Dtype::F32, bytes.len() / 4) };
+            TensorView::new(kind, vec![length], bytes).map(|view| (*name, view)).map_err(|error| error.to_string())
+        })
+        .collect::<Result<Vec<_>, String>>()?;
+    let sum = sum(&text, fingerprint, arrays.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    let metadata = [("layout", LAYOUT.to_owned()), (STATE, text), (FINGERPRINT, fingerprint.to_owned()), (SUM, sum)];
+    let metadata: HashMap<String, String> = metadata.into_iter().map(|(key, text)| (key.to_owned(), text)).collect();
+    safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())
+}
+
+/// The state in a file, and the fingerprint of the training that it is of. The error says what is wrong with the file.
+pub fn from_bytes(bytes: &[u8]) -> Result<(State, String), String> {
+    let torn = |error: &dyn std::fmt::Display| format!("not a whole checkpoint: {error}");
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| torn(&error))?;
+    let metadata = header.metadata().as_ref().ok_or_else(|| torn(&"it says nothing of itself"))?;
+    let told = |key: &str| metadata.get(key).cloned().ok_or_else(|| torn(&format!("it says no {key}")));
+    let (text, fingerprint) = (told(STATE)?, told(FINGERPRINT)?);
+    let file = SafeTensors::deserialize(bytes).map_err(|error| torn(&error))?;
+    let mut arrays: Vec<(String, TensorView<'_>)> = file.tensors();
+    // The order in which they were summed up.
+    arrays.sort_by_key(|(name, _)| ["steps", "parameters", "first", "second", "best"].iter().position(|known| known == name));
+    if told("layout")? != LAYOUT || told(SUM)? != sum(&text, &fingerprint, arrays.iter().map(|(name, view)| (name.as_str(), view.data()))) {
+        return Err(torn(&"its bytes are not those that were written"));
+    }
+    let mut state: State = serde_json::from_str(&text).map_err(|error| torn(&error))?;
+    let numbers = |name: &str| -> Option<Vec<f32>> {
+        let view = &arrays.iter().find(|(other, _)| other == name)?.1;
+        Some(view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+    };
+    let all = |name: &str| numbers(name).ok_or_else(|| torn(&format!("it has no {name}")));
+    let steps = arrays.iter().find(|(name, _)| name == "steps").and_then(|(_, view)| view.data().first_chunk::<4>().copied());
+    state.moments = Moments {
+        steps: i32::from_le_bytes(steps.ok_or_else(|| torn(&"it has no steps"))?),
+        parameters: all("parameters")?,
+        first: all("first")?,
+        second: all("second")?,
+    };
+    state.best_weights = numbers("best");
+    Ok((state, fingerprint))
+}
+
+/// SHA-256 over everything that a state is.
+fn sum<'a>(text: &str, fingerprint: &str, arrays: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(text.as_bytes());
+    part(fingerprint.as_bytes());
+    for (name, bytes) in arrays {
+        part(name.as_bytes());
+        part(bytes);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Epoch;
+
+    fn state() -> State {
+        let moments = Moments { steps: 7, parameters: vec![1.0, -2.5, 3.0], first: vec![0.1, 0.2, 0.3], second: vec![0.0; 3] };
+        let epoch = Epoch { epoch: 1, train_loss: 0.1 + 0.2, valid_loss: Some(1e-300), learning_rate: 1e-3, seconds: 0.5 };
+        State {
+            stopped: None,
+            batch: 3,
+            rows: 96,
+            loss_sum: 12.345_678_901_234_567,
+            seconds: 0.1,
+            history: vec![epoch],
+            weightless_batches: 1,
+            schedule: Default::default(),
+            best: Some((0, 1e-300)),
+            moments,
+            best_weights: Some(vec![9.0, 8.0, 7.0]),
+        }
+    }
+
+    #[test]
+    fn a_state_survives_its_file() {
+        let bytes = to_bytes(&state(), "abc").unwrap();
+        assert_eq!(from_bytes(&bytes), Ok((state(), "abc".to_owned())));
+        let plain = State { best_weights: None, ..state() };
+        assert_eq!(from_bytes(&to_bytes(&plain, "").unwrap()).unwrap().0, plain);
+    }
+
+    #[test]
+    fn every_torn_or_altered_byte_is_noticed() {
+        let bytes = to_bytes(&state(), "abc").unwrap();
+        for length in 0..bytes.len() {
+            assert!(from_bytes(&bytes[..length]).is_err(), "cut to {length}");
+        }
+        for at in 0..bytes.len() {
+            for flip in [1, 0x80] {
+                let mut altered = bytes.clone();
+                altered[at] ^= flip;
+                match from_bytes(&altered) {
+                    // White space at the end of the header, or the order of its keys, is no content.
+                    Ok(read) => assert_eq!(read, (state(), "abc".to_owned()), "byte {at}"),
+                    Err(error) => assert!(error.starts_with("not a whole checkpoint"), "{error}"),
+                }
+            }
+        }
+    }
+}

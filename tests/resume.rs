@@ -1,0 +1,216 @@
+//! Nothing is lost: trainings that are killed, asked to stop or run out of time go on to the same bytes, and what is torn is never
+//! taken for whole.
+
+mod common;
+
+use common::{config, lumisift, metsig, run, succeed};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// How often a training is killed in each test.
+const KILLS: u64 = 6;
+
+struct Job {
+    place: tempfile::TempDir,
+    arguments: Vec<String>,
+}
+
+impl Job {
+    /// A training of about a second, kept after every epoch.
+    fn new(more: &[&str]) -> Self {
+        let place = metsig("0.5");
+        let sets = [
+            "data.train=[\"good.csv\"]",
+            "data.test=[\"bad1.csv\"]",
+            "train.epochs=40",
+            "train.checkpoint.epochs=1",
+            "model.hidden=[200, 100]",
+            "model.dropout=0.1",
+        ];
+        let mut arguments = vec![config("metsig.toml")];
+        sets.iter().chain(more).for_each(|set| arguments.extend(["--set".to_owned(), (*set).to_owned()]));
+        Self { place, arguments }
+    }
+
+    fn path(&self, out: &str) -> PathBuf {
+        self.place.path().join(out)
+    }
+
+    fn arguments<'a>(&'a self, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        ["train", "--out", out, "-q"].into_iter().chain(self.arguments.iter().map(String::as_str)).chain(more.iter().copied()).collect()
+    }
+
+    fn start(&self, out: &str) -> Child {
+        let mut command = lumisift();
+        command.current_dir(self.place.path()).args(self.arguments(out, &["--resume"]));
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn run(&self, out: &str, more: &[&str]) -> (i32, String, String) {
+        run(self.place.path(), &self.arguments(out, more))
+    }
+}
+
+/// What must be the same bytes, and the history without its times.
+fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut results = vec![];
+    let mut names: Vec<PathBuf> = fs::read_dir(folder.join("model")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    names.extend(["scores.parquet", "scaler.json", "thresholds.json", "channels.json", "roc.parquet"].map(|name| folder.join(name)));
+    for path in names {
+        results.push((path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap()));
+    }
+    let history = fs::read_to_string(folder.join("history.csv")).unwrap();
+    let without: String = history.lines().map(|line| format!("{}\n", line.rsplit_once(',').unwrap().0)).collect();
+    results.push(("history.csv".into(), without.into_bytes()));
+    results
+}
+
+fn same(a: &Path, b: &Path) {
+    for ((name, a), (_, b)) in results(a).iter().zip(&results(b)) {
+        assert!(a == b, "{name} differs");
+    }
+}
+
+/// Kills a training again and again, each time somewhat later, and goes on until it is done.
+fn kill_and_go_on(job: &Job, kill: impl Fn(&mut Child)) {
+    let clock = Instant::now();
+    assert_eq!(job.run("through", &[]).0, 0);
+    let whole = clock.elapsed();
+    for round in 0..KILLS {
+        let out = format!("killed-{round}");
+        let mut times = 0;
+        for attempt in 1.. {
+            let mut child = job.start(&out);
+            // Anywhere from reading to reporting; later each time, so that it comes to an end.
+            sleep(whole.mul_f64(((round * 37 + attempt * 29) % 100) as f64 / 100.0 * (1.0 + attempt as f64 / 4.0)));
+            if child.try_wait().unwrap().is_none() {
+                kill(&mut child);
+                times += 1;
+            }
+            if child.wait().unwrap().success() {
+                break;
+            }
+            assert!(attempt < 60, "it never ends");
+        }
+        assert!(times > 0 || round > 0);
+        same(&job.path("through"), &job.path(&out));
+    }
+}
+
+#[test]
+fn killed_trainings_go_on_to_the_same_bytes() {
+    kill_and_go_on(&Job::new(&["train.stop.patience=30"]), |child| child.kill().unwrap());
+}
+
+#[test]
+fn trainings_that_are_asked_to_end_go_on_to_the_same_bytes() {
+    let term = |child: &mut Child| {
+        std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        let clock = Instant::now();
+        let code = child.wait().unwrap().code();
+        assert!(clock.elapsed() < Duration::from_secs(5));
+        // Where the signal comes before it is listened for, it ends the program as ever; after training there is nothing to pause.
+        assert!([None, Some(75), Some(0)].contains(&code), "{code:?}");
+    };
+    kill_and_go_on(&Job::new(&["train.optimizer.kind=\"adadelta\""]), term);
+}
+
+#[test]
+fn channels_go_on_each_from_where_it_stood() {
+    let place = tempfile::tempdir().unwrap();
+    succeed(place.path(), &["synth", "cms2010b", ".", "--rows", "800", "-q"]);
+    let sets = [
+        "data.train=[\"features.parquet\"]",
+        "labels.good=\"labels.npy\"",
+        "labels.subsystems.folder=\"Quality2010\"",
+        "train.epochs=20",
+        "train.checkpoint.epochs=1",
+        "train.time_limit=\"0.12s\"",
+    ];
+    let train = |out: &str, more: &[&str]| {
+        let config = config("cms2010b-notebook.toml");
+        let mut arguments = vec!["train", &config, "--out", out, "-q"];
+        sets.iter().for_each(|set| arguments.extend(["--set", set]));
+        run(place.path(), &[&arguments, more].concat())
+    };
+    assert_eq!(train("through", &["--set", "train.time_limit=\"1h\""]).0, 0);
+    let mut pauses = 0;
+    loop {
+        let (code, _, err) = train("paused", &["--resume"]);
+        match code {
+            0 => break,
+            75 => assert!(err.contains("train.time_limit reached after") && err.contains("--resume"), "{err}"),
+            _ => panic!("{code}: {err}"),
+        }
+        pauses += 1;
+        assert!(pauses < 200, "it never ends");
+    }
+    assert!(pauses > 0, "the limit was never reached");
+    same(&place.path().join("through"), &place.path().join("paused"));
+    let (code, _, err) = train("paused", &["--resume"]);
+    assert_eq!((code, err.as_str()), (0, ""), "what is complete is left alone");
+}
+
+/// A training that was stopped half way.
+fn half_way(job: &Job) -> PathBuf {
+    let (code, _, err) = job.run("half", &["--set", "train.time_limit=\"0.4s\"", "--resume"]);
+    assert_eq!(code, 75, "{err}");
+    let checkpoints = job.path("half/checkpoints/all");
+    assert!(fs::read_dir(&checkpoints).unwrap().count() <= 2, "the last two stay");
+    checkpoints
+}
+
+fn newest(checkpoints: &Path) -> PathBuf {
+    fs::read_dir(checkpoints).unwrap().map(|entry| entry.unwrap().path()).max().unwrap()
+}
+
+#[test]
+fn damaged_checkpoints_are_named_and_the_one_before_is_taken() {
+    let job = Job::new(&["train.epochs=200", "train.time_limit=\"0.4s\""]);
+    assert_eq!(job.run("through", &["--set", "train.time_limit=\"1h\""]).0, 0);
+    let damaged = newest(&half_way(&job));
+    let mut bytes = fs::read(&damaged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    // A kill in the middle of a line.
+    let history = job.path("half/history.csv");
+    let text = fs::read_to_string(&history).unwrap();
+    fs::write(&history, &text[..text.len() - 9]).unwrap();
+    let mut told = false;
+    loop {
+        let arguments: Vec<&str> = job.arguments("half", &["--resume"]).into_iter().filter(|argument| *argument != "-q").collect();
+        let (code, _, err) = run(job.place.path(), &arguments);
+        told |= err.contains("not a whole checkpoint") && err.contains("the one before is taken");
+        match code {
+            0 => break,
+            75 => {}
+            _ => panic!("{code}: {err}"),
+        }
+    }
+    assert!(told);
+    same(&job.path("through"), &job.path("half"));
+}
+
+#[test]
+fn what_does_not_belong_together_does_not_go_on() {
+    let job = Job::new(&["train.epochs=200", "train.time_limit=\"0.4s\""]);
+    half_way(&job);
+    let (code, _, err) = job.run("half", &[]);
+    assert!(code == 2 && err.contains("not complete; --resume goes on with it"), "{err}");
+    let (code, _, err) = job.run("half", &["--resume", "--set", "train.batch_size=17", "--set", "seed=5"]);
+    assert!(code == 2 && err.contains("was begun with another config: seed was 1, is 5, train.batch_size was 42, is 17"), "{err}");
+    let (code, _, err) = job.run("half", &["--resume", "--set", "train.time_limit=\"0.01s\"", "--set", "train.checkpoint.keep=5"]);
+    assert_eq!(code, 75, "how long to train and what to keep is no part of what an experiment is: {err}");
+    let data = job.path("good.csv");
+    let text = fs::read_to_string(&data).unwrap();
+    fs::write(&data, format!("{text}99999;[{}]\n", ["1"; 53].join(","))).unwrap();
+    let (code, _, err) = job.run("half", &["--resume"]);
+    assert!(code == 2 && err.contains("of another config, other data or another version"), "{err}");
+}
