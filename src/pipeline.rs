@@ -276,8 +276,15 @@ pub fn train<W: Watch>(
         let fitted = fit(&job, device, begin.state, &mut watch(channel));
         fitted.map_err(|error| if channel.name == ALL_FEATURES { error } else { error.map(|message| format!("channel {}: {message}", channel.name)) })
     };
-    let fitted = side_by_side(device, prepared.channels.iter().zip(begin).collect(), one)?;
-    Ok(fitted.into_iter().collect())
+    // One that fails does not stop the others: what they learn is kept.
+    let all = side_by_side(device, prepared.channels.iter().zip(begin).collect(), |of_channel| Ok(one(of_channel)))?;
+    let (failed, fine): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_err);
+    let others = fine.len();
+    match failed.into_iter().find_map(Result::err) {
+        Some(error) if others > 0 => Err(error.map(|message| format!("{message} (the other channels, {others}, went on)"))),
+        Some(error) => Err(error),
+        None => Ok(fine.into_iter().flatten().collect()),
+    }
 }
 
 /// What each channel gives: side by side on the CPU, one after the other on other devices.

@@ -214,3 +214,42 @@ fn what_does_not_belong_together_does_not_go_on() {
     let (code, _, err) = job.run("half", &["--resume"]);
     assert!(code == 2 && err.contains("of another config, other data or another version"), "{err}");
 }
+
+#[test]
+fn two_on_one_folder_one_wins_and_the_other_is_told_who() {
+    let job = Job::new(&["train.epochs=100000"]);
+    let mut first = job.start("shared");
+    let clock = Instant::now();
+    while !job.path("shared/history.csv").exists() {
+        assert!(clock.elapsed() < Duration::from_secs(20));
+        sleep(Duration::from_millis(20));
+    }
+    for more in [["--resume"], ["--force"]] {
+        let (code, _, err) = job.run("shared", &more);
+        assert!(code == 2 && err.contains(&format!("process {} on", first.id())), "{err}");
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let (code, _, err) = job.run("shared", &["--resume", "--set", "train.time_limit=\"0.1s\""]);
+    assert!(code == 75, "the lock of a killed process does not hold: {err}");
+}
+
+#[test]
+fn a_channel_that_diverges_does_not_stop_the_others() {
+    let place = tempfile::tempdir().unwrap();
+    // Values so large that their squares are no single-precision numbers.
+    let row = |ls: u32| format!("1,{ls},{},{},{},{}\n", ls % 7, ls % 5, 1e30 * f64::from(ls % 7), 1e30 * f64::from(ls % 5));
+    let rows: String = (1..=200).map(row).collect();
+    fs::write(place.path().join("data.csv"), format!("run,ls,a_x,a_y,b_x,b_y\n{rows}")).unwrap();
+    let text = "data.train = [\"data.csv\"]\nsplit.by = \"block\"\nsplit.block = 10\nscale.kind = \"none\"\nmodel = {hidden = [4], latent = 1}\ntrain = {epochs = 5, checkpoint = {epochs = 1}}\n[channels]\nlevels = [\"part\", \"quantity\"]\nrules = [{ pattern = '(?<part>[a-z]+)_(?<quantity>[a-z])' }]\n";
+    fs::write(place.path().join("own.toml"), text).unwrap();
+    let (code, _, err) = run(place.path(), &["train", "own.toml", "--out", "out", "-q"]);
+    assert!(
+        code == 1
+            && err.contains("channel b: training diverged: the loss of epoch 1 is not finite")
+            && err.contains("(the other channels, 1, went on)"),
+        "{err}"
+    );
+    let history = fs::read_to_string(place.path().join("out/history.csv")).unwrap();
+    assert!(history.contains("\n5,a,"), "{history}");
+}

@@ -107,7 +107,16 @@ pub fn main() -> ExitCode {
         }
     };
     let ui = Ui::new(&cli.global);
-    match run(cli.verb, &ui) {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(|| "an unknown place".into(), ToString::to_string);
+        let cause = info.payload_as_str().unwrap_or("no message");
+        let told = "please report it with the command and the config; checkpoints that were kept are whole, and --resume goes on from them";
+        ui::to_stderr(&format!("error: this is a bug in lumisift {} at {place}: {cause}\n  {told}", env!("CARGO_PKG_VERSION")));
+    }));
+    // The hook has told; a panic is a failure like any other.
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli.verb, &ui)));
+    let Ok(result) = result else { return ExitCode::FAILURE };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ui.error(&error);

@@ -9,7 +9,7 @@ use crate::{
     config::{Experiment, raw::Checkpoint},
     data::channels::Channel,
     device,
-    error::Result,
+    error::{Error, Result},
     pipeline::{self, Begin},
     prepare::{Prepared, select, split::Split},
     report::{
@@ -17,6 +17,7 @@ use crate::{
         explain,
         figures::{self, Context, Report},
         folder::{Folder, History, fingerprint, names},
+        lock::Lock,
         scores, terminal,
     },
     train::{Epoch, State, Watch},
@@ -92,6 +93,11 @@ impl Watch for Watcher<'_, '_> {
     }
 }
 
+fn complete(ui: &Ui, arguments: &Arguments) -> Result<()> {
+    ui.say(&format!("{}: complete, there is nothing to go on with", arguments.out.display()));
+    Ok(())
+}
+
 /// What is written before anything is trained.
 fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared, device: &str) -> Result<()> {
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
@@ -118,8 +124,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let begun = if arguments.resume { Folder::begun(&arguments.out, &experiment)? } else { None };
     match &begun {
         Some(folder) if folder.is_complete() => {
-            ui.say(&format!("{}: complete, there is nothing to go on with", arguments.out.display()));
-            return Ok(());
+            return complete(ui, arguments);
         }
         Some(_) => {}
         None => Folder::check_free(&arguments.out, arguments.force)?,
@@ -141,12 +146,16 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
 
     let fingerprint = fingerprint(&experiment, &prepared.samples.sources)?;
     let begin = |weights: Vec<f32>, state: Option<State>| Begin { weights, state };
+    std::fs::create_dir_all(&arguments.out).map_err(|error| Error::writing(&arguments.out, &error))?;
+    let _lock = Lock::take(&arguments.out)?;
     let (folder, begins) = match begun {
         None => {
             let folder = Folder::create(&arguments.out, arguments.force)?;
             write_beginning(&folder, &experiment, &prepared, &device.name)?;
             (folder, starts.into_iter().map(|weights| begin(weights, None)).collect::<Vec<_>>())
         }
+        // Another may have finished it before the lock was ours.
+        Some(folder) if folder.is_complete() => return complete(ui, arguments),
         Some(folder) => {
             let mut begins = vec![];
             for (channel, weights) in prepared.channels.iter().zip(starts) {

@@ -16,6 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// A line on standard error. Nobody left to tell is no failure.
+pub fn to_stderr(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// How to speak to this user.
 pub struct Ui {
     quiet: bool,
@@ -74,20 +79,20 @@ impl Ui {
     /// A line on what happens, unless quiet.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            self.to_stderr(text);
+            to_stderr(text);
         }
     }
 
     /// A line for those who asked for more.
     pub fn detail(&self, text: &str) {
         if self.verbose {
-            self.to_stderr(&format!("[{:8.3} s] {text}", self.start.elapsed().as_secs_f64()));
+            to_stderr(&format!("[{:8.3} s] {text}", self.start.elapsed().as_secs_f64()));
         }
     }
 
     pub fn warn(&self, text: &str) {
         if !self.quiet {
-            self.to_stderr(&format!("{} {}", style("warning:").for_stderr().yellow().bold(), terminal::printable(text)));
+            to_stderr(&format!("{} {}", style("warning:").for_stderr().yellow().bold(), terminal::printable(text)));
         }
     }
 
@@ -106,14 +111,9 @@ impl Ui {
 
     pub fn error(&self, error: &Error) {
         if matches!(error, Error::Paused { .. }) {
-            return self.to_stderr(&terminal::printable(&error.to_string()));
+            return to_stderr(&terminal::printable(&error.to_string()));
         }
-        self.to_stderr(&format!("{} {}", style("error:").for_stderr().red().bold(), terminal::printable(&error.to_string())));
-    }
-
-    fn to_stderr(&self, text: &str) {
-        // Nobody left to tell is no failure.
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        to_stderr(&format!("{} {}", style("error:").for_stderr().red().bold(), terminal::printable(&error.to_string())));
     }
 
     /// A bar over files being read; hidden where it would be over at once.

@@ -1,5 +1,6 @@
 //! The experiment folder: everything one training wrote. The folder is the model.
 
+use super::lock;
 use crate::{
     config::Experiment,
     data::{
@@ -125,7 +126,8 @@ impl Folder {
     /// Whether [`Folder::create`] would take this path.
     pub fn check_free(path: &Path, force: bool) -> Result<()> {
         let shown = path.display();
-        match fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
+        let is_lock = |entry: &std::io::Result<fs::DirEntry>| entry.as_ref().is_ok_and(|entry| lock::is_lock(&entry.file_name().to_string_lossy()));
+        match fs::read_dir(path).map(|entries| entries.filter(|entry| !is_lock(entry)).count() > 0) {
             Ok(true) if !force => {
                 let message = if !path.join(names::EXPERIMENT).exists() {
                     "is a folder with files in it; choose another folder, or --force to write into it"

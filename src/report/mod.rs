@@ -1,5 +1,6 @@
 //! What a training leaves behind and shows: the experiment folder ([`folder`]), the scores ([`scores`]), figures as numbers
-//! ([`figures`], by channel in [`channels`]), why samples score high ([`explain`]), latents ([`latents`]), tables as files ([`batch`]) and the terminal's tables ([`terminal`]).
+//! ([`figures`], by channel in [`channels`]), why samples score high ([`explain`]), latents ([`latents`]), tables as files ([`batch`]), one training a folder
+//! ([`lock`]) and the terminal's tables ([`terminal`]).
 
 pub mod batch;
 pub mod channels;
@@ -7,5 +8,6 @@ pub mod explain;
 pub mod figures;
 pub mod folder;
 pub mod latents;
+pub mod lock;
 pub mod scores;
 pub mod terminal;
