@@ -253,3 +253,41 @@ fn a_channel_that_diverges_does_not_stop_the_others() {
     let history = fs::read_to_string(place.path().join("out/history.csv")).unwrap();
     assert!(history.contains("\n5,a,"), "{history}");
 }
+
+#[test]
+fn a_full_disk_is_told_and_nothing_torn_is_left() {
+    let place = tempfile::tempdir().unwrap();
+    let disk = place.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = |size: &str| {
+        let options = format!("size={size},remount");
+        let options = if size == "500k" { options.trim_end_matches(",remount") } else { &options };
+        std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(&disk)
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    if !mount("500k") {
+        eprintln!("skipped: a small tmpfs cannot be mounted here");
+        return;
+    }
+    let job = Job::new(&[]);
+    let out = disk.join("out").display().to_string();
+    assert_eq!(job.run("through", &[]).0, 0);
+    let (code, _, err) = job.run(&out, &[]);
+    let torn: Vec<PathBuf> = glob(&disk.join("out")).into_iter().filter(|path| path.to_string_lossy().ends_with(".part")).collect();
+    let larger = mount("50m");
+    let again = job.run(&out, &["--resume"]);
+    let is_same = again.0 == 0 && results(&disk.join("out")) == results(&job.path("through"));
+    std::process::Command::new("umount").arg(&disk).status().unwrap();
+    assert!(code == 1 && err.contains("cannot be written: No space left on device"), "{code} {err}");
+    assert!(torn.is_empty(), "{torn:?}");
+    assert!(larger && is_same, "{again:?}");
+}
+
+/// All files below a folder.
+fn glob(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { glob(&path) } else { vec![path] }).collect()
+}

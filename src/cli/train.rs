@@ -58,6 +58,7 @@ struct Watcher<'a, 'ui> {
     fingerprint: &'a str,
     config: &'a Checkpoint,
     stop: &'a Stop,
+    ui: &'a Ui,
     told: &'a Mutex<(History, Training<'ui>)>,
     /// When a state was last kept, and epochs since.
     kept: Instant,
@@ -89,6 +90,7 @@ impl Watch for Watcher<'_, '_> {
             return Ok(());
         }
         (self.kept, self.since) = (Instant::now(), 0);
+        self.ui.log(&format!("checkpoint of channel {}: {} epochs and {} batches", self.channel, state.epoch(), state.batch));
         self.folder.write_checkpoint(&self.channel, state, self.fingerprint, self.config.keep as usize)
     }
 }
@@ -157,6 +159,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         // Another may have finished it before the lock was ours.
         Some(folder) if folder.is_complete() => return complete(ui, arguments),
         Some(folder) => {
+            folder.tidy();
             let mut begins = vec![];
             for (channel, weights) in prepared.channels.iter().zip(starts) {
                 let (state, notes) = folder.read_checkpoint(&channel.name, &fingerprint)?;
@@ -168,6 +171,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             (folder, begins)
         }
     };
+    ui.log_to(&folder.file(names::LOG))?;
     let done: Vec<&[Epoch]> = begins.iter().map(|begin| begin.state.as_ref().map_or(&[][..], |state| &state.history)).collect();
     let epochs: usize = done.iter().map(|epochs| epochs.len()).sum();
     if arguments.resume && epochs > 0 {
@@ -185,6 +189,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             fingerprint: &fingerprint,
             config: &experiment.config.train.checkpoint,
             stop: &stop,
+            ui,
             told: &told,
             kept: Instant::now(),
             since: 0,
@@ -242,6 +247,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         },
     )?;
     folder.write_json(names::REPORT, &report)?;
+    ui.log("complete");
 
     if ui.json {
         return ui.print_json(&report);

@@ -46,10 +46,13 @@ pub mod names {
     pub const REPORT: &str = "report.json";
     /// Weights, one file a channel.
     pub const MODEL: &str = "model";
+    /// What happened, a line an event.
+    pub const LOG: &str = "log.txt";
     /// Where trainings stand, a folder a channel.
     pub const CHECKPOINTS: &str = "checkpoints";
     /// All of them, for making a folder anew.
-    pub const ALL: [&str; 12] = [EXPERIMENT, PROVENANCE, HISTORY, SCORES, REJECTED, SCALER, THRESHOLDS, CHANNELS, ROC, REPORT, MODEL, CHECKPOINTS];
+    pub const ALL: [&str; 13] =
+        [EXPERIMENT, PROVENANCE, HISTORY, SCORES, REJECTED, SCALER, THRESHOLDS, CHANNELS, ROC, REPORT, MODEL, LOG, CHECKPOINTS];
 }
 
 const HISTORY_HEADER: &str = "epoch,channel,train_loss,valid_loss,learning_rate,seconds\n";
@@ -159,6 +162,21 @@ impl Folder {
         match differ.first() {
             None => Ok(Some(folder)),
             Some(_) => Err(Error::input(format!("--resume: {} was begun with another config: {}", path.display(), differ.join(", ")))),
+        }
+    }
+
+    /// Removes what writers that were killed left beside their targets. Only who holds the lock may.
+    pub fn tidy(&self) {
+        let folders = [self.path.clone(), self.file(names::MODEL)];
+        let channels = fs::read_dir(self.file(names::CHECKPOINTS)).into_iter().flatten().flatten().map(|entry| entry.path());
+        for path in
+            folders.into_iter().chain(channels).flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten()).map(|entry| entry.path())
+        {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with('.') && name.ends_with(".part") {
+                // Another time, if not now.
+                let _ = fs::remove_file(&path);
+            }
         }
     }
 
