@@ -12,8 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a training is killed in each test.
-const KILLS: u64 = 6;
+/// How many trainings are killed in each test.
+fn kills() -> u64 {
+    std::env::var("LUMISIFT_KILLS").map_or(6, |kills| kills.parse().unwrap())
+}
 
 struct Job {
     place: tempfile::TempDir,
@@ -82,7 +84,7 @@ fn kill_and_go_on(job: &Job, kill: impl Fn(&mut Child)) {
     let clock = Instant::now();
     assert_eq!(job.run("through", &[]).0, 0);
     let whole = clock.elapsed();
-    for round in 0..KILLS {
+    for round in 0..kills() {
         let out = format!("killed-{round}");
         let mut times = 0;
         for attempt in 1.. {
@@ -246,7 +248,7 @@ fn a_channel_that_diverges_does_not_stop_the_others() {
     let (code, _, err) = run(place.path(), &["train", "own.toml", "--out", "out", "-q"]);
     assert!(
         code == 1
-            && err.contains("channel b: training diverged: the loss of epoch 1 is not finite")
+            && err.contains("channel b: training diverged: the loss of epoch 1 is not finite in batch 1 (learning rate 0.001; no epoch before it was whole)")
             && err.contains("(the other channels, 1, went on)"),
         "{err}"
     );
@@ -284,6 +286,28 @@ fn a_full_disk_is_told_and_nothing_torn_is_left() {
     assert!(code == 1 && err.contains("cannot be written: No space left on device"), "{code} {err}");
     assert!(torn.is_empty(), "{torn:?}");
     assert!(larger && is_same, "{again:?}");
+}
+
+#[test]
+fn a_folder_that_goes_away_or_cannot_be_written_ends_the_training_with_a_word() {
+    let job = Job::new(&["train.epochs=100000", "train.checkpoint.epochs=2000"]);
+    let child = lumisift().current_dir(job.place.path()).args(job.arguments("gone", &[])).stderr(Stdio::piped()).spawn().unwrap();
+    let clock = Instant::now();
+    while !fs::read_to_string(job.path("gone/history.csv")).is_ok_and(|text| text.lines().count() > 3) {
+        assert!(clock.elapsed() < Duration::from_secs(20));
+        sleep(Duration::from_millis(10));
+    }
+    fs::remove_dir_all(job.path("gone")).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && err.contains("gone: the folder is gone"), "{err}");
+    assert!(!job.path("gone").exists(), "nothing comes back that looks like an experiment");
+
+    fs::write(job.path("file"), "").unwrap();
+    let (code, _, err) = job.run("file/out", &[]);
+    assert!(code == 2 && err.contains("file/out: is a file"), "{code} {err}");
+    let (code, _, err) = job.run("/proc/lumisift", &[]);
+    assert!(code == 1 && err.contains("/proc/lumisift: cannot be written"), "{code} {err}");
 }
 
 /// All files below a folder.

@@ -9,6 +9,7 @@ use crate::{
     prepare::split::Split,
     report::{
         folder::{Folder, names},
+        lock::Lock,
         scores::{Row, Scores},
         terminal,
     },
@@ -55,6 +56,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect();
     let thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test, &files)?;
 
+    let _lock = Lock::take(&arguments.experiment)?;
     let mut scores = Scores::read(&folder.file(names::SCORES))?;
     scores.flag(&thresholds)?;
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;

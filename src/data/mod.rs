@@ -77,9 +77,13 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
     let tables = paths
         .par_iter()
         .map(|(role, path)| {
+            let before = stamp(path);
             let (table, fingerprint) = rayon::join(|| table::read(path, &wanted), || table::fingerprint(path));
-            let (table, (bytes, sha256)) = (table?, fingerprint?);
             read(path);
+            if stamp(path) != before {
+                return Err(Error::failed(format!("{} changed while it was read; start again when it is complete", path.display())));
+            }
+            let (table, (bytes, sha256)) = (table?, fingerprint?);
             let source = Source { name: String::new(), path: path.clone(), role: *role, format: table.format, bytes, sha256, rows: table.rows.len() };
             Ok((source, table))
         })
@@ -103,6 +107,12 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
         return Err(Error::input(format!("no rows in {}", names.join(", "))));
     }
     Ok(samples)
+}
+
+/// What changes when a file is written to: its length and when that was.
+fn stamp(path: &Path) -> Option<(u64, std::time::SystemTime)> {
+    let known = std::fs::metadata(path).ok()?;
+    Some((known.len(), known.modified().ok()?))
 }
 
 /// Paths as they are, globs as the files they match, folders as the files in them, in the order of their names.
@@ -504,6 +514,19 @@ mod tests {
         let message = load_texts(&[("a.csv", text), ("b.csv", text)], config).unwrap_err().to_string();
         assert!(message.starts_with("training rows inside the test set: 2 lumisections"), "{message}");
         assert!(load_texts(&[("a.csv", text), ("b.csv", "ls;histo\n1;[100,4]\n2;[300,5]\n")], config).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, "ls;histo\n1;[100,3]\n2;[100,4]\n").unwrap();
+        let experiment = experiment("data.train = [\"a.csv\"]", folder.path());
+        let load = |read: &(dyn Fn(&Path) + Sync)| load(&experiment, &[(Role::Train, &experiment.train_files)], Further::default(), read);
+        assert!(load(&|_| {}).is_ok());
+        let cut = |path: &Path| std::fs::File::options().write(true).open(path).unwrap().set_len(20).unwrap();
+        let error = load(&cut).unwrap_err();
+        assert!(error.to_string().contains("a.csv changed while it was read") && error.exit_code() == 1, "{error}");
     }
 
     #[test]

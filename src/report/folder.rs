@@ -233,7 +233,7 @@ impl Folder {
     pub fn write_weights(&self, channel: &str, architecture: &Architecture, flat: &[f32]) -> Result<()> {
         let path = self.weights_file(channel);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|error| Error::writing(folder, &error))?;
+            self.make(folder)?;
         }
         write_atomically(&path, &weights::to_bytes(architecture, flat)?)
     }
@@ -258,10 +258,18 @@ impl Folder {
         self.path.join(names::CHECKPOINTS).join(channel.replace('/', "_"))
     }
 
+    /// Makes a folder in this one, which must still be there: what is left of a removed experiment would look like one.
+    fn make(&self, place: &Path) -> Result<()> {
+        if !self.path.is_dir() {
+            return Err(Error::failed(format!("{}: the folder is gone", self.path.display())));
+        }
+        fs::create_dir_all(place).map_err(|error| Error::writing(place, &error))
+    }
+
     /// Keeps where the training of a channel stands, and the last `keep` states of it.
     pub fn write_checkpoint(&self, channel: &str, state: &State, fingerprint: &str, keep: usize) -> Result<()> {
         let place = self.checkpoints(channel);
-        fs::create_dir_all(&place).map_err(|error| Error::writing(&place, &error))?;
+        self.make(&place)?;
         let path = place.join(format!("{:07}-{:07}.safetensors", state.epoch(), state.batch));
         let bytes = checkpoint::to_bytes(state, fingerprint).map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
         write_atomically(&path, &bytes)?;

@@ -54,6 +54,10 @@ pub trait Trainer {
     fn step(&mut self, batch: Batch<'_>, rate: f64);
     /// Sum over the epoch's batches of the batch's loss (a weighted mean over its rows) times its number of rows.
     fn loss_sum(&self) -> Result<f64>;
+    /// Whether the loss is known to be no number any more; devices that are not waited for tell at the end of the epoch.
+    fn has_diverged(&self) -> bool {
+        false
+    }
     /// Sum over the validation rows of weight times loss.
     fn valid_loss_sum(&self) -> Result<f64>;
     /// What the next step depends on.
@@ -214,6 +218,9 @@ pub fn fit(job: &Job<'_>, device: &Opened, from: Option<State>, watch: &mut dyn 
                 let masks = (architecture.dropout > 0.0).then(|| dropout_masks(architecture, length, seed, epoch, state.batch));
                 trainer.step(Batch { rows, total, masks: masks.as_deref() }, rate);
                 state.rows += length;
+                if trainer.has_diverged() {
+                    return Err(diverged(&state, Some(state.batch + 1), rate));
+                }
             } else {
                 state.weightless_batches += 1;
             }
@@ -236,10 +243,7 @@ pub fn fit(job: &Job<'_>, device: &Opened, from: Option<State>, watch: &mut dyn 
             None => None,
         };
         if !train_loss.is_finite() || valid_loss.is_some_and(|loss| !loss.is_finite()) {
-            return Err(Error::failed(format!(
-                "training diverged: the loss of epoch {} is not finite (learning rate {rate}); lower train.optimizer.learning_rate, or set train.gradient_clip",
-                epoch + 1
-            )));
+            return Err(diverged(&state, None, rate));
         }
         let seconds = before + clock.elapsed().as_secs_f64();
         let record = Epoch { epoch: epoch + 1, train_loss, valid_loss, learning_rate: rate, seconds };
@@ -272,6 +276,22 @@ pub fn fit(job: &Job<'_>, device: &Opened, from: Option<State>, watch: &mut dyn 
         }
     }
     Ok(Some(state.into()))
+}
+
+/// What to say of a loss that is no number: where it came up, and the last epoch before it.
+fn diverged(state: &State, batch: Option<usize>, rate: f64) -> Error {
+    let place = batch.map_or_else(String::new, |batch| format!(" in batch {batch}"));
+    let good = match state.history.last() {
+        None => "no epoch before it was whole".into(),
+        Some(Epoch { epoch, train_loss, valid_loss, .. }) => {
+            let valid = valid_loss.map_or_else(String::new, |loss| format!(", validation loss {loss:.6}"));
+            format!("the last good epoch was {epoch}: loss {train_loss:.6}{valid}")
+        }
+    };
+    Error::failed(format!(
+        "training diverged: the loss of epoch {} is not finite{place} (learning rate {rate}; {good}); lower train.optimizer.learning_rate, or set train.gradient_clip",
+        state.epoch() + 1
+    ))
 }
 
 impl State {
@@ -419,7 +439,7 @@ mod tests {
     #[test]
     fn a_diverging_training_says_so() {
         let error = train(&format!("{SMALL}train = {{epochs = 50, optimizer = {{kind = \"sgd\", learning_rate = 1e6}}}}")).unwrap_err();
-        assert!(error.to_string().contains("training diverged: the loss of epoch") && error.exit_code() == 1, "{error}");
+        assert!(error.to_string().contains("training diverged: the loss of epoch") && error.to_string().contains("is not finite in batch") && error.exit_code() == 1, "{error}");
     }
 
     #[test]

@@ -268,6 +268,10 @@ impl Trainer for Fused<'_> {
         Ok(self.loss_sum)
     }
 
+    fn has_diverged(&self) -> bool {
+        !self.loss_sum.is_finite()
+    }
+
     fn valid_loss_sum(&self) -> Result<f64> {
         let Some(valid) = self.valid else { return Ok(0.0) };
         let mut space = Space::default();
