@@ -6,7 +6,7 @@ use lumisift::{
     model::Architecture,
     prepare::Rows,
     random,
-    train::{Epoch, Job, fit},
+    train::{Epoch, Job, State, fit},
 };
 use rand::RngExt;
 use std::{path::Path, time::Instant};
@@ -39,7 +39,7 @@ fn measure(name: &str, width: usize, batch: usize, model: &str) -> String {
     let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train: Rows::new(&values, width), valid: None };
     let once = || {
         let clock = Instant::now();
-        fit(&job, &device, None, &mut |_: &Epoch| Ok(())).expect("a training");
+        fit(&[job], &device, vec![State::start(&job)], vec![|_: &Epoch| Ok(())]).expect("a training");
         clock.elapsed().as_secs_f64() * 1e6 / (3 * BATCHES) as f64
     };
     once();

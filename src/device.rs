@@ -3,6 +3,7 @@
 use crate::{
     config::DeviceChoice,
     error::{Error, Result},
+    guard,
 };
 use burn::tensor::Device;
 
@@ -20,6 +21,37 @@ impl Opened {
     pub fn is_cpu(&self) -> bool {
         self.name == "cpu"
     }
+}
+
+impl Opened {
+    /// Computes on the device; where it fails, that is an error with what can be done, not a panic.
+    pub fn guard<T>(&self, compute: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.is_cpu() {
+            return compute();
+        }
+        guard::fenced(compute).unwrap_or_else(|cause| Err(failure(&cause))).map_err(|error| error.map(|message| format!("{}: {message}", self.name)))
+    }
+}
+
+/// What to say of a device that failed.
+pub fn failure(cause: &str) -> Error {
+    // As cubecl 0.11 and the drivers below it say it.
+    const MEMORY: [&str; 7] = [
+        "out of device memory",
+        "out of memory",
+        "out-of-memory",
+        "can't allocate buffer",
+        "was never allocated",
+        "every page size the memory tracks",
+        "outofmemory",
+    ];
+    let (lower, first) = (cause.to_lowercase(), cause.lines().next().unwrap_or_default());
+    if MEMORY.iter().any(|sign| lower.contains(sign)) {
+        return Error::Memory(format!(
+            "the device has not memory enough ({first}); lower train.batch_size or train.ensemble, free the device, or take another with --device"
+        ));
+    }
+    Error::failed(format!("the device failed ({first}); checkpoints stand, and --resume goes on from them, also on another device"))
 }
 
 /// One line of `lumisift devices`.
@@ -43,6 +75,18 @@ pub fn open(choice: DeviceChoice) -> Result<Opened> {
         DeviceChoice::Auto if !wgpu_gpus().is_empty() => open_wgpu(None),
         DeviceChoice::Auto => open(DeviceChoice::Cpu),
     }
+}
+
+/// Opens several devices that share the work. Each is taken once.
+pub fn open_all(choices: &[DeviceChoice]) -> Result<Vec<Opened>> {
+    let mut devices: Vec<Opened> = vec![];
+    for choice in choices {
+        let device = open(*choice)?;
+        if devices.iter().all(|other| other.name != device.name) {
+            devices.push(device);
+        }
+    }
+    Ok(devices)
 }
 
 /// Every device this build knows of, those that are missing with the reason.

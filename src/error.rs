@@ -9,6 +9,8 @@ pub enum Error {
     Input(String),
     /// The machine or the program failed: a full disk, a lost device, a diverged training. Exit code 1.
     Failed(String),
+    /// A device has too little memory for what it was to do. Exit code 1.
+    Memory(String),
     /// Nothing went wrong: it was asked to stop for now. The message says how to go on.
     Paused {
         /// What to tell.
@@ -52,7 +54,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 2,
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Memory(_) => 1,
             Self::Paused { code, .. } => *code,
         }
     }
@@ -62,6 +64,7 @@ impl Error {
         match self {
             Self::Input(message) => Self::Input(change(message)),
             Self::Failed(message) => Self::Failed(change(message)),
+            Self::Memory(message) => Self::Memory(change(message)),
             paused @ Self::Paused { .. } => paused,
         }
     }
@@ -70,7 +73,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(message) | Self::Failed(message) | Self::Paused { message, .. } => f.write_str(message),
+            Self::Input(message) | Self::Failed(message) | Self::Memory(message) | Self::Paused { message, .. } => f.write_str(message),
         }
     }
 }

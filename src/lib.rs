@@ -29,6 +29,7 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod error;
+mod guard;
 pub mod model;
 pub mod pipeline;
 pub mod prepare;

@@ -35,7 +35,7 @@ use crate::{
 };
 use rayon::prelude::*;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -221,69 +221,169 @@ pub fn architectures(experiment: &Experiment, channels: &[Channel]) -> Vec<Archi
     channels.iter().map(|channel| Architecture::new(channel.features.len(), &experiment.config.model)).collect()
 }
 
-/// The seed of a channel, which does not depend on what other channels there are.
-fn seed(experiment: &Experiment, channel: &Channel) -> u64 {
+/// The seed of a member of a channel's ensemble, which does not depend on what other channels and members there are. The first
+/// member is the model that would be trained alone.
+fn seed(experiment: &Experiment, channel: &Channel, member: usize) -> u64 {
     let seed = experiment.config.seed;
-    if channel.name == ALL_FEATURES { seed } else { random::derived(seed, &channel.name) }
+    let seed = if channel.name == ALL_FEATURES { seed } else { random::derived(seed, &channel.name) };
+    if member == 0 { seed } else { random::derived(seed, &format!("member {member}")) }
 }
 
-/// The weights that each channel starts from, flat `[parameters]`: drawn, or read from `train.init`.
-pub fn initial_weights(experiment: &Experiment, channels: &[Channel]) -> Result<Vec<Vec<f32>>> {
-    let architectures = architectures(experiment, channels);
-    let one = |(channel, architecture): (&Channel, &Architecture)| match &experiment.init {
-        None => Ok(architecture.draw(experiment.config.model.init, seed(experiment, channel), 0)),
-        Some(path) if path.is_dir() => weights::read(&path.join(weights::file_name(&channel.name)), architecture),
-        Some(path) if channels.len() > 1 => Err(Error::input(format!(
-            "train.init: {} is a file, but there are {} channels; expected a folder with {}",
-            path.display(),
-            channels.len(),
-            listed(channels.iter().map(|channel| weights::file_name(&channel.name)).collect::<Vec<_>>().iter().map(String::as_str))
-        ))),
-        Some(path) => weights::read(path, architecture),
-    };
-    channels.iter().zip(&architectures).map(one).collect()
-}
-
-/// Where each channel begins.
+/// Where one model begins.
+#[derive(Clone, Debug)]
 pub struct Begin {
+    /// Which of the channels it is for.
+    pub channel: usize,
+    /// Which member of the channel's ensemble it is, from 0.
+    pub member: usize,
     /// Initial weights, flat `[parameters]`.
     pub weights: Vec<f32>,
     /// Where its training stood, where it goes on.
     pub state: Option<State>,
 }
 
-/// Trains the channels on the training rows, watching the validation rows: side by side on the CPU, one after the other on other
-/// devices. `watch` makes who looks on for each. Nothing where one of them paused.
+/// Where each model begins, channel by channel and member by member: weights are drawn, or read from `train.init`.
+pub fn begin(experiment: &Experiment, channels: &[Channel]) -> Result<Vec<Begin>> {
+    let mut begins = vec![];
+    for (at, (channel, architecture)) in channels.iter().zip(architectures(experiment, channels)).enumerate() {
+        for member in 0..experiment.config.train.ensemble as usize {
+            let weights = match &experiment.init {
+                None => architecture.draw(experiment.config.model.init, seed(experiment, channel, member), 0),
+                Some(path) if path.is_dir() => {
+                    let own = path.join(weights::file_name(&channel.name, member));
+                    weights::read(&if own.exists() { own } else { path.join(weights::file_name(&channel.name, 0)) }, &architecture)?
+                }
+                Some(path) if channels.len() > 1 => {
+                    let files: Vec<String> = channels.iter().map(|channel| weights::file_name(&channel.name, 0)).collect();
+                    return Err(Error::input(format!(
+                        "train.init: {} is a file, but there are {} channels; expected a folder with {}",
+                        path.display(),
+                        channels.len(),
+                        listed(files.iter().map(String::as_str))
+                    )));
+                }
+                Some(path) => weights::read(path, &architecture)?,
+            };
+            begins.push(Begin { channel: at, member, weights, state: None });
+        }
+    }
+    let train = &experiment.config.train;
+    let alike = begins.windows(2).any(|pair| pair[0].channel == pair[1].channel && pair[0].weights == pair[1].weights);
+    if alike && !train.shuffle && experiment.config.model.dropout == 0.0 && train.epochs > 0 {
+        return Err(Error::input(format!(
+            "train.ensemble: the {} members would all be the same: they start from train.init, train.shuffle = false, and nothing is dropped",
+            train.ensemble
+        )));
+    }
+    Ok(begins)
+}
+
+/// What to call a model in messages; nothing where there is only one.
+fn model_name(experiment: &Experiment, channel: &Channel, member: usize) -> String {
+    let channel = if channel.name == ALL_FEATURES { String::new() } else { format!("channel {}", channel.name) };
+    let member = if experiment.config.train.ensemble == 1 { String::new() } else { format!("member {}", member + 1) };
+    [channel, member].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+/// Trains every model on the training rows, watching the validation rows: on the CPU side by side, on other devices the members of
+/// an ensemble in lock step as one computation. Several devices share the models. `watch` makes who looks on for each. What comes
+/// out is in the order of `begins`; nothing where one of them paused.
 pub fn train<W: Watch>(
     experiment: &Experiment,
-    begin: Vec<Begin>,
+    begins: Vec<Begin>,
     prepared: &Prepared,
-    device: &Opened,
-    watch: &(impl Fn(&Channel) -> W + Sync + Send),
+    devices: &[Opened],
+    watch: &(impl Fn(&Channel, usize) -> W + Sync + Send),
 ) -> Result<Option<Vec<Fitted>>> {
     let (train, valid) = (prepared.of_split(Split::Train, experiment.config.train.order), prepared.of_split(Split::Valid, Order::Ls));
     let names = prepared.input_names();
-    let one = |(channel, begin): (&Channel, Begin)| {
+    // Of one channel, and all equally far.
+    let pack = |device: &Opened, begins: &[&Begin]| -> Result<Option<Vec<Result<Fitted>>>> {
+        let channel = &prepared.channels[begins[0].channel];
         let columns = channel.columns(&names);
         let rows = prepared.rows(&columns);
-        let start = begin.weights.as_slice();
         let watched = match experiment.config.train.validate_on {
             ValidateOn::Train => Some(rows.at(&train)),
             ValidateOn::Valid => Some(rows.at(&valid)).filter(|rows| !rows.is_empty()),
         };
         let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
-        let job = Job { experiment, architecture: &architecture, start, seed: seed(experiment, channel), train: rows.at(&train), valid: watched };
-        let fitted = fit(&job, device, begin.state, &mut watch(channel));
-        fitted.map_err(|error| if channel.name == ALL_FEATURES { error } else { error.map(|message| format!("channel {}: {message}", channel.name)) })
+        let mut jobs = vec![];
+        for begin in begins {
+            let (start, seed) = (begin.weights.as_slice(), seed(experiment, channel, begin.member));
+            jobs.push(Job { experiment, architecture: &architecture, start, seed, train: rows.at(&train), valid: watched });
+        }
+        fit_in_parts(&jobs, device, &|at| begins[at].state.clone(), &|at| watch(channel, begins[at].member))
     };
-    // One that fails does not stop the others: what they learn is kept.
-    let all = side_by_side(device, prepared.channels.iter().zip(begin).collect(), |of_channel| Ok(one(of_channel)))?;
-    let (failed, fine): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_err);
-    let others = fine.len();
-    match failed.into_iter().find_map(Result::err) {
-        Some(error) if others > 0 => Err(error.map(|message| format!("{message} (the other channels, {others}, went on)"))),
-        Some(error) => Err(error),
-        None => Ok(fine.into_iter().flatten().collect()),
+    let on_device = |device: usize| -> Result<Vec<(usize, Option<Result<Fitted>>)>> {
+        let own: Vec<usize> = (0..begins.len()).filter(|at| at % devices.len() == device).collect();
+        let packs = packs(&devices[device], &begins, &own);
+        let train = |places: Vec<usize>| {
+            let fitted = pack(&devices[device], &places.iter().map(|&at| &begins[at]).collect::<Vec<_>>());
+            // One that fails does not stop the others: what they learn is kept.
+            let fitted = match fitted {
+                Ok(Some(fitted)) => fitted.into_iter().map(Some).collect(),
+                Ok(None) => places.iter().map(|_| None).collect::<Vec<_>>(),
+                Err(error) => places.iter().map(|_| Some(Err(error.clone()))).collect(),
+            };
+            Ok(places.into_iter().zip(fitted).collect::<Vec<_>>())
+        };
+        Ok(side_by_side(&devices[device], packs, train)?.into_iter().flatten().collect())
+    };
+    let mut all = match devices.len() {
+        1 => on_device(0)?,
+        _ => std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..devices.len()).map(|device| scope.spawn(move || on_device(device))).collect();
+            let joined = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause)));
+            joined.collect::<Result<Vec<_>>>().map(|all| all.into_iter().flatten().collect::<Vec<_>>())
+        })?,
+    };
+    all.sort_by_key(|(at, _)| *at);
+    let (failed, fine): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, fitted)| matches!(fitted, Some(Err(_))));
+    if let Some((at, Some(Err(error)))) = failed.first() {
+        let name = model_name(experiment, &prepared.channels[begins[*at].channel], begins[*at].member);
+        let others = match fine.len() {
+            0 => String::new(),
+            others => format!(" (the other models, {others}, went on)"),
+        };
+        return Err(error.clone().map(|message| if name.is_empty() { message } else { format!("{name}: {message}{others}") }));
+    }
+    Ok(fine.into_iter().map(|(_, fitted)| fitted.and_then(Result::ok)).collect())
+}
+
+/// What is trained in lock step on a device: on the CPU every model by itself, elsewhere the members of a channel that are equally
+/// far.
+fn packs(device: &Opened, begins: &[Begin], own: &[usize]) -> Vec<Vec<usize>> {
+    if device.is_cpu() {
+        return own.iter().map(|&at| vec![at]).collect();
+    }
+    let mut packs: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for &at in own {
+        let far = begins[at].state.as_ref().map_or((0, 0), |state| (state.epoch(), state.batch));
+        packs.entry((begins[at].channel, far)).or_default().push(at);
+    }
+    packs.into_values().collect()
+}
+
+/// Trains a pack; one that the device has not memory enough for is trained in halves, one after the other.
+fn fit_in_parts<W: Watch>(
+    jobs: &[Job<'_>],
+    device: &Opened,
+    state: &dyn Fn(usize) -> Option<State>,
+    watch: &dyn Fn(usize) -> W,
+) -> Result<Option<Vec<Result<Fitted>>>> {
+    let all = || {
+        let from = jobs.iter().enumerate().map(|(at, job)| state(at).unwrap_or_else(|| State::start(job))).collect();
+        fit(jobs, device, from, (0..jobs.len()).map(watch).collect())
+    };
+    match device.guard(all) {
+        Err(Error::Memory(_)) if jobs.len() > 1 => {
+            let (first, second) = jobs.split_at(jobs.len() / 2);
+            let Some(mut fitted) = fit_in_parts(first, device, state, watch)? else { return Ok(None) };
+            let Some(rest) = fit_in_parts(second, device, &|at| state(at + first.len()), &|at| watch(at + first.len()))? else { return Ok(None) };
+            fitted.extend(rest);
+            Ok(Some(fitted))
+        }
+        fitted => fitted,
     }
 }
 
@@ -292,7 +392,7 @@ fn side_by_side<T: Send, R: Send>(device: &Opened, channels: Vec<T>, one: impl F
     if device.is_cpu() { channels.into_par_iter().map(one).collect() } else { channels.into_iter().map(one).collect() }
 }
 
-/// Learns what is usual for the errors and latents of trained channels; the texts say what is doubtful.
+/// Learns what is usual for the errors and latents of trained models, in the order of [`train`]; the texts say what is doubtful.
 pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, device: &Opened) -> Result<(Vec<Network>, Vec<String>)> {
     let config = &experiment.config;
     let train = prepared.of_split(Split::Train, config.train.order);
@@ -301,14 +401,14 @@ pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, de
         CalibrateOn::Train | CalibrateOn::Scored => train.clone(),
     };
     let names = prepared.input_names();
-    let one = |(channel, fitted): (&Channel, &Fitted)| {
+    let one = |(channel, fitted): (&Channel, &[Fitted])| {
         let columns = channel.columns(&names);
         let rows = prepared.rows(&columns);
         let architecture = Architecture::new(channel.features.len(), &config.model);
-        let trained = (channel.clone(), architecture, fitted.weights.clone());
-        Network::learn(trained, config.score.kind, rows.at(&train), rows.at(&calibrate), config.score.one_class_svm.as_ref(), &device.device)
+        let trained = (channel.clone(), architecture, fitted.iter().map(|fitted| fitted.weights.clone()).collect());
+        Network::learn(trained, config.score.kind, rows.at(&train), rows.at(&calibrate), config.score.one_class_svm.as_ref(), device)
     };
-    let learned = side_by_side(device, prepared.channels.iter().zip(fitted).collect(), one)?;
+    let learned = side_by_side(device, prepared.channels.iter().zip(fitted.chunks(config.train.ensemble as usize)).collect(), one)?;
     let (networks, notes): (Vec<Network>, Vec<Option<String>>) = learned.into_iter().unzip();
     Ok((networks, notes.into_iter().flatten().collect()))
 }
@@ -318,13 +418,15 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
     let names = prepared.input_names();
     let one = |network: &Network| {
         let columns = network.channel.columns(&names);
-        let said = network.score(experiment.config.score.kind, prepared.rows(&columns), &device.device)?;
+        let said = network.score(experiment.config.score.kind, prepared.rows(&columns), device)?;
         if let Some(i) = said.scores.iter().position(|score| !score.is_finite()) {
             let place = prepared.samples.place(i);
             return Err(Error::failed(format!("the score of {} ({place}) is not finite", prepared.samples.id(i))));
         }
         Ok(ChannelScores {
             name: network.channel.name.clone(),
+            spread: spread(&said.members),
+            members: said.members.into_iter().map(|scores| scores.into_iter().map(Some).collect()).collect(),
             scores: said.scores.into_iter().map(Some).collect(),
             log_ratios: said.log_ratios.into_iter().map(Some).collect(),
             inside: said.inside.into_iter().map(Some).collect(),
@@ -333,13 +435,33 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
     };
     let mut channels: Vec<ChannelScores> = side_by_side(device, networks.iter().collect(), one)?;
     if networks.len() > 1 {
-        let of_row = |i: usize| -> Vec<(&Usual, f64)> {
-            networks.iter().zip(&channels).filter_map(|(network, channel)| Some((&network.usual, channel.log_ratios[i]?))).collect()
+        let how = experiment.config.score.combine;
+        let combine = |ratio: &dyn Fn(&Usual, &ChannelScores, usize) -> Option<f64>| -> Vec<Option<f64>> {
+            let of_row = |i: usize| -> Vec<(&Usual, f64)> {
+                networks.iter().zip(&channels).filter_map(|(network, channel)| Some((&network.usual, ratio(&network.usual, channel, i)?))).collect()
+            };
+            (0..prepared.samples.rows.len()).map(|i| usual::combine(how, &of_row(i))).collect()
         };
-        let combined = (0..prepared.samples.rows.len()).map(|i| usual::combine(experiment.config.score.combine, &of_row(i))).collect();
-        channels.push(ChannelScores { name: COMBINED.into(), scores: combined, ..ChannelScores::default() });
+        let scores = combine(&|_, channel, i| channel.log_ratios[i]);
+        let member = |member: usize| combine(&|usual, channel, i| channel.members[member][i].map(|score| usual.log_ratio(score)));
+        let members: Vec<Vec<Option<f64>>> = (0..channels[0].members.len()).map(member).collect();
+        let numbers: Vec<Vec<f64>> = members.iter().map(|member| member.iter().map(|score| score.unwrap_or(f64::NAN)).collect()).collect();
+        channels.push(ChannelScores { name: COMBINED.into(), scores, spread: spread(&numbers), members, ..ChannelScores::default() });
     }
     Ok(Scores::new(&prepared.samples, &prepared.splits, &prepared.labels, prepared.weights.as_deref(), channels))
+}
+
+/// The standard deviation (ddof 1) of the members' scores, row by row; empty where there are not several.
+fn spread(members: &[Vec<f64>]) -> Vec<Option<f64>> {
+    if members.len() < 2 {
+        return vec![];
+    }
+    let n = members.len() as f64;
+    let of_row = |i: usize| {
+        let mean = members.iter().map(|scores| scores[i]).sum::<f64>() / n;
+        (members.iter().map(|scores| (scores[i] - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt()
+    };
+    (0..members[0].len()).map(|i| Some(of_row(i)).filter(|spread| spread.is_finite())).collect()
 }
 
 /// Scores new files with a trained model: same features, same scaler, same networks. Rows have no split but test.
@@ -393,19 +515,28 @@ pub fn calibration_split(on: CalibrateOn) -> Split {
 pub fn calibrate(experiment: &Experiment, on: CalibrateOn, scores: &Scores, split: Split, files: &[String]) -> Result<Vec<Calibrated>> {
     let mut thresholds = vec![];
     for channel in &scores.channels {
-        let runs = scores.of_split(channel, split);
+        let runs = scores.of_split(&channel.scores, split);
         let slices: Vec<&[f64]> = runs.iter().map(Vec::as_slice).collect();
+        let of_members: Vec<Vec<Vec<f64>>> = channel.members.iter().map(|member| scores.of_split(member, split)).collect();
         let rows = slices.iter().map(|run| run.len()).sum();
         // What is combined is made of logarithms already.
         let log = experiment.config.threshold.log && channel.name != COMBINED;
         for threshold in &experiment.thresholds {
             let fixed = matches!(threshold, Threshold::Fixed { .. });
+            let found = match on {
+                CalibrateOn::Scored => vec![],
+                _ if fixed => vec![],
+                _ => {
+                    let slices = |runs: &Vec<Vec<f64>>| threshold::value(threshold, log, &runs.iter().map(Vec::as_slice).collect::<Vec<_>>());
+                    of_members.iter().map(slices).collect::<Result<Vec<_>>>()?
+                }
+            };
             let (value, rows, runs, files) = match on {
                 CalibrateOn::Scored if !fixed => (None, 0, 0, vec![]),
                 _ if fixed => (Some(threshold::value(threshold, log, &[])?), 0, 0, vec![]),
                 _ => (Some(threshold::value(threshold, log, &slices)?), rows, slices.len(), files.to_vec()),
             };
-            thresholds.push(Calibrated { channel: channel.name.clone(), threshold: *threshold, log, on, value, rows, runs, files });
+            thresholds.push(Calibrated { channel: channel.name.clone(), threshold: *threshold, log, on, value, members: found, rows, runs, files });
         }
     }
     Ok(thresholds)

@@ -85,7 +85,7 @@ fn training_and_figures_are_those_of_the_reference() {
         let features: Vec<String> = serde_json::from_value(expected["features"].clone()).unwrap();
         let entry = entries.iter().find(|entry| entry.channel.name == *name).unwrap();
         assert_eq!(entry.channel.features, features, "{name}");
-        let losses: Vec<f64> = history.iter().filter(|(channel, _)| channel == name).map(|(_, epoch)| epoch.train_loss).collect();
+        let losses: Vec<f64> = history.iter().filter(|line| line.channel == *name).map(|line| line.epoch.train_loss).collect();
         let expected_losses: Vec<f64> = serde_json::from_value(expected["loss"].clone()).unwrap();
         assert_eq!(losses.len(), expected_losses.len());
         losses.iter().zip(&expected_losses).for_each(|(found, expected)| near("loss", *found, *expected, 1e-4));

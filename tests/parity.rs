@@ -84,7 +84,8 @@ fn training_follows_the_reference_as_far_as_equal_trainers_do() {
     let until = replicas["equal_until_epoch"].as_u64().unwrap() as usize;
     let history = lumisift::report::folder::Folder::open(out.path()).unwrap().read_history().unwrap();
     assert_eq!(history.len(), mse.len());
-    for (i, (_, epoch)) in history.iter().enumerate() {
+    for (i, line) in history.iter().enumerate() {
+        let epoch = &line.epoch;
         let near = epoch.train_loss / mse[i] - 1.0;
         match i {
             0 => assert!(near.abs() < 2e-5, "epoch 1: {near}"),

@@ -72,14 +72,14 @@ struct LabelCounts {
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let experiment = Experiment::load(&arguments.config, &arguments.sets.sets)?;
-    let device = device::open(experiment.device)?;
+    let devices = device::open_all(&experiment.devices)?;
     let prepared = {
         let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
         pipeline::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     pipeline::check_rows(&experiment, &prepared)?;
-    pipeline::initial_weights(&experiment, &prepared.channels)?;
+    pipeline::begin(&experiment, &prepared.channels)?;
     let architectures = pipeline::architectures(&experiment, &prepared.channels);
     let count = |split: Split| prepared.splits.iter().filter(|one| **one == split).count();
     let labels = prepared.labels.iter().map(|set| {
@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     });
     let checked = Checked {
         name: experiment.config.name.clone(),
-        device: device.name,
+        device: devices.into_iter().map(|device| device.name).collect::<Vec<_>>().join(", "),
         files: prepared.samples.sources.clone(),
         bins: prepared.samples.width(),
         shape: prepared.samples.shape,
@@ -183,7 +183,9 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
     }
     for channel in &checked.channels {
         let of = if channel.name == ALL_FEATURES { String::new() } else { format!("{}: ", channel.name) };
-        let _ = writeln!(text, "model      {of}{}, {} parameters", channel.model, channel.parameters);
+        let members = experiment.config.train.ensemble;
+        let members = if members > 1 { format!(", ensemble of {members}") } else { String::new() };
+        let _ = writeln!(text, "model      {of}{}, {} parameters{members}", channel.model, channel.parameters);
     }
     let train = &experiment.config.train;
     let _ = writeln!(

@@ -36,6 +36,9 @@ pub struct Arguments {
     /// Leave numbers scaled, as the network gives them
     #[arg(long)]
     scaled: bool,
+    /// Which model of an ensemble the latents are of
+    #[arg(long, default_value = "1")]
+    member: usize,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -62,7 +65,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let mut columns: Vec<(String, Vec<Option<f32>>)> = vec![];
     for (network, of_channel) in model.networks.iter().zip(&codes.of_channel) {
         let latents: Vec<f32> = of_channel.iter().flat_map(|&(row, _)| table.row(row).iter().copied()).collect();
-        let mut decoded = Runner::new(&network.architecture, &network.weights, &device.device).decode(&latents)?;
+        let mut decoded = Runner::new(&network.architecture, network.member(arguments.member)?, &device).decode(&latents)?;
         if !arguments.scaled {
             unscale(&model, network, &mut decoded);
         }

@@ -26,6 +26,9 @@ pub struct Arguments {
     /// Where to write the latents (.parquet or .csv)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Which model of an ensemble: each has latents of its own
+    #[arg(long, default_value = "1")]
+    member: usize,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -46,7 +49,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let names = prepared.input_names();
     let encode = |network: &crate::score::network::Network| {
         let columns = network.channel.columns(&names);
-        Runner::new(&network.architecture, &network.weights, &device.device).encode(prepared.rows(&columns))
+        Runner::new(&network.architecture, network.member(arguments.member)?, &device).encode(prepared.rows(&columns))
     };
     let latents = model.networks.iter().map(encode).collect::<Result<Vec<_>>>()?;
     let rows = Identity::of(&prepared.samples);

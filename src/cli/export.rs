@@ -46,8 +46,17 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         ("scaler".to_owned(), json(serde_json::to_string(&model.scaler))?),
         ("thresholds".to_owned(), json(serde_json::to_string(&model.thresholds))?),
     ]);
-    let channels: Vec<(&str, &Architecture, &[f32])> =
-        model.networks.iter().map(|network| (network.channel.name.as_str(), &network.architecture, network.weights.as_slice())).collect();
+    let mut channels: Vec<(String, &Architecture, &[f32])> = vec![];
+    for network in &model.networks {
+        for (member, weights) in network.members.iter().enumerate() {
+            let name = match (model.networks.len(), network.members.len()) {
+                (_, 1) => network.channel.name.clone(),
+                (1, _) => format!("member-{}", member + 1),
+                _ => format!("{}.member-{}", network.channel.name, member + 1),
+            };
+            channels.push((name, &network.architecture, weights));
+        }
+    }
     write_atomically(&arguments.out, &weights::of_channels(&channels, metadata)?)?;
     for (name, architecture, _) in channels {
         ui.say(&format!("{}: {name}, {}, {} parameters", arguments.out.display(), architecture.describe(), architecture.parameters()));

@@ -1,16 +1,16 @@
 //! `lumisift train`: from a config to an experiment folder.
 
 use super::{
-    Sets, device_argument,
+    Sets,
     stop::Stop,
     ui::{Training, Ui},
 };
 use crate::{
-    config::{Experiment, raw::Checkpoint},
+    config::{DeviceChoice, Experiment, raw::Checkpoint},
     data::channels::Channel,
     device,
     error::{Error, Result},
-    pipeline::{self, Begin},
+    pipeline,
     prepare::{Prepared, select, split::Split},
     report::{
         channels::TrainingFigures,
@@ -44,7 +44,7 @@ pub struct Arguments {
     /// Go on with the experiment in the folder from its last checkpoint; begin it where there is none
     #[arg(long, conflicts_with = "force")]
     resume: bool,
-    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]; wins over the config
+    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N], or several with commas between them; wins over the config
     #[arg(long)]
     device: Option<String>,
     #[command(flatten)]
@@ -54,6 +54,7 @@ pub struct Arguments {
 /// Looks on while a channel is trained: tells epochs, keeps states, asks whether to stop.
 struct Watcher<'a, 'ui> {
     channel: String,
+    member: usize,
     folder: &'a Folder,
     fingerprint: &'a str,
     config: &'a Checkpoint,
@@ -71,8 +72,8 @@ const SHORT: Duration = Duration::from_secs(2);
 impl Watch for Watcher<'_, '_> {
     fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.0.append(&self.channel, epoch)?;
-        told.1.epoch(&self.channel, epoch);
+        told.0.append((&self.channel, self.member), epoch)?;
+        told.1.epoch(&self.channel, self.member, epoch);
         self.since += 1;
         Ok(())
     }
@@ -90,8 +91,9 @@ impl Watch for Watcher<'_, '_> {
             return Ok(());
         }
         (self.kept, self.since) = (Instant::now(), 0);
-        self.ui.log(&format!("checkpoint of channel {}: {} epochs and {} batches", self.channel, state.epoch(), state.batch));
-        self.folder.write_checkpoint(&self.channel, state, self.fingerprint, self.config.keep as usize)
+        let Self { channel, member, .. } = self;
+        self.ui.log(&format!("checkpoint of channel {channel}, member {}: {} epochs and {} batches", *member + 1, state.epoch(), state.batch));
+        self.folder.write_checkpoint((channel, *member), state, self.fingerprint, self.config.keep as usize)
     }
 }
 
@@ -120,7 +122,7 @@ fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let mut experiment = Experiment::load(&arguments.config, &arguments.sets.sets)?;
     if let Some(device) = &arguments.device {
-        experiment.device = device_argument(device)?;
+        experiment.devices = DeviceChoice::parse_all(device).map_err(|message| Error::input(format!("--device: {message}")))?;
         experiment.config.device = device.clone();
     }
     let begun = if arguments.resume { Folder::begun(&arguments.out, &experiment)? } else { None };
@@ -132,43 +134,46 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         None => Folder::check_free(&arguments.out, arguments.force)?,
     }
     let deadline = experiment.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-    let device = device::open(experiment.device)?;
+    let devices = device::open_all(&experiment.devices)?;
+    // What is not trained is computed on the first.
+    let device = &devices[0];
+    let device_names = devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ");
     let mut prepared = {
         let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
         pipeline::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     pipeline::check_rows(&experiment, &prepared)?;
-    let starts = pipeline::initial_weights(&experiment, &prepared.channels)?;
+    let mut begins = pipeline::begin(&experiment, &prepared.channels)?;
     let mut warnings = pipeline::warnings(&experiment, &prepared);
     let rows = |wanted: Split| prepared.splits.iter().filter(|split| **split == wanted).count();
     let shapes: Vec<String> = pipeline::architectures(&experiment, &prepared.channels).iter().map(|shape| shape.describe()).collect();
     let shapes = if shapes.len() == 1 { shapes.concat() } else { format!("{} channels", shapes.len()) };
-    ui.say(&format!("{} on {}: {shapes}, {} training rows", experiment.config.name, device.name, rows(Split::Train)));
+    let ensemble = experiment.config.train.ensemble;
+    let shapes = if ensemble > 1 { format!("{shapes}, ensembles of {ensemble}") } else { shapes };
+    ui.say(&format!("{} on {device_names}: {shapes}, {} training rows", experiment.config.name, rows(Split::Train)));
 
     let fingerprint = fingerprint(&experiment, &prepared.samples.sources)?;
-    let begin = |weights: Vec<f32>, state: Option<State>| Begin { weights, state };
     std::fs::create_dir_all(&arguments.out).map_err(|error| Error::writing(&arguments.out, &error))?;
     let _lock = Lock::take(&arguments.out)?;
-    let (folder, begins) = match begun {
+    let folder = match begun {
         None => {
             let folder = Folder::create(&arguments.out, arguments.force)?;
-            write_beginning(&folder, &experiment, &prepared, &device.name)?;
-            (folder, starts.into_iter().map(|weights| begin(weights, None)).collect::<Vec<_>>())
+            write_beginning(&folder, &experiment, &prepared, &device_names)?;
+            folder
         }
         // Another may have finished it before the lock was ours.
         Some(folder) if folder.is_complete() => return complete(ui, arguments),
         Some(folder) => {
             folder.tidy();
-            let mut begins = vec![];
-            for (channel, weights) in prepared.channels.iter().zip(starts) {
-                let (state, notes) = folder.read_checkpoint(&channel.name, &fingerprint)?;
+            for begin in &mut begins {
+                let (state, notes) = folder.read_checkpoint(&prepared.channels[begin.channel].name, begin.member, &fingerprint)?;
                 notes.iter().for_each(|note| ui.warn(note));
-                begins.push(begin(weights, state));
+                begin.state = state;
             }
             // What a kill may have left out or torn.
-            write_beginning(&folder, &experiment, &prepared, &device.name)?;
-            (folder, begins)
+            write_beginning(&folder, &experiment, &prepared, &device_names)?;
+            folder
         }
     };
     ui.log_to(&folder.file(names::LOG))?;
@@ -177,14 +182,16 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if arguments.resume && epochs > 0 {
         ui.say(&format!("going on after {}", terminal::count(epochs, "epoch")));
     }
-    folder.write_history(prepared.channels.iter().map(|channel| channel.name.as_str()).zip(done))?;
+    let models: Vec<(&str, usize)> = begins.iter().map(|begin| (prepared.channels[begin.channel].name.as_str(), begin.member)).collect();
+    let history = folder.write_history(ensemble > 1, models.iter().copied().zip(done))?;
     // From here on there is something to keep.
     let stop = Stop::new(deadline)?;
     let command = format!("lumisift train {0}/{1} --out {0} --resume", arguments.out.display(), names::EXPERIMENT);
     let fitted = {
-        let told = Mutex::new((folder.append_history()?, ui.training(prepared.channels.len(), experiment.config.train.epochs, epochs)));
-        let watcher = |channel: &Channel| Watcher {
+        let told = Mutex::new((history, ui.training(models.len(), prepared.channels.len(), experiment.config.train.epochs, epochs)));
+        let watcher = |channel: &Channel, member: usize| Watcher {
             channel: channel.name.clone(),
+            member,
             folder: &folder,
             fingerprint: &fingerprint,
             config: &experiment.config.train.checkpoint,
@@ -194,15 +201,15 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             kept: Instant::now(),
             since: 0,
         };
-        pipeline::train(&experiment, begins, &prepared, &device, &watcher)?
+        pipeline::train(&experiment, begins, &prepared, &devices, &watcher)?
     };
     let Some(fitted) = fitted else {
         return Err(stop.paused(&terminal::count(folder.read_history()?.len(), "epoch"), &command));
     };
     // Epochs of channels side by side come in any order; a finished file does not depend on it.
-    folder.write_history(prepared.channels.iter().zip(&fitted).map(|(channel, fitted)| (channel.name.as_str(), fitted.history.as_slice())))?;
-    for (channel, fitted) in prepared.channels.iter().zip(&fitted).filter(|(_, fitted)| fitted.weightless_batches > 0) {
-        let told = format!("channel {}: {} batches were left out because their rows weigh nothing", channel.name, fitted.weightless_batches);
+    folder.write_history(ensemble > 1, models.iter().copied().zip(fitted.iter().map(|fitted| fitted.history.as_slice())))?;
+    for ((channel, _), fitted) in models.iter().zip(&fitted).filter(|(_, fitted)| fitted.weightless_batches > 0) {
+        let told = format!("channel {channel}: {} batches were left out because their rows weigh nothing", fitted.weightless_batches);
         ui.warn(&told);
         warnings.push(told);
     }
@@ -211,7 +218,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return Err(stop.paused("training", &command));
     }
     ui.detail("learning what is usual");
-    let (networks, doubts) = pipeline::learn(&experiment, &fitted, &prepared, &device)?;
+    let (networks, doubts) = pipeline::learn(&experiment, &fitted, &prepared, device)?;
     warnings.extend(doubts);
     networks.iter().try_for_each(|network| folder.write_network(network))?;
     folder.write_json(names::SCALER, &prepared.scaler)?;
@@ -220,7 +227,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return Err(stop.paused("training", &command));
     }
     ui.detail("scoring");
-    let mut scored = pipeline::score(&experiment, &networks, &prepared, &device)?;
+    let mut scored = pipeline::score(&experiment, &networks, &prepared, device)?;
     let on = experiment.config.threshold.on;
     let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.name.clone()).collect();
     let thresholds = pipeline::calibrate(&experiment, on, &scored, pipeline::calibration_split(on), &files)?;
@@ -228,7 +235,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     folder.write_json(names::THRESHOLDS, &thresholds)?;
     scored.write(&folder.file(names::SCORES))?;
     folder.write(names::ROC, &figures::curves(&scored, &experiment)?)?;
-    let worst = explain::worst(&experiment, &networks, &prepared, &scored, &device)?;
+    let worst = explain::worst(&experiment, &networks, &prepared, &scored, device)?;
     // What was scaled has served; the rows as read stay for the report.
     prepared.inputs = vec![];
     ui.detail("figures");
@@ -237,9 +244,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         Context {
             experiment: &experiment,
             networks: &networks,
-            device: &device.name,
+            device: &device_names,
             thresholds: &thresholds,
-            training: fitted.iter().map(|fitted| TrainingFigures::new(&experiment, fitted)).collect(),
+            training: fitted.chunks(ensemble as usize).map(|fitted| TrainingFigures::new(&experiment, fitted)).collect(),
             worst,
             samples: &prepared.samples,
             labels: &prepared.labels,

@@ -164,11 +164,11 @@ impl Ui {
         Reading { bar, ui: self }
     }
 
-    /// A bar over the epochs of all channels with losses, rate and remaining time; off a terminal a line now and then.
-    pub fn training(&self, channels: usize, epochs: u32, done: usize) -> Training<'_> {
-        let bar = self.bar(channels as u64 * u64::from(epochs), "training {wide_bar:.green/dim} {pos}/{len} {msg} {eta}");
+    /// A bar over the epochs of all models with losses, rate and remaining time; off a terminal a line now and then.
+    pub fn training(&self, models: usize, channels: usize, epochs: u32, done: usize) -> Training<'_> {
+        let bar = self.bar(models as u64 * u64::from(epochs), "training {wide_bar:.green/dim} {pos}/{len} {msg} {eta}");
         bar.inc(done as u64);
-        Training { bar, channels, epochs, last_line: Instant::now(), ui: self }
+        Training { bar, models, channels, epochs, last_line: Instant::now(), ui: self }
     }
 
     fn bar(&self, length: u64, template: &str) -> ProgressBar {
@@ -204,6 +204,7 @@ impl Drop for Reading<'_> {
 /// Progress of a training.
 pub struct Training<'a> {
     bar: ProgressBar,
+    models: usize,
     channels: usize,
     epochs: u32,
     last_line: Instant,
@@ -211,10 +212,11 @@ pub struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// One more epoch of a channel has been trained.
-    pub fn epoch(&mut self, channel: &str, epoch: &Epoch) {
+    /// One more epoch of a channel's member has been trained.
+    pub fn epoch(&mut self, channel: &str, member: usize, epoch: &Epoch) {
         let valid = epoch.valid_loss.map(|loss| format!(", validation {loss:.6}")).unwrap_or_default();
         let of = if self.channels > 1 { format!("{channel}: ") } else { String::new() };
+        let of = if self.models > self.channels { format!("{of}member {}: ", member + 1) } else { of };
         let text = format!("{of}loss {:.6}{valid}, rate {:.2e}", epoch.train_loss, epoch.learning_rate);
         self.bar.set_message(text.clone());
         self.bar.inc(1);

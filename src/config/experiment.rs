@@ -23,7 +23,7 @@ pub struct Experiment {
     /// The config with every default filled in and every path absolute, as `experiment.toml` keeps it.
     pub config: Config,
     /// Where to compute.
-    pub device: DeviceChoice,
+    pub devices: Vec<DeviceChoice>,
     /// Paths or globs to train on.
     pub train_files: Vec<PathBuf>,
     /// Paths or globs that are only scored.
@@ -282,6 +282,11 @@ impl std::fmt::Display for Threshold {
 }
 
 impl DeviceChoice {
+    /// Reads one device, or several with commas between them.
+    pub fn parse_all(text: &str) -> std::result::Result<Vec<Self>, String> {
+        text.split(',').map(|name| Self::parse(name.trim())).collect()
+    }
+
     /// Reads "auto", "cpu", "cuda", "cuda:1", "wgpu" or "wgpu:1".
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let (kind, index) = match text.split_once(':') {
@@ -441,9 +446,9 @@ impl Checker<'_> {
             config.name = name.to_owned();
         }
         config.extends = None;
-        let device = DeviceChoice::parse(&config.device).unwrap_or_else(|message| {
+        let devices = DeviceChoice::parse_all(&config.device).unwrap_or_else(|message| {
             self.fault("device", message);
-            DeviceChoice::Cpu
+            vec![]
         });
         let train_files = self.paths("data.train", &mut config.data.train);
         let test_files = self.paths("data.test", &mut config.data.test);
@@ -477,6 +482,9 @@ impl Checker<'_> {
             *init = path.to_string_lossy().into_owned();
             path
         });
+        if config.train.ensemble > 1 && config.score.one_class_svm.is_some() {
+            self.fault("train.ensemble", "models of an ensemble have latents of their own, which score.one_class_svm cannot judge together");
+        }
         let scale = config.scale.kind.to_vec();
         if config.scale.fit_on == FitOn::Read && (!added.is_empty() || divide_by.is_some()) {
             self.fault("scale.fit_on", "\"read\" takes rows before data.add_inputs and scale.divide_by are known; expected \"train\" or \"all\"");
@@ -508,7 +516,7 @@ impl Checker<'_> {
         self.validation(&mut config);
         Experiment {
             config,
-            device,
+            devices,
             train_files,
             test_files,
             facts,

@@ -46,7 +46,8 @@ section! {
         /// The one source of all chance: initial weights, batch order, splits, dropout, bootstrap.
         #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
         seed: u64 = 1,
-        /// Where to compute: "cpu", "cuda", "cuda:1", "wgpu", "wgpu:1", or "auto" for the best there is.
+        /// Where to compute: "cpu", "cuda", "cuda:1", "wgpu", "wgpu:1", or "auto" for the best there is. Several, with commas
+        /// between them, share the models of a training.
         device: String = "cpu".into(),
         /// Another experiment file whose keys hold wherever this one is silent.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -629,6 +630,9 @@ section! {
         last_batch: LastBatch = LastBatch::Keep,
         validate_on: ValidateOn = ValidateOn::Valid,
         kernels: Kernels = Kernels::Auto,
+        /// Models to train per channel, alike but for the seed: a score is the mean of theirs, their spread tells how far it is chance.
+        #[schemars(range(min = 1, max = 1_000))]
+        ensemble: u32 = 1,
         /// Scale gradients down to this norm (over all weights together) where they exceed it.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(extend("exclusiveMinimum" = 0.0))]

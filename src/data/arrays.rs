@@ -2,7 +2,6 @@
 
 use super::{
     builder::{Builder, Holds, Incoming, identity, is_sound},
-    guard,
     hdf5::Hdf5,
     layout::{self, Contents, Field, Kind, Layout},
     npy::Npy,
@@ -245,7 +244,7 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
             let fill = |(i, target): (usize, &mut [f32])| {
                 let from = start + i * step;
                 let rows = from..from + target.len() / width.max(1);
-                guard::decode(path, || {
+                crate::guard::decode(path, || {
                     if matrix.is_some() { arrays.singles(sources[0], rows, target) } else { arrays.columns(&sources, rows, target) }
                         .map_err(damaged)?;
                     all_sound.fetch_and(is_sound(target, histograms), Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use super::{
     builder::{Builder, Incoming, identity, whole},
-    csv, guard, ipc,
+    csv, ipc,
     layout::{Contents, Field, Kind, Layout},
     table::{Bring, Column, Shape, Table, Wanted},
 };
@@ -66,7 +66,7 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
         })
         .collect();
     let part = |group: usize| {
-        guard::decode(path, || {
+        crate::guard::decode(path, || {
             let (rows, values) = groups[group];
             let batch_rows = (BATCH_VALUES / (values / rows.max(1)).max(1)).clamp(1, 8192);
             let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, metadata.clone())

@@ -12,7 +12,6 @@ mod csv;
 mod dials;
 pub mod facts;
 pub mod golden;
-mod guard;
 mod hdf5;
 mod ipc;
 pub mod layout;
@@ -153,7 +152,7 @@ pub fn read_dials_lumisections(patterns: &[PathBuf]) -> Result<Arc<BTreeMap<u64,
 /// The one column of a .npy file.
 pub fn read_column(path: &Path) -> Result<Column> {
     use arrays::Arrays;
-    guard::decode(path, || {
+    crate::guard::decode(path, || {
         let wrong = |reason: String| Error::input(format!("{}: {reason}", path.display()));
         let file = npy::Npy::open(path).map_err(wrong)?;
         let info = &file.list()[0];

@@ -1,6 +1,6 @@
 //! One file as read, before anything is chosen, sorted or scaled.
 
-use super::{arrays, channels::Hierarchy, columnar, csv, dials, guard, layout::Field, text};
+use super::{arrays, channels::Hierarchy, columnar, csv, dials, layout::Field, text};
 use crate::{
     config::raw::{Channels, Columns, Data, Format},
     error::{Error, Result},
@@ -332,7 +332,7 @@ pub fn looks_like_json(start: &[u8]) -> bool {
 /// Reads one file.
 pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
     let format = format_of(path, wanted.format)?;
-    guard::decode(path, || match format {
+    crate::guard::decode(path, || match format {
         Format::Parquet => columnar::read_parquet(path, wanted),
         Format::Arrow => columnar::read_arrow(path, wanted),
         Format::Hdf5 | Format::Npy | Format::Npz => arrays::read(path, format, wanted),

@@ -5,19 +5,26 @@ use crate::error::{Error, Result};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{collections::HashMap, path::Path};
 
-/// The name of a channel's file.
-pub fn file_name(channel: &str) -> String {
-    format!("{}.safetensors", channel.replace('/', "_"))
+/// What files of one member of a channel's ensemble, counted from 0, are called before their extension. The first is called as the
+/// only one would be.
+pub fn stem(channel: &str, member: usize) -> String {
+    let channel = channel.replace('/', "_");
+    if member == 0 { channel } else { format!("{channel}.member-{}", member + 1) }
+}
+
+/// The name of the file with a member's weights.
+pub fn file_name(channel: &str, member: usize) -> String {
+    format!("{}.safetensors", stem(channel, member))
 }
 
 /// The file's bytes for flat parameters `[parameters]` of one member.
 pub fn to_bytes(architecture: &Architecture, flat: &[f32]) -> Result<Vec<u8>> {
-    of_channels(&[("", architecture, flat)], HashMap::new())
+    of_channels(&[(String::new(), architecture, flat)], HashMap::new())
 }
 
 /// The same of several channels, with texts beside the tensors. Names of tensors begin with that of the channel where there are
 /// several.
-pub fn of_channels(channels: &[(&str, &Architecture, &[f32])], mut metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+pub fn of_channels(channels: &[(String, &Architecture, &[f32])], mut metadata: HashMap<String, String>) -> Result<Vec<u8>> {
     let shapes: Vec<String> = channels.iter().map(|(_, architecture, _)| architecture.describe()).collect();
     metadata.insert("architecture".into(), shapes.join(", "));
     let mut tensors: Vec<Stored> = vec![];

@@ -46,9 +46,12 @@ pub struct ChannelFigures {
 pub struct TrainingFigures {
     /// What the losses are.
     pub loss: String,
-    /// Epochs trained.
+    /// Models of the ensemble; losses are means over them.
+    #[serde(default = "one")]
+    pub members: usize,
+    /// Epochs trained; the most of any member.
     pub epochs: usize,
-    /// The epoch whose weights were kept; 0 where none was trained.
+    /// The epoch whose weights were kept, of an ensemble the last of any member; 0 where none was trained.
     pub kept_epoch: u32,
     /// Why training ended.
     pub stopped: String,
@@ -58,7 +61,7 @@ pub struct TrainingFigures {
     pub valid_loss: Option<f64>,
     /// The lowest validation loss.
     pub best_valid_loss: Option<f64>,
-    /// Time of all epochs.
+    /// Time of all epochs of all members, one after the other.
     pub seconds: f64,
 }
 
@@ -130,25 +133,35 @@ pub struct SvmGroup {
     pub outside_share: f64,
 }
 
+fn one() -> usize {
+    1
+}
+
 impl TrainingFigures {
-    /// From a training that has just ended.
-    pub fn new(experiment: &Experiment, fitted: &Fitted) -> Self {
-        let (history, last) = (&fitted.history, fitted.history.last());
+    /// From the training of a channel's members that has just ended.
+    pub fn new(experiment: &Experiment, members: &[Fitted]) -> Self {
+        let mean = |number: &dyn Fn(&Fitted) -> Option<f64>| -> Option<f64> {
+            let numbers: Vec<f64> = members.iter().filter_map(number).collect();
+            (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
+        };
+        let early = members.iter().filter(|fitted| fitted.stopped == Stopped::Early).count();
         let over = if experiment.loss == crate::config::Loss::Sse { "sum over bins, mean over rows" } else { "mean over bins and rows" };
         let weighted = if experiment.weight.is_some() { ", weighted" } else { "" };
         Self {
             loss: format!("{}: {over}{weighted}, without L2 terms", experiment.config.loss.kind),
-            epochs: history.len(),
-            kept_epoch: fitted.kept_epoch,
-            stopped: match fitted.stopped {
-                Stopped::AllEpochs => "all epochs done".into(),
-                Stopped::Early => "the validation loss no longer fell".into(),
+            members: members.len(),
+            epochs: members.iter().map(|fitted| fitted.history.len()).max().unwrap_or(0),
+            kept_epoch: members.iter().map(|fitted| fitted.kept_epoch).max().unwrap_or(0),
+            stopped: match early {
+                0 => "all epochs done".into(),
+                early if early == members.len() => "the validation loss no longer fell".into(),
+                early => format!("the validation loss no longer fell for {early} of {} members", members.len()),
             },
-            train_loss: last.map(|epoch| epoch.train_loss),
-            valid_loss: last.and_then(|epoch| epoch.valid_loss),
-            best_valid_loss: history.iter().filter_map(|epoch| epoch.valid_loss).min_by(f64::total_cmp),
+            train_loss: mean(&|fitted| fitted.history.last().map(|epoch| epoch.train_loss)),
+            valid_loss: mean(&|fitted| fitted.history.last().and_then(|epoch| epoch.valid_loss)),
+            best_valid_loss: mean(&|fitted| fitted.history.iter().filter_map(|epoch| epoch.valid_loss).min_by(f64::total_cmp)),
             // The sum of nothing is −0.
-            seconds: 0.0 + history.iter().map(|epoch| epoch.seconds).sum::<f64>(),
+            seconds: 0.0 + members.iter().flat_map(|fitted| &fitted.history).map(|epoch| epoch.seconds).sum::<f64>(),
         }
     }
 }

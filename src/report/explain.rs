@@ -105,7 +105,7 @@ pub fn lumisection(
 fn of_rows(experiment: &Experiment, network: &Network, prepared: &Prepared, rows: &[Scored], device: &Opened) -> Result<Vec<Explanation>> {
     let columns = network.channel.columns(&prepared.input_names());
     let positions: Vec<u32> = rows.iter().map(|(at, _, _)| *at).collect();
-    let errors = network.feature_errors(experiment.config.score.kind, prepared.rows(&columns).at(&positions), &device.device)?;
+    let errors = network.feature_errors(experiment.config.score.kind, prepared.rows(&columns).at(&positions), device)?;
     let explain = |(&(at, score, threshold), errors): (&Scored, Vec<f64>)| {
         let id = prepared.samples.id(at as usize);
         Explanation {

@@ -17,7 +17,7 @@ use crate::{
     score::{
         network::Network,
         roc::{self, Auc, Judged, Point, Ranking},
-        threshold::Calibrated,
+        threshold::{self, Calibrated},
     },
 };
 use arrow_array::{ArrayRef, Float64Array, StringArray};
@@ -47,6 +47,9 @@ pub struct Report {
     pub thresholds: Vec<Calibrated>,
     /// Flags among rows that are held out and good, where there are any that the threshold was not calibrated on.
     pub false_alarms: Option<Rate>,
+    /// How far the models of an ensemble agree, where there is one.
+    #[serde(default)]
+    pub agreement: Option<Agreement>,
     /// Areas under the ROC curve, one per channel and label set.
     pub auc: Vec<Auc>,
     /// The worst flagged rows of each channel, and which features made them so.
@@ -97,6 +100,21 @@ pub struct Rate {
     pub rate: f64,
     /// Its 95 % interval (Wilson's), as if rows were independent.
     pub interval: (f64, f64),
+}
+
+/// How far the models of an ensemble agree on the rows that figures are taken on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Models in the ensemble.
+    pub members: usize,
+    /// Rows that the mean score flags.
+    pub flagged: usize,
+    /// Those of them that every member flags.
+    pub by_all: usize,
+    /// Rows that some member flags and others do not.
+    pub disputed: usize,
+    /// The median over rows of spread / score.
+    pub relative_spread: Option<f64>,
 }
 
 /// One test run.
@@ -197,6 +215,7 @@ impl Report {
             channels: channels.collect(),
             thresholds: thresholds.to_vec(),
             false_alarms: of_main.first().and_then(|threshold| false_alarms(scores, threshold)),
+            agreement: agreement(scores, experiment),
             auc: areas(scores, labels, experiment),
             worst,
             runs: runs(experiment, scores, &of_main, samples)?,
@@ -228,6 +247,22 @@ fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
         Some(Rate { sample: sample.into(), flagged, rows: evaluated.len(), rate, interval: (low, high) })
     };
     rate("test rows labelled good", &good_test).or_else(|| rate("validation rows", &valid))
+}
+
+fn agreement(scores: &Scores, experiment: &Experiment) -> Option<Agreement> {
+    let channel = scores.main().filter(|channel| !channel.flagging.is_empty())?;
+    let rows = || (0..scores.rows.len()).filter(|&row| judged(experiment, scores.rows[row].split));
+    let shares = || rows().filter_map(|row| Some((channel.flagged(row)?, channel.flagging[row]?)));
+    // Where thresholds were set anew, members' own flags are not known.
+    shares().next()?;
+    let relative: Vec<f64> = rows().filter_map(|row| Some(channel.spread[row]? / channel.scores[row].filter(|score| *score > 0.0)?)).collect();
+    Some(Agreement {
+        members: experiment.config.train.ensemble as usize,
+        flagged: shares().filter(|(flagged, _)| *flagged).count(),
+        by_all: shares().filter(|(flagged, share)| *flagged && *share == 1.0).count(),
+        disputed: shares().filter(|(_, share)| *share > 0.0 && *share < 1.0).count(),
+        relative_spread: threshold::percentile(&relative, 50.0),
+    })
 }
 
 /// Rows of one channel that figures are taken on and of which a label set knows something, ranked.

@@ -55,7 +55,25 @@ pub mod names {
         [EXPERIMENT, PROVENANCE, HISTORY, SCORES, REJECTED, SCALER, THRESHOLDS, CHANNELS, ROC, REPORT, MODEL, LOG, CHECKPOINTS];
 }
 
-const HISTORY_HEADER: &str = "epoch,channel,train_loss,valid_loss,learning_rate,seconds\n";
+/// The first line of `history.csv`; models of an ensemble are told apart by their number, from 1.
+fn history_header(ensemble: bool) -> &'static str {
+    if ensemble {
+        "epoch,channel,member,train_loss,valid_loss,learning_rate,seconds"
+    } else {
+        "epoch,channel,train_loss,valid_loss,learning_rate,seconds"
+    }
+}
+
+/// A line of `history.csv`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryLine {
+    /// The channel.
+    pub channel: String,
+    /// Which member of its ensemble, from 0.
+    pub member: usize,
+    /// What the epoch came to.
+    pub epoch: Epoch,
+}
 
 /// One entry of `channels.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
@@ -204,9 +222,9 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// The weights of a channel.
-    pub fn weights_file(&self, channel: &str) -> PathBuf {
-        self.path.join(names::MODEL).join(weights::file_name(channel))
+    /// The weights of a member of a channel's ensemble, from 0.
+    pub fn weights_file(&self, channel: &str, member: usize) -> PathBuf {
+        self.path.join(names::MODEL).join(weights::file_name(channel, member))
     }
 
     /// The one-class SVM of a channel.
@@ -229,33 +247,30 @@ impl Folder {
         read_json(&self.file(name))
     }
 
-    /// Writes the weights of a channel.
-    pub fn write_weights(&self, channel: &str, architecture: &Architecture, flat: &[f32]) -> Result<()> {
-        let path = self.weights_file(channel);
+    /// Writes the weights of a member of a channel's ensemble, from 0.
+    pub fn write_weights(&self, channel: &str, member: usize, architecture: &Architecture, flat: &[f32]) -> Result<()> {
+        let path = self.weights_file(channel, member);
         if let Some(folder) = path.parent() {
             self.make(folder)?;
         }
         write_atomically(&path, &weights::to_bytes(architecture, flat)?)
     }
 
-    /// Writes `history.csv` with the epochs that some channels have behind them, whole or not at all.
-    pub fn write_history<'a>(&self, channels: impl IntoIterator<Item = (&'a str, &'a [Epoch])>) -> Result<()> {
-        let mut text = HISTORY_HEADER.to_owned();
-        for (channel, epochs) in channels {
-            epochs.iter().for_each(|epoch| text.push_str(&history_line(channel, epoch)));
+    /// Writes `history.csv` with the epochs that models (channel and member) have behind them, whole or not at all; returns it open
+    /// to append to. `ensemble` says whether channels have several members.
+    pub fn write_history<'a>(&self, ensemble: bool, models: impl IntoIterator<Item = ((&'a str, usize), &'a [Epoch])>) -> Result<History> {
+        let mut text = format!("{}\n", history_header(ensemble));
+        for (model, epochs) in models {
+            epochs.iter().for_each(|epoch| text.push_str(&history_line(ensemble, model, epoch)));
         }
-        self.write(names::HISTORY, text.as_bytes())
-    }
-
-    /// Opens `history.csv` to append to.
-    pub fn append_history(&self) -> Result<History> {
+        self.write(names::HISTORY, text.as_bytes())?;
         let path = self.file(names::HISTORY);
         let file = File::options().append(true).open(&path).map_err(|error| Error::writing(&path, &error))?;
-        Ok(History { file, path })
+        Ok(History { file, path, ensemble })
     }
 
-    fn checkpoints(&self, channel: &str) -> PathBuf {
-        self.path.join(names::CHECKPOINTS).join(channel.replace('/', "_"))
+    fn checkpoints(&self, channel: &str, member: usize) -> PathBuf {
+        self.path.join(names::CHECKPOINTS).join(weights::stem(channel, member))
     }
 
     /// Makes a folder in this one, which must still be there: what is left of a removed experiment would look like one.
@@ -266,9 +281,9 @@ impl Folder {
         fs::create_dir_all(place).map_err(|error| Error::writing(place, &error))
     }
 
-    /// Keeps where the training of a channel stands, and the last `keep` states of it.
-    pub fn write_checkpoint(&self, channel: &str, state: &State, fingerprint: &str, keep: usize) -> Result<()> {
-        let place = self.checkpoints(channel);
+    /// Keeps where the training of a channel's member stands, and the last `keep` states of it.
+    pub fn write_checkpoint(&self, (channel, member): (&str, usize), state: &State, fingerprint: &str, keep: usize) -> Result<()> {
+        let place = self.checkpoints(channel, member);
         self.make(&place)?;
         let path = place.join(format!("{:07}-{:07}.safetensors", state.epoch(), state.batch));
         let bytes = checkpoint::to_bytes(state, fingerprint).map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
@@ -280,10 +295,10 @@ impl Folder {
         Ok(())
     }
 
-    /// The newest whole state of a channel's training, and what is wrong with newer ones.
-    pub fn read_checkpoint(&self, channel: &str, fingerprint: &str) -> Result<(Option<State>, Vec<String>)> {
+    /// The newest whole state of the training of a channel's member, and what is wrong with newer ones.
+    pub fn read_checkpoint(&self, channel: &str, member: usize, fingerprint: &str) -> Result<(Option<State>, Vec<String>)> {
         let mut notes = vec![];
-        for path in checkpoint_files(&self.checkpoints(channel))?.iter().rev() {
+        for path in checkpoint_files(&self.checkpoints(channel, member))?.iter().rev() {
             let shown = path.display();
             let bytes = fs::read(path).map_err(|error| Error::reading(path, &error))?;
             match checkpoint::from_bytes(&bytes) {
@@ -297,33 +312,34 @@ impl Folder {
         Ok((None, notes))
     }
 
-    /// Reads `history.csv`: channels and epochs as they were written.
-    pub fn read_history(&self) -> Result<Vec<(String, Epoch)>> {
+    /// Reads `history.csv` as it was written.
+    pub fn read_history(&self) -> Result<Vec<HistoryLine>> {
         let path = self.file(names::HISTORY);
         let text = fs::read_to_string(&path).map_err(|error| Error::reading(&path, &error))?;
-        let parse = |line: &str| -> Option<(String, Epoch)> {
-            let fields: Vec<&str> = line.split(',').collect();
-            let number = |i: usize| fields.get(i)?.parse::<f64>().ok();
-            let epoch = Epoch {
-                epoch: fields.first()?.parse().ok()?,
-                train_loss: number(2)?,
-                valid_loss: number(3),
-                learning_rate: number(4)?,
-                seconds: number(5)?,
-            };
-            Some(((*fields.get(1)?).to_owned(), epoch))
+        let ensemble = text.starts_with(history_header(true));
+        let parse = |line: &str| -> Option<HistoryLine> {
+            let mut fields = line.split(',');
+            let epoch = fields.next()?.parse().ok()?;
+            let channel = fields.next()?.to_owned();
+            let member = if ensemble { fields.next()?.parse::<usize>().ok()?.checked_sub(1)? } else { 0 };
+            let mut number = || fields.next()?.parse::<f64>().ok();
+            let (train_loss, valid_loss, learning_rate, seconds) = (number()?, number(), number()?, number()?);
+            Some(HistoryLine { channel, member, epoch: Epoch { epoch, train_loss, valid_loss, learning_rate, seconds } })
         };
         let lines = text.lines().enumerate().skip(1);
         lines
             .map(|(i, line)| {
-                parse(line).ok_or_else(|| Error::input(format!("{}:{}: found \"{line}\"; expected {}", path.display(), i + 1, HISTORY_HEADER.trim())))
+                parse(line)
+                    .ok_or_else(|| Error::input(format!("{}:{}: found \"{line}\"; expected {}", path.display(), i + 1, history_header(ensemble))))
             })
             .collect()
     }
 
     /// Writes the weights of a trained channel, and what is usual for its latents.
     pub fn write_network(&self, network: &Network) -> Result<()> {
-        self.write_weights(&network.channel.name, &network.architecture, &network.weights)?;
+        for (member, weights) in network.members.iter().enumerate() {
+            self.write_weights(&network.channel.name, member, &network.architecture, weights)?;
+        }
         match &network.svm {
             Some(svm) => write_json(&self.svm_file(&network.channel.name), svm),
             None => Ok(()),
@@ -349,7 +365,8 @@ impl Folder {
         let mut networks = vec![];
         for ChannelEntry { channel, usual } in entries {
             let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
-            let weights = weights::read(&self.weights_file(&channel.name), &architecture)?;
+            let read = |member: usize| weights::read(&self.weights_file(&channel.name, member), &architecture);
+            let members = (0..experiment.config.train.ensemble as usize).map(read).collect::<Result<Vec<_>>>()?;
             let svm = self.svm_file(&channel.name);
             let svm: Option<OneClassSvm> = if svm.is_file() { Some(read_json(&svm)?) } else { None };
             let fits = |svm: &OneClassSvm| svm.width == architecture.latent() && svm.support.len() == svm.width * svm.coefficients.len();
@@ -360,7 +377,7 @@ impl Folder {
                     channel.name
                 )));
             }
-            networks.push(Network { channel, architecture, weights, usual, svm });
+            networks.push(Network { channel, architecture, members, usual, svm });
         }
         let model = Model { experiment, networks, scaler, thresholds };
         let names = model.read_names().len();
@@ -377,19 +394,21 @@ impl Folder {
 pub struct History {
     file: File,
     path: PathBuf,
+    ensemble: bool,
 }
 
 impl History {
-    /// Appends an epoch.
-    pub fn append(&mut self, channel: &str, epoch: &Epoch) -> Result<()> {
-        let line = history_line(channel, epoch);
+    /// Appends an epoch of a model (channel and member).
+    pub fn append(&mut self, model: (&str, usize), epoch: &Epoch) -> Result<()> {
+        let line = history_line(self.ensemble, model, epoch);
         self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush()).map_err(|error| Error::writing(&self.path, &error))
     }
 }
 
-fn history_line(channel: &str, epoch: &Epoch) -> String {
+fn history_line(ensemble: bool, (channel, member): (&str, usize), epoch: &Epoch) -> String {
+    let member = if ensemble { format!("{},", member + 1) } else { String::new() };
     let valid = epoch.valid_loss.map(|loss| loss.to_string()).unwrap_or_default();
-    format!("{},{channel},{},{valid},{},{:.6}\n", epoch.epoch, epoch.train_loss, epoch.learning_rate, epoch.seconds)
+    format!("{},{channel},{member}{},{valid},{},{:.6}\n", epoch.epoch, epoch.train_loss, epoch.learning_rate, epoch.seconds)
 }
 
 /// The checkpoints in a folder, oldest first; none where there is no such folder.
@@ -519,10 +538,12 @@ mod tests {
             Epoch { epoch: 1, train_loss: 0.1 + 0.2, valid_loss: None, learning_rate: 1e-3, seconds: 0.25 },
             Epoch { epoch: 2, train_loss: 0.1, valid_loss: Some(1e-9), learning_rate: 1e-4, seconds: 0.5 },
         ];
-        folder.write_history([]).unwrap();
-        let mut history = folder.append_history().unwrap();
-        epochs.iter().for_each(|epoch| history.append("all", epoch).unwrap());
-        assert_eq!(folder.read_history().unwrap(), epochs.map(|epoch| ("all".to_owned(), epoch)));
+        for (ensemble, member) in [(false, 0), (true, 6)] {
+            let mut history = folder.write_history(ensemble, []).unwrap();
+            epochs.iter().for_each(|epoch| history.append(("all", member), epoch).unwrap());
+            let lines = epochs.clone().map(|epoch| HistoryLine { channel: "all".into(), member, epoch });
+            assert_eq!(folder.read_history().unwrap(), lines);
+        }
     }
 
     #[test]

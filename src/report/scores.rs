@@ -68,6 +68,12 @@ pub struct ChannelScores {
     pub log_ratios: Vec<Option<f64>>,
     /// How far inside the one-class SVM's support the latent lies, negative outside; empty without an SVM.
     pub inside: Vec<Option<f64>>,
+    /// The scores of each member of an ensemble, of which `scores` are the means; empty where there is one, and not kept in files.
+    pub members: Vec<Vec<Option<f64>>>,
+    /// Their standard deviation (ddof 1); empty without an ensemble.
+    pub spread: Vec<Option<f64>>,
+    /// The share of members whose own score is above their own threshold; empty without an ensemble.
+    pub flagging: Vec<Option<f64>>,
     /// What each score is held against; none before it is.
     pub thresholds: Vec<Option<f64>>,
     /// What is said of a score that is above.
@@ -132,8 +138,9 @@ impl Scores {
         for channel in &mut scores.channels {
             channel.scores.resize(total, None);
             channel.thresholds = vec![None; total];
-            [&mut channel.log_ratios, &mut channel.inside]
+            [&mut channel.log_ratios, &mut channel.inside, &mut channel.spread, &mut channel.flagging]
                 .into_iter()
+                .chain(&mut channel.members)
                 .filter(|column| !column.is_empty())
                 .for_each(|column| column.resize(total, None));
         }
@@ -156,6 +163,9 @@ impl Scores {
             scores: pick(&channel.scores),
             log_ratios: pick(&channel.log_ratios),
             inside: pick(&channel.inside),
+            members: channel.members.iter().map(|member| pick(member)).collect(),
+            spread: pick(&channel.spread),
+            flagging: pick(&channel.flagging),
             thresholds: pick(&channel.thresholds),
             why: channel.why.clone(),
         });
@@ -190,10 +200,9 @@ impl Scores {
         runs
     }
 
-    /// The scores of a channel for the rows of one split, run by run.
-    pub fn of_split(&self, channel: &ChannelScores, split: Split) -> Vec<Vec<f64>> {
-        let of_run =
-            |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|&&i| self.rows[i].split == split).filter_map(|&i| channel.scores[i]).collect() };
+    /// Scores for the rows of one split, run by run.
+    pub fn of_split(&self, scores: &[Option<f64>], split: Split) -> Vec<Vec<f64>> {
+        let of_run = |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|&&i| self.rows[i].split == split).filter_map(|&i| scores[i]).collect() };
         self.runs().iter().map(of_run).filter(|run| !run.is_empty()).collect()
     }
 
@@ -208,11 +217,22 @@ impl Scores {
                 CalibrateOn::Valid => format!("above the {} of held-out good rows", threshold.describe()),
             }
             .into();
+            let of_run = |scores: &[Option<f64>], run: &[usize]| -> Vec<f64> { run.iter().filter_map(|&i| scores[i]).collect() };
             for run in &runs {
-                let scores: Vec<f64> = run.iter().filter_map(|&i| channel.scores[i]).collect();
-                let value = threshold.for_run(&scores)?;
+                let value = threshold.for_run(&of_run(&channel.scores, run))?;
                 run.iter().for_each(|&i| channel.thresholds[i] = channel.scores[i].map(|_| value));
             }
+            let mut flags = vec![0_u32; self.rows.len()];
+            for (member, scores) in channel.members.iter().enumerate() {
+                for run in &runs {
+                    let value = threshold.for_member(member, &of_run(scores, run))?;
+                    run.iter().for_each(|&i| flags[i] += u32::from(scores[i].is_some_and(|score| score > value)));
+                }
+            }
+            let share = |(score, flags): (&Option<f64>, u32)| score.map(|_| f64::from(flags) / channel.members.len() as f64);
+            // Where the members' own scores are not at hand nothing is known of their flags.
+            let known = !channel.members.is_empty();
+            channel.flagging = if known { channel.scores.iter().zip(flags).map(share).collect() } else { vec![None; channel.flagging.len()] };
         }
         Ok(())
     }
@@ -256,6 +276,10 @@ impl Scores {
         if self.channels.iter().any(|channel| !channel.inside.is_empty()) {
             columns.push((INSIDE.into(), number(&|channel, row| channel.inside.get(row).copied().flatten())));
         }
+        if self.channels.iter().any(|channel| !channel.spread.is_empty()) {
+            columns.push((SPREAD.into(), number(&|channel, row| channel.spread.get(row).copied().flatten())));
+            columns.push((FLAGGING.into(), number(&|channel, row| channel.flagging.get(row).copied().flatten())));
+        }
         if self.weighted() {
             columns.push((WEIGHT.into(), Arc::new(repeated().map(|row| row.weight).collect::<Float32Array>())));
         }
@@ -292,7 +316,7 @@ impl Scores {
         let (split, file, channel, reason) = (text("split")?, text("file")?, text("channel")?, text("reason")?);
         let (run, ls, score, threshold, log_ratio) =
             (whole("run")?, whole(self.number_column())?, number("score")?, number("threshold")?, number(LOG_RATIO)?);
-        let inside = number(INSIDE);
+        let (inside, spread, flagging) = (number(INSIDE), number(SPREAD), number(FLAGGING));
         let weight = batch.column_by_name(WEIGHT).and_then(|column| column.as_primitive_opt::<Float32Type>());
         let labels = self.labels.iter().map(|name| flag(&format!("label_{name}"))).collect::<Option<Vec<_>>>()?;
         let valid = |array: &dyn Array, i: usize| array.is_valid(i).then_some(i);
@@ -312,6 +336,9 @@ impl Scores {
                 if let Some(inside) = inside {
                     of_channel.inside.push(valid(inside, i).map(|i| inside.value(i)));
                 }
+            }
+            for (column, numbers) in [(&mut of_channel.spread, spread), (&mut of_channel.flagging, flagging)] {
+                column.extend(numbers.map(|numbers| valid(numbers, i).map(|i| numbers.value(i))));
             }
             let evaluated = of_channel.scores.last()?.is_some();
             if evaluated && let Some(i) = valid(reason, i) {
@@ -337,6 +364,8 @@ impl Scores {
 /// Names of the columns beyond the usual ones.
 const LOG_RATIO: &str = "log_ratio";
 const INSIDE: &str = "svm";
+const SPREAD: &str = "spread";
+const FLAGGING: &str = "members_flagging";
 const WEIGHT: &str = "weight";
 
 /// `rejected.parquet`: every row that is not evaluated, with its place in its file and the first reason against it.
@@ -375,9 +404,8 @@ mod tests {
             name: name.into(),
             scores: [None, Some(0.5), Some(0.7), Some(5.0), Some(6.0)].map(|score| score.map(|score: f64| score * times)).to_vec(),
             log_ratios,
-            inside: vec![],
             thresholds: vec![None; 5],
-            why: "".into(),
+            ..ChannelScores::default()
         };
         let ratios = vec![None, Some(-1.0), Some(-0.5), Some(0.5), Some(1.5)];
         Scores {
@@ -395,6 +423,7 @@ mod tests {
             log: false,
             on,
             value,
+            members: vec![],
             rows: 2,
             runs: 1,
             files: vec![],
@@ -433,6 +462,24 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         assert_eq!(Scores::read(&path).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn the_share_of_members_that_flag_is_told() {
+        let mut scores = scores();
+        let member = |numbers: [f64; 4]| std::iter::once(None).chain(numbers.map(Some)).collect::<Vec<_>>();
+        scores.channels[0].members = vec![member([0.5, 0.9, 5.0, 6.0]), member([0.5, 0.5, 5.0, 6.0])];
+        scores.channels[0].spread = member([0.0, 0.3, 0.0, 0.0]);
+        let ensemble = Calibrated { members: vec![0.8, 5.5], ..threshold("a/b", CalibrateOn::Valid, Some(0.6)) };
+        scores.flag(std::slice::from_ref(&ensemble)).unwrap();
+        assert_eq!(scores.channels[0].flagging, [None, Some(0.0), Some(0.5), Some(0.5), Some(1.0)]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.parquet");
+        scores.write(&path).unwrap();
+        let mut read = Scores::read(&path).unwrap();
+        assert_eq!((&read.channels[0].flagging, &read.channels[0].spread), (&scores.channels[0].flagging, &scores.channels[0].spread));
+        read.flag(&[ensemble]).unwrap();
+        assert_eq!(read.channels[0].flagging, [None; 5], "members' own scores are not in the file");
     }
 
     #[test]

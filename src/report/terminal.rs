@@ -76,6 +76,18 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
             100.0 * rate.interval.1
         );
     }
+    if let Some(agreement) = &report.agreement {
+        let spread =
+            agreement.relative_spread.map_or_else(String::new, |spread| format!("; their scores spread by {:.1} % (median)", 100.0 * spread));
+        let _ = writeln!(
+            text,
+            "members    {} flagged, {} of them by all {} members; {} flagged by some of them only{spread}",
+            count(agreement.flagged, "row"),
+            agreement.by_all,
+            agreement.members,
+            agreement.disputed
+        );
+    }
     text.push_str(&areas(report, width));
     text.push_str(&runs_table(report, width));
     if let Some(scores) = scores {
@@ -100,8 +112,9 @@ fn training(report: &Report) -> String {
             if training.kept_epoch as usize == training.epochs { String::new() } else { format!(", weights of epoch {}", training.kept_epoch) };
         let _ = writeln!(
             text,
-            "training   {of}{} in {:.1} s ({}){kept}; loss {}, validation {}",
+            "training   {of}{}{} in {:.1} s ({}){kept}; loss {}, validation {}",
             count(training.epochs, "epoch"),
+            if training.members > 1 { format!(" of {} members", training.members) } else { String::new() },
             training.seconds,
             training.stopped,
             loss(training.train_loss),

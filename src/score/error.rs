@@ -2,12 +2,14 @@
 
 use crate::{
     config::raw::ScoreKind,
+    device::Opened,
     error::Result,
-    model::{Architecture, Autoencoder},
+    model::{Architecture, Autoencoder, host},
     prepare::Rows,
-    train::reference::{read, scoring_rows},
+    train::reference::read,
 };
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
 use std::ops::Range;
 
 impl ScoreKind {
@@ -34,56 +36,92 @@ impl ScoreKind {
     }
 }
 
-/// Told of each row: its position, what goes in and what comes out.
-pub type Visit<'a> = dyn FnMut(usize, &[f32], &[f32]) + 'a;
+/// Told of each row and member: their positions, what goes in and what comes out. Rows come in order.
+pub type Visit<'a> = dyn FnMut(usize, usize, &[f32], &[f32]) + 'a;
 
-/// An autoencoder on a device, which rows go through in pieces. A piece's size is the width's alone, so that results do not
-/// depend on threads.
+/// Rows that go through a network at once on the CPU: what lies between its layers stays in the cache.
+const HOST_ROWS: usize = 256;
+
+/// Values of a layer that are at most kept on a device.
+const DEVICE_VALUES: usize = 1 << 24;
+
+/// The autoencoders of an ensemble on a device, which rows go through in pieces. A piece's size does not depend on threads, and so
+/// neither do results.
 pub struct Runner<'a> {
     architecture: &'a Architecture,
-    model: Autoencoder,
-    device: &'a Device,
+    members: &'a [Vec<f32>],
+    /// The members on the device where it is not the CPU.
+    pack: Option<(Autoencoder, &'a Device)>,
 }
 
 impl<'a> Runner<'a> {
-    /// From flat weights, `[parameters]`.
-    pub fn new(architecture: &'a Architecture, weights: &[f32], device: &'a Device) -> Self {
-        Self { architecture, model: Autoencoder::from_host(architecture, weights, device), device }
+    /// From flat weights, `[parameters]` for each member.
+    pub fn new(architecture: &'a Architecture, members: &'a [Vec<f32>], device: &'a Opened) -> Self {
+        let pack = || {
+            let flat = Tensor::from_data(TensorData::new(members.concat(), [members.len(), architecture.parameters()]), &device.device);
+            (Autoencoder::from_flat(architecture, &flat), &device.device)
+        };
+        Self { architecture, members, pack: (!device.is_cpu()).then(pack) }
     }
 
-    /// Tells `visit` of each row: its position, what goes in and what the layers make of it.
+    /// Number of members.
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Tells `visit` of each row and member: their positions, what goes in and what the layers make of it.
     fn each(&self, layers: Range<usize>, rows: Rows<'_>, visit: &mut Visit<'_>) -> Result<()> {
         let (width, out) = (self.architecture.widths[layers.start], self.architecture.widths[layers.end]);
-        let step = scoring_rows(width.max(out));
-        for start in (0..rows.len()).step_by(step) {
-            let piece = start..(start + step).min(rows.len());
+        let widest = self.architecture.widths.iter().max().map_or(1, |widest| *widest.max(&1));
+        let (step, at_once) = match &self.pack {
+            None => (HOST_ROWS, 4 * rayon::current_num_threads()),
+            Some(_) => ((DEVICE_VALUES / (widest * self.members.len())).clamp(1, 1 << 16), 1),
+        };
+        let pieces: Vec<Range<usize>> = (0..rows.len()).step_by(step).map(|start| start..(start + step).min(rows.len())).collect();
+        // What each member makes of a piece.
+        let compute = |piece: &Range<usize>| -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
             let input = rows.copy(piece.clone());
-            let tensor = Tensor::<3>::from_data(TensorData::new(input.clone(), [1, piece.len(), width]), self.device);
-            let output = read(self.model.run(self.architecture, layers.clone(), tensor))?;
-            for (i, (input, output)) in piece.zip(input.chunks_exact(width).zip(output.chunks_exact(out))) {
-                visit(i, input, output);
+            let outputs = match &self.pack {
+                None => self.members.iter().map(|weights| host::run(self.architecture, weights, layers.clone(), &input)).collect(),
+                Some((pack, device)) => {
+                    let tensor = Tensor::<3>::from_data(TensorData::new(input.clone(), [1, piece.len(), width]), *device);
+                    let output = read(pack.run(self.architecture, layers.clone(), tensor))?;
+                    output.chunks_exact(piece.len() * out).map(<[f32]>::to_vec).collect()
+                }
+            };
+            Ok((input, outputs))
+        };
+        for pieces in pieces.chunks(at_once) {
+            let computed = match pieces {
+                [piece] => vec![compute(piece)?],
+                _ => pieces.par_iter().map(compute).collect::<Result<Vec<_>>>()?,
+            };
+            for (piece, (input, outputs)) in pieces.iter().zip(computed) {
+                for (at, (i, input)) in piece.clone().zip(input.chunks_exact(width)).enumerate() {
+                    outputs.iter().enumerate().for_each(|(member, output)| visit(i, member, input, &output[at * out..(at + 1) * out]));
+                }
             }
         }
         Ok(())
     }
 
-    /// Tells `visit` of each row: its position, the row, its reconstruction.
+    /// Tells `visit` of each row and member: their positions, the row, its reconstruction.
     pub fn reconstruct(&self, rows: Rows<'_>, visit: &mut Visit<'_>) -> Result<()> {
         self.each(0..self.architecture.layers(), rows, visit)
     }
 
-    /// The latents of rows, `[rows, latent]`.
+    /// The latents of rows by the only member, `[rows, latent]`.
     pub fn encode(&self, rows: Rows<'_>) -> Result<Vec<f32>> {
         let mut latents = Vec::with_capacity(rows.len() * self.architecture.latent());
-        self.each(0..self.architecture.encoder_layers, rows, &mut |_, _, latent| latents.extend_from_slice(latent))?;
+        self.each(0..self.architecture.encoder_layers, rows, &mut |_, _, _, latent| latents.extend_from_slice(latent))?;
         Ok(latents)
     }
 
-    /// Rows from latents `[rows, latent]`: `[rows, features]`, scaled as the inputs are.
+    /// Rows from latents `[rows, latent]` of the only member: `[rows, features]`, scaled as the inputs are.
     pub fn decode(&self, latents: &[f32]) -> Result<Vec<f32>> {
         let mut out = vec![];
         let layers = self.architecture.encoder_layers..self.architecture.layers();
-        self.each(layers, Rows::new(latents, self.architecture.latent()), &mut |_, _, row| out.extend_from_slice(row))?;
+        self.each(layers, Rows::new(latents, self.architecture.latent()), &mut |_, _, _, row| out.extend_from_slice(row))?;
         Ok(out)
     }
 }
@@ -113,8 +151,9 @@ pub fn mean_field(kind: ScoreKind, rows: Rows<'_>) -> f64 {
 mod tests {
     use super::*;
     use crate::{
+        config::DeviceChoice,
         config::raw::{Init, Model},
-        device::tests::cpu,
+        device,
     };
 
     #[test]
@@ -136,11 +175,11 @@ mod tests {
     #[test]
     fn decoding_the_latents_is_reconstructing() {
         let architecture = Architecture::new(5, &Model { hidden: vec![4], latent: 2, ..Model::default() });
-        let (weights, device) = (architecture.draw(Init::GlorotUniform, 1, 0), cpu());
+        let (members, device) = ([architecture.draw(Init::GlorotUniform, 1, 0)], device::open(DeviceChoice::Cpu).unwrap());
         let values: Vec<f32> = (0..35).map(|i| (i * i % 7) as f32 / 7.0).collect();
-        let runner = Runner::new(&architecture, &weights, &device);
+        let runner = Runner::new(&architecture, &members, &device);
         let mut outputs = vec![];
-        runner.reconstruct(Rows::new(&values, 5), &mut |_, _, output| outputs.extend_from_slice(output)).unwrap();
+        runner.reconstruct(Rows::new(&values, 5), &mut |_, _, _, output| outputs.extend_from_slice(output)).unwrap();
         let latents = runner.encode(Rows::new(&values, 5)).unwrap();
         assert_eq!((latents.len(), outputs.len()), (14, 35));
         assert_eq!(runner.decode(&latents).unwrap(), outputs);

@@ -8,11 +8,11 @@ use super::{
 use crate::{
     config::raw::{OneClassSvm as SvmConfig, ScoreKind},
     data::channels::Channel,
+    device::Opened,
     error::{Error, Result},
     model::Architecture,
     prepare::Rows,
 };
-use burn::tensor::Device;
 
 /// A trained channel.
 #[derive(Clone, Debug)]
@@ -21,8 +21,8 @@ pub struct Network {
     pub channel: Channel,
     /// The network's shape.
     pub architecture: Architecture,
-    /// Flat weights, `[parameters]`.
-    pub weights: Vec<f32>,
+    /// Flat weights `[parameters]` of each member of the ensemble; mostly there is one.
+    pub members: Vec<Vec<f32>>,
     /// What is usual for its errors.
     pub usual: Usual,
     /// What is usual for its latents, where the config asks for it.
@@ -32,8 +32,10 @@ pub struct Network {
 /// What a network says of rows, one entry each.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
-    /// The reconstruction errors.
+    /// The reconstruction errors; the mean over the members.
     pub scores: Vec<f64>,
+    /// Those of each member; empty where there is one.
+    pub members: Vec<Vec<f64>>,
     /// ln(score / mean-field error).
     pub log_ratios: Vec<f64>,
     /// Decision values of the one-class SVM, negative outside; empty without one.
@@ -44,18 +46,18 @@ impl Network {
     /// Learns what is usual: errors from the `train` rows, the spread of their logarithms from the `calibrate` rows, latents (where
     /// `svm` asks for it) from the `train` rows. The text says what is doubtful about the SVM.
     pub fn learn(
-        (channel, architecture, weights): (Channel, Architecture, Vec<f32>),
+        (channel, architecture, members): (Channel, Architecture, Vec<Vec<f32>>),
         kind: ScoreKind,
         train: Rows<'_>,
         calibrate: Rows<'_>,
         svm: Option<&SvmConfig>,
-        device: &Device,
+        device: &Opened,
     ) -> Result<(Self, Option<String>)> {
-        let runner = Runner::new(&architecture, &weights, device);
+        let runner = Runner::new(&architecture, &members, device);
         let total = train.total_weight(0..train.len());
         let mut feature_errors = vec![0.0; train.width()];
-        runner.reconstruct(train, &mut |i, input, output| {
-            let weight = train.weight(i).map_or(1.0, f64::from) / total;
+        runner.reconstruct(train, &mut |i, _, input, output| {
+            let weight = train.weight(i).map_or(1.0, f64::from) / total / members.len() as f64;
             for (sum, (input, output)) in feature_errors.iter_mut().zip(input.iter().zip(output)) {
                 *sum += weight * kind.of_feature(*input, *output);
             }
@@ -67,21 +69,28 @@ impl Network {
             log_std: 0.0,
             feature_errors,
         };
-        let mut scores = Vec::with_capacity(calibrate.len());
-        runner.reconstruct(calibrate, &mut |_, input, output| scores.push(kind.of_row(input, output)))?;
-        usual.calibrate(scores.into_iter());
+        usual.calibrate(mean(&errors(&runner, kind, calibrate)?).into_iter());
         let (svm, note) = match svm {
             Some(config) => fit_svm(&channel, &runner, &architecture, train, config)?,
             None => (None, None),
         };
-        Ok((Self { channel, architecture, weights, usual, svm }, note))
+        Ok((Self { channel, architecture, members, usual, svm }, note))
+    }
+
+    /// One of the members, counted from 1.
+    pub fn member(&self, number: usize) -> Result<&[Vec<f32>]> {
+        let wrong = || Error::input(format!("--member {number}: there are {}, counted from 1", self.members.len()));
+        number.checked_sub(1).and_then(|at| self.members.get(at..=at)).ok_or_else(wrong)
     }
 
     /// Scores rows.
-    pub fn score(&self, kind: ScoreKind, rows: Rows<'_>, device: &Device) -> Result<Said> {
-        let runner = Runner::new(&self.architecture, &self.weights, device);
-        let mut said = Said::default();
-        runner.reconstruct(rows, &mut |_, input, output| said.scores.push(kind.of_row(input, output)))?;
+    pub fn score(&self, kind: ScoreKind, rows: Rows<'_>, device: &Opened) -> Result<Said> {
+        let runner = Runner::new(&self.architecture, &self.members, device);
+        let members = errors(&runner, kind, rows)?;
+        let mut said = Said { scores: mean(&members), ..Said::default() };
+        if members.len() > 1 {
+            said.members = members;
+        }
         said.log_ratios = said.scores.iter().map(|score| self.usual.log_ratio(*score)).collect();
         if let Some(svm) = &self.svm {
             said.inside = svm.decision(&runner.encode(rows)?);
@@ -89,13 +98,32 @@ impl Network {
         Ok(said)
     }
 
-    /// The error of each feature of rows, `[rows, features]`.
-    pub fn feature_errors(&self, kind: ScoreKind, rows: Rows<'_>, device: &Device) -> Result<Vec<Vec<f64>>> {
-        let mut errors = vec![];
-        Runner::new(&self.architecture, &self.weights, device).reconstruct(rows, &mut |_, input, output| {
-            errors.push(input.iter().zip(output).map(|(input, output)| kind.of_feature(*input, *output)).collect());
+    /// The error of each feature of rows, `[rows, features]`; the mean over the members.
+    pub fn feature_errors(&self, kind: ScoreKind, rows: Rows<'_>, device: &Opened) -> Result<Vec<Vec<f64>>> {
+        let mut errors = vec![vec![0.0; rows.width()]; rows.len()];
+        Runner::new(&self.architecture, &self.members, device).reconstruct(rows, &mut |i, _, input, output| {
+            for (sum, (input, output)) in errors[i].iter_mut().zip(input.iter().zip(output)) {
+                *sum += kind.of_feature(*input, *output) / self.members.len() as f64;
+            }
         })?;
         Ok(errors)
+    }
+}
+
+/// The error of each row by each member, `[members][rows]`.
+fn errors(runner: &Runner<'_>, kind: ScoreKind, rows: Rows<'_>) -> Result<Vec<Vec<f64>>> {
+    let mut errors = vec![Vec::with_capacity(rows.len()); runner.members()];
+    runner.reconstruct(rows, &mut |_, member, input, output| errors[member].push(kind.of_row(input, output)))?;
+    Ok(errors)
+}
+
+/// The mean over members, row by row.
+fn mean(members: &[Vec<f64>]) -> Vec<f64> {
+    match members {
+        [only] => only.clone(),
+        _ => {
+            (0..members.first().map_or(0, Vec::len)).map(|row| members.iter().map(|errors| errors[row]).sum::<f64>() / members.len() as f64).collect()
+        }
     }
 }
 

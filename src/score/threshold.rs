@@ -21,6 +21,9 @@ pub struct Calibrated {
     pub on: CalibrateOn,
     /// The threshold; `None` where each scored run gets its own.
     pub value: Option<f64>,
+    /// The same for each member of an ensemble, on its own scores; empty where there is one, or the threshold is fixed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<f64>,
     /// Number of rows it was found on.
     pub rows: usize,
     /// Number of runs they are from.
@@ -41,6 +44,11 @@ impl Calibrated {
             Some(value) => Ok(value),
             None => value(&self.threshold, self.log, &[scores]),
         }
+    }
+
+    /// The same for the scores of one member of an ensemble.
+    pub fn for_member(&self, member: usize, scores: &[f64]) -> Result<f64> {
+        self.members.get(member).map_or_else(|| self.for_run(scores), |value| Ok(*value))
     }
 
     /// A warning where there are too few rows for what was asked.

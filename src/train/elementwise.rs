@@ -1,27 +1,10 @@
-//! Passes over memory that the fused step makes: activations and their slopes, distances, Adam. Each is compiled for several
+//! Passes over memory that the fused step makes: slopes of activations, distances, Adam. Each is compiled for several
 //! generations of vector units and picks one at run time.
 
-use crate::config::{Loss, raw::Activation};
-use pulp::{Arch, NullaryFnOnce};
-
-/// A function whose body is compiled for the vector units of several generations of processors, chosen at run time.
-macro_rules! vectorised {
-    ($(#[$doc:meta])* fn $name:ident<$life:lifetime>($($argument:ident: $type:ty),* $(,)?) $body:block) => {
-        $(#[$doc])*
-        pub(super) fn $name<$life>($($argument: $type),*) {
-            struct Body<$life> { $($argument: $type),* }
-            impl NullaryFnOnce for Body<'_> {
-                type Output = ();
-                #[inline(always)]
-                fn call(self) {
-                    let Self { $($argument),* } = self;
-                    $body
-                }
-            }
-            Arch::new().dispatch(Body { $($argument),* });
-        }
-    };
-}
+use crate::{
+    config::{Loss, raw::Activation},
+    model::host::{SELU, normal_cdf, vectorised},
+};
 
 /// What Adam's update needs, ready for one step.
 #[derive(Clone, Copy)]
@@ -83,29 +66,6 @@ vectorised! {
     }
 }
 
-/// eˣ to about 2e-7 relative: 2ⁿ · 2ᶠ with |f| ≤ ½ and the Taylor series of eʸ, y = f ln 2, to the seventh power.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³: adding it rounds to a whole number
-    let x = x.clamp(-87.0, 88.0);
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    // ln 2 in two parts, so that the difference keeps its digits.
-    let y = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let series =
-        1.0 + y * (1.0 + y * (0.5 + y * (0.166_666_67 + y * (0.041_666_668 + y * (0.008_333_334 + y * (0.001_388_889 + y * 0.000_198_412_7))))));
-    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
-    series * power
-}
-
-vectorised! {
-    fn sigmoid<'a>(values: &'a mut [f32]) {
-        for value in values {
-            *value = 1.0 / (1.0 + exp(-*value));
-        }
-    }
-}
-
 vectorised! {
     fn sigmoid_slope<'a>(output: &'a [f32], gradient: &'a mut [f32]) {
         for (gradient, a) in gradient.iter_mut().zip(output) {
@@ -115,49 +75,10 @@ vectorised! {
 }
 
 vectorised! {
-    fn relu<'a>(values: &'a mut [f32]) {
-        for value in values {
-            // Not max(x, 0), which would hide that a training diverges: it takes NaN for 0.
-            *value = if *value < 0.0 { 0.0 } else { *value };
-        }
-    }
-}
-
-vectorised! {
     fn relu_slope<'a>(output: &'a [f32], gradient: &'a mut [f32]) {
         for (gradient, a) in gradient.iter_mut().zip(output) {
             *gradient = if *a > 0.0 { *gradient } else { 0.0 };
         }
-    }
-}
-
-vectorised! {
-    fn tanh<'a>(values: &'a mut [f32]) {
-        for value in values {
-            // tanh x = 1 − 2 / (e²ˣ + 1); near 0, where that loses digits, its Taylor series.
-            let x = *value;
-            let far = 1.0 - 2.0 / (exp(2.0 * x) + 1.0);
-            let square = x * x;
-            let near = x * (1.0 + square * (-0.333_333_34 + square * (0.133_333_34 + square * (-0.053_968_254 + square * 0.021_869_488))));
-            *value = if x.abs() < 0.25 { near } else { far };
-        }
-    }
-}
-
-const SELU: (f32, f32) = (1.050_701, 1.673_263_2);
-
-/// The activation in place.
-pub(super) fn activate(kind: Activation, values: &mut [f32]) {
-    let each = |values: &mut [f32], f: fn(f32) -> f32| values.iter_mut().for_each(|value| *value = f(*value));
-    match kind {
-        Activation::Linear => {}
-        Activation::Relu => relu(values),
-        Activation::LeakyRelu => each(values, |x| if x >= 0.0 { x } else { 0.01 * x }),
-        Activation::Elu => each(values, |x| if x >= 0.0 { x } else { x.exp_m1() }),
-        Activation::Selu => each(values, |x| SELU.0 * if x >= 0.0 { x } else { SELU.1 * x.exp_m1() }),
-        Activation::Gelu => each(values, |x| x * normal_cdf(x)),
-        Activation::Tanh => tanh(values),
-        Activation::Sigmoid => sigmoid(values),
     }
 }
 
@@ -176,28 +97,6 @@ pub(super) fn differentiate(kind: Activation, output: &[f32], saved: &[f32], gra
         Activation::Tanh => each(output, gradient, |a| 1.0 - a * a),
         Activation::Sigmoid => sigmoid_slope(output, gradient),
     }
-}
-
-/// Φ(x), from the complementary error function by Numerical Recipes' Chebyshev fit (1.2e-7 relative).
-fn normal_cdf(x: f32) -> f32 {
-    let z = f64::from(x) / std::f64::consts::SQRT_2;
-    let t = 2.0 / (2.0 + z.abs());
-    let polynomial = [
-        -1.265_512_23,
-        1.000_023_68,
-        0.374_091_96,
-        0.096_784_18,
-        -0.186_288_06,
-        0.278_868_07,
-        -1.135_203_98,
-        1.488_515_87,
-        -0.822_152_23,
-        0.170_872_77,
-    ];
-    let sum = polynomial.iter().rev().fold(0.0, |sum, coefficient| sum * t + coefficient);
-    let erfc = t * (-z * z + sum).exp();
-    let above = 0.5 * erfc;
-    (if z > 0.0 { 1.0 - above } else { above }) as f32
 }
 
 /// Writes the gradient of the loss by each output and returns the sum over rows of weight times distance. `scale` is one over
@@ -257,62 +156,7 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_exponential_is_exact_to_a_few_units_in_the_last_place() {
-        for i in -8700..8800 {
-            let x = i as f32 / 100.0;
-            let relative = f64::from(exp(x)) / f64::from(x).exp() - 1.0;
-            assert!(relative.abs() < 3e-7, "{x}: {relative:e}");
-        }
-        assert!(exp(-1000.0) < 1e-37 && exp(1000.0).is_finite());
-    }
-
-    #[test]
-    fn activations_are_near_their_definitions() {
-        let definition = |kind: Activation, x: f64| match kind {
-            Activation::Relu => x.max(0.0),
-            Activation::LeakyRelu => {
-                if x < 0.0 {
-                    0.01 * x
-                } else {
-                    x
-                }
-            }
-            Activation::Elu => {
-                if x < 0.0 {
-                    x.exp() - 1.0
-                } else {
-                    x
-                }
-            }
-            Activation::Selu => 1.050_700_987_355_480_5 * if x < 0.0 { 1.673_263_242_354_377_2 * (x.exp() - 1.0) } else { x },
-            Activation::Gelu => x * 0.5 * (1.0 + if x < 0.0 { -1.0 } else { 1.0 } * erf(x.abs() / std::f64::consts::SQRT_2)),
-            Activation::Tanh => x.tanh(),
-            Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-            Activation::Linear => x,
-        };
-        for kind in ALL {
-            for i in -1000..1000 {
-                let x = i as f32 / 100.0;
-                let mut value = [x];
-                activate(kind, &mut value);
-                let wanted = definition(kind, f64::from(x));
-                assert!((f64::from(value[0]) - wanted).abs() < 4e-7 * (1.0 + wanted.abs()), "{kind} {x}: {} {wanted}", value[0]);
-            }
-        }
-    }
-
-    /// The error function by its series, for the test alone.
-    fn erf(x: f64) -> f64 {
-        let mut term = x;
-        let mut sum = x;
-        for n in 1..200 {
-            term *= -x * x / f64::from(n);
-            sum += term / f64::from(2 * n + 1);
-        }
-        if x > 4.0 { 1.0 } else { sum * 2.0 / std::f64::consts::PI.sqrt() }
-    }
+    use crate::model::host::activate;
 
     const ALL: [Activation; 8] = [
         Activation::Relu,

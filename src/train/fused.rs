@@ -5,8 +5,9 @@
 //! arithmetic is that of the reference path ([`super::reference`]), and tests hold the two together.
 
 use super::{
-    Batch, Job, Moments, Trainer,
-    elementwise::{AdamNumbers, activate, adadelta, adam, add_rows, differentiate, distances},
+    Batch, Job, Moments, Share, Trainer,
+    elementwise::{AdamNumbers, adadelta, adam, add_rows, differentiate, distances},
+    fit::retain,
     reference::scoring_rows,
 };
 use crate::{
@@ -15,14 +16,13 @@ use crate::{
         raw::{Activation, EpsilonPlacement},
     },
     error::Result,
-    model::Architecture,
+    model::{
+        Architecture,
+        host::{LayerPlace, Matrix, activate, multiply},
+    },
     prepare::Rows,
 };
-use gemm::Parallelism;
 use std::ops::Range;
-
-/// Products of fewer multiply-adds than this run on one thread: starting others costs more than they bring.
-const PARALLEL: usize = 192 * 192 * 192;
 
 /// One model in training.
 pub struct Fused<'a> {
@@ -31,7 +31,6 @@ pub struct Fused<'a> {
     layers: Vec<LayerPlace>,
     train: Rows<'a>,
     valid: Option<Rows<'a>>,
-    order: Option<Vec<usize>>,
     parameters: Vec<f32>,
     gradient: Vec<f32>,
     /// Mean gradient (Adam), last step (momentum) or mean squared step (Adadelta), `[parameters]`.
@@ -41,14 +40,6 @@ pub struct Fused<'a> {
     steps: i32,
     space: Space,
     loss_sum: f64,
-}
-
-/// Where a layer's weight and bias stand in the flat parameters.
-struct LayerPlace {
-    inputs: usize,
-    outputs: usize,
-    weight: Range<usize>,
-    bias: Range<usize>,
 }
 
 /// Buffers of a batch.
@@ -71,21 +62,12 @@ impl<'a> Fused<'a> {
     /// A model in training.
     pub fn new(job: &Job<'a>) -> Self {
         let Job { experiment, architecture, start, train, valid, .. } = *job;
-        let mut layers = vec![];
-        let mut at = 0;
-        for (inputs, outputs) in architecture.shapes() {
-            let weight = at..at + inputs * outputs;
-            let bias = weight.end..weight.end + outputs;
-            at = bias.end;
-            layers.push(LayerPlace { inputs, outputs, weight, bias });
-        }
         Self {
             architecture,
             experiment,
-            layers,
+            layers: LayerPlace::all(architecture),
             train,
             valid,
-            order: None,
             parameters: start.to_vec(),
             gradient: vec![0.0; start.len()],
             first: vec![0.0; start.len()],
@@ -110,14 +92,7 @@ impl<'a> Fused<'a> {
                 _ => &done[i - 1],
             };
             let output = &mut rest[0];
-            output.resize(rows * layer.outputs, 0.0);
-            output.chunks_exact_mut(layer.outputs).for_each(|row| row.copy_from_slice(&self.parameters[layer.bias.clone()]));
-            multiply(
-                Matrix::new(input, rows, layer.inputs),
-                Matrix::new(&self.parameters[layer.weight.clone()], layer.inputs, layer.outputs),
-                output,
-                true,
-            );
+            layer.apply(&self.parameters, input, rows, output);
             let kind = self.architecture.activations[i];
             if kind == Activation::Gelu {
                 space.saved[i].clear();
@@ -133,10 +108,11 @@ impl<'a> Fused<'a> {
     }
 
     /// Fills `gradient` for the batch whose outputs are in `space`, and returns the sum over rows of weight times distance.
-    fn backward(&mut self, space: &mut Space, rows: usize, batch: &Batch<'_>) -> f64 {
+    fn backward(&mut self, space: &mut Space, batch: Range<usize>, share: &Share<'_>) -> f64 {
+        let rows = batch.len();
         let last = self.layers.len() - 1;
         let width = self.train.width();
-        let weights: Option<Vec<f32>> = batch.rows.clone().map(|i| self.train.weight(self.row(i))).collect();
+        let weights: Option<Vec<f32>> = batch.map(|i| self.train.weight(share.row(i))).collect();
         space.above.resize(rows * width, 0.0);
         let loss = distances(
             self.experiment.loss,
@@ -145,14 +121,14 @@ impl<'a> Fused<'a> {
             &mut space.above,
             width,
             weights.as_deref(),
-            (1.0 / (batch.total * self.experiment.loss.divisor(width))) as f32,
+            (1.0 / (share.total * self.experiment.loss.divisor(width))) as f32,
         );
         differentiate(self.architecture.activations[last], &space.outputs[last], &space.saved[last], &mut space.above);
         for i in (0..=last).rev() {
             let layer = &self.layers[i];
             let input = match i {
                 0 => &space.input,
-                _ if batch.masks.is_some() => &space.dropped[i - 1],
+                _ if share.masks.is_some() => &space.dropped[i - 1],
                 _ => &space.outputs[i - 1],
             };
             multiply(
@@ -172,7 +148,7 @@ impl<'a> Fused<'a> {
                 &mut space.below,
                 false,
             );
-            if let Some(mask) = batch.masks.and_then(|masks| masks.get(i - 1)) {
+            if let Some(mask) = share.masks.as_ref().and_then(|masks| masks.get(i - 1)) {
                 space.below.iter_mut().zip(mask).for_each(|(gradient, mask)| *gradient *= mask);
             }
             let activity = self.experiment.config.loss.activity_l2;
@@ -184,10 +160,6 @@ impl<'a> Fused<'a> {
             std::mem::swap(&mut space.above, &mut space.below);
         }
         loss
-    }
-
-    fn row(&self, i: usize) -> usize {
-        self.order.as_ref().map_or(i, |order| order[i])
     }
 
     fn update(&mut self, rate: f64) {
@@ -245,35 +217,25 @@ impl<'a> Fused<'a> {
     }
 }
 
-impl Trainer for Fused<'_> {
-    fn start_epoch(&mut self, order: Option<&[usize]>) {
-        self.order = order.map(<[usize]>::to_vec);
-        self.loss_sum = 0.0;
-    }
-
-    fn step(&mut self, batch: Batch<'_>, rate: f64) {
-        let mut space = std::mem::take(&mut self.space);
-        let rows = batch.rows.len();
-        space.input.clear();
-        for i in batch.rows.clone() {
-            self.train.extend(self.row(i), &mut space.input);
+impl Fused<'_> {
+    fn step(&mut self, batch: Range<usize>, share: &Share<'_>) {
+        if share.total <= 0.0 {
+            return;
         }
-        self.forward(&mut space, rows, batch.masks);
-        self.loss_sum += self.backward(&mut space, rows, &batch) * rows as f64 / batch.total;
-        self.update(rate);
+        let mut space = std::mem::take(&mut self.space);
+        let rows = batch.len();
+        space.input.clear();
+        for i in batch.clone() {
+            self.train.extend(share.row(i), &mut space.input);
+        }
+        self.forward(&mut space, rows, share.masks.as_deref());
+        self.loss_sum += self.backward(&mut space, batch, share) * rows as f64 / share.total;
+        self.update(share.rate);
         self.space = space;
     }
 
-    fn loss_sum(&self) -> Result<f64> {
-        Ok(self.loss_sum)
-    }
-
-    fn has_diverged(&self) -> bool {
-        !self.loss_sum.is_finite()
-    }
-
-    fn valid_loss_sum(&self) -> Result<f64> {
-        let Some(valid) = self.valid else { return Ok(0.0) };
+    fn valid_loss_sum(&self) -> f64 {
+        let Some(valid) = self.valid else { return 0.0 };
         let mut space = Space::default();
         let mut sum = 0.0;
         let step = scoring_rows(valid.width()).min(512);
@@ -287,98 +249,55 @@ impl Trainer for Fused<'_> {
             let weights: Option<Vec<f32>> = range.map(|i| valid.weight(i)).collect();
             sum += distances(self.experiment.loss, output, &space.input, &mut space.above, valid.width(), weights.as_deref(), 0.0);
         }
-        Ok(sum)
+        sum
     }
 
-    fn moments(&self) -> Result<Moments> {
-        Ok(Moments { steps: self.steps, parameters: self.parameters.clone(), first: self.first.clone(), second: self.second.clone() })
+    fn moments(&self) -> Moments {
+        Moments { steps: self.steps, parameters: self.parameters.clone(), first: self.first.clone(), second: self.second.clone() }
     }
 
     fn restore(&mut self, moments: &Moments, loss_sum: f64) {
         let Moments { steps, parameters, first, second } = moments.clone();
         (self.steps, self.parameters, self.first, self.second, self.loss_sum) = (steps, parameters, first, second, loss_sum);
     }
-
-    fn weights(&self) -> Result<Vec<f32>> {
-        Ok(self.parameters.clone())
-    }
 }
 
-/// A matrix in row-major memory, perhaps seen transposed.
-struct Matrix<'a> {
-    values: &'a [f32],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl<'a> Matrix<'a> {
-    fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
-        assert_eq!(values.len(), rows * columns);
-        Self { values, rows, columns, row_stride: columns, column_stride: 1 }
+/// Members take their steps one after the other: what each computes is the same as alone.
+impl Trainer for Vec<Fused<'_>> {
+    fn start_epoch(&mut self) {
+        self.iter_mut().for_each(|member| member.loss_sum = 0.0);
     }
 
-    fn transposed(self) -> Self {
-        Self { rows: self.columns, columns: self.rows, row_stride: self.column_stride, column_stride: self.row_stride, ..self }
+    fn step(&mut self, batch: Batch<'_>) -> Result<()> {
+        self.iter_mut().zip(batch.members).for_each(|(member, share)| member.step(batch.rows.clone(), share));
+        Ok(())
     }
-}
 
-/// `out = left · right`, or `out += left · right`; `out` is row-major.
-#[allow(unsafe_code, reason = "gemm takes raw pointers; the lengths are checked just above the call")]
-fn multiply(left: Matrix<'_>, right: Matrix<'_>, out: &mut [f32], add: bool) {
-    let (m, k, n) = (left.rows, left.columns, right.columns);
-    assert_eq!(right.rows, k);
-    assert_eq!(out.len(), m * n);
-    let parallelism = if m * n * k < PARALLEL { Parallelism::None } else { Parallelism::Rayon(0) };
-    // SAFETY: every index a product touches is below rows · columns of its matrix, which `Matrix::new` and the asserts above
-    // hold equal to the lengths of the slices; `out` is borrowed mutably, so it overlaps neither operand.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            add,
-            left.values.as_ptr(),
-            left.column_stride as isize,
-            left.row_stride as isize,
-            right.values.as_ptr(),
-            right.column_stride as isize,
-            right.row_stride as isize,
-            1.0_f32,
-            1.0_f32,
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    fn loss_sums(&self) -> Result<Vec<f64>> {
+        Ok(self.iter().map(|member| member.loss_sum).collect())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+    fn diverged(&self) -> Vec<usize> {
+        (0..self.len()).filter(|&at| !self[at].loss_sum.is_finite()).collect()
+    }
 
-    proptest! {
-        #[test]
-        fn products_are_sums_of_products(m in 1_usize..7, k in 1_usize..7, n in 1_usize..7, seed in 0_u32..100) {
-            let number = |i: usize| ((i as u32 * 7 + seed) % 11) as f32 - 5.0;
-            let (left, right): (Vec<f32>, Vec<f32>) = ((0..m * k).map(number).collect(), (0..k * n).map(|i| number(i + 3)).collect());
-            let mut out = vec![1.0; m * n];
-            multiply(Matrix::new(&left, m, k), Matrix::new(&right, k, n), &mut out, true);
-            let mut turned = vec![f32::NAN; n * m];
-            multiply(Matrix::new(&right, k, n).transposed(), Matrix::new(&left, m, k).transposed(), &mut turned, false);
-            for i in 0..m {
-                for j in 0..n {
-                    let wanted: f32 = (0..k).map(|at| left[i * k + at] * right[at * n + j]).sum();
-                    prop_assert_eq!(out[i * n + j], wanted + 1.0);
-                    prop_assert_eq!(turned[j * m + i], wanted);
-                }
-            }
-        }
+    fn valid_loss_sums(&self) -> Result<Vec<f64>> {
+        Ok(self.iter().map(Fused::valid_loss_sum).collect())
+    }
+
+    fn moments(&self) -> Result<Vec<Moments>> {
+        Ok(self.iter().map(Fused::moments).collect())
+    }
+
+    fn restore(&mut self, moments: &[&Moments], loss_sums: &[f64]) {
+        self.iter_mut().zip(moments.iter().zip(loss_sums)).for_each(|(member, (moments, sum))| member.restore(moments, *sum));
+    }
+
+    fn weights(&self) -> Result<Vec<Vec<f32>>> {
+        Ok(self.iter().map(|member| member.parameters.clone()).collect())
+    }
+
+    fn keep(&mut self, members: &[usize]) {
+        retain(self, members);
     }
 }

@@ -19,22 +19,22 @@ pub fn per_row(loss: Loss, output: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
     if loss == Loss::Sse { distance.sum_dim(2) } else { distance.mean_dim(2) }
 }
 
-/// The mean over rows with weights, `[members, 1, 1]`. `weights` is `[1, rows, 1]` and `total` its sum; without weights
-/// every row counts 1 and `total` is the number of rows.
+/// The sum over rows, each times its weight `[1 or members, rows, 1]` where there are weights: `[members, 1, 1]`.
 ///
 /// Sums go row by row along a dimension and never over everything at once, so that the result does not depend on threads.
-pub fn mean(per_row: Tensor<3>, weights: Option<Tensor<3>>, total: f64) -> Tensor<3> {
+pub fn sum(per_row: Tensor<3>, weights: Option<Tensor<3>>) -> Tensor<3> {
     let weighted = match weights {
         Some(weights) => per_row * weights,
         None => per_row,
     };
-    weighted.sum_dim(1).div_scalar(total)
+    weighted.sum_dim(1)
 }
 
-/// Keras' activity regularisation of the first hidden layer, `[members, 1, 1]`: the sum of squares over the batch size.
-pub fn activity(first_hidden: Tensor<3>, factor: f64) -> Tensor<3> {
+/// Keras' activity regularisation of the first hidden layer before its factor, `[members, 1, 1]`: the sum of squares over the batch
+/// size.
+pub fn activity(first_hidden: Tensor<3>) -> Tensor<3> {
     let rows = first_hidden.dims()[1] as f64;
-    first_hidden.square().sum_dim(2).sum_dim(1).mul_scalar(factor / rows)
+    first_hidden.square().sum_dim(2).sum_dim(1).div_scalar(rows)
 }
 
 #[cfg(test)]
@@ -60,15 +60,15 @@ mod tests {
     }
 
     #[test]
-    fn weights_and_totals() {
+    fn weights_count() {
         let weights = Tensor::from_data(TensorData::new(vec![3.0_f32, 1.0], [1, 2, 1]), &cpu());
-        let value: f32 = mean(per_row(Loss::Mae, tensor(&[1.0, 1.0, 2.0, 2.0]), tensor(&[0.0; 4])), Some(weights), 4.0).into_scalar();
-        assert_eq!(value, 1.25);
+        let value: f32 = sum(per_row(Loss::Mae, tensor(&[1.0, 1.0, 2.0, 2.0]), tensor(&[0.0; 4])), Some(weights)).into_scalar();
+        assert_eq!(value, 5.0);
     }
 
     #[test]
     fn activity_is_divided_by_the_batch_size() {
-        let value: f32 = activity(tensor(&[1.0, 2.0, 3.0, 4.0]), 0.1).into_scalar();
-        assert!((value - 0.1 * 30.0 / 2.0).abs() < 1e-6);
+        let value: f32 = activity(tensor(&[1.0, 2.0, 3.0, 4.0])).into_scalar();
+        assert_eq!(value, 15.0);
     }
 }

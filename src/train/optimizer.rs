@@ -4,15 +4,17 @@
 //! the number of layers, every rule is elementwise, and the state is two arrays that a checkpoint can hold. Burn's own
 //! optimisers keep their state per parameter, have no place for Keras' epsilon, and Adadelta (Zeiler 2012) is not among them.
 
+use super::fit::retain;
 use crate::config::{Optimizer as Rule, raw::EpsilonPlacement};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 
-/// A rule with its state.
+/// The rules of a pack, of one kind, with their state.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
-    rule: Rule,
-    /// Steps taken.
-    steps: i32,
+    /// Each member's; they may differ in numbers.
+    rules: Vec<Rule>,
+    /// Steps that each member has taken.
+    steps: Vec<i32>,
     /// Mean gradient (Adam), last step (momentum) or mean squared step (Adadelta), `[members, parameters]`.
     first: Option<Tensor<2>>,
     /// Mean squared gradient, `[members, parameters]`.
@@ -20,78 +22,121 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// Before the first step.
-    pub fn new(rule: Rule) -> Self {
-        Self { rule, steps: 0, first: None, second: None }
+    /// Before the first step, one rule a member.
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self { steps: vec![0; rules.len()], rules, first: None, second: None }
     }
 
     /// Steps taken, and what is kept of gradients and steps.
-    pub fn moments(&self) -> (i32, Option<Tensor<2>>, Option<Tensor<2>>) {
-        (self.steps, self.first.clone(), self.second.clone())
+    pub fn moments(&self) -> (Vec<i32>, Option<Tensor<2>>, Option<Tensor<2>>) {
+        (self.steps.clone(), self.first.clone(), self.second.clone())
     }
 
     /// Goes on from there.
-    pub fn restore(&mut self, steps: i32, first: Tensor<2>, second: Tensor<2>) {
+    pub fn restore(&mut self, steps: Vec<i32>, first: Tensor<2>, second: Tensor<2>) {
         (self.steps, self.first, self.second) = (steps, Some(first), Some(second));
     }
 
-    /// The parameters after one step with this learning rate, all `[members, parameters]`.
-    pub fn step(&mut self, parameters: Tensor<2>, gradient: Tensor<2>, learning_rate: f64) -> Tensor<2> {
-        self.steps += 1;
-        match self.rule {
-            Rule::Adam { beta1, beta2, epsilon, placement, weight_decay } => {
-                let first = average(self.first.take(), gradient.clone(), beta1);
-                let second = average(self.second.take(), gradient.square(), beta2);
-                let (correction1, correction2) = (1.0 - beta1.powi(self.steps), (1.0 - beta2.powi(self.steps)).sqrt());
-                // m̂ / (√v̂ + ε) = (√c₂ / c₁) m / (√v + ε √c₂) with c the bias corrections; Keras leaves ε uncorrected.
-                let epsilon = if placement == EpsilonPlacement::Torch { epsilon * correction2 } else { epsilon };
-                let step = first.clone() / second.clone().sqrt().add_scalar(epsilon);
+    /// Goes on with these members only; `indices` are the same numbers on the device.
+    pub fn keep(&mut self, members: &[usize], indices: &Tensor<1, Int>) {
+        retain(&mut self.rules, members);
+        retain(&mut self.steps, members);
+        for moment in [&mut self.first, &mut self.second] {
+            *moment = moment.take().map(|moment| moment.select(0, indices.clone()));
+        }
+    }
+
+    /// The parameters after one step with each member's learning rate, all `[members, parameters]`. A member without a rate stays as
+    /// it is.
+    pub fn step(&mut self, parameters: Tensor<2>, gradient: Tensor<2>, rates: &[Option<f64>]) -> Tensor<2> {
+        let before = rates.contains(&None).then(|| (parameters.clone(), self.first.clone(), self.second.clone()));
+        self.steps.iter_mut().zip(rates).for_each(|(steps, rate)| *steps += i32::from(rate.is_some()));
+        let device = parameters.device();
+        // One number a member, [members, 1], in one transfer.
+        let numbers: Vec<Numbers> = (0..rates.len()).map(|at| numbers(self.rules[at], self.steps[at].max(1), rates[at].unwrap_or(0.0))).collect();
+        let flat: Vec<f32> = (0..NUMBERS).flat_map(|which| numbers.iter().map(move |numbers| numbers[which] as f32)).collect();
+        let table = Tensor::<3>::from_data(TensorData::new(flat, [NUMBERS, rates.len(), 1]), &device);
+        let number = |which: usize| table.clone().slice([which..which + 1]).squeeze_dim::<2>(0);
+        let (rate, decay1, fresh1, decay2, fresh2, epsilon, keep) = (number(0), number(1), number(2), number(3), number(4), number(5), number(6));
+        let after = match self.rules[0] {
+            Rule::Adam { .. } => {
+                let first = average(self.first.take(), gradient.clone(), decay1, fresh1);
+                let second = average(self.second.take(), gradient.square(), decay2, fresh2);
+                let step = first.clone() / (second.clone().sqrt() + epsilon);
                 (self.first, self.second) = (Some(first), Some(second));
-                let decayed = if weight_decay > 0.0 { parameters.mul_scalar(1.0 - learning_rate * weight_decay) } else { parameters };
-                decayed - step.mul_scalar(learning_rate * correction2 / correction1)
+                parameters * keep - step * rate
             }
-            Rule::Sgd { momentum: 0.0 } => parameters - gradient.mul_scalar(learning_rate),
-            Rule::Sgd { momentum } => {
+            Rule::Sgd { .. } => {
                 let velocity = match self.first.take() {
-                    Some(velocity) => velocity.mul_scalar(momentum) + gradient,
+                    Some(velocity) => velocity * decay1 + gradient,
                     None => gradient,
                 };
                 self.first = Some(velocity.clone());
-                parameters - velocity.mul_scalar(learning_rate)
+                parameters - velocity * rate
             }
-            Rule::Adadelta { rho, epsilon } => {
-                let second = average(self.second.take(), gradient.clone().square(), rho);
-                let scale = second.clone().add_scalar(epsilon).sqrt();
+            Rule::Adadelta { .. } => {
+                let second = average(self.second.take(), gradient.clone().square(), decay2.clone(), fresh2.clone());
+                let scale = (second.clone() + epsilon.clone()).sqrt();
                 let step = match &self.first {
-                    Some(first) => gradient * first.clone().add_scalar(epsilon).sqrt() / scale,
-                    None => gradient.mul_scalar(epsilon.sqrt()) / scale,
+                    Some(first) => gradient * (first.clone() + epsilon).sqrt() / scale,
+                    None => gradient * epsilon.sqrt() / scale,
                 };
-                self.first = Some(average(self.first.take(), step.clone().square(), rho));
+                self.first = Some(average(self.first.take(), step.clone().square(), decay2, fresh2));
                 self.second = Some(second);
-                parameters - step.mul_scalar(learning_rate)
+                parameters - step * rate
             }
-            Rule::RmsProp { rho, epsilon } => {
-                let second = average(self.second.take(), gradient.clone().square(), rho);
+            Rule::RmsProp { .. } => {
+                let second = average(self.second.take(), gradient.clone().square(), decay2, fresh2);
                 self.second = Some(second.clone());
-                parameters - (gradient / second.sqrt().add_scalar(epsilon)).mul_scalar(learning_rate)
+                parameters - gradient / (second.sqrt() + epsilon) * rate
             }
+        };
+        let Some((parameters, first, second)) = before else { return after };
+        // What a member had before, where it takes no step; a moment that was not there was 0.
+        let taken: Vec<f32> = rates.iter().map(|rate| f32::from(u8::from(rate.is_some()))).collect();
+        let taken = Tensor::<2>::from_data(TensorData::new(taken, [rates.len(), 1]), &device).expand(after.dims());
+        let choose = |after: Tensor<2>, before: Option<Tensor<2>>| {
+            let before = before.unwrap_or_else(|| after.zeros_like());
+            after.mask_where(taken.clone().equal_elem(0.0), before)
+        };
+        self.first = self.first.take().map(|moment| choose(moment, first));
+        self.second = self.second.take().map(|moment| choose(moment, second));
+        choose(after, Some(parameters))
+    }
+}
+
+const NUMBERS: usize = 7;
+
+/// What a member's step needs: rate, decay and fresh part of the first and of the second moment, epsilon, what is kept of the
+/// parameters.
+type Numbers = [f64; NUMBERS];
+
+fn numbers(rule: Rule, steps: i32, rate: f64) -> Numbers {
+    match rule {
+        Rule::Adam { beta1, beta2, epsilon, placement, weight_decay } => {
+            // m̂ / (√v̂ + ε) = (√c₂ / c₁) m / (√v + ε √c₂) with c the bias corrections; Keras leaves ε uncorrected.
+            let (correction1, correction2) = (1.0 - beta1.powi(steps), (1.0 - beta2.powi(steps)).sqrt());
+            let epsilon = if placement == EpsilonPlacement::Torch { epsilon * correction2 } else { epsilon };
+            [rate * correction2 / correction1, beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, 1.0 - rate * weight_decay]
         }
+        Rule::Sgd { momentum } => [rate, momentum, 1.0, 0.0, 1.0, 0.0, 1.0],
+        Rule::Adadelta { rho, epsilon } | Rule::RmsProp { rho, epsilon } => [rate, 0.0, 1.0, rho, 1.0 - rho, epsilon, 1.0],
     }
 }
 
 /// A running mean that starts at 0.
-fn average(mean: Option<Tensor<2>>, value: Tensor<2>, decay: f64) -> Tensor<2> {
-    let fresh = value.mul_scalar(1.0 - decay);
+fn average(mean: Option<Tensor<2>>, value: Tensor<2>, decay: Tensor<2>, fresh: Tensor<2>) -> Tensor<2> {
+    let fresh = value * fresh;
     match mean {
-        Some(mean) => mean.mul_scalar(decay) + fresh,
+        Some(mean) => mean * decay + fresh,
         None => fresh,
     }
 }
 
-/// Scales each member's gradient down to norm `limit` where it is longer, `[members, parameters]`.
-pub fn clip(gradient: Tensor<2>, limit: f64) -> Tensor<2> {
+/// Scales each member's gradient `[members, parameters]` down to the norm in `limit`, `[members, 1]`, where it is longer.
+pub fn clip(gradient: Tensor<2>, limit: Tensor<2>) -> Tensor<2> {
     let norm = gradient.clone().square().sum_dim(1).sqrt();
-    let factor = norm.clamp_min(limit).recip().mul_scalar(limit);
+    let factor = limit.clone() / norm.max_pair(limit);
     gradient * factor
 }
 
@@ -99,7 +144,6 @@ pub fn clip(gradient: Tensor<2>, limit: f64) -> Tensor<2> {
 mod tests {
     use super::*;
     use crate::device::tests::cpu;
-    use burn::tensor::TensorData;
 
     fn tensor(values: &[f32]) -> Tensor<2> {
         Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &cpu())
@@ -107,11 +151,11 @@ mod tests {
 
     /// Minimises ½(x − 1)² from 3 for three steps of rate 0.1; the numbers are PyTorch 2's and Keras 3's.
     fn three_steps(rule: Rule) -> f32 {
-        let mut optimizer = Optimizer::new(rule);
+        let mut optimizer = Optimizer::new(vec![rule]);
         let mut x = tensor(&[3.0]);
         for _ in 0..3 {
             let gradient = x.clone().sub_scalar(1.0);
-            x = optimizer.step(x, gradient, 0.1);
+            x = optimizer.step(x, gradient, &[Some(0.1)]);
         }
         x.into_scalar()
     }
@@ -180,9 +224,9 @@ mod tests {
 
     #[test]
     fn clipping_goes_by_the_norm_over_everything() {
-        assert_eq!(clip(tensor(&[3.0, 4.0]), 10.0).into_data().try_to_vec::<f32>().unwrap(), [3.0, 4.0]);
-        let clipped = clip(tensor(&[3.0, 4.0]), 1.0).into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(clip(tensor(&[3.0, 4.0]), tensor(&[10.0])).into_data().try_to_vec::<f32>().unwrap(), [3.0, 4.0]);
+        let clipped = clip(tensor(&[3.0, 4.0]), tensor(&[1.0])).into_data().try_to_vec::<f32>().unwrap();
         assert!((clipped[0] - 0.6).abs() < 1e-6 && (clipped[1] - 0.8).abs() < 1e-6);
-        assert_eq!(clip(tensor(&[0.0, 0.0]), 1.0).into_data().try_to_vec::<f32>().unwrap(), [0.0, 0.0]);
+        assert_eq!(clip(tensor(&[0.0, 0.0]), tensor(&[1.0])).into_data().try_to_vec::<f32>().unwrap(), [0.0, 0.0]);
     }
 }

@@ -1,169 +1,271 @@
-//! Training by autodiff over the module, on any device: the reference that faster ways are held to.
+//! Training by autodiff over the module, on any device, a pack as one computation: the reference that faster ways are held to.
 
-use super::{Batch, Job, Moments, Trainer, loss, optimizer, optimizer::Optimizer};
+use super::{Batch, Job, Moments, Trainer, fit::retain, loss, optimizer, optimizer::Optimizer};
 use crate::{
     config::Experiment,
-    error::{Error, Result},
+    device,
+    error::Result,
     model::{Architecture, Autoencoder},
     prepare::Rows,
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::ops::Range;
 
 /// Rows that go through a model at once when nothing is trained: fewer where they are wide, so that memory stays bounded.
 pub fn scoring_rows(width: usize) -> usize {
     ((1 << 22) / width.max(1)).clamp(1, 4096)
 }
 
-/// One model in training.
+/// A pack in training.
 pub struct Reference<'a> {
-    experiment: &'a Experiment,
+    /// What the config says of each member; numbers may differ.
+    experiments: Vec<&'a Experiment>,
     architecture: &'a Architecture,
     device: Device,
-    train: OnDevice,
-    /// The training rows in the epoch's order.
-    ordered: OnDevice,
-    valid: Option<OnDevice>,
-    /// `[1, parameters]`
+    feed: Feed<'a>,
+    valid: Option<Rows<'a>>,
+    /// `[members, parameters]`
     parameters: Tensor<2>,
-    /// 1 where a parameter is a weight, `[1, parameters]`; absent without an L2 term.
-    weight_mask: Option<Tensor<2>>,
+    /// What the L2 term adds to the gradient by each parameter, in units of it, `[members, parameters]`; absent without one.
+    decay: Option<Tensor<2>>,
     optimizer: Optimizer,
-    /// Stays on the device and is read once an epoch: reading makes the host wait.
+    /// Stays on the device and is read once an epoch: reading makes the host wait. `[members, 1, 1]`
     loss_sum: Option<Tensor<3>>,
 }
 
 /// Rows on the device.
 #[derive(Clone)]
 struct OnDevice {
-    /// `[1, rows, width]`
+    /// `[1 or members, rows, width]`
     values: Tensor<3>,
-    /// `[1, rows, 1]`
+    /// `[1 or members, rows, 1]`
     weights: Option<Tensor<3>>,
 }
 
 impl OnDevice {
-    fn new(rows: Rows<'_>, device: &Device) -> Self {
-        let all = 0..rows.len();
-        let tensor = |values: Vec<f32>, width: usize| Tensor::from_data(TensorData::new(values, [1, rows.len(), width]), device);
-        let weights: Option<Vec<f32>> = all.clone().map(|i| rows.weight(i)).collect();
-        Self { values: tensor(rows.copy(all), rows.width()), weights: weights.filter(|_| !rows.is_empty()).map(|weights| tensor(weights, 1)) }
+    /// From the host, all the same for all members.
+    fn new(rows: Rows<'_>, range: Range<usize>, device: &Device) -> Self {
+        let tensor = |values: Vec<f32>, width: usize| Tensor::from_data(TensorData::new(values, [1, range.len(), width]), device);
+        let weights: Option<Vec<f32>> = range.clone().map(|i| rows.weight(i)).collect();
+        Self {
+            values: tensor(rows.copy(range.clone()), rows.width()),
+            weights: weights.filter(|_| !range.is_empty()).map(|weights| tensor(weights, 1)),
+        }
     }
 
-    fn rows(&self) -> usize {
-        self.values.dims()[1]
+    fn map(&self, change: impl Fn(&Tensor<3>) -> Tensor<3>) -> Self {
+        Self { values: change(&self.values), weights: self.weights.as_ref().map(change) }
+    }
+}
+
+/// Tables up to this size are kept on the device.
+const TABLE: usize = 4 << 30;
+/// Ordered rows are put on the device in pieces of about this size.
+const PIECE: usize = 256 << 20;
+
+/// Brings the training rows to the device in the order of each member: in pieces of several batches, gathered on the device where
+/// the table is there, else on the host.
+struct Feed<'a> {
+    rows: Rows<'a>,
+    table: Option<OnDevice>,
+    device: Device,
+    /// Positions of the epoch's order that are on the device, batch by batch `[batches · members, rows of a batch, width]`.
+    piece: Option<(Range<usize>, OnDevice)>,
+}
+
+impl<'a> Feed<'a> {
+    fn new(rows: Rows<'a>, device: &Device) -> Self {
+        let table = (rows.len() * rows.width() * size_of::<f32>() <= TABLE).then(|| OnDevice::new(rows, 0..rows.len(), device));
+        Self { rows, table, device: device.clone(), piece: None }
     }
 
-    fn part(&self, rows: std::ops::Range<usize>) -> Self {
-        let part = |tensor: &Tensor<3>| tensor.clone().slice([0..1, rows.clone(), 0..tensor.dims()[2]]);
-        Self { values: part(&self.values), weights: self.weights.as_ref().map(part) }
+    /// The rows of a batch, `[1 or members, rows, width]`: one for all where every member takes them in their own order.
+    fn batch(&mut self, batch: &Batch<'_>) -> OnDevice {
+        let shares = if batch.members.iter().all(|share| share.order.is_none()) { &batch.members[..1] } else { batch.members };
+        let (length, members) = (batch.rows.len(), shares.len());
+        let fits = |(range, _): &&(Range<usize>, OnDevice)| range.start <= batch.rows.start && batch.rows.end <= range.end;
+        if self.piece.as_ref().filter(fits).is_none() {
+            let bytes = members * length * self.rows.width() * size_of::<f32>();
+            let batches = (PIECE / bytes.max(1)).min((self.rows.len() - batch.rows.start) / length).max(1);
+            let range = batch.rows.start..batch.rows.start + batches * length;
+            let starts = range.clone().step_by(length);
+            let order: Vec<usize> =
+                starts.flat_map(|start| shares.iter().flat_map(move |share| (start..start + length).map(|at| share.row(at)))).collect();
+            self.piece = Some((range, self.gather(&order, batches * members, length)));
+        }
+        let Some((range, piece)) = &self.piece else { unreachable!("it was just filled") };
+        let at = (batch.rows.start - range.start) / length * members;
+        piece.map(|tensor| tensor.clone().slice([at..at + members]))
     }
 
-    fn map(self, change: impl Fn(Tensor<3>) -> Tensor<3>) -> Self {
-        Self { values: change(self.values), weights: self.weights.map(change) }
+    /// Rows by their number, `[count, length, width]`.
+    fn gather(&self, order: &[usize], count: usize, length: usize) -> OnDevice {
+        let shaped = |tensor: Tensor<3>, width: usize| tensor.reshape([count, length, width]);
+        match &self.table {
+            Some(table) => {
+                let indices: Vec<i64> = order.iter().map(|&row| row as i64).collect();
+                let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [order.len()]), &self.device);
+                table.map(|tensor| shaped(tensor.clone().select(1, indices.clone()), tensor.dims()[2]))
+            }
+            None => {
+                let mut values = Vec::with_capacity(order.len() * self.rows.width());
+                order.iter().for_each(|&row| self.rows.extend(row, &mut values));
+                let weights: Option<Vec<f32>> = order.iter().map(|&row| self.rows.weight(row)).collect();
+                let tensor = |values: Vec<f32>, width: usize| Tensor::from_data(TensorData::new(values, [count, length, width]), &self.device);
+                OnDevice { values: tensor(values, self.rows.width()), weights: weights.map(|weights| tensor(weights, 1)) }
+            }
+        }
     }
 }
 
 impl<'a> Reference<'a> {
-    /// A model in training on that device.
-    pub fn new(job: &Job<'a>, device: &Device) -> Self {
-        let Job { experiment, architecture, start, train, valid, .. } = *job;
-        let flat = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [1, start.len()]), device);
-        let train = OnDevice::new(train, device);
+    /// A pack in training on that device; there is at least one member.
+    pub fn new(pack: &[Job<'a>], device: &Device) -> Self {
+        let Job { architecture, train, valid, .. } = pack[0];
+        let flat = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [pack.len(), architecture.parameters()]), device);
+        let l2 = |job: &Job<'_>| {
+            architecture.weight_mask().into_iter().map(|mask| (2.0 * job.experiment.config.loss.l2) as f32 * mask).collect::<Vec<_>>()
+        };
         Self {
-            experiment,
+            experiments: pack.iter().map(|job| job.experiment).collect(),
             architecture,
             device: device.clone(),
-            ordered: train.clone(),
-            train,
-            valid: valid.map(|valid| OnDevice::new(valid, device)),
-            parameters: flat(start.to_vec()),
-            weight_mask: (experiment.config.loss.l2 > 0.0).then(|| flat(architecture.weight_mask())),
-            optimizer: Optimizer::new(experiment.optimizer),
+            feed: Feed::new(train, device),
+            valid,
+            parameters: flat(pack.iter().flat_map(|job| job.start).copied().collect()),
+            decay: pack.iter().any(|job| job.experiment.config.loss.l2 > 0.0).then(|| flat(pack.iter().flat_map(l2).collect())),
+            optimizer: Optimizer::new(pack.iter().map(|job| job.experiment.optimizer).collect()),
             loss_sum: None,
         }
+    }
+
+    /// One number a member, `[members, 1]`.
+    fn numbers(&self, number: impl Fn(usize) -> f64) -> Tensor<2> {
+        let numbers: Vec<f32> = (0..self.experiments.len()).map(|at| number(at) as f32).collect();
+        Tensor::from_data(TensorData::new(numbers, [self.experiments.len(), 1]), &self.device)
     }
 }
 
 impl Trainer for Reference<'_> {
-    fn start_epoch(&mut self, order: Option<&[usize]>) {
+    fn start_epoch(&mut self) {
         self.loss_sum = None;
-        if let Some(order) = order {
-            let indices: Vec<i64> = order.iter().map(|&row| row as i64).collect();
-            let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [order.len()]), &self.device);
-            self.ordered = self.train.clone().map(|tensor| tensor.select(1, indices.clone()));
-        }
+        self.feed.piece = None;
     }
 
-    fn step(&mut self, batch: Batch<'_>, rate: f64) {
-        let rows = batch.rows.len();
-        let part = self.ordered.part(batch.rows).map(Tensor::autodiff);
-        let mask =
-            |(mask, width): (&Vec<f32>, &usize)| Tensor::<3>::from_data(TensorData::new(mask.clone(), [1, rows, *width]), &self.device).autodiff();
-        let masks: Option<Vec<Tensor<3>>> = batch.masks.map(|masks| masks.iter().zip(&self.architecture.widths[1..]).map(mask).collect());
+    fn step(&mut self, batch: Batch<'_>) -> Result<()> {
+        let (rows, members) = (batch.rows.len(), self.experiments.len());
+        if batch.members.iter().all(|share| share.total <= 0.0) {
+            return Ok(());
+        }
+        let part = self.feed.batch(&batch).map(|tensor| tensor.clone().autodiff());
+        let mask = |layer: usize, width: usize| {
+            let masks = batch.members.iter().filter_map(|share| share.masks.as_ref()).flat_map(|masks| &masks[layer]).copied().collect::<Vec<f32>>();
+            Tensor::<3>::from_data(TensorData::new(masks, [members, rows, width]), &self.device).autodiff()
+        };
+        let hidden = &self.architecture.widths[1..self.architecture.layers()];
+        let masks: Option<Vec<Tensor<3>>> =
+            (self.architecture.dropout > 0.0).then(|| hidden.iter().enumerate().map(|(layer, width)| mask(layer, *width)).collect());
 
         let model = Autoencoder::from_flat(self.architecture, &self.parameters).tracked();
         let forward = model.forward(self.architecture, part.values.clone(), masks.as_deref());
-        let distance = loss::per_row(self.experiment.loss, forward.output, part.values);
-        let data_loss = loss::mean(distance, part.weights, batch.total);
+        let distance = loss::per_row(self.experiments[0].loss, forward.output, part.values);
+        // A batch that weighs nothing for a member adds nothing to its loss, and its step is not taken.
+        let share = self.numbers(|at| if batch.members[at].total > 0.0 { 1.0 / batch.members[at].total } else { 0.0 }).reshape([members, 1, 1]);
+        let data_loss = loss::sum(distance, part.weights) * share.autodiff();
         let of_batch = data_loss.clone().inner().mul_scalar(rows as f64);
         self.loss_sum = Some(self.loss_sum.take().map_or(of_batch.clone(), |sum| sum + of_batch));
-        let config = &self.experiment.config;
-        let objective = match config.loss.activity_l2 {
-            0.0 => data_loss,
-            factor => data_loss + loss::activity(forward.first_hidden, factor),
+        let activity = |at: usize| self.experiments[at].config.loss.activity_l2;
+        let objective = if (0..members).any(|at| activity(at) > 0.0) {
+            let factor = self.numbers(activity).reshape([members, 1, 1]).autodiff();
+            data_loss + loss::activity(forward.first_hidden) * factor
+        } else {
+            data_loss
         };
 
-        let mut gradients = objective.backward();
+        let mut gradients = objective.sum_dim(0).backward();
         let flat: Vec<Tensor<2>> = model.tensors().iter().filter_map(|tensor| Some(tensor.grad_remove(&mut gradients)?.flatten(1, 2))).collect();
         let mut gradient = Tensor::cat(flat, 1);
-        if let Some(mask) = &self.weight_mask {
-            gradient = gradient + self.parameters.clone().mul_scalar(2.0 * config.loss.l2) * mask.clone();
+        if let Some(decay) = &self.decay {
+            gradient = gradient + self.parameters.clone() * decay.clone();
         }
-        if let Some(limit) = config.train.gradient_clip {
-            gradient = optimizer::clip(gradient, limit);
+        let limit = |at: usize| self.experiments[at].config.train.gradient_clip.unwrap_or(f64::from(f32::MAX));
+        if (0..members).any(|at| self.experiments[at].config.train.gradient_clip.is_some()) {
+            gradient = optimizer::clip(gradient, self.numbers(limit));
         }
-        self.parameters = self.optimizer.step(self.parameters.clone(), gradient, rate);
+        let taken: Vec<Option<f64>> = batch.members.iter().map(|share| (share.total > 0.0).then_some(share.rate)).collect();
+        self.parameters = self.optimizer.step(self.parameters.clone(), gradient, &taken);
+        Ok(())
     }
 
-    fn loss_sum(&self) -> Result<f64> {
-        self.loss_sum.clone().map_or(Ok(0.0), |sum| Ok(f64::from(read(sum)?[0])))
+    fn loss_sums(&self) -> Result<Vec<f64>> {
+        match &self.loss_sum {
+            None => Ok(vec![0.0; self.experiments.len()]),
+            Some(sum) => Ok(read(sum.clone())?.into_iter().map(f64::from).collect()),
+        }
     }
 
-    fn valid_loss_sum(&self) -> Result<f64> {
-        let Some(valid) = &self.valid else { return Ok(0.0) };
+    fn valid_loss_sums(&self) -> Result<Vec<f64>> {
+        let mut sums = vec![0.0; self.experiments.len()];
+        let Some(valid) = self.valid else { return Ok(sums) };
         let model = Autoencoder::from_flat(self.architecture, &self.parameters);
-        let mut sum = 0.0;
         let step = scoring_rows(self.architecture.widths[0]);
-        for start in (0..valid.rows()).step_by(step) {
-            let part = valid.part(start..(start + step).min(valid.rows()));
+        for start in (0..valid.len()).step_by(step) {
+            let part = OnDevice::new(valid, start..(start + step).min(valid.len()), &self.device);
             let output = model.forward(self.architecture, part.values.clone(), None).output;
-            let distance = loss::per_row(self.experiment.loss, output, part.values);
-            sum += f64::from(read(loss::mean(distance, part.weights, 1.0))?[0]);
+            let distance = loss::per_row(self.experiments[0].loss, output, part.values);
+            sums.iter_mut().zip(read(loss::sum(distance, part.weights))?).for_each(|(sum, part)| *sum += f64::from(part));
         }
-        Ok(sum)
+        Ok(sums)
     }
 
-    fn moments(&self) -> Result<Moments> {
+    fn moments(&self) -> Result<Vec<Moments>> {
         let (steps, first, second) = self.optimizer.moments();
+        let length = self.architecture.parameters();
         // A moment that is not there yet is 0.
-        let read_or_zeros = |tensor: Option<Tensor<2>>| tensor.map_or_else(|| Ok(vec![0.0; self.architecture.parameters()]), read);
-        Ok(Moments { steps, parameters: read(self.parameters.clone())?, first: read_or_zeros(first)?, second: read_or_zeros(second)? })
+        let read_or_zeros = |tensor: Option<Tensor<2>>| tensor.map_or_else(|| Ok(vec![0.0; steps.len() * length]), read);
+        let (parameters, first, second) = (read(self.parameters.clone())?, read_or_zeros(first)?, read_or_zeros(second)?);
+        let of = |values: &[f32], at: usize| values[at * length..(at + 1) * length].to_vec();
+        let moments =
+            |(at, steps): (usize, &i32)| Moments { steps: *steps, parameters: of(&parameters, at), first: of(&first, at), second: of(&second, at) };
+        Ok(steps.iter().enumerate().map(moments).collect())
     }
 
-    fn restore(&mut self, moments: &Moments, loss_sum: f64) {
-        let flat = |values: &[f32]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &self.device);
-        self.optimizer.restore(moments.steps, flat(&moments.first), flat(&moments.second));
-        self.loss_sum = (loss_sum != 0.0).then(|| Tensor::from_data(TensorData::new(vec![loss_sum as f32], [1, 1, 1]), &self.device));
-        self.parameters = flat(&moments.parameters);
+    fn restore(&mut self, moments: &[&Moments], loss_sums: &[f64]) {
+        let flat = |part: fn(&Moments) -> &Vec<f32>| {
+            let values: Vec<f32> = moments.iter().flat_map(|moments| part(moments)).copied().collect();
+            Tensor::<2>::from_data(TensorData::new(values, [moments.len(), self.architecture.parameters()]), &self.device)
+        };
+        self.optimizer.restore(
+            moments.iter().map(|moments| moments.steps).collect(),
+            flat(|moments| &moments.first),
+            flat(|moments| &moments.second),
+        );
+        self.parameters = flat(|moments| &moments.parameters);
+        let sums = self.numbers(|at| loss_sums[at]).reshape([moments.len(), 1, 1]);
+        self.loss_sum = loss_sums.iter().any(|sum| *sum != 0.0).then_some(sums);
     }
 
-    fn weights(&self) -> Result<Vec<f32>> {
-        read(self.parameters.clone())
+    fn weights(&self) -> Result<Vec<Vec<f32>>> {
+        Ok(read(self.parameters.clone())?.chunks(self.architecture.parameters()).map(<[f32]>::to_vec).collect())
+    }
+
+    fn keep(&mut self, members: &[usize]) {
+        let indices: Vec<i64> = members.iter().map(|&at| at as i64).collect();
+        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [members.len()]), &self.device);
+        retain(&mut self.experiments, members);
+        if members.is_empty() {
+            return;
+        }
+        self.parameters = self.parameters.clone().select(0, indices.clone());
+        self.decay = self.decay.take().map(|decay| decay.select(0, indices.clone()));
+        self.loss_sum = self.loss_sum.take().map(|sum| sum.select(0, indices.clone()));
+        self.optimizer.keep(members, &indices);
+        self.feed.piece = None;
     }
 }
 
-/// A tensor's numbers on the host.
+/// A tensor's numbers on the host. What failed on the device since the last time shows here.
 pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    let data = tensor.try_into_data().map_err(|error| Error::failed(format!("the device failed: {error:?}")))?;
-    data.try_to_vec::<f32>().map_err(|error| Error::failed(format!("the device gave other numbers than f32: {error:?}")))
+    let data = tensor.try_into_data().map_err(|error| device::failure(&format!("{error:?}")))?;
+    data.try_to_vec::<f32>().map_err(|error| device::failure(&format!("{error:?}")))
 }

@@ -1,4 +1,4 @@
-//! A last fence around libraries that decode files: a panic of theirs on a damaged file becomes an error.
+//! A last fence around libraries: a panic of theirs, on a damaged file or a device that fails, becomes an error.
 
 use crate::error::{Error, Result};
 use std::{
@@ -9,26 +9,31 @@ use std::{
 };
 
 thread_local! {
-    static DECODING: Cell<bool> = const { Cell::new(false) };
+    static FENCED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs `read`; a panic in it says that the file is damaged, and is not printed.
 pub fn decode<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    fenced(read).unwrap_or_else(|cause| Err(Error::input(format!("{}: is damaged: {cause}", path.display()))))
+}
+
+/// What `run` gives; what it says where it panics, which is not printed.
+pub fn fenced<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !DECODING.get() {
+            if !FENCED.get() {
                 usual(info);
             }
         }));
     });
-    let before = DECODING.replace(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(read));
-    DECODING.set(before);
-    result.unwrap_or_else(|cause| {
-        let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or_default();
-        Err(Error::input(format!("{}: is damaged: {text}", path.display())))
+    let before = FENCED.replace(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(run));
+    FENCED.set(before);
+    result.map_err(|cause| {
+        let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+        text.unwrap_or_default().to_owned()
     })
 }
 
