@@ -14,6 +14,18 @@ pub struct Opened {
     pub device: Device,
     /// What to call it in provenance: "cpu", "cuda:0", "wgpu".
     pub name: String,
+    /// The same for kernels of our own.
+    #[cfg(feature = "gpu")]
+    kernels: Option<cubecl::Device>,
+}
+
+/// A GPU as our own kernels see it.
+#[cfg(feature = "gpu")]
+pub(crate) struct Gpu {
+    /// Launches kernels and keeps buffers.
+    pub client: cubecl::client::Client,
+    /// Threads of a block.
+    pub threads: usize,
 }
 
 impl Opened {
@@ -24,6 +36,16 @@ impl Opened {
 }
 
 impl Opened {
+    /// What runs our own kernels, where it is a GPU.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn gpu(&self) -> Option<Gpu> {
+        let client = self.kernels.as_ref()?.client();
+        // One block has to keep a processor busy, and CUDA's have room for more threads than others'.
+        let wanted = if self.name.starts_with("cuda") { 1024 } else { 256 };
+        let threads = wanted.min(client.properties().hardware.max_units_per_cube as usize);
+        Some(Gpu { client, threads })
+    }
+
     /// Computes on the device; where it fails, that is an error with what can be done, not a panic.
     pub fn guard<T>(&self, compute: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.is_cpu() {
@@ -68,7 +90,12 @@ pub struct Listed {
 /// Opens the device of that choice, or says why it cannot.
 pub fn open(choice: DeviceChoice) -> Result<Opened> {
     match choice {
-        DeviceChoice::Cpu => Ok(Opened { device: Device::flex(), name: "cpu".into() }),
+        DeviceChoice::Cpu => Ok(Opened {
+            device: Device::flex(),
+            name: "cpu".into(),
+            #[cfg(feature = "gpu")]
+            kernels: None,
+        }),
         DeviceChoice::Cuda(index) => open_cuda(index),
         DeviceChoice::Wgpu(index) => open_wgpu(index),
         DeviceChoice::Auto if !cuda_gpus().is_empty() => open_cuda(0),
@@ -144,7 +171,7 @@ fn open_cuda(index: usize) -> Result<Opened> {
     match cuda_gpus().len() {
         0 => Err(Error::input(format!("device cuda:{index}: {}", no_cuda()))),
         count if index >= count => Err(Error::input(format!("device cuda:{index}: there are {count} CUDA devices, counted from 0"))),
-        _ => Ok(Opened { device: Device::cuda(index), name: format!("cuda:{index}") }),
+        _ => Ok(Opened { device: Device::cuda(index), name: format!("cuda:{index}"), kernels: cubecl::Device::cuda(index).ok() }),
     }
 }
 
@@ -166,13 +193,15 @@ fn wgpu_gpus() -> Vec<String> {
 #[cfg(feature = "wgpu")]
 fn open_wgpu(index: Option<usize>) -> Result<Opened> {
     use burn::tensor::DeviceKind;
+    use cubecl::device::WgpuDeviceKind;
+    let opened = |device: Device, kind: WgpuDeviceKind, name: String| Opened { device, name, kernels: cubecl::Device::wgpu(kind).ok() };
     // A software renderer is taken only by name: it is far slower than the CPU itself.
     let software = std::env::var_os("CUBECL_WGPU_DEFAULT_DEVICE").is_some() && index.is_none();
     match (wgpu_gpus().len(), index) {
         (0, _) if !software => Err(Error::input(format!("device wgpu: {}", no_wgpu()))),
         (count, Some(index)) if index >= count => Err(Error::input(format!("device wgpu:{index}: there are {count} GPUs, counted from 0"))),
-        (_, Some(index)) => Ok(Opened { device: Device::wgpu(DeviceKind::DiscreteGpu(index)), name: format!("wgpu:{index}") }),
-        (_, None) => Ok(Opened { device: Device::wgpu(DeviceKind::DefaultDevice), name: "wgpu".into() }),
+        (_, Some(index)) => Ok(opened(Device::wgpu(DeviceKind::DiscreteGpu(index)), WgpuDeviceKind::DiscreteGpu(index), format!("wgpu:{index}"))),
+        (_, None) => Ok(opened(Device::wgpu(DeviceKind::DefaultDevice), WgpuDeviceKind::DefaultDevice, "wgpu".into())),
     }
 }
 
@@ -188,6 +217,20 @@ pub(crate) mod tests {
     /// The CPU, for tests.
     pub(crate) fn cpu() -> Device {
         Device::flex()
+    }
+
+    /// A GPU that is software, for tests; says so and returns nothing where there is none.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn software() -> Option<Opened> {
+        use burn::tensor::DeviceKind;
+        use cubecl::device::WgpuDeviceKind;
+        match cubecl::Device::wgpu(WgpuDeviceKind::Cpu) {
+            Ok(kernels) => Some(Opened { device: Device::wgpu(DeviceKind::Cpu), name: "wgpu".into(), kernels: Some(kernels) }),
+            Err(error) => {
+                eprintln!("skipped: no software Vulkan: {error}");
+                None
+            }
+        }
     }
 
     #[test]

@@ -91,7 +91,7 @@ def main():
         run([options.lumisift, "--version"])
         if installed("keras") and installed("tensorflow"):
             run([sys.executable, "-c", "import keras, pandas, tensorflow"])  # into the system's cache
-            programs |= {"Keras on TensorFlow": lambda: keras(1), "the same, 36 steps a call": lambda: keras(36)}
+            programs |= {"Keras on TensorFlow": lambda: keras(1), "Keras, 36 steps a call": lambda: keras(36)}
         else:
             table.skip("Keras", "keras and tensorflow are not installed")
         goals = {"Keras on TensorFlow": GOAL}

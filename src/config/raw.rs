@@ -698,11 +698,11 @@ choice! {
 choice! {
     /// How a training step is computed.
     Kernels {
-        /// The fastest that the device has: fused on the CPU.
+        /// The fastest that the device has for the network.
         Auto = "auto",
         /// Autodiff over the module, on any device.
         Reference = "reference",
-        /// Forward, backward and update by hand on the CPU. The same to rounding.
+        /// Forward, backward and update by hand, on the CPU or as kernels of a GPU. The same to rounding.
         Fused = "fused",
     }
 }

@@ -1,5 +1,7 @@
 //! Reconstruction errors, and what is usual for them.
 
+#[cfg(feature = "gpu")]
+use crate::train::kernel::Forward;
 use crate::{
     config::raw::ScoreKind,
     device::Opened,
@@ -8,7 +10,7 @@ use crate::{
     prepare::Rows,
     train::reference::read,
 };
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -50,18 +52,33 @@ const DEVICE_VALUES: usize = 1 << 24;
 pub struct Runner<'a> {
     architecture: &'a Architecture,
     members: &'a [Vec<f32>],
-    /// The members on the device where it is not the CPU.
-    pack: Option<(Autoencoder, &'a Device)>,
+    device: &'a Opened,
 }
 
 impl<'a> Runner<'a> {
     /// From flat weights, `[parameters]` for each member.
     pub fn new(architecture: &'a Architecture, members: &'a [Vec<f32>], device: &'a Opened) -> Self {
-        let pack = || {
-            let flat = Tensor::from_data(TensorData::new(members.concat(), [members.len(), architecture.parameters()]), &device.device);
-            (Autoencoder::from_flat(architecture, &flat), &device.device)
-        };
-        Self { architecture, members, pack: (!device.is_cpu()).then(pack) }
+        Self { architecture, members, device }
+    }
+
+    /// What makes of rows `[rows, in]` what some layers of each member make of them, `[members, rows, out]`.
+    fn layers(&self, layers: Range<usize>) -> Box<dyn Fn(&[f32]) -> Result<Vec<f32>> + Sync + '_> {
+        if self.device.is_cpu() {
+            return Box::new(move |input| {
+                Ok(self.members.iter().flat_map(|weights| host::run(self.architecture, weights, layers.clone(), input)).collect())
+            });
+        }
+        #[cfg(feature = "gpu")]
+        if let Some(kernels) = self.device.gpu().and_then(|gpu| Forward::new(self.architecture, self.members, layers.clone(), gpu)) {
+            return Box::new(move |input| kernels.run(input));
+        }
+        let (width, device) = (self.architecture.widths[layers.start], &self.device.device);
+        let flat = Tensor::from_data(TensorData::new(self.members.concat(), [self.members.len(), self.architecture.parameters()]), device);
+        let pack = Autoencoder::from_flat(self.architecture, &flat);
+        Box::new(move |input| {
+            let tensor = Tensor::<3>::from_data(TensorData::new(input.to_vec(), [1, input.len() / width, width]), device);
+            read(pack.run(self.architecture, layers.clone(), tensor))
+        })
     }
 
     /// Number of members.
@@ -73,22 +90,15 @@ impl<'a> Runner<'a> {
     fn each(&self, layers: Range<usize>, rows: Rows<'_>, visit: &mut Visit<'_>) -> Result<()> {
         let (width, out) = (self.architecture.widths[layers.start], self.architecture.widths[layers.end]);
         let widest = self.architecture.widths.iter().max().map_or(1, |widest| *widest.max(&1));
-        let (step, at_once) = match &self.pack {
-            None => (HOST_ROWS, 4 * rayon::current_num_threads()),
-            Some(_) => ((DEVICE_VALUES / (widest * self.members.len())).clamp(1, 1 << 16), 1),
+        let (step, at_once) = match self.device.is_cpu() {
+            true => (HOST_ROWS, 4 * rayon::current_num_threads()),
+            false => ((DEVICE_VALUES / (widest * self.members.len())).clamp(1, 1 << 16), 1),
         };
+        let run = self.layers(layers);
         let pieces: Vec<Range<usize>> = (0..rows.len()).step_by(step).map(|start| start..(start + step).min(rows.len())).collect();
-        // What each member makes of a piece.
-        let compute = |piece: &Range<usize>| -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
+        let compute = |piece: &Range<usize>| -> Result<(Vec<f32>, Vec<f32>)> {
             let input = rows.copy(piece.clone());
-            let outputs = match &self.pack {
-                None => self.members.iter().map(|weights| host::run(self.architecture, weights, layers.clone(), &input)).collect(),
-                Some((pack, device)) => {
-                    let tensor = Tensor::<3>::from_data(TensorData::new(input.clone(), [1, piece.len(), width]), *device);
-                    let output = read(pack.run(self.architecture, layers.clone(), tensor))?;
-                    output.chunks_exact(piece.len() * out).map(<[f32]>::to_vec).collect()
-                }
-            };
+            let outputs = run(&input)?;
             Ok((input, outputs))
         };
         for pieces in pieces.chunks(at_once) {
@@ -98,7 +108,8 @@ impl<'a> Runner<'a> {
             };
             for (piece, (input, outputs)) in pieces.iter().zip(computed) {
                 for (at, (i, input)) in piece.clone().zip(input.chunks_exact(width)).enumerate() {
-                    outputs.iter().enumerate().for_each(|(member, output)| visit(i, member, input, &output[at * out..(at + 1) * out]));
+                    let of_member = |member: usize| (member * piece.len() + at) * out;
+                    (0..self.members.len()).for_each(|member| visit(i, member, input, &outputs[of_member(member)..of_member(member) + out]));
                 }
             }
         }

@@ -71,21 +71,21 @@ pub trait Trainer {
     /// Forward, backward and update for one batch.
     fn step(&mut self, batch: Batch<'_>) -> Result<()>;
     /// Sum over the epoch's batches of the batch's loss (a weighted mean over its rows) times its number of rows.
-    fn loss_sums(&self) -> Result<Vec<f64>>;
+    fn loss_sums(&mut self) -> Result<Vec<f64>>;
     /// Members whose loss is known to be no number any more; devices that are not waited for tell at the end of the epoch.
     fn diverged(&self) -> Vec<usize> {
         vec![]
     }
     /// Sum over the validation rows of weight times loss.
-    fn valid_loss_sums(&self) -> Result<Vec<f64>>;
+    fn valid_loss_sums(&mut self) -> Result<Vec<f64>>;
     /// What the next step depends on.
-    fn moments(&self) -> Result<Vec<Moments>>;
+    fn moments(&mut self) -> Result<Vec<Moments>>;
     /// Goes on from there, with the loss sums of the epoch so far.
     fn restore(&mut self, moments: &[&Moments], loss_sums: &[f64]);
     /// Flat weights, `[parameters]` each.
-    fn weights(&self) -> Result<Vec<Vec<f32>>>;
+    fn weights(&mut self) -> Result<Vec<Vec<f32>>>;
     /// Goes on with these members only.
-    fn keep(&mut self, members: &[usize]);
+    fn keep(&mut self, members: &[usize]) -> Result<()>;
 }
 
 /// What the next step of a model in training depends on, each `[parameters]`.
@@ -264,10 +264,7 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
         members.push(Member { place, job, schedule, stopping, state, watch });
     }
     let jobs: Vec<Job<'_>> = members.iter().map(|member| *member.job).collect();
-    let mut trainer: Box<dyn Trainer> = match kernels(config.kernels, device)? {
-        Kernels::Fused => Box::new(jobs.iter().map(Fused::new).collect::<Vec<_>>()),
-        _ => Box::new(Reference::new(&jobs, &device.device)),
-    };
+    let mut trainer = trainer(&jobs, config.kernels, device)?;
     let mut from_moments = true;
 
     while !members.is_empty() {
@@ -303,7 +300,7 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
                     done[members[at].place] = Some(Err(diverged_error(&members[at].state, Some(batch + 1), rates[at])));
                 }
                 let staying: Vec<usize> = (0..members.len()).filter(|at| !diverged.contains(at)).collect();
-                trainer.keep(&staying);
+                trainer.keep(&staying)?;
                 retain(&mut members, &staying);
                 retain(&mut orders, &staying);
                 retain(&mut rates, &staying);
@@ -361,7 +358,7 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
             !stopped
         });
         if staying.len() < members.len() {
-            trainer.keep(&staying);
+            trainer.keep(&staying)?;
             retain(&mut members, &staying);
         }
         if pauses && !members.is_empty() {
@@ -434,16 +431,25 @@ impl From<State> for Fitted {
     }
 }
 
-/// Which way of computing is taken: the fused step on the CPU, the reference elsewhere.
-pub fn kernels(wanted: Kernels, device: &Opened) -> Result<Kernels> {
-    match (wanted, device.is_cpu()) {
-        (Kernels::Auto, true) => Ok(Kernels::Fused),
-        (Kernels::Auto, false) => Ok(Kernels::Reference),
-        (Kernels::Fused, false) => {
-            Err(Error::input(format!("train.kernels: \"fused\" runs on the CPU; {} takes \"reference\" or \"auto\"", device.name)))
-        }
-        (wanted, _) => Ok(wanted),
+/// Who computes: by hand where the device has a way to, else by autodiff.
+fn trainer<'a>(jobs: &[Job<'a>], wanted: Kernels, device: &Opened) -> Result<Box<dyn Trainer + 'a>> {
+    let by_hand = wanted != Kernels::Reference;
+    if by_hand && device.is_cpu() {
+        return Ok(Box::new(jobs.iter().map(Fused::new).collect::<Vec<_>>()));
     }
+    #[cfg(feature = "gpu")]
+    if by_hand && let (Some(job), Some(gpu)) = (jobs.first(), device.gpu()) {
+        if super::kernel::can(job, jobs.len(), &gpu) {
+            return Ok(Box::new(super::kernel::Kernel::new(jobs, gpu)));
+        }
+        if wanted == Kernels::Fused {
+            return Err(Error::input(format!(
+                "train.kernels: \"fused\" on {} knows no GELU, no dropout, no train.gradient_clip and no table larger than one allocation; expected \"auto\" or \"reference\"",
+                device.name
+            )));
+        }
+    }
+    Ok(Box::new(Reference::new(jobs, &device.device)))
 }
 
 /// The order of rows in an epoch, drawn on the host; `None` is the table's own.
@@ -715,6 +721,17 @@ mod tests {
     /// Both ways to compute, from the same start, on weighted rows; they may differ by rounding only.
     #[test]
     fn the_fused_step_is_the_reference_step() {
+        same_as_the_fused_step(&cpu(), "reference", |_| true);
+    }
+
+    #[cfg(feature = "wgpu")]
+    #[test]
+    fn the_kernels_step_is_the_fused_step() {
+        let Some(device) = crate::device::tests::software() else { return };
+        same_as_the_fused_step(&device, "fused", |variant| !["gelu", "dropout", "gradient_clip"].iter().any(|unknown| variant.contains(unknown)));
+    }
+
+    fn same_as_the_fused_step(device: &Opened, kernels: &str, can: impl Fn(&str) -> bool) {
         let variants = [
             "",
             "loss = {kind = \"mae\"}",
@@ -736,8 +753,8 @@ mod tests {
         let (values, held_out) = (data(150, 6), data(40, 6));
         let weights: Vec<f32> = (0..150).map(|i| 0.5 + (i % 4) as f32).collect();
         let held_out_weights: Vec<f32> = (0..40).map(|i| 1.0 + (i % 2) as f32).collect();
-        for variant in variants {
-            let run = |kernels: &str| {
+        for variant in variants.into_iter().filter(|variant| can(variant)) {
+            let run = |device: &Opened, kernels: &str| {
                 let experiment = experiment(&format!(
                     "train.kernels = \"{kernels}\"\nmodel.hidden = [9, 7]\nmodel.latent = 3\ntrain.epochs = 3\ntrain.batch_size = 32\n{variant}"
                 ));
@@ -745,9 +762,11 @@ mod tests {
                 let start = architecture.draw(Init::GlorotUniform, 1, 0);
                 let train = Rows::new(&values, 6).weighted(Some(&weights));
                 let valid = Some(Rows::new(&held_out, 6).weighted(Some(&held_out_weights)));
-                super::tests::run(&Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid }).unwrap()
+                let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid };
+                let fitted = fit(&[job], device, vec![State::start(&job)], vec![|_: &Epoch| Ok(())]);
+                fitted.unwrap().unwrap().remove(0).unwrap()
             };
-            let (fused, reference) = (run("fused"), run("reference"));
+            let (fused, reference) = (run(&cpu(), "fused"), run(device, kernels));
             for (a, b) in fused.history.iter().zip(&reference.history) {
                 let near = |a: f64, b: f64| (a / b - 1.0).abs() < 2e-5;
                 assert!(near(a.train_loss, b.train_loss) && near(a.valid_loss.unwrap(), b.valid_loss.unwrap()), "{variant}: {a:?} {b:?}");

@@ -273,7 +273,7 @@ impl Trainer for Vec<Fused<'_>> {
         Ok(())
     }
 
-    fn loss_sums(&self) -> Result<Vec<f64>> {
+    fn loss_sums(&mut self) -> Result<Vec<f64>> {
         Ok(self.iter().map(|member| member.loss_sum).collect())
     }
 
@@ -281,11 +281,11 @@ impl Trainer for Vec<Fused<'_>> {
         (0..self.len()).filter(|&at| !self[at].loss_sum.is_finite()).collect()
     }
 
-    fn valid_loss_sums(&self) -> Result<Vec<f64>> {
+    fn valid_loss_sums(&mut self) -> Result<Vec<f64>> {
         Ok(self.iter().map(Fused::valid_loss_sum).collect())
     }
 
-    fn moments(&self) -> Result<Vec<Moments>> {
+    fn moments(&mut self) -> Result<Vec<Moments>> {
         Ok(self.iter().map(Fused::moments).collect())
     }
 
@@ -293,11 +293,12 @@ impl Trainer for Vec<Fused<'_>> {
         self.iter_mut().zip(moments.iter().zip(loss_sums)).for_each(|(member, (moments, sum))| member.restore(moments, *sum));
     }
 
-    fn weights(&self) -> Result<Vec<Vec<f32>>> {
+    fn weights(&mut self) -> Result<Vec<Vec<f32>>> {
         Ok(self.iter().map(|member| member.parameters.clone()).collect())
     }
 
-    fn keep(&mut self, members: &[usize]) {
+    fn keep(&mut self, members: &[usize]) -> Result<()> {
         retain(self, members);
+        Ok(())
     }
 }

@@ -1,10 +1,12 @@
-//! Training: one loop ([`fit`](mod@fit)), two ways to compute a step ([`reference`](mod@reference) by autodiff on any device,
-//! [`fused`] by hand on the CPU), and their parts.
+//! Training: one loop ([`fit`](mod@fit)), three ways to compute a step ([`reference`](mod@reference) by autodiff on any device,
+//! [`fused`] by hand on the CPU, `kernel` by hand on GPUs), and their parts.
 
 pub mod checkpoint;
 mod elementwise;
 pub mod fit;
 pub mod fused;
+#[cfg(feature = "gpu")]
+pub(crate) mod kernel;
 pub mod loss;
 pub mod optimizer;
 pub mod reference;

@@ -109,9 +109,10 @@ const NUMBERS: usize = 7;
 
 /// What a member's step needs: rate, decay and fresh part of the first and of the second moment, epsilon, what is kept of the
 /// parameters.
-type Numbers = [f64; NUMBERS];
+pub type Numbers = [f64; NUMBERS];
 
-fn numbers(rule: Rule, steps: i32, rate: f64) -> Numbers {
+/// Those of one step, the `steps`th.
+pub fn numbers(rule: Rule, steps: i32, rate: f64) -> Numbers {
     match rule {
         Rule::Adam { beta1, beta2, epsilon, placement, weight_decay } => {
             // m̂ / (√v̂ + ε) = (√c₂ / c₁) m / (√v + ε √c₂) with c the bias corrections; Keras leaves ε uncorrected.

@@ -197,14 +197,14 @@ impl Trainer for Reference<'_> {
         Ok(())
     }
 
-    fn loss_sums(&self) -> Result<Vec<f64>> {
+    fn loss_sums(&mut self) -> Result<Vec<f64>> {
         match &self.loss_sum {
             None => Ok(vec![0.0; self.experiments.len()]),
             Some(sum) => Ok(read(sum.clone())?.into_iter().map(f64::from).collect()),
         }
     }
 
-    fn valid_loss_sums(&self) -> Result<Vec<f64>> {
+    fn valid_loss_sums(&mut self) -> Result<Vec<f64>> {
         let mut sums = vec![0.0; self.experiments.len()];
         let Some(valid) = self.valid else { return Ok(sums) };
         let model = Autoencoder::from_flat(self.architecture, &self.parameters);
@@ -218,7 +218,7 @@ impl Trainer for Reference<'_> {
         Ok(sums)
     }
 
-    fn moments(&self) -> Result<Vec<Moments>> {
+    fn moments(&mut self) -> Result<Vec<Moments>> {
         let (steps, first, second) = self.optimizer.moments();
         let length = self.architecture.parameters();
         // A moment that is not there yet is 0.
@@ -245,22 +245,23 @@ impl Trainer for Reference<'_> {
         self.loss_sum = loss_sums.iter().any(|sum| *sum != 0.0).then_some(sums);
     }
 
-    fn weights(&self) -> Result<Vec<Vec<f32>>> {
+    fn weights(&mut self) -> Result<Vec<Vec<f32>>> {
         Ok(read(self.parameters.clone())?.chunks(self.architecture.parameters()).map(<[f32]>::to_vec).collect())
     }
 
-    fn keep(&mut self, members: &[usize]) {
+    fn keep(&mut self, members: &[usize]) -> Result<()> {
         let indices: Vec<i64> = members.iter().map(|&at| at as i64).collect();
         let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [members.len()]), &self.device);
         retain(&mut self.experiments, members);
         if members.is_empty() {
-            return;
+            return Ok(());
         }
         self.parameters = self.parameters.clone().select(0, indices.clone());
         self.decay = self.decay.take().map(|decay| decay.select(0, indices.clone()));
         self.loss_sum = self.loss_sum.take().map(|sum| sum.select(0, indices.clone()));
         self.optimizer.keep(members, &indices);
         self.feed.piece = None;
+        Ok(())
     }
 }
 
