@@ -26,6 +26,8 @@ pub(crate) struct Gpu {
     pub client: cubecl::client::Client,
     /// Threads of a block.
     pub threads: usize,
+    /// How often a thread may go through loops in one launch: Mesa's software Vulkan leaves them after 65,535 times without a word.
+    pub most_loops: Option<usize>,
 }
 
 impl Opened {
@@ -43,7 +45,8 @@ impl Opened {
         // One block has to keep a processor busy, and CUDA's have room for more threads than others'.
         let wanted = if self.name.starts_with("cuda") { 1024 } else { 256 };
         let threads = wanted.min(client.properties().hardware.max_units_per_cube as usize);
-        Some(Gpu { client, threads })
+        let software = self.device.identity().is_some_and(|identity| identity.physical.is_none());
+        Some(Gpu { client, threads, most_loops: software.then_some(60_000) })
     }
 
     /// Computes on the device; where it fails, that is an error with what can be done, not a panic.

@@ -69,6 +69,19 @@ impl Plan {
         self.batch.next_multiple_of(TILE)
     }
 
+    /// How often a thread goes through loops for one batch: forward, and forward and backward.
+    pub fn loops(&self) -> (usize, usize) {
+        let tiles = self.padded() / TILE;
+        let each = |items: usize, times: usize| items.div_ceil(self.units) * (times + 1);
+        let (mut forward, mut backward) = (2 * each(self.padded() * self.widths[0], 0) + 1, each(self.batch * self.widths[0], 0) + 1);
+        for pair in self.widths.windows(2) {
+            forward += each(tiles * pair[1], pair[0]);
+            backward += each(tiles * pair[0], pair[1]) + each(pair[0].div_ceil(TILE) * pair[1], self.batch) + each(pair[1], self.batch);
+        }
+        let out = self.widths[self.layers()];
+        (forward + each(self.batch * out, 0) + each(self.batch, out), forward + backward)
+    }
+
     /// Where the values of a layer (0: the inputs) begin in a block's buffer; after the last layer, how long it is.
     pub fn value_at(&self, layer: usize) -> usize {
         // Threads that take several columns at once look a little beyond the last.

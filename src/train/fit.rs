@@ -731,6 +731,28 @@ mod tests {
         same_as_the_fused_step(&device, "fused", |variant| !["gelu", "dropout", "gradient_clip"].iter().any(|unknown| variant.contains(unknown)));
     }
 
+    #[cfg(feature = "wgpu")]
+    #[test]
+    fn kernels_share_the_work_of_wide_layers() {
+        let Some(device) = crate::device::tests::software() else { return };
+        let values = data(900, 53);
+        let weights: Vec<f32> = (0..900).map(|i| 1.0 + (i % 3) as f32).collect();
+        for weighted in [false, true] {
+            let experiment = experiment("model = {hidden = [103], latent = 82}\ntrain = {epochs = 1, batch_size = 42}");
+            let architecture = Architecture::new(53, &experiment.config.model);
+            let start = architecture.draw(Init::GlorotUniform, 1, 0);
+            let rows = Rows::new(&values, 53).weighted(weighted.then_some(&weights));
+            let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train: rows, valid: Some(rows) };
+            let history = |device: &Opened| -> Vec<(f64, f64)> {
+                let fitted = fit(&[job], device, vec![State::start(&job)], vec![|_: &Epoch| Ok(())]).unwrap().unwrap().remove(0).unwrap();
+                fitted.history.iter().map(|epoch| (epoch.train_loss, epoch.valid_loss.unwrap())).collect()
+            };
+            for (a, b) in history(&cpu()).iter().zip(history(&device)) {
+                assert!((a.0 / b.0 - 1.0).abs() < 1e-5 && (a.1 / b.1 - 1.0).abs() < 1e-5, "weighted {weighted}: {a:?} {b:?}");
+            }
+        }
+    }
+
     fn same_as_the_fused_step(device: &Opened, kernels: &str, can: impl Fn(&str) -> bool) {
         let variants = [
             "",

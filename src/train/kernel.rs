@@ -31,6 +31,9 @@ pub struct Kernel<'a> {
     architecture: &'a Architecture,
     client: Client,
     plan: Plan,
+    /// Batches that are launched together at most.
+    at_once: usize,
+    most_loops: Option<usize>,
     train: Table,
     valid: Option<(Rows<'a>, Table)>,
     /// `[members, 3 · parameters]`
@@ -88,6 +91,8 @@ fn rule(optimizer: Optimizer) -> Rule {
 
 /// Whether the kernels can train a pack: what they cannot is left to [`super::reference`].
 pub fn can(job: &Job<'_>, members: usize, gpu: &Gpu) -> bool {
+    let batch = (job.experiment.config.train.batch_size as usize).min(job.train.len().max(1));
+    let plan = plan(job.architecture, batch, job.experiment.loss, rule(job.experiment.optimizer), false, gpu.threads);
     let largest = gpu.client.properties().memory.max_page_size;
     let bytes = |rows: usize| (rows * job.train.width() * size_of::<f32>()) as u64;
     let state = (members * 3 * job.architecture.parameters() * size_of::<f32>()) as u64;
@@ -95,6 +100,7 @@ pub fn can(job: &Job<'_>, members: usize, gpu: &Gpu) -> bool {
         && job.architecture.dropout == 0.0
         && job.experiment.config.train.gradient_clip.is_none()
         && bytes(job.train.len()).max(bytes(job.valid.map_or(0, |valid| valid.len()))).max(state) <= largest
+        && gpu.most_loops.is_none_or(|most| plan.loops().1 + plan.units < most)
         && job.train.len() < u32::MAX as usize / job.train.width().max(1)
 }
 
@@ -113,7 +119,7 @@ impl<'a> Kernel<'a> {
     /// A pack in training on that device; there is at least one member.
     pub fn new(pack: &[Job<'a>], gpu: Gpu) -> Self {
         let Job { experiment, architecture, train, valid, .. } = pack[0];
-        let Gpu { client, threads } = gpu;
+        let Gpu { client, threads, most_loops } = gpu;
         let batch = (experiment.config.train.batch_size as usize).min(train.len().max(1));
         let weighted = !train.is_empty() && train.weight(0).is_some();
         let plan = plan(architecture, batch, experiment.loss, rule(experiment.optimizer), weighted, threads);
@@ -130,6 +136,8 @@ impl<'a> Kernel<'a> {
             steps: vec![0; pack.len()],
             order: None,
             waiting: (0, vec![]),
+            at_once: most_loops.map_or(AT_ONCE, |most| ((most - plan.units) / plan.loops().1).clamp(1, AT_ONCE)),
+            most_loops,
             plan,
             client,
         }
@@ -210,7 +218,7 @@ impl Trainer for Kernel<'_> {
             numbers.push(own);
         }
         self.waiting.1.push(numbers);
-        if self.waiting.1.len() >= AT_ONCE {
+        if self.waiting.1.len() >= self.at_once {
             self.flush();
         }
         Ok(())
@@ -227,7 +235,7 @@ impl Trainer for Kernel<'_> {
         let Some((rows, table)) = &self.valid else { return Ok(vec![0.0; members]) };
         let plan = Plan { batch: ROWS, ..self.plan.clone() };
         let states = (&self.state, 3 * self.architecture.parameters(), members);
-        let distances = run(&self.client, plan, self.beta(), (&table.values, table.rows), states, true)?;
+        let distances = run(&self.client, self.most_loops, plan, self.beta(), (&table.values, table.rows), states, true)?;
         let sum =
             |distances: &[f32]| distances.iter().enumerate().map(|(i, distance)| f64::from(*distance) * rows.weight(i).map_or(1.0, f64::from)).sum();
         Ok(distances.chunks(table.rows.max(1)).map(sum).collect())
@@ -304,7 +312,7 @@ impl Forward {
     pub fn run(&self, input: &[f32]) -> Result<Vec<f32>> {
         let rows = input.len() / self.plan.widths[0];
         let table = upload(&self.gpu.client, input);
-        run(&self.gpu.client, self.plan.clone(), 1.0, (&table, rows), (&self.states, self.stride, self.members), false)
+        run(&self.gpu.client, self.gpu.most_loops, self.plan.clone(), 1.0, (&table, rows), (&self.states, self.stride, self.members), false)
     }
 }
 
@@ -312,13 +320,15 @@ impl Forward {
 /// `[members, rows]`. `states` are the members' parameters, how far apart they lie, and how many there are.
 fn run(
     client: &Client,
+    most_loops: Option<usize>,
     plan: Plan,
     beta: f32,
     (table, rows): (&Handle, usize),
     (states, stride, members): (&Handle, usize, usize),
     distances: bool,
 ) -> Result<Vec<f32>> {
-    let workers = rows.div_ceil(plan.batch).clamp(1, WORKERS);
+    let blocks = rows.div_ceil(plan.batch).max(1);
+    let workers = WORKERS.max(most_loops.map_or(0, |most| blocks.div_ceil((most / plan.loops().0).max(1)))).min(blocks);
     let values = plan.value_at(plan.widths.len());
     let (width, out_width) = (plan.widths[0], if distances { 1 } else { plan.widths[plan.layers()] });
     let out = client.empty(members * rows * out_width * size_of::<f32>());
