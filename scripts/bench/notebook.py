@@ -94,7 +94,7 @@ def main():
             programs |= {"Keras on TensorFlow": lambda: keras(1), "Keras, 36 steps a call": lambda: keras(36)}
         else:
             table.skip("Keras", "keras and tensorflow are not installed")
-        goals = {"Keras on TensorFlow": GOAL}
+        goals = {"Keras on TensorFlow": GOAL} if options.epochs == 150 else {}  # what is wanted is wanted of the whole notebook
         if table.take_turns(f"notebook, {options.epochs} epochs", programs, "s", goals) and "Keras on TensorFlow" in programs:
             ours = json.loads((folder / "ours/report.json").read_text())["channels"][0]["training"]["train_loss"]
             theirs = json.loads((folder / "keras.json").read_text())["loss"][-1]

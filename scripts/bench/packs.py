@@ -5,13 +5,14 @@ Usage, from the repository root, after `cargo build --release` and `scripts/benc
 
 Lumisift is one command, `train` with configs/metsig-notebook.toml and `train.ensemble`, from the start of the process to its end:
 reading, a validation pass an epoch, scoring and writing included. All that counts of PyTorch is training with the same validation
-passes, after imports, reading and warming up. Where report.json tells how long training took, there are rows with that alone.
+passes, after imports, reading and warming up. For one member, and on a GPU, there are rows with what report.json calls its seconds of
+training; of packs trained side by side on several cores it has the sum.
 
 On the CPU, all cores: two Lumisifts with N/2 members each, side by side, each held to one core (from the first start to the last end);
-eager PyTorch, one member after the other, with one thread or all, whichever is faster; PyTorch with all members in one product
-(baddbmm over a leading dimension of members, one fused Adam), all threads; and JAX likewise, vmap over the members in a jitted
-lax.scan over an epoch's batches, all threads. With `--device cuda`: eager PyTorch, one member after the other, on the GPU; PyTorch
-replaying a CUDA graph of a step, captured once and used for every member in turn; all members in one product, eager and as a graph.
+eager PyTorch, one member after the other; PyTorch with all members in one product (baddbmm over a leading dimension of members, one
+fused Adam), both with one thread or all, whichever is faster for that N; and JAX, vmap over the members in a jitted lax.scan over an
+epoch's batches, all threads. With `--device cuda`: eager PyTorch, one member after the other, on the GPU; PyTorch replaying a CUDA
+graph of a step, captured once and used for every member in turn; all members in one product, eager and as a graph.
 
 What goes one member after the other is measured for a few members and scaled up to N; the table says for how many.
 """
@@ -23,7 +24,7 @@ from cold_start import write_rows
 
 CONFIG = ROOT / "configs/metsig-notebook.toml"
 WIDTHS, BATCH = [53, 103, 82, 103, 53], 42
-FEW = {"cpu": 2, "cuda": 2}
+FEW = 2  # members of what goes one by one
 # By device: how the peer is called, the package it needs, whether it goes one member after the other.
 PEERS = {
     "cpu": {
@@ -249,22 +250,22 @@ def worker(kind, device, rows):
     else:
         peer = Torch(device, rows)
         train = getattr(peer, kind.replace("-", "_"))
-    warm = set()
+    threads = {}  # the fastest number of threads by number of members
 
     def answer(question):
         members, epochs = question
-        if device == "cpu" and kind == "eager" and not warm:
-            peer.torch.set_num_threads(len(CORES))
-            train(1, 1)
-            times = {}
-            for threads in {1, len(CORES)}:
-                peer.torch.set_num_threads(threads)
-                times[threads] = min(train(1, 2) for _ in range(3))
-            peer.torch.set_num_threads(min(times, key=times.get))
-        if members not in warm:
+        if members not in threads:
             train(members, 1)
-            warm.add(members)
-        return {"value": train(members, epochs), "threads": peer.torch.get_num_threads() if kind != "jax" else len(CORES)}
+            threads[members] = len(CORES)
+            if device == "cpu" and kind != "jax":
+                times = {}
+                for count in {1, len(CORES)}:
+                    peer.torch.set_num_threads(count)
+                    times[count] = min(train(members, 1) for _ in range(3))
+                threads[members] = min(times, key=times.get)
+        if kind != "jax":
+            peer.torch.set_num_threads(threads[members])
+        return {"value": train(members, epochs), "threads": threads[members]}
 
     answer_questions(answer)
 
@@ -285,20 +286,13 @@ class Lumisift:
 
     def one(self, members):
         _, taken = measure_together([self.command(members, "one", 1)], [None])
-        return taken | {"training": training_seconds(self.folder / "one/report.json", taken["value"])}
+        seconds = json.loads((self.folder / "one/report.json").read_text())["channels"][0]["training"]["seconds"]
+        alone = (members == 1 or self.options.device == "cuda") and 0 < seconds <= taken["value"]
+        return taken | {"training": seconds if alone else None}
 
     def two(self, members):
         commands = [self.command(members // 2, f"two-{seed}", seed) for seed in (1, 2)]
         return measure_together(commands, [CORES[:1], CORES[1:2]])[1]
-
-
-def training_seconds(path, wall):
-    """What the report says, if it says it, and if it can be: members trained side by side may not be counted one by one."""
-    try:
-        seconds = json.loads(path.read_text())["channels"][0]["training"]["seconds"]
-    except (KeyError, IndexError, TypeError):
-        return None
-    return seconds if 0 < seconds <= wall else None
 
 
 def main():
@@ -348,7 +342,7 @@ def measure_pack(table, lumisift, workers, members):
     if options.device == "cpu" and len(CORES) > 1 and members > 1 and members % 2 == 0:
         programs[f"two Lumisifts of {members // 2}, a core each"] = lambda: lumisift.two(members)
     for who, (peer, by_one) in list(workers.items()):
-        measured = min(members, FEW[options.device]) if by_one else members
+        measured = min(members, FEW) if by_one else members
 
         def ask(peer=peer, measured=measured):
             answer = peer.ask([measured, options.epochs])

@@ -5,8 +5,9 @@ Usage, from the repository root, after `scripts/bench/setup`:
 
 Everybody is held to the same core (taskset) and does the same work: from new weights, three epochs of 100 batches of uniform numbers
 that are in memory already, in the same order, seven times over (after two seconds: three times); the median of those is one turn. Peers
-import, compile and warm up before their first turn, and they take turns with `cargo bench --bench step`, or with a bench that was built before (`--step-program`).
-Lumisift's epochs include its sums of losses, on the first network also an activity term that the peers do without.
+import, compile and warm up before their first turn, and they take turns with `cargo bench --bench step`, or with a bench that was built
+before (`--step-program`). Lumisift's epochs include its sums of losses, on the first network also an activity term that the peers do
+without.
 
 JAX has the whole epoch in one call: a jitted lax.scan over the batches with donated weights and moments, single-threaded XLA; once with
 a matrix for each layer, once with all weights in one vector. PyTorch's Adam is timed as it comes, fused, and compiled by Inductor: once
