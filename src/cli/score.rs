@@ -62,7 +62,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         pipeline::score_files(&model, &arguments.data, &device, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
+    ui.detail("scored");
     scores.flag(&model.thresholds)?;
+    ui.detail("flagged");
     let mut asked = vec![];
     for (text, &lumisection) in texts.iter().zip(&why) {
         let told = explain::lumisection(&model.experiment, &model.networks, &prepared, &scores, lumisection, &device)?;
@@ -73,6 +75,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         asked.extend(told);
     }
     scores.write(&arguments.out)?;
+    ui.detail(&format!("wrote {}", arguments.out.display()));
     let worst = if asked.is_empty() { explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)? } else { asked.clone() };
     let report = Report::new(
         &scores,
@@ -88,6 +91,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             warnings: prepared.notes.clone(),
         },
     )?;
+    ui.detail("figures");
     if ui.json {
         return ui.print_json(&report);
     }

@@ -8,7 +8,16 @@ use arrow_array::{
     types::{Float32Type, Float64Type, UInt32Type},
 };
 use arrow_schema::DataType;
-use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
+use parquet::{
+    arrow::{
+        ArrowWriter,
+        arrow_writer::{ArrowColumnWriter, compute_leaves},
+    },
+    basic::Compression,
+    file::properties::WriterProperties,
+    schema::types::ColumnPath,
+};
+use rayon::prelude::*;
 use std::path::Path;
 
 /// A table of columns that may have gaps.
@@ -31,14 +40,35 @@ pub(super) fn write(path: &Path, batch: &RecordBatch) -> Result<()> {
     write_atomically(path, &bytes)
 }
 
-/// The bytes of a Parquet file.
+/// Rows of a group in a Parquet file.
+const GROUP: usize = 1 << 20;
+
+/// The bytes of a Parquet file. Columns are encoded side by side.
 pub(super) fn to_parquet(batch: &RecordBatch) -> Result<Vec<u8>> {
     let failed = |error: parquet::errors::ParquetError| Error::failed(format!("Parquet: {error}"));
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(parquet::basic::ZstdLevel::default())).build();
+    let mut properties = WriterProperties::builder().set_compression(Compression::ZSTD(parquet::basic::ZstdLevel::default()));
+    // Numbers hardly repeat: looking for those that do costs more than it brings.
+    for field in batch.schema().fields().iter().filter(|field| field.data_type().is_floating()) {
+        properties = properties.set_column_dictionary_enabled(ColumnPath::new(vec![field.name().clone()]), false);
+    }
     let mut bytes = vec![];
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(failed)?;
-    writer.write(batch).map_err(failed)?;
-    writer.close().map_err(failed)?;
+    let writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).map_err(failed)?;
+    let (mut file, groups) = writer.into_serialized_writer().map_err(failed)?;
+    for (at, first) in (0..batch.num_rows()).step_by(GROUP).enumerate() {
+        let rows = batch.slice(first, GROUP.min(batch.num_rows() - first));
+        let writers = groups.create_column_writers(at).map_err(failed)?;
+        let schema = batch.schema();
+        let encode = |(i, mut writer): (usize, ArrowColumnWriter)| {
+            compute_leaves(schema.field(i), rows.column(i))?.iter().try_for_each(|leaf| writer.write(leaf))?;
+            writer.close()
+        };
+        // A column is one leaf: our tables are flat.
+        let chunks = writers.into_par_iter().enumerate().map(encode).collect::<parquet::errors::Result<Vec<_>>>().map_err(failed)?;
+        let mut group = file.next_row_group().map_err(failed)?;
+        chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group)).map_err(failed)?;
+        group.close().map_err(failed)?;
+    }
+    file.close().map_err(failed)?;
     Ok(bytes)
 }
 

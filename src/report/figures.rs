@@ -181,7 +181,9 @@ impl Report {
         let main = scores.main().map_or("", |channel| channel.name.as_str());
         let of_main: Vec<Calibrated> = thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
         warnings.extend(of_main.iter().filter_map(Calibrated::warning));
-        let count = |split: Split| scores.rows.iter().filter(|row| row.split == split && row.rejected.is_none()).count();
+        let mut counts = [0; Split::ALL.len()];
+        scores.rows.iter().filter(|row| row.rejected.is_none()).for_each(|row| counts[row.split as usize] += 1);
+        let count = |split: Split| counts[split as usize];
         let score = config.score.kind;
         let over = if score == ScoreKind::Sse { "sum" } else { "mean" };
         let inputs = match networks {
@@ -238,15 +240,15 @@ impl Report {
 fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
     let main = scores.labels.iter().position(|name| name == "good");
     let channel = scores.main()?;
-    let good_test = |row: &Row| row.split == Split::Test && main.is_some_and(|i| row.labels[i] == Some(true));
-    let valid = |row: &Row| row.split == Split::Valid && threshold.on == CalibrateOn::Train;
     let rate = |sample: &str, wanted: &dyn Fn(&Row) -> bool| {
         let evaluated: Vec<bool> = (0..scores.rows.len()).filter(|&i| wanted(&scores.rows[i])).filter_map(|i| channel.flagged(i)).collect();
         let flagged = evaluated.iter().filter(|flagged| **flagged).count();
         let (rate, low, high) = roc::rate_with_interval(flagged, evaluated.len())?;
         Some(Rate { sample: sample.into(), flagged, rows: evaluated.len(), rate, interval: (low, high) })
     };
-    rate("test rows labelled good", &good_test).or_else(|| rate("validation rows", &valid))
+    let good_test = |i: usize| rate("test rows labelled good", &|row: &Row| row.split == Split::Test && row.labels[i] == Some(true));
+    let valid = || rate("validation rows", &|row: &Row| row.split == Split::Valid);
+    main.and_then(good_test).or_else(|| if threshold.on == CalibrateOn::Train { valid() } else { None })
 }
 
 fn agreement(scores: &Scores, experiment: &Experiment) -> Option<Agreement> {

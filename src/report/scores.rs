@@ -14,6 +14,7 @@ use arrow_array::{
     types::{Float32Type, Float64Type, UInt32Type},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rayon::prelude::*;
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 /// What is said of a lumisection.
@@ -95,6 +96,9 @@ impl ChannelScores {
         }
     }
 }
+
+/// Makes a column of the table.
+type Column<'a> = Box<dyn FnOnce() -> ArrayRef + Send + 'a>;
 
 /// All scores of an experiment, sorted by run and LS.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -189,11 +193,11 @@ impl Scores {
 
     /// Positions of the evaluated rows of each run, in the order of LS.
     pub fn runs(&self) -> Vec<Vec<usize>> {
-        let key = |row: &Row| (row.run, if row.run.is_none() { Some(row.file.clone()) } else { None });
+        let same = |a: &Row, b: &Row| a.run == b.run && (a.run.is_some() || Arc::ptr_eq(&a.file, &b.file) || a.file == b.file);
         let mut runs: Vec<Vec<usize>> = vec![];
         for (i, row) in self.rows.iter().enumerate().filter(|(_, row)| row.rejected.is_none()) {
             match runs.last_mut() {
-                Some(run) if key(&self.rows[run[0]]) == key(row) => run.push(i),
+                Some(run) if same(&self.rows[run[0]], row) => run.push(i),
                 _ => runs.push(vec![i]),
             }
         }
@@ -253,40 +257,45 @@ impl Scores {
     }
 
     /// One channel after the other.
-    fn batch(&self) -> Result<RecordBatch> {
-        let times = self.channels.len();
-        let repeated = || (0..times).flat_map(|_| &self.rows);
+    fn batch<'a>(&'a self) -> Result<RecordBatch> {
+        let repeated = || self.channels.iter().flat_map(|_| &self.rows);
         let of_channels = || self.channels.iter().flat_map(|channel| (0..self.rows.len()).map(move |row| (channel, row)));
-        let number = |get: &dyn Fn(&ChannelScores, usize) -> Option<f64>| -> ArrayRef {
-            Arc::new(of_channels().map(|(channel, row)| get(channel, row)).collect::<Float64Array>())
-        };
-        let mut columns: Vec<(String, ArrayRef)> = vec![
-            ("split".into(), Arc::new(repeated().map(|row| Some(row.split.name())).collect::<StringArray>())),
-            ("file".into(), Arc::new(repeated().map(|row| Some(&*row.file)).collect::<StringArray>())),
-            ("run".into(), Arc::new(repeated().map(|row| row.run).collect::<UInt32Array>())),
-            (self.number_column().into(), Arc::new(repeated().map(|row| row.ls).collect::<UInt32Array>())),
-            ("channel".into(), Arc::new(of_channels().map(|(channel, _)| Some(channel.name.as_str())).collect::<StringArray>())),
-            ("score".into(), number(&|channel, row| channel.scores[row])),
-            ("threshold".into(), number(&|channel, row| channel.thresholds[row])),
-            ("flagged".into(), Arc::new(of_channels().map(|(channel, row)| channel.flagged(row)).collect::<BooleanArray>())),
-            ("verdict".into(), Arc::new(of_channels().map(|(channel, row)| Some(channel.verdict(row).name())).collect::<StringArray>())),
-            ("reason".into(), Arc::new(of_channels().map(|(channel, row)| self.reason(channel, row)).collect::<StringArray>())),
-            (LOG_RATIO.into(), number(&|channel, row| channel.log_ratios.get(row).copied().flatten())),
-        ];
+        let mut columns: Vec<(String, Column<'a>)> = vec![];
+        let mut add = |name: &str, column: Column<'a>| columns.push((name.into(), column));
+        add("split", Box::new(move || Arc::new(repeated().map(|row| Some(row.split.name())).collect::<StringArray>())));
+        add("file", Box::new(move || Arc::new(repeated().map(|row| Some(&*row.file)).collect::<StringArray>())));
+        add("run", Box::new(move || Arc::new(repeated().map(|row| row.run).collect::<UInt32Array>())));
+        add(self.number_column(), Box::new(move || Arc::new(repeated().map(|row| row.ls).collect::<UInt32Array>())));
+        add("channel", Box::new(move || Arc::new(of_channels().map(|(channel, _)| Some(channel.name.as_str())).collect::<StringArray>())));
+        add("score", self.numbers(|channel| &channel.scores));
+        add("threshold", self.numbers(|channel| &channel.thresholds));
+        add("flagged", Box::new(move || Arc::new(of_channels().map(|(channel, row)| channel.flagged(row)).collect::<BooleanArray>())));
+        add("verdict", Box::new(move || Arc::new(of_channels().map(|(channel, row)| Some(channel.verdict(row).name())).collect::<StringArray>())));
+        add("reason", Box::new(move || Arc::new(of_channels().map(|(channel, row)| self.reason(channel, row)).collect::<StringArray>())));
+        add(LOG_RATIO, self.numbers(|channel| &channel.log_ratios));
         if self.channels.iter().any(|channel| !channel.inside.is_empty()) {
-            columns.push((INSIDE.into(), number(&|channel, row| channel.inside.get(row).copied().flatten())));
+            add(INSIDE, self.numbers(|channel| &channel.inside));
         }
         if self.channels.iter().any(|channel| !channel.spread.is_empty()) {
-            columns.push((SPREAD.into(), number(&|channel, row| channel.spread.get(row).copied().flatten())));
-            columns.push((FLAGGING.into(), number(&|channel, row| channel.flagging.get(row).copied().flatten())));
+            add(SPREAD, self.numbers(|channel| &channel.spread));
+            add(FLAGGING, self.numbers(|channel| &channel.flagging));
         }
         if self.weighted() {
-            columns.push((WEIGHT.into(), Arc::new(repeated().map(|row| row.weight).collect::<Float32Array>())));
+            add(WEIGHT, Box::new(move || Arc::new(repeated().map(|row| row.weight).collect::<Float32Array>())));
         }
         for (i, name) in self.labels.iter().enumerate() {
-            columns.push((format!("label_{name}"), Arc::new(repeated().map(|row| row.labels[i]).collect::<BooleanArray>())));
+            add(&format!("label_{name}"), Box::new(move || Arc::new(repeated().map(|row| row.labels[i]).collect::<BooleanArray>())));
         }
-        batch::of_columns(columns)
+        batch::of_columns(columns.into_par_iter().map(|(name, column)| (name, column())).collect())
+    }
+
+    /// A number of each channel and row; none where a channel has no such numbers.
+    fn numbers<'a>(&'a self, of: impl Fn(&'a ChannelScores) -> &'a [Option<f64>] + Send + Sync + 'a) -> Column<'a> {
+        Box::new(move || {
+            let none = vec![None; if self.channels.iter().any(|channel| of(channel).is_empty()) { self.rows.len() } else { 0 }];
+            let numbers = |channel: &'a ChannelScores| if of(channel).is_empty() { none.as_slice() } else { of(channel) };
+            Arc::new(self.channels.iter().flat_map(numbers).copied().collect::<Float64Array>())
+        })
     }
 
     /// Reads a `scores.parquet`.

@@ -41,8 +41,8 @@ impl ScoreKind {
 /// Told of each row and member: their positions, what goes in and what comes out. Rows come in order.
 pub type Visit<'a> = dyn FnMut(usize, usize, &[f32], &[f32]) + 'a;
 
-/// Rows that go through a network at once on the CPU: what lies between its layers stays in the cache.
-const HOST_ROWS: usize = 256;
+/// Rows that a thread of the CPU takes at once.
+const HOST_ROWS: usize = 8192;
 
 /// Values of a layer that are at most kept on a device.
 const DEVICE_VALUES: usize = 1 << 24;
@@ -64,8 +64,11 @@ impl<'a> Runner<'a> {
     /// What makes of rows `[rows, in]` what some layers of each member make of them, `[members, rows, out]`.
     fn layers(&self, layers: Range<usize>) -> Box<dyn Fn(&[f32]) -> Result<Vec<f32>> + Sync + '_> {
         if self.device.is_cpu() {
+            let (width, out) = (self.architecture.widths[layers.start], self.architecture.widths[layers.end]);
             return Box::new(move |input| {
-                Ok(self.members.iter().flat_map(|weights| host::run(self.architecture, weights, layers.clone(), input)).collect())
+                let mut outputs = Vec::with_capacity(input.len() / width * out * self.members.len());
+                self.members.iter().for_each(|weights| host::run(self.architecture, weights, layers.clone(), input, &mut outputs));
+                Ok(outputs)
             });
         }
         #[cfg(feature = "gpu")]
