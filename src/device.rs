@@ -6,6 +6,7 @@ use crate::{
     guard,
 };
 use burn::tensor::Device;
+use std::path::{Path, PathBuf};
 
 /// An opened device.
 #[derive(Clone, Debug)]
@@ -31,13 +32,17 @@ pub(crate) struct Gpu {
 }
 
 impl Opened {
+    /// How numbers are kept and multiplied on the device, for provenance. Kernels of our own, and all of the CPU and WGPU, are single
+    /// precision throughout; burn's matrix products may round to TF32 on CUDA, and there is no way to forbid it.
+    pub fn precision(&self, kernels_of_our_own: bool) -> &'static str {
+        if kernels_of_our_own || !self.name.starts_with("cuda") { "f32" } else { "f32, matrix products perhaps TF32" }
+    }
+
     /// Whether it is the CPU of this machine.
     pub fn is_cpu(&self) -> bool {
         self.name == "cpu"
     }
-}
 
-impl Opened {
     /// What runs our own kernels, where it is a GPU.
     #[cfg(feature = "gpu")]
     pub(crate) fn gpu(&self) -> Option<Gpu> {
@@ -54,7 +59,12 @@ impl Opened {
         if self.is_cpu() {
             return compute();
         }
-        guard::fenced(compute).unwrap_or_else(|cause| Err(failure(&cause))).map_err(|error| error.map(|message| format!("{}: {message}", self.name)))
+        let result = guard::fenced(compute).unwrap_or_else(|cause| Err(failure(&cause)));
+        if matches!(result, Err(Error::Memory(_))) {
+            // What was given back is kept for the next who asks for as much, and smaller parts may not find room beside it.
+            let _ = guard::fenced(|| self.device.memory_cleanup());
+        }
+        result.map_err(|error| error.map(|message| format!("{}: {message}", self.name)))
     }
 }
 
@@ -127,26 +137,66 @@ pub fn list() -> Vec<Listed> {
     if cuda.is_empty() {
         listed.push(Listed { name: "cuda".into(), available: false, detail: no_cuda() });
     }
-    if wgpu.is_empty() {
-        listed.push(Listed { name: "wgpu".into(), available: false, detail: no_wgpu() });
+    for (i, gpu) in cuda.into_iter().enumerate() {
+        let (found, detail) = (libdevice().is_some(), format!("{gpu}{}", memory(DeviceChoice::Cuda(i))));
+        let detail = if found { detail } else { format!("{detail}; {NO_LIBDEVICE}") };
+        listed.push(Listed { name: format!("cuda:{i}"), available: found, detail });
     }
-    for (backend, gpus) in [("cuda", cuda), ("wgpu", wgpu)] {
-        listed.extend(gpus.into_iter().enumerate().map(|(i, gpu)| Listed { name: format!("{backend}:{i}"), available: true, detail: gpu }));
+    if wgpu.is_empty() {
+        // By name, a software renderer may serve.
+        listed.push(match open_wgpu(None) {
+            Ok(_) => Listed { name: "wgpu".into(), available: true, detail: "software Vulkan (CUBECL_WGPU_DEFAULT_DEVICE is set)".into() },
+            Err(_) => Listed { name: "wgpu".into(), available: false, detail: no_wgpu() },
+        });
+    }
+    for (i, gpu) in wgpu.into_iter().enumerate() {
+        let detail = format!("{gpu}{}", memory(DeviceChoice::Wgpu(Some(i))));
+        listed.push(Listed { name: format!("wgpu:{i}"), available: true, detail });
     }
     listed
 }
 
+/// What is known of a GPU's memory, in words.
+#[cfg(feature = "gpu")]
+fn memory(choice: DeviceChoice) -> String {
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let known = open(choice).ok().and_then(|opened| opened.gpu()).map(|gpu| gpu.client.properties().memory.clone());
+    match known.map(|memory| (memory.max_memory(), memory.max_page_size)) {
+        Some((Some(all), _)) => format!(", {:.0} GiB", gib(all)),
+        Some((None, largest)) => format!(", {:.1} GiB at once", gib(largest)),
+        None => String::new(),
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn memory(_: DeviceChoice) -> String {
+    String::new()
+}
+
+const NO_LIBDEVICE: &str = "libdevice.10.bc of the CUDA toolkit is not found: set CUDA_PATH to a folder with nvvm/libdevice";
+
+/// Where CUDA's library of functions lies; kernels are built with it while the program runs. Searched as cubecl does.
+fn libdevice() -> Option<PathBuf> {
+    let roots = match std::env::var_os("CUDA_PATH") {
+        Some(path) => vec![PathBuf::from(path)],
+        None => ["/usr/local/cuda", "/opt/cuda", "/usr/lib/cuda", "/usr"].map(PathBuf::from).to_vec(),
+    };
+    roots.into_iter().map(|root| root.join("nvvm/libdevice/libdevice.10.bc")).find(|path| path.is_file())
+}
+
 fn no_cuda() -> String {
-    if cfg!(feature = "cuda") {
-        "no NVIDIA driver or no GPU found (libcuda could not be opened)".into()
-    } else {
+    if !cfg!(feature = "cuda") {
         "not built in; build with `cargo build --release --features cuda` (see docs/install.md)".into()
+    } else if Path::new("/dev/nvidiactl").exists() {
+        "the NVIDIA driver is there, but shows no GPU (is CUDA_VISIBLE_DEVICES set?)".into()
+    } else {
+        "no NVIDIA driver on this machine (no /dev/nvidiactl)".into()
     }
 }
 
 fn no_wgpu() -> String {
     if cfg!(feature = "wgpu") {
-        "no GPU found; with CUBECL_WGPU_DEFAULT_DEVICE=Cpu set, a software Vulkan driver serves as \"wgpu\"".into()
+        "no GPU with a Vulkan, Metal or DX12 driver; with CUBECL_WGPU_DEFAULT_DEVICE=Cpu set, software Vulkan serves as \"wgpu\"".into()
     } else {
         "not built in; build with `cargo build --release --features wgpu`".into()
     }
@@ -174,6 +224,7 @@ fn open_cuda(index: usize) -> Result<Opened> {
     match cuda_gpus().len() {
         0 => Err(Error::input(format!("device cuda:{index}: {}", no_cuda()))),
         count if index >= count => Err(Error::input(format!("device cuda:{index}: there are {count} CUDA devices, counted from 0"))),
+        _ if libdevice().is_none() => Err(Error::input(format!("device cuda:{index}: {NO_LIBDEVICE}"))),
         _ => Ok(Opened { device: Device::cuda(index), name: format!("cuda:{index}"), kernels: cubecl::Device::cuda(index).ok() }),
     }
 }

@@ -389,7 +389,10 @@ fn fit_in_parts<W: Watch>(
 
 /// What each channel gives: side by side on the CPU, one after the other on other devices.
 fn side_by_side<T: Send, R: Send>(device: &Opened, channels: Vec<T>, one: impl Fn(T) -> Result<R> + Sync + Send) -> Result<Vec<R>> {
-    if device.is_cpu() { channels.into_par_iter().map(one).collect() } else { channels.into_iter().map(one).collect() }
+    match device.is_cpu() {
+        true => channels.into_par_iter().map(one).collect(),
+        false => channels.into_iter().map(|channel| device.guard(|| one(channel))).collect(),
+    }
 }
 
 /// Learns what is usual for the errors and latents of trained models, in the order of [`train`]; the texts say what is doubtful.

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     config::{DeviceChoice, Experiment, raw::Checkpoint},
     data::channels::Channel,
-    device,
+    device::{self, Opened},
     error::{Error, Result},
     pipeline,
     prepare::{Prepared, select, split::Split},
@@ -20,7 +20,7 @@ use crate::{
         lock::Lock,
         scores, terminal,
     },
-    train::{Epoch, State, Watch},
+    train::{Epoch, State, Watch, by_hand},
 };
 use clap::Args;
 use serde_json::json;
@@ -102,15 +102,19 @@ fn complete(ui: &Ui, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+fn names_of(devices: &[Opened]) -> String {
+    devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 /// What is written before anything is trained.
-fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared, device: &str) -> Result<()> {
+fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared, devices: &[Opened]) -> Result<()> {
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
     folder.write_json(
         names::PROVENANCE,
         &json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "device": device,
-            "precision": "f32",
+            "device": names_of(devices),
+            "precision": devices.iter().map(|device| device.precision(by_hand(experiment))).max_by_key(|text| text.len()),
             "seed": experiment.config.seed,
             "files": prepared.samples.sources,
             "rows": {"evaluated": prepared.samples.rows.len(), "not_evaluated": select::counts(&prepared.samples)},
@@ -137,7 +141,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let devices = device::open_all(&experiment.devices)?;
     // What is not trained is computed on the first.
     let device = &devices[0];
-    let device_names = devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ");
+    let device_names = names_of(&devices);
     let mut prepared = {
         let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
         pipeline::prepare(&experiment, &|path| reading.read(path))?
@@ -159,7 +163,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let folder = match begun {
         None => {
             let folder = Folder::create(&arguments.out, arguments.force)?;
-            write_beginning(&folder, &experiment, &prepared, &device_names)?;
+            write_beginning(&folder, &experiment, &prepared, &devices)?;
             folder
         }
         // Another may have finished it before the lock was ours.
@@ -172,7 +176,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 begin.state = state;
             }
             // What a kill may have left out or torn.
-            write_beginning(&folder, &experiment, &prepared, &device_names)?;
+            write_beginning(&folder, &experiment, &prepared, &devices)?;
             folder
         }
     };

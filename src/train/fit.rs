@@ -7,7 +7,10 @@ use super::{
     stopping::Stopping,
 };
 use crate::{
-    config::{Experiment, raw::Kernels},
+    config::{
+        Experiment,
+        raw::{Activation, Kernels},
+    },
     device::Opened,
     error::{Error, Result},
     model::Architecture,
@@ -263,6 +266,9 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
         stopping.go_on(state.best);
         members.push(Member { place, job, schedule, stopping, state, watch });
     }
+    if members.is_empty() {
+        return Ok(Some(done.into_iter().flatten().collect()));
+    }
     let jobs: Vec<Job<'_>> = members.iter().map(|member| *member.job).collect();
     let mut trainer = trainer(&jobs, config.kernels, device)?;
     let mut from_moments = true;
@@ -431,6 +437,14 @@ impl From<State> for Fitted {
     }
 }
 
+/// Whether a network of this config is trained and scored by hand on any device; see [`trainer`].
+pub fn by_hand(experiment: &Experiment) -> bool {
+    let config = &experiment.config;
+    let activations = [config.model.activation, config.model.output_activation, config.model.latent_activation.unwrap_or(config.model.activation)];
+    let known = !activations.contains(&Activation::Gelu) && config.model.dropout == 0.0 && config.train.gradient_clip.is_none();
+    config.train.kernels != Kernels::Reference && known
+}
+
 /// Who computes: by hand where the device has a way to, else by autodiff.
 fn trainer<'a>(jobs: &[Job<'a>], wanted: Kernels, device: &Opened) -> Result<Box<dyn Trainer + 'a>> {
     let by_hand = wanted != Kernels::Reference;
@@ -439,7 +453,10 @@ fn trainer<'a>(jobs: &[Job<'a>], wanted: Kernels, device: &Opened) -> Result<Box
     }
     #[cfg(feature = "gpu")]
     if by_hand && let (Some(job), Some(gpu)) = (jobs.first(), device.gpu()) {
-        if super::kernel::can(job, jobs.len(), &gpu) {
+        if super::kernel::can(job, &gpu) {
+            if !super::kernel::fits(job, jobs.len(), &gpu) {
+                return Err(Error::Memory(format!("a pack of {} models is larger than what can be allocated at once", jobs.len())));
+            }
             return Ok(Box::new(super::kernel::Kernel::new(jobs, gpu)));
         }
         if wanted == Kernels::Fused {

@@ -89,19 +89,39 @@ fn rule(optimizer: Optimizer) -> Rule {
     }
 }
 
-/// Whether the kernels can train a pack: what they cannot is left to [`super::reference`].
-pub fn can(job: &Job<'_>, members: usize, gpu: &Gpu) -> bool {
-    let batch = (job.experiment.config.train.batch_size as usize).min(job.train.len().max(1));
-    let plan = plan(job.architecture, batch, job.experiment.loss, rule(job.experiment.optimizer), false, gpu.threads);
-    let largest = gpu.client.properties().memory.max_page_size;
-    let bytes = |rows: usize| (rows * job.train.width() * size_of::<f32>()) as u64;
-    let state = (members * 3 * job.architecture.parameters() * size_of::<f32>()) as u64;
+/// Whether the kernels can train a model: what they cannot is left to [`super::reference`].
+pub fn can(job: &Job<'_>, gpu: &Gpu) -> bool {
+    let plan = plan_of(job, gpu.threads);
+    let rows = job.train.len().max(job.valid.map_or(0, |valid| valid.len()));
     Plan::knows(job.architecture)
         && job.architecture.dropout == 0.0
         && job.experiment.config.train.gradient_clip.is_none()
-        && bytes(job.train.len()).max(bytes(job.valid.map_or(0, |valid| valid.len()))).max(state) <= largest
         && gpu.most_loops.is_none_or(|most| plan.loops().1 + plan.units < most)
-        && job.train.len() < u32::MAX as usize / job.train.width().max(1)
+        && rows * job.train.width() < u32::MAX as usize
+        && bytes(rows * job.train.width()).max(largest(job, 1, &plan)) <= gpu.client.properties().memory.max_page_size
+}
+
+/// Whether a pack of so many fits into the device's largest allocation, part by part.
+pub fn fits(job: &Job<'_>, members: usize, gpu: &Gpu) -> bool {
+    largest(job, members, &plan_of(job, gpu.threads)) <= gpu.client.properties().memory.max_page_size
+}
+
+fn bytes(values: usize) -> u64 {
+    (values * size_of::<f32>()) as u64
+}
+
+/// The largest buffer of a pack: its states, what lies between layers, or the orders of rows.
+fn largest(job: &Job<'_>, members: usize, plan: &Plan) -> u64 {
+    let values = (3 * job.architecture.parameters()).max(2 * plan.value_at(plan.widths.len())).max(job.train.len());
+    bytes(members * values)
+}
+
+/// What the kernels of a training are compiled for.
+fn plan_of(job: &Job<'_>, threads: usize) -> Plan {
+    let (experiment, train) = (job.experiment, job.train);
+    let batch = (experiment.config.train.batch_size as usize).min(train.len().max(1));
+    let weighted = !train.is_empty() && train.weight(0).is_some();
+    plan(job.architecture, batch, experiment.loss, rule(experiment.optimizer), weighted, threads)
 }
 
 /// What kernels of a network are compiled for, `batch` rows at once.
@@ -118,11 +138,9 @@ fn plan(architecture: &Architecture, batch: usize, loss: Loss, rule: Rule, weigh
 impl<'a> Kernel<'a> {
     /// A pack in training on that device; there is at least one member.
     pub fn new(pack: &[Job<'a>], gpu: Gpu) -> Self {
-        let Job { experiment, architecture, train, valid, .. } = pack[0];
+        let Job { architecture, train, valid, .. } = pack[0];
         let Gpu { client, threads, most_loops } = gpu;
-        let batch = (experiment.config.train.batch_size as usize).min(train.len().max(1));
-        let weighted = !train.is_empty() && train.weight(0).is_some();
-        let plan = plan(architecture, batch, experiment.loss, rule(experiment.optimizer), weighted, threads);
+        let plan = plan_of(&pack[0], threads);
         let zeros = vec![0.0; 2 * architecture.parameters()];
         let state: Vec<f32> = pack.iter().flat_map(|job| job.start.iter().chain(&zeros)).copied().collect();
         Self {

@@ -1,0 +1,122 @@
+//! A GPU gives the CPU's numbers, as closely as equal trainers can. Tested on software Vulkan, where there is one.
+#![cfg(feature = "wgpu")]
+
+mod common;
+
+use common::{config, metsig, run, shared, succeed};
+use lumisift::report::{folder::Folder, scores::Scores};
+use std::{fs, path::Path};
+
+/// Whether there is a software GPU; says so where not.
+fn software() -> bool {
+    let listed: serde_json::Value = serde_json::from_str(&succeed(Path::new("."), &["devices", "--format", "json"])).unwrap();
+    let there = listed.as_array().unwrap().iter().any(|device| device["name"] == "wgpu" && device["available"] == true);
+    if !there {
+        eprintln!("skipped: no software Vulkan here (Debian: mesa-vulkan-drivers)");
+    }
+    there
+}
+
+fn train(place: &Path, device: &str, out: &str, more: &[&str]) -> (i32, String) {
+    let config = config("metsig.toml");
+    let sets = ["data.train=[\"good.csv\"]", "data.test=[\"bad1.csv\"]", "train.epochs=5"];
+    let mut arguments = vec!["train", &config, "--device", device, "--out", out, "-q"];
+    let (flags, sets_more): (Vec<&str>, Vec<&str>) = more.iter().partition(|text| text.starts_with("--"));
+    sets.iter().chain(&sets_more).for_each(|set| arguments.extend(["--set", set]));
+    arguments.extend(flags);
+    let (code, _, err) = run(place, &arguments);
+    (code, err)
+}
+
+fn losses(folder: &Path) -> Vec<(usize, f64, Option<f64>)> {
+    let lines = Folder::open(folder).unwrap().read_history().unwrap();
+    lines.into_iter().map(|line| (line.member, line.epoch.train_loss, line.epoch.valid_loss)).collect()
+}
+
+fn near(a: &[(usize, f64, Option<f64>)], b: &[(usize, f64, Option<f64>)], tolerance: f64) {
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(b) {
+        let close = |a: f64, b: f64| (a / b - 1.0).abs() < tolerance;
+        assert!(a.0 == b.0 && close(a.1, b.1) && a.2.zip(b.2).is_none_or(|(a, b)| close(a, b)), "{a:?} {b:?}");
+    }
+}
+
+#[test]
+fn an_ensemble_on_a_gpu_is_that_on_the_cpu() {
+    if !software() {
+        return;
+    }
+    let place = metsig("0.2");
+    for device in ["cpu", "wgpu", "cpu,wgpu"] {
+        let (code, err) = train(place.path(), device, device, &["train.ensemble=3"]);
+        assert_eq!(code, 0, "{err}");
+    }
+    let path = |name: &str| place.path().join(name);
+    let scores = |name: &str| Scores::read(&path(name).join("scores.parquet")).unwrap().channels[0].scores.clone();
+    for device in ["wgpu", "cpu,wgpu"] {
+        near(&losses(&path("cpu")), &losses(&path(device)), 1e-4);
+        for (a, b) in scores("cpu").into_iter().zip(scores(device)) {
+            assert!(a.zip(b).is_none_or(|(a, b)| (a / b - 1.0).abs() < 1e-3), "{a:?} {b:?}");
+        }
+    }
+    let provenance = fs::read_to_string(path("cpu,wgpu/provenance.json")).unwrap();
+    assert!(provenance.contains("\"device\": \"cpu, wgpu\"") && provenance.contains("\"precision\": \"f32\""), "{provenance}");
+    let (code, err) = train(place.path(), "cuda", "no", &[]);
+    assert!(code == 2 && err.contains("device cuda:0: "), "{err}");
+}
+
+#[test]
+fn what_kernels_do_not_know_is_left_to_the_framework() {
+    if !software() {
+        return;
+    }
+    let place = metsig("0.1");
+    let sets = ["train.epochs=1", "model.dropout=0.1", "model.hidden=[8]", "model.latent=4"];
+    for device in ["cpu", "wgpu"] {
+        let (code, err) = train(place.path(), device, device, &sets);
+        assert_eq!(code, 0, "{err}");
+    }
+    near(&losses(&place.path().join("cpu")), &losses(&place.path().join("wgpu")), 1e-4);
+    let (code, err) = train(place.path(), "wgpu", "fused", &[&sets[..], &["train.kernels=\"fused\""]].concat());
+    assert!(code == 2 && err.contains("\"fused\" on wgpu knows no GELU, no dropout"), "{err}");
+}
+
+#[test]
+fn a_training_on_a_gpu_goes_on_from_where_it_was() {
+    if !software() {
+        return;
+    }
+    let place = metsig("0.2");
+    let sets = ["train.epochs=8", "train.checkpoint.epochs=1", "train.ensemble=2", "train.stop.patience=6"];
+    assert_eq!(train(place.path(), "wgpu", "through", &sets).0, 0);
+    // Each pauses after its first batch, in the middle of the first epoch.
+    for _ in 0..3 {
+        let (code, err) = train(place.path(), "wgpu", "paused", &[&sets[..], &["train.time_limit=\"0.01s\"", "--resume"]].concat());
+        assert_eq!(code, 75, "{err}");
+    }
+    assert_eq!(train(place.path(), "wgpu", "paused", &[&sets[..], &["--resume"]].concat()).0, 0);
+    near(&losses(&place.path().join("through")), &losses(&place.path().join("paused")), 1e-5);
+}
+
+#[test]
+fn the_references_are_followed_on_a_gpu() {
+    let Some(reference) = shared("parity/metsig").filter(|_| software()) else { return };
+    let reference = reference.canonicalize().unwrap();
+    let expected: serde_json::Value = serde_json::from_str(&fs::read_to_string(reference.join("expected.json")).unwrap()).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let sets = [
+        format!("data.train=[\"{}\"]", reference.join("good.csv").display()),
+        format!("data.test=[\"{}\"]", reference.join("bad1.csv").display()),
+        format!("train.init=\"{}\"", reference.join("init.safetensors").display()),
+        "train.epochs=4".to_owned(),
+    ];
+    let config = config("metsig-notebook.toml");
+    let mut arguments = vec!["train", &config, "--device", "wgpu", "--out", "out", "-q"];
+    sets.iter().for_each(|set| arguments.extend(["--set", set]));
+    succeed(place.path(), &arguments);
+    let until = expected["replicas"]["equal_until_epoch"].as_u64().unwrap() as usize;
+    for (epoch, (_, loss, _)) in losses(&place.path().join("out")).into_iter().enumerate().take(until - 1) {
+        let wanted = expected["mse"][epoch].as_f64().unwrap();
+        assert!((loss / wanted - 1.0).abs() < if epoch == 0 { 2e-5 } else { 2e-3 }, "epoch {}: {loss} is not {wanted}", epoch + 1);
+    }
+}
