@@ -73,13 +73,24 @@ fn near(what: &str, found: f64, expected: f64, tolerance: f64) {
 #[test]
 fn training_and_figures_are_those_of_the_reference() {
     let Some(study) = Study::new() else { return };
-    let out = study.train("out", &[]);
+    follows_the_reference(&study, "cpu", 1e-4);
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_gpu_follows_the_reference_throughout() {
+    let Some(study) = Study::new().filter(|_| common::software_gpu()) else { return };
+    follows_the_reference(&study, "wgpu", 1e-4);
+}
+
+fn follows_the_reference(study: &Study, device: &str, tolerance: f64) {
+    let out = study.train("out", &[&format!("device=\"{device}\"")]);
     let report = report(&out);
     let entries: Vec<ChannelEntry> = serde_json::from_str(&fs::read_to_string(out.join("channels.json")).unwrap()).unwrap();
     let history = Folder::open(&out).unwrap().read_history().unwrap();
     let scores = common::scores(&out);
     // The reference counts rows as they stand in the table.
-    let file_order = file_order(&study);
+    let file_order = file_order(study);
     assert_eq!(report.data.train + report.data.unused, study.expected["kept"].as_u64().unwrap() as usize);
     for (name, expected) in study.expected["channels"].as_object().unwrap() {
         let features: Vec<String> = serde_json::from_value(expected["features"].clone()).unwrap();
@@ -88,12 +99,12 @@ fn training_and_figures_are_those_of_the_reference() {
         let losses: Vec<f64> = history.iter().filter(|line| line.channel == *name).map(|line| line.epoch.train_loss).collect();
         let expected_losses: Vec<f64> = serde_json::from_value(expected["loss"].clone()).unwrap();
         assert_eq!(losses.len(), expected_losses.len());
-        losses.iter().zip(&expected_losses).for_each(|(found, expected)| near("loss", *found, *expected, 1e-4));
+        losses.iter().zip(&expected_losses).for_each(|(found, expected)| near("loss", *found, *expected, tolerance));
         let number = |key: &str| expected[key].as_f64().unwrap();
         let figures = report.channels.iter().find(|figures| figures.name == *name).unwrap();
-        near("mean field", figures.mean_field_error.sum, number("mean_field_error"), 1e-4);
-        near("AE", figures.ae_error.sum, number("ae_error"), 1e-4);
-        near("cut", figures.log_cut.unwrap(), number("log_error_cut_95"), 1e-4);
+        near("mean field", figures.mean_field_error.sum, number("mean_field_error"), tolerance);
+        near("AE", figures.ae_error.sum, number("ae_error"), tolerance);
+        near("cut", figures.log_cut.unwrap(), number("log_error_cut_95"), tolerance);
         let channel = scores.channels.iter().find(|channel| channel.name == *name).unwrap();
         let at: HashMap<(u32, u32), usize> = scores
             .rows
@@ -104,12 +115,12 @@ fn training_and_figures_are_those_of_the_reference() {
             .collect();
         let errors: Vec<f64> = file_order.iter().filter_map(|id| channel.scores[*at.get(id)?]).collect();
         let head: Vec<f64> = serde_json::from_value(expected["error_head"].clone()).unwrap();
-        head.iter().zip(&errors).for_each(|(expected, found)| near("error", *found, *expected, 1e-4));
+        head.iter().zip(&errors).for_each(|(expected, found)| near("error", *found, *expected, tolerance));
         let auc = |labels: &str| report.auc.iter().find(|auc| auc.channel == *name && auc.labels == labels).unwrap();
-        assert!((auc("good").auc.unwrap() - number("auc_label")).abs() < 1e-4, "{name}");
+        assert!((auc("good").auc.unwrap() - number("auc_label")).abs() < tolerance, "{name}");
         for (subsystem, expected) in expected["auc_subsystem"].as_object().unwrap() {
             match expected.as_f64() {
-                Some(expected) => assert!((auc(subsystem).auc.unwrap() - expected).abs() < 1e-4, "{name} {subsystem}"),
+                Some(expected) => assert!((auc(subsystem).auc.unwrap() - expected).abs() < tolerance, "{name} {subsystem}"),
                 None => assert!(auc(subsystem).auc.is_none() && auc(subsystem).note.starts_with("no area: no "), "{name} {subsystem}"),
             }
         }

@@ -3,19 +3,9 @@
 
 mod common;
 
-use common::{config, metsig, run, shared, succeed};
+use common::{config, metsig, run, shared, software_gpu, succeed};
 use lumisift::report::{folder::Folder, scores::Scores};
 use std::{fs, path::Path};
-
-/// Whether there is a software GPU; says so where not.
-fn software() -> bool {
-    let listed: serde_json::Value = serde_json::from_str(&succeed(Path::new("."), &["devices", "--format", "json"])).unwrap();
-    let there = listed.as_array().unwrap().iter().any(|device| device["name"] == "wgpu" && device["available"] == true);
-    if !there {
-        eprintln!("skipped: no software Vulkan here (Debian: mesa-vulkan-drivers)");
-    }
-    there
-}
 
 fn train(place: &Path, device: &str, out: &str, more: &[&str]) -> (i32, String) {
     let config = config("metsig.toml");
@@ -43,7 +33,7 @@ fn near(a: &[(usize, f64, Option<f64>)], b: &[(usize, f64, Option<f64>)], tolera
 
 #[test]
 fn an_ensemble_on_a_gpu_is_that_on_the_cpu() {
-    if !software() {
+    if !software_gpu() {
         return;
     }
     let place = metsig("0.2");
@@ -67,7 +57,7 @@ fn an_ensemble_on_a_gpu_is_that_on_the_cpu() {
 
 #[test]
 fn what_kernels_do_not_know_is_left_to_the_framework() {
-    if !software() {
+    if !software_gpu() {
         return;
     }
     let place = metsig("0.1");
@@ -83,7 +73,7 @@ fn what_kernels_do_not_know_is_left_to_the_framework() {
 
 #[test]
 fn a_training_on_a_gpu_goes_on_from_where_it_was() {
-    if !software() {
+    if !software_gpu() {
         return;
     }
     let place = metsig("0.2");
@@ -100,7 +90,7 @@ fn a_training_on_a_gpu_goes_on_from_where_it_was() {
 
 #[test]
 fn the_references_are_followed_on_a_gpu() {
-    let Some(reference) = shared("parity/metsig").filter(|_| software()) else { return };
+    let Some(reference) = shared("parity/metsig").filter(|_| software_gpu()) else { return };
     let reference = reference.canonicalize().unwrap();
     let expected: serde_json::Value = serde_json::from_str(&fs::read_to_string(reference.join("expected.json")).unwrap()).unwrap();
     let place = tempfile::tempdir().unwrap();

@@ -47,6 +47,9 @@ const HOST_ROWS: usize = 8192;
 /// Values of a layer that are at most kept on a device.
 const DEVICE_VALUES: usize = 1 << 24;
 
+/// Makes outputs of inputs.
+type Compute<'a> = Box<dyn Fn(&[f32]) -> Result<Vec<f32>> + Sync + 'a>;
+
 /// The autoencoders of an ensemble on a device, which rows go through in pieces. A piece's size does not depend on threads, and so
 /// neither do results.
 pub struct Runner<'a> {
@@ -62,7 +65,7 @@ impl<'a> Runner<'a> {
     }
 
     /// What makes of rows `[rows, in]` what some layers of each member make of them, `[members, rows, out]`.
-    fn layers(&self, layers: Range<usize>) -> Box<dyn Fn(&[f32]) -> Result<Vec<f32>> + Sync + '_> {
+    fn layers(&self, layers: Range<usize>) -> Compute<'_> {
         if self.device.is_cpu() {
             let (width, out) = (self.architecture.widths[layers.start], self.architecture.widths[layers.end]);
             return Box::new(move |input| {

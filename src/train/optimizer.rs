@@ -56,7 +56,7 @@ impl Optimizer {
         let numbers: Vec<Numbers> = (0..rates.len()).map(|at| numbers(self.rules[at], self.steps[at].max(1), rates[at].unwrap_or(0.0))).collect();
         let flat: Vec<f32> = (0..NUMBERS).flat_map(|which| numbers.iter().map(move |numbers| numbers[which] as f32)).collect();
         let table = Tensor::<3>::from_data(TensorData::new(flat, [NUMBERS, rates.len(), 1]), &device);
-        let number = |which: usize| table.clone().slice([which..which + 1]).squeeze_dim::<2>(0);
+        let number = |which: usize| table.clone().narrow(0, which, 1).squeeze_dim::<2>(0);
         let (rate, decay1, fresh1, decay2, fresh2, epsilon, keep) = (number(0), number(1), number(2), number(3), number(4), number(5), number(6));
         let after = match self.rules[0] {
             Rule::Adam { .. } => {

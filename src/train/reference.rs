@@ -95,7 +95,7 @@ impl<'a> Feed<'a> {
         }
         let Some((range, piece)) = &self.piece else { unreachable!("it was just filled") };
         let at = (batch.rows.start - range.start) / length * members;
-        piece.map(|tensor| tensor.clone().slice([at..at + members]))
+        piece.map(|tensor| tensor.clone().narrow(0, at, members))
     }
 
     /// Rows by their number, `[count, length, width]`.

@@ -62,6 +62,16 @@ pub fn metsig(size: &str) -> tempfile::TempDir {
     folder
 }
 
+/// Whether there is a software GPU; says so where not.
+pub fn software_gpu() -> bool {
+    let listed: serde_json::Value = serde_json::from_str(&succeed(Path::new("."), &["devices", "--format", "json"])).unwrap();
+    let there = listed.as_array().unwrap().iter().any(|device| device["name"] == "wgpu" && device["available"] == true);
+    if !there {
+        eprintln!("skipped: no software Vulkan here (Debian: mesa-vulkan-drivers)");
+    }
+    there
+}
+
 /// The report of an experiment folder.
 pub fn report(folder: &Path) -> Report {
     serde_json::from_str(&std::fs::read_to_string(folder.join("report.json")).unwrap()).unwrap()
