@@ -285,8 +285,8 @@ fn model_name(experiment: &Experiment, channel: &Channel, member: usize) -> Stri
     [channel, member].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-/// Trains every model on the training rows, watching the validation rows: on the CPU side by side, on other devices the members of
-/// an ensemble in lock step as one computation. Several devices share the models. `watch` makes who looks on for each. What comes
+/// Trains every model on the training rows, watching the validation rows: on the CPU each by itself, on other devices the members of
+/// an ensemble in lock step as one computation; channels side by side. Several devices share the models. `watch` makes who looks on for each. What comes
 /// out is in the order of `begins`; nothing where one of them paused.
 pub fn train<W: Watch>(
     experiment: &Experiment,
@@ -387,12 +387,10 @@ fn fit_in_parts<W: Watch>(
     }
 }
 
-/// What each channel gives: side by side on the CPU, one after the other on other devices.
+/// What each channel gives, side by side: on the CPU on its cores, on a GPU in streams of their own, since one channel leaves most of
+/// a GPU's processors idle.
 fn side_by_side<T: Send, R: Send>(device: &Opened, channels: Vec<T>, one: impl Fn(T) -> Result<R> + Sync + Send) -> Result<Vec<R>> {
-    match device.is_cpu() {
-        true => channels.into_par_iter().map(one).collect(),
-        false => channels.into_iter().map(|channel| device.guard(|| one(channel))).collect(),
-    }
+    channels.into_par_iter().map(|channel| device.guard(|| one(channel))).collect()
 }
 
 /// Learns what is usual for the errors and latents of trained models, in the order of [`train`]; the texts say what is doubtful.
