@@ -219,6 +219,19 @@ pub(crate) fn normal_cdf(x: f32) -> f32 {
     (if z > 0.0 { 1.0 - above } else { above }) as f32
 }
 
+/// Every activation, for tests.
+#[cfg(test)]
+pub(crate) const ALL: [Activation; 8] = [
+    Activation::Relu,
+    Activation::LeakyRelu,
+    Activation::Elu,
+    Activation::Selu,
+    Activation::Gelu,
+    Activation::Tanh,
+    Activation::Sigmoid,
+    Activation::Linear,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,17 +292,6 @@ mod tests {
         }
         if x > 4.0 { 1.0 } else { sum * 2.0 / std::f64::consts::PI.sqrt() }
     }
-
-    const ALL: [Activation; 8] = [
-        Activation::Relu,
-        Activation::LeakyRelu,
-        Activation::Elu,
-        Activation::Selu,
-        Activation::Gelu,
-        Activation::Tanh,
-        Activation::Sigmoid,
-        Activation::Linear,
-    ];
 
     proptest! {
         #[test]

@@ -156,18 +156,7 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::host::activate;
-
-    const ALL: [Activation; 8] = [
-        Activation::Relu,
-        Activation::LeakyRelu,
-        Activation::Elu,
-        Activation::Selu,
-        Activation::Gelu,
-        Activation::Tanh,
-        Activation::Sigmoid,
-        Activation::Linear,
-    ];
+    use crate::model::host::{ALL, activate};
 
     #[test]
     fn derivatives_are_the_slopes_of_the_activations() {
