@@ -437,7 +437,7 @@ impl From<State> for Fitted {
     }
 }
 
-/// Whether a network of this config is trained and scored by hand on any device; see [`trainer`].
+/// Whether a network of this config is trained and scored by hand on any device: by our own kernels, not by Burn's operations.
 pub fn by_hand(experiment: &Experiment) -> bool {
     let config = &experiment.config;
     let activations = [config.model.activation, config.model.output_activation, config.model.latent_activation.unwrap_or(config.model.activation)];
