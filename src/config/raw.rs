@@ -171,8 +171,8 @@ section! {
         /// Name of the monitoring element. Usual names: hname, me, title.
         #[serde(skip_serializing_if = "Option::is_none")]
         me: Option<String> = None,
-        /// The columns that are inputs, in tables of features: names, or patterns with * and ?. Default: bin_0, bin_1, … where
-        /// there are any, else every column of numbers that is not used for something else.
+        /// The columns that are inputs, in tables of features: names, or patterns with * and ?, in the order of this list. Default:
+        /// bin_0, bin_1, … where there are any, else every column of numbers that is not used for something else.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         features: Vec<String> = vec![],
         /// Columns that are no inputs: names, or patterns with * and ?.
@@ -951,7 +951,8 @@ choice! {
         Valid = "valid",
         /// The training rows.
         Train = "train",
-        /// Each scored run by itself (as the METSig notebook does): it then always flags something.
+        /// Each scored run by itself, its rows of each split apart (as the notebooks on METSig and on events do): it then always
+        /// flags something.
         Scored = "scored",
     }
 }

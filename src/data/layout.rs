@@ -193,7 +193,10 @@ fn columns(path: &Path, fields: &[Field], wanted: &Wanted, used: &[usize]) -> Re
                 return Err(Error::input(format!("{}: data.columns.features: no column \"{text}\"{near}", path.display())));
             }
         }
-        let chosen: Vec<usize> = (0..fields.len()).filter(|&at| patterns.iter().any(|pattern| pattern.matches(&fields[at].name))).collect();
+        // In the order of the list: a column belongs to the first pattern that fits it.
+        let first = |at: &usize| patterns.iter().position(|pattern| pattern.matches(&fields[*at].name));
+        let mut chosen: Vec<usize> = (0..fields.len()).filter(|at| first(at).is_some()).collect();
+        chosen.sort_by_key(first);
         return numbers(path, fields, chosen);
     }
     let bin = |field: &Field| field.name.strip_prefix("bin_").and_then(|number| number.parse::<u32>().ok());
@@ -287,6 +290,8 @@ mod tests {
         assert_eq!((layout.run, layout.ls, layout.contents), (Some(1), Some(2), Contents::Features(vec![3, 6])));
         let columns = crate::config::raw::Columns { features: vec!["e*".into()], ..Default::default() };
         assert_eq!(find(&names, &Wanted { columns, ..Wanted::default() }).unwrap().contents, Contents::Features(vec![6]));
+        let columns = crate::config::raw::Columns { features: vec!["w".into(), "*t*".into()], ..Default::default() };
+        assert_eq!(find(&names, &Wanted { columns, ..Wanted::default() }).unwrap().contents, Contents::Features(vec![5, 3, 6]));
         let columns = crate::config::raw::Columns { features: vec!["etta".into()], ..Default::default() };
         assert!(find(&names, &Wanted { columns, ..Wanted::default() }).unwrap_err().to_string().contains("did you mean \"eta\"?"));
     }

@@ -207,8 +207,8 @@ fn update(state: &mut [f32], at: usize, gradient: f32, numbers: &[f32], from: us
     let epsilon = numbers[from + 5];
     let w = state[at];
     if comptime!(rule == Rule::Adam) {
-        let m = numbers[from + 1] * state[first] + numbers[from + 2] * gradient;
-        let v = numbers[from + 3] * state[second] + numbers[from + 4] * (gradient * gradient);
+        let m = state[first] + numbers[from + 2] * (gradient - state[first]);
+        let v = state[second] + numbers[from + 4] * (gradient * gradient - state[second]);
         state[first] = m;
         state[second] = v;
         state[at] = w * numbers[from + 6] - rate * (m / (v.sqrt() + epsilon));
@@ -217,14 +217,14 @@ fn update(state: &mut [f32], at: usize, gradient: f32, numbers: &[f32], from: us
         state[first] = m;
         state[at] = w - rate * m;
     } else if comptime!(rule == Rule::Adadelta) {
-        let v = numbers[from + 3] * state[second] + numbers[from + 4] * (gradient * gradient);
+        let v = state[second] + numbers[from + 4] * (gradient * gradient - state[second]);
         let m = state[first];
         let step = ((m + epsilon) / (v + epsilon)).sqrt() * gradient;
-        state[first] = numbers[from + 3] * m + numbers[from + 4] * (step * step);
+        state[first] = m + numbers[from + 4] * (step * step - m);
         state[second] = v;
         state[at] = w - rate * step;
     } else {
-        let v = numbers[from + 3] * state[second] + numbers[from + 4] * (gradient * gradient);
+        let v = state[second] + numbers[from + 4] * (gradient * gradient - state[second]);
         state[second] = v;
         state[at] = w - rate * (gradient / (v.sqrt() + epsilon));
     }

@@ -215,7 +215,13 @@ impl Step {
                 let sum: f64 = row.iter().map(|&value| f64::from(value)).sum();
                 row.iter_mut().for_each(|value| *value = if sum > 0.0 { (f64::from(*value) / sum) as f32 } else { 0.0 });
             }
-            ScaleKind::Range | ScaleKind::MinMax | ScaleKind::Standard | ScaleKind::Robust => {
+            // As NumPy computes it on f32 data: inputs that differ in their last bit train to another model.
+            ScaleKind::MinMax => {
+                for ((value, shift), divisor) in row.iter_mut().zip(&self.shift).zip(&self.divisor) {
+                    *value = if *divisor == 0.0 { 0.0 } else { (*value - *shift as f32) / *divisor as f32 };
+                }
+            }
+            ScaleKind::Range | ScaleKind::Standard | ScaleKind::Robust => {
                 for ((value, shift), divisor) in row.iter_mut().zip(&self.shift).zip(&self.divisor) {
                     *value = if *divisor == 0.0 { 0.0 } else { ((f64::from(*value) - shift) / divisor) as f32 };
                 }

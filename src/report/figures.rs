@@ -351,7 +351,6 @@ fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], sam
         let row = &scores.rows[first];
         let lumisection = |i: usize| scores.rows[i].ls.unwrap_or_default();
         let without = without_score.get(&key(row)).cloned().unwrap_or_default();
-        let all_scores: Vec<f64> = run.iter().filter_map(|&i| channel.scores[i]).collect();
         // Rows by LS number, never by position: what was not evaluated has shifted positions.
         let range = ranges.get(&key(row)).cloned().unwrap_or(0..0);
         let sum = |leave_out: &[u32]| {
@@ -363,8 +362,12 @@ fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], sam
         };
         let mut flagged = vec![];
         for threshold in thresholds {
-            let value = threshold.for_run(&all_scores)?;
-            let ls: Vec<u32> = test.iter().filter(|&&i| channel.scores[i].is_some_and(|score| score > value)).map(|&i| lumisection(i)).collect();
+            let (mut value, mut ls) = (f64::NAN, vec![]);
+            for sample in scores.by_split(&test) {
+                value = threshold.for_run(&sample.iter().filter_map(|&i| channel.scores[i]).collect::<Vec<_>>())?;
+                ls.extend(sample.into_iter().filter(|&i| channel.scores[i].is_some_and(|score| score > value)).map(lumisection));
+            }
+            ls.sort_unstable();
             flagged.push(Flagged { threshold: threshold.threshold.to_string(), value, sum_without: sum(&ls), ls });
         }
         let mut present: Vec<u32> = run.iter().map(|&i| lumisection(i)).chain(without.iter().copied()).collect();

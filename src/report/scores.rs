@@ -204,6 +204,12 @@ impl Scores {
         runs
     }
 
+    /// The rows of a run, split by split: what is scored as one sample.
+    pub fn by_split(&self, run: &[usize]) -> Vec<Vec<usize>> {
+        let of = |split: Split| run.iter().copied().filter(|&i| self.rows[i].split == split).collect::<Vec<_>>();
+        Split::ALL.into_iter().map(of).filter(|rows| !rows.is_empty()).collect()
+    }
+
     /// Scores for the rows of one split, run by run.
     pub fn of_split(&self, scores: &[Option<f64>], split: Split) -> Vec<Vec<f64>> {
         let of_run = |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|&&i| self.rows[i].split == split).filter_map(|&i| scores[i]).collect() };
@@ -212,7 +218,7 @@ impl Scores {
 
     /// Holds the scores of each channel against the first threshold that is for it.
     pub fn flag(&mut self, thresholds: &[Calibrated]) -> Result<()> {
-        let runs = self.runs();
+        let samples: Vec<Vec<usize>> = self.runs().iter().flat_map(|run| self.by_split(run)).collect();
         for channel in &mut self.channels {
             let Some(threshold) = thresholds.iter().find(|threshold| threshold.channel == channel.name) else { continue };
             channel.why = match threshold.on {
@@ -222,13 +228,13 @@ impl Scores {
             }
             .into();
             let of_run = |scores: &[Option<f64>], run: &[usize]| -> Vec<f64> { run.iter().filter_map(|&i| scores[i]).collect() };
-            for run in &runs {
+            for run in &samples {
                 let value = threshold.for_run(&of_run(&channel.scores, run))?;
                 run.iter().for_each(|&i| channel.thresholds[i] = channel.scores[i].map(|_| value));
             }
             let mut flags = vec![0_u32; self.rows.len()];
             for (member, scores) in channel.members.iter().enumerate() {
-                for run in &runs {
+                for run in &samples {
                     let value = threshold.for_member(member, &of_run(scores, run))?;
                     run.iter().for_each(|&i| flags[i] += u32::from(scores[i].is_some_and(|score| score > value)));
                 }

@@ -9,9 +9,8 @@ use crate::{
 /// What Adam's update needs, ready for one step.
 #[derive(Clone, Copy)]
 pub(super) struct AdamNumbers {
-    pub(super) beta1: f32,
+    /// 1 − β₁ and 1 − β₂.
     pub(super) fresh1: f32,
-    pub(super) beta2: f32,
     pub(super) fresh2: f32,
     pub(super) epsilon: f32,
     pub(super) rate: f32,
@@ -27,8 +26,9 @@ vectorised! {
         let (gradient, first, second) = (&gradient[..n], &mut first[..n], &mut second[..n]);
         for i in 0..n {
             let g = gradient[i];
-            let m = numbers.beta1 * first[i] + numbers.fresh1 * g;
-            let v = numbers.beta2 * second[i] + numbers.fresh2 * (g * g);
+            // Not β m + (1 − β) g: in f32 the two factors do not add up to 1, and every step is off the same way.
+            let m = first[i] + numbers.fresh1 * (g - first[i]);
+            let v = second[i] + numbers.fresh2 * (g * g - second[i]);
             first[i] = if m.abs() < TINY { 0.0 } else { m };
             second[i] = if v < TINY { 0.0 } else { v };
             parameters[i] = parameters[i] * numbers.keep - numbers.rate * (m / (v.sqrt() + numbers.epsilon));
@@ -37,16 +37,15 @@ vectorised! {
 }
 
 vectorised! {
-    /// `first` is the mean squared step, `second` the mean squared gradient.
-    fn adadelta<'a>(parameters: &'a mut [f32], gradient: &'a [f32], first: &'a mut [f32], second: &'a mut [f32], rho: f32, epsilon: f32, rate: f32) {
+    /// `first` is the mean squared step, `second` the mean squared gradient, `fresh` 1 − ρ.
+    fn adadelta<'a>(parameters: &'a mut [f32], gradient: &'a [f32], first: &'a mut [f32], second: &'a mut [f32], fresh: f32, epsilon: f32, rate: f32) {
         let n = parameters.len();
         let (gradient, first, second) = (&gradient[..n], &mut first[..n], &mut second[..n]);
-        let fresh = 1.0 - rho;
         for i in 0..n {
             let g = gradient[i];
-            let v = rho * second[i] + fresh * (g * g);
+            let v = second[i] + fresh * (g * g - second[i]);
             let step = ((first[i] + epsilon) / (v + epsilon)).sqrt() * g;
-            let s = rho * first[i] + fresh * (step * step);
+            let s = first[i] + fresh * (step * step - first[i]);
             first[i] = if s < TINY { 0.0 } else { s };
             second[i] = if v < TINY { 0.0 } else { v };
             parameters[i] -= rate * step;

@@ -185,9 +185,7 @@ impl<'a> Fused<'a> {
                 let (correction1, correction2) = (1.0 - beta1.powi(self.steps), (1.0 - beta2.powi(self.steps)).sqrt());
                 let epsilon = if placement == EpsilonPlacement::Torch { epsilon * correction2 } else { epsilon };
                 let numbers = AdamNumbers {
-                    beta1: beta1 as f32,
                     fresh1: (1.0 - beta1) as f32,
-                    beta2: beta2 as f32,
                     fresh2: (1.0 - beta2) as f32,
                     epsilon: epsilon as f32,
                     rate: (rate * correction2 / correction1) as f32,
@@ -203,13 +201,13 @@ impl<'a> Fused<'a> {
                 }
             }
             Optimizer::Adadelta { rho, epsilon } => {
-                let (rho, epsilon, rate) = (rho as f32, epsilon as f32, rate as f32);
-                adadelta(&mut self.parameters, &self.gradient, &mut self.first, &mut self.second, rho, epsilon, rate);
+                let (fresh, epsilon, rate) = ((1.0 - rho) as f32, epsilon as f32, rate as f32);
+                adadelta(&mut self.parameters, &self.gradient, &mut self.first, &mut self.second, fresh, epsilon, rate);
             }
             Optimizer::RmsProp { rho, epsilon } => {
-                let (fresh, rho, epsilon, rate) = ((1.0 - rho) as f32, rho as f32, epsilon as f32, rate as f32);
+                let (fresh, epsilon, rate) = ((1.0 - rho) as f32, epsilon as f32, rate as f32);
                 for ((parameter, gradient), second) in self.parameters.iter_mut().zip(&self.gradient).zip(&mut self.second) {
-                    *second = rho * *second + fresh * gradient * gradient;
+                    *second += fresh * (gradient * gradient - *second);
                     *parameter -= rate * (gradient / (second.sqrt() + epsilon));
                 }
             }

@@ -57,11 +57,11 @@ impl Optimizer {
         let flat: Vec<f32> = (0..NUMBERS).flat_map(|which| numbers.iter().map(move |numbers| numbers[which] as f32)).collect();
         let table = Tensor::<3>::from_data(TensorData::new(flat, [NUMBERS, rates.len(), 1]), &device);
         let number = |which: usize| table.clone().narrow(0, which, 1).squeeze_dim::<2>(0);
-        let (rate, decay1, fresh1, decay2, fresh2, epsilon, keep) = (number(0), number(1), number(2), number(3), number(4), number(5), number(6));
+        let (rate, decay1, fresh1, fresh2, epsilon, keep) = (number(0), number(1), number(2), number(4), number(5), number(6));
         let after = match self.rules[0] {
             Rule::Adam { .. } => {
-                let first = average(self.first.take(), gradient.clone(), decay1, fresh1);
-                let second = average(self.second.take(), gradient.square(), decay2, fresh2);
+                let first = average(self.first.take(), gradient.clone(), fresh1);
+                let second = average(self.second.take(), gradient.square(), fresh2);
                 let step = first.clone() / (second.clone().sqrt() + epsilon);
                 (self.first, self.second) = (Some(first), Some(second));
                 parameters * keep - step * rate
@@ -75,18 +75,18 @@ impl Optimizer {
                 parameters - velocity * rate
             }
             Rule::Adadelta { .. } => {
-                let second = average(self.second.take(), gradient.clone().square(), decay2.clone(), fresh2.clone());
+                let second = average(self.second.take(), gradient.clone().square(), fresh2.clone());
                 let scale = (second.clone() + epsilon.clone()).sqrt();
                 let step = match &self.first {
                     Some(first) => gradient * (first.clone() + epsilon).sqrt() / scale,
                     None => gradient * epsilon.sqrt() / scale,
                 };
-                self.first = Some(average(self.first.take(), step.clone().square(), decay2, fresh2));
+                self.first = Some(average(self.first.take(), step.clone().square(), fresh2));
                 self.second = Some(second);
                 parameters - step * rate
             }
             Rule::RmsProp { .. } => {
-                let second = average(self.second.take(), gradient.clone().square(), decay2, fresh2);
+                let second = average(self.second.take(), gradient.clone().square(), fresh2);
                 self.second = Some(second.clone());
                 parameters - gradient / (second.sqrt() + epsilon) * rate
             }
@@ -125,12 +125,11 @@ pub fn numbers(rule: Rule, steps: i32, rate: f64) -> Numbers {
     }
 }
 
-/// A running mean that starts at 0.
-fn average(mean: Option<Tensor<2>>, value: Tensor<2>, decay: Tensor<2>, fresh: Tensor<2>) -> Tensor<2> {
-    let fresh = value * fresh;
+/// A running mean that starts at 0. Not as a sum of a decaying and a fresh part: in f32 the two factors do not add up to 1.
+fn average(mean: Option<Tensor<2>>, value: Tensor<2>, fresh: Tensor<2>) -> Tensor<2> {
     match mean {
-        Some(mean) => mean * decay + fresh,
-        None => fresh,
+        Some(mean) => mean.clone() + (value - mean) * fresh,
+        None => value * fresh,
     }
 }
 
