@@ -24,9 +24,11 @@ use crate::{
     random,
     report::{
         folder::Model,
+        projections::{Projection, Shown},
         scores::{ChannelScores, Scores},
     },
     score::{
+        error::Runner,
         network::Network,
         threshold::{self, Calibrated},
         usual::{self, Usual},
@@ -450,6 +452,33 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
         channels.push(ChannelScores { name: COMBINED.into(), scores, spread: spread(&numbers), members, ..ChannelScores::default() });
     }
     Ok(Scores::new(&prepared.samples, &prepared.splits, &prepared.labels, prepared.weights.as_deref(), channels))
+}
+
+/// Lays each channel's latents out in two dimensions as the config says, those of the rows that figures are taken on; of an ensemble,
+/// by its first member. `scores` must be flagged.
+pub fn project(experiment: &Experiment, networks: &[Network], prepared: &Prepared, scores: &Scores, device: &Opened) -> Result<Vec<Projection>> {
+    let methods = &experiment.config.report.projections;
+    if methods.is_empty() {
+        return Ok(vec![]);
+    }
+    let train = prepared.of_split(Split::Train, Order::Ls);
+    let names = prepared.input_names();
+    let one = |network: &Network| {
+        let Network { channel, architecture, .. } = network;
+        let (columns, seed) = (channel.columns(&names), seed(experiment, channel, 0));
+        let shown = Shown::new(experiment, &channel.name, prepared, scores, seed);
+        let runner = Runner::new(architecture, network.member(1)?, device);
+        let (rows, width) = (prepared.rows(&columns), architecture.latent());
+        let (latents, train) = (runner.encode(rows.at(&shown.rows))?, runner.encode(rows.at(&train))?);
+        let mut projections: Vec<Projection> = vec![];
+        for &method in methods {
+            if projections.iter().all(|projection| projection.method != method) {
+                projections.push(shown.project(experiment, &channel.name, method, (&latents, &train, width), seed));
+            }
+        }
+        Ok(projections)
+    };
+    Ok(side_by_side(device, networks.iter().collect(), one)?.concat())
 }
 
 /// The standard deviation (ddof 1) of the members' scores, row by row; empty where there are not several.

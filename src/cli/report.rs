@@ -10,6 +10,7 @@ use crate::{
         explain,
         figures::{Context, Report},
         folder::{Folder, names},
+        projections,
         scores::Scores,
         terminal,
     },
@@ -36,6 +37,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     };
     let report = match prepared {
         Ok(prepared) => {
+            let projections = pipeline::project(&model.experiment, &model.networks, &prepared, &scores, &device)?;
+            projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
             let context = Context {
                 experiment: &model.experiment,
                 networks: &model.networks,
@@ -43,6 +46,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 thresholds: &model.thresholds,
                 training: before.channels.into_iter().map(|channel| channel.training).collect(),
                 worst: explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?,
+                projections: &projections,
                 samples: &prepared.samples,
                 labels: &prepared.labels,
                 warnings: pipeline::warnings(&model.experiment, &prepared),

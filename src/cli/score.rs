@@ -86,6 +86,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             thresholds: &model.thresholds,
             training: folder.read_json::<Report>(names::REPORT)?.channels.into_iter().map(|channel| channel.training).collect(),
             worst,
+            projections: &[],
             samples: &prepared.samples,
             labels: &prepared.labels,
             warnings: prepared.notes.clone(),

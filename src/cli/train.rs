@@ -18,7 +18,7 @@ use crate::{
         figures::{self, Context, Report},
         folder::{Folder, History, fingerprint, names},
         lock::Lock,
-        scores, terminal,
+        projections, scores, terminal,
     },
     train::{Epoch, State, Watch, by_hand},
 };
@@ -240,6 +240,11 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     scored.write(&folder.file(names::SCORES))?;
     folder.write(names::ROC, &figures::curves(&scored, &experiment)?)?;
     let worst = explain::worst(&experiment, &networks, &prepared, &scored, device)?;
+    if !experiment.config.report.projections.is_empty() {
+        ui.detail("projecting latents");
+    }
+    let projections = pipeline::project(&experiment, &networks, &prepared, &scored, device)?;
+    projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
     // What was scaled has served; the rows as read stay for the report.
     prepared.inputs = vec![];
     ui.detail("figures");
@@ -252,6 +257,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             thresholds: &thresholds,
             training: fitted.chunks(ensemble as usize).map(|fitted| TrainingFigures::new(&experiment, fitted)).collect(),
             worst,
+            projections: &projections,
             samples: &prepared.samples,
             labels: &prepared.labels,
             warnings,

@@ -974,6 +974,18 @@ section! {
         on: ReportOn = ReportOn::Test,
         /// ROC areas by weighted rows.
         weighted: bool = false,
+        /// How latents are laid out in two dimensions.
+        projections: Vec<Projection> = vec![Projection::Pca],
+    }
+}
+
+choice! {
+    /// Latents in two dimensions.
+    Projection {
+        /// The first two principal components of the training rows' latents.
+        Pca = "pca",
+        /// t-SNE: neighbours stay neighbours, other distances mean nothing. It takes longer, up to a minute or so a channel.
+        TSne = "t-sne",
     }
 }
 

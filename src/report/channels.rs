@@ -167,7 +167,7 @@ impl TrainingFigures {
 }
 
 /// Whether figures are taken on a row.
-pub(super) fn judged(experiment: &Experiment, split: Split) -> bool {
+pub(crate) fn judged(experiment: &Experiment, split: Split) -> bool {
     experiment.config.report.on == ReportOn::All || split == Split::Test
 }
 

@@ -4,6 +4,7 @@ use super::{
     batch,
     channels::{ChannelFigures, TrainingFigures, judged, judged_rows},
     explain::Explanation,
+    projections::{Projection, ProjectionFigures},
     scores::{ChannelScores, Row, Scores},
 };
 use crate::{
@@ -54,6 +55,9 @@ pub struct Report {
     pub auc: Vec<Auc>,
     /// The worst flagged rows of each channel, and which features made them so.
     pub worst: Vec<Explanation>,
+    /// Latents in two dimensions; the points are in `projections.parquet`.
+    #[serde(default)]
+    pub projections: Vec<ProjectionFigures>,
     /// The test runs.
     pub runs: Vec<RunFigures>,
     /// What is doubtful.
@@ -165,6 +169,8 @@ pub struct Context<'a> {
     pub training: Vec<TrainingFigures>,
     /// Why the worst rows are so.
     pub worst: Vec<Explanation>,
+    /// Latents in two dimensions.
+    pub projections: &'a [Projection],
     /// The rows as read, for run sums and counts.
     pub samples: &'a Samples,
     /// The label sets, for where they come from.
@@ -176,7 +182,7 @@ pub struct Context<'a> {
 impl Report {
     /// Figures from flagged scores.
     pub fn new(scores: &Scores, context: Context<'_>) -> Result<Self> {
-        let Context { experiment, networks, device, thresholds, training, worst, samples, labels, mut warnings } = context;
+        let Context { experiment, networks, device, thresholds, training, worst, projections, samples, labels, mut warnings } = context;
         let config = &experiment.config;
         let main = scores.main().map_or("", |channel| channel.name.as_str());
         let of_main: Vec<Calibrated> = thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
@@ -220,6 +226,7 @@ impl Report {
             agreement: agreement(scores, experiment),
             auc: areas(scores, labels, experiment),
             worst,
+            projections: projections.iter().map(Projection::figures).collect(),
             runs: runs(experiment, scores, &of_main, samples)?,
             warnings,
         })

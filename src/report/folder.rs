@@ -42,6 +42,8 @@ pub mod names {
     pub const CHANNELS: &str = "channels.json";
     /// The points of the ROC curves.
     pub const ROC: &str = "roc.parquet";
+    /// Latents in two dimensions.
+    pub const PROJECTIONS: &str = "projections.parquet";
     /// Figures as numbers.
     pub const REPORT: &str = "report.json";
     /// Weights, one file a channel.
@@ -51,8 +53,8 @@ pub mod names {
     /// Where trainings stand, a folder a channel.
     pub const CHECKPOINTS: &str = "checkpoints";
     /// All of them, for making a folder anew.
-    pub const ALL: [&str; 13] =
-        [EXPERIMENT, PROVENANCE, HISTORY, SCORES, REJECTED, SCALER, THRESHOLDS, CHANNELS, ROC, REPORT, MODEL, LOG, CHECKPOINTS];
+    pub const ALL: [&str; 14] =
+        [EXPERIMENT, PROVENANCE, HISTORY, SCORES, REJECTED, SCALER, THRESHOLDS, CHANNELS, ROC, PROJECTIONS, REPORT, MODEL, LOG, CHECKPOINTS];
 }
 
 /// The first line of `history.csv`; models of an ensemble are told apart by their number, from 1.

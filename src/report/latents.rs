@@ -25,7 +25,7 @@ impl Identity {
     }
 }
 
-fn identity_columns<'a>(rows: impl Iterator<Item = &'a Identity> + Clone, events: bool) -> Vec<(String, ArrayRef)> {
+pub(super) fn identity_columns<'a>(rows: impl Iterator<Item = &'a Identity> + Clone, events: bool) -> Vec<(String, ArrayRef)> {
     vec![
         ("file".into(), Arc::new(rows.clone().map(|row| row.file.as_deref()).collect::<StringArray>())),
         ("run".into(), Arc::new(rows.clone().map(|row| row.run).collect::<UInt32Array>())),

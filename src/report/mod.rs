@@ -1,5 +1,5 @@
 //! What a training leaves behind and shows: the experiment folder ([`folder`]), the scores ([`scores`]), figures as numbers
-//! ([`figures`], by channel in [`channels`]), why samples score high ([`explain`]), latents ([`latents`]), tables as files ([`batch`]), one training a folder
+//! ([`figures`], by channel in [`channels`]), why samples score high ([`explain`]), latents ([`latents`], in two dimensions [`projections`]), tables as files ([`batch`]), one training a folder
 //! ([`lock`]) and the terminal's tables ([`terminal`]).
 
 pub mod batch;
@@ -9,5 +9,6 @@ pub mod figures;
 pub mod folder;
 pub mod latents;
 pub mod lock;
+pub mod projections;
 pub mod scores;
 pub mod terminal;

@@ -3,6 +3,7 @@
 pub mod error;
 pub mod network;
 pub mod one_class_svm;
+pub mod projection;
 pub mod roc;
 pub mod threshold;
 pub mod usual;
