@@ -238,7 +238,7 @@ pub struct Begin {
     pub channel: usize,
     /// Which member of the channel's ensemble it is, from 0.
     pub member: usize,
-    /// Initial weights, flat `[parameters]`.
+    /// Initial weights, flat.
     pub weights: Vec<f32>,
     /// Where its training stood, where it goes on.
     pub state: Option<State>,
@@ -271,9 +271,11 @@ pub fn begin(experiment: &Experiment, channels: &[Channel]) -> Result<Vec<Begin>
     }
     let train = &experiment.config.train;
     let alike = begins.windows(2).any(|pair| pair[0].channel == pair[1].channel && pair[0].weights == pair[1].weights);
-    if alike && !train.shuffle && experiment.config.model.dropout == 0.0 && train.epochs > 0 {
+    let model = &experiment.config.model;
+    let by_chance = train.shuffle || model.dropout > 0.0 || model.noise > 0.0 || model.masking > 0.0;
+    if alike && !by_chance && train.epochs > 0 {
         return Err(Error::input(format!(
-            "train.ensemble: the {} members would all be the same: they start from train.init, train.shuffle = false, and nothing is dropped",
+            "train.ensemble: the {} members would all be the same: they start from train.init, train.shuffle = false, and no dropout, noise or masking is drawn",
             train.ensemble
         )));
     }

@@ -107,7 +107,8 @@ fn kill_and_go_on(job: &Job, kill: impl Fn(&mut Child)) {
 
 #[test]
 fn killed_trainings_go_on_to_the_same_bytes() {
-    kill_and_go_on(&Job::new(&["train.stop.patience=30", "train.ensemble=2"]), |child| child.kill().unwrap());
+    let sets = ["train.stop.patience=30", "train.ensemble=2", "model.batch_norm=true", "model.noise=0.05", "model.masking=0.1"];
+    kill_and_go_on(&Job::new(&sets), |child| child.kill().unwrap());
 }
 
 #[test]

@@ -498,6 +498,9 @@ impl Checker<'_> {
         if !config.channels.is_empty() {
             channels::faults(&config.channels).into_iter().for_each(|(key, message)| self.fault(&format!("channels.{key}"), message));
         }
+        if config.model.batch_norm && config.train.batch_size == 1 {
+            self.fault("model.batch_norm", "a batch of one row is all 0 once normalised; expected train.batch_size of 2 or more");
+        }
         config.model.latent_activation.get_or_insert(config.model.activation);
         self.split(&mut config);
         let loss = self.loss(&mut config);
@@ -857,6 +860,14 @@ mod tests {
         let experiment = check(&text).unwrap();
         let again = check(&experiment.to_toml().unwrap()).unwrap();
         assert_eq!(again, experiment);
+    }
+
+    #[test]
+    fn batch_norm_wants_more_than_a_row_at_once() {
+        let error = check("data.train = [\"a\"]\nmodel.batch_norm = true\ntrain.batch_size = 1").unwrap_err().to_string();
+        assert!(error.contains("model.batch_norm: a batch of one row is all 0 once normalised; expected train.batch_size of 2 or more"), "{error}");
+        let error = check("data.train = [\"a\"]\nmodel.masking = 1.0\nmodel.noise = -0.1").unwrap_err().to_string();
+        assert!(error.contains("model.masking: found 1.0; expected") && error.contains("model.noise: found -0.1; expected"), "{error}");
     }
 
     #[test]

@@ -43,7 +43,7 @@ section! {
         /// What the experiment is called in reports. Default: the file's name.
         #[serde(skip_serializing_if = "String::is_empty")]
         name: String = String::new(),
-        /// The one source of all chance: initial weights, batch order, splits, dropout, bootstrap.
+        /// The one source of all chance: initial weights, batch order, splits, dropout, noise, bootstrap.
         #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
         seed: u64 = 1,
         /// Where to compute: "cpu", "cuda", "cuda:1", "wgpu", "wgpu:1", or "auto" for the best there is. Several, with commas
@@ -532,7 +532,24 @@ section! {
         /// Fraction of hidden values dropped in training.
         #[schemars(range(min = 0.0, max = 0.95))]
         dropout: f64 = 0.0,
+        /// Normalise each hidden layer (not the latent one) between its linear part and its activation: in training by mean and
+        /// variance of the batch, whatever its rows weigh; else by running ones (PyTorch's BatchNorm1d: epsilon 1e-5, momentum 0.1).
+        batch_norm: bool = false,
+        /// Standard deviation of Gaussian noise that is added to the scaled inputs in training; the output is still held to the
+        /// clean ones.
+        #[schemars(range(min = 0.0))]
+        noise: f64 = 0.0,
+        /// Fraction of the inputs that are set to 0 in training, after noise is added; the output is still held to all of them.
+        #[schemars(range(min = 0.0, max = 0.95))]
+        masking: f64 = 0.0,
         init: Init = Init::GlorotUniform,
+    }
+}
+
+impl Model {
+    /// Whether training is unlike what comes after it: by dropout, batch norm, or noise or masking of inputs.
+    pub fn is_regularised(&self) -> bool {
+        self.batch_norm || self.dropout > 0.0 || self.noise > 0.0 || self.masking > 0.0
     }
 }
 
@@ -567,7 +584,7 @@ choice! {
 }
 
 choice! {
-    /// How weights are drawn before training; biases start at 0.
+    /// How weights are drawn before training; biases start at 0, but with "torch".
     Init {
         /// Uniform, limit √(6 / (in + out)): Keras' default.
         GlorotUniform = "glorot-uniform",
@@ -577,6 +594,10 @@ choice! {
         HeUniform = "he-uniform",
         /// Normal, std √(2 / in).
         HeNormal = "he-normal",
+        /// Normal, std √(1 / in): what selu is meant for.
+        LecunNormal = "lecun-normal",
+        /// Uniform, limit √(1 / in), weights and biases: PyTorch's default.
+        Torch = "torch",
     }
 }
 
@@ -616,7 +637,7 @@ section! {
     /// How the model is trained.
     Train {
         /// Weights to start from: a safetensors file as `lumisift export` writes it (or PyTorch's Linear layers named
-        /// encoder.0.weight, …), or a folder with one file per channel.
+        /// encoder.0.weight, …, and BatchNorm1d named encoder.0.norm.weight, …), or a folder with one file per channel.
         #[serde(skip_serializing_if = "Option::is_none")]
         init: Option<String> = None,
         /// How often the training rows are gone through. 0 scores with the initial weights.
@@ -698,7 +719,8 @@ choice! {
 choice! {
     /// How a training step is computed.
     Kernels {
-        /// The fastest that the device has for the network.
+        /// The fastest that the device has for the network: on a GPU "reference" for GELU, dropout, batch norm, noise or masking of
+        /// inputs, and train.gradient_clip.
         Auto = "auto",
         /// Autodiff over the module, on any device.
         Reference = "reference",

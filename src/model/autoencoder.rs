@@ -1,8 +1,11 @@
 //! Dense autoencoders, several of one shape side by side.
 //!
 //! Weights carry a leading *members* dimension, `[members, in, out]`: one model is a pack of one. On the host, and for the
-//! optimiser, the weights of a member are one flat row: layer by layer the weight `[in, out]` row-major, then the bias.
+//! optimiser, the parameters of a member are one flat row: layer by layer the weight `[in, out]` row-major, then the bias, then,
+//! where the layer is normalised, batch norm's scale and shift. Its *flat weights* are the parameters and after them what batch norm
+//! keeps beside them, which no optimiser changes: the running mean and variance of each normalised layer.
 
+use super::host::LayerPlace;
 use crate::{
     config::raw::{Activation, Init, Model},
     random,
@@ -13,7 +16,7 @@ use burn::{
 };
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
-use std::ops::Range;
+use std::{iter::repeat_n, ops::Range};
 
 /// The shape of a dense autoencoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +29,14 @@ pub struct Architecture {
     pub encoder_layers: usize,
     /// Fraction of hidden values dropped in training.
     pub dropout: f64,
+    /// Whether hidden layers are normalised.
+    pub batch_norm: bool,
 }
+
+/// What batch norm adds to a variance before its root is divided by.
+pub const EPSILON: f64 = 1e-5;
+/// The share of a batch in running statistics.
+pub const MOMENTUM: f64 = 0.1;
 
 impl Architecture {
     /// The autoencoder of a config for samples of `inputs` features: the decoder mirrors the encoder.
@@ -40,7 +50,7 @@ impl Architecture {
         let mut activations = vec![model.activation; widths.len() - 1];
         activations[hidden.len()] = model.latent_activation.unwrap_or(model.activation);
         activations[2 * hidden.len() + 1] = model.output_activation;
-        Self { widths, activations, encoder_layers: hidden.len() + 1, dropout: model.dropout }
+        Self { widths, activations, encoder_layers: hidden.len() + 1, dropout: model.dropout, batch_norm: model.batch_norm }
     }
 
     /// Number of layers.
@@ -53,6 +63,11 @@ impl Architecture {
         self.widths.windows(2).map(|pair| (pair[0], pair[1]))
     }
 
+    /// Whether a layer is normalised between its linear part and its activation: all but the latent layer and the output.
+    pub fn is_normalised(&self, layer: usize) -> bool {
+        self.batch_norm && layer + 1 != self.encoder_layers && layer + 1 != self.layers()
+    }
+
     /// `encoder.0`, …, `decoder.0`, …: as the weights are named in files.
     pub fn layer_name(&self, layer: usize) -> String {
         match layer.checked_sub(self.encoder_layers) {
@@ -61,9 +76,14 @@ impl Architecture {
         }
     }
 
-    /// Number of weights and biases of one member.
+    /// Number of weights and biases of one member, and of batch norm's scales and shifts: what is trained.
     pub fn parameters(&self) -> usize {
-        self.shapes().map(|(inputs, outputs)| inputs * outputs + outputs).sum()
+        self.shapes().map(|(inputs, outputs)| inputs * outputs + outputs).sum::<usize>() + self.statistics()
+    }
+
+    /// Number of running means and variances of one member: as many as there are scales and shifts.
+    pub fn statistics(&self) -> usize {
+        (0..self.layers()).filter(|&layer| self.is_normalised(layer)).map(|layer| 2 * self.widths[layer + 1]).sum()
     }
 
     /// Width of the latent layer.
@@ -71,34 +91,77 @@ impl Architecture {
         self.widths[self.encoder_layers]
     }
 
-    /// `52-103-82-103-52`.
+    /// `52-103-82-103-52`, and whether with batch norm.
     pub fn describe(&self) -> String {
-        self.widths.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
+        let widths = self.widths.iter().map(usize::to_string).collect::<Vec<_>>().join("-");
+        if self.batch_norm { format!("{widths} with batch norm") } else { widths }
     }
 
-    /// 1 where a flat parameter is a weight, 0 where it is a bias, `[parameters]`.
+    /// 1 where a flat parameter is a weight, 0 where it is anything else, `[parameters]`.
     pub fn weight_mask(&self) -> Vec<f32> {
-        self.shapes().flat_map(|(inputs, outputs)| [vec![1.0; inputs * outputs], vec![0.0; outputs]].concat()).collect()
+        let mut mask = vec![0.0; self.parameters()];
+        LayerPlace::all(self).into_iter().for_each(|layer| mask[layer.weight].fill(1.0));
+        mask
     }
 
-    /// Draws the weights of one member, `[parameters]`, on the host: the same on every device. Biases are 0.
+    /// The network that computes after training what this one does, without batch norm: its parameters are [`fold`](Self::fold)ed.
+    pub fn plain(&self) -> Self {
+        Self { batch_norm: false, ..self.clone() }
+    }
+
+    /// The parameters of the [`plain`](Self::plain) network: what batch norm does with running statistics is linear, and so part of the
+    /// layer before it.
+    pub fn fold(&self, weights: &[f32]) -> Vec<f32> {
+        let (parameters, statistics) = weights.split_at(self.parameters());
+        let mut folded = Vec::with_capacity(parameters.len());
+        for layer in LayerPlace::all(self) {
+            let (weight, bias) = (&parameters[layer.weight], &parameters[layer.bias]);
+            let Some(norm) = layer.norm else {
+                folded.extend([weight, bias].concat());
+                continue;
+            };
+            let number = |values: &[f32], at: usize| f64::from(values[at]);
+            let (scale, shift) = (&parameters[norm.scale], &parameters[norm.shift]);
+            let (mean, variance) = (&statistics[norm.mean], &statistics[norm.variance]);
+            let factors: Vec<f64> = (0..layer.outputs).map(|at| number(scale, at) / (number(variance, at) + EPSILON).sqrt()).collect();
+            folded.extend(
+                weight.chunks_exact(layer.outputs).flat_map(|row| row.iter().zip(&factors).map(|(w, factor)| (f64::from(*w) * factor) as f32)),
+            );
+            folded.extend((0..layer.outputs).map(|at| ((number(bias, at) - number(mean, at)) * factors[at] + number(shift, at)) as f32));
+        }
+        folded
+    }
+
+    /// Draws the flat weights of one member on the host: the same on every device. Biases and shifts are 0, scales 1, running means 0
+    /// and variances 1.
     pub fn draw(&self, init: Init, seed: u64, member: u64) -> Vec<f32> {
         let mut chance = random::generator(seed, "initial weights", member);
         let mut flat = Vec::with_capacity(self.parameters());
-        for (inputs, outputs) in self.shapes() {
+        for (layer, (inputs, outputs)) in self.shapes().enumerate() {
             let (fan_in, fan_sum) = (inputs as f64, (inputs + outputs) as f64);
+            let of_torch = 1.0 / fan_in.sqrt();
             for _ in 0..inputs * outputs {
                 let mut uniform = |limit: f64| chance.random_range(-limit..limit);
                 let weight = match init {
+                    Init::Torch => uniform(of_torch),
                     Init::GlorotUniform => uniform((6.0 / fan_sum).sqrt()),
                     Init::HeUniform => uniform((6.0 / fan_in).sqrt()),
                     Init::GlorotNormal => (2.0 / fan_sum).sqrt() * Distribution::<f64>::sample(&StandardNormal, &mut chance),
                     Init::HeNormal => (2.0 / fan_in).sqrt() * Distribution::<f64>::sample(&StandardNormal, &mut chance),
+                    Init::LecunNormal => (1.0 / fan_in).sqrt() * Distribution::<f64>::sample(&StandardNormal, &mut chance),
                 };
                 flat.push(weight as f32);
             }
-            flat.extend(std::iter::repeat_n(0.0, outputs));
+            match init {
+                Init::Torch => flat.extend((0..outputs).map(|_| chance.random_range(-of_torch..of_torch) as f32)),
+                _ => flat.extend(repeat_n(0.0, outputs)),
+            }
+            if self.is_normalised(layer) {
+                flat.extend(repeat_n(1.0, outputs).chain(repeat_n(0.0, outputs)));
+            }
         }
+        let normalised = (0..self.layers()).filter(|&layer| self.is_normalised(layer)).map(|layer| self.widths[layer + 1]);
+        flat.extend(normalised.flat_map(|width| repeat_n(0.0, width).chain(repeat_n(1.0, width))));
         flat
     }
 }
@@ -110,6 +173,16 @@ pub struct Layer {
     weight: Param<Tensor<3>>,
     /// `[members, 1, out]`
     bias: Param<Tensor<3>>,
+    norm: Option<Norm>,
+}
+
+/// What batch norm makes of normalised values, in every member.
+#[derive(Module, Debug)]
+pub struct Norm {
+    /// `[members, 1, out]`
+    scale: Param<Tensor<3>>,
+    /// `[members, 1, out]`
+    shift: Param<Tensor<3>>,
 }
 
 /// Dense autoencoders of one architecture on a device.
@@ -124,6 +197,8 @@ pub struct Forward {
     pub output: Tensor<3>,
     /// The output of the first layer, `[members, rows, hidden]`.
     pub first_hidden: Tensor<3>,
+    /// Mean and (unbiased) variance of each layer that is normalised, in the order of the flat weights, `[members, 1, out]`.
+    pub statistics: Vec<Tensor<3>>,
 }
 
 impl Autoencoder {
@@ -136,8 +211,12 @@ impl Autoencoder {
             start += rows * columns;
             Param::initialized(ParamId::new(), part)
         };
-        let layers = architecture.shapes().map(|(inputs, outputs)| Layer { weight: take(inputs, outputs), bias: take(1, outputs) }).collect();
-        Self { layers }
+        let layer = |(at, (inputs, outputs)): (usize, (usize, usize))| {
+            let (weight, bias) = (take(inputs, outputs), take(1, outputs));
+            let norm = architecture.is_normalised(at).then(|| Norm { scale: take(1, outputs), shift: take(1, outputs) });
+            Layer { weight, bias, norm }
+        };
+        Self { layers: architecture.shapes().enumerate().map(layer).collect() }
     }
 
     /// From the flat parameters of one member on the host.
@@ -145,24 +224,27 @@ impl Autoencoder {
         Self::from_flat(architecture, &Tensor::from_data(TensorData::new(flat.to_vec(), [1, flat.len()]), device))
     }
 
-    /// The weights and biases in the order of the flat layout, as rows `[members, …]`.
+    /// The parameters in the order of the flat layout, `[members, …]`.
     pub fn tensors(&self) -> Vec<Tensor<3>> {
-        self.layers.iter().flat_map(|layer| [layer.weight.val(), layer.bias.val()]).collect()
+        let norm = |layer: &Layer| layer.norm.iter().flat_map(|norm| [norm.scale.val(), norm.shift.val()]).collect::<Vec<_>>();
+        self.layers.iter().flat_map(|layer| [vec![layer.weight.val(), layer.bias.val()], norm(layer)].concat()).collect()
     }
 
     /// The same model with every parameter a leaf whose gradient is kept.
     pub fn tracked(self) -> Self {
         let track = |param: Param<Tensor<3>>| Param::initialized(param.id, param.val().autodiff().require_grad());
-        Self { layers: self.layers.into_iter().map(|layer| Layer { weight: track(layer.weight), bias: track(layer.bias) }).collect() }
+        let norm = |norm: Norm| Norm { scale: track(norm.scale), shift: track(norm.shift) };
+        let layer = |layer: Layer| Layer { weight: track(layer.weight), bias: track(layer.bias), norm: layer.norm.map(norm) };
+        Self { layers: self.layers.into_iter().map(layer).collect() }
     }
 
-    /// Reconstructs `input`, `[1 or members, rows, features]`. `dropout` holds one mask per hidden layer, `[members, rows,
-    /// width]`, that multiplies its output; without it nothing is dropped.
+    /// Reconstructs `input`, `[1 or members, rows, features]`, as in training: batch norm goes by the rows at hand. `dropout` holds one
+    /// mask per hidden layer, `[members, rows, width]`, that multiplies its output; without it nothing is dropped.
     pub fn forward(&self, architecture: &Architecture, input: Tensor<3>, dropout: Option<&[Tensor<3>]>) -> Forward {
         let mut value = input;
-        let mut first_hidden = None;
+        let (mut first_hidden, mut statistics) = (None, vec![]);
         for (i, (layer, &kind)) in self.layers.iter().zip(&architecture.activations).enumerate() {
-            value = layer.forward(value, kind);
+            value = layer.forward(value, kind, &mut statistics);
             if i == 0 {
                 first_hidden = Some(value.clone());
             }
@@ -170,21 +252,30 @@ impl Autoencoder {
                 value = value * mask.clone();
             }
         }
-        Forward { first_hidden: first_hidden.unwrap_or_else(|| value.clone()), output: value }
+        Forward { first_hidden: first_hidden.unwrap_or_else(|| value.clone()), output: value, statistics }
     }
 }
 
 impl Autoencoder {
-    /// Sends values through some of the layers, `[1 or members, rows, in]` to `[members, rows, out]`; nothing is dropped.
+    /// Sends values through some of the layers of a network without batch norm, `[1 or members, rows, in]` to `[members, rows, out]`;
+    /// nothing is dropped.
     pub fn run(&self, architecture: &Architecture, layers: Range<usize>, input: Tensor<3>) -> Tensor<3> {
         let kinds = &architecture.activations[layers.clone()];
-        self.layers[layers].iter().zip(kinds).fold(input, |value, (layer, kind)| layer.forward(value, *kind))
+        self.layers[layers].iter().zip(kinds).fold(input, |value, (layer, kind)| layer.forward(value, *kind, &mut vec![]))
     }
 }
 
 impl Layer {
-    fn forward(&self, value: Tensor<3>, kind: Activation) -> Tensor<3> {
-        activate(value.matmul(self.weight.val()) + self.bias.val(), kind)
+    fn forward(&self, value: Tensor<3>, kind: Activation, statistics: &mut Vec<Tensor<3>>) -> Tensor<3> {
+        let value = value.matmul(self.weight.val());
+        let Some(norm) = &self.norm else { return activate(value + self.bias.val(), kind) };
+        // The bias would go with the mean: without it, it has no gradient, where with it, it would have one of rounding alone.
+        let rows = value.dims()[1] as f64;
+        let mean = value.clone().mean_dim(1);
+        let centred = value - mean.clone();
+        let variance = centred.clone().square().mean_dim(1);
+        statistics.extend([mean + self.bias.val(), variance.clone().mul_scalar(rows / (rows - 1.0).max(1.0))]);
+        activate(centred / (variance + EPSILON).sqrt() * norm.scale.val() + norm.shift.val(), kind)
     }
 }
 
@@ -249,6 +340,51 @@ mod tests {
             let one = together.clone().slice([member..member + 1, 0..5, 0..4]);
             assert_eq!(one.into_data().try_to_vec::<f32>().unwrap(), alone.into_data().try_to_vec::<f32>().unwrap());
         }
+    }
+
+    /// Where running statistics are those of the rows at hand, the network after training computes what it computed in training.
+    #[test]
+    fn batch_norm_becomes_part_of_its_layer() {
+        let device = cpu();
+        let architecture = Architecture { batch_norm: true, ..Architecture::new(4, &Model { hidden: vec![5, 3], latent: 2, ..Model::default() }) };
+        let mut weights = architecture.draw(Init::Torch, 1, 0);
+        for layer in LayerPlace::all(&architecture) {
+            let norm = layer.norm.map_or(0..0, |norm| norm.scale.start..norm.shift.end);
+            weights[norm].iter_mut().enumerate().for_each(|(at, value)| *value += (at as f32).sin());
+        }
+        let rows: Vec<f32> = (0..28).map(|i| (0.7 * i as f32).sin()).collect();
+        let input = Tensor::<3>::from_data(TensorData::new(rows.clone(), [1, 7, 4]), &device);
+        let (parameters, _) = weights.split_at(architecture.parameters());
+        let forward = Autoencoder::from_host(&architecture, parameters, &device).forward(&architecture, input, None);
+        let trained = forward.output.into_data().try_to_vec::<f32>().unwrap();
+        let mut weights = parameters.to_vec();
+        for (at, statistics) in forward.statistics.into_iter().enumerate() {
+            // Training divides by the variance of the seven rows themselves, not by what they tell of others.
+            let factor = if at % 2 == 1 { 6.0 / 7.0 } else { 1.0 };
+            weights.extend(statistics.into_data().try_to_vec::<f32>().unwrap().iter().map(|value| value * factor));
+        }
+        assert_eq!(weights.len(), architecture.parameters() + architecture.statistics());
+        let (plain, folded) = (architecture.plain(), architecture.fold(&weights));
+        assert_eq!(folded.len(), plain.parameters());
+        let mut output = vec![];
+        crate::model::host::run(&plain, &folded, 0..plain.layers(), &rows, &mut output);
+        for (a, b) in output.iter().zip(&trained) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+        assert_eq!(plain.fold(&folded), folded);
+    }
+
+    #[test]
+    fn torch_draws_biases_too_and_batch_norm_begins_by_changing_nothing() {
+        let architecture = Architecture { batch_norm: true, ..architecture() };
+        let flat = architecture.draw(Init::Torch, 3, 0);
+        assert!(flat[..15].iter().all(|value| *value != 0.0 && value.abs() <= 0.5));
+        assert_eq!((&flat[15..18], &flat[18..21]), (&[1.0; 3][..], &[0.0; 3][..]));
+        assert_eq!(flat[architecture.parameters()..], [0.0, 0.0, 0.0, 1.0, 1.0, 1.0].repeat(2));
+        assert_eq!(architecture.weight_mask()[..21].iter().sum::<f32>(), 12.0);
+        let (wide, mean_square) = (Architecture::new(200, &Model { hidden: vec![100], ..Model::default() }), 1.0 / 200.0);
+        let drawn: f32 = wide.draw(Init::LecunNormal, 3, 0)[..20_000].iter().map(|weight| weight * weight).sum::<f32>() / 20_000.0;
+        assert!((drawn / mean_square - 1.0).abs() < 0.05, "{drawn}");
     }
 
     #[test]

@@ -18,18 +18,37 @@ pub(crate) struct LayerPlace {
     pub outputs: usize,
     pub weight: Range<usize>,
     pub bias: Range<usize>,
+    pub norm: Option<NormPlace>,
+}
+
+/// Where batch norm's scale and shift stand in the flat parameters, and mean and variance in the running statistics.
+#[derive(Clone, Debug)]
+pub(crate) struct NormPlace {
+    pub scale: Range<usize>,
+    pub shift: Range<usize>,
+    pub mean: Range<usize>,
+    pub variance: Range<usize>,
 }
 
 impl LayerPlace {
     /// Every layer's.
     pub(crate) fn all(architecture: &Architecture) -> Vec<Self> {
-        let mut at = 0;
-        let place = |(inputs, outputs): (usize, usize)| {
-            let weight = at..at + inputs * outputs;
-            at = weight.end + outputs;
-            Self { inputs, outputs, bias: weight.end..at, weight }
+        let (mut parameters, mut statistics) = (0, 0);
+        let next = |at: &mut usize, length: usize| {
+            *at += length;
+            *at - length..*at
         };
-        architecture.shapes().map(place).collect()
+        let place = |(layer, (inputs, outputs)): (usize, (usize, usize))| {
+            let (weight, bias) = (next(&mut parameters, inputs * outputs), next(&mut parameters, outputs));
+            let norm = architecture.is_normalised(layer).then(|| NormPlace {
+                scale: next(&mut parameters, outputs),
+                shift: next(&mut parameters, outputs),
+                mean: next(&mut statistics, outputs),
+                variance: next(&mut statistics, outputs),
+            });
+            Self { inputs, outputs, weight, bias, norm }
+        };
+        architecture.shapes().enumerate().map(place).collect()
     }
 
     /// `input · weight + bias` for `[rows, inputs]`, before the activation, into `output`.
@@ -44,7 +63,8 @@ impl LayerPlace {
 /// Rows that go through a network at once: what lies between its layers stays in the cache.
 const ROWS: usize = 256;
 
-/// Sends values through some layers, `[rows, in]`, and appends `[rows, out]` to `out`; nothing is dropped.
+/// Sends values through some layers of a network without batch norm, `[rows, in]`, and appends `[rows, out]` to `out`; nothing is
+/// dropped.
 pub(crate) fn run(architecture: &Architecture, parameters: &[f32], layers: Range<usize>, input: &[f32], out: &mut Vec<f32>) {
     let width = architecture.widths[layers.start];
     let places = &LayerPlace::all(architecture)[layers.clone()];

@@ -1,6 +1,7 @@
-//! Weights as safetensors, laid out as PyTorch's `Linear` keeps them: `encoder.0.weight` is `[out, in]`.
+//! Weights as safetensors, laid out as PyTorch's `Linear` keeps them: `encoder.0.weight` is `[out, in]`. Batch norm is beside them as
+//! `BatchNorm1d` keeps it: `encoder.0.norm.weight`, `.bias`, `.running_mean` and `.running_var`.
 
-use super::Architecture;
+use super::{Architecture, host::LayerPlace};
 use crate::error::{Error, Result};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{collections::HashMap, path::Path};
@@ -17,7 +18,7 @@ pub fn file_name(channel: &str, member: usize) -> String {
     format!("{}.safetensors", stem(channel, member))
 }
 
-/// The file's bytes for flat parameters `[parameters]` of one member.
+/// The file's bytes for the flat weights of one member.
 pub fn to_bytes(architecture: &Architecture, flat: &[f32]) -> Result<Vec<u8>> {
     of_channels(&[(String::new(), architecture, flat)], HashMap::new())
 }
@@ -44,25 +45,32 @@ pub fn of_channels(channels: &[(String, &Architecture, &[f32])], mut metadata: H
 type Stored = (String, Vec<usize>, Vec<u8>);
 
 fn store(prefix: &str, architecture: &Architecture, flat: &[f32], tensors: &mut Vec<Stored>) {
-    let mut start = 0;
-    for (layer, (inputs, outputs)) in architecture.shapes().enumerate() {
+    let (parameters, statistics) = flat.split_at(architecture.parameters());
+    for (layer, LayerPlace { inputs, outputs, weight, bias, norm }) in LayerPlace::all(architecture).into_iter().enumerate() {
         let name = format!("{prefix}{}", architecture.layer_name(layer));
-        let weight = &flat[start..start + inputs * outputs];
+        let weight = &parameters[weight];
         let transposed = (0..outputs).flat_map(|o| (0..inputs).map(move |i| weight[i * outputs + o]));
         tensors.push((format!("{name}.weight"), vec![outputs, inputs], transposed.flat_map(f32::to_le_bytes).collect()));
-        start += inputs * outputs;
-        tensors.push((format!("{name}.bias"), vec![outputs], flat[start..start + outputs].iter().flat_map(|value| value.to_le_bytes()).collect()));
-        start += outputs;
+        let mut vector = |part: &str, values: &[f32]| {
+            tensors.push((format!("{name}.{part}"), vec![outputs], values.iter().flat_map(|value| value.to_le_bytes()).collect()));
+        };
+        vector("bias", &parameters[bias]);
+        if let Some(norm) = norm {
+            vector("norm.weight", &parameters[norm.scale]);
+            vector("norm.bias", &parameters[norm.shift]);
+            vector("norm.running_mean", &statistics[norm.mean]);
+            vector("norm.running_var", &statistics[norm.variance]);
+        }
     }
 }
 
-/// Reads flat parameters `[parameters]` for an architecture; names and shapes must fit.
+/// Reads flat weights for an architecture; names and shapes must fit. What PyTorch counts beside batch norm's statistics is left out.
 pub fn read(path: &Path, architecture: &Architecture) -> Result<Vec<f32>> {
     let bytes = std::fs::read(path).map_err(|error| Error::reading(path, &error))?;
     let path = path.display();
     let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::input(format!("{path}: not a whole safetensors file: {error}")))?;
-    let mut flat = Vec::with_capacity(architecture.parameters());
-    let mut expected: Vec<String> = vec![];
+    let mut flat = Vec::with_capacity(architecture.parameters() + architecture.statistics());
+    let (mut statistics, mut expected): (Vec<f32>, Vec<String>) = (vec![], vec![]);
     for (layer, (inputs, outputs)) in architecture.shapes().enumerate() {
         let name = architecture.layer_name(layer);
         let mut take = |part: &str, shape: &[usize]| {
@@ -82,8 +90,20 @@ pub fn read(path: &Path, architecture: &Architecture) -> Result<Vec<f32>> {
         let weight = take("weight", &[outputs, inputs])?;
         flat.extend((0..inputs).flat_map(|i| (0..outputs).map(move |o| (i, o))).map(|(i, o)| weight[o * inputs + i]));
         flat.extend(take("bias", &[outputs])?);
+        if architecture.is_normalised(layer) {
+            flat.extend(take("norm.weight", &[outputs])?);
+            flat.extend(take("norm.bias", &[outputs])?);
+            statistics.extend(take("norm.running_mean", &[outputs])?);
+            let variance = take("norm.running_var", &[outputs])?;
+            if variance.iter().any(|variance| *variance < 0.0) {
+                return Err(Error::input(format!("{path}: {name}.norm.running_var has a negative entry; expected variances")));
+            }
+            statistics.extend(variance);
+        }
     }
-    if let Some(extra) = file.names().into_iter().find(|name| !expected.iter().any(|expected| expected == name)) {
+    flat.extend(statistics);
+    let counts = |name: &str| architecture.batch_norm && name.ends_with(".norm.num_batches_tracked");
+    if let Some(extra) = file.names().into_iter().find(|name| !expected.iter().any(|expected| expected == name) && !counts(name)) {
         return Err(Error::input(format!("{path}: holds {extra}, which {} does not have", architecture.describe())));
     }
     Ok(flat)
@@ -108,6 +128,10 @@ mod tests {
         Architecture::new(inputs, &Model { hidden: vec![hidden], latent, ..Model::default() })
     }
 
+    fn normalised(inputs: usize, hidden: u32, latent: u32) -> Architecture {
+        Architecture { batch_norm: true, ..architecture(inputs, hidden, latent) }
+    }
+
     fn written(bytes: &[u8]) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
@@ -125,6 +149,29 @@ mod tests {
     }
 
     #[test]
+    fn batch_norm_is_named_as_torch_names_it_and_must_be_there() {
+        let (plain, normalised) = (architecture(4, 3, 2), normalised(4, 3, 2));
+        let weights: Vec<f32> = (0..normalised.parameters() + normalised.statistics()).map(|i| i as f32).collect();
+        let bytes = to_bytes(&normalised, &weights).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let of = |name: &str| numbers(&file.tensor(name).unwrap()).unwrap();
+        // 4-3-2-3-4: the first layer has 12 weights and 3 biases, the latent one 6 and 2, the third 6 and 3.
+        assert_eq!((of("encoder.0.norm.weight"), of("encoder.0.norm.bias")), (vec![15.0, 16.0, 17.0], vec![18.0, 19.0, 20.0]));
+        assert_eq!((of("decoder.0.norm.weight"), of("decoder.0.norm.bias")), (vec![38.0, 39.0, 40.0], vec![41.0, 42.0, 43.0]));
+        assert_eq!((of("encoder.0.norm.running_mean"), of("decoder.0.norm.running_var")), (vec![60.0, 61.0, 62.0], vec![69.0, 70.0, 71.0]));
+        assert_eq!(file.names().len(), 8 + 8);
+        let unlike = written(&bytes);
+        let message = read(unlike.path(), &plain).unwrap_err().to_string();
+        assert!(message.contains("norm") && message.contains("which 4-3-2-3-4 does not have"), "{message}");
+        let without = written(&to_bytes(&plain, &plain.draw(Init::HeNormal, 1, 0)).unwrap());
+        let message = read(without.path(), &normalised).unwrap_err().to_string();
+        assert!(message.contains("no tensor encoder.0.norm.weight [3] for 4-3-2-3-4 with batch norm; it holds decoder.0.bias"), "{message}");
+        let negative: Vec<f32> = weights.iter().map(|weight| -weight).collect();
+        let message = read(written(&to_bytes(&normalised, &negative).unwrap()).path(), &normalised).unwrap_err().to_string();
+        assert!(message.contains("encoder.0.norm.running_var has a negative entry"), "{message}");
+    }
+
+    #[test]
     fn a_torn_file_is_refused() {
         let small = architecture(4, 3, 2);
         let bytes = to_bytes(&small, &small.draw(Init::HeNormal, 1, 0)).unwrap();
@@ -136,9 +183,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn weights_survive_their_file(inputs in 1_usize..9, hidden in 1_u32..9, latent in 1_u32..9, seed in 0_u64..99) {
-            let architecture = architecture(inputs, hidden, latent);
-            let flat = architecture.draw(Init::HeUniform, seed, 0);
+        fn weights_survive_their_file(inputs in 1_usize..9, hidden in 1_u32..9, latent in 1_u32..9, norm: bool, seed in 0_u64..99) {
+            let architecture = if norm { normalised(inputs, hidden, latent) } else { architecture(inputs, hidden, latent) };
+            let flat = architecture.draw(Init::Torch, seed, 0);
             let file = written(&to_bytes(&architecture, &flat).unwrap());
             prop_assert_eq!(read(file.path(), &architecture).unwrap(), flat);
         }

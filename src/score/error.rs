@@ -12,7 +12,7 @@ use crate::{
 };
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 impl ScoreKind {
     /// The error of one feature.
@@ -53,15 +53,19 @@ type Compute<'a> = Box<dyn Fn(&[f32]) -> Result<Vec<f32>> + Sync + 'a>;
 /// The autoencoders of an ensemble on a device, which rows go through in pieces. A piece's size does not depend on threads, and so
 /// neither do results.
 pub struct Runner<'a> {
-    architecture: &'a Architecture,
-    members: &'a [Vec<f32>],
+    architecture: Cow<'a, Architecture>,
+    members: Cow<'a, [Vec<f32>]>,
     device: &'a Opened,
 }
 
 impl<'a> Runner<'a> {
-    /// From flat weights, `[parameters]` for each member.
+    /// From the flat weights of each member. Batch norm becomes part of the layers that it follows.
     pub fn new(architecture: &'a Architecture, members: &'a [Vec<f32>], device: &'a Opened) -> Self {
-        Self { architecture, members, device }
+        if !architecture.batch_norm {
+            return Self { architecture: Cow::Borrowed(architecture), members: Cow::Borrowed(members), device };
+        }
+        let folded = members.iter().map(|weights| architecture.fold(weights)).collect();
+        Self { architecture: Cow::Owned(architecture.plain()), members: Cow::Owned(folded), device }
     }
 
     /// What makes of rows `[rows, in]` what some layers of each member make of them, `[members, rows, out]`.
@@ -70,20 +74,20 @@ impl<'a> Runner<'a> {
             let (width, out) = (self.architecture.widths[layers.start], self.architecture.widths[layers.end]);
             return Box::new(move |input| {
                 let mut outputs = Vec::with_capacity(input.len() / width * out * self.members.len());
-                self.members.iter().for_each(|weights| host::run(self.architecture, weights, layers.clone(), input, &mut outputs));
+                self.members.iter().for_each(|weights| host::run(&self.architecture, weights, layers.clone(), input, &mut outputs));
                 Ok(outputs)
             });
         }
         #[cfg(feature = "gpu")]
-        if let Some(kernels) = self.device.gpu().and_then(|gpu| Forward::new(self.architecture, self.members, layers.clone(), gpu)) {
+        if let Some(kernels) = self.device.gpu().and_then(|gpu| Forward::new(&self.architecture, &self.members, layers.clone(), gpu)) {
             return Box::new(move |input| kernels.run(input));
         }
         let (width, device) = (self.architecture.widths[layers.start], &self.device.device);
         let flat = Tensor::from_data(TensorData::new(self.members.concat(), [self.members.len(), self.architecture.parameters()]), device);
-        let pack = Autoencoder::from_flat(self.architecture, &flat);
+        let pack = Autoencoder::from_flat(&self.architecture, &flat);
         Box::new(move |input| {
             let tensor = Tensor::<3>::from_data(TensorData::new(input.to_vec(), [1, input.len() / width, width]), device);
-            read(pack.run(self.architecture, layers.clone(), tensor))
+            read(pack.run(&self.architecture, layers.clone(), tensor))
         })
     }
 

@@ -21,7 +21,7 @@ pub struct Network {
     pub channel: Channel,
     /// The network's shape.
     pub architecture: Architecture,
-    /// Flat weights `[parameters]` of each member of the ensemble; mostly there is one.
+    /// Flat weights of each member of the ensemble, as files keep them; mostly there is one.
     pub members: Vec<Vec<f32>>,
     /// What is usual for its errors.
     pub usual: Usual,

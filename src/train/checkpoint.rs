@@ -10,14 +10,18 @@ const LAYOUT: &str = "1";
 const STATE: &str = "state";
 const FINGERPRINT: &str = "fingerprint";
 const SUM: &str = "sha256";
+/// The arrays beside the number of steps, in the order in which they are summed up; the last two need not be there.
+const NAMES: [&str; 5] = ["parameters", "first", "second", "best", "statistics"];
 
 /// The bytes of a state of the training with that fingerprint.
 pub fn to_bytes(state: &State, fingerprint: &str) -> Result<Vec<u8>, String> {
     let text = serde_json::to_string(state).map_err(|error| error.to_string())?;
-    let Moments { steps, parameters, first, second } = &state.moments;
+    let Moments { steps, parameters, statistics, first, second } = &state.moments;
     let mut arrays: Vec<(&str, Vec<u8>)> = vec![("steps", steps.to_le_bytes().to_vec())];
-    let named = [("parameters", Some(parameters)), ("first", Some(first)), ("second", Some(second)), ("best", state.best_weights.as_ref())];
-    arrays.extend(named.into_iter().filter_map(|(name, values)| Some((name, values?.iter().flat_map(|value| value.to_le_bytes()).collect()))));
+    let statistics = Some(statistics).filter(|statistics| !statistics.is_empty());
+    let named = [Some(parameters), Some(first), Some(second), state.best_weights.as_ref(), statistics];
+    let named = NAMES.into_iter().zip(named);
+    arrays.extend(named.filter_map(|(name, values)| Some((name, values?.iter().flat_map(|value| value.to_le_bytes()).collect()))));
     let views = arrays
         .iter()
         .map(|(name, bytes)| {
@@ -40,8 +44,8 @@ pub fn from_bytes(bytes: &[u8]) -> Result<(State, String), String> {
     let (text, fingerprint) = (told(STATE)?, told(FINGERPRINT)?);
     let file = SafeTensors::deserialize(bytes).map_err(|error| torn(&error))?;
     let mut arrays: Vec<(String, TensorView<'_>)> = file.tensors();
-    // The order in which they were summed up.
-    arrays.sort_by_key(|(name, _)| ["steps", "parameters", "first", "second", "best"].iter().position(|known| known == name));
+    // The order in which they were summed up, steps before all.
+    arrays.sort_by_key(|(name, _)| NAMES.iter().position(|known| known == name));
     if told("layout")? != LAYOUT || told(SUM)? != sum(&text, &fingerprint, arrays.iter().map(|(name, view)| (name.as_str(), view.data()))) {
         return Err(torn(&"its bytes are not those that were written"));
     }
@@ -55,6 +59,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<(State, String), String> {
     state.moments = Moments {
         steps: i32::from_le_bytes(steps.ok_or_else(|| torn(&"it has no steps"))?),
         parameters: all("parameters")?,
+        statistics: numbers("statistics").unwrap_or_default(),
         first: all("first")?,
         second: all("second")?,
     };
@@ -84,7 +89,8 @@ mod tests {
     use crate::train::Epoch;
 
     fn state() -> State {
-        let moments = Moments { steps: 7, parameters: vec![1.0, -2.5, 3.0], first: vec![0.1, 0.2, 0.3], second: vec![0.0; 3] };
+        let (parameters, statistics) = (vec![1.0, -2.5, 3.0], vec![0.5, 2.0]);
+        let moments = Moments { steps: 7, parameters, statistics, first: vec![0.1, 0.2, 0.3], second: vec![0.0; 3] };
         let epoch = Epoch { epoch: 1, train_loss: 0.1 + 0.2, valid_loss: Some(1e-300), learning_rate: 1e-3, seconds: 0.5 };
         State {
             stopped: None,
@@ -105,7 +111,8 @@ mod tests {
     fn a_state_survives_its_file() {
         let bytes = to_bytes(&state(), "abc").unwrap();
         assert_eq!(from_bytes(&bytes), Ok((state(), "abc".to_owned())));
-        let plain = State { best_weights: None, ..state() };
+        let moments = Moments { statistics: vec![], ..state().moments };
+        let plain = State { best_weights: None, moments, ..state() };
         assert_eq!(from_bytes(&to_bytes(&plain, "").unwrap()).unwrap().0, plain);
     }
 

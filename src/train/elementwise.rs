@@ -3,7 +3,10 @@
 
 use crate::{
     config::{Loss, raw::Activation},
-    model::host::{SELU, normal_cdf, vectorised},
+    model::{
+        autoencoder::EPSILON,
+        host::{SELU, normal_cdf, vectorised},
+    },
 };
 
 /// What Adam's update needs, ready for one step.
@@ -60,6 +63,81 @@ vectorised! {
         for row in values.chunks_exact(sum.len()) {
             for (sum, value) in sum.iter_mut().zip(row) {
                 *sum += value;
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Takes the mean from each column of `values`, `[rows, columns]`, and divides it by the root of its variance plus epsilon. Writes
+    /// down means and (biased) variances, and one over those roots.
+    fn normalise<'a>(values: &'a mut [f32], mean: &'a mut [f32], variance: &'a mut [f32], inverse: &'a mut [f32]) {
+        let columns = mean.len();
+        let share = 1.0 / (values.len() / columns) as f32;
+        mean.fill(0.0);
+        variance.fill(0.0);
+        for row in values.chunks_exact(columns) {
+            for (sum, value) in mean.iter_mut().zip(row) {
+                *sum += value;
+            }
+        }
+        for sum in mean.iter_mut() {
+            *sum *= share;
+        }
+        for row in values.chunks_exact_mut(columns) {
+            for ((value, mean), sum) in row.iter_mut().zip(&*mean).zip(&mut *variance) {
+                *value -= mean;
+                *sum += *value * *value;
+            }
+        }
+        for (sum, inverse) in variance.iter_mut().zip(&mut *inverse) {
+            *sum *= share;
+            *inverse = 1.0 / (*sum + EPSILON as f32).sqrt();
+        }
+        for row in values.chunks_exact_mut(columns) {
+            for (value, inverse) in row.iter_mut().zip(&*inverse) {
+                *value *= inverse;
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// `values` by column times its scale plus its shift.
+    fn scale_and_shift<'a>(values: &'a [f32], scale: &'a [f32], shift: &'a [f32], output: &'a mut [f32]) {
+        for (values, output) in values.chunks_exact(scale.len()).zip(output.chunks_exact_mut(scale.len())) {
+            for (((output, value), scale), shift) in output.iter_mut().zip(values).zip(scale).zip(shift) {
+                *output = value * scale + shift;
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Turns the gradient by what batch norm gave into that by what it was given, and writes down those by its scale and shift.
+    fn normalised_slope<'a>(
+        normalised: &'a [f32],
+        inverse: &'a [f32],
+        scale: &'a [f32],
+        gradient: &'a mut [f32],
+        by_scale: &'a mut [f32],
+        by_shift: &'a mut [f32],
+    ) {
+        let columns = scale.len();
+        let share = 1.0 / (gradient.len() / columns) as f32;
+        by_scale.fill(0.0);
+        by_shift.fill(0.0);
+        for (gradient, values) in gradient.chunks_exact(columns).zip(normalised.chunks_exact(columns)) {
+            for (((by_scale, by_shift), gradient), value) in by_scale.iter_mut().zip(&mut *by_shift).zip(gradient).zip(values) {
+                *by_scale += gradient * value;
+                *by_shift += gradient;
+            }
+        }
+        // A value moves its column's mean and variance too.
+        for (gradient, values) in gradient.chunks_exact_mut(columns).zip(normalised.chunks_exact(columns)) {
+            for i in 0..columns {
+                let others = share * (by_shift[i] + values[i] * by_scale[i]);
+                gradient[i] = scale[i] * inverse[i] * (gradient[i] - others);
             }
         }
     }

@@ -5,8 +5,8 @@
 //! arithmetic is that of the reference path ([`super::reference`]), and tests hold the two together.
 
 use super::{
-    Batch, Job, Moments, Share, Trainer,
-    elementwise::{AdamNumbers, adadelta, adam, add_rows, differentiate, distances},
+    Batch, Corruption, Job, Moments, Share, Trainer,
+    elementwise::{AdamNumbers, adadelta, adam, add_rows, differentiate, distances, normalise, normalised_slope, scale_and_shift},
     fit::retain,
     reference::scoring_rows,
 };
@@ -18,7 +18,8 @@ use crate::{
     error::Result,
     model::{
         Architecture,
-        host::{LayerPlace, Matrix, activate, multiply},
+        autoencoder::MOMENTUM,
+        host::{self, LayerPlace, Matrix, activate, multiply},
     },
     prepare::Rows,
 };
@@ -32,6 +33,8 @@ pub struct Fused<'a> {
     train: Rows<'a>,
     valid: Option<Rows<'a>>,
     parameters: Vec<f32>,
+    /// Running means and variances of batch norm.
+    statistics: Vec<f32>,
     gradient: Vec<f32>,
     /// Mean gradient (Adam), last step (momentum) or mean squared step (Adadelta), `[parameters]`.
     first: Vec<f32>,
@@ -45,8 +48,12 @@ pub struct Fused<'a> {
 /// Buffers of a batch.
 #[derive(Default)]
 struct Space {
-    /// The batch's inputs, `[rows, width]`.
+    /// The batch's inputs as the model sees them, `[rows, width]`.
     input: Vec<f32>,
+    /// The batch's inputs as they were; empty where nothing is done to them.
+    clean: Vec<f32>,
+    /// What batch norm makes of each layer.
+    norms: Vec<Normalised>,
     /// Each layer's output before dropout, `[rows, out]`.
     outputs: Vec<Vec<f32>>,
     /// Each layer's output as the next one sees it; empty without dropout.
@@ -58,20 +65,43 @@ struct Space {
     below: Vec<f32>,
 }
 
+/// What batch norm makes of a layer's linear part in a batch; empty where there is none.
+#[derive(Default)]
+struct Normalised {
+    /// By column of mean 0 and variance 1, `[rows, width]`.
+    values: Vec<f32>,
+    /// Mean, biased variance and 1 / √(variance + ε) of each column.
+    mean: Vec<f32>,
+    variance: Vec<f32>,
+    inverse: Vec<f32>,
+}
+
+impl Normalised {
+    fn fill(&mut self, values: &[f32], width: usize) {
+        self.values.clear();
+        self.values.extend_from_slice(values);
+        [&mut self.mean, &mut self.variance, &mut self.inverse].into_iter().for_each(|numbers| numbers.resize(width, 0.0));
+        normalise(&mut self.values, &mut self.mean, &mut self.variance, &mut self.inverse);
+    }
+}
+
 impl<'a> Fused<'a> {
     /// A model in training.
     pub fn new(job: &Job<'a>) -> Self {
         let Job { experiment, architecture, start, train, valid, .. } = *job;
+        let (parameters, statistics) = start.split_at(architecture.parameters());
+        let zeros = vec![0.0; parameters.len()];
         Self {
             architecture,
             experiment,
             layers: LayerPlace::all(architecture),
             train,
             valid,
-            parameters: start.to_vec(),
-            gradient: vec![0.0; start.len()],
-            first: vec![0.0; start.len()],
-            second: vec![0.0; start.len()],
+            parameters: parameters.to_vec(),
+            statistics: statistics.to_vec(),
+            gradient: zeros.clone(),
+            first: zeros.clone(),
+            second: zeros,
             steps: 0,
             space: Space::default(),
             loss_sum: 0.0,
@@ -84,6 +114,7 @@ impl<'a> Fused<'a> {
         space.outputs.resize(layers, vec![]);
         space.dropped.resize(layers, vec![]);
         space.saved.resize(layers, vec![]);
+        space.norms.resize_with(layers, Normalised::default);
         for (i, layer) in self.layers.iter().enumerate() {
             let (done, rest) = space.outputs.split_at_mut(i);
             let input = match i {
@@ -93,6 +124,11 @@ impl<'a> Fused<'a> {
             };
             let output = &mut rest[0];
             layer.apply(&self.parameters, input, rows, output);
+            if let Some(norm) = &layer.norm {
+                let normalised = &mut space.norms[i];
+                normalised.fill(output, layer.outputs);
+                scale_and_shift(&normalised.values, &self.parameters[norm.scale.clone()], &self.parameters[norm.shift.clone()], output);
+            }
             let kind = self.architecture.activations[i];
             if kind == Activation::Gelu {
                 space.saved[i].clear();
@@ -117,7 +153,7 @@ impl<'a> Fused<'a> {
         let loss = distances(
             self.experiment.loss,
             &space.outputs[last],
-            &space.input,
+            if share.corruption.is_some() { &space.clean } else { &space.input },
             &mut space.above,
             width,
             weights.as_deref(),
@@ -126,6 +162,11 @@ impl<'a> Fused<'a> {
         differentiate(self.architecture.activations[last], &space.outputs[last], &space.saved[last], &mut space.above);
         for i in (0..=last).rev() {
             let layer = &self.layers[i];
+            if let Some(norm) = &layer.norm {
+                let (by_scale, by_shift) = self.gradient[norm.scale.start..norm.shift.end].split_at_mut(layer.outputs);
+                let Normalised { values, inverse, .. } = &space.norms[i];
+                normalised_slope(values, inverse, &self.parameters[norm.scale.clone()], &mut space.above, by_scale, by_shift);
+            }
             let input = match i {
                 0 => &space.input,
                 _ if share.masks.is_some() => &space.dropped[i - 1],
@@ -137,7 +178,10 @@ impl<'a> Fused<'a> {
                 &mut self.gradient[layer.weight.clone()],
                 false,
             );
-            add_rows(&space.above, &mut self.gradient[layer.bias.clone()]);
+            // A bias that is normalised away has no gradient, where its sum would be one of rounding alone.
+            if layer.norm.is_none() {
+                add_rows(&space.above, &mut self.gradient[layer.bias.clone()]);
+            }
             if i == 0 {
                 break;
             }
@@ -160,6 +204,22 @@ impl<'a> Fused<'a> {
             std::mem::swap(&mut space.above, &mut space.below);
         }
         loss
+    }
+
+    /// Lets the running statistics follow the batch whose outputs are in `space`.
+    fn follow(&mut self, space: &Space, rows: usize) {
+        if rows < 2 {
+            return;
+        }
+        let fresh = MOMENTUM as f32;
+        let unbiased = (rows as f64 / (rows as f64 - 1.0)) as f32;
+        for (layer, batch) in self.layers.iter().zip(&space.norms) {
+            let Some(norm) = &layer.norm else { continue };
+            for (range, values, factor) in [(&norm.mean, &batch.mean, 1.0), (&norm.variance, &batch.variance, unbiased)] {
+                let running = &mut self.statistics[range.clone()];
+                running.iter_mut().zip(values).for_each(|(running, value)| *running = (1.0 - fresh) * *running + fresh * (factor * value));
+            }
+        }
     }
 
     fn update(&mut self, rate: f64) {
@@ -226,7 +286,12 @@ impl Fused<'_> {
         for i in batch.clone() {
             self.train.extend(share.row(i), &mut space.input);
         }
+        if let Some(Corruption { added, kept }) = &share.corruption {
+            space.clean.clone_from(&space.input);
+            space.input.iter_mut().zip(added).zip(kept).for_each(|((input, added), kept)| *input = (*input + added) * kept);
+        }
         self.forward(&mut space, rows, share.masks.as_deref());
+        self.follow(&space, rows);
         self.loss_sum += self.backward(&mut space, batch, share) * rows as f64 / share.total;
         self.update(share.rate);
         self.space = space;
@@ -234,29 +299,36 @@ impl Fused<'_> {
 
     fn valid_loss_sum(&self) -> f64 {
         let Some(valid) = self.valid else { return 0.0 };
-        let mut space = Space::default();
+        let (plain, folded) = (self.architecture.plain(), self.architecture.fold(&self.weights()));
+        let (mut output, mut gradient) = (vec![], vec![]);
         let mut sum = 0.0;
         let step = scoring_rows(valid.width()).min(512);
         for start in (0..valid.len()).step_by(step) {
             let range = start..(start + step).min(valid.len());
-            space.input.clear();
-            range.clone().for_each(|i| valid.extend(i, &mut space.input));
-            self.forward(&mut space, range.len(), None);
-            let output = &space.outputs[self.layers.len() - 1];
-            space.above.resize(output.len(), 0.0);
+            let input = valid.copy(range.clone());
+            output.clear();
+            host::run(&plain, &folded, 0..plain.layers(), &input, &mut output);
+            gradient.resize(output.len(), 0.0);
             let weights: Option<Vec<f32>> = range.map(|i| valid.weight(i)).collect();
-            sum += distances(self.experiment.loss, output, &space.input, &mut space.above, valid.width(), weights.as_deref(), 0.0);
+            sum += distances(self.experiment.loss, &output, &input, &mut gradient, valid.width(), weights.as_deref(), 0.0);
         }
         sum
     }
 
+    /// Flat weights: parameters and running statistics.
+    fn weights(&self) -> Vec<f32> {
+        [self.parameters.as_slice(), &self.statistics].concat()
+    }
+
     fn moments(&self) -> Moments {
-        Moments { steps: self.steps, parameters: self.parameters.clone(), first: self.first.clone(), second: self.second.clone() }
+        let (parameters, statistics) = (self.parameters.clone(), self.statistics.clone());
+        Moments { steps: self.steps, parameters, statistics, first: self.first.clone(), second: self.second.clone() }
     }
 
     fn restore(&mut self, moments: &Moments, loss_sum: f64) {
-        let Moments { steps, parameters, first, second } = moments.clone();
-        (self.steps, self.parameters, self.first, self.second, self.loss_sum) = (steps, parameters, first, second, loss_sum);
+        let Moments { steps, parameters, statistics, first, second } = moments.clone();
+        (self.steps, self.parameters, self.statistics) = (steps, parameters, statistics);
+        (self.first, self.second, self.loss_sum) = (first, second, loss_sum);
     }
 }
 
@@ -292,7 +364,7 @@ impl Trainer for Vec<Fused<'_>> {
     }
 
     fn weights(&mut self) -> Result<Vec<Vec<f32>>> {
-        Ok(self.iter().map(|member| member.parameters.clone()).collect())
+        Ok(self.iter().map(Fused::weights).collect())
     }
 
     fn keep(&mut self, members: &[usize]) -> Result<()> {

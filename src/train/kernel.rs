@@ -94,7 +94,7 @@ pub fn can(job: &Job<'_>, gpu: &Gpu) -> bool {
     let plan = plan_of(job, gpu.threads);
     let rows = job.train.len().max(job.valid.map_or(0, |valid| valid.len()));
     Plan::knows(job.architecture)
-        && job.architecture.dropout == 0.0
+        && !job.experiment.config.model.is_regularised()
         && job.experiment.config.train.gradient_clip.is_none()
         && gpu.most_loops.is_none_or(|most| plan.loops().1 + plan.units < most)
         && rows * job.train.width() < u32::MAX as usize
@@ -266,6 +266,7 @@ impl Trainer for Kernel<'_> {
         let moments = |(state, steps): (Vec<f32>, &i32)| Moments {
             steps: *steps,
             parameters: part(&state, 0),
+            statistics: vec![],
             first: part(&state, 1),
             second: part(&state, 2),
         };

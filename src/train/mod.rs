@@ -13,4 +13,4 @@ pub mod reference;
 pub mod schedule;
 pub mod stopping;
 
-pub use fit::{Batch, Epoch, Fitted, Job, Moments, Share, State, Stopped, Trainer, Watch, by_hand, fit};
+pub use fit::{Batch, Corruption, Epoch, Fitted, Job, Moments, Share, State, Stopped, Trainer, Watch, by_hand, fit};

@@ -1,11 +1,11 @@
 //! Training by autodiff over the module, on any device, a pack as one computation: the reference that faster ways are held to.
 
-use super::{Batch, Job, Moments, Trainer, fit::retain, loss, optimizer, optimizer::Optimizer};
+use super::{Batch, Corruption, Job, Moments, Share, Trainer, fit::retain, loss, optimizer, optimizer::Optimizer};
 use crate::{
     config::Experiment,
     device,
     error::Result,
-    model::{Architecture, Autoencoder},
+    model::{Architecture, Autoencoder, autoencoder::MOMENTUM},
     prepare::Rows,
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -26,6 +26,8 @@ pub struct Reference<'a> {
     valid: Option<Rows<'a>>,
     /// `[members, parameters]`
     parameters: Tensor<2>,
+    /// Running means and variances, `[members, statistics]`; absent where no layer is normalised.
+    statistics: Option<Tensor<2>>,
     /// What the L2 term adds to the gradient by each parameter, in units of it, `[members, parameters]`; absent without one.
     decay: Option<Tensor<2>>,
     optimizer: Optimizer,
@@ -122,7 +124,11 @@ impl<'a> Reference<'a> {
     /// A pack in training on that device; there is at least one member.
     pub fn new(pack: &[Job<'a>], device: &Device) -> Self {
         let Job { architecture, train, valid, .. } = pack[0];
-        let flat = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [pack.len(), architecture.parameters()]), device);
+        let flat = |values: Vec<f32>| {
+            let width = values.len() / pack.len();
+            Tensor::<2>::from_data(TensorData::new(values, [pack.len(), width]), device)
+        };
+        let split = |job: &Job<'a>| job.start.split_at(architecture.parameters());
         let l2 = |job: &Job<'_>| {
             architecture.weight_mask().into_iter().map(|mask| (2.0 * job.experiment.config.loss.l2) as f32 * mask).collect::<Vec<_>>()
         };
@@ -132,7 +138,8 @@ impl<'a> Reference<'a> {
             device: device.clone(),
             feed: Feed::new(train, device),
             valid,
-            parameters: flat(pack.iter().flat_map(|job| job.start).copied().collect()),
+            parameters: flat(pack.iter().flat_map(|job| split(job).0).copied().collect()),
+            statistics: (architecture.statistics() > 0).then(|| flat(pack.iter().flat_map(|job| split(job).1).copied().collect())),
             decay: pack.iter().any(|job| job.experiment.config.loss.l2 > 0.0).then(|| flat(pack.iter().flat_map(l2).collect())),
             optimizer: Optimizer::new(pack.iter().map(|job| job.experiment.optimizer).collect()),
             loss_sum: None,
@@ -143,6 +150,48 @@ impl<'a> Reference<'a> {
     fn numbers(&self, number: impl Fn(usize) -> f64) -> Tensor<2> {
         let numbers: Vec<f32> = (0..self.experiments.len()).map(|at| number(at) as f32).collect();
         Tensor::from_data(TensorData::new(numbers, [self.experiments.len(), 1]), &self.device)
+    }
+
+    /// The inputs of a batch, `[1 or members, rows, width]`, as the models see them.
+    fn corrupted(&self, values: Tensor<3>, batch: &Batch<'_>) -> Tensor<3> {
+        if batch.members.iter().all(|share| share.corruption.is_none()) {
+            return values;
+        }
+        let shape = [batch.members.len(), batch.rows.len(), self.architecture.widths[0]];
+        let tensor = |of: fn(&Corruption) -> &Vec<f32>, without: f32| {
+            let own = |share: &Share<'_>| share.corruption.as_ref().map_or_else(|| vec![without; shape[1] * shape[2]], |own| of(own).clone());
+            Tensor::<3>::from_data(TensorData::new(batch.members.iter().flat_map(own).collect::<Vec<f32>>(), shape), &self.device).autodiff()
+        };
+        (values + tensor(|own| &own.added, 0.0)) * tensor(|own| &own.kept, 1.0)
+    }
+
+    /// Lets the running statistics follow those of a batch, layer by layer.
+    fn follow(&mut self, of_batch: Vec<Tensor<3>>, batch: &Batch<'_>) {
+        if of_batch.is_empty() || batch.rows.len() < 2 {
+            return;
+        }
+        let of_batch = Tensor::cat(of_batch.into_iter().map(|tensor| tensor.inner().flatten(1, 2)).collect::<Vec<Tensor<2>>>(), 1);
+        let fresh = self.numbers(|at| if batch.members[at].total > 0.0 { MOMENTUM } else { 0.0 });
+        let kept = fresh.ones_like() - fresh.clone();
+        self.statistics = self.statistics.take().map(|statistics| statistics * kept + of_batch * fresh);
+    }
+
+    /// The running statistics of each member.
+    fn read_statistics(&self) -> Result<Vec<Vec<f32>>> {
+        match self.statistics.clone() {
+            Some(statistics) => Ok(read(statistics)?.chunks(self.architecture.statistics()).map(<[f32]>::to_vec).collect()),
+            None => Ok(vec![vec![]; self.experiments.len()]),
+        }
+    }
+
+    /// The parameters of the plain networks, `[members, parameters]`.
+    fn folded(&mut self) -> Result<Tensor<2>> {
+        if self.statistics.is_none() {
+            return Ok(self.parameters.clone());
+        }
+        let folded: Vec<f32> = self.weights()?.iter().flat_map(|weights| self.architecture.fold(weights)).collect();
+        let shape = [self.experiments.len(), self.architecture.plain().parameters()];
+        Ok(Tensor::from_data(TensorData::new(folded, shape), &self.device))
     }
 }
 
@@ -167,7 +216,8 @@ impl Trainer for Reference<'_> {
             (self.architecture.dropout > 0.0).then(|| hidden.iter().enumerate().map(|(layer, width)| mask(layer, *width)).collect());
 
         let model = Autoencoder::from_flat(self.architecture, &self.parameters).tracked();
-        let forward = model.forward(self.architecture, part.values.clone(), masks.as_deref());
+        let mut forward = model.forward(self.architecture, self.corrupted(part.values.clone(), &batch), masks.as_deref());
+        self.follow(std::mem::take(&mut forward.statistics), &batch);
         let distance = loss::per_row(self.experiments[0].loss, forward.output, part.values);
         // A batch that weighs nothing for a member adds nothing to its loss, and its step is not taken.
         let share = self.numbers(|at| if batch.members[at].total > 0.0 { 1.0 / batch.members[at].total } else { 0.0 }).reshape([members, 1, 1]);
@@ -183,8 +233,8 @@ impl Trainer for Reference<'_> {
         };
 
         let mut gradients = objective.sum_dim(0).backward();
-        let flat: Vec<Tensor<2>> = model.tensors().iter().filter_map(|tensor| Some(tensor.grad_remove(&mut gradients)?.flatten(1, 2))).collect();
-        let mut gradient = Tensor::cat(flat, 1);
+        let flat = |tensor: &Tensor<3>| tensor.grad_remove(&mut gradients).unwrap_or_else(|| tensor.clone().inner().zeros_like()).flatten(1, 2);
+        let mut gradient = Tensor::cat(model.tensors().iter().map(flat).collect::<Vec<Tensor<2>>>(), 1);
         if let Some(decay) = &self.decay {
             gradient = gradient + self.parameters.clone() * decay.clone();
         }
@@ -207,11 +257,12 @@ impl Trainer for Reference<'_> {
     fn valid_loss_sums(&mut self) -> Result<Vec<f64>> {
         let mut sums = vec![0.0; self.experiments.len()];
         let Some(valid) = self.valid else { return Ok(sums) };
-        let model = Autoencoder::from_flat(self.architecture, &self.parameters);
+        let plain = self.architecture.plain();
+        let model = Autoencoder::from_flat(&plain, &self.folded()?);
         let step = scoring_rows(self.architecture.widths[0]);
         for start in (0..valid.len()).step_by(step) {
             let part = OnDevice::new(valid, start..(start + step).min(valid.len()), &self.device);
-            let output = model.forward(self.architecture, part.values.clone(), None).output;
+            let output = model.forward(&plain, part.values.clone(), None).output;
             let distance = loss::per_row(self.experiments[0].loss, output, part.values);
             sums.iter_mut().zip(read(loss::sum(distance, part.weights))?).for_each(|(sum, part)| *sum += f64::from(part));
         }
@@ -225,15 +276,22 @@ impl Trainer for Reference<'_> {
         let read_or_zeros = |tensor: Option<Tensor<2>>| tensor.map_or_else(|| Ok(vec![0.0; steps.len() * length]), read);
         let (parameters, first, second) = (read(self.parameters.clone())?, read_or_zeros(first)?, read_or_zeros(second)?);
         let of = |values: &[f32], at: usize| values[at * length..(at + 1) * length].to_vec();
-        let moments =
-            |(at, steps): (usize, &i32)| Moments { steps: *steps, parameters: of(&parameters, at), first: of(&first, at), second: of(&second, at) };
-        Ok(steps.iter().enumerate().map(moments).collect())
+        let statistics = self.read_statistics()?;
+        let moments = |((at, steps), statistics): ((usize, &i32), Vec<f32>)| Moments {
+            steps: *steps,
+            parameters: of(&parameters, at),
+            statistics,
+            first: of(&first, at),
+            second: of(&second, at),
+        };
+        Ok(steps.iter().enumerate().zip(statistics).map(moments).collect())
     }
 
     fn restore(&mut self, moments: &[&Moments], loss_sums: &[f64]) {
         let flat = |part: fn(&Moments) -> &Vec<f32>| {
             let values: Vec<f32> = moments.iter().flat_map(|moments| part(moments)).copied().collect();
-            Tensor::<2>::from_data(TensorData::new(values, [moments.len(), self.architecture.parameters()]), &self.device)
+            let width = values.len() / moments.len();
+            Tensor::<2>::from_data(TensorData::new(values, [moments.len(), width]), &self.device)
         };
         self.optimizer.restore(
             moments.iter().map(|moments| moments.steps).collect(),
@@ -241,12 +299,14 @@ impl Trainer for Reference<'_> {
             flat(|moments| &moments.second),
         );
         self.parameters = flat(|moments| &moments.parameters);
+        self.statistics = (self.architecture.statistics() > 0).then(|| flat(|moments| &moments.statistics));
         let sums = self.numbers(|at| loss_sums[at]).reshape([moments.len(), 1, 1]);
         self.loss_sum = loss_sums.iter().any(|sum| *sum != 0.0).then_some(sums);
     }
 
     fn weights(&mut self) -> Result<Vec<Vec<f32>>> {
-        Ok(read(self.parameters.clone())?.chunks(self.architecture.parameters()).map(<[f32]>::to_vec).collect())
+        let (parameters, statistics) = (read(self.parameters.clone())?, self.read_statistics()?);
+        Ok(parameters.chunks(self.architecture.parameters()).zip(statistics).map(|(own, statistics)| [own, &statistics].concat()).collect())
     }
 
     fn keep(&mut self, members: &[usize]) -> Result<()> {
@@ -257,6 +317,7 @@ impl Trainer for Reference<'_> {
             return Ok(());
         }
         self.parameters = self.parameters.clone().select(0, indices.clone());
+        self.statistics = self.statistics.take().map(|statistics| statistics.select(0, indices.clone()));
         self.decay = self.decay.take().map(|decay| decay.select(0, indices.clone()));
         self.loss_sum = self.loss_sum.take().map(|sum| sum.select(0, indices.clone()));
         self.optimizer.keep(members, &indices);
