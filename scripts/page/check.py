@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Opens report pages in headless Chromium, as a person would from a folder, and fails where something is wrong with them: errors, network
+requests, charts not drawn, sideways scrolling on a phone, a viewer that does not step or play, a flagged point that does not lead to its LS.
+
+Usage: check.py [--screenshots DIR] [--chromium PATH] FILE…      (needs playwright and a Chromium)
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import sys
+
+from playwright.sync_api import sync_playwright
+
+PHONE = {"width": 360, "height": 740}
+DESKTOP = {"width": 1440, "height": 900}
+FIRST_PLOT_MS = 2000
+FRAME_MS = 50
+
+
+class Page:
+    """A page that is open, and what went wrong with it."""
+
+    def __init__(self, browser, path, viewport, scheme):
+        self.wrong = []
+        self.context = browser.new_context(viewport=viewport, color_scheme=scheme, offline=True)
+        self.page = self.context.new_page()
+        self.page.on("console", lambda message: self.wrong.append(f"console: {message.text}") if message.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.page.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        self.page.on("request", lambda request: self.requested(request.url))
+        self.page.goto(path.resolve().as_uri())
+        self.page.wait_for_function("window.lumisift && lumisift.ready", timeout=30_000)
+
+    def requested(self, url):
+        if not url.startswith(("file:", "data:", "blob:")) or (url.startswith("file:") and not url.split("#")[0].endswith(".html")):
+            self.wrong.append(f"request: {url}")
+
+    def ask(self, script, *arguments):
+        return self.page.evaluate(script, *arguments)
+
+    def draw_all(self):
+        self.ask("lumisift.drawAll()")
+        self.wrong += [f"page: {error}" for error in self.ask("lumisift.errors")]
+        self.wrong += [f"not drawn: {title}" for title in self.ask("lumisift.charts.filter((chart) => !chart.drawn).map((chart) => chart.title)")]
+        empty = "lumisift.charts.filter(({ chart }) => chart && !chart.getOption().series.some((one) => one.data?.length)).map(({ title }) => title)"
+        self.wrong += [f"empty frame: {title}" for title in self.ask(empty)]
+        sideways = self.ask("document.documentElement.scrollWidth - innerWidth")
+        if sideways > 0:
+            self.wrong.append(f"scrolls sideways by {sideways} pixels at {self.page.viewport_size['width']}")
+        injected = self.ask("document.querySelectorAll('#page img, #head img, #page script').length")
+        if injected:
+            self.wrong.append(f"{injected} elements came in with names")
+
+    def expect(self, holds, what):
+        if not holds:
+            self.wrong.append(what)
+
+    def close(self):
+        self.context.close()
+        return self.wrong
+
+
+def check_viewer(page):
+    """Steps, plays and jumps, where there is a viewer."""
+    frame = lambda: page.ask("lumisift.frame")
+    if not frame():
+        return
+    press = lambda label: page.page.locator(f".viewer button[aria-label^='{label}']").click()
+    if frame()["frames"] > 1:
+        page.ask("lumisift.viewer.go(0)")
+        press("next LS") if page.page.locator(".viewer button[aria-label='next LS']").count() else press("next event")
+        page.expect(frame()["index"] == 1, f"next leads to frame {frame()['index']}, not 1")
+        page.page.locator(".viewer").focus()
+        page.page.keyboard.press("ArrowLeft")
+        page.expect(frame()["index"] == 0, f"arrow left leads to frame {frame()['index']}, not 0")
+    if frame()["frames"] > 30:
+        press("play")
+        page.page.wait_for_timeout(1000)
+        press("play")
+        played = frame()["index"]
+        page.expect(12 <= played <= 25, f"{played} frames in a second of play, not about 20")
+        drawing = page.ask("lumisift.frameMs")
+        page.expect(drawing < FRAME_MS, f"a frame took {drawing:.0f} ms to draw")
+        page.page.wait_for_timeout(150)
+        page.expect(frame()["index"] == played, "play goes on after pause")
+        page.played = (played, drawing)
+
+
+def check_click(page):
+    """Clicks a flagged point of the score chart: the viewer must show its LS."""
+    script = """() => {
+      const frame = lumisift.frame;
+      if (!frame || !lumisift.scores) return null;
+      const flagged = [...document.querySelectorAll('.ranges button')].length;
+      return flagged ? true : null;
+    }"""
+    if not page.ask(script):
+        return
+    page.ask("lumisift.viewer.go(0)")
+    page.page.locator(".viewer button[aria-label^='next flagged']").click()
+    wanted = page.ask("lumisift.frame")
+    page.expect(wanted["verdict"] == "flagged", f"next flagged leads to one that is {wanted['verdict']}")
+    page.ask("lumisift.viewer.go(0)")
+    page.ask("document.querySelector('#score-chart').scrollIntoView()")
+    page.page.wait_for_timeout(100)
+    where = page.ask("([run, at]) => lumisift.locate(run, at)", [wanted["runIndex"], wanted["at"]])
+    page.page.mouse.click(where["x"], where["y"])
+    shown = page.ask("lumisift.frame")
+    page.expect((shown["run"], shown["ls"]) == (wanted["run"], wanted["ls"]), f"a click on {wanted['run']}/{wanted['ls']} shows {shown['run']}/{shown['ls']}")
+    seen = page.ask("(() => { const box = document.querySelector('.viewer').getBoundingClientRect(); return box.bottom > 0 && box.top < innerHeight; })()")
+    page.expect(seen, "a click does not bring the viewer into the window")
+
+
+def check(browser, path, screenshots):
+    wrong, facts = [], {}
+    for name, viewport, scheme in [("light", DESKTOP, "light"), ("dark", DESKTOP, "dark"), ("phone", PHONE, "light")]:
+        page = Page(browser, path, viewport, scheme)
+        page.page.wait_for_timeout(50)
+        if name == "light" and page.ask("lumisift.charts.length"):
+            page.ask("lumisift.charts[0].box.scrollIntoView()")
+            page.page.wait_for_function("lumisift.firstPlot !== null", timeout=10_000)
+            first = facts["first plot (ms)"] = round(page.ask("lumisift.firstPlot"))
+            page.expect(first <= FIRST_PLOT_MS, f"the first plot took {first} ms")
+        page.draw_all()
+        facts["charts"] = page.ask("lumisift.charts.length")
+        if screenshots:
+            page.ask("scrollTo(0, 0)")
+            page.page.screenshot(path=screenshots / f"{path.stem}-{name}.png", full_page=True)
+        if name == "light":
+            check_viewer(page)
+            check_click(page)
+            if hasattr(page, "played"):
+                facts["frames in a second"], facts["last frame (ms)"] = page.played[0], round(page.played[1], 1)
+            if screenshots:
+                page.page.pdf(path=screenshots / f"{path.stem}.pdf", format="A4", print_background=True)
+        page.page.locator(".theme").click()
+        wrong += [f"{name}: {problem}" for problem in page.close()]
+    return wrong, facts
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="+", type=pathlib.Path)
+    parser.add_argument("--screenshots", type=pathlib.Path)
+    parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
+    options = parser.parse_args()
+    if options.screenshots:
+        options.screenshots.mkdir(parents=True, exist_ok=True)
+    failed = False
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
+        for path in options.files:
+            wrong, facts = check(browser, path, options.screenshots)
+            failed |= bool(wrong)
+            print(f"{path}: {'FAILED' if wrong else 'ok'} {json.dumps(facts)}")
+            for problem in dict.fromkeys(wrong):
+                print(f"  {problem[:300]}")
+        browser.close()
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,364 @@
+// What all parts of the page share: elements, numbers in words, packed arrays, colours, and charts that are drawn when they are seen.
+
+/** What tests may ask: whether everything is set up, what went wrong, which charts there are, which frame the viewer shows. */
+const lumisift = { ready: false, errors: [], charts: [], firstPlot: null, frame: null };
+window.lumisift = lumisift;
+window.addEventListener("error", (event) => lumisift.errors.push(String(event.message)));
+window.addEventListener("unhandledrejection", (event) => lumisift.errors.push(String(event.reason)));
+
+// ---- elements: text only ever enters as text ----
+
+/** An element with attributes (functions become listeners) and children (strings become text). */
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name, value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value != null) made.setAttribute(name, value);
+  }
+  made.append(...children.flat().filter((child) => child != null && child !== false));
+  return made;
+}
+
+function button(text, label, act) {
+  return element("button", { type: "button", "aria-label": label, title: label, click: act }, text);
+}
+
+/** A labelled drop-down of [value, text] pairs. */
+function choice(label, options, chosen, change) {
+  const options_ = options.map(([value, text]) => element("option", { value, selected: String(value) === String(chosen) }, text));
+  const select = element("select", { change: () => change(select.value) }, options_);
+  return element("label", { class: "control" }, element("span", {}, label), select);
+}
+
+function tick(label, on, change) {
+  const box = element("input", { type: "checkbox", checked: on, change: () => change(box.checked) });
+  return element("label", { class: "control tick" }, box, element("span", {}, label));
+}
+
+/** A table from heads and rows of cells; a cell is a text, an element, or {text, …attributes}. */
+function table(heads, rows, caption) {
+  const cell = (tag) => (content) => {
+    if (content == null || typeof content !== "object" || content instanceof Node) return element(tag, {}, content ?? "–");
+    const { text, ...attributes } = content;
+    return element(tag, attributes, text ?? "–");
+  };
+  const head = element("tr", {}, heads.map((content) => cell("th")(typeof content === "string" ? { text: content, scope: "col" } : content)));
+  const body = rows.map((row) => element("tr", {}, row.map(cell("td"))));
+  const made = element("table", {}, caption && element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, body));
+  return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption || "table" }, made);
+}
+
+// ---- numbers ----
+
+const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+const known = (value) => typeof value === "number" && Number.isFinite(value);
+const count = (value) => (known(value) ? value.toLocaleString("en-US") : "–");
+const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+const power = (exponent) => "10" + [...String(exponent)].map((digit) => SUPERSCRIPTS[digit]).join("");
+
+/** A number with so many digits that count. */
+function number(value, digits = 4) {
+  if (!known(value)) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e6 || size < 1e-3) {
+    const [mantissa, exponent] = value.toExponential(Math.max(0, digits - 2)).split("e");
+    return `${mantissa.replace("-", "−")} × ${power(Number(exponent))}`;
+  }
+  if (size >= 10 ** digits) return Math.round(value).toLocaleString("en-US");
+  return String(Number(value.toPrecision(digits))).replace("-", "−");
+}
+
+/** A share in percent; the digits follow from how small it is. */
+function percent(share) {
+  if (!known(share)) return "–";
+  const value = 100 * share;
+  if (value === 0 || value === 100) return `${value} %`;
+  return `${value >= 99.95 ? value.toPrecision(5) : value >= 10 ? value.toFixed(1) : Number(value.toPrecision(2))} %`;
+}
+
+const between = (interval, form = number) => (interval && known(interval[0]) ? `${form(interval[0])} to ${form(interval[1])}` : "");
+const area = (value) => (known(value) ? value.toFixed(3) : "–");
+
+/** Labels of a logarithmic axis. */
+function decade(value) {
+  const exponent = Math.log10(value);
+  if (exponent >= -2 && exponent <= 4) return String(Number(value.toPrecision(3)));
+  return Math.abs(exponent - Math.round(exponent)) < 1e-9 ? power(Math.round(exponent)) : number(value, 2);
+}
+
+function bytes(size) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let at = 0;
+  for (; size >= 1000 && at < units.length - 1; at++) size /= 1000;
+  return `${at ? size.toPrecision(3) : size} ${units[at]}`;
+}
+
+/** Sorted numbers as ranges: [[from, to], …]. */
+function ranges(numbers) {
+  const found = [];
+  for (const value of numbers) {
+    const last = found[found.length - 1];
+    if (last && value <= last[1] + 1) last[1] = value;
+    else found.push([value, value]);
+  }
+  return found;
+}
+const range = ([from, to]) => (from === to ? String(from) : `${from}–${to}`);
+
+// ---- packed arrays ----
+
+const ARRAYS = { f32: Float32Array, u8: Uint8Array, u16: Uint16Array, u32: Uint32Array };
+
+async function unpack(packed) {
+  const raw = Uint8Array.fromBase64 ? Uint8Array.fromBase64(packed.d) : Uint8Array.from(atob(packed.d), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  return new ARRAYS[packed.t](await new Response(stream).arrayBuffer());
+}
+
+/** Replaces every packed array below a value by what it holds. */
+async function unpackAll(value) {
+  if (value == null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
+  if (value.t in ARRAYS && typeof value.d === "string") return unpack(value);
+  await Promise.all(Object.keys(value).map(async (key) => (value[key] = await unpackAll(value[key]))));
+  return value;
+}
+
+// ---- colours: Okabe and Ito's, of the light or the dark page ----
+
+const SYMBOLS = ["circle", "rect", "triangle", "diamond", "emptyCircle", "emptyRect", "emptyTriangle", "emptyDiamond"];
+const DASHES = ["solid", [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 4, 1, 4], [1, 3], [10, 2, 2, 2, 2, 2]];
+let colours = null;
+
+function readColours() {
+  const style = getComputedStyle(document.documentElement);
+  const get = (name) => style.getPropertyValue(`--${name}`).trim();
+  const names = ["ink", "soft", "faint", "line", "paper", "good", "flagged", "absent", "input", "output", "error"];
+  colours = Object.fromEntries(names.map((name) => [name, get(name)]));
+  colours.series = [1, 2, 3, 4, 5, 6, 7, 8].map((at) => get(`series-${at}`));
+}
+
+/** Colour, symbol and dash of the n-th series. */
+const look = (at) => ({ color: colours.series[at % 8], symbol: SYMBOLS[at % 8], dash: DASHES[(at % 8 + Math.floor(at / 8)) % 8] });
+
+const CIVIDIS = [[0, 34, 78], [33, 59, 110], [76, 85, 108], [108, 110, 114], [142, 137, 120], [178, 165, 112], [217, 197, 92], [254, 232, 56]];
+
+/** A colour of the scale from 0 to 1, as [r, g, b]. */
+function shade(share) {
+  const position = Math.min(Math.max(share, 0), 1) * (CIVIDIS.length - 1);
+  const below = Math.min(Math.floor(position), CIVIDIS.length - 2);
+  return CIVIDIS[below].map((from, channel) => Math.round(from + (position - below) * (CIVIDIS[below + 1][channel] - from)));
+}
+const SHADES = CIVIDIS.map((rgb) => `rgb(${rgb})`);
+
+// ---- charts ----
+
+/** Puts a figure into the page. `build(width)` gives ECharts options, with the data as they are now; it is called when the figure is first near
+ *  the window, and again when colours, width or choices change. */
+function plot(parent, { id, title, caption, height = 320, controls = [], build, started }) {
+  const box = element("div", { class: "chart", role: "img", "aria-label": `${title}. ${caption || ""}` });
+  const text = element("span", {}, caption || "");
+  const figure = element(
+    "figure",
+    { id },
+    element("figcaption", {}, element("strong", {}, title), " ", text),
+    controls.length > 0 && element("div", { class: "controls" }, controls),
+    box,
+  );
+  parent.append(figure);
+  const size = () => (typeof height === "function" ? height(box.clientWidth) : height);
+  box.style.height = `${size()}px`;
+  const record = { id, title, drawn: false, chart: null, box, figure };
+  record.caption = (caption) => {
+    text.textContent = caption;
+    box.setAttribute("aria-label", `${title}. ${caption}`);
+  };
+  record.draw = () => {
+    if (box.clientWidth === 0) return;
+    const first = !record.chart;
+    box.style.height = `${size()}px`;
+    if (first) record.chart = echarts.init(box, null, { renderer: "canvas" });
+    else record.chart.resize();
+    const zoom = first ? null : record.chart.getOption().dataZoom;
+    const option = build(box.clientWidth);
+    if (zoom?.length && option.dataZoom) option.dataZoom.forEach((part, at) => Object.assign(part, { start: zoom[at]?.start, end: zoom[at]?.end }));
+    record.chart.setOption({ animation: false, textStyle: { color: colours.ink, fontFamily: "inherit" }, ...option }, { notMerge: true });
+    record.drawn = true;
+    lumisift.firstPlot ??= performance.now();
+    if (first) started?.(record);
+    record.after?.();
+  };
+  /** Draws again if it has been drawn; otherwise it will be when it is seen. */
+  record.redraw = () => record.drawn && record.draw();
+  /** Starts from nothing, where the choice means other axes. */
+  record.reset = () => {
+    if (record.drawn) record.chart.clear();
+    record.redraw();
+  };
+  lumisift.charts.push(record);
+  watch(record);
+  return record;
+}
+
+const seen = new IntersectionObserver(
+  (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => drawOnce(lumisift.charts.find((record) => record.box === entry.target))),
+  { rootMargin: "400px" },
+);
+const resized = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const record = lumisift.charts.find((record) => record.box === target);
+    if (record?.drawn && Math.abs(record.chart.getWidth() - target.clientWidth) > 1) record.draw();
+  }
+});
+
+function watch(record) {
+  seen.observe(record.box);
+  resized.observe(record.box);
+}
+
+function drawOnce(record) {
+  if (!record || record.drawn) return;
+  attempt(record.title, record.figure, record.draw);
+  if (record.drawn) seen.unobserve(record.box);
+}
+
+lumisift.drawAll = () => lumisift.charts.forEach(drawOnce);
+
+/** Does something; what fails is told in the page, and the rest goes on. */
+function attempt(what, where, act) {
+  try {
+    return act();
+  } catch (error) {
+    lumisift.errors.push(`${what}: ${error.message}`);
+    console.error(what, error);
+    where.append(element("p", { class: "notice" }, `${what} cannot be shown: ${error.message}`));
+  }
+}
+
+function valueAxis(name, more = {}) {
+  return {
+    type: "value",
+    name,
+    nameLocation: "middle",
+    nameGap: 30,
+    nameTextStyle: { color: colours.soft },
+    axisLine: { show: true, lineStyle: { color: colours.soft } },
+    axisTick: { show: true },
+    axisLabel: { color: colours.soft, hideOverlap: true, formatter: more.type === "log" ? decade : (value) => number(value) },
+    splitLine: { lineStyle: { color: colours.line } },
+    scale: true,
+    ...more,
+  };
+}
+
+/** A vertical axis: logarithmic or not. */
+const upAxis = (name, log, more = {}) => valueAxis(name, { nameGap: 50, nameRotate: 90, type: log ? "log" : "value", ...more });
+
+/** Options that most charts share. */
+function sheet(options) {
+  return {
+    grid: { left: 68, right: 18, top: 34, bottom: 48 },
+    legend: legend(),
+    tooltip: tooltip({ trigger: "item" }),
+    ...options,
+  };
+}
+
+const legend = (more = {}) => ({ type: "scroll", top: 0, itemWidth: 26, textStyle: { color: colours.ink }, pageTextStyle: { color: colours.ink }, pageIconColor: colours.ink, pageIconInactiveColor: colours.line, ...more });
+
+/** A tooltip: `formatter` gives lines, which enter the page as text. */
+function tooltip({ formatter, ...more }) {
+  const lines = formatter || ((params) => [params].flat().map((item) => `${item.seriesName}: ${[item.value].flat().map((part) => (typeof part === "number" ? number(part) : part)).join(", ")}`));
+  return {
+    confine: true,
+    backgroundColor: colours.paper,
+    borderColor: colours.soft,
+    textStyle: { color: colours.ink, fontSize: 13 },
+    formatter: (params) => element("div", {}, lines(params).map((line) => element("div", {}, line))),
+    ...more,
+  };
+}
+
+/** A line that steps from bin to bin: values of n bins between n + 1 edges. */
+function steps(edges, values, log) {
+  const points = Array.from(values, (value, at) => [edges(at), log && !(value > 0) ? null : value]);
+  points.push([edges(values.length), points.length ? points[points.length - 1][1] : null]);
+  return points;
+}
+
+const even = (low, high, bins) => (at) => low + ((high - low) * at) / bins;
+
+/** Histograms of groups of rows with the same bins. */
+function histogramOption(histograms, { log = false, cut = null, cutName = "threshold" } = {}) {
+  const groups = histograms.groups.filter((group) => group.rows > 0);
+  const edges = even(histograms.low, histograms.high, groups[0]?.shares.length || 1);
+  const series = groups.map((group, at) => ({
+    type: "line",
+    name: group.name,
+    step: "end",
+    symbol: "none",
+    data: steps(edges, group.shares, log),
+    lineStyle: { width: 1.8, color: look(at).color, type: look(at).dash },
+    itemStyle: { color: look(at).color },
+    areaStyle: at === 0 ? { opacity: 0.14, origin: "start" } : undefined,
+  }));
+  if (known(cut) && series.length) series[0].markLine = upright(cut, `${cutName} ${number(cut, 3)}`);
+  const rows = new Map(groups.map((group) => [group.name, group.rows]));
+  const [low, high] = known(cut) ? [Math.min(histograms.low, cut), Math.max(histograms.high, cut)] : [histograms.low, histograms.high];
+  return sheet({
+    grid: { left: 68, right: 18, top: 46, bottom: 48 },
+    legend: legend({ formatter: (name) => `${name} (${plural(rows.get(name), "row")})` }),
+    xAxis: valueAxis(histograms.quantity.split(",")[0], { min: low, max: low < high ? high : undefined, axisLabel: { color: colours.soft, showMinLabel: false, showMaxLabel: false, formatter: (value) => number(value, 3) } }),
+    yAxis: upAxis("share of the group", log),
+    tooltip: tooltip({
+      trigger: "axis",
+      formatter: (params) => [`from ${number(params[0].value[0])}`, ...params.map((item) => `${item.seriesName}: ${percent(item.value[1])}`)],
+    }),
+    series,
+  });
+}
+
+/** A marked position on the horizontal axis. */
+const upright = (at, text) => ({ silent: true, symbol: "none", data: [{ xAxis: at }], lineStyle: { color: colours.ink, type: "dashed" }, label: { formatter: () => text, color: colours.ink } });
+
+// ---- light and dark, print ----
+
+function redrawAll() {
+  readColours();
+  lumisift.charts.forEach((record) => record.redraw());
+}
+
+function themeButton() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const now = () => document.documentElement.dataset.theme || (dark.matches ? "dark" : "light");
+  const made = button("", "switch between light and dark", () => {
+    document.documentElement.dataset.theme = now() === "dark" ? "light" : "dark";
+    show();
+  });
+  const show = () => {
+    made.textContent = now() === "dark" ? "☀ light" : "☾ dark";
+    redrawAll();
+  };
+  dark.addEventListener("change", show);
+  made.className = "theme";
+  made.textContent = now() === "dark" ? "☀ light" : "☾ dark";
+  return made;
+}
+
+/** Print is light, and shows all charts. */
+function preparePrint() {
+  let before;
+  window.addEventListener("beforeprint", () => {
+    before = document.documentElement.dataset.theme;
+    document.documentElement.dataset.theme = "light";
+    document.querySelectorAll("details").forEach((details) => (details.open = true));
+    redrawAll();
+    lumisift.drawAll();
+  });
+  window.addEventListener("afterprint", () => {
+    if (before) document.documentElement.dataset.theme = before;
+    else delete document.documentElement.dataset.theme;
+    redrawAll();
+  });
+}

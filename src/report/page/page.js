@@ -1,0 +1,709 @@
+// The page from top to bottom: the answer, scores, viewer, run sums, evidence, provenance; or a comparison of experiments.
+
+/** A section with a heading and its place in the contents. `fill` puts something in; a section that stays empty is left out. */
+function section(id, title, fill) {
+  const body = element("section", { id, "aria-labelledby": `${id}-title` }, element("h2", { id: `${id}-title` }, title));
+  document.getElementById("page").append(body);
+  const result = attempt(title, body, () => fill(body));
+  if (body.children.length < 2) body.remove();
+  else document.getElementById("contents").append(element("a", { href: `#${id}` }, title));
+  return result;
+}
+
+/** A part of a section, left out if it stays empty. */
+function part(parent, title, fill) {
+  const body = element("div", { class: "part" }, element("h3", {}, title));
+  parent.append(body);
+  attempt(title, body, () => fill(body));
+  if (body.children.length < 2) body.remove();
+}
+
+const sentence = (text) => element("p", { class: "small" }, text);
+
+// ---- the answer ----
+
+/** Runs as figures: from the report where it has them, else counted from the rows. */
+function runFigures(data) {
+  if (data.report?.runs?.length) {
+    return data.report.runs.map((run) => {
+      const first = run.flagged?.[0];
+      const index = data.runs?.findIndex((other) => other.name === run.name && (other.run ?? null) === (run.run ?? null)) ?? -1;
+      return { ...run, index, ls_flagged: first?.ls || [], judged: Boolean(first), ls_range: run.ls };
+    });
+  }
+  return (data.runs || []).map((run, index) => {
+    const main = data.channels.length - 1;
+    const evaluated = (run.score[main] || []).reduce((sum, score) => sum + (known(score) ? 1 : 0), 0);
+    const ls_flagged = Array.from(run.ls).filter((_, at) => run.flagged[main]?.[at] === 1);
+    const absent = (run.unevaluated || []).reduce((sum, { from, to }) => sum + to - from + 1, 0);
+    const hidden = run.thinned > 1 ? Math.max(0, run.rows - run.ls.length) : 0;
+    return { name: run.name, run: run.run, index, evaluated: evaluated + hidden, not_evaluated: absent || run.ls.length - evaluated, gaps: 0, ls_flagged, judged: true, ls_range: [run.ls[0], run.ls[run.ls.length - 1]] };
+  });
+}
+
+function answer(parent, data, show) {
+  const { report } = data;
+  const runs = runFigures(data);
+  const sum = (get) => runs.reduce((total, run) => total + (get(run) || 0), 0);
+  const [evaluated, absent, flagged, gaps] = [sum((run) => run.evaluated), sum((run) => run.not_evaluated), sum((run) => run.ls_flagged.length), sum((run) => run.gaps)];
+  const unit = data.unit === "event" ? "event" : "lumisection";
+  const rows = report.on === "all" ? "all rows, those trained on among them" : "test rows";
+  if (runs.length) {
+    parent.append(element("p", { class: "answer" }, answerSentence({ evaluated, absent, flagged, unit, runs })));
+    parent.append(bigFigures({ evaluated, absent, flagged, gaps, unit, judged: runs.some((run) => run.judged) }));
+    parent.append(sentence(`Counted on ${rows} of ${plural(runs.length, "run")}${runs[0].flagged?.[0] ? `; flagged is what lies strictly above the threshold (${runs[0].flagged[0].threshold})` : ""}${data.channels?.length > 1 ? ` in ${data.channels[data.channels.length - 1]}` : ""}.`));
+  } else parent.append(element("p", { class: "answer" }, "There are no test rows: nothing is judged."));
+  parent.append(element("div", { class: "cards" }, falseAlarmCard(report, unit), aucCard(report, data), agreementCard(report)));
+  const warnings = report.warnings || [];
+  if (warnings.length) parent.append(element("div", { class: "notice", role: "note" }, element("strong", {}, plural(warnings.length, "warning")), element("ul", {}, warnings.map((warning) => element("li", {}, warning)))));
+  if (runs.length) runTable(parent, data, runs, show);
+}
+
+function answerSentence({ evaluated, absent, flagged, unit, runs }) {
+  const where = runs.length > 1 ? ` in ${runs.filter((run) => run.ls_flagged.length).length} of ${runs.length} runs` : "";
+  const rest = absent ? ` ${plural(absent, unit)} could not be evaluated and ${absent === 1 ? "is" : "are"} neither.` : "";
+  if (!runs.some((run) => run.judged)) return `No threshold was set: ${plural(evaluated, unit)} ${evaluated === 1 ? "has" : "have"} a score, none is judged.${rest}`;
+  if (evaluated === 0) return `No ${unit} could be evaluated.`;
+  if (flagged === 0) return `None of the ${plural(evaluated, "evaluated " + unit)} is flagged.${rest}`;
+  if (flagged === evaluated) return `${evaluated === 1 ? `The one evaluated ${unit} is` : `All ${count(evaluated)} evaluated ${unit}s are`} flagged: look at the threshold and at the data's version before the detector.${rest}`;
+  return `${count(flagged)} of ${count(evaluated)} ${unit}s ${flagged === 1 ? "is" : "are"} flagged${where}.${rest}`;
+}
+
+function bigFigures({ evaluated, absent, flagged, gaps, unit, judged }) {
+  const figure = (kind, sign, value, name, note) => element("div", { class: `big ${kind}` }, element("span", { class: "value" }, count(value)), element("span", { class: "name" }, `${sign} ${name}`), element("span", { class: "small" }, note));
+  const share = (value) => `${percent(value / (evaluated || 1))} of the evaluated`;
+  const shares = element("div", { class: "shares", "aria-hidden": "true" }, [["good", evaluated - flagged], ["flagged", flagged], ["absent", absent]].filter(([, value]) => value > 0).map(([kind, value]) => element("span", { class: kind, style: `flex-grow: ${value}` })));
+  return element(
+    "div",
+    {},
+    element(
+      "div",
+      { class: "bigs" },
+      judged ? figure("good", "●", evaluated - flagged, "judged good", share(evaluated - flagged)) : figure("good", "●", evaluated, "evaluated", "no threshold"),
+      judged && figure("flagged", "◆", flagged, "flagged", share(flagged)),
+      figure("absent", "○", absent, "not evaluated", gaps ? `and ${plural(gaps, unit + " number")} missing between the first and the last` : "absent is not good"),
+    ),
+    shares,
+  );
+}
+
+function card(title, value, notes, warning) {
+  return element("div", { class: "card" }, element("h3", {}, title), element("p", { class: "value" }, value), notes.filter(Boolean).map((note) => element("p", { class: "small" }, note)), warning && element("p", { class: "alarm" }, `⚠ ${warning}`));
+}
+
+function falseAlarmCard(report, unit) {
+  const rate = report.false_alarms;
+  if (!rate) return card("False-alarm rate", "not known", [`No ${unit}s are both known to be good and held out from training and calibration.`]);
+  return card("False-alarm rate", percent(rate.rate), [`${count(rate.flagged)} of ${count(rate.rows)} ${rate.sample} are flagged`, `95 % interval ${between(rate.interval, percent)}, as if rows were independent`]);
+}
+
+/** The area that stands for the experiment: of the channel that judges, on the labels called good where there are such. */
+function mainAuc(report, main) {
+  const areas = (report.auc || []).filter((auc) => auc.channel === main);
+  return areas.find((auc) => auc.labels === "good") || areas.find((auc) => known(auc.auc)) || areas[0];
+}
+
+const weighted = (auc) => (auc.weighted ? "weighted" : "unweighted");
+const splitName = (split) => (split === "all" ? "all rows" : `${split} rows`);
+const LOW = "below 0.5: scores rank bad below good";
+
+function aucCard(report, data) {
+  const auc = mainAuc(report, data.channels?.[data.channels.length - 1]);
+  if (!auc) return card("AUC", "not known", ["There are no labels to hold scores against."]);
+  if (!known(auc.auc)) return card("AUC", "none", [auc.note, `${count(auc.good)} good, ${count(auc.bad)} bad ${splitName(auc.split)}`]);
+  const notes = [
+    auc.interval ? `95 % interval ${between(auc.interval, area)}${auc.note ? ` (${auc.note})` : ""}` : auc.note,
+    `${count(auc.bad)} bad against ${count(auc.good)} good, ${splitName(auc.split)}, ${weighted(auc)}; labels “${auc.labels}”${auc.origin ? ` from ${auc.origin}` : ""}`,
+    known(auc.average_precision) && `average precision ${area(auc.average_precision)}`,
+  ];
+  return card("AUC", area(auc.auc), notes, auc.auc < 0.5 && LOW);
+}
+
+function agreementCard({ agreement }) {
+  if (!agreement) return null;
+  const notes = [`${count(agreement.by_all)} of the ${count(agreement.flagged)} flagged by the mean score are flagged by every one of ${agreement.members} models`, `${count(agreement.disputed)} rows are flagged by some models and not by others`, known(agreement.relative_spread) && `median spread of the score ${percent(agreement.relative_spread)} of its mean`];
+  return card("Ensemble", agreement.flagged ? `${percent(agreement.by_all / agreement.flagged)} agreed` : "none flagged", notes);
+}
+
+const RANGES_SHOWN = 12;
+
+function runTable(parent, data, runs, show) {
+  const link = (run) => ([from, to]) => {
+    const rows = run.index >= 0 ? data.runs[run.index] : null;
+    const at = rows ? rows.ls.indexOf(from) : -1;
+    return at >= 0 && show ? button(range([from, to]), `show ${unitName(data)} ${from} of ${runName(rows)}`, () => show(run.index, at)) : element("span", {}, range([from, to]));
+  };
+  const list = (run) => {
+    const all = ranges(run.ls_flagged);
+    if (!run.judged) return "no threshold";
+    if (!all.length) return "none";
+    const more = all.length > RANGES_SHOWN && element("details", {}, element("summary", {}, `${count(all.length - RANGES_SHOWN)} more`), element("div", { class: "ranges" }, all.slice(RANGES_SHOWN, 500).map(link(run)), all.length > 500 && "…"));
+    return element("div", { class: "ranges" }, all.slice(0, RANGES_SHOWN).map(link(run)), more);
+  };
+  const right = (value) => ({ text: count(value), class: "right" });
+  const row = (run) => [known(run.run) ? String(run.run) : run.name, range(run.ls_range || ["–", "–"]), right(run.evaluated), { ...right(run.ls_flagged.length), class: run.ls_flagged.length ? "right flagged" : "right" }, right(run.not_evaluated), right(run.gaps), list(run)];
+  const unit = data.unit === "event" ? "event" : "LS";
+  const sorted = [...runs].sort((a, b) => b.ls_flagged.length - a.ls_flagged.length);
+  const heads = [runs.some((run) => known(run.run)) ? "run" : "file", `${unit}s`, "evaluated", "flagged", "not evaluated", "missing", `flagged ${unit}s`];
+  const first = table(heads, sorted.slice(0, 30).map(row), "Test runs, most flagged first");
+  parent.append(first);
+  if (sorted.length > 30) parent.append(element("details", {}, element("summary", {}, `${plural(sorted.length - 30, "more run")}`), table(heads, sorted.slice(30).map(row), "The other runs")));
+}
+
+// ---- run sums ----
+
+function runSums(parent, data) {
+  const { report } = data;
+  const runs = (report.runs || []).filter((run) => run.sum?.length);
+  if (!runs.length) return;
+  const state = { run: Math.max(0, runs.findIndex((run) => run.flagged.some((flagged) => flagged.ls.length))), threshold: 0, log: true };
+  const view = data.viewer?.find((view) => view.k === runs[0].sum.length && !view.features);
+  const shape = report.data.shape;
+  const sides = shape ? [shape.y ?? shape[0], shape.x ?? shape[1]] : [1, runs[0].sum.length];
+  const map = sides[0] > 1;
+  const axes = { shape: sides, edges: view?.edges, k: runs[0].sum.length };
+  const flagged = () => runs[state.run].flagged?.[state.threshold];
+  const caption = () => `${runName(runs[state.run])}, bins summed over ${plural(runs[state.run].evaluated, "evaluated LS").replace("LSs", "LSs")}, unweighted${flagged() ? `; without the ${plural(flagged().ls.length, "LS")} above ${number(flagged().value)} (${flagged().threshold})` : "; no threshold"}.${map ? "" : " Below: the ratio after / before; dashed: the share of LSs that stay."}`;
+  const controls = [];
+  const update = (change) => {
+    Object.assign(state, change);
+    record.caption(caption());
+    record.reset();
+  };
+  if (runs.length > 1) controls.push(choice("run", runs.map((run, at) => [at, runName(run)]), state.run, (value) => update({ run: Number(value), threshold: 0 })));
+  const thresholds = Math.max(...runs.map((run) => run.flagged.length));
+  if (thresholds > 1) controls.push(choice("threshold", runs[state.run].flagged.map((flagged, at) => [at, flagged.threshold]), 0, (value) => update({ threshold: Number(value) })));
+  controls.push(tick("log y", true, (log) => update({ log })));
+  const build = (width) => {
+    const run = runs[state.run];
+    const without = flagged()?.sum_without;
+    if (!map) return sumOption(axes, run, without, flagged(), state.log, report.data.element);
+    const maps = [["all", Float64Array.from(run.sum)]];
+    if (without) maps.push(["without flagged", Float64Array.from(without)]);
+    return mapsOption(axes, maps, width, { log: state.log });
+  };
+  const record = plot(parent, { id: "sum-chart", title: "The run's sum before and after cleaning", caption: caption(), height: (width) => (map ? (width < 640 ? 490 : 340) : 420), controls, build });
+}
+
+function sumOption(axes, run, without, flagged, log, element) {
+  const [low, high] = horizontal(axes);
+  const edges = even(low, high, axes.k);
+  const line = (name, values, color, more = {}) => ({ type: "line", step: "end", symbol: "none", name, data: steps(edges, values, more.yAxisIndex ? false : log), lineStyle: { color, width: 1.8 }, itemStyle: { color }, ...more });
+  const series = [line("all evaluated", run.sum, colours.input)];
+  const x = (more) => valueAxis("", { min: low, max: high, splitLine: { show: false }, ...more });
+  const name = element || "bin";
+  if (!without) return sheet({ grid: { left: 68, right: 18, top: 34, bottom: 48 }, xAxis: x({ name }), yAxis: upAxis("entries", log), series });
+  const ratio = run.sum.map((value, at) => (value > 0 ? without[at] / value : null));
+  const kept = run.evaluated ? 1 - flagged.ls.length / run.evaluated : 1;
+  series.push(line("without flagged", without, colours.output, { lineStyle: { color: colours.output, width: 1.8, type: [5, 2] } }));
+  series.push(line("ratio", ratio, colours.output, { xAxisIndex: 1, yAxisIndex: 1, markLine: { silent: true, symbol: "none", data: [{ yAxis: kept }], lineStyle: { color: colours.ink, type: "dashed" }, label: { show: false } } }));
+  return sheet({
+    grid: [{ left: 68, right: 18, top: 34, height: 220 }, { left: 68, right: 18, top: 284, height: 84 }],
+    legend: legend({ data: ["all evaluated", "without flagged"] }),
+    xAxis: [x({ axisLabel: { show: false } }), x({ gridIndex: 1, name })],
+    yAxis: [upAxis("entries", log), upAxis("ratio", false, { gridIndex: 1, splitNumber: 3, max: (value) => Math.max(value.max, kept) + 0.002, min: (value) => Math.min(value.min, kept) - 0.002, axisLabel: { color: colours.soft, formatter: (value) => number(value, 3), showMinLabel: false, showMaxLabel: false } })],
+    axisPointer: { link: [{ xAxisIndex: "all" }] },
+    tooltip: tooltip({ trigger: "axis", formatter: (params) => [`from ${number(params[0].value[0])}`, ...params.map((item) => `${item.seriesName} ${number(item.value[1])}`)] }),
+    series,
+  });
+}
+
+// ---- evidence ----
+
+function losses(parent, data) {
+  const history = (data.history || []).filter((curve) => curve.epoch?.length);
+  if (!history.length) return;
+  const channels = [...new Set(history.map((curve) => curve.channel))];
+  const state = { channel: channels[0], log: true };
+  const figures = () => data.report.channels?.find((channel) => channel.name === state.channel);
+  const caption = () => {
+    const training = figures()?.training;
+    const mine = history.filter((curve) => curve.channel === state.channel);
+    const kept = mine.map((curve) => curve.kept).filter(known).join(", ");
+    return `${training?.loss ? `Loss ${training.loss}. ` : ""}Training and validation rows${figures() ? ` of channel ${state.channel}, layers ${figures().shape}, ${count(figures().parameters)} parameters` : ""}. Weights of epoch ${kept || "–"} are kept (◆); ended because: ${mine[0]?.stopped || training?.stopped || "not said"}.`;
+  };
+  const update = (change) => {
+    Object.assign(state, change);
+    record.caption(caption());
+    record.reset();
+  };
+  const controls = [];
+  if (channels.length > 1) controls.push(choice("channel", channels.map((name) => [name, name]), state.channel, (channel) => update({ channel })));
+  controls.push(tick("log y", true, (log) => update({ log })));
+  const build = () => lossOption(history.filter((curve) => curve.channel === state.channel), state.log);
+  const record = plot(parent, { id: "loss-chart", title: "Loss", caption: caption(), controls, build });
+}
+
+/** Loss curves; several are told apart by colour, training and validation by dash, the kept epoch is a diamond. */
+function lossOption(curves, log, name = (curve) => (curves.length > 1 ? `member ${curve.member}, ` : "")) {
+  const series = [];
+  curves.forEach((curve, at) => {
+    const colour = curves.length > 1 ? look(at).color : null;
+    const add = (kind, values, color, type) => {
+      if (!values?.some(known)) return;
+      const kept = known(curve.kept) ? curve.epoch.indexOf(curve.kept) : -1;
+      const mark = kind === "validation" || !curve.valid?.some(known) ? kept : -1;
+      const data = curve.epoch.map((epoch, row) => (known(values[row]) && (!log || values[row] > 0) ? { value: [epoch, values[row]], symbol: row === mark ? "diamond" : "none", symbolSize: row === mark ? 13 : 0 } : { value: [epoch, null] }));
+      series.push({ type: "line", name: name(curve) + kind, data, showSymbol: true, showAllSymbol: true, symbol: "none", lineStyle: { color, type, width: 1.6 }, itemStyle: { color } });
+    };
+    add("training", curve.train, colour || colours.input, "solid");
+    add("validation", curve.valid, colour || colours.output, [5, 3]);
+  });
+  return sheet({ xAxis: valueAxis("epoch", { minInterval: 1, splitLine: { show: false } }), yAxis: upAxis("loss", log), tooltip: tooltip({ trigger: "axis", formatter: (params) => [`epoch ${params[0].value[0]}`, ...params.slice(0, 12).map((item) => `${item.seriesName} ${number(item.value[1])}`)] }), series });
+}
+
+const filled = (histograms) => histograms?.groups?.some((group) => group.rows > 0 && group.shares.length > 0);
+
+/** One chart of histograms at a time, chosen among several by name. */
+function histogramChoice(parent, { id, title, items, words = "" }) {
+  if (!items.length) return;
+  const state = { item: items[0], log: false };
+  const caption = () => `${state.item.histograms.quantity}${items.length > 1 ? `; channel ${state.item.name}` : ""}. ${words}`;
+  const update = (change) => {
+    Object.assign(state, change);
+    record.caption(caption());
+    record.reset();
+  };
+  const controls = [];
+  if (items.length > 1) controls.push(choice("channel", items.map((item, at) => [at, item.name]), 0, (at) => update({ item: items[at] })));
+  controls.push(tick("log y", false, (log) => update({ log })));
+  const record = plot(parent, { id, title, caption: caption(), controls, build: () => histogramOption(state.item.histograms, { log: state.log, cut: state.item.cut, cutName: state.item.cutName }) });
+}
+
+function errorHistograms(parent, data) {
+  const items = (data.report.channels || []).map((channel) => ({ name: channel.name, cut: channel.log_cut, histograms: filled(channel.errors_by_class) ? channel.errors_by_class : channel.log_ratios })).filter((item) => filled(item.histograms));
+  histogramChoice(parent, { id: "error-chart", title: "Errors by class", items, words: "Dashed: the threshold." });
+}
+
+function svmHistograms(parent, data) {
+  const channels = (data.report.channels || []).filter((channel) => channel.svm);
+  const items = channels.filter((channel) => filled(channel.svm.decision)).map((channel) => ({ name: channel.name, cut: 0, cutName: "outside below", histograms: channel.svm.decision }));
+  histogramChoice(parent, { id: "svm-chart", title: "One-class SVM on the latents", items, words: "Negative values lie outside of what the SVM was fitted on." });
+  const rows = channels.flatMap((channel) => channel.svm.groups.map((group) => [channel.name, group.name, right(count(group.rows)), right(group.rows ? count(group.outside) : "–"), right(group.rows ? percent(group.outside_share) : "–")]));
+  if (rows.length) parent.append(table(["channel", "rows", { text: "number", class: "right" }, { text: "outside", class: "right" }, { text: "share of weight", class: "right" }], rows, "Rows whose latents lie outside, by group"));
+}
+
+const right = (text) => ({ text, class: "right" });
+
+function classTables(parent, data) {
+  const classes = data.report.classes;
+  if (!classes) return;
+  const goodness = (good) => (good === true ? "good" : good === false ? "bad" : "–");
+  const share = (value, interval) => right(known(value) ? `${percent(value)}${interval ? ` (${between(interval, percent)})` : ""}` : "–");
+  const rows = (classes.classes || []).map((row) => [row.name, goodness(row.good), right(count(row.rows)), right(count(row.flagged)), share(row.efficiency, row.interval), share(row.purity, row.purity_interval)]);
+  const heads = ["class", "taken as", ...["rows", "above threshold", "efficiency (95 %)", "purity (95 %)"].map(right)];
+  if (rows.length) parent.append(table(heads, rows, `Classes from column ${classes.column}, ${splitName(classes.on)}: efficiency is the share of the class above the threshold, purity the share of the class in what is above`));
+  const values = (classes.values || []).map((row) => [row.value, row.class, right(count(row.rows))]);
+  if (values.length) parent.append(element("details", {}, element("summary", {}, `Rows per value of ${classes.column}`), table(["value", "class", right("rows")], values, `Values of ${classes.column}`)));
+}
+
+const MOST_CURVES = 8;
+
+function rocCurves(parent, data) {
+  const curves = (data.curves || []).filter((curve) => curve.fpr?.length > 1);
+  if (curves.length) {
+    const labels = [...new Set(curves.map((curve) => curve.labels))];
+    const channels = [...new Set(curves.map((curve) => curve.channel))];
+    const state = { labels: labels[0], channel: channels.length > MOST_CURVES ? channels[channels.length - 1] : "", log: false };
+    const caption = () => {
+      const auc = data.report.auc?.find((auc) => auc.labels === state.labels && known(auc.auc));
+      return `Share of bad rows found against share of good rows flagged, as the threshold falls; labels “${state.labels}”${auc ? `, ${splitName(auc.split)}, ${weighted(auc)}` : ""}. Dotted: chance. ${curves.some((curve) => belowHalf(data, curve)) ? `Some areas are ${LOW}.` : ""}`;
+    };
+    const update = (change) => {
+      Object.assign(state, change);
+      record.caption(caption());
+      record.reset();
+    };
+    const controls = [];
+    if (labels.length > 1) controls.push(choice("labels", labels.map((name) => [name, name]), state.labels, (labels) => update({ labels })));
+    if (channels.length > 1) controls.push(choice("channel", [...(channels.length <= MOST_CURVES ? [["", "all"]] : []), ...channels.map((name) => [name, name])], state.channel, (channel) => update({ channel })));
+    controls.push(tick("log x", false, (log) => update({ log })));
+    const chosen = () => curves.filter((curve) => curve.labels === state.labels && (!state.channel || curve.channel === state.channel));
+    const name = (curve) => {
+      const auc = data.report.auc?.find((auc) => auc.channel === curve.channel && auc.labels === curve.labels);
+      return `${curve.channel}${known(auc?.auc) ? ` ${area(auc.auc)}` : ""}`;
+    };
+    const record = plot(parent, { id: "roc-chart", title: "ROC", caption: caption(), height: (width) => Math.min(460, Math.max(330, width * 0.6)), controls, build: () => rocOption(chosen(), name, state.log) });
+  }
+  const rows = (data.report.auc || []).flatMap((auc) => (auc.efficiencies || []).map((row) => [auc.channel, auc.labels, right(percent(row.background)), right(number(row.threshold)), right(known(row.efficiency) ? `${percent(row.efficiency)}${row.interval ? ` (${between(row.interval, percent)})` : ""}` : "–"), right(count(row.bad))]));
+  if (rows.length) parent.append(table(["channel", "labels", ...["good flagged", "at score", "bad found (95 %)", "bad rows"].map(right)], rows, "Bad rows found at given shares of good rows flagged"));
+}
+
+const belowHalf = (data, curve) => data.report.auc?.some((auc) => auc.channel === curve.channel && auc.labels === curve.labels && auc.auc < 0.5);
+
+function rocOption(curves, name, log) {
+  const series = curves.map((curve, at) => {
+    const points = Array.from(curve.fpr, (fpr, row) => [fpr, curve.tpr[row]]).filter(([fpr]) => !log || fpr > 0);
+    return { type: "line", name: name(curve), data: points, symbol: "none", lineStyle: { color: look(at).color, type: look(at).dash, width: 2 }, itemStyle: { color: look(at).color } };
+  });
+  const chance = log ? Array.from({ length: 61 }, (_, at) => 10 ** (-3 + at / 20)).map((x) => [x, x]) : [[0, 0], [1, 1]];
+  series.push({ type: "line", name: "chance", data: chance, symbol: "none", silent: true, lineStyle: { color: colours.soft, type: "dotted", width: 1.2 }, itemStyle: { color: colours.soft } });
+  return sheet({
+    legend: legend({ data: series.slice(0, -1).map((one) => one.name) }),
+    xAxis: valueAxis("share of good rows flagged", { type: log ? "log" : "value", min: log ? 1e-3 : 0, max: 1 }),
+    yAxis: upAxis("share of bad rows found", false, { min: 0, max: 1 }),
+    tooltip: tooltip({ trigger: "axis", formatter: (params) => params.filter((item) => item.seriesName !== "chance").map((item) => `${item.seriesName}: ${percent(item.value[1])} of bad at ${percent(item.value[0])} of good`) }),
+    series,
+  });
+}
+
+/** A cell of a table as a heat map: from `low` (orange) over nothing to `high` (blue). */
+function heatCell(share, text, note) {
+  const strength = Math.min(1, Math.abs(share));
+  return { text: element("span", {}, element("strong", {}, text), note && element("small", {}, note)), class: `heat ${share < 0 ? "below" : "above"}`, style: `--strength: ${Math.round(75 * strength)}%` };
+}
+
+function aucMatrix(parent, data) {
+  const areas = data.report.auc || [];
+  if (areas.length < 2) return;
+  const [channels, labels] = [[...new Set(areas.map((auc) => auc.channel))], [...new Set(areas.map((auc) => auc.labels))]];
+  const cell = (label, channel) => {
+    const auc = areas.find((auc) => auc.labels === label && auc.channel === channel);
+    if (!auc) return { text: "–", class: "heat" };
+    if (!known(auc.auc)) return { text: element("small", {}, auc.note || "only one class"), class: "heat empty" };
+    return { ...heatCell(2 * (auc.auc - 0.5), `${auc.auc < 0.5 ? "▾ " : ""}${area(auc.auc)}`, auc.interval ? `${area(auc.interval[0])}–${area(auc.interval[1])}` : ""), title: `${channel}, ${label}: ${count(auc.bad)} bad, ${count(auc.good)} good; ${auc.note}` };
+  };
+  const rows = labels.map((label) => [{ text: label, class: "name" }, ...channels.map((channel) => cell(label, channel))]);
+  const low = areas.some((auc) => auc.auc < 0.5) ? ` ▾ and orange: ${LOW}.` : "";
+  const made = table(["labels ↓ channel →", ...channels], rows, `AUC of each channel for each set of labels, ${splitName(areas[0].split)}, ${weighted(areas[0])}, with 95 % intervals.${low}`);
+  made.classList.add("heats");
+  parent.append(made);
+}
+
+function meanFieldChart(parent, data) {
+  const channels = (data.report.channels || []).filter((channel) => channel.mean_field_error?.mean > 0 && channel.ae_error?.mean > 0);
+  if (!channels.length) return;
+  const points = (get) => channels.map((channel, at) => [get(channel).mean, at]);
+  const build = (width) => {
+    const left = Math.min(width * 0.34, 16 + 7.2 * Math.max(...channels.map((channel) => channel.name.length)));
+    return sheet({
+      grid: { left, right: 18, top: 34, bottom: 48 },
+      xAxis: valueAxis("error per input", { type: "log" }),
+      yAxis: { type: "category", inverse: true, data: channels.map((channel) => channel.name), axisLabel: { color: colours.ink, width: left - 14, overflow: "truncate", interval: 0 }, axisLine: { lineStyle: { color: colours.line } }, splitLine: { show: true, lineStyle: { color: colours.line } } },
+      tooltip: tooltip({ trigger: "axis", axisPointer: { type: "shadow" }, formatter: (params) => [params[0].axisValueLabel ?? "", ...params.map((item) => `${item.seriesName} ${number(item.value[0])}`)] }),
+      series: [
+        { type: "scatter", name: "autoencoder", data: points((channel) => channel.ae_error), symbol: "diamond", symbolSize: 13, itemStyle: { color: colours.output } },
+        { type: "scatter", name: "mean field", data: points((channel) => channel.mean_field_error), symbol: "circle", symbolSize: 11, itemStyle: { color: colours.input } },
+      ],
+    });
+  };
+  plot(parent, { id: "mean-field-chart", title: "Autoencoder against mean field", caption: `Mean over inputs, ${channels[0].errors}. Mean field: always answering with the mean; an autoencoder that is no better has learnt nothing.`, height: 110 + 26 * channels.length, build });
+}
+
+function latents(parent, data, show) {
+  const projections = (data.projections || []).filter((projection) => projection.x?.length);
+  if (!projections.length) return;
+  const state = { at: 0, by: projections.some((one) => one.class?.some((index) => index !== UNLABELLED)) ? "class" : "score" };
+  const one = () => projections[state.at];
+  const caption = () => `${one().method} of the latents${data.channels.length > 1 ? ` of channel ${one().channel}` : ""}, ${plural(one().x.length, "row")}${one().note ? `; ${one().note}` : ""}. Click a point to see its ${unitName(data)}.`;
+  const update = (change) => {
+    Object.assign(state, change);
+    record.caption(caption());
+    record.reset();
+  };
+  const controls = [];
+  if (projections.length > 1) controls.push(choice("projection", projections.map((one, at) => [at, data.channels.length > 1 ? `${one.channel}: ${one.method}` : one.method]), 0, (at) => update({ at: Number(at) })));
+  controls.push(choice("colour by", [["class", "class"], ["score", "score"], ["flag", "flag"]], state.by, (by) => update({ by })));
+  const started = ({ chart }) =>
+    chart.on("click", ({ value }) => {
+      const row = value?.[3];
+      if (known(row) && show) show(one().run[row], one().at[row], data.channels.indexOf(one().channel));
+    });
+  const record = plot(parent, { id: "latent-chart", title: "Latents", caption: caption(), height: (width) => Math.min(520, Math.max(360, width * 0.7)), controls, started, build: () => latentOption(data, one(), state.by) });
+}
+
+function latentOption(data, projection, by) {
+  const point = (row) => [projection.x[row], projection.y[row], Math.log10(Math.max(projection.score?.[row] ?? NaN, 1e-30)), row];
+  const rows = Array.from(projection.x.keys()).filter((row) => known(projection.x[row]) && known(projection.y[row]));
+  const size = rows.length > 4000 ? 4 : 7;
+  const group = (name, chosen, style, more = {}) => ({ type: "scatter", name, data: chosen.map(point), symbol: style.symbol, symbolSize: size, itemStyle: { color: style.color, opacity: 0.8 }, cursor: "pointer", ...more });
+  let series;
+  let visualMap;
+  if (by === "class") {
+    const classes = [...new Set(rows.map((row) => projection.class?.[row] ?? UNLABELLED))].sort((a, b) => a - b);
+    series = classes.map((index) => group(className(data, index), rows.filter((row) => (projection.class?.[row] ?? UNLABELLED) === index), index === UNLABELLED ? { color: colours.soft, symbol: "circle" } : look(index)));
+  } else {
+    const flagged = (row) => projection.flagged?.[row] === 1;
+    series = [group("not flagged", rows.filter((row) => !flagged(row)), { color: colours.good, symbol: "circle" }), group("flagged", rows.filter(flagged), { color: colours.flagged, symbol: "diamond" }, { symbolSize: size + 4 })].filter((one) => one.data.length);
+    if (by === "score") {
+      const logs = rows.map((row) => point(row)[2]).filter((value) => known(value) && value > -29);
+      visualMap = { type: "continuous", dimension: 2, min: lowest(logs), max: highest(logs), inRange: { color: SHADES }, orient: "horizontal", right: 12, bottom: 0, itemHeight: 90, itemWidth: 12, text: ["high score", "low"], formatter: (value) => number(10 ** value, 2), textStyle: { color: colours.soft }, calculable: false };
+    }
+  }
+  return sheet({
+    grid: { left: 60, right: 18, top: 34, bottom: visualMap ? 72 : 48 },
+    xAxis: valueAxis(projection.axes?.[0] || "first axis"),
+    yAxis: upAxis(projection.axes?.[1] || "second axis", false),
+    visualMap,
+    tooltip: tooltip({
+      trigger: "item",
+      formatter: ({ value }) => {
+        const run = data.runs?.[projection.run?.[value[3]]];
+        const at = projection.at?.[value[3]];
+        return run ? [runName(run), ...rowTooltip(data, run, Math.max(0, data.channels.indexOf(projection.channel)), at)] : [`score ${number(projection.score?.[value[3]])}`];
+      },
+    }),
+    series,
+  });
+}
+
+const FIRST_DISTRIBUTIONS = 9;
+
+function distributions(parent, data) {
+  const all = (data.distributions || []).filter(filled);
+  const grid = element("div", { class: "grid" });
+  const add = (histograms, at) => {
+    const [name, ...rest] = histograms.quantity.split(",");
+    plot(grid, { id: `distribution-${at}`, title: name, caption: rest.join(",").trim(), height: 240, build: () => histogramOption(histograms) });
+  };
+  if (!all.length) return;
+  parent.append(grid);
+  all.slice(0, FIRST_DISTRIBUTIONS).forEach(add);
+  if (all.length > FIRST_DISTRIBUTIONS) {
+    const more = button(`show all ${all.length}`, `show all ${all.length} distributions`, () => {
+      more.remove();
+      all.slice(FIRST_DISTRIBUTIONS).forEach((one, at) => add(one, FIRST_DISTRIBUTIONS + at));
+    });
+    parent.append(more);
+  }
+}
+
+function contributions(parent, data, show) {
+  const worst = (data.report.worst || []).filter((one) => one.features?.length);
+  if (!worst.length) return;
+  const state = { at: 0, level: "" };
+  const one = () => worst[state.at];
+  const shares = () => one().levels?.find((level) => level.level === state.level)?.shares || one().features;
+  const sample = (one) => `${known(one.run) ? `run ${one.run}` : one.file} ${unitName(data)} ${one.ls}${data.channels.length > 1 ? `, ${one.channel}` : ""}`;
+  const caption = () => `${sample(one())}: score ${number(one().score)}${known(one().threshold) ? ` (threshold ${number(one().threshold)})` : ""}. Share of its error, and the share that training rows usually have.`;
+  const update = (change) => {
+    Object.assign(state, change);
+    record.caption(caption());
+    record.reset();
+  };
+  const levels = [...new Set(worst.flatMap((one) => (one.levels || []).map((level) => level.level)))];
+  const controls = [choice("flagged sample", worst.map((one, at) => [at, sample(one)]), 0, (at) => update({ at: Number(at) }))];
+  if (levels.length) controls.push(choice("by", [["", "input"], ...levels.map((level) => [level, level])], "", (level) => update({ level })));
+  if (show) {
+    const view = () => {
+      const run = data.runs.findIndex((run) => (known(one().run) ? run.run === one().run : run.name === one().file));
+      const at = run >= 0 ? data.runs[run].ls.indexOf(one().ls) : -1;
+      if (at >= 0) show(run, at, data.channels.indexOf(one().channel));
+    };
+    controls.push(button("show in the viewer", "show this sample in the viewer", view));
+  }
+  const build = (width) => {
+    const left = Math.min(width * 0.45, 260);
+    const list = shares();
+    return sheet({
+      grid: { left, right: 24, top: 34, bottom: 48 },
+      xAxis: valueAxis("share of the error", { min: 0, axisLabel: { color: colours.soft, formatter: percent } }),
+      yAxis: { type: "category", inverse: true, data: list.map((share) => share.name), axisLabel: { color: colours.ink, width: left - 14, overflow: "truncate", interval: 0 }, axisTick: { show: false }, axisLine: { lineStyle: { color: colours.line } } },
+      tooltip: tooltip({ trigger: "axis", axisPointer: { type: "shadow" }, formatter: (params) => {
+        const share = list[params[0].dataIndex];
+        return [share.name, `${percent(share.share)} of the error, usually ${percent(share.usual_share)}`, known(share.times_usual) ? `${number(share.times_usual, 3)} times its usual error` : "usually no error at all"];
+      } }),
+      series: [
+        { type: "bar", name: "of this sample", data: list.map((share) => share.share), itemStyle: { color: colours.error }, barMaxWidth: 14 },
+        { type: "scatter", name: "usual", data: list.map((share, at) => [share.usual_share, at]), symbol: "diamond", symbolSize: 11, itemStyle: { color: colours.ink } },
+      ],
+    });
+  };
+  const record = plot(parent, { id: "worst-chart", title: "What made them so", caption: caption(), height: () => 110 + 24 * shares().length, controls, build });
+}
+
+// ---- provenance ----
+
+function thresholdWords(threshold) {
+  const of = threshold.log ? "ln(score)" : "the score";
+  if (threshold.kind === "percentile") return `${threshold.percentile}th percentile of ${threshold.smooth > 1 ? `the mean over ${threshold.smooth} neighbours of ` : ""}${of}`;
+  if (threshold.kind === "mean-std") return `mean + ${threshold.k} standard deviations of ${of} (ddof ${threshold.ddof})`;
+  return threshold.kind === "fixed" ? "fixed" : String(threshold.kind ?? "");
+}
+
+/** A value of the config's text: enough for one line of one table. */
+function configValue(text, table, key) {
+  const lines = (text || "").split(/\n\[/).find((part) => part.startsWith(`${table}]`)) || "";
+  return lines.match(new RegExp(`^${key}\\s*=\\s*"?([^"\\n]*)"?`, "m"))?.[1];
+}
+
+function copyButton(text, label) {
+  const made = button("copy", label, async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      made.textContent = "copied";
+    } catch {
+      made.textContent = "select and copy by hand";
+    }
+  });
+  return made;
+}
+
+function provenance(parent, data) {
+  const { report, provenance: origin = {} } = data;
+  const fact = (name, value) => value != null && value !== "" && [element("dt", {}, name), element("dd", {}, value)];
+  const figures = report.data || {};
+  const rows = [["train", "trained on"], ["valid", "validation"], ["test", "test"], ["unused", "unused"]].filter(([key]) => known(figures[key])).map(([key, name]) => `${name} ${count(figures[key])}`).join(", ");
+  const scale = configValue(data.config, "scale", "fit_on");
+  parent.append(element("dl", {}, [
+    fact("Lumisift", report.version),
+    fact("device", `${report.device ?? origin.device ?? "–"}${origin.precision ? `, ${origin.precision}` : ""}`),
+    fact("seed", known(report.seed) ? String(report.seed) : null),
+    fact("rows", rows),
+    fact("scaler fitted on", scale && (scale === "all" ? "all rows" : `${scale} rows`)),
+    ...Object.entries(origin).filter(([name, value]) => ["string", "number"].includes(typeof value) && !["version", "device", "precision", "seed"].includes(name)).map(([name, value]) => fact(name.replaceAll("_", " "), String(value))),
+  ].flat()));
+  if (data.command) parent.append(element("div", { class: "code" }, element("h3", {}, "Repeat it"), element("pre", {}, element("code", {}, data.command)), copyButton(data.command, "copy the command")));
+  const thresholds = (report.thresholds || []).map((one) => [one.channel, thresholdWords(one), right(known(one.value) ? number(one.value) : "each run its own"), one.on ?? "–", right(count(one.rows)), right(count(one.runs)), (one.files || []).join(", ")]);
+  if (thresholds.length) parent.append(table(["channel", "threshold", right("value"), "found on", right("rows"), right("runs"), "files"], thresholds, "Thresholds, and the rows that they were found on"));
+  const files = (origin.files || []).map((file) => [file.name, file.role, file.format, right(count(file.rows)), right(known(file.bytes) ? bytes(file.bytes) : "–"), { text: file.sha256, class: "hash" }]);
+  if (files.length) parent.append(table(["file", "role", "format", right("rows"), right("size"), "SHA-256"], files, "Data files"));
+  const rejected = figures.not_evaluated || origin.rows?.not_evaluated || [];
+  if (rejected.length) parent.append(table(["reason", right("rows")], rejected.map(([reason, rows]) => [reason, right(count(rows))]), "Rows not evaluated, of all files"));
+  if (data.config) parent.append(element("details", { class: "code" }, element("summary", {}, "The whole config"), copyButton(data.config, "copy the config"), element("pre", { tabindex: 0 }, element("code", {}, data.config))));
+}
+
+// ---- pages ----
+
+function header(title, facts) {
+  document.getElementById("head").append(element("div", {}, element("h1", {}, title), element("p", { class: "small" }, facts.filter(Boolean).join(" · "))), themeButton());
+}
+
+async function experimentPage(data) {
+  const { report } = data;
+  data.channels ??= [];
+  data.runs ??= [];
+  await Promise.all(["runs", "viewer", "projections"].map((key) => unpackAll(data[key])));
+  data.viewer = (data.viewer || []).filter((view) => view.run?.length > 0 && view.k > 0);
+  const scored = data.runs.some((run) => run.score?.some((scores) => scores.some(known)));
+  header(report.name || "experiment", [report.data?.element, plural(report.data?.bins ?? 0, report.data?.features ? "feature" : "bin"), `Lumisift ${report.version}`, report.device]);
+  let [scores, viewer] = [null, null];
+  const show = data.viewer.length ? (run, at, channel) => viewer?.show(run, at, channel) : null;
+  section("answer", "Answer", (parent) => answer(parent, data, show));
+  section("scores", "Scores", (parent) => {
+    if (scored) scores = scoreSection(parent, data, (run, at, channel) => show?.(run, at, channel));
+  });
+  section("viewer", data.unit === "event" ? "Events" : "Lumisections", (parent) => {
+    if (data.viewer.length) viewer = viewerSection(parent, data, (run, at, follow) => scores?.mark(run, at, follow));
+  });
+  section("sums", "Run sums", (parent) => runSums(parent, data));
+  section("evidence", "Evidence", (parent) => {
+    const parts = [["Classes", classTables], ["Errors", errorHistograms], ["Found and missed", (body) => (rocCurves(body, data), aucMatrix(body, data))], ["Contributions", contributions], ["Training", (body) => (losses(body, data), meanFieldChart(body, data))], ["Latent space", (body) => (latents(body, data, show), svmHistograms(body, data))], ["Features by class", distributions]];
+    parts.forEach(([title, fill]) => part(parent, title, (body) => fill(body, data, show)));
+  });
+  section("provenance", "Provenance", (parent) => provenance(parent, data));
+  Object.assign(lumisift, { viewer, scores, locate: (run, at) => scores?.locate(run, at) });
+}
+
+function comparisonPage(data) {
+  const experiments = data.experiments || [];
+  header("Comparison", [plural(experiments.length, "experiment")]);
+  const warnings = data.warnings || [];
+  section("table", "Figures", (parent) => {
+    if (warnings.length) parent.append(element("div", { class: "notice", role: "note" }, element("ul", {}, warnings.map((warning) => element("li", {}, warning)))));
+    if (experiments.length) parent.append(comparisonTable(experiments));
+  });
+  section("losses", "Training", (parent) => comparisonLosses(parent, experiments));
+  section("roc", "Found and missed", (parent) => comparisonRoc(parent, experiments));
+  section("overlap", "Flagged by both", (parent) => overlap(parent, data.overlap));
+}
+
+function mainChannel(experiment) {
+  const channels = experiment.report.channels || [];
+  return channels.length === 1 ? channels[0].name : "combined";
+}
+
+/** Experiments are columns: there are few of them, and many figures. */
+function comparisonTable(experiments) {
+  const main = (experiment) => experiment.report.channels?.[0];
+  const flagged = ({ report }) => (report.runs || []).reduce((sum, run) => sum + (run.flagged?.[0]?.ls.length || 0), 0);
+  const evaluated = ({ report }) => (report.runs || []).reduce((sum, run) => sum + run.evaluated, 0);
+  const absent = ({ report }) => (report.runs || []).reduce((sum, run) => sum + run.not_evaluated, 0);
+  const auc = (experiment) => mainAuc(experiment.report, mainChannel(experiment));
+  const epochs = ({ report }) => (report.channels || []).map(({ training }) => `${training.epochs} (kept ${training.kept_epoch})`).join(", ");
+  const rows = [
+    ["folder", (one) => one.folder],
+    ["network", (one) => (one.report.channels || []).map((channel) => channel.shape).join(", ")],
+    ["parameters", (one) => count((one.report.channels || []).reduce((sum, channel) => sum + channel.parameters, 0))],
+    ["epochs", epochs],
+    ["training loss", (one) => number(main(one)?.training.train_loss)],
+    ["lowest validation loss", (one) => number(main(one)?.training.best_valid_loss)],
+    ["loss is", (one) => main(one)?.training.loss],
+    ["score is", (one) => one.report.score],
+    ["threshold", (one) => one.report.runs?.[0]?.flagged?.[0]?.threshold],
+    ["evaluated", (one) => count(evaluated(one))],
+    ["flagged", (one) => `${count(flagged(one))} (${percent(flagged(one) / (evaluated(one) || 1))})`],
+    ["not evaluated", (one) => count(absent(one))],
+    ["false alarms", ({ report: { false_alarms: rate } }) => (rate ? `${percent(rate.rate)} (${between(rate.interval, percent)}) of ${count(rate.rows)} ${rate.sample}` : "not known")],
+    ["AUC", (one) => (known(auc(one)?.auc) ? `${area(auc(one).auc)}${auc(one).interval ? ` (${between(auc(one).interval, area)})` : ""}${auc(one).auc < 0.5 ? ` ⚠ ${LOW}` : ""}` : auc(one)?.note || "no labels")],
+    ["AUC on", (one) => (auc(one) ? `labels “${auc(one).labels}”, ${count(auc(one).bad)} bad, ${count(auc(one).good)} good ${splitName(auc(one).split)}, ${weighted(auc(one))}` : "–")],
+    ["time of training", (one) => `${number((one.report.channels || []).reduce((sum, channel) => sum + channel.training.seconds, 0), 3)} s on ${one.report.device}`],
+  ];
+  return table(["", ...experiments.map((one) => one.name)], rows.map(([name, get]) => [{ text: name, class: "name" }, ...experiments.map((one) => get(one) || "–")]), "One column for each experiment; losses are of its first channel. No column is marked as best: losses and scores of different inputs, scalings or networks are not on one scale.");
+}
+
+function comparisonLosses(parent, experiments) {
+  const all = experiments.flatMap((one) => (one.history || []).filter((curve) => curve.epoch?.length && (curve.member ?? 1) === 1).map((curve) => ({ ...curve, experiment: one.name })));
+  if (!all.length) return;
+  const channels = [...new Set(all.map((curve) => curve.channel))];
+  const state = { channel: channels[0], log: true };
+  const update = (change) => {
+    Object.assign(state, change);
+    record.reset();
+  };
+  const controls = [];
+  if (channels.length > 1) controls.push(choice("channel", channels.map((name) => [name, name]), state.channel, (channel) => update({ channel })));
+  controls.push(tick("log y", true, (log) => update({ log })));
+  const build = () => lossOption(all.filter((curve) => curve.channel === state.channel), state.log, (curve) => `${curve.experiment}, `);
+  const record = plot(parent, { id: "loss-chart", title: "Loss", caption: "Training (solid) and validation (dashed) of the first member of each experiment; ◆ the epoch that was kept. Losses of different kinds or scalings are not comparable.", controls, build, height: 380 });
+}
+
+function comparisonRoc(parent, experiments) {
+  const curves = experiments.flatMap((one) => (one.curves || []).filter((curve) => curve.fpr?.length > 1).map((curve) => ({ ...curve, experiment: one })));
+  if (!curves.length) return;
+  const labels = [...new Set(curves.map((curve) => curve.labels))];
+  const state = { labels: labels[0], log: false };
+  const update = (change) => {
+    Object.assign(state, change);
+    record.reset();
+  };
+  const controls = [];
+  if (labels.length > 1) controls.push(choice("labels", labels.map((name) => [name, name]), state.labels, (labels) => update({ labels })));
+  controls.push(tick("log x", false, (log) => update({ log })));
+  const name = ({ experiment, channel, labels }) => `${experiment.name} ${area(experiment.report.auc?.find((auc) => auc.channel === channel && auc.labels === labels)?.auc)}`;
+  const record = plot(parent, { id: "roc-chart", title: "ROC", caption: "Share of bad rows found against share of good rows flagged, main channel of each experiment, each on its own rows; the number is the area. Dotted: chance.", controls, height: (width) => Math.min(460, Math.max(330, width * 0.6)), build: () => rocOption(curves.filter((curve) => curve.labels === state.labels), name, state.log) });
+}
+
+function overlap(parent, found) {
+  if (!found?.names?.length) return;
+  const cell = (value, row, column) => {
+    const either = found.common[row][row] + found.common[column][column] - value;
+    const share = either > 0 ? value / either : 0;
+    return heatCell(row === column ? 0 : share, count(value), row === column ? "flagged" : either > 0 ? `${percent(share)} of either` : "");
+  };
+  const made = table(["", ...found.names], found.names.map((name, row) => [{ text: name, class: "name" }, ...found.names.map((_, column) => cell(found.common[row][column], row, column))]), `Rows flagged by both, among rows that both scored; in the diagonal, all that one flags. ${found.note || ""}`);
+  made.classList.add("heats");
+  parent.append(made);
+}
+
+async function start() {
+  const page = document.getElementById("page");
+  page.replaceChildren();
+  readColours();
+  preparePrint();
+  try {
+    const data = JSON.parse(document.getElementById("data").textContent);
+    if (typeof DecompressionStream === "undefined") {
+      page.append(element("p", { class: "notice" }, "This browser is too old to unpack the data in this page (it lacks DecompressionStream). Chrome and Edge from version 80, Firefox from 113 and Safari from 16.4 can; the figures are also in report.json beside this page."));
+    } else if (data.kind === "comparison") comparisonPage(data);
+    else await experimentPage(data);
+    document.getElementById("foot").append(element("p", { class: "small" }, "Made by Lumisift. This page holds all that it shows and asks no network for anything. Charts: Apache ECharts."));
+  } catch (error) {
+    lumisift.errors.push(error.message);
+    console.error(error);
+    page.append(element("p", { class: "notice" }, `This page cannot be shown: ${error.message}`));
+  }
+  lumisift.ready = true;
+}
+
+start();

@@ -1,0 +1,645 @@
+// Scores lumisection by lumisection, and the viewer: input, reconstruction and error of one lumisection after the other.
+
+const FRAME_MS = 50;
+const UNLABELLED = 255;
+const SPLITS = ["train", "validation", "test", "unused"];
+const MAX_NAMED = 50;
+
+/** What is known of row `at` of a run in one channel. */
+function describeRow(data, run, at, channel) {
+  const score = run.score?.[channel]?.[at];
+  const threshold = run.threshold?.[channel];
+  const evaluated = known(score);
+  const flagged = evaluated && run.flagged?.[channel]?.[at] === 1;
+  const verdict = !evaluated ? "not evaluated" : flagged ? "flagged" : known(threshold) ? "good" : "no threshold";
+  return { ls: run.ls[at], score, threshold, flagged, evaluated, verdict, class: className(data, run.class?.[at]), split: SPLITS[run.split?.[at]] };
+}
+
+const className = (data, index) => (index == null || index === UNLABELLED ? "unlabelled" : (data.classes?.[index] ?? `class ${index}`));
+const unitName = (data) => (data.unit === "event" ? "event" : "LS");
+const runName = (run) => (known(run.run) ? `run ${run.run}` : run.name);
+const isBad = (data, run, at) => data.class_good?.[run.class?.[at]] === false;
+
+// ---- score against LS ----
+
+/** The score chart of one run and channel at a time; a click calls `choose(run, at, channel)`. */
+function scoreSection(parent, data, choose) {
+  const main = data.channels.length - 1;
+  const flaggedIn = (run) => run.flagged?.[main]?.reduce((sum, flag) => sum + flag, 0) || 0;
+  const state = { run: Math.max(0, data.runs.findIndex((run) => flaggedIn(run) > 0)), channel: main, log: null, cursor: null };
+  const run = () => data.runs[state.run];
+  const wantsLog = () => {
+    const scores = Array.from(run().score[state.channel] || []).filter((score) => score > 0);
+    return scores.length > 0 && scores.reduce((a, b) => Math.max(a, b)) > 20 * scores.reduce((a, b) => Math.min(a, b));
+  };
+  state.log = wantsLog();
+  const controls = [];
+  let runChoice;
+  if (data.runs.length > 1) {
+    runChoice = choice("run", data.runs.map((run, at) => [at, `${runName(run)}${flaggedIn(run) ? ` (${count(flaggedIn(run))} flagged)` : ""}`]), state.run, (value) => update({ run: Number(value) }));
+    controls.push(runChoice);
+  }
+  if (data.channels.length > 1) controls.push(choice("channel", data.channels.map((name, at) => [at, at === main ? `${name} (judges)` : name]), main, (value) => update({ channel: Number(value) })));
+  controls.push(tick("log score", state.log, (log) => update({ log })));
+  const cursor = element("div", { class: "cursor", hidden: true });
+  const record = plot(parent, {
+    id: "score-chart",
+    title: data.unit === "event" ? "Score of each event" : "Score against lumisection",
+    caption: scoreCaption(data, run(), state),
+    height: () => 340 + 110 * shownBeside(run()).length,
+    controls,
+    build: (width) => (data.unit === "event" ? eventOption(data, run(), state, width) : lumisectionOption(data, run(), state, width)),
+    started: ({ chart, box }) => {
+      box.append(cursor);
+      chart.getZr().on("click", ({ offsetX, offsetY }) => clicked(offsetX, offsetY));
+      chart.on("datazoom", () => placeCursor());
+    },
+  });
+  const absent = element("p", { class: "small" });
+  record.figure.append(absent);
+  record.after = () => placeCursor();
+  describeAbsent();
+
+  function update(change) {
+    const other = change.run !== undefined && change.run !== state.run;
+    Object.assign(state, change);
+    if (runChoice) runChoice.querySelector("select").value = state.run;
+    record.caption(scoreCaption(data, run(), state));
+    describeAbsent();
+    if (other) record.reset();
+    else record.redraw();
+  }
+  function describeAbsent() {
+    const parts = (run().unevaluated || []).map(({ from, to, reason }) => `${range([from, to])} ${reason}`);
+    absent.textContent = parts.length ? `Not evaluated, so neither good nor bad: ${parts.slice(0, 40).join("; ")}${parts.length > 40 ? `; and ${parts.length - 40} more` : ""}.` : "";
+  }
+  function pixel(at) {
+    const { ls, score } = { ls: run().ls[at], score: run().score[state.channel][at] };
+    return known(score) ? record.chart.convertToPixel({ xAxisIndex: 0, yAxisIndex: 0 }, [ls, score]) : null;
+  }
+  function clicked(x, y) {
+    if (!record.chart.containPixel("grid", [x, y])) return;
+    const flags = run().flagged?.[state.channel];
+    let best = null;
+    const reach = (at, size) => {
+      const [px, py] = pixel(at) || [Infinity, Infinity];
+      const distance = Math.hypot(px - x, data.unit === "event" || size < 100 ? py - y : 0);
+      if (distance < (best?.distance ?? size)) best = { at, distance };
+    };
+    for (let at = 0; at < run().ls.length; at++) if (flags?.[at]) reach(at, 14);
+    if (!best) for (let at = 0; at < run().ls.length; at++) reach(at, data.unit === "event" ? 30 : 1e9);
+    if (best) choose(state.run, best.at, state.channel);
+  }
+  function placeCursor() {
+    const at = state.cursor?.run === state.run ? state.cursor.at : null;
+    const x = at === null || !record.drawn ? null : record.chart.convertToPixel({ xAxisIndex: 0 }, run().ls[at]);
+    cursor.hidden = !known(x) || !record.chart.containPixel({ gridIndex: 0 }, [x, 60]);
+    if (!cursor.hidden) cursor.style.transform = `translateX(${x}px)`;
+  }
+  return {
+    record,
+    /** Marks the row that the viewer shows. */
+    mark(runIndex, at, follow) {
+      state.cursor = { run: runIndex, at };
+      if (follow && runIndex !== state.run) update({ run: runIndex });
+      placeCursor();
+    },
+    /** Where a row's point is in the window: for tests. */
+    locate(runIndex, at) {
+      if (state.run !== runIndex) update({ run: runIndex });
+      drawOnce(record);
+      const point = pixel(at);
+      if (!point) return null;
+      const box = record.box.getBoundingClientRect();
+      return { x: box.left + point[0], y: box.top + point[1] };
+    },
+  };
+}
+
+function scoreCaption(data, run, { channel }) {
+  const thinned = run.thinned > 1 ? ` Every ${run.thinned}${run.thinned === 2 ? "nd" : run.thinned === 3 ? "rd" : "th"} of the unflagged is shown, and all that are flagged.` : "";
+  const score = data.report?.score ? ` Score: ${data.report.score}.` : "";
+  const threshold = known(run.threshold?.[channel]) ? ` Threshold ${number(run.threshold[channel])}.` : " No threshold.";
+  return `${runName(run)}, ${data.channels.length > 1 ? `channel ${data.channels[channel]}, ` : ""}all ${plural(run.rows ?? run.ls.length, "row")} whatever the split.${score}${threshold}${thinned} Click a point to see it below.`;
+}
+
+const shownBeside = (run) => (run.beside || []).filter((beside) => beside.values.some(known)).slice(0, 3);
+
+function rowTooltip(data, run, channel, at) {
+  const row = describeRow(data, run, at, channel);
+  const beside = shownBeside(run).map(({ name, values }) => `${name}: ${number(values[at])}`);
+  return [`${unitName(data)} ${row.ls}: ${row.verdict}`, `score ${number(row.score)}${known(row.threshold) ? `, threshold ${number(row.threshold)}` : ""}`, `class ${row.class}, ${row.split || "split unknown"}`, ...beside];
+}
+
+const zoomBars = (axes) => [
+  { type: "slider", xAxisIndex: axes, height: 18, bottom: 6, borderColor: colours.line, textStyle: { color: colours.soft }, labelFormatter: (value) => String(Math.round(value)), filterMode: "none", showDataShadow: false },
+  { type: "inside", xAxisIndex: axes, zoomOnMouseWheel: "ctrl", moveOnMouseMove: "shift", moveOnMouseWheel: false, preventDefaultMouseMove: false, filterMode: "none" },
+];
+
+function lumisectionOption(data, run, { channel, log }) {
+  const beside = shownBeside(run);
+  const scores = run.score[channel] || [];
+  const visible = (at) => known(scores[at]) && (!log || scores[at] > 0);
+  const breaks = (run.unevaluated || []).map(({ from }) => from);
+  const joined = joinedRows(run.ls, visible, Math.max(1, run.thinned || 1), breaks);
+  const point = (at) => [run.ls[at], scores[at]];
+  const rows = Array.from(run.ls.keys());
+  const flagged = rows.filter((at) => visible(at) && run.flagged?.[channel]?.[at]);
+  const bad = rows.filter((at) => visible(at) && isBad(data, run, at));
+  const span = extent(run);
+  const threshold = run.threshold?.[channel];
+  const series = [
+    { type: "line", name: "score", data: joined.line.map((at) => (at === null ? [null, null] : point(at))), symbol: "none", sampling: "minmax", lineStyle: { color: colours.good, width: 1.2 }, itemStyle: { color: colours.good }, connectNulls: false, markArea: absentAreas(run, span) },
+    { type: "scatter", name: "score", data: joined.alone.map(point), symbolSize: 3.5, itemStyle: { color: colours.good }, silent: true },
+  ];
+  if (bad.length) series.push({ type: "scatter", name: "labelled bad", data: bad.map(point), symbol: "emptyCircle", symbolSize: 13, itemStyle: { color: colours.error, borderWidth: 1.5 }, silent: true });
+  series.push({ type: "scatter", name: "flagged", data: flagged.map(point), symbol: "diamond", symbolSize: 10, itemStyle: { color: colours.flagged, borderColor: colours.paper, borderWidth: 0.8 }, cursor: "pointer" });
+  if (known(threshold) && (!log || threshold > 0)) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", lineStyle: { color: colours.ink, type: "dashed", width: 1.2 }, itemStyle: { color: colours.ink }, silent: true, tooltip: { show: false } });
+  beside.forEach(({ values }, panel) => {
+    const line = joinedRows(run.ls, (at) => known(values[at]), Math.max(1, run.thinned || 1), []).line;
+    series.push({ type: "line", name: beside[panel].name, xAxisIndex: panel + 1, yAxisIndex: panel + 1, data: line.map((at) => (at === null ? [null, null] : [run.ls[at], values[at]])), symbol: "none", sampling: "lttb", lineStyle: { color: look(2).color, width: 1.2 }, itemStyle: { color: look(2).color } });
+  });
+  const grids = [{ left: 68, right: 18, top: 34, height: 230 }, ...beside.map((_, panel) => ({ left: 68, right: 18, top: 290 + 110 * panel, height: 78 }))];
+  const last = grids.length - 1;
+  const xAxis = grids.map((_, at) => valueAxis(at === last ? unitName(data) : "", { gridIndex: at, min: span[0], max: span[1], nameGap: 24, axisLabel: { show: at === last, color: colours.soft, hideOverlap: true, formatter: String }, splitLine: { show: false }, minInterval: 1 }));
+  const yAxis = [upAxis("score", log), ...beside.map((_, panel) => upAxis("", false, { gridIndex: panel + 1, splitNumber: 2 }))];
+  const byLs = new Map(rows.map((at) => [run.ls[at], at]));
+  const titles = beside.map(({ name }, panel) => ({ text: name, left: 68, top: 272 + 110 * panel, textStyle: { color: colours.soft, fontSize: 12, fontWeight: "normal" } }));
+  return {
+    grid: grids,
+    title: titles,
+    legend: legend({ data: ["score", "flagged", ...(bad.length ? ["labelled bad"] : []), ...(known(threshold) ? ["threshold"] : [])] }),
+    xAxis,
+    yAxis,
+    axisPointer: { link: [{ xAxisIndex: "all" }] },
+    tooltip: tooltip({
+      trigger: "axis",
+      formatter: (params) => {
+        const at = byLs.get([params].flat().map((item) => item.value?.[0]).find((ls) => byLs.has(ls)));
+        return at === undefined ? [] : rowTooltip(data, run, channel, at);
+      },
+    }),
+    dataZoom: zoomBars(grids.map((_, at) => at)),
+    series,
+  };
+}
+
+/** Positions to draw a line through, `null` where it breaks, and positions that have no neighbour to be joined to. */
+function joinedRows(ls, visible, step, breaks) {
+  const [line, alone] = [[], []];
+  let next = 0;
+  let last = null;
+  let length = 0;
+  const end = () => {
+    if (length === 1) alone.push(last);
+    if (length) line.push(null);
+    length = 0;
+  };
+  for (let at = 0; at < ls.length; at++) {
+    while (next < breaks.length && breaks[next] < (last === null ? ls[at] : ls[last])) next++;
+    const broken = next < breaks.length && breaks[next] < ls[at];
+    if (!visible(at)) {
+      end();
+      continue;
+    }
+    if (length && (broken || ls[at] - ls[last] > step)) end();
+    line.push(at);
+    last = at;
+    length++;
+  }
+  end();
+  return { line, alone };
+}
+
+/** The first and last LS of a run, evaluated or not. */
+function extent(run) {
+  const ends = [run.ls[0], run.ls[run.ls.length - 1], ...(run.unevaluated || []).flatMap(({ from, to }) => [from, to])].filter(known);
+  const [low, high] = [Math.min(...ends), Math.max(...ends)];
+  return low === high ? [low - 1, high + 1] : [low, high];
+}
+
+function absentAreas(run, [low, high]) {
+  const wide = ({ from, to }) => to - from > 0.08 * (high - low);
+  const area = (absent) => [{ xAxis: absent.from - 0.5, label: { show: wide(absent), formatter: () => absent.reason, color: colours.soft, position: "insideTop" } }, { xAxis: absent.to + 0.5 }];
+  return { silent: true, itemStyle: { color: colours.absent, opacity: 0.28 }, data: (run.unevaluated || []).map(area) };
+}
+
+function eventOption(data, run, { channel, log }) {
+  const scores = run.score[channel] || [];
+  const threshold = run.threshold?.[channel];
+  const groups = new Map();
+  scores.forEach((score, at) => {
+    if (!known(score) || (log && !(score > 0))) return;
+    const index = run.class?.[at] ?? UNLABELLED;
+    if (!groups.has(index)) groups.set(index, []);
+    groups.get(index).push([run.ls[at], score, at]);
+  });
+  const series = [...groups.keys()].sort((a, b) => a - b).map((index, at) => {
+    const style = index === UNLABELLED ? { color: colours.soft, symbol: "circle" } : look(index);
+    return { type: "scatter", name: className(data, index), data: groups.get(index), symbol: style.symbol, symbolSize: groups.get(index).length > 3000 ? 3.5 : 6, itemStyle: { color: style.color, opacity: 0.75 }, z: 2 + at };
+  });
+  const span = extent(run);
+  if (known(threshold)) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", silent: true, lineStyle: { color: colours.ink, type: "dashed", width: 1.4 }, itemStyle: { color: colours.ink }, z: 10 });
+  return sheet({
+    grid: { left: 68, right: 18, top: 34, height: 230 },
+    xAxis: valueAxis("event", { min: span[0], max: span[1], nameGap: 24, splitLine: { show: false }, axisLabel: { color: colours.soft, hideOverlap: true, formatter: String } }),
+    yAxis: upAxis("score", log),
+    tooltip: tooltip({ trigger: "item", formatter: (item) => (known(item.value?.[2]) ? rowTooltip(data, run, channel, item.value[2]) : [item.seriesName]) }),
+    dataZoom: zoomBars([0]),
+    series,
+  });
+}
+
+// ---- the viewer ----
+
+/** One viewer for all channels. `moved(run, at)` hears which row is shown. */
+function viewerSection(parent, data, moved) {
+  const unit = unitName(data);
+  const state = { view: 0, frame: 0, log: false, fixed: false, playing: false };
+  const views = data.viewer;
+  const view = () => views[state.view];
+  const channelOf = (view) => Math.max(0, data.channels.indexOf(view.channel));
+  let drawn = "";
+  let timer = 0;
+
+  const verdict = element("p", { class: "verdict", "aria-live": "polite" });
+  const slider = element("input", { type: "range", min: 0, step: 1, "aria-label": `position among the ${unit}s`, input: () => go(Number(slider.value)) });
+  const play = button("▶ play", `play through the ${unit}s, one every ${FRAME_MS} milliseconds`, () => (state.playing ? pause() : start()));
+  const jump = element("input", { type: "text", size: 12, placeholder: data.runs.length > 1 ? `run/${unit}` : unit, "aria-label": `jump to run and ${unit}`, change: () => jumpTo(jump.value) });
+  const said = element("span", { class: "small", role: "status" });
+  const channelChoice = views.length > 1 && choice("channel", views.map((view, at) => [at, view.channel]), 0, (value) => setView(Number(value)));
+  const runs = data.runs.length > 1 && choice("run", data.runs.map((run, at) => [at, runName(run)]), 0, (value) => goToRow(Number(value), 0));
+  const bar = element(
+    "div",
+    { class: "controls" },
+    channelChoice,
+    runs,
+    element("span", { class: "buttons" },
+      button("◆ ‹", `previous flagged ${unit}`, () => nextFlagged(-1)),
+      button("‹", `previous ${unit}`, () => go(state.frame - 1)),
+      play,
+      button("›", `next ${unit}`, () => go(state.frame + 1)),
+      button("› ◆", `next flagged ${unit}`, () => nextFlagged(1))),
+    element("label", { class: "control" }, element("span", {}, "jump to"), jump),
+    tick("log y", false, (log) => set({ log })),
+    tick("same scale for all", false, (fixed) => set({ fixed })),
+  );
+  const holder = element("div", { class: "viewer", tabindex: 0, role: "group", "aria-label": `${unit} viewer: arrow keys step, space plays` }, verdict, bar, slider, said);
+  parent.append(holder);
+  const record = plot(holder, {
+    id: "viewer-chart",
+    title: "Input, reconstruction and error",
+    caption: viewerCaption(data, view()),
+    height: (width) => viewerHeight(view(), width),
+    build: (width) => {
+      drawn = key();
+      return viewerOption(view(), readFrame(view(), state.frame), state, width);
+    },
+  });
+  const readout = element("p", { class: "small readout", "aria-hidden": "true" });
+  const scale = element("div", { class: "scale", hidden: true }, "low ", element("span", { style: `background: linear-gradient(to right, ${SHADES})` }), " high");
+  record.figure.append(scale, readout);
+  holder.addEventListener("keydown", onKey);
+  document.addEventListener("keydown", (event) => event.target === document.body && event.key.startsWith("Arrow") && onKey(event));
+
+  function onKey(event) {
+    if (event.target.matches("input, select, button") && event.key !== "Escape") return;
+    const act = { ArrowLeft: () => go(state.frame - 1), ArrowRight: () => go(state.frame + 1), " ": () => (state.playing ? pause() : start()), Escape: pause }[event.key];
+    if (!act || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    act();
+  }
+  const key = () => [state.view, state.frame, state.log, state.fixed].join();
+  function set(change) {
+    Object.assign(state, change);
+    record.redraw();
+  }
+  function setView(at) {
+    const here = row();
+    state.view = at;
+    if (channelChoice) channelChoice.querySelector("select").value = at;
+    state.frame = nearestFrame(view(), here.run, here.at);
+    slider.max = view().run.length - 1;
+    record.caption(viewerCaption(data, view()));
+    if (record.drawn) record.reset();
+    tell();
+  }
+  const row = () => ({ run: view().run[state.frame], at: view().at[state.frame] });
+  function go(frame) {
+    said.textContent = "";
+    state.frame = Math.min(Math.max(frame, 0), view().run.length - 1);
+    tell();
+    show();
+  }
+  /** Draws the frame, if it is not the one that is drawn. */
+  function show() {
+    if (!record.drawn || drawn === key()) return;
+    const began = performance.now();
+    drawFrame(record, view(), readFrame(view(), state.frame), state);
+    drawn = key();
+    lumisift.frameMs = performance.now() - began;
+  }
+  function tell() {
+    const { run, at } = row();
+    const found = describeRow(data, data.runs[run], at, channelOf(view()));
+    const main = data.channels.length - 1;
+    const judged = describeRow(data, data.runs[run], at, main);
+    const sign = { flagged: "◆ flagged", good: "● good", "not evaluated": "○ not evaluated", "no threshold": "no threshold" };
+    verdict.replaceChildren(
+      element("strong", {}, `${runName(data.runs[run])} · ${unit} ${found.ls}`),
+      element("span", { class: `badge ${judged.verdict.replace(" ", "-")}` }, sign[judged.verdict]),
+      element("span", {}, `score ${number(found.score)}${known(found.threshold) ? `, threshold ${number(found.threshold)}` : ""}${views.length > 1 || data.channels.length > 1 ? ` in ${view().channel}${channelOf(view()) !== main ? ` (${found.verdict} there)` : ""}` : ""} · ${found.class} · ${found.split || "split unknown"}`),
+    );
+    slider.value = state.frame;
+    slider.setAttribute("aria-valuetext", `${unit} ${found.ls}`);
+    if (runs) runs.querySelector("select").value = run;
+    lumisift.frame = { index: state.frame, frames: view().run.length, channel: view().channel, run: data.runs[run].name, runIndex: run, at, ls: found.ls, verdict: judged.verdict, playing: state.playing };
+    moved(run, at, !state.playing);
+  }
+  function start() {
+    if (state.frame >= view().run.length - 1) state.frame = 0;
+    state.playing = true;
+    play.textContent = "❚❚ pause";
+    let due = performance.now();
+    const next = () => {
+      if (!state.playing) return;
+      if (state.frame >= view().run.length - 1) return pause();
+      go(state.frame + 1);
+      due = Math.max(due + FRAME_MS, performance.now());
+      timer = setTimeout(next, due - performance.now());
+    };
+    next();
+  }
+  function pause() {
+    clearTimeout(timer);
+    state.playing = false;
+    play.textContent = "▶ play";
+    tell();
+  }
+  function nextFlagged(direction) {
+    const main = data.channels.length - 1;
+    const flagged = (frame) => data.runs[view().run[frame]].flagged?.[main]?.[view().at[frame]] === 1;
+    for (let frame = state.frame + direction; frame >= 0 && frame < view().run.length; frame += direction) if (flagged(frame)) return go(frame);
+    said.textContent = `no flagged ${unit} ${direction > 0 ? "after" : "before"} this one`;
+  }
+  function goToRow(run, at) {
+    const frame = nearestFrame(view(), run, at);
+    go(frame);
+    if (view().run[frame] !== run) said.textContent = `${runName(data.runs[run])} is not kept in this page; the nearest is shown`;
+    else if (view().at[frame] !== at && at > 0) said.textContent = `${unit} ${data.runs[run].ls[at]} is not kept in this page; the nearest is shown`;
+  }
+  function jumpTo(text) {
+    const parts = text.trim().split(/[\s/:,]+(?=\d+$)/);
+    const ls = Number(parts.pop());
+    const name = parts.join("").replace(/^run\s*/i, "");
+    const run = name ? data.runs.findIndex((run) => String(run.run) === name || run.name === name) : row().run;
+    if (run < 0 || !Number.isInteger(ls)) return void (said.textContent = `no such run or ${unit}: ${text}`);
+    const at = data.runs[run].ls.indexOf(ls);
+    if (at < 0) return void (said.textContent = `${unit} ${ls} of ${runName(data.runs[run])} was not in the data, was not evaluated, or is not kept in this page`);
+    goToRow(run, at);
+  }
+  function hover(x, y) {
+    if (view().shape[0] > 1) readout.textContent = mapReadout(record.chart, view(), readFrame(view(), state.frame), x, y);
+  }
+  record.after = () => {
+    scale.hidden = !(view().shape[0] > 1 && !view().features);
+    if (hover.on !== record.chart) record.chart.getZr().on("mousemove", ({ offsetX, offsetY }) => hover(offsetX, offsetY));
+    hover.on = record.chart;
+  };
+  slider.max = view().run.length - 1;
+  const flaggedFirst = Math.max(0, firstFlagged(data, view()));
+  go(flaggedFirst);
+  return {
+    record,
+    /** Shows a row, in the channel asked for; `combined` stands for the channel that is furthest above its threshold. */
+    show(run, at, channel, scroll = true) {
+      pause();
+      const wanted = data.channels[channel];
+      let index = views.findIndex((view) => view.channel === wanted);
+      if (index < 0 && channel !== undefined) index = worstView(data, run, at);
+      if (index >= 0 && index !== state.view) setView(index);
+      goToRow(run, at);
+      if (scroll) holder.scrollIntoView({ behavior: "instant", block: "nearest" });
+    },
+    go,
+    start,
+    pause,
+  };
+}
+
+const firstFlagged = (data, view) => Array.from(view.run.keys()).findIndex((frame) => data.runs[view.run[frame]].flagged?.[data.channels.length - 1]?.[view.at[frame]] === 1);
+
+/** The view whose channel has the largest score for its threshold. */
+function worstView(data, run, at) {
+  let best = { ratio: -Infinity, index: -1 };
+  data.viewer.forEach((view, index) => {
+    const channel = data.channels.indexOf(view.channel);
+    const ratio = data.runs[run].score[channel]?.[at] / (data.runs[run].threshold?.[channel] ?? 1);
+    if (ratio > best.ratio) best = { ratio, index };
+  });
+  return best.index;
+}
+
+/** The frame of a row, or the one nearest to it. */
+function nearestFrame(view, run, at) {
+  let [low, high] = [0, view.run.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (view.run[middle] < run || (view.run[middle] === run && view.at[middle] < at)) low = middle + 1;
+    else high = middle;
+  }
+  const after = Math.min(low, view.run.length - 1);
+  const before = Math.max(after - 1, 0);
+  const far = (frame) => (view.run[frame] === run ? Math.abs(view.at[frame] - at) : Infinity);
+  return far(before) < far(after) ? before : after;
+}
+
+/** Values of one frame; see the page's data for how they are packed. */
+function readFrame(view, frame) {
+  const from = frame * view.k;
+  const [low, high, most] = [view.low[frame], view.high[frame], view.error_high[frame]];
+  const values = (packed) => Float64Array.from({ length: view.k }, (_, at) => low + (high - low) * (packed[from + at] / 255) ** 2);
+  const error = Float64Array.from({ length: view.k }, (_, at) => most * (view.errors[from + at] / 255) ** 2);
+  const features = view.features && view.features.subarray(from, from + view.k);
+  return { input: values(view.input), output: values(view.output), error, features };
+}
+
+const isMap = (view) => view.shape[0] > 1 && !view.features;
+const isNamed = (view) => Boolean(view.names) && view.k <= MAX_NAMED;
+
+function viewerHeight(view, width) {
+  if (isMap(view)) return width < 640 ? 720 : 320;
+  return isNamed(view) ? 90 + 22 * view.k : 420;
+}
+
+function viewerCaption(data, view) {
+  const what = view.element || (view.names ? "features" : isMap(view) ? "map" : "histogram");
+  const kept = view.features ? ` The ${view.k} features with the largest errors of each ${unitName(data)}.` : "";
+  return `${what}${data.viewer.length > 1 ? `, channel ${view.channel}` : ""}; values ${view.unit || "as read"}; error: ${view.error || "squared error"}. Values are kept to about 0.4 % of the range.${kept}${view.note ? ` Kept here: ${view.note}.` : ""}`;
+}
+
+function viewerOption(view, frame, state, width) {
+  if (isMap(view)) return mapsOption(view, [["input", frame.input], ["reconstruction", frame.output], ["error", frame.error]], width, state);
+  return isNamed(view) ? namedOption(view, frame, state, width) : binsOption(view, frame, state);
+}
+
+/** Draws another frame: only the data change. */
+function drawFrame(record, view, frame, state) {
+  if (isMap(view)) return record.draw();
+  const series = (isNamed(view) ? namedSeries : binsSeries)(view, frame, state);
+  const option = { series: series.map(({ data }) => ({ data })) };
+  if (isNamed(view)) option.yAxis = [0, 1].map(() => ({ data: namedLabels(view, frame) }));
+  record.chart.setOption(option);
+}
+
+const highest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+const lowest = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
+
+const horizontal = (view) => (view.edges && known(view.edges[0]) && known(view.edges[1]) && view.edges[1] > view.edges[0] ? view.edges : [0.5, view.k + 0.5]);
+
+function binsSeries(view, frame, { log }) {
+  const [low, high] = horizontal(view);
+  const edges = even(low, high, view.k);
+  const line = (values, log) => (view.names ? Array.from(values, (value, at) => [at + 1, log && !(value > 0) ? null : value]) : steps(edges, values, log));
+  return [{ data: line(frame.input, log) }, { data: line(frame.output, log) }, { data: line(frame.error, false) }];
+}
+
+function binsOption(view, frame, state) {
+  const [low, high] = horizontal(view);
+  const values = binsSeries(view, frame, state);
+  const style = (name, color, more) => ({ type: "line", name, step: view.names ? undefined : "end", symbol: "none", lineStyle: { color, width: 1.8 }, itemStyle: { color }, ...more });
+  const styles = [
+    style("input", colours.input, { areaStyle: state.log ? undefined : { color: colours.input, opacity: 0.1, origin: "start" } }),
+    style("reconstruction", colours.output, { lineStyle: { color: colours.output, width: 1.8, type: [5, 2] } }),
+    style("error", colours.error, { xAxisIndex: 1, yAxisIndex: 1, areaStyle: { color: colours.error, opacity: 0.25, origin: "start" } }),
+  ];
+  const label = view.names ? "feature" : view.element ? view.element : "bin";
+  const x = (more) => valueAxis("", { min: low, max: high, splitLine: { show: false }, ...more });
+  const fixed = state.fixed ? { min: state.log ? undefined : Math.min(0, lowest(view.low)), max: highest(view.high) } : state.log ? {} : { scale: false };
+  return sheet({
+    grid: [{ left: 68, right: 18, top: 34, height: 220 }, { left: 68, right: 18, top: 284, height: 84 }],
+    xAxis: [x({ axisLabel: { show: false } }), x({ gridIndex: 1, name: label })],
+    yAxis: [upAxis(view.unit || "value", state.log, fixed), upAxis("error", false, { gridIndex: 1, splitNumber: 2, scale: false, min: 0, max: state.fixed ? highest(view.error_high) : undefined })],
+    axisPointer: { link: [{ xAxisIndex: "all" }] },
+    tooltip: tooltip({
+      trigger: "axis",
+      formatter: (params) => [binName(view, params[0].value[0]), ...params.map((item) => `${item.seriesName} ${number(item.value[1])}`)],
+    }),
+    series: styles.map((style, at) => ({ ...style, ...values[at] })),
+  });
+}
+
+function binName(view, x) {
+  if (view.names) return view.names[Math.round(x) - 1] ?? "";
+  const [low, high] = horizontal(view);
+  const bin = Math.round(((x - low) / (high - low)) * view.k);
+  return view.edges ? `bin ${Math.min(bin + 1, view.k)}, from ${number(x)}` : `bin ${Math.min(bin + 1, view.k)}`;
+}
+
+/** Columns of a frame from the top down: by error where only the worst are kept, else as in the file. */
+function namedOrder(view, frame) {
+  const order = Array.from({ length: view.k }, (_, at) => at);
+  return view.features ? order.sort((a, b) => frame.error[b] - frame.error[a]) : order;
+}
+
+const namedLabels = (view, frame) => namedOrder(view, frame).map((at) => view.names[frame.features ? frame.features[at] : at] ?? "");
+
+function namedSeries(view, frame, { log }) {
+  const order = namedOrder(view, frame);
+  const points = (values, log) => order.map((at, place) => [log && !(values[at] > 0) ? null : values[at], place]);
+  return [{ data: points(frame.input, log) }, { data: points(frame.output, log) }, { data: order.map((at) => frame.error[at]) }];
+}
+
+function namedOption(view, frame, state, width) {
+  const narrow = width < 560;
+  const names = narrow ? 110 : Math.min(300, width * 0.3);
+  const values = namedSeries(view, frame, state);
+  const labels = namedLabels(view, frame);
+  const y = (gridIndex, show) => ({ type: "category", gridIndex, inverse: true, data: labels, axisLabel: { show, width: names - 12, overflow: "truncate", color: colours.ink, interval: 0 }, axisTick: { show: false }, axisLine: { lineStyle: { color: colours.line } }, splitLine: { show: true, lineStyle: { color: colours.line } } });
+  const split = names + (width - names) * 0.6;
+  const x = (gridIndex, name, log, more) => valueAxis(name, { gridIndex, type: log ? "log" : "value", splitNumber: 3, ...more });
+  return sheet({
+    grid: [{ left: names, right: width - split + 14, top: 34, bottom: 48 }, { left: split + 4, right: 22, top: 34, bottom: 48 }],
+    xAxis: [x(0, view.unit || "value", state.log, state.fixed && !state.log ? { min: lowest(view.low), max: highest(view.high) } : {}), x(1, "error", false, { scale: false, min: 0, splitNumber: 2, max: state.fixed ? highest(view.error_high) : undefined })],
+    yAxis: [y(0, true), y(1, false)],
+    tooltip: tooltip({ trigger: "axis", axisPointer: { type: "shadow" }, formatter: (params) => [params[0].axisValueLabel ?? params[0].name, ...params.map((item) => `${item.seriesName} ${number(item.seriesName === "error" ? item.value : item.value[0])}`)] }),
+    series: [
+      { type: "scatter", name: "input", symbolSize: 10, itemStyle: { color: colours.input }, ...values[0] },
+      { type: "scatter", name: "reconstruction", symbol: "emptyDiamond", symbolSize: 12, itemStyle: { color: colours.output, borderWidth: 2 }, ...values[1] },
+      { type: "bar", name: "error", xAxisIndex: 1, yAxisIndex: 1, itemStyle: { color: colours.error }, barMaxWidth: 12, ...values[2] },
+    ],
+  });
+}
+
+// ---- maps ----
+
+/** Maps beside each other, or one below the other where it is narrow; those but the error share a scale. */
+function mapsOption(view, maps, width, { log, fixed }) {
+  const narrow = width < 640;
+  const [rows, columns] = view.shape;
+  const [x0, x1, y0, y1] = view.edges && view.edges.slice(0, 4).every(known) && view.edges.length >= 4 ? view.edges : [0.5, columns + 0.5, 0.5, rows + 0.5];
+  const shared = maps.filter(([name]) => name !== "error").map(([, values]) => values);
+  const common = fixed && view.low ? [lowest(view.low), highest(view.high)] : [Math.min(...shared.map(lowestKnown)), Math.max(...shared.map(highestKnown))];
+  const part = narrow ? 0 : (width - 20) / maps.length;
+  const option = { grid: [], xAxis: [], yAxis: [], series: [], title: [] };
+  maps.forEach(([name, values], at) => {
+    const [low, high] = name === "error" ? [0, fixed && view.error_high ? highest(view.error_high) : highestKnown(values)] : common;
+    const place = narrow ? { left: 52, right: 12, top: 30 + 236 * at, height: 166 } : { left: 46 + part * at, width: part - 58, top: 34, bottom: 46 };
+    option.grid.push(place);
+    option.title.push({ text: `${name}  ${number(low, 3)} … ${number(high, 3)}`, left: place.left, top: narrow ? 6 + 236 * at : 8, textStyle: { color: colours.ink, fontSize: 13, fontWeight: "normal" } });
+    const axis = (name, min, max, more) => valueAxis(name, { gridIndex: at, min, max, splitLine: { show: false }, nameGap: 26, ...more });
+    option.xAxis.push(axis("x", x0, x1));
+    option.yAxis.push(axis("", y0, y1));
+    const image = picture(values, rows, columns, low, high, log);
+    option.series.push({
+      type: "custom",
+      name,
+      silent: true,
+      xAxisIndex: at,
+      yAxisIndex: at,
+      data: [[x0, y0, x1, y1]],
+      encode: { x: [0, 2], y: [1, 3] },
+      renderItem: (_, api) => {
+        const [left, top] = api.coord([x0, y1]);
+        const [right, bottom] = api.coord([x1, y0]);
+        return { type: "image", style: { image, x: left, y: top, width: right - left, height: bottom - top } };
+      },
+    });
+  });
+  return option;
+}
+
+const lowestKnown = (values) => values.reduce((a, b) => (known(b) ? Math.min(a, b) : a), Infinity);
+const highestKnown = (values) => values.reduce((a, b) => (known(b) ? Math.max(a, b) : a), -Infinity);
+
+/** A map as an image, y upwards, each bin several pixels wide so that it stays sharp. */
+function picture(values, rows, columns, low, high, log) {
+  const small = Object.assign(document.createElement("canvas"), { width: columns, height: rows });
+  const pixels = new ImageData(columns, rows);
+  const span = high - low || 1;
+  for (let at = 0; at < values.length; at++) {
+    const share = (values[at] - low) / span;
+    const [red, green, blue] = shade(log ? Math.log1p(1000 * share) / Math.log(1001) : share);
+    const row = rows - 1 - Math.floor(at / columns);
+    pixels.data.set([red, green, blue, known(values[at]) ? 255 : 0], 4 * (row * columns + (at % columns)));
+  }
+  small.getContext("2d").putImageData(pixels, 0, 0);
+  const zoom = Math.max(1, Math.ceil(480 / columns));
+  const large = Object.assign(document.createElement("canvas"), { width: columns * zoom, height: rows * zoom });
+  const context = large.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  context.drawImage(small, 0, 0, large.width, large.height);
+  return large;
+}
+
+function mapReadout(chart, view, frame, x, y) {
+  const panel = [0, 1, 2].find((gridIndex) => chart.containPixel({ gridIndex }, [x, y]));
+  if (panel === undefined) return "";
+  const [rows, columns] = view.shape;
+  const [x0, x1, y0, y1] = view.edges && view.edges.slice(0, 4).every(known) && view.edges.length >= 4 ? view.edges : [0.5, columns + 0.5, 0.5, rows + 0.5];
+  const [px, py] = chart.convertFromPixel({ gridIndex: panel }, [x, y]);
+  const [column, row] = [Math.floor(((px - x0) / (x1 - x0)) * columns), Math.floor(((py - y0) / (y1 - y0)) * rows)];
+  if (column < 0 || row < 0 || column >= columns || row >= rows) return "";
+  const at = row * columns + column;
+  return `bin ${column + 1}, ${row + 1} (x ${number(px, 3)}, y ${number(py, 3)}): input ${number(frame.input[at])}, reconstruction ${number(frame.output[at])}, error ${number(frame.error[at])}`;
+}
