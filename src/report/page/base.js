@@ -74,8 +74,8 @@ function number(value, digits = 4) {
 function percent(share) {
   if (!known(share)) return "–";
   const value = 100 * share;
-  if (value === 0 || value === 100) return `${value} %`;
-  return `${value >= 99.95 ? value.toPrecision(5) : value >= 10 ? value.toFixed(1) : Number(value.toPrecision(2))} %`;
+  const digits = value > 99.5 ? 5 : value >= 10 ? 3 : 2;
+  return `${Number(value.toPrecision(digits))} %`;
 }
 
 const between = (interval, form = number) => (interval && known(interval[0]) ? `${form(interval[0])} to ${form(interval[1])}` : "");
@@ -84,7 +84,7 @@ const area = (value) => (known(value) ? value.toFixed(3) : "–");
 /** Labels of a logarithmic axis. */
 function decade(value) {
   const exponent = Math.log10(value);
-  if (exponent >= -2 && exponent <= 4) return String(Number(value.toPrecision(3)));
+  if (exponent >= -2 && exponent <= 3) return String(Number(value.toPrecision(3)));
   return Math.abs(exponent - Math.round(exponent)) < 1e-9 ? power(Math.round(exponent)) : number(value, 2);
 }
 
@@ -127,7 +127,7 @@ async function unpackAll(value) {
 
 // ---- colours: Okabe and Ito's, of the light or the dark page ----
 
-const SYMBOLS = ["circle", "rect", "triangle", "diamond", "emptyCircle", "emptyRect", "emptyTriangle", "emptyDiamond"];
+const SYMBOLS = ["circle", "rect", "triangle", "diamond"];
 const DASHES = ["solid", [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 4, 1, 4], [1, 3], [10, 2, 2, 2, 2, 2]];
 let colours = null;
 
@@ -136,11 +136,17 @@ function readColours() {
   const get = (name) => style.getPropertyValue(`--${name}`).trim();
   const names = ["ink", "soft", "faint", "line", "paper", "good", "flagged", "absent", "input", "output", "error"];
   colours = Object.fromEntries(names.map((name) => [name, get(name)]));
+  colours.font = getComputedStyle(document.body).fontFamily;
   colours.series = [1, 2, 3, 4, 5, 6, 7, 8].map((at) => get(`series-${at}`));
 }
 
-/** Colour, symbol and dash of the n-th series. */
-const look = (at) => ({ color: colours.series[at % 8], symbol: SYMBOLS[at % 8], dash: DASHES[(at % 8 + Math.floor(at / 8)) % 8] });
+/** How the n-th series looks: its colour and dash as a line, its symbol and filled or hollow style as points. */
+function look(at) {
+  const color = colours.series[at % 8];
+  return { color, dash: DASHES[((at % 8) + Math.floor(at / 8)) % 8], symbol: SYMBOLS[at % 4], item: at % 8 < 4 ? { color } : hollow(color) };
+}
+
+const hollow = (color) => ({ color: "transparent", borderColor: color, borderWidth: 1.6 });
 
 const CIVIDIS = [[0, 34, 78], [33, 59, 110], [76, 85, 108], [108, 110, 114], [142, 137, 120], [178, 165, 112], [217, 197, 92], [254, 232, 56]];
 
@@ -183,7 +189,7 @@ function plot(parent, { id, title, caption, height = 320, controls = [], build, 
     const zoom = first ? null : record.chart.getOption().dataZoom;
     const option = build(box.clientWidth);
     if (zoom?.length && option.dataZoom) option.dataZoom.forEach((part, at) => Object.assign(part, { start: zoom[at]?.start, end: zoom[at]?.end }));
-    record.chart.setOption({ animation: false, textStyle: { color: colours.ink, fontFamily: "inherit" }, ...option }, { notMerge: true });
+    record.chart.setOption({ animation: false, textStyle: { color: colours.ink, fontFamily: colours.font }, ...option, legend: namedLegend(option) }, { notMerge: true });
     record.drawn = true;
     lumisift.firstPlot ??= performance.now();
     if (first) started?.(record);
@@ -243,12 +249,12 @@ function valueAxis(name, more = {}) {
     nameLocation: "middle",
     nameGap: 30,
     nameTextStyle: { color: colours.soft },
-    axisLine: { show: true, lineStyle: { color: colours.soft } },
+    axisLine: { show: true, onZero: false, lineStyle: { color: colours.soft } },
     axisTick: { show: true },
-    axisLabel: { color: colours.soft, hideOverlap: true, formatter: more.type === "log" ? decade : (value) => number(value) },
     splitLine: { lineStyle: { color: colours.line } },
     scale: true,
     ...more,
+    axisLabel: { color: colours.soft, hideOverlap: true, formatter: more.type === "log" ? decade : (value) => number(value), ...more.axisLabel },
   };
 }
 
@@ -266,6 +272,14 @@ function sheet(options) {
 }
 
 const legend = (more = {}) => ({ type: "scroll", top: 0, itemWidth: 26, textStyle: { color: colours.ink }, pageTextStyle: { color: colours.ink }, pageIconColor: colours.ink, pageIconInactiveColor: colours.line, ...more });
+
+/** The legend names each series once; lines stand without a symbol. */
+function namedLegend({ legend, series }) {
+  if (!legend) return undefined;
+  const names = legend.data ?? [...new Set(series.map((one) => one.name))].filter(Boolean);
+  const isLine = (name) => series.find((one) => one.name === name)?.type === "line";
+  return { ...legend, data: names.map((name) => (isLine(name) ? { name, itemStyle: { opacity: 0 } } : { name })) };
+}
 
 /** A tooltip: `formatter` gives lines, which enter the page as text. */
 function tooltip({ formatter, ...more }) {
@@ -309,7 +323,7 @@ function histogramOption(histograms, { log = false, cut = null, cutName = "thres
   return sheet({
     grid: { left: 68, right: 18, top: 46, bottom: 48 },
     legend: legend({ formatter: (name) => `${name} (${plural(rows.get(name), "row")})` }),
-    xAxis: valueAxis(histograms.quantity.split(",")[0], { min: low, max: low < high ? high : undefined, axisLabel: { color: colours.soft, showMinLabel: false, showMaxLabel: false, formatter: (value) => number(value, 3) } }),
+    xAxis: valueAxis(histograms.quantity.split(",")[0], { min: low, max: low < high ? high : undefined, axisLabel: { showMinLabel: false, showMaxLabel: false, formatter: (value) => number(value, 3) } }),
     yAxis: upAxis("share of the group", log),
     tooltip: tooltip({
       trigger: "axis",

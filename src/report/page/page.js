@@ -94,7 +94,7 @@ function card(title, value, notes, warning) {
 function falseAlarmCard(report, unit) {
   const rate = report.false_alarms;
   if (!rate) return card("False-alarm rate", "not known", [`No ${unit}s are both known to be good and held out from training and calibration.`]);
-  return card("False-alarm rate", percent(rate.rate), [`${count(rate.flagged)} of ${count(rate.rows)} ${rate.sample} are flagged`, `95 % interval ${between(rate.interval, percent)}, as if rows were independent`]);
+  return card("False-alarm rate", percent(rate.rate), [`${count(rate.flagged)} of ${count(rate.rows)} ${rate.sample} flagged`, `95 % interval ${between(rate.interval, percent)}, as if rows were independent`]);
 }
 
 /** The area that stands for the experiment: of the channel that judges, on the labels called good where there are such. */
@@ -141,10 +141,10 @@ function runTable(parent, data, runs, show) {
     return element("div", { class: "ranges" }, all.slice(0, RANGES_SHOWN).map(link(run)), more);
   };
   const right = (value) => ({ text: count(value), class: "right" });
-  const row = (run) => [known(run.run) ? String(run.run) : run.name, range(run.ls_range || ["–", "–"]), right(run.evaluated), { ...right(run.ls_flagged.length), class: run.ls_flagged.length ? "right flagged" : "right" }, right(run.not_evaluated), right(run.gaps), list(run)];
+  const row = (run) => [{ text: known(run.run) ? String(run.run) : run.name, class: "name" }, { ...right(run.ls_flagged.length), class: run.ls_flagged.length ? "right flagged" : "right" }, list(run), right(run.not_evaluated), right(run.gaps), right(run.evaluated), { text: range(run.ls_range || ["–", "–"]), class: "right" }];
   const unit = data.unit === "event" ? "event" : "LS";
   const sorted = [...runs].sort((a, b) => b.ls_flagged.length - a.ls_flagged.length);
-  const heads = [runs.some((run) => known(run.run)) ? "run" : "file", `${unit}s`, "evaluated", "flagged", "not evaluated", "missing", `flagged ${unit}s`];
+  const heads = [runs.some((run) => known(run.run)) ? "run" : "file", "flagged", `flagged ${unit}s`, ...["not evaluated", "missing", "evaluated", `${unit}s`].map((text) => ({ text, class: "right", scope: "col" }))];
   const first = table(heads, sorted.slice(0, 30).map(row), "Test runs, most flagged first");
   parent.append(first);
   if (sorted.length > 30) parent.append(element("details", {}, element("summary", {}, `${plural(sorted.length - 30, "more run")}`), table(heads, sorted.slice(30).map(row), "The other runs")));
@@ -201,7 +201,7 @@ function sumOption(axes, run, without, flagged, log, element) {
     grid: [{ left: 68, right: 18, top: 34, height: 220 }, { left: 68, right: 18, top: 284, height: 84 }],
     legend: legend({ data: ["all evaluated", "without flagged"] }),
     xAxis: [x({ axisLabel: { show: false } }), x({ gridIndex: 1, name })],
-    yAxis: [upAxis("entries", log), upAxis("ratio", false, { gridIndex: 1, splitNumber: 3, max: (value) => Math.max(value.max, kept) + 0.002, min: (value) => Math.min(value.min, kept) - 0.002, axisLabel: { color: colours.soft, formatter: (value) => number(value, 3), showMinLabel: false, showMaxLabel: false } })],
+    yAxis: [upAxis("entries", log), upAxis("ratio", false, { gridIndex: 1, splitNumber: 3, max: (value) => Math.max(value.max, kept) + 0.002, min: (value) => Math.min(value.min, kept) - 0.002, axisLabel: { formatter: (value) => number(value, 3), showMinLabel: false, showMaxLabel: false } })],
     axisPointer: { link: [{ xAxisIndex: "all" }] },
     tooltip: tooltip({ trigger: "axis", formatter: (params) => [`from ${number(params[0].value[0])}`, ...params.map((item) => `${item.seriesName} ${number(item.value[1])}`)] }),
     series,
@@ -416,15 +416,15 @@ function latentOption(data, projection, by) {
   const point = (row) => [projection.x[row], projection.y[row], Math.log10(Math.max(projection.score?.[row] ?? NaN, 1e-30)), row];
   const rows = Array.from(projection.x.keys()).filter((row) => known(projection.x[row]) && known(projection.y[row]));
   const size = rows.length > 4000 ? 4 : 7;
-  const group = (name, chosen, style, more = {}) => ({ type: "scatter", name, data: chosen.map(point), symbol: style.symbol, symbolSize: size, itemStyle: { color: style.color, opacity: 0.8 }, cursor: "pointer", ...more });
+  const group = (name, chosen, style, more = {}) => ({ type: "scatter", name, data: chosen.map(point), symbol: style.symbol, symbolSize: size, itemStyle: { ...style.item, opacity: 0.8 }, cursor: "pointer", ...more });
   let series;
   let visualMap;
   if (by === "class") {
     const classes = [...new Set(rows.map((row) => projection.class?.[row] ?? UNLABELLED))].sort((a, b) => a - b);
-    series = classes.map((index) => group(className(data, index), rows.filter((row) => (projection.class?.[row] ?? UNLABELLED) === index), index === UNLABELLED ? { color: colours.soft, symbol: "circle" } : look(index)));
+    series = classes.map((index) => group(className(data, index), rows.filter((row) => (projection.class?.[row] ?? UNLABELLED) === index), classLook(index)));
   } else {
     const flagged = (row) => projection.flagged?.[row] === 1;
-    series = [group("not flagged", rows.filter((row) => !flagged(row)), { color: colours.good, symbol: "circle" }), group("flagged", rows.filter(flagged), { color: colours.flagged, symbol: "diamond" }, { symbolSize: size + 4 })].filter((one) => one.data.length);
+    series = [group("not flagged", rows.filter((row) => !flagged(row)), { item: { color: colours.good }, symbol: "circle" }), group("flagged", rows.filter(flagged), { item: { color: colours.flagged }, symbol: "diamond" }, { symbolSize: size + 4 })].filter((one) => one.data.length);
     if (by === "score") {
       const logs = rows.map((row) => point(row)[2]).filter((value) => known(value) && value > -29);
       visualMap = { type: "continuous", dimension: 2, min: lowest(logs), max: highest(logs), inRange: { color: SHADES }, orient: "horizontal", right: 12, bottom: 0, itemHeight: 90, itemWidth: 12, text: ["high score", "low"], formatter: (value) => number(10 ** value, 2), textStyle: { color: colours.soft }, calculable: false };
@@ -497,7 +497,7 @@ function contributions(parent, data, show) {
     const list = shares();
     return sheet({
       grid: { left, right: 24, top: 34, bottom: 48 },
-      xAxis: valueAxis("share of the error", { min: 0, axisLabel: { color: colours.soft, formatter: percent } }),
+      xAxis: valueAxis("share of the error", { min: 0, axisLabel: { formatter: percent } }),
       yAxis: { type: "category", inverse: true, data: list.map((share) => share.name), axisLabel: { color: colours.ink, width: left - 14, overflow: "truncate", interval: 0 }, axisTick: { show: false }, axisLine: { lineStyle: { color: colours.line } } },
       tooltip: tooltip({ trigger: "axis", axisPointer: { type: "shadow" }, formatter: (params) => {
         const share = list[params[0].dataIndex];
@@ -573,16 +573,20 @@ async function experimentPage(data) {
   const { report } = data;
   data.channels ??= [];
   data.runs ??= [];
-  await Promise.all(["runs", "viewer", "projections"].map((key) => unpackAll(data[key])));
-  data.viewer = (data.viewer || []).filter((view) => view.run?.length > 0 && view.k > 0);
+  data.viewer ??= [];
+  await unpackAll(data.runs);
   const scored = data.runs.some((run) => run.score?.some((scores) => scores.some(known)));
   header(report.name || "experiment", [report.data?.element, plural(report.data?.bins ?? 0, report.data?.features ? "feature" : "bin"), `Lumisift ${report.version}`, report.device]);
   let [scores, viewer] = [null, null];
   const show = data.viewer.length ? (run, at, channel) => viewer?.show(run, at, channel) : null;
+  const others = Promise.all([unpackAll(data.viewer), unpackAll(data.projections)]);
   section("answer", "Answer", (parent) => answer(parent, data, show));
   section("scores", "Scores", (parent) => {
     if (scored) scores = scoreSection(parent, data, (run, at, channel) => show?.(run, at, channel));
   });
+  // What is at the top of the page is drawn while the rest is unpacked.
+  await others;
+  data.viewer = data.viewer.filter((view) => view.run?.length > 0 && view.k > 0);
   section("viewer", data.unit === "event" ? "Events" : "Lumisections", (parent) => {
     if (data.viewer.length) viewer = viewerSection(parent, data, (run, at, follow) => scores?.mark(run, at, follow));
   });
@@ -686,6 +690,14 @@ function overlap(parent, found) {
   parent.append(made);
 }
 
+function canUnpack() {
+  try {
+    return Boolean(new DecompressionStream("deflate-raw"));
+  } catch {
+    return false;
+  }
+}
+
 async function start() {
   const page = document.getElementById("page");
   page.replaceChildren();
@@ -693,8 +705,8 @@ async function start() {
   preparePrint();
   try {
     const data = JSON.parse(document.getElementById("data").textContent);
-    if (typeof DecompressionStream === "undefined") {
-      page.append(element("p", { class: "notice" }, "This browser is too old to unpack the data in this page (it lacks DecompressionStream). Chrome and Edge from version 80, Firefox from 113 and Safari from 16.4 can; the figures are also in report.json beside this page."));
+    if (!canUnpack()) {
+      page.append(element("p", { class: "notice" }, "This browser is too old to unpack the data in this page (it lacks DecompressionStream). Chrome and Edge from version 103, Firefox from 113 and Safari from 16.4 can; the figures are also in report.json beside this page."));
     } else if (data.kind === "comparison") comparisonPage(data);
     else await experimentPage(data);
     document.getElementById("foot").append(element("p", { class: "small" }, "Made by Lumisift. This page holds all that it shows and asks no network for anything. Charts: Apache ECharts."));

@@ -11,11 +11,12 @@ function describeRow(data, run, at, channel) {
   const threshold = run.threshold?.[channel];
   const evaluated = known(score);
   const flagged = evaluated && run.flagged?.[channel]?.[at] === 1;
-  const verdict = !evaluated ? "not evaluated" : flagged ? "flagged" : known(threshold) ? "good" : "no threshold";
+  const verdict = !evaluated ? "not evaluated" : flagged ? "flagged" : run.threshold?.some(known) ? "good" : "no threshold";
   return { ls: run.ls[at], score, threshold, flagged, evaluated, verdict, class: className(data, run.class?.[at]), split: SPLITS[run.split?.[at]] };
 }
 
 const className = (data, index) => (index == null || index === UNLABELLED ? "unlabelled" : (data.classes?.[index] ?? `class ${index}`));
+const classLook = (index) => (index === UNLABELLED ? { symbol: "circle", item: { color: colours.soft } } : look(index));
 const unitName = (data) => (data.unit === "event" ? "event" : "LS");
 const runName = (run) => (known(run.run) ? `run ${run.run}` : run.name);
 const isBad = (data, run, at) => data.class_good?.[run.class?.[at]] === false;
@@ -152,7 +153,7 @@ function lumisectionOption(data, run, { channel, log }) {
     { type: "line", name: "score", data: joined.line.map((at) => (at === null ? [null, null] : point(at))), symbol: "none", sampling: "minmax", lineStyle: { color: colours.good, width: 1.2 }, itemStyle: { color: colours.good }, connectNulls: false, markArea: absentAreas(run, span) },
     { type: "scatter", name: "score", data: joined.alone.map(point), symbolSize: 3.5, itemStyle: { color: colours.good }, silent: true },
   ];
-  if (bad.length) series.push({ type: "scatter", name: "labelled bad", data: bad.map(point), symbol: "emptyCircle", symbolSize: 13, itemStyle: { color: colours.error, borderWidth: 1.5 }, silent: true });
+  if (bad.length) series.push({ type: "scatter", name: "labelled bad", data: bad.map(point), symbol: "circle", symbolSize: 13, itemStyle: hollow(colours.error), silent: true });
   series.push({ type: "scatter", name: "flagged", data: flagged.map(point), symbol: "diamond", symbolSize: 10, itemStyle: { color: colours.flagged, borderColor: colours.paper, borderWidth: 0.8 }, cursor: "pointer" });
   if (known(threshold) && (!log || threshold > 0)) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", lineStyle: { color: colours.ink, type: "dashed", width: 1.2 }, itemStyle: { color: colours.ink }, silent: true, tooltip: { show: false } });
   beside.forEach(({ values }, panel) => {
@@ -161,7 +162,7 @@ function lumisectionOption(data, run, { channel, log }) {
   });
   const grids = [{ left: 68, right: 18, top: 34, height: 230 }, ...beside.map((_, panel) => ({ left: 68, right: 18, top: 290 + 110 * panel, height: 78 }))];
   const last = grids.length - 1;
-  const xAxis = grids.map((_, at) => valueAxis(at === last ? unitName(data) : "", { gridIndex: at, min: span[0], max: span[1], nameGap: 24, axisLabel: { show: at === last, color: colours.soft, hideOverlap: true, formatter: String }, splitLine: { show: false }, minInterval: 1 }));
+  const xAxis = grids.map((_, at) => valueAxis(at === last ? unitName(data) : "", { gridIndex: at, min: span[0], max: span[1], nameGap: 24, axisLabel: { show: at === last, formatter: String }, splitLine: { show: false }, minInterval: 1 }));
   const yAxis = [upAxis("score", log), ...beside.map((_, panel) => upAxis("", false, { gridIndex: panel + 1, splitNumber: 2 }))];
   const byLs = new Map(rows.map((at) => [run.ls[at], at]));
   const titles = beside.map(({ name }, panel) => ({ text: name, left: 68, top: 272 + 110 * panel, textStyle: { color: colours.soft, fontSize: 12, fontWeight: "normal" } }));
@@ -235,14 +236,14 @@ function eventOption(data, run, { channel, log }) {
     groups.get(index).push([run.ls[at], score, at]);
   });
   const series = [...groups.keys()].sort((a, b) => a - b).map((index, at) => {
-    const style = index === UNLABELLED ? { color: colours.soft, symbol: "circle" } : look(index);
-    return { type: "scatter", name: className(data, index), data: groups.get(index), symbol: style.symbol, symbolSize: groups.get(index).length > 3000 ? 3.5 : 6, itemStyle: { color: style.color, opacity: 0.75 }, z: 2 + at };
+    const style = classLook(index);
+    return { type: "scatter", name: className(data, index), data: groups.get(index), symbol: style.symbol, symbolSize: groups.get(index).length > 3000 ? 3.5 : 6, itemStyle: { ...style.item, opacity: 0.75 }, z: 2 + at };
   });
   const span = extent(run);
   if (known(threshold)) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", silent: true, lineStyle: { color: colours.ink, type: "dashed", width: 1.4 }, itemStyle: { color: colours.ink }, z: 10 });
   return sheet({
     grid: { left: 68, right: 18, top: 34, height: 230 },
-    xAxis: valueAxis("event", { min: span[0], max: span[1], nameGap: 24, splitLine: { show: false }, axisLabel: { color: colours.soft, hideOverlap: true, formatter: String } }),
+    xAxis: valueAxis("event", { min: span[0], max: span[1], nameGap: 24, splitLine: { show: false }, axisLabel: { formatter: String } }),
     yAxis: upAxis("score", log),
     tooltip: tooltip({ trigger: "item", formatter: (item) => (known(item.value?.[2]) ? rowTooltip(data, run, channel, item.value[2]) : [item.seriesName]) }),
     dataZoom: zoomBars([0]),
@@ -259,6 +260,8 @@ function viewerSection(parent, data, moved) {
   const views = data.viewer;
   const view = () => views[state.view];
   const channelOf = (view) => Math.max(0, data.channels.indexOf(view.channel));
+  const first = Math.max(0, firstFlagged(data, view()));
+  state.view = Math.max(0, worstView(data, view().run[first], view().at[first]));
   let drawn = "";
   let timer = 0;
 
@@ -267,7 +270,7 @@ function viewerSection(parent, data, moved) {
   const play = button("▶ play", `play through the ${unit}s, one every ${FRAME_MS} milliseconds`, () => (state.playing ? pause() : start()));
   const jump = element("input", { type: "text", size: 12, placeholder: data.runs.length > 1 ? `run/${unit}` : unit, "aria-label": `jump to run and ${unit}`, change: () => jumpTo(jump.value) });
   const said = element("span", { class: "small", role: "status" });
-  const channelChoice = views.length > 1 && choice("channel", views.map((view, at) => [at, view.channel]), 0, (value) => setView(Number(value)));
+  const channelChoice = views.length > 1 && choice("channel", views.map((view, at) => [at, view.channel]), state.view, (value) => setView(Number(value)));
   const runs = data.runs.length > 1 && choice("run", data.runs.map((run, at) => [at, runName(run)]), 0, (value) => goToRow(Number(value), 0));
   const bar = element(
     "div",
@@ -348,7 +351,7 @@ function viewerSection(parent, data, moved) {
     verdict.replaceChildren(
       element("strong", {}, `${runName(data.runs[run])} · ${unit} ${found.ls}`),
       element("span", { class: `badge ${judged.verdict.replace(" ", "-")}` }, sign[judged.verdict]),
-      element("span", {}, `score ${number(found.score)}${known(found.threshold) ? `, threshold ${number(found.threshold)}` : ""}${views.length > 1 || data.channels.length > 1 ? ` in ${view().channel}${channelOf(view()) !== main ? ` (${found.verdict} there)` : ""}` : ""} · ${found.class} · ${found.split || "split unknown"}`),
+      element("span", {}, `score ${number(found.score)}${known(found.threshold) ? `, threshold ${number(found.threshold)}` : ""}${data.channels.length > 1 ? ` in ${view().channel}; ${aboveIn(data, data.runs[run], at)}` : ""} · ${found.class === "unlabelled" ? found.class : `labelled ${found.class}`} · ${found.split || "split unknown"}`),
     );
     slider.value = state.frame;
     slider.setAttribute("aria-valuetext", `${unit} ${found.ls}`);
@@ -395,7 +398,8 @@ function viewerSection(parent, data, moved) {
     const run = name ? data.runs.findIndex((run) => String(run.run) === name || run.name === name) : row().run;
     if (run < 0 || !Number.isInteger(ls)) return void (said.textContent = `no such run or ${unit}: ${text}`);
     const at = data.runs[run].ls.indexOf(ls);
-    if (at < 0) return void (said.textContent = `${unit} ${ls} of ${runName(data.runs[run])} was not in the data, was not evaluated, or is not kept in this page`);
+    const absent = data.runs[run].unevaluated?.find(({ from, to }) => from <= ls && ls <= to);
+    if (at < 0) return void (said.textContent = `${unit} ${ls} of ${runName(data.runs[run])} ${absent ? `was not evaluated: ${absent.reason}` : "was not in the data, or is not kept in this page"}`);
     goToRow(run, at);
   }
   function hover(x, y) {
@@ -407,8 +411,7 @@ function viewerSection(parent, data, moved) {
     hover.on = record.chart;
   };
   slider.max = view().run.length - 1;
-  const flaggedFirst = Math.max(0, firstFlagged(data, view()));
-  go(flaggedFirst);
+  go(Math.max(0, firstFlagged(data, view())));
   return {
     record,
     /** Shows a row, in the channel asked for; `combined` stands for the channel that is furthest above its threshold. */
@@ -425,6 +428,12 @@ function viewerSection(parent, data, moved) {
     start,
     pause,
   };
+}
+
+/** In which channels a row is above the threshold. */
+function aboveIn(data, run, at) {
+  const above = data.channels.filter((name, channel) => channel < data.channels.length - 1 && run.flagged?.[channel]?.[at] === 1);
+  return above.length ? `above threshold in ${above.join(", ")}` : "above threshold in no channel";
 }
 
 const firstFlagged = (data, view) => Array.from(view.run.keys()).findIndex((frame) => data.runs[view.run[frame]].flagged?.[data.channels.length - 1]?.[view.at[frame]] === 1);
@@ -469,7 +478,7 @@ const isNamed = (view) => Boolean(view.names) && view.k <= MAX_NAMED;
 
 function viewerHeight(view, width) {
   if (isMap(view)) return width < 640 ? 720 : 320;
-  return isNamed(view) ? 90 + 22 * view.k : 420;
+  return isNamed(view) ? 90 + 22 * view.k : 400;
 }
 
 function viewerCaption(data, view) {
@@ -565,7 +574,7 @@ function namedOption(view, frame, state, width) {
     tooltip: tooltip({ trigger: "axis", axisPointer: { type: "shadow" }, formatter: (params) => [params[0].axisValueLabel ?? params[0].name, ...params.map((item) => `${item.seriesName} ${number(item.seriesName === "error" ? item.value : item.value[0])}`)] }),
     series: [
       { type: "scatter", name: "input", symbolSize: 10, itemStyle: { color: colours.input }, ...values[0] },
-      { type: "scatter", name: "reconstruction", symbol: "emptyDiamond", symbolSize: 12, itemStyle: { color: colours.output, borderWidth: 2 }, ...values[1] },
+      { type: "scatter", name: "reconstruction", symbol: "diamond", symbolSize: 12, itemStyle: { ...hollow(colours.output), borderWidth: 2 }, ...values[1] },
       { type: "bar", name: "error", xAxisIndex: 1, yAxisIndex: 1, itemStyle: { color: colours.error }, barMaxWidth: 12, ...values[2] },
     ],
   });
