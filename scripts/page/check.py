@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Opens report pages in headless Chromium, as a person would from a folder, and fails where something is wrong with them: errors, network
 requests, charts not drawn, sideways scrolling on a phone, a viewer that does not step or play, a flagged point that does not lead to its LS.
+Times are told, and with --timing (on a machine that does nothing else) held to their limits.
 
-Usage: check.py [--screenshots DIR] [--chromium PATH] FILE…      (needs playwright and a Chromium)
+Usage: check.py [--timing] [--screenshots DIR] [--chromium PATH] FILE…      (needs playwright and a Chromium)
 """
 
 import argparse
@@ -68,7 +69,7 @@ class Page:
         return self.wrong
 
 
-def check_viewer(page):
+def check_viewer(page, timing):
     """Steps, plays and jumps, where there is a viewer."""
     frame = lambda: page.ask("lumisift.frame")
     if not frame():
@@ -87,9 +88,9 @@ def check_viewer(page):
         pace = page.ask(PACE)
         press("play")
         played = frame()["index"]
-        page.expect(45 <= pace <= 100, f"play takes {pace:.0f} ms a frame, not {FRAME_MS}")
+        page.expect(45 <= pace <= (75 if timing else 1e9), f"play takes {pace:.0f} ms a frame, not {FRAME_MS}")
         drawing = page.ask("lumisift.frameMs")
-        page.expect(drawing < FRAME_MS, f"a frame took {drawing:.0f} ms to draw")
+        page.expect(drawing < FRAME_MS or not timing, f"a frame took {drawing:.0f} ms to draw")
         page.page.wait_for_timeout(150)
         page.expect(frame()["index"] == played, "play goes on after pause")
         page.played = (pace, drawing)
@@ -120,7 +121,7 @@ def check_click(page):
     page.expect(seen, "a click does not bring the viewer into the window")
 
 
-def check(browser, path, screenshots):
+def check(browser, path, screenshots, timing):
     wrong, facts = [], {}
     for name, viewport, scheme in [("light", DESKTOP, "light"), ("dark", DESKTOP, "dark"), ("phone", PHONE, "light")]:
         page = Page(browser, path, viewport, scheme)
@@ -129,14 +130,14 @@ def check(browser, path, screenshots):
             page.ask("lumisift.charts[0].box.scrollIntoView()")
             page.page.wait_for_function("lumisift.firstPlot !== null", timeout=10_000)
             first = facts["first plot (ms)"] = round(page.ask("lumisift.firstPlot"))
-            page.expect(first <= FIRST_PLOT_MS, f"the first plot took {first} ms")
+            page.expect(first <= FIRST_PLOT_MS or not timing, f"the first plot took {first} ms")
         page.draw_all()
         facts["charts"] = page.ask("lumisift.charts.length")
         if screenshots:
             page.ask("scrollTo(0, 0)")
             page.page.screenshot(path=screenshots / f"{path.stem}-{name}.png", full_page=True)
         if name == "light":
-            check_viewer(page)
+            check_viewer(page, timing)
             check_click(page)
             if hasattr(page, "played"):
                 facts["pace (ms)"], facts["last frame (ms)"] = round(page.played[0]), round(page.played[1], 1)
@@ -144,12 +145,28 @@ def check(browser, path, screenshots):
                 page.page.pdf(path=screenshots / f"{path.stem}.pdf", format="A4", print_background=True)
         page.page.locator(".theme").click()
         wrong += [f"{name}: {problem}" for problem in page.close()]
+    wrong += check_old_browser(browser, path)
     return wrong, facts
+
+
+def check_old_browser(browser, path):
+    """Without DecompressionStream the figures are still there, and the page says what is not."""
+    context = browser.new_context(offline=True)
+    context.add_init_script("delete window.DecompressionStream")
+    page = context.new_page()
+    page.goto(path.resolve().as_uri())
+    page.wait_for_function("window.lumisift && lumisift.ready", timeout=30_000)
+    wrong = [f"old browser: {error}" for error in page.evaluate("lumisift.errors")]
+    if page.evaluate("JSON.parse(document.querySelector('#data').textContent).kind === 'experiment' && !document.querySelector('.notice')?.textContent.includes('DecompressionStream')"):
+        wrong.append("old browser: nothing says what is missing")
+    context.close()
+    return wrong
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", type=pathlib.Path)
+    parser.add_argument("--timing", action="store_true")
     parser.add_argument("--screenshots", type=pathlib.Path)
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     options = parser.parse_args()
@@ -159,7 +176,7 @@ def main():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
         for path in options.files:
-            wrong, facts = check(browser, path, options.screenshots)
+            wrong, facts = check(browser, path, options.screenshots, options.timing)
             failed |= bool(wrong)
             print(f"{path}: {'FAILED' if wrong else 'ok'} {json.dumps(facts)}")
             for problem in dict.fromkeys(wrong):

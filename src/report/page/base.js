@@ -117,6 +117,15 @@ async function unpack(packed) {
   return new ARRAYS[packed.t](await new Response(stream).arrayBuffer());
 }
 
+/** Whether the browser can. */
+function canUnpack() {
+  try {
+    return Boolean(new DecompressionStream("deflate-raw"));
+  } catch {
+    return false;
+  }
+}
+
 /** Replaces every packed array below a value by what it holds. */
 async function unpackAll(value) {
   if (value == null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
@@ -249,6 +258,7 @@ function valueAxis(name, more = {}) {
     nameLocation: "middle",
     nameGap: 30,
     nameTextStyle: { color: colours.soft },
+    nameTruncate: { maxWidth: 200 },
     axisLine: { show: true, onZero: false, lineStyle: { color: colours.soft } },
     axisTick: { show: true },
     splitLine: { lineStyle: { color: colours.line } },
@@ -271,14 +281,20 @@ function sheet(options) {
   };
 }
 
-const legend = (more = {}) => ({ type: "scroll", top: 0, itemWidth: 26, textStyle: { color: colours.ink }, pageTextStyle: { color: colours.ink }, pageIconColor: colours.ink, pageIconInactiveColor: colours.line, ...more });
+const legend = (more = {}) => ({ type: "scroll", top: 0, itemWidth: 24, itemHeight: 12, textStyle: { color: colours.ink }, pageTextStyle: { color: colours.ink }, pageIconColor: colours.ink, pageIconInactiveColor: colours.line, ...more });
+
+// As paths, symbols keep their shape in a legend.
+const ICONS = { rect: "path://M-4,-4H4V4H-4Z", triangle: "path://M0,-5L5,4H-5Z", diamond: "path://M0,-6L6,0L0,6L-6,0Z" };
 
 /** The legend names each series once; lines stand without a symbol. */
 function namedLegend({ legend, series }) {
   if (!legend) return undefined;
   const names = legend.data ?? [...new Set(series.map((one) => one.name))].filter(Boolean);
-  const isLine = (name) => series.find((one) => one.name === name)?.type === "line";
-  return { ...legend, data: names.map((name) => (isLine(name) ? { name, itemStyle: { opacity: 0 } } : { name })) };
+  const item = (name) => {
+    const one = series.find((one) => one.name === name);
+    return one?.type === "line" ? { name, itemStyle: { opacity: 0 } } : { name, icon: ICONS[one?.type === "bar" ? "rect" : one?.symbol] };
+  };
+  return { ...legend, data: names.map(item) };
 }
 
 /** A tooltip: `formatter` gives lines, which enter the page as text. */
@@ -362,15 +378,17 @@ function themeButton() {
 
 /** Print is light, and shows all charts. */
 function preparePrint() {
-  let before;
+  let [before, closed] = [null, []];
   window.addEventListener("beforeprint", () => {
     before = document.documentElement.dataset.theme;
     document.documentElement.dataset.theme = "light";
-    document.querySelectorAll("details").forEach((details) => (details.open = true));
+    closed = [...document.querySelectorAll("details:not([open])")];
+    closed.forEach((details) => (details.open = true));
     redrawAll();
     lumisift.drawAll();
   });
   window.addEventListener("afterprint", () => {
+    closed.forEach((details) => (details.open = false));
     if (before) document.documentElement.dataset.theme = before;
     else delete document.documentElement.dataset.theme;
     redrawAll();

@@ -81,7 +81,7 @@ function bigFigures({ evaluated, absent, flagged, gaps, unit, judged }) {
       { class: "bigs" },
       judged ? figure("good", "●", evaluated - flagged, "judged good", share(evaluated - flagged)) : figure("good", "●", evaluated, "evaluated", "no threshold"),
       judged && figure("flagged", "◆", flagged, "flagged", share(flagged)),
-      figure("absent", "○", absent, "not evaluated", gaps ? `and ${plural(gaps, unit + " number")} missing between the first and the last` : "absent is not good"),
+      figure("absent", "○", absent, "not evaluated", gaps ? `plus ${plural(gaps, "number")} missing` : "absent is not good"),
     ),
     shares,
   );
@@ -141,10 +141,11 @@ function runTable(parent, data, runs, show) {
     return element("div", { class: "ranges" }, all.slice(0, RANGES_SHOWN).map(link(run)), more);
   };
   const right = (value) => ({ text: count(value), class: "right" });
-  const row = (run) => [{ text: known(run.run) ? String(run.run) : run.name, class: "name" }, { ...right(run.ls_flagged.length), class: run.ls_flagged.length ? "right flagged" : "right" }, list(run), right(run.not_evaluated), right(run.gaps), right(run.evaluated), { text: range(run.ls_range || ["–", "–"]), class: "right" }];
-  const unit = data.unit === "event" ? "event" : "LS";
+  const events = data.unit === "event";
+  const row = (run) => [{ text: known(run.run) ? String(run.run) : run.name, class: "name" }, { ...right(run.ls_flagged.length), class: run.ls_flagged.length ? "right flagged" : "right" }, list(run), right(run.not_evaluated), ...(events ? [] : [right(run.gaps)]), right(run.evaluated), { text: range(run.ls_range || ["–", "–"]), class: "right" }];
+  const unit = unitName(data);
   const sorted = [...runs].sort((a, b) => b.ls_flagged.length - a.ls_flagged.length);
-  const heads = [runs.some((run) => known(run.run)) ? "run" : "file", "flagged", `flagged ${unit}s`, ...["not evaluated", "missing", "evaluated", `${unit}s`].map((text) => ({ text, class: "right", scope: "col" }))];
+  const heads = [runs.some((run) => known(run.run)) ? "run" : "file", "flagged", `flagged ${unit}s`, ...["not evaluated", ...(events ? [] : ["missing"]), "evaluated", `${unit}s`].map((text) => ({ text, class: "right", scope: "col" }))];
   const first = table(heads, sorted.slice(0, 30).map(row), "Test runs, most flagged first");
   parent.append(first);
   if (sorted.length > 30) parent.append(element("details", {}, element("summary", {}, `${plural(sorted.length - 30, "more run")}`), table(heads, sorted.slice(30).map(row), "The other runs")));
@@ -238,7 +239,7 @@ function losses(parent, data) {
 function lossOption(curves, log, name = (curve) => (curves.length > 1 ? `member ${curve.member}, ` : "")) {
   const series = [];
   curves.forEach((curve, at) => {
-    const colour = curves.length > 1 ? look(at).color : null;
+    const colour = curves.length > 1 ? look(curve.place ?? at).color : null;
     const add = (kind, values, color, type) => {
       if (!values?.some(known)) return;
       const kept = known(curve.kept) ? curve.epoch.indexOf(curve.kept) : -1;
@@ -325,16 +326,26 @@ function rocCurves(parent, data) {
     };
     const record = plot(parent, { id: "roc-chart", title: "ROC", caption: caption(), height: (width) => Math.min(460, Math.max(330, width * 0.6)), controls, build: () => rocOption(chosen(), name, state.log) });
   }
-  const rows = (data.report.auc || []).flatMap((auc) => (auc.efficiencies || []).map((row) => [auc.channel, auc.labels, right(percent(row.background)), right(number(row.threshold)), right(known(row.efficiency) ? `${percent(row.efficiency)}${row.interval ? ` (${between(row.interval, percent)})` : ""}` : "–"), right(count(row.bad))]));
-  if (rows.length) parent.append(table(["channel", "labels", ...["good flagged", "at score", "bad found (95 %)", "bad rows"].map(right)], rows, "Bad rows found at given shares of good rows flagged"));
+  efficiencies(parent, (data.report.auc || []).filter((auc) => auc.efficiencies?.length));
+}
+
+/** The share of bad rows found, one column for each share of good rows flagged. */
+function efficiencies(parent, areas) {
+  if (!areas.length) return;
+  const backgrounds = [...new Set(areas.flatMap((auc) => auc.efficiencies.map((row) => row.background)))].sort((a, b) => a - b);
+  const cell = (row) => (row ? { text: element("span", {}, percent(row.efficiency), element("small", {}, row.interval ? ` (${between(row.interval, percent)})` : "")), class: "right", title: `above a score of ${number(row.threshold)}` } : right("–"));
+  const rows = areas.map((auc) => [auc.channel, auc.labels, right(count(auc.bad)), ...backgrounds.map((background) => cell(auc.efficiencies.find((row) => row.background === background)))]);
+  const heads = ["channel", "labels", right("bad rows"), ...backgrounds.map((background) => right(`at ${percent(background)}`))];
+  parent.append(table(heads, rows, `Share of bad rows found where the threshold flags a given share of the good ones, ${splitName(areas[0].split)}, ${weighted(areas[0])}, with 95 % intervals`));
 }
 
 const belowHalf = (data, curve) => data.report.auc?.some((auc) => auc.channel === curve.channel && auc.labels === curve.labels && auc.auc < 0.5);
 
 function rocOption(curves, name, log) {
   const series = curves.map((curve, at) => {
+    const { color, dash } = look(curve.place ?? at);
     const points = Array.from(curve.fpr, (fpr, row) => [fpr, curve.tpr[row]]).filter(([fpr]) => !log || fpr > 0);
-    return { type: "line", name: name(curve), data: points, symbol: "none", lineStyle: { color: look(at).color, type: look(at).dash, width: 2 }, itemStyle: { color: look(at).color } };
+    return { type: "line", name: name(curve), data: points, symbol: "none", lineStyle: { color, type: dash, width: 2 }, itemStyle: { color } };
   });
   const chance = log ? Array.from({ length: 61 }, (_, at) => 10 ** (-3 + at / 20)).map((x) => [x, x]) : [[0, 0], [1, 1]];
   series.push({ type: "line", name: "chance", data: chance, symbol: "none", silent: true, lineStyle: { color: colours.soft, type: "dotted", width: 1.2 }, itemStyle: { color: colours.soft } });
@@ -574,6 +585,10 @@ async function experimentPage(data) {
   data.channels ??= [];
   data.runs ??= [];
   data.viewer ??= [];
+  if (!canUnpack()) {
+    Object.assign(data, { runs: [], viewer: [], projections: [] });
+    document.getElementById("page").append(element("p", { class: "notice" }, "This browser cannot unpack the scores and lumisections in this page (it lacks DecompressionStream), so only the figures are shown. Chrome and Edge can from version 103, Firefox from 113, Safari from 16.4."));
+  }
   await unpackAll(data.runs);
   const scored = data.runs.some((run) => run.score?.some((scores) => scores.some(known)));
   header(report.name || "experiment", [report.data?.element, plural(report.data?.bins ?? 0, report.data?.features ? "feature" : "bin"), `Lumisift ${report.version}`, report.device]);
@@ -647,7 +662,7 @@ function comparisonTable(experiments) {
 }
 
 function comparisonLosses(parent, experiments) {
-  const all = experiments.flatMap((one) => (one.history || []).filter((curve) => curve.epoch?.length && (curve.member ?? 1) === 1).map((curve) => ({ ...curve, experiment: one.name })));
+  const all = experiments.flatMap((one, place) => (one.history || []).filter((curve) => curve.epoch?.length && (curve.member ?? 1) === 1).map((curve) => ({ ...curve, place, experiment: one.name })));
   if (!all.length) return;
   const channels = [...new Set(all.map((curve) => curve.channel))];
   const state = { channel: channels[0], log: true };
@@ -663,7 +678,7 @@ function comparisonLosses(parent, experiments) {
 }
 
 function comparisonRoc(parent, experiments) {
-  const curves = experiments.flatMap((one) => (one.curves || []).filter((curve) => curve.fpr?.length > 1).map((curve) => ({ ...curve, experiment: one })));
+  const curves = experiments.flatMap((one, place) => (one.curves || []).filter((curve) => curve.fpr?.length > 1).map((curve) => ({ ...curve, place, experiment: one })));
   if (!curves.length) return;
   const labels = [...new Set(curves.map((curve) => curve.labels))];
   const state = { labels: labels[0], log: false };
@@ -690,14 +705,6 @@ function overlap(parent, found) {
   parent.append(made);
 }
 
-function canUnpack() {
-  try {
-    return Boolean(new DecompressionStream("deflate-raw"));
-  } catch {
-    return false;
-  }
-}
-
 async function start() {
   const page = document.getElementById("page");
   page.replaceChildren();
@@ -705,9 +712,7 @@ async function start() {
   preparePrint();
   try {
     const data = JSON.parse(document.getElementById("data").textContent);
-    if (!canUnpack()) {
-      page.append(element("p", { class: "notice" }, "This browser is too old to unpack the data in this page (it lacks DecompressionStream). Chrome and Edge from version 103, Firefox from 113 and Safari from 16.4 can; the figures are also in report.json beside this page."));
-    } else if (data.kind === "comparison") comparisonPage(data);
+    if (data.kind === "comparison") comparisonPage(data);
     else await experimentPage(data);
     document.getElementById("foot").append(element("p", { class: "small" }, "Made by Lumisift. This page holds all that it shows and asks no network for anything. Charts: Apache ECharts."));
   } catch (error) {

@@ -137,7 +137,7 @@ const zoomBars = (axes) => [
   { type: "inside", xAxisIndex: axes, zoomOnMouseWheel: "ctrl", moveOnMouseMove: "shift", moveOnMouseWheel: false, preventDefaultMouseMove: false, filterMode: "none" },
 ];
 
-function lumisectionOption(data, run, { channel, log }) {
+function lumisectionOption(data, run, { channel, log }, width) {
   const beside = shownBeside(run);
   const scores = run.score[channel] || [];
   const visible = (at) => known(scores[at]) && (!log || scores[at] > 0);
@@ -165,7 +165,7 @@ function lumisectionOption(data, run, { channel, log }) {
   const xAxis = grids.map((_, at) => valueAxis(at === last ? unitName(data) : "", { gridIndex: at, min: span[0], max: span[1], nameGap: 24, axisLabel: { show: at === last, formatter: String }, splitLine: { show: false }, minInterval: 1 }));
   const yAxis = [upAxis("score", log), ...beside.map((_, panel) => upAxis("", false, { gridIndex: panel + 1, splitNumber: 2 }))];
   const byLs = new Map(rows.map((at) => [run.ls[at], at]));
-  const titles = beside.map(({ name }, panel) => ({ text: name, left: 68, top: 272 + 110 * panel, textStyle: { color: colours.soft, fontSize: 12, fontWeight: "normal" } }));
+  const titles = beside.map(({ name }, panel) => ({ text: name, left: 68, top: 272 + 110 * panel, textStyle: { color: colours.soft, fontSize: 12, fontWeight: "normal", width: width - 90, overflow: "truncate" } }));
   return {
     grid: grids,
     title: titles,
@@ -214,8 +214,8 @@ function joinedRows(ls, visible, step, breaks) {
 
 /** The first and last LS of a run, evaluated or not. */
 function extent(run) {
-  const ends = [run.ls[0], run.ls[run.ls.length - 1], ...(run.unevaluated || []).flatMap(({ from, to }) => [from, to])].filter(known);
-  const [low, high] = [Math.min(...ends), Math.max(...ends)];
+  const ends = [lowest(run.ls), highest(run.ls), ...(run.unevaluated || []).flatMap(({ from, to }) => [from, to])].filter(known);
+  const [low, high] = [lowest(ends), highest(ends)];
   return low === high ? [low - 1, high + 1] : [low, high];
 }
 
@@ -306,7 +306,7 @@ function viewerSection(parent, data, moved) {
   document.addEventListener("keydown", (event) => event.target === document.body && event.key.startsWith("Arrow") && onKey(event));
 
   function onKey(event) {
-    if (event.target.matches("input, select, button") && event.key !== "Escape") return;
+    if (event.target.matches("input, select") || (event.target.matches("button") && event.key === " ")) return;
     const act = { ArrowLeft: () => go(state.frame - 1), ArrowRight: () => go(state.frame + 1), " ": () => (state.playing ? pause() : start()), Escape: pause }[event.key];
     if (!act || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
@@ -362,6 +362,7 @@ function viewerSection(parent, data, moved) {
   function start() {
     if (state.frame >= view().run.length - 1) state.frame = 0;
     state.playing = true;
+    verdict.setAttribute("aria-live", "off");
     play.textContent = "❚❚ pause";
     let due = performance.now();
     const next = () => {
@@ -376,6 +377,7 @@ function viewerSection(parent, data, moved) {
   function pause() {
     clearTimeout(timer);
     state.playing = false;
+    verdict.setAttribute("aria-live", "polite");
     play.textContent = "▶ play";
     tell();
   }
@@ -560,8 +562,8 @@ function namedSeries(view, frame, { log }) {
 }
 
 function namedOption(view, frame, state, width) {
-  const narrow = width < 560;
-  const names = narrow ? 110 : Math.min(300, width * 0.3);
+  const longest = (view.features ? view.names : namedLabels(view, frame)).reduce((most, name) => Math.max(most, name.length), 0);
+  const names = Math.min(20 + 7.2 * longest, width < 560 ? 110 : width * 0.4);
   const values = namedSeries(view, frame, state);
   const labels = namedLabels(view, frame);
   const y = (gridIndex, show) => ({ type: "category", gridIndex, inverse: true, data: labels, axisLabel: { show, width: names - 12, overflow: "truncate", color: colours.ink, interval: 0 }, axisTick: { show: false }, axisLine: { lineStyle: { color: colours.line } }, splitLine: { show: true, lineStyle: { color: colours.line } } });
@@ -625,10 +627,10 @@ const highestKnown = (values) => values.reduce((a, b) => (known(b) ? Math.max(a,
 function picture(values, rows, columns, low, high, log) {
   const small = Object.assign(document.createElement("canvas"), { width: columns, height: rows });
   const pixels = new ImageData(columns, rows);
-  const span = high - low || 1;
+  const floor = log ? values.reduce((a, b) => (b > 0 ? Math.min(a, b) : a), Infinity) : low;
+  const share = (value) => (log ? (value > 0 ? Math.log(value / floor) / (Math.log(high / floor) || 1) : 0) : (value - low) / (high - low || 1));
   for (let at = 0; at < values.length; at++) {
-    const share = (values[at] - low) / span;
-    const [red, green, blue] = shade(log ? Math.log1p(1000 * share) / Math.log(1001) : share);
+    const [red, green, blue] = shade(share(values[at]));
     const row = rows - 1 - Math.floor(at / columns);
     pixels.data.set([red, green, blue, known(values[at]) ? 255 : 0], 4 * (row * columns + (at % columns)));
   }
