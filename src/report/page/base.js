@@ -45,8 +45,8 @@ function table(heads, rows, caption) {
   };
   const head = element("tr", {}, heads.map((content) => cell("th")(typeof content === "string" ? { text: content, scope: "col" } : content)));
   const body = rows.map((row) => element("tr", {}, row.map(cell("td"))));
-  const made = element("table", {}, caption && element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, body));
-  return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption || "table" }, made);
+  const made = element("table", { "aria-label": caption }, element("thead", {}, head), element("tbody", {}, body));
+  return element("div", { class: "table" }, caption && element("p", { class: "small" }, caption), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption || "table" }, made));
 }
 
 // ---- numbers ----
@@ -170,10 +170,10 @@ const SHADES = CIVIDIS.map((rgb) => `rgb(${rgb})`);
 // ---- charts ----
 
 /** Puts a figure into the page. `build(width)` gives ECharts options, with the data as they are now; it is called when the figure is first near
- *  the window, and again when colours, width or choices change. */
-function plot(parent, { id, title, caption, height = 320, controls = [], build, started }) {
-  const box = element("div", { class: "chart", role: "img", "aria-label": `${title}. ${caption || ""}` });
-  const text = element("span", {}, caption || "");
+ *  the window, and again when colours, width or choices change. The caption is a text, or a function where it depends on choices. */
+function plot(parent, { id, title, caption = "", height = 320, controls = [], build, started }) {
+  const box = element("div", { class: "chart", role: "img" });
+  const text = element("span");
   const figure = element(
     "figure",
     { id },
@@ -185,10 +185,11 @@ function plot(parent, { id, title, caption, height = 320, controls = [], build, 
   const size = () => (typeof height === "function" ? height(box.clientWidth) : height);
   box.style.height = `${size()}px`;
   const record = { id, title, drawn: false, chart: null, box, figure };
-  record.caption = (caption) => {
-    text.textContent = caption;
-    box.setAttribute("aria-label", `${title}. ${caption}`);
+  record.describe = () => {
+    text.textContent = typeof caption === "function" ? caption() : caption;
+    box.setAttribute("aria-label", `${title}. ${text.textContent}`);
   };
+  record.describe();
   record.draw = () => {
     if (box.clientWidth === 0) return;
     const first = !record.chart;
@@ -206,8 +207,10 @@ function plot(parent, { id, title, caption, height = 320, controls = [], build, 
   };
   /** Draws again if it has been drawn; otherwise it will be when it is seen. */
   record.redraw = () => record.drawn && record.draw();
-  /** Starts from nothing, where the choice means other axes. */
-  record.reset = () => {
+  /** Takes other choices into the state, and starts from nothing. */
+  record.choose = (state, change) => {
+    Object.assign(state, change);
+    record.describe();
     if (record.drawn) record.chart.clear();
     record.redraw();
   };

@@ -164,17 +164,13 @@ function runSums(parent, data) {
   const map = sides[0] > 1;
   const axes = { shape: sides, edges: view?.edges, k: runs[0].sum.length };
   const flagged = () => runs[state.run].flagged?.[state.threshold];
-  const caption = () => `${runName(runs[state.run])}, bins summed over ${plural(runs[state.run].evaluated, "evaluated LS").replace("LSs", "LSs")}, unweighted${flagged() ? `; without the ${plural(flagged().ls.length, "LS")} above ${number(flagged().value)} (${flagged().threshold})` : "; no threshold"}.${map ? "" : " Below: the ratio after / before; dashed: the share of LSs that stay."}`;
+  const caption = () => `${runName(runs[state.run])}, bins summed over ${plural(runs[state.run].evaluated, "evaluated LS")}, unweighted${flagged() ? `; without the ${plural(flagged().ls.length, "LS")} above ${number(flagged().value)} (${flagged().threshold})` : "; no threshold"}.${map ? "" : " Below: the ratio after / before; dashed: the share of LSs that stay."}`;
   const controls = [];
-  const update = (change) => {
-    Object.assign(state, change);
-    record.caption(caption());
-    record.reset();
-  };
+  const update = (change) => record.choose(state, change);
   if (runs.length > 1) controls.push(choice("run", runs.map((run, at) => [at, runName(run)]), state.run, (value) => update({ run: Number(value), threshold: 0 })));
   const thresholds = Math.max(...runs.map((run) => run.flagged.length));
   if (thresholds > 1) controls.push(choice("threshold", runs[state.run].flagged.map((flagged, at) => [at, flagged.threshold]), 0, (value) => update({ threshold: Number(value) })));
-  controls.push(tick("log y", true, (log) => update({ log })));
+  controls.push(tick("log scale", true, (log) => update({ log })));
   const build = (width) => {
     const run = runs[state.run];
     const without = flagged()?.sum_without;
@@ -183,7 +179,8 @@ function runSums(parent, data) {
     if (without) maps.push(["without flagged", Float64Array.from(without)]);
     return mapsOption(axes, maps, width, { log: state.log });
   };
-  const record = plot(parent, { id: "sum-chart", title: "The run's sum before and after cleaning", caption: caption(), height: (width) => (map ? (width < 640 ? 490 : 340) : 420), controls, build });
+  const record = plot(parent, { id: "sum-chart", title: "The run's sum before and after cleaning", caption, height: (width) => (map ? (width < 640 ? 490 : 340) : 400), controls, build });
+  if (map) record.figure.append(colourScale());
 }
 
 function sumOption(axes, run, without, flagged, log, element) {
@@ -223,16 +220,12 @@ function losses(parent, data) {
     const kept = mine.map((curve) => curve.kept).filter(known).join(", ");
     return `${training?.loss ? `Loss ${training.loss}. ` : ""}Training and validation rows${figures() ? ` of channel ${state.channel}, layers ${figures().shape}, ${count(figures().parameters)} parameters` : ""}. Weights of epoch ${kept || "–"} are kept (◆); ended because: ${mine[0]?.stopped || training?.stopped || "not said"}.`;
   };
-  const update = (change) => {
-    Object.assign(state, change);
-    record.caption(caption());
-    record.reset();
-  };
+  const update = (change) => record.choose(state, change);
   const controls = [];
   if (channels.length > 1) controls.push(choice("channel", channels.map((name) => [name, name]), state.channel, (channel) => update({ channel })));
   controls.push(tick("log y", true, (log) => update({ log })));
   const build = () => lossOption(history.filter((curve) => curve.channel === state.channel), state.log);
-  const record = plot(parent, { id: "loss-chart", title: "Loss", caption: caption(), controls, build });
+  const record = plot(parent, { id: "loss-chart", title: "Loss", caption, controls, build });
 }
 
 /** Loss curves; several are told apart by colour, training and validation by dash, the kept epoch is a diamond. */
@@ -260,15 +253,11 @@ function histogramChoice(parent, { id, title, items, words = "" }) {
   if (!items.length) return;
   const state = { item: items[0], log: false };
   const caption = () => `${state.item.histograms.quantity}${items.length > 1 ? `; channel ${state.item.name}` : ""}. ${words}`;
-  const update = (change) => {
-    Object.assign(state, change);
-    record.caption(caption());
-    record.reset();
-  };
+  const update = (change) => record.choose(state, change);
   const controls = [];
   if (items.length > 1) controls.push(choice("channel", items.map((item, at) => [at, item.name]), 0, (at) => update({ item: items[at] })));
   controls.push(tick("log y", false, (log) => update({ log })));
-  const record = plot(parent, { id, title, caption: caption(), controls, build: () => histogramOption(state.item.histograms, { log: state.log, cut: state.item.cut, cutName: state.item.cutName }) });
+  const record = plot(parent, { id, title, caption, controls, build: () => histogramOption(state.item.histograms, { log: state.log, cut: state.item.cut, cutName: state.item.cutName }) });
 }
 
 function errorHistograms(parent, data) {
@@ -310,11 +299,7 @@ function rocCurves(parent, data) {
       const auc = data.report.auc?.find((auc) => auc.labels === state.labels && known(auc.auc));
       return `Share of bad rows found against share of good rows flagged, as the threshold falls; labels “${state.labels}”${auc ? `, ${splitName(auc.split)}, ${weighted(auc)}` : ""}. Dotted: chance. ${curves.some((curve) => belowHalf(data, curve)) ? `Some areas are ${LOW}.` : ""}`;
     };
-    const update = (change) => {
-      Object.assign(state, change);
-      record.caption(caption());
-      record.reset();
-    };
+    const update = (change) => record.choose(state, change);
     const controls = [];
     if (labels.length > 1) controls.push(choice("labels", labels.map((name) => [name, name]), state.labels, (labels) => update({ labels })));
     if (channels.length > 1) controls.push(choice("channel", [...(channels.length <= MOST_CURVES ? [["", "all"]] : []), ...channels.map((name) => [name, name])], state.channel, (channel) => update({ channel })));
@@ -324,7 +309,7 @@ function rocCurves(parent, data) {
       const auc = data.report.auc?.find((auc) => auc.channel === curve.channel && auc.labels === curve.labels);
       return `${curve.channel}${known(auc?.auc) ? ` ${area(auc.auc)}` : ""}`;
     };
-    const record = plot(parent, { id: "roc-chart", title: "ROC", caption: caption(), height: (width) => Math.min(460, Math.max(330, width * 0.6)), controls, build: () => rocOption(chosen(), name, state.log) });
+    const record = plot(parent, { id: "roc-chart", title: "ROC", caption, height: (width) => Math.min(460, Math.max(330, width * 0.6)), controls, build: () => rocOption(chosen(), name, state.log) });
   }
   efficiencies(parent, (data.report.auc || []).filter((auc) => auc.efficiencies?.length));
 }
@@ -407,11 +392,7 @@ function latents(parent, data, show) {
   const state = { at: 0, by: projections.some((one) => one.class?.some((index) => index !== UNLABELLED)) ? "class" : "score" };
   const one = () => projections[state.at];
   const caption = () => `${one().method} of the latents${data.channels.length > 1 ? ` of channel ${one().channel}` : ""}, ${plural(one().x.length, "row")}${one().note ? `; ${one().note}` : ""}. Click a point to see its ${unitName(data)}.`;
-  const update = (change) => {
-    Object.assign(state, change);
-    record.caption(caption());
-    record.reset();
-  };
+  const update = (change) => record.choose(state, change);
   const controls = [];
   if (projections.length > 1) controls.push(choice("projection", projections.map((one, at) => [at, data.channels.length > 1 ? `${one.channel}: ${one.method}` : one.method]), 0, (at) => update({ at: Number(at) })));
   controls.push(choice("colour by", [["class", "class"], ["score", "score"], ["flag", "flag"]], state.by, (by) => update({ by })));
@@ -420,7 +401,7 @@ function latents(parent, data, show) {
       const row = value?.[3];
       if (known(row) && show) show(one().run[row], one().at[row], data.channels.indexOf(one().channel));
     });
-  const record = plot(parent, { id: "latent-chart", title: "Latents", caption: caption(), height: (width) => Math.min(520, Math.max(360, width * 0.7)), controls, started, build: () => latentOption(data, one(), state.by) });
+  const record = plot(parent, { id: "latent-chart", title: "Latents", caption, height: (width) => Math.min(520, Math.max(360, width * 0.7)), controls, started, build: () => latentOption(data, one(), state.by) });
 }
 
 function latentOption(data, projection, by) {
@@ -487,11 +468,7 @@ function contributions(parent, data, show) {
   const shares = () => one().levels?.find((level) => level.level === state.level)?.shares || one().features;
   const sample = (one) => `${known(one.run) ? `run ${one.run}` : one.file} ${unitName(data)} ${one.ls}${data.channels.length > 1 ? `, ${one.channel}` : ""}`;
   const caption = () => `${sample(one())}: score ${number(one().score)}${known(one().threshold) ? ` (threshold ${number(one().threshold)})` : ""}. Share of its error, and the share that training rows usually have.`;
-  const update = (change) => {
-    Object.assign(state, change);
-    record.caption(caption());
-    record.reset();
-  };
+  const update = (change) => record.choose(state, change);
   const levels = [...new Set(worst.flatMap((one) => (one.levels || []).map((level) => level.level)))];
   const controls = [choice("flagged sample", worst.map((one, at) => [at, sample(one)]), 0, (at) => update({ at: Number(at) }))];
   if (levels.length) controls.push(choice("by", [["", "input"], ...levels.map((level) => [level, level])], "", (level) => update({ level })));
@@ -516,11 +493,11 @@ function contributions(parent, data, show) {
       } }),
       series: [
         { type: "bar", name: "of this sample", data: list.map((share) => share.share), itemStyle: { color: colours.error }, barMaxWidth: 14 },
-        { type: "scatter", name: "usual", data: list.map((share, at) => [share.usual_share, at]), symbol: "diamond", symbolSize: 11, itemStyle: { color: colours.ink } },
+        { type: "scatter", name: "usual", data: list.map((share, at) => [share.usual_share, at]), symbol: "diamond", symbolSize: 12, itemStyle: { color: colours.ink, borderColor: colours.paper, borderWidth: 1.5, opacity: 1 } },
       ],
     });
   };
-  const record = plot(parent, { id: "worst-chart", title: "What made them so", caption: caption(), height: () => 110 + 24 * shares().length, controls, build });
+  const record = plot(parent, { id: "worst-chart", title: "What made them so", caption, height: () => 110 + 24 * shares().length, controls, build });
 }
 
 // ---- provenance ----
@@ -666,10 +643,7 @@ function comparisonLosses(parent, experiments) {
   if (!all.length) return;
   const channels = [...new Set(all.map((curve) => curve.channel))];
   const state = { channel: channels[0], log: true };
-  const update = (change) => {
-    Object.assign(state, change);
-    record.reset();
-  };
+  const update = (change) => record.choose(state, change);
   const controls = [];
   if (channels.length > 1) controls.push(choice("channel", channels.map((name) => [name, name]), state.channel, (channel) => update({ channel })));
   controls.push(tick("log y", true, (log) => update({ log })));
@@ -682,10 +656,7 @@ function comparisonRoc(parent, experiments) {
   if (!curves.length) return;
   const labels = [...new Set(curves.map((curve) => curve.labels))];
   const state = { labels: labels[0], log: false };
-  const update = (change) => {
-    Object.assign(state, change);
-    record.reset();
-  };
+  const update = (change) => record.choose(state, change);
   const controls = [];
   if (labels.length > 1) controls.push(choice("labels", labels.map((name) => [name, name]), state.labels, (labels) => update({ labels })));
   controls.push(tick("log x", false, (log) => update({ log })));

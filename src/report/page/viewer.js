@@ -46,7 +46,7 @@ function scoreSection(parent, data, choose) {
   const record = plot(parent, {
     id: "score-chart",
     title: data.unit === "event" ? "Score of each event" : "Score against lumisection",
-    caption: scoreCaption(data, run(), state),
+    caption: () => scoreCaption(data, run(), state),
     height: () => 340 + 110 * shownBeside(run()).length,
     controls,
     build: (width) => (data.unit === "event" ? eventOption(data, run(), state, width) : lumisectionOption(data, run(), state, width)),
@@ -62,13 +62,14 @@ function scoreSection(parent, data, choose) {
   describeAbsent();
 
   function update(change) {
-    const other = change.run !== undefined && change.run !== state.run;
-    Object.assign(state, change);
+    if (change.run !== undefined && change.run !== state.run) record.choose(state, change);
+    else {
+      Object.assign(state, change);
+      record.describe();
+      record.redraw();
+    }
     if (runChoice) runChoice.querySelector("select").value = state.run;
-    record.caption(scoreCaption(data, run(), state));
     describeAbsent();
-    if (other) record.reset();
-    else record.redraw();
   }
   function describeAbsent() {
     const parts = (run().unevaluated || []).map(({ from, to, reason }) => `${range([from, to])} ${reason}`);
@@ -121,7 +122,7 @@ function scoreCaption(data, run, { channel }) {
   const thinned = run.thinned > 1 ? ` Every ${run.thinned}${run.thinned === 2 ? "nd" : run.thinned === 3 ? "rd" : "th"} of the unflagged is shown, and all that are flagged.` : "";
   const score = data.report?.score ? ` Score: ${data.report.score}.` : "";
   const threshold = known(run.threshold?.[channel]) ? ` Threshold ${number(run.threshold[channel])}.` : " No threshold.";
-  return `${runName(run)}, ${data.channels.length > 1 ? `channel ${data.channels[channel]}, ` : ""}all ${plural(run.rows ?? run.ls.length, "row")} whatever the split.${score}${threshold}${thinned} Click a point to see it below.`;
+  return `${runName(run)}, ${data.channels.length > 1 ? `channel ${data.channels[channel]}, ` : ""}all ${plural(run.rows ?? run.ls.length, "row")} whatever the split.${score}${threshold}${thinned}${data.viewer.length ? " Click a point to see it below." : ""}`;
 }
 
 const shownBeside = (run) => (run.beside || []).filter((beside) => beside.values.some(known)).slice(0, 3);
@@ -284,7 +285,7 @@ function viewerSection(parent, data, moved) {
       button("›", `next ${unit}`, () => go(state.frame + 1)),
       button("› ◆", `next flagged ${unit}`, () => nextFlagged(1))),
     element("label", { class: "control" }, element("span", {}, "jump to"), jump),
-    tick("log y", false, (log) => set({ log })),
+    tick("log scale", false, (log) => set({ log })),
     tick("same scale for all", false, (fixed) => set({ fixed })),
   );
   const holder = element("div", { class: "viewer", tabindex: 0, role: "group", "aria-label": `${unit} viewer: arrow keys step, space plays` }, verdict, bar, slider, said);
@@ -292,7 +293,7 @@ function viewerSection(parent, data, moved) {
   const record = plot(holder, {
     id: "viewer-chart",
     title: "Input, reconstruction and error",
-    caption: viewerCaption(data, view()),
+    caption: () => viewerCaption(data, view()),
     height: (width) => viewerHeight(view(), width),
     build: (width) => {
       drawn = key();
@@ -300,7 +301,7 @@ function viewerSection(parent, data, moved) {
     },
   });
   const readout = element("p", { class: "small readout", "aria-hidden": "true" });
-  const scale = element("div", { class: "scale", hidden: true }, "low ", element("span", { style: `background: linear-gradient(to right, ${SHADES})` }), " high");
+  const scale = colourScale();
   record.figure.append(scale, readout);
   holder.addEventListener("keydown", onKey);
   document.addEventListener("keydown", (event) => event.target === document.body && event.key.startsWith("Arrow") && onKey(event));
@@ -317,14 +318,11 @@ function viewerSection(parent, data, moved) {
     Object.assign(state, change);
     record.redraw();
   }
-  function setView(at) {
-    const here = row();
-    state.view = at;
-    if (channelChoice) channelChoice.querySelector("select").value = at;
-    state.frame = nearestFrame(view(), here.run, here.at);
+  function setView(index) {
+    const { run, at } = row();
+    record.choose(state, { view: index, frame: nearestFrame(views[index], run, at) });
+    if (channelChoice) channelChoice.querySelector("select").value = index;
     slider.max = view().run.length - 1;
-    record.caption(viewerCaption(data, view()));
-    if (record.drawn) record.reset();
     tell();
   }
   const row = () => ({ run: view().run[state.frame], at: view().at[state.frame] });
@@ -405,10 +403,10 @@ function viewerSection(parent, data, moved) {
     goToRow(run, at);
   }
   function hover(x, y) {
-    if (view().shape[0] > 1) readout.textContent = mapReadout(record.chart, view(), readFrame(view(), state.frame), x, y);
+    if (isMap(view())) readout.textContent = mapReadout(record.chart, view(), readFrame(view(), state.frame), x, y);
   }
   record.after = () => {
-    scale.hidden = !(view().shape[0] > 1 && !view().features);
+    scale.hidden = !isMap(view());
     if (hover.on !== record.chart) record.chart.getZr().on("mousemove", ({ offsetX, offsetY }) => hover(offsetX, offsetY));
     hover.on = record.chart;
   };
@@ -584,6 +582,8 @@ function namedOption(view, frame, state, width) {
 
 // ---- maps ----
 
+const colourScale = () => element("div", { class: "scale" }, "low ", element("span", { style: `background: linear-gradient(to right, ${SHADES})` }), " high");
+
 /** Maps beside each other, or one below the other where it is narrow; those but the error share a scale. */
 function mapsOption(view, maps, width, { log, fixed }) {
   const narrow = width < 640;
@@ -591,6 +591,7 @@ function mapsOption(view, maps, width, { log, fixed }) {
   const [x0, x1, y0, y1] = view.edges && view.edges.slice(0, 4).every(known) && view.edges.length >= 4 ? view.edges : [0.5, columns + 0.5, 0.5, rows + 0.5];
   const shared = maps.filter(([name]) => name !== "error").map(([, values]) => values);
   const common = fixed && view.low ? [lowest(view.low), highest(view.high)] : [Math.min(...shared.map(lowestKnown)), Math.max(...shared.map(highestKnown))];
+  const floor = (maps) => Math.min(...maps.map((values) => values.reduce((a, b) => (b > 0 ? Math.min(a, b) : a), Infinity)));
   const part = narrow ? 0 : (width - 20) / maps.length;
   const option = { grid: [], xAxis: [], yAxis: [], series: [], title: [] };
   maps.forEach(([name, values], at) => {
@@ -601,7 +602,7 @@ function mapsOption(view, maps, width, { log, fixed }) {
     const axis = (name, min, max, more) => valueAxis(name, { gridIndex: at, min, max, splitLine: { show: false }, nameGap: 26, ...more });
     option.xAxis.push(axis("x", x0, x1));
     option.yAxis.push(axis("", y0, y1));
-    const image = picture(values, rows, columns, low, high, log);
+    const image = picture(values, rows, columns, log ? floor(name === "error" ? [values] : shared) : low, high, log);
     option.series.push({
       type: "custom",
       name,
@@ -623,12 +624,11 @@ function mapsOption(view, maps, width, { log, fixed }) {
 const lowestKnown = (values) => values.reduce((a, b) => (known(b) ? Math.min(a, b) : a), Infinity);
 const highestKnown = (values) => values.reduce((a, b) => (known(b) ? Math.max(a, b) : a), -Infinity);
 
-/** A map as an image, y upwards, each bin several pixels wide so that it stays sharp. */
+/** A map as an image, shaded from low to high (in logarithms if `log`), y upwards, each bin several pixels wide so that it stays sharp. */
 function picture(values, rows, columns, low, high, log) {
   const small = Object.assign(document.createElement("canvas"), { width: columns, height: rows });
   const pixels = new ImageData(columns, rows);
-  const floor = log ? values.reduce((a, b) => (b > 0 ? Math.min(a, b) : a), Infinity) : low;
-  const share = (value) => (log ? (value > 0 ? Math.log(value / floor) / (Math.log(high / floor) || 1) : 0) : (value - low) / (high - low || 1));
+  const share = (value) => (log ? (value > 0 ? Math.log(value / low) / (Math.log(high / low) || 1) : 0) : (value - low) / (high - low || 1));
   for (let at = 0; at < values.length; at++) {
     const [red, green, blue] = shade(share(values[at]));
     const row = rows - 1 - Math.floor(at / columns);
