@@ -11,6 +11,7 @@ import json
 import pathlib
 import shutil
 import sys
+import time
 
 from playwright.sync_api import sync_playwright
 
@@ -26,6 +27,15 @@ PACE = """async () => {
 }"""
 
 
+def wait_until(page, holds, seconds=30):
+    """Asks again and again. Playwright's own waiting evaluates text in the page, which the page's policy forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(holds):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{page.url}: not within {seconds} s: {holds}")
+        page.wait_for_timeout(20)
+
+
 class Page:
     """A page that is open, and what went wrong with it."""
 
@@ -38,7 +48,7 @@ class Page:
         self.page.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         self.page.on("request", lambda request: self.requested(request.url))
         self.page.goto(path.resolve().as_uri())
-        self.page.wait_for_function("window.lumisift && lumisift.ready", timeout=30_000)
+        wait_until(self.page, "window.lumisift?.ready")
 
     def requested(self, url):
         if not url.startswith(("file:", "data:", "blob:")) or (url.startswith("file:") and not url.split("#")[0].endswith(".html")):
@@ -56,6 +66,18 @@ class Page:
         sideways = self.ask("document.documentElement.scrollWidth - innerWidth")
         if sideways > 0:
             self.wrong.append(f"scrolls sideways by {sideways} pixels at {self.page.viewport_size['width']}")
+        self.check_injected()
+
+    def hover(self):
+        """Over the middle of each chart, so that tooltips are made too."""
+        for at in range(self.ask("lumisift.charts.length")):
+            box = self.ask("(at) => { const { box } = lumisift.charts[at]; box.scrollIntoView({ block: 'center' }); return box.getBoundingClientRect().toJSON(); }", at)
+            for share in (0.4, 0.5):
+                self.page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] * 0.4)
+        self.page.wait_for_timeout(100)
+        self.check_injected()
+
+    def check_injected(self):
         injected = self.ask("document.querySelectorAll('#page img, #head img, #page script').length")
         if injected:
             self.wrong.append(f"{injected} elements came in with names")
@@ -128,7 +150,7 @@ def check(browser, path, screenshots, timing):
         page.page.wait_for_timeout(50)
         if name == "light" and page.ask("lumisift.charts.length"):
             page.ask("lumisift.charts[0].box.scrollIntoView()")
-            page.page.wait_for_function("lumisift.firstPlot !== null", timeout=10_000)
+            wait_until(page.page, "lumisift.firstPlot !== null")
             first = facts["first plot (ms)"] = round(page.ask("lumisift.firstPlot"))
             page.expect(first <= FIRST_PLOT_MS or not timing, f"the first plot took {first} ms")
         page.draw_all()
@@ -137,6 +159,7 @@ def check(browser, path, screenshots, timing):
             page.ask("scrollTo(0, 0)")
             page.page.screenshot(path=screenshots / f"{path.stem}-{name}.png", full_page=True)
         if name == "light":
+            page.hover()
             check_viewer(page, timing)
             check_click(page)
             if hasattr(page, "played"):
@@ -155,7 +178,7 @@ def check_old_browser(browser, path):
     context.add_init_script("delete window.DecompressionStream")
     page = context.new_page()
     page.goto(path.resolve().as_uri())
-    page.wait_for_function("window.lumisift && lumisift.ready", timeout=30_000)
+    wait_until(page, "window.lumisift?.ready")
     wrong = [f"old browser: {error}" for error in page.evaluate("lumisift.errors")]
     if page.evaluate("JSON.parse(document.querySelector('#data').textContent).kind === 'experiment' && !document.querySelector('.notice')?.textContent.includes('DecompressionStream')"):
         wrong.append("old browser: nothing says what is missing")

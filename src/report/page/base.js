@@ -338,7 +338,9 @@ function histogramOption(histograms, { log = false, cut = null, cutName = "thres
   }));
   if (known(cut) && series.length) series[0].markLine = upright(cut, `${cutName} ${number(cut, 3)}`);
   const rows = new Map(groups.map((group) => [group.name, group.rows]));
-  const [low, high] = known(cut) ? [Math.min(histograms.low, cut), Math.max(histograms.high, cut)] : [histograms.low, histograms.high];
+  let [low, high] = [histograms.low, histograms.high];
+  const room = 0.06 * (Math.max(high, cut ?? high) - Math.min(low, cut ?? low));
+  if (known(cut)) [low, high] = [Math.min(low, cut - room), Math.max(high, cut + room)];
   return sheet({
     grid: { left: 68, right: 18, top: 46, bottom: 48 },
     legend: legend({ formatter: (name) => `${name} (${plural(rows.get(name), "row")})` }),

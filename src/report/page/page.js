@@ -64,6 +64,7 @@ function answerSentence({ evaluated, absent, flagged, unit, runs }) {
   const rest = absent ? ` ${plural(absent, unit)} could not be evaluated and ${absent === 1 ? "is" : "are"} neither.` : "";
   if (!runs.some((run) => run.judged)) return `No threshold was set: ${plural(evaluated, unit)} ${evaluated === 1 ? "has" : "have"} a score, none is judged.${rest}`;
   if (evaluated === 0) return `No ${unit} could be evaluated.`;
+  if (flagged === 0 && evaluated === 1) return `The one evaluated ${unit} is not flagged.${rest}`;
   if (flagged === 0) return `None of the ${plural(evaluated, "evaluated " + unit)} is flagged.${rest}`;
   if (flagged === evaluated) return `${evaluated === 1 ? `The one evaluated ${unit} is` : `All ${count(evaluated)} evaluated ${unit}s are`} flagged: look at the threshold and at the data's version before the detector.${rest}`;
   return `${count(flagged)} of ${count(evaluated)} ${unit}s ${flagged === 1 ? "is" : "are"} flagged${where}.${rest}`;
@@ -112,11 +113,11 @@ function aucCard(report, data) {
   if (!auc) return card("AUC", "not known", ["There are no labels to hold scores against."]);
   if (!known(auc.auc)) return card("AUC", "none", [auc.note, `${count(auc.good)} good, ${count(auc.bad)} bad ${splitName(auc.split)}`]);
   const notes = [
-    auc.interval ? `95 % interval ${between(auc.interval, area)}${auc.note ? ` (${auc.note})` : ""}` : auc.note,
+    auc.interval ? `${between(auc.interval, area)}: ${auc.note || "95 % interval"}` : auc.note,
     `${count(auc.bad)} bad against ${count(auc.good)} good, ${splitName(auc.split)}, ${weighted(auc)}; labels “${auc.labels}”${auc.origin ? ` from ${auc.origin}` : ""}`,
     known(auc.average_precision) && `average precision ${area(auc.average_precision)}`,
   ];
-  return card("AUC", area(auc.auc), notes, auc.auc < 0.5 && LOW);
+  return card("AUC", area(auc.auc), notes, auc.auc < 0.5 && `${LOW}${auc.interval?.[1] >= 0.5 ? " (the interval includes 0.5)" : ""}`);
 }
 
 function agreementCard({ agreement }) {
@@ -568,7 +569,7 @@ async function experimentPage(data) {
   }
   await unpackAll(data.runs);
   const scored = data.runs.some((run) => run.score?.some((scores) => scores.some(known)));
-  header(report.name || "experiment", [report.data?.element, plural(report.data?.bins ?? 0, report.data?.features ? "feature" : "bin"), `Lumisift ${report.version}`, report.device]);
+  header(report.name || "experiment", [report.data?.element, report.data?.bins && plural(report.data.bins, report.data.features ? "feature" : "bin"), `Lumisift ${report.version}`, report.device]);
   let [scores, viewer] = [null, null];
   const show = data.viewer.length ? (run, at, channel) => viewer?.show(run, at, channel) : null;
   const others = Promise.all([unpackAll(data.viewer), unpackAll(data.projections)]);

@@ -21,13 +21,28 @@ const unitName = (data) => (data.unit === "event" ? "event" : "LS");
 const runName = (run) => (known(run.run) ? `run ${run.run}` : run.name);
 const isBad = (data, run, at) => data.class_good?.[run.class?.[at]] === false;
 
+const TEST = 2;
+const isTest = (run) => !run.split || run.split.includes(TEST);
+const flaggedIn = (data, run) => run.flagged?.[data.channels.length - 1]?.reduce((sum, flag) => sum + flag, 0) || 0;
+
+/** A run among others, in words. */
+function runOption(data, run) {
+  const facts = [isTest(run) ? "" : "not test", flaggedIn(data, run) ? `${count(flaggedIn(data, run))} flagged` : ""].filter(Boolean);
+  return `${runName(run)}${facts.length ? ` (${facts.join(", ")})` : ""}`;
+}
+
+/** The run to begin with: the test run with most flags. */
+function firstRun(data) {
+  const rank = (run) => flaggedIn(data, run) + (isTest(run) ? 1e9 : 0);
+  return data.runs.reduce((best, run, at) => (rank(run) > rank(data.runs[best]) ? at : best), 0);
+}
+
 // ---- score against LS ----
 
 /** The score chart of one run and channel at a time; a click calls `choose(run, at, channel)`. */
 function scoreSection(parent, data, choose) {
   const main = data.channels.length - 1;
-  const flaggedIn = (run) => run.flagged?.[main]?.reduce((sum, flag) => sum + flag, 0) || 0;
-  const state = { run: Math.max(0, data.runs.findIndex((run) => flaggedIn(run) > 0)), channel: main, log: null, cursor: null };
+  const state = { run: firstRun(data), channel: main, log: null, cursor: null };
   const run = () => data.runs[state.run];
   const wantsLog = () => {
     const scores = Array.from(run().score[state.channel] || []).filter((score) => score > 0);
@@ -37,7 +52,7 @@ function scoreSection(parent, data, choose) {
   const controls = [];
   let runChoice;
   if (data.runs.length > 1) {
-    runChoice = choice("run", data.runs.map((run, at) => [at, `${runName(run)}${flaggedIn(run) ? ` (${count(flaggedIn(run))} flagged)` : ""}`]), state.run, (value) => update({ run: Number(value) }));
+    runChoice = choice("run", data.runs.map((run, at) => [at, runOption(data, run)]), state.run, (value) => update({ run: Number(value) }));
     controls.push(runChoice);
   }
   if (data.channels.length > 1) controls.push(choice("channel", data.channels.map((name, at) => [at, at === main ? `${name} (judges)` : name]), main, (value) => update({ channel: Number(value) })));
@@ -152,7 +167,7 @@ function lumisectionOption(data, run, { channel, log }, width) {
   const threshold = run.threshold?.[channel];
   const series = [
     { type: "line", name: "score", data: joined.line.map((at) => (at === null ? [null, null] : point(at))), symbol: "none", sampling: "minmax", lineStyle: { color: colours.good, width: 1.2 }, itemStyle: { color: colours.good }, connectNulls: false, markArea: absentAreas(run, span) },
-    { type: "scatter", name: "score", data: joined.alone.map(point), symbolSize: 3.5, itemStyle: { color: colours.good }, silent: true },
+    { type: "scatter", name: "score", data: joined.alone.map(point), symbolSize: rows.length < 200 ? 6 : 3.5, itemStyle: { color: colours.good }, silent: true },
   ];
   if (bad.length) series.push({ type: "scatter", name: "labelled bad", data: bad.map(point), symbol: "circle", symbolSize: 13, itemStyle: hollow(colours.error), silent: true });
   series.push({ type: "scatter", name: "flagged", data: flagged.map(point), symbol: "diamond", symbolSize: 10, itemStyle: { color: colours.flagged, borderColor: colours.paper, borderWidth: 0.8 }, cursor: "pointer" });
@@ -261,7 +276,7 @@ function viewerSection(parent, data, moved) {
   const views = data.viewer;
   const view = () => views[state.view];
   const channelOf = (view) => Math.max(0, data.channels.indexOf(view.channel));
-  const first = Math.max(0, firstFlagged(data, view()));
+  const first = firstFrame(data, view());
   state.view = Math.max(0, worstView(data, view().run[first], view().at[first]));
   let drawn = "";
   let timer = 0;
@@ -411,7 +426,7 @@ function viewerSection(parent, data, moved) {
     hover.on = record.chart;
   };
   slider.max = view().run.length - 1;
-  go(Math.max(0, firstFlagged(data, view())));
+  go(firstFrame(data, view()));
   return {
     record,
     /** Shows a row, in the channel asked for; `combined` stands for the channel that is furthest above its threshold. */
@@ -436,7 +451,13 @@ function aboveIn(data, run, at) {
   return above.length ? `above threshold in ${above.join(", ")}` : "above threshold in no channel";
 }
 
-const firstFlagged = (data, view) => Array.from(view.run.keys()).findIndex((frame) => data.runs[view.run[frame]].flagged?.[data.channels.length - 1]?.[view.at[frame]] === 1);
+/** The frame to begin with: the first that is flagged in the run to begin with. */
+function firstFrame(data, view) {
+  const run = firstRun(data);
+  const flags = data.runs[run].flagged?.[data.channels.length - 1];
+  const frame = Array.from(view.run.keys()).findIndex((frame) => view.run[frame] === run && flags?.[view.at[frame]] === 1);
+  return frame < 0 ? nearestFrame(view, run, 0) : frame;
+}
 
 /** The view whose channel has the largest score for its threshold. */
 function worstView(data, run, at) {
@@ -516,8 +537,13 @@ function binsSeries(view, frame, { log }) {
 function binsOption(view, frame, state) {
   const [low, high] = horizontal(view);
   const values = binsSeries(view, frame, state);
-  const style = (name, color, more) => ({ type: "line", name, step: view.names ? undefined : "end", symbol: "none", lineStyle: { color, width: 1.8 }, itemStyle: { color }, ...more });
-  const styles = [
+  const style = (name, color, more) => ({ type: "line", name, step: "end", symbol: "none", lineStyle: { color, width: 1.8 }, itemStyle: { color }, ...more });
+  const points = [
+    { type: "scatter", name: "input", symbolSize: 5, itemStyle: { color: colours.input } },
+    { type: "scatter", name: "reconstruction", symbol: "diamond", symbolSize: 7, itemStyle: { ...hollow(colours.output), borderWidth: 1.2 } },
+    { type: "bar", name: "error", xAxisIndex: 1, yAxisIndex: 1, itemStyle: { color: colours.error }, barMaxWidth: 6 },
+  ];
+  const lines = [
     style("input", colours.input, { areaStyle: state.log ? undefined : { color: colours.input, opacity: 0.1, origin: "start" } }),
     style("reconstruction", colours.output, { lineStyle: { color: colours.output, width: 1.8, type: [5, 2] } }),
     style("error", colours.error, { xAxisIndex: 1, yAxisIndex: 1, areaStyle: { color: colours.error, opacity: 0.25, origin: "start" } }),
@@ -527,14 +553,14 @@ function binsOption(view, frame, state) {
   const fixed = state.fixed ? { min: state.log ? undefined : Math.min(0, lowest(view.low)), max: highest(view.high) } : state.log ? {} : { scale: false };
   return sheet({
     grid: [{ left: 68, right: 18, top: 34, height: 220 }, { left: 68, right: 18, top: 284, height: 84 }],
-    xAxis: [x({ axisLabel: { show: false } }), x({ gridIndex: 1, name: label })],
+    xAxis: [x({ axisLabel: { show: false } }), x({ gridIndex: 1, name: label, axisLabel: { showMinLabel: !view.names, showMaxLabel: !view.names } })],
     yAxis: [upAxis(view.unit || "value", state.log, fixed), upAxis("error", false, { gridIndex: 1, splitNumber: 2, scale: false, min: 0, max: state.fixed ? highest(view.error_high) : undefined })],
     axisPointer: { link: [{ xAxisIndex: "all" }] },
     tooltip: tooltip({
       trigger: "axis",
       formatter: (params) => [binName(view, params[0].value[0]), ...params.map((item) => `${item.seriesName} ${number(item.value[1])}`)],
     }),
-    series: styles.map((style, at) => ({ ...style, ...values[at] })),
+    series: (view.names ? points : lines).map((style, at) => ({ ...style, ...values[at] })),
   });
 }
 
