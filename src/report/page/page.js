@@ -572,13 +572,14 @@ async function experimentPage(data) {
   header(report.name || "experiment", [report.data?.element, report.data?.bins && plural(report.data.bins, report.data.features ? "feature" : "bin"), `Lumisift ${report.version}`, report.device]);
   let [scores, viewer] = [null, null];
   const show = data.viewer.length ? (run, at, channel) => viewer?.show(run, at, channel) : null;
-  const others = Promise.all([unpackAll(data.viewer), unpackAll(data.projections)]);
   section("answer", "Answer", (parent) => answer(parent, data, show));
   section("scores", "Scores", (parent) => {
     if (scored) scores = scoreSection(parent, data, (run, at, channel) => show?.(run, at, channel));
   });
-  // What is at the top of the page is drawn while the rest is unpacked.
-  await others;
+  // The first chart is seen before the rest, which is most of the data, is unpacked.
+  if (scores) drawOnce(scores.record);
+  await new Promise((done) => setTimeout(done));
+  await Promise.all([unpackAll(data.viewer), unpackAll(data.projections)]);
   data.viewer = data.viewer.filter((view) => view.run?.length > 0 && view.k > 0);
   section("viewer", data.unit === "event" ? "Events" : "Lumisections", (parent) => {
     if (data.viewer.length) viewer = viewerSection(parent, data, (run, at, follow) => scores?.mark(run, at, follow));

@@ -166,7 +166,7 @@ function lumisectionOption(data, run, { channel, log }, width) {
   const span = extent(run);
   const threshold = run.threshold?.[channel];
   const series = [
-    { type: "line", name: "score", data: joined.line.map((at) => (at === null ? [null, null] : point(at))), symbol: "none", sampling: "minmax", lineStyle: { color: colours.good, width: 1.2 }, itemStyle: { color: colours.good }, connectNulls: false, markArea: absentAreas(run, span) },
+    { type: "line", name: "score", data: joined.line.map((at) => (at === null ? [null, null] : point(at))), symbol: "none", lineStyle: { color: colours.good, width: 1.2 }, itemStyle: { color: colours.good }, connectNulls: false, markArea: absentAreas(run, span) },
     { type: "scatter", name: "score", data: joined.alone.map(point), symbolSize: rows.length < 200 ? 6 : 3.5, itemStyle: { color: colours.good }, silent: true },
   ];
   if (bad.length) series.push({ type: "scatter", name: "labelled bad", data: bad.map(point), symbol: "circle", symbolSize: 13, itemStyle: hollow(colours.error), silent: true });
@@ -174,7 +174,7 @@ function lumisectionOption(data, run, { channel, log }, width) {
   if (known(threshold) && (!log || threshold > 0)) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", lineStyle: { color: colours.ink, type: "dashed", width: 1.2 }, itemStyle: { color: colours.ink }, silent: true, tooltip: { show: false } });
   beside.forEach(({ values }, panel) => {
     const line = joinedRows(run.ls, (at) => known(values[at]), Math.max(1, run.thinned || 1), []).line;
-    series.push({ type: "line", name: beside[panel].name, xAxisIndex: panel + 1, yAxisIndex: panel + 1, data: line.map((at) => (at === null ? [null, null] : [run.ls[at], values[at]])), symbol: "none", sampling: "lttb", lineStyle: { color: look(2).color, width: 1.2 }, itemStyle: { color: look(2).color } });
+    series.push({ type: "line", name: beside[panel].name, xAxisIndex: panel + 1, yAxisIndex: panel + 1, data: line.map((at) => (at === null ? [null, null] : [run.ls[at], values[at]])), symbol: "none", lineStyle: { color: look(2).color, width: 1.2 }, itemStyle: { color: look(2).color } });
   });
   const grids = [{ left: 68, right: 18, top: 34, height: 230 }, ...beside.map((_, panel) => ({ left: 68, right: 18, top: 290 + 110 * panel, height: 78 }))];
   const last = grids.length - 1;
@@ -515,7 +515,10 @@ function viewerOption(view, frame, state, width) {
 
 /** Draws another frame: only the data change. */
 function drawFrame(record, view, frame, state) {
-  if (isMap(view)) return record.draw();
+  if (isMap(view)) {
+    const { series, title } = viewerOption(view, frame, state, record.box.clientWidth);
+    return record.chart.setOption({ series, title });
+  }
   const series = (isNamed(view) ? namedSeries : binsSeries)(view, frame, state);
   const option = { series: series.map(({ data }) => ({ data })) };
   if (isNamed(view)) option.yAxis = [0, 1].map(() => ({ data: namedLabels(view, frame) }));
