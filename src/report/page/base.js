@@ -145,6 +145,7 @@ function readColours() {
   const get = (name) => style.getPropertyValue(`--${name}`).trim();
   const names = ["ink", "soft", "faint", "line", "paper", "good", "flagged", "absent", "input", "output", "error"];
   colours = Object.fromEntries(names.map((name) => [name, get(name)]));
+  colours.dark = style.colorScheme === "dark";
   colours.font = getComputedStyle(document.body).fontFamily;
   colours.series = [1, 2, 3, 4, 5, 6, 7, 8].map((at) => get(`series-${at}`));
 }

@@ -420,7 +420,7 @@ function latentOption(data, projection, by) {
     series = [group("not flagged", rows.filter((row) => !flagged(row)), { item: { color: colours.good }, symbol: "circle" }), group("flagged", rows.filter(flagged), { item: { color: colours.flagged }, symbol: "diamond" }, { symbolSize: size + 4 })].filter((one) => one.data.length);
     if (by === "score") {
       const logs = rows.map((row) => point(row)[2]).filter((value) => known(value) && value > -29);
-      visualMap = { type: "continuous", dimension: 2, min: lowest(logs), max: highest(logs), inRange: { color: SHADES }, orient: "horizontal", right: 12, bottom: 0, itemHeight: 90, itemWidth: 12, text: ["high score", "low"], formatter: (value) => number(10 ** value, 2), textStyle: { color: colours.soft }, calculable: false };
+      visualMap = { type: "continuous", dimension: 2, min: lowest(logs), max: highest(logs), inRange: { color: colours.dark ? SHADES.slice(2) : SHADES }, orient: "horizontal", right: 12, bottom: 0, itemHeight: 90, itemWidth: 12, text: ["high score", "low"], formatter: (value) => number(10 ** value, 2), textStyle: { color: colours.soft }, calculable: false };
     }
   }
   return sheet({
