@@ -337,7 +337,7 @@ function histogramOption(histograms, { log = false, cut = null, cutName = "thres
     itemStyle: { color: look(at).color },
     areaStyle: at === 0 ? { opacity: 0.14, origin: "start" } : undefined,
   }));
-  if (known(cut) && series.length) series[0].markLine = upright(cut, `${cutName} ${number(cut, 3)}`);
+  if (known(cut) && series.length) series[0].markLine = upright(cut, `${cutName} ${number(cut, 3)}`, cut > (histograms.low + histograms.high) / 2);
   const rows = new Map(groups.map((group) => [group.name, group.rows]));
   let [low, high] = [histograms.low, histograms.high];
   const room = 0.06 * (Math.max(high, cut ?? high) - Math.min(low, cut ?? low));
@@ -355,8 +355,15 @@ function histogramOption(histograms, { log = false, cut = null, cutName = "thres
   });
 }
 
-/** A marked position on the horizontal axis. */
-const upright = (at, text) => ({ silent: true, symbol: "none", data: [{ xAxis: at }], lineStyle: { color: colours.ink, type: "dashed" }, label: { formatter: () => text, color: colours.ink } });
+/** Labels of an axis of names: what does not fit is left out in the middle, since names differ at their ends. */
+function nameLabels(width) {
+  const most = Math.max(6, Math.floor(width / 7));
+  const shorten = (name) => (name.length > most ? `${name.slice(0, Math.floor(most / 3))}…${name.slice(1 - Math.ceil((2 * most) / 3))}` : name);
+  return { width, overflow: "truncate", color: colours.ink, interval: 0, formatter: shorten };
+}
+
+/** A marked position on the horizontal axis, its text to the left or to the right. */
+const upright = (at, text, left) => ({ silent: true, symbol: "none", data: [{ xAxis: at }], lineStyle: { color: colours.ink, type: "dashed" }, label: { align: left ? "right" : "left", formatter: () => text, color: colours.ink } });
 
 // ---- light and dark, print ----
 

@@ -376,7 +376,7 @@ function meanFieldChart(parent, data) {
     return sheet({
       grid: { left, right: 18, top: 34, bottom: 48 },
       xAxis: valueAxis("error per input", { type: "log" }),
-      yAxis: { type: "category", inverse: true, data: channels.map((channel) => channel.name), axisLabel: { color: colours.ink, width: left - 14, overflow: "truncate", interval: 0 }, axisLine: { lineStyle: { color: colours.line } }, splitLine: { show: true, lineStyle: { color: colours.line } } },
+      yAxis: { type: "category", inverse: true, data: channels.map((channel) => channel.name), axisLabel: nameLabels(left - 14), axisLine: { lineStyle: { color: colours.line } }, splitLine: { show: true, lineStyle: { color: colours.line } } },
       tooltip: tooltip({ trigger: "axis", axisPointer: { type: "shadow" }, formatter: (params) => [params[0].axisValueLabel ?? "", ...params.map((item) => `${item.seriesName} ${number(item.value[0])}`)] }),
       series: [
         { type: "scatter", name: "autoencoder", data: points((channel) => channel.ae_error), symbol: "diamond", symbolSize: 13, itemStyle: { color: colours.output } },
@@ -487,7 +487,7 @@ function contributions(parent, data, show) {
     return sheet({
       grid: { left, right: 24, top: 34, bottom: 48 },
       xAxis: valueAxis("share of the error", { min: 0, axisLabel: { formatter: percent } }),
-      yAxis: { type: "category", inverse: true, data: list.map((share) => share.name), axisLabel: { color: colours.ink, width: left - 14, overflow: "truncate", interval: 0 }, axisTick: { show: false }, axisLine: { lineStyle: { color: colours.line } } },
+      yAxis: { type: "category", inverse: true, data: list.map((share) => share.name), axisLabel: nameLabels(left - 14), axisTick: { show: false }, axisLine: { lineStyle: { color: colours.line } } },
       tooltip: tooltip({ trigger: "axis", axisPointer: { type: "shadow" }, formatter: (params) => {
         const share = list[params[0].dataIndex];
         return [share.name, `${percent(share.share)} of the error, usually ${percent(share.usual_share)}`, known(share.times_usual) ? `${number(share.times_usual, 3)} times its usual error` : "usually no error at all"];

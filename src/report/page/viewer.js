@@ -593,7 +593,7 @@ function namedOption(view, frame, state, width) {
   const names = Math.min(20 + 7.2 * longest, width < 560 ? 110 : width * 0.4);
   const values = namedSeries(view, frame, state);
   const labels = namedLabels(view, frame);
-  const y = (gridIndex, show) => ({ type: "category", gridIndex, inverse: true, data: labels, axisLabel: { show, width: names - 12, overflow: "truncate", color: colours.ink, interval: 0 }, axisTick: { show: false }, axisLine: { lineStyle: { color: colours.line } }, splitLine: { show: true, lineStyle: { color: colours.line } } });
+  const y = (gridIndex, show) => ({ type: "category", gridIndex, inverse: true, data: labels, axisLabel: { show, ...nameLabels(names - 12) }, axisTick: { show: false }, axisLine: { lineStyle: { color: colours.line } }, splitLine: { show: true, lineStyle: { color: colours.line } } });
   const split = names + (width - names) * 0.6;
   const x = (gridIndex, name, log, more) => valueAxis(name, { gridIndex, type: log ? "log" : "value", splitNumber: 3, ...more });
   return sheet({
