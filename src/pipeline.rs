@@ -15,6 +15,7 @@ use crate::{
     model::{Architecture, weights},
     prepare::{
         Prepared,
+        classes::Classes,
         labels::{self, LabelSet},
         quantities::{self, Quantity},
         scale::Scaler,
@@ -45,6 +46,7 @@ use std::{
 struct Chosen {
     samples: Samples,
     labels: Vec<LabelSet>,
+    classes: Option<Classes>,
     weights: Option<Vec<f32>>,
     facts: Facts,
     notes: Vec<String>,
@@ -65,7 +67,8 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         fit(&samples.values.chunks_exact(samples.width()).collect::<Vec<_>>(), samples)
     });
     let mut inputs = chosen.select(experiment)?;
-    let Chosen { samples, labels, weights, notes, .. } = chosen;
+    let beside = chosen.beside(experiment)?;
+    let Chosen { samples, labels, classes, weights, notes, .. } = chosen;
     let told = |message: String| notes.iter().fold(message, |message, note| format!("{message}\n  {note}"));
     let splits = split::split(&samples, &labels, experiment).map_err(|error| error.map(told))?;
     refuse_weightless(weights.as_deref(), &splits)?;
@@ -84,7 +87,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         channel.paths.extend(experiment.added.iter().map(|added| vec![added.to_string()]).filter(|_| samples.hierarchy.is_some()));
         channel.features.extend(experiment.added.iter().map(Expression::to_string));
     }
-    Ok(Prepared { samples, labels, splits, weights, scaler, inputs, channels, notes })
+    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, inputs, channels, notes })
 }
 
 /// Rows that a loss is taken on must weigh something.
@@ -100,10 +103,13 @@ fn refuse_weightless(weights: Option<&[f32]>, splits: &[Split]) -> Result<()> {
     Ok(())
 }
 
+/// What is drawn beside the scores wherever it is known: of OMS, and of brilcalc.
+const LUMINOSITIES: [&str; 2] = ["recorded_lumi_per_lumisection", "recorded"];
+
 /// Reads files and what is known about their rows.
 fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Further, read: &(dyn Fn(&Path) + Sync)) -> Result<Chosen> {
     let names = quantities::names(experiment);
-    let facts = Facts::read(&experiment.facts, &names)?;
+    let facts = Facts::read(&experiment.facts, &names.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect())?;
     let columns = quantities::columns(&names, &facts);
     further.required.extend(columns.iter().cloned());
     further.welcome.extend(names.get("entries").cloned());
@@ -111,13 +117,14 @@ fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Furt
     let load = data::load(experiment, files, further, read);
     let samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
     let (labels, label_notes) = labels::read(&samples, experiment, trained)?;
+    let classes = experiment.config.labels.classes.as_ref().map(|config| Classes::read(&samples, config)).transpose()?.flatten();
     let weights = match &experiment.weight {
         Some(expression) => Some(Quantity::new("weights", expression, &samples, &facts)?.numbers("weights", &samples)?),
         None => None,
     };
     let weights = weights.map(|weights| weights.into_iter().map(|weight| weight as f32).collect::<Vec<f32>>());
     let notes = samples.notes.iter().cloned().chain(label_notes).collect();
-    Ok(Chosen { samples, labels, weights, facts, notes })
+    Ok(Chosen { samples, labels, classes, weights, facts, notes })
 }
 
 /// Keeps the entries of rows against which there is no reason.
@@ -147,9 +154,22 @@ impl Chosen {
         let against: Vec<usize> = (0..reasons.len()).filter(|&row| reasons[row].is_some()).collect();
         let known: Vec<Vec<Option<bool>>> = against.iter().map(|&row| self.labels.iter().map(|set| set.good[row]).collect()).collect();
         self.labels.iter_mut().for_each(|set| retain(&mut set.good, &reasons));
+        self.classes.iter_mut().for_each(|classes| classes.retain(|row| reasons[row].is_none()));
         self.weights.iter_mut().for_each(|weights| retain(weights, &reasons));
         self.samples.reject(reasons);
         self.samples.rejected[before..].iter_mut().zip(known).for_each(|(rejected, labels)| rejected.labels = labels);
+    }
+
+    /// What is drawn beside the scores: luminosities where they are known, weights, and what the config asks for.
+    fn beside(&self, experiment: &Experiment) -> Result<Vec<(String, Vec<f32>)>> {
+        let known = LUMINOSITIES.into_iter().filter(|name| self.facts.has(name)).filter_map(|name| Expression::parse(name).ok());
+        let mut beside: Vec<(String, Vec<f32>)> = vec![];
+        for expression in known.chain(experiment.beside.iter().cloned()) {
+            let numbers = Quantity::new("report.beside", &expression, &self.samples, &self.facts)?.numbers("report.beside", &self.samples)?;
+            beside.push((expression.to_string(), numbers.into_iter().map(|number| number as f32).collect()));
+        }
+        beside.extend(self.weights.clone().map(|weights| ("weight".into(), weights)));
+        Ok(beside)
     }
 
     /// The quantities that rows are given: `data.add_inputs`, then `scale.divide_by`. Rows for which one is unknown are rejected.
@@ -453,7 +473,9 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
         let numbers: Vec<Vec<f64>> = members.iter().map(|member| member.iter().map(|score| score.unwrap_or(f64::NAN)).collect()).collect();
         channels.push(ChannelScores { name: COMBINED.into(), scores, spread: spread(&numbers), members, ..ChannelScores::default() });
     }
-    Ok(Scores::new(&prepared.samples, &prepared.splits, &prepared.labels, prepared.weights.as_deref(), channels))
+    let mut scores = Scores::new(&prepared.samples, &prepared.splits, &prepared.labels, prepared.weights.as_deref(), channels);
+    prepared.classes.iter().for_each(|classes| scores.classify(classes));
+    Ok(scores)
 }
 
 /// Lays each channel's latents out in two dimensions as the config says, those of the rows that figures are taken on; of an ensemble,
@@ -514,7 +536,8 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + S
     let further = Further { welcome: labels::columns(experiment), features: model.columns(), ..Further::default() };
     let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
     let mut inputs = chosen.select(&lenient)?;
-    let Chosen { samples, labels, weights, notes, .. } = chosen;
+    let beside = chosen.beside(&lenient)?;
+    let Chosen { samples, labels, classes, weights, notes, .. } = chosen;
     let names = samples.feature_names();
     let (found, trained) = match (&samples.element, model.element()) {
         (Some(element), Some(trained)) if element != trained => (format!("holds {element}"), trained.clone()),
@@ -531,7 +554,7 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + S
     let splits = vec![Split::Test; samples.rows.len()];
     scale(&model.scaler, &samples, &mut inputs);
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
-    Ok(Prepared { samples, labels, splits, weights, scaler: model.scaler.clone(), inputs, channels, notes })
+    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler: model.scaler.clone(), inputs, channels, notes })
 }
 
 /// The split whose scores a config calibrates on.

@@ -49,6 +49,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 projections: &projections,
                 samples: &prepared.samples,
                 labels: &prepared.labels,
+                classes: prepared.classes.as_ref(),
                 warnings: pipeline::warnings(&model.experiment, &prepared),
             };
             Report::new(&scores, context)?

@@ -89,6 +89,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             projections: &[],
             samples: &prepared.samples,
             labels: &prepared.labels,
+            classes: prepared.classes.as_ref(),
             warnings: prepared.notes.clone(),
         },
     )?;

@@ -34,6 +34,8 @@ pub struct Experiment {
     pub rebin: (usize, Option<usize>),
     /// Quantities that are inputs beside the bins.
     pub added: Vec<Expression>,
+    /// What is drawn beside the scores.
+    pub beside: Vec<Expression>,
     /// Label sets, that of `labels.good` first.
     pub labels: Vec<LabelSpec>,
     /// A folder with one label file per subsystem, and the names of those files.
@@ -472,6 +474,7 @@ impl Checker<'_> {
             }
         };
         let added = self.expressions("data.add_inputs", &data.add_inputs);
+        let beside = self.expressions("report.beside", &config.report.beside);
         let labels = self.labels(&mut config);
         let subsystems = self.subsystems(&mut config);
         let weight = self.weight(&config);
@@ -525,6 +528,7 @@ impl Checker<'_> {
             facts,
             rebin,
             added,
+            beside,
             labels,
             subsystems,
             weight,
@@ -568,6 +572,18 @@ impl Checker<'_> {
         }
         for (name, source) in &mut labels.sets {
             specs.extend(self.label(name, &format!("labels.sets.{name}"), source, complete));
+        }
+        if let Some(classes) = &labels.classes {
+            if classes.column.is_empty() {
+                self.fault("labels.classes.column", "missing; expected the column that tells the classes");
+            }
+            let all: Vec<(&String, &Scalar)> =
+                classes.names.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value))).collect();
+            if let Some((name, value, other)) =
+                all.iter().enumerate().find_map(|(at, (name, value))| Some((name, value, all[..at].iter().find(|(_, before)| before == value)?.0)))
+            {
+                self.fault("labels.classes.names", format!("{value} is of both {other} and {name}"));
+            }
         }
         specs
     }

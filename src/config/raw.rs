@@ -196,6 +196,8 @@ section! {
         complete: bool = false,
         #[serde(skip_serializing_if = "Option::is_none")]
         subsystems: Option<Subsystems> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        classes: Option<ClassNames> = None,
         train_on: TrainOn = TrainOn::Good,
     }
 }
@@ -240,6 +242,15 @@ pub enum Scalar {
     Text(String),
 }
 
+impl std::fmt::Display for Scalar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
 choice! {
     /// What the lumisections are that a label file names.
     Lists {
@@ -247,6 +258,20 @@ choice! {
         Good = "good",
         /// Bad ones, as in a list of abnormal lumisections.
         Bad = "bad",
+    }
+}
+
+section! {
+    /// What kinds of rows there are, beside good and bad: figures are told class by class.
+    ClassNames {
+        /// The column that tells them.
+        column: String = String::new(),
+        /// The values of each class, by its name: { QCD = [1, 2], Higgs = [3] }.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        names: BTreeMap<String, Vec<Scalar>> = BTreeMap::new(),
+        /// The name of all other values together. Default: each is a class of its own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        others: Option<String> = None,
     }
 }
 
@@ -996,6 +1021,13 @@ section! {
         on: ReportOn = ReportOn::Test,
         /// ROC areas by weighted rows.
         weighted: bool = false,
+        /// Shares of the good rows above a threshold, at each of which the share of the bad above it is told.
+        #[schemars(inner(range(min = 0.0, max = 1.0)))]
+        background_rates: Vec<f64> = vec![0.001, 0.01, 0.05, 0.1],
+        /// Quantities to draw beside the scores, as conditions name them: ["pileup"]. Weights and recorded luminosities are drawn
+        /// wherever they are known.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        beside: Vec<String> = vec![],
         /// How latents are laid out in two dimensions.
         projections: Vec<Projection> = vec![Projection::Pca],
     }

@@ -26,7 +26,8 @@ pub struct LabelSet {
 
 /// The columns that labels are read from.
 pub fn columns(experiment: &Experiment) -> Vec<String> {
-    experiment.labels.iter().filter_map(|spec| spec.origin.column()).map(str::to_owned).collect()
+    let classes = experiment.config.labels.classes.iter().map(|classes| classes.column.as_str());
+    experiment.labels.iter().filter_map(|spec| spec.origin.column()).chain(classes).map(str::to_owned).collect()
 }
 
 fn file_name(path: &std::path::Path) -> String {

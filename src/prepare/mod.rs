@@ -1,6 +1,7 @@
 //! From samples to what the model sees: which rows count ([`select`]), which are for what ([`split`]), and how bins become
 //! inputs ([`scale`]). Nothing here is fitted on anything but training rows, unless the config asks for it by name.
 
+pub mod classes;
 pub mod labels;
 mod prepared;
 pub mod quantities;

@@ -1,6 +1,6 @@
 //! What the stage hands on: rows that are ready for a model.
 
-use super::{Rows, labels::LabelSet, scale::Scaler, split::Split};
+use super::{Rows, classes::Classes, labels::LabelSet, scale::Scaler, split::Split};
 use crate::{
     config::raw::Order,
     data::{Samples, channels::Channel},
@@ -14,6 +14,10 @@ pub struct Prepared {
     pub samples: Samples,
     /// What is known about them.
     pub labels: Vec<LabelSet>,
+    /// What kinds of rows there are, where the config says so.
+    pub classes: Option<Classes>,
+    /// What is drawn beside the scores: a name, and one number a row, NaN where it is unknown.
+    pub beside: Vec<(String, Vec<f32>)>,
     /// What each row is for.
     pub splits: Vec<Split>,
     /// How much each row counts, where the config says so.

@@ -17,8 +17,8 @@ const OWN: &[&str] = &["run", "ls", "entries"];
 
 /// All names that the expressions of an experiment have.
 pub fn names(experiment: &Experiment) -> BTreeSet<String> {
-    let Experiment { added, weight, select, divide_by, .. } = experiment;
-    let expressions = added.iter().chain(weight).chain(&select.conditions).chain(divide_by);
+    let Experiment { added, beside, weight, select, divide_by, .. } = experiment;
+    let expressions = added.iter().chain(beside).chain(weight).chain(&select.conditions).chain(divide_by);
     expressions.flat_map(|expression| expression.names().iter().cloned()).collect()
 }
 

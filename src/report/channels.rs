@@ -37,6 +37,9 @@ pub struct ChannelFigures {
     pub bad: Option<BadFigures>,
     /// ln(score / mean-field error) of good and bad rows.
     pub log_ratios: Option<Histograms>,
+    /// The same of the rows of each class, where the config names classes.
+    #[serde(default)]
+    pub errors_by_class: Option<Histograms>,
     /// The one-class SVM on the latents, where the config asks for it.
     pub svm: Option<SvmFigures>,
 }
@@ -197,6 +200,9 @@ impl ChannelFigures {
         let good: Vec<usize> = rows_of(experiment, scores, |row| main.is_none_or(|set| scores.rows[row].labels[set] == Some(true)));
         let (badly, well): (Vec<usize>, Vec<usize>) = bad.iter().partition(|&&row| channel.flagged(row) == Some(true));
         let judged = Judged { experiment, scores };
+        let classes: Vec<Vec<usize>> =
+            (0..scores.classes.len()).map(|class| rows_of(experiment, scores, |row| scores.rows[row].class == Some(class as u8))).collect();
+        let by_class: Vec<(&str, &Vec<usize>)> = scores.classes.iter().map(String::as_str).zip(&classes).collect();
         let good_name = if main.is_some() { "good" } else { "all" };
         let svm = network.svm.as_ref().map(|svm| {
             let groups = [(good_name, &good), ("well reconstructed bad", &well), ("badly reconstructed bad", &badly)];
@@ -225,6 +231,7 @@ impl ChannelFigures {
             ae_error: measured(network.usual.error),
             log_cut: threshold.and_then(|threshold| Some(network.usual.log_ratio(threshold.value?))),
             bad: main.map(|_| BadFigures { well_reconstructed: well.len(), badly_reconstructed: badly.len() }),
+            errors_by_class: judged.histograms("ln(score / mean-field error)", &channel.log_ratios, &by_class),
             log_ratios: judged.histograms("ln(score / mean-field error)", &channel.log_ratios, &[(good_name, &good), ("bad", &bad)]),
             svm,
         }

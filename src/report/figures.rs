@@ -3,6 +3,7 @@
 use super::{
     batch,
     channels::{ChannelFigures, TrainingFigures, judged, judged_rows},
+    classes::ClassesFigures,
     explain::Explanation,
     projections::{Projection, ProjectionFigures},
     scores::{ChannelScores, Row, Scores},
@@ -12,9 +13,14 @@ use crate::{
         Experiment,
         raw::{CalibrateOn, ScoreKind},
     },
-    data::{Samples, channels::COMBINED, lumisections, table::Shape},
+    data::{
+        Samples,
+        channels::{ALL_FEATURES, COMBINED},
+        lumisections,
+        table::Shape,
+    },
     error::Result,
-    prepare::{labels::LabelSet, select, split::Split},
+    prepare::{classes::Classes, labels::LabelSet, select, split::Split},
     score::{
         network::Network,
         roc::{self, Auc, Judged, Point, Ranking},
@@ -53,6 +59,9 @@ pub struct Report {
     pub agreement: Option<Agreement>,
     /// Areas under the ROC curve, one per channel and label set.
     pub auc: Vec<Auc>,
+    /// Classes of rows, where the config names them.
+    #[serde(default)]
+    pub classes: Option<ClassesFigures>,
     /// The worst flagged rows of each channel, and which features made them so.
     pub worst: Vec<Explanation>,
     /// Latents in two dimensions; the points are in `projections.parquet`.
@@ -175,6 +184,8 @@ pub struct Context<'a> {
     pub samples: &'a Samples,
     /// The label sets, for where they come from.
     pub labels: &'a [LabelSet],
+    /// The classes of rows.
+    pub classes: Option<&'a Classes>,
     /// What is doubtful.
     pub warnings: Vec<String>,
 }
@@ -182,7 +193,7 @@ pub struct Context<'a> {
 impl Report {
     /// Figures from flagged scores.
     pub fn new(scores: &Scores, context: Context<'_>) -> Result<Self> {
-        let Context { experiment, networks, device, thresholds, training, worst, projections, samples, labels, mut warnings } = context;
+        let Context { experiment, networks, device, thresholds, training, worst, projections, samples, labels, classes, mut warnings } = context;
         let config = &experiment.config;
         let main = scores.main().map_or("", |channel| channel.name.as_str());
         let of_main: Vec<Calibrated> = thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
@@ -200,6 +211,8 @@ impl Report {
             let channel = scores.channels.iter().find(|channel| channel.name == network.channel.name)?;
             Some(ChannelFigures::new(experiment, network, training, scores, channel, thresholds))
         });
+        let auc = areas(scores, labels, experiment);
+        warnings.extend(auc.iter().filter_map(upside_down));
         Ok(Self {
             name: config.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -224,7 +237,8 @@ impl Report {
             thresholds: thresholds.to_vec(),
             false_alarms: of_main.first().and_then(|threshold| false_alarms(scores, threshold)),
             agreement: agreement(scores, experiment),
-            auc: areas(scores, labels, experiment),
+            auc,
+            classes: classes.map(|classes| ClassesFigures::new(experiment, scores, classes)),
             worst,
             projections: projections.iter().map(Projection::figures).collect(),
             runs: runs(experiment, scores, &of_main, samples)?,
@@ -256,6 +270,16 @@ fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
     let good_test = |i: usize| rate("test rows labelled good", &|row: &Row| row.split == Split::Test && row.labels[i] == Some(true));
     let valid = || rate("validation rows", &|row: &Row| row.split == Split::Valid);
     main.and_then(good_test).or_else(|| if threshold.on == CalibrateOn::Train { valid() } else { None })
+}
+
+/// A warning where the bad score lower than the good.
+fn upside_down(auc: &Auc) -> Option<String> {
+    let area = auc.auc.filter(|area| *area < 0.5 && auc.labels == "good")?;
+    let sure = if auc.interval.is_some_and(|(_, high)| high < 0.5) { "" } else { ", perhaps by chance" };
+    let channel = if auc.channel == ALL_FEATURES { String::new() } else { format!("channel {}: ", auc.channel) };
+    Some(format!(
+        "{channel}the ROC area is {area:.3}, below 0.5{sure}: bad rows are reconstructed better than good ones, so a high score does not mean bad here; nothing is turned round"
+    ))
 }
 
 fn agreement(scores: &Scores, experiment: &Experiment) -> Option<Agreement> {
@@ -306,6 +330,7 @@ fn areas(scores: &Scores, labels: &[LabelSet], experiment: &Experiment) -> Vec<A
             average_precision: ranking.average_precision(),
             interval,
             note,
+            efficiencies: experiment.config.report.background_rates.iter().filter_map(|&rate| ranking.efficiency(rate)).collect(),
         }
     };
     scores.channels.iter().flat_map(|channel| scores.labels.iter().enumerate().map(move |(at, name)| area(channel, at, name))).collect()

@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod channels;
+pub mod classes;
 pub mod explain;
 pub mod figures;
 pub mod folder;

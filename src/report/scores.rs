@@ -5,7 +5,7 @@ use crate::{
     config::raw::CalibrateOn,
     data::{Rejected, Samples, channels::COMBINED},
     error::{Error, Result},
-    prepare::{labels::LabelSet, split::Split},
+    prepare::{classes::Classes, labels::LabelSet, split::Split},
     score::threshold::Calibrated,
 };
 use arrow_array::{
@@ -54,6 +54,8 @@ pub struct Row {
     pub weight: Option<f32>,
     /// Why it is not evaluated, where it is not.
     pub rejected: Option<Arc<str>>,
+    /// Its class, an index into [`Scores::classes`], where it is known.
+    pub class: Option<u8>,
     /// What the label sets say (good = true), in the order of [`Scores::labels`].
     pub labels: Vec<Option<bool>>,
 }
@@ -107,6 +109,8 @@ pub struct Scores {
     pub events: bool,
     /// Names of the label sets; columns `label_<name>`.
     pub labels: Vec<String>,
+    /// Names of the classes; a column `class` where there are any.
+    pub classes: Vec<String>,
     /// The samples.
     pub rows: Vec<Row>,
     /// What each channel says of them; where there are several, "combined" is the last.
@@ -125,6 +129,7 @@ impl Scores {
                 ls: Some(samples.rows[i].ls),
                 weight: weights.map(|weights| weights[i]),
                 rejected: None,
+                class: None,
                 labels: labels.iter().map(|set| set.good[i]).collect(),
             })
             .collect();
@@ -135,9 +140,11 @@ impl Scores {
             ls: rejected.id.map(|id| id.ls),
             weight: None,
             rejected: Some(rejected.told().into()),
+            class: None,
             labels: (0..labels.len()).map(|set| rejected.labels.get(set).copied().flatten()).collect(),
         }));
-        let mut scores = Self { events: samples.events, labels: labels.iter().map(|set| set.name.clone()).collect(), rows, channels };
+        let mut scores =
+            Self { events: samples.events, labels: labels.iter().map(|set| set.name.clone()).collect(), classes: vec![], rows, channels };
         let total = scores.rows.len();
         for channel in &mut scores.channels {
             channel.scores.resize(total, None);
@@ -159,6 +166,12 @@ impl Scores {
         scores
     }
 
+    /// Notes the classes of the evaluated rows.
+    pub fn classify(&mut self, classes: &Classes) {
+        self.classes = classes.names.clone();
+        self.rows.iter_mut().filter(|row| row.rejected.is_none()).zip(&classes.of).for_each(|(row, class)| row.class = *class);
+    }
+
     /// The rows at these positions, in this order.
     pub fn pick(&self, positions: &[usize]) -> Self {
         let pick = |column: &[Option<f64>]| if column.is_empty() { vec![] } else { positions.iter().map(|&at| column[at]).collect() };
@@ -176,6 +189,7 @@ impl Scores {
         Self {
             events: self.events,
             labels: self.labels.clone(),
+            classes: self.classes.clone(),
             channels: channels.collect(),
             rows: positions.iter().map(|&at| self.rows[at].clone()).collect(),
         }
@@ -289,6 +303,10 @@ impl Scores {
         if self.weighted() {
             add(WEIGHT, Box::new(move || Arc::new(repeated().map(|row| row.weight).collect::<Float32Array>())));
         }
+        if !self.classes.is_empty() {
+            let name = |row: &Row| row.class.map(|class| self.classes[class as usize].as_str());
+            add(CLASS, Box::new(move || Arc::new(repeated().map(name).collect::<StringArray>())));
+        }
         for (i, name) in self.labels.iter().enumerate() {
             add(&format!("label_{name}"), Box::new(move || Arc::new(repeated().map(|row| row.labels[i]).collect::<BooleanArray>())));
         }
@@ -333,6 +351,7 @@ impl Scores {
             (whole("run")?, whole(self.number_column())?, number("score")?, number("threshold")?, number(LOG_RATIO)?);
         let (inside, spread, flagging) = (number(INSIDE), number(SPREAD), number(FLAGGING));
         let weight = batch.column_by_name(WEIGHT).and_then(|column| column.as_primitive_opt::<Float32Type>());
+        let class = text(CLASS);
         let labels = self.labels.iter().map(|name| flag(&format!("label_{name}"))).collect::<Option<Vec<_>>>()?;
         let valid = |array: &dyn Array, i: usize| array.is_valid(i).then_some(i);
         let mut shared: HashMap<String, Arc<str>> = HashMap::new();
@@ -362,7 +381,15 @@ impl Scores {
             if !first {
                 continue;
             }
+            let class = class.and_then(|class| Some(class.value(valid(class, i)?))).map(|name| {
+                let known = self.classes.iter().position(|known| known == name);
+                known.unwrap_or_else(|| {
+                    self.classes.push(name.to_owned());
+                    self.classes.len() - 1
+                })
+            });
             self.rows.push(Row {
+                class: class.map(u8::try_from).transpose().ok()?,
                 split: Split::ALL.into_iter().find(|known| known.name() == split.value(i))?,
                 file: share(file.value(i)),
                 run: valid(run, i).map(|i| run.value(i)),
@@ -382,6 +409,7 @@ const INSIDE: &str = "svm";
 const SPREAD: &str = "spread";
 const FLAGGING: &str = "members_flagging";
 const WEIGHT: &str = "weight";
+const CLASS: &str = "class";
 
 /// `rejected.parquet`: every row that is not evaluated, with its place in its file and the first reason against it.
 pub fn rejected(samples: &Samples) -> Result<Vec<u8>> {
@@ -412,6 +440,7 @@ mod tests {
             ls: Some(ls),
             weight: None,
             rejected: None,
+            class: None,
             labels: vec![Some(ls.is_multiple_of(2))],
         };
         let empty = Row { rejected: Some("empty (leading)".into()), ..row(1, 1) };
@@ -426,6 +455,7 @@ mod tests {
         Scores {
             events: false,
             labels: vec!["good".into()],
+            classes: vec![],
             rows: vec![empty, row(1, 2), row(1, 3), row(2, 1), row(2, 2)],
             channels: vec![channel("a/b", ratios, 1.0), channel(COMBINED, vec![], 2.0)],
         }

@@ -33,6 +33,24 @@ pub struct Auc {
     pub interval: Option<(f64, f64)>,
     /// What was resampled, or why there is no area.
     pub note: String,
+    /// The share of the bad that is found where a given share of the good is flagged; none where there is no area.
+    #[serde(default)]
+    pub efficiencies: Vec<Efficiency>,
+}
+
+/// How many of the bad score above what a given share of the good does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Efficiency {
+    /// The share of the good that may be flagged; at most so many are.
+    pub background: f64,
+    /// The score above which they lie.
+    pub threshold: f64,
+    /// The share of the bad above it.
+    pub efficiency: f64,
+    /// Its 95 % interval (Wilson's); absent where rows count differently.
+    pub interval: Option<(f64, f64)>,
+    /// Rows that are bad.
+    pub bad: usize,
 }
 
 /// A row with what is known of it.
@@ -151,6 +169,29 @@ impl Ranking {
             before = found.1;
         }
         (good > 0.0 && bad > 0.0).then(|| sum / bad)
+    }
+
+    /// The share of the bad strictly above the lowest score that at most a share `background` of the good exceeds. `None` without
+    /// both classes.
+    pub fn efficiency(&self, background: f64) -> Option<Efficiency> {
+        let (good, bad) = self.found(|_| 1.0).last()?.1;
+        if good <= 0.0 || bad <= 0.0 {
+            return None;
+        }
+        let (mut start, mut above) = (0, (0.0, 0.0));
+        for (end, found) in self.found(|_| 1.0) {
+            if found.0 / good > background {
+                break;
+            }
+            (start, above) = (end, found);
+        }
+        // Nothing lies above the next lower score but what was found so far.
+        let threshold = self.rows.get(start).or(self.rows.last())?.score;
+        let bad_rows = || self.rows.iter().filter(|row| !row.good);
+        let (found, all) = (self.rows[..start].iter().filter(|row| !row.good).count(), bad_rows().count());
+        let even = self.rows.iter().all(|row| row.weight == 1.0);
+        let interval = rate_with_interval(found, all).filter(|_| even).map(|(_, low, high)| (low, high));
+        Some(Efficiency { background, threshold, efficiency: above.1 / bad, interval, bad: all })
     }
 
     /// The curve, without the points in the middle of its straight pieces. Empty without both classes.
@@ -280,6 +321,20 @@ mod tests {
             ranking.curve().iter().map(|point| (point.threshold, point.false_positive_rate, point.true_positive_rate)).collect();
         assert_eq!(points, [(f64::INFINITY, 0.0, 0.0), (0.8, 0.0, 0.5), (0.4, 0.5, 0.5), (0.35, 0.5, 1.0), (0.1, 1.0, 1.0)]);
         assert!((ranking.average_precision().unwrap() - 0.833_333_333_333_333_3).abs() < 1e-15);
+    }
+
+    #[test]
+    fn the_bad_are_found_at_a_given_share_of_the_good() {
+        let rows: Vec<(f64, bool)> =
+            (0..100).map(|i| (f64::from(i), true)).chain([(99.5, false), (97.5, false), (50.0, false), (99.0, false)]).collect();
+        let ranking = ranking(&rows);
+        let at = |background: f64| ranking.efficiency(background).map(|found| (found.threshold, found.efficiency)).unwrap();
+        assert_eq!(at(0.001), (99.0, 0.25), "a tie with a good row is not above it");
+        assert_eq!(at(0.02), (97.5, 0.5));
+        assert_eq!(at(0.025), (97.5, 0.5));
+        assert_eq!(at(0.99), (0.0, 1.0));
+        assert_eq!(ranking.efficiency(0.02).unwrap().interval, rate_with_interval(2, 4).map(|(_, low, high)| (low, high)));
+        assert_eq!(self::ranking(&[(0.1, true)]).efficiency(0.1), None);
     }
 
     #[test]

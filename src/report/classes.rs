@@ -1,0 +1,90 @@
+//! Classes of rows: how many of each are above the threshold, and how much of what is above is of each.
+
+use super::{
+    channels::{judged, judged_rows},
+    scores::Scores,
+};
+use crate::{config::Experiment, prepare::classes::Classes, score::roc};
+use serde::{Deserialize, Serialize};
+
+/// The classes of the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassesFigures {
+    /// The column that tells them.
+    pub column: String,
+    /// The rows that flags are counted on: a split, or all.
+    pub on: String,
+    /// The column's values among all rows that are evaluated.
+    pub values: Vec<ClassValue>,
+    /// The classes.
+    pub classes: Vec<ClassFigures>,
+}
+
+/// A value of the column that tells the classes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassValue {
+    /// The value.
+    pub value: String,
+    /// Its class.
+    pub class: String,
+    /// Rows that have it.
+    pub rows: usize,
+}
+
+/// One class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassFigures {
+    /// Its name.
+    pub name: String,
+    /// What `labels.good` says of its rows, where it says the same of all.
+    pub good: Option<bool>,
+    /// Its rows.
+    pub rows: usize,
+    /// Those of them above the threshold.
+    pub flagged: usize,
+    /// Their share of the class; absent without rows.
+    pub efficiency: Option<f64>,
+    /// Its 95 % interval (Wilson's).
+    pub interval: Option<(f64, f64)>,
+    /// The share of the flagged rows of any class that are of this one; absent where none is flagged.
+    pub purity: Option<f64>,
+    /// Its 95 % interval (Wilson's).
+    pub purity_interval: Option<(f64, f64)>,
+}
+
+impl ClassesFigures {
+    /// Counts the rows of each class and what the main channel flags of them.
+    pub fn new(experiment: &Experiment, scores: &Scores, classes: &Classes) -> Self {
+        let rows = || (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none() && judged(experiment, scores.rows[row].split));
+        let is_flagged = |row: usize| scores.main().is_some_and(|channel| channel.flagged(row) == Some(true));
+        let good = |row: usize| scores.labels.iter().position(|name| name == "good").and_then(|at| scores.rows[row].labels[at]);
+        let all_flagged = rows().filter(|&row| scores.rows[row].class.is_some() && is_flagged(row)).count();
+        let class = |(at, name): (usize, &String)| {
+            let of_class: Vec<usize> = rows().filter(|&row| scores.rows[row].class == Some(at as u8)).collect();
+            let flagged = of_class.iter().filter(|&&row| is_flagged(row)).count();
+            let first = of_class.first().and_then(|&row| good(row));
+            let (efficiency, purity) = (roc::rate_with_interval(flagged, of_class.len()), roc::rate_with_interval(flagged, all_flagged));
+            ClassFigures {
+                name: name.clone(),
+                good: first.filter(|_| of_class.iter().all(|&row| good(row) == first)),
+                rows: of_class.len(),
+                flagged,
+                efficiency: efficiency.map(|(rate, _, _)| rate),
+                interval: efficiency.map(|(_, low, high)| (low, high)),
+                purity: purity.map(|(rate, _, _)| rate),
+                purity_interval: purity.map(|(_, low, high)| (low, high)),
+            }
+        };
+        let value = |(value, class, rows): &(String, u8, usize)| ClassValue {
+            value: value.clone(),
+            class: classes.names[*class as usize].clone(),
+            rows: *rows,
+        };
+        Self {
+            column: classes.column.clone(),
+            on: judged_rows(experiment).into(),
+            values: classes.values.iter().map(value).collect(),
+            classes: classes.names.iter().enumerate().map(class).collect(),
+        }
+    }
+}
