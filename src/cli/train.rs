@@ -18,7 +18,9 @@ use crate::{
         figures::{self, Context, Report},
         folder::{Folder, History, fingerprint, names},
         lock::Lock,
-        projections, scores, terminal,
+        projections, scores,
+        tensorboard::Events,
+        terminal,
     },
     train::{Epoch, State, Watch, by_hand},
 };
@@ -60,7 +62,7 @@ struct Watcher<'a, 'ui> {
     config: &'a Checkpoint,
     stop: &'a Stop,
     ui: &'a Ui,
-    told: &'a Mutex<(History, Training<'ui>)>,
+    told: &'a Mutex<(History, Option<Events>, Training<'ui>)>,
     /// When a state was last kept, and epochs since.
     kept: Instant,
     since: u32,
@@ -73,7 +75,10 @@ impl Watch for Watcher<'_, '_> {
     fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.0.append((&self.channel, self.member), epoch)?;
-        told.1.epoch(&self.channel, self.member, epoch);
+        if let Some(events) = &mut told.1 {
+            events.append((&self.channel, self.member), epoch)?;
+        }
+        told.2.epoch(&self.channel, self.member, epoch);
         self.since += 1;
         Ok(())
     }
@@ -187,12 +192,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         ui.say(&format!("going on after {}", terminal::count(epochs, "epoch")));
     }
     let models: Vec<(&str, usize)> = begins.iter().map(|begin| (prepared.channels[begin.channel].name.as_str(), begin.member)).collect();
-    let history = folder.write_history(ensemble > 1, models.iter().copied().zip(done))?;
+    let history = folder.write_history(ensemble > 1, models.iter().copied().zip(done.iter().copied()))?;
+    let events = Events::begin(&folder, &experiment, models.iter().copied().zip(done))?;
     // From here on there is something to keep.
     let stop = Stop::new(deadline)?;
     let command = format!("lumisift train {0}/{1} --out {0} --resume", arguments.out.display(), names::EXPERIMENT);
-    let fitted = {
-        let told = Mutex::new((history, ui.training(models.len(), prepared.channels.len(), experiment.config.train.epochs, epochs)));
+    let (fitted, events) = {
+        let told = Mutex::new((history, events, ui.training(models.len(), prepared.channels.len(), experiment.config.train.epochs, epochs)));
         let watcher = |channel: &Channel, member: usize| Watcher {
             channel: channel.name.clone(),
             member,
@@ -205,7 +211,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             kept: Instant::now(),
             since: 0,
         };
-        pipeline::train(&experiment, begins, &prepared, &devices, &watcher)?
+        let fitted = pipeline::train(&experiment, begins, &prepared, &devices, &watcher)?;
+        (fitted, told.into_inner().unwrap_or_else(PoisonError::into_inner).1)
     };
     let Some(fitted) = fitted else {
         return Err(stop.paused(&terminal::count(folder.read_history()?.len(), "epoch"), &command));
@@ -264,6 +271,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             warnings,
         },
     )?;
+    if let Some(events) = events {
+        events.end(models.iter().copied().zip(&fitted), &scored, &report)?;
+    }
     folder.write_json(names::REPORT, &report)?;
     ui.log("complete");
 

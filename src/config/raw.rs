@@ -1028,6 +1028,8 @@ section! {
         /// wherever they are known.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         beside: Vec<String> = vec![],
+        /// Write event files for TensorBoard while training.
+        tensorboard: bool = true,
         /// How latents are laid out in two dimensions.
         projections: Vec<Projection> = vec![Projection::Pca],
     }

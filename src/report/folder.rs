@@ -52,9 +52,26 @@ pub mod names {
     pub const LOG: &str = "log.txt";
     /// Where trainings stand, a folder a channel.
     pub const CHECKPOINTS: &str = "checkpoints";
+    /// Event files for TensorBoard, a folder a model.
+    pub const TENSORBOARD: &str = "tensorboard";
     /// All of them, for making a folder anew.
-    pub const ALL: [&str; 14] =
-        [EXPERIMENT, PROVENANCE, HISTORY, SCORES, REJECTED, SCALER, THRESHOLDS, CHANNELS, ROC, PROJECTIONS, REPORT, MODEL, LOG, CHECKPOINTS];
+    pub const ALL: [&str; 15] = [
+        EXPERIMENT,
+        PROVENANCE,
+        HISTORY,
+        SCORES,
+        REJECTED,
+        SCALER,
+        THRESHOLDS,
+        CHANNELS,
+        ROC,
+        PROJECTIONS,
+        REPORT,
+        MODEL,
+        LOG,
+        CHECKPOINTS,
+        TENSORBOARD,
+    ];
 }
 
 /// The first line of `history.csv`; models of an ensemble are told apart by their number, from 1.
@@ -276,7 +293,7 @@ impl Folder {
     }
 
     /// Makes a folder in this one, which must still be there: what is left of a removed experiment would look like one.
-    fn make(&self, place: &Path) -> Result<()> {
+    pub(super) fn make(&self, place: &Path) -> Result<()> {
         if !self.path.is_dir() {
             return Err(Error::failed(format!("{}: the folder is gone", self.path.display())));
         }
@@ -431,9 +448,9 @@ fn checkpoint_files(place: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Keys that are no part of what an experiment is: where it is computed, and how often it stops on the way.
-fn is_circumstance(key: &str) -> bool {
-    key == "device" || key == "train.time_limit" || key.starts_with("train.checkpoint.")
+/// Keys that are no part of what an experiment is: where it is computed, how often it stops on the way, and who looks on.
+pub(super) fn is_circumstance(key: &str) -> bool {
+    key == "device" || key == "train.time_limit" || key == "report.tensorboard" || key.starts_with("train.checkpoint.")
 }
 
 /// What two resolved configs differ in, key by key.
@@ -459,7 +476,7 @@ pub fn fingerprint(experiment: &Experiment, sources: &[Source]) -> Result<String
 }
 
 /// The values of a config by dotted key.
-fn flat(text: &str) -> BTreeMap<String, toml::Value> {
+pub(super) fn flat(text: &str) -> BTreeMap<String, toml::Value> {
     fn add(prefix: &str, value: toml::Value, to: &mut BTreeMap<String, toml::Value>) {
         match value {
             toml::Value::Table(table) => table.into_iter().for_each(|(key, value)| {

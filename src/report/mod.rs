@@ -1,6 +1,7 @@
 //! What a training leaves behind and shows: the experiment folder ([`folder`]), the scores ([`scores`]), figures as numbers
-//! ([`figures`], by channel in [`channels`]), why samples score high ([`explain`]), latents ([`latents`], in two dimensions [`projections`]), tables as files ([`batch`]), one training a folder
-//! ([`lock`]) and the terminal's tables ([`terminal`]).
+//! ([`figures`], by channel in [`channels`] and class in [`classes`]), why samples score high ([`explain`]), latents ([`latents`], in two
+//! dimensions [`projections`]), tables as files ([`batch`]), event files ([`tensorboard`]), one training a folder ([`lock`]) and the
+//! terminal's tables ([`terminal`]).
 
 pub mod batch;
 pub mod channels;
@@ -12,4 +13,5 @@ pub mod latents;
 pub mod lock;
 pub mod projections;
 pub mod scores;
+pub mod tensorboard;
 pub mod terminal;
