@@ -52,7 +52,7 @@ fn same_as_history(events: &Value, history: &[HistoryLine]) {
     for run in events.as_object().unwrap().keys().filter(|run| *run != COMBINED) {
         let (channel, member) =
             run.split_once(".member-").map_or((run.as_str(), 0), |(channel, member)| (channel, member.parse::<usize>().unwrap() - 1));
-        let lines: Vec<&HistoryLine> = history.iter().filter(|line| line.channel == channel && line.member == member).collect();
+        let lines: Vec<&HistoryLine> = history.iter().filter(|line| line.channel.replace('/', "_") == channel && line.member == member).collect();
         assert!(!lines.is_empty(), "{run}");
         let numbers: [(&str, fn(&HistoryLine) -> Option<f64>); 4] = [
             ("loss/train", |line| Some(line.epoch.train_loss)),

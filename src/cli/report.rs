@@ -4,25 +4,29 @@ use super::ui::Ui;
 use crate::{
     config::DeviceChoice,
     device,
-    error::Result,
+    error::{Error, Result},
     pipeline,
     report::{
         explain,
         figures::{Context, Report},
-        folder::{Folder, names},
+        folder::{Folder, names, write_atomically},
+        pictures::{self, Figures},
         projections,
         scores::Scores,
         terminal,
     },
 };
 use clap::Args;
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 /// Make the figures of an experiment again from its scores and thresholds, and print them
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiment's folder
     experiment: PathBuf,
+    /// Draw the main figures as PNG pictures, into this folder
+    #[arg(long, value_name = "DIR")]
+    png: Option<PathBuf>,
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
@@ -60,8 +64,19 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         }
     };
     folder.write_json(names::REPORT, &report)?;
+    let mut drawn = vec![];
+    if let Some(place) = &arguments.png {
+        let (experiment, history) = (&model.experiment, folder.read_history()?);
+        fs::create_dir_all(place).map_err(|error| Error::writing(place, &error))?;
+        for picture in pictures::pictures(Figures { experiment, report: &report, scores: &scores, history: &history })? {
+            let path = place.join(&picture.name);
+            write_atomically(&path, &picture.png)?;
+            drawn.push(format!("wrote      {}", path.display()));
+        }
+    }
     if ui.json {
         return ui.print_json(&report);
     }
-    ui.print(&terminal::render(&report, Some(&scores), ui.width()))
+    ui.print(&terminal::render(&report, Some(&scores), ui.width()))?;
+    if drawn.is_empty() { Ok(()) } else { ui.print(&drawn.join("\n")) }
 }

@@ -421,6 +421,11 @@ fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], sam
 }
 
 impl RunFigures {
+    /// Whether a row is of this run.
+    pub fn is_of(&self, row: &Row) -> bool {
+        row.run == self.run && (self.run.is_some() || *row.file == *self.name)
+    }
+
     /// How many LSs the first threshold flags.
     pub fn flags(&self) -> usize {
         self.flagged.first().map_or(0, |flagged| flagged.ls.len())

@@ -1,9 +1,10 @@
 //! What a training leaves behind and shows: the experiment folder ([`folder`]), the scores ([`scores`]), figures as numbers
 //! ([`figures`], by channel in [`channels`] and class in [`classes`]), why samples score high ([`explain`]), latents ([`latents`], in two
-//! dimensions [`projections`]), tables as files ([`batch`]), event files ([`tensorboard`]), one training a folder ([`lock`]) and the
-//! terminal's tables ([`terminal`]).
+//! dimensions [`projections`]), tables as files ([`batch`]), the page ([`page`]), pictures ([`pictures`], drawn by [`canvas`]), event
+//! files ([`tensorboard`]), one training a folder ([`lock`]) and the terminal's tables ([`terminal`]).
 
 pub mod batch;
+pub mod canvas;
 pub mod channels;
 pub mod classes;
 pub mod explain;
@@ -11,6 +12,8 @@ pub mod figures;
 pub mod folder;
 pub mod latents;
 pub mod lock;
+pub mod page;
+pub mod pictures;
 pub mod projections;
 pub mod scores;
 pub mod tensorboard;

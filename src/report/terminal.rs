@@ -346,11 +346,7 @@ fn pictures(report: &Report, scores: &Scores, width: u16) -> String {
     let runs = scores.runs();
     let worth = |run: &&RunFigures| run.evaluated >= columns / 2;
     for figures in report.runs.iter().filter(worth).take(MOST_PICTURES) {
-        let of_run = |run: &&Vec<usize>| {
-            let row = &scores.rows[run[0]];
-            row.run == figures.run && (figures.run.is_some() || *row.file == *figures.name)
-        };
-        let Some(run) = runs.iter().find(of_run) else { continue };
+        let Some(run) = runs.iter().find(|run| figures.is_of(&scores.rows[run[0]])) else { continue };
         let test: Vec<(f64, bool)> = run.iter().filter_map(|&i| Some((channel.scores[i]?, channel.flagged(i) == Some(true)))).collect();
         let cells: Vec<&[(f64, bool)]> = test.chunks(test.len().div_ceil(columns)).collect();
         let highest: Vec<f64> = cells.iter().map(|cell| cell.iter().map(|(score, _)| *score).fold(0.0, f64::max)).collect();
