@@ -40,13 +40,41 @@ enum Kind {
         #[arg(long, default_value_t = 4_000)]
         rows: usize,
     },
+    /// Collision events of four channels: events.h5 (HDF5, a dataset a column) and truth.csv
+    Events {
+        /// The folder to write to
+        out: PathBuf,
+        /// Number of events
+        #[arg(long, default_value_t = 100_000)]
+        events: usize,
+        /// Number of columns, from 12 to 80
+        #[arg(long, default_value_t = synth::events::FEWEST)]
+        columns: usize,
+        /// Another seed makes other data
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     match &arguments.kind {
         Kind::Metsig { out, seed, size } => metsig(out, *seed, *size, ui),
         Kind::Cms2010b { out, seed, rows } => cms2010b(out, *seed, *rows, ui),
+        Kind::Events { out, events: number, columns, seed } => events(out, *number, *columns, *seed, ui),
     }
+}
+
+fn events(out: &Path, number: usize, columns: usize, seed: u64, ui: &Ui) -> Result<()> {
+    for (name, rows) in synth::events::write(out, number, columns, seed)? {
+        ui.say(&format!("{}: {rows} rows", out.join(name).display()));
+    }
+    let file = out.join("events.h5").display().to_string();
+    let set = format!("--set 'data.train=[\"{file}\"]'");
+    ui.next(&[
+        format!("lumisift inspect {file}"),
+        format!("lumisift check configs/events.toml {set}"),
+        format!("lumisift train configs/events.toml {set} --out events"),
+    ])
 }
 
 fn cms2010b(out: &Path, seed: u64, rows: usize, ui: &Ui) -> Result<()> {

@@ -1,13 +1,20 @@
 //! Made data with known anomalies, to try the program on and to test it with.
 
 pub mod cms2010b;
+pub mod events;
+mod hdf5;
 
 use crate::{
     error::{Error, Result},
     random,
 };
 use rand_distr::{Distribution, Poisson};
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    io::{self, BufWriter, Write as _},
+    path::Path,
+};
 
 const BINS: usize = 53;
 
@@ -133,6 +140,21 @@ fn rates(plan: &Plan, ls: u32) -> Vec<f64> {
         }
     };
     (0..BINS).map(|bin| rate(bin).max(1e-9)).collect()
+}
+
+/// Writes beside the target, then renames: a reader never sees a part of a file.
+fn beside(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let part = path.with_file_name(format!(".{name}.part"));
+    let written = File::create(&part).map(BufWriter::new).and_then(|mut file| {
+        write(&mut file)?;
+        file.flush()?;
+        fs::rename(&part, path)
+    });
+    written.map_err(|error| {
+        let _ = fs::remove_file(&part);
+        Error::writing(path, &error)
+    })
 }
 
 /// The rows of a truth file: (file or run, first LS, last LS, kind).

@@ -8,6 +8,7 @@
 mod plan;
 mod shapes;
 
+use super::beside;
 use crate::error::{Error, Result};
 use arrow_array::{ArrayRef, Float32Array, Float64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
@@ -72,21 +73,6 @@ pub fn write(folder: &Path, rows: usize, seed: u64) -> Result<Vec<(String, usize
     beside(&folder.join("truth.csv"), |file| file.write_all(truth.as_bytes()))?;
     made.push(("truth.csv".to_owned(), truth.lines().count() - 1));
     Ok(made)
-}
-
-/// Writes beside the target, then renames: a reader never sees a part of a file.
-fn beside(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let part = path.with_file_name(format!(".{name}.part"));
-    let written = File::create(&part).map(BufWriter::new).and_then(|mut file| {
-        write(&mut file)?;
-        file.flush()?;
-        fs::rename(&part, path)
-    });
-    written.map_err(|error| {
-        let _ = fs::remove_file(&part);
-        Error::writing(path, &error)
-    })
 }
 
 fn labels(file: &mut BufWriter<File>, plan: &Plan, order: &[u32]) -> io::Result<()> {
