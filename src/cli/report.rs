@@ -10,6 +10,7 @@ use crate::{
         explain,
         figures::{Context, Report},
         folder::{Folder, names, write_atomically},
+        page::{self, data::Evidence},
         pictures::{self, Figures},
         projections,
         scores::Scores,
@@ -19,7 +20,7 @@ use crate::{
 use clap::Args;
 use std::{fs, path::PathBuf};
 
-/// Make the figures of an experiment again from its scores and thresholds, and print them
+/// Make the page and the figures of an experiment again from its scores and thresholds, and print them
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiment's folder
@@ -27,6 +28,9 @@ pub struct Arguments {
     /// Draw the main figures as PNG pictures, into this folder
     #[arg(long, value_name = "DIR")]
     png: Option<PathBuf>,
+    /// Open the page in the browser
+    #[arg(long)]
+    open: bool,
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
@@ -39,31 +43,45 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let reading = ui.reading(&[&model.experiment.train_files, &model.experiment.test_files]);
         pipeline::prepare(&model.experiment, &|path| reading.read(path))
     };
-    let report = match prepared {
+    let evaluated = scores.rows.iter().filter(|row| row.rejected.is_none()).count();
+    let prepared = prepared.and_then(|prepared| match prepared.samples.rows.len() {
+        rows if rows == evaluated => Ok(prepared),
+        rows => Err(Error::input(format!("{rows} rows are evaluated, but {evaluated} were scored"))),
+    });
+    let (report, projections, evidence) = match prepared {
         Ok(prepared) => {
             let projections = pipeline::project(&model.experiment, &model.networks, &prepared, &scores, &device)?;
             projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
+            let worst = explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?;
+            let evidence = Evidence::new(&model.experiment, &model.networks, &prepared, &scores, &explain::features(&worst), &device)?;
             let context = Context {
                 experiment: &model.experiment,
                 networks: &model.networks,
                 device: &before.device,
                 thresholds: &model.thresholds,
                 training: before.channels.into_iter().map(|channel| channel.training).collect(),
-                worst: explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?,
+                worst,
                 projections: &projections,
                 samples: &prepared.samples,
                 labels: &prepared.labels,
                 classes: prepared.classes.as_ref(),
                 warnings: pipeline::warnings(&model.experiment, &prepared),
             };
-            Report::new(&scores, context)?
+            (Report::new(&scores, context)?, projections, evidence)
         }
         Err(error) => {
             ui.warn(&format!("the data can no longer be read, so figures are those of before: {error}"));
-            before
+            (before, vec![], Evidence::default())
         }
     };
+    let data = page::data::experiment(&folder, &model.experiment, &report, &scores, &projections, &evidence)?;
+    page::write(&folder, &report.name, &data)?;
     folder.write_json(names::REPORT, &report)?;
+    if arguments.open
+        && let Err(error) = open::that_detached(folder.file(names::PAGE))
+    {
+        ui.warn(&format!("nothing opens {}: {error}", folder.file(names::PAGE).display()));
+    }
     let mut drawn = vec![];
     if let Some(place) = &arguments.png {
         let (experiment, history) = (&model.experiment, folder.read_history()?);

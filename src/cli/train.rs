@@ -18,6 +18,7 @@ use crate::{
         figures::{self, Context, Report},
         folder::{Folder, History, fingerprint, names},
         lock::Lock,
+        page::{self, data::Evidence},
         projections, scores,
         tensorboard::Events,
         terminal,
@@ -252,6 +253,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     let projections = pipeline::project(&experiment, &networks, &prepared, &scored, device)?;
     projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
+    let evidence = Evidence::new(&experiment, &networks, &prepared, &scored, &explain::features(&worst), device)?;
     // What was scaled has served; the rows as read stay for the report.
     prepared.inputs = vec![];
     ui.detail("figures");
@@ -274,6 +276,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if let Some(events) = events {
         events.end(models.iter().copied().zip(&fitted), &scored, &report)?;
     }
+    page::write(&folder, &report.name, &page::data::experiment(&folder, &experiment, &report, &scored, &projections, &evidence)?)?;
+    // The last: a folder that has it is complete.
     folder.write_json(names::REPORT, &report)?;
     ui.log("complete");
 
@@ -282,6 +286,16 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     ui.print(&terminal::render(&report, Some(&scored), ui.width()))?;
     let out = arguments.out.display();
-    ui.print(&format!("wrote      {out}/ (weights in {}/, scores in {}, figures in {})", names::MODEL, names::SCORES, names::REPORT))?;
-    ui.next(&[format!("lumisift score {out} --data FILE… --out scores.parquet"), format!("lumisift report {out}")])
+    ui.print(&format!(
+        "wrote      {out}/ (weights in {}/, scores in {}, figures in {} and {})",
+        names::MODEL,
+        names::SCORES,
+        names::PAGE,
+        names::REPORT
+    ))?;
+    ui.next(&[
+        format!("open {out}/{} in a browser", names::PAGE),
+        format!("lumisift score {out} --data FILE… --out scores.parquet"),
+        format!("lumisift report {out}"),
+    ])
 }

@@ -81,6 +81,15 @@ pub fn worst(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
     Ok(explained)
 }
 
+/// The features that made most rows flagged, the commonest first.
+pub fn features(worst: &[Explanation]) -> Vec<&str> {
+    let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+    worst.iter().flat_map(|explanation| &explanation.features).for_each(|share| *sums.entry(&share.name).or_default() += share.share);
+    let mut sums: Vec<(&str, f64)> = sums.into_iter().collect();
+    sums.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
+    sums.into_iter().map(|(name, _)| name).collect()
+}
+
 /// Explains one lumisection in every channel.
 pub fn lumisection(
     experiment: &Experiment,

@@ -46,6 +46,8 @@ pub mod names {
     pub const PROJECTIONS: &str = "projections.parquet";
     /// Figures as numbers.
     pub const REPORT: &str = "report.json";
+    /// The page.
+    pub const PAGE: &str = "report.html";
     /// Weights, one file a channel.
     pub const MODEL: &str = "model";
     /// What happened, a line an event.
@@ -55,7 +57,7 @@ pub mod names {
     /// Event files for TensorBoard, a folder a model.
     pub const TENSORBOARD: &str = "tensorboard";
     /// All of them, for making a folder anew.
-    pub const ALL: [&str; 15] = [
+    pub const ALL: [&str; 16] = [
         EXPERIMENT,
         PROVENANCE,
         HISTORY,
@@ -67,6 +69,7 @@ pub mod names {
         ROC,
         PROJECTIONS,
         REPORT,
+        PAGE,
         MODEL,
         LOG,
         CHECKPOINTS,

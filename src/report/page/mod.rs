@@ -1,1 +1,57 @@
-//! `report.html`.
+//! `report.html`: one page that carries everything with it and draws itself. What it draws is put together here ([`data`], and
+//! frame by frame for the lumisection viewer in [`frames`]); how it is drawn is in `base.js`, `viewer.js` and `page.js`, by ECharts.
+
+pub mod data;
+pub mod frames;
+
+use super::folder::{Folder, names};
+use crate::error::{Error, Result};
+use serde_json::Value;
+
+const SKELETON: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: [&str; 3] = [include_str!("base.js"), include_str!("viewer.js"), include_str!("page.js")];
+const LIBRARY: &str = include_str!("assets/echarts.min.js");
+
+/// The page that draws `data`.
+pub fn html(title: &str, data: &Value) -> Result<String> {
+    let failed = |error: serde_json::Error| Error::failed(format!("report.html: {error}"));
+    // What could end a script element is written as an escape of JSON.
+    let data = serde_json::to_string(data).map_err(failed)?.replace('<', "\\u003c");
+    let fill = |name: &str| match name {
+        "TITLE" => title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
+        "STYLE" => STYLE.into(),
+        "LIBRARY" => LIBRARY.into(),
+        "SCRIPT" => SCRIPT.join("\n"),
+        "DATA" => data.clone(),
+        _ => String::new(),
+    };
+    // In one pass: what was filled in is never looked at again.
+    let mut parts = SKELETON.split("{{");
+    let mut page = String::from(parts.next().unwrap_or_default());
+    for part in parts {
+        let (name, rest) = part.split_once("}}").unwrap_or((part, ""));
+        page.push_str(&fill(name));
+        page.push_str(rest);
+    }
+    Ok(page)
+}
+
+/// Writes `report.html` into an experiment folder.
+pub fn write(folder: &Folder, title: &str, data: &Value) -> Result<()> {
+    folder.write(names::PAGE, html(title, data)?.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_the_data_ends_the_script() {
+        let page = html("a <b> & c", &serde_json::json!({"name": "</script><img src=x>{{STYLE}}"})).unwrap();
+        assert!(page.contains("<title>a &lt;b&gt; &amp; c</title>"));
+        assert!(page.contains("\\u003c/script>\\u003cimg src=x>{{STYLE}}"), "filled in once, and never again");
+        assert_eq!(page.matches("id=\"data\"").count(), 1);
+        assert!(!page.contains("{{DATA}}") && !page.contains("{{SCRIPT}}") && !page.contains("{{LIBRARY}}"));
+    }
+}

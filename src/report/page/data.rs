@@ -1,0 +1,355 @@
+//! What the page draws, as JSON; long rows of numbers are packed: deflated, then base64.
+
+use super::frames;
+use crate::{
+    config::Experiment,
+    data::Samples,
+    device::Opened,
+    error::{Error, Result},
+    prepare::{Prepared, split::Split},
+    report::{
+        channels::{Histogram, Histograms},
+        figures::{self, Report},
+        folder::{Folder, HistoryLine, names},
+        projections::Projection,
+        scores::Scores,
+    },
+    score::network::Network,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use flate2::{Compression, write::DeflateEncoder};
+use serde_json::{Value, json};
+use std::{collections::HashMap, io::Write, sync::Arc};
+
+/// Rows that are drawn at most, but for flagged ones, all of which are.
+const MOST: usize = 40_000;
+/// Features whose distributions are drawn at most: those that made most rows flagged, then the first ones.
+const DISTRIBUTIONS: usize = 24;
+/// Bins of these distributions.
+const BINS: usize = 60;
+/// A class that is not known.
+const UNKNOWN: u8 = 255;
+
+/// A number that can be packed.
+pub trait Packable {
+    /// Its type in the page.
+    const NAME: &'static str;
+    /// Its bytes, the lowest first.
+    fn bytes(self) -> impl AsRef<[u8]>;
+}
+
+macro_rules! packable {
+    ($($type:ty = $name:literal),*) => {
+        $(impl Packable for $type {
+            const NAME: &'static str = $name;
+            fn bytes(self) -> impl AsRef<[u8]> { self.to_le_bytes() }
+        })*
+    };
+}
+
+packable!(u8 = "u8", u16 = "u16", u32 = "u32", f32 = "f32");
+
+/// Packs numbers.
+pub fn packed<T: Packable>(numbers: impl Iterator<Item = T>) -> Result<Value> {
+    let failed = |error: std::io::Error| Error::failed(format!("report.html: {error}"));
+    let mut encoder = DeflateEncoder::new(vec![], Compression::default());
+    let mut bytes = vec![];
+    numbers.for_each(|number| bytes.extend_from_slice(number.bytes().as_ref()));
+    encoder.write_all(&bytes).map_err(failed)?;
+    Ok(json!({"t": T::NAME, "d": BASE64_STANDARD.encode(encoder.finish().map_err(failed)?)}))
+}
+
+/// Which rows the page shows: of each run all that any channel flags, and every so many of the others.
+pub struct Shown {
+    /// Rows of each run, ascending positions in the scores.
+    runs: Vec<Vec<usize>>,
+    /// Every so many of the rows that are not flagged.
+    step: usize,
+    /// Where each row stands among those that are evaluated.
+    positions: HashMap<usize, u32>,
+}
+
+impl Shown {
+    /// Chooses rows of flagged scores.
+    pub fn new(scores: &Scores) -> Self {
+        let is_flagged = |row: usize| scores.channels.iter().any(|channel| channel.flagged(row) == Some(true));
+        let mut runs = scores.runs();
+        let all: usize = runs.iter().map(Vec::len).sum();
+        let flagged = runs.iter().flatten().filter(|row| is_flagged(**row)).count();
+        let step = (all - flagged).div_ceil(MOST.saturating_sub(flagged).max(MOST / 10)).max(1);
+        for run in &mut runs {
+            let mut others = 0;
+            run.retain(|&row| {
+                others += usize::from(!is_flagged(row));
+                is_flagged(row) || (others - 1).is_multiple_of(step)
+            });
+        }
+        let evaluated = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none());
+        let wanted: std::collections::HashSet<usize> = runs.iter().flatten().copied().collect();
+        let positions = evaluated.zip(0..).filter(|(row, _)| wanted.contains(row)).collect();
+        Self { runs, step, positions }
+    }
+
+    /// Each row with its run and its place among the rows shown of it: (run, place, position in the scores).
+    pub fn places(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        self.runs.iter().enumerate().flat_map(|(run, rows)| rows.iter().enumerate().map(move |(at, row)| (run, at, *row)))
+    }
+
+    /// Where a row that is shown stands among those that are evaluated.
+    pub fn position(&self, row: usize) -> u32 {
+        self.positions[&row]
+    }
+}
+
+/// What only the data tell, not the scores: absent where the data can no longer be read.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    viewer: Vec<Value>,
+    /// What is drawn beside the scores, one number an evaluated row.
+    beside: Vec<(String, Vec<f32>)>,
+    distributions: Vec<Histograms>,
+}
+
+impl Evidence {
+    /// Gathers it from prepared rows whose scores are flagged.
+    pub fn new(
+        experiment: &Experiment,
+        networks: &[Network],
+        prepared: &Prepared,
+        scores: &Scores,
+        report_worst: &[&str],
+        device: &Opened,
+    ) -> Result<Self> {
+        let shown = Shown::new(scores);
+        Ok(Self {
+            viewer: frames::of_channels(experiment, networks, prepared, scores, &shown, device)?,
+            beside: prepared.beside.clone(),
+            distributions: distributions(&prepared.samples, scores, report_worst),
+        })
+    }
+}
+
+/// The classes of rows: those of the config, else good and bad as labels say; and the class of a row.
+fn classes(scores: &Scores) -> (Vec<String>, Vec<Option<bool>>, impl Fn(usize) -> u8 + '_) {
+    let good = scores.labels.iter().position(|name| name == "good");
+    let by_label = scores.classes.is_empty();
+    let class = move |row: usize| match (by_label, good) {
+        (false, _) => scores.rows[row].class.unwrap_or(UNKNOWN),
+        (true, Some(at)) => scores.rows[row].labels[at].map_or(UNKNOWN, |good| u8::from(!good)),
+        (true, None) => UNKNOWN,
+    };
+    let names = match (by_label, good) {
+        (false, _) => scores.classes.clone(),
+        (true, Some(_)) => vec!["good".into(), "bad".into()],
+        (true, None) => vec![],
+    };
+    let of_class = |at: usize| -> Option<bool> {
+        if by_label {
+            return Some(at == 0);
+        }
+        let mut labels = scores.rows.iter().filter(|row| row.class == Some(at as u8)).map(|row| row.labels[good?]);
+        let first = labels.next()??;
+        labels.all(|label| label == Some(first)).then_some(first)
+    };
+    let known = (0..names.len()).map(of_class).collect();
+    (names, known, class)
+}
+
+/// Histograms of the features by class, each over the range of all rows.
+fn distributions(samples: &Samples, scores: &Scores, first: &[&str]) -> Vec<Histograms> {
+    let Some(features) = &samples.features else { return vec![] };
+    let (names, _, class) = classes(scores);
+    let evaluated: Vec<u8> = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none()).map(class).collect();
+    let mut chosen: Vec<usize> = first.iter().filter_map(|name| features.iter().position(|feature| feature == name)).collect();
+    chosen.extend(0..features.len());
+    let mut seen = std::collections::HashSet::new();
+    chosen.retain(|feature| seen.insert(*feature));
+    chosen.truncate(DISTRIBUTIONS);
+    let groups: Vec<(String, u8)> = if names.is_empty() { vec![("all".into(), UNKNOWN)] } else { names.into_iter().zip(0..).collect() };
+    let of_feature = |at: usize| {
+        let values = || (0..samples.rows.len()).map(move |row| samples.row(row)[at]).filter(|value| value.is_finite());
+        let (low, high) = values().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        let (low, high) = if low <= high { (f64::from(low), f64::from(high)) } else { (0.0, 0.0) };
+        let step = if high > low { BINS as f64 / (high - low) } else { 0.0 };
+        let group = |(name, wanted): &(String, u8)| {
+            let mut counts = vec![0_usize; BINS];
+            for (row, _) in evaluated.iter().enumerate().filter(|(_, class)| *class == wanted) {
+                let value = f64::from(samples.row(row)[at]);
+                if value.is_finite() {
+                    counts[(((value - low) * step) as usize).min(BINS - 1)] += 1;
+                }
+            }
+            let rows: usize = counts.iter().sum();
+            Histogram { name: name.clone(), rows, shares: counts.iter().map(|count| *count as f64 / rows.max(1) as f64).collect() }
+        };
+        Histograms { quantity: format!("{}, all evaluated rows, unweighted", features[at]), low, high, groups: groups.iter().map(group).collect() }
+    };
+    chosen.into_iter().map(of_feature).collect()
+}
+
+/// What the page of an experiment draws.
+pub fn experiment(
+    folder: &Folder,
+    experiment: &Experiment,
+    report: &Report,
+    scores: &Scores,
+    projections: &[Projection],
+    evidence: &Evidence,
+) -> Result<Value> {
+    let (class_names, class_good, class) = classes(scores);
+    let shown = Shown::new(scores);
+    let read = |name: &str| std::fs::read_to_string(folder.file(name)).map_err(|error| Error::reading(&folder.file(name), &error));
+    let place = folder.path().display();
+    Ok(json!({
+        "kind": "experiment",
+        "report": report,
+        "provenance": folder.read_json::<Value>(names::PROVENANCE)?,
+        "config": read(names::EXPERIMENT)?,
+        "command": format!("lumisift train {place}/{} --out {place}-again", names::EXPERIMENT),
+        "unit": if scores.events { "event" } else { "LS" },
+        "classes": class_names,
+        "class_good": class_good,
+        "channels": scores.channels.iter().map(|channel| &channel.name).collect::<Vec<_>>(),
+        "history": history(folder.read_history()?, report),
+        "runs": runs(scores, &shown, &class, &evidence.beside)?,
+        "viewer": evidence.viewer,
+        "curves": curves(experiment, scores, None),
+        "projections": projections.iter().filter(|projection| !projection.rows.is_empty()).map(|projection| laid_out(projection, scores, &shown, &class)).collect::<Result<Vec<_>>>()?,
+        "distributions": evidence.distributions,
+    }))
+}
+
+/// The losses of each model.
+pub(super) fn history(lines: Vec<HistoryLine>, report: &Report) -> Vec<Value> {
+    let of_model = |lines: &[HistoryLine]| {
+        let training = report.channels.iter().find(|channel| channel.name == lines[0].channel).map(|channel| &channel.training);
+        json!({
+            "channel": lines[0].channel,
+            "member": lines[0].member + 1,
+            "epoch": lines.iter().map(|line| line.epoch.epoch).collect::<Vec<_>>(),
+            "train": lines.iter().map(|line| line.epoch.train_loss).collect::<Vec<_>>(),
+            "valid": lines.iter().map(|line| line.epoch.valid_loss).collect::<Option<Vec<_>>>(),
+            "rate": lines.iter().map(|line| line.epoch.learning_rate).collect::<Vec<_>>(),
+            // Of an ensemble only the last of any member's is known.
+            "kept": training.filter(|training| training.members == 1).map(|training| training.kept_epoch),
+            "stopped": training.map(|training| &training.stopped),
+        })
+    };
+    lines.chunk_by(|a, b| (&a.channel, a.member) == (&b.channel, b.member)).map(of_model).collect()
+}
+
+/// The ROC curves, of all channels or of one.
+pub(super) fn curves(experiment: &Experiment, scores: &Scores, only: Option<&str>) -> Vec<Value> {
+    let mut curves = vec![];
+    for channel in scores.channels.iter().filter(|channel| only.is_none_or(|name| channel.name == name)) {
+        for (at, labels) in scores.labels.iter().enumerate() {
+            let points = thinned(figures::ranking(scores, experiment, channel, at).curve());
+            if !points.is_empty() {
+                let rounded = |number: f64| (number * 1e5).round() / 1e5;
+                curves.push(json!({
+                    "channel": channel.name,
+                    "labels": labels,
+                    "fpr": points.iter().map(|point| rounded(point.false_positive_rate)).collect::<Vec<_>>(),
+                    "tpr": points.iter().map(|point| rounded(point.true_positive_rate)).collect::<Vec<_>>(),
+                }));
+            }
+        }
+    }
+    curves
+}
+
+/// Points of a curve at most; those left out differ by less than a line's width.
+const POINTS: usize = 400;
+
+fn thinned<T>(points: Vec<T>) -> Vec<T> {
+    let step = points.len().div_ceil(POINTS).max(1);
+    let last = points.len().saturating_sub(1);
+    points.into_iter().enumerate().filter(|(at, _)| at % step == 0 || *at == last).map(|(_, point)| point).collect()
+}
+
+type RunKey = (Option<u32>, Option<Arc<str>>);
+
+fn runs(scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8, beside: &[(String, Vec<f32>)]) -> Result<Vec<Value>> {
+    let key = |row: usize| -> RunKey {
+        let row = &scores.rows[row];
+        (row.run, row.run.is_none().then(|| row.file.clone()))
+    };
+    let mut without: HashMap<RunKey, Vec<(u32, &str)>> = HashMap::new();
+    for (at, row) in scores.rows.iter().enumerate() {
+        if let (Some(reason), Some(ls)) = (&row.rejected, row.ls) {
+            without.entry(key(at)).or_default().push((ls, reason));
+        }
+    }
+    let whole = scores.runs();
+    let split = |row: usize| Split::ALL.iter().position(|split| *split == scores.rows[row].split).unwrap_or_default() as u8;
+    let number = |value: Option<f64>| value.map_or(f32::NAN, |value| value as f32);
+    let of_run = |(rows, all): (&Vec<usize>, &Vec<usize>)| {
+        let first = all[0];
+        // One threshold a run, but for runs of several splits that have one each: then that of the test rows.
+        let test = || all.iter().copied().rev().find(|&row| scores.rows[row].split == Split::Test).unwrap_or(first);
+        let channels = || scores.channels.iter();
+        Ok(json!({
+            "name": scores.rows[first].run.map_or_else(|| scores.rows[first].file.to_string(), |run| run.to_string()),
+            "run": scores.rows[first].run,
+            "rows": all.len(),
+            "ls": packed(rows.iter().map(|&row| scores.rows[row].ls.unwrap_or_default()))?,
+            "split": packed(rows.iter().map(|&row| split(row)))?,
+            "class": packed(rows.iter().map(|&row| class(row)))?,
+            "score": channels().map(|channel| packed(rows.iter().map(|&row| number(channel.scores[row])))).collect::<Result<Vec<_>>>()?,
+            "threshold": channels().map(|channel| channel.thresholds[test()]).collect::<Vec<_>>(),
+            "flagged": channels().map(|channel| packed(rows.iter().map(|&row| u8::from(channel.flagged(row) == Some(true))))).collect::<Result<Vec<_>>>()?,
+            "unevaluated": ranges(without.get(&key(first)).map_or(&[], Vec::as_slice)),
+            "beside": beside
+                .iter()
+                .map(|(name, values)| Ok(json!({"name": name, "values": packed(rows.iter().map(|&row| values[shown.position(row) as usize]))?})))
+                .collect::<Result<Vec<_>>>()?,
+            "thinned": (shown.step > 1).then_some(shown.step),
+        }))
+    };
+    shown.runs.iter().zip(&whole).map(of_run).collect()
+}
+
+/// Neighbouring LSs with the same reason as ranges.
+fn ranges(without: &[(u32, &str)]) -> Vec<Value> {
+    let mut sorted = without.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted
+        .chunk_by(|a, b| a.1 == b.1 && b.0 - a.0 <= 1)
+        .map(|range| json!({"from": range[0].0, "to": range[range.len() - 1].0, "reason": range[0].1}))
+        .collect()
+}
+
+/// The points of a projection, with the rows that the page shows.
+fn laid_out(projection: &Projection, scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8) -> Result<Value> {
+    let evaluated: Vec<usize> = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none()).collect();
+    let place: HashMap<usize, (usize, usize)> = shown.places().map(|(run, at, row)| (row, (run, at))).collect();
+    let known: Vec<(usize, [f32; 2], (usize, usize))> = projection
+        .rows
+        .iter()
+        .zip(&projection.points)
+        .filter_map(|(&position, point)| {
+            let row = *evaluated.get(position as usize)?;
+            Some((row, *point, *place.get(&row)?))
+        })
+        .collect();
+    let own = scores.channels.iter().find(|channel| channel.name == projection.channel);
+    let left_out = projection.rows.len() - known.len();
+    let mut note: Vec<String> = projection.note.iter().cloned().collect();
+    if left_out > 0 {
+        note.push(format!("{left_out} that are not shown above are left out"));
+    }
+    Ok(json!({
+        "channel": projection.channel,
+        "method": if projection.axes[0].starts_with("PC") { "PCA" } else { "t-SNE" },
+        "axes": projection.axes,
+        "x": packed(known.iter().map(|(_, point, _)| point[0]))?,
+        "y": packed(known.iter().map(|(_, point, _)| point[1]))?,
+        "class": packed(known.iter().map(|(row, _, _)| class(*row)))?,
+        "score": packed(known.iter().map(|(row, _, _)| own.and_then(|channel| channel.scores[*row]).map_or(f32::NAN, |score| score as f32)))?,
+        "flagged": packed(known.iter().map(|(row, _, _)| u8::from(own.is_some_and(|channel| channel.flagged(*row) == Some(true)))))?,
+        "run": packed(known.iter().map(|(_, _, (run, _))| *run as u16))?,
+        "at": packed(known.iter().map(|(_, _, (_, at))| *at as u32))?,
+        "note": note.join("; "),
+    }))
+}
