@@ -202,7 +202,7 @@ const STEPS: (usize, usize) = (1000, 250);
 /// By how much it is.
 const EXAGGERATION: f32 = 12.0;
 
-/// Points in a cell are taken together where its side is less than this times its distance.
+/// How coarsely points that are far away are taken together.
 const THETA: f32 = 0.5;
 
 /// Rows of one tile when distances are computed.
@@ -238,7 +238,7 @@ pub fn tsne(values: &[f32], width: usize, seed: u64) -> Result<Vec<Point>, Strin
         let (exaggeration, momentum) = if step < STEPS.1 { (EXAGGERATION, 0.5) } else { (1.0, 0.8) };
         let tree = Tree::new(&points);
         let force = |i: usize| {
-            let (repulsion, sum) = tree.repulsion(points[i]);
+            let (repulsion, sum) = tree.repulsion(points[i], THETA);
             (near.attraction(i, &points), repulsion, sum)
         };
         (0..rows).into_par_iter().with_min_len(64).map(force).collect_into_vec(&mut forces);
@@ -403,13 +403,14 @@ impl Tree {
         self.0[at].next = self.0.len() as u32;
     }
 
-    /// How a point is pushed away by all, and the sum of 1 / (1 + distance²) to the others.
-    fn repulsion(&self, [x, y]: Point) -> (Point, f32) {
+    /// How a point is pushed away by all, and the sum of 1 / (1 + distance²) to the others. Cells whose side is less than `theta` times
+    /// their distance are taken whole.
+    fn repulsion(&self, [x, y]: Point, theta: f32) -> (Point, f32) {
         let (mut push, mut total, mut at) = ([0.0_f32; 2], 0.0_f32, 0);
         while let Some(cell) = self.0.get(at) {
             let (dx, dy) = (x - cell.centre[0], y - cell.centre[1]);
             let square = dx * dx + dy * dy;
-            if cell.side <= THETA * THETA * square || cell.side == 0.0 {
+            if cell.side <= theta * theta * square || cell.side == 0.0 {
                 let near = 1.0 / (1.0 + square);
                 total += cell.points * near;
                 let by = cell.points * near * near;
@@ -528,15 +529,20 @@ mod tests {
         points.extend([[1.0, 1.0]; 5]);
         let tree = Tree::new(&points);
         for &[x, y] in &points {
-            let (push, total) = tree.repulsion([x, y]);
-            let mut exact = [0.0_f32; 3];
+            // Push, sum, and the length of all pushes, which cancel.
+            let mut exact = [0.0_f32; 4];
             for [u, v] in &points {
-                let near = 1.0 / (1.0 + (x - u).powi(2) + (y - v).powi(2));
-                exact = [exact[0] + near * near * (x - u), exact[1] + near * near * (y - v), exact[2] + near];
+                let (dx, dy) = (x - u, y - v);
+                let near = 1.0 / (1.0 + dx * dx + dy * dy);
+                let by = near * near;
+                exact = [exact[0] + by * dx, exact[1] + by * dy, exact[2] + near, exact[3] + by * dx.hypot(dy)];
             }
-            assert!((total + 1.0 - exact[2]).abs() < 0.02 * exact[2], "{total} {exact:?}");
-            let off = (push[0] - exact[0]).hypot(push[1] - exact[1]);
-            assert!(off < 0.05 * exact[0].hypot(exact[1]).max(1.0), "{push:?} {exact:?}");
+            // What is left out goes with the square of theta.
+            for (theta, most) in [(0.0, 1e-5), (THETA / 5.0, 2e-3), (THETA, 5e-2)] {
+                let (push, total) = tree.repulsion([x, y], theta);
+                assert!((total + 1.0 - exact[2]).abs() < most * exact[2], "{theta}: {total} {exact:?}");
+                assert!((push[0] - exact[0]).hypot(push[1] - exact[1]) < most * exact[3], "{theta}: {push:?} {exact:?}");
+            }
         }
     }
 
