@@ -177,6 +177,9 @@ impl Chosen {
         let added = experiment.added.iter().map(|expression| ("data.add_inputs", expression));
         let divide_by = experiment.divide_by.iter().map(|expression| ("scale.divide_by", expression));
         let mut given = vec![];
+        if experiment.added.is_empty() && experiment.divide_by.is_none() {
+            return Ok(given);
+        }
         let mut reasons: Vec<Option<String>> = vec![None; self.samples.rows.len()];
         for (key, expression) in added.chain(divide_by) {
             let quantity = Quantity::new(key, expression, &self.samples, &self.facts)?;

@@ -63,7 +63,9 @@ fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut results = vec![];
     let mut names: Vec<PathBuf> = fs::read_dir(folder.join("model")).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
-    names.extend(["scores.parquet", "scaler.json", "thresholds.json", "channels.json", "roc.parquet", "projections.parquet"].map(|name| folder.join(name)));
+    names.extend(
+        ["scores.parquet", "scaler.json", "thresholds.json", "channels.json", "roc.parquet", "projections.parquet"].map(|name| folder.join(name)),
+    );
     for path in names {
         results.push((path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap()));
     }

@@ -245,8 +245,6 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let thresholds = pipeline::calibrate(&experiment, on, &scored, pipeline::calibration_split(on), &files)?;
     scored.flag(&thresholds)?;
     folder.write_json(names::THRESHOLDS, &thresholds)?;
-    scored.write(&folder.file(names::SCORES))?;
-    folder.write(names::ROC, &figures::curves(&scored, &experiment)?)?;
     let worst = explain::worst(&experiment, &networks, &prepared, &scored, device)?;
     if !experiment.config.report.projections.is_empty() {
         ui.detail("projecting latents");
@@ -254,8 +252,10 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let projections = pipeline::project(&experiment, &networks, &prepared, &scored, device)?;
     projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
     let evidence = Evidence::new(&experiment, &networks, &prepared, &scored, &explain::features(&worst), device)?;
-    // What was scaled has served; the rows as read stay for the report.
+    // What was scaled has served and makes room for the tables; the rows as read stay for the report.
     prepared.inputs = vec![];
+    scored.write(&folder.file(names::SCORES))?;
+    folder.write(names::ROC, &figures::curves(&scored, &experiment)?)?;
     ui.detail("figures");
     let report = Report::new(
         &scored,

@@ -34,7 +34,7 @@ use lumisections::Lumisection;
 use rayon::prelude::*;
 pub use samples::{Rejected, Role, Row, Run, Samples, Source};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
@@ -251,10 +251,10 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
         }));
         samples.sources.push(source.clone());
     }
-    let mut runs: Vec<(Option<u32>, u32)> =
+    let runs: HashSet<(Option<u32>, u32)> =
         tables.iter().enumerate().flat_map(|(index, (_, table))| table.rows.iter().map(move |row| run_key(row.run, index))).collect();
+    let mut runs: Vec<(Option<u32>, u32)> = runs.into_iter().collect();
     runs.sort_unstable_by_key(|(number, source)| (number.is_none(), *number, *source));
-    runs.dedup();
     let index_of: HashMap<(Option<u32>, u32), u32> = runs.iter().enumerate().map(|(i, key)| (*key, i as u32)).collect();
     let name =
         |(number, source): &(Option<u32>, u32)| number.map_or_else(|| samples.sources[*source as usize].name.clone(), |number| number.to_string());

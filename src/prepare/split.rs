@@ -14,7 +14,6 @@ use crate::{
 };
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// What a row is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,9 +92,13 @@ fn groups(samples: &Samples, ours: &[usize], config: &Config) -> Vec<u64> {
 /// Whole groups go to test until it has its share of the rows, then to validation, the rest to training.
 fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Result<Vec<Split>> {
     let keys = groups(samples, ours, config);
-    let mut sizes: BTreeMap<u64, usize> = BTreeMap::new();
-    keys.iter().for_each(|key| *sizes.entry(*key).or_insert(0) += 1);
-    let mut order: Vec<u64> = sizes.keys().copied().collect();
+    let mut unique = keys.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    let position = |key: &u64| unique.partition_point(|other| other < key);
+    let mut sizes = vec![0_usize; unique.len()];
+    keys.iter().for_each(|key| sizes[position(key)] += 1);
+    let mut order: Vec<usize> = (0..unique.len()).collect();
     if config.by == SplitBy::Order {
         order.reverse();
     } else {
@@ -115,18 +118,18 @@ fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> R
         )));
     }
     let share = |fraction: f64| (fraction * ours.len() as f64).round() as usize;
-    let mut assigned: BTreeMap<u64, Split> = BTreeMap::new();
+    let mut assigned = vec![Split::Train; unique.len()];
     let mut rest = order.into_iter().peekable();
     for (split, rows) in [(Split::Test, share(config.test)), (Split::Valid, share(config.valid))] {
         let mut taken = 0;
         while taken < rows {
             // A group that overshoots by more than it fills is left for training, unless nothing was taken yet.
-            let Some(key) = rest.next_if(|key| taken == 0 || taken + sizes[key] / 2 <= rows) else { break };
-            taken += sizes[&key];
-            assigned.insert(key, split);
+            let Some(group) = rest.next_if(|&group| taken == 0 || taken + sizes[group] / 2 <= rows) else { break };
+            taken += sizes[group];
+            assigned[group] = split;
         }
     }
-    Ok(keys.iter().map(|key| assigned.get(key).copied().unwrap_or(Split::Train)).collect())
+    Ok(keys.iter().map(|key| assigned[position(key)]).collect())
 }
 
 /// Good, bad and unlabelled rows are split each by themselves, so that every side has its share of them.
@@ -226,6 +229,7 @@ fn by_column(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<S
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn samples(runs: &[u32]) -> Samples {
         Samples::made(&runs.iter().map(|&n| vec![1.0; n as usize]).collect::<Vec<_>>())

@@ -36,50 +36,75 @@ pub fn check_name(path: &Path) -> Result<()> {
 
 /// Writes a table beside its target, then renames it.
 pub(super) fn write(path: &Path, batch: &RecordBatch) -> Result<()> {
-    let bytes = if path.extension().is_some_and(|extension| extension == "csv") { to_csv(batch)? } else { to_parquet(batch)? };
+    write_parts(path, [Ok(batch.clone())])
+}
+
+/// Writes a table that is made part by part, at least one, of up to [`GROUP`] rows each: only one of them is in memory.
+pub(super) fn write_parts(path: &Path, parts: impl IntoIterator<Item = Result<RecordBatch>>) -> Result<()> {
+    let bytes = if path.extension().is_some_and(|extension| extension == "csv") { to_csv(parts)? } else { parts_to_parquet(parts)? };
     write_atomically(path, &bytes)
 }
 
 /// Rows of a group in a Parquet file.
-const GROUP: usize = 1 << 20;
+pub(super) const GROUP: usize = 1 << 17;
+
+/// The bytes of a Parquet file.
+pub(super) fn to_parquet(batch: &RecordBatch) -> Result<Vec<u8>> {
+    parts_to_parquet([Ok(batch.clone())])
+}
 
 /// The bytes of a Parquet file. Columns are encoded side by side.
-pub(super) fn to_parquet(batch: &RecordBatch) -> Result<Vec<u8>> {
+fn parts_to_parquet(parts: impl IntoIterator<Item = Result<RecordBatch>>) -> Result<Vec<u8>> {
     let failed = |error: parquet::errors::ParquetError| Error::failed(format!("Parquet: {error}"));
+    let mut parts = parts.into_iter().peekable();
+    let schema = match parts.peek() {
+        Some(Ok(first)) => first.schema(),
+        Some(Err(error)) => return Err(error.clone()),
+        None => return Err(Error::failed("Parquet: a table without columns")),
+    };
     let mut properties = WriterProperties::builder().set_compression(Compression::ZSTD(parquet::basic::ZstdLevel::default()));
     // Numbers hardly repeat: looking for those that do costs more than it brings.
-    for field in batch.schema().fields().iter().filter(|field| field.data_type().is_floating()) {
+    for field in schema.fields().iter().filter(|field| field.data_type().is_floating()) {
         properties = properties.set_column_dictionary_enabled(ColumnPath::new(vec![field.name().clone()]), false);
     }
     let mut bytes = vec![];
-    let writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).map_err(failed)?;
+    let writer = ArrowWriter::try_new(&mut bytes, schema.clone(), Some(properties.build())).map_err(failed)?;
     let (mut file, groups) = writer.into_serialized_writer().map_err(failed)?;
-    for (at, first) in (0..batch.num_rows()).step_by(GROUP).enumerate() {
-        let rows = batch.slice(first, GROUP.min(batch.num_rows() - first));
-        let writers = groups.create_column_writers(at).map_err(failed)?;
-        let schema = batch.schema();
-        let encode = |(i, mut writer): (usize, ArrowColumnWriter)| {
-            compute_leaves(schema.field(i), rows.column(i))?.iter().try_for_each(|leaf| writer.write(leaf))?;
-            writer.close()
-        };
-        // A column is one leaf: our tables are flat.
-        let chunks = writers.into_par_iter().enumerate().map(encode).collect::<parquet::errors::Result<Vec<_>>>().map_err(failed)?;
-        let mut group = file.next_row_group().map_err(failed)?;
-        chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group)).map_err(failed)?;
-        group.close().map_err(failed)?;
+    let mut written = 0;
+    for part in parts {
+        let part = part?;
+        for first in (0..part.num_rows()).step_by(GROUP) {
+            let rows = part.slice(first, GROUP.min(part.num_rows() - first));
+            let writers = groups.create_column_writers(written).map_err(failed)?;
+            let encode = |(i, mut writer): (usize, ArrowColumnWriter)| {
+                compute_leaves(schema.field(i), rows.column(i))?.iter().try_for_each(|leaf| writer.write(leaf))?;
+                writer.close()
+            };
+            // A column is one leaf: our tables are flat.
+            let chunks = writers.into_par_iter().enumerate().map(encode).collect::<parquet::errors::Result<Vec<_>>>().map_err(failed)?;
+            let mut group = file.next_row_group().map_err(failed)?;
+            chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group)).map_err(failed)?;
+            group.close().map_err(failed)?;
+            written += 1;
+        }
     }
     file.close().map_err(failed)?;
     Ok(bytes)
 }
 
 /// The bytes of a CSV file; gaps are empty.
-pub(super) fn to_csv(batch: &RecordBatch) -> Result<Vec<u8>> {
+pub(super) fn to_csv(parts: impl IntoIterator<Item = Result<RecordBatch>>) -> Result<Vec<u8>> {
     let failed = |error: &dyn std::fmt::Display| Error::failed(format!("CSV: {error}"));
     let mut writer = csv::Writer::from_writer(vec![]);
-    writer.write_record(batch.schema().fields().iter().map(|field| field.name())).map_err(|error| failed(&error))?;
-    for row in 0..batch.num_rows() {
-        let fields = batch.columns().iter().map(|column| text(column, row).ok_or_else(|| failed(&column.data_type())));
-        writer.write_record(fields.collect::<Result<Vec<_>>>()?).map_err(|error| failed(&error))?;
+    for (at, part) in parts.into_iter().enumerate() {
+        let part = part?;
+        if at == 0 {
+            writer.write_record(part.schema().fields().iter().map(|field| field.name())).map_err(|error| failed(&error))?;
+        }
+        for row in 0..part.num_rows() {
+            let fields = part.columns().iter().map(|column| text(column, row).ok_or_else(|| failed(&column.data_type())));
+            writer.write_record(fields.collect::<Result<Vec<_>>>()?).map_err(|error| failed(&error))?;
+        }
     }
     writer.into_inner().map_err(|error| failed(&error))
 }

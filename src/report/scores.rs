@@ -15,7 +15,13 @@ use arrow_array::{
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rayon::prelude::*;
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
 
 /// What is said of a lumisection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +63,20 @@ pub struct Row {
     /// Its class, an index into [`Scores::classes`], where it is known.
     pub class: Option<u8>,
     /// What the label sets say (good = true), in the order of [`Scores::labels`].
-    pub labels: Vec<Option<bool>>,
+    pub labels: Arc<[Option<bool>]>,
+}
+
+/// One copy of each value that many rows have.
+fn shared<T: ?Sized + Eq + Hash>(known: &mut HashSet<Arc<T>>, value: &T) -> Arc<T>
+where
+    Arc<T>: for<'a> From<&'a T>,
+{
+    if let Some(known) = known.get(value) {
+        return Arc::clone(known);
+    }
+    let new = Arc::from(value);
+    known.insert(Arc::clone(&new));
+    new
 }
 
 /// What one channel says of every row.
@@ -121,6 +140,8 @@ impl Scores {
     /// Puts evaluated rows and rejected ones together. Each of `channels` has one entry a row of `samples`.
     pub fn new(samples: &Samples, splits: &[Split], labels: &[LabelSet], weights: Option<&[f32]>, channels: Vec<ChannelScores>) -> Self {
         let files: Vec<Arc<str>> = samples.sources.iter().map(|source| source.name.as_str().into()).collect();
+        let mut known = HashSet::new();
+        let mut share = |labels: Vec<Option<bool>>| shared(&mut known, labels.as_slice());
         let mut rows: Vec<Row> = (0..samples.rows.len())
             .map(|i| Row {
                 split: splits[i],
@@ -130,7 +151,7 @@ impl Scores {
                 weight: weights.map(|weights| weights[i]),
                 rejected: None,
                 class: None,
-                labels: labels.iter().map(|set| set.good[i]).collect(),
+                labels: share(labels.iter().map(|set| set.good[i]).collect()),
             })
             .collect();
         rows.extend(samples.rejected.iter().map(|rejected| Row {
@@ -141,7 +162,7 @@ impl Scores {
             weight: None,
             rejected: Some(rejected.told().into()),
             class: None,
-            labels: (0..labels.len()).map(|set| rejected.labels.get(set).copied().flatten()).collect(),
+            labels: share((0..labels.len()).map(|set| rejected.labels.get(set).copied().flatten()).collect()),
         }));
         let mut scores =
             Self { events: samples.events, labels: labels.iter().map(|set| set.name.clone()).collect(), classes: vec![], rows, channels };
@@ -263,7 +284,8 @@ impl Scores {
 
     /// Writes a Parquet file, or CSV where the name ends in .csv; beside its target, then renamed.
     pub fn write(&self, path: &Path) -> Result<()> {
-        batch::write(path, &self.batch()?)
+        let all = self.rows.len() * self.channels.len();
+        batch::write_parts(path, (0..all.max(1)).step_by(batch::GROUP).map(|first| self.batch(first..(first + batch::GROUP).min(all))))
     }
 
     fn reason<'a>(&'a self, channel: &'a ChannelScores, row: usize) -> Option<&'a str> {
@@ -276,10 +298,15 @@ impl Scores {
         self.rows.iter().any(|row| row.weight.is_some())
     }
 
-    /// One channel after the other.
-    fn batch<'a>(&'a self) -> Result<RecordBatch> {
-        let repeated = || self.channels.iter().flat_map(|_| &self.rows);
-        let of_channels = || self.channels.iter().flat_map(|channel| (0..self.rows.len()).map(move |row| (channel, row)));
+    /// Some rows of the table, which has one channel after the other.
+    fn batch<'a>(&'a self, range: Range<usize>) -> Result<RecordBatch> {
+        let (first, end, rows) = (range.start, range.end, self.rows.len());
+        let of_channels = move || (first..end).map(move |at| (&self.channels[at / rows], at % rows));
+        let repeated = move || of_channels().map(|(_, row)| &self.rows[row]);
+        // None where a channel has no such numbers.
+        let numbers = move |of: fn(&ChannelScores) -> &[Option<f64>]| -> Column<'a> {
+            Box::new(move || Arc::new(of_channels().map(|(channel, row)| of(channel).get(row).copied().flatten()).collect::<Float64Array>()))
+        };
         let mut columns: Vec<(String, Column<'a>)> = vec![];
         let mut add = |name: &str, column: Column<'a>| columns.push((name.into(), column));
         add("split", Box::new(move || Arc::new(repeated().map(|row| Some(row.split.name())).collect::<StringArray>())));
@@ -287,18 +314,18 @@ impl Scores {
         add("run", Box::new(move || Arc::new(repeated().map(|row| row.run).collect::<UInt32Array>())));
         add(self.number_column(), Box::new(move || Arc::new(repeated().map(|row| row.ls).collect::<UInt32Array>())));
         add("channel", Box::new(move || Arc::new(of_channels().map(|(channel, _)| Some(channel.name.as_str())).collect::<StringArray>())));
-        add("score", self.numbers(|channel| &channel.scores));
-        add("threshold", self.numbers(|channel| &channel.thresholds));
+        add("score", numbers(|channel| &channel.scores));
+        add("threshold", numbers(|channel| &channel.thresholds));
         add("flagged", Box::new(move || Arc::new(of_channels().map(|(channel, row)| channel.flagged(row)).collect::<BooleanArray>())));
         add("verdict", Box::new(move || Arc::new(of_channels().map(|(channel, row)| Some(channel.verdict(row).name())).collect::<StringArray>())));
         add("reason", Box::new(move || Arc::new(of_channels().map(|(channel, row)| self.reason(channel, row)).collect::<StringArray>())));
-        add(LOG_RATIO, self.numbers(|channel| &channel.log_ratios));
+        add(LOG_RATIO, numbers(|channel| &channel.log_ratios));
         if self.channels.iter().any(|channel| !channel.inside.is_empty()) {
-            add(INSIDE, self.numbers(|channel| &channel.inside));
+            add(INSIDE, numbers(|channel| &channel.inside));
         }
         if self.channels.iter().any(|channel| !channel.spread.is_empty()) {
-            add(SPREAD, self.numbers(|channel| &channel.spread));
-            add(FLAGGING, self.numbers(|channel| &channel.flagging));
+            add(SPREAD, numbers(|channel| &channel.spread));
+            add(FLAGGING, numbers(|channel| &channel.flagging));
         }
         if self.weighted() {
             add(WEIGHT, Box::new(move || Arc::new(repeated().map(|row| row.weight).collect::<Float32Array>())));
@@ -311,15 +338,6 @@ impl Scores {
             add(&format!("label_{name}"), Box::new(move || Arc::new(repeated().map(|row| row.labels[i]).collect::<BooleanArray>())));
         }
         batch::of_columns(columns.into_par_iter().map(|(name, column)| (name, column())).collect())
-    }
-
-    /// A number of each channel and row; none where a channel has no such numbers.
-    fn numbers<'a>(&'a self, of: impl Fn(&'a ChannelScores) -> &'a [Option<f64>] + Send + Sync + 'a) -> Column<'a> {
-        Box::new(move || {
-            let none = vec![None; if self.channels.iter().any(|channel| of(channel).is_empty()) { self.rows.len() } else { 0 }];
-            let numbers = |channel: &'a ChannelScores| if of(channel).is_empty() { none.as_slice() } else { of(channel) };
-            Arc::new(self.channels.iter().flat_map(numbers).copied().collect::<Float64Array>())
-        })
     }
 
     /// Reads a `scores.parquet`.
@@ -354,8 +372,8 @@ impl Scores {
         let class = text(CLASS);
         let labels = self.labels.iter().map(|name| flag(&format!("label_{name}"))).collect::<Option<Vec<_>>>()?;
         let valid = |array: &dyn Array, i: usize| array.is_valid(i).then_some(i);
-        let mut shared: HashMap<String, Arc<str>> = HashMap::new();
-        let mut share = |text: &str| shared.entry(text.to_owned()).or_insert_with(|| text.into()).clone();
+        let (mut texts, mut label_sets) = (HashSet::new(), HashSet::new());
+        let mut share = |text: &str| shared(&mut texts, text);
         for i in 0..batch.num_rows() {
             let name = channel.value(i);
             if self.channels.last().is_none_or(|channel| channel.name != name) {
@@ -396,7 +414,7 @@ impl Scores {
                 ls: valid(ls, i).map(|i| ls.value(i)),
                 weight: weight.and_then(|weight| valid(weight, i).map(|i| weight.value(i))),
                 rejected: valid(reason, i).filter(|_| !evaluated).map(|i| share(reason.value(i))),
-                labels: labels.iter().map(|label| valid(*label, i).map(|i| label.value(i))).collect(),
+                labels: shared(&mut label_sets, labels.iter().map(|label| valid(*label, i).map(|i| label.value(i))).collect::<Vec<_>>().as_slice()),
             });
         }
         Some(())
@@ -441,7 +459,7 @@ mod tests {
             weight: None,
             rejected: None,
             class: None,
-            labels: vec![Some(ls.is_multiple_of(2))],
+            labels: [Some(ls.is_multiple_of(2))].into(),
         };
         let empty = Row { rejected: Some("empty (leading)".into()), ..row(1, 1) };
         let channel = |name: &str, log_ratios: Vec<Option<f64>>, times: f64| ChannelScores {
@@ -510,6 +528,16 @@ mod tests {
     }
 
     #[test]
+    fn a_table_written_in_parts_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.parquet");
+        // The second channel begins within a part, and the last part is not full.
+        let many = scores().pick(&(0..batch::GROUP + 7).map(|row| row % 5).collect::<Vec<_>>());
+        many.write(&path).unwrap();
+        assert!(Scores::read(&path).unwrap() == many);
+    }
+
+    #[test]
     fn the_share_of_members_that_flag_is_told() {
         let mut scores = scores();
         let member = |numbers: [f64; 4]| std::iter::once(None).chain(numbers.map(Some)).collect::<Vec<_>>();
@@ -529,7 +557,7 @@ mod tests {
 
     #[test]
     fn csv_is_there_for_those_who_want_it() {
-        let text = String::from_utf8(batch::to_csv(&scores().batch().unwrap()).unwrap()).unwrap();
+        let text = String::from_utf8(batch::to_csv([scores().batch(0..10)]).unwrap()).unwrap();
         assert!(text.starts_with("split,file,run,ls,channel,score,threshold,flagged,verdict,reason,log_ratio,label_good\ntest,a.csv,1,1,a/b,,,,not evaluated,empty (leading),,false\n"), "{text}");
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Two backgrounds: jets taken for leptons (1) and pairs of bosons (2). Two signals: resonances of 0.6 (3) and 1 TeV (4) that decay
 //! into WZ, so that the Z is fast, its leptons are close to each other and MET is hard. A few background events are anomalous in ways
-//! of the detector: [`Anomaly`].
+//! of the detector: their MET is far too large, or a second channel is filled with noise.
 
 use super::{
     beside,
