@@ -450,7 +450,7 @@ fn error_panel(canvas: &mut Canvas, area: Area, channel: &ChannelFigures, histog
     let width = (histograms.high - histograms.low).max(1e-6) / bins as f64;
     let inner = (0..=bins).map(|edge| histograms.low + edge as f64 * width);
     // An empty bin more at each end, so that the outline comes down to the axis.
-    let edges: Vec<f64> = inner.clone().take(1).chain(inner.clone()).chain(inner.last()).collect();
+    let edges: Vec<f64> = inner.clone().take(1).chain(inner.clone()).chain(inner.rev().take(1)).collect();
     let highest = groups.iter().flat_map(|group| &group.shares).copied().fold(0.0, f64::max);
     let panel = Panel {
         area,
@@ -562,7 +562,7 @@ mod tests {
         assert_eq!(names(&pictures), ["losses.png", "errors.png", "scores-a_b.csv.png", "sum-a_b.csv.png"]);
         for (picture, shown) in pictures.iter().zip([[BLUE, RED], [BLUE, INK], [BLUE, RED], [BLUE, RED]]) {
             let found = colours(&picture.png);
-            assert!(shown.iter().all(|colour| found.contains(&colour.to_vec())) && found.contains(&WHITE.to_vec()), "{}", picture.name);
+            assert!(shown.iter().all(|colour| found.contains(colour.as_slice())) && found.contains(WHITE.as_slice()), "{}", picture.name);
         }
     }
 
