@@ -103,3 +103,64 @@ fn training_follows_the_reference_as_far_as_equal_trainers_do() {
         }
     }
 }
+
+/// The events notebook, scaled and in file order, against PyTorch from the same weights.
+///
+/// Equal trainings part after four epochs: float32 from weights moved by 1e-7 ends up to a third lower in validation loss. What is
+/// made of the scores then agrees only so far.
+#[test]
+fn events_follow_the_reference_as_far_as_equal_trainers_do() {
+    let Some(folder) = shared("parity/events") else { return };
+    let expected: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("expected.json")).unwrap()).unwrap();
+    let (train, valid) = (numbers(&expected["loss"]["train"]), numbers(&expected["loss"]["valid"]));
+    let out = tempfile::tempdir().unwrap();
+    let (config, place) = (config("events-notebook.toml"), out.path().display().to_string());
+    let sets = [
+        format!("data.train=[\"{}\"]", folder.join("events.h5").display()),
+        format!("train.init=\"{}\"", folder.join("init.safetensors").display()),
+        format!("train.epochs={}", train.len()),
+        "scale.kind=\"min-max\"".into(),
+        "split.by=\"order\"".into(),
+        "train.shuffle=false".into(),
+        "report.projections=[]".into(),
+    ];
+    let mut arguments = vec!["train", &config, "--out", &place, "-q"];
+    sets.iter().for_each(|set| arguments.extend(["--set", set]));
+    succeed(Path::new("."), &arguments);
+    let history = lumisift::report::folder::Folder::open(out.path()).unwrap().read_history().unwrap();
+    for (i, line) in history.iter().enumerate() {
+        let tolerance = if i < 4 { 1e-3 } else { 0.15 };
+        let found = [(line.epoch.train_loss, train[i]), (line.epoch.valid_loss.unwrap(), valid[i])];
+        for (found, wanted) in found {
+            assert!((found / wanted - 1.0).abs() < tolerance, "epoch {}: {found} is not {wanted}", i + 1);
+        }
+    }
+    let report = report(out.path());
+    let names: Vec<&str> = expected["features"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let channels: Value = serde_json::from_str(&std::fs::read_to_string(out.path().join("channels.json")).unwrap()).unwrap();
+    assert_eq!(channels[0]["features"], serde_json::json!(names));
+    let auc = report.auc.iter().find(|auc| auc.labels == "good").unwrap();
+    assert!((auc.auc.unwrap() - expected["auc"].as_f64().unwrap()).abs() < 0.02, "{:?}", auc.auc);
+    let flagged = &report.runs[0].flagged[0];
+    let ratio = flagged.value / expected["threshold_mean_3std"].as_f64().unwrap();
+    assert!((0.6..1.6).contains(&ratio), "{ratio}");
+    assert!(flagged.ls.len().abs_diff(expected["flagged"].as_u64().unwrap() as usize) <= 5, "{}", flagged.ls.len());
+    let classes = report.classes.unwrap();
+    let signal = classes.classes.iter().find(|class| class.name == "signal").unwrap();
+    assert!(signal.flagged.abs_diff(expected["flagged_signal"].as_u64().unwrap() as usize) <= 5, "{}", signal.flagged);
+    // Errors of single events differ as the losses do; their order hardly.
+    let wanted = numbers(&expected["test_error_head"]);
+    let found: Vec<f64> = judged(out.path()).into_iter().filter_map(|(_, score)| score).take(wanted.len()).collect();
+    let logs: Vec<(f64, f64)> = found.iter().zip(&wanted).map(|(found, wanted)| (found.ln(), wanted.ln())).collect();
+    assert!(correlation(&logs) > 0.9, "{}", correlation(&logs));
+}
+
+fn correlation(pairs: &[(f64, f64)]) -> f64 {
+    let n = pairs.len() as f64;
+    let (a, b) = pairs.iter().fold((0.0, 0.0), |(a, b), pair| (a + pair.0 / n, b + pair.1 / n));
+    let sums = pairs.iter().fold((0.0, 0.0, 0.0), |sums, pair| {
+        let (x, y) = (pair.0 - a, pair.1 - b);
+        (sums.0 + x * y, sums.1 + x * x, sums.2 + y * y)
+    });
+    sums.0 / (sums.1 * sums.2).sqrt()
+}

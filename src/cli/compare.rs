@@ -6,19 +6,26 @@ use crate::{
     report::{
         channels::ChannelFigures,
         figures::Report,
-        folder::{Folder, names},
+        folder::{Folder, write_atomically},
+        page::{
+            self,
+            comparison::{self, Compared},
+        },
         terminal,
     },
 };
 use clap::Args;
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
-/// Hold experiments side by side
+/// Hold experiments side by side, in the terminal and on a page
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiments' folders
     #[arg(required = true, num_args = 2.., value_name = "DIR")]
     experiments: Vec<PathBuf>,
+    /// The page to write
+    #[arg(long, value_name = "FILE", default_value = "comparison.html")]
+    out: PathBuf,
 }
 
 /// What the only channel shows; of several, the lowest and the highest number.
@@ -36,11 +43,14 @@ fn range(report: &Report, get: impl Fn(&ChannelFigures) -> Option<f64>, digits: 
 const MOST_AREAS: usize = 4;
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
-    let reports = arguments
-        .experiments
-        .iter()
-        .map(|path| Ok((path.display().to_string(), Folder::open(path)?.read_json::<Report>(names::REPORT)?)))
-        .collect::<Result<Vec<_>>>()?;
+    let compared = arguments.experiments.iter().map(|path| Compared::read(Folder::open(path)?)).collect::<Result<Vec<_>>>()?;
+    let reports: Vec<(String, &Report)> = compared.iter().map(|compared| (compared.place(), &compared.report)).collect();
+    let mut warnings = vec![];
+    let scores: BTreeSet<&str> = reports.iter().map(|(_, report)| report.score.as_str()).collect();
+    if scores.len() > 1 {
+        warnings.push("these experiments score differently; their losses and thresholds are not comparable".to_owned());
+    }
+    write_atomically(&arguments.out, page::html("comparison", &comparison::data(&compared, &warnings)?)?.as_bytes())?;
     if ui.json {
         let rows: Vec<_> = reports.iter().map(|(folder, report)| serde_json::json!({"folder": folder, "report": report})).collect();
         return ui.print_json(&rows);
@@ -80,9 +90,6 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         ]);
     }
     ui.print(&table.to_string())?;
-    let scores: std::collections::BTreeSet<&str> = reports.iter().map(|(_, report)| report.score.as_str()).collect();
-    if scores.len() > 1 {
-        ui.warn("these experiments score differently; their losses and thresholds are not comparable");
-    }
-    Ok(())
+    warnings.iter().for_each(|warning| ui.warn(warning));
+    ui.print(&format!("wrote      {}", arguments.out.display()))
 }

@@ -98,7 +98,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return ui.print_json(&report);
     }
     if !asked.is_empty() {
-        ui.print(&terminal::explanations(&asked.iter().collect::<Vec<_>>()))?;
+        ui.print(&terminal::explanations(&asked.iter().collect::<Vec<_>>(), prepared.samples.events))?;
         return ui.print(&format!("wrote      {}", arguments.out.display()));
     }
     ui.print(&terminal::render(&report, Some(&scores), ui.width()))?;

@@ -211,6 +211,7 @@ impl Report {
             let channel = scores.channels.iter().find(|channel| channel.name == network.channel.name)?;
             Some(ChannelFigures::new(experiment, network, training, scores, channel, thresholds))
         });
+        warnings.extend(networks.iter().filter_map(|network| unlearnt(network, experiment)));
         let auc = areas(scores, labels, experiment);
         warnings.extend(auc.iter().filter_map(upside_down));
         Ok(Self {
@@ -270,6 +271,15 @@ fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
     let good_test = |i: usize| rate("test rows labelled good", &|row: &Row| row.split == Split::Test && row.labels[i] == Some(true));
     let valid = || rate("validation rows", &|row: &Row| row.split == Split::Valid);
     main.and_then(good_test).or_else(|| if threshold.on == CalibrateOn::Train { valid() } else { None })
+}
+
+/// A warning where a network is no better than the mean of what it was trained on.
+fn unlearnt(network: &Network, experiment: &Experiment) -> Option<String> {
+    let (error, mean_field) = (network.usual.error, network.usual.mean_field_error);
+    let channel = if network.channel.name == ALL_FEATURES { String::new() } else { format!("channel {}: ", network.channel.name) };
+    (experiment.config.train.epochs > 0 && error >= mean_field).then(|| {
+        format!("{channel}the autoencoder's error ({error:.4e}) is not below that of always answering with the mean ({mean_field:.4e}): it has learnt nothing")
+    })
 }
 
 /// A warning where the bad score lower than the good.

@@ -9,7 +9,10 @@ use super::{
 use crate::{
     config::{Threshold, raw::CalibrateOn},
     data::channels::{ALL_FEATURES, COMBINED},
-    score::{roc::Auc, threshold::Calibrated},
+    score::{
+        roc::{Auc, Efficiency},
+        threshold::Calibrated,
+    },
 };
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 use console::style;
@@ -56,9 +59,9 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     for threshold in report.thresholds.iter().filter(|threshold| threshold.channel == main) {
         let from = match threshold.value {
             Some(value) if threshold.rows > 0 => {
-                format!("{value:.6} from {} {} rows of {}", threshold.rows, on(threshold.on), count(threshold.runs, "run"))
+                format!("{} from {} {} rows of {}", number(value, 6), threshold.rows, on(threshold.on), count(threshold.runs, "run"))
             }
-            Some(value) => format!("{value:.6}"),
+            Some(value) => number(value, 6),
             None => "each run's own".into(),
         };
         let of = if report.channels.len() > 1 { format!("{main}, ") } else { String::new() };
@@ -89,11 +92,12 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
         );
     }
     text.push_str(&areas(report, width));
+    text.push_str(&classes(report, width));
     text.push_str(&runs_table(report, width));
     if let Some(scores) = scores {
         text.push_str(&pictures(report, scores, width));
     }
-    text.push_str(&explanations(&worst(&report.worst)));
+    text.push_str(&explanations(&worst(&report.worst), report.data.events));
     for warning in &report.warnings {
         let _ = writeln!(text, "{} {warning}", style("warning:").yellow().bold());
     }
@@ -107,7 +111,7 @@ fn training(report: &Report) -> String {
     for channel in &report.channels {
         let training = &channel.training;
         let of = if report.channels.len() > 1 { format!("{:longest$}  ", channel.name) } else { String::new() };
-        let loss = |loss: Option<f64>| loss.map_or_else(|| "–".into(), |loss| format!("{loss:.6}"));
+        let loss = |loss: Option<f64>| loss.map_or_else(|| "–".into(), |loss| number(loss, 6));
         let kept =
             if training.kept_epoch as usize == training.epochs { String::new() } else { format!(", weights of epoch {}", training.kept_epoch) };
         let _ = writeln!(
@@ -236,13 +240,14 @@ fn worst(explained: &[Explanation]) -> Vec<&Explanation> {
 }
 
 /// Why samples score high: names with large shares of the error, and how many times the usual error that is.
-pub fn explanations(explained: &[&Explanation]) -> String {
+pub fn explanations(explained: &[&Explanation], events: bool) -> String {
     let mut text = String::new();
+    let what = if events { "event" } else { "LS" };
     for explanation in explained {
         let id = explanation.run.map_or_else(|| explanation.file.clone(), |run| format!("run {run}"));
         let of = if explanation.channel == ALL_FEATURES { String::new() } else { format!(" in {}", explanation.channel) };
-        let threshold = explanation.threshold.map(|threshold| format!(" (threshold {threshold:.5})")).unwrap_or_default();
-        let _ = writeln!(text, "why        {} LS {}{of}: score {:.5}{threshold}", style(id).bold(), explanation.ls, explanation.score);
+        let threshold = explanation.threshold.map(|threshold| format!(" (threshold {})", number(threshold, 5))).unwrap_or_default();
+        let _ = writeln!(text, "why        {} {what} {}{of}: score {}{threshold}", style(id).bold(), explanation.ls, number(explanation.score, 5));
         let levels = explanation.levels.iter().map(|level| (level.level.as_str(), &level.shares));
         for (what, shares) in levels.chain(std::iter::once(("inputs", &explanation.features))) {
             let share = |share: &Share| {
@@ -254,6 +259,49 @@ pub fn explanations(explained: &[&Explanation]) -> String {
         }
     }
     text
+}
+
+/// How many of each class are above the threshold, and how much of what is above is of it; and how many of the bad are found where few
+/// of the good are flagged.
+fn classes(report: &Report, width: u16) -> String {
+    let mut text = String::new();
+    let share = |rate: Option<f64>, interval: Option<(f64, f64)>| match (rate, interval) {
+        (Some(rate), Some((low, high))) => format!("{:.2} % ({:.2} to {:.2})", 100.0 * rate, 100.0 * low, 100.0 * high),
+        (Some(rate), None) => format!("{:.2} %", 100.0 * rate),
+        _ => "–".into(),
+    };
+    if let Some(classes) = &report.classes {
+        let mut table = table(&["class", "values", "rows", "above", "efficiency", "purity"], width);
+        for class in &classes.classes {
+            let values: Vec<String> =
+                classes.values.iter().filter(|value| value.class == class.name).map(|value| format!("{}: {}", value.value, value.rows)).collect();
+            table.add_row([
+                class.name.clone(),
+                shorten(&values.join(", "), 60),
+                class.rows.to_string(),
+                class.flagged.to_string(),
+                share(class.efficiency, class.interval),
+                share(class.purity, class.purity_interval),
+            ]);
+        }
+        align_right(&mut table, 2..6);
+        let _ = writeln!(text, "classes    by {} ({} rows), counts of each value among all that are evaluated\n{table}", classes.column, classes.on);
+    }
+    for auc in report.auc.iter().filter(|auc| auc.channel == report.main() && auc.labels == "good" && !auc.efficiencies.is_empty()) {
+        let found = |at: &Efficiency| format!("{} at {} %", share(Some(at.efficiency), at.interval), 100.0 * at.background);
+        let _ = writeln!(
+            text,
+            "found      of the bad, where so many of the good are flagged: {}",
+            auc.efficiencies.iter().map(found).collect::<Vec<_>>().join("; ")
+        );
+    }
+    text
+}
+
+/// A number with so many digits behind the point, or by its power of ten where those would not show it.
+fn number(value: f64, digits: usize) -> String {
+    let small = value != 0.0 && value.abs() < 10.0_f64.powi(3 - digits as i32);
+    if small || value.abs() >= 1e7 { format!("{value:.3e}") } else { format!("{value:.digits$}") }
 }
 
 /// `1 run`, `2 runs`.
@@ -300,7 +348,7 @@ fn runs_table(report: &Report, width: u16) -> String {
     for run in &runs {
         for (i, (flagged, threshold)) in run.flagged.iter().zip(&thresholds).enumerate() {
             let first = |text: String| if i == 0 { text } else { String::new() };
-            let threshold = if several { format!("{:.5}\n{}", flagged.value, short(&threshold.threshold)) } else { format!("{:.5}", flagged.value) };
+            let threshold = if several { format!("{}\n{}", number(flagged.value, 5), short(&threshold.threshold)) } else { number(flagged.value, 5) };
             table.add_row([
                 first(run.name.clone()),
                 first(format!("{}–{}", run.ls.0, run.ls.1)),

@@ -1,6 +1,7 @@
-//! `report.html`: one page that carries everything with it and draws itself. What it draws is put together here ([`data`], and
+//! `report.html`: one page that carries everything with it and draws itself. What it draws is put together here ([`data`]; of several experiments [`comparison`]; and
 //! frame by frame for the lumisection viewer in [`frames`]); how it is drawn is in `base.js`, `viewer.js` and `page.js`, by ECharts.
 
+pub mod comparison;
 pub mod data;
 pub mod frames;
 
