@@ -300,7 +300,7 @@ fn classes(report: &Report, width: u16) -> String {
 
 /// A number with so many digits behind the point, or by its power of ten where those would not show it.
 fn number(value: f64, digits: usize) -> String {
-    let small = value != 0.0 && value.abs() < 10.0_f64.powi(3 - digits as i32);
+    let small = value != 0.0 && value.abs() < 10.0_f64.powi(2 - digits as i32);
     if small || value.abs() >= 1e7 { format!("{value:.3e}") } else { format!("{value:.digits$}") }
 }
 
