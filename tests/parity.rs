@@ -151,7 +151,8 @@ fn events_follow_the_reference_as_far_as_equal_trainers_do() {
     assert!(signal.flagged.abs_diff(expected["flagged_signal"].as_u64().unwrap() as usize) <= 5, "{}", signal.flagged);
     // Errors of single events differ as the losses do; their order hardly.
     let wanted = numbers(&expected["test_error_head"]);
-    let found: Vec<f64> = judged(out.path()).into_iter().filter(|(row, _)| row.split == Split::Test).filter_map(|(_, score)| score).take(wanted.len()).collect();
+    let found: Vec<f64> =
+        judged(out.path()).into_iter().filter(|(row, _)| row.split == Split::Test).filter_map(|(_, score)| score).take(wanted.len()).collect();
     let logs: Vec<(f64, f64)> = found.iter().zip(&wanted).map(|(found, wanted)| (found.ln(), wanted.ln())).collect();
     assert!(correlation(&logs) > 0.9, "{}", correlation(&logs));
 }
