@@ -67,15 +67,18 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 classes: prepared.classes.as_ref(),
                 warnings: pipeline::warnings(&model.experiment, &prepared),
             };
-            (Report::new(&scores, context)?, projections, evidence)
+            (Report::new(&scores, context)?, projections, Some(evidence))
         }
         Err(error) => {
-            ui.warn(&format!("the data can no longer be read, so figures are those of before: {error}"));
-            (before, vec![], Evidence::default())
+            ui.warn(&format!("the data can no longer be read, so figures and page are those of before: {error}"));
+            (before, vec![], None)
         }
     };
-    let data = page::data::experiment(&folder, &model.experiment, &report, &scores, &projections, &evidence)?;
-    page::write(&folder, &report.name, &data)?;
+    // A page with less in it would not replace one with more.
+    if evidence.is_some() || !folder.file(names::PAGE).exists() {
+        let data = page::data::experiment(&folder, &model.experiment, &report, &scores, &projections, &evidence.unwrap_or_default())?;
+        page::write(&folder, &report.name, &data)?;
+    }
     folder.write_json(names::REPORT, &report)?;
     if arguments.open
         && let Err(error) = open::that_detached(folder.file(names::PAGE))
