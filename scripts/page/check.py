@@ -3,7 +3,8 @@
 requests, charts not drawn, sideways scrolling on a phone, a viewer that does not step or play, a flagged point that does not lead to its LS.
 Times are told, and with --timing (on a machine that does nothing else) held to their limits.
 
-Usage: check.py [--timing] [--screenshots DIR] [--chromium PATH] FILE…      (needs playwright and a Chromium)
+Usage: check.py [--timing] [--brief] [--screenshots DIR] [--texts DIR] [--chromium PATH] FILE…      (needs playwright and a Chromium)
+       check.py --available      says what is missing, if anything is
 """
 
 import argparse
@@ -13,7 +14,10 @@ import shutil
 import sys
 import time
 
-from playwright.sync_api import sync_playwright
+try:
+    from playwright.sync_api import sync_playwright
+except ImportError:
+    sync_playwright = None
 
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1440, "height": 900}
@@ -143,9 +147,11 @@ def check_click(page):
     page.expect(seen, "a click does not bring the viewer into the window")
 
 
-def check(browser, path, screenshots, timing):
+def check(browser, path, options):
     wrong, facts = [], {}
-    for name, viewport, scheme in [("light", DESKTOP, "light"), ("dark", DESKTOP, "dark"), ("phone", PHONE, "light")]:
+    screenshots, timing = options.screenshots, options.timing
+    views = [("light", DESKTOP, "light"), ("dark", DESKTOP, "dark"), ("phone", PHONE, "light")]
+    for name, viewport, scheme in views[:1] if options.brief else views:
         page = Page(browser, path, viewport, scheme)
         page.page.wait_for_timeout(50)
         if name == "light" and page.ask("lumisift.charts.length"):
@@ -159,6 +165,8 @@ def check(browser, path, screenshots, timing):
             page.ask("scrollTo(0, 0)")
             page.page.screenshot(path=screenshots / f"{path.stem}-{name}.png", full_page=True)
         if name == "light":
+            if options.texts:
+                (options.texts / f"{path.stem}.txt").write_text(page.ask("document.body.innerText"))
             page.hover()
             check_viewer(page, timing)
             check_click(page)
@@ -168,7 +176,8 @@ def check(browser, path, screenshots, timing):
                 page.page.pdf(path=screenshots / f"{path.stem}.pdf", format="A4", print_background=True)
         page.page.locator(".theme").click()
         wrong += [f"{name}: {problem}" for problem in page.close()]
-    wrong += check_old_browser(browser, path)
+    if not options.brief:
+        wrong += check_old_browser(browser, path)
     return wrong, facts
 
 
@@ -188,18 +197,24 @@ def check_old_browser(browser, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="+", type=pathlib.Path)
+    parser.add_argument("files", nargs="*", type=pathlib.Path)
+    parser.add_argument("--available", action="store_true")
     parser.add_argument("--timing", action="store_true")
+    parser.add_argument("--brief", action="store_true", help="only on a large light screen")
     parser.add_argument("--screenshots", type=pathlib.Path)
+    parser.add_argument("--texts", type=pathlib.Path, help="where to put the words of each page")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     options = parser.parse_args()
-    if options.screenshots:
-        options.screenshots.mkdir(parents=True, exist_ok=True)
+    missing = "playwright" if sync_playwright is None else None if options.chromium else "a Chromium"
+    if missing or options.available:
+        sys.exit(f"{missing} is not there" if missing else 0)
+    for folder in filter(None, [options.screenshots, options.texts]):
+        folder.mkdir(parents=True, exist_ok=True)
     failed = False
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
         for path in options.files:
-            wrong, facts = check(browser, path, options.screenshots, options.timing)
+            wrong, facts = check(browser, path, options)
             failed |= bool(wrong)
             print(f"{path}: {'FAILED' if wrong else 'ok'} {json.dumps(facts)}")
             for problem in dict.fromkeys(wrong):

@@ -111,8 +111,12 @@ const range = ([from, to]) => (from === to ? String(from) : `${from}–${to}`);
 
 const ARRAYS = { f32: Float32Array, u8: Uint8Array, u16: Uint16Array, u32: Uint32Array };
 
+const fromBase64 = (text) => (Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)));
+
+/** `plain` is the array itself, `d` is deflated. */
 async function unpack(packed) {
-  const raw = Uint8Array.fromBase64 ? Uint8Array.fromBase64(packed.d) : Uint8Array.from(atob(packed.d), (letter) => letter.charCodeAt(0));
+  if (packed.plain !== undefined) return new ARRAYS[packed.t](fromBase64(packed.plain).buffer);
+  const raw = fromBase64(packed.d);
   const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   return new ARRAYS[packed.t](await new Response(stream).arrayBuffer());
 }
@@ -129,7 +133,7 @@ function canUnpack() {
 /** Replaces every packed array below a value by what it holds. */
 async function unpackAll(value) {
   if (value == null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
-  if (value.t in ARRAYS && typeof value.d === "string") return unpack(value);
+  if (value.t in ARRAYS && typeof (value.d ?? value.plain) === "string") return unpack(value);
   await Promise.all(Object.keys(value).map(async (key) => (value[key] = await unpackAll(value[key]))));
   return value;
 }
@@ -155,6 +159,11 @@ function look(at) {
   const color = colours.series[at % 8];
   return { color, dash: DASHES[((at % 8) + Math.floor(at / 8)) % 8], symbol: SYMBOLS[at % 4], item: at % 8 < 4 ? { color } : hollow(color) };
 }
+
+const MANY = 3000;
+
+/** How a series of so many points is drawn: all in one frame, and many of them as one shape, which can only be filled. */
+const atOnce = (count, item, color) => ({ progressive: 0, large: count > MANY, largeThreshold: MANY, itemStyle: count > MANY ? { ...item, color, borderWidth: 0 } : item });
 
 const hollow = (color) => ({ color: "transparent", borderColor: color, borderWidth: 1.6 });
 
@@ -314,20 +323,24 @@ function tooltip({ formatter, ...more }) {
   };
 }
 
-/** A line that steps from bin to bin: values of n bins between n + 1 edges. */
+/** A line that steps from bin to bin: values of n bins between n + 1 edges, as [where, value, left edge of the bin]. */
 function steps(edges, values, log) {
-  const points = Array.from(values, (value, at) => [edges(at), log && !(value > 0) ? null : value]);
-  points.push([edges(values.length), points.length ? points[points.length - 1][1] : null]);
+  const points = [];
+  const shown = (at) => at < values.length && (!log || values[at] > 0);
+  for (let at = 0; at < values.length; at++) {
+    points.push([edges(at), shown(at) ? values[at] : null, edges(at)]);
+    // Without its right end a bin beside an empty one would have no width.
+    if (shown(at) && !shown(at + 1)) points.push([edges(at + 1), values[at], edges(at)]);
+  }
   return points;
 }
 
 const even = (low, high, bins) => (at) => low + ((high - low) * at) / bins;
 
-/** Histograms of groups of rows with the same bins. */
-function histogramOption(histograms, { log = false, cut = null, cutName = "threshold" } = {}) {
-  const groups = histograms.groups.filter((group) => group.rows > 0);
-  const edges = even(histograms.low, histograms.high, groups[0]?.shares.length || 1);
-  const series = groups.map((group, at) => ({
+/** Histograms of groups of rows with the same bins; a small one leaves it to what stands above to name the groups. */
+function histogramOption(histograms, { log = false, cut = null, cutName = "threshold", small = false } = {}) {
+  const edges = even(histograms.low, histograms.high, histograms.groups[0]?.shares.length || 1);
+  const line = (group, at) => ({
     type: "line",
     name: group.name,
     step: "end",
@@ -336,23 +349,42 @@ function histogramOption(histograms, { log = false, cut = null, cutName = "thres
     lineStyle: { width: 1.8, color: look(at).color, type: look(at).dash },
     itemStyle: { color: look(at).color },
     areaStyle: at === 0 ? { opacity: 0.14, origin: "start" } : undefined,
-  }));
+  });
+  const series = histograms.groups.map(line).filter((_, at) => histograms.groups[at].rows > 0);
   if (known(cut) && series.length) series[0].markLine = upright(cut, `${cutName} ${number(cut, 3)}`, cut > (histograms.low + histograms.high) / 2);
-  const rows = new Map(groups.map((group) => [group.name, group.rows]));
+  const rows = new Map(histograms.groups.map((group) => [group.name, group.rows]));
   let [low, high] = [histograms.low, histograms.high];
   const room = 0.06 * (Math.max(high, cut ?? high) - Math.min(low, cut ?? low));
   if (known(cut)) [low, high] = [Math.min(low, cut - room), Math.max(high, cut + room)];
+  // What lies in the first bin or the last one, often most of all, must not hide behind the frame.
+  else [low, high] = [low - 0.02 * (high - low), high + 0.02 * (high - low)];
   return sheet({
-    grid: { left: 68, right: 18, top: 46, bottom: 48 },
-    legend: legend({ formatter: (name) => `${name} (${plural(rows.get(name), "row")})` }),
+    grid: { left: small ? 56 : 68, right: 18, top: small ? 12 : 46, bottom: 48 },
+    legend: small ? undefined : legend({ formatter: (name) => `${name} (${plural(rows.get(name), "row")})` }),
     xAxis: valueAxis(histograms.quantity.split(",")[0], { min: low, max: low < high ? high : undefined, axisLabel: { showMinLabel: false, showMaxLabel: false, formatter: (value) => number(value, 3) } }),
-    yAxis: upAxis("share of the group", log),
+    yAxis: upAxis(small ? "" : "share of the group", log),
     tooltip: tooltip({
       trigger: "axis",
-      formatter: (params) => [`from ${number(params[0].value[0])}`, ...params.map((item) => `${item.seriesName}: ${percent(item.value[1])}`)],
+      formatter: (params) => [`from ${number(params[0].value[2])}`, ...params.map((item) => `${item.seriesName}: ${percent(item.value[1])}`)],
     }),
     series,
   });
+}
+
+/** What the lines of small histograms stand for. */
+function legendOfGroups(groups) {
+  const svg = (tag, attributes, ...children) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    Object.entries(attributes).forEach(([name, value]) => made.setAttribute(name, value));
+    made.append(...children);
+    return made;
+  };
+  const swatch = (at) => {
+    const { dash } = look(at);
+    const line = svg("line", { x1: 0, y1: 6, x2: 28, y2: 6, "stroke-width": 2.5, style: `stroke: var(--series-${(at % 8) + 1})`, "stroke-dasharray": dash === "solid" ? "none" : dash.join(" ") });
+    return svg("svg", { width: 28, height: 12, "aria-hidden": "true" }, line);
+  };
+  return element("p", { class: "legend" }, groups.map((group, at) => element("span", {}, swatch(at), ` ${group.name} (${plural(group.rows, "row")})`)));
 }
 
 /** Labels of an axis of names: what does not fit is left out in the middle, since names differ at their ends. */

@@ -1,4 +1,4 @@
-//! What the page draws, as JSON; long rows of numbers are packed: deflated, then base64.
+//! What the page draws, as JSON; rows of numbers are packed: deflated if they are long, then base64.
 
 use super::frames;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     prepare::{Prepared, split::Split},
     report::{
-        channels::{Histogram, Histograms},
+        channels::{Histogram, Histograms, judged},
         figures::{self, Report},
         folder::{Folder, HistoryLine, names},
         projections::Projection,
@@ -49,50 +49,78 @@ macro_rules! packable {
 
 packable!(u8 = "u8", u16 = "u16", u32 = "u32", f32 = "f32");
 
+/// Bytes of which deflating saves less than unpacking takes time: a page can have thousands of such arrays, several a run.
+const SMALL: usize = 512;
+
 /// Packs numbers.
 pub fn packed<T: Packable>(numbers: impl Iterator<Item = T>) -> Result<Value> {
     let failed = |error: std::io::Error| Error::failed(format!("report.html: {error}"));
-    let mut encoder = DeflateEncoder::new(vec![], Compression::default());
     let mut bytes = vec![];
     numbers.for_each(|number| bytes.extend_from_slice(number.bytes().as_ref()));
+    if bytes.len() < SMALL {
+        return Ok(json!({"t": T::NAME, "plain": BASE64_STANDARD.encode(bytes)}));
+    }
+    let mut encoder = DeflateEncoder::new(vec![], Compression::default());
     encoder.write_all(&bytes).map_err(failed)?;
     Ok(json!({"t": T::NAME, "d": BASE64_STANDARD.encode(encoder.finish().map_err(failed)?)}))
 }
 
-/// Which rows the page shows: of each run all that any channel flags, and every so many of the others.
+/// Which rows the page shows: all that any channel flags, then those that figures are taken on, then the others as long as there is place.
 pub struct Shown {
-    /// Rows of each run, ascending positions in the scores.
-    runs: Vec<Vec<usize>>,
-    /// Every so many of the rows that are not flagged.
+    runs: Vec<Run>,
+    /// Every so many of the unflagged rows that figures are taken on.
     step: usize,
+    /// Every so many of the other unflagged rows; 0 for none.
+    others_step: usize,
     /// Where each row stands among those that are evaluated.
     positions: HashMap<usize, u32>,
 }
 
+/// The rows of a run that is shown, ascending positions in the scores.
+struct Run {
+    all: Vec<usize>,
+    shown: Vec<usize>,
+}
+
 impl Shown {
     /// Chooses rows of flagged scores.
-    pub fn new(scores: &Scores) -> Self {
+    pub fn new(experiment: &Experiment, scores: &Scores) -> Self {
+        Self::at_most(MOST, scores, |split| judged(experiment, split))
+    }
+
+    fn at_most(most: usize, scores: &Scores, is_judged: impl Fn(Split) -> bool) -> Self {
         let is_flagged = |row: usize| scores.channels.iter().any(|channel| channel.flagged(row) == Some(true));
-        let mut runs = scores.runs();
-        let all: usize = runs.iter().map(Vec::len).sum();
-        let flagged = runs.iter().flatten().filter(|row| is_flagged(**row)).count();
-        let step = (all - flagged).div_ceil(MOST.saturating_sub(flagged).max(MOST / 10)).max(1);
-        for run in &mut runs {
-            let mut others = 0;
-            run.retain(|&row| {
-                others += usize::from(!is_flagged(row));
-                is_flagged(row) || (others - 1).is_multiple_of(step)
-            });
-        }
+        let is_judged = |row: usize| is_judged(scores.rows[row].split);
+        let runs = scores.runs();
+        let counted = |wanted: &dyn Fn(usize) -> bool| runs.iter().flatten().filter(|&&row| wanted(row)).count();
+        let flagged = counted(&is_flagged);
+        let tested = counted(&|row| !is_flagged(row) && is_judged(row));
+        let others = counted(&|row| !is_flagged(row) && !is_judged(row));
+        let step = tested.div_ceil(most.saturating_sub(flagged).max(most / 10).max(1)).max(1);
+        let others_step = match most.saturating_sub(flagged + tested) {
+            _ if others == 0 => 1,
+            0 => 0,
+            place => others.div_ceil(place),
+        };
+        let (mut tested, mut others) = (0, 0);
+        let mut is_shown = |row: &usize| {
+            let (seen, step) = if is_judged(*row) { (&mut tested, step) } else { (&mut others, others_step) };
+            is_flagged(*row) || {
+                *seen += 1;
+                step > 0 && (*seen - 1) % step == 0
+            }
+        };
+        let runs = runs.into_iter().map(|all| Run { shown: all.iter().copied().filter(&mut is_shown).collect(), all });
+        let runs: Vec<Run> = runs.filter(|run| !run.shown.is_empty()).collect();
         let evaluated = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none());
-        let wanted: std::collections::HashSet<usize> = runs.iter().flatten().copied().collect();
+        let wanted: std::collections::HashSet<usize> = runs.iter().flat_map(|run| &run.shown).copied().collect();
         let positions = evaluated.zip(0..).filter(|(row, _)| wanted.contains(row)).collect();
-        Self { runs, step, positions }
+        Self { runs, step, others_step, positions }
     }
 
     /// Each row with its run and its place among the rows shown of it: (run, place, position in the scores).
     pub fn places(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
-        self.runs.iter().enumerate().flat_map(|(run, rows)| rows.iter().enumerate().map(move |(at, row)| (run, at, *row)))
+        self.runs.iter().enumerate().flat_map(|(run, Run { shown, .. })| shown.iter().enumerate().map(move |(at, row)| (run, at, *row)))
     }
 
     /// Where a row that is shown stands among those that are evaluated.
@@ -120,7 +148,7 @@ impl Evidence {
         report_worst: &[&str],
         device: &Opened,
     ) -> Result<Self> {
-        let shown = Shown::new(scores);
+        let shown = Shown::new(experiment, scores);
         Ok(Self {
             viewer: frames::of_channels(experiment, networks, prepared, scores, &shown, device)?,
             beside: prepared.beside.clone(),
@@ -197,7 +225,7 @@ pub fn experiment(
     evidence: &Evidence,
 ) -> Result<Value> {
     let (class_names, class_good, class) = classes(scores);
-    let shown = Shown::new(scores);
+    let shown = Shown::new(experiment, scores);
     let read = |name: &str| std::fs::read_to_string(folder.file(name)).map_err(|error| Error::reading(&folder.file(name), &error));
     let place = folder.path().display();
     Ok(json!({
@@ -280,10 +308,9 @@ fn runs(scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8, beside: &[(
             without.entry(key(at)).or_default().push((ls, reason));
         }
     }
-    let whole = scores.runs();
     let split = |row: usize| Split::ALL.iter().position(|split| *split == scores.rows[row].split).unwrap_or_default() as u8;
     let number = |value: Option<f64>| value.map_or(f32::NAN, |value| value as f32);
-    let of_run = |(rows, all): (&Vec<usize>, &Vec<usize>)| {
+    let of_run = |Run { all, shown: rows }: &Run| {
         let first = all[0];
         // One threshold a run, but for runs of several splits that have one each: then that of the test rows.
         let test = || all.iter().copied().rev().find(|&row| scores.rows[row].split == Split::Test).unwrap_or(first);
@@ -304,9 +331,10 @@ fn runs(scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8, beside: &[(
                 .map(|(name, values)| Ok(json!({"name": name, "values": packed(rows.iter().map(|&row| values[shown.position(row) as usize]))?})))
                 .collect::<Result<Vec<_>>>()?,
             "thinned": (shown.step > 1).then_some(shown.step),
+            "thinned_others": (shown.others_step != 1).then_some(shown.others_step),
         }))
     };
-    shown.runs.iter().zip(&whole).map(of_run).collect()
+    shown.runs.iter().map(of_run).collect()
 }
 
 /// Neighbouring LSs with the same reason as ranges.
@@ -352,4 +380,40 @@ fn laid_out(projection: &Projection, scores: &Scores, shown: &Shown, class: &dyn
         "at": packed(known.iter().map(|(_, _, (_, at))| *at as u32))?,
         "note": note.join("; "),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::scores::{ChannelScores, Row};
+
+    /// One run of training rows, one of test rows; every tenth row is flagged.
+    fn scores(train: usize, test: usize) -> Scores {
+        let row =
+            |run, split| Row { split, file: "a".into(), run: Some(run), ls: Some(1), weight: None, rejected: None, class: None, labels: [].into() };
+        let rows: Vec<Row> = (0..train).map(|_| row(1, Split::Train)).chain((0..test).map(|_| row(2, Split::Test))).collect();
+        let channel = ChannelScores {
+            name: "all".into(),
+            scores: (0..rows.len()).map(|at| Some(f64::from(at % 10 == 0))).collect(),
+            thresholds: vec![Some(0.5); rows.len()],
+            ..ChannelScores::default()
+        };
+        Scores { rows, channels: vec![channel], ..Scores::default() }
+    }
+
+    /// Rows shown of each run, and the two steps.
+    fn shown(train: usize, test: usize, most: usize) -> (Vec<usize>, usize, usize) {
+        let shown = Shown::at_most(most, &scores(train, test), |split| split == Split::Test);
+        (shown.runs.iter().map(|run| run.shown.len()).collect(), shown.step, shown.others_step)
+    }
+
+    #[test]
+    fn flagged_rows_are_shown_first_then_test_rows_then_the_others() {
+        assert_eq!(shown(100, 100, 200), (vec![100, 100], 1, 1), "all fit");
+        assert_eq!(shown(100, 100, 140), (vec![10 + 30, 100], 1, 3), "90 of the others have place for 30");
+        assert_eq!(shown(100, 100, 110), (vec![10, 100], 1, 0), "no place for the others");
+        assert_eq!(shown(100, 100, 60), (vec![10, 10 + 30], 3, 0));
+        assert_eq!(shown(100, 100, 10), (vec![10, 10 + 1], 90, 0), "all that are flagged, though they alone are more");
+        assert_eq!(shown(0, 100, 1000), (vec![100], 1, 1));
+    }
 }

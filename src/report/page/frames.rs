@@ -105,7 +105,7 @@ fn of_channel(
         high.push(to);
         highest.push(worst as f32);
     })?;
-    let note = if step > 1 { format!("all flagged ones, and every {step}. of the others that are shown above") } else { String::new() };
+    let note = if step > 1 { format!("all flagged ones, and one in {step} of the others that are shown above") } else { String::new() };
     Ok(json!({
         "channel": network.channel.name,
         "names": if is_map && network.channel.name == ALL_FEATURES { None } else { Some(&network.channel.features) },

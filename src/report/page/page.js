@@ -22,22 +22,12 @@ const sentence = (text) => element("p", { class: "small" }, text);
 
 // ---- the answer ----
 
-/** Runs as figures: from the report where it has them, else counted from the rows. */
+/** Runs as figures, each with its place among those that are drawn. */
 function runFigures(data) {
-  if (data.report?.runs?.length) {
-    return data.report.runs.map((run) => {
-      const first = run.flagged?.[0];
-      const index = data.runs?.findIndex((other) => other.name === run.name && (other.run ?? null) === (run.run ?? null)) ?? -1;
-      return { ...run, index, ls_flagged: first?.ls || [], judged: Boolean(first), ls_range: run.ls };
-    });
-  }
-  return (data.runs || []).map((run, index) => {
-    const main = data.channels.length - 1;
-    const evaluated = (run.score[main] || []).reduce((sum, score) => sum + (known(score) ? 1 : 0), 0);
-    const ls_flagged = Array.from(run.ls).filter((_, at) => run.flagged[main]?.[at] === 1);
-    const absent = (run.unevaluated || []).reduce((sum, { from, to }) => sum + to - from + 1, 0);
-    const hidden = run.thinned > 1 ? Math.max(0, run.rows - run.ls.length) : 0;
-    return { name: run.name, run: run.run, index, evaluated: evaluated + hidden, not_evaluated: absent || run.ls.length - evaluated, gaps: 0, ls_flagged, judged: true, ls_range: [run.ls[0], run.ls[run.ls.length - 1]] };
+  return (data.report?.runs || []).map((run) => {
+    const first = run.flagged?.[0];
+    const index = data.runs?.findIndex((other) => other.name === run.name && (other.run ?? null) === (run.run ?? null)) ?? -1;
+    return { ...run, index, ls_flagged: first?.ls || [], judged: Boolean(first), ls_range: run.ls };
   });
 }
 
@@ -202,7 +192,7 @@ function sumOption(axes, run, without, flagged, log, element) {
     xAxis: [x({ axisLabel: { show: false } }), x({ gridIndex: 1, name })],
     yAxis: [upAxis("entries", log), upAxis("ratio", false, { gridIndex: 1, splitNumber: 3, max: (value) => Math.max(value.max, kept) + 0.002, min: (value) => Math.min(value.min, kept) - 0.002, axisLabel: { formatter: (value) => number(value, 3), showMinLabel: false, showMaxLabel: false } })],
     axisPointer: { link: [{ xAxisIndex: "all" }] },
-    tooltip: tooltip({ trigger: "axis", formatter: (params) => [`from ${number(params[0].value[0])}`, ...params.map((item) => `${item.seriesName} ${number(item.value[1])}`)] }),
+    tooltip: tooltip({ trigger: "axis", formatter: (params) => [`from ${number(params[0].value[2])}`, ...params.map((item) => `${item.seriesName} ${number(item.value[1])}`)] }),
     series,
   });
 }
@@ -315,14 +305,21 @@ function rocCurves(parent, data) {
   efficiencies(parent, (data.report.auc || []).filter((auc) => auc.efficiencies?.length));
 }
 
-/** The share of bad rows found, one column for each share of good rows flagged. */
+const FEW = 3;
+
+/** The share of bad rows found for each share of good rows flagged: rates go down the table where there are few columns to go beside them. */
 function efficiencies(parent, areas) {
   if (!areas.length) return;
-  const backgrounds = [...new Set(areas.flatMap((auc) => auc.efficiencies.map((row) => row.background)))].sort((a, b) => a - b);
-  const cell = (row) => (row ? { text: element("span", {}, percent(row.efficiency), element("small", {}, row.interval ? ` (${between(row.interval, percent)})` : "")), class: "right", title: `above a score of ${number(row.threshold)}` } : right("–"));
-  const rows = areas.map((auc) => [auc.channel, auc.labels, right(count(auc.bad)), ...backgrounds.map((background) => cell(auc.efficiencies.find((row) => row.background === background)))]);
-  const heads = ["channel", "labels", right("bad rows"), ...backgrounds.map((background) => right(`at ${percent(background)}`))];
-  parent.append(table(heads, rows, `Share of bad rows found where the threshold flags a given share of the good ones, ${splitName(areas[0].split)}, ${weighted(areas[0])}, with 95 % intervals`));
+  const rates = [...new Set(areas.flatMap((auc) => auc.efficiencies.map((row) => row.background)))].sort((a, b) => a - b);
+  const found = (auc, rate) => auc.efficiencies.find((row) => row.background === rate);
+  const cell = (row) => (row ? { text: element("span", {}, percent(row.efficiency), element("small", { class: "interval" }, between(row.interval, percent))), class: "right", title: `above a score of ${number(row.threshold)}` } : right("–"));
+  const words = `Share of bad rows found where the threshold flags a given share of the good ones, ${splitName(areas[0].split)}, ${weighted(areas[0])}, with 95 % intervals`;
+  const name = (auc) => [areas.some((other) => other.channel !== auc.channel) && auc.channel, areas.some((other) => other.labels !== auc.labels) && `labels ${auc.labels}`].filter(Boolean).join(", ");
+  const made = areas.length <= FEW
+    ? table(["good rows flagged", ...areas.map((auc) => right(`${name(auc) || "bad rows found"} (of ${count(auc.bad)})`))], rates.map((rate) => [percent(rate), ...areas.map((auc) => cell(found(auc, rate)))]), words)
+    : table(["channel", "labels", right("bad rows"), ...rates.map((rate) => right(`at ${percent(rate)}`))], areas.map((auc) => [auc.channel, auc.labels, right(count(auc.bad)), ...rates.map((rate) => cell(found(auc, rate)))]), words);
+  made.classList.add("narrow");
+  parent.append(made);
 }
 
 const belowHalf = (data, curve) => data.report.auc?.some((auc) => auc.channel === curve.channel && auc.labels === curve.labels && auc.auc < 0.5);
@@ -409,7 +406,7 @@ function latentOption(data, projection, by) {
   const point = (row) => [projection.x[row], projection.y[row], Math.log10(Math.max(projection.score?.[row] ?? NaN, 1e-30)), row];
   const rows = Array.from(projection.x.keys()).filter((row) => known(projection.x[row]) && known(projection.y[row]));
   const size = rows.length > 4000 ? 4 : 7;
-  const group = (name, chosen, style, more = {}) => ({ type: "scatter", name, data: chosen.map(point), symbol: style.symbol, symbolSize: size, itemStyle: { ...style.item, opacity: 0.8 }, cursor: "pointer", ...more });
+  const group = (name, chosen, style, more = {}) => ({ type: "scatter", name, data: chosen.map(point), symbol: style.symbol, symbolSize: size, cursor: "pointer", ...atOnce(by === "score" ? 0 : chosen.length, { ...style.item, opacity: 0.8 }, style.color), ...more });
   let series;
   let visualMap;
   if (by === "class") {
@@ -417,7 +414,7 @@ function latentOption(data, projection, by) {
     series = classes.map((index) => group(className(data, index), rows.filter((row) => (projection.class?.[row] ?? UNLABELLED) === index), classLook(index)));
   } else {
     const flagged = (row) => projection.flagged?.[row] === 1;
-    series = [group("not flagged", rows.filter((row) => !flagged(row)), { item: { color: colours.good }, symbol: "circle" }), group("flagged", rows.filter(flagged), { item: { color: colours.flagged }, symbol: "diamond" }, { symbolSize: size + 4 })].filter((one) => one.data.length);
+    series = [group("not flagged", rows.filter((row) => !flagged(row)), { color: colours.good, item: { color: colours.good }, symbol: "circle" }), group("flagged", rows.filter(flagged), { color: colours.flagged, item: { color: colours.flagged }, symbol: "diamond" }, { symbolSize: size + 4 })].filter((one) => one.data.length);
     if (by === "score") {
       const logs = rows.map((row) => point(row)[2]).filter((value) => known(value) && value > -29);
       visualMap = { type: "continuous", dimension: 2, min: lowest(logs), max: highest(logs), inRange: { color: colours.dark ? SHADES.slice(2) : SHADES }, orient: "horizontal", right: 12, bottom: 0, itemHeight: 90, itemWidth: 12, text: ["high score", "low"], formatter: (value) => number(10 ** value, 2), textStyle: { color: colours.soft }, calculable: false };
@@ -444,13 +441,20 @@ const FIRST_DISTRIBUTIONS = 9;
 
 function distributions(parent, data) {
   const all = (data.distributions || []).filter(filled);
+  if (!all.length) return;
+  // Most of what features tell is in their tails, and many are 0 wherever something is absent.
+  let log = true;
+  const made = [];
   const grid = element("div", { class: "grid" });
   const add = (histograms, at) => {
-    const [name, ...rest] = histograms.quantity.split(",");
-    plot(grid, { id: `distribution-${at}`, title: name, caption: rest.join(",").trim(), height: 240, build: () => histogramOption(histograms) });
+    const [name] = histograms.quantity.split(",");
+    made.push(plot(grid, { id: `distribution-${at}`, title: name, height: 220, build: () => histogramOption(histograms, { log, small: true }) }));
   };
-  if (!all.length) return;
-  parent.append(grid);
+  const toggle = tick("log y", log, (on) => {
+    log = on;
+    made.forEach((record) => record.choose({}, {}));
+  });
+  parent.append(element("div", { class: "controls" }, toggle, legendOfGroups(all[0].groups)), sentence(`Shares of each group, ${all[0].quantity.split(",").slice(1).join(",").trim()}, over the range of all.`), grid);
   all.slice(0, FIRST_DISTRIBUTIONS).forEach(add);
   if (all.length > FIRST_DISTRIBUTIONS) {
     const more = button(`show all ${all.length}`, `show all ${all.length} distributions`, () => {

@@ -16,7 +16,7 @@ function describeRow(data, run, at, channel) {
 }
 
 const className = (data, index) => (index == null || index === UNLABELLED ? "unlabelled" : (data.classes?.[index] ?? `class ${index}`));
-const classLook = (index) => (index === UNLABELLED ? { symbol: "circle", item: { color: colours.soft } } : look(index));
+const classLook = (index) => (index === UNLABELLED ? { symbol: "circle", color: colours.soft, item: { color: colours.soft } } : look(index));
 const unitName = (data) => (data.unit === "event" ? "event" : "LS");
 const runName = (run) => (known(run.run) ? `run ${run.run}` : run.name);
 const isBad = (data, run, at) => data.class_good?.[run.class?.[at]] === false;
@@ -134,10 +134,17 @@ function scoreSection(parent, data, choose) {
 }
 
 function scoreCaption(data, run, { channel }) {
-  const thinned = run.thinned > 1 ? ` Every ${run.thinned}${run.thinned === 2 ? "nd" : run.thinned === 3 ? "rd" : "th"} of the unflagged is shown, and all that are flagged.` : "";
   const score = data.report?.score ? ` Score: ${data.report.score}.` : "";
   const threshold = known(run.threshold?.[channel]) ? ` Threshold ${number(run.threshold[channel])}.` : " No threshold.";
-  return `${runName(run)}, ${data.channels.length > 1 ? `channel ${data.channels[channel]}, ` : ""}all ${plural(run.rows ?? run.ls.length, "row")} whatever the split.${score}${threshold}${thinned}${data.viewer.length ? " Click a point to see it below." : ""}`;
+  return `${runName(run)}, ${data.channels.length > 1 ? `channel ${data.channels[channel]}, ` : ""}all ${plural(run.rows ?? run.ls.length, "row")} whatever the split.${score}${threshold}${thinnedWords(data, run)}${data.viewer.length ? " Click a point to see it below." : ""}`;
+}
+
+/** Which rows are shown, where not all are. */
+function thinnedWords(data, { thinned, thinned_others: others }) {
+  const some = (step) => (step === 0 ? "none" : step > 1 ? `one in ${count(step)}` : "all");
+  if (!known(thinned) && !known(others)) return "";
+  const rest = known(others) ? `${data.report?.on === "all" ? "" : " test rows"} and ${some(others)} of the others` : "";
+  return ` Shown are all that are flagged, and of the unflagged ${some(thinned)}${rest}.`;
 }
 
 const shownBeside = (run) => (run.beside || []).filter((beside) => beside.values.some(known)).slice(0, 3);
@@ -158,7 +165,7 @@ function lumisectionOption(data, run, { channel, log }, width) {
   const scores = run.score[channel] || [];
   const visible = (at) => known(scores[at]) && (!log || scores[at] > 0);
   const breaks = (run.unevaluated || []).map(({ from }) => from);
-  const joined = joinedRows(run.ls, visible, Math.max(1, run.thinned || 1), breaks);
+  const joined = joinedRows(run.ls, visible, stepShown(run), breaks);
   const point = (at) => [run.ls[at], scores[at]];
   const rows = Array.from(run.ls.keys());
   const flagged = rows.filter((at) => visible(at) && run.flagged?.[channel]?.[at]);
@@ -167,13 +174,13 @@ function lumisectionOption(data, run, { channel, log }, width) {
   const threshold = run.threshold?.[channel];
   const series = [
     { type: "line", name: "score", data: joined.line.map((at) => (at === null ? [null, null] : point(at))), symbol: "none", lineStyle: { color: colours.good, width: 1.2 }, itemStyle: { color: colours.good }, connectNulls: false, markArea: absentAreas(run, span) },
-    { type: "scatter", name: "score", data: joined.alone.map(point), symbolSize: rows.length < 200 ? 6 : 3.5, itemStyle: { color: colours.good }, silent: true },
+    { type: "scatter", name: "score", data: joined.alone.map(point), symbolSize: rows.length < 200 ? 6 : 3.5, silent: true, ...atOnce(joined.alone.length, { color: colours.good }, colours.good) },
   ];
-  if (bad.length) series.push({ type: "scatter", name: "labelled bad", data: bad.map(point), symbol: "circle", symbolSize: 13, itemStyle: hollow(colours.error), silent: true });
-  series.push({ type: "scatter", name: "flagged", data: flagged.map(point), symbol: "diamond", symbolSize: 10, itemStyle: { color: colours.flagged, borderColor: colours.paper, borderWidth: 0.8 }, cursor: "pointer" });
+  if (bad.length) series.push({ type: "scatter", name: "labelled bad", data: bad.map(point), symbol: "circle", symbolSize: 13, progressive: 0, itemStyle: hollow(colours.error), silent: true });
+  series.push({ type: "scatter", name: "flagged", data: flagged.map(point), symbol: "diamond", symbolSize: 10, cursor: "pointer", ...atOnce(flagged.length, { color: colours.flagged, borderColor: colours.paper, borderWidth: 0.8 }, colours.flagged) });
   if (known(threshold) && (!log || threshold > 0)) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", lineStyle: { color: colours.ink, type: "dashed", width: 1.2 }, itemStyle: { color: colours.ink }, silent: true, tooltip: { show: false } });
   beside.forEach(({ values }, panel) => {
-    const line = joinedRows(run.ls, (at) => known(values[at]), Math.max(1, run.thinned || 1), []).line;
+    const line = joinedRows(run.ls, (at) => known(values[at]), stepShown(run), []).line;
     series.push({ type: "line", name: beside[panel].name, xAxisIndex: panel + 1, yAxisIndex: panel + 1, data: line.map((at) => (at === null ? [null, null] : [run.ls[at], values[at]])), symbol: "none", lineStyle: { color: look(2).color, width: 1.2 }, itemStyle: { color: look(2).color } });
   });
   const grids = [{ left: 68, right: 18, top: 34, height: 230 }, ...beside.map((_, panel) => ({ left: 68, right: 18, top: 290 + 110 * panel, height: 78 }))];
@@ -200,6 +207,9 @@ function lumisectionOption(data, run, { channel, log }, width) {
     series,
   };
 }
+
+/** How far apart neighbours among the rows shown may be. */
+const stepShown = (run) => Math.max(1, run.thinned || 1, run.thinned_others || 1);
 
 /** Positions to draw a line through, `null` where it breaks, and positions that have no neighbour to be joined to. */
 function joinedRows(ls, visible, step, breaks) {
@@ -252,8 +262,8 @@ function eventOption(data, run, { channel, log }) {
     groups.get(index).push([run.ls[at], score, at]);
   });
   const series = [...groups.keys()].sort((a, b) => a - b).map((index, at) => {
-    const style = classLook(index);
-    return { type: "scatter", name: className(data, index), data: groups.get(index), symbol: style.symbol, symbolSize: groups.get(index).length > 3000 ? 3.5 : 6, itemStyle: { ...style.item, opacity: 0.75 }, z: 2 + at };
+    const [style, points] = [classLook(index), groups.get(index)];
+    return { type: "scatter", name: className(data, index), data: points, symbol: style.symbol, symbolSize: points.length > MANY ? 3.5 : 6, z: 2 + at, ...atOnce(points.length, { ...style.item, opacity: 0.75 }, style.color) };
   });
   const span = extent(run);
   if (known(threshold)) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", silent: true, lineStyle: { color: colours.ink, type: "dashed", width: 1.4 }, itemStyle: { color: colours.ink }, z: 10 });
@@ -561,7 +571,7 @@ function binsOption(view, frame, state) {
     axisPointer: { link: [{ xAxisIndex: "all" }] },
     tooltip: tooltip({
       trigger: "axis",
-      formatter: (params) => [binName(view, params[0].value[0]), ...params.map((item) => `${item.seriesName} ${number(item.value[1])}`)],
+      formatter: (params) => [binName(view, params[0].value[2] ?? params[0].value[0]), ...params.map((item) => `${item.seriesName} ${number(item.value[1])}`)],
     }),
     series: (view.names ? points : lines).map((style, at) => ({ ...style, ...values[at] })),
   });
@@ -597,7 +607,7 @@ function namedOption(view, frame, state, width) {
   const split = names + (width - names) * 0.6;
   const x = (gridIndex, name, log, more) => valueAxis(name, { gridIndex, type: log ? "log" : "value", splitNumber: 3, ...more });
   return sheet({
-    grid: [{ left: names, right: width - split + 14, top: 34, bottom: 48 }, { left: split + 4, right: 22, top: 34, bottom: 48 }],
+    grid: [{ left: names, right: width - split + 24, top: 34, bottom: 48 }, { left: split + 4, right: 22, top: 34, bottom: 48 }],
     xAxis: [x(0, view.unit || "value", state.log, state.fixed && !state.log ? { min: lowest(view.low), max: highest(view.high) } : {}), x(1, "error", false, { scale: false, min: 0, splitNumber: 2, max: state.fixed ? highest(view.error_high) : undefined })],
     yAxis: [y(0, true), y(1, false)],
     tooltip: tooltip({ trigger: "axis", axisPointer: { type: "shadow" }, formatter: (params) => [params[0].axisValueLabel ?? params[0].name, ...params.map((item) => `${item.seriesName} ${number(item.seriesName === "error" ? item.value : item.value[0])}`)] }),
@@ -629,8 +639,9 @@ function mapsOption(view, maps, width, { log, fixed }) {
     option.grid.push(place);
     option.title.push({ text: `${name}  ${number(low, 3)} … ${number(high, 3)}`, left: place.left, top: narrow ? 6 + 236 * at : 8, textStyle: { color: colours.ink, fontSize: 13, fontWeight: "normal" } });
     const axis = (name, min, max, more) => valueAxis(name, { gridIndex: at, min, max, splitLine: { show: false }, nameGap: 26, ...more });
-    option.xAxis.push(axis("x", x0, x1));
-    option.yAxis.push(axis("", y0, y1));
+    const axisLabel = { showMinLabel: Boolean(view.edges) };
+    option.xAxis.push(axis("x", x0, x1, { axisLabel }));
+    option.yAxis.push(axis("", y0, y1, { axisLabel }));
     const image = picture(values, rows, columns, log ? floor(name === "error" ? [values] : shared) : low, high, log);
     option.series.push({
       type: "custom",

@@ -1,0 +1,201 @@
+//! Report pages as a browser draws them, and what they say where an experiment is not an ordinary one.
+
+mod common;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use common::{config, metsig, report, root, shared, succeed};
+use flate2::read::DeflateDecoder;
+use serde_json::Value;
+use std::{
+    fmt::Write,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A Python with playwright, where there is a Chromium for it; says so where not.
+fn python() -> Option<PathBuf> {
+    let python = std::env::var_os("LUMISIFT_PYTHON").map_or_else(|| root().join(".venv/test/bin/python"), PathBuf::from);
+    let output = Command::new(&python).arg(root().join("scripts/page/check.py")).arg("--available").output();
+    match output {
+        Ok(output) if output.status.success() => return Some(python),
+        Ok(output) => eprint!("skipped: {}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => eprintln!("skipped: {}: {error}", python.display()),
+    }
+    None
+}
+
+/// Trains in `place/name`, and puts the page beside it as `pages/name.html`.
+fn page(place: &Path, name: &str, file: &str, sets: &[&str]) -> PathBuf {
+    let config = config(file);
+    let mut arguments = vec!["train", &config, "--out", name, "-q", "--device", "cpu"];
+    sets.iter().for_each(|set| arguments.extend(["--set", set]));
+    succeed(place, &arguments);
+    let pages = place.join("pages");
+    fs::create_dir_all(&pages).unwrap();
+    let page = pages.join(name).with_extension("html");
+    fs::copy(place.join(name).join("report.html"), &page).unwrap();
+    page
+}
+
+/// Opens the pages in one browser, expects nothing to be wrong, and returns the words of each in lower case.
+fn opened(python: &Path, pages: &[PathBuf], more: &[&str]) -> Vec<String> {
+    let texts = pages[0].with_file_name("texts");
+    let check = root().join("scripts/page/check.py");
+    let output = Command::new(python).arg(check).args(more).arg("--texts").arg(&texts).args(pages).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(told.lines().filter(|line| line.contains(".html: ok")).count(), pages.len(), "{told}");
+    eprint!("{told}");
+    let words = |page: &PathBuf| fs::read_to_string(texts.join(page.with_extension("txt").file_name().unwrap())).unwrap();
+    pages.iter().map(words).map(|text| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// What a page draws.
+fn payload(page: &Path) -> Value {
+    let text = fs::read_to_string(page).unwrap();
+    let from = text.find("id=\"data\">").unwrap() + 10;
+    serde_json::from_str(&text[from..from + text[from..].find("</script>").unwrap()]).unwrap()
+}
+
+/// The bytes of a packed array.
+fn unpacked(array: &Value) -> Vec<u8> {
+    if let Some(plain) = array["plain"].as_str() {
+        return BASE64_STANDARD.decode(plain).unwrap();
+    }
+    let mut bytes = vec![];
+    DeflateDecoder::new(&BASE64_STANDARD.decode(array["d"].as_str().unwrap()).unwrap()[..]).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn numbers(array: &Value) -> Vec<u32> {
+    assert_eq!(array["t"], "u32");
+    unpacked(array).chunks_exact(4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap())).collect()
+}
+
+fn shown<'a>(data: &'a Value, name: &str) -> &'a Value {
+    data["runs"].as_array().unwrap().iter().find(|run| run["name"] == name).unwrap()
+}
+
+const METSIG: &[&str] = &["data.train=[\"good.csv\"]", "data.test=[\"bad1.csv\"]", "train.epochs=3"];
+
+#[test]
+fn pages_of_each_kind_of_experiment_are_drawn_and_answer() {
+    let Some(python) = python() else { return };
+    let place = metsig("0.3");
+    let folder = place.path();
+    succeed(folder, &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
+    succeed(folder, &["synth", "events", ".", "--events", "5000", "-q"]);
+    let of_2010 = ["data.train=[\"2010/features.parquet\"]", "labels.good=\"2010/labels.npy\"", "labels.subsystems.folder=\"2010/Quality2010\""];
+    let of_events = ["data.train=[\"events.h5\"]", "train.epochs=4", "report.projections=[\"pca\",\"t-sne\"]"];
+    let mut pages = vec![
+        page(folder, "metsig", "metsig.toml", METSIG),
+        page(folder, "cms2010b", "cms2010b.toml", &[&of_2010[..], &["train.epochs=3", "train.ensemble=1"]].concat()),
+        page(folder, "events", "events.toml", &of_events),
+    ];
+    if shared("data/hcal_occupancy_2017").is_some() {
+        pages.push(page(folder, "hcal2017", "hcal2017.toml", &["train.epochs=3"]));
+    }
+    let words = opened(&python, &pages, &[]);
+    for (page, words) in pages.iter().zip(&words) {
+        let report = report(&folder.join(page.file_stem().unwrap()));
+        let flagged: usize = report.runs.iter().map(|run| run.flagged[0].ls.len()).sum();
+        let answer = if report.runs.is_empty() { "there are no test rows: nothing is judged".into() } else { format!("{flagged} ◆ flagged") };
+        assert!(words.contains(&answer), "{}: {answer}", page.display());
+    }
+    assert!(words[0].contains("there are no labels to hold scores against"));
+    assert!(payload(&pages[0])["classes"].as_array().unwrap().is_empty(), "nobody said which lumisections are good");
+    assert!(words[1].contains("muons") && words[1].contains("share of bad rows found where the threshold flags"));
+    assert_eq!(payload(&pages[2])["projections"].as_array().unwrap().len(), 2);
+    assert!(words[2].contains("signal") && words[2].contains("purity"));
+}
+
+/// Twenty features of noise where rows are good, and next to nothing where they are bad: what an autoencoder finds easy.
+fn reversed(bad: bool) -> String {
+    let mut text = String::from("run,ls,good,<img src=x onerror=alert(1)>");
+    (1..20).for_each(|at| write!(text, ",f{at}").unwrap());
+    for row in 0..600_u64 {
+        let is_bad = bad && row % 4 == 0;
+        write!(text, "\n{},{},{}", 1 + row / 100, row % 100 + 1, u8::from(!is_bad)).unwrap();
+        for at in 0..20 {
+            let noise = ((row * 20 + at + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / f64::from(1 << 24);
+            write!(text, ",{}", if is_bad { 0.5 } else { noise }).unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn pages_say_what_is_so_where_little_is_known() {
+    let Some(python) = python() else { return };
+    let place = metsig("0.1");
+    let folder = place.path();
+    let bad1 = fs::read_to_string(folder.join("bad1.csv")).unwrap();
+    let lines: Vec<&str> = bad1.lines().filter(|line| !line.contains("[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0")).collect();
+    fs::write(folder.join("one.csv"), lines[..2].join("\n")).unwrap();
+    let (ls, counts) = lines[10].split_once(';').unwrap();
+    let bins = counts.matches(',').count() + 1;
+    let empty = format!("{ls};[{}]", vec!["0"; bins].join(","));
+    let with_empty = [&lines[..10], &[empty.as_str()], &lines[11..20]].concat();
+    fs::write(folder.join("empty.csv"), with_empty.join("\n")).unwrap();
+    fs::write(folder.join("reversed.csv"), reversed(true)).unwrap();
+    fs::write(folder.join("one-class.csv"), reversed(false)).unwrap();
+    let of_metsig = |name: &str, sets: &[&str]| page(folder, name, "metsig.toml", &[METSIG, sets].concat());
+    let of_features = |name: &str| {
+        let train = format!("data.train=[\"{name}.csv\"]");
+        let sets = [&train, "data.test=[]", "labels.good=\"good\"", "split.by=\"random\"", "split.test=0.3", "train.epochs=3"];
+        page(folder, name, "metsig.toml", &sets)
+    };
+    let fixed = |value: &str| of_metsig(&format!("fixed-{value}"), &["threshold={kind=\"fixed\", value=VALUE}".replace("VALUE", value).as_str()]);
+    let pages = [
+        of_metsig("one", &["data.test=[\"one.csv\"]"]),
+        of_metsig("empty", &["data.test=[\"empty.csv\"]"]),
+        fixed("1e-30"),
+        fixed("1e30"),
+        of_features("reversed"),
+        of_features("one-class"),
+    ];
+    let words = opened(&python, &pages, &["--brief"]);
+    let reports: Vec<_> = pages.iter().map(|page| report(&folder.join(page.file_stem().unwrap()))).collect();
+    let data: Vec<_> = pages.iter().map(|page| payload(page)).collect();
+
+    assert_eq!(reports[0].runs[0].evaluated, 1);
+    assert!(words[0].contains("the one evaluated lumisection is"), "{}", &words[0][..400]);
+
+    let run = shown(&data[1], "empty.csv");
+    assert_eq!((reports[1].runs[0].evaluated, reports[1].runs[0].not_evaluated), (19 - 1, 1));
+    assert_eq!((&run["unevaluated"][0]["from"], run["unevaluated"].as_array().unwrap().len()), (&ls.parse::<u32>().unwrap().into(), 1));
+    assert!(!numbers(&run["ls"]).contains(&ls.parse().unwrap()), "it has no score, so no point");
+    assert!(words[1].contains("1 ○ not evaluated") && words[1].contains(&format!("neither good nor bad: {ls} empty")));
+
+    let flags = |data: &Value| unpacked(&shown(data, "bad1.csv")["flagged"][0]);
+    assert!(flags(&data[2]).iter().all(|flag| *flag == 1));
+    let evaluated = reports[2].runs[0].evaluated;
+    assert!(words[2].contains(&format!("all {evaluated} evaluated lumisections are flagged")) && words[2].contains("0 ● judged good"));
+    assert!(flags(&data[3]).iter().all(|flag| *flag == 0));
+    assert!(words[3].contains(&format!("none of the {evaluated} evaluated lumisections is flagged")));
+
+    let auc = &reports[4].auc[0];
+    assert!(auc.auc.unwrap() < 0.1, "{auc:?}");
+    assert!(auc.note.contains("below 0.5") || reports[4].warnings.iter().any(|warning| warning.contains("below 0.5")), "{auc:?}");
+    assert!(words[4].contains("below 0.5: scores rank bad below good") && words[4].contains(&format!("{:.3}", auc.auc.unwrap())));
+    let name = "<img src=x onerror=alert(1)>";
+    assert!(words[4].contains(name) && data[4]["viewer"][0]["names"][0] == name);
+    assert!(!fs::read_to_string(&pages[4]).unwrap().contains(name), "nothing of it is HTML");
+
+    assert_eq!(reports[5].auc[0].auc, None);
+    assert!(words[5].contains("auc none") && words[5].contains("0 bad test rows"), "{}", &words[5][..900]);
+}
+
+#[test]
+fn a_page_of_many_lumisections_is_small() {
+    let place = metsig("13");
+    let sets = ["train.epochs=1", "train.ensemble=1", "data.train=[\"good.csv\"]", "data.test=[\"bad1.csv\"]"];
+    let page = page(place.path(), "long", "metsig.toml", &sets);
+    let data = payload(&page);
+    let rows: u64 = data["runs"].as_array().unwrap().iter().map(|run| run["rows"].as_u64().unwrap()).sum();
+    assert!(rows > 20_000, "{rows}");
+    let size = fs::metadata(&page).unwrap().len();
+    assert!(size < 10_000_000, "{size} bytes");
+}
