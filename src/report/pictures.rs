@@ -507,7 +507,16 @@ mod tests {
     }
 
     fn scores(values: &[(u32, f64)], threshold: f64) -> Scores {
-        let row = |ls: u32| Row { split: Split::Test, file: "a/b.csv".into(), run: None, ls: Some(ls), weight: None, rejected: None, labels: vec![] };
+        let row = |ls: u32| Row {
+            split: Split::Test,
+            file: "a/b.csv".into(),
+            run: None,
+            ls: Some(ls),
+            weight: None,
+            rejected: None,
+            class: None,
+            labels: [].into(),
+        };
         let channel = ChannelScores {
             name: "all".into(),
             scores: values.iter().map(|(_, score)| Some(*score)).collect(),
