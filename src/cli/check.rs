@@ -10,7 +10,7 @@ use crate::{
     device,
     error::{Result, listed},
     pipeline,
-    prepare::{select, split::Split},
+    prepare::{classes::Classes, select, split::Split},
     report::terminal,
     score::threshold,
 };
@@ -44,6 +44,7 @@ struct Checked {
     rows: Vec<(&'static str, usize)>,
     not_evaluated: Vec<(String, usize)>,
     labels: Vec<LabelCounts>,
+    classes: Vec<ClassCounts>,
     /// The groups that the names of the features make; absent without rules.
     groups: Option<Vec<Group>>,
     /// Features that rules leave out.
@@ -59,6 +60,13 @@ struct CheckedChannel {
     features: usize,
     model: String,
     parameters: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct ClassCounts {
+    name: String,
+    /// Rows of each value of the column.
+    values: Vec<(String, usize)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -98,6 +106,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         rows: Split::ALL.map(|split| (split.name(), count(split))).to_vec(),
         not_evaluated: select::counts(&prepared.samples),
         labels: labels.collect(),
+        classes: prepared.classes.iter().flat_map(classes).collect(),
         groups: prepared.samples.hierarchy.as_ref().map(|hierarchy| hierarchy.groups.clone()),
         left_out: prepared.samples.hierarchy.as_ref().map_or(0, |hierarchy| hierarchy.left_out.len()),
         channels: prepared
@@ -119,6 +128,15 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     ui.print(&render(&checked, &experiment))?;
     ui.next(&[format!("lumisift train {} --out {}", arguments.config.display(), checked.name)])
+}
+
+fn classes(classes: &Classes) -> Vec<ClassCounts> {
+    let values = |class: usize| classes.values.iter().filter(move |(_, of, _)| *of as usize == class);
+    let count = |(class, name): (usize, &String)| ClassCounts {
+        name: name.clone(),
+        values: values(class).map(|(value, _, rows)| (value.clone(), *rows)).collect(),
+    };
+    classes.names.iter().enumerate().map(count).collect()
 }
 
 /// The groups, those beside each other on a line.
@@ -175,6 +193,11 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
     for labels in &checked.labels {
         let _ =
             writeln!(text, "labels     {} ({}): {} good, {} bad, {} unknown", labels.name, labels.origin, labels.good, labels.bad, labels.unknown);
+    }
+    for class in &checked.classes {
+        let rows: usize = class.values.iter().map(|(_, rows)| rows).sum();
+        let values: Vec<String> = class.values.iter().map(|(value, rows)| format!("{value}: {rows}")).collect();
+        let _ = writeln!(text, "class      {}: {rows} ({})", class.name, listed(values.iter().map(String::as_str)));
     }
     let steps: Vec<&str> = experiment.scale.iter().map(|step| step.name()).collect();
     let _ = writeln!(text, "scaling    {}, fitted on {}", steps.join(", then "), experiment.config.scale.fit_on);

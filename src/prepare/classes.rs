@@ -16,12 +16,14 @@ pub struct Classes {
     pub names: Vec<String>,
     /// The class of each row, an index into `names`; none where the column says nothing.
     pub of: Vec<Option<u8>>,
-    /// Each value of the column, as text, with its class and how many rows have it.
+    /// Each value of the column, as text, with its class and how many of all rows that were read have it.
     pub values: Vec<(String, u8, usize)>,
 }
 
 /// Classes at most: they are told apart by colour.
 const MOST: usize = 40;
+/// Values at most.
+const MOST_VALUES: usize = 1000;
 
 impl Classes {
     /// Reads the classes of rows from their column; nothing where the data lack it (those to be scored may).
@@ -49,7 +51,7 @@ impl Classes {
         Ok(Some(classes))
     }
 
-    /// Keeps the rows of which `stays` says so; values are counted among them.
+    /// Keeps the rows of which `stays` says so; the counts of values stay those of all rows.
     pub fn retain(&mut self, stays: impl Fn(usize) -> bool) {
         let mut row = 0;
         self.of.retain(|_| {
@@ -76,6 +78,12 @@ impl Classes {
                 "labels.classes: column \"{}\" makes more than {MOST} classes: {}; labels.classes.others is one name for all values that have none",
                 config.column,
                 listed(self.names.iter().map(String::as_str))
+            )));
+        }
+        if self.values.len() == MOST_VALUES {
+            return Err(Error::input(format!(
+                "labels.classes.column: \"{}\" has more than {MOST_VALUES} values, of which {} is one; expected a column of few kinds",
+                config.column, text
             )));
         }
         self.values.push((text.to_owned(), class as u8, 0));
@@ -116,8 +124,10 @@ mod tests {
 
     #[test]
     fn a_column_of_measurements_makes_no_classes() {
-        let samples = samples(&(0..100).map(f64::from).collect::<Vec<_>>());
+        let samples = self::samples(&(0..100).map(f64::from).collect::<Vec<_>>());
         assert!(Classes::read(&samples, &names(None)).unwrap_err().to_string().contains("labels.classes.others"));
+        let many = self::samples(&(0..2000).map(f64::from).collect::<Vec<_>>());
+        assert!(Classes::read(&many, &names(Some("signal"))).unwrap_err().to_string().contains("has more than 1000 values"));
         assert_eq!(Classes::read(&Samples::made(&[vec![1.0]]), &names(None)).unwrap(), None);
     }
 }

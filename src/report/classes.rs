@@ -14,7 +14,7 @@ pub struct ClassesFigures {
     pub column: String,
     /// The rows that flags are counted on: a split, or all.
     pub on: String,
-    /// The column's values among all rows that are evaluated.
+    /// The column's values among all rows that were read.
     pub values: Vec<ClassValue>,
     /// The classes.
     pub classes: Vec<ClassFigures>,

@@ -285,7 +285,7 @@ fn classes(report: &Report, width: u16) -> String {
             ]);
         }
         align_right(&mut table, 2..6);
-        let _ = writeln!(text, "classes    by {} ({} rows), counts of each value among all that are evaluated\n{table}", classes.column, classes.on);
+        let _ = writeln!(text, "classes    by {} ({} rows), values among all rows that were read\n{table}", classes.column, classes.on);
     }
     for auc in report.auc.iter().filter(|auc| auc.channel == report.main() && auc.labels == "good" && !auc.efficiencies.is_empty()) {
         let found = |at: &Efficiency| format!("{} at {} %", share(Some(at.efficiency), at.interval), 100.0 * at.background);
