@@ -330,10 +330,10 @@ mod tests {
         let ranking = ranking(&rows);
         let at = |background: f64| ranking.efficiency(background).map(|found| (found.threshold, found.efficiency)).unwrap();
         assert_eq!(at(0.001), (99.0, 0.25), "a tie with a good row is not above it");
-        assert_eq!(at(0.02), (97.5, 0.5));
-        assert_eq!(at(0.025), (97.5, 0.5));
+        assert_eq!(at(0.02), (97.0, 0.75));
+        assert_eq!(at(0.025), (97.0, 0.75));
         assert_eq!(at(0.99), (0.0, 1.0));
-        assert_eq!(ranking.efficiency(0.02).unwrap().interval, rate_with_interval(2, 4).map(|(_, low, high)| (low, high)));
+        assert_eq!(ranking.efficiency(0.02).unwrap().interval, rate_with_interval(3, 4).map(|(_, low, high)| (low, high)));
         assert_eq!(self::ranking(&[(0.1, true)]).efficiency(0.1), None);
     }
 
