@@ -290,7 +290,7 @@ mod tests {
         assert_eq!((layout.run, layout.ls, layout.contents), (Some(1), Some(2), Contents::Features(vec![3, 6])));
         let columns = crate::config::raw::Columns { features: vec!["e*".into()], ..Default::default() };
         assert_eq!(find(&names, &Wanted { columns, ..Wanted::default() }).unwrap().contents, Contents::Features(vec![6]));
-        let columns = crate::config::raw::Columns { features: vec!["w".into(), "*t*".into()], ..Default::default() };
+        let columns = crate::config::raw::Columns { features: vec!["w".into(), "?t*".into()], ..Default::default() };
         assert_eq!(find(&names, &Wanted { columns, ..Wanted::default() }).unwrap().contents, Contents::Features(vec![5, 3, 6]));
         let columns = crate::config::raw::Columns { features: vec!["etta".into()], ..Default::default() };
         assert!(find(&names, &Wanted { columns, ..Wanted::default() }).unwrap_err().to_string().contains("did you mean \"eta\"?"));
