@@ -195,6 +195,16 @@ def check_old_browser(browser, path):
     return wrong
 
 
+def missing(chromium):
+    """What is not there that is needed."""
+    if sync_playwright is None:
+        return "playwright"
+    if chromium:
+        return None
+    with sync_playwright() as playwright:
+        return None if pathlib.Path(playwright.chromium.executable_path).exists() else "a Chromium"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", type=pathlib.Path)
@@ -205,9 +215,9 @@ def main():
     parser.add_argument("--texts", type=pathlib.Path, help="where to put the words of each page")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     options = parser.parse_args()
-    missing = "playwright" if sync_playwright is None else None if options.chromium else "a Chromium"
-    if missing or options.available:
-        sys.exit(f"{missing} is not there" if missing else 0)
+    lacking = missing(options.chromium)
+    if lacking or options.available:
+        sys.exit(f"{lacking} is not there" if lacking else 0)
     for folder in filter(None, [options.screenshots, options.texts]):
         folder.mkdir(parents=True, exist_ok=True)
     failed = False

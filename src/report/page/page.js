@@ -414,7 +414,8 @@ function latentOption(data, projection, by) {
     series = classes.map((index) => group(className(data, index), rows.filter((row) => (projection.class?.[row] ?? UNLABELLED) === index), classLook(index)));
   } else {
     const flagged = (row) => projection.flagged?.[row] === 1;
-    series = [group("not flagged", rows.filter((row) => !flagged(row)), { color: colours.good, item: { color: colours.good }, symbol: "circle" }), group("flagged", rows.filter(flagged), { color: colours.flagged, item: { color: colours.flagged }, symbol: "diamond" }, { symbolSize: size + 4 })].filter((one) => one.data.length);
+    const style = (color, symbol) => ({ color, symbol, item: { color: by === "score" ? colours.soft : color } });
+    series = [group("not flagged", rows.filter((row) => !flagged(row)), style(colours.good, "circle")), group("flagged", rows.filter(flagged), style(colours.flagged, "diamond"), { symbolSize: size + 4 })].filter((one) => one.data.length);
     if (by === "score") {
       const logs = rows.map((row) => point(row)[2]).filter((value) => known(value) && value > -29);
       visualMap = { type: "continuous", dimension: 2, min: lowest(logs), max: highest(logs), inRange: { color: colours.dark ? SHADES.slice(2) : SHADES }, orient: "horizontal", right: 12, bottom: 0, itemHeight: 90, itemWidth: 12, text: ["high score", "low"], formatter: (value) => number(10 ** value, 2), textStyle: { color: colours.soft }, calculable: false };

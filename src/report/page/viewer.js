@@ -461,12 +461,12 @@ function aboveIn(data, run, at) {
   return above.length ? `above threshold in ${above.join(", ")}` : "above threshold in no channel";
 }
 
-/** The frame to begin with: the first that is flagged in the run to begin with. */
+/** The frame to begin with: the first test row that is flagged in the run to begin with, else the first row that is. */
 function firstFrame(data, view) {
   const run = firstRun(data);
-  const flags = data.runs[run].flagged?.[data.channels.length - 1];
-  const frame = Array.from(view.run.keys()).findIndex((frame) => view.run[frame] === run && flags?.[view.at[frame]] === 1);
-  return frame < 0 ? nearestFrame(view, run, 0) : frame;
+  const { flagged, split } = data.runs[run];
+  const frames = Array.from(view.run.keys()).filter((frame) => view.run[frame] === run && flagged?.[data.channels.length - 1]?.[view.at[frame]] === 1);
+  return frames.find((frame) => split?.[view.at[frame]] === TEST) ?? frames[0] ?? nearestFrame(view, run, 0);
 }
 
 /** The view whose channel has the largest score for its threshold. */
