@@ -106,7 +106,7 @@ fn pages_of_each_kind_of_experiment_are_drawn_and_answer() {
     }
     assert!(words[0].contains("there are no labels to hold scores against"));
     assert!(payload(&pages[0])["classes"].as_array().unwrap().is_empty(), "nobody said which lumisections are good");
-    assert!(words[1].contains("muons") && words[1].contains("share of bad rows found where the threshold flags"));
+    assert!(words[1].contains("muons") && words[1].contains("bad rows found where the threshold flags"));
     assert_eq!(payload(&pages[2])["projections"].as_array().unwrap().len(), 2);
     assert!(words[2].contains("signal") && words[2].contains("purity"));
 }

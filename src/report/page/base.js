@@ -73,7 +73,8 @@ function number(value, digits = 4) {
 /** A share in percent; the digits follow from how small it is. */
 function percent(share) {
   if (!known(share)) return "–";
-  const value = 100 * share;
+  // What rounding has left of 0 is 0.
+  const value = Math.abs(share) < 1e-12 ? 0 : 100 * share;
   const digits = value > 99.5 ? 5 : value >= 10 ? 3 : 2;
   return `${Number(value.toPrecision(digits))} %`;
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// Bytes that the frames of all channels have together before they are packed, but for flagged rows, all of which are kept.
 const BUDGET: usize = 4 << 20;
 /// Of more features than this, as many are kept of a row: those with the largest errors.
-const FEATURES: usize = 64;
+const FEATURES: usize = 40;
 
 /// The frames of each channel. Of several channels each keeps the rows that it flags itself or that all together flag.
 pub fn of_channels(

@@ -305,21 +305,30 @@ function rocCurves(parent, data) {
   efficiencies(parent, (data.report.auc || []).filter((auc) => auc.efficiencies?.length));
 }
 
-const FEW = 3;
+const FEW = 6;
 
-/** The share of bad rows found for each share of good rows flagged: rates go down the table where there are few columns to go beside them. */
+/** The share of bad rows found for each share of good rows flagged, set of labels by set of labels, the first one open. */
 function efficiencies(parent, areas) {
-  if (!areas.length) return;
+  const labels = [...new Set(areas.map((auc) => auc.labels))];
+  if (!labels.length) return;
+  const made = (name) => efficiencyTable(areas.filter((auc) => auc.labels === name), name);
+  parent.append(made(labels[0]));
+  if (labels.length > 1) parent.append(element("details", {}, element("summary", {}, `The same for ${plural(labels.length - 1, "other set")} of labels`), labels.slice(1).map(made)));
+}
+
+/** Rates go down the table where there is place for all channels beside each other. */
+function efficiencyTable(areas, labels) {
   const rates = [...new Set(areas.flatMap((auc) => auc.efficiencies.map((row) => row.background)))].sort((a, b) => a - b);
-  const found = (auc, rate) => auc.efficiencies.find((row) => row.background === rate);
-  const cell = (row) => (row ? { text: element("span", {}, percent(row.efficiency), element("small", { class: "interval" }, between(row.interval, percent))), class: "right", title: `above a score of ${number(row.threshold)}` } : right("–"));
-  const words = `Share of bad rows found where the threshold flags a given share of the good ones, ${splitName(areas[0].split)}, ${weighted(areas[0])}, with 95 % intervals`;
-  const name = (auc) => [areas.some((other) => other.channel !== auc.channel) && auc.channel, areas.some((other) => other.labels !== auc.labels) && `labels ${auc.labels}`].filter(Boolean).join(", ");
+  const cell = (auc, rate) => {
+    const row = auc.efficiencies.find((row) => row.background === rate);
+    return row ? { text: element("span", {}, percent(row.efficiency), element("small", { class: "interval" }, between(row.interval, percent))), class: "right", title: `above a score of ${number(row.threshold)}` } : right("–");
+  };
+  const words = `Labels “${labels}”: share of ${plural(areas[0].bad, "bad row")} found where the threshold flags a given share of the good ones, ${splitName(areas[0].split)}, ${weighted(areas[0])}, with 95 % intervals`;
   const made = areas.length <= FEW
-    ? table(["good rows flagged", ...areas.map((auc) => right(`${name(auc) || "bad rows found"} (of ${count(auc.bad)})`))], rates.map((rate) => [percent(rate), ...areas.map((auc) => cell(found(auc, rate)))]), words)
-    : table(["channel", "labels", right("bad rows"), ...rates.map((rate) => right(`at ${percent(rate)}`))], areas.map((auc) => [auc.channel, auc.labels, right(count(auc.bad)), ...rates.map((rate) => cell(found(auc, rate)))]), words);
+    ? table(["good rows flagged", ...areas.map((auc) => right(areas.length > 1 ? auc.channel : "bad rows found"))], rates.map((rate) => [percent(rate), ...areas.map((auc) => cell(auc, rate))]), words)
+    : table(["channel", ...rates.map((rate) => right(`at ${percent(rate)}`))], areas.map((auc) => [auc.channel, ...rates.map((rate) => cell(auc, rate))]), words);
   made.classList.add("narrow");
-  parent.append(made);
+  return made;
 }
 
 const belowHalf = (data, curve) => data.report.auc?.some((auc) => auc.channel === curve.channel && auc.labels === curve.labels && auc.auc < 0.5);

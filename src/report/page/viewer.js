@@ -505,7 +505,7 @@ function readFrame(view, frame) {
 }
 
 const isMap = (view) => view.shape[0] > 1 && !view.features;
-const isNamed = (view) => Boolean(view.names) && view.k <= MAX_NAMED;
+const isNamed = (view) => Boolean(view.names) && (Boolean(view.features) || view.k <= MAX_NAMED);
 
 function viewerHeight(view, width) {
   if (isMap(view)) return width < 640 ? 720 : 320;
