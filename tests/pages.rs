@@ -171,6 +171,7 @@ fn pages_say_what_is_so_where_little_is_known() {
 
     let flags = |data: &Value| unpacked(&shown(data, "bad1.csv")["flagged"][0]);
     assert!(flags(&data[2]).iter().all(|flag| *flag == 1));
+    succeed(folder, &["score", "fixed-1e-30", "--data", "bad1.csv", "--out", "again.csv", "-q"]);
     let evaluated = reports[2].runs[0].evaluated;
     assert!(words[2].contains(&format!("all {evaluated} evaluated lumisections are flagged")) && words[2].contains("0 ● judged good"));
     assert!(flags(&data[3]).iter().all(|flag| *flag == 0));

@@ -260,7 +260,8 @@ pub enum Threshold {
     },
     /// A given number.
     Fixed {
-        /// The threshold.
+        /// The threshold. (`value` is what was found, beside it in the same object.)
+        #[serde(rename = "at")]
         value: f64,
     },
     /// Mean plus k standard deviations.

@@ -126,6 +126,26 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn what_is_written_of_each_kind_is_read_again() {
+        for threshold in
+            [Threshold::Percentile { percentile: 99.5, smooth: 3 }, Threshold::Fixed { value: 0.25 }, Threshold::MeanStd { k: 3.0, ddof: 1 }]
+        {
+            let calibrated = Calibrated {
+                channel: "all".into(),
+                threshold,
+                log: false,
+                on: CalibrateOn::Valid,
+                value: Some(0.25),
+                members: vec![],
+                rows: 7,
+                runs: 1,
+                files: vec![],
+            };
+            assert_eq!(serde_json::from_str::<Calibrated>(&serde_json::to_string(&calibrated).unwrap()).unwrap(), calibrated);
+        }
+    }
+
+    #[test]
     fn percentiles_are_interpolated_as_in_numpy() {
         let values = [4.0, 1.0, 3.0, 2.0];
         assert_eq!(percentile(&values, 0.0), Some(1.0));
