@@ -47,6 +47,9 @@ fn train(folder: &Path, out: &str, sets: &[&str], more: &[&str]) -> std::process
     command
 }
 
+/// What a line of history.csv says under a tag.
+type Number = fn(&HistoryLine) -> Option<f64>;
+
 /// Each number of history.csv is in the files, once and in its order, as single precision.
 fn same_as_history(events: &Value, history: &[HistoryLine]) {
     for run in events.as_object().unwrap().keys().filter(|run| *run != COMBINED) {
@@ -54,7 +57,7 @@ fn same_as_history(events: &Value, history: &[HistoryLine]) {
             run.split_once(".member-").map_or((run.as_str(), 0), |(channel, member)| (channel, member.parse::<usize>().unwrap() - 1));
         let lines: Vec<&HistoryLine> = history.iter().filter(|line| line.channel.replace('/', "_") == channel && line.member == member).collect();
         assert!(!lines.is_empty(), "{run}");
-        let numbers: [(&str, fn(&HistoryLine) -> Option<f64>); 4] = [
+        let numbers: [(&str, Number); 4] = [
             ("loss/train", |line| Some(line.epoch.train_loss)),
             ("loss/valid", |line| line.epoch.valid_loss),
             ("learning_rate", |line| Some(line.epoch.learning_rate)),
