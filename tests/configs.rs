@@ -34,6 +34,7 @@ fn every_config_fits_the_schema_that_editors_get() {
 fn every_config_trains_two_epochs() {
     let place = metsig("0.3");
     succeed(place.path(), &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
+    succeed(place.path(), &["synth", "events", ".", "--events", "3000", "-q"]);
     let real = shared("data").is_some();
     for name in configs() {
         let sets = if name.starts_with("metsig") {
@@ -42,6 +43,8 @@ fn every_config_trains_two_epochs() {
             let paths =
                 ["data.train=[\"2010/features.parquet\"]", "labels.good=\"2010/labels.npy\"", "labels.subsystems.folder=\"2010/Quality2010\""];
             paths.map(str::to_owned).to_vec()
+        } else if name.starts_with("events") {
+            vec!["data.train=[\"events.h5\"]".to_owned()]
         } else if real {
             vec![]
         } else {
