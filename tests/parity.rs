@@ -90,7 +90,7 @@ fn training_follows_the_reference_as_far_as_equal_trainers_do() {
         let near = epoch.train_loss / mse[i] - 1.0;
         match i {
             0 => assert!(near.abs() < 2e-5, "epoch 1: {near}"),
-            i if i < until => assert!(near.abs() < 2e-3, "epoch {}: {near}", i + 1),
+            i if i < until => assert!(near.abs() < 2e-5, "epoch {}: {near}", i + 1),
             i => assert!(epoch.train_loss > low[i] / 1.2 && epoch.train_loss < high[i] * 1.2, "epoch {}: {}", i + 1, epoch.train_loss),
         }
     }

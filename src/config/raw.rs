@@ -830,7 +830,7 @@ choice! {
     EpsilonPlacement {
         /// Inside: m̂ / (√v̂ + ε).
         Torch = "torch",
-        /// Outside the bias correction: m √(1 − β₂ᵗ) / (1 − β₁ᵗ) / (√v + ε).
+        /// Outside the bias correction: m √(1 − β₂ᵗ) / (1 − β₁ᵗ) / (√v + ε), with βᵗ in single precision.
         Keras = "keras",
     }
 }

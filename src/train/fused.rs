@@ -8,13 +8,11 @@ use super::{
     Batch, Corruption, Job, Moments, Share, Trainer,
     elementwise::{AdamNumbers, adadelta, adam, add_rows, differentiate, distances, normalise, normalised_slope, scale_and_shift},
     fit::retain,
+    optimizer::corrected,
     reference::scoring_rows,
 };
 use crate::{
-    config::{
-        Experiment, Optimizer,
-        raw::{Activation, EpsilonPlacement},
-    },
+    config::{Experiment, Optimizer, raw::Activation},
     error::Result,
     model::{
         Architecture,
@@ -241,14 +239,12 @@ impl<'a> Fused<'a> {
         }
         match self.experiment.optimizer {
             Optimizer::Adam { beta1, beta2, epsilon, placement, weight_decay } => {
-                // m̂ / (√v̂ + ε) = (√c₂ / c₁) m / (√v + ε √c₂) with c the bias corrections; Keras leaves ε uncorrected.
-                let (correction1, correction2) = (1.0 - beta1.powi(self.steps), (1.0 - beta2.powi(self.steps)).sqrt());
-                let epsilon = if placement == EpsilonPlacement::Torch { epsilon * correction2 } else { epsilon };
+                let (rate_now, epsilon) = corrected(rate, epsilon, (beta1, beta2), placement, self.steps);
                 let numbers = AdamNumbers {
                     fresh1: (1.0 - beta1) as f32,
                     fresh2: (1.0 - beta2) as f32,
                     epsilon: epsilon as f32,
-                    rate: (rate * correction2 / correction1) as f32,
+                    rate: rate_now as f32,
                     keep: (1.0 - rate * weight_decay) as f32,
                 };
                 adam(&mut self.parameters, &self.gradient, &mut self.first, &mut self.second, numbers);

@@ -115,13 +115,28 @@ pub type Numbers = [f64; NUMBERS];
 pub fn numbers(rule: Rule, steps: i32, rate: f64) -> Numbers {
     match rule {
         Rule::Adam { beta1, beta2, epsilon, placement, weight_decay } => {
-            // m̂ / (√v̂ + ε) = (√c₂ / c₁) m / (√v + ε √c₂) with c the bias corrections; Keras leaves ε uncorrected.
-            let (correction1, correction2) = (1.0 - beta1.powi(steps), (1.0 - beta2.powi(steps)).sqrt());
-            let epsilon = if placement == EpsilonPlacement::Torch { epsilon * correction2 } else { epsilon };
-            [rate * correction2 / correction1, beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, 1.0 - rate * weight_decay]
+            let (rate_now, epsilon) = corrected(rate, epsilon, (beta1, beta2), placement, steps);
+            [rate_now, beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, 1.0 - rate * weight_decay]
         }
         Rule::Sgd { momentum } => [rate, momentum, 1.0, 0.0, 1.0, 0.0, 1.0],
         Rule::Adadelta { rho, epsilon } | Rule::RmsProp { rho, epsilon } => [rate, 0.0, 1.0, rho, 1.0 - rho, epsilon, 1.0],
+    }
+}
+
+/// Adam's rate and epsilon of a step, so that it is rate · m / (√v + epsilon).
+pub(super) fn corrected(rate: f64, epsilon: f64, (beta1, beta2): (f64, f64), placement: EpsilonPlacement, steps: i32) -> (f64, f64) {
+    // m̂ / (√v̂ + ε) = (√c₂ / c₁) m / (√v + ε √c₂) with c the bias corrections; Keras leaves ε uncorrected.
+    let corrections = |power: &dyn Fn(f64) -> f64| (1.0 - power(beta1), (1.0 - power(beta2)).sqrt());
+    match placement {
+        EpsilonPlacement::Torch => {
+            let (first, second) = corrections(&|beta| beta.powi(steps));
+            (rate * second / first, epsilon * second)
+        }
+        // Keras takes the powers in f32, which makes early steps shorter by some 1e-5.
+        EpsilonPlacement::Keras => {
+            let (first, second) = corrections(&|beta| f64::from(f64::from(beta as f32).powi(steps) as f32));
+            (rate * second / first, epsilon)
+        }
     }
 }
 

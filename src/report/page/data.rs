@@ -102,12 +102,12 @@ impl Shown {
             0 => 0,
             place => others.div_ceil(place),
         };
-        let (mut tested, mut others) = (0, 0);
+        let (mut tested, mut others) = (0_usize, 0_usize);
         let mut is_shown = |row: &usize| {
             let (seen, step) = if is_judged(*row) { (&mut tested, step) } else { (&mut others, others_step) };
             is_flagged(*row) || {
                 *seen += 1;
-                step > 0 && (*seen - 1) % step == 0
+                step > 0 && (*seen - 1).is_multiple_of(step)
             }
         };
         let runs = runs.into_iter().map(|all| Run { shown: all.iter().copied().filter(&mut is_shown).collect(), all });
