@@ -266,7 +266,7 @@ section! {
     ClassNames {
         /// The column that tells them.
         column: String = String::new(),
-        /// The values of each class, by its name: { QCD = [1, 2], Higgs = [3] }.
+        /// The values of each class, by its name: { QCD = [1, 2], Higgs = [3, 4] }.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         names: BTreeMap<String, Vec<Scalar>> = BTreeMap::new(),
         /// The name of all other values together. Default: each is a class of its own.
