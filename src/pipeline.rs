@@ -154,7 +154,7 @@ impl Chosen {
         let against: Vec<usize> = (0..reasons.len()).filter(|&row| reasons[row].is_some()).collect();
         let known: Vec<Vec<Option<bool>>> = against.iter().map(|&row| self.labels.iter().map(|set| set.good[row]).collect()).collect();
         self.labels.iter_mut().for_each(|set| retain(&mut set.good, &reasons));
-        self.classes.iter_mut().for_each(|classes| classes.retain(|row| reasons[row].is_none()));
+        self.classes.iter_mut().for_each(|classes| retain(&mut classes.of, &reasons));
         self.weights.iter_mut().for_each(|weights| retain(weights, &reasons));
         self.samples.reject(reasons);
         self.samples.rejected[before..].iter_mut().zip(known).for_each(|(rejected, labels)| rejected.labels = labels);
@@ -539,7 +539,6 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + S
     let further = Further { welcome: labels::columns(experiment), features: model.columns(), ..Further::default() };
     let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
     let mut inputs = chosen.select(&lenient)?;
-    let beside = chosen.beside(&lenient)?;
     let Chosen { samples, labels, classes, weights, notes, .. } = chosen;
     let names = samples.feature_names();
     let (found, trained) = match (&samples.element, model.element()) {
@@ -557,6 +556,8 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + S
     let splits = vec![Split::Test; samples.rows.len()];
     scale(&model.scaler, &samples, &mut inputs);
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
+    // No page is drawn of them.
+    let beside = vec![];
     Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler: model.scaler.clone(), inputs, channels, notes })
 }
 

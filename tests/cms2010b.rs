@@ -231,10 +231,7 @@ fn new_data_score_as_in_training_and_latents_decode_to_what_was_scored() {
     succeed(study.path(), &["encode", "out", "--data", &data, "--out", "latents.parquet", "-q"]);
     succeed(study.path(), &["decode", "out", "--data", "latents.parquet", "--out", "decoded.parquet", "--scaled", "-q"]);
     succeed(study.path(), &["decode", "out", "--data", "latents.parquet", "--out", "units.csv", "-q"]);
-    let Ok(python) = std::env::var("LUMISIFT_PYTHON") else {
-        eprintln!("skipped: LUMISIFT_PYTHON does not name a Python with scikit-learn (scripts/test sets it)");
-        return;
-    };
+    let Some(python) = common::python("scikit-learn") else { return };
     let script = common::root().join("scripts/reference/check_channels.py");
     let output = std::process::Command::new(python)
         .arg(script)

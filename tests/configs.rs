@@ -14,10 +14,7 @@ fn configs() -> Vec<String> {
 fn every_config_fits_the_schema_that_editors_get() {
     let schema: Value = serde_json::from_str(&succeed(&root(), &["schema"])).unwrap();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    let Ok(python) = std::env::var("LUMISIFT_PYTHON") else {
-        eprintln!("skipped: LUMISIFT_PYTHON does not name a Python with jsonschema (scripts/test sets it)");
-        return;
-    };
+    let Some(python) = common::python("jsonschema") else { return };
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("schema.json");
     std::fs::write(&file, schema.to_string()).unwrap();

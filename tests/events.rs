@@ -30,10 +30,7 @@ assert np.array_equal(columns["A_Zmass"] > 0, columns["A_Dr_Z"] > 0) and np.arra
 
 #[test]
 fn made_events_are_what_other_readers_find() {
-    let Ok(python) = std::env::var("LUMISIFT_PYTHON") else {
-        eprintln!("skipped: LUMISIFT_PYTHON does not name a Python with h5py and tables (scripts/test sets it)");
-        return;
-    };
+    let Some(python) = common::python("h5py and tables") else { return };
     let place = tempfile::tempdir().unwrap();
     succeed(place.path(), &["synth", "events", ".", "--events", "40000", "--columns", "30"]);
     let output = Command::new(python).current_dir(place.path()).args(["-c", PYTHON]).output().unwrap();

@@ -208,10 +208,7 @@ fn a_model_goes_out_and_comes_in_again() {
 
 #[test]
 fn the_exported_weights_give_the_same_scores_in_python() {
-    let Ok(python) = std::env::var("LUMISIFT_PYTHON") else {
-        eprintln!("skipped: LUMISIFT_PYTHON does not name a Python with numpy, pyarrow and safetensors (scripts/test sets it)");
-        return;
-    };
+    let Some(python) = common::python("numpy, pyarrow and safetensors") else { return };
     let place = metsig("0.2");
     train(place.path(), "first", &["--set", "train.epochs=5", "--set", "model.output_activation=\"sigmoid\"", "-q"]);
     let script = common::root().join("scripts/reference/check_scores.py");

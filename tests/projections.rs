@@ -37,10 +37,7 @@ fn by_tsne(name: &str, values: Vec<f32>, width: usize) -> Value {
 
 #[test]
 fn projections_are_those_of_scikit_learn() {
-    let Ok(python) = std::env::var("LUMISIFT_PYTHON") else {
-        eprintln!("skipped: LUMISIFT_PYTHON does not name a Python with scikit-learn (scripts/test sets it)");
-        return;
-    };
+    let Some(python) = common::python("scikit-learn") else { return };
     // Three clusters, and a curve that is bent in ten dimensions.
     let mut clusters = normal(600 * 16, "clusters");
     clusters.chunks_exact_mut(16).enumerate().for_each(|(i, row)| row[i % 3] += 6.0);

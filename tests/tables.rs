@@ -35,10 +35,7 @@ struct Case {
 
 #[test]
 fn values_are_those_of_independent_readers() {
-    let Ok(python) = std::env::var("LUMISIFT_PYTHON") else {
-        eprintln!("skipped: LUMISIFT_PYTHON does not name a Python with pandas, pyarrow, h5py and tables (scripts/test sets it)");
-        return;
-    };
+    let Some(python) = common::python("pandas, pyarrow, h5py and tables") else { return };
     let place = tempfile::tempdir().unwrap();
     let mut command = Command::new(python);
     command.arg(root().join("scripts/reference/make_tables.py")).arg(place.path());

@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let reading = ui.reading(&[&model.experiment.train_files, &model.experiment.test_files]);
         pipeline::prepare(&model.experiment, &|path| reading.read(path))
     };
-    let evaluated = scores.rows.iter().filter(|row| row.rejected.is_none()).count();
+    let evaluated = scores.evaluated().count();
     let prepared = prepared.and_then(|prepared| match prepared.samples.rows.len() {
         rows if rows == evaluated => Ok(prepared),
         rows => Err(Error::input(format!("{rows} rows are evaluated, but {evaluated} were scored"))),

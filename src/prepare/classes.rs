@@ -51,15 +51,6 @@ impl Classes {
         Ok(Some(classes))
     }
 
-    /// Keeps the rows of which `stays` says so; the counts of values stay those of all rows.
-    pub fn retain(&mut self, stays: impl Fn(usize) -> bool) {
-        let mut row = 0;
-        self.of.retain(|_| {
-            row += 1;
-            stays(row - 1)
-        });
-    }
-
     /// Notes a value that was not seen before; returns its place in `values`.
     fn add(&mut self, text: &str, column: &Column, row: usize, config: &ClassNames) -> Result<usize> {
         let same = |value: &Scalar| match (value, column) {

@@ -239,8 +239,7 @@ impl ChannelFigures {
 }
 
 fn rows_of(experiment: &Experiment, scores: &Scores, wanted: impl Fn(usize) -> bool) -> Vec<usize> {
-    let evaluated = |row: &usize| scores.rows[*row].rejected.is_none() && judged(experiment, scores.rows[*row].split);
-    (0..scores.rows.len()).filter(evaluated).filter(|&row| wanted(row)).collect()
+    scores.evaluated().filter(|&row| judged(experiment, scores.rows[row].split)).filter(|&row| wanted(row)).collect()
 }
 
 struct Judged<'a> {

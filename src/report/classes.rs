@@ -55,7 +55,7 @@ pub struct ClassFigures {
 impl ClassesFigures {
     /// Counts the rows of each class and what the main channel flags of them.
     pub fn new(experiment: &Experiment, scores: &Scores, classes: &Classes) -> Self {
-        let rows = || (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none() && judged(experiment, scores.rows[row].split));
+        let rows = || scores.evaluated().filter(|&row| judged(experiment, scores.rows[row].split));
         let is_flagged = |row: usize| scores.main().is_some_and(|channel| channel.flagged(row) == Some(true));
         let good = |row: usize| scores.labels.iter().position(|name| name == "good").and_then(|at| scores.rows[row].labels[at]);
         let all_flagged = rows().filter(|&row| scores.rows[row].class.is_some() && is_flagged(row)).count();

@@ -64,7 +64,7 @@ type Scored = (u32, f64, Option<f64>);
 /// Explains the worst flagged rows of each channel, `score.explain` of them; only test rows where there are any.
 pub fn worst(experiment: &Experiment, networks: &[Network], prepared: &Prepared, scores: &Scores, device: &Opened) -> Result<Vec<Explanation>> {
     let most = experiment.config.score.explain as usize;
-    let evaluated: Vec<usize> = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none()).collect();
+    let evaluated: Vec<usize> = scores.evaluated().collect();
     let test = prepared.splits.contains(&Split::Test);
     let mut explained = vec![];
     for network in networks {
@@ -99,7 +99,7 @@ pub fn lumisection(
     (run, ls): (Option<u32>, u32),
     device: &Opened,
 ) -> Result<Vec<Explanation>> {
-    let evaluated: Vec<usize> = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none()).collect();
+    let evaluated: Vec<usize> = scores.evaluated().collect();
     let wanted = |row: usize| (run.is_none() || scores.rows[row].run == run) && scores.rows[row].ls == Some(ls);
     let mut explained = vec![];
     for network in networks {

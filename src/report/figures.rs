@@ -6,7 +6,7 @@ use super::{
     classes::ClassesFigures,
     explain::Explanation,
     projections::{Projection, ProjectionFigures},
-    scores::{ChannelScores, Row, Scores},
+    scores::{ChannelScores, Row, RunKey, Scores},
 };
 use crate::{
     config::{
@@ -199,7 +199,7 @@ impl Report {
         let of_main: Vec<Calibrated> = thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
         warnings.extend(of_main.iter().filter_map(Calibrated::warning));
         let mut counts = [0; Split::ALL.len()];
-        scores.rows.iter().filter(|row| row.rejected.is_none()).for_each(|row| counts[row.split as usize] += 1);
+        scores.evaluated().for_each(|row| counts[scores.rows[row].split as usize] += 1);
         let count = |split: Split| counts[split as usize];
         let score = config.score.kind;
         let over = if score == ScoreKind::Sse { "sum" } else { "mean" };
@@ -273,10 +273,15 @@ fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
     main.and_then(good_test).or_else(|| if threshold.on == CalibrateOn::Train { valid() } else { None })
 }
 
+/// What a warning about a channel begins with; nothing where it is the only one.
+fn of_channel(name: &str) -> String {
+    if name == ALL_FEATURES { String::new() } else { format!("channel {name}: ") }
+}
+
 /// A warning where a network is no better than the mean of what it was trained on.
 fn unlearnt(network: &Network, experiment: &Experiment) -> Option<String> {
     let (error, mean_field) = (network.usual.error, network.usual.mean_field_error);
-    let channel = if network.channel.name == ALL_FEATURES { String::new() } else { format!("channel {}: ", network.channel.name) };
+    let channel = of_channel(&network.channel.name);
     (experiment.config.train.epochs > 0 && error >= mean_field).then(|| {
         format!("{channel}the autoencoder's error ({error:.4e}) is not below that of always answering with the mean ({mean_field:.4e}): it has learnt nothing")
     })
@@ -286,7 +291,7 @@ fn unlearnt(network: &Network, experiment: &Experiment) -> Option<String> {
 fn upside_down(auc: &Auc) -> Option<String> {
     let area = auc.auc.filter(|area| *area < 0.5 && auc.labels == "good")?;
     let sure = if auc.interval.is_some_and(|(_, high)| high < 0.5) { "" } else { ", perhaps by chance" };
-    let channel = if auc.channel == ALL_FEATURES { String::new() } else { format!("channel {}: ", auc.channel) };
+    let channel = of_channel(&auc.channel);
     Some(format!(
         "{channel}the ROC area is {area:.3}, below 0.5{sure}: bad rows are reconstructed better than good ones, so a high score does not mean bad here; nothing is turned round"
     ))
@@ -368,15 +373,11 @@ pub fn curves(scores: &Scores, experiment: &Experiment) -> Result<Vec<u8>> {
     batch::to_parquet(&batch::of_columns(columns)?)
 }
 
-/// A run is known by its number, or by the file that stands for it.
-type RunKey = (Option<u32>, Option<Arc<str>>);
-
 fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], samples: &Samples) -> Result<Vec<RunFigures>> {
     let Some(channel) = scores.main() else { return Ok(vec![]) };
-    let key = |row: &Row| -> RunKey { (row.run, row.run.is_none().then(|| row.file.clone())) };
     let mut without_score: HashMap<_, Vec<u32>> = HashMap::new();
     for row in scores.rows.iter().filter(|row| row.rejected.is_some()) {
-        without_score.entry(key(row)).or_default().extend(row.ls);
+        without_score.entry(row.run_key()).or_default().extend(row.ls);
     }
     let ranges: HashMap<RunKey, Range<usize>> = samples
         .run_ranges()
@@ -392,9 +393,9 @@ fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], sam
         let (Some(&first), Some(&last)) = (test.first(), test.last()) else { continue };
         let row = &scores.rows[first];
         let lumisection = |i: usize| scores.rows[i].ls.unwrap_or_default();
-        let without = without_score.get(&key(row)).cloned().unwrap_or_default();
+        let without = without_score.get(&row.run_key()).cloned().unwrap_or_default();
         // Rows by LS number, never by position: what was not evaluated has shifted positions.
-        let range = ranges.get(&key(row)).cloned().unwrap_or(0..0);
+        let range = ranges.get(&row.run_key()).cloned().unwrap_or(0..0);
         let sum = |leave_out: &[u32]| {
             let mut sum = vec![0.0_f64; samples.width()];
             for i in range.clone().filter(|&i| leave_out.binary_search(&samples.rows[i].ls).is_err()) {
@@ -417,7 +418,7 @@ fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], sam
         present.dedup();
         let span = present.last().zip(present.first()).map_or(0, |(last, first)| (last - first) as usize + 1);
         figures.push(RunFigures {
-            name: row.run.map_or_else(|| row.file.to_string(), |run| run.to_string()),
+            name: row.run_name(),
             run: row.run,
             ls: (lumisection(first), lumisection(last)),
             evaluated: test.len(),

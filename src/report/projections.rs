@@ -72,8 +72,7 @@ impl Shown {
     /// is place for, drawn by chance.
     pub fn new(experiment: &Experiment, channel: &str, prepared: &Prepared, scores: &Scores, seed: u64) -> Self {
         let flagging: Vec<_> = scores.main().into_iter().chain(scores.channels.iter().filter(|scores| scores.name == channel)).collect();
-        let evaluated = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none());
-        let at = evaluated.zip(0..prepared.splits.len() as u32).filter(|(_, at)| judged(experiment, prepared.splits[*at as usize]));
+        let at = scores.evaluated().zip(0..prepared.splits.len() as u32).filter(|(_, at)| judged(experiment, prepared.splits[*at as usize]));
         let (flagged, others): (Vec<_>, Vec<_>) = at.partition(|(row, _)| flagging.iter().any(|channel| channel.flagged(*row) == Some(true)));
         let positions = |rows: Vec<(usize, u32)>| -> Vec<u32> { rows.into_iter().map(|(_, at)| at).collect() };
         Self::thinned(positions(flagged), positions(others), MOST, seed)

@@ -66,6 +66,21 @@ pub struct Row {
     pub labels: Arc<[Option<bool>]>,
 }
 
+/// A run is known by its number, or by the file that stands for it.
+pub type RunKey = (Option<u32>, Option<Arc<str>>);
+
+impl Row {
+    /// The run that the row is of.
+    pub fn run_key(&self) -> RunKey {
+        (self.run, self.run.is_none().then(|| self.file.clone()))
+    }
+
+    /// How outputs name that run.
+    pub fn run_name(&self) -> String {
+        self.run.map_or_else(|| self.file.to_string(), |run| run.to_string())
+    }
+}
+
 /// One copy of each value that many rows have.
 fn shared<T: ?Sized + Eq + Hash>(known: &mut HashSet<Arc<T>>, value: &T) -> Arc<T>
 where
@@ -216,6 +231,11 @@ impl Scores {
         }
     }
 
+    /// Positions of the rows that are evaluated; they come in the order of the samples.
+    pub fn evaluated(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.rows.len()).filter(|&row| self.rows[row].rejected.is_none())
+    }
+
     /// The channel that judges a lumisection: the only one, or all together.
     pub fn main(&self) -> Option<&ChannelScores> {
         self.channels.last()
@@ -230,9 +250,9 @@ impl Scores {
     pub fn runs(&self) -> Vec<Vec<usize>> {
         let same = |a: &Row, b: &Row| a.run == b.run && (a.run.is_some() || Arc::ptr_eq(&a.file, &b.file) || a.file == b.file);
         let mut runs: Vec<Vec<usize>> = vec![];
-        for (i, row) in self.rows.iter().enumerate().filter(|(_, row)| row.rejected.is_none()) {
+        for i in self.evaluated() {
             match runs.last_mut() {
-                Some(run) if same(&self.rows[run[0]], row) => run.push(i),
+                Some(run) if same(&self.rows[run[0]], &self.rows[i]) => run.push(i),
                 _ => runs.push(vec![i]),
             }
         }

@@ -72,6 +72,15 @@ pub fn software_gpu() -> bool {
     there
 }
 
+/// A Python that has these modules, as `scripts/test` makes one; says so where none is named.
+pub fn python(modules: &str) -> Option<String> {
+    let python = std::env::var("LUMISIFT_PYTHON").ok();
+    if python.is_none() {
+        eprintln!("skipped: LUMISIFT_PYTHON does not name a Python with {modules} (scripts/test sets it)");
+    }
+    python
+}
+
 /// The report of an experiment folder.
 pub fn report(folder: &Path) -> Report {
     serde_json::from_str(&std::fs::read_to_string(folder.join("report.json")).unwrap()).unwrap()

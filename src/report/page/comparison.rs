@@ -8,11 +8,11 @@ use crate::{
     report::{
         figures::Report,
         folder::{Folder, names},
-        scores::Scores,
+        scores::{RunKey, Scores},
     },
 };
 use serde_json::{Value, json};
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 /// An experiment among others.
 pub struct Compared {
@@ -41,14 +41,14 @@ impl Compared {
         let rows = self.scores.rows.iter().enumerate().filter(|(_, row)| row.split == Split::Test);
         let identity = |at: usize| {
             let row = &self.scores.rows[at];
-            (row.run, row.run.is_none().then(|| row.file.clone()), row.ls)
+            (row.run_key(), row.ls)
         };
         rows.filter_map(|(at, _)| Some((identity(at), main.flagged(at)?))).collect()
     }
 }
 
-/// Run, or the file that stands for it, and LS.
-type Identity = (Option<u32>, Option<Arc<str>>, Option<u32>);
+/// Run and LS.
+type Identity = (RunKey, Option<u32>);
 
 /// What the page draws; `warnings` say what is not comparable.
 pub fn data(compared: &[Compared], warnings: &[String]) -> Result<Value> {

@@ -2,7 +2,7 @@
 
 use super::frames;
 use crate::{
-    config::Experiment,
+    config::{Experiment, raw},
     data::Samples,
     device::Opened,
     error::{Error, Result},
@@ -12,14 +12,17 @@ use crate::{
         figures::{self, Report},
         folder::{Folder, HistoryLine, names},
         projections::Projection,
-        scores::Scores,
+        scores::{RunKey, Scores},
     },
     score::network::Network,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::DeflateEncoder};
 use serde_json::{Value, json};
-use std::{collections::HashMap, io::Write, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    io::Write,
+};
 
 /// Rows that are drawn at most, but for flagged ones, all of which are.
 const MOST: usize = 40_000;
@@ -72,8 +75,8 @@ pub struct Shown {
     step: usize,
     /// Every so many of the other unflagged rows; 0 for none.
     others_step: usize,
-    /// Where each row stands among those that are evaluated.
-    positions: HashMap<usize, u32>,
+    /// The rows that are evaluated, ascending.
+    evaluated: Vec<usize>,
 }
 
 /// The rows of a run that is shown, ascending positions in the scores.
@@ -112,10 +115,7 @@ impl Shown {
         };
         let runs = runs.into_iter().map(|all| Run { shown: all.iter().copied().filter(&mut is_shown).collect(), all });
         let runs: Vec<Run> = runs.filter(|run| !run.shown.is_empty()).collect();
-        let evaluated = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none());
-        let wanted: std::collections::HashSet<usize> = runs.iter().flat_map(|run| &run.shown).copied().collect();
-        let positions = evaluated.zip(0..).filter(|(row, _)| wanted.contains(row)).collect();
-        Self { runs, step, others_step, positions }
+        Self { runs, step, others_step, evaluated: scores.evaluated().collect() }
     }
 
     /// Each row with its run and its place among the rows shown of it: (run, place, position in the scores).
@@ -125,7 +125,7 @@ impl Shown {
 
     /// Where a row that is shown stands among those that are evaluated.
     pub fn position(&self, row: usize) -> u32 {
-        self.positions[&row]
+        self.evaluated.partition_point(|&evaluated| evaluated < row) as u32
     }
 }
 
@@ -140,19 +140,12 @@ pub struct Evidence {
 
 impl Evidence {
     /// Gathers it from prepared rows whose scores are flagged.
-    pub fn new(
-        experiment: &Experiment,
-        networks: &[Network],
-        prepared: &Prepared,
-        scores: &Scores,
-        report_worst: &[&str],
-        device: &Opened,
-    ) -> Result<Self> {
+    pub fn new(experiment: &Experiment, networks: &[Network], prepared: &Prepared, scores: &Scores, worst: &[&str], device: &Opened) -> Result<Self> {
         let shown = Shown::new(experiment, scores);
         Ok(Self {
             viewer: frames::of_channels(experiment, networks, prepared, scores, &shown, device)?,
             beside: prepared.beside.clone(),
-            distributions: distributions(&prepared.samples, scores, report_worst),
+            distributions: distributions(&prepared.samples, scores, worst),
         })
     }
 }
@@ -187,10 +180,10 @@ fn classes(scores: &Scores) -> (Vec<String>, Vec<Option<bool>>, impl Fn(usize) -
 fn distributions(samples: &Samples, scores: &Scores, first: &[&str]) -> Vec<Histograms> {
     let Some(features) = &samples.features else { return vec![] };
     let (names, _, class) = classes(scores);
-    let evaluated: Vec<u8> = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none()).map(class).collect();
+    let evaluated: Vec<u8> = scores.evaluated().map(class).collect();
     let mut chosen: Vec<usize> = first.iter().filter_map(|name| features.iter().position(|feature| feature == name)).collect();
     chosen.extend(0..features.len());
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     chosen.retain(|feature| seen.insert(*feature));
     chosen.truncate(DISTRIBUTIONS);
     let groups: Vec<(String, u8)> = if names.is_empty() { vec![("all".into(), UNKNOWN)] } else { names.into_iter().zip(0..).collect() };
@@ -226,6 +219,7 @@ pub fn experiment(
 ) -> Result<Value> {
     let (class_names, class_good, class) = classes(scores);
     let shown = Shown::new(experiment, scores);
+    let places: Places = shown.places().map(|(run, at, row)| (row, (run, at))).collect();
     let read = |name: &str| std::fs::read_to_string(folder.file(name)).map_err(|error| Error::reading(&folder.file(name), &error));
     let place = folder.path().display();
     Ok(json!({
@@ -242,7 +236,7 @@ pub fn experiment(
         "runs": runs(scores, &shown, &class, &evidence.beside)?,
         "viewer": evidence.viewer,
         "curves": curves(experiment, scores, None),
-        "projections": projections.iter().filter(|projection| !projection.rows.is_empty()).map(|projection| laid_out(projection, scores, &shown, &class)).collect::<Result<Vec<_>>>()?,
+        "projections": projections.iter().filter(|projection| !projection.rows.is_empty()).map(|projection| laid_out(projection, scores, &shown, &places, &class)).collect::<Result<Vec<_>>>()?,
         "distributions": evidence.distributions,
     }))
 }
@@ -295,17 +289,11 @@ fn thinned<T>(points: Vec<T>) -> Vec<T> {
     points.into_iter().enumerate().filter(|(at, _)| at % step == 0 || *at == last).map(|(_, point)| point).collect()
 }
 
-type RunKey = (Option<u32>, Option<Arc<str>>);
-
 fn runs(scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8, beside: &[(String, Vec<f32>)]) -> Result<Vec<Value>> {
-    let key = |row: usize| -> RunKey {
-        let row = &scores.rows[row];
-        (row.run, row.run.is_none().then(|| row.file.clone()))
-    };
     let mut without: HashMap<RunKey, Vec<(u32, &str)>> = HashMap::new();
-    for (at, row) in scores.rows.iter().enumerate() {
+    for row in &scores.rows {
         if let (Some(reason), Some(ls)) = (&row.rejected, row.ls) {
-            without.entry(key(at)).or_default().push((ls, reason));
+            without.entry(row.run_key()).or_default().push((ls, reason));
         }
     }
     let split = |row: usize| Split::ALL.iter().position(|split| *split == scores.rows[row].split).unwrap_or_default() as u8;
@@ -316,7 +304,7 @@ fn runs(scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8, beside: &[(
         let test = || all.iter().copied().rev().find(|&row| scores.rows[row].split == Split::Test).unwrap_or(first);
         let channels = || scores.channels.iter();
         Ok(json!({
-            "name": scores.rows[first].run.map_or_else(|| scores.rows[first].file.to_string(), |run| run.to_string()),
+            "name": scores.rows[first].run_name(),
             "run": scores.rows[first].run,
             "rows": all.len(),
             "ls": packed(rows.iter().map(|&row| scores.rows[row].ls.unwrap_or_default()))?,
@@ -325,7 +313,7 @@ fn runs(scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8, beside: &[(
             "score": channels().map(|channel| packed(rows.iter().map(|&row| number(channel.scores[row])))).collect::<Result<Vec<_>>>()?,
             "threshold": channels().map(|channel| channel.thresholds[test()]).collect::<Vec<_>>(),
             "flagged": channels().map(|channel| packed(rows.iter().map(|&row| u8::from(channel.flagged(row) == Some(true))))).collect::<Result<Vec<_>>>()?,
-            "unevaluated": ranges(without.get(&key(first)).map_or(&[], Vec::as_slice)),
+            "unevaluated": ranges(without.get(&scores.rows[first].run_key()).map_or(&[], Vec::as_slice)),
             "beside": beside
                 .iter()
                 .map(|(name, values)| Ok(json!({"name": name, "values": packed(rows.iter().map(|&row| values[shown.position(row) as usize]))?})))
@@ -348,17 +336,18 @@ fn ranges(without: &[(u32, &str)]) -> Vec<Value> {
         .collect()
 }
 
+/// The run and the place in it of each row that the page shows.
+type Places = HashMap<usize, (usize, usize)>;
+
 /// The points of a projection, with the rows that the page shows.
-fn laid_out(projection: &Projection, scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8) -> Result<Value> {
-    let evaluated: Vec<usize> = (0..scores.rows.len()).filter(|&row| scores.rows[row].rejected.is_none()).collect();
-    let place: HashMap<usize, (usize, usize)> = shown.places().map(|(run, at, row)| (row, (run, at))).collect();
+fn laid_out(projection: &Projection, scores: &Scores, shown: &Shown, places: &Places, class: &dyn Fn(usize) -> u8) -> Result<Value> {
     let known: Vec<(usize, [f32; 2], (usize, usize))> = projection
         .rows
         .iter()
         .zip(&projection.points)
         .filter_map(|(&position, point)| {
-            let row = *evaluated.get(position as usize)?;
-            Some((row, *point, *place.get(&row)?))
+            let row = *shown.evaluated.get(position as usize)?;
+            Some((row, *point, *places.get(&row)?))
         })
         .collect();
     let own = scores.channels.iter().find(|channel| channel.name == projection.channel);
@@ -369,7 +358,7 @@ fn laid_out(projection: &Projection, scores: &Scores, shown: &Shown, class: &dyn
     }
     Ok(json!({
         "channel": projection.channel,
-        "method": if projection.axes[0].starts_with("PC") { "PCA" } else { "t-SNE" },
+        "method": match projection.method { raw::Projection::Pca => "PCA", raw::Projection::TSne => "t-SNE" },
         "axes": projection.axes,
         "x": packed(known.iter().map(|(_, point, _)| point[0]))?,
         "y": packed(known.iter().map(|(_, point, _)| point[1]))?,

@@ -71,8 +71,7 @@ fn of_channel(
     // Of an ensemble the mean of what its members make of a row.
     let members = network.members.len();
     let (mut output_sum, mut error_sum) = (vec![0.0_f32; width], vec![0.0_f64; width]);
-    let architecture = network.architecture.clone();
-    let runner = Runner::new(&architecture, &network.members, device);
+    let runner = Runner::new(&network.architecture, &network.members, device);
     runner.reconstruct(prepared.rows(&columns).at(&positions), &mut |_, member, input, output| {
         if member == 0 {
             output_sum.fill(0.0);
