@@ -196,7 +196,7 @@ fn pull(e: f32, beta: f32, #[comptime] kind: Distance) -> f32 {
 
 /// Numbers that a member's step takes: those of `train::optimizer`, one over the rows' weight (0 where the batch is left out), and
 /// the factors of the activity and L2 terms.
-pub const NUMBERS: usize = 10;
+pub const NUMBERS: usize = 9;
 
 /// Takes one parameter's step.
 #[cube]
@@ -204,27 +204,27 @@ fn update(state: &mut [f32], at: usize, gradient: f32, numbers: &[f32], from: us
     let first = at + parameters;
     let second = at + 2 * parameters;
     let rate = numbers[from];
-    let epsilon = numbers[from + 5];
+    let epsilon = numbers[from + 4];
     let w = state[at];
     if comptime!(rule == Rule::Adam) {
         let m = state[first] + numbers[from + 2] * (gradient - state[first]);
-        let v = state[second] + numbers[from + 4] * (gradient * gradient - state[second]);
+        let v = state[second] + numbers[from + 3] * (gradient * gradient - state[second]);
         state[first] = m;
         state[second] = v;
-        state[at] = w * numbers[from + 6] - rate * (m / (v.sqrt() + epsilon));
+        state[at] = w * numbers[from + 5] - rate * (m / (v.sqrt() + epsilon));
     } else if comptime!(rule == Rule::Sgd) {
         let m = numbers[from + 1] * state[first] + gradient;
         state[first] = m;
         state[at] = w - rate * m;
     } else if comptime!(rule == Rule::Adadelta) {
-        let v = state[second] + numbers[from + 4] * (gradient * gradient - state[second]);
+        let v = state[second] + numbers[from + 3] * (gradient * gradient - state[second]);
         let m = state[first];
         let step = ((m + epsilon) / (v + epsilon)).sqrt() * gradient;
-        state[first] = m + numbers[from + 4] * (step * step - m);
+        state[first] = m + numbers[from + 3] * (step * step - m);
         state[second] = v;
         state[at] = w - rate * step;
     } else {
-        let v = state[second] + numbers[from + 4] * (gradient * gradient - state[second]);
+        let v = state[second] + numbers[from + 3] * (gradient * gradient - state[second]);
         state[second] = v;
         state[at] = w - rate * (gradient / (v.sqrt() + epsilon));
     }
@@ -266,9 +266,9 @@ pub fn train(
         let begin = order0 + first as usize + k * comptime!(plan.batch);
         let rows = min(comptime!(plan.batch), samples as usize - first as usize - k * comptime!(plan.batch));
         let from = (member * batches as usize + k) * NUMBERS;
-        let share = numbers[from + 7];
-        let activity = numbers[from + 8];
-        let l2 = numbers[from + 9];
+        let share = numbers[from + 6];
+        let activity = numbers[from + 7];
+        let l2 = numbers[from + 8];
 
         let mut j = unit;
         while j < comptime!(plan.padded() * plan.widths[0]) {

@@ -8,7 +8,7 @@ use super::{
     Batch, Corruption, Job, Moments, Share, Trainer,
     elementwise::{AdamNumbers, adadelta, adam, add_rows, differentiate, distances, normalise, normalised_slope, scale_and_shift},
     fit::retain,
-    optimizer::corrected,
+    optimizer::numbers,
     reference::scoring_rows,
 };
 use crate::{
@@ -237,33 +237,25 @@ impl<'a> Fused<'a> {
                 self.gradient.iter_mut().for_each(|value| *value *= factor);
             }
         }
-        match self.experiment.optimizer {
-            Optimizer::Adam { beta1, beta2, epsilon, placement, weight_decay } => {
-                let (rate_now, epsilon) = corrected(rate, epsilon, (beta1, beta2), placement, self.steps);
-                let numbers = AdamNumbers {
-                    fresh1: (1.0 - beta1) as f32,
-                    fresh2: (1.0 - beta2) as f32,
-                    epsilon: epsilon as f32,
-                    rate: rate_now as f32,
-                    keep: (1.0 - rate * weight_decay) as f32,
-                };
+        let rule = self.experiment.optimizer;
+        let [rate, momentum, fresh1, fresh2, epsilon, keep] = numbers(rule, self.steps, rate).map(|number| number as f32);
+        match rule {
+            Optimizer::Adam { .. } => {
+                let numbers = AdamNumbers { fresh1, fresh2, epsilon, rate, keep };
                 adam(&mut self.parameters, &self.gradient, &mut self.first, &mut self.second, numbers);
             }
-            Optimizer::Sgd { momentum } => {
-                let (momentum, rate) = (momentum as f32, rate as f32);
+            Optimizer::Sgd { .. } => {
                 for ((parameter, gradient), velocity) in self.parameters.iter_mut().zip(&self.gradient).zip(&mut self.first) {
                     *velocity = momentum * *velocity + gradient;
                     *parameter -= rate * *velocity;
                 }
             }
-            Optimizer::Adadelta { rho, epsilon } => {
-                let (fresh, epsilon, rate) = ((1.0 - rho) as f32, epsilon as f32, rate as f32);
-                adadelta(&mut self.parameters, &self.gradient, &mut self.first, &mut self.second, fresh, epsilon, rate);
+            Optimizer::Adadelta { .. } => {
+                adadelta(&mut self.parameters, &self.gradient, &mut self.first, &mut self.second, fresh2, epsilon, rate);
             }
-            Optimizer::RmsProp { rho, epsilon } => {
-                let (fresh, epsilon, rate) = ((1.0 - rho) as f32, epsilon as f32, rate as f32);
+            Optimizer::RmsProp { .. } => {
                 for ((parameter, gradient), second) in self.parameters.iter_mut().zip(&self.gradient).zip(&mut self.second) {
-                    *second += fresh * (gradient * gradient - *second);
+                    *second += fresh2 * (gradient * gradient - *second);
                     *parameter -= rate * (gradient / (second.sqrt() + epsilon));
                 }
             }

@@ -230,9 +230,9 @@ impl Trainer for Kernel<'_> {
             let rule: Numbers = optimizer::numbers(experiment.optimizer, self.steps[at].max(1), share.rate);
             let mut own = [0.0; NUMBERS];
             own.iter_mut().zip(rule).for_each(|(own, number)| *own = number as f32);
-            own[7] = if taken { (1.0 / share.total) as f32 } else { 0.0 };
-            own[8] = (2.0 * experiment.config.loss.activity_l2 / batch.rows.len() as f64) as f32;
-            own[9] = (2.0 * experiment.config.loss.l2) as f32;
+            own[6] = if taken { (1.0 / share.total) as f32 } else { 0.0 };
+            own[7] = (2.0 * experiment.config.loss.activity_l2 / batch.rows.len() as f64) as f32;
+            own[8] = (2.0 * experiment.config.loss.l2) as f32;
             numbers.push(own);
         }
         self.waiting.1.push(numbers);

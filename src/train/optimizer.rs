@@ -57,7 +57,7 @@ impl Optimizer {
         let flat: Vec<f32> = (0..NUMBERS).flat_map(|which| numbers.iter().map(move |numbers| numbers[which] as f32)).collect();
         let table = Tensor::<3>::from_data(TensorData::new(flat, [NUMBERS, rates.len(), 1]), &device);
         let number = |which: usize| table.clone().narrow(0, which, 1).squeeze_dim::<2>(0);
-        let (rate, decay1, fresh1, fresh2, epsilon, keep) = (number(0), number(1), number(2), number(4), number(5), number(6));
+        let (rate, momentum, fresh1, fresh2, epsilon, keep) = (number(0), number(1), number(2), number(3), number(4), number(5));
         let after = match self.rules[0] {
             Rule::Adam { .. } => {
                 let first = average(self.first.take(), gradient.clone(), fresh1);
@@ -68,7 +68,7 @@ impl Optimizer {
             }
             Rule::Sgd { .. } => {
                 let velocity = match self.first.take() {
-                    Some(velocity) => velocity * decay1 + gradient,
+                    Some(velocity) => velocity * momentum + gradient,
                     None => gradient,
                 };
                 self.first = Some(velocity.clone());
@@ -105,9 +105,9 @@ impl Optimizer {
     }
 }
 
-const NUMBERS: usize = 7;
+const NUMBERS: usize = 6;
 
-/// What a member's step needs: rate, decay and fresh part of the first and of the second moment, epsilon, what is kept of the
+/// What a member's step needs: rate, momentum, the fresh part of the first and of the second moment, epsilon, what is kept of the
 /// parameters.
 pub type Numbers = [f64; NUMBERS];
 
@@ -116,15 +116,15 @@ pub fn numbers(rule: Rule, steps: i32, rate: f64) -> Numbers {
     match rule {
         Rule::Adam { beta1, beta2, epsilon, placement, weight_decay } => {
             let (rate_now, epsilon) = corrected(rate, epsilon, (beta1, beta2), placement, steps);
-            [rate_now, beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, 1.0 - rate * weight_decay]
+            [rate_now, 0.0, 1.0 - beta1, 1.0 - beta2, epsilon, 1.0 - rate * weight_decay]
         }
-        Rule::Sgd { momentum } => [rate, momentum, 1.0, 0.0, 1.0, 0.0, 1.0],
-        Rule::Adadelta { rho, epsilon } | Rule::RmsProp { rho, epsilon } => [rate, 0.0, 1.0, rho, 1.0 - rho, epsilon, 1.0],
+        Rule::Sgd { momentum } => [rate, momentum, 1.0, 1.0, 0.0, 1.0],
+        Rule::Adadelta { rho, epsilon } | Rule::RmsProp { rho, epsilon } => [rate, 0.0, 1.0, 1.0 - rho, epsilon, 1.0],
     }
 }
 
 /// Adam's rate and epsilon of a step, so that it is rate · m / (√v + epsilon).
-pub(super) fn corrected(rate: f64, epsilon: f64, (beta1, beta2): (f64, f64), placement: EpsilonPlacement, steps: i32) -> (f64, f64) {
+fn corrected(rate: f64, epsilon: f64, (beta1, beta2): (f64, f64), placement: EpsilonPlacement, steps: i32) -> (f64, f64) {
     // m̂ / (√v̂ + ε) = (√c₂ / c₁) m / (√v + ε √c₂) with c the bias corrections; Keras leaves ε uncorrected.
     let corrections = |power: &dyn Fn(f64) -> f64| (1.0 - power(beta1), (1.0 - power(beta2)).sqrt());
     match placement {
