@@ -3,7 +3,7 @@
 use crate::{
     config::{
         Experiment, Expression, Threshold,
-        raw::{CalibrateOn, FitOn, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
+        raw::{self, CalibrateOn, FitOn, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
     },
     data::{
         self, Further, Role, Samples,
@@ -256,7 +256,9 @@ fn seed(experiment: &Experiment, channel: &Channel, member: usize) -> u64 {
 
 /// Where one model begins.
 #[derive(Clone, Debug)]
-pub struct Begin {
+pub struct Begin<'e> {
+    /// What it is trained as.
+    pub experiment: &'e Experiment,
     /// Which of the channels it is for.
     pub channel: usize,
     /// Which member of the channel's ensemble it is, from 0.
@@ -268,7 +270,7 @@ pub struct Begin {
 }
 
 /// Where each model begins, channel by channel and member by member: weights are drawn, or read from `train.init`.
-pub fn begin(experiment: &Experiment, channels: &[Channel]) -> Result<Vec<Begin>> {
+pub fn begin<'e>(experiment: &'e Experiment, channels: &[Channel]) -> Result<Vec<Begin<'e>>> {
     let mut begins = vec![];
     for (at, (channel, architecture)) in channels.iter().zip(architectures(experiment, channels)).enumerate() {
         for member in 0..experiment.config.train.ensemble as usize {
@@ -289,7 +291,7 @@ pub fn begin(experiment: &Experiment, channels: &[Channel]) -> Result<Vec<Begin>
                 }
                 Some(path) => weights::read(path, &architecture)?,
             };
-            begins.push(Begin { channel: at, member, weights, state: None });
+            begins.push(Begin { experiment, channel: at, member, weights, state: None });
         }
     }
     let train = &experiment.config.train;
@@ -312,21 +314,22 @@ fn model_name(experiment: &Experiment, channel: &Channel, member: usize) -> Stri
     [channel, member].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-/// Trains every model on the training rows, watching the validation rows: on the CPU each by itself, on other devices the members of
-/// an ensemble in lock step as one computation; channels side by side. Several devices share the models. `watch` makes who looks on for each. What comes
-/// out is in the order of `begins`; nothing where one of them paused.
+/// Trains models, of one experiment or several, on the training rows, watching the validation rows: on the CPU each by itself, on
+/// other devices those that differ in numbers only in lock step as one computation; channels side by side. Several devices share the
+/// models. `watch` makes who looks on for each. What comes out is in the order of `begins`; nothing where one paused.
 pub fn train<W: Watch>(
-    experiment: &Experiment,
-    begins: Vec<Begin>,
+    begins: &[Begin<'_>],
     prepared: &Prepared,
     devices: &[Opened],
-    watch: &(impl Fn(&Channel, usize) -> W + Sync + Send),
-) -> Result<Option<Vec<Fitted>>> {
-    let (train, valid) = (prepared.of_split(Split::Train, experiment.config.train.order), prepared.of_split(Split::Valid, Order::Ls));
+    watch: &(impl Fn(usize) -> W + Sync + Send),
+) -> Result<Vec<Option<Result<Fitted>>>> {
+    let valid = prepared.of_split(Split::Valid, Order::Ls);
     let names = prepared.input_names();
     // Of one channel, and all equally far.
-    let pack = |device: &Opened, begins: &[&Begin]| -> Result<Option<Vec<Result<Fitted>>>> {
-        let channel = &prepared.channels[begins[0].channel];
+    let pack = |device: &Opened, places: &[usize]| -> Result<Option<Vec<Result<Fitted>>>> {
+        let Begin { experiment, channel, .. } = begins[places[0]];
+        let train = prepared.of_split(Split::Train, experiment.config.train.order);
+        let channel = &prepared.channels[channel];
         let columns = channel.columns(&names);
         let rows = prepared.rows(&columns);
         let watched = match experiment.config.train.validate_on {
@@ -335,17 +338,17 @@ pub fn train<W: Watch>(
         };
         let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
         let mut jobs = vec![];
-        for begin in begins {
-            let (start, seed) = (begin.weights.as_slice(), seed(experiment, channel, begin.member));
-            jobs.push(Job { experiment, architecture: &architecture, start, seed, train: rows.at(&train), valid: watched });
+        for Begin { experiment, weights, member, .. } in places.iter().map(|&at| &begins[at]) {
+            let seed = seed(experiment, channel, *member);
+            jobs.push(Job { experiment, architecture: &architecture, start: weights, seed, train: rows.at(&train), valid: watched });
         }
-        fit_in_parts(&jobs, device, &|at| begins[at].state.clone(), &|at| watch(channel, begins[at].member))
+        fit_in_parts(&jobs, device, &|at| begins[places[at]].state.clone(), &|at| watch(places[at]))
     };
     let on_device = |device: usize| -> Result<Vec<(usize, Option<Result<Fitted>>)>> {
         let own: Vec<usize> = (0..begins.len()).filter(|at| at % devices.len() == device).collect();
-        let packs = packs(&devices[device], &begins, &own);
+        let packs = packs(&devices[device], begins, &own);
         let train = |places: Vec<usize>| {
-            let fitted = pack(&devices[device], &places.iter().map(|&at| &begins[at]).collect::<Vec<_>>());
+            let fitted = pack(&devices[device], &places);
             // One that fails does not stop the others: what they learn is kept.
             let fitted = match fitted {
                 Ok(Some(fitted)) => fitted.into_iter().map(Some).collect(),
@@ -365,28 +368,39 @@ pub fn train<W: Watch>(
         })?,
     };
     all.sort_by_key(|(at, _)| *at);
-    let (failed, fine): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, fitted)| matches!(fitted, Some(Err(_))));
-    if let Some((at, Some(Err(error)))) = failed.first() {
-        let name = model_name(experiment, &prepared.channels[begins[*at].channel], begins[*at].member);
-        let others = match fine.len() {
-            0 => String::new(),
-            others => format!(" (the other models, {others}, went on)"),
-        };
-        return Err(error.clone().map(|message| if name.is_empty() { message } else { format!("{name}: {message}{others}") }));
-    }
-    Ok(fine.into_iter().map(|(_, fitted)| fitted.and_then(Result::ok)).collect())
+    Ok(all.into_iter().map(|(_, fitted)| fitted).collect())
 }
 
-/// What is trained in lock step on a device: on the CPU every model by itself, elsewhere the members of a channel that are equally
-/// far.
-fn packs(device: &Opened, begins: &[Begin], own: &[usize]) -> Vec<Vec<usize>> {
+/// The models of one experiment, nothing where one of them paused; the first failure where one failed.
+pub fn together(begins: &[Begin<'_>], channels: &[Channel], fitted: Vec<Option<Result<Fitted>>>) -> Result<Option<Vec<Fitted>>> {
+    let failed = |fitted: &Option<Result<Fitted>>| matches!(fitted, Some(Err(_)));
+    let fine = fitted.iter().filter(|fitted| !failed(fitted)).count();
+    if let Some((begin, Some(Err(error)))) = begins.iter().zip(&fitted).find(|(_, fitted)| failed(fitted)) {
+        let name = model_name(begin.experiment, &channels[begin.channel], begin.member);
+        let others = if fine == 0 { String::new() } else { format!(" (the other models, {fine}, went on)") };
+        return Err(error.clone().map(|message| if name.is_empty() { message } else { format!("{name}: {message}{others}") }));
+    }
+    Ok(fitted.into_iter().map(|fitted| fitted.and_then(Result::ok)).collect())
+}
+
+/// What must be the same for models to be trained in lock step: all but the numbers that each has for itself.
+fn shape(experiment: &Experiment) -> String {
+    let (model, mut loss, mut train) = (experiment.config.model.clone(), experiment.config.loss.clone(), experiment.config.train.clone());
+    (loss.l2, loss.activity_l2, train.epochs, train.schedule, train.stop, train.ensemble) = Default::default();
+    train.optimizer = raw::Optimizer { kind: train.optimizer.kind, ..raw::Optimizer::default() };
+    serde_json::to_string(&(model, loss, train)).unwrap_or_default()
+}
+
+/// What is trained in lock step on a device: on the CPU every model by itself, elsewhere those of a channel that are equally far and
+/// differ in numbers only.
+fn packs(device: &Opened, begins: &[Begin<'_>], own: &[usize]) -> Vec<Vec<usize>> {
     if device.is_cpu() {
         return own.iter().map(|&at| vec![at]).collect();
     }
     let mut packs: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for &at in own {
         let far = begins[at].state.as_ref().map_or((0, 0), |state| (state.epoch(), state.batch));
-        packs.entry((begins[at].channel, far)).or_default().push(at);
+        packs.entry((begins[at].channel, far, shape(begins[at].experiment))).or_default().push(at);
     }
     packs.into_values().collect()
 }

@@ -13,8 +13,10 @@ mod report;
 mod schema;
 mod score;
 mod stop;
+mod sweep;
 mod synth;
 mod train;
+mod training;
 mod ui;
 
 use crate::{
@@ -91,6 +93,7 @@ enum Verb {
     Encode(encode::Arguments),
     Decode(decode::Arguments),
     Export(export::Arguments),
+    Sweep(sweep::Arguments),
     Devices(devices::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
@@ -138,6 +141,7 @@ fn run(verb: Verb, ui: &Ui) -> Result<()> {
         Verb::Encode(arguments) => encode::run(&arguments, ui),
         Verb::Decode(arguments) => decode::run(&arguments, ui),
         Verb::Export(arguments) => export::run(&arguments, ui),
+        Verb::Sweep(arguments) => sweep::run(&arguments, ui),
         Verb::Devices(arguments) => devices::run(&arguments, ui),
         Verb::Schema(arguments) => schema::run(&arguments, ui),
         Verb::Completions(arguments) => completions::run(&arguments, ui),

@@ -34,6 +34,15 @@ impl Stop {
         Ok(Self { signal, deadline })
     }
 
+    /// Asks it to stop when standard input ends: whoever holds the other end wants no more, or is gone.
+    pub fn when_input_ends(&self) {
+        let signal = self.signal.clone();
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            let _ = signal.compare_exchange(0, SIGTERM as usize, Ordering::Relaxed, Ordering::Relaxed);
+        });
+    }
+
     /// Whether a signal asked it to stop.
     pub fn is_signalled(&self) -> bool {
         self.signal.load(Ordering::Relaxed) != 0

@@ -64,6 +64,11 @@ impl Ui {
         Self { quiet: global.quiet, verbose: global.verbose, json: global.format == Format::Json, start: Instant::now(), log: Mutex::new(None) }
     }
 
+    /// For one of many trainings, which has a log and says nothing.
+    pub fn silent() -> Self {
+        Self { quiet: true, verbose: false, json: false, start: Instant::now(), log: Mutex::new(None) }
+    }
+
     /// Width of the terminal, or a fixed one where there is none.
     pub fn width(&self) -> u16 {
         console::Term::stdout().size_checked().map_or(110, |(_, width)| width.clamp(60, 200))
@@ -171,7 +176,8 @@ impl Ui {
         Training { bar, models, channels, epochs, last_line: Instant::now(), ui: self }
     }
 
-    fn bar(&self, length: u64, template: &str) -> ProgressBar {
+    /// A bar; hidden off a terminal.
+    pub fn bar(&self, length: u64, template: &str) -> ProgressBar {
         let target = if self.quiet || !std::io::stderr().is_terminal() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(length), target);
         if let Ok(style) = ProgressStyle::with_template(template) {

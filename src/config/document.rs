@@ -9,7 +9,7 @@ use std::{
 use toml::{Table, Value};
 
 /// A merged config with the place of every key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Document {
     /// Keys and values, later layers over earlier ones.
     pub table: Table,
@@ -64,19 +64,28 @@ impl Document {
             if key.is_empty() || key.split('.').any(|part| part.trim().is_empty()) {
                 return Err(Error::input(format!("--set {argument}: \"{key}\" is not a dotted key such as train.epochs")));
             }
-            let value = parse_value(value.trim());
-            if value.is_table() {
-                // A whole table takes the place of the one before.
-                take_out(&mut self.table, key);
-            }
-            let mut layer = value;
-            for part in key.rsplit('.') {
-                layer = Value::Table(Table::from_iter([(part.trim().to_owned(), layer)]));
-            }
-            let Value::Table(layer) = layer else { continue };
-            self.merge(layer, &|_| Place::Argument(argument.clone()));
+            self.add_value(key, parse_value(value.trim()), argument);
         }
         Ok(())
+    }
+
+    /// Lays values over what is there, by dotted key.
+    pub fn lay(&mut self, values: &[(String, Value)]) {
+        self.next_layer += 1;
+        values.iter().for_each(|(key, value)| self.add_value(key, value.clone(), &format!("{key}={value}")));
+    }
+
+    fn add_value(&mut self, key: &str, value: Value, argument: &str) {
+        if value.is_table() {
+            // A whole table takes the place of the one before.
+            take_out(&mut self.table, key);
+        }
+        let mut layer = value;
+        for part in key.rsplit('.') {
+            layer = Value::Table(Table::from_iter([(part.trim().to_owned(), layer)]));
+        }
+        let Value::Table(layer) = layer else { return };
+        self.merge(layer, &|_| Place::Argument(argument.to_owned()));
     }
 
     /// The place of a key, or of the nearest key above it.

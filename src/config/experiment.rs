@@ -8,6 +8,7 @@ use super::{
         ScheduleKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
     },
     schema::{self, Fault},
+    sweep::{self, Space},
 };
 use crate::error::{Error, Result, suggestion};
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,8 @@ pub struct Experiment {
     pub schedule: Schedule,
     /// The thresholds to report, the one that flags first.
     pub thresholds: Vec<Threshold>,
+    /// What a search varies, where one is meant.
+    pub space: Option<Space>,
 }
 
 /// Files that are joined to the data by (run, LS). Paths or globs.
@@ -521,6 +524,7 @@ impl Checker<'_> {
         let schedule = self.schedule(&mut config);
         let thresholds = self.thresholds(&mut config);
         self.validation(&mut config);
+        let space = self.sweep(&mut config);
         Experiment {
             config,
             devices,
@@ -543,7 +547,23 @@ impl Checker<'_> {
             time_limit,
             schedule,
             thresholds,
+            space,
         }
+    }
+
+    fn sweep(&mut self, config: &mut Config) -> Option<Space> {
+        let validated = config.split.valid > 0.0 || config.train.validate_on == ValidateOn::Train || config.split.column.is_some();
+        let epochs = config.train.epochs;
+        let section = config.sweep.as_mut()?;
+        if section.warm_up.is_none() && section.pruner != raw::PrunerKind::None {
+            section.warm_up = Some((epochs / 10).max(1));
+        }
+        let (space, mut faults) = sweep::check(section);
+        if section.pruner != raw::PrunerKind::None && !validated {
+            faults.push(("pruner".into(), "goes by the validation loss, but no rows are held out for it (split.valid)".into()));
+        }
+        faults.into_iter().for_each(|(key, message)| self.fault(&format!("sweep.{key}"), message));
+        Some(space)
     }
 
     fn expression(&mut self, key: &str, text: &str) -> Option<Expression> {

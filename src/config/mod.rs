@@ -10,6 +10,7 @@ pub mod experiment;
 pub mod expression;
 pub mod raw;
 pub mod schema;
+pub mod sweep;
 
 pub use document::{Document, Place};
 pub use experiment::{DeviceChoice, Experiment, LabelOrigin, LabelSpec, Loss, Optimizer, Schedule, Threshold};

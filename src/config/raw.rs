@@ -66,6 +66,81 @@ section! {
         score: Score = Score::default(),
         threshold: Threshold = Threshold::default(),
         report: Report = Report::default(),
+        /// A hyperparameter search, for `lumisift sweep`; other verbs pass over it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sweep: Option<Sweep> = None,
+    }
+}
+
+section! {
+    /// A search over keys of this file: which of their values make a figure of the report best.
+    Sweep {
+        /// The figure of report.json that counts: its path with dots, such as "auc.good.auc" or
+        /// "channels.all.training.best_valid_loss". An entry of a list is meant by its name, labels or number, and needs not be
+        /// named where it is the only one.
+        objective: String = String::new(),
+        /// Whether the lowest or the highest figure is the best.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        goal: Option<Goal> = None,
+        strategy: Strategy = Strategy::Random,
+        /// How many points of the space are tried. Default: 20; with strategy = "grid" all of them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = 1_000_000))]
+        trials: Option<u32> = None,
+        /// Trainings of each point, with seed, seed + 1, …: what counts is their mean.
+        #[schemars(range(min = 1, max = 1_000))]
+        repeats: u32 = 1,
+        /// Strategy "tpe" learns after every so many points, all of which must be done: as many can be tried side by side.
+        #[schemars(range(min = 1, max = 10_000))]
+        round: u32 = 4,
+        pruner: PrunerKind = PrunerKind::None,
+        /// Epochs before a trial may be pruned: those of the first rung of "asha", the wait of "median". Default: a tenth of
+        /// train.epochs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        warm_up: Option<u32> = None,
+        /// With pruner = "asha": of so many trials at a rung the best goes on, to a rung so many times as far.
+        #[schemars(range(min = 2, max = 100))]
+        reduction: u32 = 3,
+        /// The sweep ends when more trials than this have failed.
+        max_failures: u32 = 10,
+        /// What is varied: `"train.optimizer.learning_rate" = { log_uniform = [1e-4, 1e-2] }`. See docs/sweeps.md.
+        #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+        space: toml::Table = toml::Table::new(),
+    }
+}
+
+choice! {
+    /// Which end is good.
+    Goal {
+        /// The lowest.
+        Min = "min",
+        /// The highest.
+        Max = "max",
+    }
+}
+
+choice! {
+    /// How the points of a search are chosen.
+    Strategy {
+        /// All combinations of the values.
+        Grid = "grid",
+        /// Drawn at random, each by itself.
+        Random = "random",
+        /// Tree-structured Parzen estimator: drawn where the trials before were good.
+        Tpe = "tpe",
+    }
+}
+
+choice! {
+    /// Which trials are ended early, going by their validation losses.
+    PrunerKind {
+        /// None.
+        None = "none",
+        /// Those worse than half of the trials that are done were after as many epochs.
+        Median = "median",
+        /// Asynchronous successive halving: at each rung all but the best share.
+        Asha = "asha",
     }
 }
 

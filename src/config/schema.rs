@@ -54,7 +54,7 @@ impl<'a> Walk<'a> {
                 self.value(value, property, &key);
             } else if schema["additionalProperties"].is_object() {
                 self.value(value, &schema["additionalProperties"], &key);
-            } else {
+            } else if schema["additionalProperties"] != true {
                 let known: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
                 let near = suggestion(name, known.iter().copied());
                 let place = if prefix.is_empty() { "at the top".to_owned() } else { format!("in [{prefix}]") };

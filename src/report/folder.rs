@@ -457,7 +457,7 @@ pub(super) fn is_circumstance(key: &str) -> bool {
 }
 
 /// What two resolved configs differ in, key by key.
-fn differences(begun: &str, wanted: &str) -> Vec<String> {
+pub(crate) fn differences(begun: &str, wanted: &str) -> Vec<String> {
     const MOST: usize = 6;
     let (begun, wanted) = (flat(begun), flat(wanted));
     let keys: BTreeSet<&String> = begun.keys().chain(wanted.keys()).filter(|key| !is_circumstance(key)).collect();
@@ -498,7 +498,7 @@ pub(super) fn flat(text: &str) -> BTreeMap<String, toml::Value> {
     values
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value).map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
     text.push('\n');
     write_atomically(path, text.as_bytes())

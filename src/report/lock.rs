@@ -9,6 +9,7 @@ use super::folder::write_atomically;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::HashMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -88,15 +89,74 @@ pub struct Lock {
     beats: Option<JoinHandle<()>>,
 }
 
+/// Locks of other machines as they were last seen, and since when they have not changed.
+#[derive(Debug, Default)]
+pub struct Seen(HashMap<PathBuf, (Vec<u8>, Instant)>);
+
+/// What a lock that is there says.
+enum Judged {
+    /// It is gone meanwhile.
+    Gone,
+    /// Its holder is gone; what stands in it.
+    Abandoned(Vec<u8>),
+    /// Its holder is there.
+    Held(Holder),
+    /// Time will tell.
+    Unclear,
+}
+
+impl Seen {
+    fn judge(&mut self, path: &Path) -> Judged {
+        let Ok(bytes) = fs::read(path) else { return Judged::Gone };
+        let holder: Option<Holder> = serde_json::from_slice(&bytes).ok();
+        match holder.as_ref().map(|holder| (holder, holder.runs())) {
+            Some((holder, Some(true))) => return Judged::Held(holder.clone()),
+            Some((_, Some(false))) => return Judged::Abandoned(bytes),
+            _ => {}
+        }
+        // From elsewhere, or torn while it was created: its holder is there if it changes.
+        let silence = if holder.is_some() { SILENCE } else { BEAT };
+        match self.0.get(path) {
+            Some((before, since)) if *before == bytes && since.elapsed() >= silence => Judged::Abandoned(bytes),
+            Some((before, _)) if *before == bytes => Judged::Unclear,
+            before => {
+                let beats = before.is_some();
+                self.0.insert(path.to_path_buf(), (bytes, Instant::now()));
+                holder.filter(|_| beats).map_or(Judged::Unclear, Judged::Held)
+            }
+        }
+    }
+}
+
 impl Lock {
-    /// Takes the lock of a folder, or says who holds it.
+    /// Takes the lock of a folder, or says who holds it. One of another machine is watched for a while.
     pub fn take(folder: &Path) -> Result<Self> {
+        let mut seen = Seen::default();
+        loop {
+            if let Some(lock) = Self::try_take(folder, &mut seen)? {
+                return Ok(lock);
+            }
+            let Some((_, path)) = highest(folder)? else { continue };
+            if let Judged::Held(Holder { process, host, .. }) = seen.judge(&path) {
+                let folder = folder.display();
+                return Err(Error::input(format!(
+                    "{folder}: process {process} on {host} is training there ({} says so); wait for it, or choose another folder",
+                    path.display()
+                )));
+            }
+            sleep(Duration::from_millis(250));
+        }
+    }
+
+    /// Takes the lock of a folder unless another holds it, or may hold it: `seen` is for asking again.
+    pub fn try_take(folder: &Path, seen: &mut Seen) -> Result<Option<Self>> {
         loop {
             let before = match highest(folder)? {
                 None => None,
-                Some((number, path)) => match abandoned(&path)? {
-                    Some(bytes) => Some((number, path, bytes)),
-                    None => continue,
+                Some((number, path)) => match seen.judge(&path) {
+                    Judged::Abandoned(bytes) => Some((number, path, bytes)),
+                    Judged::Gone => continue,
+                    Judged::Held(_) | Judged::Unclear => return Ok(None),
                 },
             };
             let number = before.as_ref().map_or(1, |(number, _, _)| number + 1);
@@ -117,7 +177,7 @@ impl Lock {
             if let Some((_, old, _)) = before {
                 let _ = fs::remove_file(old);
             }
-            return Ok(Self::hold(path, holder));
+            return Ok(Some(Self::hold(path, holder)));
         }
     }
 
@@ -149,36 +209,6 @@ fn create(path: &Path, holder: &Holder) -> std::io::Result<()> {
     let mut file = fs::File::options().write(true).create_new(true).open(path)?;
     file.write_all(&serde_json::to_vec(holder)?)?;
     file.sync_all()
-}
-
-/// What stands in a lock whose holder is gone; nothing where the lock is gone too, an error where the holder is there.
-fn abandoned(path: &Path) -> Result<Option<Vec<u8>>> {
-    let read = || fs::read(path).ok().map(|bytes| (serde_json::from_slice::<Holder>(&bytes).ok(), bytes));
-    let Some((holder, bytes)) = read() else { return Ok(None) };
-    let held = |holder: &Holder| {
-        let folder = path.parent().unwrap_or(path).display();
-        let Holder { process, host, .. } = holder;
-        Error::input(format!(
-            "{folder}: process {process} on {host} is training there ({} says so); wait for it, or choose another folder",
-            path.display()
-        ))
-    };
-    match (&holder, holder.as_ref().and_then(Holder::runs)) {
-        (Some(holder), Some(true)) => return Err(held(holder)),
-        (_, Some(_)) => return Ok(Some(bytes)),
-        (_, None) => {}
-    }
-    // From elsewhere, or torn while it was created: its holder is there if it changes.
-    let (clock, silence) = (Instant::now(), if holder.is_some() { SILENCE } else { BEAT });
-    while clock.elapsed() < silence {
-        sleep(Duration::from_millis(250));
-        match read() {
-            None => return Ok(None),
-            Some((Some(now), other)) if other != bytes => return Err(held(&now)),
-            Some(_) => {}
-        }
-    }
-    Ok(Some(bytes))
 }
 
 #[cfg(test)]

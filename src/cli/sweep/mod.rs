@@ -1,0 +1,152 @@
+//! `lumisift sweep`: from one config to a leaderboard.
+
+mod local;
+mod show;
+mod worker;
+
+use super::{Sets, stop::Stop, ui::Ui};
+use crate::{
+    config::Experiment,
+    error::{Error, Result},
+    report::terminal,
+    sweep::{
+        results,
+        trials::{Board, SWEEP},
+    },
+};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Search the keys of a config for the best figure: plan, train, rank
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    then: Option<Then>,
+    /// The experiment's TOML file, with a [sweep]
+    #[arg(required = true)]
+    config: Option<PathBuf>,
+    /// The folder to write to
+    #[arg(long, value_name = "DIR", required = true)]
+    out: Option<PathBuf>,
+    /// Go on with the sweep in the folder, or join in where others work on it
+    #[arg(long)]
+    resume: bool,
+    /// Trainings side by side. Default: one a device, on the CPU one a core
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Tell what would be tried, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N], or several with commas between them, which share the trials
+    #[arg(long)]
+    device: Option<String>,
+    #[command(flatten)]
+    sets: Sets,
+    /// Be one of the workers of the sweep in the folder
+    #[arg(long, hide = true)]
+    worker: bool,
+    /// Of a worker: train this trial only, by its number from 1
+    #[arg(long, hide = true, requires = "worker", value_name = "N")]
+    trial: Option<usize>,
+    /// Of a worker: stop when standard input ends
+    #[arg(long, hide = true, requires = "worker")]
+    until_input_ends: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Then {
+    /// Tell how far a sweep is, and its best trials
+    Status {
+        /// The sweep's folder
+        dir: PathBuf,
+        /// Tell again and again until all is done
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Write trials.parquet and point best to the best trial, as far as the sweep is
+    Collect {
+        /// The sweep's folder
+        dir: PathBuf,
+    },
+}
+
+pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
+    match &arguments.then {
+        Some(Then::Status { dir, watch }) => return show::status(dir, *watch, ui),
+        Some(Then::Collect { dir }) => return show::collect(&Board::open(dir)?, ui),
+        None => {}
+    }
+    let (Some(config), Some(out)) = (&arguments.config, &arguments.out) else {
+        return Err(Error::input("expected a config and --out DIR"));
+    };
+    if arguments.worker {
+        let stop = Stop::new(None)?;
+        if arguments.until_input_ends {
+            stop.when_input_ends();
+        }
+        let only = match arguments.trial {
+            Some(0) => return Err(Error::input("--trial 0: trials are counted from 1")),
+            only => only.map(|number| number - 1),
+        };
+        return worker::work(Board::open(out)?, only, arguments.device.as_deref(), &stop, ui);
+    }
+    let mut experiment = Experiment::load(config, &arguments.sets.sets)?;
+    if let Some(device) = &arguments.device {
+        experiment.config.device = device.clone();
+        experiment.devices = crate::config::DeviceChoice::parse_all(device).map_err(|message| Error::input(format!("--device: {message}")))?;
+    }
+    if arguments.workers == Some(0) {
+        return Err(Error::input("--workers 0: expected 1 or more"));
+    }
+    let board = Board::plan(out, &experiment, config)?;
+    if arguments.dry_run {
+        return dry_run(&board, ui);
+    }
+    board.begin(arguments.resume)?;
+    let section = board.section();
+    ui.say(&format!(
+        "{}: {} of {}, {} {} by {} search",
+        experiment.config.name,
+        terminal::count(board.len(), "training"),
+        terminal::count(board.points().len(), "point"),
+        section.goal.map_or("", |goal| goal.name()),
+        section.objective,
+        section.strategy,
+    ));
+    // The plan is there to be seen before anything is trained.
+    let rows = results::rows(&board)?;
+    results::write(&board, &rows, &results::ranked(&board, &rows))?;
+    let ended = local::run(&board, arguments.workers, ui);
+    let shown = show::collect(&board, ui);
+    ended.and(shown)
+}
+
+/// The first trials of a plan.
+fn dry_run(board: &Board, ui: &Ui) -> Result<()> {
+    const MOST: usize = 10;
+    let (points, experiment) = (board.points(), board.experiment());
+    let rows = results::rows(board)?;
+    if ui.json {
+        let first: Vec<_> = rows.iter().take(MOST).map(|row| json!({"trial": row.name, "parameters": row.point})).collect();
+        return ui.print_json(&json!({"trials": board.len(), "points": points.len(), "first": first}));
+    }
+    let names: Vec<&str> = experiment.space.iter().flat_map(|space| &space.parameters).map(|parameter| parameter.name.as_str()).collect();
+    let mut table = terminal::table(&[&["trial"], names.as_slice()].concat(), ui.width());
+    for row in rows.iter().take(MOST) {
+        let value = |name: &&str| match &row.point {
+            None => "learnt".to_owned(),
+            Some(point) => point.get(*name).map_or_else(|| "–".into(), results::shown),
+        };
+        table.add_row(std::iter::once(row.name.clone()).chain(names.iter().map(value)));
+    }
+    ui.print(&table.to_string())?;
+    let more = if rows.len() > MOST { format!(", of which these are the first {MOST}") } else { String::new() };
+    ui.print(&format!("{} of {}{more}; nothing was written", terminal::count(board.len(), "training"), terminal::count(points.len(), "point")))
+}
+
+/// How to go on with a sweep.
+fn command(board: &Board) -> String {
+    format!("lumisift sweep {0}/{SWEEP} --out {0} --resume", board.path().display())
+}

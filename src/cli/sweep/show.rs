@@ -1,0 +1,184 @@
+//! How far a sweep is, and what came out.
+
+use super::command;
+use crate::{
+    cli::ui::Ui,
+    error::Result,
+    report::terminal,
+    sweep::{
+        results::{self, BEST, Ranked, Row, TABLE},
+        trials::{Board, Phase},
+    },
+};
+use indicatif::ProgressBar;
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// Trials in the leaderboard.
+const SHOWN: usize = 10;
+
+/// How many trials are in each phase.
+fn phases(rows: &[Row]) -> BTreeMap<Phase, usize> {
+    let mut counts = BTreeMap::new();
+    rows.iter().for_each(|row| *counts.entry(row.state.state).or_insert(0) += 1);
+    counts
+}
+
+fn in_words(counts: &BTreeMap<Phase, usize>) -> String {
+    counts.iter().rev().map(|(phase, count)| format!("{count} {}", phase.name())).collect::<Vec<_>>().join(", ")
+}
+
+/// A figure with as many digits as tell anything.
+fn number(figure: f64) -> String {
+    if figure != 0.0 && !(1e-3..1e6).contains(&figure.abs()) { format!("{figure:.4e}") } else { format!("{figure:.6}") }
+}
+
+/// The best points as a table.
+fn leaderboard(board: &Board, ranked: &[Ranked], width: u16) -> String {
+    let names: Vec<&str> = board.experiment().space.iter().flat_map(|space| &space.parameters).map(|parameter| parameter.name.as_str()).collect();
+    let objective = board.section().objective.as_str();
+    let mut table = terminal::table(&[&["trial", objective], names.as_slice()].concat(), width);
+    for point in ranked.iter().take(SHOWN) {
+        let spread = point.spread.map_or_else(String::new, |spread| format!(" ± {}", number(spread)));
+        let value = |name: &&str| point.parameters.get(*name).map_or_else(|| "–".into(), results::shown);
+        let first = [point.trial.to_string(), format!("{}{spread}", number(point.mean))];
+        table.add_row(first.into_iter().chain(names.iter().map(value)));
+    }
+    table.to_string()
+}
+
+/// Tells how trials come along.
+pub struct Progress<'a> {
+    bar: ProgressBar,
+    ui: &'a Ui,
+    known: BTreeMap<String, Phase>,
+    settled: usize,
+    /// How long the last look took.
+    look: Duration,
+}
+
+impl<'a> Progress<'a> {
+    /// What is settled already is not told again.
+    pub fn new(board: &Board, ui: &'a Ui) -> Result<Self> {
+        let bar = ui.bar(board.len() as u64, "trials   {wide_bar:.green/dim} {pos}/{len} {msg} {eta}");
+        let mut progress = Self { bar, ui, known: BTreeMap::new(), settled: 0, look: Duration::ZERO };
+        let rows = results::rows(board)?;
+        progress.known = rows.iter().filter(|row| row.state.state.is_settled()).map(|row| (row.name.clone(), row.state.state)).collect();
+        progress.settled = progress.known.len();
+        progress.bar.set_position(progress.settled as u64);
+        progress.bar.reset_eta();
+        Ok(progress)
+    }
+
+    /// Trials that are settled.
+    pub fn settled(&self) -> usize {
+        self.settled
+    }
+
+    /// Time to the next look: looking takes a small part of it.
+    pub fn interval(&self) -> Duration {
+        (20 * self.look).max(Duration::from_millis(100))
+    }
+
+    /// Looks at all trials; tells what is new.
+    pub fn look(&mut self, board: &Board) -> Result<()> {
+        let clock = Instant::now();
+        let rows = results::rows(board)?;
+        let ranked = results::ranked(board, &rows);
+        let best = ranked.first().map_or_else(String::new, |best| format!("best {} (trial {})", number(best.mean), best.trial));
+        for row in rows.iter().filter(|row| row.state.state.is_settled()) {
+            if self.known.insert(row.name.clone(), row.state.state).is_none() && self.bar.is_hidden() {
+                let figure = row.state.objective.map_or_else(String::new, |figure| format!(": {}", number(figure)));
+                let why = row.state.message.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+                let after =
+                    if row.state.state == Phase::Pruned { format!(" after {}", terminal::count(row.state.epochs, "epoch")) } else { String::new() };
+                self.ui.say(&format!("trial {} {}{after}{figure}{why}; {best}", row.name, row.state.state.name()));
+            }
+        }
+        self.settled = self.known.len();
+        let counts = phases(&rows);
+        let running = counts.get(&Phase::Running).unwrap_or(&0) + counts.get(&Phase::Claimed).unwrap_or(&0);
+        let failed = counts.get(&Phase::Failed).map_or_else(String::new, |failed| format!(", {failed} failed"));
+        self.bar.set_message(format!("{running} running{failed}, {best}"));
+        self.bar.set_position(self.settled as u64);
+        self.look = clock.elapsed();
+        Ok(())
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// `sweep status`.
+pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
+    let board = Board::open(dir)?;
+    if watch {
+        let mut progress = Progress::new(&board, ui)?;
+        while progress.settled() < board.len() {
+            sleep(progress.interval().max(Duration::from_millis(500)));
+            progress.look(&board)?;
+        }
+    }
+    let rows = results::rows(&board)?;
+    let ranked = results::ranked(&board, &rows);
+    let counts = phases(&rows);
+    if ui.json {
+        let counts: BTreeMap<&str, usize> = counts.iter().map(|(phase, count)| (phase.name(), *count)).collect();
+        let failed: Vec<_> =
+            rows.iter().filter(|row| row.state.state == Phase::Failed).map(|row| json!({"trial": row.name, "message": row.state.message})).collect();
+        return ui.print_json(&json!({"trials": rows.len(), "states": counts, "best": ranked.first(), "failed": failed}));
+    }
+    ui.print(&format!("{}: {}", dir.display(), in_words(&counts)))?;
+    for row in rows.iter().filter(|row| matches!(row.state.state, Phase::Running | Phase::Claimed)).take(SHOWN) {
+        let job = row.state.job.as_ref().map_or_else(String::new, |job| format!(" ({job})"));
+        let epochs =
+            std::fs::read_to_string(board.folder(row.trial).join("history.csv")).map_or(0, |history| history.lines().count().saturating_sub(1));
+        ui.print(&format!("  trial {} {}{job}: {}", row.name, row.state.state.name(), terminal::count(epochs, "epoch")))?;
+    }
+    for row in rows.iter().filter(|row| row.state.state == Phase::Failed).take(SHOWN) {
+        ui.print(&format!("  trial {} failed: {}", row.name, row.state.message.as_deref().unwrap_or("no message")))?;
+    }
+    if !ranked.is_empty() {
+        ui.print(&leaderboard(&board, &ranked, ui.width()))?;
+    }
+    let settled = rows.iter().filter(|row| row.state.state.is_settled()).count();
+    if settled < rows.len() { ui.next(&[command(&board)]) } else { ui.next(&[format!("lumisift sweep collect {}", dir.display())]) }
+}
+
+/// Writes what there is, and shows it.
+pub fn collect(board: &Board, ui: &Ui) -> Result<()> {
+    let rows = results::rows(board)?;
+    let ranked = results::ranked(board, &rows);
+    results::write(board, &rows, &ranked)?;
+    let counts = phases(&rows);
+    let dir = board.path().display();
+    if ui.json {
+        let counts: BTreeMap<&str, usize> = counts.iter().map(|(phase, count)| (phase.name(), *count)).collect();
+        return ui.print_json(&json!({"trials": rows.len(), "states": counts, "ranked": ranked, "importance": results::importance(board, &ranked)}));
+    }
+    if !ranked.is_empty() {
+        ui.print(&leaderboard(board, &ranked, ui.width()))?;
+        let importance = results::importance(board, &ranked);
+        if !importance.is_empty() {
+            let shares: Vec<String> = importance.iter().take(SHOWN).map(|(name, share)| format!("{name} {:.0} %", 100.0 * share)).collect();
+            ui.print(&format!("mattered   {}", shares.join(", ")))?;
+        }
+    }
+    ui.print(&format!("trials     {}", in_words(&counts)))?;
+    if let Some(row) = rows.iter().find(|row| row.state.state == Phase::Failed) {
+        ui.warn(&format!("trial {} failed: {}", row.name, row.state.message.as_deref().unwrap_or("no message")));
+    }
+    ui.print(&format!("wrote      {dir}/{TABLE}"))?;
+    match ranked.first() {
+        Some(_) => ui.next(&[format!("lumisift report {dir}/{BEST}"), format!("lumisift score {dir}/{BEST} --data FILE… --out scores.parquet")]),
+        None => Ok(()),
+    }
+}

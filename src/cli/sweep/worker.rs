@@ -1,0 +1,252 @@
+//! A worker of a sweep: claims trials and trains them until there are none left.
+
+use crate::{
+    cli::{
+        stop::Stop,
+        training::{self, Plan, Training},
+        ui::Ui,
+    },
+    config::{DeviceChoice, Experiment, raw},
+    device::{self, Opened},
+    error::{Error, Result},
+    pipeline,
+    prepare::Prepared,
+    report::{
+        figures::Report,
+        folder::{Folder, names},
+        lock::Seen,
+    },
+    sweep::{
+        pruner::{Pruning, Rule},
+        results,
+        trials::{Asked, Board, Claim, Phase, figure},
+    },
+    train::Fitted,
+};
+use std::{collections::BTreeMap, sync::Arc, thread::sleep, time::Duration};
+
+/// Trials at most that a device other than the CPU trains as one computation.
+const PACK: usize = 32;
+/// Time between two looks at trials that others have.
+const WAIT: Duration = Duration::from_millis(200);
+/// Sections on which the rows depend.
+const OF_ROWS: [&str; 8] = ["seed", "data", "labels", "weights", "select", "split", "channels", "scale"];
+
+/// What a worker keeps from trial to trial.
+struct Worker<'a> {
+    board: Arc<Board>,
+    devices: Vec<Opened>,
+    stop: &'a Stop,
+    /// The rows of the last trial, and the config that they depend on.
+    rows: Option<(String, Prepared)>,
+    /// What became of trials, by place.
+    settled: BTreeMap<usize, Phase>,
+    seen: Seen,
+}
+
+/// The config of all on which the rows depend.
+fn rows_key(experiment: &Experiment) -> Result<String> {
+    let mut experiment = experiment.clone();
+    let plain = raw::Config::default();
+    let config = &mut experiment.config;
+    let report = raw::Report { beside: config.report.beside.clone(), ..plain.report };
+    (config.model, config.loss, config.train, config.score, config.report) = (plain.model, plain.loss, plain.train, plain.score, report);
+    experiment.to_toml()
+}
+
+/// Works on the trials of a sweep, or on one of them (from 0), until nothing is left to do or something asks it to stop.
+pub fn work(board: Board, only: Option<usize>, device: Option<&str>, stop: &Stop, ui: &Ui) -> Result<()> {
+    let devices = match device {
+        Some(device) => DeviceChoice::parse_all(device).map_err(|message| Error::input(format!("--device: {message}")))?,
+        None => board.experiment().devices.clone(),
+    };
+    let devices = device::open_all(&devices)?;
+    let mut worker = Worker { board: Arc::new(board), devices, stop, rows: None, settled: BTreeMap::new(), seen: Seen::default() };
+    let places: Vec<usize> = match only {
+        Some(place) if place >= worker.board.len() => {
+            return Err(Error::input(format!("--trial {}: the sweep has {} trials", place + 1, worker.board.len())));
+        }
+        Some(place) => vec![place],
+        None => (0..worker.board.len()).collect(),
+    };
+    let command = format!("lumisift sweep {0}/{1} --out {0} --resume", worker.board.path().display(), crate::sweep::trials::SWEEP);
+    loop {
+        if stop.wanted() {
+            return Err(stop.paused(&format!("{} trials", worker.settled.len()), &command));
+        }
+        let failed = worker.settled.values().filter(|phase| **phase == Phase::Failed).count();
+        if failed > worker.board.section().max_failures as usize {
+            return Err(Error::failed(format!("{failed} trials have failed, more than sweep.max_failures; `lumisift sweep status` tells why")));
+        }
+        let claims = worker.claim(&places)?;
+        if claims.is_empty() {
+            if places.iter().all(|place| worker.settled.contains_key(place)) {
+                return Ok(());
+            }
+            sleep(WAIT);
+            continue;
+        }
+        claims.iter().for_each(|claim| ui.say(&format!("trial {}", worker.board.name(claim.trial))));
+        worker.train(claims)?;
+    }
+}
+
+impl Worker<'_> {
+    /// The next trials that nobody has: one, or on a GPU as many as go well together.
+    fn claim(&mut self, places: &[usize]) -> Result<Vec<Claim>> {
+        let most = if self.devices[0].is_cpu() { 1 } else { PACK };
+        let mut claims: Vec<Claim> = vec![];
+        for &place in places {
+            if self.settled.contains_key(&place) {
+                continue;
+            }
+            match self.board.ask(self.board.trial(place), &mut self.seen)? {
+                Asked::Mine(claim) => claims.push(*claim),
+                Asked::Settled(phase) => drop(self.settled.insert(place, phase)),
+                Asked::Later => {}
+            }
+            if claims.len() == most {
+                break;
+            }
+        }
+        Ok(claims)
+    }
+
+    /// The rows of an experiment; those of the trial before where they are the same.
+    fn rows(&mut self, experiment: &Experiment) -> Result<Prepared> {
+        let key = rows_key(experiment)?;
+        if let Some((_, rows)) = self.rows.as_ref().filter(|(of, _)| *of == key) {
+            return Ok(rows.clone());
+        }
+        self.rows = None;
+        let rows = pipeline::prepare(experiment, &|_| {})?;
+        self.rows = Some((key, rows.clone()));
+        Ok(rows)
+    }
+
+    /// Whether no trial can have other rows than this one.
+    fn rows_are_fixed(&self) -> bool {
+        let keys = self.board.experiment().space.iter().flat_map(|space| space.probes().into_iter().flat_map(|point| space.keys(&point)));
+        !keys.into_iter().any(|(key, _)| OF_ROWS.contains(&key.split('.').next().unwrap_or_default()))
+    }
+
+    /// Trains claimed trials, those with the same rows together, and settles them.
+    fn train(&mut self, claims: Vec<Claim>) -> Result<()> {
+        let mut alike: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
+        for claim in claims {
+            alike.entry(rows_key(&claim.experiment)?).or_default().push(claim);
+        }
+        for claims in alike.into_values() {
+            let mut prepared = match self.rows(&claims[0].experiment) {
+                Ok(prepared) => prepared,
+                // With other parameters it would be no better.
+                Err(error) if self.rows_are_fixed() => {
+                    claims.into_iter().try_for_each(Claim::lay_aside)?;
+                    return Err(error);
+                }
+                Err(error) => {
+                    claims.into_iter().try_for_each(|claim| claim.settle(Phase::Failed, None, Some(error.to_string())))?;
+                    continue;
+                }
+            };
+            let mut claims = claims;
+            // Where one of several is pruned the others pause with it, and go on.
+            while !claims.is_empty() {
+                claims = self.train_alike(claims, &mut prepared)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Trains trials with the same rows as far as they go together; returns those that must go on.
+    fn train_alike(&mut self, claims: Vec<Claim>, prepared: &mut Prepared) -> Result<Vec<Claim>> {
+        let board = &self.board;
+        let uis: Vec<Ui> = claims.iter().map(|_| Ui::silent()).collect();
+        let experiments: Vec<Experiment> = claims.iter().map(|claim| claim.experiment.clone()).collect();
+        let prunings: Vec<Option<Pruning>> = claims
+            .iter()
+            .map(|claim| {
+                let train = &claim.experiment.config.train;
+                let (board, trial) = (board.clone(), claim.trial);
+                let models = prepared.channels.len() * train.ensemble as usize;
+                Rule::new(board.section(), train.epochs).map(|rule| Pruning::new(rule, models, Box::new(move || board.curves(trial))))
+            })
+            .collect();
+        let mut trainings: Vec<Training<'_>> = vec![];
+        let mut running: Vec<Claim> = vec![];
+        for (((mut claim, experiment), ui), pruning) in claims.into_iter().zip(&experiments).zip(&uis).zip(&prunings) {
+            match open(&claim, experiment, prepared, &self.devices, ui) {
+                Ok(Some(mut training)) => {
+                    training.watch(pruning.as_ref());
+                    claim.run()?;
+                    trainings.push(training);
+                    running.push(claim);
+                }
+                // Its last worker died between the report and saying so.
+                Ok(None) => settle_done(claim, None)?,
+                Err(error) => claim.settle(Phase::Failed, None, Some(error.to_string()))?,
+            }
+        }
+        if trainings.is_empty() {
+            return Ok(vec![]);
+        }
+        let fitted = training::fit(&trainings, prepared, &self.devices, self.stop)?;
+        let mut going_on = vec![];
+        for ((training, claim), fitted) in trainings.into_iter().zip(running).zip(fitted) {
+            match fitted {
+                Ok(Some(fitted)) => self.finish(training, &fitted, claim, prepared)?,
+                Ok(None) if training.is_pruned() => claim.settle(Phase::Pruned, None, None)?,
+                Ok(None) if self.stop.wanted() => claim.lay_aside()?,
+                Ok(None) => going_on.push(claim),
+                Err(error) => claim.settle(Phase::Failed, None, Some(error.to_string()))?,
+            }
+        }
+        Ok(going_on)
+    }
+
+    fn finish(&self, training: Training<'_>, fitted: &[Fitted], claim: Claim, prepared: &mut Prepared) -> Result<()> {
+        match training.finish(fitted, prepared, false, &self.devices, self.stop) {
+            Ok(Some((report, _))) => settle_done(claim, Some(&report)),
+            Ok(None) => claim.lay_aside(),
+            Err(error) => claim.settle(Phase::Failed, None, Some(error.to_string())),
+        }
+    }
+}
+
+/// Begins a trial's training, or goes on with it; nothing where it is complete.
+fn open<'e>(claim: &Claim, experiment: &'e Experiment, prepared: &Prepared, devices: &[Opened], ui: &'e Ui) -> Result<Option<Training<'e>>> {
+    let begun = Folder::begun(&claim.path, experiment)?;
+    if begun.as_ref().is_some_and(Folder::is_complete) {
+        return Ok(None);
+    }
+    let plan = Plan::new(experiment, prepared)?;
+    match begun {
+        Some(folder) => plan.open(folder, true, prepared, devices, ui),
+        None => plan.open(Folder::create(&claim.path, true)?, false, prepared, devices, ui),
+    }
+    .map(Some)
+}
+
+/// Notes the figures of a complete trial.
+fn settle_done(mut claim: Claim, report: Option<&Report>) -> Result<()> {
+    let read: Report;
+    let report = match report {
+        Some(report) => report,
+        None => {
+            read = Folder::open(&claim.path)?.read_json(names::REPORT)?;
+            &read
+        }
+    };
+    claim.note(results::figures(report));
+    let json = serde_json::to_value(report).map_err(|error| Error::failed(format!("{}: {error}", names::REPORT)))?;
+    let objective = claim.objective.clone();
+    match figure(&json, &objective) {
+        Ok(figure) if figure.is_finite() => claim.settle(Phase::Done, Some(figure), None),
+        Ok(_) => claim.settle(Phase::Failed, None, Some(format!("sweep.objective: {objective} is no number"))),
+        // No trial will have it: with another objective this one counts.
+        Err(error) => {
+            claim.lay_aside()?;
+            Err(error)
+        }
+    }
+}

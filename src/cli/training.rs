@@ -1,0 +1,304 @@
+//! One training from prepared rows to a complete folder, in the steps that `train` and the workers of a sweep share.
+
+use super::{
+    stop::Stop,
+    ui::{self, Ui},
+};
+use crate::{
+    config::{Experiment, raw::Checkpoint},
+    device::Opened,
+    error::Result,
+    pipeline::{self, Begin},
+    prepare::{Prepared, select, split::Split},
+    report::{
+        channels::TrainingFigures,
+        explain,
+        figures::{self, Context, Report},
+        folder::{Folder, History, fingerprint, names},
+        page::{self, data::Evidence},
+        projections,
+        scores::{self, Scores},
+        tensorboard::Events,
+        terminal,
+    },
+    sweep::pruner::Pruning,
+    train::{Epoch, Fitted, State, Watch, by_hand},
+};
+use serde_json::json;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// A training that is known to be possible; nothing is written yet.
+pub struct Plan<'e> {
+    experiment: &'e Experiment,
+    begins: Vec<Begin<'e>>,
+    warnings: Vec<String>,
+    fingerprint: String,
+}
+
+/// A training with a folder, whose lock its owner holds.
+pub struct Training<'e> {
+    plan: Plan<'e>,
+    pub folder: Folder,
+    ui: &'e Ui,
+    told: Mutex<Told<'e>>,
+    /// What may end it early, where it is a trial of a sweep.
+    pruning: Option<&'e Pruning>,
+}
+
+/// Where epochs go.
+struct Told<'e> {
+    history: History,
+    events: Option<Events>,
+    bar: ui::Training<'e>,
+}
+
+/// Looks on while a model is trained: tells epochs, keeps states, asks whether to stop.
+struct Watcher<'a, 'e> {
+    training: &'a Training<'e>,
+    /// Which of its models.
+    model: usize,
+    channel: &'a str,
+    member: usize,
+    stop: &'a Stop,
+    /// When a state was last kept, and epochs since.
+    kept: Instant,
+    since: u32,
+}
+
+/// A training that took no longer than this is not kept when it ends: it would be trained again in no time.
+const SHORT: Duration = Duration::from_secs(2);
+
+impl Watcher<'_, '_> {
+    fn config(&self) -> &Checkpoint {
+        &self.training.plan.experiment.config.train.checkpoint
+    }
+}
+
+impl Watch for Watcher<'_, '_> {
+    fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
+        let mut told = self.training.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.history.append((self.channel, self.member), epoch)?;
+        if let Some(events) = &mut told.events {
+            events.append((self.channel, self.member), epoch)?;
+        }
+        told.bar.epoch(self.channel, self.member, epoch);
+        if let Some(pruning) = self.training.pruning {
+            pruning.epoch(self.model, epoch);
+        }
+        self.since += 1;
+        Ok(())
+    }
+
+    fn pauses(&mut self) -> bool {
+        self.stop.wanted() || self.training.pruning.is_some_and(Pruning::is_pruned)
+    }
+
+    fn keeps(&mut self) -> bool {
+        self.kept.elapsed().as_secs_f64() >= self.config().seconds || self.config().epochs.is_some_and(|epochs| self.since >= epochs)
+    }
+
+    fn keep(&mut self, state: &State) -> Result<()> {
+        if state.stopped.is_some() && self.kept.elapsed() < SHORT && self.config().epochs.is_none() && !self.pauses() {
+            return Ok(());
+        }
+        (self.kept, self.since) = (Instant::now(), 0);
+        let Self { training, channel, member, .. } = self;
+        training.ui.log(&format!("checkpoint of channel {channel}, member {}: {} epochs and {} batches", *member + 1, state.epoch(), state.batch));
+        training.folder.write_checkpoint((channel, *member), state, &training.plan.fingerprint, self.config().keep as usize)
+    }
+}
+
+/// The devices by name.
+pub fn names_of(devices: &[Opened]) -> String {
+    devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// What is written before anything is trained.
+fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared, devices: &[Opened]) -> Result<()> {
+    folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
+    folder.write_json(
+        names::PROVENANCE,
+        &json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "device": names_of(devices),
+            "precision": devices.iter().map(|device| device.precision(by_hand(experiment))).max_by_key(|text| text.len()),
+            "seed": experiment.config.seed,
+            "files": prepared.samples.sources,
+            "rows": {"evaluated": prepared.samples.rows.len(), "not_evaluated": select::counts(&prepared.samples)},
+        }),
+    )?;
+    folder.write(names::REJECTED, &scores::rejected(&prepared.samples)?)
+}
+
+impl<'e> Plan<'e> {
+    /// Refuses what cannot be trained.
+    pub fn new(experiment: &'e Experiment, prepared: &Prepared) -> Result<Self> {
+        pipeline::check_rows(experiment, prepared)?;
+        Ok(Self {
+            begins: pipeline::begin(experiment, &prepared.channels)?,
+            warnings: pipeline::warnings(experiment, prepared),
+            fingerprint: fingerprint(experiment, &prepared.samples.sources)?,
+            experiment,
+        })
+    }
+
+    /// What it is, in a line.
+    pub fn describe(&self, prepared: &Prepared, devices: &[Opened]) -> String {
+        let (config, rows) = (&self.experiment.config, prepared.splits.iter().filter(|split| **split == Split::Train).count());
+        let shapes: Vec<String> = pipeline::architectures(self.experiment, &prepared.channels).iter().map(|shape| shape.describe()).collect();
+        let shapes = if shapes.len() == 1 { shapes.concat() } else { format!("{} channels", shapes.len()) };
+        let ensemble = config.train.ensemble;
+        let shapes = if ensemble > 1 { format!("{shapes}, ensembles of {ensemble}") } else { shapes };
+        format!("{} on {}: {shapes}, {rows} training rows", config.name, names_of(devices))
+    }
+
+    /// Begins it in a folder, or goes on with what was begun there. The folder's lock is held.
+    pub fn open(mut self, folder: Folder, begun: bool, prepared: &Prepared, devices: &[Opened], ui: &'e Ui) -> Result<Training<'e>> {
+        if begun {
+            folder.tidy();
+            for begin in &mut self.begins {
+                let (state, notes) = folder.read_checkpoint(&prepared.channels[begin.channel].name, begin.member, &self.fingerprint)?;
+                notes.iter().for_each(|note| ui.warn(note));
+                begin.state = state;
+            }
+        }
+        // Of one that was begun, what a kill may have left out or torn.
+        write_beginning(&folder, self.experiment, prepared, devices)?;
+        ui.log_to(&folder.file(names::LOG))?;
+        let done: Vec<&[Epoch]> = self.begins.iter().map(|begin| begin.state.as_ref().map_or(&[][..], |state| &state.history)).collect();
+        let epochs: usize = done.iter().map(|epochs| epochs.len()).sum();
+        if epochs > 0 {
+            ui.say(&format!("going on after {}", terminal::count(epochs, "epoch")));
+        }
+        let config = &self.experiment.config.train;
+        let models = models(&self.begins, prepared);
+        let history = folder.write_history(config.ensemble > 1, models.iter().copied().zip(done.iter().copied()))?;
+        let events = Events::begin(&folder, self.experiment, models.iter().copied().zip(done))?;
+        let bar = ui.training(models.len(), prepared.channels.len(), config.epochs, epochs);
+        Ok(Training { plan: self, folder, ui, told: Mutex::new(Told { history, events, bar }), pruning: None })
+    }
+}
+
+/// Channel and member of each model.
+fn models<'p>(begins: &[Begin<'_>], prepared: &'p Prepared) -> Vec<(&'p str, usize)> {
+    begins.iter().map(|begin| (prepared.channels[begin.channel].name.as_str(), begin.member)).collect()
+}
+
+/// Trains the models of several trainings on the same rows, side by side. For each training: what was fitted, nothing where it paused.
+pub fn fit(trainings: &[Training<'_>], prepared: &Prepared, devices: &[Opened], stop: &Stop) -> Result<Vec<Result<Option<Vec<Fitted>>>>> {
+    let begins: Vec<Begin<'_>> = trainings.iter().flat_map(|training| training.plan.begins.iter().cloned()).collect();
+    let owner: Vec<(usize, usize)> =
+        trainings.iter().enumerate().flat_map(|(at, training)| (0..training.plan.begins.len()).map(move |model| (at, model))).collect();
+    let watch = |place: usize| {
+        let ((at, model), begin) = (owner[place], &begins[place]);
+        let (channel, member) = (prepared.channels[begin.channel].name.as_str(), begin.member);
+        Watcher { training: &trainings[at], model, channel, member, stop, kept: Instant::now(), since: 0 }
+    };
+    let mut fitted = pipeline::train(&begins, prepared, devices, &watch)?.into_iter();
+    let of = |training: &Training<'_>| {
+        let own = fitted.by_ref().take(training.plan.begins.len()).collect();
+        pipeline::together(&training.plan.begins, &prepared.channels, own)
+    };
+    Ok(trainings.iter().map(of).collect())
+}
+
+impl<'e> Training<'e> {
+    /// Whether a sweep has ended it.
+    pub fn is_pruned(&self) -> bool {
+        self.pruning.is_some_and(Pruning::is_pruned)
+    }
+
+    /// Lets a sweep end it early; what is behind it counts.
+    pub fn watch(&mut self, pruning: Option<&'e Pruning>) {
+        self.pruning = pruning;
+        let Some(pruning) = pruning else { return };
+        for (model, begin) in self.plan.begins.iter().enumerate() {
+            begin.state.iter().flat_map(|state| &state.history).for_each(|epoch| pruning.epoch(model, epoch));
+        }
+    }
+
+    /// Epochs of all its models that are behind it.
+    pub fn epochs(&self) -> Result<usize> {
+        Ok(self.folder.read_history()?.len())
+    }
+
+    /// Learns what is usual, scores, and writes all the rest; `report.json` is the last. Nothing where it was asked to stop before.
+    /// With `last`, the scaled inputs make room once they have served.
+    pub fn finish(self, fitted: &[Fitted], prepared: &mut Prepared, last: bool, devices: &[Opened], stop: &Stop) -> Result<Option<(Report, Scores)>> {
+        let Self { plan: Plan { experiment, begins, mut warnings, .. }, folder, ui, told, .. } = self;
+        let Told { events, bar, .. } = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+        drop(bar);
+        // What is not trained is computed on the first.
+        let device = &devices[0];
+        let models: Vec<(String, usize)> = models(&begins, prepared).into_iter().map(|(channel, member)| (channel.to_owned(), member)).collect();
+        let models: Vec<(&str, usize)> = models.iter().map(|(channel, member)| (channel.as_str(), *member)).collect();
+        let ensemble = experiment.config.train.ensemble;
+        // Epochs of channels side by side come in any order; a finished file does not depend on it.
+        folder.write_history(ensemble > 1, models.iter().copied().zip(fitted.iter().map(|fitted| fitted.history.as_slice())))?;
+        for ((channel, _), fitted) in models.iter().zip(fitted).filter(|(_, fitted)| fitted.weightless_batches > 0) {
+            let told = format!("channel {channel}: {} batches were left out because their rows weigh nothing", fitted.weightless_batches);
+            ui.warn(&told);
+            warnings.push(told);
+        }
+        if stop.is_signalled() {
+            return Ok(None);
+        }
+        ui.detail("learning what is usual");
+        let (networks, doubts) = pipeline::learn(experiment, fitted, prepared, device)?;
+        warnings.extend(doubts);
+        networks.iter().try_for_each(|network| folder.write_network(network))?;
+        folder.write_json(names::SCALER, &prepared.scaler)?;
+        folder.write_channels(&networks)?;
+        if stop.is_signalled() {
+            return Ok(None);
+        }
+        ui.detail("scoring");
+        let mut scored = pipeline::score(experiment, &networks, prepared, device)?;
+        let on = experiment.config.threshold.on;
+        let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.name.clone()).collect();
+        let thresholds = pipeline::calibrate(experiment, on, &scored, pipeline::calibration_split(on), &files)?;
+        scored.flag(&thresholds)?;
+        folder.write_json(names::THRESHOLDS, &thresholds)?;
+        let worst = explain::worst(experiment, &networks, prepared, &scored, device)?;
+        if !experiment.config.report.projections.is_empty() {
+            ui.detail("projecting latents");
+        }
+        let projections = pipeline::project(experiment, &networks, prepared, &scored, device)?;
+        projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
+        let evidence = Evidence::new(experiment, &networks, prepared, &scored, &explain::features(&worst), device)?;
+        // What was scaled has served and makes room for the tables; the rows as read stay for the report.
+        if last {
+            prepared.inputs = vec![];
+        }
+        scored.write(&folder.file(names::SCORES))?;
+        folder.write(names::ROC, &figures::curves(&scored, experiment)?)?;
+        ui.detail("figures");
+        let report = Report::new(
+            &scored,
+            Context {
+                experiment,
+                networks: &networks,
+                device: &names_of(devices),
+                thresholds: &thresholds,
+                training: fitted.chunks(ensemble as usize).map(|fitted| TrainingFigures::new(experiment, fitted)).collect(),
+                worst,
+                projections: &projections,
+                samples: &prepared.samples,
+                labels: &prepared.labels,
+                classes: prepared.classes.as_ref(),
+                warnings,
+            },
+        )?;
+        if let Some(events) = events {
+            events.end(models.iter().copied().zip(fitted), &scored, &report)?;
+        }
+        page::write(&folder, &report.name, &page::data::experiment(&folder, experiment, &report, &scored, &projections, &evidence)?)?;
+        // The last: a folder that has it is complete.
+        folder.write_json(names::REPORT, &report)?;
+        ui.log("complete");
+        Ok(Some((report, scored)))
+    }
+}
