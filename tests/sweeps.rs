@@ -49,7 +49,7 @@ fn same_bytes(one: &Path, other: &Path, name: &str) {
 
 #[test]
 fn trials_are_what_they_would_be_alone_and_the_best_is_ready_for_use() {
-    let folder = metsig("small");
+    let folder = metsig("0.2");
     let folder = folder.path();
     sweep(folder, &format!("trials = 7\n{SPACE}"));
     let told = succeed(folder, &["sweep", "sweep.toml", "--out", "s", "--workers", "2"]);
@@ -77,7 +77,7 @@ fn trials_are_what_they_would_be_alone_and_the_best_is_ready_for_use() {
 
 #[test]
 fn the_estimators_trials_do_not_depend_on_the_number_of_workers() {
-    let folder = metsig("small");
+    let folder = metsig("0.2");
     let folder = folder.path();
     sweep(folder, &format!("strategy = \"tpe\"\ntrials = 15\nround = 3\n{SPACE}"));
     succeed(folder, &["sweep", "sweep.toml", "--out", "one", "--workers", "1"]);
@@ -87,7 +87,7 @@ fn the_estimators_trials_do_not_depend_on_the_number_of_workers() {
 
 #[test]
 fn repeats_have_seeds_of_their_own_and_count_by_their_mean() {
-    let folder = metsig("small");
+    let folder = metsig("0.2");
     let folder = folder.path();
     sweep(folder, "strategy = \"grid\"\nrepeats = 3\n[sweep.space]\nmodel.latent = { choice = [2, 6] }\n");
     succeed(folder, &["sweep", "sweep.toml", "--out", "s"]);
@@ -109,7 +109,7 @@ fn repeats_have_seeds_of_their_own_and_count_by_their_mean() {
 
 #[test]
 fn weak_trials_are_ended_early_and_say_after_how_many_epochs() {
-    let folder = metsig("small");
+    let folder = metsig("0.2");
     let folder = folder.path();
     sweep(folder, &format!("trials = 12\npruner = \"asha\"\nwarm_up = 2\nreduction = 2\n{SPACE}"));
     let (code, _, told) = run(folder, &["sweep", "sweep.toml", "--out", "s", "--workers", "1"]);
@@ -158,7 +158,7 @@ fn a_sweep_whose_workers_are_killed_comes_to_the_same_end() {
         return eprintln!("skipped: no /proc here to find workers by");
     }
     let trials: u32 = std::env::var("LUMISIFT_SWEEP_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(16);
-    let folder = metsig("small");
+    let folder = metsig("0.2");
     let folder = folder.path();
     sweep(folder, &format!("trials = {trials}\n{SPACE}"));
     succeed(folder, &["sweep", "sweep.toml", "--out", "calm"]);
@@ -200,7 +200,7 @@ fn a_sweep_whose_workers_are_killed_comes_to_the_same_end() {
 
 #[test]
 fn an_interrupted_sweep_says_how_to_go_on_and_can_grow() {
-    let folder = metsig("small");
+    let folder = metsig("0.2");
     let folder = folder.path();
     sweep(folder, &format!("trials = 40\n{SPACE}"));
     let mut sweeping = Command::new(PROGRAM);
@@ -239,7 +239,7 @@ fn an_interrupted_sweep_says_how_to_go_on_and_can_grow() {
 
 #[test]
 fn a_failed_trial_is_recorded_and_the_others_go_on() {
-    let folder = metsig("small");
+    let folder = metsig("0.2");
     let folder = folder.path();
     let space = "strategy = \"grid\"\n[sweep.space]\ntrain.optimizer.learning_rate = { choice = [1e-3, 1e30] }\ntrain.optimizer.kind = { choice = [\"sgd\"] }\nmodel.output_activation = { choice = [\"linear\"] }\n";
     sweep(folder, space);
@@ -255,7 +255,7 @@ fn a_failed_trial_is_recorded_and_the_others_go_on() {
 
 #[test]
 fn what_is_wrong_with_a_search_is_told_before_anything_is_trained() {
-    let folder = metsig("small");
+    let folder = metsig("0.2");
     let folder = folder.path();
     let told = |more: &str| {
         sweep(folder, more);
@@ -282,7 +282,7 @@ fn what_is_wrong_with_a_search_is_told_before_anything_is_trained() {
 
 #[test]
 fn an_objective_that_no_trial_has_is_told_with_the_nearest_and_can_be_mended() {
-    let folder = metsig("small");
+    let folder = metsig("0.2");
     let folder = folder.path();
     sweep(folder, &format!("trials = 3\n{SPACE}"));
     let wrong = "sweep.objective=\"channels.training.best_valid_los\"";
@@ -298,7 +298,7 @@ fn an_objective_that_no_trial_has_is_told_with_the_nearest_and_can_be_mended() {
 
 #[test]
 fn ten_thousand_trials_are_planned_and_told_without_a_folder_each() {
-    let folder = metsig("small");
+    let folder = metsig("0.2");
     let folder = folder.path();
     sweep(folder, &format!("trials = 10000\n{SPACE}"));
     let told = succeed(folder, &["sweep", "sweep.toml", "--out", "s", "--dry-run"]);
@@ -319,7 +319,7 @@ fn ten_thousand_trials_are_planned_and_told_without_a_folder_each() {
 
 #[test]
 fn parameters_that_depend_on_others_have_values_only_where_they_apply() {
-    let folder = metsig("small");
+    let folder = metsig("0.2");
     let folder = folder.path();
     sweep(
         folder,
