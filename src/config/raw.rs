@@ -92,7 +92,7 @@ section! {
         repeats: u32 = 1,
         /// Strategy "tpe" learns after every so many points, all of which must be done: as many can be tried side by side.
         #[schemars(range(min = 1, max = 10_000))]
-        round: u32 = 4,
+        round: u32 = 8,
         pruner: PrunerKind = PrunerKind::None,
         /// Epochs before a trial may be pruned: those of the first rung of "asha", the wait of "median". Default: a tenth of
         /// train.epochs.

@@ -1,7 +1,7 @@
 //! What came out of a sweep: one table of all trials, the best of them, what mattered.
 
 use super::{
-    strategy::{number, points_value},
+    strategy::{number, place_among},
     trials::{Board, State, Trial},
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
 use arrow_array::{ArrayRef, Float64Array, StringArray, UInt32Array};
 use optimizer::{
     Direction, FanovaConfig, Study,
+    param::ParamValue,
     parameter::ParamId,
     sampler::{CompletedTrial, random::RandomSampler},
     storage::MemoryStorage,
@@ -131,8 +132,10 @@ pub fn importance(board: &Board, ranked: &[Ranked]) -> Vec<(String, f64)> {
     let Some(space) = board.experiment().space.as_ref().filter(|_| ranked.len() >= 4) else { return vec![] };
     let varied: Vec<(&Parameter, ParamId)> = space.parameters.iter().map(|parameter| (parameter, ParamId::new())).collect();
     let trials = ranked.iter().map(|point| {
-        let values: HashMap<_, _> =
-            varied.iter().map(|(parameter, id)| (*id, points_value(&parameter.domain, point.parameters.get(&parameter.name)))).collect();
+        let values: HashMap<_, _> = varied
+            .iter()
+            .map(|(parameter, id)| (*id, ParamValue::Float(place_among(&parameter.domain, point.parameters.get(&parameter.name)))))
+            .collect();
         let names = varied.iter().map(|(parameter, id)| (*id, parameter.name.clone())).collect();
         CompletedTrial::new(point.trial as u64, values, HashMap::new(), names, point.mean)
     });

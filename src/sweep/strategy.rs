@@ -3,17 +3,11 @@
 use crate::{
     config::{
         raw::{Goal, Strategy, Sweep},
-        sweep::{Domain, Parameter, Point, Space},
+        sweep::{Domain, Parameter, Point, Space, rounded},
     },
     random,
 };
-use optimizer::{
-    distribution::{CategoricalDistribution, Distribution, FloatDistribution, IntDistribution},
-    param::ParamValue,
-    parameter::ParamId,
-    sampler::{CompletedTrial, Sampler, tpe::TpeSampler},
-};
-use std::collections::HashMap;
+use rand::Rng;
 use toml::Value;
 
 /// Points of a search with `strategy = "random"` or `"tpe"` that says no number.
@@ -67,85 +61,89 @@ impl<'a> Points<'a> {
             return self.grid[number].clone();
         }
         let learns = self.section.strategy == Strategy::Tpe && number >= STARTUP && tried.iter().any(|(_, figure)| figure.is_some());
-        let mut generator = random::generator(self.seed, "sweep", number as u64);
-        self.space.point(|parameter| if learns { self.learnt(parameter, number, tried) } else { parameter.domain.draw(&mut generator) })
+        if !learns {
+            let mut generator = random::generator(self.seed, "sweep", number as u64);
+            return self.space.point(|parameter| parameter.domain.draw(&mut generator));
+        }
+        // Those of the round before it are known, though not what they come to.
+        let mut pending: Vec<Point> = (tried.len()..number.min(STARTUP)).map(|earlier| self.point(earlier, &[])).collect();
+        for at in tried.len().max(STARTUP)..=number {
+            let mut generator = random::generator(self.seed, "sweep", at as u64);
+            let point = self.space.point(|parameter| self.learnt(parameter, tried, &pending, &mut generator));
+            pending.push(point);
+        }
+        pending.pop().unwrap_or_default()
     }
 
-    /// Drawn by the estimator from what was tried of this parameter. Others are left out of its sight, since it tells parameters by
-    /// their ranges, which need not differ.
-    fn learnt(&self, parameter: &Parameter, number: usize, tried: &[Tried]) -> Value {
+    /// Drawn by the estimator from what was tried of this parameter. A pending point counts as a bad one, so that those of a round do
+    /// not crowd: of figures that the estimator takes for bad it does not ask how bad they are.
+    fn learnt(&self, parameter: &Parameter, tried: &[Tried], pending: &[Point], generator: &mut impl Rng) -> Value {
         let sign = if self.section.goal == Some(Goal::Max) { -1.0 } else { 1.0 };
-        let worst = tried.iter().filter_map(|(_, figure)| figure.map(|figure| sign * figure)).fold(f64::MIN, f64::max);
-        let distribution = distribution(&parameter.domain);
-        let id = ParamId::new();
-        let history: Vec<CompletedTrial> = tried
-            .iter()
-            .enumerate()
-            .filter_map(|(i, (point, figure))| {
-                let value = to_number(&parameter.domain, point.get(&parameter.name)?)?;
-                // What failed or was pruned was no good.
-                let figure = figure.map_or(worst, |figure| sign * figure);
-                let (values, distributions) = (HashMap::from([(id, value)]), HashMap::from([(id, distribution.clone())]));
-                Some(CompletedTrial::new(i as u64, values, distributions, HashMap::new(), figure))
-            })
-            .collect();
-        let seed = random::derived(self.seed, &format!("sweep {}", parameter.name));
-        let sampler = TpeSampler::builder().seed(seed).n_startup_trials(2).build();
-        let Ok(sampler) = sampler else { return parameter.domain.draw(&mut random::generator(self.seed, "sweep", number as u64)) };
-        from_number(&parameter.domain, &sampler.sample(&distribution, number as u64, &history))
+        let figures = || tried.iter().filter_map(|(_, figure)| figure.map(|figure| sign * figure));
+        let worst = figures().fold(f64::MIN, f64::max);
+        let (estimator, low, high) = match parameter.domain {
+            Domain::Choice(ref values) => (tpe::histogram_estimator(), 0.0, values.len() as f64),
+            Domain::Together(ref tables) => (tpe::histogram_estimator(), 0.0, tables.len() as f64),
+            // Every whole number owns the half unit on either side of it.
+            Domain::Int { low, high, log, .. } => (tpe::parzen_estimator(), at(log, low as f64 - 0.5), at(log, high as f64 + 0.5)),
+            Domain::Real { low, high, log, .. } => (tpe::parzen_estimator(), at(log, low), at(log, high)),
+        };
+        let known = tried.iter().map(|(point, figure)| (point, figure.map_or(worst, |figure| sign * figure)));
+        let learn = || -> Option<f64> {
+            let mut optimizer = tpe::TpeOptimizer::new(estimator, tpe::range(low, high).ok()?);
+            for (point, figure) in pending.iter().map(|point| (point, worst)).chain(known) {
+                if let Some(place) = point.get(&parameter.name).and_then(|value| place(&parameter.domain, value)) {
+                    optimizer.tell(place, figure).ok()?;
+                }
+            }
+            optimizer.ask(generator).ok()
+        };
+        match learn() {
+            Some(place) => value_at(&parameter.domain, place),
+            None => parameter.domain.draw(generator),
+        }
     }
 }
 
-fn distribution(domain: &Domain) -> Distribution {
+/// A number on the scale on which it is varied.
+fn at(log: bool, number: f64) -> f64 {
+    if log { number.ln() } else { number }
+}
+
+/// Where a value stands in its domain, ratios as differences of logarithms; of a choice its number.
+fn place(domain: &Domain, value: &Value) -> Option<f64> {
     match *domain {
-        Domain::Choice(ref values) => Distribution::Categorical(CategoricalDistribution { n_choices: values.len() }),
-        Domain::Together(ref tables) => Distribution::Categorical(CategoricalDistribution { n_choices: tables.len() }),
-        Domain::Int { low, high, log, .. } => Distribution::Int(IntDistribution { low, high, log_scale: log, step: None }),
-        Domain::Real { low, high, log, .. } => Distribution::Float(FloatDistribution { low, high, log_scale: log, step: None }),
+        Domain::Choice(ref values) => values.iter().position(|other| other == value).map(|at| at as f64),
+        Domain::Together(ref tables) => tables.iter().position(|other| Some(other) == value.as_table()).map(|at| at as f64),
+        Domain::Int { log, .. } | Domain::Real { log, .. } => number(value).map(|number| at(log, number)),
     }
+}
+
+/// The value at a place of a domain.
+fn value_at(domain: &Domain, place: f64) -> Value {
+    let index = |values: usize| (place.max(0.0) as usize).min(values - 1);
+    let number = |log: bool| if log { place.exp() } else { place };
+    match *domain {
+        Domain::Choice(ref values) => values[index(values.len())].clone(),
+        Domain::Together(ref tables) => Value::Table(tables[index(tables.len())].clone()),
+        Domain::Int { low, high, log, .. } => Value::Integer((number(log).round() as i64).clamp(low, high)),
+        Domain::Real { low, high, log, .. } => Value::Float(rounded(number(log), low, high)),
+    }
+}
+
+/// Where a value stands among all, for what looks at differences; where the parameter does not apply, below all others.
+pub(super) fn place_among(domain: &Domain, value: Option<&Value>) -> f64 {
+    let below = match *domain {
+        Domain::Choice(_) | Domain::Together(_) => -1.0,
+        Domain::Int { low, log, .. } => at(log, low as f64) - 1.0,
+        Domain::Real { low, log, .. } => at(log, low) - 1.0,
+    };
+    value.and_then(|value| place(domain, value)).unwrap_or(below)
 }
 
 /// A value as a number.
 pub fn number(value: &Value) -> Option<f64> {
     value.as_float().or(value.as_integer().map(|number| number as f64))
-}
-
-/// A value where it stands in its domain, for what looks at differences: of a choice its number; ratios as differences of logarithms.
-/// Where a parameter does not apply it is below all others.
-pub(super) fn points_value(domain: &Domain, value: Option<&Value>) -> ParamValue {
-    let log = matches!(domain, Domain::Int { log: true, .. } | Domain::Real { log: true, .. });
-    let at = value.and_then(|value| to_number(domain, value)).map(|value| match value {
-        ParamValue::Categorical(at) => at as f64,
-        ParamValue::Int(number) => number as f64,
-        ParamValue::Float(number) => number,
-    });
-    let lowest = match *domain {
-        Domain::Int { low, .. } => low as f64 / 2.0 - 1.0,
-        Domain::Real { low, .. } => low / 2.0 - if log { 0.0 } else { 1.0 },
-        Domain::Choice(_) | Domain::Together(_) => -1.0,
-    };
-    let at = at.unwrap_or(lowest);
-    ParamValue::Float(if log { at.max(f64::MIN_POSITIVE).ln() } else { at })
-}
-
-fn to_number(domain: &Domain, value: &Value) -> Option<ParamValue> {
-    Some(match domain {
-        Domain::Choice(values) => ParamValue::Categorical(values.iter().position(|other| other == value)?),
-        Domain::Together(tables) => ParamValue::Categorical(tables.iter().position(|other| Some(other) == value.as_table())?),
-        Domain::Int { .. } => ParamValue::Int(value.as_integer()?),
-        Domain::Real { .. } => ParamValue::Float(value.as_float()?),
-    })
-}
-
-fn from_number(domain: &Domain, value: &ParamValue) -> Value {
-    match (domain, value) {
-        (Domain::Choice(values), ParamValue::Categorical(at)) => values[*at].clone(),
-        (Domain::Together(tables), ParamValue::Categorical(at)) => Value::Table(tables[*at].clone()),
-        (Domain::Int { low, high, .. }, ParamValue::Int(number)) => Value::Integer((*number).clamp(*low, *high)),
-        (Domain::Real { low, high, .. }, ParamValue::Float(number)) => Value::Float(crate::config::sweep::rounded(*number, *low, *high)),
-        // The estimator answers in the kind that it was asked in.
-        _ => Value::Boolean(false),
-    }
 }
 
 #[cfg(test)]
