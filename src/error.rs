@@ -7,8 +7,10 @@ use std::{fmt, io, path::Path};
 pub enum Error {
     /// The user can mend it: a config, an argument or a data file. Exit code 2.
     Input(String),
-    /// The machine or the program failed: a full disk, a lost device, a diverged training. Exit code 1.
+    /// The machine or the program failed: a lost device, a diverged training. Exit code 1.
     Failed(String),
+    /// A file cannot be written: a full disk, a folder that is gone. Exit code 1.
+    Writing(String),
     /// A device has too little memory for what it was to do. Exit code 1.
     Memory(String),
     /// Nothing went wrong: it was asked to stop for now. The message says how to go on.
@@ -47,14 +49,14 @@ impl Error {
 
     /// A file that cannot be written.
     pub fn writing(path: &Path, error: &io::Error) -> Self {
-        Self::failed(format!("{}: cannot be written: {error}", path.display()))
+        Self::Writing(format!("{}: cannot be written: {error}", path.display()))
     }
 
     /// 2 for the user's mistakes, 1 for failures.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 2,
-            Self::Failed(_) | Self::Memory(_) => 1,
+            Self::Failed(_) | Self::Writing(_) | Self::Memory(_) => 1,
             Self::Paused { code, .. } => *code,
         }
     }
@@ -64,6 +66,7 @@ impl Error {
         match self {
             Self::Input(message) => Self::Input(change(message)),
             Self::Failed(message) => Self::Failed(change(message)),
+            Self::Writing(message) => Self::Writing(change(message)),
             Self::Memory(message) => Self::Memory(change(message)),
             paused @ Self::Paused { .. } => paused,
         }
@@ -73,7 +76,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(message) | Self::Failed(message) | Self::Memory(message) | Self::Paused { message, .. } => f.write_str(message),
+            Self::Input(message) | Self::Failed(message) | Self::Writing(message) | Self::Memory(message) | Self::Paused { message, .. } => {
+                f.write_str(message)
+            }
         }
     }
 }

@@ -110,3 +110,31 @@ fn the_references_are_followed_on_a_gpu() {
         assert!((loss / wanted - 1.0).abs() < if epoch == 0 { 2e-5 } else { 2e-3 }, "epoch {}: {loss} is not {wanted}", epoch + 1);
     }
 }
+
+#[test]
+fn trials_that_differ_in_numbers_are_trained_on_a_gpu_as_one_and_come_to_the_same() {
+    if !common::software_gpu() {
+        return;
+    }
+    let place = common::metsig("0.2");
+    let place = place.path();
+    let text = "data.train = [\"good.csv\"]\nselect.drop_empty = \"all\"\n[split]\nby = \"block\"\nblock = 10\nvalid = 0.25\n[model]\nhidden = [16]\nlatent = 4\n\
+                [train]\nepochs = 6\n[sweep]\nobjective = \"channels.training.best_valid_loss\"\ngoal = \"min\"\ntrials = 8\n[sweep.space]\n\
+                train.optimizer.learning_rate = { log_uniform = [1e-4, 1e-2] }\nloss.l2 = { log_uniform = [1e-6, 1e-3] }\ntrain.epochs = { int = [3, 6] }\n";
+    std::fs::write(place.join("s.toml"), text).unwrap();
+    let ranked = |device: &str| -> Vec<(u64, f64)> {
+        common::succeed(place, &["sweep", "s.toml", "--out", device, "--device", device]);
+        let told: serde_json::Value = serde_json::from_str(&common::succeed(place, &["sweep", "collect", device, "--format", "json"])).unwrap();
+        assert_eq!(told["states"]["done"], 8);
+        told["ranked"].as_array().unwrap().iter().map(|point| (point["trial"].as_u64().unwrap(), point["mean"].as_f64().unwrap())).collect()
+    };
+    for (cpu, gpu) in ranked("cpu").iter().zip(&ranked("wgpu")) {
+        assert!(cpu.0 == gpu.0 && (cpu.1 - gpu.1).abs() <= 1e-5 * cpu.1, "{cpu:?} {gpu:?}");
+    }
+    // All of them began before the first of them ended.
+    let log = |trial: usize| std::fs::read_to_string(place.join(format!("wgpu/trials/{trial:04}/log.txt"))).unwrap();
+    let time = |line: &str| line.split(' ').next().unwrap().to_owned();
+    let begun: Vec<String> = (1..=8).map(|trial| time(log(trial).lines().next().unwrap())).collect();
+    let ended: Vec<String> = (1..=8).map(|trial| time(log(trial).lines().find(|line| line.ends_with(" complete")).unwrap())).collect();
+    assert!(begun.iter().max() <= ended.iter().min(), "{begun:?} {ended:?}");
+}

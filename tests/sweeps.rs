@@ -337,3 +337,26 @@ fn parameters_that_depend_on_others_have_values_only_where_they_apply() {
     });
     assert_eq!(wide.count(), 3);
 }
+
+#[test]
+fn a_full_disk_ends_a_sweep_with_a_word_and_loses_nothing() {
+    let folder = metsig("0.2");
+    let (folder, disk) = (folder.path(), folder.path().join("disk"));
+    fs::create_dir(&disk).unwrap();
+    let mount = |size: &str| {
+        let options = format!("{}size={size}", if size == "1m" { "" } else { "remount," });
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&disk).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if !mount("1m") {
+        return eprintln!("skipped: a small tmpfs cannot be mounted here");
+    }
+    sweep(folder, &format!("trials = 6\n{SPACE}"));
+    let (code, _, told) = run(folder, &["sweep", "sweep.toml", "--out", "disk/s"]);
+    let larger = mount("100m");
+    let (again, _, _) = run(folder, &["sweep", "sweep.toml", "--out", "disk/s", "--resume"]);
+    let rows = if again == 0 { table(&disk.join("s")) } else { BTreeMap::new() };
+    Command::new("umount").arg(&disk).status().unwrap();
+    assert!(code == 1 && told.contains("No space left on device"), "{code} {told}");
+    assert!(larger && again == 0 && of_state(&rows, "done") == 6, "{again} {rows:?}");
+}

@@ -10,7 +10,7 @@ use crate::{
         trials::{Board, Phase},
     },
 };
-use indicatif::ProgressBar;
+use indicatif::{HumanDuration, ProgressBar};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -50,6 +50,15 @@ fn leaderboard(board: &Board, ranked: &[Ranked], width: u16) -> String {
         table.add_row(first.into_iter().chain(names.iter().map(value)));
     }
     table.to_string()
+}
+
+/// The time that what is left will take those who work now, as long as trials took so far.
+fn estimate(rows: &[Row]) -> Option<Duration> {
+    let took: Vec<f64> = rows.iter().filter(|row| row.state.state == Phase::Done).filter_map(|row| row.state.seconds).collect();
+    let left = rows.iter().filter(|row| !row.state.state.is_settled()).count();
+    let working = rows.iter().filter(|row| matches!(row.state.state, Phase::Running | Phase::Claimed)).count();
+    let mean = took.iter().sum::<f64>() / took.len() as f64;
+    (working > 0 && !took.is_empty()).then(|| Duration::try_from_secs_f64(mean * left as f64 / working as f64).ok()).flatten()
 }
 
 /// Tells how trials come along.
@@ -150,6 +159,9 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
         ui.print(&leaderboard(&board, &ranked, ui.width()))?;
     }
     let settled = rows.iter().filter(|row| row.state.state.is_settled()).count();
+    if let Some(left) = estimate(&rows).filter(|_| settled < rows.len()) {
+        ui.print(&format!("about {} to go", HumanDuration(left)))?;
+    }
     if settled < rows.len() { ui.next(&[command(&board)]) } else { ui.next(&[format!("lumisift sweep collect {}", dir.display())]) }
 }
 

@@ -145,7 +145,7 @@ impl Worker<'_> {
                     return Err(error);
                 }
                 Err(error) => {
-                    claims.into_iter().try_for_each(|claim| claim.settle(Phase::Failed, None, Some(error.to_string())))?;
+                    claims.into_iter().try_for_each(|claim| fail(claim, error.clone()))?;
                     continue;
                 }
             };
@@ -184,7 +184,7 @@ impl Worker<'_> {
                 }
                 // Its last worker died between the report and saying so.
                 Ok(None) => settle_done(claim, None)?,
-                Err(error) => claim.settle(Phase::Failed, None, Some(error.to_string()))?,
+                Err(error) => fail(claim, error)?,
             }
         }
         if trainings.is_empty() {
@@ -198,7 +198,7 @@ impl Worker<'_> {
                 Ok(None) if training.is_pruned() => claim.settle(Phase::Pruned, None, None)?,
                 Ok(None) if self.stop.wanted() => claim.lay_aside()?,
                 Ok(None) => going_on.push(claim),
-                Err(error) => claim.settle(Phase::Failed, None, Some(error.to_string()))?,
+                Err(error) => fail(claim, error)?,
             }
         }
         Ok(going_on)
@@ -208,7 +208,7 @@ impl Worker<'_> {
         match training.finish(fitted, prepared, false, &self.devices, self.stop) {
             Ok(Some((report, _))) => settle_done(claim, Some(&report)),
             Ok(None) => claim.lay_aside(),
-            Err(error) => claim.settle(Phase::Failed, None, Some(error.to_string())),
+            Err(error) => fail(claim, error),
         }
     }
 }
@@ -225,6 +225,18 @@ fn open<'e>(claim: &Claim, experiment: &'e Experiment, prepared: &Prepared, devi
         None => plan.open(Folder::create(&claim.path, true)?, false, prepared, devices, ui),
     }
     .map(Some)
+}
+
+/// A trial that came to no good end. What no other trial could write either is not its fault.
+fn fail(claim: Claim, error: Error) -> Result<()> {
+    match error {
+        Error::Writing(_) => {
+            // On a full disk it stays with whom it was, and is taken over from there.
+            let _ = claim.lay_aside();
+            Err(error)
+        }
+        _ => claim.settle(Phase::Failed, None, Some(error.to_string())),
+    }
 }
 
 /// Notes the figures of a complete trial.
