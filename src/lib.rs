@@ -10,6 +10,8 @@
 //! 5. [`score`]: reconstruction errors, thresholds, ROC;
 //! 6. [`report`]: the experiment folder, figures and tables.
 //!
+//! [`sweep`] makes many experiments of one and ranks them.
+//!
 //! [`pipeline`] puts the stages in a row, [`device`] is the one place that names a backend.
 //! Host arrays between stages are plain row-major `f32`; good = 1 wherever a number stands for a label; a higher score is
 //! worse.

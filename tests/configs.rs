@@ -5,9 +5,35 @@ mod common;
 use common::{config, metsig, root, shared, succeed};
 use serde_json::Value;
 
-fn configs() -> Vec<String> {
-    let entries = std::fs::read_dir(root().join("configs")).unwrap();
+fn configs_in(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(root().join(folder)).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| name.ends_with(".toml")).collect()
+}
+
+fn configs() -> Vec<String> {
+    let sweeps = configs_in("configs/sweeps").into_iter().map(|name| format!("sweeps/{name}"));
+    configs_in("configs").into_iter().chain(sweeps).collect()
+}
+
+/// `--set`s that name made data, where a config is for them.
+fn made(name: &str) -> Option<Vec<String>> {
+    let sets: &[&str] = if name.starts_with("metsig") {
+        &["data.train=[\"good.csv\"]", "data.test=[\"bad1.csv\", \"bad2.csv\"]"]
+    } else if name.starts_with("cms2010b") {
+        &["data.train=[\"2010/features.parquet\"]", "labels.good=\"2010/labels.npy\"", "labels.subsystems.folder=\"2010/Quality2010\""]
+    } else if name.starts_with("events") {
+        &["data.train=[\"events.h5\"]"]
+    } else {
+        return None;
+    };
+    Some(sets.iter().map(|set| (*set).to_owned()).collect())
+}
+
+fn data() -> tempfile::TempDir {
+    let place = metsig("0.3");
+    succeed(place.path(), &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
+    succeed(place.path(), &["synth", "events", ".", "--events", "3000", "-q"]);
+    place
 }
 
 #[test]
@@ -29,28 +55,31 @@ fn every_config_fits_the_schema_that_editors_get() {
 
 #[test]
 fn every_config_trains_two_epochs() {
-    let place = metsig("0.3");
-    succeed(place.path(), &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
-    succeed(place.path(), &["synth", "events", ".", "--events", "3000", "-q"]);
+    let place = data();
     let real = shared("data").is_some();
-    for name in configs() {
-        let sets = if name.starts_with("metsig") {
-            vec!["data.train=[\"good.csv\"]".to_owned(), "data.test=[\"bad1.csv\", \"bad2.csv\"]".to_owned()]
-        } else if name.starts_with("cms2010b") {
-            let paths =
-                ["data.train=[\"2010/features.parquet\"]", "labels.good=\"2010/labels.npy\"", "labels.subsystems.folder=\"2010/Quality2010\""];
-            paths.map(str::to_owned).to_vec()
-        } else if name.starts_with("events") {
-            vec!["data.train=[\"events.h5\"]".to_owned()]
-        } else if real {
-            vec![]
-        } else {
-            continue;
+    for name in configs_in("configs") {
+        let sets = match made(&name) {
+            Some(sets) => sets,
+            None if real => vec![],
+            None => continue,
         };
         let (path, out) = (config(&name), name.trim_end_matches(".toml"));
         let mut arguments = vec!["train", &path, "--out", out, "--set", "train.epochs=2", "-q"];
         sets.iter().for_each(|set| arguments.extend(["--set", set]));
         succeed(place.path(), &arguments);
         assert_eq!(common::report(&place.path().join(out)).channels[0].training.epochs, 2, "{name}");
+    }
+}
+
+#[test]
+fn every_sweep_finds_its_objective() {
+    let place = data();
+    for name in configs_in("configs/sweeps") {
+        let path = config(&format!("sweeps/{name}"));
+        let mut arguments = vec!["sweep", &path, "--out", &name, "-q", "--set", "train.epochs=1", "--set", "sweep.trials=2", "--set", "report.projections=[]"];
+        let sets = made(&name).unwrap();
+        sets.iter().for_each(|set| arguments.extend(["--set", set]));
+        let told = succeed(place.path(), &arguments);
+        assert!(told.contains("2 done"), "{name}: {told}");
     }
 }
