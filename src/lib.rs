@@ -36,6 +36,7 @@ pub mod prepare;
 pub mod random;
 pub mod report;
 pub mod score;
+pub mod sweep;
 pub mod train;
 
 pub use error::{Error, Result};

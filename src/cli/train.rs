@@ -2,6 +2,7 @@
 
 use super::{
     Sets,
+    batch::{self, Engines},
     stop::Stop,
     ui::{Training, Ui},
 };
@@ -23,11 +24,13 @@ use crate::{
         tensorboard::Events,
         terminal,
     },
+    sweep::engine::{self, Engine, Job},
     train::{Epoch, State, Watch, by_hand},
 };
 use clap::Args;
 use serde_json::json;
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -50,6 +53,8 @@ pub struct Arguments {
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N], or several with commas between them; wins over the config
     #[arg(long)]
     device: Option<String>,
+    #[command(flatten)]
+    engines: Engines,
     #[command(flatten)]
     sets: Sets,
 }
@@ -129,6 +134,37 @@ fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared
     folder.write(names::REJECTED, &scores::rejected(&prepared.samples)?)
 }
 
+/// Leaves the training to a batch system: it goes on, as with `--resume`, with the folder that is begun here.
+fn send(arguments: &Arguments, engine: Engine, experiment: &Experiment, begun: bool, ui: &Ui) -> Result<()> {
+    let out = std::path::absolute(&arguments.out).map_err(|error| Error::writing(&arguments.out, &error))?;
+    let job = Job {
+        name: batch::job_name(&experiment.config.name),
+        folder: out.clone(),
+        arguments: ["train", "{folder}/experiment.toml", "--out", "{folder}", "--resume"].map(str::to_owned).to_vec(),
+        tasks: BTreeMap::from([(0, PathBuf::new())]),
+        shared: vec![],
+        after: vec![],
+    };
+    if arguments.engines.is_dry() {
+        let config = format!("# {}\n{}\n", out.join(names::EXPERIMENT).display(), experiment.to_toml()?);
+        return ui.print(&format!("{config}{}", engine::describe(engine, &experiment.batch, &job)?));
+    }
+    engine::check_installed(engine)?;
+    batch::refuse_twice(&out)?;
+    if !begun {
+        let folder = Folder::create(&out, arguments.force)?;
+        folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
+    }
+    let sent = engine::submit(engine, &experiment.batch, &job).inspect_err(|_| {
+        if !begun {
+            // As if it had never been tried.
+            let _ = std::fs::remove_file(out.join(names::EXPERIMENT));
+            let _ = std::fs::remove_dir(&out);
+        }
+    })?;
+    batch::tell(&sent, &experiment.batch, ui)
+}
+
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let mut experiment = Experiment::load(&arguments.config, &arguments.sets.sets)?;
     if let Some(device) = &arguments.device {
@@ -142,6 +178,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         }
         Some(_) => {}
         None => Folder::check_free(&arguments.out, arguments.force)?,
+    }
+    if let Some(engine) = arguments.engines.batch()? {
+        return send(arguments, engine, &experiment, begun.is_some(), ui);
     }
     let deadline = experiment.time_limit.and_then(|limit| Instant::now().checked_add(limit));
     let devices = device::open_all(&experiment.devices)?;

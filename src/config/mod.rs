@@ -4,6 +4,7 @@
 //! wrong keys and values, and [`Experiment`] is what the later stages accept: every default filled in, every path
 //! absolute, every choice a type that carries just what it needs.
 
+pub mod batch;
 mod channels;
 mod document;
 pub mod experiment;
@@ -11,6 +12,7 @@ pub mod expression;
 pub mod raw;
 pub mod schema;
 
+pub use batch::Batch;
 pub use document::{Document, Place};
 pub use experiment::{DeviceChoice, Experiment, LabelOrigin, LabelSpec, Loss, Optimizer, Schedule, Threshold};
 pub use expression::{Expression, Value};

@@ -1,0 +1,3 @@
+//! Many trainings, and where they run.
+
+pub mod engine;
