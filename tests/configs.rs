@@ -76,7 +76,8 @@ fn every_sweep_finds_its_objective() {
     let place = data();
     for name in configs_in("configs/sweeps") {
         let path = config(&format!("sweeps/{name}"));
-        let mut arguments = vec!["sweep", &path, "--out", &name, "-q", "--set", "train.epochs=1", "--set", "sweep.trials=2", "--set", "report.projections=[]"];
+        let mut arguments =
+            vec!["sweep", &path, "--out", &name, "-q", "--set", "train.epochs=1", "--set", "sweep.trials=2", "--set", "report.projections=[]"];
         let sets = made(&name).unwrap();
         sets.iter().for_each(|set| arguments.extend(["--set", set]));
         let told = succeed(place.path(), &arguments);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{config, lumisift, metsig, run, succeed};
+use common::{config, lumisift, metsig, results, run, same, succeed};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -55,29 +55,6 @@ impl Job {
 
     fn run(&self, out: &str, more: &[&str]) -> (i32, String, String) {
         run(self.place.path(), &self.arguments(out, more))
-    }
-}
-
-/// What must be the same bytes, and the history without its times.
-fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut results = vec![];
-    let mut names: Vec<PathBuf> = fs::read_dir(folder.join("model")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    names.sort();
-    names.extend(
-        ["scores.parquet", "scaler.json", "thresholds.json", "channels.json", "roc.parquet", "projections.parquet"].map(|name| folder.join(name)),
-    );
-    for path in names {
-        results.push((path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap()));
-    }
-    let history = fs::read_to_string(folder.join("history.csv")).unwrap();
-    let without: String = history.lines().map(|line| format!("{}\n", line.rsplit_once(',').unwrap().0)).collect();
-    results.push(("history.csv".into(), without.into_bytes()));
-    results
-}
-
-fn same(a: &Path, b: &Path) {
-    for ((name, a), (_, b)) in results(a).iter().zip(&results(b)) {
-        assert!(a == b, "{name} differs");
     }
 }
 

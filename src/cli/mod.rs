@@ -1,5 +1,6 @@
 //! The command line: one file a verb. Only here, with [`crate::report::terminal`], is anything printed.
 
+mod batch;
 mod calibrate;
 mod check;
 mod compare;

@@ -2,6 +2,7 @@
 
 use super::{
     Sets,
+    batch::{self, Engines},
     stop::Stop,
     training::{self, Plan},
     ui::Ui,
@@ -16,9 +17,10 @@ use crate::{
         lock::Lock,
         terminal,
     },
+    sweep::engine::{self, Engine, Job},
 };
 use clap::Args;
-use std::{path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 /// Train an autoencoder for each channel, score its data, write everything to a folder
 #[derive(Debug, Args)]
@@ -38,12 +40,45 @@ pub struct Arguments {
     #[arg(long)]
     device: Option<String>,
     #[command(flatten)]
+    engines: Engines,
+    #[command(flatten)]
     sets: Sets,
 }
 
 fn complete(ui: &Ui, arguments: &Arguments) -> Result<()> {
     ui.say(&format!("{}: complete, there is nothing to go on with", arguments.out.display()));
     Ok(())
+}
+
+/// Leaves the training to a batch system: it goes on, as with `--resume`, with the folder that is begun here.
+fn send(arguments: &Arguments, engine: Engine, experiment: &Experiment, begun: bool, ui: &Ui) -> Result<()> {
+    let out = std::path::absolute(&arguments.out).map_err(|error| Error::writing(&arguments.out, &error))?;
+    let job = Job {
+        name: batch::job_name(&experiment.config.name),
+        folder: out.clone(),
+        arguments: ["train", "{folder}/experiment.toml", "--out", "{folder}", "--resume"].map(str::to_owned).to_vec(),
+        tasks: BTreeMap::from([(0, PathBuf::new())]),
+        shared: vec![],
+        after: vec![],
+    };
+    if arguments.engines.is_dry() {
+        let config = format!("# {}\n{}\n", out.join(names::EXPERIMENT).display(), experiment.to_toml()?);
+        return ui.print(&format!("{config}{}", engine::describe(engine, &experiment.batch, &job)?));
+    }
+    engine::check_installed(engine)?;
+    batch::refuse_twice(&out)?;
+    if !begun {
+        let folder = Folder::create(&out, arguments.force)?;
+        folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
+    }
+    let sent = engine::submit(engine, &experiment.batch, &job).inspect_err(|_| {
+        if !begun {
+            // As if it had never been tried.
+            let _ = std::fs::remove_file(out.join(names::EXPERIMENT));
+            let _ = std::fs::remove_dir(&out);
+        }
+    })?;
+    batch::tell(&sent, &experiment.batch, ui)
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
@@ -61,6 +96,12 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         }
         Some(_) => {}
         None => Folder::check_free(&arguments.out, arguments.force)?,
+    }
+    if arguments.engines.batch().is_none() && arguments.engines.is_dry() {
+        return Err(Error::input("--dry-run: goes with --engine slurm or htcondor; `lumisift check` looks at a config"));
+    }
+    if let Some(engine) = arguments.engines.batch() {
+        return send(arguments, engine, &experiment, begun.is_some(), ui);
     }
     let deadline = experiment.time_limit.and_then(|limit| Instant::now().checked_add(limit));
     let devices = device::open_all(&experiment.devices)?;

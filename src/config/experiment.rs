@@ -1,7 +1,7 @@
 //! The checked experiment: what a config means once every fault is ruled out.
 
 use super::{
-    Document, channels,
+    Batch, Document, batch, channels,
     expression::Expression,
     raw::{
         self, CalibrateOn, Config, EpsilonPlacement, FitOn, LabelSource, Lists, LossKind, OneOrMany, OptimizerKind, Percentile, Scalar, ScaleKind,
@@ -65,6 +65,8 @@ pub struct Experiment {
     pub thresholds: Vec<Threshold>,
     /// What a search varies, where one is meant.
     pub space: Option<Space>,
+    /// How it is sent to a batch system.
+    pub batch: Batch,
 }
 
 /// Files that are joined to the data by (run, LS). Paths or globs.
@@ -367,8 +369,16 @@ fn is_file(text: &str) -> bool {
     text.contains(['/', '\\']) || [".json", ".txt", ".npy"].iter().any(|ending| text.to_lowercase().ends_with(ending))
 }
 
+/// Where a file or pattern is found that a batch system may have sent to this machine: the folder `LUMISIFT_INPUTS` holds what was
+/// sent, by its name. The config keeps the path that it has at home.
+fn sent(path: PathBuf) -> PathBuf {
+    let there = std::env::var_os("LUMISIFT_INPUTS").zip(path.file_name()).map(|(folder, name)| Path::new(&folder).join(name));
+    let holds = |path: &Path| glob::glob(&path.to_string_lossy()).is_ok_and(|mut found| found.next().is_some());
+    there.filter(|there| there.exists() || holds(there)).unwrap_or(path)
+}
+
 /// "7h 30m": hours, minutes and seconds.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let part = |part: &str| {
         let unit = part.chars().last()?;
         let number: f64 = part[..part.len() - unit.len_utf8()].parse().ok()?;
@@ -484,11 +494,7 @@ impl Checker<'_> {
         let weight = self.weight(&config);
         let select = self.select(&mut config);
         let divide_by = config.scale.divide_by.as_ref().and_then(|text| self.expression("scale.divide_by", text));
-        let init = config.train.init.as_mut().map(|init| {
-            let path = self.document.resolve("train.init", init);
-            *init = path.to_string_lossy().into_owned();
-            path
-        });
+        let init = config.train.init.as_mut().map(|init| self.path("train.init", init));
         if config.train.ensemble > 1 && config.score.one_class_svm.is_some() {
             self.fault("train.ensemble", "models of an ensemble have latents of their own, which score.one_class_svm cannot judge together");
         }
@@ -525,6 +531,7 @@ impl Checker<'_> {
         let thresholds = self.thresholds(&mut config);
         self.validation(&mut config);
         let space = self.sweep(&mut config);
+        let batch = self.batch(&mut config, &devices);
         Experiment {
             config,
             devices,
@@ -548,6 +555,7 @@ impl Checker<'_> {
             schedule,
             thresholds,
             space,
+            batch,
         }
     }
 
@@ -566,6 +574,21 @@ impl Checker<'_> {
         Some(space)
     }
 
+    fn batch(&mut self, config: &mut Config, devices: &[DeviceChoice]) -> Batch {
+        let batch = &mut config.batch;
+        // A bare name is looked up where the task runs.
+        if let Some(program) = batch.program.as_mut().filter(|program| program.contains('/')) {
+            self.path("batch.program", program);
+        }
+        if let Some(image) = batch.image.as_mut().filter(|image| !image.contains("://")) {
+            self.path("batch.image", image);
+        }
+        self.paths("batch.htcondor.inputs", &mut batch.htcondor.inputs);
+        let (checked, faults) = batch::check(batch, devices);
+        faults.into_iter().for_each(|(key, message)| self.fault(&format!("batch.{key}"), message));
+        checked
+    }
+
     fn expression(&mut self, key: &str, text: &str) -> Option<Expression> {
         Expression::parse(text).map_err(|message| self.fault(key, format!("\"{text}\": {message}"))).ok()
     }
@@ -578,7 +601,7 @@ impl Checker<'_> {
     fn path(&mut self, key: &str, text: &mut String) -> PathBuf {
         let path = self.document.resolve(key, text);
         *text = path.to_string_lossy().into_owned();
-        path
+        sent(path)
     }
 
     fn labels(&mut self, config: &mut Config) -> Vec<LabelSpec> {
@@ -697,7 +720,7 @@ impl Checker<'_> {
         for (i, text) in texts.iter_mut().enumerate() {
             let path = self.document.resolve(&format!("{key}[{i}]"), text);
             *text = path.to_string_lossy().into_owned();
-            paths.push(path);
+            paths.push(sent(path));
         }
         paths
     }

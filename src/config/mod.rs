@@ -4,6 +4,7 @@
 //! wrong keys and values, and [`Experiment`] is what the later stages accept: every default filled in, every path
 //! absolute, every choice a type that carries just what it needs.
 
+pub mod batch;
 mod channels;
 mod document;
 pub mod experiment;
@@ -12,6 +13,7 @@ pub mod raw;
 pub mod schema;
 pub mod sweep;
 
+pub use batch::Batch;
 pub use document::{Document, Place};
 pub use experiment::{DeviceChoice, Experiment, LabelOrigin, LabelSpec, Loss, Optimizer, Schedule, Threshold};
 pub use expression::{Expression, Value};

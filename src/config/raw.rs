@@ -69,6 +69,8 @@ section! {
         /// A hyperparameter search, for `lumisift sweep`; other verbs pass over it.
         #[serde(skip_serializing_if = "Option::is_none")]
         sweep: Option<Sweep> = None,
+        #[serde(skip_serializing_if = "Batch::is_empty")]
+        batch: Batch = Batch::default(),
     }
 }
 
@@ -1127,5 +1129,111 @@ choice! {
         Test = "test",
         /// All rows that are evaluated, those trained on included (as the 2010B notebook does): that flatters.
         All = "all",
+    }
+}
+
+section! {
+    /// How `--engine slurm` and `--engine htcondor` send trainings to a batch system.
+    Batch {
+        /// Shell lines to run before the program: modules, environments, CVMFS.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        setup: Vec<String> = vec![],
+        /// A container image to run the program in: a file, a folder on CVMFS, or "docker://…". Slurm starts it with `apptainer
+        /// exec`, HTCondor by itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        image: Option<String> = None,
+        /// The program on the machines of the batch system: a path, or a name that is found there. Default: the path of the one
+        /// that submits.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        program: Option<String> = None,
+        /// Processor cores of a task, and its threads.
+        #[schemars(range(min = 1, max = 4096))]
+        cpus: u32 = 4,
+        /// Memory of a task: "8 GB", "500 MB".
+        memory: String = "4 GB".into(),
+        /// GPUs of a task. Default: as many CUDA devices as `device` names.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(max = 64))]
+        gpus: Option<u32> = None,
+        /// How long a task may run before it is stopped and put back into the queue: "45m", "8h". Default: what the batch system
+        /// has set.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        time: Option<String> = None,
+        /// How long before the end of its time a task is warned, so that it keeps where it stands.
+        lead: String = "2m".into(),
+        /// At most so many tasks run at once. Default: as many as the batch system lets.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        at_once: Option<u32> = None,
+        /// A task that failed (not by a mistake in its config or data) goes back into the queue unless it was started more often than
+        /// this before. Pauses are no failures.
+        #[schemars(range(max = 1000))]
+        retries: u32 = 0,
+        slurm: Slurm = Slurm::default(),
+        htcondor: HtCondor = HtCondor::default(),
+    }
+}
+
+impl Batch {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+section! {
+    /// What only Slurm knows.
+    Slurm {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        partition: Option<String> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        account: Option<String> = None,
+        /// Quality of service.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        qos: Option<String> = None,
+        /// Features that the node must have.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        constraint: Option<String> = None,
+        /// Further options of sbatch: ["--exclusive", "--gres=gpu:h200:1"].
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        extra: Vec<String> = vec![],
+    }
+}
+
+section! {
+    /// What only HTCondor knows.
+    HtCondor {
+        /// CERN's classes of running time. Takes the place of batch.time.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        flavour: Option<Flavour> = None,
+        /// Send the folder and what is in `inputs` to the machine and results back, where there is no shared file system.
+        transfer: bool = false,
+        /// Data files to send along, by path or glob; they are found by the config's own paths. Data that a task can read where they
+        /// are (EOS, AFS, CVMFS) need not be sent.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        inputs: Vec<String> = vec![],
+        /// Further lines of the submit description: ["+AccountingGroup = \"group_u_CMS.u_zh.users\""].
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        extra: Vec<String> = vec![],
+    }
+}
+
+choice! {
+    /// How long a job may run at CERN.
+    Flavour {
+        /// 20 minutes.
+        Espresso = "espresso",
+        /// 1 hour.
+        Microcentury = "microcentury",
+        /// 2 hours.
+        Longlunch = "longlunch",
+        /// 8 hours.
+        Workday = "workday",
+        /// 1 day.
+        Tomorrow = "tomorrow",
+        /// 3 days.
+        Testmatch = "testmatch",
+        /// 1 week.
+        Nextweek = "nextweek",
     }
 }

@@ -451,9 +451,11 @@ fn checkpoint_files(place: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Keys that are no part of what an experiment is: where it is computed, how often it stops on the way, and who looks on.
+/// Keys that are no part of what an experiment is: where it is computed and how it gets there, how often it stops on the way, and
+/// who looks on.
 pub(super) fn is_circumstance(key: &str) -> bool {
-    key == "device" || key == "train.time_limit" || key == "report.tensorboard" || key.starts_with("train.checkpoint.")
+    let sections = ["train.checkpoint.", "batch."];
+    ["device", "train.time_limit", "report.tensorboard"].contains(&key) || sections.iter().any(|section| key.starts_with(section))
 }
 
 /// What two resolved configs differ in, key by key.

@@ -1,6 +1,8 @@
 //! What the tests of the program share. Each test file uses a part of it.
 #![allow(dead_code)]
 
+pub mod cluster;
+
 use lumisift::report::{
     figures::Report,
     scores::{Row, Scores},
@@ -96,4 +98,28 @@ pub fn judged(folder: &Path) -> Vec<(Row, Option<f64>)> {
 /// The scores of an experiment folder.
 pub fn scores(folder: &Path) -> Scores {
     Scores::read(&folder.join("scores.parquet")).unwrap()
+}
+
+/// What must be the same bytes, and the history without its times.
+pub fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut results = vec![];
+    let mut names: Vec<PathBuf> = std::fs::read_dir(folder.join("model")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    names.extend(
+        ["scores.parquet", "scaler.json", "thresholds.json", "channels.json", "roc.parquet", "projections.parquet"].map(|name| folder.join(name)),
+    );
+    for path in names {
+        results.push((path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()));
+    }
+    let history = std::fs::read_to_string(folder.join("history.csv")).unwrap();
+    let without: String = history.lines().map(|line| format!("{}\n", line.rsplit_once(',').unwrap().0)).collect();
+    results.push(("history.csv".into(), without.into_bytes()));
+    results
+}
+
+/// Holds two experiment folders to each other.
+pub fn same(a: &Path, b: &Path) {
+    for ((name, a), (_, b)) in results(a).iter().zip(&results(b)) {
+        assert!(a == b, "{name} differs");
+    }
 }

@@ -1,10 +1,11 @@
 //! `lumisift sweep`: from one config to a leaderboard.
 
 mod local;
+mod send;
 mod show;
 mod worker;
 
-use super::{Sets, stop::Stop, ui::Ui};
+use super::{Sets, batch::Engines, stop::Stop, ui::Ui};
 use crate::{
     config::Experiment,
     error::{Error, Result},
@@ -36,9 +37,8 @@ pub struct Arguments {
     /// Trainings side by side. Default: one a device, on the CPU one a core
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
-    /// Tell what would be tried, and do nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    engines: Engines,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N], or several with commas between them, which share the trials
     #[arg(long)]
     device: Option<String>,
@@ -101,8 +101,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return Err(Error::input("--workers 0: expected 1 or more"));
     }
     let board = Board::plan(out, &experiment, config)?;
-    if arguments.dry_run {
-        return dry_run(&board, ui);
+    let engine = arguments.engines.batch();
+    if arguments.engines.is_dry() {
+        dry_run(&board, ui)?;
+        return engine.map_or(Ok(()), |engine| send::describe(&board, engine, ui));
+    }
+    if let Some(engine) = engine {
+        send::check(&board, engine)?;
     }
     board.begin(arguments.resume)?;
     let section = board.section();
@@ -118,6 +123,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     // The plan is there to be seen before anything is trained.
     let rows = results::rows(&board)?;
     results::write(&board, &rows, &results::ranked(&board, &rows))?;
+    if let Some(engine) = engine {
+        return send::send(&board, engine, ui);
+    }
     let ended = local::run(&board, arguments.workers, ui);
     let shown = show::collect(&board, ui);
     ended.and(shown)

@@ -1,11 +1,12 @@
 //! How far a sweep is, and what came out.
 
-use super::command;
+use super::{command, send::queued};
 use crate::{
     cli::ui::Ui,
     error::Result,
     report::terminal,
     sweep::{
+        engine::{self, TaskState},
         results::{self, BEST, Ranked, Row, TABLE},
         trials::{Board, Phase},
     },
@@ -141,11 +142,26 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
     let counts = phases(&rows);
     if ui.json {
         let counts: BTreeMap<&str, usize> = counts.iter().map(|(phase, count)| (phase.name(), *count)).collect();
+        let queued = queued(dir)?;
         let failed: Vec<_> =
             rows.iter().filter(|row| row.state.state == Phase::Failed).map(|row| json!({"trial": row.name, "message": row.state.message})).collect();
-        return ui.print_json(&json!({"trials": rows.len(), "states": counts, "best": ranked.first(), "failed": failed}));
+        return ui.print_json(&json!({"trials": rows.len(), "states": counts, "best": ranked.first(), "failed": failed, "queued": queued}));
     }
     ui.print(&format!("{}: {}", dir.display(), in_words(&counts)))?;
+    // A queue that does not answer hides nothing of what the folders say.
+    let queued = queued(dir).unwrap_or_else(|error| {
+        ui.warn(&error.to_string());
+        BTreeMap::new()
+    });
+    let waiting = queued.iter().filter(|(number, task)| {
+        task.state != engine::State::Ended && number.checked_sub(1).and_then(|at| rows.get(at)).is_some_and(|row| !row.state.state.is_settled())
+    });
+    for (state, tasks) in waiting.fold(BTreeMap::<String, Vec<&TaskState>>::new(), |mut states, (_, task)| {
+        states.entry(task.why.clone()).or_default().push(task);
+        states
+    }) {
+        ui.print(&format!("  {} in the queue: {state} ({}{})", tasks.len(), tasks[0].id, if tasks.len() > 1 { ", …" } else { "" }))?;
+    }
     for row in rows.iter().filter(|row| matches!(row.state.state, Phase::Running | Phase::Claimed)).take(SHOWN) {
         let job = row.state.job.as_ref().map_or_else(String::new, |job| format!(" ({job})"));
         let epochs =

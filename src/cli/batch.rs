@@ -1,0 +1,94 @@
+//! What the verbs share that send work to a batch system.
+
+use super::ui::Ui;
+use crate::{
+    config::Batch,
+    error::{Error, Result},
+    report::terminal,
+    sweep::engine::{self, Engine, State, Submission},
+};
+use clap::{Args, ValueEnum};
+use std::path::Path;
+
+/// Where the work is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Where {
+    /// On this machine, by this program
+    Local,
+    /// On a cluster, sent with sbatch
+    Slurm,
+    /// On a cluster, sent with condor_submit
+    Htcondor,
+}
+
+/// Options of the verbs that send work to a batch system.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Engines {
+    /// Who does the work: this machine, or a batch system as [batch] in the config says
+    #[arg(long, value_name = "ENGINE", default_value = "local")]
+    engine: Where,
+    /// Print what would be done (of a batch system: what would be sent to it), and write and send nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Engines {
+    /// The batch system, where it is one.
+    pub fn batch(self) -> Option<Engine> {
+        match self.engine {
+            Where::Local => None,
+            Where::Slurm => Some(Engine::Slurm),
+            Where::Htcondor => Some(Engine::HtCondor),
+        }
+    }
+
+    /// Whether nothing is to be sent.
+    pub fn is_dry(self) -> bool {
+        self.dry_run
+    }
+}
+
+/// A name as every batch system takes it.
+pub fn job_name(name: &str) -> String {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
+    format!("lumisift-{}", name.chars().take(60).map(plain).collect::<String>())
+}
+
+/// Refuses to send what a batch system still has.
+pub fn refuse_twice(folder: &Path) -> Result<()> {
+    let submissions = engine::submissions(folder)?;
+    let states = engine::states(&submissions)?;
+    match states.values().find(|task| task.state != State::Ended) {
+        None => Ok(()),
+        Some(task) => {
+            let message = format!("{} is in the queue for it ({}); wait for it, or take it out first", task.id, task.why);
+            Err(Error::input(format!("{}: {message}", folder.display())))
+        }
+    }
+}
+
+/// Tells what was sent, and how to look after it.
+pub fn tell(submissions: &[Submission], batch: &Batch, ui: &Ui) -> Result<()> {
+    if ui.json {
+        return ui.print_json(&submissions);
+    }
+    let mut next = vec![];
+    for submission in submissions {
+        let Some(first) = submission.tasks.first() else { continue };
+        let gpus = if batch.gpus > 0 { format!(", {}", terminal::count(batch.gpus as usize, "GPU")) } else { String::new() };
+        ui.print(&format!(
+            "sent       {} to {} as job {}: {}, {} MiB{gpus} each",
+            terminal::count(submission.tasks.len(), "task"),
+            submission.engine,
+            submission.id(),
+            terminal::count(batch.config.cpus as usize, "core"),
+            batch.memory,
+        ))?;
+        let log = submission.log(*first);
+        let one = submission.tasks.len() == 1;
+        ui.print(&format!("logs       {}", if one { log.display().to_string() } else { format!("{}/*.log", submission.folder.display()) }))?;
+        next.push(submission.follow());
+        next.push(format!("tail -F {}", log.display()));
+    }
+    ui.next(&next)
+}
