@@ -16,7 +16,7 @@ use crate::{
         channels::TrainingFigures,
         explain,
         figures::{self, Context, Report},
-        folder::{Folder, History, fingerprint, names},
+        folder::{Folder, History, HistoryColumns, fingerprint, names},
         lock::Lock,
         page::{self, data::Evidence},
         projections, scores,
@@ -193,7 +193,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         ui.say(&format!("going on after {}", terminal::count(epochs, "epoch")));
     }
     let models: Vec<(&str, usize)> = begins.iter().map(|begin| (prepared.channels[begin.channel].name.as_str(), begin.member)).collect();
-    let history = folder.write_history(ensemble > 1, models.iter().copied().zip(done.iter().copied()))?;
+    let history = folder.write_history(HistoryColumns::new(&experiment), models.iter().copied().zip(done.iter().copied()))?;
     let events = Events::begin(&folder, &experiment, models.iter().copied().zip(done))?;
     // From here on there is something to keep.
     let stop = Stop::new(deadline)?;
@@ -219,7 +219,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return Err(stop.paused(&terminal::count(folder.read_history()?.len(), "epoch"), &command));
     };
     // Epochs of channels side by side come in any order; a finished file does not depend on it.
-    folder.write_history(ensemble > 1, models.iter().copied().zip(fitted.iter().map(|fitted| fitted.history.as_slice())))?;
+    folder.write_history(HistoryColumns::new(&experiment), models.iter().copied().zip(fitted.iter().map(|fitted| fitted.history.as_slice())))?;
     for ((channel, _), fitted) in models.iter().zip(&fitted).filter(|(_, fitted)| fitted.weightless_batches > 0) {
         let told = format!("channel {channel}: {} batches were left out because their rows weigh nothing", fitted.weightless_batches);
         ui.warn(&told);
