@@ -296,11 +296,10 @@ pub fn begin<'e>(experiment: &'e Experiment, channels: &[Channel]) -> Result<Vec
     }
     let train = &experiment.config.train;
     let alike = begins.windows(2).any(|pair| pair[0].channel == pair[1].channel && pair[0].weights == pair[1].weights);
-    let model = &experiment.config.model;
-    let by_chance = train.shuffle || model.dropout > 0.0 || model.noise > 0.0 || model.masking > 0.0;
+    let by_chance = train.shuffle || experiment.config.model.draws();
     if alike && !by_chance && train.epochs > 0 {
         return Err(Error::input(format!(
-            "train.ensemble: the {} members would all be the same: they start from train.init, train.shuffle = false, and no dropout, noise or masking is drawn",
+            "train.ensemble: the {} members would all be the same: they start from train.init, train.shuffle = false, and no dropout, noise, masking or latents are drawn",
             train.ensemble
         )));
     }
@@ -448,7 +447,7 @@ pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, de
         let rows = prepared.rows(&columns);
         let architecture = Architecture::new(channel.features.len(), &config.model);
         let trained = (channel.clone(), architecture, fitted.iter().map(|fitted| fitted.weights.clone()).collect());
-        Network::learn(trained, config.score.kind, rows.at(&train), rows.at(&calibrate), config.score.one_class_svm.as_ref(), device)
+        Network::learn(trained, &config.score, rows.at(&train), rows.at(&calibrate), device)
     };
     let learned = side_by_side(device, prepared.channels.iter().zip(fitted.chunks(config.train.ensemble as usize)).collect(), one)?;
     let (networks, notes): (Vec<Network>, Vec<Option<String>>) = learned.into_iter().unzip();
@@ -460,7 +459,7 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
     let names = prepared.input_names();
     let one = |network: &Network| {
         let columns = network.channel.columns(&names);
-        let said = network.score(experiment.config.score.kind, prepared.rows(&columns), device)?;
+        let said = network.score(&experiment.config.score, prepared.rows(&columns), device)?;
         if let Some(i) = said.scores.iter().position(|score| !score.is_finite()) {
             let place = prepared.samples.place(i);
             return Err(Error::failed(format!("the score of {} ({place}) is not finite", prepared.samples.id(i))));

@@ -9,7 +9,7 @@ use crate::{
         folder::{Folder, write_atomically},
         page::{
             self,
-            comparison::{self, Compared},
+            comparison::{self, Compared, Rank, Ranks},
         },
         terminal,
     },
@@ -42,6 +42,19 @@ fn range(report: &Report, get: impl Fn(&ChannelFigures) -> Option<f64>, digits: 
 /// Label sets whose areas are shown.
 const MOST_AREAS: usize = 4;
 
+/// The experiments by their areas, the largest first.
+fn ranking(ranks: &Ranks, order: &[usize], reports: &[(String, &Report)]) -> String {
+    let Ranks { labels, good, bad, note, .. } = ranks;
+    let mut text = format!("ranked     by ROC area for \"{labels}\" on the {bad} bad and {good} good test rows that all scored; {note}\n");
+    let interval = |interval: Option<(f64, f64)>| interval.map_or_else(String::new, |(low, high)| format!(" ({low:.3} to {high:.3})"));
+    for &at in order {
+        let Rank { place, area, interval: of_area, behind } = ranks.ranks[at];
+        let behind = behind.map_or_else(String::new, |(lead, of_lead)| format!(", behind the first by {lead:.3}{}", interval(of_lead)));
+        text.push_str(&format!("{place:>10} {area:.3}{}{behind}: {}\n", interval(of_area), reports[at].1.name));
+    }
+    text.trim_end().to_owned()
+}
+
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let compared = arguments.experiments.iter().map(|path| Compared::read(Folder::open(path)?)).collect::<Result<Vec<_>>>()?;
     let reports: Vec<(String, &Report)> = compared.iter().map(|compared| (compared.place(), &compared.report)).collect();
@@ -50,14 +63,18 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if scores.len() > 1 {
         warnings.push("these experiments score differently; their losses and thresholds are not comparable".to_owned());
     }
-    write_atomically(&arguments.out, page::html("comparison", &comparison::data(&compared, &warnings)?)?.as_bytes())?;
+    let ranks = comparison::ranks(&compared);
+    let rank = |at: usize| ranks.as_ref().map(|ranks| ranks.ranks[at]);
+    write_atomically(&arguments.out, page::html("comparison", &comparison::data(&compared, ranks.as_ref(), &warnings)?)?.as_bytes())?;
     if ui.json {
-        let rows: Vec<_> = reports.iter().map(|(folder, report)| serde_json::json!({"folder": folder, "report": report})).collect();
-        return ui.print_json(&rows);
+        let row = |(at, (folder, report)): (usize, &(String, &Report))| serde_json::json!({"folder": folder, "rank": rank(at), "report": report});
+        return ui.print_json(&reports.iter().enumerate().map(row).collect::<Vec<_>>());
     }
+    let mut order: Vec<usize> = (0..reports.len()).collect();
+    order.sort_by_key(|&at| rank(at).map(|rank| rank.place));
     let header = ["experiment", "network", "epochs", "loss", "validation", "flagged", "false alarms", "ROC AUC"];
     let mut table = terminal::table(&header, ui.width());
-    for (folder, report) in &reports {
+    for (folder, report) in order.iter().map(|&at| &reports[at]) {
         let evaluated: usize = report.runs.iter().map(|run| run.evaluated).sum();
         let flagged: usize = report.runs.iter().map(|run| run.flags()).sum();
         // Of several channels, what they say together.
@@ -90,6 +107,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         ]);
     }
     ui.print(&table.to_string())?;
+    if let Some(ranks) = &ranks {
+        ui.print(&ranking(ranks, &order, &reports))?;
+    }
     warnings.iter().for_each(|warning| ui.warn(warning));
     ui.print(&format!("wrote      {}", arguments.out.display()))
 }

@@ -40,6 +40,18 @@ enum Kind {
         #[arg(long, default_value_t = 4_000)]
         rows: usize,
     },
+    /// Physics objects of four primary datasets, each quantity summarised by seven numbers: features.parquet (161 features),
+    /// golden.json, dcs.json, truth.csv
+    Certification {
+        /// The folder to write to
+        out: PathBuf,
+        /// Number of lumisections
+        #[arg(long, default_value_t = 20_000)]
+        lumisections: usize,
+        /// Another seed makes other data
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Collision events of four channels: events.h5 (HDF5, a dataset a column) and truth.csv
     Events {
         /// The folder to write to
@@ -60,6 +72,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     match &arguments.kind {
         Kind::Metsig { out, seed, size } => metsig(out, *seed, *size, ui),
         Kind::Cms2010b { out, seed, rows } => cms2010b(out, *seed, *rows, ui),
+        Kind::Certification { out, lumisections, seed } => certification(out, *lumisections, *seed, ui),
         Kind::Events { out, events: number, columns, seed } => events(out, *number, *columns, *seed, ui),
     }
 }
@@ -74,6 +87,19 @@ fn events(out: &Path, number: usize, columns: usize, seed: u64, ui: &Ui) -> Resu
         format!("lumisift inspect {file}"),
         format!("lumisift check configs/events.toml {set}"),
         format!("lumisift train configs/events.toml {set} --out events"),
+    ])
+}
+
+fn certification(out: &Path, lumisections: usize, seed: u64, ui: &Ui) -> Result<()> {
+    for (name, rows) in synth::certification::write(out, lumisections, seed)? {
+        ui.say(&format!("{}: {rows} rows", out.join(name).display()));
+    }
+    let file = |name: &str| out.join(name).display().to_string();
+    ui.say(&format!("{}: good lumisections; {}: those with the tracker on", file("golden.json"), file("dcs.json")));
+    let sets = format!("--set 'data.train=[\"{}\"]' --set 'labels.good=\"{}\"'", file("features.parquet"), file("golden.json"));
+    ui.next(&[
+        format!("lumisift check configs/certification-vanilla.toml {sets}"),
+        format!("lumisift train configs/certification-vanilla.toml {sets} --out vanilla"),
     ])
 }
 

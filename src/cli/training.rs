@@ -14,7 +14,7 @@ use crate::{
         channels::TrainingFigures,
         explain,
         figures::{self, Context, Report},
-        folder::{Folder, History, fingerprint, names},
+        folder::{Folder, History, HistoryColumns, fingerprint, names},
         page::{self, data::Evidence},
         projections,
         scores::{self, Scores},
@@ -175,7 +175,7 @@ impl<'e> Plan<'e> {
         }
         let config = &self.experiment.config.train;
         let models = models(&self.begins, prepared);
-        let history = folder.write_history(config.ensemble > 1, models.iter().copied().zip(done.iter().copied()))?;
+        let history = folder.write_history(HistoryColumns::new(self.experiment), models.iter().copied().zip(done.iter().copied()))?;
         let events = Events::begin(&folder, self.experiment, models.iter().copied().zip(done))?;
         let bar = ui.training(models.len(), prepared.channels.len(), config.epochs, epochs);
         Ok(Training { plan: self, folder, ui, told: Mutex::new(Told { history, events, bar }), pruning: None })
@@ -237,7 +237,7 @@ impl<'e> Training<'e> {
         let models: Vec<(&str, usize)> = models.iter().map(|(channel, member)| (channel.as_str(), *member)).collect();
         let ensemble = experiment.config.train.ensemble;
         // Epochs of channels side by side come in any order; a finished file does not depend on it.
-        folder.write_history(ensemble > 1, models.iter().copied().zip(fitted.iter().map(|fitted| fitted.history.as_slice())))?;
+        folder.write_history(HistoryColumns::new(experiment), models.iter().copied().zip(fitted.iter().map(|fitted| fitted.history.as_slice())))?;
         for ((channel, _), fitted) in models.iter().zip(fitted).filter(|(_, fitted)| fitted.weightless_batches > 0) {
             let told = format!("channel {channel}: {} batches were left out because their rows weigh nothing", fitted.weightless_batches);
             ui.warn(&told);

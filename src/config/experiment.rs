@@ -4,8 +4,8 @@ use super::{
     Batch, Document, batch, channels,
     expression::Expression,
     raw::{
-        self, CalibrateOn, Config, EpsilonPlacement, FitOn, LabelSource, Lists, LossKind, OneOrMany, OptimizerKind, Percentile, Scalar, ScaleKind,
-        ScheduleKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
+        self, Activation, CalibrateOn, Config, EpsilonPlacement, FitOn, LabelSource, Lists, LossKind, OneOrMany, OptimizerKind, Percentile, Scalar,
+        ScaleKind, ScheduleKind, SparsityKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
     },
     schema::{self, Fault},
     sweep::{self, Space},
@@ -53,6 +53,8 @@ pub struct Experiment {
     pub scale: Vec<ScaleKind>,
     /// What training makes small.
     pub loss: Loss,
+    /// What training makes small beside it.
+    pub penalties: Penalties,
     /// How gradients become steps.
     pub optimizer: Optimizer,
     /// The full learning rate.
@@ -179,6 +181,80 @@ impl Loss {
     /// What the sum over so many features is divided by.
     pub fn divisor(self, features: usize) -> f64 {
         if self == Self::Sse { 1.0 } else { features as f64 }
+    }
+}
+
+/// What the latents cost in training beside the distance of input and output; each is a mean over rows by their weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Penalties {
+    /// Latents that are not silent.
+    pub sparsity: Option<Sparsity>,
+    /// Factor of the squared Frobenius norm of the latents' derivative by the inputs; 0 without.
+    pub contractive: f64,
+    /// Of a variational autoencoder, what its latents cost that are not standard normal.
+    pub kl: Option<Divergence>,
+}
+
+/// A cost of latents that are not silent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sparsity {
+    /// Their absolute values, summed over latents.
+    L1 {
+        /// Its factor.
+        weight: f64,
+    },
+    /// The divergence of each latent's mean over a batch from a target, summed over latents.
+    Kl {
+        /// Its factor.
+        weight: f64,
+        /// The wanted mean, between 0 and 1.
+        target: f64,
+    },
+}
+
+/// The divergence of drawn latents from standard normal ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Divergence {
+    /// Its full factor.
+    pub weight: f64,
+    /// Epochs over which it rises linearly to that.
+    pub warmup: u32,
+}
+
+impl Divergence {
+    /// The factor in an epoch, counted from 0.
+    pub fn factor(self, epoch: u32) -> f64 {
+        if epoch < self.warmup { self.weight * f64::from(epoch + 1) / f64::from(self.warmup + 1) } else { self.weight }
+    }
+}
+
+impl Penalties {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sparsity.is_none() && self.contractive == 0.0 && self.kl.is_none()
+    }
+}
+
+/// What is added to the distance, with its factors: nothing where there is none.
+impl std::fmt::Display for Penalties {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts = vec![];
+        match self.sparsity {
+            Some(Sparsity::L1 { weight }) => parts.push(format!("{weight} × sum of |latent|")),
+            Some(Sparsity::Kl { weight, target }) => parts.push(format!("{weight} × KL divergence of mean latents from {target}")),
+            None => {}
+        }
+        if self.contractive > 0.0 {
+            parts.push(format!("{} × squared norm of d latent / d input", self.contractive));
+        }
+        match self.kl {
+            Some(Divergence { weight, warmup: 0 }) => parts.push(format!("{weight} × KL divergence of latents from normal")),
+            Some(Divergence { weight, warmup }) => {
+                parts.push(format!("{weight} × KL divergence of latents from normal (rising over {warmup} epochs)"));
+            }
+            None => {}
+        }
+        f.write_str(&parts.join(" + "))
     }
 }
 
@@ -514,9 +590,11 @@ impl Checker<'_> {
         if config.model.batch_norm && config.train.batch_size == 1 {
             self.fault("model.batch_norm", "a batch of one row is all 0 once normalised; expected train.batch_size of 2 or more");
         }
-        config.model.latent_activation.get_or_insert(config.model.activation);
+        let usual = if config.model.variational { Activation::Linear } else { config.model.activation };
+        config.model.latent_activation.get_or_insert(usual);
         self.split(&mut config);
         let loss = self.loss(&mut config);
+        let penalties = self.penalties(&mut config);
         let optimizer = self.optimizer(&mut config);
         let time_limit = config.train.time_limit.as_ref().and_then(|text| {
             let limit = duration(text);
@@ -549,6 +627,7 @@ impl Checker<'_> {
             init,
             scale,
             loss,
+            penalties,
             optimizer,
             learning_rate,
             time_limit,
@@ -768,6 +847,55 @@ impl Checker<'_> {
         }
     }
 
+    fn penalties(&mut self, config: &mut Config) -> Penalties {
+        let Config { model, loss, score, .. } = config;
+        let latent = model.latent_activation.unwrap_or(model.activation);
+        let sparsity = loss.sparsity.as_mut().map(|sparsity| match sparsity.kind {
+            SparsityKind::L1 => {
+                self.refuse("loss.sparsity", "kind", "l1", &mut [("target", &mut sparsity.target)]);
+                Sparsity::L1 { weight: sparsity.weight }
+            }
+            SparsityKind::Kl => {
+                if latent != Activation::Sigmoid {
+                    self.fault("loss.sparsity.kind", format!("\"kl\" takes latents for probabilities, but they are those of {latent}; set model.latent_activation = \"sigmoid\", or take \"l1\""));
+                }
+                Sparsity::Kl { weight: sparsity.weight, target: *sparsity.target.get_or_insert(0.05) }
+            }
+        });
+        let kl = if model.variational {
+            if latent != Activation::Linear {
+                self.fault(
+                    "model.latent_activation",
+                    format!("found \"{latent}\"; with model.variational the latent layer gives means, expected \"linear\""),
+                );
+            }
+            if sparsity.is_some() {
+                self.fault("loss.sparsity", "with model.variational latents are drawn, not silent; take one of the two");
+            }
+            if loss.contractive > 0.0 {
+                self.fault("loss.contractive", "with model.variational latents are drawn, and have no derivative; take one of the two");
+            }
+            Some(Divergence { weight: *loss.kl.get_or_insert(1e-3), warmup: *loss.kl_warmup.get_or_insert(0) })
+        } else {
+            for (key, is_set) in [("loss.kl", loss.kl.is_some()), ("loss.kl_warmup", loss.kl_warmup.is_some()), ("score.kl", score.kl > 0.0)] {
+                if is_set {
+                    self.fault(key, "has no meaning without model.variational = true");
+                }
+            }
+            None
+        };
+        if loss.contractive > 0.0 && model.batch_norm {
+            self.fault(
+                "loss.contractive",
+                "with model.batch_norm a row's latents depend on the rows beside it, and have no derivative by its inputs alone",
+            );
+        }
+        if loss.contractive > 0.0 && model.dropout > 0.0 {
+            self.fault("loss.contractive", "is of the whole encoder, of which model.dropout leaves a part; take one of the two, or model.noise");
+        }
+        Penalties { sparsity, contractive: loss.contractive, kl }
+    }
+
     fn optimizer(&mut self, config: &mut Config) -> Optimizer {
         let optimizer = &mut config.train.optimizer;
         let kind = optimizer.kind;
@@ -928,6 +1056,34 @@ mod tests {
         assert!(error.contains("model.batch_norm: a batch of one row is all 0 once normalised; expected train.batch_size of 2 or more"), "{error}");
         let error = check("data.train = [\"a\"]\nmodel.masking = 1.0\nmodel.noise = -0.1").unwrap_err().to_string();
         assert!(error.contains("model.masking: found 1.0; expected") && error.contains("model.noise: found -0.1; expected"), "{error}");
+    }
+
+    #[test]
+    fn penalties_that_contradict_each_other_are_told() {
+        let errors = |text: &str| check(&format!("data.train = [\"a\"]\n{text}")).unwrap_err().to_string();
+        for (text, told) in [
+            ("loss.kl = 0.1", "loss.kl: has no meaning without model.variational"),
+            ("score.kl = 0.1", "score.kl: has no meaning without model.variational"),
+            ("model = {variational = true, latent_activation = \"relu\"}", "model.latent_activation: found \"relu\"; with model.variational"),
+            ("model.variational = true\nloss.sparsity = {}", "loss.sparsity: with model.variational latents are drawn"),
+            ("model.variational = true\nloss.contractive = 0.1", "loss.contractive: with model.variational latents are drawn"),
+            ("model.batch_norm = true\nloss.contractive = 0.1", "loss.contractive: with model.batch_norm a row's latents depend"),
+            ("model.dropout = 0.1\nloss.contractive = 0.1", "loss.contractive: is of the whole encoder"),
+            ("loss.sparsity = {kind = \"kl\"}", "loss.sparsity.kind: \"kl\" takes latents for probabilities, but they are those of relu"),
+            ("loss.sparsity = {target = 0.1}", "loss.sparsity.target: has no meaning with kind = \"l1\""),
+            ("loss.sparsity = {weight = 0.0}", "loss.sparsity.weight: found 0.0; expected"),
+        ] {
+            assert!(errors(text).contains(told), "{text}: {}", errors(text));
+        }
+        let variational = check(&format!("{DATA}[model]\nvariational = true\n[loss]\nkl_warmup = 3")).unwrap();
+        assert_eq!(variational.penalties.kl, Some(Divergence { weight: 1e-3, warmup: 3 }));
+        assert_eq!(variational.config.model.latent_activation, Some(Activation::Linear));
+        assert_eq!([0, 2, 3].map(|epoch| Divergence { weight: 1.0, warmup: 3 }.factor(epoch)), [0.25, 0.75, 1.0]);
+        assert_eq!(check(&variational.to_toml().unwrap()).unwrap(), variational);
+        let text = format!("{DATA}[model]\nlatent_activation = \"sigmoid\"\n[loss]\nsparsity = {{kind = \"kl\"}}\ncontractive = 0.1");
+        let sparse = check(&text).unwrap();
+        assert_eq!(sparse.penalties.to_string(), "0.001 × KL divergence of mean latents from 0.05 + 0.1 × squared norm of d latent / d input");
+        assert_eq!(check(&sparse.to_toml().unwrap()).unwrap(), sparse);
     }
 
     #[test]

@@ -15,5 +15,5 @@ pub mod sweep;
 
 pub use batch::Batch;
 pub use document::{Document, Place};
-pub use experiment::{DeviceChoice, Experiment, LabelOrigin, LabelSpec, Loss, Optimizer, Schedule, Threshold};
+pub use experiment::{DeviceChoice, Divergence, Experiment, LabelOrigin, LabelSpec, Loss, Optimizer, Penalties, Schedule, Sparsity, Threshold};
 pub use expression::{Expression, Value};

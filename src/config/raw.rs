@@ -162,6 +162,9 @@ section! {
         /// smaller last one.
         #[serde(skip_serializing_if = "Option::is_none")]
         rebin: Option<OneOrMany<u32>> = None,
+        /// Take seven numbers of each histogram (in one dimension) instead of its bins: the quantiles at 10, 30, 50, 70 and 90 %, the
+        /// mean and the standard deviation, as the features q10, q30, q50, q70, q90, mean and rms. Underflow and overflow are left out.
+        summary: bool = false,
         /// Further inputs beside the bins, as quantities: ["recorded_lumi_per_lumisection"]. Scaled by scale.added.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         add_inputs: Vec<String> = vec![],
@@ -644,14 +647,22 @@ section! {
         /// Fraction of the inputs that are set to 0 in training, after noise is added; the output is still held to all of them.
         #[schemars(range(min = 0.0, max = 0.95))]
         masking: f64 = 0.0,
+        /// In training, draw each latent from a normal distribution whose mean the (linear) latent layer gives, and the logarithm of
+        /// its variance another layer beside it; loss.kl holds them near the standard normal one. After training a latent is its mean.
+        variational: bool = false,
         init: Init = Init::GlorotUniform,
     }
 }
 
 impl Model {
-    /// Whether training is unlike what comes after it: by dropout, batch norm, or noise or masking of inputs.
+    /// Whether training is unlike what comes after it: by dropout, batch norm, drawn latents, or noise or masking of inputs.
     pub fn is_regularised(&self) -> bool {
-        self.batch_norm || self.dropout > 0.0 || self.noise > 0.0 || self.masking > 0.0
+        self.batch_norm || self.variational || self.dropout > 0.0 || self.noise > 0.0 || self.masking > 0.0
+    }
+
+    /// Whether anything is drawn in training.
+    pub fn draws(&self) -> bool {
+        self.variational || self.dropout > 0.0 || self.noise > 0.0 || self.masking > 0.0
     }
 }
 
@@ -670,6 +681,8 @@ choice! {
         Relu = "relu",
         /// x, or 0.01 x below 0
         LeakyRelu = "leaky_relu",
+        /// x, or a x below 0, where a is trained with the weights: one number a layer, 0.25 before training (PyTorch's PReLU).
+        Prelu = "prelu",
         /// x, or eˣ − 1 below 0
         Elu = "elu",
         /// The self-normalising elu.
@@ -718,6 +731,47 @@ section! {
         /// activity regularisation). Not part of the logged loss.
         #[schemars(range(min = 0.0))]
         activity_l2: f64 = 0.0,
+        /// A sparse autoencoder: what its latents cost. Not part of the logged loss.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sparsity: Option<Sparsity> = None,
+        /// A contractive autoencoder: factor of the squared Frobenius norm of the derivative of a row's latents by its (scaled)
+        /// inputs, a mean over rows. Not part of the logged loss.
+        #[schemars(range(min = 0.0))]
+        contractive: f64 = 0.0,
+        /// With model.variational: factor of the Kullback-Leibler divergence of a row's latents from the standard normal
+        /// distribution, summed over latents, a mean over rows. Default 1e-3. Not part of the logged loss.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0.0))]
+        kl: Option<f64> = None,
+        /// With model.variational: epochs over which that factor rises linearly to its full value. Default 0.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(max = 1_000_000))]
+        kl_warmup: Option<u32> = None,
+    }
+}
+
+section! {
+    /// What keeps most latents of a row silent.
+    Sparsity {
+        kind: SparsityKind = SparsityKind::L1,
+        /// Its factor.
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        weight: f64 = 1e-3,
+        /// kl: the mean that each latent shall have over the rows of a batch. Default 0.05.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+        target: Option<f64> = None,
+    }
+}
+
+choice! {
+    /// How latents that are not silent are counted.
+    SparsityKind {
+        /// Their absolute values, summed over latents, a mean over rows.
+        L1 = "l1",
+        /// The Kullback-Leibler divergence of each latent's mean over a batch from target, both as probabilities, summed over
+        /// latents. Wants latents between 0 and 1: latent_activation = "sigmoid".
+        Kl = "kl",
     }
 }
 
@@ -739,7 +793,8 @@ section! {
     /// How the model is trained.
     Train {
         /// Weights to start from: a safetensors file as `lumisift export` writes it (or PyTorch's Linear layers named
-        /// encoder.0.weight, …, and BatchNorm1d named encoder.0.norm.weight, …), or a folder with one file per channel.
+        /// encoder.0.weight, …, BatchNorm1d encoder.0.norm.weight, …, PReLU encoder.0.prelu.weight, and of a variational autoencoder
+        /// the Linear layers latent_mean and latent_log_variance), or a folder with one file per channel.
         #[serde(skip_serializing_if = "Option::is_none")]
         init: Option<String> = None,
         /// How often the training rows are gone through. 0 scores with the initial weights.
@@ -821,8 +876,8 @@ choice! {
 choice! {
     /// How a training step is computed.
     Kernels {
-        /// The fastest that the device has for the network: on a GPU "reference" for GELU, dropout, batch norm, noise or masking of
-        /// inputs, and train.gradient_clip.
+        /// The fastest that the device has for the network: on a GPU "reference" for GELU, PReLU, dropout, batch norm, noise or
+        /// masking of inputs, model.variational, loss.sparsity, loss.contractive, and train.gradient_clip.
         Auto = "auto",
         /// Autodiff over the module, on any device.
         Reference = "reference",
@@ -973,6 +1028,11 @@ section! {
     /// What the score of a lumisection is. Higher is worse.
     Score {
         kind: ScoreKind = ScoreKind::Mse,
+        /// With model.variational: add so many times the Kullback-Leibler divergence of a row's latents from the standard normal
+        /// distribution (summed over latents) to its score, which is then the negative evidence lower bound, estimated with the means
+        /// for latents. 0 is the reconstruction alone.
+        #[schemars(range(min = 0.0))]
+        kl: f64 = 0.0,
         combine: Combine = Combine::Standardised,
         #[serde(skip_serializing_if = "Option::is_none")]
         one_class_svm: Option<OneClassSvm> = None,

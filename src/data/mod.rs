@@ -18,6 +18,7 @@ pub mod layout;
 pub mod lumisections;
 mod npy;
 mod samples;
+mod summary;
 pub mod synth;
 pub mod table;
 mod text;
@@ -70,7 +71,8 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
     let wanted = Wanted {
         dials: read_dials_lumisections(&experiment.facts.lumisections)?,
         channels: if further.features.is_none() { experiment.config.channels.clone() } else { Channels::default() },
-        features: further.features,
+        // Those of a trained model are made of histograms, not read.
+        features: further.features.filter(|_| !data.summary),
         ..Wanted::new(data).with_columns(further.required, further.welcome)
     };
     let tables = paths
@@ -98,6 +100,9 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
         }
     }
     let mut samples = join(tables, experiment)?;
+    if data.summary && !samples.rows.is_empty() {
+        summary::summarise(&mut samples)?;
+    }
     samples.notes.extend(skipped);
     refuse_overlap(&samples)?;
     duplicates(&mut samples, data)?;

@@ -50,9 +50,9 @@ pub struct Plan {
 const TILE: usize = 4;
 
 impl Plan {
-    /// Whether kernels know the activations of a network: GELU's slope needs what goes into it, which is not kept.
+    /// Whether kernels know the activations of a network: the slopes of GELU and PReLU need what goes into them, which is not kept.
     pub fn knows(architecture: &Architecture) -> bool {
-        !architecture.activations.contains(&Activation::Gelu)
+        !architecture.activations.iter().any(|kind| [Activation::Gelu, Activation::Prelu].contains(kind))
     }
 
     pub fn layers(&self) -> usize {

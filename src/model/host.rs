@@ -3,7 +3,7 @@
 //! What the fused training step and scoring on the CPU are made of. A result depends neither on the number of threads nor on
 //! what else is computed.
 
-use super::Architecture;
+use super::{Architecture, autoencoder::LEAK};
 use crate::config::raw::Activation;
 use gemm::Parallelism;
 use std::ops::Range;
@@ -19,6 +19,8 @@ pub(crate) struct LayerPlace {
     pub weight: Range<usize>,
     pub bias: Range<usize>,
     pub norm: Option<NormPlace>,
+    /// PReLU's slope.
+    pub slope: Option<usize>,
 }
 
 /// Where batch norm's scale and shift stand in the flat parameters, and mean and variance in the running statistics.
@@ -46,9 +48,22 @@ impl LayerPlace {
                 mean: next(&mut statistics, outputs),
                 variance: next(&mut statistics, outputs),
             });
-            Self { inputs, outputs, weight, bias, norm }
+            let slope = architecture.is_sloped(layer).then(|| next(&mut parameters, 1).start);
+            Self { inputs, outputs, weight, bias, norm, slope }
         };
         architecture.shapes().enumerate().map(place).collect()
+    }
+
+    /// That of the layer that gives the logarithms of the latents' variances, where there is one: it is the last.
+    pub(crate) fn log_variance(architecture: &Architecture) -> Option<Self> {
+        let (inputs, outputs) = architecture.log_variance()?;
+        let bias = architecture.parameters() - outputs..architecture.parameters();
+        Some(Self { inputs, outputs, weight: bias.start - inputs * outputs..bias.start, bias, norm: None, slope: None })
+    }
+
+    /// The slope of a leaky or parametric ReLU below 0.
+    pub(crate) fn slope(&self, parameters: &[f32]) -> f32 {
+        self.slope.map_or(LEAK as f32, |at| parameters[at])
     }
 
     /// `input · weight + bias` for `[rows, inputs]`, before the activation, into `output`.
@@ -73,7 +88,7 @@ pub(crate) fn run(architecture: &Architecture, parameters: &[f32], layers: Range
         let rows = input.len() / width;
         for (i, (place, kind)) in places.iter().zip(&architecture.activations[layers.clone()]).enumerate() {
             place.apply(parameters, if i == 0 { input } else { &value }, rows, &mut next);
-            activate(*kind, &mut next);
+            activate(*kind, place.slope(parameters), &mut next);
             std::mem::swap(&mut value, &mut next);
         }
         out.extend_from_slice(&value);
@@ -202,13 +217,21 @@ vectorised! {
 
 pub(crate) const SELU: (f32, f32) = (1.050_701, 1.673_263_2);
 
-/// The activation in place.
-pub(crate) fn activate(kind: Activation, values: &mut [f32]) {
+vectorised! {
+    fn leak<'a>(values: &'a mut [f32], slope: f32) {
+        for value in values {
+            *value = if *value >= 0.0 { *value } else { slope * *value };
+        }
+    }
+}
+
+/// The activation in place; `slope` is that of a leaky or parametric ReLU below 0.
+pub(crate) fn activate(kind: Activation, slope: f32, values: &mut [f32]) {
     let each = |values: &mut [f32], f: fn(f32) -> f32| values.iter_mut().for_each(|value| *value = f(*value));
     match kind {
         Activation::Linear => {}
         Activation::Relu => relu(values),
-        Activation::LeakyRelu => each(values, |x| if x >= 0.0 { x } else { 0.01 * x }),
+        Activation::LeakyRelu | Activation::Prelu => leak(values, slope),
         Activation::Elu => each(values, |x| if x >= 0.0 { x } else { x.exp_m1() }),
         Activation::Selu => each(values, |x| SELU.0 * if x >= 0.0 { x } else { SELU.1 * x.exp_m1() }),
         Activation::Gelu => each(values, |x| x * normal_cdf(x)),
@@ -241,9 +264,10 @@ pub(crate) fn normal_cdf(x: f32) -> f32 {
 
 /// Every activation, for tests.
 #[cfg(test)]
-pub(crate) const ALL: [Activation; 8] = [
+pub(crate) const ALL: [Activation; 9] = [
     Activation::Relu,
     Activation::LeakyRelu,
+    Activation::Prelu,
     Activation::Elu,
     Activation::Selu,
     Activation::Gelu,
@@ -271,9 +295,9 @@ mod tests {
     fn activations_are_near_their_definitions() {
         let definition = |kind: Activation, x: f64| match kind {
             Activation::Relu => x.max(0.0),
-            Activation::LeakyRelu => {
+            Activation::LeakyRelu | Activation::Prelu => {
                 if x < 0.0 {
-                    0.01 * x
+                    0.3 * x
                 } else {
                     x
                 }
@@ -295,7 +319,7 @@ mod tests {
             for i in -1000..1000 {
                 let x = i as f32 / 100.0;
                 let mut value = [x];
-                activate(kind, &mut value);
+                activate(kind, 0.3, &mut value);
                 let wanted = definition(kind, f64::from(x));
                 assert!((f64::from(value[0]) - wanted).abs() < 4e-7 * (1.0 + wanted.abs()), "{kind} {x}: {} {wanted}", value[0]);
             }

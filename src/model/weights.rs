@@ -1,5 +1,7 @@
 //! Weights as safetensors, laid out as PyTorch's `Linear` keeps them: `encoder.0.weight` is `[out, in]`. Batch norm is beside them as
-//! `BatchNorm1d` keeps it: `encoder.0.norm.weight`, `.bias`, `.running_mean` and `.running_var`.
+//! `BatchNorm1d` keeps it: `encoder.0.norm.weight`, `.bias`, `.running_mean` and `.running_var`; PReLU's slope as `PReLU` does:
+//! `encoder.0.prelu.weight` `[1]`. The latent layer of a variational autoencoder is `latent_mean`, and beside it is
+//! `latent_log_variance`.
 
 use super::{Architecture, host::LayerPlace};
 use crate::error::{Error, Result};
@@ -46,13 +48,14 @@ type Stored = (String, Vec<usize>, Vec<u8>);
 
 fn store(prefix: &str, architecture: &Architecture, flat: &[f32], tensors: &mut Vec<Stored>) {
     let (parameters, statistics) = flat.split_at(architecture.parameters());
-    for (layer, LayerPlace { inputs, outputs, weight, bias, norm }) in LayerPlace::all(architecture).into_iter().enumerate() {
+    let layers = LayerPlace::all(architecture).into_iter().chain(LayerPlace::log_variance(architecture));
+    for (layer, LayerPlace { inputs, outputs, weight, bias, norm, slope }) in layers.enumerate() {
         let name = format!("{prefix}{}", architecture.layer_name(layer));
         let weight = &parameters[weight];
         let transposed = (0..outputs).flat_map(|o| (0..inputs).map(move |i| weight[i * outputs + o]));
         tensors.push((format!("{name}.weight"), vec![outputs, inputs], transposed.flat_map(f32::to_le_bytes).collect()));
         let mut vector = |part: &str, values: &[f32]| {
-            tensors.push((format!("{name}.{part}"), vec![outputs], values.iter().flat_map(|value| value.to_le_bytes()).collect()));
+            tensors.push((format!("{name}.{part}"), vec![values.len()], values.iter().flat_map(|value| value.to_le_bytes()).collect()));
         };
         vector("bias", &parameters[bias]);
         if let Some(norm) = norm {
@@ -60,6 +63,9 @@ fn store(prefix: &str, architecture: &Architecture, flat: &[f32], tensors: &mut 
             vector("norm.bias", &parameters[norm.shift]);
             vector("norm.running_mean", &statistics[norm.mean]);
             vector("norm.running_var", &statistics[norm.variance]);
+        }
+        if let Some(slope) = slope {
+            vector("prelu.weight", &parameters[slope..=slope]);
         }
     }
 }
@@ -71,7 +77,7 @@ pub fn read(path: &Path, architecture: &Architecture) -> Result<Vec<f32>> {
     let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::input(format!("{path}: not a whole safetensors file: {error}")))?;
     let mut flat = Vec::with_capacity(architecture.parameters() + architecture.statistics());
     let (mut statistics, mut expected): (Vec<f32>, Vec<String>) = (vec![], vec![]);
-    for (layer, (inputs, outputs)) in architecture.shapes().enumerate() {
+    for (layer, (inputs, outputs)) in architecture.shapes().chain(architecture.log_variance()).enumerate() {
         let name = architecture.layer_name(layer);
         let mut take = |part: &str, shape: &[usize]| {
             let name = format!("{name}.{part}");
@@ -90,6 +96,9 @@ pub fn read(path: &Path, architecture: &Architecture) -> Result<Vec<f32>> {
         let weight = take("weight", &[outputs, inputs])?;
         flat.extend((0..inputs).flat_map(|i| (0..outputs).map(move |o| (i, o))).map(|(i, o)| weight[o * inputs + i]));
         flat.extend(take("bias", &[outputs])?);
+        if layer == architecture.layers() {
+            break;
+        }
         if architecture.is_normalised(layer) {
             flat.extend(take("norm.weight", &[outputs])?);
             flat.extend(take("norm.bias", &[outputs])?);
@@ -99,6 +108,9 @@ pub fn read(path: &Path, architecture: &Architecture) -> Result<Vec<f32>> {
                 return Err(Error::input(format!("{path}: {name}.norm.running_var has a negative entry; expected variances")));
             }
             statistics.extend(variance);
+        }
+        if architecture.is_sloped(layer) {
+            flat.extend(take("prelu.weight", &[1])?);
         }
     }
     flat.extend(statistics);
@@ -121,7 +133,7 @@ fn numbers(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::raw::{Init, Model};
+    use crate::config::raw::{Activation, Init, Model};
     use proptest::prelude::*;
 
     fn architecture(inputs: usize, hidden: u32, latent: u32) -> Architecture {
@@ -172,6 +184,31 @@ mod tests {
     }
 
     #[test]
+    fn heads_and_slopes_have_names_of_their_own() {
+        let model = Model {
+            hidden: vec![3],
+            latent: 2,
+            activation: Activation::Prelu,
+            latent_activation: Some(Activation::Linear),
+            variational: true,
+            ..Model::default()
+        };
+        let architecture = Architecture::new(4, &model);
+        // 12 + 3 + 1, 6 + 2, 6 + 3 + 1, 12 + 4, then 6 + 2 of the logarithms of variances.
+        let weights: Vec<f32> = (0..architecture.parameters()).map(|i| i as f32).collect();
+        assert_eq!(weights.len(), 58);
+        let bytes = to_bytes(&architecture, &weights).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let of = |name: &str| numbers(&file.tensor(name).unwrap()).unwrap();
+        assert_eq!((of("encoder.0.prelu.weight"), of("decoder.0.prelu.weight")), (vec![15.0], vec![33.0]));
+        assert_eq!((of("latent_mean.bias"), of("latent_log_variance.bias")), (vec![22.0, 23.0], vec![56.0, 57.0]));
+        assert_eq!(of("latent_log_variance.weight"), [50.0, 52.0, 54.0, 51.0, 53.0, 55.0]);
+        assert_eq!(file.names().len(), 8 + 2 + 2);
+        let message = read(written(&bytes).path(), &architecture.plain()).unwrap_err().to_string();
+        assert!(message.contains("no tensor encoder.1.weight [2, 3] for 4-3-2-3-4 with PReLU; it holds decoder.0.bias"), "{message}");
+    }
+
+    #[test]
     fn a_torn_file_is_refused() {
         let small = architecture(4, 3, 2);
         let bytes = to_bytes(&small, &small.draw(Init::HeNormal, 1, 0)).unwrap();
@@ -183,8 +220,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn weights_survive_their_file(inputs in 1_usize..9, hidden in 1_u32..9, latent in 1_u32..9, norm: bool, seed in 0_u64..99) {
-            let architecture = if norm { normalised(inputs, hidden, latent) } else { architecture(inputs, hidden, latent) };
+        fn weights_survive_their_file(
+            inputs in 1_usize..9, hidden in 1_u32..9, latent in 1_u32..9, norm: bool, variational: bool, prelu: bool, seed in 0_u64..99
+        ) {
+            let mut architecture = if norm { normalised(inputs, hidden, latent) } else { architecture(inputs, hidden, latent) };
+            architecture.variational = variational;
+            if prelu {
+                architecture.activations[0] = Activation::Prelu;
+            }
             let flat = architecture.draw(Init::Torch, seed, 0);
             let file = written(&to_bytes(&architecture, &flat).unwrap());
             prop_assert_eq!(read(file.path(), &architecture).unwrap(), flat);

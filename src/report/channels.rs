@@ -64,8 +64,20 @@ pub struct TrainingFigures {
     pub valid_loss: Option<f64>,
     /// The lowest validation loss.
     pub best_valid_loss: Option<f64>,
+    /// What was made small beside the loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<PenaltyFigures>,
     /// Time of all epochs of all members, one after the other.
     pub seconds: f64,
+}
+
+/// What was made small beside the loss, which is told without it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PenaltyFigures {
+    /// What it is, with its factors.
+    pub of: String,
+    /// What it came to in the last epoch: a mean over the training rows while they were trained on.
+    pub train: Option<f64>,
 }
 
 /// An error in two ways.
@@ -150,8 +162,12 @@ impl TrainingFigures {
         let early = members.iter().filter(|fitted| fitted.stopped == Stopped::Early).count();
         let over = if experiment.loss == crate::config::Loss::Sse { "sum over bins, mean over rows" } else { "mean over bins and rows" };
         let weighted = if experiment.weight.is_some() { ", weighted" } else { "" };
+        let penalised = !experiment.penalties.is_empty();
+        let without = if penalised { "L2 terms and the penalty" } else { "L2 terms" };
+        let drawn = if experiment.config.model.variational { "; with drawn latents in training, with their means in validation" } else { "" };
+        let last = |number: fn(&crate::train::Epoch) -> Option<f64>| mean(&|fitted| fitted.history.last().and_then(number));
         Self {
-            loss: format!("{}: {over}{weighted}, without L2 terms", experiment.config.loss.kind),
+            loss: format!("{}: {over}{weighted}, without {without}{drawn}", experiment.config.loss.kind),
             members: members.len(),
             epochs: members.iter().map(|fitted| fitted.history.len()).max().unwrap_or(0),
             kept_epoch: members.iter().map(|fitted| fitted.kept_epoch).max().unwrap_or(0),
@@ -160,9 +176,10 @@ impl TrainingFigures {
                 early if early == members.len() => "the validation loss no longer fell".into(),
                 early => format!("the validation loss no longer fell for {early} of {} members", members.len()),
             },
-            train_loss: mean(&|fitted| fitted.history.last().map(|epoch| epoch.train_loss)),
-            valid_loss: mean(&|fitted| fitted.history.last().and_then(|epoch| epoch.valid_loss)),
+            train_loss: last(|epoch| Some(epoch.train_loss)),
+            valid_loss: last(|epoch| epoch.valid_loss),
             best_valid_loss: mean(&|fitted| fitted.history.iter().filter_map(|epoch| epoch.valid_loss).min_by(f64::total_cmp)),
+            penalty: penalised.then(|| PenaltyFigures { of: experiment.penalties.to_string(), train: last(|epoch| epoch.penalty) }),
             // The sum of nothing is −0.
             seconds: 0.0 + members.iter().flat_map(|fitted| &fitted.history).map(|epoch| epoch.seconds).sum::<f64>(),
         }

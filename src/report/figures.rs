@@ -232,7 +232,13 @@ impl Report {
                 unused: count(Split::Unused),
                 not_evaluated: select::counts(samples),
             },
-            score: format!("{score}: {over} over {inputs} of one {}", samples.what()),
+            score: match config.score.kl {
+                0.0 => format!("{score}: {over} over {inputs} of one {}", samples.what()),
+                kl => format!(
+                    "{score} + {kl} × KL: {over} over {inputs} of one {}, and the divergence of its latents from normal; the negative evidence lower bound, with the means for latents",
+                    samples.what()
+                ),
+            },
             on: judged_rows(experiment).into(),
             channels: channels.collect(),
             thresholds: thresholds.to_vec(),

@@ -565,7 +565,8 @@ mod tests {
     fn pictures_are_whole_and_show_what_they_name() {
         let sums = Some([[10.0, 100.0, 0.0, 5.0], [9.0, 60.0, 0.0, 0.0]]);
         let report = report(0.5, json!([run("a/b.csv", &[5], sums)]));
-        let epoch = |epoch: u32| Epoch { epoch, train_loss: 1.0 / f64::from(epoch), valid_loss: Some(0.5), learning_rate: 0.1, seconds: 1.0 };
+        let epoch =
+            |epoch: u32| Epoch { epoch, train_loss: 1.0 / f64::from(epoch), valid_loss: Some(0.5), learning_rate: 0.1, seconds: 1.0, penalty: None };
         let history: Vec<HistoryLine> = (1..=3).map(|at| HistoryLine { channel: "all".into(), member: 0, epoch: epoch(at) }).collect();
         let pictures = drawn(&report, &scores(&[(1, 0.1), (2, 0.2), (4, 0.1), (5, 3.0)], 1.0), &history);
         assert_eq!(names(&pictures), ["losses.png", "errors.png", "scores-a_b.csv.png", "sum-a_b.csv.png"]);
@@ -589,7 +590,7 @@ mod tests {
             let least = usize::from(values.iter().any(|(_, score)| score.is_finite()));
             assert!(drawn.len() > least && !names(&drawn).iter().any(|name| name.starts_with("sum-") || name.starts_with("losses")), "{values:?}");
         }
-        let senseless = Epoch { epoch: 1, train_loss: f64::NAN, valid_loss: Some(0.0), learning_rate: 0.0, seconds: 0.0 };
+        let senseless = Epoch { epoch: 1, train_loss: f64::NAN, valid_loss: Some(0.0), learning_rate: 0.0, seconds: 0.0, penalty: None };
         let history = [HistoryLine { channel: "all".into(), member: 0, epoch: senseless }];
         assert_eq!(names(&drawn(&report(0.0, json!([])), &Scores::default(), &history)), ["losses.png", "errors.png"]);
     }

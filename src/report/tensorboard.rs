@@ -186,7 +186,8 @@ fn now() -> f64 {
 fn of_epoch(epoch: &Epoch, wall_time: f64) -> Vec<u8> {
     let valid = epoch.valid_loss.map(|loss| scalar("loss/valid", loss));
     let always = [scalar("loss/train", epoch.train_loss), scalar("learning_rate", epoch.learning_rate), scalar("seconds", epoch.seconds)];
-    event(wall_time, epoch.epoch, always.into_iter().chain(valid))
+    let penalty = epoch.penalty.map(|penalty| scalar("loss/penalty", penalty));
+    event(wall_time, epoch.epoch, always.into_iter().chain(valid).chain(penalty))
 }
 
 /// The event files of an experiment in training.

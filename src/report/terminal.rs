@@ -112,11 +112,12 @@ fn training(report: &Report) -> String {
         let training = &channel.training;
         let of = if report.channels.len() > 1 { format!("{:longest$}  ", channel.name) } else { String::new() };
         let loss = |loss: Option<f64>| loss.map_or_else(|| "–".into(), |loss| number(loss, 6));
+        let penalty = training.penalty.as_ref().map_or_else(String::new, |penalty| format!(", penalty {}", loss(penalty.train)));
         let kept =
             if training.kept_epoch as usize == training.epochs { String::new() } else { format!(", weights of epoch {}", training.kept_epoch) };
         let _ = writeln!(
             text,
-            "training   {of}{}{} in {:.1} s ({}){kept}; loss {}, validation {}",
+            "training   {of}{}{} in {:.1} s ({}){kept}; loss {}, validation {}{penalty}",
             count(training.epochs, "epoch"),
             if training.members > 1 { format!(" of {} members", training.members) } else { String::new() },
             training.seconds,
@@ -127,6 +128,9 @@ fn training(report: &Report) -> String {
     }
     if let Some(channel) = report.channels.first() {
         let _ = writeln!(text, "           loss is {}", channel.training.loss);
+        if let Some(penalty) = &channel.training.penalty {
+            let _ = writeln!(text, "           penalty is {}", penalty.of);
+        }
     }
     text
 }

@@ -59,13 +59,16 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// From the flat weights of each member. Batch norm becomes part of the layers that it follows.
+    /// From the flat weights of each member. Batch norm becomes part of the layers that it follows, and latents are their means.
     pub fn new(architecture: &'a Architecture, members: &'a [Vec<f32>], device: &'a Opened) -> Self {
-        if !architecture.batch_norm {
+        if architecture.is_plain() {
             return Self { architecture: Cow::Borrowed(architecture), members: Cow::Borrowed(members), device };
         }
-        let folded = members.iter().map(|weights| architecture.fold(weights)).collect();
-        Self { architecture: Cow::Owned(architecture.plain()), members: Cow::Owned(folded), device }
+        Self::folded(architecture, members.iter().map(|weights| architecture.fold(weights)).collect(), device)
+    }
+
+    fn folded(architecture: &Architecture, members: Vec<Vec<f32>>, device: &'a Opened) -> Self {
+        Self { architecture: Cow::Owned(architecture.plain()), members: Cow::Owned(members), device }
     }
 
     /// What makes of rows `[rows, in]` what some layers of each member make of them, `[members, rows, out]`.
@@ -145,6 +148,20 @@ impl<'a> Runner<'a> {
         self.each(layers, Rows::new(latents, self.architecture.latent()), &mut |_, _, _, row| out.extend_from_slice(row))?;
         Ok(out)
     }
+}
+
+/// How far each row's latents are from standard normal ones by one member of a variational network: the Kullback-Leibler divergence,
+/// summed over latents. 0 where the network is not variational.
+pub fn divergences(architecture: &Architecture, weights: &[f32], rows: Rows<'_>, device: &Opened) -> Result<Vec<f64>> {
+    let Some(of_spread) = architecture.fold_log_variance(weights) else { return Ok(vec![0.0; rows.len()]) };
+    let means = Runner::folded(architecture, vec![architecture.fold(weights)], device).encode(rows)?;
+    let log_variances = Runner::folded(architecture, vec![of_spread], device).encode(rows)?;
+    let one = |(mean, log_variance): (&f32, &f32)| {
+        let (mean, log_variance) = (f64::from(*mean), f64::from(*log_variance));
+        0.5 * (mean * mean + log_variance.exp() - 1.0 - log_variance)
+    };
+    let width = architecture.latent();
+    Ok(means.chunks_exact(width).zip(log_variances.chunks_exact(width)).map(|(means, spreads)| means.iter().zip(spreads).map(one).sum()).collect())
 }
 
 /// The error of always answering with the weighted mean of the rows, a weighted mean over them.

@@ -1,12 +1,12 @@
 //! A channel's trained autoencoder with everything that scoring needs.
 
 use super::{
-    error::{Runner, mean_field},
+    error::{Runner, divergences, mean_field},
     one_class_svm::{OneClassSvm, Settings},
     usual::Usual,
 };
 use crate::{
-    config::raw::{OneClassSvm as SvmConfig, ScoreKind},
+    config::raw::{OneClassSvm as SvmConfig, Score, ScoreKind},
     data::channels::Channel,
     device::Opened,
     error::{Error, Result},
@@ -32,7 +32,7 @@ pub struct Network {
 /// What a network says of rows, one entry each.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
-    /// The reconstruction errors; the mean over the members.
+    /// The reconstruction errors, and what `score.kl` adds to them; the mean over the members.
     pub scores: Vec<f64>,
     /// Those of each member; empty where there is one.
     pub members: Vec<Vec<f64>>,
@@ -43,16 +43,16 @@ pub struct Said {
 }
 
 impl Network {
-    /// Learns what is usual: errors from the `train` rows, the spread of their logarithms from the `calibrate` rows, latents (where
-    /// `svm` asks for it) from the `train` rows. The text says what is doubtful about the SVM.
+    /// Learns what is usual: errors of reconstruction from the `train` rows, the spread of the scores' logarithms from the `calibrate`
+    /// rows, latents (where the config asks for it) from the `train` rows. The text says what is doubtful about the SVM.
     pub fn learn(
         (channel, architecture, members): (Channel, Architecture, Vec<Vec<f32>>),
-        kind: ScoreKind,
+        score: &Score,
         train: Rows<'_>,
         calibrate: Rows<'_>,
-        svm: Option<&SvmConfig>,
         device: &Opened,
     ) -> Result<(Self, Option<String>)> {
+        let kind = score.kind;
         let runner = Runner::new(&architecture, &members, device);
         let total = train.total_weight(0..train.len());
         let mut feature_errors = vec![0.0; train.width()];
@@ -69,8 +69,8 @@ impl Network {
             log_std: 0.0,
             feature_errors,
         };
-        usual.calibrate(mean(&errors(&runner, kind, calibrate)?).into_iter());
-        let (svm, note) = match svm {
+        usual.calibrate(mean(&scores(&architecture, &members, score, calibrate, device)?).into_iter());
+        let (svm, note) = match &score.one_class_svm {
             Some(config) => fit_svm(&channel, &runner, &architecture, train, config)?,
             None => (None, None),
         };
@@ -84,16 +84,15 @@ impl Network {
     }
 
     /// Scores rows.
-    pub fn score(&self, kind: ScoreKind, rows: Rows<'_>, device: &Opened) -> Result<Said> {
-        let runner = Runner::new(&self.architecture, &self.members, device);
-        let members = errors(&runner, kind, rows)?;
+    pub fn score(&self, score: &Score, rows: Rows<'_>, device: &Opened) -> Result<Said> {
+        let members = scores(&self.architecture, &self.members, score, rows, device)?;
         let mut said = Said { scores: mean(&members), ..Said::default() };
         if members.len() > 1 {
             said.members = members;
         }
         said.log_ratios = said.scores.iter().map(|score| self.usual.log_ratio(*score)).collect();
         if let Some(svm) = &self.svm {
-            said.inside = svm.decision(&runner.encode(rows)?);
+            said.inside = svm.decision(&Runner::new(&self.architecture, &self.members, device).encode(rows)?);
         }
         Ok(said)
     }
@@ -110,11 +109,18 @@ impl Network {
     }
 }
 
-/// The error of each row by each member, `[members][rows]`.
-fn errors(runner: &Runner<'_>, kind: ScoreKind, rows: Rows<'_>) -> Result<Vec<Vec<f64>>> {
-    let mut errors = vec![Vec::with_capacity(rows.len()); runner.members()];
-    runner.reconstruct(rows, &mut |_, member, input, output| errors[member].push(kind.of_row(input, output)))?;
-    Ok(errors)
+/// The score of each row by each member, `[members][rows]`.
+fn scores(architecture: &Architecture, members: &[Vec<f32>], score: &Score, rows: Rows<'_>, device: &Opened) -> Result<Vec<Vec<f64>>> {
+    let mut scores = vec![Vec::with_capacity(rows.len()); members.len()];
+    let visit = &mut |_, member: usize, input: &[f32], output: &[f32]| scores[member].push(score.kind.of_row(input, output));
+    Runner::new(architecture, members, device).reconstruct(rows, visit)?;
+    if score.kl > 0.0 {
+        for (weights, scores) in members.iter().zip(&mut scores) {
+            let divergences = divergences(architecture, weights, rows, device)?;
+            scores.iter_mut().zip(divergences).for_each(|(score_of_row, divergence)| *score_of_row += score.kl * divergence);
+        }
+    }
+    Ok(scores)
 }
 
 /// The mean over members, row by row.

@@ -228,29 +228,45 @@ impl Ranking {
             };
             return (None, format!("no area: {class}"));
         }
+        let (areas, what) = self.resampled(seed);
+        (middle(areas), format!("95 % interval from {RESAMPLES} resamplings of {what}"))
+    }
+
+    /// The middle 95 % of how much larger this area is than that of the same rows with other scores, where both are resampled alike.
+    /// Nothing without an area. Rows must be of five runs or more.
+    pub fn lead(&self, other: &Self, seed: u64) -> Option<(f64, f64)> {
+        let (own, others) = (self.resampled(seed).0, other.resampled(seed).0);
+        middle(own.into_iter().zip(others).map(|(own, other)| Some(own? - other?)).collect())
+    }
+
+    /// The areas of resampled data, none where a class is missing, and what was resampled.
+    fn resampled(&self, seed: u64) -> (Vec<Option<f64>>, String) {
         let mut number: BTreeMap<u32, usize> = self.rows.iter().map(|row| (row.run, 0)).collect();
         number.values_mut().enumerate().for_each(|(at, number)| *number = at);
         let by_run = number.len() >= FEWEST_RUNS;
         let unit: Vec<usize> = if by_run { self.rows.iter().map(|row| number[&row.run]).collect() } else { (0..self.rows.len()).collect() };
         let units = if by_run { number.len() } else { self.rows.len() };
         let pairs = (units * units <= self.rows.len()).then(|| self.pairs(&unit, units));
-        let mut areas: Vec<f64> = (0..RESAMPLES)
-            .into_par_iter()
-            .filter_map(|i| {
-                let mut chance = random::generator(seed, "bootstrap", i);
-                let mut times = vec![0.0; units];
-                (0..units).for_each(|_| times[chance.random_range(0..units)] += 1.0);
-                match &pairs {
-                    Some(pairs) => pairs.area(&times),
-                    None => self.area(|at| times[unit[at]]),
-                }
-            })
-            .collect();
-        areas.sort_by(f64::total_cmp);
-        let at = |p| super::threshold::percentile(&areas, p);
+        let area = |i: u64| {
+            let mut chance = random::generator(seed, "bootstrap", i);
+            let mut times = vec![0.0; units];
+            (0..units).for_each(|_| times[chance.random_range(0..units)] += 1.0);
+            match &pairs {
+                Some(pairs) => pairs.area(&times),
+                None => self.area(|at| times[unit[at]]),
+            }
+        };
         let what = if by_run { format!("{units} runs") } else { format!("{units} rows (too few runs to resample those)") };
-        (at(2.5).zip(at(97.5)), format!("95 % interval from {RESAMPLES} resamplings of {what}"))
+        ((0..RESAMPLES).into_par_iter().map(area).collect(), what)
     }
+}
+
+/// The middle 95 % of numbers.
+fn middle(numbers: Vec<Option<f64>>) -> Option<(f64, f64)> {
+    let mut numbers: Vec<f64> = numbers.into_iter().flatten().collect();
+    numbers.sort_by(f64::total_cmp);
+    let at = |p| super::threshold::percentile(&numbers, p);
+    at(2.5).zip(at(97.5))
 }
 
 /// Pairs of bad and good rows, unit by unit.
@@ -275,7 +291,8 @@ impl Pairs {
 }
 
 const RESAMPLES: u64 = 1000;
-const FEWEST_RUNS: usize = 5;
+/// Of fewer runs than this, single rows are resampled.
+pub const FEWEST_RUNS: usize = 5;
 
 /// A rate with its 95 % interval (Wilson's): `successes` of `trials`.
 pub fn rate_with_interval(successes: usize, trials: usize) -> Option<(f64, f64, f64)> {
@@ -342,6 +359,25 @@ mod tests {
         let one = ranking(&[(0.1, true)]);
         assert_eq!((one.auc(), one.average_precision(), one.curve(), one.interval(1)), (None, None, vec![], (None, "no area: no bad rows".into())));
         assert_eq!(ranking(&[]).interval(1).1, "no area: no rows with labels");
+    }
+
+    #[test]
+    fn scores_that_tell_more_lead() {
+        let rows = |noise: f64| {
+            let row = |at: u32| {
+                let good = at % 4 != 0;
+                let score = f64::from(u8::from(!good)) + noise * f64::from(at * 7919 % 1000) / 1000.0;
+                Judged { score, good, weight: 1.0, run: at % 12 }
+            };
+            Ranking::new((0..600).map(row).collect())
+        };
+        let (clear, blurred) = (rows(0.5), rows(4.0));
+        let (low, high) = clear.lead(&blurred, 1).unwrap();
+        let lead = clear.auc().unwrap() - blurred.auc().unwrap();
+        assert!(0.0 < low && low < lead && lead < high, "{low} {lead} {high}");
+        assert_eq!(clear.lead(&clear, 1), Some((0.0, 0.0)));
+        let none = Ranking::new(vec![]);
+        assert_eq!(none.lead(&none, 1), None);
     }
 
     #[test]

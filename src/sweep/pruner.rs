@@ -230,7 +230,7 @@ mod tests {
         let others = || vec![(vec![(3, 1.0)], true), (vec![(3, 1.1)], false), (vec![(3, 1.2)], false)];
         let rule = Rule::new(experiment.config.sweep.as_ref().unwrap(), 81).unwrap();
         let pruning = Pruning::new(rule, 2, Box::new(others));
-        let epoch = |epoch, loss| Epoch { epoch, train_loss: 0.0, valid_loss: Some(loss), learning_rate: 0.0, seconds: 0.0 };
+        let epoch = |epoch, loss| Epoch { epoch, train_loss: 0.0, valid_loss: Some(loss), learning_rate: 0.0, seconds: 0.0, penalty: None };
         for n in 1..=3 {
             pruning.epoch(0, &epoch(n, 9.0));
             assert!(!pruning.is_pruned());

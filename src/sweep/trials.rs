@@ -445,10 +445,8 @@ impl Claim {
 
     /// Ends it for good, and gives it back.
     pub fn settle(mut self, phase: Phase, objective: Option<f64>, message: Option<String>) -> Result<()> {
-        if let Ok(history) = fs::read_to_string(self.path.join(names::HISTORY)) {
-            // The last column.
-            let seconds: Vec<f64> = history.lines().skip(1).filter_map(|line| line.rsplit(',').next()?.parse().ok()).collect();
-            (self.state.epochs, self.state.seconds) = (seconds.len(), Some(seconds.iter().sum()));
+        if let Ok(history) = Folder::open(&self.path).and_then(|folder| folder.read_history()) {
+            (self.state.epochs, self.state.seconds) = (history.len(), Some(history.iter().map(|line| line.epoch.seconds).sum()));
         }
         (self.state.state, self.state.objective, self.state.message, self.state.claims) = (phase, objective, message, 0);
         self.write()

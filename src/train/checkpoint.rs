@@ -91,12 +91,13 @@ mod tests {
     fn state() -> State {
         let (parameters, statistics) = (vec![1.0, -2.5, 3.0], vec![0.5, 2.0]);
         let moments = Moments { steps: 7, parameters, statistics, first: vec![0.1, 0.2, 0.3], second: vec![0.0; 3] };
-        let epoch = Epoch { epoch: 1, train_loss: 0.1 + 0.2, valid_loss: Some(1e-300), learning_rate: 1e-3, seconds: 0.5 };
+        let epoch = Epoch { epoch: 1, train_loss: 0.1 + 0.2, valid_loss: Some(1e-300), learning_rate: 1e-3, seconds: 0.5, penalty: Some(0.1 + 0.7) };
         State {
             stopped: None,
             batch: 3,
             rows: 96,
             loss_sum: 12.345_678_901_234_567,
+            penalty_sum: 0.1 + 0.7,
             seconds: 0.1,
             history: vec![epoch],
             weightless_batches: 1,

@@ -159,15 +159,25 @@ vectorised! {
     }
 }
 
-/// Multiplies the gradient by the activation's derivative, told from its output, or from what was saved of its input.
-pub(super) fn differentiate(kind: Activation, output: &[f32], saved: &[f32], gradient: &mut [f32]) {
+vectorised! {
+    fn leak_slope<'a>(values: &'a [f32], gradient: &'a mut [f32], slope: f32) {
+        for (gradient, value) in gradient.iter_mut().zip(values) {
+            *gradient = if *value > 0.0 { *gradient } else { slope * *gradient };
+        }
+    }
+}
+
+/// Multiplies the gradient by the activation's derivative, told from its output, or from what was saved of its input. `slope` is
+/// that of a leaky or parametric ReLU below 0.
+pub(super) fn differentiate(kind: Activation, slope: f32, output: &[f32], saved: &[f32], gradient: &mut [f32]) {
     fn each(values: &[f32], gradient: &mut [f32], slope: impl Fn(f32) -> f32) {
         gradient.iter_mut().zip(values).for_each(|(gradient, value)| *gradient *= slope(*value));
     }
     match kind {
         Activation::Linear => {}
         Activation::Relu => relu_slope(output, gradient),
-        Activation::LeakyRelu => each(output, gradient, |a| if a >= 0.0 { 1.0 } else { 0.01 }),
+        Activation::LeakyRelu => leak_slope(output, gradient, slope),
+        Activation::Prelu => leak_slope(saved, gradient, slope),
         Activation::Elu => each(output, gradient, |a| if a >= 0.0 { 1.0 } else { a + 1.0 }),
         Activation::Selu => each(output, gradient, |a| if a >= 0.0 { SELU.0 } else { a + SELU.0 * SELU.1 }),
         Activation::Gelu => each(saved, gradient, |x| normal_cdf(x) + x * (-0.5 * x * x).exp() * 0.398_942_3),
@@ -241,12 +251,12 @@ mod tests {
             for x in [-3.1_f32, -0.7, -0.2, 0.3, 1.9] {
                 let at = |x: f32| {
                     let mut value = [x];
-                    activate(kind, &mut value);
+                    activate(kind, 0.3, &mut value);
                     value[0]
                 };
                 let slope = (f64::from(at(x + 1e-2)) - f64::from(at(x - 1e-2))) / 2e-2;
                 let mut gradient = [1.0];
-                differentiate(kind, &[at(x)], &[x], &mut gradient);
+                differentiate(kind, 0.3, &[at(x)], &[x], &mut gradient);
                 assert!((f64::from(gradient[0]) - slope).abs() < 2e-4, "{kind} {x}: {} {slope}", gradient[0]);
             }
         }

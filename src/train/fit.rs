@@ -61,6 +61,10 @@ pub struct Share<'a> {
     pub masks: Option<Vec<Vec<f32>>>,
     /// What becomes of the inputs before the model sees them; what comes out is held to them as they were.
     pub corruption: Option<Corruption>,
+    /// What latents are drawn with, standard normal, `[rows, latent]`; absent where they are not drawn.
+    pub latents: Option<Vec<f32>>,
+    /// The factor of the divergence of drawn latents in this epoch.
+    pub kl: f64,
 }
 
 /// Noise and masking of a batch's inputs, each `[rows, width]`: (input + added) · kept.
@@ -79,24 +83,33 @@ impl Share<'_> {
     }
 }
 
-/// A pack in training, on some device. Losses are without L2 terms; what is returned has an entry for each member.
+/// What the batches of an epoch came to so far: means over a batch times its number of rows, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// Of the loss, a mean over rows by their weights; without L2 terms and penalties.
+    pub loss: f64,
+    /// Of what `loss.sparsity`, `loss.contractive` and `loss.kl` added, with their factors.
+    pub penalty: f64,
+}
+
+/// A pack in training, on some device. What is returned has an entry for each member.
 pub trait Trainer {
     /// Begins an epoch.
     fn start_epoch(&mut self);
     /// Forward, backward and update for one batch.
     fn step(&mut self, batch: Batch<'_>) -> Result<()>;
-    /// Sum over the epoch's batches of the batch's loss (a weighted mean over its rows) times its number of rows.
-    fn loss_sums(&mut self) -> Result<Vec<f64>>;
+    /// What the epoch's batches came to so far.
+    fn sums(&mut self) -> Result<Vec<Sums>>;
     /// Members whose loss is known to be no number any more; devices that are not waited for tell at the end of the epoch.
     fn diverged(&self) -> Vec<usize> {
         vec![]
     }
-    /// Sum over the validation rows of weight times loss.
+    /// Sum over the validation rows of weight times loss, without L2 terms and penalties.
     fn valid_loss_sums(&mut self) -> Result<Vec<f64>>;
     /// What the next step depends on.
     fn moments(&mut self) -> Result<Vec<Moments>>;
-    /// Goes on from there, with the loss sums of the epoch so far.
-    fn restore(&mut self, moments: &[&Moments], loss_sums: &[f64]);
+    /// Goes on from there, with the sums of the epoch so far.
+    fn restore(&mut self, moments: &[&Moments], sums: &[Sums]);
     /// Flat weights: parameters and running statistics.
     fn weights(&mut self) -> Result<Vec<Vec<f32>>>;
     /// Goes on with these members only.
@@ -137,6 +150,9 @@ pub struct State {
     pub rows: usize,
     /// Sum of their losses, each times its rows.
     pub loss_sum: f64,
+    /// The same of their penalties.
+    #[serde(default)]
+    pub penalty_sum: f64,
     /// Time spent on them.
     pub seconds: f64,
     /// The epochs that are done.
@@ -184,15 +200,19 @@ impl<F: FnMut(&Epoch) -> Result<()>> Watch for F {
 pub struct Epoch {
     /// From 1.
     pub epoch: u32,
-    /// Mean over the epoch's batches, as long as they are, of their losses while they were trained on; without L2 terms. Within a
-    /// batch rows count by their weight.
+    /// Mean over the epoch's batches, as long as they are, of their losses while they were trained on; without L2 terms and
+    /// penalties. Within a batch rows count by their weight.
     pub train_loss: f64,
-    /// Mean loss of the validation rows after the epoch; without L2 terms.
+    /// Mean loss of the validation rows after the epoch; without L2 terms and penalties, and with means for drawn latents.
     pub valid_loss: Option<f64>,
     /// The rate of this epoch.
     pub learning_rate: f64,
     /// Time the epoch took.
     pub seconds: f64,
+    /// What `loss.sparsity`, `loss.contractive` and `loss.kl` added to what was made small, with their factors: a mean as
+    /// `train_loss` is. Absent without any of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<f64>,
 }
 
 /// Why training ended.
@@ -233,11 +253,12 @@ struct Member<'j, 'a, W> {
 
 impl<W: Watch> Member<'_, '_, W> {
     /// Notes an epoch that is done; true where its weights are the best so far and wanted.
-    fn epoch_done(&mut self, losses: (f64, Option<f64>), rate: f64, seconds: f64) -> Result<bool> {
+    fn epoch_done(&mut self, losses: (f64, Option<f64>, f64), rate: f64, seconds: f64) -> Result<bool> {
         let config = &self.job.experiment.config.train;
-        let (train_loss, valid_loss) = losses;
+        let (train_loss, valid_loss, penalty) = losses;
         let epoch = self.state.epoch();
-        let record = Epoch { epoch: epoch + 1, train_loss, valid_loss, learning_rate: rate, seconds };
+        let penalty = (!self.job.experiment.penalties.is_empty()).then_some(penalty);
+        let record = Epoch { epoch: epoch + 1, train_loss, valid_loss, learning_rate: rate, seconds, penalty };
         self.watch.epoch(&record)?;
         self.schedule.observe(valid_loss);
         let mut best = false;
@@ -249,7 +270,7 @@ impl<W: Watch> Member<'_, '_, W> {
         }
         let state = &mut self.state;
         state.history.push(record);
-        (state.batch, state.rows, state.loss_sum, state.seconds) = (0, 0, 0.0, 0.0);
+        (state.batch, state.rows, state.loss_sum, state.penalty_sum, state.seconds) = (0, 0, 0.0, 0.0, 0.0);
         (state.schedule, state.best) = (self.schedule.seen(), self.stopping.best());
         if state.stopped.is_none() && state.epoch() == config.epochs {
             state.stopped = Some(Stopped::AllEpochs);
@@ -302,7 +323,8 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
         trainer.start_epoch();
         if std::mem::take(&mut from_moments) {
             let moments: Vec<&Moments> = members.iter().map(|member| &member.state.moments).collect();
-            trainer.restore(&moments, &members.iter().map(|member| member.state.loss_sum).collect::<Vec<_>>());
+            let sums = |member: &Member<'_, '_, W>| Sums { loss: member.state.loss_sum, penalty: member.state.penalty_sum };
+            trainer.restore(&moments, &members.iter().map(sums).collect::<Vec<_>>());
         }
         while members.first().is_some_and(|member| member.state.batch < batches) {
             let batch = members[0].state.batch;
@@ -320,7 +342,9 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
                 let masks = (architecture.dropout > 0.0).then(|| dropout_masks(architecture, rows.len(), member.job.seed, epoch, batch));
                 let model = &member.job.experiment.config.model;
                 let corruption = corruption(model, rows.len() * train.width(), member.job.seed, epoch, batch);
-                shares.push(Share { order: order.as_deref(), total, rate, masks, corruption });
+                let latents = architecture.variational.then(|| normal_numbers(rows.len() * architecture.latent(), member.job.seed, epoch, batch));
+                let kl = member.job.experiment.penalties.kl.map_or(0.0, |divergence| divergence.factor(epoch));
+                shares.push(Share { order: order.as_deref(), total, rate, masks, corruption, latents, kl });
             }
             trainer.step(Batch { rows, members: &shares })?;
             let diverged = trainer.diverged();
@@ -335,10 +359,10 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
                 retain(&mut rates, &staying);
             }
             if batch + 1 < batches && members.iter_mut().any(|member| member.watch.pauses()) {
-                let (sums, moments) = (trainer.loss_sums()?, trainer.moments()?);
-                for (member, (sum, moments)) in members.iter_mut().zip(sums.into_iter().zip(&moments)) {
+                let (sums, moments) = (trainer.sums()?, trainer.moments()?);
+                for (member, (sums, moments)) in members.iter_mut().zip(sums.into_iter().zip(&moments)) {
                     member.state.seconds = before + clock.elapsed().as_secs_f64();
-                    member.state.loss_sum = sum;
+                    (member.state.loss_sum, member.state.penalty_sum) = (sums.loss, sums.penalty);
                     member.keep(moments)?;
                 }
                 return Ok(None);
@@ -349,14 +373,15 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
         }
 
         // The only time in an epoch that the host waits for the device.
-        let train_sums = trainer.loss_sums()?;
+        let train_sums = trainer.sums()?;
         let valid_sums = valid.map(|_| trainer.valid_loss_sums()).transpose()?;
         let valid_weight = valid.map_or(1.0, |valid| valid.total_weight(0..valid.len()));
         let seconds = before + clock.elapsed().as_secs_f64();
         let mut staying = vec![];
         let mut best = vec![];
         for (at, member) in members.iter_mut().enumerate() {
-            let losses = (train_sums[at] / member.state.rows as f64, valid_sums.as_ref().map(|sums| sums[at] / valid_weight));
+            let rows = member.state.rows as f64;
+            let losses = (train_sums[at].loss / rows, valid_sums.as_ref().map(|sums| sums[at] / valid_weight), train_sums[at].penalty / rows);
             if member.state.rows == 0 {
                 done[member.place] = Some(Err(Error::input("the training rows weigh nothing: all their weights are 0")));
             } else if !losses.0.is_finite() || losses.1.is_some_and(|loss| !loss.is_finite()) {
@@ -433,6 +458,7 @@ impl State {
             batch: 0,
             rows: 0,
             loss_sum: 0.0,
+            penalty_sum: 0.0,
             seconds: 0.0,
             history: vec![],
             weightless_batches: 0,
@@ -466,7 +492,10 @@ impl From<State> for Fitted {
 pub fn by_hand(experiment: &Experiment) -> bool {
     let config = &experiment.config;
     let activations = [config.model.activation, config.model.output_activation, config.model.latent_activation.unwrap_or(config.model.activation)];
-    let known = !activations.contains(&Activation::Gelu) && !config.model.is_regularised() && config.train.gradient_clip.is_none();
+    let known = !activations.iter().any(|kind| [Activation::Gelu, Activation::Prelu].contains(kind))
+        && !config.model.is_regularised()
+        && experiment.penalties.is_empty()
+        && config.train.gradient_clip.is_none();
     config.train.kernels != Kernels::Reference && known
 }
 
@@ -486,7 +515,7 @@ fn trainer<'a>(jobs: &[Job<'a>], wanted: Kernels, device: &Opened) -> Result<Box
         }
         if wanted == Kernels::Fused {
             return Err(Error::input(format!(
-                "train.kernels: \"fused\" on {} knows no GELU, no dropout, no batch norm, no noise or masking of inputs, no train.gradient_clip and no table larger than one allocation; expected \"auto\" or \"reference\"",
+                "train.kernels: \"fused\" on {} knows no GELU or PReLU, no dropout, no batch norm, no noise or masking of inputs, no model.variational, no loss.sparsity, no loss.contractive, no train.gradient_clip and no table larger than one allocation; expected \"auto\" or \"reference\"",
                 device.name
             )));
         }
@@ -523,6 +552,12 @@ fn corruption(model: &Model, values: usize, seed: u64, epoch: u32, batch: usize)
     let added = (0..values).map(|_| if model.noise > 0.0 { draw() as f32 } else { 0.0 }).collect();
     let kept = (0..values).map(|_| if model.masking > 0.0 && masking.random_bool(model.masking) { 0.0 } else { 1.0 }).collect();
     Some(Corruption { added, kept })
+}
+
+/// Standard normal numbers, so many, that the latents of a batch are drawn with.
+pub(super) fn normal_numbers(count: usize, seed: u64, epoch: u32, batch: usize) -> Vec<f32> {
+    let chance = random::generator(seed, "latents", u64::from(epoch) << 32 | batch as u64);
+    Distribution::<f32>::sample_iter(StandardNormal, chance).take(count).collect()
 }
 
 #[cfg(test)]
@@ -754,6 +789,9 @@ mod tests {
             "train.optimizer = {kind = \"adadelta\"}\nloss = {kind = \"sse\", l2 = 1e-3}",
             "train.optimizer = {kind = \"sgd\", momentum = 0.9, learning_rate = 0.05}\ntrain.schedule = {kind = \"plateau\", patience = 0}",
             "train.optimizer.kind = \"adamw\"\nmodel.batch_norm = true\nmodel.noise = 0.1\nmodel.masking = 0.2\ntrain.stop = {patience = 2}",
+            "loss.sparsity = {kind = \"kl\", weight = 0.1}\nmodel.latent_activation = \"sigmoid\"\nmodel.activation = \"prelu\"",
+            "loss.contractive = 0.1\nmodel.activation = \"prelu\"",
+            "model.variational = true\nmodel.batch_norm = true\nloss = {kl = 0.1, kl_warmup = 3}",
         ];
         let (values, held_out) = (data(100, 6), data(40, 6));
         for (variant, kernels) in variants.iter().flat_map(|variant| [(variant, "fused"), (variant, "reference")]) {
@@ -775,7 +813,8 @@ mod tests {
                     }
                 };
                 assert_eq!(fitted.weights, through.weights, "{variant} {kernels} every {left}");
-                let losses = |fitted: &Fitted| fitted.history.iter().map(|epoch| (epoch.train_loss, epoch.valid_loss)).collect::<Vec<_>>();
+                let losses =
+                    |fitted: &Fitted| fitted.history.iter().map(|epoch| (epoch.train_loss, epoch.valid_loss, epoch.penalty)).collect::<Vec<_>>();
                 assert_eq!((losses(&fitted), fitted.kept_epoch, fitted.stopped), (losses(&through), through.kept_epoch, through.stopped));
             }
         }
@@ -827,7 +866,19 @@ mod tests {
         let weights: Vec<f32> = (0..90).map(|i| if i % 10 == 0 { 0.5 + (i % 3) as f32 } else { 0.0 }).collect();
         let common = "model.hidden = [7]\nmodel.latent = 2\ntrain.epochs = 8\ntrain.batch_size = 8\ntrain.stop.patience = 2";
         let normalised = "model.batch_norm = true\nmodel.noise = 0.01";
-        for (optimizer, more) in [("adam", ""), ("adadelta", ""), ("sgd", ""), ("rmsprop", ""), ("adam", normalised)] {
+        let drawn = "model.variational = true\nmodel.activation = \"prelu\"\nloss.kl = 0.01";
+        let silent = "model.latent_activation = \"sigmoid\"\nloss.sparsity = {kind = \"kl\", weight = 0.01}";
+        let contracted = "loss.contractive = 0.01\nloss.sparsity = {weight = 0.01}";
+        for (optimizer, more) in [
+            ("adam", ""),
+            ("adadelta", ""),
+            ("sgd", ""),
+            ("rmsprop", ""),
+            ("adam", normalised),
+            ("adam", drawn),
+            ("adam", silent),
+            ("adam", contracted),
+        ] {
             let member = |rate: f64, l2: f64, kernels: &str| {
                 experiment(&format!(
                     "train.kernels = \"{kernels}\"\ntrain.optimizer.kind = \"{optimizer}\"\ntrain.optimizer.learning_rate = {rate}\nloss.l2 = {l2}\n{common}\n{more}"
@@ -875,7 +926,9 @@ mod tests {
     fn the_kernels_step_is_the_fused_step() {
         let Some(device) = crate::device::tests::software() else { return };
         same_as_the_fused_step(&device, "fused", |variant| {
-            !["gelu", "dropout", "gradient_clip", "batch_norm", "noise", "masking"].iter().any(|unknown| variant.contains(unknown))
+            !["gelu", "prelu", "dropout", "gradient_clip", "batch_norm", "noise", "masking", "sparsity", "contractive", "variational"]
+                .iter()
+                .any(|unknown| variant.contains(unknown))
         });
     }
 
@@ -925,6 +978,14 @@ mod tests {
             "model.activation = \"gelu\"\nmodel.output_activation = \"sigmoid\"",
             "model.activation = \"selu\"\nmodel.latent_activation = \"linear\"",
             "model.activation = \"elu\"\nmodel.latent_activation = \"leaky_relu\"\nmodel.dropout = 0.1\nloss.activity_l2 = 1e-2",
+            "model.activation = \"prelu\"\nmodel.output_activation = \"prelu\"",
+            "model.activation = \"prelu\"\nmodel.batch_norm = true\nmodel.dropout = 0.2\nloss.sparsity = {weight = 0.1}\nloss.l2 = 1e-2",
+            "model.latent_activation = \"sigmoid\"\nloss.sparsity = {kind = \"kl\", weight = 0.3, target = 0.1}",
+            "model.latent_activation = \"linear\"\nloss.sparsity = {weight = 0.2}\nloss.activity_l2 = 1e-2",
+            "model.activation = \"prelu\"\nloss.contractive = 0.3\nmodel.noise = 0.1\nloss.l2 = 1e-2",
+            "model.activation = \"gelu\"\nmodel.latent_activation = \"sigmoid\"\nloss = {contractive = 0.3, sparsity = {kind = \"kl\"}}",
+            "model.activation = \"prelu\"\nmodel.variational = true\nloss = {kind = \"sse\", kl = 0.2, kl_warmup = 2, l2 = 1e-2}",
+            "model.variational = true\nmodel.batch_norm = true\nmodel.dropout = 0.1\nmodel.masking = 0.1\ntrain.gradient_clip = 0.1",
         ];
         let (values, held_out) = (data(150, 6), data(40, 6));
         let weights: Vec<f32> = (0..150).map(|i| 0.5 + (i % 4) as f32).collect();
@@ -948,6 +1009,12 @@ mod tests {
             for (a, b) in fused.history.iter().zip(&reference.history) {
                 let near = |a: f64, b: f64| (a / b - 1.0).abs() < 2e-5;
                 assert!(near(a.train_loss, b.train_loss) && near(a.valid_loss.unwrap(), b.valid_loss.unwrap()), "{variant}: {a:?} {b:?}");
+                assert!(a.penalty.zip(b.penalty).is_none_or(|(a, b)| a > 0.0 && near(a, b)), "{variant}: {a:?} {b:?}");
+                assert_eq!(
+                    (a.penalty.is_some(), b.penalty.is_some()),
+                    [["sparsity", "contractive", "variational"].iter().any(|penalty| variant.contains(penalty)); 2].into(),
+                    "{variant}"
+                );
             }
             let far = fused.weights.iter().zip(&reference.weights).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(far < 1e-4, "{variant}: weights differ by {far}");

@@ -5,10 +5,11 @@
 //! arithmetic is that of the reference path ([`super::reference`]), and tests hold the two together.
 
 use super::{
-    Batch, Corruption, Job, Moments, Share, Trainer,
+    Batch, Corruption, Job, Moments, Share, Sums, Trainer,
     elementwise::{AdamNumbers, adadelta, adam, add_rows, differentiate, distances, normalise, normalised_slope, scale_and_shift},
     fit::retain,
     optimizer::numbers,
+    penalty::{Drawn, Encoder, sparsity},
     reference::scoring_rows,
 };
 use crate::{
@@ -28,6 +29,8 @@ pub struct Fused<'a> {
     architecture: &'a Architecture,
     experiment: &'a Experiment,
     layers: Vec<LayerPlace>,
+    /// What gives the logarithms of the latents' variances beside the latent layer.
+    log_variance: Option<LayerPlace>,
     train: Rows<'a>,
     valid: Option<Rows<'a>>,
     parameters: Vec<f32>,
@@ -40,7 +43,7 @@ pub struct Fused<'a> {
     second: Vec<f32>,
     steps: i32,
     space: Space,
-    loss_sum: f64,
+    sums: Sums,
 }
 
 /// Buffers of a batch.
@@ -56,6 +59,10 @@ struct Space {
     outputs: Vec<Vec<f32>>,
     /// Each layer's output as the next one sees it; empty without dropout.
     dropped: Vec<Vec<f32>>,
+    /// Logarithms of the latents' variances, the gradient by them, and the latents that were drawn; empty where none are.
+    log_variances: Vec<f32>,
+    by_log_variance: Vec<f32>,
+    latents: Vec<f32>,
     /// What an activation needs beside its output to be differentiated; empty for most.
     saved: Vec<Vec<f32>>,
     /// Gradient of the loss by the layer at hand, `[rows, out]`, and by the one below.
@@ -93,6 +100,7 @@ impl<'a> Fused<'a> {
             architecture,
             experiment,
             layers: LayerPlace::all(architecture),
+            log_variance: LayerPlace::log_variance(architecture),
             train,
             valid,
             parameters: parameters.to_vec(),
@@ -102,12 +110,13 @@ impl<'a> Fused<'a> {
             second: zeros,
             steps: 0,
             space: Space::default(),
-            loss_sum: 0.0,
+            sums: Sums::default(),
         }
     }
 
     /// Fills the buffers with the outputs of every layer for the rows of `space.input`.
-    fn forward(&self, space: &mut Space, rows: usize, masks: Option<&[Vec<f32>]>) {
+    fn forward(&self, space: &mut Space, rows: usize, share: &Share<'_>) {
+        let masks = share.masks.as_deref();
         let layers = self.layers.len();
         space.outputs.resize(layers, vec![]);
         space.dropped.resize(layers, vec![]);
@@ -118,6 +127,7 @@ impl<'a> Fused<'a> {
             let input = match i {
                 0 => &space.input,
                 _ if masks.is_some() => &space.dropped[i - 1],
+                _ if i == self.architecture.encoder_layers && share.latents.is_some() => &space.latents,
                 _ => &done[i - 1],
             };
             let output = &mut rest[0];
@@ -128,25 +138,59 @@ impl<'a> Fused<'a> {
                 scale_and_shift(&normalised.values, &self.parameters[norm.scale.clone()], &self.parameters[norm.shift.clone()], output);
             }
             let kind = self.architecture.activations[i];
-            if kind == Activation::Gelu {
+            if [Activation::Gelu, Activation::Prelu].contains(&kind) {
                 space.saved[i].clear();
                 space.saved[i].extend_from_slice(output);
             }
-            activate(kind, output);
+            activate(kind, layer.slope(&self.parameters), output);
+            let mut seen = &*output;
+            if let (Some(numbers), Some(place)) = (&share.latents, &self.log_variance)
+                && i + 1 == self.architecture.encoder_layers
+            {
+                place.apply(&self.parameters, input, rows, &mut space.log_variances);
+                Drawn { means: output, log_variances: &space.log_variances, numbers }.draw(&mut space.latents);
+                seen = &space.latents;
+            }
             if let Some(mask) = masks.and_then(|masks| masks.get(i)) {
                 let dropped = &mut space.dropped[i];
                 dropped.clear();
-                dropped.extend(output.iter().zip(mask).map(|(value, mask)| value * mask));
+                dropped.extend(seen.iter().zip(mask).map(|(value, mask)| value * mask));
             }
         }
     }
 
-    /// Fills `gradient` for the batch whose outputs are in `space`, and returns the sum over rows of weight times distance.
-    fn backward(&mut self, space: &mut Space, batch: Range<usize>, share: &Share<'_>) -> f64 {
+    /// Turns the gradient by a layer's output into that by what goes into its activation, and notes that by its slope.
+    fn differentiate(&mut self, layer: usize, output: &[f32], saved: &[f32], gradient: &mut [f32]) {
+        let place = &self.layers[layer];
+        if let Some(slope) = place.slope {
+            self.gradient[slope] = saved.iter().zip(&*gradient).map(|(value, gradient)| value.min(0.0) * gradient).sum();
+        }
+        differentiate(self.architecture.activations[layer], place.slope(&self.parameters), output, saved, gradient);
+    }
+
+    /// Fills `gradient` for the batch whose outputs are in `space`, and returns the sum over rows of weight times distance, and the
+    /// batch's penalty.
+    fn backward(&mut self, space: &mut Space, batch: Range<usize>, share: &Share<'_>) -> (f64, f64) {
         let rows = batch.len();
         let last = self.layers.len() - 1;
         let width = self.train.width();
         let weights: Option<Vec<f32>> = batch.map(|i| self.train.weight(share.row(i))).collect();
+        // Each row's part of the batch.
+        let parts = || (0..rows).map(|row| weights.as_ref().map_or(1.0, |weights| weights[row]) / share.total as f32).collect::<Vec<f32>>();
+        let penalties = self.experiment.penalties;
+        let encoder_layers = self.architecture.encoder_layers;
+        let (mut penalty, mut contracted, mut bent) = (0.0, vec![], vec![]);
+        if penalties.contractive > 0.0 {
+            contracted = vec![0.0; self.parameters.len()];
+            let encoder = Encoder {
+                layers: &self.layers[..encoder_layers],
+                kinds: &self.architecture.activations,
+                parameters: &self.parameters,
+                outputs: &space.outputs,
+                saved: &space.saved,
+            };
+            (penalty, bent) = encoder.contraction(penalties.contractive, &parts(), &mut contracted);
+        }
         space.above.resize(rows * width, 0.0);
         let loss = distances(
             self.experiment.loss,
@@ -157,7 +201,7 @@ impl<'a> Fused<'a> {
             weights.as_deref(),
             (1.0 / (share.total * self.experiment.loss.divisor(width))) as f32,
         );
-        differentiate(self.architecture.activations[last], &space.outputs[last], &space.saved[last], &mut space.above);
+        self.differentiate(last, &space.outputs[last], &space.saved[last], &mut space.above);
         for i in (0..=last).rev() {
             let layer = &self.layers[i];
             if let Some(norm) = &layer.norm {
@@ -168,8 +212,12 @@ impl<'a> Fused<'a> {
             let input = match i {
                 0 => &space.input,
                 _ if share.masks.is_some() => &space.dropped[i - 1],
+                _ if i == encoder_layers && share.latents.is_some() => &space.latents,
                 _ => &space.outputs[i - 1],
             };
+            if let Some(bent) = bent.get(i) {
+                space.above.iter_mut().zip(bent).for_each(|(gradient, bent)| *gradient += bent);
+            }
             multiply(
                 Matrix::new(input, rows, layer.inputs).transposed(),
                 Matrix::new(&space.above, rows, layer.outputs),
@@ -179,6 +227,12 @@ impl<'a> Fused<'a> {
             // A bias that is normalised away has no gradient, where its sum would be one of rounding alone.
             if layer.norm.is_none() {
                 add_rows(&space.above, &mut self.gradient[layer.bias.clone()]);
+            }
+            let beside = self.log_variance.as_ref().filter(|_| i + 1 == encoder_layers);
+            if let Some(place) = beside {
+                let by_log_variance = Matrix::new(&space.by_log_variance, rows, place.outputs);
+                multiply(Matrix::new(input, rows, place.inputs).transposed(), by_log_variance, &mut self.gradient[place.weight.clone()], false);
+                add_rows(&space.by_log_variance, &mut self.gradient[place.bias.clone()]);
             }
             if i == 0 {
                 break;
@@ -190,18 +244,33 @@ impl<'a> Fused<'a> {
                 &mut space.below,
                 false,
             );
+            if let Some(place) = beside {
+                let weight = Matrix::new(&self.parameters[place.weight.clone()], place.inputs, place.outputs).transposed();
+                multiply(Matrix::new(&space.by_log_variance, rows, place.outputs), weight, &mut space.below, true);
+            }
             if let Some(mask) = share.masks.as_ref().and_then(|masks| masks.get(i - 1)) {
                 space.below.iter_mut().zip(mask).for_each(|(gradient, mask)| *gradient *= mask);
+            }
+            if i == encoder_layers {
+                let latents = &space.outputs[i - 1];
+                if let Some(silence) = penalties.sparsity {
+                    penalty += sparsity(silence, latents, &parts(), &mut space.below);
+                }
+                if let Some(numbers) = &share.latents {
+                    let drawn = Drawn { means: latents, log_variances: &space.log_variances, numbers };
+                    penalty += drawn.divergence(share.kl, &parts(), &mut space.below, &mut space.by_log_variance);
+                }
             }
             let activity = self.experiment.config.loss.activity_l2;
             if i == 1 && activity > 0.0 {
                 let factor = (2.0 * activity / rows as f64) as f32;
                 space.below.iter_mut().zip(&space.outputs[0]).for_each(|(gradient, value)| *gradient += factor * value);
             }
-            differentiate(self.architecture.activations[i - 1], &space.outputs[i - 1], &space.saved[i - 1], &mut space.below);
+            self.differentiate(i - 1, &space.outputs[i - 1], &space.saved[i - 1], &mut space.below);
             std::mem::swap(&mut space.above, &mut space.below);
         }
-        loss
+        self.gradient.iter_mut().zip(&contracted).for_each(|(gradient, contracted)| *gradient += contracted);
+        (loss, penalty)
     }
 
     /// Lets the running statistics follow the batch whose outputs are in `space`.
@@ -225,7 +294,7 @@ impl<'a> Fused<'a> {
         let config = &self.experiment.config;
         if config.loss.l2 > 0.0 {
             let factor = (2.0 * config.loss.l2) as f32;
-            for layer in &self.layers {
+            for layer in self.layers.iter().chain(&self.log_variance) {
                 let range = layer.weight.clone();
                 self.gradient[range.clone()].iter_mut().zip(&self.parameters[range]).for_each(|(gradient, weight)| *gradient += factor * weight);
             }
@@ -278,9 +347,11 @@ impl Fused<'_> {
             space.clean.clone_from(&space.input);
             space.input.iter_mut().zip(added).zip(kept).for_each(|((input, added), kept)| *input = (*input + added) * kept);
         }
-        self.forward(&mut space, rows, share.masks.as_deref());
+        self.forward(&mut space, rows, share);
         self.follow(&space, rows);
-        self.loss_sum += self.backward(&mut space, batch, share) * rows as f64 / share.total;
+        let (loss, penalty) = self.backward(&mut space, batch, share);
+        self.sums.loss += loss * rows as f64 / share.total;
+        self.sums.penalty += penalty * rows as f64;
         self.update(share.rate);
         self.space = space;
     }
@@ -313,17 +384,17 @@ impl Fused<'_> {
         Moments { steps: self.steps, parameters, statistics, first: self.first.clone(), second: self.second.clone() }
     }
 
-    fn restore(&mut self, moments: &Moments, loss_sum: f64) {
+    fn restore(&mut self, moments: &Moments, sums: Sums) {
         let Moments { steps, parameters, statistics, first, second } = moments.clone();
         (self.steps, self.parameters, self.statistics) = (steps, parameters, statistics);
-        (self.first, self.second, self.loss_sum) = (first, second, loss_sum);
+        (self.first, self.second, self.sums) = (first, second, sums);
     }
 }
 
 /// Members take their steps one after the other: what each computes is the same as alone.
 impl Trainer for Vec<Fused<'_>> {
     fn start_epoch(&mut self) {
-        self.iter_mut().for_each(|member| member.loss_sum = 0.0);
+        self.iter_mut().for_each(|member| member.sums = Sums::default());
     }
 
     fn step(&mut self, batch: Batch<'_>) -> Result<()> {
@@ -331,12 +402,12 @@ impl Trainer for Vec<Fused<'_>> {
         Ok(())
     }
 
-    fn loss_sums(&mut self) -> Result<Vec<f64>> {
-        Ok(self.iter().map(|member| member.loss_sum).collect())
+    fn sums(&mut self) -> Result<Vec<Sums>> {
+        Ok(self.iter().map(|member| member.sums).collect())
     }
 
     fn diverged(&self) -> Vec<usize> {
-        (0..self.len()).filter(|&at| !self[at].loss_sum.is_finite()).collect()
+        (0..self.len()).filter(|&at| !self[at].sums.loss.is_finite()).collect()
     }
 
     fn valid_loss_sums(&mut self) -> Result<Vec<f64>> {
@@ -347,8 +418,8 @@ impl Trainer for Vec<Fused<'_>> {
         Ok(self.iter().map(Fused::moments).collect())
     }
 
-    fn restore(&mut self, moments: &[&Moments], loss_sums: &[f64]) {
-        self.iter_mut().zip(moments.iter().zip(loss_sums)).for_each(|(member, (moments, sum))| member.restore(moments, *sum));
+    fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
+        self.iter_mut().zip(moments.iter().zip(sums)).for_each(|(member, (moments, sums))| member.restore(moments, *sums));
     }
 
     fn weights(&mut self) -> Result<Vec<Vec<f32>>> {

@@ -1,7 +1,7 @@
 //! Training on a GPU by kernels of our own ([`crate::model::cube`]): a pack goes through an epoch in a few launches.
 
 use super::{
-    Batch, Job, Moments, Trainer,
+    Batch, Job, Moments, Sums, Trainer,
     fit::retain,
     optimizer::{self, Numbers},
 };
@@ -95,6 +95,7 @@ pub fn can(job: &Job<'_>, gpu: &Gpu) -> bool {
     let rows = job.train.len().max(job.valid.map_or(0, |valid| valid.len()));
     Plan::knows(job.architecture)
         && !job.experiment.config.model.is_regularised()
+        && job.experiment.penalties.is_empty()
         && job.experiment.config.train.gradient_clip.is_none()
         && gpu.most_loops.is_none_or(|most| plan.loops().1 + plan.units < most)
         && rows * job.train.width() < u32::MAX as usize
@@ -242,9 +243,9 @@ impl Trainer for Kernel<'_> {
         Ok(())
     }
 
-    fn loss_sums(&mut self) -> Result<Vec<f64>> {
+    fn sums(&mut self) -> Result<Vec<Sums>> {
         self.flush();
-        Ok(download(&self.client, &self.losses)?.into_iter().map(f64::from).collect())
+        Ok(download(&self.client, &self.losses)?.into_iter().map(|loss| Sums { loss: f64::from(loss), penalty: 0.0 }).collect())
     }
 
     fn valid_loss_sums(&mut self) -> Result<Vec<f64>> {
@@ -273,11 +274,11 @@ impl Trainer for Kernel<'_> {
         Ok(states.into_iter().zip(&self.steps).map(moments).collect())
     }
 
-    fn restore(&mut self, moments: &[&Moments], loss_sums: &[f64]) {
+    fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
         self.steps = moments.iter().map(|moments| moments.steps).collect();
         let states = moments.iter().flat_map(|Moments { parameters, first, second, .. }| [parameters, first, second]);
         self.state = upload(&self.client, &states.flatten().copied().collect::<Vec<f32>>());
-        self.losses = upload(&self.client, &loss_sums.iter().map(|sum| *sum as f32).collect::<Vec<f32>>());
+        self.losses = upload(&self.client, &sums.iter().map(|sums| sums.loss as f32).collect::<Vec<f32>>());
     }
 
     fn weights(&mut self) -> Result<Vec<Vec<f32>>> {
@@ -294,9 +295,9 @@ impl Trainer for Kernel<'_> {
 
     fn keep(&mut self, members: &[usize]) -> Result<()> {
         if !members.is_empty() {
-            let (states, losses) = (self.read_state()?, self.loss_sums()?);
+            let (states, losses) = (self.read_state()?, self.sums()?);
             self.state = upload(&self.client, &members.iter().flat_map(|&at| &states[at]).copied().collect::<Vec<f32>>());
-            self.losses = upload(&self.client, &members.iter().map(|&at| losses[at] as f32).collect::<Vec<f32>>());
+            self.losses = upload(&self.client, &members.iter().map(|&at| losses[at].loss as f32).collect::<Vec<f32>>());
         }
         retain(&mut self.experiments, members);
         retain(&mut self.steps, members);

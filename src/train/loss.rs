@@ -37,6 +37,23 @@ pub fn activity(first_hidden: Tensor<3>) -> Tensor<3> {
     first_hidden.square().sum_dim(2).sum_dim(1).div_scalar(rows)
 }
 
+/// The divergence of each row's latents, normal around `mean` with variances of these logarithms `[members, rows, latent]`, from
+/// standard normal ones, summed over latents: `[members, rows, 1]`.
+pub fn divergence(mean: Tensor<3>, log_variance: Tensor<3>) -> Tensor<3> {
+    (mean.square() + log_variance.clone().exp() - log_variance).sub_scalar(1.0).sum_dim(2).mul_scalar(0.5)
+}
+
+/// As near to 0 and 1 as a mean latent counts.
+pub const EDGE: f64 = 1e-6;
+
+/// The divergence of mean latents, taken for probabilities, from `target` in each member: `[members, 1, latent]` to `[members, 1, 1]`.
+pub fn silence(mean: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
+    let mean = mean.clamp(EDGE, 1.0 - EDGE);
+    let (on, off) = (target.clone(), target.clone().neg().add_scalar(1.0));
+    let own = on.clone() * on.log() + off.clone() * off.clone().log();
+    (own - target * mean.clone().log() - off * mean.neg().add_scalar(1.0).log()).sum_dim(2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +81,19 @@ mod tests {
         let weights = Tensor::from_data(TensorData::new(vec![3.0_f32, 1.0], [1, 2, 1]), &cpu());
         let value: f32 = sum(per_row(Loss::Mae, tensor(&[1.0, 1.0, 2.0, 2.0]), tensor(&[0.0; 4])), Some(weights)).into_scalar();
         assert_eq!(value, 5.0);
+    }
+
+    #[test]
+    fn divergences_are_those_of_the_definitions() {
+        // ½ (0.25 + 4 − ln 4 − 1) + ½ (1 + 1 − 0 − 1), and nothing where the latents are standard normal.
+        let found: Vec<f32> = divergence(tensor(&[0.5, 1.0, 0.0, 0.0]), tensor(&[4_f32.ln(), 0.0, 0.0, 0.0])).into_data().try_to_vec().unwrap();
+        assert!((found[0] - (1.625 - 2_f32.ln() + 0.5)).abs() < 1e-6 && found[1] == 0.0, "{found:?}");
+        let target = Tensor::from_data(TensorData::new(vec![0.1_f32], [1, 1, 1]), &cpu());
+        let found: f32 = silence(tensor(&[0.1, 0.4]), target.clone()).into_scalar();
+        let expected = 0.1 * (0.1_f64 / 0.4).ln() + 0.9 * (0.9_f64 / 0.6).ln();
+        assert!((f64::from(found) - expected).abs() < 1e-6, "{found} {expected}");
+        let edges: f32 = silence(tensor(&[0.0, 1.0]), target).into_scalar();
+        assert!(edges.is_finite() && edges > 10.0, "{edges}");
     }
 
     #[test]

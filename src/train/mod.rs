@@ -9,8 +9,9 @@ pub mod fused;
 pub(crate) mod kernel;
 pub mod loss;
 pub mod optimizer;
+mod penalty;
 pub mod reference;
 pub mod schedule;
 pub mod stopping;
 
-pub use fit::{Batch, Corruption, Epoch, Fitted, Job, Moments, Share, State, Stopped, Trainer, Watch, by_hand, fit};
+pub use fit::{Batch, Corruption, Epoch, Fitted, Job, Moments, Share, State, Stopped, Sums, Trainer, Watch, by_hand, fit};

@@ -1,11 +1,14 @@
 //! Training by autodiff over the module, on any device, a pack as one computation: the reference that faster ways are held to.
 
-use super::{Batch, Corruption, Job, Moments, Share, Trainer, fit::retain, loss, optimizer, optimizer::Optimizer};
+use super::{Batch, Corruption, Job, Moments, Share, Sums, Trainer, fit::retain, loss, optimizer, optimizer::Optimizer};
 use crate::{
-    config::Experiment,
+    config::{Experiment, Penalties, Sparsity},
     device,
     error::Result,
-    model::{Architecture, Autoencoder, autoencoder::MOMENTUM},
+    model::{
+        Architecture, Autoencoder,
+        autoencoder::{Drawn, Forward, MOMENTUM},
+    },
     prepare::Rows,
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -33,6 +36,8 @@ pub struct Reference<'a> {
     optimizer: Optimizer,
     /// Stays on the device and is read once an epoch: reading makes the host wait. `[members, 1, 1]`
     loss_sum: Option<Tensor<3>>,
+    /// The same of penalties; absent without any.
+    penalty_sum: Option<Tensor<3>>,
 }
 
 /// Rows on the device.
@@ -143,6 +148,7 @@ impl<'a> Reference<'a> {
             decay: pack.iter().any(|job| job.experiment.config.loss.l2 > 0.0).then(|| flat(pack.iter().flat_map(l2).collect())),
             optimizer: Optimizer::new(pack.iter().map(|job| job.experiment.optimizer).collect()),
             loss_sum: None,
+            penalty_sum: None,
         }
     }
 
@@ -163,6 +169,40 @@ impl<'a> Reference<'a> {
             Tensor::<3>::from_data(TensorData::new(batch.members.iter().flat_map(own).collect::<Vec<f32>>(), shape), &self.device).autodiff()
         };
         (values + tensor(|own| &own.added, 0.0)) * tensor(|own| &own.kept, 1.0)
+    }
+
+    /// What the config's penalties are for a batch, with their factors, `[members, 1, 1]`; nothing where it has none. `share` is one
+    /// over the weight of a member's rows.
+    fn penalties(
+        &self,
+        model: &Autoencoder,
+        forward: &Forward,
+        weights: Option<&Tensor<3>>,
+        share: &Tensor<3>,
+        batch: &Batch<'_>,
+    ) -> Option<Tensor<3>> {
+        let of = |number: &dyn Fn(usize, &Penalties) -> f64| {
+            // A batch that weighs nothing for a member costs it nothing.
+            let own = |at: usize| if batch.members[at].total > 0.0 { number(at, &self.experiments[at].penalties) } else { 0.0 };
+            let numbers: Vec<f64> = (0..self.experiments.len()).map(own).collect();
+            numbers.iter().any(|number| *number > 0.0).then(|| self.numbers(|at| numbers[at]).reshape([numbers.len(), 1, 1]).autodiff())
+        };
+        let mean = |per_row: Tensor<3>| loss::sum(per_row, weights.cloned()) * share.clone();
+        let l1 = of(&|_, penalties| if let Some(Sparsity::L1 { weight }) = penalties.sparsity { weight } else { 0.0 });
+        let kl = of(&|_, penalties| if let Some(Sparsity::Kl { weight, .. }) = penalties.sparsity { weight } else { 0.0 });
+        let contractive = of(&|_, penalties| penalties.contractive);
+        let divergence = of(&|at, _| batch.members[at].kl);
+        let mut parts = vec![];
+        parts.extend(l1.map(|factor| mean(forward.latent.clone().abs().sum_dim(2)) * factor));
+        parts.extend(kl.map(|factor| {
+            let target = |at: usize| if let Some(Sparsity::Kl { target, .. }) = self.experiments[at].penalties.sparsity { target } else { 0.5 };
+            let target = self.numbers(target).reshape([self.experiments.len(), 1, 1]).autodiff();
+            loss::silence(mean(forward.latent.clone()), target) * factor
+        }));
+        parts.extend(contractive.map(|factor| mean(model.contraction(self.architecture, &forward.linear)) * factor));
+        let latents = forward.log_variance.clone().zip(divergence);
+        parts.extend(latents.map(|(log_variance, factor)| mean(loss::divergence(forward.latent.clone(), log_variance)) * factor));
+        parts.into_iter().reduce(|sum, part| sum + part)
     }
 
     /// Lets the running statistics follow those of a batch, layer by layer.
@@ -197,7 +237,7 @@ impl<'a> Reference<'a> {
 
 impl Trainer for Reference<'_> {
     fn start_epoch(&mut self) {
-        self.loss_sum = None;
+        (self.loss_sum, self.penalty_sum) = (None, None);
         self.feed.piece = None;
     }
 
@@ -215,22 +255,36 @@ impl Trainer for Reference<'_> {
         let masks: Option<Vec<Tensor<3>>> =
             (self.architecture.dropout > 0.0).then(|| hidden.iter().enumerate().map(|(layer, width)| mask(layer, *width)).collect());
 
+        let latents = self.architecture.variational.then(|| {
+            let numbers: Vec<f32> = batch.members.iter().filter_map(|share| share.latents.as_ref()).flatten().copied().collect();
+            Tensor::<3>::from_data(TensorData::new(numbers, [members, rows, self.architecture.latent()]), &self.device).autodiff()
+        });
+
         let model = Autoencoder::from_flat(self.architecture, &self.parameters).tracked();
-        let mut forward = model.forward(self.architecture, self.corrupted(part.values.clone(), &batch), masks.as_deref());
+        let drawn = Drawn { dropout: masks.as_deref(), latents: latents.as_ref() };
+        let mut forward = model.forward(self.architecture, self.corrupted(part.values.clone(), &batch), drawn);
         self.follow(std::mem::take(&mut forward.statistics), &batch);
-        let distance = loss::per_row(self.experiments[0].loss, forward.output, part.values);
+        let distance = loss::per_row(self.experiments[0].loss, forward.output.clone(), part.values);
         // A batch that weighs nothing for a member adds nothing to its loss, and its step is not taken.
-        let share = self.numbers(|at| if batch.members[at].total > 0.0 { 1.0 / batch.members[at].total } else { 0.0 }).reshape([members, 1, 1]);
-        let data_loss = loss::sum(distance, part.weights) * share.autodiff();
-        let of_batch = data_loss.clone().inner().mul_scalar(rows as f64);
-        self.loss_sum = Some(self.loss_sum.take().map_or(of_batch.clone(), |sum| sum + of_batch));
-        let activity = |at: usize| self.experiments[at].config.loss.activity_l2;
-        let objective = if (0..members).any(|at| activity(at) > 0.0) {
-            let factor = self.numbers(activity).reshape([members, 1, 1]).autodiff();
-            data_loss + loss::activity(forward.first_hidden) * factor
-        } else {
-            data_loss
+        let share = self.numbers(|at| if batch.members[at].total > 0.0 { 1.0 / batch.members[at].total } else { 0.0 });
+        let share = share.reshape([members, 1, 1]).autodiff();
+        let penalty = self.penalties(&model, &forward, part.weights.as_ref(), &share, &batch);
+        let data_loss = loss::sum(distance, part.weights) * share;
+        let add = |sum: &mut Option<Tensor<3>>, value: &Tensor<3>| {
+            let of_batch = value.clone().inner().mul_scalar(rows as f64);
+            *sum = Some(sum.take().map_or(of_batch.clone(), |sum| sum + of_batch));
         };
+        add(&mut self.loss_sum, &data_loss);
+        let mut objective = data_loss;
+        if let Some(penalty) = penalty {
+            add(&mut self.penalty_sum, &penalty);
+            objective = objective + penalty;
+        }
+        let activity = |at: usize| self.experiments[at].config.loss.activity_l2;
+        if (0..members).any(|at| activity(at) > 0.0) {
+            let factor = self.numbers(activity).reshape([members, 1, 1]).autodiff();
+            objective = objective + loss::activity(forward.first_hidden) * factor;
+        }
 
         let mut gradients = objective.sum_dim(0).backward();
         let flat = |tensor: &Tensor<3>| tensor.grad_remove(&mut gradients).unwrap_or_else(|| tensor.clone().inner().zeros_like()).flatten(1, 2);
@@ -247,11 +301,10 @@ impl Trainer for Reference<'_> {
         Ok(())
     }
 
-    fn loss_sums(&mut self) -> Result<Vec<f64>> {
-        match &self.loss_sum {
-            None => Ok(vec![0.0; self.experiments.len()]),
-            Some(sum) => Ok(read(sum.clone())?.into_iter().map(f64::from).collect()),
-        }
+    fn sums(&mut self) -> Result<Vec<Sums>> {
+        let of = |sum: &Option<Tensor<3>>| sum.as_ref().map_or_else(|| Ok(vec![0.0; self.experiments.len()]), |sum| read(sum.clone()));
+        let (losses, penalties) = (of(&self.loss_sum)?, of(&self.penalty_sum)?);
+        Ok(losses.iter().zip(penalties).map(|(loss, penalty)| Sums { loss: f64::from(*loss), penalty: f64::from(penalty) }).collect())
     }
 
     fn valid_loss_sums(&mut self) -> Result<Vec<f64>> {
@@ -262,7 +315,7 @@ impl Trainer for Reference<'_> {
         let step = scoring_rows(self.architecture.widths[0]);
         for start in (0..valid.len()).step_by(step) {
             let part = OnDevice::new(valid, start..(start + step).min(valid.len()), &self.device);
-            let output = model.forward(&plain, part.values.clone(), None).output;
+            let output = model.forward(&plain, part.values.clone(), Drawn::default()).output;
             let distance = loss::per_row(self.experiments[0].loss, output, part.values);
             sums.iter_mut().zip(read(loss::sum(distance, part.weights))?).for_each(|(sum, part)| *sum += f64::from(part));
         }
@@ -287,7 +340,7 @@ impl Trainer for Reference<'_> {
         Ok(steps.iter().enumerate().zip(statistics).map(moments).collect())
     }
 
-    fn restore(&mut self, moments: &[&Moments], loss_sums: &[f64]) {
+    fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
         let flat = |part: fn(&Moments) -> &Vec<f32>| {
             let values: Vec<f32> = moments.iter().flat_map(|moments| part(moments)).copied().collect();
             let width = values.len() / moments.len();
@@ -300,8 +353,9 @@ impl Trainer for Reference<'_> {
         );
         self.parameters = flat(|moments| &moments.parameters);
         self.statistics = (self.architecture.statistics() > 0).then(|| flat(|moments| &moments.statistics));
-        let sums = self.numbers(|at| loss_sums[at]).reshape([moments.len(), 1, 1]);
-        self.loss_sum = loss_sums.iter().any(|sum| *sum != 0.0).then_some(sums);
+        let tensor =
+            |of: fn(&Sums) -> f64| sums.iter().any(|sums| of(sums) != 0.0).then(|| self.numbers(|at| of(&sums[at])).reshape([moments.len(), 1, 1]));
+        (self.loss_sum, self.penalty_sum) = (tensor(|sums| sums.loss), tensor(|sums| sums.penalty));
     }
 
     fn weights(&mut self) -> Result<Vec<Vec<f32>>> {
@@ -319,7 +373,9 @@ impl Trainer for Reference<'_> {
         self.parameters = self.parameters.clone().select(0, indices.clone());
         self.statistics = self.statistics.take().map(|statistics| statistics.select(0, indices.clone()));
         self.decay = self.decay.take().map(|decay| decay.select(0, indices.clone()));
-        self.loss_sum = self.loss_sum.take().map(|sum| sum.select(0, indices.clone()));
+        for sum in [&mut self.loss_sum, &mut self.penalty_sum] {
+            *sum = sum.take().map(|sum| sum.select(0, indices.clone()));
+        }
         self.optimizer.keep(members, &indices);
         self.feed.piece = None;
         Ok(())

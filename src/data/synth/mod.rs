@@ -1,5 +1,6 @@
 //! Made data with known anomalies, to try the program on and to test it with.
 
+pub mod certification;
 pub mod cms2010b;
 pub mod events;
 mod hdf5;

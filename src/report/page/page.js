@@ -613,7 +613,7 @@ function comparisonPage(data) {
   const warnings = data.warnings || [];
   section("table", "Figures", (parent) => {
     if (warnings.length) parent.append(element("div", { class: "notice", role: "note" }, element("ul", {}, warnings.map((warning) => element("li", {}, warning)))));
-    if (experiments.length) parent.append(comparisonTable(experiments));
+    if (experiments.length) parent.append(comparisonTable(experiments, data.ranks));
   });
   section("losses", "Training", (parent) => comparisonLosses(parent, experiments));
   section("roc", "Found and missed", (parent) => comparisonRoc(parent, experiments));
@@ -626,7 +626,9 @@ function mainChannel(experiment) {
 }
 
 /** Experiments are columns: there are few of them, and many figures. */
-function comparisonTable(experiments) {
+function comparisonTable(experiments, ranks) {
+  const rank = (one) => ranks?.ranks?.[experiments.indexOf(one)];
+  const behind = ({ behind }) => (behind ? `, behind the first by ${area(behind[0])}${behind[1] ? ` (${between(behind[1], area)})` : ""}` : "");
   const main = (experiment) => experiment.report.channels?.[0];
   const flagged = ({ report }) => (report.runs || []).reduce((sum, run) => sum + (run.flagged?.[0]?.ls.length || 0), 0);
   const evaluated = ({ report }) => (report.runs || []).reduce((sum, run) => sum + run.evaluated, 0);
@@ -641,6 +643,7 @@ function comparisonTable(experiments) {
     ["training loss", (one) => number(main(one)?.training.train_loss)],
     ["lowest validation loss", (one) => number(main(one)?.training.best_valid_loss)],
     ["loss is", (one) => main(one)?.training.loss],
+    ["penalty", (one) => (main(one)?.training.penalty ? `${number(main(one).training.penalty.train)}: ${main(one).training.penalty.of}` : "none")],
     ["score is", (one) => one.report.score],
     ["threshold", (one) => one.report.runs?.[0]?.flagged?.[0]?.threshold],
     ["evaluated", (one) => count(evaluated(one))],
@@ -649,9 +652,10 @@ function comparisonTable(experiments) {
     ["false alarms", ({ report: { false_alarms: rate } }) => (rate ? `${percent(rate.rate)} (${between(rate.interval, percent)}) of ${count(rate.rows)} ${rate.sample}` : "not known")],
     ["AUC", (one) => (known(auc(one)?.auc) ? `${area(auc(one).auc)}${auc(one).interval ? ` (${between(auc(one).interval, area)})` : ""}${auc(one).auc < 0.5 ? ` ⚠ ${LOW}` : ""}` : auc(one)?.note || "no labels")],
     ["AUC on", (one) => (auc(one) ? `labels “${auc(one).labels}”, ${count(auc(one).bad)} bad, ${count(auc(one).good)} good ${splitName(auc(one).split)}, ${weighted(auc(one))}` : "–")],
+    ...(ranks ? [[`rank by AUC on the ${count(ranks.bad)} bad and ${count(ranks.good)} good rows (“${ranks.labels}”) that all scored`, (one) => `${rank(one).place}: ${area(rank(one).area)} (${between(rank(one).interval, area)})${behind(rank(one))}`]] : []),
     ["time of training", (one) => `${number((one.report.channels || []).reduce((sum, channel) => sum + channel.training.seconds, 0), 3)} s on ${one.report.device}`],
   ];
-  return table(["", ...experiments.map((one) => one.name)], rows.map(([name, get]) => [{ text: name, class: "name" }, ...experiments.map((one) => get(one) || "–")]), "One column for each experiment; losses are of its first channel. No column is marked as best: losses and scores of different inputs, scalings or networks are not on one scale.");
+  return table(["", ...experiments.map((one) => one.name)], rows.map(([name, get]) => [{ text: name, class: "name" }, ...experiments.map((one) => get(one) || "–")]), "One column for each experiment; losses are of its first channel. Losses and scores of different inputs, scalings or networks are not on one scale." + (ranks ? ` Ranks: ${ranks.note}.` : ""));
 }
 
 function comparisonLosses(parent, experiments) {
