@@ -113,7 +113,7 @@ fn names_of(devices: &[Opened]) -> String {
 }
 
 /// What is written before anything is trained.
-fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared, devices: &[Opened]) -> Result<()> {
+fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared, devices: &[Opened], fingerprint: &str) -> Result<()> {
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
     folder.write_json(
         names::PROVENANCE,
@@ -122,6 +122,7 @@ fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared
             "device": names_of(devices),
             "precision": devices.iter().map(|device| device.precision(by_hand(experiment))).max_by_key(|text| text.len()),
             "seed": experiment.config.seed,
+            "fingerprint": fingerprint,
             "files": prepared.samples.sources,
             "rows": {"evaluated": prepared.samples.rows.len(), "not_evaluated": select::counts(&prepared.samples)},
         }),
@@ -169,7 +170,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let folder = match begun {
         None => {
             let folder = Folder::create(&arguments.out, arguments.force)?;
-            write_beginning(&folder, &experiment, &prepared, &devices)?;
+            write_beginning(&folder, &experiment, &prepared, &devices, &fingerprint)?;
             folder
         }
         // Another may have finished it before the lock was ours.
@@ -182,7 +183,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 begin.state = state;
             }
             // What a kill may have left out or torn.
-            write_beginning(&folder, &experiment, &prepared, &devices)?;
+            write_beginning(&folder, &experiment, &prepared, &devices, &fingerprint)?;
             folder
         }
     };

@@ -19,17 +19,26 @@ pub struct Usual {
 }
 
 /// Scores are taken for at least this part of what they are held against: the logarithm of 0 says nothing.
-const SMALLEST: f64 = 1e-12;
+pub const SMALLEST: f64 = 1e-12;
 
 /// Where calibration scores hardly differ, a deviation is not made larger than by this spread of their logarithms.
 const LEAST_SPREAD: f64 = 1e-3;
 
 impl Usual {
-    /// ln(score / mean-field error). Where training rows are all alike there is no mean-field error, and the autoencoder's own
-    /// stands for it (or 1, where that is 0 too).
+    /// What a score is held against: the mean-field error. Where training rows are all alike there is none, and the autoencoder's
+    /// own stands for it (or 1, where that is 0 too).
+    pub fn held_against(&self) -> f64 {
+        [self.mean_field_error, self.error].into_iter().find(|error| *error > 0.0).unwrap_or(1.0)
+    }
+
+    /// ln(score / mean-field error).
     pub fn log_ratio(&self, score: f64) -> f64 {
-        let held_against = [self.mean_field_error, self.error].into_iter().find(|error| *error > 0.0).unwrap_or(1.0);
-        (score / held_against).max(SMALLEST).ln()
+        (score / self.held_against()).max(SMALLEST).ln()
+    }
+
+    /// What a log ratio is divided by where channels are standardised.
+    pub fn log_scale(&self) -> f64 {
+        self.log_std.max(LEAST_SPREAD)
     }
 
     /// Notes mean and standard deviation of the calibration rows' scores.
@@ -44,7 +53,7 @@ impl Usual {
 /// One score of a row's ln(score / mean-field error) in its channels; none without channels.
 pub fn combine(how: Combine, channels: &[(&Usual, f64)]) -> Option<f64> {
     let values = channels.iter().map(|(usual, ratio)| match how {
-        Combine::Standardised => (ratio - usual.log_mean) / usual.log_std.max(LEAST_SPREAD),
+        Combine::Standardised => (ratio - usual.log_mean) / usual.log_scale(),
         Combine::Max | Combine::Mean | Combine::Sum => *ratio,
     });
     match how {
