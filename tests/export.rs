@@ -104,17 +104,52 @@ fn events_have_their_graph() {
     assert!(code == 2 && error.contains("its inputs are features") && !place.join("package").exists(), "{error}");
 }
 
+/// A table of runs and a config with ensembles in channels that share a feature.
+const CHANNELS: &str = r#"
+import numpy as np, pandas
+chance = np.random.default_rng(2)
+hidden = chance.normal(size=(900, 3))
+names = [f"{lepton}_{quantity}" for lepton in ("e", "mu") for quantity in ("pt", "eta", "phi", "mass")] + ["MET"]
+values = np.tanh(hidden @ chance.normal(size=(3, 9))) + 0.1 * chance.normal(size=(900, 9))
+table = pandas.DataFrame(values.astype(np.float32), columns=names)
+table.insert(0, "run", 100 + np.arange(900) // 100)
+table.insert(1, "ls", 1 + np.arange(900) % 100)
+table.to_parquet("table.parquet")
+open("channels.toml", "w").write("""
+data.train = ["table.parquet"]
+scale.kind = "min-max"
+model = { hidden = [6], latent = 2, activation = "tanh" }
+train = { epochs = 5, ensemble = 2 }
+score.combine = "sum"
+report = { projections = [], on = "all" }
+[channels]
+levels = ["lepton", "quantity"]
+spread = ["shared"]
+rules = [{ pattern = '(?<lepton>e|mu)_(?<quantity>[a-z]+)' }, { pattern = '(?<quantity>MET)', insert = { lepton = "shared" } }]
+""")
+"#;
+
+#[test]
+fn ensembles_in_channels_agree_on_error_and_spread() {
+    let Some(interpreter) = common::python(MODULES) else { return };
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    python(&interpreter, place, &["-c", CHANNELS]);
+    succeed(place, &["train", "channels.toml", "--out", "channels", "-q"]);
+    check(&interpreter, place, "channels", &["table.parquet"], 2, &[]);
+}
+
 #[test]
 fn channels_say_something_together_and_each_alone() {
     let Some(interpreter) = common::python(MODULES) else { return };
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
-    succeed(place, &["synth", "cms2010b", ".", "--lumisections", "3000", "-q"]);
+    succeed(place, &["synth", "cms2010b", ".", "--rows", "2000", "-q"]);
     let sets = ["data.train=[\"features.parquet\"]", "labels.good=\"labels.npy\"", "labels.subsystems.folder=\"Quality2010\"", "train.epochs=3"];
     for (out, combine) in [("standardised", "standardised"), ("mean", "mean")] {
         let combine = format!("score.combine=\"{combine}\"");
-        train(place, "cms2010b.toml", out, &[&sets[..], &[&combine, "train.ensemble=2"]].concat());
-        check(&interpreter, place, out, &["features.parquet"], 2, &[]);
+        train(place, "cms2010b.toml", out, &[&sets[..], &[&combine]].concat());
+        check(&interpreter, place, out, &["features.parquet"], 1, &[]);
     }
     succeed(place, &["export", "mean", "onnx", "--out", "muons.onnx", "--channel", "muons/muons", "-q"]);
     let script = root().join("scripts/reference/check_onnx.py").display().to_string();

@@ -13,7 +13,7 @@ import onnx, onnxruntime
 import pandas
 
 TOLERANCE = 1e-5
-RUNS, NUMBERS = ("run", "fromrun", "run_number", "runNumber"), ("ls", "fromlumi", "ls_number", "lumisection", "luminosityBlock")
+RUNS, NUMBERS = ("run", "run_number", "_run"), ("ls", "ls_number", "_luminosityBlock")
 
 parser = argparse.ArgumentParser()
 parser.add_argument("model")

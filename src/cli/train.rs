@@ -271,6 +271,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             samples: &prepared.samples,
             labels: &prepared.labels,
             classes: prepared.classes.as_ref(),
+            beside: &prepared.beside,
+            drift: None,
             warnings,
         },
     )?;

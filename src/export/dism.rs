@@ -67,7 +67,7 @@ pub fn package(folder: &Folder, model: &Model, me: Option<&str>, workspace: &str
         "inputs": [{"name": "input_0", "monitoring_element": element, "dims": dims(&graph.inputs()[0].lengths)}],
         "outputs": graph.outputs().iter().map(|port| json!({"name": port.name, "dims": dims(&port.lengths), "is": port.description})).collect::<Vec<_>>(),
         "score": config.score.kind.name(),
-        "threshold": model.thresholds[0],
+        "threshold": model.thresholds[0].brief(),
         "not_applied": config.select,
     });
     let facts = serde_json::to_string_pretty(&facts).map_err(|error| Error::failed(format!("export: {error}")))? + "\n";

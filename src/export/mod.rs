@@ -8,6 +8,7 @@ pub mod scoring;
 use crate::{
     error::{Error, Result},
     report::folder::{Folder, Model, names},
+    score::threshold::Calibrated,
 };
 use onnx::Graph;
 use serde::Serialize;
@@ -23,7 +24,7 @@ pub fn metadata(folder: &Folder, model: &Model, graph: &Graph) -> Result<Vec<(St
         ("lumisift".to_owned(), told("version").unwrap_or_else(|| env!("CARGO_PKG_VERSION").into())),
         ("inputs".to_owned(), text(graph.inputs())?),
         ("outputs".to_owned(), text(graph.outputs())?),
-        ("thresholds".to_owned(), text(&model.thresholds)?),
+        ("thresholds".to_owned(), text(&model.thresholds.iter().map(Calibrated::brief).collect::<Vec<_>>())?),
         ("experiment".to_owned(), experiment.to_toml()?),
         ("trained_on".to_owned(), text(&trained_on(&provenance))?),
     ];
