@@ -8,7 +8,8 @@
 //! 3. [`prepare`]: rows are selected, split and scaled;
 //! 4. [`model`] and [`train`]: an autoencoder is fitted;
 //! 5. [`score`]: reconstruction errors, thresholds, ROC;
-//! 6. [`report`]: the experiment folder, figures and tables.
+//! 6. [`report`]: the experiment folder, figures and tables;
+//! 7. [`export`]: trained models for other programs.
 //!
 //! [`sweep`] makes many experiments of one and ranks them.
 //!
@@ -31,10 +32,12 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod error;
+pub mod export;
 mod guard;
 pub mod model;
 pub mod pipeline;
 pub mod prepare;
+mod protobuf;
 pub mod random;
 pub mod report;
 pub mod score;

@@ -29,6 +29,7 @@ use crate::{
         scores::{ChannelScores, Scores},
     },
     score::{
+        drift::{Drift, Outside, Sample},
         error::Runner,
         network::Network,
         threshold::{self, Calibrated},
@@ -541,6 +542,38 @@ pub fn score_files(model: &Model, files: &[PathBuf], device: &Opened, read: &(dy
     Ok((prepared, scores))
 }
 
+/// How newly scored rows differ from those that a model was trained and calibrated on; rows that are labelled bad are left out.
+pub fn drift(model: &Model, prepared: &Prepared, scores: &Scores) -> Drift {
+    /// Inputs that are named.
+    const WORST: usize = 5;
+    let good = scores.labels.iter().position(|name| name == "good");
+    let is_bad = |row: usize| good.is_some_and(|label| scores.rows[row].labels[label] == Some(false));
+    // Evaluated rows come in the order of the samples.
+    let kept: Vec<u32> = scores.evaluated().enumerate().filter(|(_, row)| !is_bad(*row)).map(|(at, _)| at as u32).collect();
+    let names = prepared.input_names();
+    let outside = |network: &Network| {
+        let columns = network.channel.columns(&names);
+        let counts = network.usual.outside_by_input(prepared.rows(&columns).at(&kept));
+        let rows = kept.len().max(1) as f64;
+        let mut worst: Vec<(String, f64)> = network.channel.features.iter().cloned().zip(counts.iter().map(|count| *count as f64 / rows)).collect();
+        let share = worst.iter().map(|(_, share)| share).sum::<f64>() / worst.len().max(1) as f64;
+        worst.retain(|(_, share)| *share > 0.0);
+        worst.sort_by(|a, b| b.1.total_cmp(&a.1));
+        worst.truncate(WORST);
+        (!counts.is_empty()).then(|| Outside { channel: network.channel.name.clone(), share, usual: network.usual.outside, worst })
+    };
+    let main = scores.main();
+    let sample = main.and_then(|main| model.thresholds.iter().find(|threshold| threshold.channel == main.name)?.sample.as_ref());
+    let of_runs = |of: &ChannelScores| -> Vec<Vec<f64>> {
+        let of_run = |run: &Vec<usize>| run.iter().filter(|row| !is_bad(**row)).filter_map(|&row| of.scores[row]).collect();
+        scores.runs().iter().map(of_run).collect()
+    };
+    Drift {
+        inputs: model.networks.par_iter().filter_map(outside).collect(),
+        scores: main.zip(sample).and_then(|(main, sample)| sample.held_against(&of_runs(main))),
+    }
+}
+
 /// Reads, selects and scales new files for a trained model.
 pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
     let experiment = &model.experiment;
@@ -552,6 +585,7 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + S
     let further = Further { welcome: labels::columns(experiment), features: model.columns(), ..Further::default() };
     let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
     let mut inputs = chosen.select(&lenient)?;
+    let beside = chosen.beside(&lenient)?;
     let Chosen { samples, labels, classes, weights, notes, .. } = chosen;
     let names = samples.feature_names();
     let (found, trained) = match (&samples.element, model.element()) {
@@ -569,8 +603,6 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + S
     let splits = vec![Split::Test; samples.rows.len()];
     scale(&model.scaler, &samples, &mut inputs);
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
-    // No page is drawn of them.
-    let beside = vec![];
     Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler: model.scaler.clone(), inputs, channels, notes })
 }
 
@@ -593,6 +625,7 @@ pub fn calibrate(experiment: &Experiment, on: CalibrateOn, scores: &Scores, spli
         let rows = slices.iter().map(|run| run.len()).sum();
         // What is combined is made of logarithms already.
         let log = experiment.config.threshold.log && channel.name != COMBINED;
+        let mut sample = if on == CalibrateOn::Scored { None } else { Sample::new(&runs, scores.events) };
         for threshold in &experiment.thresholds {
             let fixed = matches!(threshold, Threshold::Fixed { .. });
             let found = match on {
@@ -608,7 +641,8 @@ pub fn calibrate(experiment: &Experiment, on: CalibrateOn, scores: &Scores, spli
                 _ if fixed => (Some(threshold::value(threshold, log, &[])?), 0, 0, vec![]),
                 _ => (Some(threshold::value(threshold, log, &slices)?), rows, slices.len(), files.to_vec()),
             };
-            thresholds.push(Calibrated { channel: channel.name.clone(), threshold: *threshold, log, on, value, members: found, rows, runs, files });
+            let (channel, sample) = (channel.name.clone(), sample.take());
+            thresholds.push(Calibrated { channel, threshold: *threshold, log, on, value, members: found, rows, runs, files, sample });
         }
     }
     Ok(thresholds)

@@ -13,6 +13,7 @@ use crate::{
         scores::{Row, Scores},
         terminal,
     },
+    score::threshold::Calibrated,
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -63,7 +64,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     folder.write_json(names::THRESHOLDS, &thresholds)?;
     scores.write(&folder.file(names::SCORES))?;
     if ui.json {
-        return ui.print_json(&thresholds);
+        return ui.print_json(&thresholds.iter().map(Calibrated::brief).collect::<Vec<_>>());
     }
     for (new, old) in thresholds.iter().zip(model.thresholds.iter().map(Some).chain(std::iter::repeat(None))) {
         let before = old.and_then(|old| old.value).map(|value| format!(" (was {value:.6})")).unwrap_or_default();

@@ -3,8 +3,9 @@
 use super::ui::Ui;
 use crate::{
     error::{Error, Result},
+    export::{self, dism, onnx::Port, scoring},
     model::{Architecture, weights},
-    report::folder::{Folder, write_atomically},
+    report::folder::{Folder, Model, write_atomically},
 };
 use clap::{Args, ValueEnum};
 use std::{collections::HashMap, path::PathBuf};
@@ -17,27 +18,82 @@ pub struct Arguments {
     /// What to write
     #[arg(value_name = "FORMAT")]
     kind: Format,
-    /// The file to write
-    #[arg(long, value_name = "FILE")]
+    /// The file to write; for dism a folder
+    #[arg(long, value_name = "PATH")]
     out: PathBuf,
-    /// Replace the file
+    /// One channel alone, with its own threshold
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+    /// dism: the monitoring element whose bins the model reads, where the data did not say
+    #[arg(long, value_name = "NAME")]
+    me: Option<String>,
+    /// dism: the workspace of DIALS that the model is for [default: global]
+    #[arg(long, value_name = "NAME")]
+    workspace: Option<String>,
+    /// Replace what is there
     #[arg(long)]
     force: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Format {
     /// Weights named as PyTorch's Linear layers (encoder.0.weight is [out, in]; with several channels after their name and a dot)
     /// with config, channels, scaling and thresholds as metadata
     Safetensors,
+    /// One graph from raw bins to reconstruction, error and flag: scaling, networks, scores and thresholds inside
+    Onnx,
+    /// A folder for the inference service of CMS' DIALS: the graph, its template, a script to try it with
+    Dism,
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
-    let Format::Safetensors = arguments.kind;
-    if arguments.out.exists() && !arguments.force {
-        return Err(Error::input(format!("--out {}: exists; choose another file, or --force to replace it", arguments.out.display())));
+    let Arguments { out, channel, me, workspace, .. } = arguments;
+    for (name, given) in [("me", me), ("workspace", workspace)] {
+        if given.is_some() && arguments.kind != Format::Dism {
+            return Err(Error::input(format!("--{name}: only `lumisift export … dism` takes it")));
+        }
     }
-    let model = Folder::open(&arguments.experiment)?.read_model(&[])?;
+    if out.exists() && !arguments.force {
+        let what = if arguments.kind == Format::Dism { "folder" } else { "file" };
+        return Err(Error::input(format!("--out {}: exists; choose another {what}, or --force to replace it", out.display())));
+    }
+    let folder = Folder::open(&arguments.experiment)?;
+    let mut model = folder.read_model(&[])?;
+    if let Some(channel) = channel {
+        scoring::only(&mut model, channel)?;
+    }
+    match arguments.kind {
+        Format::Safetensors => safetensors(arguments, &model, ui),
+        Format::Onnx => {
+            let graph = scoring::graph(&model, None)?;
+            let description = format!("{}: reconstruction, error and flag of rows, as `lumisift score` tells them", model.experiment.config.name);
+            let bytes = graph.to_file("lumisift", &description, &export::metadata(&folder, &model, &graph)?);
+            write_atomically(out, &bytes)?;
+            for (what, ports) in [("takes", graph.inputs()), ("gives", graph.outputs())] {
+                ports.iter().for_each(|port| ui.say(&format!("{what}  {}", described(port))));
+            }
+            ui.print(&format!("wrote  {} ({} bytes)", out.display(), bytes.len()))
+        }
+        Format::Dism => {
+            let package = dism::package(&folder, &model, me.as_deref(), workspace.as_deref().unwrap_or("global"))?;
+            std::fs::create_dir_all(out).map_err(|error| Error::writing(out, &error))?;
+            package.iter().try_for_each(|(name, bytes)| write_atomically(&out.join(name), bytes))?;
+            let names: Vec<&str> = package.iter().map(|(name, _)| *name).collect();
+            ui.print(&format!("wrote  {}/ ({})", out.display(), names.join(", ")))?;
+            ui.next(&[
+                format!("python {0}/infer.py --data FILE.parquet --out bad.csv", out.display()),
+                format!("cd {} && dismcli build -f template.yaml", out.display()),
+            ])
+        }
+    }
+}
+
+fn described(port: &Port) -> String {
+    let lengths: Vec<String> = std::iter::once("N".to_owned()).chain(port.lengths.iter().map(usize::to_string)).collect();
+    format!("{} [{}]: {}", port.name, lengths.join(", "), port.description)
+}
+
+fn safetensors(arguments: &Arguments, model: &Model, ui: &Ui) -> Result<()> {
     let json = |value: serde_json::Result<String>| value.map_err(|error| Error::failed(format!("export: {error}")));
     let metadata = HashMap::from([
         ("lumisift".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),

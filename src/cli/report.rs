@@ -65,6 +65,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 samples: &prepared.samples,
                 labels: &prepared.labels,
                 classes: prepared.classes.as_ref(),
+                beside: &prepared.beside,
+                drift: None,
                 warnings: pipeline::warnings(&model.experiment, &prepared),
             };
             (Report::new(&scores, context)?, projections, Some(evidence))

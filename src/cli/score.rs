@@ -90,6 +90,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             samples: &prepared.samples,
             labels: &prepared.labels,
             classes: prepared.classes.as_ref(),
+            beside: &prepared.beside,
+            drift: Some(pipeline::drift(&model, &prepared, &scores)),
             warnings: prepared.notes.clone(),
         },
     )?;

@@ -117,7 +117,7 @@ pub fn names_of(devices: &[Opened]) -> String {
 }
 
 /// What is written before anything is trained.
-fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared, devices: &[Opened]) -> Result<()> {
+fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared, devices: &[Opened], fingerprint: &str) -> Result<()> {
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
     folder.write_json(
         names::PROVENANCE,
@@ -126,6 +126,7 @@ fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared
             "device": names_of(devices),
             "precision": devices.iter().map(|device| device.precision(by_hand(experiment))).max_by_key(|text| text.len()),
             "seed": experiment.config.seed,
+            "fingerprint": fingerprint,
             "files": prepared.samples.sources,
             "rows": {"evaluated": prepared.samples.rows.len(), "not_evaluated": select::counts(&prepared.samples)},
         }),
@@ -166,7 +167,7 @@ impl<'e> Plan<'e> {
             }
         }
         // Of one that was begun, what a kill may have left out or torn.
-        write_beginning(&folder, self.experiment, prepared, devices)?;
+        write_beginning(&folder, self.experiment, prepared, devices, &self.fingerprint)?;
         ui.log_to(&folder.file(names::LOG))?;
         let done: Vec<&[Epoch]> = self.begins.iter().map(|begin| begin.state.as_ref().map_or(&[][..], |state| &state.history)).collect();
         let epochs: usize = done.iter().map(|epochs| epochs.len()).sum();
@@ -289,6 +290,8 @@ impl<'e> Training<'e> {
                 samples: &prepared.samples,
                 labels: &prepared.labels,
                 classes: prepared.classes.as_ref(),
+                beside: &prepared.beside,
+                drift: None,
                 warnings,
             },
         )?;

@@ -16,7 +16,7 @@ pub struct Prepared {
     pub labels: Vec<LabelSet>,
     /// What kinds of rows there are, where the config says so.
     pub classes: Option<Classes>,
-    /// What is drawn beside the scores: a name, and one number a row, NaN where it is unknown. Nothing where rows are only scored.
+    /// What is drawn beside the scores: a name, and one number a row, NaN where it is unknown.
     pub beside: Vec<(String, Vec<f32>)>,
     /// What each row is for.
     pub splits: Vec<Split>,

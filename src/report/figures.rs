@@ -22,6 +22,7 @@ use crate::{
     error::Result,
     prepare::{classes::Classes, labels::LabelSet, select, split::Split},
     score::{
+        drift::{Beside, Drift},
         network::Network,
         roc::{self, Auc, Judged, Point, Ranking},
         threshold::{self, Calibrated},
@@ -67,6 +68,12 @@ pub struct Report {
     /// Latents in two dimensions; the points are in `projections.parquet`.
     #[serde(default)]
     pub projections: Vec<ProjectionFigures>,
+    /// How quantities known beside the scores go with them, among the rows that figures are taken on and that are not labelled bad.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
+    /// How newly scored rows differ from those of training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// The test runs.
     pub runs: Vec<RunFigures>,
     /// What is doubtful.
@@ -186,6 +193,10 @@ pub struct Context<'a> {
     pub labels: &'a [LabelSet],
     /// The classes of rows.
     pub classes: Option<&'a Classes>,
+    /// What is known beside the scores: a name, and one number an evaluated row, NaN where it is unknown.
+    pub beside: &'a [(String, Vec<f32>)],
+    /// How rows differ from those of training, where they are new.
+    pub drift: Option<Drift>,
     /// What is doubtful.
     pub warnings: Vec<String>,
 }
@@ -193,7 +204,8 @@ pub struct Context<'a> {
 impl Report {
     /// Figures from flagged scores.
     pub fn new(scores: &Scores, context: Context<'_>) -> Result<Self> {
-        let Context { experiment, networks, device, thresholds, training, worst, projections, samples, labels, classes, mut warnings } = context;
+        let Context { experiment, networks, device, thresholds, training, worst, projections, samples, labels, classes, beside, drift, mut warnings } =
+            context;
         let config = &experiment.config;
         let main = scores.main().map_or("", |channel| channel.name.as_str());
         let of_main: Vec<Calibrated> = thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
@@ -214,6 +226,9 @@ impl Report {
         warnings.extend(networks.iter().filter_map(|network| unlearnt(network, experiment)));
         let auc = areas(scores, labels, experiment);
         warnings.extend(auc.iter().filter_map(upside_down));
+        warnings.extend(drift.iter().flat_map(Drift::warnings));
+        let beside: Vec<Beside> = beside.iter().filter_map(|(name, numbers)| goes_with(name, numbers, scores, experiment)).collect();
+        warnings.extend(beside.iter().filter_map(Beside::warning));
         Ok(Self {
             name: config.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -241,13 +256,15 @@ impl Report {
             },
             on: judged_rows(experiment).into(),
             channels: channels.collect(),
-            thresholds: thresholds.to_vec(),
+            thresholds: thresholds.iter().map(Calibrated::brief).collect(),
             false_alarms: of_main.first().and_then(|threshold| false_alarms(scores, threshold)),
             agreement: agreement(scores, experiment),
             auc,
             classes: classes.map(|classes| ClassesFigures::new(experiment, scores, classes)),
             worst,
             projections: projections.iter().map(Projection::figures).collect(),
+            beside,
+            drift,
             runs: runs(experiment, scores, &of_main, samples)?,
             warnings,
         })
@@ -301,6 +318,14 @@ fn upside_down(auc: &Auc) -> Option<String> {
     Some(format!(
         "{channel}the ROC area is {area:.3}, below 0.5{sure}: bad rows are reconstructed better than good ones, so a high score does not mean bad here; nothing is turned round"
     ))
+}
+
+/// How a quantity goes with the scores of good rows.
+fn goes_with(name: &str, numbers: &[f32], scores: &Scores, experiment: &Experiment) -> Option<Beside> {
+    let (channel, good) = (scores.main()?, scores.labels.iter().position(|label| label == "good"));
+    let wanted = |row: &Row| judged(experiment, row.split) && good.is_none_or(|good| row.labels[good] != Some(false));
+    let rows = scores.evaluated().zip(numbers).filter(|(row, _)| wanted(&scores.rows[*row]));
+    Beside::new(name, rows.map(|(row, number)| (channel.scores[row].unwrap_or(f64::NAN), f64::from(*number))))
 }
 
 fn agreement(scores: &Scores, experiment: &Experiment) -> Option<Agreement> {

@@ -2,7 +2,7 @@
 
 use super::batch;
 use crate::{data::Samples, error::Result, model::Architecture, score::network::Network};
-use arrow_array::{ArrayRef, Float32Array, StringArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, Float32Array, StringArray, UInt32Array};
 use std::{path::Path, sync::Arc};
 
 /// Who a row is.
@@ -33,15 +33,22 @@ pub(super) fn identity_columns<'a>(rows: impl Iterator<Item = &'a Identity> + Cl
     ]
 }
 
+/// The same without a run where no row has one: a table with runs that are all unknown is none that can be read again.
+fn known_columns<'a>(rows: impl Iterator<Item = &'a Identity> + Clone, events: bool) -> Vec<(String, ArrayRef)> {
+    let mut columns = identity_columns(rows, events);
+    columns.retain(|(name, column)| name != "run" || column.null_count() < column.len());
+    columns
+}
+
 /// The name of one number of a latent.
 pub fn latent_name(i: usize) -> String {
     format!("latent_{i}")
 }
 
-/// Writes `file, run, ls` (or `event`)`, channel, latent_0, latent_1, …`: one row per sample and channel. `latents` holds those of
+/// Writes `file, run` (where known)`, ls` (or `event`)`, channel, latent_0, latent_1, …`: one row per sample and channel. `latents` holds those of
 /// each network, `[rows, latent]`.
 pub fn write_latents(path: &Path, rows: &[Identity], events: bool, networks: &[Network], latents: &[Vec<f32>]) -> Result<()> {
-    let mut columns = identity_columns(networks.iter().flat_map(|_| rows), events);
+    let mut columns = known_columns(networks.iter().flat_map(|_| rows), events);
     let names = networks.iter().flat_map(|network| rows.iter().map(|_| Some(network.channel.name.as_str())));
     columns.push(("channel".into(), Arc::new(names.collect::<StringArray>())));
     let width = networks.first().map_or(0, |network| Architecture::latent(&network.architecture));
@@ -52,9 +59,9 @@ pub fn write_latents(path: &Path, rows: &[Identity], events: bool, networks: &[N
     batch::write(path, &batch::of_columns(columns)?)
 }
 
-/// Writes `file, run, ls` (or `event`) and a column per feature. `features` are names with one entry a row.
+/// Writes `file, run` (where known)`, ls` (or `event`) and a column per feature. `features` are names with one entry a row.
 pub fn write_features(path: &Path, rows: &[Identity], events: bool, features: Vec<(String, Vec<Option<f32>>)>) -> Result<()> {
-    let mut columns = identity_columns(rows.iter(), events);
+    let mut columns = known_columns(rows.iter(), events);
     columns.extend(features.into_iter().map(|(name, values)| -> (String, ArrayRef) { (name, Arc::new(Float32Array::from(values))) }));
     batch::write(path, &batch::of_columns(columns)?)
 }

@@ -510,6 +510,7 @@ mod tests {
             rows: 2,
             runs: 1,
             files: vec![],
+            sample: None,
         }
     }
 

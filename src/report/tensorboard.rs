@@ -15,6 +15,7 @@ use crate::{
     error::{Error, Result},
     model::weights,
     prepare::split::Split,
+    protobuf::Message,
     train::{Epoch, Fitted},
 };
 use std::{
@@ -65,59 +66,10 @@ fn record(payload: &[u8]) -> Vec<u8> {
     [&length[..], &checksum(&length), payload, &checksum(payload)].concat()
 }
 
-/// A protobuf message in the making.
-#[derive(Clone, Debug, Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-
-    /// A field's number and wire type: 0 varint, 1 eight bytes, 2 counted bytes, 5 four bytes.
-    fn key(&mut self, field: u32, wire: u32) {
-        self.varint(u64::from(field << 3 | wire));
-    }
-
-    fn integer(mut self, field: u32, value: u64) -> Self {
-        self.key(field, 0);
-        self.varint(value);
-        self
-    }
-
-    fn double(mut self, field: u32, value: f64) -> Self {
-        self.key(field, 1);
-        self.0.extend(value.to_le_bytes());
-        self
-    }
-
-    fn float(mut self, field: u32, value: f32) -> Self {
-        self.key(field, 5);
-        self.0.extend(value.to_le_bytes());
-        self
-    }
-
-    fn bytes(mut self, field: u32, value: impl AsRef<[u8]>) -> Self {
-        let value = value.as_ref();
-        self.key(field, 2);
-        self.varint(value.len() as u64);
-        self.0.extend(value);
-        self
-    }
-
-    fn message(self, field: u32, value: Self) -> Self {
-        self.bytes(field, value.0)
-    }
-}
-
 /// The record of an `Event` with values of a `Summary`.
 fn event(wall_time: f64, step: u32, values: impl IntoIterator<Item = Message>) -> Vec<u8> {
-    let summary = values.into_iter().fold(Message::default(), |summary, value| summary.message(1, value));
-    record(&Message::default().double(1, wall_time).integer(2, step.into()).message(5, summary).0)
+    let summary = Message::default().messages(1, values);
+    record(Message::default().double(1, wall_time).integer(2, step.into()).message(5, summary).as_bytes())
 }
 
 /// A number under a tag.
@@ -127,7 +79,7 @@ fn scalar(tag: &str, value: f64) -> Message {
 
 /// A tensor under a tag, for a plugin of TensorBoard. `data_class` is 2 for tensors.
 fn tensor(tag: &str, plugin: (&str, Message), description: &str, tensor: Message) -> Message {
-    let plugin = Message::default().bytes(1, plugin.0).bytes(2, plugin.1.0);
+    let plugin = Message::default().bytes(1, plugin.0).message(2, plugin.1);
     let metadata = Message::default().message(1, plugin).bytes(3, description).integer(4, 2);
     Message::default().bytes(1, tag).message(9, metadata).message(8, tensor)
 }
@@ -135,7 +87,7 @@ fn tensor(tag: &str, plugin: (&str, Message), description: &str, tensor: Message
 /// A `TensorProto` of some type with the lengths of its dimensions.
 fn shaped(kind: u64, lengths: &[usize]) -> Message {
     let dimension = |length: &usize| Message::default().integer(1, *length as u64);
-    let shape = lengths.iter().fold(Message::default(), |shape, length| shape.message(2, dimension(length)));
+    let shape = Message::default().messages(2, lengths.iter().map(dimension));
     Message::default().integer(1, kind).message(2, shape)
 }
 
@@ -233,7 +185,7 @@ impl Events {
         let hyperparameters: Vec<_> = own.into_iter().chain(self.hyperparameters.iter().cloned()).collect();
         // When the epochs ended had they been trained just now.
         let mut left: f64 = epochs.iter().map(|epoch| epoch.seconds).sum();
-        let mut bytes = record(&Message::default().double(1, now - left).bytes(3, "brain.Event:2").0);
+        let mut bytes = record(Message::default().double(1, now - left).bytes(3, "brain.Event:2").as_bytes());
         bytes.extend(event(now - left, 0, [session_start(&hyperparameters, now - left)]));
         for epoch in epochs {
             left -= epoch.seconds;
@@ -364,14 +316,5 @@ mod tests {
         // As TensorBoard computes them.
         assert_eq!(bytes[8..12], 0x3971_f937_u32.to_le_bytes());
         assert_eq!(bytes[21..], 0xc78a_b0e5_u32.to_le_bytes());
-    }
-
-    #[test]
-    fn numbers_are_encoded_as_protobuf_wants_them() {
-        assert_eq!(Message::default().integer(1, 150).0, [0x08, 0x96, 0x01]);
-        assert_eq!(Message::default().bytes(2, "testing").0, [&[0x12, 7], &b"testing"[..]].concat());
-        assert_eq!(Message::default().float(2, 1.0).0, [0x15, 0, 0, 0x80, 0x3f]);
-        assert_eq!(Message::default().double(1, -2.0).0, [0x09, 0, 0, 0, 0, 0, 0, 0, 0xc0]);
-        assert_eq!(Message::default().message(3, Message::default().integer(1, 150)).0, [0x1a, 3, 0x08, 0x96, 0x01]);
     }
 }

@@ -91,6 +91,9 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
             agreement.disputed
         );
     }
+    for beside in &report.beside {
+        let _ = writeln!(text, "beside     rank correlation of score and {}: {:+.2} over {} good rows", beside.name, beside.correlation, beside.rows);
+    }
     text.push_str(&areas(report, width));
     text.push_str(&classes(report, width));
     text.push_str(&runs_table(report, width));

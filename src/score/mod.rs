@@ -1,5 +1,6 @@
 //! From a model to scores, thresholds and how well they tell good from bad. Higher scores are worse, always.
 
+pub mod drift;
 pub mod error;
 pub mod network;
 pub mod one_class_svm;

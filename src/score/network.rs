@@ -56,7 +56,9 @@ impl Network {
         let runner = Runner::new(&architecture, &members, device);
         let total = train.total_weight(0..train.len());
         let mut feature_errors = vec![0.0; train.width()];
+        let mut ranges = vec![(f32::MAX, f32::MIN); train.width()];
         runner.reconstruct(train, &mut |i, _, input, output| {
+            ranges.iter_mut().zip(input).for_each(|(range, value)| *range = (range.0.min(*value), range.1.max(*value)));
             let weight = train.weight(i).map_or(1.0, f64::from) / total / members.len() as f64;
             for (sum, (input, output)) in feature_errors.iter_mut().zip(input.iter().zip(output)) {
                 *sum += weight * kind.of_feature(*input, *output);
@@ -68,7 +70,10 @@ impl Network {
             log_mean: 0.0,
             log_std: 0.0,
             feature_errors,
+            ranges,
+            outside: 0.0,
         };
+        usual.outside = usual.outside_by_input(calibrate).iter().sum::<usize>() as f64 / (calibrate.len() * calibrate.width()).max(1) as f64;
         usual.calibrate(mean(&scores(&architecture, &members, score, calibrate, device)?).into_iter());
         let (svm, note) = match &score.one_class_svm {
             Some(config) => fit_svm(&channel, &runner, &architecture, train, config)?,

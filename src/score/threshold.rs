@@ -1,5 +1,6 @@
 //! Where a score becomes a flag, and what that was calibrated on: `thresholds.json`.
 
+use super::drift::Sample;
 use crate::{
     config::{Threshold, raw::CalibrateOn},
     error::{Error, Result},
@@ -30,12 +31,20 @@ pub struct Calibrated {
     pub runs: usize,
     /// The files they are from.
     pub files: Vec<String>,
+    /// How their scores are distributed, with the first threshold of each channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
 }
 
 impl Calibrated {
     /// How it was found, in words.
     pub fn describe(&self) -> String {
         describe(&self.threshold, self.log)
+    }
+
+    /// The same without the distribution of the scores, for those who want to know the threshold.
+    pub fn brief(&self) -> Self {
+        Self { sample: None, ..self.clone() }
     }
 
     /// The threshold for the scores of one run, in the order of LS.
@@ -140,6 +149,7 @@ mod tests {
                 rows: 7,
                 runs: 1,
                 files: vec![],
+                sample: Sample::new(&[vec![0.1, 0.2], vec![0.3]], false),
             };
             assert_eq!(serde_json::from_str::<Calibrated>(&serde_json::to_string(&calibrated).unwrap()).unwrap(), calibrated);
         }

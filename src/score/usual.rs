@@ -1,6 +1,7 @@
 //! What is usual for a channel's errors, and what several channels say together.
 
-use crate::config::raw::Combine;
+use super::drift;
+use crate::{config::raw::Combine, prepare::Rows};
 use serde::{Deserialize, Serialize};
 
 /// What is usual for a channel: learned in training, kept in `channels.json`.
@@ -16,20 +17,49 @@ pub struct Usual {
     pub log_std: f64,
     /// Mean error of each feature in the training rows, weighted as they are.
     pub feature_errors: Vec<f64>,
+    /// Lowest and highest value of each scaled input in the training rows; empty in folders of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<(f32, f32)>,
+    /// Share of the scaled inputs of the calibration rows that lie outside those ranges.
+    #[serde(default)]
+    pub outside: f64,
 }
 
 /// Scores are taken for at least this part of what they are held against: the logarithm of 0 says nothing.
-const SMALLEST: f64 = 1e-12;
+pub const SMALLEST: f64 = 1e-12;
 
 /// Where calibration scores hardly differ, a deviation is not made larger than by this spread of their logarithms.
 const LEAST_SPREAD: f64 = 1e-3;
 
 impl Usual {
-    /// ln(score / mean-field error). Where training rows are all alike there is no mean-field error, and the autoencoder's own
-    /// stands for it (or 1, where that is 0 too).
+    /// What a score is held against: the mean-field error. Where training rows are all alike there is none, and the autoencoder's
+    /// own stands for it (or 1, where that is 0 too).
+    pub fn held_against(&self) -> f64 {
+        [self.mean_field_error, self.error].into_iter().find(|error| *error > 0.0).unwrap_or(1.0)
+    }
+
+    /// ln(score / mean-field error).
     pub fn log_ratio(&self, score: f64) -> f64 {
-        let held_against = [self.mean_field_error, self.error].into_iter().find(|error| *error > 0.0).unwrap_or(1.0);
-        (score / held_against).max(SMALLEST).ln()
+        (score / self.held_against()).max(SMALLEST).ln()
+    }
+
+    /// What a log ratio is divided by where channels are standardised.
+    pub fn log_scale(&self) -> f64 {
+        self.log_std.max(LEAST_SPREAD)
+    }
+
+    /// In how many rows each scaled input lies outside what training saw; nothing where that is not known.
+    pub fn outside_by_input(&self, rows: Rows<'_>) -> Vec<usize> {
+        let mut counts = vec![0; self.ranges.len()];
+        let mut row = vec![];
+        for i in 0..rows.len() {
+            row.clear();
+            rows.extend(i, &mut row);
+            for ((count, value), range) in counts.iter_mut().zip(&row).zip(&self.ranges) {
+                *count += usize::from(drift::is_outside(*value, *range));
+            }
+        }
+        counts
     }
 
     /// Notes mean and standard deviation of the calibration rows' scores.
@@ -44,7 +74,7 @@ impl Usual {
 /// One score of a row's ln(score / mean-field error) in its channels; none without channels.
 pub fn combine(how: Combine, channels: &[(&Usual, f64)]) -> Option<f64> {
     let values = channels.iter().map(|(usual, ratio)| match how {
-        Combine::Standardised => (ratio - usual.log_mean) / usual.log_std.max(LEAST_SPREAD),
+        Combine::Standardised => (ratio - usual.log_mean) / usual.log_scale(),
         Combine::Max | Combine::Mean | Combine::Sum => *ratio,
     });
     match how {
@@ -61,7 +91,7 @@ mod tests {
     use super::*;
 
     fn usual(mean_field_error: f64, log_mean: f64, log_std: f64) -> Usual {
-        Usual { error: 0.5, mean_field_error, log_mean, log_std, feature_errors: vec![] }
+        Usual { error: 0.5, mean_field_error, log_mean, log_std, feature_errors: vec![], ranges: vec![], outside: 0.0 }
     }
 
     #[test]

@@ -1,0 +1,46 @@
+//! Trained models for other programs: as an ONNX graph from raw bins to flags ([`scoring`], written by [`onnx`]), and as a package for
+//! the inference service of CMS' DIALS ([`dism`]).
+
+pub mod dism;
+pub mod onnx;
+pub mod scoring;
+
+use crate::{
+    error::{Error, Result},
+    report::folder::{Folder, Model, names},
+    score::threshold::Calibrated,
+};
+use onnx::Graph;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// What is known of a model beside its numbers.
+pub fn metadata(folder: &Folder, model: &Model, graph: &Graph) -> Result<Vec<(String, String)>> {
+    let experiment = &model.experiment;
+    let provenance: Value = folder.read_json(names::PROVENANCE)?;
+    let told = |key: &str| provenance[key].as_str().map(str::to_owned);
+    let mut metadata = vec![
+        ("name".to_owned(), experiment.config.name.clone()),
+        ("lumisift".to_owned(), told("version").unwrap_or_else(|| env!("CARGO_PKG_VERSION").into())),
+        ("inputs".to_owned(), text(graph.inputs())?),
+        ("outputs".to_owned(), text(graph.outputs())?),
+        ("thresholds".to_owned(), text(&model.thresholds.iter().map(Calibrated::brief).collect::<Vec<_>>())?),
+        ("experiment".to_owned(), experiment.to_toml()?),
+        ("trained_on".to_owned(), text(&trained_on(&provenance))?),
+    ];
+    // Folders of earlier versions do not say.
+    metadata.extend(told("fingerprint").map(|fingerprint| ("fingerprint".to_owned(), fingerprint)));
+    metadata.extend(model.element().map(|element| ("monitoring_element".to_owned(), element.clone())));
+    Ok(metadata)
+}
+
+/// The files that a model was trained on, with what tells whether they have changed.
+fn trained_on(provenance: &Value) -> Vec<Value> {
+    let files = provenance["files"].as_array().map_or(&[][..], Vec::as_slice);
+    let of = |file: &Value| json!({"name": file["name"], "rows": file["rows"], "bytes": file["bytes"], "sha256": file["sha256"]});
+    files.iter().filter(|file| file["role"] == "train").map(of).collect()
+}
+
+fn text(value: &(impl Serialize + ?Sized)) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::failed(format!("export: {error}")))
+}

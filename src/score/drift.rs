@@ -1,0 +1,332 @@
+//! Whether new rows are like those that a model was trained and calibrated on: inputs outside what training saw, scores that are
+//! distributed otherwise.
+//!
+//! Rows of one run are alike, so that a test that takes each for a sample of its own finds a difference in any two runs. Here rows
+//! count for as many as they are worth: with the intraclass correlation of their scores over runs (or blocks of neighbouring LSs, where
+//! there is one run), the design effect of cluster sampling.
+
+use super::threshold::percentile;
+use serde::{Deserialize, Serialize};
+
+/// How far beyond the range of the training rows an input is outside, as a share of that range: new rows always have new extremes.
+pub const MARGIN: f32 = 0.1;
+/// Values outside, as a share of all, that are no matter.
+const FEW_OUTSIDE: f64 = 0.01;
+/// How many times as many values may be outside as in the rows that thresholds were calibrated on.
+const TIMES_USUAL: f64 = 3.0;
+/// Distributions of scores whose distance is smaller differ too little to matter.
+const NEAR: f64 = 0.2;
+/// The distance at which two samples differ on the 1 % level, times √(1/n + 1/m): √(−½ ln(0.01 / 2)).
+const ONE_PERCENT: f64 = 1.627_6;
+/// Neighbouring LSs that stand for one where there is a single run.
+const BLOCK: usize = 25;
+/// Scores that are kept of a sample at most.
+const KEPT: usize = 201;
+/// A rank correlation of score and luminosity that is strong, and how many rows it takes to tell.
+const STRONG: f64 = 0.5;
+const ROWS_TO_TELL: usize = 50;
+
+/// Whether an input is outside the range that training saw. A range of one value has no margin.
+pub fn is_outside(value: f32, (low, high): (f32, f32)) -> bool {
+    let margin = MARGIN * (high - low);
+    value < low - margin || value > high + margin
+}
+
+/// The scores that a threshold was found on, in short: kept with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Scores at even ranks from the lowest to the highest.
+    pub quantiles: Vec<f64>,
+    /// How many independent rows they are worth.
+    pub effective: f64,
+    /// Intraclass correlation of the scores.
+    pub correlation: f64,
+    /// Whether it is over runs; else over blocks of neighbouring LSs, or rows are events and none is known.
+    pub over_runs: bool,
+}
+
+impl Sample {
+    /// Of the scores of some runs, each in the order of LS; nothing of nothing. Events are taken for independent.
+    pub fn new(runs: &[Vec<f64>], events: bool) -> Option<Self> {
+        let over_runs = runs.len() > 1 && !events;
+        let clusters = clusters(runs, over_runs);
+        let scores = runs.concat();
+        let correlation = if events { 0.0 } else { intraclass(&clusters) };
+        let last = KEPT.min(scores.len()).checked_sub(1)?;
+        let mut sorted = scores.clone();
+        sorted.sort_by(f64::total_cmp);
+        let at = |i: usize| sorted[(i * (sorted.len() - 1)).checked_div(last).unwrap_or(0)];
+        let effective = effective(clusters.iter().map(|cluster| cluster.len()), correlation);
+        Some(Self { quantiles: (0..=last).map(at).collect(), effective, correlation, over_runs })
+    }
+
+    /// How new scores, run by run, are distributed beside these; nothing of nothing.
+    pub fn held_against(&self, runs: &[Vec<f64>]) -> Option<Shift> {
+        let scores = runs.concat();
+        let median = percentile(&scores, 50.0)?;
+        let effective = effective(clusters(runs, self.over_runs).iter().map(|cluster| cluster.len()), self.correlation);
+        Some(Shift {
+            distance: distance(&self.quantiles, &scores),
+            limit: NEAR.max(ONE_PERCENT * (1.0 / self.effective + 1.0 / effective).sqrt()),
+            rows: scores.len(),
+            effective,
+            calibration_effective: self.effective,
+            median,
+            calibration_median: percentile(&self.quantiles, 50.0)?,
+        })
+    }
+}
+
+/// How new scores are distributed beside those that the threshold was found on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shift {
+    /// The distance of Kolmogorov and Smirnov: the largest difference of the two cumulative distributions.
+    pub distance: f64,
+    /// What it is held against: 0.2, or more where so few independent rows differ so much by chance once in a hundred times.
+    pub limit: f64,
+    /// New rows.
+    pub rows: usize,
+    /// How many independent rows they are worth.
+    pub effective: f64,
+    /// How many the calibration rows are worth.
+    pub calibration_effective: f64,
+    /// The median of the new scores.
+    pub median: f64,
+    /// That of the calibration rows.
+    pub calibration_median: f64,
+}
+
+/// Inputs of a channel outside what training saw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outside {
+    /// The channel.
+    pub channel: String,
+    /// Share of all values (rows times inputs).
+    pub share: f64,
+    /// The same in the calibration rows.
+    pub usual: f64,
+    /// The inputs with the most rows outside, and the share of rows.
+    pub worst: Vec<(String, f64)>,
+}
+
+/// How new rows differ from those of training.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Inputs, channel by channel; nothing where a folder of an earlier version does not know the ranges.
+    pub inputs: Vec<Outside>,
+    /// Scores of the channel that judges.
+    pub scores: Option<Shift>,
+}
+
+impl Drift {
+    /// What is worth a warning, in plain words.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self.inputs.iter().filter_map(Outside::warning).collect();
+        warnings.extend(self.scores.as_ref().and_then(Shift::warning));
+        if !warnings.is_empty() {
+            warnings.push("flags of data unlike the training are doubtful: `lumisift calibrate` on good data of this kind sets the thresholds anew; where inputs are outside, training anew is better".into());
+        }
+        warnings
+    }
+}
+
+impl Outside {
+    fn warning(&self) -> Option<String> {
+        let name = |(name, share): &(String, f64)| format!("{name} ({:.0} % of rows)", 100.0 * share);
+        (self.share > FEW_OUTSIDE + TIMES_USUAL * self.usual).then(|| {
+            format!(
+                "channel {}: {:.1} % of the scaled inputs lie outside what training saw ({:.1} % of the calibration rows' did), most of all {}",
+                self.channel,
+                100.0 * self.share,
+                100.0 * self.usual,
+                self.worst.iter().map(name).collect::<Vec<_>>().join(", ")
+            )
+        })
+    }
+}
+
+impl Shift {
+    fn warning(&self) -> Option<String> {
+        let how = if self.median > self.calibration_median { "higher" } else { "lower" };
+        (self.distance > self.limit).then(|| {
+            format!(
+                "scores are {how} than those that the threshold was found on: median {:.4e} beside {:.4e}, Kolmogorov-Smirnov distance {:.2} (more than {:.2} for {} rows, worth {:.0} independent ones, beside {:.0})",
+                self.median, self.calibration_median, self.distance, self.limit, self.rows, self.effective, self.calibration_effective
+            )
+        })
+    }
+}
+
+/// How a quantity known beside the scores goes with them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Beside {
+    /// The quantity.
+    pub name: String,
+    /// Rows for which it is known.
+    pub rows: usize,
+    /// Spearman's rank correlation with the score.
+    pub correlation: f64,
+}
+
+impl Beside {
+    /// Of scores and quantities, NaN where unknown; nothing where one of them never changes.
+    pub fn new(name: &str, pairs: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
+        let (scores, quantities): (Vec<f64>, Vec<f64>) = pairs.filter(|(score, quantity)| score.is_finite() && quantity.is_finite()).unzip();
+        Some(Self { name: name.into(), rows: scores.len(), correlation: spearman(&scores, &quantities)? })
+    }
+
+    /// A warning where scores tell of the quantity rather than of quality.
+    pub fn warning(&self) -> Option<String> {
+        (self.correlation.abs() >= STRONG && self.rows >= ROWS_TO_TELL).then(|| {
+            format!(
+                "the score goes with {} (rank correlation {:+.2} over {} good rows): a high score may tell of that rather than of a defect; data.add_inputs, scale.divide_by or scale.kind = \"unit-area\" take it out",
+                self.name, self.correlation, self.rows
+            )
+        })
+    }
+}
+
+/// Runs, or blocks of neighbours in each.
+fn clusters(runs: &[Vec<f64>], over_runs: bool) -> Vec<&[f64]> {
+    if over_runs { runs.iter().map(Vec::as_slice).collect() } else { runs.iter().flat_map(|run| run.chunks(BLOCK)).collect() }
+}
+
+/// How many independent rows clusters of these sizes are worth, for a mean over all rows.
+fn effective(sizes: impl Iterator<Item = usize>, correlation: f64) -> f64 {
+    let (mut rows, mut squares) = (0.0, 0.0);
+    for size in sizes {
+        rows += size as f64;
+        squares += (size as f64).powi(2);
+    }
+    rows * rows / (correlation * squares + (1.0 - correlation) * rows)
+}
+
+/// Intraclass correlation of the ranks of clustered numbers, by analysis of variance; 0 of a single cluster.
+fn intraclass(clusters: &[&[f64]]) -> f64 {
+    let ranks = ranks(&clusters.concat());
+    let (n, k) = (ranks.len() as f64, clusters.len() as f64);
+    let mean = ranks.iter().sum::<f64>() / n;
+    let (mut between, mut within, mut squares, mut at) = (0.0, 0.0, 0.0, 0);
+    for cluster in clusters {
+        let (own, size) = (&ranks[at..at + cluster.len()], cluster.len() as f64);
+        let own_mean = own.iter().sum::<f64>() / size;
+        between += size * (own_mean - mean).powi(2);
+        within += own.iter().map(|rank| (rank - own_mean).powi(2)).sum::<f64>();
+        squares += size * size;
+        at += cluster.len();
+    }
+    let (between, within, size) = (between / (k - 1.0), within / (n - k), (n - squares / n) / (k - 1.0));
+    let correlation = (between - within) / (between + (size - 1.0) * within);
+    if correlation.is_finite() { correlation.clamp(0.0, 1.0) } else { 0.0 }
+}
+
+/// Ranks from 1; equal numbers share the mean of theirs.
+fn ranks(numbers: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..numbers.len()).collect();
+    order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));
+    let mut ranks = vec![0.0; numbers.len()];
+    for equal in order.chunk_by(|&a, &b| numbers[a] == numbers[b]) {
+        // All before them are smaller.
+        let before = equal[0];
+        let first = order.partition_point(|&at| numbers[at].total_cmp(&numbers[before]).is_lt()) as f64;
+        let rank = first + (equal.len() as f64 + 1.0) / 2.0;
+        equal.iter().for_each(|&at| ranks[at] = rank);
+    }
+    ranks
+}
+
+/// Spearman's rank correlation; nothing where one side never changes.
+fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
+    let (a, b) = (ranks(a), ranks(b));
+    let mean = (a.len() as f64 + 1.0) / 2.0;
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    let correlation = product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt();
+    correlation.is_finite().then_some(correlation)
+}
+
+/// The distance of Kolmogorov and Smirnov between two samples.
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    let sorted = |numbers: &[f64]| {
+        let mut numbers = numbers.to_vec();
+        numbers.sort_by(f64::total_cmp);
+        numbers
+    };
+    let (a, b) = (sorted(a), sorted(b));
+    let share = |numbers: &[f64], at: f64| numbers.partition_point(|number| *number <= at) as f64 / numbers.len() as f64;
+    a.iter().chain(&b).map(|&at| (share(&a, at) - share(&b, at)).abs()).fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random;
+    use proptest::prelude::*;
+    use rand::RngExt;
+
+    /// Runs of rows that share a part of what they are: each has a shift of its own of this size.
+    fn runs(seed: u64, runs: usize, rows: usize, shift: f64) -> Vec<Vec<f64>> {
+        let mut chance = random::generator(seed, "drift", 0);
+        let mut normal = || (0..12).map(|_| chance.random_range(0.0..1.0)).sum::<f64>() - 6.0;
+        (0..runs)
+            .map(|_| {
+                let own = shift * normal();
+                (0..rows).map(|_| own + normal()).collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn figures_are_those_of_scipy() {
+        // scipy.stats.ks_2samp([1, 2, 3, 4], [2, 3, 4, 5, 6]), spearmanr([1, 2, 2, 5, 7], [3, 1, 4, 4, 9])
+        assert!((distance(&[4.0, 1.0, 3.0, 2.0], &[2.0, 3.0, 4.0, 5.0, 6.0]) - 0.4).abs() < 1e-12);
+        assert_eq!(ranks(&[1.0, 2.0, 2.0, 5.0, 7.0]), [1.0, 2.5, 2.5, 4.0, 5.0]);
+        assert!((spearman(&[1.0, 2.0, 2.0, 5.0, 7.0], &[3.0, 1.0, 4.0, 4.0, 9.0]).unwrap() - 0.763_157_894_736_842_1).abs() < 1e-12);
+        assert_eq!(spearman(&[1.0, 1.0], &[1.0, 2.0]), None);
+    }
+
+    #[test]
+    fn rows_of_runs_that_differ_are_worth_little_more_than_their_runs() {
+        let alike = Sample::new(&runs(1, 20, 100, 0.0), false).unwrap();
+        let unlike = Sample::new(&runs(2, 20, 100, 2.0), false).unwrap();
+        assert!(alike.effective > 1000.0 && alike.correlation < 0.02, "{alike:?}");
+        // Of the variance four fifths are between runs.
+        assert!((0.6..0.95).contains(&unlike.correlation) && (20.0..35.0).contains(&unlike.effective), "{unlike:?}");
+        let events = Sample::new(&runs(2, 20, 100, 2.0), true).unwrap();
+        assert_eq!((events.effective.round(), events.correlation), (2000.0, 0.0));
+        assert_eq!(Sample::new(&[], false), None);
+        assert_eq!(Sample::new(&[vec![3.0]], false).unwrap().quantiles, [3.0]);
+    }
+
+    #[test]
+    fn runs_like_the_calibration_are_no_shift_and_moved_ones_are() {
+        let mut false_alarms = 0;
+        for seed in 0..200 {
+            let sample = Sample::new(&runs(seed, 15, 60, 1.0), false).unwrap();
+            let like = sample.held_against(&runs(1000 + seed, 1 + seed as usize % 6, 60, 1.0)).unwrap();
+            false_alarms += usize::from(like.warning().is_some());
+            let moved: Vec<Vec<f64>> =
+                runs(2000 + seed, 10, 60, 1.0).into_iter().map(|run| run.into_iter().map(|score| score + 4.0).collect()).collect();
+            let moved = sample.held_against(&moved).unwrap();
+            assert!(moved.warning().unwrap().starts_with("scores are higher"), "{moved:?}");
+        }
+        assert!(false_alarms <= 8, "{false_alarms} of 200");
+    }
+
+    #[test]
+    fn what_is_outside_the_range_by_a_margin_is_told_with_its_names() {
+        assert!(!is_outside(1.09, (0.0, 1.0)) && is_outside(1.11, (0.0, 1.0)) && is_outside(-0.11, (0.0, 1.0)));
+        assert!(is_outside(0.1, (0.0, 0.0)) && !is_outside(0.0, (0.0, 0.0)), "what never changed is outside when it does");
+        let mut outside = Outside { channel: "all".into(), share: 0.05, usual: 0.01, worst: vec![("bin_3".into(), 0.8)] };
+        assert!(outside.warning().unwrap().contains("most of all bin_3 (80 % of rows)"));
+        outside.usual = 0.02;
+        assert_eq!(outside.warning(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_of_a_sample_is_as_near_to_it_as_its_ranks(numbers in prop::collection::vec(-1e3_f64..1e3, 1..2000)) {
+            let kept = Sample::new(std::slice::from_ref(&numbers), true).unwrap().quantiles;
+            prop_assert!(kept.len() <= KEPT && distance(&kept, &numbers) <= 1.0 / kept.len() as f64 + 1e-9);
+        }
+    }
+}
