@@ -8,7 +8,8 @@
 //! 3. [`prepare`]: rows are selected, split and scaled;
 //! 4. [`model`] and [`train`]: an autoencoder is fitted;
 //! 5. [`score`]: reconstruction errors, thresholds, ROC;
-//! 6. [`report`]: the experiment folder, figures and tables.
+//! 6. [`report`]: the experiment folder, figures and tables;
+//! 7. [`certify`]: good, grey, bad or not evaluated.
 //!
 //! [`pipeline`] puts the stages in a row, [`device`] is the one place that names a backend.
 //! Host arrays between stages are plain row-major `f32`; good = 1 wherever a number stands for a label; a higher score is
@@ -24,6 +25,7 @@
 //! # Ok::<(), lumisift::Error>(())
 //! ```
 
+pub mod certify;
 pub mod cli;
 pub mod config;
 pub mod data;

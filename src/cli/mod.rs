@@ -1,6 +1,7 @@
 //! The command line: one file a verb. Only here, with [`crate::report::terminal`], is anything printed.
 
 mod calibrate;
+mod certify;
 mod check;
 mod compare;
 mod completions;
@@ -86,6 +87,7 @@ enum Verb {
     Train(train::Arguments),
     Score(score::Arguments),
     Calibrate(calibrate::Arguments),
+    Certify(certify::Arguments),
     Report(report::Arguments),
     Compare(compare::Arguments),
     Encode(encode::Arguments),
@@ -133,6 +135,7 @@ fn run(verb: Verb, ui: &Ui) -> Result<()> {
         Verb::Train(arguments) => train::run(&arguments, ui),
         Verb::Score(arguments) => score::run(&arguments, ui),
         Verb::Calibrate(arguments) => calibrate::run(&arguments, ui),
+        Verb::Certify(arguments) => certify::run(&arguments, ui),
         Verb::Report(arguments) => report::run(&arguments, ui),
         Verb::Compare(arguments) => compare::run(&arguments, ui),
         Verb::Encode(arguments) => encode::run(&arguments, ui),

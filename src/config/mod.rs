@@ -12,5 +12,5 @@ pub mod raw;
 pub mod schema;
 
 pub use document::{Document, Place};
-pub use experiment::{DeviceChoice, Experiment, LabelOrigin, LabelSpec, Loss, Optimizer, Schedule, Threshold};
+pub use experiment::{Certify, Cut, DeviceChoice, Experiment, LabelOrigin, LabelSpec, Loss, Optimizer, Schedule, Threshold};
 pub use expression::{Expression, Value};

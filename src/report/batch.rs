@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use std::path::Path;
 
 /// A table of columns that may have gaps.
-pub(super) fn of_columns<N: Into<String>>(columns: Vec<(N, ArrayRef)>) -> Result<RecordBatch> {
+pub(crate) fn of_columns<N: Into<String>>(columns: Vec<(N, ArrayRef)>) -> Result<RecordBatch> {
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name.into(), column, true)))
         .map_err(|error| Error::failed(format!("table: {error}")))
 }
@@ -35,7 +35,7 @@ pub fn check_name(path: &Path) -> Result<()> {
 }
 
 /// Writes a table beside its target, then renames it.
-pub(super) fn write(path: &Path, batch: &RecordBatch) -> Result<()> {
+pub(crate) fn write(path: &Path, batch: &RecordBatch) -> Result<()> {
     write_parts(path, [Ok(batch.clone())])
 }
 
