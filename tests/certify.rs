@@ -387,7 +387,8 @@ fn what_lies_outside_the_training_is_not_evaluated_and_luminosity_is_summed() {
     let ours: BTreeMap<String, Vec<[u32; 2]>> = TRAIN.map(|run| (run.to_string(), vec![[1, LENGTH]])).chain([("9".into(), vec![[1, 4]])]).collect();
     fs::write(place.join("theirs.json"), serde_json::to_string(&ours).unwrap()).unwrap();
     let said = summary(place, &[&["tracks", "--out", "a.json", "--against", "theirs.json"][..], &sets].concat());
-    let not: BTreeMap<String, u64> = serde_json::from_value(said["not_evaluated"].clone()).unwrap();
+    let not: Vec<(String, u64)> = serde_json::from_value(said["not_evaluated"].clone()).unwrap();
+    let not: BTreeMap<String, u64> = not.into_iter().collect();
     assert_eq!((not["avgpu outside the training rows' 30 to 36"], not["unknown avgpu"]), (1, 1), "{not:?}");
     let luminosity = &said["luminosity"];
     assert_eq!((&luminosity["quantity"], &luminosity["unknown"]), (&"recorded".into(), &1.into()));

@@ -159,14 +159,12 @@ impl Cuts {
             };
             Ok(labelled.bought(Calibrated { above, rule, asked: asked.is_some(), score, false_alarms: None, efficiency: None, purity: None }))
         };
-        let (grey, bad) = (find(config.grey, USUAL[0])?, find(config.bad, USUAL[1])?);
+        let (mut grey, bad) = (find(config.grey, USUAL[0])?, find(config.bad, USUAL[1])?);
+        // What lies above the bad cut is bad, however high the grey one was to be.
         if let (Some(low), Some(high)) = (grey.score, bad.score)
             && low > high
         {
-            return Err(Error::input(format!(
-                "certify.grey ({}) cuts {channel} at {low:.6}, above certify.bad ({}) at {high:.6}; grey lies below bad",
-                grey.rule, bad.rule
-            )));
+            grey = labelled.bought(Calibrated { score: bad.score, ..grey });
         }
         Ok(Self {
             channel: channel.to_owned(),
@@ -193,20 +191,18 @@ impl Cuts {
     }
 
     /// What is doubtful about them.
-    pub fn warnings(&self) -> Vec<String> {
-        let cut = |cut: &Calibrated| match cut.rule {
-            Cut::FalseAlarmRate(rate) if !cut.asked && USUAL.iter().all(|(_, usual)| rate != *usual) => Some(format!(
-                "{} {} in {} blocks of {} LSs tell no smaller rate: certify.{} is {}",
-                self.rows,
-                self.sample,
-                self.blocks,
-                self.block,
-                cut.above.name(),
-                cut.rule
-            )),
-            _ => None,
-        };
-        [&self.grey, &self.bad].into_iter().filter_map(cut).collect()
+    pub fn warning(&self) -> Option<String> {
+        let raised =
+            |cut: &&Calibrated| !cut.asked && USUAL.iter().all(|(above, usual)| *above != cut.above || cut.rule != Cut::FalseAlarmRate(*usual));
+        let raised: Vec<&Calibrated> = [&self.grey, &self.bad].into_iter().filter(raised).collect();
+        if self.grey.score == self.bad.score && self.grey.rule != self.bad.rule {
+            return Some(format!("nothing is grey: certify.grey ({}) does not lie below certify.bad ({})", self.grey.rule, self.bad.rule));
+        }
+        let first = raised.first()?;
+        let names: Vec<String> = raised.iter().map(|cut| format!("certify.{}", cut.above.name())).collect();
+        let blocks = if self.block == 1 { String::new() } else { format!(" in {} blocks of {} LSs", self.blocks, self.block) };
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        Some(format!("{} {}{blocks} tell no smaller rate: {} {verb} {}", self.rows, self.sample, names.join(" and "), first.rule))
     }
 }
 
@@ -323,7 +319,8 @@ mod tests {
         assert!(message(0.001).contains("certify.grey (0.1 % false alarms): needs at least 999 good rows"), "{}", message(0.001));
         let usual = Cuts::new(&Certify::default(), Some(10), "all", &sample(500, &[]), &[]).unwrap();
         assert_eq!((usual.grey.rule, usual.bad.rule), (Cut::FalseAlarmRate(0.05), Cut::FalseAlarmRate(1.0 / 51.0)));
-        assert!(usual.warnings().len() == 1 && usual.warnings()[0].contains("in 50 blocks of 10 LSs tell no smaller rate"), "{:?}", usual.warnings());
+        let warning = usual.warning().unwrap();
+        assert!(warning.contains("500 validation rows in 50 blocks of 10 LSs tell no smaller rate: certify.bad is 1.96"), "{warning}");
         let none = Cuts::new(&Certify::default(), None, "all", &Sample::default(), &[]).unwrap_err().to_string();
         assert!(none.contains("no good rows to calibrate on"), "{none}");
     }
@@ -342,8 +339,9 @@ mod tests {
         assert!(at(Cut::Efficiency(0.9)).unwrap_err().to_string().contains("needs at least 9 independent bad rows"));
         let none = cuts(Cut::Score(0.0), Cut::Best(Best::F1), &self::sample(9, &[]), &[]).unwrap_err().to_string();
         assert!(none.contains("no rows labelled bad"), "{none}");
-        let crossed = cuts(Cut::Score(199.0), Cut::Purity(1.0), &sample, &[]).unwrap_err().to_string();
-        assert!(crossed.contains("grey lies below bad"), "{crossed}");
+        let crossed = cuts(Cut::Score(199.0), Cut::Purity(1.0), &sample, &[]).unwrap();
+        assert_eq!((crossed.grey.score, crossed.bad.score), (Some(100.0), Some(100.0)));
+        assert!(crossed.warning().unwrap().starts_with("nothing is grey: certify.grey (score 199)"), "{:?}", crossed.warning());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 /// What explains the worst lumisection of a stretch, channel by channel.
 pub type Explanations = BTreeMap<Id, Vec<Explanation>>;
 
-/// Features that are told of a channel.
+/// Features that are told of the only channel; of several one each.
 const MOST_FEATURES: usize = 3;
 
 /// The columns of the list; `lumisift certify --decisions` reads the first four and the comment again.
@@ -55,7 +55,7 @@ pub fn rows(lumisections: &Lumisections, stretches: &[Stretch], names: &[String]
             (stretch.last - stretch.first + 1).to_string(),
             stretch.worst.to_string(),
             number(worst.score),
-            worst.p_value.map(|p| format!("{p:.3e}")).unwrap_or_default(),
+            worst.p_value.map(p_value).unwrap_or_default(),
             worst.experiment.map(|at| names[at].clone()).unwrap_or_default(),
             worst.channels.join(" "),
             explanations.get(&(stretch.run, stretch.worst)).map(|told| contributions(told, &worst.channels)).unwrap_or_default(),
@@ -67,10 +67,16 @@ pub fn rows(lumisections: &Lumisections, stretches: &[Stretch], names: &[String]
     stretches.iter().map(row).collect()
 }
 
+/// A p-value for people.
+fn p_value(p: f64) -> String {
+    if p >= 0.001 { format!("{p:.4}") } else { format!("{p:.1e}") }
+}
+
 /// "bin_7 31 %, bin_8 22 %"; of several channels those that are responsible, each with its name.
 fn contributions(told: &[Explanation], channels: &[String]) -> String {
+    let most = if told.len() == 1 { MOST_FEATURES } else { 1 };
     let of = |explanation: &Explanation| {
-        let features = explanation.features.iter().take(MOST_FEATURES).map(|share| format!("{} {:.0} %", share.name, 100.0 * share.share));
+        let features = explanation.features.iter().take(most).map(|share| format!("{} {:.0} %", share.name, 100.0 * share.share));
         let features = features.collect::<Vec<_>>().join(", ");
         if told.len() == 1 { features } else { format!("{}: {features}", explanation.channel) }
     };
@@ -92,7 +98,7 @@ fn escaped(text: &str) -> String {
 }
 
 const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2rem;color:#222;background:#fff}\
-table{border-collapse:collapse}th,td{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}\
+table{border-collapse:collapse}th,td:nth-child(-n+5){white-space:nowrap}th,td{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}\
 th{position:sticky;top:0;background:#fff}tr.bad td:first-child{border-left:4px solid #c62828}tr.grey td:first-child{border-left:4px solid #9e9e9e}\
 button{font:inherit;padding:.3rem .8rem}@media(prefers-color-scheme:dark){body,th{background:#181818;color:#ddd}th,td{border-color:#444}}";
 

@@ -231,7 +231,7 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
         Cuts::new(&experiment.certify, experiment.config.certify.block, &channel.name, &sample, &judged)
     };
     let cuts = calibrating.channels.iter().map(cuts).collect::<Result<Vec<Cuts>>>()?;
-    warnings.extend(cuts.last().map(Cuts::warnings).unwrap_or_default());
+    warnings.extend(cuts.last().and_then(Cuts::warning));
     let (opinions, duplicates) = judge::opinions(&cuts, scores, &ids, &unfit);
     if duplicates > 0 {
         warnings.push(format!("{} of a lumisection that another row is of: the worse verdict stands", terminal::count(duplicates, "row")));
@@ -363,7 +363,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             let first = &loaded[0].model.experiment;
             let (cuts, lumisections) =
                 join::max_score((&first.certify, first.config.certify.block), &experiments, &standards, &calibrations, opinions)?;
-            warnings.extend(cuts.warnings());
+            warnings.extend(cuts.warning());
             (Some(cuts), lumisections)
         }
     };
@@ -469,18 +469,14 @@ fn write(
 }
 
 fn next(arguments: &Arguments, summary: &Summary, names: &Names) -> Vec<String> {
-    let folders: Vec<String> = arguments.experiments.iter().map(|path| path.display().to_string()).collect();
     let mut next = vec![];
     if summary.to_review > 0 {
-        next.push(format!(
-            "look at {} (or fill in the decisions of {})",
-            names.beside("review.html").display(),
-            names.beside("review.csv").display()
-        ));
-        next.push(format!("lumisift certify {} --out {} --decisions decisions.csv", folders.join(" "), names.golden().display()));
+        let (page, list) = (names.beside("review.html"), names.beside("review.csv"));
+        next.push(format!("open {} in a browser, decide and save (or fill in {})", page.display(), list.display()));
+        next.push("the same command with --decisions decisions.csv".into());
     }
     if arguments.against.is_none() {
-        next.push(format!("lumisift certify {} --out {} --against GOLDEN.json", folders.join(" "), names.golden().display()));
+        next.push("the same command with --against GOLDEN.json: where the verdicts differ from those of others".into());
     }
     next
 }
@@ -599,7 +595,8 @@ fn flagged(stretches: &[Stretch], lumisections: &Lumisections, names: &[String],
         let at = |name: &str| review::HEADER.iter().position(|other| *other == name).map(|at| row[at].clone()).unwrap_or_default();
         let range = if at("first_ls") == at("last_ls") { at("first_ls") } else { format!("{}–{}", at("first_ls"), at("last_ls")) };
         let experiment = if names.len() > 1 { at("experiment") } else { String::new() };
-        let why = [experiment, at("channels"), at("contributions")].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+        let told = if at("contributions").is_empty() { at("channels") } else { at("contributions") };
+        let why = [experiment, told].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
         let why = if at("source") == "autoencoder" && !why.is_empty() { why } else { at("reason") };
         table.add_row([at("run"), range, at("verdict"), at("score"), at("p_value"), why]);
     }

@@ -97,8 +97,11 @@ pub enum Cut {
 
 impl std::fmt::Display for Cut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Of 0.05 × 100 no more digits than it is worth.
-        let percent = |share: f64| format!("{} %", (share * 1e10).round() / 1e8);
+        // Four digits of it.
+        let percent = |share: f64| {
+            let scale = 10_f64.powi(1 - share.log10().floor() as i32);
+            format!("{} %", (100.0 * share * scale).round() / scale)
+        };
         match self {
             Self::FalseAlarmRate(rate) => write!(f, "{} false alarms", percent(*rate)),
             Self::FalseDiscoveryRate(rate) => write!(f, "{} false discoveries", percent(*rate)),
