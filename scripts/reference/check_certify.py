@@ -11,6 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy
 import pandas
 
 VERDICTS = {"good": "json", "grey": "grey.json", "bad": "bad.json", "not evaluated": "not-evaluated.json"}
@@ -27,8 +28,8 @@ def coffea_agrees(path, table):
         from coffea.lumi_tools import LumiMask
     except ImportError:
         return None
-    mask = LumiMask(str(path))
-    return bool((mask(table.run.to_numpy(), table.ls.to_numpy()) == (table.verdict == "good").to_numpy()).all())
+    runs, numbers = (numpy.array(table[column], dtype="uint32") for column in ("run", "ls"))
+    return bool((LumiMask(str(path))(runs, numbers) == (table.verdict == "good").to_numpy()).all())
 
 
 def main():

@@ -3,7 +3,7 @@
 use super::{Id, Lumisections, outputs::Stretch};
 use crate::{
     error::{Error, Result},
-    report::{explain::Explanation, folder::write_atomically, scores::Verdict},
+    report::{explain::Explanation, folder::write_atomically},
 };
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
@@ -143,7 +143,44 @@ pub fn write_page(path: &Path, title: &str, summary: &str, rows: &[[String; 17]]
     write_atomically(path, page.as_bytes())
 }
 
-/// How many of the stretches are of a verdict.
-pub fn count(stretches: &[Stretch], verdict: Verdict) -> usize {
-    stretches.iter().filter(|stretch| stretch.verdict == verdict).count()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        certify::{Lumisection, Source, outputs::flagged, words::Decisions},
+        report::scores::Verdict,
+    };
+
+    #[test]
+    fn the_list_is_read_again_and_the_page_shows_text_as_text() {
+        let said = |verdict: Verdict, reason: &str| Lumisection {
+            verdict,
+            reason: reason.into(),
+            source: Source::Autoencoder,
+            score: Some(0.5),
+            p_value: Some(0.00002),
+            experiment: None,
+            channels: vec!["a/b".into()],
+            opinions: vec![],
+            luminosity: None,
+        };
+        let verdicts = [Verdict::Good, Verdict::Bad, Verdict::Bad, Verdict::NotEvaluated, Verdict::Grey];
+        let mut lumisections: Lumisections =
+            verdicts.into_iter().enumerate().map(|(i, verdict)| ((7, i as u32 + 1), said(verdict, "<script>, \"quoted\""))).collect();
+        let mut rows = rows(&lumisections, &flagged(&lumisections), &[], &Explanations::new());
+        assert_eq!(rows.iter().map(|row| row[..3].join(" ")).collect::<Vec<_>>(), ["7 2 3", "7 5 5"]);
+        assert_eq!(
+            (rows[0][10].as_str(), rows[0][14].as_str(), rows[0][15].as_str()),
+            ("2.0e-5", "LS 1 good, score 0.500000", "LS 4 not evaluated, score 0.500000")
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let (list, page) = (folder.path().join("list.csv"), folder.path().join("page.html"));
+        rows[0][3] = "good".into();
+        write_list(&list, &rows).unwrap();
+        assert_eq!(Decisions::read(&list).unwrap().apply(&mut lumisections).0, 2);
+        write_page(&page, "a <b>", "all & more", &rows).unwrap();
+        let page = std::fs::read_to_string(page).unwrap();
+        assert!(page.contains("a &lt;b&gt;") && page.contains("all &amp; more") && page.contains("&lt;script&gt;, &quot;quoted&quot;"));
+        assert_eq!(page.matches("<script>").count(), 1);
+    }
 }

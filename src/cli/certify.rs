@@ -507,7 +507,8 @@ fn cut(cut: &cuts::Calibrated) -> String {
         cut.efficiency.map(|s| share(&s, "bad above")),
         cut.purity.map(|s| share(&s, "above are bad")),
     ];
-    format!("{} above {score:.6} ({}); {}", cut.above.name(), cut.rule, parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    let parts: String = parts.into_iter().flatten().map(|part| format!("\n             {part}")).collect();
+    format!("{} above {score:.6} ({}){parts}", cut.above.name(), cut.rule)
 }
 
 fn cuts_text(cuts: &Cuts) -> String {
@@ -517,8 +518,9 @@ fn cuts_text(cuts: &Cuts) -> String {
     format!("{}\n           {}\n           calibrated on {rows}{counted}{bad}", cut(&cuts.grey), cut(&cuts.bad))
 }
 
-/// Stretches and runs that are shown.
+/// Stretches that are shown, and runs that differ.
 const MOST_SHOWN: usize = 20;
+const MOST_RUNS: usize = 10;
 
 fn text(summary: &Summary, stretches: &[Stretch], lumisections: &Lumisections, explanations: &Explanations, width: u16) -> String {
     let names: Vec<String> = summary.experiments.iter().map(|judge| judge.name.clone()).collect();
@@ -587,8 +589,11 @@ fn text(summary: &Summary, stretches: &[Stretch], lumisections: &Lumisections, e
 fn flagged(stretches: &[Stretch], lumisections: &Lumisections, names: &[String], explanations: &Explanations, width: u16) -> String {
     let mut table = terminal::table(&["run", "LSs", "verdict", "score", "p-value", "why"], width);
     let worst = |stretch: &Stretch| lumisections[&(stretch.run, stretch.worst)].p_value.unwrap_or(0.0);
+    let score = |stretch: &Stretch| lumisections[&(stretch.run, stretch.worst)].score.unwrap_or(f64::INFINITY);
     let mut shown: Vec<&Stretch> = stretches.iter().collect();
-    shown.sort_by(|a, b| (b.verdict == Verdict::Bad).cmp(&(a.verdict == Verdict::Bad)).then(worst(a).total_cmp(&worst(b))));
+    shown.sort_by(|a, b| {
+        (b.verdict == Verdict::Bad).cmp(&(a.verdict == Verdict::Bad)).then(worst(a).total_cmp(&worst(b))).then(score(b).total_cmp(&score(a)))
+    });
     shown.truncate(MOST_SHOWN);
     let shown: Vec<Stretch> = shown.into_iter().cloned().collect();
     for row in review::rows(lumisections, &shown, names, explanations) {
@@ -633,14 +638,11 @@ fn beside(against: &Against, width: u16) -> String {
         listed(ranges.iter().map(one).collect::<Vec<_>>().iter().map(String::as_str))
     };
     let mut table = terminal::table(&["run", "good here only", "golden, grey here", "golden, bad here", "golden, not evaluated"], width);
-    for RunDifference { run, good_here, grey_here, bad_here, not_evaluated_here } in against.runs.iter().take(MOST_SHOWN) {
+    for RunDifference { run, good_here, grey_here, bad_here, not_evaluated_here } in against.runs.iter().take(MOST_RUNS) {
         table.add_row([run.to_string(), show(good_here), show(grey_here), show(bad_here), show(not_evaluated_here)]);
     }
-    let more = if against.runs.len() > MOST_SHOWN {
-        format!("{MOST_SHOWN} of {} runs; all are in the summary\n", against.runs.len())
-    } else {
-        String::new()
-    };
+    let more =
+        if against.runs.len() > MOST_RUNS { format!("{MOST_RUNS} of {} runs; all are in the summary\n", against.runs.len()) } else { String::new() };
     let _ = write!(text, "{table}\n{more}");
     text
 }
