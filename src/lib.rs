@@ -9,7 +9,8 @@
 //! 4. [`model`] and [`train`]: an autoencoder is fitted;
 //! 5. [`score`]: reconstruction errors, thresholds, ROC;
 //! 6. [`report`]: the experiment folder, figures and tables;
-//! 7. [`export`]: trained models for other programs.
+//! 7. [`certify`]: good, grey, bad or not evaluated.
+//! 8. [`export`]: trained models for other programs.
 //!
 //! [`sweep`] makes many experiments of one and ranks them.
 //!
@@ -27,6 +28,7 @@
 //! # Ok::<(), lumisift::Error>(())
 //! ```
 
+pub mod certify;
 pub mod cli;
 pub mod config;
 pub mod data;

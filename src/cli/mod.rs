@@ -2,6 +2,7 @@
 
 mod batch;
 mod calibrate;
+mod certify;
 mod check;
 mod compare;
 mod completions;
@@ -89,6 +90,7 @@ enum Verb {
     Train(train::Arguments),
     Score(score::Arguments),
     Calibrate(calibrate::Arguments),
+    Certify(certify::Arguments),
     Report(report::Arguments),
     Compare(compare::Arguments),
     Encode(encode::Arguments),
@@ -137,6 +139,7 @@ fn run(verb: Verb, ui: &Ui) -> Result<()> {
         Verb::Train(arguments) => train::run(&arguments, ui),
         Verb::Score(arguments) => score::run(&arguments, ui),
         Verb::Calibrate(arguments) => calibrate::run(&arguments, ui),
+        Verb::Certify(arguments) => certify::run(&arguments, ui),
         Verb::Report(arguments) => report::run(&arguments, ui),
         Verb::Compare(arguments) => compare::run(&arguments, ui),
         Verb::Encode(arguments) => encode::run(&arguments, ui),

@@ -44,8 +44,19 @@ pub struct Arguments {
 }
 
 /// Keys that may still be set when the model is trained.
-pub const SETTABLE: &[&str] =
-    &["data.format", "data.me", "data.columns", "data.bad_rows", "data.oms", "data.hlt", "data.brilcalc", "data.lumisections", "labels", "select"];
+pub const SETTABLE: &[&str] = &[
+    "data.format",
+    "data.me",
+    "data.columns",
+    "data.bad_rows",
+    "data.keep_duplicates",
+    "data.oms",
+    "data.hlt",
+    "data.brilcalc",
+    "data.lumisections",
+    "labels",
+    "select",
+];
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, SETTABLE, "score")?;

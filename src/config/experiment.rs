@@ -4,8 +4,8 @@ use super::{
     Batch, Document, batch, channels,
     expression::Expression,
     raw::{
-        self, Activation, CalibrateOn, Config, EpsilonPlacement, FitOn, LabelSource, Lists, LossKind, OneOrMany, OptimizerKind, Percentile, Scalar,
-        ScaleKind, ScheduleKind, SparsityKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
+        self, Activation, Best, CalibrateOn, Config, CutRule, EpsilonPlacement, FitOn, LabelSource, Lists, LossKind, OneOrMany, OptimizerKind,
+        Percentile, Scalar, ScaleKind, ScheduleKind, SparsityKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
     },
     schema::{self, Fault},
     sweep::{self, Space},
@@ -69,6 +69,56 @@ pub struct Experiment {
     pub space: Option<Space>,
     /// How it is sent to a batch system.
     pub batch: Batch,
+    /// How scores become verdicts.
+    pub certify: Certify,
+}
+
+/// The cuts between good, grey and bad; none where the default is to be taken.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Certify {
+    /// Above it a lumisection is at least grey.
+    pub grey: Option<Cut>,
+    /// Above it a lumisection is bad.
+    pub bad: Option<Cut>,
+    /// Up to which score a run is good, and above which it is bad.
+    pub run_scores: Option<(f64, f64)>,
+}
+
+/// Where a cut lies.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cut {
+    /// At most this share of the good lies above it.
+    FalseAlarmRate(f64),
+    /// Of all above it at most this share is expected to be good.
+    FalseDiscoveryRate(f64),
+    /// At least this share of the bad lies above it.
+    Efficiency(f64),
+    /// At least this share of what lies above it is bad.
+    Purity(f64),
+    /// A figure is largest there.
+    Best(Best),
+    /// This score.
+    Score(f64),
+}
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Four digits of it.
+        let percent = |share: f64| {
+            let scale = 10_f64.powi(1 - share.log10().floor() as i32);
+            format!("{} %", (100.0 * share * scale).round() / scale)
+        };
+        match self {
+            Self::FalseAlarmRate(rate) => write!(f, "{} false alarms", percent(*rate)),
+            Self::FalseDiscoveryRate(rate) => write!(f, "{} false discoveries", percent(*rate)),
+            Self::Efficiency(share) => write!(f, "{} efficiency", percent(*share)),
+            Self::Purity(share) => write!(f, "{} purity", percent(*share)),
+            Self::Best(Best::F1) => f.write_str("the best F1"),
+            Self::Best(Best::Youden) => f.write_str("the best Youden index"),
+            Self::Score(score) => write!(f, "score {score}"),
+        }
+    }
 }
 
 /// Files that are joined to the data by (run, LS). Paths or globs.
@@ -607,6 +657,7 @@ impl Checker<'_> {
         let learning_rate = *config.train.optimizer.learning_rate.get_or_insert(usual_rate);
         let schedule = self.schedule(&mut config);
         let thresholds = self.thresholds(&mut config);
+        let certify = self.certify(&mut config);
         self.validation(&mut config);
         let space = self.sweep(&mut config);
         let batch = self.batch(&mut config, &devices);
@@ -635,6 +686,7 @@ impl Checker<'_> {
             thresholds,
             space,
             batch,
+            certify,
         }
     }
 
@@ -1000,6 +1052,59 @@ impl Checker<'_> {
         }
     }
 
+    fn certify(&mut self, config: &mut Config) -> Certify {
+        let certify = &mut config.certify;
+        let (grey, bad) = (self.cut("certify.grey", certify.grey.as_mut()), self.cut("certify.bad", certify.bad.as_mut()));
+        if let (Some(Cut::Score(grey)), Some(Cut::Score(bad))) = (grey, bad)
+            && grey > bad
+        {
+            self.fault("certify.grey.score", format!("{grey} is above certify.bad's {bad}; grey lies below bad"));
+        }
+        let run_scores = match certify.run_scores[..] {
+            [] => None,
+            [good, bad] if good <= bad => Some((good, bad)),
+            _ => {
+                self.fault("certify.run_scores", "expected two numbers, the first not above the second: [0.2, 0.8]");
+                None
+            }
+        };
+        Certify { grey, bad, run_scores }
+    }
+
+    /// The one key that says where a cut lies. Those of layers below are dropped.
+    fn cut(&mut self, key: &str, rule: Option<&mut CutRule>) -> Option<Cut> {
+        const NAMES: [&str; 6] = ["false_alarm_rate", "false_discovery_rate", "efficiency", "purity", "best", "score"];
+        let rule = rule?;
+        let of_name = |name: &str| format!("{key}.{name}");
+        let CutRule { false_alarm_rate, false_discovery_rate, efficiency, purity, best, score } = rule;
+        let settings: [&mut dyn Setting; 6] = [false_alarm_rate, false_discovery_rate, efficiency, purity, best, score];
+        for (name, setting) in NAMES.iter().zip(settings) {
+            if NAMES.iter().any(|above| self.document.overrides(&of_name(above), &of_name(name))) {
+                setting.clear();
+            }
+        }
+        let cuts = [
+            rule.false_alarm_rate.map(Cut::FalseAlarmRate),
+            rule.false_discovery_rate.map(Cut::FalseDiscoveryRate),
+            rule.efficiency.map(Cut::Efficiency),
+            rule.purity.map(Cut::Purity),
+            rule.best.map(Cut::Best),
+            rule.score.map(Cut::Score),
+        ];
+        let mut cuts = cuts.into_iter().flatten();
+        match (cuts.next(), cuts.next()) {
+            (Some(cut), None) => Some(cut),
+            (None, _) => {
+                self.fault(key, format!("says not where the cut lies; expected one of {}", NAMES.join(", ")));
+                None
+            }
+            (Some(first), Some(second)) => {
+                self.fault(key, format!("asks for {first} and for {second}; expected one of {}", NAMES.join(", ")));
+                None
+            }
+        }
+    }
+
     /// What watches the validation loss needs one.
     fn validation(&mut self, config: &mut Config) {
         let split = &config.split;
@@ -1132,6 +1237,29 @@ mod tests {
         let error = check(&text).unwrap_err().to_string();
         for key in ["train.stop.patience", "train.schedule.kind", "threshold.on"] {
             assert!(error.contains(key), "{key} in\n{error}");
+        }
+    }
+
+    #[test]
+    fn a_cut_lies_where_one_key_says() {
+        let experiment =
+            check(&format!("{DATA}[certify]\ngrey = {{false_alarm_rate = 0.05}}\nbad = {{best = \"f1\"}}\nrun_scores = [0.2, 0.8]")).unwrap();
+        assert_eq!((experiment.certify.grey, experiment.certify.bad), (Some(Cut::FalseAlarmRate(0.05)), Some(Cut::Best(Best::F1))));
+        assert_eq!(check(&experiment.to_toml().unwrap()).unwrap(), experiment);
+        let mut document = Document::parse(&format!("{DATA}[certify]\nbad = {{efficiency = 0.5}}"), Path::new("a.toml")).unwrap();
+        document.add_arguments(&["certify.bad={score = 3}".into()]).unwrap();
+        let experiment = Experiment::check(&document, "a").unwrap();
+        assert_eq!(experiment.certify.bad, Some(Cut::Score(3.0)), "what is set later stands");
+        assert_eq!(check(&experiment.to_toml().unwrap()).unwrap().certify, experiment.certify);
+        for (text, part) in [
+            ("bad = {}", "certify.bad: says not where the cut lies"),
+            ("bad = {score = 1.0, purity = 0.5}", "asks for 50 % purity and for score 1"),
+            ("bad = {score = 1.0}\ngrey = {score = 2.0}", "certify.grey.score: 2 is above certify.bad's 1"),
+            ("run_scores = [2.0, 1.0]", "certify.run_scores: expected two numbers"),
+            ("bad = {false_alarm_rate = 1.0}", "less than 1"),
+        ] {
+            let error = check(&format!("{DATA}[certify]\n{text}")).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
         }
     }
 

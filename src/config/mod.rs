@@ -15,5 +15,7 @@ pub mod sweep;
 
 pub use batch::Batch;
 pub use document::{Document, Place};
-pub use experiment::{DeviceChoice, Divergence, Experiment, LabelOrigin, LabelSpec, Loss, Optimizer, Penalties, Schedule, Sparsity, Threshold};
+pub use experiment::{
+    Certify, Cut, DeviceChoice, Divergence, Experiment, LabelOrigin, LabelSpec, Loss, Optimizer, Penalties, Schedule, Sparsity, Threshold,
+};
 pub use expression::{Expression, Value};

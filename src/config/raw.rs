@@ -65,6 +65,8 @@ section! {
         train: Train = Train::default(),
         score: Score = Score::default(),
         threshold: Threshold = Threshold::default(),
+        #[serde(skip_serializing_if = "Certify::is_empty")]
+        certify: Certify = Certify::default(),
         report: Report = Report::default(),
         /// A hyperparameter search, for `lumisift sweep`; other verbs pass over it.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -1149,6 +1151,91 @@ section! {
         /// Moving average over so many LSs.
         #[schemars(range(min = 1))]
         smooth: u32 = 1,
+    }
+}
+
+section! {
+    /// How scores become verdicts: good up to the grey cut, bad above the bad cut, grey between them. Read by `lumisift certify`,
+    /// where every one of these keys may still be set.
+    Certify {
+        /// Above this cut a lumisection is at least grey. Default: { false_alarm_rate = 0.05 }, or the smallest rate above it that
+        /// the calibration rows can tell.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        grey: Option<CutRule> = None,
+        /// Above this cut it is bad. Default: { false_alarm_rate = 0.01 }, or the smallest rate above it that the calibration rows
+        /// can tell.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bad: Option<CutRule> = None,
+        on: CertifyOn = CertifyOn::Valid,
+        /// So many neighbouring LSs of a run count as one where rows are counted, since they are not independent; a shorter run
+        /// counts as one. Default: as many as the calibration scores are correlated over.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        block: Option<u32> = None,
+        /// Quantities of OMS, HLT or brilcalc files, or "weight", in which a lumisection must lie within the range of the training
+        /// rows: ["pileup"]. Outside, and where it is unknown, it is not evaluated.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        within: Vec<String> = vec![],
+        /// What a run's score in the file of --runs says of it: good up to the first number, bad above the second, grey between
+        /// them: [0.2, 0.8]. A higher score is worse.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        run_scores: Vec<f64> = vec![],
+    }
+}
+
+impl Certify {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+section! {
+    /// Where a cut lies. One of these keys.
+    CutRule {
+        /// At most this share of good lumisections lies above it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+        false_alarm_rate: Option<f64> = None,
+        /// Of all lumisections above it at most this share is expected to be good (Benjamini and Hochberg's procedure on the
+        /// p-values of all that are judged).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+        false_discovery_rate: Option<f64> = None,
+        /// The highest cut above which at least this share of the rows labelled bad lies.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+        efficiency: Option<f64> = None,
+        /// The lowest cut above which at least this share of the labelled rows is bad.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 1.0))]
+        purity: Option<f64> = None,
+        /// The cut at which a figure of the labelled rows is largest.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        best: Option<Best> = None,
+        /// This score.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        score: Option<f64> = None,
+    }
+}
+
+choice! {
+    /// A figure of a cut.
+    Best {
+        /// The harmonic mean of purity and efficiency.
+        F1 = "f1",
+        /// Youden's index: efficiency less false-alarm rate.
+        Youden = "youden",
+    }
+}
+
+choice! {
+    /// The rows that cuts are calibrated on. None of them was trained on.
+    CertifyOn {
+        /// Good rows of the validation split; the bad ones, where a cut needs them, are those that are labelled bad in the runs for
+        /// training and validation, which are set aside.
+        Valid = "valid",
+        /// Rows of the test split that are labelled good or bad.
+        Test = "test",
     }
 }
 

@@ -111,6 +111,28 @@ pub fn lumisection(
     Ok(explained)
 }
 
+/// Explains some of the evaluated rows, by their positions among the scores: for each of them what every channel says.
+pub fn rows(
+    experiment: &Experiment,
+    networks: &[Network],
+    prepared: &Prepared,
+    scores: &Scores,
+    wanted: &[usize],
+    device: &Opened,
+) -> Result<Vec<Vec<Explanation>>> {
+    let evaluated: Vec<usize> = scores.evaluated().collect();
+    let mut explained = vec![vec![]; wanted.len()];
+    for network in networks {
+        let Some(channel) = scores.channels.iter().find(|channel| channel.name == network.channel.name) else { continue };
+        let scored = |&row: &usize| Some((evaluated.binary_search(&row).ok()? as u32, channel.scores[row]?, channel.thresholds[row]));
+        let places: Vec<usize> = (0..wanted.len()).filter(|&at| scored(&wanted[at]).is_some()).collect();
+        let rows: Vec<Scored> = wanted.iter().filter_map(scored).collect();
+        let told = of_rows(experiment, network, prepared, &rows, device)?;
+        places.into_iter().zip(told).for_each(|(at, explanation)| explained[at].push(explanation));
+    }
+    Ok(explained)
+}
+
 fn of_rows(experiment: &Experiment, network: &Network, prepared: &Prepared, rows: &[Scored], device: &Opened) -> Result<Vec<Explanation>> {
     let columns = network.channel.columns(&prepared.input_names());
     let positions: Vec<u32> = rows.iter().map(|(at, _, _)| *at).collect();

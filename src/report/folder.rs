@@ -38,6 +38,8 @@ pub mod names {
     pub const SCALER: &str = "scaler.json";
     /// Where scores become flags.
     pub const THRESHOLDS: &str = "thresholds.json";
+    /// Where scores become verdicts, as `lumisift certify` last found it.
+    pub const CUTS: &str = "cuts.json";
     /// Which features make which channel.
     pub const CHANNELS: &str = "channels.json";
     /// The points of the ROC curves.
@@ -57,7 +59,7 @@ pub mod names {
     /// Event files for TensorBoard, a folder a model.
     pub const TENSORBOARD: &str = "tensorboard";
     /// All of them, for making a folder anew.
-    pub const ALL: [&str; 16] = [
+    pub const ALL: [&str; 17] = [
         EXPERIMENT,
         PROVENANCE,
         HISTORY,
@@ -65,6 +67,7 @@ pub mod names {
         REJECTED,
         SCALER,
         THRESHOLDS,
+        CUTS,
         CHANNELS,
         ROC,
         PROJECTIONS,
@@ -517,7 +520,8 @@ pub(super) fn flat(text: &str) -> BTreeMap<String, toml::Value> {
     values
 }
 
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+/// Writes a JSON file whole or not at all.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value).map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
     text.push('\n');
     write_atomically(path, text.as_bytes())

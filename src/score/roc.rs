@@ -296,14 +296,18 @@ pub const FEWEST_RUNS: usize = 5;
 
 /// A rate with its 95 % interval (Wilson's): `successes` of `trials`.
 pub fn rate_with_interval(successes: usize, trials: usize) -> Option<(f64, f64, f64)> {
-    if trials == 0 {
-        return None;
-    }
-    let (n, z) = (trials as f64, 1.959_963_984_540_054_f64);
-    let rate = successes as f64 / n;
+    let rate = successes as f64 / trials as f64;
+    (trials > 0).then(|| wilson(rate, trials as f64, Z_95)).map(|(low, high)| (rate, low, high))
+}
+
+/// How many standard deviations around its mean hold 95 % of a normal distribution.
+pub const Z_95: f64 = 1.959_963_984_540_054;
+
+/// Wilson's interval of a rate that was found in `n` independent trials; `z` standard deviations wide to each side.
+pub fn wilson(rate: f64, n: f64, z: f64) -> (f64, f64) {
     let centre = (rate + z * z / (2.0 * n)) / (1.0 + z * z / n);
     let half = z / (1.0 + z * z / n) * (rate * (1.0 - rate) / n + z * z / (4.0 * n * n)).sqrt();
-    Some((rate, (centre - half).max(0.0), (centre + half).min(1.0)))
+    ((centre - half).max(0.0), (centre + half).min(1.0))
 }
 
 #[cfg(test)]

@@ -1,0 +1,355 @@
+//! The two cuts on a score, each with what it buys and the sample that says so.
+
+use super::conformal::{self, Reference};
+use crate::{
+    config::{
+        Certify, Cut,
+        raw::{Best, CertifyOn},
+    },
+    error::{Error, Result},
+    prepare::split::Split,
+    report::scores::{ChannelScores, Row, Scores, Verdict},
+    score::roc::{Z_95, wilson},
+};
+use serde::Serialize;
+
+/// The rows that cuts are calibrated on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample {
+    /// What they are, in words.
+    pub what: String,
+    /// Files of good data that were named for it; empty where they are the experiment's own rows.
+    pub files: Vec<String>,
+    /// Scores of the good ones, run by run in the order of LS.
+    pub good: Vec<Vec<f64>>,
+    /// Scores of the bad ones, run by run.
+    pub bad: Vec<Vec<f64>>,
+}
+
+/// Which rows calibrate: each row's say, good or bad.
+pub fn calibrates(on: CertifyOn, row: &Row, good: Option<bool>) -> Option<bool> {
+    match (on, row.split, good) {
+        (CertifyOn::Valid, Split::Valid, good) => Some(good != Some(false)),
+        (CertifyOn::Valid, Split::Unused, Some(false)) => Some(false),
+        (CertifyOn::Test, Split::Test, good) => good,
+        _ => None,
+    }
+}
+
+/// Scores of the rows of one channel for which `wanted` says so, run by run.
+pub fn by_run(scores: &Scores, channel: &ChannelScores, wanted: impl Fn(usize) -> bool) -> Vec<Vec<f64>> {
+    let of_run = |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|row| wanted(**row)).filter_map(|&row| channel.scores[row]).collect() };
+    scores.runs().iter().map(of_run).filter(|run| !run.is_empty()).collect()
+}
+
+/// A share of some rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Share {
+    /// The rows that are counted.
+    pub rows: usize,
+    /// Of so many.
+    pub of: usize,
+    /// The share.
+    pub share: f64,
+    /// Its 95 % interval (Wilson's), for as many rows as count as independent.
+    pub interval: (f64, f64),
+}
+
+impl Share {
+    /// None of nothing; `independent` of the rows count.
+    fn new(rows: usize, of: usize, independent: f64) -> Option<Self> {
+        let share = rows as f64 / of as f64;
+        (of > 0).then(|| Self { rows, of, share, interval: wilson(share, independent, Z_95) })
+    }
+}
+
+/// A cut with what it buys on the calibration rows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Calibrated {
+    /// "grey" or "bad": what a lumisection above it is, at least.
+    pub above: Verdict,
+    /// Where it was to lie.
+    pub rule: Cut,
+    /// Whether that was the config's wish.
+    pub asked: bool,
+    /// The score that lumisections must exceed; none where no lumisection may be taken for bad.
+    pub score: Option<f64>,
+    /// Good calibration rows above it.
+    pub false_alarms: Option<Share>,
+    /// Bad calibration rows above it.
+    pub efficiency: Option<Share>,
+    /// Bad ones among all calibration rows above it.
+    pub purity: Option<Share>,
+}
+
+impl Calibrated {
+    /// Whether a score lies above it.
+    pub fn exceeded(&self, score: f64) -> bool {
+        self.score.is_some_and(|cut| score > cut)
+    }
+}
+
+/// The cuts of one channel.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cuts {
+    /// The channel.
+    pub channel: String,
+    /// What the calibration rows are.
+    pub sample: String,
+    /// Files that they are of, where they are not the experiment's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+    /// Good calibration rows.
+    pub rows: usize,
+    /// Runs that they are of.
+    pub runs: usize,
+    /// Neighbouring LSs that count as one.
+    pub block: usize,
+    /// Blocks of so many: the rows that count as independent.
+    pub blocks: usize,
+    /// Bad calibration rows.
+    pub bad_rows: usize,
+    /// Above it a lumisection is at least grey.
+    pub grey: Calibrated,
+    /// Above it a lumisection is bad.
+    pub bad: Calibrated,
+    /// What the good score.
+    #[serde(skip)]
+    pub reference: Reference,
+}
+
+/// Where cuts lie if nobody says.
+const USUAL: [(Verdict, f64); 2] = [(Verdict::Grey, 0.05), (Verdict::Bad, 0.01)];
+
+impl Cuts {
+    /// Finds the cuts of a channel. `judged` are the scores of the rows that will be held against them.
+    pub fn new(config: &Certify, block: Option<u32>, channel: &str, sample: &Sample, judged: &[f64]) -> Result<Self> {
+        let reference = Reference::new(&sample.good, block.map(|block| block as usize));
+        let labelled = Labelled::new(sample, &reference);
+        let find = |asked: Option<Cut>, (above, usual): (Verdict, f64)| -> Result<Calibrated> {
+            // A rate that nobody asked for is no smaller than the rows can tell.
+            let rule = asked.unwrap_or(Cut::FalseAlarmRate(usual.max(reference.smallest())));
+            let key = format!("certify.{} ({rule})", above.name());
+            if reference.rows() == 0 && !matches!(rule, Cut::Score(_)) {
+                return Err(Error::input(format!(
+                    "{key}: there are no good rows to calibrate on among the {}; hold some out (split.valid), or name files of good data with --good",
+                    sample.what
+                )));
+            }
+            let few = |rate: f64| {
+                let (needed, block) = (conformal::needed(rate), reference.block);
+                let counted = match block {
+                    1 => format!("needs at least {needed} good rows to calibrate on"),
+                    _ => format!(
+                        "needs at least {needed} good blocks to calibrate on, since {block} neighbouring LSs count as one (certify.block): some {} good rows",
+                        needed * block
+                    ),
+                };
+                let there = if block == 1 { String::new() } else { format!(" in {} blocks", reference.blocks) };
+                Error::input(format!("{key}: {counted}; there are {} {}{there}", reference.rows(), sample.what))
+            };
+            let score = match rule {
+                Cut::Score(score) => Some(score),
+                Cut::FalseAlarmRate(rate) => Some(reference.cut(rate).ok_or_else(|| few(rate))?),
+                Cut::FalseDiscoveryRate(rate) => {
+                    let p_values: Vec<f64> = judged.iter().map(|score| reference.p_value(*score)).collect();
+                    conformal::benjamini_hochberg(&p_values, rate).and_then(|p| reference.cut(p))
+                }
+                Cut::Efficiency(_) | Cut::Purity(_) | Cut::Best(_) => Some(labelled.cut(rule, &key, &sample.what)?),
+            };
+            Ok(labelled.bought(Calibrated { above, rule, asked: asked.is_some(), score, false_alarms: None, efficiency: None, purity: None }))
+        };
+        let (mut grey, bad) = (find(config.grey, USUAL[0])?, find(config.bad, USUAL[1])?);
+        // What lies above the bad cut is bad, however high the grey one was to be.
+        if let (Some(low), Some(high)) = (grey.score, bad.score)
+            && low > high
+        {
+            grey = labelled.bought(Calibrated { score: bad.score, ..grey });
+        }
+        Ok(Self {
+            channel: channel.to_owned(),
+            sample: sample.what.clone(),
+            files: sample.files.clone(),
+            rows: reference.rows(),
+            runs: reference.runs,
+            block: reference.block,
+            blocks: reference.blocks,
+            bad_rows: labelled.bad.len(),
+            grey,
+            bad,
+            reference,
+        })
+    }
+
+    /// What is said of a score.
+    pub fn verdict(&self, score: f64) -> Verdict {
+        match () {
+            () if self.bad.exceeded(score) => Verdict::Bad,
+            () if self.grey.exceeded(score) => Verdict::Grey,
+            () => Verdict::Good,
+        }
+    }
+
+    /// What is doubtful about them.
+    pub fn warning(&self) -> Option<String> {
+        let raised =
+            |cut: &&Calibrated| !cut.asked && USUAL.iter().all(|(above, usual)| *above != cut.above || cut.rule != Cut::FalseAlarmRate(*usual));
+        let raised: Vec<&Calibrated> = [&self.grey, &self.bad].into_iter().filter(raised).collect();
+        if self.grey.score == self.bad.score && self.grey.rule != self.bad.rule {
+            return Some(format!("nothing is grey: certify.grey ({}) does not lie below certify.bad ({})", self.grey.rule, self.bad.rule));
+        }
+        let first = raised.first()?;
+        let names: Vec<String> = raised.iter().map(|cut| format!("certify.{}", cut.above.name())).collect();
+        let blocks = if self.block == 1 { String::new() } else { format!(" in {} blocks of {} LSs", self.blocks, self.block) };
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        Some(format!("{} {}{blocks} tell no smaller rate: {} {verb} {}", self.rows, self.sample, names.join(" and "), first.rule))
+    }
+}
+
+/// Labelled rows by score.
+struct Labelled<'a> {
+    /// Scores of the bad ones, ascending.
+    bad: Vec<f64>,
+    /// How many of them count as independent.
+    bad_blocks: usize,
+    good: &'a Reference,
+}
+
+/// What lies above a score.
+#[derive(Clone, Copy)]
+struct Above {
+    good: usize,
+    bad: usize,
+}
+
+impl<'a> Labelled<'a> {
+    fn new(sample: &Sample, good: &'a Reference) -> Self {
+        let mut bad = sample.bad.concat();
+        bad.sort_by(f64::total_cmp);
+        Self { bad_blocks: sample.bad.iter().map(|run| run.len().div_ceil(good.block)).sum(), bad, good }
+    }
+
+    fn above(&self, score: f64) -> Above {
+        let good = (self.good.share_above(score) * self.good.rows() as f64).round() as usize;
+        Above { good, bad: self.bad.len() - self.bad.partition_point(|other| *other <= score) }
+    }
+
+    fn cut(&self, rule: Cut, key: &str, what: &str) -> Result<f64> {
+        let all = self.bad.len();
+        if all == 0 {
+            return Err(Error::input(format!(
+                "{key}: there are no rows labelled bad to calibrate on among the {what}; certify.on = \"test\" takes the test rows, false_alarm_rate needs none"
+            )));
+        }
+        if let Cut::Efficiency(share) = rule
+            && self.bad_blocks < conformal::needed(1.0 - share)
+        {
+            return Err(Error::input(format!(
+                "{key}: needs at least {} independent bad rows to calibrate on; there are {all} in {} blocks of {} LSs",
+                conformal::needed(1.0 - share),
+                self.bad_blocks,
+                self.good.block
+            )));
+        }
+        // Just below the lowest score everything lies above.
+        let lowest = self.good.scores().first().into_iter().chain(self.bad.first()).copied().fold(f64::INFINITY, f64::min);
+        let mut cuts: Vec<f64> = self.good.scores().iter().chain(&self.bad).copied().chain([lowest.next_down()]).collect();
+        cuts.sort_by(f64::total_cmp);
+        cuts.dedup();
+        let figure = |cut: f64| {
+            let Above { good, bad } = self.above(cut);
+            let (efficiency, purity) = (bad as f64 / all as f64, bad as f64 / (good + bad).max(1) as f64);
+            match rule {
+                Cut::Efficiency(_) => efficiency,
+                Cut::Purity(_) => purity,
+                Cut::Best(Best::F1) => 2.0 * bad as f64 / (all + good + bad) as f64,
+                _ => efficiency - self.good.share_above(cut),
+            }
+        };
+        let found = match rule {
+            Cut::Efficiency(share) => cuts.iter().rev().find(|cut| figure(**cut) >= share),
+            Cut::Purity(share) => cuts.iter().find(|cut| figure(**cut) >= share),
+            // The higher one of equals.
+            _ => cuts.iter().max_by(|a, b| figure(**a).total_cmp(&figure(**b))),
+        };
+        found.copied().ok_or_else(|| Error::input(format!("{key}: nowhere among the {what} are the rows above a cut so pure")))
+    }
+
+    /// Adds what a cut buys.
+    fn bought(&self, cut: Calibrated) -> Calibrated {
+        let Above { good, bad } = self.above(cut.score.unwrap_or(f64::INFINITY));
+        let blocks = self.good.blocks as f64;
+        // Of what lies above as many count as independent as of all.
+        let independent = (blocks + self.bad_blocks as f64) / (self.good.rows() + self.bad.len()).max(1) as f64;
+        let labelled = !self.bad.is_empty();
+        Calibrated {
+            false_alarms: Share::new(good, self.good.rows(), blocks),
+            efficiency: Share::new(bad, self.bad.len(), self.bad_blocks as f64),
+            purity: Share::new(bad, good + bad, ((good + bad) as f64 * independent).max(1.0)).filter(|_| labelled),
+            ..cut
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(good: u32, bad: &[f64]) -> Sample {
+        Sample { what: "validation rows".into(), files: vec![], good: vec![(1..=good).map(f64::from).collect()], bad: vec![bad.to_vec()] }
+    }
+
+    fn cuts(grey: Cut, bad: Cut, sample: &Sample, judged: &[f64]) -> Result<Cuts> {
+        Cuts::new(&Certify { grey: Some(grey), bad: Some(bad), run_scores: None }, Some(1), "all", sample, judged)
+    }
+
+    #[test]
+    fn three_regions() {
+        let cuts = cuts(Cut::FalseAlarmRate(0.05), Cut::FalseAlarmRate(0.01), &sample(199, &[]), &[]).unwrap();
+        assert_eq!((cuts.grey.score, cuts.bad.score), (Some(190.0), Some(198.0)));
+        assert_eq!([190.0, 190.5, 198.0, 198.5].map(|score| cuts.verdict(score)), [Verdict::Good, Verdict::Grey, Verdict::Grey, Verdict::Bad]);
+        let alarms = cuts.bad.false_alarms.unwrap();
+        assert_eq!((alarms.rows, alarms.of), (1, 199));
+        assert_eq!((cuts.bad.efficiency, cuts.bad.purity), (None, None), "nothing is bad here");
+    }
+
+    #[test]
+    fn too_few_rows_are_refused_with_the_number_needed_unless_nobody_asked() {
+        let message = |rate: f64| cuts(Cut::FalseAlarmRate(rate), Cut::FalseAlarmRate(rate), &sample(500, &[]), &[]).unwrap_err().to_string();
+        assert!(message(0.001).contains("certify.grey (0.1 % false alarms): needs at least 999 good rows"), "{}", message(0.001));
+        let usual = Cuts::new(&Certify::default(), Some(10), "all", &sample(500, &[]), &[]).unwrap();
+        assert_eq!((usual.grey.rule, usual.bad.rule), (Cut::FalseAlarmRate(0.05), Cut::FalseAlarmRate(1.0 / 51.0)));
+        let warning = usual.warning().unwrap();
+        assert!(warning.contains("500 validation rows in 50 blocks of 10 LSs tell no smaller rate: certify.bad is 1.96"), "{warning}");
+        let none = Cuts::new(&Certify::default(), None, "all", &Sample::default(), &[]).unwrap_err().to_string();
+        assert!(none.contains("no good rows to calibrate on"), "{none}");
+    }
+
+    #[test]
+    fn labelled_rows_say_where_a_cut_buys_what_is_asked() {
+        let sample = sample(100, &[50.0, 95.5, 99.5, 150.0, 200.0]);
+        let at = |cut: Cut| cuts(Cut::Score(0.0), cut, &sample, &[]).map(|cuts| cuts.bad);
+        let cut = at(Cut::Efficiency(0.5)).unwrap();
+        assert_eq!(cut.score, Some(99.0), "the highest with three of five above it");
+        assert_eq!((cut.efficiency.unwrap().rows, cut.purity.unwrap().of, cut.false_alarms.unwrap().rows), (3, 4, 1));
+        assert_eq!(at(Cut::Purity(0.5)).unwrap().score, Some(97.0), "three bad and three good lie above");
+        assert_eq!(at(Cut::Purity(1.0)).unwrap().score, Some(100.0));
+        assert_eq!(at(Cut::Best(Best::F1)).unwrap().score, Some(99.0));
+        assert_eq!(at(Cut::Best(Best::Youden)).unwrap().score, Some(95.0));
+        assert!(at(Cut::Efficiency(0.9)).unwrap_err().to_string().contains("needs at least 9 independent bad rows"));
+        let none = cuts(Cut::Score(0.0), Cut::Best(Best::F1), &self::sample(9, &[]), &[]).unwrap_err().to_string();
+        assert!(none.contains("no rows labelled bad"), "{none}");
+        let crossed = cuts(Cut::Score(199.0), Cut::Purity(1.0), &sample, &[]).unwrap();
+        assert_eq!((crossed.grey.score, crossed.bad.score), (Some(100.0), Some(100.0)));
+        assert!(crossed.warning().unwrap().starts_with("nothing is grey: certify.grey (score 199)"), "{:?}", crossed.warning());
+    }
+
+    #[test]
+    fn false_discoveries_are_bounded_on_what_is_judged() {
+        let mut judged: Vec<f64> = (0..95).map(f64::from).collect();
+        assert_eq!(cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(999, &[]), &judged).unwrap().bad.score, None);
+        judged.extend([2000.0; 5]);
+        let cuts = cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(999, &[]), &judged).unwrap();
+        assert_eq!(judged.iter().filter(|score| cuts.bad.exceeded(**score)).count(), 5);
+    }
+}

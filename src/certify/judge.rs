@@ -1,0 +1,173 @@
+//! What one experiment says of each lumisection.
+
+use super::{Id, cuts::Cuts};
+use crate::{
+    config::Value,
+    data::{facts::Facts, lumisections::Lumisection},
+    error::{Error, Result, listed, suggestion},
+    prepare::split::Split,
+    report::scores::{Scores, Verdict},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What an experiment says of a lumisection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opinion {
+    /// Good, grey, bad or not evaluated.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Arc<str>,
+    /// Its score, where it is evaluated.
+    pub score: Option<f64>,
+    /// How seldom good lumisections score so high.
+    pub p_value: Option<f64>,
+    /// Of several channels those above their own grey cut, the least usual first; the least usual one where none is.
+    pub channels: Vec<String>,
+    /// What the row was for.
+    pub split: Split,
+    /// Its position among the scores.
+    pub row: usize,
+}
+
+/// Opinions by lumisection.
+pub type Opinions = BTreeMap<Id, Opinion>;
+
+/// Run and LS of each row, where they are known. Files that say no run take it from `named`.
+pub fn identities(scores: &Scores, named: &BTreeMap<String, u32>) -> Vec<Option<Id>> {
+    scores.rows.iter().map(|row| row.run.or_else(|| named.get(&*row.file).copied()).zip(row.ls)).collect()
+}
+
+/// Refuses rows that no file by run can name.
+pub fn check_runs(scores: &Scores, ids: &[Option<Id>]) -> Result<()> {
+    if scores.events {
+        return Err(Error::input("the rows are events; `lumisift certify` judges lumisections"));
+    }
+    let nameless = scores.rows.iter().zip(ids).filter(|(row, id)| row.ls.is_some() && id.is_none());
+    let nameless: BTreeSet<&str> = nameless.map(|(row, _)| &*row.file).collect();
+    match nameless.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::input(format!(
+            "no run number is known for {}, and a golden JSON is by run: say it with --run {first}=NUMBER, or have it in the file's name (run_297219…) before scores are made",
+            listed(nameless.iter().copied())
+        ))),
+    }
+}
+
+/// Which of two rows of one lumisection counts: the worse. What was not evaluated may be bad, so it comes before good.
+fn worse(a: Verdict, b: Verdict) -> bool {
+    let rank = |verdict| match verdict {
+        Verdict::Bad => 3,
+        Verdict::Grey => 2,
+        Verdict::NotEvaluated => 1,
+        Verdict::Good => 0,
+    };
+    rank(a) > rank(b)
+}
+
+/// Holds scores against the cuts of each channel, the last of which judges. `unfit` says of rows why they are not to be evaluated
+/// although they have a score. Returns with it the number of rows that are of a lumisection that another row is of.
+pub fn opinions(cuts: &[Cuts], scores: &Scores, ids: &[Option<Id>], unfit: &[Option<String>]) -> (Opinions, usize) {
+    let mut opinions = Opinions::new();
+    let mut twice = 0;
+    // Few rows have a reason of their own.
+    let mut reasons: BTreeMap<String, Arc<str>> = BTreeMap::new();
+    for (row, id) in ids.iter().enumerate() {
+        let Some(id) = *id else { continue };
+        let score = scores.main().and_then(|channel| channel.scores[row]);
+        let not = scores.rows[row].rejected.as_deref().or(unfit[row].as_deref());
+        let (verdict, reason, score) = match (not, score, cuts.last()) {
+            (None, Some(score), Some(cuts)) => {
+                let verdict = cuts.verdict(score);
+                let above =
+                    |cut: &super::cuts::Calibrated| format!("score above {:.6} ({}, {})", cut.score.unwrap_or(f64::NAN), cut.rule, cuts.sample);
+                let reason = match verdict {
+                    Verdict::Bad => above(&cuts.bad),
+                    Verdict::Grey => above(&cuts.grey),
+                    _ => String::new(),
+                };
+                (verdict, reason, Some(score))
+            }
+            (not, _, _) => (Verdict::NotEvaluated, not.unwrap_or("no score").to_owned(), None),
+        };
+        let opinion = Opinion {
+            verdict,
+            reason: reasons.entry(reason).or_insert_with_key(|reason| reason.as_str().into()).clone(),
+            p_value: score.zip(cuts.last()).map(|(score, cuts)| cuts.reference.p_value(score)),
+            channels: if score.is_some() && verdict != Verdict::Good { responsible(cuts, scores, row) } else { vec![] },
+            score,
+            split: scores.rows[row].split,
+            row,
+        };
+        match opinions.get_mut(&id) {
+            Some(before) => {
+                twice += 1;
+                if worse(opinion.verdict, before.verdict) {
+                    *before = opinion;
+                }
+            }
+            None => {
+                opinions.insert(id, opinion);
+            }
+        }
+    }
+    (opinions, twice)
+}
+
+/// The channels that make a row score high, where there are several.
+fn responsible(cuts: &[Cuts], scores: &Scores, row: usize) -> Vec<String> {
+    let Some((_, single)) = cuts.split_last().filter(|(_, single)| !single.is_empty()) else { return vec![] };
+    let of = |cuts: &Cuts, scores: &[Option<f64>]| {
+        let score = scores[row]?;
+        Some((cuts.reference.p_value(score), cuts.grey.exceeded(score), cuts.channel.clone()))
+    };
+    let mut channels: Vec<_> = single.iter().zip(&scores.channels).filter_map(|(cuts, channel)| of(cuts, &channel.scores)).collect();
+    channels.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let above = channels.iter().filter(|(_, above, _)| *above).count().max(1);
+    channels.into_iter().take(above).map(|(_, _, name)| name).collect()
+}
+
+/// Why rows that have a score are not to be evaluated: a quantity of theirs lies outside what the training rows had, or is unknown.
+/// `trained` and `training` are the experiment's own rows.
+pub fn outside(
+    names: &[String],
+    facts: &Facts,
+    (training, trained): (&Scores, &[Option<Id>]),
+    (scores, ids): (&Scores, &[Option<Id>]),
+) -> Result<Vec<Option<String>>> {
+    let mut reasons: Vec<Option<String>> = vec![None; scores.rows.len()];
+    for name in names {
+        let number = |scores: &Scores, ids: &[Option<Id>], row: usize| -> Option<f64> {
+            if name == "weight" {
+                return scores.rows[row].weight.map(f64::from);
+            }
+            let (run, ls) = ids[row]?;
+            match facts.get(name, Lumisection { run: Some(run), ls })?.0 {
+                Value::Number(number) => Some(number),
+                _ => None,
+            }
+        };
+        if name != "weight" && !facts.has(name) {
+            let near = suggestion(name, facts.names.iter().map(String::as_str));
+            let known = if facts.names.is_empty() { "; quantities need data.oms, data.hlt or data.brilcalc".into() } else { near };
+            return Err(Error::input(format!("certify.within: no file has \"{name}\"{known}")));
+        }
+        let of_training =
+            || (0..training.rows.len()).filter(|&row| training.rows[row].split == Split::Train && training.rows[row].rejected.is_none());
+        let known = of_training().filter_map(|row| number(training, trained, row));
+        let (low, high) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), number| (low.min(number), high.max(number)));
+        if low > high {
+            return Err(Error::input(format!("certify.within: \"{name}\" is not known for any training row")));
+        }
+        for (row, reason) in reasons.iter_mut().enumerate().filter(|(_, reason)| reason.is_none()) {
+            *reason = match number(scores, ids, row) {
+                None => Some(format!("unknown {name}")),
+                Some(number) if !(low..=high).contains(&number) => Some(format!("{name} outside the training rows' {low} to {high}")),
+                Some(_) => None,
+            };
+        }
+    }
+    Ok(reasons)
+}

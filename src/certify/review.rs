@@ -1,0 +1,186 @@
+//! What a person should look at: a list to fill in, and the same as a page.
+
+use super::{Id, Lumisections, outputs::Stretch};
+use crate::{
+    error::{Error, Result},
+    report::{explain::Explanation, folder::write_atomically},
+};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+
+/// What explains the worst lumisection of a stretch, channel by channel.
+pub type Explanations = BTreeMap<Id, Vec<Explanation>>;
+
+/// Features that are told of the only channel; of several one each.
+const MOST_FEATURES: usize = 3;
+
+/// The columns of the list; `lumisift certify --decisions` reads the first four and the comment again.
+pub const HEADER: [&str; 17] = [
+    "run",
+    "first_ls",
+    "last_ls",
+    "decision",
+    "comment",
+    "verdict",
+    "source",
+    "lumisections",
+    "worst_ls",
+    "score",
+    "p_value",
+    "experiment",
+    "channels",
+    "contributions",
+    "before",
+    "after",
+    "reason",
+];
+
+/// The list as rows of text in the order of [`HEADER`]; `decision` and `comment` are for a person to fill in.
+pub fn rows(lumisections: &Lumisections, stretches: &[Stretch], names: &[String], explanations: &Explanations) -> Vec<[String; 17]> {
+    let row = |stretch: &Stretch| {
+        let worst = &lumisections[&(stretch.run, stretch.worst)];
+        let number = |number: Option<f64>| number.map(|number| format!("{number:.6}")).unwrap_or_default();
+        let beside = |ls: Option<u32>| {
+            let Some((ls, said)) = ls.and_then(|ls| Some((ls, lumisections.get(&(stretch.run, ls))?))) else { return "none".to_owned() };
+            let score = said.score.map(|score| format!(", score {score:.6}")).unwrap_or_default();
+            format!("LS {ls} {}{score}", said.verdict.name())
+        };
+        [
+            stretch.run.to_string(),
+            stretch.first.to_string(),
+            stretch.last.to_string(),
+            String::new(),
+            String::new(),
+            stretch.verdict.name().to_owned(),
+            worst.source.name().to_owned(),
+            (stretch.last - stretch.first + 1).to_string(),
+            stretch.worst.to_string(),
+            number(worst.score),
+            worst.p_value.map(p_value).unwrap_or_default(),
+            worst.experiment.map(|at| names[at].clone()).unwrap_or_default(),
+            worst.channels.join(" "),
+            explanations.get(&(stretch.run, stretch.worst)).map(|told| contributions(told, &worst.channels)).unwrap_or_default(),
+            beside(stretch.first.checked_sub(1)),
+            beside(stretch.last.checked_add(1)),
+            worst.reason.clone(),
+        ]
+    };
+    stretches.iter().map(row).collect()
+}
+
+/// A p-value for people.
+fn p_value(p: f64) -> String {
+    if p >= 0.001 { format!("{p:.4}") } else { format!("{p:.1e}") }
+}
+
+/// "bin_7 31 %, bin_8 22 %"; of several channels those that are responsible, each with its name.
+fn contributions(told: &[Explanation], channels: &[String]) -> String {
+    let most = if told.len() == 1 { MOST_FEATURES } else { 1 };
+    let of = |explanation: &Explanation| {
+        let features = explanation.features.iter().take(most).map(|share| format!("{} {:.0} %", share.name, 100.0 * share.share));
+        let features = features.collect::<Vec<_>>().join(", ");
+        if told.len() == 1 { features } else { format!("{}: {features}", explanation.channel) }
+    };
+    told.iter().filter(|explanation| told.len() == 1 || channels.contains(&explanation.channel)).map(of).collect::<Vec<_>>().join("; ")
+}
+
+/// Writes the list as CSV.
+pub fn write_list(path: &Path, rows: &[[String; 17]]) -> Result<()> {
+    let failed = |error: &dyn std::fmt::Display| Error::failed(format!("{}: {error}", path.display()));
+    let mut writer = csv::Writer::from_writer(vec![]);
+    writer.write_record(HEADER).map_err(|error| failed(&error))?;
+    rows.iter().try_for_each(|row| writer.write_record(row)).map_err(|error| failed(&error))?;
+    write_atomically(path, &writer.into_inner().map_err(|error| failed(&error))?)
+}
+
+/// Text that stands in HTML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2rem;color:#222;background:#fff}\
+table{border-collapse:collapse}th,td:nth-child(-n+5){white-space:nowrap}th,td{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}\
+th{position:sticky;top:0;background:#fff}tr.bad td:first-child{border-left:4px solid #c62828}tr.grey td:first-child{border-left:4px solid #9e9e9e}\
+button{font:inherit;padding:.3rem .8rem}@media(prefers-color-scheme:dark){body,th{background:#181818;color:#ddd}th,td{border-color:#444}}";
+
+/// Puts the decisions that were made on the page into a file that `--decisions` reads.
+const SCRIPT: &str = "document.getElementById('save').onclick=()=>{\
+const quote=t=>'\"'+t.replace(/\"/g,'\"\"')+'\"',lines=['run,first_ls,last_ls,decision,comment'];\
+document.querySelectorAll('tbody tr').forEach(r=>{const d=r.querySelector('select').value;\
+if(d)lines.push([r.dataset.run,r.dataset.first,r.dataset.last,d,quote(r.querySelector('input').value)].join(','))});\
+const a=document.createElement('a');a.href=URL.createObjectURL(new Blob([lines.join('\\n')+'\\n'],{type:'text/csv'}));\
+a.download='decisions.csv';a.click()}";
+
+/// Writes the list as a page on which decisions can be made and saved.
+pub fn write_page(path: &Path, title: &str, summary: &str, rows: &[[String; 17]]) -> Result<()> {
+    let at = |row: &[String; 17], name: &str| HEADER.iter().position(|other| *other == name).map(|at| escaped(&row[at])).unwrap_or_default();
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n<title>{0}</title>\n<style>{STYLE}</style>\n\
+         <h1>{0}</h1>\n<p>{1}</p>\n<p><button id=\"save\">Save decisions.csv</button> for <code>lumisift certify … --decisions decisions.csv</code></p>\n\
+         <table><thead><tr><th>run<th>LSs<th>verdict<th>score<th>p-value<th>channels<th>contributions<th>before<th>after<th>reason<th>decision<th>comment</thead><tbody>\n",
+        escaped(title),
+        escaped(summary)
+    );
+    for row in rows {
+        let (first, last) = (at(row, "first_ls"), at(row, "last_ls"));
+        let range = if first == last { first.clone() } else { format!("{first}–{last}") };
+        let experiment = at(row, "experiment");
+        let channels = [experiment, at(row, "channels")].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
+        let _ = write!(
+            page,
+            "<tr class=\"{verdict}\" data-run=\"{run}\" data-first=\"{first}\" data-last=\"{last}\"><td>{run}<td>{range}<td>{verdict}<td>{}<td>{}<td>{channels}<td>{}<td>{}<td>{}<td>{}\
+             <td><select aria-label=\"decision\"><option><option>good<option>grey<option>bad</select><td><input aria-label=\"comment\">\n",
+            at(row, "score"),
+            at(row, "p_value"),
+            at(row, "contributions"),
+            at(row, "before"),
+            at(row, "after"),
+            at(row, "reason"),
+            verdict = at(row, "verdict"),
+            run = at(row, "run"),
+        );
+    }
+    let _ = writeln!(page, "</tbody></table>\n<script>{SCRIPT}</script>\n</html>");
+    write_atomically(path, page.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        certify::{Lumisection, Source, outputs::flagged, words::Decisions},
+        report::scores::Verdict,
+    };
+
+    #[test]
+    fn the_list_is_read_again_and_the_page_shows_text_as_text() {
+        let said = |verdict: Verdict, reason: &str| Lumisection {
+            verdict,
+            reason: reason.into(),
+            source: Source::Autoencoder,
+            score: Some(0.5),
+            p_value: Some(0.00002),
+            experiment: None,
+            channels: vec!["a/b".into()],
+            opinions: vec![],
+            luminosity: None,
+        };
+        let verdicts = [Verdict::Good, Verdict::Bad, Verdict::Bad, Verdict::NotEvaluated, Verdict::Grey];
+        let mut lumisections: Lumisections =
+            verdicts.into_iter().enumerate().map(|(i, verdict)| ((7, i as u32 + 1), said(verdict, "<script>, \"quoted\""))).collect();
+        let mut rows = rows(&lumisections, &flagged(&lumisections), &[], &Explanations::new());
+        assert_eq!(rows.iter().map(|row| row[..3].join(" ")).collect::<Vec<_>>(), ["7 2 3", "7 5 5"]);
+        assert_eq!(
+            (rows[0][10].as_str(), rows[0][14].as_str(), rows[0][15].as_str()),
+            ("2.0e-5", "LS 1 good, score 0.500000", "LS 4 not evaluated, score 0.500000")
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let (list, page) = (folder.path().join("list.csv"), folder.path().join("page.html"));
+        rows[0][3] = "good".into();
+        write_list(&list, &rows).unwrap();
+        assert_eq!(Decisions::read(&list).unwrap().apply(&mut lumisections).0, 2);
+        write_page(&page, "a <b>", "all & more", &rows).unwrap();
+        let page = std::fs::read_to_string(page).unwrap();
+        assert!(page.contains("a &lt;b&gt;") && page.contains("all &amp; more") && page.contains("&lt;script&gt;, &quot;quoted&quot;"));
+        assert_eq!(page.matches("<script>").count(), 1);
+    }
+}

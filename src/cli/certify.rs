@@ -1,0 +1,648 @@
+//! `lumisift certify`: from scores to good, grey, bad and not evaluated.
+
+use super::{Sets, device_argument, only_keys, score, ui::Ui};
+use crate::{
+    certify::{
+        Id, Lumisections,
+        against::{Against, RunDifference},
+        cuts::{self, Cuts, Sample},
+        join::{self, Calibration, Rule, Standard},
+        judge::{self, Opinions},
+        outputs::{self, Names, Stretch},
+        review::{self, Explanations},
+        summary::{self, Decided, Expected, Judge, Luminosity, PerVerdict, RunFlags, Summary},
+        words::{Decisions, Runs},
+    },
+    config::{Value, raw::CertifyOn},
+    data::{channels::COMBINED, facts::Facts, golden::LumisectionSet, lumisections::Lumisection},
+    device::{self, Opened},
+    error::{Error, Result, listed, suggestion},
+    pipeline,
+    prepare::{Prepared, split::Split},
+    report::{
+        explain,
+        folder::{self, Folder, Model, write_json},
+        scores::{ChannelScores, Row, Scores, Verdict},
+        terminal,
+    },
+};
+use clap::Args;
+use console::style;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+/// Say which lumisections are good, grey, bad or not evaluated, as golden JSON and as lists to review
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The experiments' folders: one per primary dataset, object or monitoring element
+    #[arg(required = true, value_name = "DIR")]
+    experiments: Vec<PathBuf>,
+    /// The golden JSON to write; bad, grey and not evaluated ones, tables and the review list lie beside it
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Judge these files instead of the experiment's own (every experiment reads them)
+    #[arg(long, num_args = 1.., value_name = "FILE", conflicts_with = "scores")]
+    data: Vec<PathBuf>,
+    /// Judge these scores, which `lumisift score` wrote (.parquet): one file an experiment, in their order
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    scores: Vec<PathBuf>,
+    /// Calibrate the cuts on these files of good data instead of held-out rows of the experiment (every experiment reads them)
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    good: Vec<PathBuf>,
+    /// How several experiments make one verdict: any, all, K-of-N (so many must say bad), or max-score
+    #[arg(long, value_name = "RULE", default_value = "any")]
+    rule: String,
+    /// Rows that were trained on are not evaluated
+    #[arg(long)]
+    held_out: bool,
+    /// The run of a file that does not say it: --run good.csv=297219 (repeatable)
+    #[arg(long, value_name = "FILE=NUMBER")]
+    run: Vec<String>,
+    /// What is said of runs (CSV or JSON: good, grey, bad or a score): scores are looked at in grey ones only
+    #[arg(long, value_name = "FILE")]
+    runs: Option<PathBuf>,
+    /// What people decided (the review list, filled in); it wins
+    #[arg(long, value_name = "FILE")]
+    decisions: Option<PathBuf>,
+    /// Hold the verdicts against this golden JSON
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    #[command(flatten)]
+    sets: Sets,
+}
+
+/// An experiment, and the rows that it judges.
+struct Loaded {
+    name: String,
+    folder: Folder,
+    model: Model,
+    /// Its own rows.
+    own: Scores,
+    /// Those that are judged, where they are others.
+    judged: Option<(Option<Prepared>, Scores)>,
+    /// Those that cuts are calibrated on, where they are others, and their files.
+    good: Option<(Vec<String>, Scores)>,
+}
+
+impl Loaded {
+    fn judged(&self) -> &Scores {
+        self.judged.as_ref().map_or(&self.own, |(_, scores)| scores)
+    }
+
+    /// The rows that cuts are calibrated on, good (`Some(true)`) or bad, and what they are called.
+    fn calibration(&self) -> (&Scores, Vec<Option<bool>>, String) {
+        let on = self.model.experiment.config.certify.on;
+        let (scores, what) = match (&self.good, on) {
+            (Some((_, scores)), _) => (scores, "rows of --good"),
+            (None, CertifyOn::Valid) => (&self.own, "validation rows"),
+            (None, CertifyOn::Test) => (&self.own, "labelled test rows"),
+        };
+        let label = scores.labels.iter().position(|name| name == "good");
+        let of_row = |row: &Row| {
+            let known = label.and_then(|label| row.labels[label]);
+            match (&row.rejected, &self.good) {
+                (Some(_), _) => None,
+                (None, Some(_)) => Some(known != Some(false)),
+                (None, None) => cuts::calibrates(on, row, known),
+            }
+        };
+        (scores, scores.rows.iter().map(of_row).collect(), what.into())
+    }
+}
+
+/// Reads experiments, and scores what they are to judge and to calibrate on.
+fn load(arguments: &Arguments, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> {
+    let mut loaded: Vec<Loaded> = vec![];
+    for (at, path) in arguments.experiments.iter().enumerate() {
+        let folder = Folder::open(path)?;
+        let model = folder.read_model(&arguments.sets.sets)?;
+        let own = Scores::read(&folder.file(folder::names::SCORES))?;
+        let score = |files: &[PathBuf]| {
+            let reading = ui.reading(&[files]);
+            pipeline::score_files(&model, files, device, &|path| reading.read(path))
+        };
+        let judged = match arguments.scores.get(at) {
+            Some(path) => {
+                let scores = Scores::read(path)?;
+                let channels = |scores: &Scores| listed(scores.channels.iter().map(|channel| channel.name.as_str()));
+                if channels(&scores) != channels(&own) {
+                    let (found, expected) = (channels(&scores), channels(&own));
+                    return Err(Error::input(format!("{}: scores of the channels {found}; the experiment has {expected}", path.display())));
+                }
+                Some((None, scores))
+            }
+            None if arguments.data.is_empty() => None,
+            None => {
+                let (prepared, scores) = score(&arguments.data)?;
+                ui.warn_unreadable(&prepared.samples);
+                Some((Some(prepared), scores))
+            }
+        };
+        let good = if arguments.good.is_empty() { None } else { Some(score(&arguments.good)?) };
+        let good = good.map(|(prepared, scores)| (prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect(), scores));
+        let name = model.experiment.config.name.clone();
+        loaded.push(Loaded { name, folder, model, own, judged, good });
+    }
+    // Names that are not one experiment's alone give way to folders.
+    let names: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
+    for one in loaded.iter_mut().filter(|one| names.iter().filter(|name| **name == one.name).count() > 1) {
+        one.name = one.folder.path().display().to_string();
+    }
+    if let Some(twice) = loaded.iter().enumerate().find_map(|(at, one)| loaded[..at].iter().find(|other| other.name == one.name)) {
+        return Err(Error::input(format!("{}: named twice", twice.name)));
+    }
+    Ok(loaded)
+}
+
+/// The run of `good.csv=297219`.
+fn run_of_file(text: &str) -> Result<(String, u32)> {
+    let parts = text.rsplit_once('=').and_then(|(file, run)| Some((file.to_owned(), run.trim().parse().ok()?)));
+    parts.ok_or_else(|| Error::input(format!("--run {text}: expected a file's name and a run number, such as good.csv=297219")))
+}
+
+/// Refuses names of files that no experiment has.
+fn check_named(named: &BTreeMap<String, u32>, loaded: &[Loaded]) -> Result<()> {
+    let files: BTreeSet<&str> = loaded.iter().flat_map(|one| one.judged().rows.iter().chain(&one.own.rows)).map(|row| &*row.file).collect();
+    match named.keys().find(|name| !files.contains(name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let near = suggestion(name, files.iter().copied());
+            Err(Error::input(format!("--run {name}=…: no file has that name{near}; there are {}", listed(files.iter().copied()))))
+        }
+    }
+}
+
+/// Recorded luminosity of a lumisection, by its name in OMS and in brilcalc.
+const LUMINOSITIES: [&str; 2] = ["recorded_lumi_per_lumisection", "recorded"];
+
+/// What one experiment says.
+struct Said {
+    judge: Judge,
+    opinions: Opinions,
+    calibration: Vec<Calibration>,
+    /// Lumisections that it was trained on.
+    trained: BTreeSet<Id>,
+    /// Recorded luminosities and what they are, where they are known.
+    luminosities: Option<(&'static str, BTreeMap<Id, f64>)>,
+    warnings: Vec<String>,
+}
+
+fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Result<Said> {
+    let (scores, experiment) = (one.judged(), &one.model.experiment);
+    let (ids, own_ids) = (judge::identities(scores, named), judge::identities(&one.own, named));
+    judge::check_runs(scores, &ids)?;
+    let mut warnings = vec![];
+    let within = &experiment.config.certify.within;
+    let wanted: BTreeSet<String> = within.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect();
+    let facts = match Facts::read(&experiment.facts, &wanted) {
+        Ok(facts) => facts,
+        Err(error) if !within.is_empty() => return Err(error),
+        Err(error) => {
+            warnings.push(format!("luminosities are not known: {error}"));
+            Facts::default()
+        }
+    };
+    let mut unfit = judge::outside(within, &facts, (&one.own, &own_ids), (scores, &ids))?;
+    let is_trained = |row: &usize| one.own.rows[*row].split == Split::Train && one.own.rows[*row].rejected.is_none();
+    let trained: BTreeSet<Id> = (0..own_ids.len()).filter(is_trained).filter_map(|row| own_ids[row]).collect();
+    if held_out {
+        let known = |id: &Option<Id>| id.is_some_and(|id| trained.contains(&id));
+        unfit.iter_mut().zip(&ids).filter(|(_, id)| known(id)).for_each(|(reason, _)| *reason = Some("trained on (--held-out)".into()));
+    }
+
+    let (calibrating, calibrates, what) = one.calibration();
+    let files = one.good.as_ref().map(|(files, _)| files.clone()).unwrap_or_default();
+    let fit = |row: &usize| scores.rows[*row].rejected.is_none() && unfit[*row].is_none() && ids[*row].is_some();
+    let cuts = |channel: &ChannelScores| {
+        let judged: Vec<f64> = scores
+            .channels
+            .iter()
+            .filter(|other| other.name == channel.name)
+            .flat_map(|channel| (0..ids.len()).filter(fit).filter_map(move |row| channel.scores[row]))
+            .collect();
+        let of = |wanted: bool| cuts::by_run(calibrating, channel, |row| calibrates[row] == Some(wanted));
+        let sample = Sample { what: what.clone(), files: files.clone(), good: of(true), bad: of(false) };
+        Cuts::new(&experiment.certify, experiment.config.certify.block, &channel.name, &sample, &judged)
+    };
+    let cuts = calibrating.channels.iter().map(cuts).collect::<Result<Vec<Cuts>>>()?;
+    warnings.extend(cuts.last().and_then(Cuts::warning));
+    let (opinions, duplicates) = judge::opinions(&cuts, scores, &ids, &unfit);
+    if duplicates > 0 {
+        warnings.push(format!("{} of a lumisection that another row is of: the worse verdict stands", terminal::count(duplicates, "row")));
+    }
+    let unreadable = ids.iter().filter(|id| id.is_none()).count();
+    if unreadable > 0 {
+        warnings.push(format!("{} without run and LS, since they cannot be read: they are in no file", terminal::count(unreadable, "row")));
+    }
+    let calibrating_ids = judge::identities(calibrating, named);
+    let calibration = (0..calibrates.len()).filter_map(|row| Some((calibrating_ids[row]?, calibrating.main()?.scores[row]?, calibrates[row]?)));
+    let recorded = LUMINOSITIES.into_iter().find(|name| facts.has(name)).map(|name| {
+        let of = |id: &Id| match facts.get(name, Lumisection { run: Some(id.0), ls: id.1 })?.0 {
+            Value::Number(number) => Some((*id, number)),
+            _ => None,
+        };
+        (name, opinions.keys().filter_map(of).collect())
+    });
+    let judge = Judge {
+        name: one.name.clone(),
+        folder: one.folder.path().display().to_string(),
+        cuts,
+        lumisections: opinions.len(),
+        missing: 0,
+        unreadable,
+        duplicates,
+    };
+    Ok(Said { judge, calibration: calibration.collect(), opinions, trained, luminosities: recorded, warnings })
+}
+
+/// What makes the scores of each experiment comparable with those of the others.
+fn standards(loaded: &[Loaded], calibrations: &[Vec<Calibration>]) -> Result<Vec<Standard>> {
+    let one = |(one, rows): (&Loaded, &Vec<Calibration>)| {
+        let good: Vec<f64> = rows.iter().filter(|(_, _, good)| *good).map(|(_, score, _)| *score).collect();
+        let logarithms = one.judged().main().is_some_and(|channel| channel.name == COMBINED);
+        Standard::new(!logarithms, &good).map_err(|error| error.map(|message| format!("{}: {message}", one.name)))
+    };
+    loaded.iter().zip(calibrations).map(one).collect()
+}
+
+/// A review list explains no more stretches than this.
+const MOST_EXPLAINED: usize = 200;
+
+/// Explains the worst lumisection of each stretch, the worst stretches first; those whose data cannot be read stay unexplained.
+fn explain(loaded: &[Loaded], lumisections: &Lumisections, stretches: &[Stretch], device: &Opened, ui: &Ui) -> (Explanations, Vec<String>) {
+    let (mut explanations, mut warnings) = (Explanations::new(), vec![]);
+    for (at, one) in loaded.iter().enumerate() {
+        let worst = |stretch: &Stretch| {
+            let said = &lumisections[&(stretch.run, stretch.worst)];
+            let row = said.opinions[at].as_ref()?.row;
+            (said.experiment == Some(at)).then_some((said.p_value, (stretch.run, stretch.worst), row))
+        };
+        let mut wanted: Vec<_> = stretches.iter().filter_map(worst).collect();
+        wanted.sort_by(|a, b| a.0.unwrap_or(1.0).total_cmp(&b.0.unwrap_or(1.0)));
+        wanted.truncate(MOST_EXPLAINED);
+        let rows: Vec<usize> = wanted.iter().map(|(_, _, row)| *row).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let Model { experiment, networks, .. } = &one.model;
+        let told = match &one.judged {
+            Some((None, _)) => continue,
+            Some((Some(prepared), scores)) => explain::rows(experiment, networks, prepared, scores, &rows, device),
+            None => {
+                let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
+                let prepared = pipeline::prepare(experiment, &|path| reading.read(path));
+                let evaluated = one.own.evaluated().count();
+                prepared.and_then(|prepared| match prepared.samples.rows.len() {
+                    rows if rows != evaluated => Err(Error::input(format!("{rows} rows are evaluated, but {evaluated} were scored"))),
+                    _ => explain::rows(experiment, networks, &prepared, &one.own, &rows, device),
+                })
+            }
+        };
+        match told {
+            Ok(told) => explanations.extend(wanted.iter().map(|(_, id, _)| *id).zip(told)),
+            Err(error) => warnings.push(format!("{}: the data can no longer be read, so nothing tells what made scores high: {error}", one.name)),
+        }
+    }
+    (explanations, warnings)
+}
+
+pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
+    only_keys(&arguments.sets.sets, &[score::SETTABLE, &["certify"]].concat(), "certify")?;
+    let names = Names::new(&arguments.out)?;
+    let rule = Rule::parse(&arguments.rule, arguments.experiments.len())?;
+    if !arguments.scores.is_empty() && arguments.scores.len() != arguments.experiments.len() {
+        let (files, experiments) = (terminal::count(arguments.scores.len(), "file"), terminal::count(arguments.experiments.len(), "experiment"));
+        return Err(Error::input(format!("--scores: {files} for {experiments}; expected one each")));
+    }
+    let named = arguments.run.iter().map(|text| run_of_file(text)).collect::<Result<BTreeMap<String, u32>>>()?;
+    let golden = arguments.against.as_deref().map(LumisectionSet::read).transpose()?;
+    let decisions = arguments.decisions.as_deref().map(Decisions::read).transpose()?;
+    let device = device::open(device_argument(&arguments.device)?)?;
+    let loaded = load(arguments, &device, ui)?;
+    check_named(&named, &loaded)?;
+    let runs = arguments.runs.as_deref().map(|path| Runs::read(path, loaded[0].model.experiment.certify.run_scores)).transpose()?;
+    let experiments: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
+    ui.detail("read");
+
+    // What each says.
+    let (mut warnings, mut judges, mut opinions, mut calibrations) = (vec![], vec![], vec![], vec![]);
+    let mut trained: BTreeSet<Id> = BTreeSet::new();
+    let mut luminosities: Option<(&str, BTreeMap<Id, f64>)> = None;
+    for one in &loaded {
+        let of = |message: String| if loaded.len() > 1 { format!("{}: {message}", one.name) } else { message };
+        let said = judge_one(one, &named, arguments.held_out).map_err(|error| error.map(of))?;
+        warnings.extend(said.warnings.into_iter().map(of));
+        let evaluated = |id: &Id| said.opinions.get(id).is_some_and(|opinion| opinion.verdict != Verdict::NotEvaluated);
+        trained.extend(said.trained.iter().filter(|id| evaluated(id)));
+        if let Some((quantity, more)) = said.luminosities {
+            let (known, all) = luminosities.get_or_insert((quantity, BTreeMap::new()));
+            // Quantities of different kinds are not added up.
+            all.extend(more.into_iter().filter(|_| *known == quantity));
+        }
+        judges.push(said.judge);
+        opinions.push(said.opinions);
+        calibrations.push(said.calibration);
+    }
+
+    // What they say together, and what people say.
+    let all: BTreeSet<Id> = opinions.iter().flat_map(|opinions| opinions.keys().copied()).collect();
+    judges.iter_mut().for_each(|judge| judge.missing = all.len() - judge.lumisections);
+    if all.is_empty() {
+        return Err(Error::input("there is no lumisection to judge"));
+    }
+    let (joint, mut lumisections) = match rule {
+        Rule::Votes(needed) => (None, join::votes(needed, &experiments, opinions)),
+        Rule::MaxScore => {
+            let standards = standards(&loaded, &calibrations)?;
+            let first = &loaded[0].model.experiment;
+            let (cuts, lumisections) =
+                join::max_score((&first.certify, first.config.certify.block), &experiments, &standards, &calibrations, opinions)?;
+            warnings.extend(cuts.warning());
+            (Some(cuts), lumisections)
+        }
+    };
+    for (id, said) in &mut lumisections {
+        said.luminosity = luminosities.as_ref().and_then(|(_, luminosities)| luminosities.get(id).copied());
+    }
+    let deciding = joint.as_ref().or(judges.first().filter(|_| judges.len() == 1).and_then(|judge| judge.cuts.last()));
+    let false_discoveries = deciding.and_then(|cuts| Expected::new(cuts, &lumisections));
+    let shown = |path: &Option<PathBuf>| path.as_deref().unwrap_or(Path::new("")).display().to_string();
+    let run_flags = runs.map(|runs| {
+        let spoken = runs.apply(&mut lumisections);
+        RunFlags { file: shown(&arguments.runs), settled: spoken.settled, grey: spoken.grey, unnamed: spoken.unnamed }
+    });
+    if let Some(RunFlags { file, unnamed, .. }) = run_flags.as_ref().filter(|flags| flags.unnamed > 0) {
+        warnings.push(format!("{file}: does not name the runs of {}; their scores decide", terminal::count(*unnamed, "lumisection")));
+    }
+    let decided = decisions.map(|decisions| {
+        let (settled, changed, unknown) = decisions.apply(&mut lumisections);
+        if let Some((run, ls)) = unknown.first() {
+            let count = terminal::count(unknown.len(), "lumisection");
+            warnings
+                .push(format!("{}: decides on {count} that are not judged here, the first of them run {run} LS {ls}", shown(&arguments.decisions)));
+        }
+        Decided { file: shown(&arguments.decisions), settled, changed }
+    });
+    if !trained.is_empty() {
+        warnings.push(format!(
+            "{} of {} lumisections were trained on: a model reconstructs better what it has seen, so that anomalies among them may pass for good; --held-out does not evaluate them",
+            trained.len(),
+            lumisections.len()
+        ));
+    }
+    let counts = PerVerdict::count(&lumisections);
+    if counts.good == 0 {
+        warnings.push("no lumisection is good: the golden JSON is empty".into());
+    }
+    ui.detail("judged");
+
+    let stretches = outputs::flagged(&lumisections);
+    let (explanations, doubts) = explain(&loaded, &lumisections, &stretches, &device, ui);
+    warnings.extend(doubts);
+    ui.detail("explained");
+    let quantity = luminosities.as_ref().filter(|(_, luminosities)| !luminosities.is_empty()).map(|(quantity, _)| (*quantity).to_owned());
+    let summary = Summary {
+        golden: names.golden().display().to_string(),
+        lumisections: counts,
+        runs: all.iter().map(|(run, _)| run).collect::<BTreeSet<_>>().len(),
+        luminosity: quantity.clone().map(|quantity| Luminosity::new(quantity, &lumisections)),
+        sources: summary::by_source(&lumisections),
+        not_evaluated: summary::reasons(&lumisections),
+        rule: (loaded.len() > 1).then(|| arguments.rule.clone()),
+        experiments: judges,
+        joint,
+        trained_on: trained.len(),
+        false_discoveries,
+        to_review: stretches.len(),
+        run_flags,
+        decisions: decided,
+        against: golden.map(|golden| Against::new(shown(&arguments.against), &golden, &lumisections, quantity)),
+        warnings,
+    };
+    write(&names, &summary, &loaded, &lumisections, &stretches, &explanations)?;
+    for (one, judge) in loaded.iter().zip(&summary.experiments) {
+        // The folder may be another's.
+        if let Err(error) = one.folder.write_json(folder::names::CUTS, &judge.cuts) {
+            ui.warn(&format!("the cuts are not kept with the model: {error}"));
+        }
+    }
+    if ui.json {
+        return ui.print_json(&summary);
+    }
+    ui.print(&text(&summary, &stretches, &lumisections, &explanations, ui.width()))?;
+    summary.warnings.iter().for_each(|warning| ui.warn(warning));
+    ui.print(&format!(
+        "wrote      {}, beside it {} and tables as .csv, .parquet and .dials.csv",
+        names.golden().display(),
+        ["bad", "grey", "not-evaluated", "flagged", "summary"].map(|part| format!(".{part}.json")).join(", ")
+    ))?;
+    ui.next(&next(arguments, &summary, &names))
+}
+
+/// Writes everything, the golden JSON last.
+fn write(
+    names: &Names,
+    summary: &Summary,
+    loaded: &[Loaded],
+    lumisections: &Lumisections,
+    stretches: &[Stretch],
+    explanations: &Explanations,
+) -> Result<()> {
+    let experiments: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
+    let files: Vec<_> = loaded.iter().map(|one| one.judged().rows.iter().map(|row| row.file.clone()).collect()).collect();
+    let elements: Vec<Option<String>> = loaded.iter().map(|one| one.model.element().cloned()).collect();
+    let rows = review::rows(lumisections, stretches, &experiments, explanations);
+    let title = format!("Review: {}", listed(experiments.iter().map(String::as_str)));
+    outputs::write_table(names, lumisections, &experiments, &files)?;
+    outputs::write_dials(&names.beside("dials.csv"), lumisections, &elements)?;
+    review::write_list(&names.beside("review.csv"), &rows)?;
+    review::write_page(&names.beside("review.html"), &title, &verdicts(summary), &rows)?;
+    write_json(&names.beside("flagged.json"), &outputs::flagged_json(lumisections, stretches, &experiments))?;
+    write_json(&names.beside("summary.json"), summary)?;
+    outputs::write_partition(names, lumisections)
+}
+
+fn next(arguments: &Arguments, summary: &Summary, names: &Names) -> Vec<String> {
+    let mut next = vec![];
+    if summary.to_review > 0 {
+        let (page, list) = (names.beside("review.html"), names.beside("review.csv"));
+        next.push(format!("open {} in a browser, decide and save (or fill in {})", page.display(), list.display()));
+        next.push("the same command with --decisions decisions.csv".into());
+    }
+    if arguments.against.is_none() {
+        next.push("the same command with --against GOLDEN.json: where the verdicts differ from those of others".into());
+    }
+    next
+}
+
+/// "12 good, 3 grey, …" of how many.
+fn verdicts(summary: &Summary) -> String {
+    let PerVerdict { good, grey, bad, not_evaluated } = summary.lumisections;
+    let all = terminal::count(good + grey + bad + not_evaluated, "lumisection");
+    format!("{good} good, {grey} grey, {bad} bad, {not_evaluated} not evaluated of {all} in {}", terminal::count(summary.runs, "run"))
+}
+
+/// A cut as people read it.
+fn cut(cut: &cuts::Calibrated) -> String {
+    let Some(score) = cut.score else { return format!("no score is bad ({} would take more)", cut.rule) };
+    let share = |share: &cuts::Share, what: &str| {
+        let percent = |share: f64| format!("{:.2}", 100.0 * share);
+        format!(
+            "{} of {} {what}: {} % ({} to {} %)",
+            share.rows,
+            share.of,
+            percent(share.share),
+            percent(share.interval.0),
+            percent(share.interval.1)
+        )
+    };
+    let parts = [
+        cut.false_alarms.map(|s| share(&s, "good above")),
+        cut.efficiency.map(|s| share(&s, "bad above")),
+        cut.purity.map(|s| share(&s, "above are bad")),
+    ];
+    let parts: String = parts.into_iter().flatten().map(|part| format!("\n             {part}")).collect();
+    format!("{} above {score:.6} ({}){parts}", cut.above.name(), cut.rule)
+}
+
+fn cuts_text(cuts: &Cuts) -> String {
+    let rows = format!("{} {} of {}", cuts.rows, cuts.sample, terminal::count(cuts.runs, "run"));
+    let counted = if cuts.block == 1 { String::new() } else { format!(", {} blocks of {} LSs", cuts.blocks, cuts.block) };
+    let bad = if cuts.bad_rows > 0 { format!(", {} bad ones", cuts.bad_rows) } else { String::new() };
+    format!("{}\n           {}\n           calibrated on {rows}{counted}{bad}", cut(&cuts.grey), cut(&cuts.bad))
+}
+
+/// Stretches that are shown, and runs that differ.
+const MOST_SHOWN: usize = 20;
+const MOST_RUNS: usize = 10;
+
+fn text(summary: &Summary, stretches: &[Stretch], lumisections: &Lumisections, explanations: &Explanations, width: u16) -> String {
+    let names: Vec<String> = summary.experiments.iter().map(|judge| judge.name.clone()).collect();
+    let mut text = format!("verdicts   {}\n", style(verdicts(summary)).bold());
+    if !summary.not_evaluated.is_empty() {
+        let reasons: Vec<String> = summary.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let _ = writeln!(text, "           not evaluated: {}", listed(reasons.iter().map(String::as_str)));
+    }
+    if let Some(Luminosity { quantity, sum, unknown }) = &summary.luminosity {
+        let total = sum.good + sum.grey + sum.bad + sum.not_evaluated;
+        let part = |part: f64| format!("{:.2} %", 100.0 * part / total);
+        let unknown = if *unknown > 0 { format!("; not known for {}", terminal::count(*unknown, "lumisection")) } else { String::new() };
+        let (good, grey, bad, not) = (part(sum.good), part(sum.grey), part(sum.bad), part(sum.not_evaluated));
+        let _ = writeln!(text, "luminosity {good} good, {grey} grey, {bad} bad, {not} not evaluated of {total:.6} ({quantity}){unknown}");
+    }
+    for judge in &summary.experiments {
+        let of = if names.len() > 1 {
+            format!("{}: {} lumisections, {} missing\n           ", judge.name, judge.lumisections, judge.missing)
+        } else {
+            String::new()
+        };
+        if let Some(cuts) = judge.cuts.last().filter(|_| summary.joint.is_none()) {
+            let _ = writeln!(text, "cuts       {of}{}", cuts_text(cuts));
+        }
+    }
+    if let Some(cuts) = &summary.joint {
+        let _ = writeln!(text, "cuts       {}", cuts_text(cuts));
+    }
+    if let Some(expected) = &summary.false_discoveries {
+        let _ = writeln!(
+            text,
+            "expected   of these {} flagged, at most {} expected to be good ({:.2} % false discoveries)",
+            expected.flagged,
+            expected.good.floor(),
+            100.0 * expected.rate
+        );
+    }
+    if let Some(flags) = &summary.run_flags {
+        let _ = writeln!(
+            text,
+            "runs       {}: {} lumisections of good and bad runs, scores decide on {}",
+            flags.file,
+            flags.settled,
+            flags.grey + flags.unnamed
+        );
+    }
+    if let Some(decided) = &summary.decisions {
+        let _ = writeln!(
+            text,
+            "decisions  {}: on {}, {} of them changed",
+            decided.file,
+            terminal::count(decided.settled, "lumisection"),
+            decided.changed
+        );
+    }
+    if !stretches.is_empty() {
+        text.push_str(&flagged(stretches, lumisections, &names, explanations, width));
+    }
+    if let Some(against) = &summary.against {
+        text.push_str(&beside(against, width));
+    }
+    text
+}
+
+/// The worst stretches.
+fn flagged(stretches: &[Stretch], lumisections: &Lumisections, names: &[String], explanations: &Explanations, width: u16) -> String {
+    let mut table = terminal::table(&["run", "LSs", "verdict", "score", "p-value", "why"], width);
+    let worst = |stretch: &Stretch| lumisections[&(stretch.run, stretch.worst)].p_value.unwrap_or(0.0);
+    let score = |stretch: &Stretch| lumisections[&(stretch.run, stretch.worst)].score.unwrap_or(f64::INFINITY);
+    let mut shown: Vec<&Stretch> = stretches.iter().collect();
+    shown.sort_by(|a, b| {
+        (b.verdict == Verdict::Bad).cmp(&(a.verdict == Verdict::Bad)).then(worst(a).total_cmp(&worst(b))).then(score(b).total_cmp(&score(a)))
+    });
+    shown.truncate(MOST_SHOWN);
+    let shown: Vec<Stretch> = shown.into_iter().cloned().collect();
+    for row in review::rows(lumisections, &shown, names, explanations) {
+        let at = |name: &str| review::HEADER.iter().position(|other| *other == name).map(|at| row[at].clone()).unwrap_or_default();
+        let range = if at("first_ls") == at("last_ls") { at("first_ls") } else { format!("{}–{}", at("first_ls"), at("last_ls")) };
+        let experiment = if names.len() > 1 { at("experiment") } else { String::new() };
+        let told = if at("contributions").is_empty() { at("channels") } else { at("contributions") };
+        let why = [experiment, told].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+        let why = if at("source") == "autoencoder" && !why.is_empty() { why } else { at("reason") };
+        table.add_row([at("run"), range, at("verdict"), at("score"), at("p_value"), why]);
+    }
+    let more = if stretches.len() > MOST_SHOWN {
+        format!("{MOST_SHOWN} of {} stretches; all are in the review list\n", stretches.len())
+    } else {
+        String::new()
+    };
+    format!("{table}\n{more}")
+}
+
+/// Verdicts beside a golden JSON.
+fn beside(against: &Against, width: u16) -> String {
+    let known = against.luminosity.is_some();
+    let mut header = vec!["verdict", "golden LSs", "other LSs"];
+    header.extend(if known { vec!["golden luminosity", "other luminosity"] } else { vec![] });
+    let mut table = terminal::table(&header, width);
+    for line in &against.verdicts {
+        let mut row = vec![line.verdict.name().to_owned(), line.golden.to_string(), line.other.to_string()];
+        row.extend([line.golden_luminosity, line.other_luminosity].into_iter().filter(|_| known).map(|sum| format!("{sum:.6}")));
+        table.add_row(row);
+    }
+    let not_judged = match against.not_judged {
+        Some(0) => String::new(),
+        Some(count) => format!("{count} lumisections that it names are not judged here\n"),
+        None => "it names whole runs, so that what of it is not judged here cannot be counted\n".into(),
+    };
+    let mut text = format!("beside     {}\n{table}\n{not_judged}", against.file);
+    if against.runs.is_empty() {
+        return text + "no lumisection is good in one and not in the other\n";
+    }
+    let show = |ranges: &[(u32, u32)]| {
+        let one = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}–{last}") };
+        listed(ranges.iter().map(one).collect::<Vec<_>>().iter().map(String::as_str))
+    };
+    let mut table = terminal::table(&["run", "good here only", "golden, grey here", "golden, bad here", "golden, not evaluated"], width);
+    for RunDifference { run, good_here, grey_here, bad_here, not_evaluated_here } in against.runs.iter().take(MOST_RUNS) {
+        table.add_row([run.to_string(), show(good_here), show(grey_here), show(bad_here), show(not_evaluated_here)]);
+    }
+    let more =
+        if against.runs.len() > MOST_RUNS { format!("{MOST_RUNS} of {} runs; all are in the summary\n", against.runs.len()) } else { String::new() };
+    let _ = write!(text, "{table}\n{more}");
+    text
+}
