@@ -160,7 +160,9 @@ mod tests {
             value = memory * value + (1.0 - memory * memory).sqrt() * new;
             value
         };
-        (0..100).for_each(|i| drop(next(i)));
+        (0..100).for_each(|i| {
+            let _ = next(i);
+        });
         (0..n).map(next).collect()
     }
 
