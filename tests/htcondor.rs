@@ -45,7 +45,7 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
             &format!("# {shown}/a $b/batch/1/job.sub"),
             "executable = job.sh",
             "arguments = $(task)",
-            "+JobBatchName = \"lumisift-job\"",
+            "+JobBatchName = \"lumisift-metsig\"",
             "request_cpus = 3",
             "request_memory = 2048",
             "request_gpus = 2",
@@ -57,10 +57,10 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
             "on_exit_remove = ExitCode =?= 0 || ExitCode =?= 2 || (ExitCode =!= 75 && NumJobStarts > 4)",
             "transfer_output_files = \"\"",
             "log = job.log",
+            "error = $(task).err",
             "max_materialize = 6",
             "+AccountingGroup = \"cms\"",
-            "queue task, own from tasks.txt",
-            "0, a $(DOLLAR)b",
+            "queue task from tasks.txt",
             "export RAYON_NUM_THREADS=3",
             "source /cvmfs/a b",
             &format!("exec >>'{shown}/a $b/batch/1'/\"$task\".log 2>&1"),
@@ -78,6 +78,8 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
             "transfer_output_files = $(own)",
             "transfer_checkpoint_files = $(own)",
             "checkpoint_exit_code = 75",
+            "queue task, own from tasks.txt",
+            "0, a $(DOLLAR)b",
             "log = a $(DOLLAR)b/batch/1/job.log",
             "output = a $(DOLLAR)b/batch/1/$(task).log",
             "export LUMISIFT_INPUTS=$PWD",
@@ -151,7 +153,7 @@ fn trainings(condor: &HtCondor) {
     condor.ask(&format!("condor_hold {carried}"));
     condor.ask(&format!("condor_release {carried}"));
     until("all done", 240, || jobs.iter().all(|(out, _)| done(out)));
-    until("the queue is empty", 60, || condor.ask("condor_q -af ClusterId -constraint JobBatchName==\"lumisift-job\"").trim().is_empty());
+    until("the queue is empty", 60, || condor.ask("condor_q -af ClusterId -constraint JobBatchName==\"lumisift-metsig\"").trim().is_empty());
     for (out, job) in &jobs {
         assert_eq!(condor.ask(&format!("condor_history {job} -af JobStatus ExitCode")).trim(), "4 0", "{out}");
         same(&place.join("here"), &place.join(out));

@@ -70,9 +70,16 @@ fn in_place(batch: &Batch, job: &Job, place: &Path) -> Result<Carried> {
     let log = script::quoted(&place.to_string_lossy());
     Ok(Carried {
         // The script alone is sent: whether home and machine call their file systems by the same name does not matter.
-        lines: ["should_transfer_files = YES", "when_to_transfer_output = ON_EXIT", "transfer_output_files = \"\"", "log = job.log"]
-            .map(str::to_owned)
-            .to_vec(),
+        lines: [
+            "should_transfer_files = YES",
+            "when_to_transfer_output = ON_EXIT",
+            "transfer_output_files = \"\"",
+            "log = job.log",
+            "# Holds something only where the log of the task cannot be opened there.",
+            "error = $(task).err",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         folder: job.folder.to_string_lossy().into_owned(),
         program: script::program(batch)?,
         begin: format!("exec >>{log}/\"$task\".log 2>&1\n"),
@@ -128,7 +135,8 @@ pub(super) fn files(batch: &Batch, job: &Job, group: &Group, place: &Path) -> Re
     for task in &group.tasks {
         // Without a slash at its end, which would stand for what is in the folder.
         let own: PathBuf = name.join(&job.tasks[task]).components().collect();
-        tasks.push_str(&format!("{task}, {}\n", item(&own)?));
+        let own = if config.htcondor.transfer { format!(", {}", item(&own)?) } else { String::new() };
+        tasks.push_str(&format!("{task}{own}\n"));
     }
     let mut lines = vec![
         "executable = job.sh".to_owned(),
@@ -169,8 +177,9 @@ pub(super) fn files(batch: &Batch, job: &Job, group: &Group, place: &Path) -> Re
     lines.extend(config.htcondor.extra.iter().cloned());
     let body = script::body(batch, job, "", &carried.program, &carried.folder);
     let version = env!("CARGO_PKG_VERSION");
+    let own = if config.htcondor.transfer { ", own" } else { "" };
     Ok(vec![
-        ("job.sub", format!("# Written by lumisift {version}.\n{}\nqueue task, own from tasks.txt\n", lines.join("\n"))),
+        ("job.sub", format!("# Written by lumisift {version}.\n{}\nqueue task{own} from tasks.txt\n", lines.join("\n"))),
         ("tasks.txt", tasks),
         (
             "job.sh",

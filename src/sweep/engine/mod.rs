@@ -10,10 +10,14 @@
 //! | `job.sh` | what runs for a task |
 //! | `job.sub`, `tasks.txt` | HTCondor: the submit description and its tasks |
 //! | `<index>.log`, `<task>.log` | what a task printed, by its index in Slurm's array or its number |
+//! | `job.log`, `<task>.err` | HTCondor: what happened to the tasks; why a task could not even open its log |
 //! | `submission.json` | the [`Submission`]: written before it is sent, and again with the number that the batch system gave it |
 //!
 //! The command says by its exit code what is to become of its task: 0 is done, 75 paused and goes on later, 2 is wrong, everything
 //! else failed. Whoever was told to stop (SIGTERM, SIGUSR1) before listening for it has paused, too.
+//!
+//! With HTCondor's file transfer tasks share nothing while they run: each finds a copy of its own folder and of the files that all
+//! read, where `{folder}` says, and what it wrote to its own folder comes home when it has ended.
 
 mod htcondor;
 mod script;
@@ -61,7 +65,8 @@ pub struct Job {
     pub folder: PathBuf,
     /// The arguments of the program, in which `{task}` is the number of a task and `{folder}` the folder.
     pub arguments: Vec<String>,
-    /// The tasks by their numbers, each with the folder that it alone writes to, relative to that of the job (empty for all of it).
+    /// The tasks by their numbers, each with the folder that it alone writes to, relative to that of the job (empty for all of it). It
+    /// must be there.
     pub tasks: BTreeMap<usize, PathBuf>,
     /// Files in the folder that every task reads, relative to it.
     pub shared: Vec<PathBuf>,
@@ -194,27 +199,25 @@ fn send(engine: Engine, batch: &Batch, job: &Job, group: Group, after: &[String]
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let files = files(engine, batch, job, &group, &folder);
     let mut submission = Submission { engine, job: None, name: job.name.clone(), tasks: group.tasks, offset: group.offset, time, folder };
-    let result = (|| {
+    let command = command(engine, after);
+    let asked = (|| {
         for (name, content) in &files? {
             write_atomically(&submission.folder.join(name), content.as_bytes())?;
         }
         submission.write()?;
-        let command = command(engine, after);
-        let answer = ask(Some(&submission.folder), &command)?;
-        let id = match engine {
-            Engine::Slurm => slurm::id(&answer),
-            Engine::HtCondor => htcondor::id(&answer),
-        };
-        id.ok_or_else(|| Error::failed(format!("{}: its answer holds no job number: {}", command.join(" "), answer.trim())))
+        ask(Some(&submission.folder), &command)
     })();
-    match result {
-        Ok(id) => submission.job = Some(id),
-        Err(error) => {
-            // It was not taken. Only what was written for it goes.
-            let _ = fs::remove_dir_all(&submission.folder);
-            let _ = submission.folder.parent().map(fs::remove_dir);
-            return Err(error);
-        }
+    let answer = asked.inspect_err(|_| {
+        // It was not taken. Only what was written for it goes.
+        let _ = fs::remove_dir_all(&submission.folder);
+        let _ = submission.folder.parent().map(fs::remove_dir);
+    })?;
+    submission.job = match engine {
+        Engine::Slurm => slurm::id(&answer),
+        Engine::HtCondor => htcondor::id(&answer),
+    };
+    if submission.job.is_none() {
+        return Err(Error::failed(format!("{}: its answer holds no job number: {}", command.join(" "), answer.trim())));
     }
     submission.write().map_err(|error| {
         let cancelled = submission.cancel();
@@ -235,14 +238,14 @@ impl Submission {
     /// What the batch system calls the task at a position of the list.
     fn task_id(&self, position: usize) -> String {
         match self.engine {
-            Engine::Slurm => format!("{}_{}", self.id(), self.tasks[position] - self.offset),
+            Engine::Slurm => format!("{}_{}", self.id(), self.tasks[position].saturating_sub(self.offset)),
             Engine::HtCondor => format!("{}.{position}", self.id()),
         }
     }
 
     /// The file that a task prints to.
     pub fn log(&self, task: usize) -> PathBuf {
-        self.folder.join(format!("{}.log", task - self.offset))
+        self.folder.join(format!("{}.log", task.saturating_sub(self.offset)))
     }
 
     /// The command that shows how it does.

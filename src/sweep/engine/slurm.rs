@@ -30,12 +30,15 @@ fn arrays(tasks: impl Iterator<Item = usize>, limit: usize) -> Vec<Group> {
     for task in tasks {
         let offset = task / limit * limit;
         // Each number and its comma; ranges are shorter.
-        length += (task - offset).to_string().len() + 1;
-        match arrays.last_mut().filter(|before| before.offset == offset && length <= LONGEST_LIST) {
-            Some(group) => group.tasks.push(task),
+        let own = (task - offset).to_string().len() + 1;
+        match arrays.last_mut().filter(|before| before.offset == offset && length + own <= LONGEST_LIST) {
+            Some(group) => {
+                group.tasks.push(task);
+                length += own;
+            }
             None => {
-                length = 0;
                 arrays.push(Group { tasks: vec![task], offset });
+                length = own;
             }
         }
     }
@@ -98,8 +101,8 @@ pub(super) fn files(batch: &Batch, job: &Job, group: &Group) -> Result<Vec<(&'st
 task={number}
 {body}
 # It paused, or failed and is to be tried again: back into the queue, unless it was cancelled.
-again() {{ [ "$code" = 75 ] || {{ [ "$code" != 0 ] && [ "$code" != 2 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {retries} ]; }}; }}
-if again; then
+goes_back() {{ [ "$code" = 75 ] || {{ [ "$code" != 0 ] && [ "$code" != 2 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {retries} ]; }}; }}
+if goes_back; then
     case $(squeue -h -j "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" -o '%T|%r') in
     RUNNING* | *TimeLimit)
         trap '' TERM
