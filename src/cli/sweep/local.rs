@@ -1,6 +1,6 @@
 //! The workers of a sweep on this machine: processes of their own, so that one that dies takes nothing with it.
 
-use super::{command, show::Progress};
+use super::{command, deadline, show::Progress};
 use crate::{
     cli::{stop::Stop, ui::Ui},
     config::DeviceChoice,
@@ -55,7 +55,7 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
     };
 
     // It listens before there is anything to lose.
-    let stop = Stop::new(None)?;
+    let stop = Stop::new(deadline(board))?;
     let mut running = (0..count).map(start).collect::<Result<Vec<_>>>()?;
     let mut progress = Progress::new(board, ui)?;
     let mut ends: Vec<End> = vec![];

@@ -17,7 +17,7 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 /// Search the keys of a config for the best figure: plan, train, rank
 #[derive(Debug, Args)]
@@ -82,7 +82,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return Err(Error::input("expected a config and --out DIR"));
     };
     if arguments.worker {
-        let stop = Stop::new(None)?;
+        let board = Board::open(out)?;
+        let stop = Stop::new(deadline(&board))?;
         if arguments.until_input_ends {
             stop.when_input_ends();
         }
@@ -90,7 +91,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             Some(0) => return Err(Error::input("--trial 0: trials are counted from 1")),
             only => only.map(|number| number - 1),
         };
-        return worker::work(Board::open(out)?, only, arguments.device.as_deref(), &stop, ui);
+        return worker::work(board, only, arguments.device.as_deref(), &stop, ui);
     }
     let mut experiment = Experiment::load(config, &arguments.sets.sets)?;
     if let Some(device) = &arguments.device {
@@ -152,6 +153,11 @@ fn dry_run(board: &Board, ui: &Ui) -> Result<()> {
     ui.print(&table.to_string())?;
     let more = if rows.len() > MOST { format!(", of which these are the first {MOST}") } else { String::new() };
     ui.print(&format!("{} of {}{more}; nothing was written", terminal::count(board.len(), "training"), terminal::count(points.len(), "point")))
+}
+
+/// When a process that works on the sweep stops for now.
+fn deadline(board: &Board) -> Option<Instant> {
+    board.experiment().time_limit.and_then(|limit| Instant::now().checked_add(limit))
 }
 
 /// How to go on with a sweep.
