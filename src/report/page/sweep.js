@@ -27,6 +27,12 @@ const farApart = (values) => values.length > 1 && lowest(values) > 0 && highest(
 /** The ends of the axis of a parameter, which may have but one value. */
 const ends = ({ low, high }) => (low < high ? { min: low, max: high } : {});
 
+/** The ends of a logarithmic axis, which would otherwise lie at powers of ten. */
+const logEnds = (values) => {
+  const positive = values.filter((value) => value > 0);
+  return positive.length ? { min: Number((0.9 * lowest(positive)).toPrecision(2)), max: Number((1.1 * highest(positive)).toPrecision(2)) } : {};
+};
+
 const sweepGoal = (data) => (data.goal === "max" ? "highest" : "lowest");
 
 function sweepPage(data) {
@@ -120,7 +126,7 @@ function objectiveChart(parent, data) {
     return sheet({
       grid: { left: 68, right: 18, top: 46, bottom: 48 },
       xAxis: valueAxis("trial", { minInterval: 1, splitLine: { show: false }, min: 0, max: last + 1, axisLabel: { formatter: (value) => (value >= 1 && value <= last ? String(value) : "") } }),
-      yAxis: [upAxis(data.objective, state.log, { nameTruncate: { maxWidth: 270 } }), { type: "value", min: 0, max: 1, show: false }],
+      yAxis: [upAxis(data.objective, state.log, { nameTruncate: { maxWidth: 270 }, ...(state.log ? logEnds(done.flatMap((trial) => [trial.objective, ...trial.trainings])) : {}) }), { type: "value", min: 0, max: 1, show: false }],
       tooltip: tooltip({ trigger: "item", formatter: ({ data: point }) => (point.trial ? trialLines(data, point.trial) : []) }),
       series,
     });
@@ -169,6 +175,7 @@ function parallelChart(parent, data) {
       const range = parameter.choices ? { data: parameter.choices } : { ...ends(parameter), scale: true, minInterval: parameter.whole ? 1 : undefined };
       return { dim, name, type, z: 10, ...range, nameTruncate: { maxWidth: room }, axisLabel: { ...halo, ...narrow, hideOverlap: true, formatter } };
     };
+    const outer = log ? Object.fromEntries(Object.entries(logEnds(data.ranked.map((trial) => trial.objective))).map(([end, value]) => [end === "min" ? "low" : "high", value])) : {};
     const order = data.ranked.length;
     // Of hundreds the best twentieth stands out from the others.
     const opacity = (place) => (place === 0 ? 1 : order <= 200 || place < order / 20 ? 0.7 : 0.08);
@@ -184,7 +191,7 @@ function parallelChart(parent, data) {
         nameLocation: upright ? "end" : "start", nameGap: upright ? 14 : 0, nameTextStyle: { ...halo, align: upright ? "center" : "left", verticalAlign: "bottom", padding: upright ? 0 : [0, 0, 8, 0] },
         axisLine: { lineStyle: { color: colours.soft } }, axisTick: { lineStyle: { color: colours.soft } }, areaSelectStyle: { color: colours.output, borderColor: colours.output, opacity: 0.2, width: 16 },
       } },
-      parallelAxis: [...data.parameters.map((parameter, at) => axis(at, parameter.short, parameter)), axis(axes - 1, data.objective.split(".").pop(), { log })],
+      parallelAxis: [...data.parameters.map((parameter, at) => axis(at, parameter.short, parameter)), axis(axes - 1, data.objective.split(".").pop(), { log, ...outer })],
       tooltip: tooltip({ trigger: "item", formatter: ({ data: line }) => trialLines(data, line.trial) }),
       series: [{ type: "parallel", name: "trials", data: lines, smooth: false, progressive: 0, inactiveOpacity: 0.03, activeOpacity: 0.9 }],
     };
@@ -234,7 +241,7 @@ function sliceOption(data, parameter, at, log, width) {
     grid: { left: 60, right: 18, top: 12, bottom: 40 },
     legend: undefined,
     xAxis: valueAxis("", across),
-    yAxis: upAxis("", log, { axisLabel: log ? {} : { formatter: (value) => number(value, 3) } }),
+    yAxis: upAxis("", log, log ? logEnds(points.map((point) => point.value[1])) : { axisLabel: { formatter: (value) => number(value, 3) } }),
     tooltip: tooltip({ trigger: "item", formatter: ({ data: point }) => trialLines(data, point.trial) }),
     series: [
       { type: "scatter", name: "trial", symbolSize: ordinary.length > 300 ? 4 : 7, data: ordinary, itemStyle: { color: colours.good, opacity: ordinary.length > 300 ? 0.5 : 0.75 } },
@@ -255,6 +262,8 @@ function trialCurves(parent, data) {
   const controls = positive ? [tick("log y", state.log, (log) => record.choose(state, { log }))] : [];
   const kind = (curve) => (curve.best ? "the best" : ["done", "pruned", "failed"].includes(curve.state) ? curve.state : "not done yet");
   const kinds = ["failed", "pruned", "not done yet", "done", "the best"].filter((one) => curves.some((curve) => kind(curve) === one));
+  const last = highest(curves.flatMap((curve) => curve.epoch));
+  const begun = Object.entries(data.states).reduce((sum, [state, trials]) => sum + (state === "planned" ? 0 : trials), 0);
   const build = () => {
     const looks = {
       failed: { color: colours.flagged, type: [2, 2], width: 1.2, opacity: 0.7 },
@@ -271,30 +280,39 @@ function trialCurves(parent, data) {
       return [`epoch ${lines[0].value[0]}`, ...lines.slice(0, CURVES_TOLD).map(({ data: { curve }, value }) => `trial ${curve.name}, ${kind(curve)}: ${number(value[1])}`), rest > 0 && `and ${plural(rest, "other")}`].filter(Boolean);
     };
     return sheet({
-      xAxis: valueAxis("epoch", { minInterval: 1, splitLine: { show: false }, scale: true }),
-      yAxis: upAxis("lowest validation loss so far", state.log),
+      xAxis: valueAxis("epoch", { minInterval: 1, splitLine: { show: false }, max: last > 1 ? last : undefined }),
+      yAxis: upAxis("lowest validation loss so far", state.log, state.log ? logEnds(curves.flatMap((curve) => curve.loss)) : {}),
       tooltip: tooltip({ trigger: "axis", formatter: told }),
       series,
     });
   };
-  const record = plot(parent, { id: "curve-chart", title: "Validation losses", caption: `The lowest validation loss up to each epoch, a mean over a trial's models, of ${plural(curves.length, "training")}${curves.length >= 40 ? ": the best, and of the others some from first to last" : ""}.`, controls, build, height: 380 });
+  const record = plot(parent, { id: "curve-chart", title: "Validation losses", caption: `The lowest validation loss up to each epoch, a mean over a trial's models, of ${plural(curves.length, "training")}${curves.length < begun ? ": the best, and of the others some from first to last" : ""}.`, controls, build, height: 380 });
 }
 
 // ---- all of them ----
 
 const FIRST_TRIALS = 20;
+/** A text of at most so many letters stays on one line. */
+const SHORT = 24;
+
+function valueCell(parameter, value) {
+  const text = valueText(parameter, value);
+  return { text, class: parameter.choices ? text.length <= SHORT && "whole" : "right" };
+}
+
+const parameterHeads = (data) => data.parameters.map((parameter) => ({ text: parameter.short, title: parameter.name, class: !parameter.choices && "right" }));
 
 function leaderboard(parent, data) {
   if (!data.ranked.length) return;
   // What is the objective itself needs no column more.
   const figures = data.figures.map((name, at) => [name, at]).filter(([, at]) => data.ranked.some((trial) => known(trial.figures[at])) && data.ranked.some((trial) => trial.figures[at] !== trial.objective));
   const numeric = (name, more) => ({ text: name, class: "right", ...more });
-  const heads = [numeric("rank"), "trial", numeric(data.objective.split(".").pop(), { title: data.objective }), ...data.parameters.map((parameter) => ({ text: parameter.short, title: parameter.name, class: parameter.choices ? null : "right" })), ...figures.map(([name]) => numeric(name.replaceAll("_", " "))), numeric("epochs"), numeric("time")];
+  const heads = [numeric("rank"), "trial", numeric(data.objective.split(".").pop(), { title: data.objective }), ...parameterHeads(data), ...figures.map(([name]) => numeric(name.replaceAll("_", " "))), numeric("epochs"), numeric("time")];
   const row = (trial, place) => [
     right(count(place + 1)),
     element("a", { href: `${trial.folder}/report.html` }, String(trial.trial)),
     right(figureText(trial)),
-    ...data.parameters.map((parameter, at) => ({ text: valueText(parameter, trial.values[at]), class: parameter.choices ? null : "right" })),
+    ...data.parameters.map((parameter, at) => valueCell(parameter, trial.values[at])),
     ...figures.map(([, at]) => right(number(trial.figures[at]))),
     right(count(trial.epochs)),
     right(known(trial.seconds) ? `${number(trial.seconds, 3)} s` : "–"),
@@ -316,5 +334,5 @@ function failedTrials(parent, data) {
   const failed = data.trials.filter((trial) => trial.state === "failed");
   if (!failed.length) return;
   const some = failed.slice(0, FIRST_TRIALS);
-  parent.append(table(["trial", "why", ...data.parameters.map((parameter) => ({ text: parameter.short, title: parameter.name }))], some.map((trial) => [String(trial.trial), trial.message || "no message", ...data.parameters.map((parameter, at) => valueText(parameter, trial.values[at]))]), some.length < failed.length ? `The first ${some.length} of ${count(failed.length)} trials that failed` : "Trials that failed"));
+  parent.append(table(["trial", "why", ...parameterHeads(data)], some.map((trial) => [String(trial.trial), trial.message || "no message", ...data.parameters.map((parameter, at) => valueCell(parameter, trial.values[at]))]), some.length < failed.length ? `The first ${some.length} of ${count(failed.length)} trials that failed` : "Trials that failed"));
 }
