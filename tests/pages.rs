@@ -3,7 +3,7 @@
 mod common;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use common::{config, metsig, report, root, shared, succeed};
+use common::{PROGRAM, config, metsig, report, root, run, shared, succeed};
 use flate2::read::DeflateDecoder;
 use serde_json::Value;
 use std::{
@@ -199,4 +199,77 @@ fn a_page_of_many_lumisections_is_small() {
     assert!(rows > 20_000, "{rows}");
     let size = fs::metadata(&page).unwrap().len();
     assert!(size < 10_000_000, "{size} bytes");
+}
+
+/// A search on METSig over a rate, a choice, and what matters for one choice only; names hold what would be HTML.
+fn search(folder: &Path, name: &str, more: &str, sets: &[&str]) -> PathBuf {
+    let text = format!(
+        "name = \"search <b>\"\ndata.train = [\"good.csv\"]\ndata.test = [\"bad1.csv\"]\nselect.drop_empty = \"all\"\n[split]\nby = \"block\"\nblock = 10\nvalid = 0.25\n\
+         [train]\nepochs = 12\nbatch_size = 16\n[sweep]\nobjective = \"channels.training.best_valid_loss\"\ngoal = \"min\"\n{more}\n[sweep.space]\n\
+         train.optimizer.learning_rate = {{ log_uniform = [1e-4, 1e-1] }}\ntrain.optimizer.kind = {{ choice = [\"sgd\", \"adam\"] }}\n\
+         train.optimizer.momentum = {{ uniform = [0.0, 0.9], when = {{ \"train.optimizer.kind\" = \"sgd\" }} }}\n\
+         \"<img src=x onerror=alert(1)>\" = {{ together = [{{ model.hidden = [8], model.latent = 2 }}, {{ model.hidden = [24, 12], model.latent = 3 }}] }}\n"
+    );
+    fs::write(folder.join("sweep.toml"), text).unwrap();
+    let mut arguments = vec!["sweep", "sweep.toml", "--out", name, "--workers", "1"];
+    sets.iter().for_each(|set| arguments.extend(["--set", set]));
+    let (code, _, told) = run(folder, &arguments);
+    assert!(folder.join(name).join("report.html").exists(), "{code} {told}");
+    collected(folder, name)
+}
+
+/// The page of a sweep, put with the others.
+fn collected(folder: &Path, name: &str) -> PathBuf {
+    succeed(folder, &["sweep", "collect", name]);
+    let page = folder.join("pages").join(name).with_extension("html");
+    fs::create_dir_all(page.parent().unwrap()).unwrap();
+    fs::copy(folder.join(name).join("report.html"), &page).unwrap();
+    page
+}
+
+#[test]
+fn the_page_of_a_search_says_which_trial_is_the_best_and_how_to_have_it_again() {
+    let place = metsig("0.2");
+    let folder = place.path();
+    let page = search(folder, "s", "trials = 6\nrepeats = 2", &[]);
+    let before = fs::read(&page).unwrap();
+    assert!(before == fs::read(collected(folder, "s")).unwrap(), "the same trials give the same page");
+    let data = payload(&page);
+    let (best, trials) = (&data["best"], data["trials"].as_array().unwrap());
+    let lowest = trials.iter().filter_map(|trial| trial["objective"].as_f64()).fold(f64::MAX, f64::min);
+    assert_eq!((trials.len(), best["mean"].as_f64().unwrap()), (6, lowest));
+    assert!(trials.iter().all(|trial| folder.join("s").join(trial["folder"].as_str().unwrap()).join("report.html").exists()));
+    assert_eq!(fs::read_link(folder.join("s/best")).unwrap().to_str(), best["folder"].as_str());
+    // What it says to do leads to the same network.
+    let again = best["again"].as_str().unwrap();
+    let output = Command::new("/bin/sh").arg("-c").arg(again).current_dir(folder).env("PATH", Path::new(PROGRAM).parent().unwrap()).output().unwrap();
+    assert!(output.status.success(), "{again}\n{}", String::from_utf8_lossy(&output.stderr));
+    let network = |place: &str| fs::read(folder.join(place).join("model/all.safetensors")).unwrap();
+    assert!(network("s/best") == network("s-again"), "{again}");
+}
+
+#[test]
+fn pages_of_searches_are_drawn_however_far_they_are() {
+    let Some(python) = python() else { return };
+    let place = metsig("0.2");
+    let folder = place.path();
+    let mut pages = vec![
+        search(folder, "pruned", "trials = 12\npruner = \"asha\"\nwarm_up = 2\nreduction = 2", &[]),
+        search(folder, "repeats", "trials = 5\nrepeats = 2", &[]),
+        search(folder, "one", "trials = 1", &[]),
+        search(folder, "failed", "trials = 3", &["sweep.space.train.optimizer.learning_rate={ log_uniform = [1e30, 1e36] }"]),
+    ];
+    // A sweep that was begun, and no more.
+    let begun = folder.join("begun");
+    fs::create_dir_all(begun.join("trials")).unwrap();
+    fs::copy(folder.join("pruned/sweep.toml"), begun.join("sweep.toml")).unwrap();
+    pages.push(collected(folder, "begun"));
+    let words = opened(&python, &pages, &[]);
+    let state = |at: usize, name: &str| payload(&pages[at])["states"][name].as_u64().unwrap_or(0);
+    assert!(state(0, "pruned") > 0 && words[0].contains(&format!("{} △ pruned", state(0, "pruned"))), "{}", &words[0][..400]);
+    assert!(words[0].contains("is the best of 12: lowest channels.training.best_valid_loss") && words[0].contains("<img src=x onerror=alert(1)>"));
+    assert!(words[1].contains("the mean of 2 trainings") && words[1].contains("±"));
+    assert!(words[2].contains("the only trial: channels.training.best_valid_loss"));
+    assert!(words[3].contains("no trial came to a figure: 3 failed.") && words[3].contains("training diverged"), "{}", words[3]);
+    assert!(words[4].contains("no trial is done yet") && words[4].contains("12 ○ to do"), "{}", words[4]);
 }

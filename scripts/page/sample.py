@@ -27,7 +27,7 @@ def packed(kind, values):
 
 def page(data, title):
     """The skeleton, filled in a single pass: nothing that is put in is looked at again."""
-    scripts = "\n".join((PAGE / name).read_text() for name in ["base.js", "viewer.js", "page.js"])
+    scripts = "\n".join((PAGE / name).read_text() for name in ["base.js", "viewer.js", "sweep.js", "page.js"])
     text = json.dumps(without_nan(data)).replace("<", "\\u003c")
     parts = {
         "TITLE": title.replace("&", "&amp;").replace("<", "&lt;"),
@@ -43,7 +43,7 @@ def without_nan(value):
     """JSON knows no NaN: serde writes null."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, np.ndarray)):
         return [without_nan(item) for item in value]
     if isinstance(value, (np.floating, np.integer, np.bool_)):
         value = value.item()
@@ -299,6 +299,41 @@ def comparison(evil=""):
             "warnings": [f"dense and convolution were trained on different rows{evil}"]}
 
 
+def sweep(trials=60, repeats=1, settled=None, pruned=0.0, failed=0.0, more=0, evil="", figures=True, conditional=False, seed=5):
+    """A search over a rate (log), a width (whole), a choice, and `more` numbers; `settled` trials of it are."""
+    random = np.random.default_rng(seed)
+    settled = trials if settled is None else settled
+    hidden = ["[16]", f"[64, 32]{evil}", "[103]"]
+    parameters = [{"name": "train.optimizer.learning_rate", "low": 1e-5, "high": 1e-1, "log": True}, {"name": "model.latent", "low": 1, "high": 32, "log": False, "whole": True}, {"name": f"model.hidden{evil}", "choices": hidden},
+                  *({"name": f"loss.quantity{at}.weight", "low": 0.0, "high": 1.0 if at else 0.0, "log": False} for at in range(more))]
+    made, curves = [], []
+    for number in range(1, settled + 1):
+        values = [float(f"{10 ** random.uniform(-5, -1):.3e}"), int(random.integers(1, 33)), int(random.integers(0, 3)), *(at and random.uniform(0, 1) for at in range(more))]
+        level = 0.01 * (1 + (np.log10(values[0]) + 3) ** 2 + (values[1] - 12) ** 2 / 100 + values[2] * 0.3) * np.exp(random.normal(0, 0.05))
+        if conditional and values[2] == 1:
+            values[1] = None
+        state = random.choice(["pruned", "failed", "done"], p=[pruned, failed, 1 - pruned - failed])
+        trainings = list(level * np.exp(random.normal(0, 0.1, repeats))) if state == "done" else []
+        epochs = 100 if state == "done" else int(random.choice([3, 9, 27]))
+        folder = f"{number:04}" + (f"-{1 + int(np.argmin(trainings))}" if repeats > 1 and trainings else "")
+        made.append({"trial": number, "state": state, "folder": f"trials/{folder}", "objective": float(np.mean(trainings)) if trainings else None, "spread": float(np.std(trainings, ddof=1)) if len(trainings) > 1 else None, "trainings": trainings,
+                     "values": values, "figures": [float(level), float(random.integers(0, 60))], "epochs": epochs, "seconds": epochs * 0.031, "message": f"training diverged{evil}: the loss of epoch 2 is inf" if state == "failed" else None})
+        if len(curves) < 60 and state != "failed":
+            at = np.arange(1, epochs + 1)
+            curves.append({"name": folder, "state": state, "epoch": at, "loss": level + np.exp(-at * random.uniform(0.02, 0.2))})
+    ranked = sorted((one for one in made if one["objective"] is not None), key=lambda one: one["objective"])
+    best = ranked[0] if ranked else None
+    for curve in curves:
+        curve["best"] = bool(best) and best["folder"].endswith(curve["name"])
+    states = {state: repeats * sum(one["state"] == state for one in made) for state in ["done", "pruned", "failed"]} | {"planned": repeats * (trials - settled)}
+    text = lambda parameter, value: parameter["choices"][value] if "choices" in parameter else str(value)
+    return {"kind": "sweep", "name": f"made-up{evil}", "version": "0.1.0", "objective": f"channels.all.training.best_valid_loss{evil}", "goal": "min", "strategy": "random", "pruner": "asha" if pruned else "none", "repeats": repeats, "points": trials,
+            "states": {state: rows for state, rows in states.items() if rows}, "parameters": parameters, "figures": ["best_valid_loss", "flagged"], "trials": made, "ranking": [one["trial"] for one in ranked],
+            "best": best and {"trial": best["trial"], "folder": best["folder"], "mean": best["objective"], "spread": best["spread"], "trainings": len(best["trainings"]), "parameters": [[parameter["name"], text(parameter, value)] for parameter, value in zip(parameters, best["values"]) if value is not None],
+                              "again": f"lumisift train s/sweep.toml \\\n  --set 'model.hidden=[64, 32]{evil}' \\\n  --set train.optimizer.learning_rate=0.0031 \\\n  --out s-again", "score": "lumisift score s/best --data FILE… --out scores.parquet"},
+            "importance": [[parameter["name"], 0.5 * 0.6**at] for at, parameter in enumerate(parameters)] if len(ranked) >= 4 else [], "curves": curves}
+
+
 WIDE = [f"{dataset}_{quantity}__q{quantile}_{statistic}" for dataset in ["muons", "photons", "minibias"] for quantity in ["pt", "eta", "phi", "mass"] for quantile in range(1, 6) for statistic in ["mean", "std", "p1", "p50", "p99"]]
 
 SAMPLES = {
@@ -318,6 +353,14 @@ SAMPLES = {
     "bare": bare,
     "comparison": lambda: comparison(),
     "comparison-names": lambda: comparison(EVIL),
+    "sweep": lambda: sweep(pruned=0.3, failed=0.05),
+    "sweep-begun": lambda: sweep(settled=0),
+    "sweep-one": lambda: sweep(trials=1),
+    "sweep-failed": lambda: sweep(trials=5, failed=1.0),
+    "sweep-large": lambda: sweep(trials=2000, pruned=0.4, more=5),
+    "sweep-repeats": lambda: sweep(trials=12, settled=9, repeats=3),
+    "sweep-conditional": lambda: sweep(conditional=True),
+    "sweep-names": lambda: sweep(trials=8, failed=0.3, evil=EVIL, conditional=True, more=9),
 }
 
 

@@ -82,10 +82,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         page::write(&folder, &report.name, &data)?;
     }
     folder.write_json(names::REPORT, &report)?;
-    if arguments.open
-        && let Err(error) = open::that_detached(folder.file(names::PAGE))
-    {
-        ui.warn(&format!("nothing opens {}: {error}", folder.file(names::PAGE).display()));
+    if arguments.open {
+        ui.open(&folder.file(names::PAGE));
     }
     let mut drawn = vec![];
     if let Some(place) = &arguments.png {

@@ -140,6 +140,13 @@ impl Ui {
         }
     }
 
+    /// Opens a page in the browser, where there is one.
+    pub fn open(&self, page: &Path) {
+        if let Err(error) = open::that_detached(page) {
+            self.warn(&format!("nothing opens {}: {error}", page.display()));
+        }
+    }
+
     /// Rows that could not be read, the first of them by line.
     pub fn warn_unreadable(&self, samples: &Samples) {
         const MOST: usize = 10;

@@ -65,17 +65,20 @@ enum Then {
         #[arg(long)]
         watch: bool,
     },
-    /// Write trials.parquet and point best to the best trial, as far as the sweep is
+    /// Write trials.parquet and report.html and point best to the best trial, as far as the sweep is
     Collect {
         /// The sweep's folder
         dir: PathBuf,
+        /// Open the page in the browser
+        #[arg(long)]
+        open: bool,
     },
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     match &arguments.then {
         Some(Then::Status { dir, watch }) => return show::status(dir, *watch, ui),
-        Some(Then::Collect { dir }) => return show::collect(&Board::open(dir)?, ui),
+        Some(Then::Collect { dir, open }) => return show::collect(&Board::open(dir)?, *open, ui),
         None => {}
     }
     let (Some(config), Some(out)) = (&arguments.config, &arguments.out) else {
@@ -128,7 +131,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return send::send(&board, engine, ui);
     }
     let ended = local::run(&board, arguments.workers, ui);
-    let shown = show::collect(&board, ui);
+    let shown = show::collect(&board, false, ui);
     ended.and(shown)
 }
 

@@ -4,9 +4,10 @@ use super::{command, send::queued};
 use crate::{
     cli::ui::Ui,
     error::Result,
-    report::terminal,
+    report::{folder::names, terminal},
     sweep::{
         engine::{self, TaskState},
+        page,
         results::{self, BEST, Ranked, Row, TABLE},
         trials::{Board, Phase},
     },
@@ -182,19 +183,23 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
 }
 
 /// Writes what there is, and shows it.
-pub fn collect(board: &Board, ui: &Ui) -> Result<()> {
+pub fn collect(board: &Board, open: bool, ui: &Ui) -> Result<()> {
     let rows = results::rows(board)?;
     let ranked = results::ranked(board, &rows);
+    let importance = results::importance(board, &ranked);
     results::write(board, &rows, &ranked)?;
+    page::write(board, &rows, &ranked, &importance)?;
+    if open {
+        ui.open(&board.path().join(names::PAGE));
+    }
     let counts = phases(&rows);
     let dir = board.path().display();
     if ui.json {
         let counts: BTreeMap<&str, usize> = counts.iter().map(|(phase, count)| (phase.name(), *count)).collect();
-        return ui.print_json(&json!({"trials": rows.len(), "states": counts, "ranked": ranked, "importance": results::importance(board, &ranked)}));
+        return ui.print_json(&json!({"trials": rows.len(), "states": counts, "ranked": ranked, "importance": importance}));
     }
     if !ranked.is_empty() {
         ui.print(&leaderboard(board, &ranked, ui.width()))?;
-        let importance = results::importance(board, &ranked);
         if !importance.is_empty() {
             let shares: Vec<String> = importance.iter().take(SHOWN).map(|(name, share)| format!("{name} {:.0} %", 100.0 * share)).collect();
             ui.print(&format!("mattered   {}", shares.join(", ")))?;
@@ -204,7 +209,7 @@ pub fn collect(board: &Board, ui: &Ui) -> Result<()> {
     if let Some(row) = rows.iter().find(|row| row.state.state == Phase::Failed) {
         ui.warn(&format!("trial {} failed: {}", row.name, row.state.message.as_deref().unwrap_or("no message")));
     }
-    ui.print(&format!("wrote      {dir}/{TABLE}"))?;
+    ui.print(&format!("wrote      {dir}/{TABLE}, {dir}/{}", names::PAGE))?;
     match ranked.first() {
         Some(_) => ui.next(&[format!("lumisift report {dir}/{BEST}"), format!("lumisift score {dir}/{BEST} --data FILE… --out scores.parquet")]),
         None => Ok(()),
