@@ -32,6 +32,7 @@ fn every_config_trains_two_epochs() {
     let place = metsig("0.3");
     succeed(place.path(), &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
     succeed(place.path(), &["synth", "events", ".", "--events", "3000", "-q"]);
+    succeed(place.path(), &["synth", "certification", "certification", "--lumisections", "1500", "-q"]);
     let real = shared("data").is_some();
     for name in configs() {
         let sets = if name.starts_with("metsig") {
@@ -39,6 +40,9 @@ fn every_config_trains_two_epochs() {
         } else if name.starts_with("cms2010b") {
             let paths =
                 ["data.train=[\"2010/features.parquet\"]", "labels.good=\"2010/labels.npy\"", "labels.subsystems.folder=\"2010/Quality2010\""];
+            paths.map(str::to_owned).to_vec()
+        } else if name.starts_with("certification") && !name.contains("2017") {
+            let paths = ["data.train=[\"certification/features.parquet\"]", "labels.good=\"certification/golden.json\""];
             paths.map(str::to_owned).to_vec()
         } else if name.starts_with("events") {
             vec!["data.train=[\"events.h5\"]".to_owned()]
