@@ -21,6 +21,8 @@ fn made(name: &str) -> Option<Vec<String>> {
         &["data.train=[\"good.csv\"]", "data.test=[\"bad1.csv\", \"bad2.csv\"]"]
     } else if name.starts_with("cms2010b") {
         &["data.train=[\"2010/features.parquet\"]", "labels.good=\"2010/labels.npy\"", "labels.subsystems.folder=\"2010/Quality2010\""]
+    } else if name.starts_with("certification") && !name.contains("2017") {
+        &["data.train=[\"certification/features.parquet\"]", "labels.good=\"certification/golden.json\""]
     } else if name.starts_with("events") {
         &["data.train=[\"events.h5\"]"]
     } else {
@@ -33,6 +35,7 @@ fn data() -> tempfile::TempDir {
     let place = metsig("0.3");
     succeed(place.path(), &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
     succeed(place.path(), &["synth", "events", ".", "--events", "3000", "-q"]);
+    succeed(place.path(), &["synth", "certification", "certification", "--lumisections", "1500", "-q"]);
     place
 }
 

@@ -1,10 +1,11 @@
 """Trains what Lumisift has trained again in PyTorch, and compares: sparse, contractive and variational autoencoders, and PReLU.
 
-Usage: penalties.py DIR INIT ROWS [NOISE]
+Usage: penalties.py ROWS NOISE DIR...
 
-DIR is what `lumisift train --out DIR` wrote from the weights INIT (safetensors) and the features ROWS (CSV), unscaled, unshuffled and all
-in one batch: an epoch is a step. NOISE is a JSON list of the standard normal numbers [rows · latent] of each epoch, for a variational
-one. Exits with 1 where a loss or penalty of an epoch (relative), or a weight after the last one, differs by more than 1e-4.
+DIR is what `lumisift train --out DIR` wrote from the features ROWS (CSV), unscaled, unshuffled and all in one batch: an epoch is a step.
+It began with the weights of DIR-init, which trained for no epochs. NOISE is a JSON list of the standard normal numbers [rows · latent] of
+each epoch, for variational ones. Exits with 1 where a loss or penalty of an epoch (relative), or a weight after the last one, differs by
+more than 1e-4.
 """
 import csv
 import json
@@ -72,24 +73,21 @@ def penalty(model, rows, latent, log_variance, loss, epoch):
         divergence = target * (target / mean).log() + (1 - target) * ((1 - target) / (1 - mean)).log()
         total = total + sparsity["weight"] * divergence.sum()
     if loss["contractive"] > 0:
-        jacobian = torch.func.vmap(torch.func.jacrev(lambda row: model.encode(row)[0]))(rows)
-        total = total + loss["contractive"] * jacobian.square().sum(dim=(1, 2)).mean()
+        # A row's latents depend on its own inputs alone: the Jacobian of their sums over rows is that of each row, side by side.
+        jacobian = torch.autograd.functional.jacobian(lambda rows: model.encode(rows)[0].sum(dim=0), rows, create_graph=True)
+        total = total + loss["contractive"] * jacobian.square().sum(dim=(0, 2)).mean()
     if log_variance is not None:
         factor = loss["kl"] * min(1, (epoch + 1) / (loss["kl_warmup"] + 1))
         total = total + factor * 0.5 * (latent.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
     return total
 
 
-def main():
-    folder, init, table, *noise = map(Path, sys.argv[1:])
+def apart(folder, rows, numbers):
+    """How far a training is from PyTorch's: in losses and penalties, and in weights."""
     config = tomllib.loads((folder / "experiment.toml").read_text())
-    with open(table) as file:
-        lines = list(csv.reader(file))[1:]
-    rows = torch.tensor([[float(field) for field in line[2:]] for line in lines])
-    numbers = json.loads(noise[0].read_text()) if noise else None
     with open(folder / "history.csv") as file:
         history = list(csv.DictReader(file))
-    model = Autoencoder(load_file(init), config["model"])
+    model = Autoencoder(load_file(f"{folder}-init/model/all.safetensors"), config["model"])
     rule = config["train"]["optimizer"]
     optimizer = torch.optim.Adam(model.parameters(), lr=rule["learning_rate"], betas=(rule["beta1"], rule["beta2"]), eps=rule["epsilon"])
     worst = 0.0
@@ -106,9 +104,20 @@ def main():
         for name, value in (("train_loss", loss), ("penalty", cost)):
             worst = max(worst, abs(float(line.get(name, 0)) / value.item() - 1) if value.item() else 0.0)
     weights = load_file(folder / "model/all.safetensors")
-    apart = max((weights[name] - value).abs().max().item() for name, value in model.state_dict().items())
-    print(f"{len(history)} steps: losses differ by {worst:.1e}, weights by {apart:.1e}")
-    sys.exit(max(worst, apart) > TOLERANCE)
+    moved = max((weights[name] - value).abs().max().item() for name, value in model.state_dict().items())
+    print(f"{folder}: {len(history)} steps, losses differ by {worst:.1e}, weights by {moved:.1e}")
+    return max(worst, moved)
+
+
+def main():
+    table, noise, *folders = map(Path, sys.argv[1:])
+    with open(table) as file:
+        lines = list(csv.reader(file))[1:]
+    rows = torch.tensor([[float(field) for field in line[2:]] for line in lines])
+    numbers = json.loads(noise.read_text())
+    # Of all, so that each is told.
+    far = [apart(folder, rows, numbers) for folder in folders]
+    sys.exit(max(far) > TOLERANCE)
 
 
 main()

@@ -107,6 +107,8 @@ pub struct Samples {
     pub edges: [Option<f64>; 4],
     /// Names of the features; absent for histograms.
     pub features: Option<Arc<[String]>>,
+    /// Whether the features are seven numbers of a histogram.
+    pub summarised: bool,
     /// Where features belong by their names, where the config has rules for that.
     pub hierarchy: Option<Hierarchy>,
     /// Whether rows are events, which have no lumisection.

@@ -79,6 +79,7 @@ pub(super) fn summarise(samples: &mut Samples) -> Result<()> {
         samples.values.par_chunks_exact(width).flat_map_iter(|bins| of_bins(&bins[inside.clone()], edges)).map(|number| number as f32).collect();
     (samples.shape, samples.flow_bins, samples.edges) = (Shape::line(NAMES.len()), false, [None; 4]);
     samples.features = Some(NAMES.map(String::from).to_vec().into());
+    samples.summarised = true;
     Ok(())
 }
 

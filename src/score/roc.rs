@@ -235,6 +235,7 @@ impl Ranking {
     /// The middle 95 % of how much larger this area is than that of the same rows with other scores, where both are resampled alike.
     /// Nothing without an area. Rows must be of five runs or more.
     pub fn lead(&self, other: &Self, seed: u64) -> Option<(f64, f64)> {
+        self.auc().zip(other.auc())?;
         let (own, others) = (self.resampled(seed).0, other.resampled(seed).0);
         middle(own.into_iter().zip(others).map(|(own, other)| Some(own? - other?)).collect())
     }

@@ -4,7 +4,8 @@
 //!
 //! Pile-up falls through a run with the luminosity and moves most distributions; so do the beam spot, which differs from run to run,
 //! and the calibration of each dataset, which differs from era to era. The seven numbers are those of values that are drawn, so that
-//! their noise is what the number of objects leaves. What goes wrong has five kinds, of any strength: see [`Kind`].
+//! their noise is what the number of objects leaves. What goes wrong has five kinds, of any strength: one quantity is shifted, a part
+//! of the detector is dead, there is noise, a whole run is a little off, or the tracker stands by.
 
 use super::{
     super::summary::{self, NAMES},
@@ -37,7 +38,7 @@ use std::{
 
 const DATASETS: [&str; 4] = ["ZeroBias", "SingleMuon", "EGamma", "JetHT"];
 
-/// Objects of a dataset, how many of them a lumisection has at a pile-up of [`USUAL`], and what is known of each.
+/// Objects of a dataset, how many of them a lumisection has at a usual pile-up, and what is known of each.
 struct Object {
     dataset: usize,
     name: &'static str,
@@ -532,7 +533,7 @@ mod tests {
             let product = |x: &[f64], y: &[f64], a: f64, b: f64| x.iter().zip(y).map(|(x, y)| (x - a) * (y - b)).sum::<f64>();
             product(&lumi, &values, a, b) / (product(&lumi, &lumi, a, a) * product(&values, &values, b, b)).sqrt()
         };
-        assert!(with_lumi("ZeroBias_vertex_n_mean") > 0.8 && with_lumi("JetHT_jet_n_q50") > 0.4);
+        assert!(with_lumi("ZeroBias_vertex_n_mean") > 0.8 && with_lumi("JetHT_jet_n_mean") > 0.6);
         assert!(with_lumi("EGamma_photon_phi_q50").abs() < 0.3);
     }
 

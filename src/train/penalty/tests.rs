@@ -143,7 +143,7 @@ fn holds_by(text: &str, kernels: &str) {
     let epoch = &fitted.history[0];
     let told = epoch.train_loss + epoch.penalty.unwrap();
     assert!((told / objective(&parameters) - 1.0).abs() < 1e-5, "{text} {kernels}: {told} {}", objective(&parameters));
-    for at in 0..parameters.len() {
+    for (at, begun) in start.iter().enumerate() {
         let own = parameters[at];
         let mut moved = |step: f64| {
             parameters[at] = own + step;
@@ -151,7 +151,7 @@ fn holds_by(text: &str, kernels: &str) {
         };
         let slope = (moved(1e-4) - moved(-1e-4)) / 2e-4;
         parameters[at] = own;
-        let found = f64::from(start[at]) - f64::from(fitted.weights[at]);
+        let found = f64::from(*begun) - f64::from(fitted.weights[at]);
         assert!((found - slope).abs() < 2e-5 * (1.0 + slope.abs()), "{text} {kernels}: parameter {at}: {found} {slope}");
     }
 }
