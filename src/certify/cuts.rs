@@ -200,7 +200,7 @@ impl Cuts {
         }
         let first = raised.first()?;
         let names: Vec<String> = raised.iter().map(|cut| format!("certify.{}", cut.above.name())).collect();
-        let blocks = if self.block == 1 { String::new() } else { format!(" in {} blocks of {} LSs", self.blocks, self.block) };
+        let blocks = if self.block == 1 { String::new() } else { format!(" in {} blocks of {} LSs (certify.block)", self.blocks, self.block) };
         let verb = if names.len() == 1 { "is" } else { "are" };
         Some(format!("{} {}{blocks} tell no smaller rate: {} {verb} {}", self.rows, self.sample, names.join(" and "), first.rule))
     }
@@ -320,7 +320,10 @@ mod tests {
         let usual = Cuts::new(&Certify::default(), Some(10), "all", &sample(500, &[]), &[]).unwrap();
         assert_eq!((usual.grey.rule, usual.bad.rule), (Cut::FalseAlarmRate(0.05), Cut::FalseAlarmRate(1.0 / 51.0)));
         let warning = usual.warning().unwrap();
-        assert!(warning.contains("500 validation rows in 50 blocks of 10 LSs tell no smaller rate: certify.bad is 1.96"), "{warning}");
+        assert!(
+            warning.contains("500 validation rows in 50 blocks of 10 LSs (certify.block) tell no smaller rate: certify.bad is 1.96"),
+            "{warning}"
+        );
         let none = Cuts::new(&Certify::default(), None, "all", &Sample::default(), &[]).unwrap_err().to_string();
         assert!(none.contains("no good rows to calibrate on"), "{none}");
     }
