@@ -24,19 +24,19 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
     let section = "[batch]\nsetup = [\"source /cvmfs/a b\"]\nimage = \"/cvmfs/images/my env\"\nprogram = \"/opt/lumi sift\"\ncpus = 3\n\
         memory = \"2 GB\"\ngpus = 2\ntime = \"7h 30m\"\nlead = \"5m\"\nat_once = 6\nretries = 4\n[batch.htcondor]\nextra = [\"+AccountingGroup = \\\"cms\\\"\"]\n";
     small(place, 3, section);
-    let dry = |more: &[&str]| {
-        let arguments = [&["train", "job.toml", "--out", "a $b", "--engine", "htcondor", "--dry-run"], more].concat();
-        let (code, out, err) = common::run(place, &arguments);
+    let dry = |out: &str, more: &[&str]| {
+        let arguments = [&["train", "job.toml", "--out", out, "--engine", "htcondor", "--dry-run"], more].concat();
+        let (code, text, err) = common::run(place, &arguments);
         assert_eq!((code, err.as_str()), (0, ""));
-        assert!(!place.join("a $b").exists() && out.trim_end().ends_with("condor_submit -terse job.sub"), "{out}");
-        out
+        assert!(!place.join(out).exists() && text.trim_end().ends_with("condor_submit -terse job.sub"), "{text}");
+        text
     };
     let holds = |out: &str, lines: &[&str]| {
         for line in lines {
             assert!(out.lines().any(|found| found == *line), "{line} in\n{out}");
         }
     };
-    let out = dry(&[]);
+    let out = dry("a $b", &[]);
     let shown = place.display();
     holds(
         &out,
@@ -68,7 +68,7 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
         ],
     );
     let sets = ["--set", "batch.htcondor.transfer=true", "--set", "batch.htcondor.inputs=[\"*.csv\"]", "--set", "batch.gpus=0"];
-    let out = dry(&[&sets[..], &["--set", "batch.time=30m"]].concat());
+    let out = dry("a$b", &[&sets[..], &["--set", "batch.time=30m"]].concat());
     let files = ["bad1.csv", "bad2.csv", "good.csv"].map(|name| format!("{shown}/{name}")).join(", ");
     holds(
         &out,
@@ -79,14 +79,17 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
             "transfer_checkpoint_files = $(own)",
             "checkpoint_exit_code = 75",
             "queue task, own from tasks.txt",
-            "0, a $(DOLLAR)b",
-            "log = a $(DOLLAR)b/batch/1/job.log",
-            "output = a $(DOLLAR)b/batch/1/$(task).log",
+            "0, a$(DOLLAR)b",
+            "log = a$(DOLLAR)b/batch/1/job.log",
+            "output = a$(DOLLAR)b/batch/1/$(task).log",
             "export LUMISIFT_INPUTS=$PWD",
-            "'/opt/lumi sift' train 'a $b/experiment.toml' --out 'a $b' --resume &",
+            "'/opt/lumi sift' train 'a$b/experiment.toml' --out 'a$b' --resume &",
         ],
     );
     assert!(!out.contains("request_gpus") && !out.contains("transfer_container"), "{out}");
+    let arguments = [&["train", "job.toml", "--out", "a b", "--engine", "htcondor", "--dry-run"], &sets[..]].concat();
+    let (code, _, err) = common::run(place, &arguments);
+    assert!(code == 2 && err.contains("a b: HTCondor cannot transfer a folder with a blank"), "{err}");
     fs::write(place.join("short.toml"), "extends = \"metsig.toml\"\ndata.train = [\"good.csv\"]\n[batch.htcondor]\nflavour = \"longlunch\"\n")
         .unwrap();
     let (_, out, _) = common::run(place, &["train", "short.toml", "--out", "a", "--engine", "htcondor", "--dry-run"]);
@@ -124,22 +127,22 @@ fn trainings_and_tasks_on_a_real_htcondor() {
 fn trainings(condor: &HtCondor) {
     let place = &condor.shared.path().join("trainings");
     fs::create_dir(place).unwrap();
-    small(place, 200, "[batch]\ncpus = 1\nmemory = \"200 MB\"\n");
+    small(place, 400, "[batch]\ncpus = 1\nmemory = \"200 MB\"\n");
     common::succeed(place, &["train", "job.toml", "--out", "here", "-q"]);
     condor.hand_over();
     let done = |out: &str| place.join(out).join("report.json").exists();
     let transfer = ["--set", "batch.htcondor.transfer=true", "--set", "batch.htcondor.inputs=[\"*.csv\"]"];
-    // Time is up after 4 seconds.
-    let short = ["--set", "batch.time=1m", "--set", "batch.lead=56s"];
+    // Time is up after 2 seconds.
+    let short = ["--set", "batch.time=1m", "--set", "batch.lead=58s"];
     let evicted = send(condor, place, "evi cted", &[]);
     let carried = send(condor, place, "carried", &transfer);
     let removed = send(condor, place, "removed", &[]);
     let jobs = [
         ("evi cted", evicted.clone()),
-        ("limited", send(condor, place, "limited", &["--set", "train.time_limit=1s"])),
+        ("limited", send(condor, place, "limited", &["--set", "train.time_limit=2s"])),
         ("held", send(condor, place, "held", &short)),
         ("carried", carried.clone()),
-        ("carried-limited", send(condor, place, "carried-limited", &[&transfer[..], &["--set", "train.time_limit=1s"]].concat())),
+        ("carried-limited", send(condor, place, "carried-limited", &[&transfer[..], &["--set", "train.time_limit=2s"]].concat())),
         ("carried-held", send(condor, place, "carried-held", &[&transfer[..], &short].concat())),
     ];
     until("some epochs", 90, || ["evi cted", "removed"].iter().all(|out| epochs(&place.join(out)) >= 3));
@@ -177,7 +180,7 @@ fn inner_tasks() {
     fs::write(&program, text).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     for transfer in [false, true] {
-        let sweep = folder.join(format!("sweep {transfer}"));
+        let sweep = folder.join(format!("sweep{}{transfer}", if transfer { "-" } else { " " }));
         fs::create_dir_all(&sweep).unwrap();
         fs::write(sweep.join("common.txt"), "for all\n").unwrap();
         let text = format!(

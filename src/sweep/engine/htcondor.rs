@@ -135,6 +135,10 @@ pub(super) fn files(batch: &Batch, job: &Job, group: &Group, place: &Path) -> Re
     for task in &group.tasks {
         // Without a slash at its end, which would stand for what is in the folder.
         let own: PathBuf = name.join(&job.tasks[task]).components().collect();
+        // HTCondor takes a blank for the end of a name where it lists a checkpoint's files.
+        if config.htcondor.transfer && own.to_string_lossy().contains(char::is_whitespace) {
+            return Err(Error::input(format!("{}: HTCondor cannot transfer a folder with a blank in its name", own.display())));
+        }
         let own = if config.htcondor.transfer { format!(", {}", item(&own)?) } else { String::new() };
         tasks.push_str(&format!("{task}{own}\n"));
     }

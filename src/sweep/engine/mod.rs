@@ -130,7 +130,7 @@ struct Group {
 
 fn groups(engine: Engine, job: &Job) -> Result<Vec<Group>> {
     match engine {
-        Engine::Slurm => Ok(slurm::groups(job)),
+        Engine::Slurm => slurm::groups(job),
         Engine::HtCondor => htcondor::group(job).map(|group| vec![group]),
     }
 }

@@ -1,7 +1,10 @@
 //! Slurm: a job array whose tasks put themselves back into the queue when they paused.
 
 use super::{Group, Job, Known, State, Submission, ask, script};
-use crate::{config::Batch, error::Result};
+use crate::{
+    config::Batch,
+    error::{Error, Result},
+};
 use std::fmt::Write;
 
 /// Slurm's own limit where it cannot be asked: indices are smaller.
@@ -52,8 +55,12 @@ fn array_limit() -> usize {
     limit.and_then(|(_, limit)| limit.trim().parse().ok()).filter(|limit| *limit > 0).unwrap_or(USUAL_ARRAY)
 }
 
-pub(super) fn groups(job: &Job) -> Vec<Group> {
-    arrays(job.tasks.keys().copied(), array_limit())
+pub(super) fn groups(job: &Job) -> Result<Vec<Group>> {
+    let folder = job.folder.to_string_lossy();
+    if folder.contains(['%', '\\', '\n']) {
+        return Err(Error::input(format!("{folder}: Slurm takes % and \\ in the path of a log for patterns; choose another folder")));
+    }
+    Ok(arrays(job.tasks.keys().copied(), array_limit()))
 }
 
 /// The job script.
