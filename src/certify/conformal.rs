@@ -160,9 +160,9 @@ mod tests {
             value = memory * value + (1.0 - memory * memory).sqrt() * new;
             value
         };
-        (0..100).for_each(|i| {
-            let _ = next(i);
-        });
+        for i in 0..100 {
+            next(i);
+        }
         (0..n).map(next).collect()
     }
 
@@ -193,8 +193,8 @@ mod tests {
                     all += judged.len();
                 }
                 let share = flagged as f64 / all as f64;
-                // Calibration and judged rows vary alike.
-                let half = 2.576 * (2.0 * rate * (1.0 - rate) * block as f64 / all as f64).sqrt();
+                // Calibration and judged rows vary alike; 99 % for the four together.
+                let half = 3.023 * (2.0 * rate * (1.0 - rate) * block as f64 / all as f64).sqrt();
                 assert!((share - rate).abs() < half, "{share} where {rate} is asked for, memory {memory}");
             }
         }

@@ -14,6 +14,9 @@ function shortNames(names) {
   });
 }
 
+/** Keys are long: a line may end within them, after a dot or an underscore. */
+const breakable = (text) => text.split(/(?<=[._])/).flatMap((part) => [part, element("wbr")]);
+
 const valueText = (parameter, value) => (value == null ? "–" : parameter.choices ? parameter.choices[value] : parameter.whole ? String(value) : number(value));
 
 const figureText = (trial) => `${number(trial.objective, 5)}${known(trial.spread) ? ` ± ${number(trial.spread, 2)}` : ""}`;
@@ -62,7 +65,7 @@ function sweepAnswer(parent, data) {
   const { best, states } = data;
   const left = (states.planned || 0) + (states.claimed || 0) + (states.running || 0);
   const all = Object.values(states).reduce((sum, one) => sum + one, 0);
-  parent.append(element("p", { class: "answer" }, sweepSentence(data, left)));
+  parent.append(element("p", { class: "answer" }, breakable(sweepSentence(data, left))));
   const figure = (kind, sign, value, name, note) => element("div", { class: `big ${kind}` }, element("span", { class: "value" }, count(value)), element("span", { class: "name" }, `${sign} ${name}`), element("span", { class: "small" }, note));
   const running = (states.claimed || 0) + (states.running || 0);
   const figures = [
@@ -77,7 +80,7 @@ function sweepAnswer(parent, data) {
   const facts = [...best.parameters, [data.objective, figureText({ objective: best.mean, spread: best.spread })]];
   parent.append(
     element("h3", {}, "The best ", element("a", { href: `${best.folder}/report.html` }, `trial ${best.trial}`)),
-    element("dl", {}, facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])),
+    element("dl", {}, facts.flatMap(([name, value]) => [element("dt", {}, breakable(name)), element("dd", {}, value)])),
   );
   const code = (title, command) => element("div", { class: "code" }, element("h3", {}, title), element("pre", { tabindex: 0 }, element("code", {}, command)), copyButton(command, "copy the command"));
   parent.append(code("Use it", best.score), code("Train it again", best.again));
