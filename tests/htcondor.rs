@@ -15,6 +15,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    thread::sleep,
+    time::Duration,
 };
 
 #[test]
@@ -69,7 +71,7 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
     );
     let sets = ["--set", "batch.htcondor.transfer=true", "--set", "batch.htcondor.inputs=[\"*.csv\"]", "--set", "batch.gpus=0"];
     let out = dry("a$b", &[&sets[..], &["--set", "batch.time=30m"]].concat());
-    let files = ["bad1.csv", "bad2.csv", "good.csv"].map(|name| format!("{shown}/{name}")).join(", ");
+    let files = ["bad1.csv", "bad2.csv", "good.csv", "truth.csv"].map(|name| format!("{shown}/{name}")).join(", ");
     holds(
         &out,
         &[
@@ -127,7 +129,7 @@ fn trainings_and_tasks_on_a_real_htcondor() {
 fn trainings(condor: &HtCondor) {
     let place = &condor.shared.path().join("trainings");
     fs::create_dir(place).unwrap();
-    small(place, 400, "[batch]\ncpus = 1\nmemory = \"200 MB\"\n");
+    small(place, 800, "[batch]\ncpus = 1\nmemory = \"200 MB\"\n");
     common::succeed(place, &["train", "job.toml", "--out", "here", "-q"]);
     condor.hand_over();
     let done = |out: &str| place.join(out).join("report.json").exists();
@@ -148,12 +150,15 @@ fn trainings(condor: &HtCondor) {
     until("some epochs", 90, || ["evi cted", "removed"].iter().all(|out| epochs(&place.join(out)) >= 3));
     condor.ask(&format!("condor_rm {removed}"));
     condor.ask(&format!("condor_vacate_job {evicted}"));
-    let starts = |job: &str| condor.ask(&format!("condor_q {job} -af NumJobStarts")).trim().parse().unwrap_or(0);
-    until("it runs", 30, || starts(&carried) == 1);
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    let runs = |job: &str| condor.ask(&format!("condor_q {job} -af JobStatus")).trim() == "2";
+    until("it runs", 30, || runs(&carried));
+    sleep(Duration::from_secs(3));
     condor.ask(&format!("condor_vacate_job {carried}"));
-    until("it runs again", 30, || done("carried") || starts(&carried) == 2);
+    until("it waits", 30, || !runs(&carried));
+    until("it runs again", 30, || runs(&carried));
+    sleep(Duration::from_secs(2));
     condor.ask(&format!("condor_hold {carried}"));
+    until("it is held", 30, || condor.ask(&format!("condor_q {carried} -af JobStatus")).trim() == "5");
     condor.ask(&format!("condor_release {carried}"));
     until("all done", 240, || jobs.iter().all(|(out, _)| done(out)));
     until("the queue is empty", 60, || condor.ask("condor_q -af ClusterId -constraint JobBatchName==\"lumisift-metsig\"").trim().is_empty());

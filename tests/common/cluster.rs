@@ -163,7 +163,7 @@ pub fn small(folder: &Path, epochs: usize, more: &str) {
     std::fs::copy(super::config("metsig.toml"), folder.join("metsig.toml")).unwrap();
     let text = format!(
         "extends = \"metsig.toml\"\n[data]\ntrain = [\"good.csv\"]\ntest = [\"bad1.csv\"]\n[model]\nhidden = [200, 100]\ndropout = 0.1\n\
-         [train]\nepochs = {epochs}\ncheckpoint.epochs = 1\n{more}"
+         [train]\nepochs = {epochs}\ncheckpoint.epochs = 1\nstop.patience = 1000\n{more}"
     );
     std::fs::write(folder.join("job.toml"), text).unwrap();
 }

@@ -106,14 +106,16 @@ pub(super) fn files(batch: &Batch, job: &Job, group: &Group) -> Result<Vec<(&'st
 {options}
 # Written by lumisift {version}; sbatch runs it in this folder.
 task={number}
+# Not $SLURM_JOB_ID: for one of the tasks that is the number of the whole array.
+id=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
 {body}
 # It paused, or failed and is to be tried again: back into the queue, unless it was cancelled.
 goes_back() {{ [ "$code" = 75 ] || {{ [ "$code" != 0 ] && [ "$code" != 2 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {retries} ]; }}; }}
 if goes_back; then
-    case $(squeue -h -j "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" -o '%T|%r') in
+    case $(squeue -h -j "$id" -o '%T|%r') in
     RUNNING* | *TimeLimit)
         trap '' TERM
-        scontrol requeue "$SLURM_JOB_ID"
+        scontrol requeue "$id"
         ;;
     esac
 fi
