@@ -467,13 +467,13 @@ pub fn figure(report: &serde_json::Value, path: &str) -> Result<f64> {
     let mut rest = &parts[..];
     while let [part, after @ ..] = rest {
         let mut next = vec![];
-        for value in &at {
+        // Of several entries that the parts before meant, those that go by this one too.
+        if at.len() > 1 {
+            next.extend(at.iter().copied().filter(|value| is_called(value, part)));
+        }
+        for value in at.iter().filter(|_| next.is_empty()).collect::<Vec<_>>() {
             match value {
-                serde_json::Value::Object(fields) => match fields.get(*part) {
-                    Some(field) => next.push(field),
-                    // Of several entries that the part before meant.
-                    None => next.extend(is_called(value, part).then_some(*value)),
-                },
+                serde_json::Value::Object(fields) => next.extend(fields.get(*part)),
                 serde_json::Value::Array(entries) => {
                     let numbered = part.parse::<usize>().ok().and_then(|number| entries.get(number));
                     next.extend(entries.iter().filter(|entry| is_called(entry, part)));
@@ -502,7 +502,13 @@ pub fn figure(report: &serde_json::Value, path: &str) -> Result<f64> {
             let mut known = vec![];
             figures("", report, &mut known);
             let near = suggestion(path, known.iter().map(String::as_str));
-            known.retain(|name| !name.chars().any(|c| c.is_ascii_digit()));
+            // Those of the same part of the report, where there are some.
+            let first = parts[0];
+            let alike = |name: &String| name.split('.').next() == Some(first);
+            if known.iter().any(alike) {
+                known.retain(alike);
+            }
+            known.dedup();
             known.truncate(12);
             Err(Error::input(format!("sweep.objective: {} has no figure \"{path}\"{near}; among them are {}", names::REPORT, known.join(", "))))
         }
@@ -626,7 +632,7 @@ mod tests {
     #[test]
     fn figures_are_found_by_names_numbers_or_as_the_only_ones() {
         let report = json!({
-            "auc": [{"channel": "a", "labels": "good", "auc": 0.5}, {"channel": "b", "labels": "good", "auc": 0.6}, {"channel": "b", "labels": "dcs", "auc": 0.7}],
+            "auc": [{"channel": "a", "labels": "good", "auc": 0.5}, {"channel": "b", "labels": "good", "good": 212, "auc": 0.6}, {"channel": "b", "labels": "dcs", "auc": 0.7}],
             "channels": [{"name": "all", "training": {"valid_loss": 2.0, "best": null}}],
             "runs": [{"flagged": 3}, {"flagged": 4}],
         });

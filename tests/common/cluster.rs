@@ -105,6 +105,8 @@ fn free_ports(count: u16) -> u16 {
 pub struct HtCondor {
     /// What users see.
     pub shared: tempfile::TempDir,
+    /// There is one place for it, and so one at a time.
+    _alone: std::fs::File,
 }
 
 /// Where it is installed, once for all.
@@ -116,11 +118,13 @@ impl HtCondor {
         if !possible() {
             return None;
         }
+        let alone = std::fs::File::create(format!("{HTCONDOR}.alone")).unwrap();
+        alone.lock().unwrap();
         let shared = tempfile::tempdir().unwrap();
         std::fs::copy(super::PROGRAM, shared.path().join("lumisift")).unwrap();
         let script = root().join("scripts/cluster/htcondor/start.sh");
         let started = Command::new(script).arg(HTCONDOR).arg(shared.path()).arg(free_ports(1).to_string()).output().unwrap();
-        let condor = Self { shared };
+        let condor = Self { shared, _alone: alone };
         if started.status.success() {
             condor.hand_over();
             return Some(condor);
