@@ -2,7 +2,7 @@
 
 use super::{
     DeviceChoice,
-    experiment::duration,
+    check::duration,
     raw::{self, Flavour},
 };
 use std::time::Duration;

@@ -6,6 +6,7 @@
 
 pub mod batch;
 mod channels;
+mod check;
 mod document;
 pub mod experiment;
 pub mod expression;
