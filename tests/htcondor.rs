@@ -151,14 +151,14 @@ fn trainings(condor: &HtCondor) {
     condor.ask(&format!("condor_rm {removed}"));
     condor.ask(&format!("condor_vacate_job {evicted}"));
     let runs = |job: &str| condor.ask(&format!("condor_q {job} -af JobStatus")).trim() == "2";
-    until("it runs", 30, || runs(&carried));
+    until("it runs", 90, || runs(&carried));
     sleep(Duration::from_secs(3));
     condor.ask(&format!("condor_vacate_job {carried}"));
-    until("it waits", 30, || !runs(&carried));
-    until("it runs again", 30, || runs(&carried));
+    until("it waits", 90, || !runs(&carried));
+    until("it runs again", 90, || runs(&carried));
     sleep(Duration::from_secs(2));
     condor.ask(&format!("condor_hold {carried}"));
-    until("it is held", 30, || condor.ask(&format!("condor_q {carried} -af JobStatus")).trim() == "5");
+    until("it is held", 90, || condor.ask(&format!("condor_q {carried} -af JobStatus")).trim() == "5");
     condor.ask(&format!("condor_release {carried}"));
     until("all done", 240, || jobs.iter().all(|(out, _)| done(out)));
     until("the queue is empty", 60, || condor.ask("condor_q -af ClusterId -constraint JobBatchName==\"lumisift-metsig\"").trim().is_empty());
@@ -219,18 +219,18 @@ fn inner_tasks() {
         let ask = |words: &[&str]| output(Command::new(words[0]).args(&words[1..]));
         let nine = states()[&9].id.clone();
         ask(&["condor_hold", &nine]);
-        until("held", 30, || state(9) == State::Held);
+        until("held", 90, || state(9) == State::Held);
         ask(&["condor_release", &nine]);
         until("the rest", 60, || [9, 11].iter().all(|task| sweep.join(format!("trials/{task}/done")).exists()));
-        until("all ended", 30, || states().values().all(|task| task.state == State::Ended));
+        until("all ended", 90, || states().values().all(|task| task.state == State::Ended));
         let log = fs::read_to_string(sent[0].log(3)).unwrap();
         assert_eq!(log.matches("for all").count(), 3, "{log}");
 
         fs::write(sweep.join("trials/5/todo"), "sleep\n").unwrap();
         let again = engine::submit(Engine::HtCondor, &experiment.batch, &job(&[5])).unwrap();
-        until("running again", 30, || state(5) == State::Running);
+        until("running again", 90, || state(5) == State::Running);
         again[0].cancel().unwrap();
-        until("removed", 30, || states()[&5].why.starts_with("removed"));
+        until("removed", 90, || states()[&5].why.starts_with("removed"));
         let wrong = Experiment::check(&Document::parse(&format!("{text}extra = 1"), &folder.join("a.toml")).unwrap(), "a");
         assert!(wrong.is_err());
         let wrong =

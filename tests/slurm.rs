@@ -114,7 +114,7 @@ fn trainings_come_to_the_same_bytes_wherever_they_are_paused() {
     slurm.ask(&format!("scancel --signal=USR1 --batch {paused}_0"));
     slurm.ask(&format!("scancel {cancelled}"));
     slurm.ask("scontrol update NodeName=n2 State=DOWN Reason=test");
-    until("cancelled", 30, || slurm.state(&format!("{cancelled}_0")) == "CANCELLED");
+    until("cancelled", 90, || slurm.state(&format!("{cancelled}_0")) == "CANCELLED");
     assert!(!done("cancelled") && epochs(&place.join("cancelled")) < 400);
     // It may have come back by itself.
     let _ = slurm.command("scontrol").args(["update", "NodeName=n2", "State=RESUME"]).output();
@@ -125,7 +125,7 @@ fn trainings_come_to_the_same_bytes_wherever_they_are_paused() {
     let outs = ["a b'c", "paused", "limited", "cancelled", "lost"];
     until("all done", 180, || outs.iter().all(|out| done(out)));
     for (job, out) in [through, paused, limited, again, lost].iter().zip(outs) {
-        until("completed", 30, || slurm.state(&format!("{job}_0")) == "COMPLETED");
+        until("completed", 90, || slurm.state(&format!("{job}_0")) == "COMPLETED");
         same(&place.join("here"), &place.join(out));
     }
     let log = |out: &str| fs::read_to_string(place.join(out).join("batch/1/0.log")).unwrap();
@@ -212,7 +212,7 @@ fn inner_array() {
     let ask = |line: &str| common::cluster::output(Command::new("sh").args(["-c", line]));
     assert!(ask(&format!("scontrol show job {}", sent[0].id())).contains("ArrayTaskThrottle=3"));
     assert_eq!((state(23), state(30)), (State::Pending, State::Pending));
-    until("it waits for those before", 20, || states()[&23].why.contains("Dependency"));
+    until("it waits for those before", 90, || states()[&23].why.contains("Dependency"));
     until("all but what hangs", 120, || [3, 4, 5, 7].iter().all(|task| state(*task) == State::Ended));
     assert_eq!([3, 4, 5, 7].map(starts), [3, 2, 2, 1]);
     assert_eq!(state(9), State::Running);
@@ -221,20 +221,20 @@ fn inner_array() {
     assert_eq!(log.matches(&format!("in {} with 1", folder.join("my.sif").display())).count(), 3, "{log}");
 
     ask(&format!("scontrol hold {}", last[0].id()));
-    until("held", 20, || state(30) == State::Held);
+    until("held", 90, || state(30) == State::Held);
     ask(&format!("scontrol release {}", last[0].id()));
     // The signal comes while it hangs: it is told to stop before it listens, and goes on later.
     ask(&format!("scancel --signal=USR1 --batch {}_9", sent[0].id()));
     until("the rest", 90, || [9, 23, 30].iter().all(|task| folder.join(format!("done-{task}")).exists()));
-    until("all ended", 20, || states().values().all(|task| task.state == State::Ended));
+    until("all ended", 90, || states().values().all(|task| task.state == State::Ended));
     assert_eq!([3, 4, 5, 7, 9, 23, 30].map(starts), [3, 2, 2, 1, 2, 1, 1], "who goes back goes alone");
 
     // Sent again, the last submission counts; what was taken out is told.
     fs::write(folder.join("todo-5"), "sleep\n").unwrap();
     let again = engine::submit(Engine::Slurm, &experiment.batch, &job(&[5], &[])).unwrap();
-    until("running again", 30, || state(5) == State::Running && starts(5) == 3);
+    until("running again", 90, || state(5) == State::Running && starts(5) == 3);
     again[0].cancel().unwrap();
-    until("cancelled", 30, || states()[&5].why.starts_with("CANCELLED"));
+    until("cancelled", 90, || states()[&5].why.starts_with("CANCELLED"));
     // Half a submission: it was never told what became of it.
     let half: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(&fs::read_to_string(again[0].folder.join("submission.json")).unwrap()).unwrap();
