@@ -335,11 +335,13 @@ type Known = BTreeMap<String, (State, String)>;
 /// Where tasks stand, by their numbers. Of a task that was sent several times the last counts.
 pub fn states(submissions: &[Submission]) -> Result<BTreeMap<usize, TaskState>> {
     let mut known = Known::new();
-    let asks: [(Engine, fn(&[&Submission]) -> Result<Known>); 2] = [(Engine::Slurm, slurm::states), (Engine::HtCondor, htcondor::states)];
-    for (engine, ask) in asks {
+    for engine in [Engine::Slurm, Engine::HtCondor] {
         let sent: Vec<&Submission> = submissions.iter().filter(|submission| submission.engine == engine && submission.job.is_some()).collect();
         if !sent.is_empty() {
-            known.extend(ask(&sent)?);
+            known.extend(match engine {
+                Engine::Slurm => slurm::states(&sent)?,
+                Engine::HtCondor => htcondor::states(&sent)?,
+            });
         }
     }
     let mut states = BTreeMap::new();
