@@ -21,7 +21,7 @@ export DEBIAN_FRONTEND=noninteractive
 sed "s|@PORT@|$port|g" "$here/99-test.config" >"$root/etc/condor/config.d/99-test.config"
 cp /etc/hosts "$root/etc/hosts"
 # HTCondor's starter wants / to be a mount point.
-mountpoint -q "$root" || mount --bind "$root" "$root"
+mountpoint -q "$root" || mount --bind "$root" "$root" || exit 3   # not allowed here, as in a container
 mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
 mountpoint -q "$root/dev" || mount --bind /dev "$root/dev"
 mkdir -p "$root$shared"
