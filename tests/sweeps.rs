@@ -194,7 +194,8 @@ fn a_sweep_whose_workers_are_killed_comes_to_the_same_end() {
         let of = |sweep: &str| folder.join(sweep).join("trials").join(name);
         ["model/all.safetensors", "scores.parquet"].iter().for_each(|file| same_bytes(&of("calm"), &of("torn"), file));
         let log = fs::read_to_string(of("torn").join("log.txt")).unwrap();
-        assert_eq!(log.lines().filter(|line| line.ends_with(" complete")).count(), 1, "trial {name} came to its end more than once\n{log}");
+        // None where the worker was killed between the report and this line.
+        assert!(log.lines().filter(|line| line.ends_with(" complete")).count() <= 1, "trial {name} came to its end more than once\n{log}");
     }
 }
 
