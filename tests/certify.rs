@@ -234,7 +234,7 @@ fn experiments_are_joined_by_lumisection() {
     let said = summary(place, &["tracks", "muons", "--out", "any.json"]);
     let [good, grey, bad, not] = four(place, "any");
     assert_eq!(bad, both(2).0.union(both(2).1).copied().collect());
-    assert_eq!(grey, &flagged(&alone[0]).union(&flagged(&alone[1])).copied().collect() - &bad);
+    assert_eq!(grey, &flagged(&alone[0]).union(&flagged(&alone[1])).copied().collect::<BTreeSet<_>>() - &bad);
     assert_eq!(good, &(both(0).0 & both(0).1) - &bad);
     assert!(not.contains(&(322, 7)), "missing in one is not good");
     assert_eq!((&said["experiments"][0]["missing"], &said["experiments"][1]["missing"]), (&0.into(), &1.into()));
