@@ -68,7 +68,7 @@ fn what_kernels_do_not_know_is_left_to_the_framework() {
     }
     near(&losses(&place.path().join("cpu")), &losses(&place.path().join("wgpu")), 1e-4);
     let (code, err) = train(place.path(), "wgpu", "fused", &[&sets[..], &["train.kernels=\"fused\""]].concat());
-    assert!(code == 2 && err.contains("\"fused\" on wgpu knows no GELU, no dropout"), "{err}");
+    assert!(code == 2 && err.contains("\"fused\" on wgpu knows no GELU or PReLU, no dropout"), "{err}");
 }
 
 #[test]
