@@ -125,10 +125,10 @@ pub fn write_page(path: &Path, title: &str, summary: &str, rows: &[[String; 17]]
         let range = if first == last { first.clone() } else { format!("{first}–{last}") };
         let experiment = at(row, "experiment");
         let channels = [experiment, at(row, "channels")].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
-        let _ = write!(
+        let _ = writeln!(
             page,
             "<tr class=\"{verdict}\" data-run=\"{run}\" data-first=\"{first}\" data-last=\"{last}\"><td>{run}<td>{range}<td>{verdict}<td>{}<td>{}<td>{channels}<td>{}<td>{}<td>{}<td>{}\
-             <td><select aria-label=\"decision\"><option><option>good<option>grey<option>bad</select><td><input aria-label=\"comment\">\n",
+             <td><select aria-label=\"decision\"><option><option>good<option>grey<option>bad</select><td><input aria-label=\"comment\">",
             at(row, "score"),
             at(row, "p_value"),
             at(row, "contributions"),

@@ -370,7 +370,7 @@ mod tests {
     fn scores_that_tell_more_lead() {
         let rows = |noise: f64| {
             let row = |at: u32| {
-                let good = at % 4 != 0;
+                let good = !at.is_multiple_of(4);
                 let score = f64::from(u8::from(!good)) + noise * f64::from(at * 7919 % 1000) / 1000.0;
                 Judged { score, good, weight: 1.0, run: at % 12 }
             };
