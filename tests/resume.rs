@@ -77,7 +77,7 @@ fn kill_and_go_on(job: &Job, kill: impl Fn(&mut Child)) {
             if child.wait().unwrap().success() {
                 break;
             }
-            assert!(attempt < 60, "it never ends");
+            assert!(attempt < 60, "it never ends: {:?}", job.run(&out, &["--resume"]));
         }
         assert!(times > 0 || round > 0);
         same(&job.path("through"), &job.path(&out));
@@ -296,4 +296,16 @@ fn a_folder_that_goes_away_or_cannot_be_written_ends_the_training_with_a_word() 
 fn glob(folder: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     paths.flat_map(|path| if path.is_dir() { glob(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn a_training_that_was_killed_while_it_wrote_its_first_file_can_begin() {
+    let job = Job::new(&["train.epochs=1"]);
+    let out = job.path("out");
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join(".experiment.toml.123.part"), "half a config").unwrap();
+    fs::write(out.join("lock-000001.json"), "").unwrap();
+    let (code, _, err) = job.run("out", &["--resume"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(!out.join(".experiment.toml.123.part").exists() && out.join("report.json").exists());
 }

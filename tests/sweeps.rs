@@ -166,7 +166,7 @@ fn a_sweep_whose_workers_are_killed_comes_to_the_same_end() {
     let mut sweeping = start(folder, "torn");
     loop {
         sleep(Duration::from_millis(wait));
-        wait = 50 + (wait * 37 + 91) % 400;
+        wait = 30 + (wait * 37 + 91) % 150;
         match sweeping.try_wait().unwrap() {
             Some(status) if status.success() => break,
             Some(_) => sweeping = start(folder, "torn"),
@@ -186,7 +186,7 @@ fn a_sweep_whose_workers_are_killed_comes_to_the_same_end() {
         }
         assert!(begun.elapsed() < Duration::from_secs(600), "does not come to an end");
     }
-    assert!(kills > 5, "{kills} kills");
+    assert!(kills > 2, "{kills} kills");
     let calm = table(&folder.join("calm"));
     assert_eq!(of_state(&calm, "done"), trials as usize);
     assert_eq!(calm, table(&folder.join("torn")));

@@ -110,8 +110,13 @@ fn rounds_of_the_estimator_wait_for_each_other_in_the_queue() {
     let sets = ["--set", "sweep.strategy=\"tpe\"", "--set", "sweep.trials=14", "--set", "sweep.round=4", "--set", "train.epochs=3"];
     common::succeed(place, &[&["sweep", "sweep.toml", "--out", "here", "-q"], &sets[..]].concat());
     let mut command = slurm.command(common::PROGRAM);
+    let plan = told(
+        command.current_dir(place).args(["sweep", "sweep.toml", "--out", "plan", "--engine", "slurm", "--dry-run"]).args(sets).output().unwrap(),
+    );
+    // The first ten points are drawn, those after them learnt.
+    assert_eq!(plan.matches("--dependency=afterany:<the round before>").count(), 2, "{plan}");
+    let mut command = slurm.command(common::PROGRAM);
     told(command.current_dir(place).args(["sweep", "sweep.toml", "--out", "there", "--engine", "slurm"]).args(sets).output().unwrap());
-    assert!(slurm.ask("squeue -h -r -o %r").contains("Dependency"));
     until("all done", 240, || count(&place.join("there"), "done") == 14);
     common::succeed(place, &["sweep", "collect", "there", "-q"]);
     for trial in 1..=14 {

@@ -180,6 +180,7 @@ impl Folder {
         Self::check_free(path, force)?;
         fs::create_dir_all(path).map_err(|error| Error::writing(path, &error))?;
         let folder = Self { path: path.to_path_buf() };
+        folder.tidy();
         for name in names::ALL {
             let old = folder.file(name);
             let removed = if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) };
@@ -194,8 +195,10 @@ impl Folder {
     /// Whether [`Folder::create`] would take this path.
     pub fn check_free(path: &Path, force: bool) -> Result<()> {
         let shown = path.display();
-        let is_lock = |entry: &std::io::Result<fs::DirEntry>| entry.as_ref().is_ok_and(|entry| lock::is_lock(&entry.file_name().to_string_lossy()));
-        match fs::read_dir(path).map(|entries| entries.filter(|entry| !is_lock(entry)).count() > 0) {
+        // Of a training that was killed before it began: its lock, and what it was about to write.
+        let is_left = |name: &str| lock::is_lock(name) || is_part(name);
+        let is_left = |entry: &std::io::Result<fs::DirEntry>| entry.as_ref().is_ok_and(|entry| is_left(&entry.file_name().to_string_lossy()));
+        match fs::read_dir(path).map(|entries| entries.filter(|entry| !is_left(entry)).count() > 0) {
             Ok(true) if !force => {
                 let message = if !path.join(names::EXPERIMENT).exists() {
                     "is a folder with files in it; choose another folder, or --force to write into it"
@@ -238,7 +241,7 @@ impl Folder {
             folders.into_iter().chain(channels).flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten()).map(|entry| entry.path())
         {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with('.') && name.ends_with(".part") {
+            if is_part(&name) {
                 // Another time, if not now.
                 let _ = fs::remove_file(&path);
             }
@@ -476,6 +479,11 @@ fn checkpoint_files(place: &Path) -> Result<Vec<PathBuf>> {
 pub(super) fn is_circumstance(key: &str) -> bool {
     let sections = ["train.checkpoint.", "batch."];
     ["device", "train.time_limit", "report.tensorboard"].contains(&key) || sections.iter().any(|section| key.starts_with(section))
+}
+
+/// Whether a file of that name is one that a writer was still at.
+fn is_part(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".part")
 }
 
 /// What two resolved configs differ in, key by key.

@@ -55,8 +55,10 @@ fn job(board: &Board, tasks: BTreeMap<usize, PathBuf>, after: Vec<String>) -> Re
 
 /// Prints what would be sent.
 pub fn describe(board: &Board, engine: Engine, ui: &Ui) -> Result<()> {
+    let mut after = vec![];
     for tasks in rounds(board, &BTreeMap::new())? {
-        ui.print(&engine::describe(engine, &board.experiment().batch, &job(board, tasks, vec![])?)?)?;
+        ui.print(&engine::describe(engine, &board.experiment().batch, &job(board, tasks, after)?)?)?;
+        after = vec!["<the round before>".to_owned()];
     }
     Ok(())
 }
