@@ -3,7 +3,7 @@
 use lumisift::{
     config::{
         DeviceChoice,
-        raw::{Init, Model, ScoreKind},
+        raw::{Init, Model, Score, ScoreKind},
     },
     data::channels::Channel,
     device,
@@ -27,11 +27,11 @@ fn main() {
     let (rows, device) = (Rows::new(&values, WIDTH), device::open(DeviceChoice::Cpu).expect("the CPU"));
     let channel = Channel::all((0..WIDTH).map(|i| format!("x_{i}")).collect(), None);
     let few: Vec<u32> = (0..1000).collect();
-    let trained = (channel, architecture, members);
-    let (network, _) = Network::learn(trained, ScoreKind::Mse, rows.at(&few), rows.at(&few), None, &device).expect("a network");
+    let (trained, score) = ((channel, architecture, members), Score { kind: ScoreKind::Mse, ..Score::default() });
+    let (network, _) = Network::learn(trained, &score, rows.at(&few), rows.at(&few), &device).expect("a network");
     let once = || {
         let clock = Instant::now();
-        let said = network.score(ScoreKind::Mse, rows, &device).expect("scores");
+        let said = network.score(&score, rows, &device).expect("scores");
         assert_eq!(said.scores.len(), ROWS);
         ROWS as f64 / clock.elapsed().as_secs_f64() / 1e6
     };
