@@ -8,7 +8,7 @@ use crate::{
     data::{
         self, Further, Role, Samples,
         channels::{ALL_FEATURES, COMBINED, Channel},
-        facts::Facts,
+        facts::{Facts, LUMINOSITIES},
     },
     device::Opened,
     error::{Error, Result, listed, suggestion},
@@ -91,6 +91,15 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, inputs, channels, notes })
 }
 
+/// Prepares the rows of an experiment again; refuses others than those that were scored.
+pub fn prepare_scored(experiment: &Experiment, scores: &Scores, read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
+    let prepared = prepare(experiment, read)?;
+    match (prepared.samples.rows.len(), scores.evaluated().count()) {
+        (rows, evaluated) if rows == evaluated => Ok(prepared),
+        (rows, evaluated) => Err(Error::input(format!("{rows} rows are evaluated, but {evaluated} were scored"))),
+    }
+}
+
 /// Rows that a loss is taken on must weigh something.
 fn refuse_weightless(weights: Option<&[f32]>, splits: &[Split]) -> Result<()> {
     let Some(weights) = weights else { return Ok(()) };
@@ -103,9 +112,6 @@ fn refuse_weightless(weights: Option<&[f32]>, splits: &[Split]) -> Result<()> {
     }
     Ok(())
 }
-
-/// What is drawn beside the scores wherever it is known: of OMS, and of brilcalc.
-const LUMINOSITIES: [&str; 2] = ["recorded_lumi_per_lumisection", "recorded"];
 
 /// Reads files and what is known about their rows.
 fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Further, read: &(dyn Fn(&Path) + Sync)) -> Result<Chosen> {

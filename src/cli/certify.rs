@@ -14,7 +14,12 @@ use crate::{
         words::{Decisions, Runs},
     },
     config::{Value, raw::CertifyOn},
-    data::{channels::COMBINED, facts::Facts, golden::LumisectionSet, lumisections::Lumisection},
+    data::{
+        channels::COMBINED,
+        facts::{Facts, LUMINOSITIES},
+        golden::LumisectionSet,
+        lumisections::Lumisection,
+    },
     device::{self, Opened},
     error::{Error, Result, listed, suggestion},
     pipeline,
@@ -178,9 +183,6 @@ fn check_named(named: &BTreeMap<String, u32>, loaded: &[Loaded]) -> Result<()> {
     }
 }
 
-/// Recorded luminosity of a lumisection, by its name in OMS and in brilcalc.
-const LUMINOSITIES: [&str; 2] = ["recorded_lumi_per_lumisection", "recorded"];
-
 /// What one experiment says.
 struct Said {
     judge: Judge,
@@ -296,12 +298,8 @@ fn explain(loaded: &[Loaded], lumisections: &Lumisections, stretches: &[Stretch]
             Some((Some(prepared), scores)) => explain::rows(experiment, networks, prepared, scores, &rows, device),
             None => {
                 let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-                let prepared = pipeline::prepare(experiment, &|path| reading.read(path));
-                let evaluated = one.own.evaluated().count();
-                prepared.and_then(|prepared| match prepared.samples.rows.len() {
-                    rows if rows != evaluated => Err(Error::input(format!("{rows} rows are evaluated, but {evaluated} were scored"))),
-                    _ => explain::rows(experiment, networks, &prepared, &one.own, &rows, device),
-                })
+                let prepared = pipeline::prepare_scored(experiment, &one.own, &|path| reading.read(path));
+                prepared.and_then(|prepared| explain::rows(experiment, networks, &prepared, &one.own, &rows, device))
             }
         };
         match told {

@@ -22,7 +22,7 @@ mod training;
 mod ui;
 
 use crate::{
-    config::DeviceChoice,
+    config::{DeviceChoice, Experiment},
     error::{Error, Result},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -155,6 +155,18 @@ fn run(verb: Verb, ui: &Ui) -> Result<()> {
 /// The device of a `--device` argument.
 fn device_argument(text: &str) -> Result<DeviceChoice> {
     DeviceChoice::parse(text).map_err(|message| Error::input(format!("--device: {message}")))
+}
+
+/// The devices of a `--device` argument that may name several.
+fn devices_argument(text: &str) -> Result<Vec<DeviceChoice>> {
+    DeviceChoice::parse_all(text).map_err(|message| Error::input(format!("--device: {message}")))
+}
+
+/// Lays `--device` over what the config says.
+fn set_device(experiment: &mut Experiment, text: &str) -> Result<()> {
+    experiment.devices = devices_argument(text)?;
+    experiment.config.device = text.to_owned();
+    Ok(())
 }
 
 /// Refuses `--set` keys that a trained model can no longer follow.

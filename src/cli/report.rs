@@ -41,13 +41,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(DeviceChoice::Cpu)?;
     let prepared = {
         let reading = ui.reading(&[&model.experiment.train_files, &model.experiment.test_files]);
-        pipeline::prepare(&model.experiment, &|path| reading.read(path))
+        pipeline::prepare_scored(&model.experiment, &scores, &|path| reading.read(path))
     };
-    let evaluated = scores.evaluated().count();
-    let prepared = prepared.and_then(|prepared| match prepared.samples.rows.len() {
-        rows if rows == evaluated => Ok(prepared),
-        rows => Err(Error::input(format!("{rows} rows are evaluated, but {evaluated} were scored"))),
-    });
     let (report, projections, evidence) = match prepared {
         Ok(prepared) => {
             let projections = pipeline::project(&model.experiment, &model.networks, &prepared, &scores, &device)?;

@@ -3,12 +3,13 @@
 use super::{
     Sets,
     batch::{self, Engines},
+    set_device,
     stop::Stop,
     training::{self, Plan},
     ui::Ui,
 };
 use crate::{
-    config::{DeviceChoice, Experiment},
+    config::Experiment,
     device,
     error::{Error, Result},
     pipeline,
@@ -84,8 +85,7 @@ fn send(arguments: &Arguments, engine: Engine, experiment: &Experiment, begun: b
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let mut experiment = Experiment::load(&arguments.config, &arguments.sets.sets)?;
     if let Some(device) = &arguments.device {
-        experiment.devices = DeviceChoice::parse_all(device).map_err(|message| Error::input(format!("--device: {message}")))?;
-        experiment.config.device = device.clone();
+        set_device(&mut experiment, device)?;
     }
     // A search is no part of a training.
     (experiment.config.sweep, experiment.space) = (None, None);

@@ -89,6 +89,15 @@ impl Domain {
         }
     }
 
+    /// The place of a value in the list of a choice; nothing where it is none, or numbers are chosen.
+    pub fn index(&self, value: &Value) -> Option<usize> {
+        match self {
+            Self::Choice(values) => values.iter().position(|other| other == value),
+            Self::Together(tables) => tables.iter().position(|other| Some(other) == value.as_table()),
+            Self::Int { .. } | Self::Real { .. } => None,
+        }
+    }
+
     /// The values that a grid takes.
     fn steps(&self) -> Vec<Value> {
         let between = |low: f64, high: f64, log: bool, steps: usize| -> Vec<f64> {

@@ -12,6 +12,9 @@ use std::{
     path::Path,
 };
 
+/// Recorded luminosity of a lumisection, by its name in OMS and in brilcalc.
+pub const LUMINOSITIES: [&str; 2] = ["recorded_lumi_per_lumisection", "recorded"];
+
 /// Quantities by name and lumisection.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {

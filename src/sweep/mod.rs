@@ -6,6 +6,7 @@
 //! folder. Any number of workers on any machines that see the folder share the work.
 
 pub mod engine;
+pub mod figure;
 pub mod page;
 pub mod pruner;
 pub mod results;

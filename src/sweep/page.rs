@@ -37,7 +37,7 @@ pub fn write(board: &Board, rows: &[Row], ranked: &[Ranked], importance: &[(Stri
 /// What the page draws.
 fn data(board: &Board, rows: &[Row], ranked: &[Ranked], importance: &[(String, f64)]) -> Value {
     let (experiment, section) = (board.experiment(), board.section());
-    let parameters: Vec<&Parameter> = experiment.space.iter().flat_map(|space| &space.parameters).collect();
+    let parameters = &board.space().parameters;
     let mut states = BTreeMap::new();
     rows.iter().for_each(|row| *states.entry(row.state.state.name()).or_insert(0) += 1);
     let figures: BTreeSet<&String> = rows.iter().flat_map(|row| row.state.figures.keys()).collect();
@@ -77,7 +77,7 @@ fn data(board: &Board, rows: &[Row], ranked: &[Ranked], importance: &[(String, f
         "points": board.points().len(),
         "states": states,
         "best": ranked.first().map(|point| best(board, rows, point)),
-        "parameters": parameters.iter().map(|parameter| axis(parameter)).collect::<Vec<_>>(),
+        "parameters": parameters.iter().map(axis).collect::<Vec<_>>(),
         "figures": figures,
         "trials": settled.map(trial).collect::<Vec<_>>(),
         "ranking": ranked.iter().map(|point| point.trial).collect::<Vec<_>>(),
@@ -104,8 +104,7 @@ fn axis(parameter: &Parameter) -> Value {
 fn place(parameter: &Parameter, row: &Row) -> Option<f64> {
     let value = row.point.as_ref()?.get(&parameter.name)?;
     match &parameter.domain {
-        Domain::Choice(values) => values.iter().position(|other| other == value).map(|at| at as f64),
-        Domain::Together(tables) => tables.iter().position(|other| Some(other) == value.as_table()).map(|at| at as f64),
+        Domain::Choice(_) | Domain::Together(_) => parameter.domain.index(value).map(|at| at as f64),
         Domain::Int { .. } | Domain::Real { .. } => number(value),
     }
 }
@@ -115,7 +114,7 @@ fn best(board: &Board, rows: &[Row], point: &Ranked) -> Value {
     let dir = board.path().display();
     let mut again = vec![format!("lumisift train {}", quoted(&format!("{dir}/{SWEEP}")))];
     if let Some(row) = rows.iter().find(|row| board.folder(row.trial) == point.folder) {
-        let mut keys = board.experiment().space.as_ref().map(|space| space.keys(&point.parameters)).unwrap_or_default();
+        let mut keys = board.space().keys(&point.parameters);
         // Each training of a point has a seed of its own.
         if row.trial.repeat > 0
             && let Ok(experiment) = board.experiment_of(row.trial, &point.parameters)

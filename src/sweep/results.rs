@@ -129,8 +129,10 @@ pub fn ranked(board: &Board, rows: &[Row]) -> Vec<Ranked> {
 /// The share of the figure's variance that each parameter explains by itself (functional ANOVA over a random forest: Hutter, Hoos,
 /// Leyton-Brown 2014), the largest first; empty for fewer than four points.
 pub fn importance(board: &Board, ranked: &[Ranked]) -> Vec<(String, f64)> {
-    let Some(space) = board.experiment().space.as_ref().filter(|_| ranked.len() >= 4) else { return vec![] };
-    let varied: Vec<(&Parameter, ParamId)> = space.parameters.iter().map(|parameter| (parameter, ParamId::new())).collect();
+    if ranked.len() < 4 {
+        return vec![];
+    }
+    let varied: Vec<(&Parameter, ParamId)> = board.space().parameters.iter().map(|parameter| (parameter, ParamId::new())).collect();
     let trials = ranked.iter().map(|point| {
         let values: HashMap<_, _> = varied
             .iter()
@@ -169,7 +171,7 @@ pub fn write(board: &Board, rows: &[Row], ranked: &[Ranked]) -> Result<()> {
         ("state".into(), texts(&|row| Some(row.state.state.name().to_owned()))),
         ("objective".into(), numbers(&|row| row.state.objective)),
     ];
-    for parameter in board.experiment().space.iter().flat_map(|space| &space.parameters) {
+    for parameter in &board.space().parameters {
         let value = |row: &Row| row.point.as_ref().and_then(|point| point.get(&parameter.name)).cloned();
         let known: Vec<Value> = rows.iter().filter_map(value).collect();
         let column = if !known.is_empty() && known.iter().all(|value| number(value).is_some()) {

@@ -20,19 +20,29 @@ pub type Tried = (Point, Option<f64>);
 
 /// The points of a search.
 #[derive(Clone, Debug)]
-pub struct Points<'a> {
-    section: &'a Sweep,
-    space: &'a Space,
+pub struct Points {
+    section: Sweep,
+    space: Space,
     seed: u64,
     /// All of them, of a grid.
     grid: Vec<Point>,
 }
 
-impl<'a> Points<'a> {
+impl Points {
     /// Those of a checked section.
-    pub fn new(section: &'a Sweep, space: &'a Space, seed: u64) -> Self {
+    pub fn new(section: &Sweep, space: &Space, seed: u64) -> Self {
         let grid = if section.strategy == Strategy::Grid { space.grid().unwrap_or_default() } else { vec![] };
-        Self { section, space, seed, grid }
+        Self { section: section.clone(), space: space.clone(), seed, grid }
+    }
+
+    /// How they are chosen.
+    pub fn section(&self) -> &Sweep {
+        &self.section
+    }
+
+    /// Where they lie.
+    pub fn space(&self) -> &Space {
+        &self.space
     }
 
     /// How many there are.
@@ -113,8 +123,7 @@ fn at(log: bool, number: f64) -> f64 {
 /// Where a value stands in its domain, ratios as differences of logarithms; of a choice its number.
 fn place(domain: &Domain, value: &Value) -> Option<f64> {
     match *domain {
-        Domain::Choice(ref values) => values.iter().position(|other| other == value).map(|at| at as f64),
-        Domain::Together(ref tables) => tables.iter().position(|other| Some(other) == value.as_table()).map(|at| at as f64),
+        Domain::Choice(_) | Domain::Together(_) => domain.index(value).map(|at| at as f64),
         Domain::Int { log, .. } | Domain::Real { log, .. } => number(value).map(|number| at(log, number)),
     }
 }

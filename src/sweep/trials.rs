@@ -5,8 +5,12 @@ use super::{
     strategy::{Points, Tried},
 };
 use crate::{
-    config::{Document, Experiment, raw::Sweep, sweep::Point},
-    error::{Error, Result, suggestion},
+    config::{
+        Document, Experiment,
+        raw::Sweep,
+        sweep::{Point, Space},
+    },
+    error::{Error, Result},
     report::{
         folder::{self, Folder, names},
         lock::{Lock, Seen},
@@ -133,8 +137,6 @@ pub struct Claim {
     pub path: PathBuf,
     /// What is trained.
     pub experiment: Experiment,
-    /// The figure that counts.
-    pub objective: String,
     state: State,
     _lock: Lock,
 }
@@ -156,21 +158,14 @@ pub struct Board {
     path: PathBuf,
     document: Document,
     experiment: Experiment,
+    points: Points,
 }
 
 /// The job that this process runs in, where it is one of a batch system.
 fn job() -> Option<String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let slurm = || {
-        Some(format!(
-            "slurm {}",
-            variable("SLURM_ARRAY_JOB_ID")
-                .zip(variable("SLURM_ARRAY_TASK_ID"))
-                .map(|(job, task)| format!("{job}_{task}"))
-                .or_else(|| variable("SLURM_JOB_ID"))?
-        ))
-    };
-    slurm().or_else(|| variable("LUMISIFT_JOB"))
+    let task = variable("SLURM_ARRAY_JOB_ID").zip(variable("SLURM_ARRAY_TASK_ID")).map(|(job, task)| format!("{job}_{task}"));
+    task.or_else(|| variable("SLURM_JOB_ID")).map(|job| format!("slurm {job}"))
 }
 
 /// A config without its sweep, with values laid over it.
@@ -187,10 +182,11 @@ impl Board {
     pub fn plan(path: &Path, experiment: &Experiment, place: &Path) -> Result<Self> {
         let text = experiment.to_toml()?;
         let document = Document::parse(&text, place)?;
-        let board = Self { path: path.to_path_buf(), document, experiment: experiment.clone() };
-        let Some(space) = &experiment.space else {
+        let (Some(section), Some(space)) = (&experiment.config.sweep, &experiment.space) else {
             return Err(Error::input(format!("{}: has no [sweep]; expected what to vary (docs/sweeps.md)", place.display())));
         };
+        let points = Points::new(section, space, experiment.config.seed);
+        let board = Self { path: path.to_path_buf(), document, experiment: experiment.clone(), points };
         let name = &experiment.config.name;
         for point in space.probes() {
             let document = document_of(&board.document, &space.keys(&point));
@@ -255,21 +251,24 @@ impl Board {
         &self.experiment
     }
 
-    /// The section. (A board without one cannot be made.)
+    /// How the search goes.
     pub fn section(&self) -> &Sweep {
-        static NONE: std::sync::LazyLock<Sweep> = std::sync::LazyLock::new(Sweep::default);
-        self.experiment.config.sweep.as_ref().unwrap_or(&NONE)
+        self.points.section()
+    }
+
+    /// What is varied.
+    pub fn space(&self) -> &Space {
+        self.points.space()
     }
 
     /// The points of the search.
-    pub fn points(&self) -> Points<'_> {
-        static NONE: crate::config::sweep::Space = crate::config::sweep::Space { parameters: vec![] };
-        Points::new(self.section(), self.experiment.space.as_ref().unwrap_or(&NONE), self.experiment.config.seed)
+    pub fn points(&self) -> &Points {
+        &self.points
     }
 
     /// Trials, repeats counted.
     pub fn len(&self) -> usize {
-        self.points().len() * self.section().repeats as usize
+        self.points.len() * self.section().repeats as usize
     }
 
     /// Whether there are none.
@@ -304,6 +303,11 @@ impl Board {
         }
     }
 
+    /// Epochs of all its models that a trial has behind it.
+    pub fn epochs(&self, trial: Trial) -> usize {
+        fs::read_to_string(self.folder(trial).join(names::HISTORY)).map_or(0, |history| history.lines().count().saturating_sub(1))
+    }
+
     /// What is known of every trial. Only folders that are there are looked into.
     pub fn states(&self) -> Result<Vec<Option<State>>> {
         let begun: BTreeSet<String> = match fs::read_dir(self.path.join(TRIALS)) {
@@ -335,9 +339,8 @@ impl Board {
         if let Some(point) = self.written_point(trial)? {
             return Ok(Some(point));
         }
-        let points = self.points();
         let mut tried: Vec<Tried> = vec![];
-        for point in 0..points.needs(trial.point) {
+        for point in 0..self.points.needs(trial.point) {
             let mut figures = vec![];
             for repeat in 0..self.section().repeats as usize {
                 match self.state(Trial { point, repeat })? {
@@ -349,12 +352,12 @@ impl Board {
             let mean = (!figures.is_empty()).then(|| figures.iter().sum::<f64>() / figures.len() as f64);
             tried.push((written, mean));
         }
-        Ok(Some(points.point(trial.point, &tried)))
+        Ok(Some(self.points.point(trial.point, &tried)))
     }
 
     /// The checked config of a trial at a point. The first training of a point has the config's seed, the next ones those after it.
     pub fn experiment_of(&self, trial: Trial, point: &Point) -> Result<Experiment> {
-        let mut keys = self.experiment.space.as_ref().map(|space| space.keys(point)).unwrap_or_default();
+        let mut keys = self.space().keys(point);
         let seed = keys.iter().position(|(key, _)| key == "seed").map(|at| keys.remove(at).1).and_then(|seed| seed.as_integer());
         let seed = seed.map_or(self.experiment.config.seed, |seed| seed as u64).wrapping_add(trial.repeat as u64);
         keys.push(("seed".into(), Value::Integer(seed as i64)));
@@ -381,11 +384,11 @@ impl Board {
         // Or begun it at all, with the same point.
         let point = self.written_point(trial)?.unwrap_or(point);
         let experiment = self.experiment_of(trial, &point);
-        let epochs = fs::read_to_string(path.join(names::HISTORY)).map_or(0, |history| history.lines().count().saturating_sub(1));
+        let epochs = self.epochs(trial);
         state.claims = if epochs > state.epochs || state.state == Phase::Planned { 1 } else { state.claims + 1 };
         (state.state, state.epochs, state.job) = (Phase::Claimed, epochs, job());
         let seed = experiment.as_ref().map_or(self.experiment.config.seed, |experiment| experiment.config.seed);
-        let set = self.experiment.space.as_ref().map(|space| space.keys(&point)).unwrap_or_default();
+        let set = self.space().keys(&point);
         let written = Written {
             trial: trial.point + 1,
             repeat: trial.repeat + 1,
@@ -396,14 +399,7 @@ impl Board {
         let text = toml::to_string(&written).map_err(|error| Error::failed(format!("{TRIAL}: {error}")))?;
         folder::write_atomically(&path.join(TRIAL), text.as_bytes())?;
         folder::write_json(&path.join(STATE), &state)?;
-        let claim = |experiment| Claim {
-            trial,
-            path: path.clone(),
-            experiment,
-            objective: self.section().objective.clone(),
-            state: state.clone(),
-            _lock: lock,
-        };
+        let claim = |experiment| Claim { trial, path: path.clone(), experiment, state: state.clone(), _lock: lock };
         match experiment {
             Ok(experiment) if state.claims <= DEATHS => Ok(Asked::Mine(Box::new(claim(experiment)))),
             // Not a config, though each of its values is: nothing to train.
@@ -459,85 +455,9 @@ impl Claim {
     }
 }
 
-/// A figure of `report.json` by its path. Entries of lists are meant by their names, labels, channels or numbers, and where there is
-/// but one it needs not be named.
-pub fn figure(report: &serde_json::Value, path: &str) -> Result<f64> {
-    let mut at = vec![report];
-    let parts: Vec<&str> = path.split('.').collect();
-    let mut rest = &parts[..];
-    while let [part, after @ ..] = rest {
-        let mut next = vec![];
-        // Of several entries that the parts before meant, those that go by this one too.
-        if at.len() > 1 {
-            next.extend(at.iter().copied().filter(|value| is_called(value, part)));
-        }
-        for value in at.iter().filter(|_| next.is_empty()).collect::<Vec<_>>() {
-            match value {
-                serde_json::Value::Object(fields) => next.extend(fields.get(*part)),
-                serde_json::Value::Array(entries) => {
-                    let numbered = part.parse::<usize>().ok().and_then(|number| entries.get(number));
-                    next.extend(entries.iter().filter(|entry| is_called(entry, part)));
-                    if next.is_empty() {
-                        next.extend(numbered);
-                    }
-                    if next.is_empty() && entries.len() == 1 {
-                        next.extend(entries[0].get(*part));
-                    }
-                }
-                _ => {}
-            }
-        }
-        if next.is_empty() {
-            break;
-        }
-        (at, rest) = (next, after);
-    }
-    // The only entry of a list stands for the list.
-    let found: Vec<&serde_json::Value> = at.into_iter().filter(|_| rest.is_empty()).collect();
-    match found[..] {
-        [value] if value.is_number() => Ok(value.as_f64().unwrap_or(f64::NAN)),
-        [value] if value.is_null() => Err(Error::input(format!("sweep.objective: \"{path}\" is null in {}", names::REPORT))),
-        [_, _, ..] => Err(Error::input(format!("sweep.objective: \"{path}\" is several figures of {}; name one of them", names::REPORT))),
-        _ => {
-            let mut known = vec![];
-            figures("", report, &mut known);
-            let near = suggestion(path, known.iter().map(String::as_str));
-            // Those of the same part of the report, where there are some.
-            let first = parts[0];
-            let alike = |name: &String| name.split('.').next() == Some(first);
-            if known.iter().any(alike) {
-                known.retain(alike);
-            }
-            known.dedup();
-            known.truncate(12);
-            Err(Error::input(format!("sweep.objective: {} has no figure \"{path}\"{near}; among them are {}", names::REPORT, known.join(", "))))
-        }
-    }
-}
-
-/// Whether an entry of a list goes by that name.
-fn is_called(entry: &serde_json::Value, name: &str) -> bool {
-    ["name", "labels", "channel"].iter().any(|key| entry[*key] == *name)
-}
-
-/// The paths of all figures.
-fn figures(prefix: &str, value: &serde_json::Value, found: &mut Vec<String>) {
-    let join = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
-    match value {
-        serde_json::Value::Object(fields) => fields.iter().for_each(|(name, value)| figures(&join(name), value, found)),
-        serde_json::Value::Array(entries) => entries.iter().filter(|entry| entry.is_object()).for_each(|entry| {
-            let name = ["labels", "name", "channel"].iter().find_map(|key| entry[*key].as_str()).filter(|_| entries.len() > 1);
-            figures(&name.map_or_else(|| prefix.to_owned(), join), entry, found);
-        }),
-        serde_json::Value::Number(_) => found.push(prefix.to_owned()),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
     use std::{
         sync::atomic::{AtomicUsize, Ordering},
         thread,
@@ -627,24 +547,5 @@ mod tests {
         }
         assert!(matches!(board.ask(board.trial(12), &mut seen).unwrap(), Asked::Mine(_)));
         assert!(matches!(board.ask(board.trial(15), &mut seen).unwrap(), Asked::Later));
-    }
-
-    #[test]
-    fn figures_are_found_by_names_numbers_or_as_the_only_ones() {
-        let report = json!({
-            "auc": [{"channel": "a", "labels": "good", "auc": 0.5}, {"channel": "b", "labels": "good", "good": 212, "auc": 0.6}, {"channel": "b", "labels": "dcs", "auc": 0.7}],
-            "channels": [{"name": "all", "training": {"valid_loss": 2.0, "best": null}}],
-            "runs": [{"flagged": 3}, {"flagged": 4}],
-        });
-        let figure = |path: &str| figure(&report, path).map_err(|error| error.to_string());
-        assert_eq!(figure("channels.training.valid_loss"), Ok(2.0));
-        assert_eq!(figure("channels.all.training.valid_loss"), Ok(2.0));
-        assert_eq!(figure("auc.dcs.auc"), Ok(0.7));
-        assert_eq!(figure("auc.b.good.auc"), Ok(0.6));
-        assert_eq!(figure("runs.1.flagged"), Ok(4.0));
-        assert!(figure("auc.good.auc").unwrap_err().contains("several figures"));
-        assert!(figure("channels.training.best").unwrap_err().contains("is null"));
-        assert!(figure("channels.training.valid_los").unwrap_err().contains("did you mean \"channels.training.valid_loss\"?"));
-        assert!(figure("auc").is_err() && figure("").is_err());
     }
 }

@@ -5,7 +5,7 @@ mod send;
 mod show;
 mod worker;
 
-use super::{Sets, batch::Engines, stop::Stop, ui::Ui};
+use super::{Sets, batch::Engines, set_device, stop::Stop, ui::Ui};
 use crate::{
     config::Experiment,
     error::{Error, Result},
@@ -98,8 +98,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     let mut experiment = Experiment::load(config, &arguments.sets.sets)?;
     if let Some(device) = &arguments.device {
-        experiment.config.device = device.clone();
-        experiment.devices = crate::config::DeviceChoice::parse_all(device).map_err(|message| Error::input(format!("--device: {message}")))?;
+        set_device(&mut experiment, device)?;
     }
     if arguments.workers == Some(0) {
         return Err(Error::input("--workers 0: expected 1 or more"));
@@ -138,13 +137,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
 /// The first trials of a plan.
 fn dry_run(board: &Board, ui: &Ui) -> Result<()> {
     const MOST: usize = 10;
-    let (points, experiment) = (board.points(), board.experiment());
+    let points = board.points();
     let rows = results::rows(board)?;
     if ui.json {
         let first: Vec<_> = rows.iter().take(MOST).map(|row| json!({"trial": row.name, "parameters": row.point})).collect();
         return ui.print_json(&json!({"trials": board.len(), "points": points.len(), "first": first}));
     }
-    let names: Vec<&str> = experiment.space.iter().flat_map(|space| &space.parameters).map(|parameter| parameter.name.as_str()).collect();
+    let names: Vec<&str> = board.space().parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     let mut table = terminal::table(&[&["trial"], names.as_slice()].concat(), ui.width());
     for row in rows.iter().take(MOST) {
         let value = |name: &&str| match &row.point {

@@ -15,7 +15,7 @@ use crate::{
 use indicatif::{HumanDuration, ProgressBar};
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     thread::sleep,
     time::{Duration, Instant},
@@ -31,6 +31,11 @@ fn phases(rows: &[Row]) -> BTreeMap<Phase, usize> {
     counts
 }
 
+/// The same by name, as JSON has it.
+fn by_name(counts: &BTreeMap<Phase, usize>) -> BTreeMap<&'static str, usize> {
+    counts.iter().map(|(phase, count)| (phase.name(), *count)).collect()
+}
+
 fn in_words(counts: &BTreeMap<Phase, usize>) -> String {
     counts.iter().rev().map(|(phase, count)| format!("{count} {}", phase.name())).collect::<Vec<_>>().join(", ")
 }
@@ -42,7 +47,7 @@ fn number(figure: f64) -> String {
 
 /// The best points as a table.
 fn leaderboard(board: &Board, ranked: &[Ranked], width: u16) -> String {
-    let names: Vec<&str> = board.experiment().space.iter().flat_map(|space| &space.parameters).map(|parameter| parameter.name.as_str()).collect();
+    let names: Vec<&str> = board.space().parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     let objective = board.section().objective.as_str();
     let mut table = terminal::table(&[&["trial", objective], names.as_slice()].concat(), width);
     for point in ranked.iter().take(SHOWN) {
@@ -67,8 +72,8 @@ fn estimate(rows: &[Row]) -> Option<Duration> {
 pub struct Progress<'a> {
     bar: ProgressBar,
     ui: &'a Ui,
-    known: BTreeMap<String, Phase>,
-    settled: usize,
+    /// Settled trials, by their folders.
+    known: BTreeSet<String>,
     /// How long the last look took.
     look: Duration,
 }
@@ -77,18 +82,17 @@ impl<'a> Progress<'a> {
     /// What is settled already is not told again.
     pub fn new(board: &Board, ui: &'a Ui) -> Result<Self> {
         let bar = ui.bar(board.len() as u64, "trials   {wide_bar:.green/dim} {pos}/{len} {msg} {eta}");
-        let mut progress = Self { bar, ui, known: BTreeMap::new(), settled: 0, look: Duration::ZERO };
+        let mut progress = Self { bar, ui, known: BTreeSet::new(), look: Duration::ZERO };
         let rows = results::rows(board)?;
-        progress.known = rows.iter().filter(|row| row.state.state.is_settled()).map(|row| (row.name.clone(), row.state.state)).collect();
-        progress.settled = progress.known.len();
-        progress.bar.set_position(progress.settled as u64);
+        progress.known = rows.iter().filter(|row| row.state.state.is_settled()).map(|row| row.name.clone()).collect();
+        progress.bar.set_position(progress.known.len() as u64);
         progress.bar.reset_eta();
         Ok(progress)
     }
 
     /// Trials that are settled.
     pub fn settled(&self) -> usize {
-        self.settled
+        self.known.len()
     }
 
     /// Time to the next look: looking takes a small part of it.
@@ -103,7 +107,7 @@ impl<'a> Progress<'a> {
         let ranked = results::ranked(board, &rows);
         let best = ranked.first().map_or_else(String::new, |best| format!("best {} (trial {})", number(best.mean), best.trial));
         for row in rows.iter().filter(|row| row.state.state.is_settled()) {
-            if self.known.insert(row.name.clone(), row.state.state).is_none() && self.bar.is_hidden() {
+            if self.known.insert(row.name.clone()) && self.bar.is_hidden() {
                 let figure = row.state.objective.map_or_else(String::new, |figure| format!(": {}", number(figure)));
                 let why = row.state.message.as_ref().map_or_else(String::new, |why| format!(": {why}"));
                 let after =
@@ -111,12 +115,11 @@ impl<'a> Progress<'a> {
                 self.ui.say(&format!("trial {} {}{after}{figure}{why}; {best}", row.name, row.state.state.name()));
             }
         }
-        self.settled = self.known.len();
         let counts = phases(&rows);
         let running = counts.get(&Phase::Running).unwrap_or(&0) + counts.get(&Phase::Claimed).unwrap_or(&0);
         let failed = counts.get(&Phase::Failed).map_or_else(String::new, |failed| format!(", {failed} failed"));
         self.bar.set_message(format!("{running} running{failed}, {best}"));
-        self.bar.set_position(self.settled as u64);
+        self.bar.set_position(self.known.len() as u64);
         self.look = clock.elapsed();
         Ok(())
     }
@@ -142,11 +145,10 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
     let ranked = results::ranked(&board, &rows);
     let counts = phases(&rows);
     if ui.json {
-        let counts: BTreeMap<&str, usize> = counts.iter().map(|(phase, count)| (phase.name(), *count)).collect();
         let queued = queued(dir)?;
         let failed: Vec<_> =
             rows.iter().filter(|row| row.state.state == Phase::Failed).map(|row| json!({"trial": row.name, "message": row.state.message})).collect();
-        return ui.print_json(&json!({"trials": rows.len(), "states": counts, "best": ranked.first(), "failed": failed, "queued": queued}));
+        return ui.print_json(&json!({"trials": rows.len(), "states": by_name(&counts), "best": ranked.first(), "failed": failed, "queued": queued}));
     }
     ui.print(&format!("{}: {}", dir.display(), in_words(&counts)))?;
     // A queue that does not answer hides nothing of what the folders say.
@@ -165,9 +167,7 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
     }
     for row in rows.iter().filter(|row| matches!(row.state.state, Phase::Running | Phase::Claimed)).take(SHOWN) {
         let job = row.state.job.as_ref().map_or_else(String::new, |job| format!(" ({job})"));
-        let epochs =
-            std::fs::read_to_string(board.folder(row.trial).join("history.csv")).map_or(0, |history| history.lines().count().saturating_sub(1));
-        ui.print(&format!("  trial {} {}{job}: {}", row.name, row.state.state.name(), terminal::count(epochs, "epoch")))?;
+        ui.print(&format!("  trial {} {}{job}: {}", row.name, row.state.state.name(), terminal::count(board.epochs(row.trial), "epoch")))?;
     }
     for row in rows.iter().filter(|row| row.state.state == Phase::Failed).take(SHOWN) {
         ui.print(&format!("  trial {} failed: {}", row.name, row.state.message.as_deref().unwrap_or("no message")))?;
@@ -195,8 +195,7 @@ pub fn collect(board: &Board, open: bool, ui: &Ui) -> Result<()> {
     let counts = phases(&rows);
     let dir = board.path().display();
     if ui.json {
-        let counts: BTreeMap<&str, usize> = counts.iter().map(|(phase, count)| (phase.name(), *count)).collect();
-        return ui.print_json(&json!({"trials": rows.len(), "states": counts, "ranked": ranked, "importance": importance}));
+        return ui.print_json(&json!({"trials": rows.len(), "states": by_name(&counts), "ranked": ranked, "importance": importance}));
     }
     if !ranked.is_empty() {
         ui.print(&leaderboard(board, &ranked, ui.width()))?;

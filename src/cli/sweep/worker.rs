@@ -2,11 +2,12 @@
 
 use crate::{
     cli::{
+        devices_argument,
         stop::Stop,
         training::{self, Plan, Training},
         ui::Ui,
     },
-    config::{DeviceChoice, Experiment, raw},
+    config::{Experiment, raw},
     device::{self, Opened},
     error::{Error, Result},
     pipeline,
@@ -17,9 +18,10 @@ use crate::{
         lock::Seen,
     },
     sweep::{
+        figure::figure,
         pruner::{Pruning, Rule},
         results,
-        trials::{Asked, Board, Claim, Phase, figure},
+        trials::{Asked, Board, Claim, Phase},
     },
     train::Fitted,
 };
@@ -57,7 +59,7 @@ fn rows_key(experiment: &Experiment) -> Result<String> {
 /// Works on the trials of a sweep, or on one of them (from 0), until nothing is left to do or something asks it to stop.
 pub fn work(board: Board, only: Option<usize>, device: Option<&str>, stop: &Stop, ui: &Ui) -> Result<()> {
     let devices = match device {
-        Some(device) => DeviceChoice::parse_all(device).map_err(|message| Error::input(format!("--device: {message}")))?,
+        Some(device) => devices_argument(device)?,
         None => board.experiment().devices.clone(),
     };
     let devices = device::open_all(&devices)?;
@@ -112,22 +114,18 @@ impl Worker<'_> {
         Ok(claims)
     }
 
-    /// The rows of an experiment; those of the trial before where they are the same.
-    fn rows(&mut self, experiment: &Experiment) -> Result<Prepared> {
-        let key = rows_key(experiment)?;
-        if let Some((_, rows)) = self.rows.as_ref().filter(|(of, _)| *of == key) {
-            return Ok(rows.clone());
+    /// The rows of an experiment; those of the trial before where they are the same. Others make room first.
+    fn rows(&mut self, key: &str, experiment: &Experiment) -> Result<Prepared> {
+        match self.rows.take() {
+            Some((of, rows)) if of == key => Ok(rows),
+            _ => pipeline::prepare(experiment, &|_| {}),
         }
-        self.rows = None;
-        let rows = pipeline::prepare(experiment, &|_| {})?;
-        self.rows = Some((key, rows.clone()));
-        Ok(rows)
     }
 
     /// Whether no trial can have other rows than this one.
     fn rows_are_fixed(&self) -> bool {
-        let keys = self.board.experiment().space.iter().flat_map(|space| space.probes().into_iter().flat_map(|point| space.keys(&point)));
-        !keys.into_iter().any(|(key, _)| OF_ROWS.contains(&key.split('.').next().unwrap_or_default()))
+        let space = self.board.space();
+        !space.probes().iter().flat_map(|point| space.keys(point)).any(|(key, _)| OF_ROWS.contains(&key.split('.').next().unwrap_or_default()))
     }
 
     /// Trains claimed trials, those with the same rows together, and settles them.
@@ -136,8 +134,8 @@ impl Worker<'_> {
         for claim in claims {
             alike.entry(rows_key(&claim.experiment)?).or_default().push(claim);
         }
-        for claims in alike.into_values() {
-            let mut prepared = match self.rows(&claims[0].experiment) {
+        for (key, claims) in alike {
+            let mut prepared = match self.rows(&key, &claims[0].experiment) {
                 Ok(prepared) => prepared,
                 // With other parameters it would be no better.
                 Err(error) if self.rows_are_fixed() => {
@@ -154,6 +152,7 @@ impl Worker<'_> {
             while !claims.is_empty() {
                 claims = self.train_alike(claims, &mut prepared)?;
             }
+            self.rows = Some((key, prepared));
         }
         Ok(())
     }
@@ -183,7 +182,7 @@ impl Worker<'_> {
                     running.push(claim);
                 }
                 // Its last worker died between the report and saying so.
-                Ok(None) => settle_done(claim, None)?,
+                Ok(None) => settle_done(board, claim, None)?,
                 Err(error) => fail(claim, error)?,
             }
         }
@@ -206,7 +205,7 @@ impl Worker<'_> {
 
     fn finish(&self, training: Training<'_>, fitted: &[Fitted], claim: Claim, prepared: &mut Prepared) -> Result<()> {
         match training.finish(fitted, prepared, false, &self.devices, self.stop) {
-            Ok(Some((report, _))) => settle_done(claim, Some(&report)),
+            Ok(Some((report, _))) => settle_done(&self.board, claim, Some(&report)),
             Ok(None) => claim.lay_aside(),
             Err(error) => fail(claim, error),
         }
@@ -240,7 +239,7 @@ fn fail(claim: Claim, error: Error) -> Result<()> {
 }
 
 /// Notes the figures of a complete trial.
-fn settle_done(mut claim: Claim, report: Option<&Report>) -> Result<()> {
+fn settle_done(board: &Board, mut claim: Claim, report: Option<&Report>) -> Result<()> {
     let read: Report;
     let report = match report {
         Some(report) => report,
@@ -251,8 +250,8 @@ fn settle_done(mut claim: Claim, report: Option<&Report>) -> Result<()> {
     };
     claim.note(results::figures(report));
     let json = serde_json::to_value(report).map_err(|error| Error::failed(format!("{}: {error}", names::REPORT)))?;
-    let objective = claim.objective.clone();
-    match figure(&json, &objective) {
+    let objective = &board.section().objective;
+    match figure(&json, objective) {
         Ok(figure) if figure.is_finite() => claim.settle(Phase::Done, Some(figure), None),
         Ok(_) => claim.settle(Phase::Failed, None, Some(format!("sweep.objective: {objective} is no number"))),
         // No trial will have it: with another objective this one counts.
