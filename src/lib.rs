@@ -36,6 +36,7 @@ pub mod device;
 pub mod error;
 pub mod export;
 mod guard;
+mod linear;
 pub mod model;
 pub mod pipeline;
 pub mod prepare;

@@ -8,8 +8,8 @@ use super::{
     },
     expression::Expression,
     raw::{
-        self, Activation, CalibrateOn, Config, CutRule, EpsilonPlacement, FitOn, LabelSource, Lists, LossKind, OneOrMany, OptimizerKind, Percentile,
-        Scalar, ScaleKind, ScheduleKind, SparsityKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
+        self, Activation, CalibrateOn, Config, CutRule, EpsilonPlacement, FitOn, LabelSource, Lists, LossKind, ModelKind, NmfStart, OneOrMany,
+        OptimizerKind, Percentile, Scalar, ScaleKind, ScheduleKind, SparsityKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
     },
     schema::{self, Fault},
     sweep::{self, Space},
@@ -68,6 +68,9 @@ fn sent(path: PathBuf) -> PathBuf {
     let holds = |path: &Path| glob::glob(&path.to_string_lossy()).is_ok_and(|mut found| found.next().is_some());
     there.filter(|there| there.exists() || holds(there)).unwrap_or(path)
 }
+
+/// The largest batch there is.
+const MOST_ROWS: u32 = 1_000_000;
 
 /// "7h 30m": hours, minutes and seconds.
 pub(super) fn duration(text: &str) -> Option<Duration> {
@@ -208,6 +211,7 @@ impl Checker<'_> {
         }
         let usual = if config.model.variational { Activation::Linear } else { config.model.activation };
         config.model.latent_activation.get_or_insert(usual);
+        self.nmf(&mut config);
         self.split(&mut config);
         let loss = self.loss(&mut config);
         let penalties = self.penalties(&mut config);
@@ -220,7 +224,10 @@ impl Checker<'_> {
             limit
         });
         let usual_rate = if config.train.optimizer.kind == OptimizerKind::Adadelta { 1.0 } else { 1e-3 };
-        let learning_rate = *config.train.optimizer.learning_rate.get_or_insert(usual_rate);
+        let learning_rate = match config.model.kind {
+            ModelKind::Nmf => 0.0,
+            ModelKind::Dense => *config.train.optimizer.learning_rate.get_or_insert(usual_rate),
+        };
         let schedule = self.schedule(&mut config);
         let thresholds = self.thresholds(&mut config);
         let certify = self.certify(&mut config);
@@ -254,6 +261,52 @@ impl Checker<'_> {
             batch,
             certify,
         }
+    }
+
+    /// A factorisation has neither layers nor gradients.
+    fn nmf(&mut self, config: &mut Config) {
+        let usual = Config::default();
+        if config.model.kind != ModelKind::Nmf {
+            if config.model.nmf != usual.model.nmf {
+                self.fault("model.nmf", "has no meaning with kind = \"dense\"; expected model.kind = \"nmf\"");
+            }
+            return;
+        }
+        let mut model = config.model.clone();
+        (model.kind, model.latent, model.nmf, model.latent_activation) = (usual.model.kind, usual.model.latent, usual.model.nmf.clone(), None);
+        let senseless = [
+            ("model.hidden", model.hidden != usual.model.hidden),
+            ("model", model != raw::Model { hidden: model.hidden.clone(), ..usual.model.clone() }),
+            ("loss", config.loss != raw::Loss { kind: config.loss.kind, ..usual.loss.clone() }),
+            ("train.optimizer", config.train.optimizer != usual.train.optimizer),
+            ("train.schedule", config.train.schedule != usual.train.schedule),
+            ("train.gradient_clip", config.train.gradient_clip.is_some()),
+            ("score.kl", config.score.kl != 0.0),
+        ];
+        for (key, set) in senseless {
+            if set {
+                let what = if key.contains('.') { "has" } else { "a key that is set here has" };
+                self.fault(
+                    key,
+                    format!("{what} no meaning with model.kind = \"nmf\", which has one layer, no gradients and no latents that are drawn"),
+                );
+            }
+        }
+        if !matches!(config.loss.kind, LossKind::Mse | LossKind::Sse) {
+            self.fault(
+                "loss.kind",
+                format!("found \"{}\"; model.kind = \"nmf\" makes squared errors small: expected \"mse\" or \"sse\"", config.loss.kind),
+            );
+        }
+        if config.train.ensemble > 1 && config.model.nmf.start == NmfStart::Nndsvd && config.train.init.is_none() {
+            self.fault("train.ensemble", "members that start from singular vectors are all the same; expected model.nmf.start = \"random\"");
+        }
+        if !self.document.says("train.batch_size") {
+            // All rows at once.
+            config.train.batch_size = MOST_ROWS;
+        }
+        config.train.shuffle &= self.document.says("train.shuffle");
+        config.train.stop.tolerance.get_or_insert(1e-5);
     }
 
     fn sweep(&mut self, config: &mut Config) -> Option<Space> {
@@ -515,6 +568,9 @@ impl Checker<'_> {
     }
 
     fn optimizer(&mut self, config: &mut Config) -> Optimizer {
+        if config.model.kind == ModelKind::Nmf {
+            return Optimizer::Sgd { momentum: 0.0 };
+        }
         let optimizer = &mut config.train.optimizer;
         let kind = optimizer.kind;
         let raw::Optimizer { beta1, beta2, epsilon, epsilon_placement, weight_decay, momentum, rho, .. } = optimizer;

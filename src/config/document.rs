@@ -99,6 +99,11 @@ impl Document {
         }
     }
 
+    /// Whether anything says what a key is.
+    pub fn says(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
+
     /// Whether `above` was written in a later layer than `below`: by `--set` over a file, by a file over what it extends.
     pub fn overrides(&self, above: &str, below: &str) -> bool {
         matches!((self.layers.get(above), self.layers.get(below)), (Some(above), Some(below)) if above > below)

@@ -622,6 +622,7 @@ choice! {
 section! {
     /// The autoencoder.
     Model {
+        /// With "nmf", latent is the number of components, and keys of this section that are not named with it have no meaning.
         kind: ModelKind = ModelKind::Dense,
         /// Widths of the encoder's hidden layers; the decoder mirrors them.
         #[schemars(inner(range(min = 1, max = 65536)))]
@@ -653,6 +654,64 @@ section! {
         /// its variance another layer beside it; loss.kl holds them near the standard normal one. After training a latent is its mean.
         variational: bool = false,
         init: Init = Init::GlorotUniform,
+        #[serde(skip_serializing_if = "Nmf::is_empty")]
+        nmf: Nmf = Nmf::default(),
+    }
+}
+
+section! {
+    /// What kind = "nmf" is told: a row (without negative numbers, most naturally) is a sum of a few components, found without
+    /// negative numbers either. With train.batch_size below the number of rows, sums go on from batch to batch. Penalties are those
+    /// of scikit-learn: alpha_W · l1_ratio is l1_coefficients, alpha_W · (1 − l1_ratio) l2_coefficients, alpha_H likewise of components.
+    Nmf {
+        solver: NmfSolver = NmfSolver::Descent,
+        start: NmfStart = NmfStart::Nndsvd,
+        /// With batches: the share of what was learned before that is kept, over a whole epoch. 1 keeps all.
+        #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 1.0))]
+        forget: f64 = 1.0,
+        #[schemars(range(min = 0.0))]
+        l1_coefficients: f64 = 0.0,
+        #[schemars(range(min = 0.0))]
+        l2_coefficients: f64 = 0.0,
+        #[schemars(range(min = 0.0))]
+        l1_components: f64 = 0.0,
+        #[schemars(range(min = 0.0))]
+        l2_components: f64 = 0.0,
+        /// What inputs of training rows that are 0 are taken for in training: a bin that was dead for a while is then not learned as one
+        /// that is sometimes dead.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0.0))]
+        fill_zeros: Option<f64> = None,
+        /// Scoring finds coefficients from inputs that are cut off here; errors are those of the inputs as they are.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        clip: Option<f64> = None,
+    }
+}
+
+impl Nmf {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+choice! {
+    /// How coefficients and components are found.
+    NmfSolver {
+        /// Coordinate descent, each side to the end while the other is held: the fastest way to the smallest error.
+        Descent = "cd",
+        /// Multiplicative updates (Lee and Seung).
+        Multiplicative = "mu",
+    }
+}
+
+choice! {
+    /// The components to start from, without train.init.
+    NmfStart {
+        /// Made of the singular vectors of the training rows.
+        Nndsvd = "nndsvd",
+        /// Drawn.
+        Random = "random",
     }
 }
 
@@ -673,6 +732,8 @@ choice! {
     ModelKind {
         /// A dense autoencoder.
         Dense = "dense",
+        /// Non-negative matrix factorisation.
+        Nmf = "nmf",
     }
 }
 
@@ -1020,6 +1081,11 @@ section! {
         /// How much smaller a loss must be to count as better.
         #[schemars(range(min = 0.0))]
         min_delta: f64 = 0.0,
+        /// Stop when an epoch lowered the training loss by less than this part of the first epoch's loss. Default: never; with
+        /// model.kind = "nmf" 1e-5.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0.0))]
+        tolerance: Option<f64> = None,
         /// Keep the weights of the epoch with the best validation loss instead of the last. Default: yes where patience is set.
         #[serde(skip_serializing_if = "Option::is_none")]
         restore_best: Option<bool> = None,

@@ -51,6 +51,11 @@ pub fn graph(model: &Model, map: Option<Shape>) -> Result<Graph> {
             "export: scale.fit_on = \"each-file\" scales a file by its own rows, which a graph that sees one row at a time cannot; train with scale.fit_on = \"train\"",
         ));
     }
+    if model.networks.iter().any(|network| network.architecture.nmf.is_some()) {
+        return Err(Error::input(
+            "export: model.kind = \"nmf\" finds coefficients step by step until they no longer change, which a graph cannot; `export … safetensors` has the components",
+        ));
+    }
     let mut building = Building { graph: Graph::default(), model };
     building.all(map)?;
     Ok(building.graph)

@@ -10,9 +10,12 @@
 //! After training, batch norm is part of the layers and a variational autoencoder answers with means: what is left is the
 //! [`plain`](Architecture::plain) network with [`fold`](Architecture::fold)ed parameters, a chain of linear layers and activations.
 
-use super::host::{LayerPlace, SELU};
+use super::{
+    host::{LayerPlace, SELU},
+    nmf,
+};
 use crate::{
-    config::raw::{Activation, Init, Model},
+    config::raw::{Activation, Init, Model, ModelKind},
     random,
 };
 use burn::{
@@ -38,6 +41,9 @@ pub struct Architecture {
     pub batch_norm: bool,
     /// Whether the latents are drawn in training: the latent layer gives their means, and another beside it their spreads.
     pub variational: bool,
+    /// Of a non-negative matrix factorisation, what its coefficients are found with. Its widths are those of input, coefficients and
+    /// output, and its flat weights the components, `[components, inputs]`.
+    pub nmf: Option<nmf::Numbers>,
 }
 
 /// What batch norm adds to a variance before its root is divided by.
@@ -54,6 +60,11 @@ const HEADS: [&str; 2] = ["latent_mean", "latent_log_variance"];
 impl Architecture {
     /// The autoencoder of a config for samples of `inputs` features: the decoder mirrors the encoder.
     pub fn new(inputs: usize, model: &Model) -> Self {
+        if model.kind == ModelKind::Nmf {
+            let (widths, activations) = (vec![inputs, model.latent as usize, inputs], vec![Activation::Linear; 2]);
+            let nmf = Some(nmf::Numbers::new(&model.nmf));
+            return Self { widths, activations, encoder_layers: 1, dropout: 0.0, batch_norm: false, variational: false, nmf };
+        }
         let hidden: Vec<usize> = model.hidden.iter().map(|&width| width as usize).collect();
         let mut widths = vec![inputs];
         widths.extend(&hidden);
@@ -64,7 +75,7 @@ impl Architecture {
         activations[hidden.len()] = model.latent_activation.unwrap_or(model.activation);
         activations[2 * hidden.len() + 1] = model.output_activation;
         let Model { dropout, batch_norm, variational, .. } = *model;
-        Self { widths, activations, encoder_layers: hidden.len() + 1, dropout, batch_norm, variational }
+        Self { widths, activations, encoder_layers: hidden.len() + 1, dropout, batch_norm, variational, nmf: None }
     }
 
     /// Number of layers.
@@ -105,6 +116,9 @@ impl Architecture {
 
     /// Number of weights and biases of one member, of batch norm's scales and shifts, and of slopes: what is trained.
     pub fn parameters(&self) -> usize {
+        if self.nmf.is_some() {
+            return self.latent() * self.widths[0];
+        }
         let linear = self.shapes().chain(self.log_variance()).map(|(inputs, outputs)| inputs * outputs + outputs).sum::<usize>();
         linear + self.statistics() + (0..self.layers()).filter(|&layer| self.is_sloped(layer)).count()
     }
@@ -121,6 +135,9 @@ impl Architecture {
 
     /// `52-103-82-103-52`, and whether it is variational, with batch norm or with PReLU.
     pub fn describe(&self) -> String {
+        if self.nmf.is_some() {
+            return format!("NMF of {} inputs in {} components", self.widths[0], self.latent());
+        }
         let widths = self.widths.iter().map(usize::to_string).collect::<Vec<_>>().join("-");
         let sloped = (0..self.layers()).any(|layer| self.is_sloped(layer));
         let with: Vec<&str> =
@@ -184,9 +201,12 @@ impl Architecture {
     }
 
     /// Draws the flat weights of one member on the host: the same on every device. Biases and shifts are 0, scales 1, slopes 0.25,
-    /// running means 0 and variances 1.
+    /// running means 0 and variances 1. Components are drawn from half a normal distribution.
     pub fn draw(&self, init: Init, seed: u64, member: u64) -> Vec<f32> {
         let mut chance = random::generator(seed, "initial weights", member);
+        if self.nmf.is_some() {
+            return Distribution::<f32>::sample_iter(StandardNormal, chance).map(f32::abs).take(self.parameters()).collect();
+        }
         let mut flat = Vec::with_capacity(self.parameters());
         for (layer, (inputs, outputs)) in self.shapes().chain(self.log_variance()).enumerate() {
             let (fan_in, fan_sum) = (inputs as f64, (inputs + outputs) as f64);

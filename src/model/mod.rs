@@ -4,6 +4,7 @@ pub mod autoencoder;
 #[cfg(feature = "gpu")]
 pub(crate) mod cube;
 pub(crate) mod host;
+pub mod nmf;
 pub mod weights;
 
 pub use autoencoder::{Architecture, Autoencoder};

@@ -1,12 +1,15 @@
 //! Weights as safetensors, laid out as PyTorch's `Linear` keeps them: `encoder.0.weight` is `[out, in]`. Batch norm is beside them as
 //! `BatchNorm1d` keeps it: `encoder.0.norm.weight`, `.bias`, `.running_mean` and `.running_var`; PReLU's slope as `PReLU` does:
 //! `encoder.0.prelu.weight` `[1]`. The latent layer of a variational autoencoder is `latent_mean`, and beside it is
-//! `latent_log_variance`.
+//! `latent_log_variance`. A non-negative matrix factorisation is one tensor, `components` `[components, inputs]`.
 
 use super::{Architecture, host::LayerPlace};
 use crate::error::{Error, Result};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{collections::HashMap, path::Path};
+
+/// The components of a non-negative matrix factorisation.
+const COMPONENTS: &str = "components";
 
 /// What files of one member of a channel's ensemble, counted from 0, are called before their extension. The first is called as the
 /// only one would be.
@@ -47,6 +50,11 @@ pub fn of_channels(channels: &[(String, &Architecture, &[f32])], mut metadata: H
 type Stored = (String, Vec<usize>, Vec<u8>);
 
 fn store(prefix: &str, architecture: &Architecture, flat: &[f32], tensors: &mut Vec<Stored>) {
+    if architecture.nmf.is_some() {
+        let shape = vec![architecture.latent(), architecture.widths[0]];
+        tensors.push((format!("{prefix}{COMPONENTS}"), shape, flat.iter().flat_map(|value| value.to_le_bytes()).collect()));
+        return;
+    }
     let (parameters, statistics) = flat.split_at(architecture.parameters());
     let layers = LayerPlace::all(architecture).into_iter().chain(LayerPlace::log_variance(architecture));
     for (layer, LayerPlace { inputs, outputs, weight, bias, norm, slope }) in layers.enumerate() {
@@ -77,21 +85,30 @@ pub fn read(path: &Path, architecture: &Architecture) -> Result<Vec<f32>> {
     let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::input(format!("{path}: not a whole safetensors file: {error}")))?;
     let mut flat = Vec::with_capacity(architecture.parameters() + architecture.statistics());
     let (mut statistics, mut expected): (Vec<f32>, Vec<String>) = (vec![], vec![]);
+    let take = |name: &str, shape: &[usize]| {
+        let tensor = file.tensor(name).map_err(|_| {
+            let mut names = file.names();
+            names.sort_unstable();
+            Error::input(format!("{path}: no tensor {name} {shape:?} for {}; it holds {}", architecture.describe(), names.join(", ")))
+        })?;
+        if tensor.shape() != shape {
+            return Err(Error::input(format!("{path}: {name} is {:?}; expected {shape:?} for {}", tensor.shape(), architecture.describe())));
+        }
+        numbers(&tensor)
+            .ok_or_else(|| Error::input(format!("{path}: {name} is of type {:?} or not finite; expected finite F32 or F64", tensor.dtype())))
+    };
+    if architecture.nmf.is_some() {
+        let components = take(COMPONENTS, &[architecture.latent(), architecture.widths[0]])?;
+        if components.iter().any(|value| *value < 0.0) {
+            return Err(Error::input(format!("{path}: {COMPONENTS} has a negative entry; expected none")));
+        }
+        return Ok(components);
+    }
     for (layer, (inputs, outputs)) in architecture.shapes().chain(architecture.log_variance()).enumerate() {
         let name = architecture.layer_name(layer);
         let mut take = |part: &str, shape: &[usize]| {
-            let name = format!("{name}.{part}");
-            let tensor = file.tensor(&name).map_err(|_| {
-                let mut names = file.names();
-                names.sort_unstable();
-                Error::input(format!("{path}: no tensor {name} {shape:?} for {}; it holds {}", architecture.describe(), names.join(", ")))
-            })?;
-            if tensor.shape() != shape {
-                return Err(Error::input(format!("{path}: {name} is {:?}; expected {shape:?} for {}", tensor.shape(), architecture.describe())));
-            }
-            expected.push(name.clone());
-            numbers(&tensor)
-                .ok_or_else(|| Error::input(format!("{path}: {name} is of type {:?} or not finite; expected finite F32 or F64", tensor.dtype())))
+            expected.push(format!("{name}.{part}"));
+            take(&format!("{name}.{part}"), shape)
         };
         let weight = take("weight", &[outputs, inputs])?;
         flat.extend((0..inputs).flat_map(|i| (0..outputs).map(move |o| (i, o))).map(|(i, o)| weight[o * inputs + i]));

@@ -159,7 +159,7 @@ impl TrainingFigures {
             let numbers: Vec<f64> = members.iter().filter_map(number).collect();
             (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
         };
-        let early = members.iter().filter(|fitted| fitted.stopped == Stopped::Early).count();
+        let stopped = |why: Stopped| members.iter().filter(|fitted| fitted.stopped == why).count();
         let over = if experiment.loss == crate::config::Loss::Sse { "sum over bins, mean over rows" } else { "mean over bins and rows" };
         let weighted = if experiment.weight.is_some() { ", weighted" } else { "" };
         let penalised = !experiment.penalties.is_empty();
@@ -171,10 +171,12 @@ impl TrainingFigures {
             members: members.len(),
             epochs: members.iter().map(|fitted| fitted.history.len()).max().unwrap_or(0),
             kept_epoch: members.iter().map(|fitted| fitted.kept_epoch).max().unwrap_or(0),
-            stopped: match early {
-                0 => "all epochs done".into(),
-                early if early == members.len() => "the validation loss no longer fell".into(),
-                early => format!("the validation loss no longer fell for {early} of {} members", members.len()),
+            stopped: match (stopped(Stopped::Early), stopped(Stopped::Converged), members.len()) {
+                (0, 0, _) => "all epochs done".into(),
+                (early, _, all) if early == all => "the validation loss no longer fell".into(),
+                (_, converged, all) if converged == all => "the training loss hardly fell any more".into(),
+                (early, 0, all) => format!("the validation loss no longer fell for {early} of {all} members"),
+                (early, converged, all) => format!("the training loss hardly fell any more for {} of {all} members", early + converged),
             },
             train_loss: last(|epoch| Some(epoch.train_loss)),
             valid_loss: last(|epoch| epoch.valid_loss),

@@ -3,10 +3,10 @@
 #[cfg(feature = "gpu")]
 use crate::train::kernel::Forward;
 use crate::{
-    config::raw::ScoreKind,
+    config::raw::{NmfSolver, ScoreKind},
     device::Opened,
     error::Result,
-    model::{Architecture, Autoencoder, host},
+    model::{Architecture, Autoencoder, host, nmf},
     prepare::Rows,
     train::reference::read,
 };
@@ -73,6 +73,9 @@ impl<'a> Runner<'a> {
 
     /// What makes of rows `[rows, in]` what some layers of each member make of them, `[members, rows, out]`.
     fn layers(&self, layers: Range<usize>) -> Compute<'_> {
+        if let Some(numbers) = self.architecture.nmf {
+            return self.factors(numbers, layers);
+        }
         if self.device.is_cpu() {
             let (width, out) = (self.architecture.widths[layers.start], self.architecture.widths[layers.end]);
             return Box::new(move |input| {
@@ -91,6 +94,41 @@ impl<'a> Runner<'a> {
         Box::new(move |input| {
             let tensor = Tensor::<3>::from_data(TensorData::new(input.to_vec(), [1, input.len() / width, width]), device);
             read(pack.run(&self.architecture, layers.clone(), tensor))
+        })
+    }
+
+    /// The same of a non-negative matrix factorisation, whose first layer finds coefficients and whose second makes rows of them.
+    fn factors(&self, numbers: nmf::Numbers, layers: Range<usize>) -> Compute<'_> {
+        let (count, bins) = (self.architecture.latent(), self.architecture.widths[0]);
+        let (encodes, decodes) = (layers.start == 0, layers.end == 2);
+        if self.device.is_cpu() {
+            let encoders: Vec<_> = self.members.iter().map(|own| nmf::Encoder::new(own, count, numbers, nmf::Solver::Descent)).collect();
+            return Box::new(move |input| {
+                let mut outputs = vec![];
+                for (encoder, components) in encoders.iter().zip(self.members.iter()) {
+                    let mut coefficients = vec![];
+                    if encodes {
+                        encoder.encode(input, numbers.clip, &mut coefficients);
+                    }
+                    match (encodes, decodes) {
+                        (true, false) => outputs.append(&mut coefficients),
+                        (true, true) => nmf::decode(components, count, &coefficients, &mut outputs),
+                        _ => nmf::decode(components, count, input, &mut outputs),
+                    }
+                }
+                Ok(outputs)
+            });
+        }
+        let device = &self.device.device;
+        let components = Tensor::<3>::from_data(TensorData::new(self.members.concat(), [self.members.len(), count, bins]), device);
+        Box::new(move |input| {
+            let width = if encodes { bins } else { count };
+            let mut values = Tensor::<3>::from_data(TensorData::new(input.to_vec(), [1, input.len() / width, width]), device);
+            if encodes {
+                let clipped = numbers.clip.map_or(values.clone(), |clip| values.clamp_max(clip));
+                values = nmf::tensors::coefficients(&components, &clipped, numbers, NmfSolver::Descent).swap_dims(1, 2);
+            }
+            read(if decodes { values.matmul(components.clone()) } else { values })
         })
     }
 

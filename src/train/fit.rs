@@ -2,6 +2,8 @@
 
 use super::{
     fused::Fused,
+    nmf::Factoriser,
+    nmf_on_device::Factorisers,
     reference::Reference,
     schedule::{Schedule, Seen},
     stopping::Stopping,
@@ -223,6 +225,8 @@ pub enum Stopped {
     AllEpochs,
     /// The validation loss no longer fell.
     Early,
+    /// The training loss hardly fell any more.
+    Converged,
 }
 
 /// A trained model.
@@ -269,6 +273,11 @@ impl<W: Watch> Member<'_, '_, W> {
             }
         }
         let state = &mut self.state;
+        if let (Some(first), Some(last), Some(tolerance)) = (state.history.first(), state.history.last(), config.stop.tolerance)
+            && last.train_loss - train_loss < tolerance * first.train_loss
+        {
+            state.stopped.get_or_insert(Stopped::Converged);
+        }
         state.history.push(record);
         (state.batch, state.rows, state.loss_sum, state.penalty_sum, state.seconds) = (0, 0, 0.0, 0.0, 0.0);
         (state.schedule, state.best) = (self.schedule.seen(), self.stopping.best());
@@ -502,6 +511,12 @@ pub fn by_hand(experiment: &Experiment) -> bool {
 /// Who computes: by hand where the device has a way to, else by autodiff.
 fn trainer<'a>(jobs: &[Job<'a>], wanted: Kernels, device: &Opened) -> Result<Box<dyn Trainer + 'a>> {
     let by_hand = wanted != Kernels::Reference;
+    if jobs.iter().any(|job| job.architecture.nmf.is_some()) {
+        return match by_hand && device.is_cpu() {
+            true => Ok(Box::new(jobs.iter().map(Factoriser::new).collect::<Vec<_>>())),
+            false => Ok(Box::new(Factorisers::new(jobs, &device.device))),
+        };
+    }
     if by_hand && device.is_cpu() {
         return Ok(Box::new(jobs.iter().map(Fused::new).collect::<Vec<_>>()));
     }

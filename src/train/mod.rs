@@ -8,6 +8,8 @@ pub mod fused;
 #[cfg(feature = "gpu")]
 pub(crate) mod kernel;
 pub mod loss;
+pub mod nmf;
+pub mod nmf_on_device;
 pub mod optimizer;
 mod penalty;
 pub mod reference;

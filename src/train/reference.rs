@@ -42,16 +42,16 @@ pub struct Reference<'a> {
 
 /// Rows on the device.
 #[derive(Clone)]
-struct OnDevice {
+pub(super) struct OnDevice {
     /// `[1 or members, rows, width]`
-    values: Tensor<3>,
+    pub(super) values: Tensor<3>,
     /// `[1 or members, rows, 1]`
-    weights: Option<Tensor<3>>,
+    pub(super) weights: Option<Tensor<3>>,
 }
 
 impl OnDevice {
     /// From the host, all the same for all members.
-    fn new(rows: Rows<'_>, range: Range<usize>, device: &Device) -> Self {
+    pub(super) fn new(rows: Rows<'_>, range: Range<usize>, device: &Device) -> Self {
         let tensor = |values: Vec<f32>, width: usize| Tensor::from_data(TensorData::new(values, [1, range.len(), width]), device);
         let weights: Option<Vec<f32>> = range.clone().map(|i| rows.weight(i)).collect();
         Self {
@@ -72,7 +72,7 @@ const PIECE: usize = 256 << 20;
 
 /// Brings the training rows to the device in the order of each member: in pieces of several batches, gathered on the device where
 /// the table is there, else on the host.
-struct Feed<'a> {
+pub(super) struct Feed<'a> {
     rows: Rows<'a>,
     table: Option<OnDevice>,
     device: Device,
@@ -81,13 +81,18 @@ struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    fn new(rows: Rows<'a>, device: &Device) -> Self {
+    pub(super) fn new(rows: Rows<'a>, device: &Device) -> Self {
         let table = (rows.len() * rows.width() * size_of::<f32>() <= TABLE).then(|| OnDevice::new(rows, 0..rows.len(), device));
         Self { rows, table, device: device.clone(), piece: None }
     }
 
+    /// Begins with another order of rows.
+    pub(super) fn forget(&mut self) {
+        self.piece = None;
+    }
+
     /// The rows of a batch, `[1 or members, rows, width]`: one for all where every member takes them in their own order.
-    fn batch(&mut self, batch: &Batch<'_>) -> OnDevice {
+    pub(super) fn batch(&mut self, batch: &Batch<'_>) -> OnDevice {
         let shares = if batch.members.iter().all(|share| share.order.is_none()) { &batch.members[..1] } else { batch.members };
         let (length, members) = (batch.rows.len(), shares.len());
         let fits = |(range, _): &&(Range<usize>, OnDevice)| range.start <= batch.rows.start && batch.rows.end <= range.end;
@@ -238,7 +243,7 @@ impl<'a> Reference<'a> {
 impl Trainer for Reference<'_> {
     fn start_epoch(&mut self) {
         (self.loss_sum, self.penalty_sum) = (None, None);
-        self.feed.piece = None;
+        self.feed.forget();
     }
 
     fn step(&mut self, batch: Batch<'_>) -> Result<()> {
@@ -377,7 +382,7 @@ impl Trainer for Reference<'_> {
             *sum = sum.take().map(|sum| sum.select(0, indices.clone()));
         }
         self.optimizer.keep(members, &indices);
-        self.feed.piece = None;
+        self.feed.forget();
         Ok(())
     }
 }
