@@ -2,6 +2,7 @@
 //!
 //! A row is known by its run and LS, never by its position. Files that carry no run number stand for a run each.
 
+pub mod areas;
 mod arrays;
 mod bins;
 mod builder;

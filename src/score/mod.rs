@@ -4,6 +4,7 @@ pub mod drift;
 pub mod error;
 pub mod network;
 pub mod one_class_svm;
+pub mod patterns;
 pub mod projection;
 pub mod roc;
 pub mod threshold;

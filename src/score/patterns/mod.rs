@@ -1,0 +1,155 @@
+//! Patterns in space in the errors of maps: bins that are reconstructed badly side by side in a layer, in several layers at once, and
+//! over neighbouring lumisections.
+//!
+//! A bin is bad where its squared error is above a limit, on one side: *dead* where the map holds less than its reconstruction, *hot*
+//! where it holds more. Bins that are masked are never bad. Bad bins stay that lie together in a window; those of several layers at the
+//! same place coincide; those that touch are a [`Region`], and regions that overlap from lumisection to lumisection a [`Track`].
+
+mod find;
+mod grid;
+mod mask;
+mod region;
+mod track;
+mod windows;
+
+pub use crate::data::areas::Area;
+use crate::{
+    data::table::Shape,
+    error::{Error, Result},
+};
+pub use find::{Finder, Found, Map};
+pub use mask::Zeros;
+pub use region::{Region, Span};
+use serde::{Deserialize, Serialize};
+pub use track::{GAP, Track, track};
+
+/// What counts as a pattern.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// A bin is bad where its squared error is above this.
+    pub bin_error: f64,
+    /// A bad bin counts where it lies in a window of one of these sizes, anywhere in the map, enough of whose bins are bad on the same
+    /// side; every bad bin counts where there are none.
+    pub windows: Vec<Window>,
+    /// The share of a window's unmasked bins that is enough.
+    pub fill: f64,
+    /// Which sides count.
+    pub sides: Sides,
+    /// Bins that were 0 in each of so many rows of the run before this one are masked; 0 for no such mask.
+    pub dynamic_mask: usize,
+    /// In how many layers a cell must be bad on the same side to coincide.
+    pub layers: usize,
+}
+
+/// A size of windows, in bins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Window {
+    /// Bins in x.
+    pub x: usize,
+    /// Bins in y.
+    pub y: usize,
+}
+
+/// Which sides count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sides {
+    /// Both, each for itself.
+    #[default]
+    Both,
+    /// Dead bins only.
+    Dead,
+    /// Hot bins only.
+    Hot,
+}
+
+/// On which side a bin is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// It holds less than its reconstruction.
+    Dead,
+    /// It holds more.
+    Hot,
+}
+
+/// A layer of the detector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// Its name.
+    pub name: String,
+    /// The shape of its maps.
+    pub shape: Shape,
+    /// The static mask, `[y, x]` (see [`Zeros::mask`]).
+    pub masked: Vec<bool>,
+}
+
+impl Settings {
+    /// Refuses what cannot be looked for in layers of these names and shapes.
+    pub fn check<'a>(&self, layers: impl IntoIterator<Item = (&'a str, Shape)>) -> Result<()> {
+        let Self { bin_error, fill, .. } = *self;
+        let wrong = |key: &str, reason: String| Err(Error::input(format!("patterns.{key}: {reason}")));
+        if !(bin_error.is_finite() && bin_error >= 0.0) {
+            return wrong("bin_error", format!("found {bin_error}; expected a squared error of at least 0"));
+        }
+        if !(fill > 0.0 && fill <= 1.0) {
+            return wrong("fill", format!("found {fill}; expected a share above 0 and at most 1"));
+        }
+        let mut count = 0;
+        for (name, shape) in layers {
+            count += 1;
+            for (at, Window { x, y }) in self.windows.iter().enumerate() {
+                let key = format!("windows[{at}]");
+                if *x == 0 || *y == 0 {
+                    return wrong(&key, format!("found {{ x = {x}, y = {y} }}; expected at least one bin in x and in y"));
+                }
+                if *x > shape.x || *y > shape.y {
+                    let found = format!("a window of {x} × {y} bins (x × y) is larger than the maps of {name}");
+                    return wrong(&key, format!("{found}, which have {} × {}", shape.x, shape.y));
+                }
+            }
+        }
+        if self.layers == 0 || self.layers > count {
+            return wrong("layers", format!("found {}; expected at least 1 and at most {count}, as many as there are layers", self.layers));
+        }
+        Ok(())
+    }
+}
+
+impl Sides {
+    /// Whether a side counts.
+    pub fn have(self, side: Side) -> bool {
+        matches!((self, side), (Self::Both, _) | (Self::Dead, Side::Dead) | (Self::Hot, Side::Hot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_found_is_refused_by_its_key() {
+        let fine = Settings {
+            bin_error: 0.04,
+            windows: vec![Window { x: 16, y: 2 }, Window { x: 20, y: 1 }],
+            fill: 1.0,
+            sides: Sides::Both,
+            dynamic_mask: 100,
+            layers: 2,
+        };
+        let check = |settings: &Settings| settings.check([("PXLayer_1", Shape { y: 24, x: 64 }), ("PXLayer_2", Shape { y: 24, x: 18 })]);
+        let narrow = Settings { windows: vec![Window { x: 16, y: 2 }], ..fine.clone() };
+        assert_eq!(check(&narrow), Ok(()));
+        for (settings, parts) in [
+            (fine.clone(), ["patterns.windows[1]: a window of 20 × 1", "larger than the maps of PXLayer_2, which have 18 × 24"]),
+            (Settings { windows: vec![Window { x: 2, y: 0 }], ..fine.clone() }, ["patterns.windows[0]", "found { x = 2, y = 0 }"]),
+            (Settings { fill: 0.0, ..narrow.clone() }, ["patterns.fill", "found 0;"]),
+            (Settings { bin_error: f64::NAN, ..narrow.clone() }, ["patterns.bin_error", "found NaN"]),
+            (Settings { layers: 3, ..narrow.clone() }, ["patterns.layers", "at most 2"]),
+            (Settings { layers: 0, ..narrow.clone() }, ["patterns.layers", "found 0"]),
+        ] {
+            let message = check(&settings).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        }
+    }
+}
