@@ -66,6 +66,27 @@ enum Kind {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Maps of what the layers of a pixel detector count, one a lumisection and layer: train/ and test/ with a Parquet file a layer,
+    /// oms.json, hlt.json, automasks.csv, truth.csv
+    Occupancy {
+        /// The folder to write to
+        out: PathBuf,
+        /// Number of lumisections in the training part, all good
+        #[arg(long, default_value_t = 1_500)]
+        lumisections: usize,
+        /// Number of lumisections in the test part, in which regions of the maps are dead or hot
+        #[arg(long, default_value_t = 600)]
+        test_lumisections: usize,
+        /// Number of layers, from 2 to 4
+        #[arg(long, default_value_t = 4)]
+        layers: usize,
+        /// Maps of 26, 58, 90 and 130 rows, as the real layers have, and not of 26 all
+        #[arg(long)]
+        true_shapes: bool,
+        /// Another seed makes other data
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
@@ -74,7 +95,31 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         Kind::Cms2010b { out, seed, rows } => cms2010b(out, *seed, *rows, ui),
         Kind::Certification { out, lumisections, seed } => certification(out, *lumisections, *seed, ui),
         Kind::Events { out, events: number, columns, seed } => events(out, *number, *columns, *seed, ui),
+        Kind::Occupancy { out, lumisections, test_lumisections, layers, true_shapes, seed } => {
+            let (lumisections, test_lumisections, layers, true_shapes) = (*lumisections, *test_lumisections, *layers, *true_shapes);
+            occupancy(out, synth::occupancy::Size { lumisections, test_lumisections, layers, true_shapes }, *seed, ui)
+        }
     }
+}
+
+fn occupancy(out: &Path, size: synth::occupancy::Size, seed: u64, ui: &Ui) -> Result<()> {
+    for (name, rows) in synth::occupancy::write(out, size, seed)? {
+        ui.say(&format!("{}: {rows} rows", out.join(name).display()));
+    }
+    let file = |name: &str| out.join(name).display().to_string();
+    ui.say(&format!("{}: what OMS says of each lumisection; {}: rates of triggers", file("oms.json"), file("hlt.json")));
+    let sets = [
+        ("data.train", "train/PXLayer_*.parquet"),
+        ("data.test", "test/PXLayer_*.parquet"),
+        ("data.oms", "oms.json"),
+        ("data.hlt", "hlt.json"),
+        ("patterns.automasks", "automasks.csv"),
+    ];
+    let sets: Vec<String> = sets.iter().map(|(key, name)| format!("--set '{key}=[\"{}\"]'", file(name))).collect();
+    ui.next(&[
+        format!("lumisift inspect {}", file("test/PXLayer_1.parquet")),
+        format!("lumisift train configs/pixel-nmf.toml {} --out pixel", sets.join(" ")),
+    ])
 }
 
 fn events(out: &Path, number: usize, columns: usize, seed: u64, ui: &Ui) -> Result<()> {

@@ -4,6 +4,7 @@ pub mod certification;
 pub mod cms2010b;
 pub mod events;
 mod hdf5;
+pub mod occupancy;
 
 use crate::{
     error::{Error, Result},
