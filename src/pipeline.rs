@@ -2,7 +2,7 @@
 
 use crate::{
     config::{
-        Experiment, Expression, Threshold,
+        Experiment, Expression, Part, Threshold,
         raw::{self, CalibrateOn, FitOn, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
     },
     data::{
@@ -18,13 +18,14 @@ use crate::{
         classes::Classes,
         labels::{self, LabelSet},
         quantities::{self, Quantity},
-        scale::Scaler,
+        scale::{Plan, Scaler},
         select,
         split::{self, Split},
     },
     random,
     report::{
         folder::Model,
+        normalisation,
         projections::{Projection, Shown},
         scores::{ChannelScores, Scores},
     },
@@ -58,10 +59,19 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     let config = &experiment.config;
     let files = [(Role::Train, experiment.train_files.as_slice()), (Role::Test, experiment.test_files.as_slice())];
     let required: Vec<String> = labels::columns(experiment).into_iter().chain(config.split.column.clone()).collect();
-    let mut chosen = load(experiment, &files, Further { required, ..Further::default() }, read)?;
+    let mut chosen = load(experiment, &files, Further { required, part: experiment.part, ..Further::default() }, read)?;
+    let reference = experiment.reference.as_ref().map(|path| normalisation::read(path, &chosen.samples)).transpose()?.unwrap_or_default();
     let fit = |rows: &[&[f32]], samples: &Samples| {
-        let added = (!experiment.added.is_empty()).then(|| (config.scale.added, experiment.added.iter().map(Expression::to_string).collect()));
-        Scaler::fit(&experiment.scale, config.scale.fit_on, rows, samples.width(), added)
+        let plan = Plan {
+            kinds: experiment.scale.clone(),
+            fit_on: config.scale.fit_on,
+            width: samples.width(),
+            layers: samples.layer_widths(),
+            reference: reference.clone(),
+            clip: config.scale.clip,
+            added: (!experiment.added.is_empty()).then(|| (config.scale.added, experiment.added.iter().map(Expression::to_string).collect())),
+        };
+        Scaler::fit(plan, rows)
     };
     let of_all_read = (config.scale.fit_on == FitOn::Read).then(|| {
         let samples = &chosen.samples;
@@ -80,10 +90,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         fit(&fitted_on, &samples)
     });
     scale(&scaler, &samples, &mut inputs);
-    let mut channels = match &samples.hierarchy {
-        Some(hierarchy) => hierarchy.channels.clone(),
-        None => vec![Channel::all(samples.feature_names(), samples.element.clone())],
-    };
+    let mut channels = samples.channels();
     for channel in &mut channels {
         channel.paths.extend(experiment.added.iter().map(|added| vec![added.to_string()]).filter(|_| samples.hierarchy.is_some()));
         channel.features.extend(experiment.added.iter().map(Expression::to_string));
@@ -116,11 +123,13 @@ fn refuse_weightless(weights: Option<&[f32]>, splits: &[Split]) -> Result<()> {
 /// Reads files and what is known about their rows.
 fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Further, read: &(dyn Fn(&Path) + Sync)) -> Result<Chosen> {
     let names = quantities::names(experiment);
+    let layered = !experiment.layers.is_empty();
     let facts = Facts::read(&experiment.facts, &names.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect())?;
-    let columns = quantities::columns(&names, &facts);
+    let columns = quantities::columns(&names, &facts, layered);
     further.required.extend(columns.iter().cloned());
-    further.welcome.extend(names.get("entries").cloned());
-    let trained = further.features.is_some();
+    // Each layer has a column of its own for its entries.
+    further.welcome.extend(names.get("entries").filter(|_| !layered).cloned());
+    let trained = further.features.is_some() || !further.layers.is_empty();
     let load = data::load(experiment, files, further, read);
     let samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
     let (labels, label_notes) = labels::read(&samples, experiment, trained)?;
@@ -541,9 +550,16 @@ fn spread(members: &[Vec<f64>]) -> Vec<Option<f64>> {
     (0..members[0].len()).map(|i| Some(of_row(i)).filter(|spread| spread.is_finite())).collect()
 }
 
-/// Scores new files with a trained model: same features, same scaler, same networks. Rows have no split but test.
-pub fn score_files(model: &Model, files: &[PathBuf], device: &Opened, read: &(dyn Fn(&Path) + Sync)) -> Result<(Prepared, Scores)> {
-    let prepared = prepare_files(model, files, read)?;
+/// Scores new files, or a part of their runs, with a trained model: same features, same scaler, same networks. Rows have no split but
+/// test.
+pub fn score_files(
+    model: &Model,
+    files: &[PathBuf],
+    part: Option<Part>,
+    device: &Opened,
+    read: &(dyn Fn(&Path) + Sync),
+) -> Result<(Prepared, Scores)> {
+    let prepared = prepare_files(model, files, part, read)?;
     let scores = score(&model.experiment, &model.networks, &prepared, device)?;
     Ok((prepared, scores))
 }
@@ -580,15 +596,16 @@ pub fn drift(model: &Model, prepared: &Prepared, scores: &Scores) -> Drift {
     }
 }
 
-/// Reads, selects and scales new files for a trained model.
-pub fn prepare_files(model: &Model, files: &[PathBuf], read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
+/// Reads, selects and scales new files, or a part of their runs, for a trained model.
+pub fn prepare_files(model: &Model, files: &[PathBuf], part: Option<Part>, read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
     let experiment = &model.experiment;
     // Nothing is trained: weights matter only where they say which rows are evaluated or how figures are taken.
     let mut lenient = experiment.clone();
     if !experiment.config.select.nonzero_weight && !experiment.config.report.weighted {
         lenient.weight = None;
     }
-    let further = Further { welcome: labels::columns(experiment), features: model.columns(), ..Further::default() };
+    let further =
+        Further { welcome: labels::columns(experiment), features: model.columns(), layers: model.layers(), part, ..Further::default() };
     let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
     let mut inputs = chosen.select(&lenient)?;
     let beside = chosen.beside(&lenient)?;
@@ -755,10 +772,10 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Vec<String> {
         let verb = if constant.len() == 1 { "is" } else { "are" };
         warn(format!("{} of {bins} {what} {verb} constant in the training rows: no news unless they change", constant.len()));
     }
-    if experiment.scale.contains(&ScaleKind::UnitArea) {
+    if let Some(step) = prepared.scaler.forgets() {
         let zero = (0..prepared.samples.rows.len()).filter(|&i| prepared.samples.row(i).iter().sum::<f32>() <= 0.0).count();
         if zero > 0 {
-            warn(format!("{zero} rows have no area: \"unit-area\" makes them 0"));
+            warn(format!("{zero} rows have no area: \"{step}\" makes them 0"));
         }
     }
     let flags = flag_like(&prepared.samples);

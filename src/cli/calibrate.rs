@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(device_argument(&arguments.device)?)?;
     let (prepared, scored) = {
         let reading = ui.reading(&[&arguments.data]);
-        pipeline::score_files(&model, &arguments.data, &device, &|path| reading.read(path))?
+        pipeline::score_files(&model, &arguments.data, None, &device, &|path| reading.read(path))?
     };
     // Rows that are labelled bad do not belong into a sample of good data.
     let main = scored.labels.iter().position(|name| name == "good");

@@ -1,6 +1,6 @@
 //! `lumisift certify`: from scores to good, grey, bad and not evaluated.
 
-use super::{Sets, device_argument, only_keys, score, ui::Ui};
+use super::{Sets, device_argument, only_keys, part_argument, score, ui::Ui};
 use crate::{
     certify::{
         Id, Lumisections,
@@ -13,7 +13,7 @@ use crate::{
         summary::{self, Decided, Expected, Judge, Luminosity, PerVerdict, RunFlags, Summary},
         words::{Decisions, Runs},
     },
-    config::{Value, raw::CertifyOn},
+    config::{Part, Value, raw::CertifyOn},
     data::{
         channels::COMBINED,
         facts::{Facts, LUMINOSITIES},
@@ -51,6 +51,9 @@ pub struct Arguments {
     /// Judge these files instead of the experiment's own (every experiment reads them)
     #[arg(long, num_args = 1.., value_name = "FILE", conflicts_with = "scores")]
     data: Vec<PathBuf>,
+    /// Judge only a part of the runs of --data, such as "2 of 8": parts have no run in common and make all together
+    #[arg(long, value_name = "PART", requires = "data")]
+    part: Option<String>,
     /// Judge these scores, which `lumisift score` wrote (.parquet): one file an experiment, in their order
     #[arg(long, num_args = 1.., value_name = "FILE")]
     scores: Vec<PathBuf>,
@@ -124,13 +127,14 @@ impl Loaded {
 /// Reads experiments, and scores what they are to judge and to calibrate on.
 fn load(arguments: &Arguments, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> {
     let mut loaded: Vec<Loaded> = vec![];
+    let part = part_argument(arguments.part.as_deref())?;
     for (at, path) in arguments.experiments.iter().enumerate() {
         let folder = Folder::open(path)?;
         let model = folder.read_model(&arguments.sets.sets)?;
         let own = Scores::read(&folder.file(folder::names::SCORES))?;
-        let score = |files: &[PathBuf]| {
+        let score = |files: &[PathBuf], part: Option<Part>| {
             let reading = ui.reading(&[files]);
-            pipeline::score_files(&model, files, device, &|path| reading.read(path))
+            pipeline::score_files(&model, files, part, device, &|path| reading.read(path))
         };
         let judged = match arguments.scores.get(at) {
             Some(path) => {
@@ -144,12 +148,12 @@ fn load(arguments: &Arguments, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> 
             }
             None if arguments.data.is_empty() => None,
             None => {
-                let (prepared, scores) = score(&arguments.data)?;
+                let (prepared, scores) = score(&arguments.data, part)?;
                 ui.warn_unreadable(&prepared.samples);
                 Some((Some(prepared), scores))
             }
         };
-        let good = if arguments.good.is_empty() { None } else { Some(score(&arguments.good)?) };
+        let good = if arguments.good.is_empty() { None } else { Some(score(&arguments.good, None)?) };
         let good = good.map(|(prepared, scores)| (prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect(), scores));
         let name = model.experiment.config.name.clone();
         loaded.push(Loaded { name, folder, model, own, judged, good });

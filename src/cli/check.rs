@@ -37,6 +37,8 @@ struct Checked {
     /// `[y, x]`, y = 1 for histograms and features.
     shape: Shape,
     flow_bins: bool,
+    /// Whether each channel is a monitoring element.
+    layers: bool,
     /// Names of the features; absent for histograms.
     features: Option<Vec<String>>,
     /// Inputs beside the bins.
@@ -58,6 +60,10 @@ struct Checked {
 struct CheckedChannel {
     name: String,
     features: usize,
+    /// The monitoring element, where the channel is one.
+    element: Option<String>,
+    /// `[y, x]` of maps and layers.
+    shape: Option<Shape>,
     model: String,
     parameters: usize,
 }
@@ -101,6 +107,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         bins: prepared.samples.width(),
         shape: prepared.samples.shape,
         flow_bins: prepared.samples.flow_bins,
+        layers: !prepared.samples.layers.is_empty(),
         features: prepared.samples.features.as_ref().map(|names| names.to_vec()),
         added: experiment.added.iter().map(ToString::to_string).collect(),
         rows: Split::ALL.map(|split| (split.name(), count(split))).to_vec(),
@@ -116,6 +123,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             .map(|(channel, architecture)| CheckedChannel {
                 name: channel.name.clone(),
                 features: channel.features.len(),
+                element: channel.element.clone(),
+                shape: channel.shape,
                 model: architecture.describe(),
                 parameters: architecture.parameters(),
             })
@@ -181,10 +190,15 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
     let what = match &checked.features {
         Some(names) if checked.groups.is_some() => format!("{} features of {} channels", names.len(), checked.channels.len()),
         Some(names) => format!("{} features: {}", names.len(), terminal::printable(&listed(names.iter().map(String::as_str)))),
+        None if checked.layers => format!("{} bins of {} layers", checked.bins, checked.channels.len()),
         None => format!("{} bins{}", checked.shape, if checked.flow_bins { " with underflow and overflow" } else { "" }),
     };
     let added = if checked.added.is_empty() { String::new() } else { format!(", and {}", checked.added.join(", ")) };
     let _ = writeln!(text, "inputs     {what}{added}");
+    for channel in checked.channels.iter().filter(|_| checked.layers) {
+        let (shape, element) = (channel.shape.unwrap_or_default(), channel.element.as_deref().unwrap_or_default());
+        let _ = writeln!(text, "layer      {}: {shape} bins of {}", terminal::printable(&channel.name), terminal::printable(element));
+    }
     let rows: Vec<String> = checked.rows.iter().map(|(name, rows)| format!("{rows} {name}")).collect();
     let _ = writeln!(text, "rows       {}", rows.join(", "));
     for (reason, count) in &checked.not_evaluated {

@@ -78,8 +78,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         }
     }
     latents::write_features(&arguments.out, &codes.rows, table.events, columns)?;
-    if !arguments.scaled && (model.scaler.forgets() || model.experiment.divide_by.is_some()) {
-        ui.warn("what scaling took away (the area of a row, a divisor) cannot be given back: those steps stay");
+    if !arguments.scaled && (model.scaler.forgets().is_some() || model.scaler.clip.is_some() || model.experiment.divide_by.is_some()) {
+        ui.warn("what scaling took away (the area of a row, a divisor, what was clipped) cannot be given back: those steps stay");
     }
     ui.say(&format!("{}: {} rows", arguments.out.display(), codes.rows.len()));
     Ok(())

@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(device_argument(&arguments.device)?)?;
     let prepared = {
         let reading = ui.reading(&[&arguments.data]);
-        pipeline::prepare_files(&model, &arguments.data, &|path| reading.read(path))?
+        pipeline::prepare_files(&model, &arguments.data, None, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     let names = prepared.input_names();

@@ -22,7 +22,7 @@ mod training;
 mod ui;
 
 use crate::{
-    config::{DeviceChoice, Experiment},
+    config::{DeviceChoice, Experiment, Part},
     error::{Error, Result},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -160,6 +160,11 @@ fn device_argument(text: &str) -> Result<DeviceChoice> {
 /// The devices of a `--device` argument that may name several.
 fn devices_argument(text: &str) -> Result<Vec<DeviceChoice>> {
     DeviceChoice::parse_all(text).map_err(|message| Error::input(format!("--device: {message}")))
+}
+
+/// The part of a `--part` argument.
+fn part_argument(text: Option<&str>) -> Result<Option<Part>> {
+    text.map(|text| Part::parse(text).map_err(|message| Error::input(format!("--part: {message}")))).transpose()
 }
 
 /// Lays `--device` over what the config says.

@@ -1,6 +1,6 @@
 //! `lumisift score`: new data with a trained experiment.
 
-use super::{Sets, device_argument, only_keys, ui::Ui};
+use super::{Sets, device_argument, only_keys, part_argument, ui::Ui};
 use crate::{
     data::synth,
     device,
@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Where to write the scores (.parquet or .csv)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Score only a part of the runs, such as "2 of 8": parts have no run in common and make all together
+    #[arg(long, value_name = "PART")]
+    part: Option<String>,
     /// Hold the flags against known anomalies: a CSV of file,first_ls,last_ls,anomaly
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
@@ -64,13 +67,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let mut texts = arguments.why.clone();
     texts.dedup();
     let why = texts.iter().map(|text| lumisection(text)).collect::<Result<Vec<_>>>()?;
+    let part = part_argument(arguments.part.as_deref())?;
     let folder = Folder::open(&arguments.experiment)?;
     let model = folder.read_model(&arguments.sets.sets)?;
     let device = device::open(device_argument(&arguments.device)?)?;
     let truth = arguments.truth.as_deref().map(synth::read_truth).transpose()?;
     let (prepared, mut scores) = {
         let reading = ui.reading(&[&arguments.data]);
-        pipeline::score_files(&model, &arguments.data, &device, &|path| reading.read(path))?
+        pipeline::score_files(&model, &arguments.data, part, &device, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     ui.detail("scored");

@@ -15,6 +15,7 @@ use crate::{
         explain,
         figures::{self, Context, Report},
         folder::{Folder, History, HistoryColumns, fingerprint, names},
+        normalisation,
         page::{self, data::Evidence},
         projections,
         scores::{self, Scores},
@@ -252,6 +253,7 @@ impl<'e> Training<'e> {
         warnings.extend(doubts);
         networks.iter().try_for_each(|network| folder.write_network(network))?;
         folder.write_json(names::SCALER, &prepared.scaler)?;
+        normalisation::write(&folder.file(names::NORMALISATION), &prepared.samples, &prepared.scaler)?;
         folder.write_channels(&networks)?;
         if stop.is_signalled() {
             return Ok(None);

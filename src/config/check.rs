@@ -3,7 +3,7 @@
 use super::{
     Batch, Document, batch, channels,
     experiment::{
-        Certify, Cut, DeviceChoice, Divergence, Experiment, FactFiles, LabelOrigin, LabelSpec, Loss, Optimizer, Penalties, Schedule, Select,
+        Certify, Cut, DeviceChoice, Divergence, Experiment, FactFiles, LabelOrigin, LabelSpec, Loss, Optimizer, Part, Penalties, Schedule, Select,
         Sparsity, Threshold,
     },
     expression::Expression,
@@ -182,6 +182,15 @@ impl Checker<'_> {
                 (1, None)
             }
         };
+        let cut = match data.cut_cross[..] {
+            [] => (0, 0),
+            [x, y] => (x as usize, y as usize),
+            _ => {
+                self.fault("data.cut_cross", format!("found {:?}; expected two numbers, of columns and of rows: [8, 2]", data.cut_cross));
+                (0, 0)
+            }
+        };
+        let part = data.part.as_deref().and_then(|text| Part::parse(text).map_err(|message| self.fault("data.part", message)).ok());
         let added = self.expressions("data.add_inputs", &data.add_inputs);
         let beside = self.expressions("report.beside", &config.report.beside);
         let labels = self.labels(&mut config);
@@ -189,6 +198,7 @@ impl Checker<'_> {
         let weight = self.weight(&config);
         let select = self.select(&mut config);
         let divide_by = config.scale.divide_by.as_ref().and_then(|text| self.expression("scale.divide_by", text));
+        let reference = config.scale.reference.as_mut().map(|reference| self.path("scale.reference", reference));
         let init = config.train.init.as_mut().map(|init| self.path("train.init", init));
         if config.train.ensemble > 1 && config.score.one_class_svm.is_some() {
             self.fault("train.ensemble", "models of an ensemble have latents of their own, which score.one_class_svm cannot judge together");
@@ -200,9 +210,11 @@ impl Checker<'_> {
         if scale.is_empty() {
             self.fault("scale.kind", "found an empty list; expected a step such as \"range\", or \"none\"");
         }
-        if !config.channels.is_empty() && scale.contains(&ScaleKind::UnitArea) {
-            self.fault("scale.kind", "\"unit-area\" goes by the whole row, so that with [channels] features of other channels would count");
+        if let Some(step) = scale.iter().find(|step| step.by_row()).filter(|_| !config.channels.is_empty()) {
+            self.fault("scale.kind", format!("\"{step}\" goes by the whole row, so that with [channels] features of other channels would count"));
         }
+        let layers = self.layers(&config);
+        self.normalisation(&config, &scale);
         if !config.channels.is_empty() {
             channels::faults(&config.channels).into_iter().for_each(|(key, message)| self.fault(&format!("channels.{key}"), message));
         }
@@ -241,6 +253,9 @@ impl Checker<'_> {
             test_files,
             facts,
             rebin,
+            layers,
+            cut,
+            part,
             added,
             beside,
             labels,
@@ -248,6 +263,7 @@ impl Checker<'_> {
             weight,
             select,
             divide_by,
+            reference,
             init,
             scale,
             loss,
@@ -307,6 +323,55 @@ impl Checker<'_> {
         }
         config.train.shuffle &= self.document.says("train.shuffle");
         config.train.stop.tolerance.get_or_insert(1e-5);
+
+    /// What several layers leave no choice about.
+    fn layers(&mut self, config: &Config) -> Vec<glob::Pattern> {
+        let Config { data, channels, .. } = config;
+        if data.layers.is_empty() {
+            return vec![];
+        }
+        let beside = [
+            ("data.me", data.me.is_some(), "data.layers says which monitoring elements are taken"),
+            ("data.summary", data.summary, "seven numbers are taken of one histogram, not of layers (data.layers)"),
+            ("data.keep_duplicates", data.keep_duplicates, "layers (data.layers) are joined by lumisection, of which each has one row"),
+            ("channels", !channels.is_empty(), "channels are made of features by their names; data.layers makes its own"),
+        ];
+        for (key, _, message) in beside.into_iter().filter(|(_, is_set, _)| *is_set) {
+            self.fault(key, message);
+        }
+        let mut patterns = vec![];
+        for (i, text) in data.layers.iter().enumerate() {
+            // Only * and ? stand for others.
+            match glob::Pattern::new(&text.replace('[', "[[]")) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => self.fault(&format!("data.layers[{i}]"), format!("\"{text}\": {error}")),
+            }
+        }
+        patterns
+    }
+
+    /// What bins are divided by must be known, and is learned once.
+    fn normalisation(&mut self, config: &Config, scale: &[ScaleKind]) {
+        let normalises = |step: &&ScaleKind| matches!(step, ScaleKind::BinMean | ScaleKind::Reference);
+        if scale.iter().filter(normalises).count() > 1 {
+            self.fault("scale.kind", "\"bin-mean\" and \"reference\" each divide by what is usual; expected one of them, once");
+        }
+        if let Some(at) = scale.iter().position(|step| normalises(&step))
+            && let Some(before) = scale[..at].iter().find(|step| matches!(step, ScaleKind::Standard | ScaleKind::Robust))
+        {
+            self.fault("scale.kind", format!("\"{}\" divides by a mean, which after \"{before}\" is 0 or any sign", scale[at]));
+        }
+        match (scale.contains(&ScaleKind::Reference), &config.scale.reference) {
+            (true, None) => self.fault("scale.reference", "missing; the step \"reference\" needs the normalisation.parquet of an experiment"),
+            (false, Some(_)) => self.fault("scale.reference", "has no meaning without a step \"reference\" in scale.kind"),
+            _ => {}
+        }
+        if matches!(config.scale.added, ScaleKind::BinMean | ScaleKind::Reference | ScaleKind::MeanOne) {
+            self.fault("scale.added", format!("\"{}\" is for bins; expected another step such as \"standard\"", config.scale.added));
+        }
+        if config.scale.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
+            self.fault("scale.clip", format!("found {}; expected a number above 0", config.scale.clip.unwrap_or_default()));
+        }
     }
 
     fn sweep(&mut self, config: &mut Config) -> Option<Space> {

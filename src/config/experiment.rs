@@ -29,6 +29,12 @@ pub struct Experiment {
     pub facts: FactFiles,
     /// How many neighbouring bins are added up: in x, and in y where that differs.
     pub rebin: (usize, Option<usize>),
+    /// Which monitoring elements are layers; none where there is one element.
+    pub layers: Vec<glob::Pattern>,
+    /// How many columns and rows are cut out of the middle of a map: in x, in y.
+    pub cut: (usize, usize),
+    /// Which part of the runs is read.
+    pub part: Option<Part>,
     /// Quantities that are inputs beside the bins.
     pub added: Vec<Expression>,
     /// What is drawn beside the scores.
@@ -43,6 +49,8 @@ pub struct Experiment {
     pub select: Select,
     /// What every bin of a row is divided by.
     pub divide_by: Option<Expression>,
+    /// The file of the numbers that the step "reference" divides by.
+    pub reference: Option<PathBuf>,
     /// Weights to start from.
     pub init: Option<PathBuf>,
     /// Steps of scaling, in order.
@@ -114,6 +122,32 @@ impl std::fmt::Display for Cut {
             Self::Best(Best::Youden) => f.write_str("the best Youden index"),
             Self::Score(score) => write!(f, "score {score}"),
         }
+    }
+}
+
+/// One of several parts, told as "2 of 8".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which, from 1.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+impl Part {
+    /// Reads "2 of 8".
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
+        let numbers = text.split_once(" of ").and_then(|(number, of)| Some((number.trim().parse().ok()?, of.trim().parse().ok()?)));
+        match numbers {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err(format!("found \"{text}\"; expected a part such as \"2 of 8\", from \"1 of 8\" to \"8 of 8\"")),
+        }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.number, self.of)
     }
 }
 

@@ -159,7 +159,15 @@ section! {
         /// The monitoring element to take where a file holds several; in HDF5 and NPZ files the path of the dataset.
         #[serde(skip_serializing_if = "Option::is_none")]
         me: Option<String> = None,
+        /// Several monitoring elements, each of which is a channel of its own: names, or patterns with * and ?. Their histograms or
+        /// maps are joined by (run, LS); a lumisection that lacks one of them is not evaluated.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        layers: Vec<String> = vec![],
         flow_bins: FlowBins = FlowBins::Keep,
+        /// Cut so many columns and rows, [x, y], out of the middle of every map, before bins are added up.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[schemars(length(min = 2, max = 2))]
+        cut_cross: Vec<u32> = vec![],
         /// Add up so many neighbouring bins: 2 (of a map in x and in y), or [2, 4] for x and y. Bins that are left over make a
         /// smaller last one.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,6 +191,9 @@ section! {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         lumisections: Vec<String> = vec![],
         bad_rows: BadRows = BadRows::Error,
+        /// Only a part of the runs, such as "2 of 8": the parts have about equally many rows, no run in common, and make all together.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        part: Option<String> = None,
         /// Rows of one lumisection all stay (and are counted). Otherwise a second one is a row that cannot be read.
         keep_duplicates: bool = false,
         columns: Columns = Columns::default(),
@@ -558,6 +569,12 @@ section! {
         /// quantity is 0 becomes 0.
         #[serde(skip_serializing_if = "Option::is_none")]
         divide_by: Option<String> = None,
+        /// With a step "reference": the file of the numbers that it divides by, the normalisation.parquet of another experiment.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reference: Option<String> = None,
+        /// Scaled bins above this number become it: the last step of all.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        clip: Option<f64> = None,
         /// How the inputs of data.add_inputs are scaled.
         added: ScaleKind = ScaleKind::Standard,
     }
@@ -594,8 +611,14 @@ choice! {
         MinMax = "min-max",
         /// Per bin (x − mean) / std (ddof 0); a bin of std 0 stays as it is.
         Standard = "standard",
-        /// Per row x / sum; a row of sum 0 becomes 0.
+        /// Per row x / sum; a row of sum 0 becomes 0. Of several layers (data.layers) each by itself.
         UnitArea = "unit-area",
+        /// Per row x / mean of its bins; a row of mean 0 becomes 0. Of several layers (data.layers) each by itself.
+        MeanOne = "mean-one",
+        /// Per bin x / mean; a bin of mean 0 becomes 0. Kept as normalisation.parquet.
+        BinMean = "bin-mean",
+        /// Per bin x / the mean that scale.reference has for it; a bin of mean 0 becomes 0.
+        Reference = "reference",
         /// Per bin (x − median) / (75th − 25th percentile); a bin where those are equal stays as it is.
         Robust = "robust",
         /// Per value √x, which makes the noise of counts even.

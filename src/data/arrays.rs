@@ -106,6 +106,13 @@ pub fn read(path: &Path, format: Format, wanted: &Wanted) -> Result<Table> {
     };
     notes.into_iter().chain(plan.notes).for_each(|note| whole.note(note));
     let mut table = whole.finish()?;
+    if wanted.layered && wanted.bring == Bring::Identities && plan.elements {
+        // Layers with another number of rows are there too.
+        let matrices = arrays.list().iter().filter(|info| info.shape.len() > 1 && matches!(info.kind, Kind::Number | Kind::Flag));
+        for info in matrices {
+            table.elements.entry(info.name.clone()).or_insert(info.shape[0]);
+        }
+    }
     table.fields = fields_of(arrays);
     Ok(table)
 }
@@ -144,13 +151,13 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
         })
     };
     let chosen = match (&wanted.columns.histogram, &wanted.me) {
+        (_, Some(me)) if wanted.layered && matrices.len() > 1 => vec![named(me, &matrices, "monitoring element")?],
         _ if !wanted.columns.features.is_empty() => vec![],
         (Some(name), _) => vec![named(name, &matrices, "matrix")?],
         (None, Some(me)) if matrices.len() > 1 && wanted.bring == Bring::Values => vec![named(me, &matrices, "monitoring element")?],
         _ if wanted.features.as_ref().is_some_and(|names| list.iter().any(|info| info.shape.len() == 1 && names.contains(&info.name))) => vec![],
         _ => matrices.clone(),
     };
-    let elements = matrices.len() > 1 && wanted.columns.histogram.is_none() && !chosen.is_empty();
     if chosen.len() > 1 && wanted.bring == Bring::Values {
         let names = listed(chosen.iter().map(|&at| list[at].name.as_str()));
         return Err(Error::input(format!("{}: holds several monitoring elements; choose one with data.me: {names}", path.display())));
@@ -175,9 +182,11 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
         Field { name: info.name.clone(), kind, type_name }
     };
     let fields: Vec<Field> = members.iter().map(field).collect();
-    let mut wanted = wanted.clone();
+    let (mut wanted, several, is_named) = (wanted.clone(), matrices.len() > 1, wanted.columns.histogram.is_some());
     wanted.columns.histogram = chosen.first().map(|&at| list[at].name.clone());
     let layout = Layout::find(path, &fields, &wanted)?;
+    // The name of a layer is that of its matrix, unless a column says it.
+    let elements = !chosen.is_empty() && if wanted.layered { several || layout.me.is_none() } else { several && !is_named };
     let mut notes: Vec<String> = vec![];
     if !others.is_empty() {
         let names: Vec<String> = others.iter().map(|&at| format!("{} {}", list[at].name, list[at].show_shape())).collect();
@@ -224,7 +233,7 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
     let holds = match (shape, &layout.contents) {
         (Some(_), _) | (None, Contents::Bins(_)) => Holds::Histograms,
         (None, Contents::Features(_)) => Holds::Features(sources.iter().map(|&at| list[at].name.clone()).collect()),
-        (None, Contents::List(_)) if wanted.columns.histogram.is_some() || layout::is_histogram(&first.name) => Holds::Histograms,
+        (None, Contents::List(_)) if wanted.layered || wanted.columns.histogram.is_some() || layout::is_histogram(&first.name) => Holds::Histograms,
         (None, Contents::List(_)) => Holds::Features((0..width).map(|i| format!("{}_{i}", first.name)).collect()),
     };
     let histograms = matches!(holds, Holds::Histograms);

@@ -1,7 +1,10 @@
-//! What is done to the bins of a row as it is taken from its file: turned, stripped, added up.
+//! What is done to the bins of a row as it is taken from its file: turned, stripped, cut, added up.
 
 use super::table::{Shape, Table};
-use crate::config::raw::FlowBins;
+use crate::{
+    config::{Experiment, raw::FlowBins},
+    error::{Error, Result},
+};
 
 /// The way from a file's bins to those of the samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -10,23 +13,63 @@ pub struct Binning {
     /// Whether the file has y running fastest.
     turn: bool,
     strip: bool,
+    /// So many columns and rows are cut out of the middle.
+    cut: (usize, usize),
     /// So many neighbours are added up in x and y.
     rebin: (usize, usize),
 }
 
 impl Binning {
-    /// The way for a table.
-    pub fn new(table: &Table, flow_bins: FlowBins, rebin: (usize, Option<usize>)) -> Self {
+    /// The way for a table. Only neighbouring bins can be added up, and only the middle of a map can be cut out.
+    pub fn new(table: &Table, experiment: &Experiment) -> Result<Self> {
         let Shape { y, x } = table.shape;
+        let (rebin, cut) = (experiment.rebin, experiment.cut);
+        let wrong = |key: &str, what: String| Err(Error::input(format!("data.{key}: {} holds {what}", table.path.display())));
+        match rebin {
+            (1, None | Some(1)) => {}
+            _ if table.features.is_some() => return wrong("rebin", "features, which have no neighbours".into()),
+            (_, Some(2..)) if y == 1 => return wrong("rebin", "histograms in one dimension; expected one number".into()),
+            _ => {}
+        }
         let rebin = (rebin.0, if y == 1 { 1 } else { rebin.1.unwrap_or(rebin.0) });
         let enough = x > 2 && (y == 1 || y > 2);
-        Self { from: table.shape, turn: table.y_fastest, strip: flow_bins == FlowBins::Strip && table.flow_bins && enough, rebin }
+        let strip = experiment.config.data.flow_bins == FlowBins::Strip && table.flow_bins && enough;
+        let binning = Self { from: table.shape, turn: table.y_fastest, strip, cut, rebin };
+        if cut != (0, 0) && !table.rows.is_empty() {
+            let inside = binning.stripped();
+            let fits = |bins: usize, cut: usize| cut < bins && (bins - cut).is_multiple_of(2);
+            match inside {
+                _ if table.features.is_some() => return wrong("cut_cross", "features; only the middle of a map can be cut out".into()),
+                Shape { y: 1, .. } => return wrong("cut_cross", "histograms in one dimension; only the middle of a map can be cut out".into()),
+                Shape { x, .. } if cut.0 >= x => return wrong("cut_cross", format!("maps of {x} columns; [{}, {}] would leave none", cut.0, cut.1)),
+                Shape { y, .. } if cut.1 >= y => return wrong("cut_cross", format!("maps of {y} rows; [{}, {}] would leave none", cut.0, cut.1)),
+                Shape { x, .. } if !fits(x, cut.0) => {
+                    return wrong("cut_cross", format!("maps of {x} columns, of which {} have no middle: both must be even, or both odd", cut.0));
+                }
+                Shape { y, .. } if !fits(y, cut.1) => {
+                    return wrong("cut_cross", format!("maps of {y} rows, of which {} have no middle: both must be even, or both odd", cut.1));
+                }
+                _ => {}
+            }
+        }
+        Ok(binning)
     }
 
     /// The shape that comes out.
     pub fn shape(&self) -> Shape {
-        let Shape { y, x } = self.stripped();
+        let Shape { y, x } = self.inside();
         Shape { y: y.div_ceil(self.rebin.1), x: x.div_ceil(self.rebin.0) }
+    }
+
+    /// The bins that are left once the frame and the middle are gone.
+    fn inside(&self) -> Shape {
+        let Shape { y, x } = self.stripped();
+        Shape { y: y - self.cut.1, x: x - self.cut.0 }
+    }
+
+    /// Whether bins lie evenly between the edges of their axes.
+    pub fn keeps_axes(&self) -> bool {
+        self.cut == (0, 0)
     }
 
     fn stripped(&self) -> Shape {
@@ -40,12 +83,12 @@ impl Binning {
 
     /// Whether the underflow and overflow bins, if there are any, are still the first and last.
     pub fn keeps_flow_bins(&self) -> bool {
-        !self.strip && self.rebin == (1, 1)
+        !self.strip && self.cut == (0, 0) && self.rebin == (1, 1)
     }
 
     /// Whether nothing is done.
     pub fn is_identity(&self) -> bool {
-        !self.turn && !self.strip && self.rebin == (1, 1)
+        !self.turn && self.keeps_flow_bins()
     }
 
     /// Appends a row's bins.
@@ -53,13 +96,15 @@ impl Binning {
         if self.is_identity() {
             return into.extend_from_slice(row);
         }
-        let (from, inside, to) = (self.from, self.stripped(), self.shape());
+        let (from, inside, to) = (self.from, self.inside(), self.shape());
+        // What lies behind the middle begins so much later.
+        let beyond = |at: usize, bins: usize, cut: usize| if at >= bins / 2 { at + cut } else { at };
         let (left, below) = if self.strip { (1, usize::from(from.y > 1)) } else { (0, 0) };
         let start = into.len();
         into.resize(start + to.width(), 0.0);
         for y in 0..inside.y {
             for x in 0..inside.x {
-                let (fx, fy) = (x + left, y + below);
+                let (fx, fy) = (beyond(x, inside.x, self.cut.0) + left, beyond(y, inside.y, self.cut.1) + below);
                 let value = if self.turn { row[fx * from.y + fy] } else { row[fy * from.x + fx] };
                 into[start + y / self.rebin.1 * to.x + x / self.rebin.0] += value;
             }
@@ -80,30 +125,45 @@ mod tests {
 
     #[test]
     fn flow_bins_of_a_map_are_its_frame() {
-        let binning = Binning { from: Shape { y: 3, x: 4 }, turn: false, strip: true, rebin: (1, 1) };
+        let binning = Binning { from: Shape { y: 3, x: 4 }, turn: false, strip: true, cut: (0, 0), rebin: (1, 1) };
         assert_eq!(apply(binning, &[9., 9., 9., 9., 9., 1., 2., 9., 9., 9., 9., 9.]), [1.0, 2.0]);
         assert_eq!(binning.shape(), Shape { y: 1, x: 2 });
-        let line = Binning { from: Shape::line(4), turn: false, strip: true, rebin: (1, 1) };
+        let line = Binning { from: Shape::line(4), turn: false, strip: true, cut: (0, 0), rebin: (1, 1) };
         assert_eq!(apply(line, &[9., 1., 2., 9.]), [1.0, 2.0]);
     }
 
     #[test]
     fn a_map_with_y_fastest_is_turned() {
-        let binning = Binning { from: Shape { y: 2, x: 3 }, turn: true, strip: false, rebin: (1, 1) };
+        let binning = Binning { from: Shape { y: 2, x: 3 }, turn: true, strip: false, cut: (0, 0), rebin: (1, 1) };
         assert_eq!(apply(binning, &[1., 4., 2., 5., 3., 6.]), [1., 2., 3., 4., 5., 6.]);
     }
 
     #[test]
     fn left_over_bins_make_a_smaller_last_one() {
-        let binning = Binning { from: Shape { y: 2, x: 5 }, turn: false, strip: false, rebin: (2, 2) };
+        let binning = Binning { from: Shape { y: 2, x: 5 }, turn: false, strip: false, cut: (0, 0), rebin: (2, 2) };
         assert_eq!(apply(binning, &[1., 2., 3., 4., 5., 10., 20., 30., 40., 50.]), [33., 77., 55.]);
         assert_eq!(binning.shape(), Shape { y: 1, x: 3 });
     }
 
     proptest! {
         #[test]
+        fn cutting_the_middle_leaves_its_frame_as_it_is(x in 1_usize..5, y in 1_usize..5, cx in 0_usize..4, cy in 0_usize..4, turn: bool) {
+            let from = Shape { y: 2 * y + cy, x: 2 * x + cx };
+            let binning = Binning { from, turn, strip: false, cut: (cx, cy), rebin: (1, 1) };
+            let row: Vec<f32> = (0..from.width()).map(|i| i as f32).collect();
+            let kept = |at: usize, half: usize, cut: usize| at < half || at >= half + cut;
+            let expected: Vec<f32> = (0..from.width())
+                .map(|i| (i % from.x, i / from.x))
+                .filter(|(ax, ay)| kept(*ax, x, cx) && kept(*ay, y, cy))
+                .map(|(ax, ay)| if turn { row[ax * from.y + ay] } else { row[ay * from.x + ax] })
+                .collect();
+            prop_assert_eq!(apply(binning, &row), expected);
+            prop_assert_eq!(binning.shape(), Shape { y: 2 * y, x: 2 * x });
+        }
+
+        #[test]
         fn rebinning_loses_no_entry(x in 1_usize..9, y in 1_usize..9, rx in 1_usize..4, ry in 1_usize..4, turn: bool) {
-            let binning = Binning { from: Shape { y, x }, turn, strip: false, rebin: (rx, ry) };
+            let binning = Binning { from: Shape { y, x }, turn, strip: false, cut: (0, 0), rebin: (rx, ry) };
             let row: Vec<f32> = (0..x * y).map(|i| i as f32).collect();
             let out = apply(binning, &row);
             prop_assert_eq!(out.len(), binning.shape().width());

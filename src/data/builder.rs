@@ -9,14 +9,17 @@ use crate::{
     error::{Error, Result, listed},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
+    sync::Arc,
 };
 
 /// Builds a [`Table`] row by row: values are appended, then [`Builder::row`] says whose they are.
 pub struct Builder {
     table: Table,
     wanted_me: Option<String>,
+    /// Rows of other runs are passed over.
+    runs: Option<Arc<BTreeSet<u32>>>,
     bring: Bring,
     /// Counts are not negative.
     counts: bool,
@@ -110,6 +113,7 @@ impl Builder {
         Self {
             table,
             wanted_me: wanted.me.clone(),
+            runs: wanted.runs.clone(),
             bring: wanted.bring,
             counts,
             trusted: false,
@@ -147,6 +151,16 @@ impl Builder {
         let wanted = self.bring != Bring::Values || self.wanted_me.as_deref().is_none_or(|wanted| wanted == me);
         self.next += u32::from(!wanted);
         wanted
+    }
+
+    /// Whether rows of this run are wanted.
+    pub fn takes(&self, run: Option<u32>) -> bool {
+        self.runs.as_ref().zip(run).is_none_or(|(runs, run)| runs.contains(&run))
+    }
+
+    /// Passes over rows whose values were not even read.
+    pub fn skip(&mut self, rows: usize) {
+        self.next += rows as u32;
     }
 
     /// The position of a monitoring element, which is new or known.
@@ -193,6 +207,11 @@ impl Builder {
 
     /// Takes the next `count` of the values that were appended as those of this row; says whether it is sound.
     pub fn row_of(&mut self, count: usize, incoming: Incoming) -> bool {
+        if !self.takes(incoming.run) {
+            self.pass(count);
+            self.next += 1;
+            return false;
+        }
         let range = self.cursor..self.cursor + count;
         let values = &self.table.values[range.clone()];
         let sound = if self.trusted { Ok(()) } else { check_values(values, self.counts, self.table.features.as_deref()) };
@@ -237,6 +256,10 @@ impl Builder {
     /// Passes over the next `count` values: their row cannot be read.
     pub fn refuse(&mut self, count: usize, incoming: Incoming, reason: String) {
         self.cursor += count;
+        if !self.takes(incoming.run) {
+            self.next += 1;
+            return;
+        }
         self.table.faults.push(Fault { line: incoming.line, index: self.next, run: incoming.run, ls: incoming.ls, reason });
         self.next += 1;
     }
@@ -335,6 +358,7 @@ impl Builder {
         }
         self.keep_usual_shape();
         let Self { mut table, elements, extra, .. } = self;
+        table.values.shrink_to_fit();
         table.elements = elements.into_iter().collect();
         table.columns = extra.into_iter().collect();
         Ok(table)

@@ -4,6 +4,7 @@
 //! Rules (regular expressions with named groups, tried in order) turn names into paths of one depth; features that share the
 //! outermost levels of their paths are a channel. This is the grouping of the CMS 2010B study, for names of any kind.
 
+use super::table::Shape;
 use crate::{
     config::raw::{Channels as Config, Unmatched},
     error::{Error, Result, listed, suggestion},
@@ -33,12 +34,15 @@ pub struct Channel {
     /// The monitoring element whose bins they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub element: Option<String>,
+    /// How those bins are laid out, where they are a map or a layer; inputs beside them come after them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
 }
 
 impl Channel {
     /// Everything in one.
     pub fn all(features: Vec<String>, element: Option<String>) -> Self {
-        Self { name: ALL_FEATURES.into(), features, paths: vec![], element }
+        Self { name: ALL_FEATURES.into(), features, paths: vec![], element, shape: None }
     }
 
     /// Its columns in a matrix whose columns are `inputs`, as ranges in the order of its features.
@@ -174,6 +178,7 @@ pub fn read(config: &Config, names: &[String]) -> Result<Hierarchy> {
             features: features.iter().map(|feature| names[*feature].clone()).collect(),
             paths: features.iter().filter_map(|feature| path_of.get(feature).map(|path| (*path).clone())).collect(),
             element: None,
+            shape: None,
         });
     }
     refuse_same_file(&hierarchy.channels)?;

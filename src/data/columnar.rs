@@ -68,6 +68,11 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     let part = |group: usize| {
         crate::guard::decode(path, || {
             let (rows, values) = groups[group];
+            if !has_wanted_runs(open()?, &metadata, group, &layout, wanted).map_err(|error| damaged(&error))? {
+                let mut builder = Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
+                builder.skip(rows);
+                return Ok(builder);
+            }
             let batch_rows = (BATCH_VALUES / (values / rows.max(1)).max(1)).clamp(1, 8192);
             let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, metadata.clone())
                 .with_row_groups(vec![group])
@@ -84,7 +89,7 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     };
     let mut whole = Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
     // A claim of the file's, so no more than a reservation.
-    let expected = if wanted.bring == Bring::Values && wanted.me.is_none() { groups.iter().map(|(_, values)| values).sum() } else { 0 };
+    let expected = if wanted.bring == Bring::Values && wanted.me.is_none() && wanted.runs.is_none() { groups.iter().map(|(_, values)| values).sum() } else { 0 };
     whole.make_room(0, expected)?;
     if groups.len() > 1 && whole.values().try_reserve_exact(expected).is_err() {
         return Err(damaged(&format!("it claims to hold {expected} values")));
@@ -99,6 +104,28 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     let mut table = whole.finish()?;
     table.y_fastest = from_dqmiotools(&table, &layout);
     Ok(table)
+}
+
+/// Whether a group of rows has some of the runs that are wanted: only the column of runs is read to know.
+fn has_wanted_runs(
+    file: File,
+    metadata: &ArrowReaderMetadata,
+    group: usize,
+    layout: &Layout,
+    wanted: &Wanted,
+) -> std::result::Result<bool, ArrowError> {
+    let Some((runs, at)) = wanted.runs.as_ref().zip(layout.run) else { return Ok(true) };
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
+        .with_row_groups(vec![group])
+        .with_projection(ProjectionMask::roots(metadata.parquet_schema(), [at]))
+        .build()?;
+    for batch in reader {
+        // What is no run number is a row that cannot be read, which is told.
+        if doubles(batch?.column(0)).into_iter().any(|run| whole(run).is_none_or(|run| runs.contains(&run))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether maps lie as dqmiotools writes them to Parquet: flat, y fastest (`values().flatten()` of a ROOT histogram), without
@@ -213,6 +240,9 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
             .and_then(|run| {
                 incoming.run = run;
                 incoming.ls = identity(ls.as_deref(), i, "LS number")?;
+                if !builder.takes(run) {
+                    return Ok(None);
+                }
                 row_values.as_mut().map_or(Ok(None), |row_values| row_values.append(i, builder.values()))
             })
             .map(|shape| incoming.shape = shape);

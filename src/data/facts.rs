@@ -147,7 +147,8 @@ impl Facts {
         let runs: BTreeMap<String, BTreeMap<String, Rates>> = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
         for (run, paths) in &runs {
             let number: u32 = run.parse().map_err(|_| wrong(format!("\"{run}\" is not a run number")))?;
-            let mut rates: BTreeMap<&str, BTreeMap<u32, f64>> = BTreeMap::new();
+            // The version of a path may change within a run; only one has a rate at a time.
+            let mut rates: BTreeMap<&str, BTreeMap<u32, (f64, &str)>> = BTreeMap::new();
             for (trigger, entries) in paths {
                 if entries.rate.len() != entries.first_lumisection_number.len() {
                     let (rates, lumisections) = (entries.rate.len(), entries.first_lumisection_number.len());
@@ -159,14 +160,23 @@ impl Facts {
                     self.names.insert(name.clone());
                     let Some(name) = wanted.get(&name) else { continue };
                     for (ls, rate) in entries.first_lumisection_number.iter().zip(&entries.rate) {
-                        if let Some(rate) = rate {
-                            *rates.entry(name).or_default().entry(*ls).or_insert(0.0) += rate;
+                        let Some(rate) = *rate else { continue };
+                        let known = rates.entry(name).or_default().entry(*ls).or_insert((0.0, trigger));
+                        match *known {
+                            (before, _) if before == 0.0 || known.1 == trigger && before == rate => *known = (rate, trigger),
+                            _ if rate == 0.0 => {}
+                            (before, other) => {
+                                let path = path.display();
+                                return Err(Error::input(format!(
+                                    "{path}: at run {run} LS {ls} {other} has the rate {before} and {trigger} {rate}, so that {name} could be either; name the version"
+                                )));
+                            }
                         }
                     }
                 }
             }
             for (name, rates) in rates {
-                for (ls, rate) in rates {
+                for (ls, (rate, _)) in rates {
                     self.set(path, name, Origin::Hlt, (number, ls), Value::Number(rate))?;
                 }
             }
@@ -332,6 +342,21 @@ mod tests {
         let facts = facts("hlt", text, &["HLT_ZeroBias_v*"]).unwrap();
         assert_eq!([get(&facts, "HLT_ZeroBias_v*", 7, 2), get(&facts, "HLT_ZeroBias_v*", 8, 1)], [Value::Number(2.0), Value::Number(3.0)]);
         assert_eq!(get(&facts, "HLT_ZeroBias_v*", 8, 2), Value::Unknown);
+    }
+
+    #[test]
+    fn a_trigger_may_change_its_version_within_a_run() {
+        let text = |first: &str, second: &str| {
+            let path = |version: u32, rate: &str, from: u32| {
+                format!("\"HLT_ZeroBias_v{version}\": {{\"rate\": [{rate}], \"first_lumisection_number\": [{from}, {}]}}", from + 1)
+            };
+            format!("{{\"7\": {{{}, {}}}}}", path(9, first, 1), path(10, second, 2))
+        };
+        let found = facts("hlt", &text("1, 0", "2, 3"), &["HLT_ZeroBias_v*"]).unwrap();
+        assert_eq!([1, 2, 3].map(|ls| get(&found, "HLT_ZeroBias_v*", 7, ls)), [1.0, 2.0, 3.0].map(Value::Number));
+        let message = facts("hlt", &text("1, 5", "2, 3"), &["HLT_ZeroBias_v*"]).unwrap_err().to_string();
+        assert!(message.contains("at run 7 LS 2 HLT_ZeroBias_v10 has the rate 2 and HLT_ZeroBias_v9 5"), "{message}");
+        assert!(facts("hlt", &text("1, 5", "2, 3"), &["HLT_ZeroBias_v9"]).is_ok());
     }
 
     #[test]

@@ -15,9 +15,11 @@ pub mod facts;
 pub mod golden;
 mod hdf5;
 mod ipc;
+pub mod layers;
 pub mod layout;
 pub mod lumisections;
 mod npy;
+mod part;
 mod samples;
 mod summary;
 pub mod synth;
@@ -26,7 +28,7 @@ mod text;
 
 use crate::{
     config::{
-        Experiment,
+        Experiment, Part,
         raw::{BadRows, Channels, Data as Config, FlowBins},
     },
     error::{Error, Result, listed, suggestion},
@@ -52,6 +54,10 @@ pub struct Further {
     pub welcome: Vec<String>,
     /// The features of a trained model: taken in this order, whatever else a file has.
     pub features: Option<Vec<String>>,
+    /// The layers of a trained model.
+    pub layers: Vec<layers::Wanted>,
+    /// Only this part of the runs.
+    pub part: Option<Part>,
 }
 
 /// Reads the files of an experiment, side by side. `files` are paths or globs; `read` is told of each file that has been read.
@@ -76,31 +82,65 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
         features: further.features.filter(|_| !data.summary),
         ..Wanted::new(data).with_columns(further.required, further.welcome)
     };
-    let tables = paths
+    let survey = if wanted.layered || further.part.is_some() { survey(&paths, &wanted)? } else { vec![] };
+    let layers = match wanted.layered {
+        true => choose_layers(experiment, further.layers, &paths, &survey)?,
+        false => vec![],
+    };
+    let dealt = further.part.map(|part| part::deal(part, &paths, &survey)).transpose()?;
+    let is_taken = |at: usize| dealt.as_ref().is_none_or(|dealt| dealt.has(at, paths[at].0, &survey[at]));
+    // What to read of each file: each of its layers, or all there is.
+    let reads: Vec<(&(Role, PathBuf), Vec<(usize, Wanted)>)> = (0..paths.len())
+        .filter(|at| is_taken(*at))
+        .map(|at| {
+            let wanted = Wanted { runs: dealt.as_ref().map(|dealt| dealt.runs(paths[at].0)), ..wanted.clone() };
+            let of_layer = |layer: usize| (layer, Wanted { me: Some(layers[layer].element.clone()), ..wanted.clone() });
+            let has = |layer: &usize| survey[at].elements.contains_key(&layers[*layer].element);
+            (&paths[at], if wanted.layered { (0..layers.len()).filter(has).map(of_layer).collect() } else { vec![(0, wanted)] })
+        })
+        .collect();
+    let files = reads
         .par_iter()
-        .map(|(role, path)| {
+        .map(|((role, path), wanted)| {
             let before = stamp(path);
-            let (table, fingerprint) = rayon::join(|| table::read(path, &wanted), || table::fingerprint(path));
+            let read_all = || wanted.par_iter().map(|(layer, wanted)| Ok((*layer, table::read(path, wanted)?))).collect::<Result<Vec<_>>>();
+            let (tables, fingerprint) = rayon::join(read_all, || table::fingerprint(path));
             read(path);
             if stamp(path) != before {
                 return Err(Error::failed(format!("{} changed while it was read; start again when it is complete", path.display())));
             }
-            let (table, (bytes, sha256)) = (table?, fingerprint?);
-            let source = Source { name: String::new(), path: path.clone(), role: *role, format: table.format, bytes, sha256, rows: table.rows.len() };
-            Ok((source, table))
+            let (tables, (bytes, sha256)) = (tables?, fingerprint?);
+            let format = tables.first().map_or(data.format, |(_, table)| table.format);
+            let rows = tables.iter().map(|(_, table)| table.rows.len()).sum();
+            Ok((Source { name: String::new(), path: path.clone(), role: *role, format, bytes, sha256, rows }, tables))
         })
         .collect::<Result<Vec<_>>>()?;
-    refuse_missing_element(&tables, data.me.as_deref())?;
-    refuse_copies(&tables)?;
-    if let Some((source, _)) = tables.iter().find(|(_, table)| !wanted.channels.is_empty() && table.hierarchy.is_none()) {
-        return Err(Error::input(format!("[channels]: {} holds no named features; channels are made of those", source.path.display())));
+    refuse_copies(&files)?;
+    if data.bad_rows == BadRows::Error && !wanted.layered {
+        files.iter().flat_map(|(_, tables)| tables).try_for_each(|(_, table)| refuse_faults(table))?;
     }
-    if data.bad_rows == BadRows::Error {
-        for (_, table) in &tables {
-            refuse_faults(table)?;
+    let mut samples = if wanted.layered {
+        let (mut sources, mut parts) = (vec![], vec![]);
+        for (source, (file, tables)) in files.into_iter().enumerate() {
+            sources.push(file);
+            for (layer, mut table) in tables {
+                table.faults.iter_mut().for_each(|fault| fault.reason = format!("{}: {}", layers[layer].name, fault.reason));
+                if data.bad_rows == BadRows::Error {
+                    refuse_faults(&table)?;
+                }
+                parts.push(layers::Part { source, layer, table });
+            }
         }
-    }
-    let mut samples = join(tables, experiment)?;
+        layers::join(sources, parts, &layers, experiment)?
+    } else {
+        let tables: Vec<(Source, Table)> = files.into_iter().flat_map(|(source, tables)| tables.into_iter().map(move |(_, table)| (source.clone(), table))).collect();
+        refuse_missing_element(&tables, data.me.as_deref())?;
+        if let Some((source, _)) = tables.iter().find(|(_, table)| !wanted.channels.is_empty() && table.hierarchy.is_none()) {
+            return Err(Error::input(format!("[channels]: {} holds no named features; channels are made of those", source.path.display())));
+        }
+        join(tables, experiment)?
+    };
+    samples.notes.extend(dealt.map(|dealt| dealt.note));
     if data.summary && !samples.rows.is_empty() {
         summary::summarise(&mut samples)?;
     }
@@ -112,6 +152,32 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
         return Err(Error::input(format!("no rows in {}", names.join(", "))));
     }
     Ok(samples)
+}
+
+/// The rows and monitoring elements of each file, without their values.
+fn survey(paths: &[(Role, PathBuf)], wanted: &Wanted) -> Result<Vec<Table>> {
+    let wanted = Wanted {
+        bring: table::Bring::Identities,
+        required: vec![],
+        welcome: vec![],
+        features: None,
+        channels: Channels::default(),
+        ..wanted.clone()
+    };
+    paths.par_iter().map(|(_, path)| table::read(path, &wanted)).collect()
+}
+
+/// The layers to read: those of a trained model, or those that the config's patterns mean.
+fn choose_layers(
+    experiment: &Experiment,
+    trained: Vec<layers::Wanted>,
+    paths: &[(Role, PathBuf)],
+    survey: &[Table],
+) -> Result<Vec<layers::Wanted>> {
+    let elements: BTreeSet<&str> = survey.iter().flat_map(|table| table.elements.keys().map(String::as_str)).collect();
+    let chosen = if trained.is_empty() { layers::choose(experiment, &elements) } else { layers::refuse_missing(&trained, &elements).map(|()| trained) };
+    let files: Vec<String> = paths.iter().map(|(_, path)| path.display().to_string()).collect();
+    chosen.map_err(|error| error.map(|message| format!("{}: {message}", listed(files.iter().map(String::as_str)))))
 }
 
 /// What changes when a file is written to: its length and when that was.
@@ -221,50 +287,62 @@ fn refuse_faults(table: &Table) -> Result<()> {
     Err(Error::input(format!("{place}: {}{more} (data.bad_rows = \"reject\" goes on without such rows)", first.reason)))
 }
 
+/// Takes over what tables say beside their rows, each with the index of its file: notes, and rows that cannot be read.
+fn describe<'t>(samples: &mut Samples, mut sources: Vec<Source>, tables: impl Iterator<Item = (usize, &'t mut Table)>, experiment: &Experiment) {
+    let names: Vec<String> = sources.iter().map(|source| file_name(&source.path)).collect();
+    for (source, name) in sources.iter_mut().zip(&names) {
+        let unique = names.iter().filter(|other| *other == name).count() == 1;
+        source.name = if unique { name.clone() } else { source.path.display().to_string() };
+    }
+    let mut strips = false;
+    let mut notes: Vec<String> = vec![];
+    for (source, table) in tables {
+        strips |= table.flow_bins;
+        for note in table.notes.drain(..).map(|note| format!("{}: {note}", sources[source].name)) {
+            // Layers of one file say the same.
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        samples.rejected.extend(table.faults.drain(..).map(|fault| Rejected::unreadable(source as u32, fault)));
+    }
+    if experiment.config.data.flow_bins == FlowBins::Strip && !strips {
+        samples.notes.push("data.flow_bins = \"strip\": no file says that it has underflow and overflow bins, so none are left out".into());
+    }
+    samples.notes.extend(notes);
+    samples.sources = sources;
+}
+
+/// Sets the runs of tables, each with the index of its file, in order; returns their positions.
+fn index_runs<'t>(samples: &mut Samples, tables: impl Iterator<Item = (usize, &'t Table)>) -> HashMap<(Option<u32>, u32), u32> {
+    let runs: HashSet<(Option<u32>, u32)> = tables.flat_map(|(source, table)| table.rows.iter().map(move |row| run_key(row.run, source))).collect();
+    let mut runs: Vec<(Option<u32>, u32)> = runs.into_iter().collect();
+    runs.sort_unstable_by_key(|(number, source)| (number.is_none(), *number, *source));
+    let name =
+        |(number, source): &(Option<u32>, u32)| number.map_or_else(|| samples.sources[*source as usize].name.clone(), |number| number.to_string());
+    samples.runs = runs.iter().map(|key| Run { number: key.0, name: name(key) }).collect();
+    runs.into_iter().enumerate().map(|(i, key)| (key, i as u32)).collect()
+}
+
 /// Puts tables together and sorts the rows by (run, LS). Each value is copied at most once, and the rows of one file are
 /// sorted in their place.
 fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Samples> {
     let mut samples = Samples::default();
-    let binning = |table: &Table| Binning::new(table, experiment.config.data.flow_bins, experiment.rebin);
     let filled: Vec<&Table> = tables.iter().map(|(_, table)| table).filter(|table| !table.rows.is_empty()).collect();
     if let Some((first, others)) = filled.split_first() {
-        can_rebin(first, experiment)?;
-        others.iter().try_for_each(|other| same_kind(first, other, binning(first).shape(), binning(other).shape()))?;
-        samples.shape = binning(first).shape();
-        samples.flow_bins = first.flow_bins && binning(first).keeps_flow_bins();
-        samples.edges = first.edges;
+        let binning = Binning::new(first, experiment)?;
+        samples.shape = binning.shape();
+        others.iter().try_for_each(|other| same_kind(first, other, samples.shape, Binning::new(other, experiment)?.shape()))?;
+        samples.flow_bins = first.flow_bins && binning.keeps_flow_bins();
+        samples.edges = if binning.keeps_axes() { first.edges } else { [None; 4] };
         samples.features = first.features.clone();
         samples.hierarchy = first.hierarchy.clone();
         samples.events = first.events;
         samples.element = element(first, experiment);
     }
-    if experiment.config.data.flow_bins == FlowBins::Strip && !tables.iter().any(|(_, table)| table.flow_bins) {
-        samples.notes.push("data.flow_bins = \"strip\": no file says that it has underflow and overflow bins, so none are left out".into());
-    }
-    let names: Vec<String> = tables.iter().map(|(source, _)| file_name(&source.path)).collect();
-    for (index, (source, table)) in tables.iter_mut().enumerate() {
-        let unique = names.iter().filter(|name| **name == names[index]).count() == 1;
-        source.name = if unique { names[index].clone() } else { source.path.display().to_string() };
-        samples.notes.extend(table.notes.drain(..).map(|note| format!("{}: {note}", source.name)));
-        samples.rejected.extend(table.faults.drain(..).map(|fault| Rejected {
-            source: index as u32,
-            id: fault.ls.map(|ls| Lumisection { run: fault.run, ls }),
-            line: fault.line,
-            index: fault.index,
-            reason: fault.reason,
-            unreadable: true,
-            labels: vec![],
-        }));
-        samples.sources.push(source.clone());
-    }
-    let runs: HashSet<(Option<u32>, u32)> =
-        tables.iter().enumerate().flat_map(|(index, (_, table))| table.rows.iter().map(move |row| run_key(row.run, index))).collect();
-    let mut runs: Vec<(Option<u32>, u32)> = runs.into_iter().collect();
-    runs.sort_unstable_by_key(|(number, source)| (number.is_none(), *number, *source));
-    let index_of: HashMap<(Option<u32>, u32), u32> = runs.iter().enumerate().map(|(i, key)| (*key, i as u32)).collect();
-    let name =
-        |(number, source): &(Option<u32>, u32)| number.map_or_else(|| samples.sources[*source as usize].name.clone(), |number| number.to_string());
-    samples.runs = runs.iter().map(|key| Run { number: key.0, name: name(key) }).collect();
+    let sources = tables.iter().map(|(source, _)| source.clone()).collect();
+    describe(&mut samples, sources, tables.iter_mut().map(|(_, table)| table).enumerate(), experiment);
+    let index_of = index_runs(&mut samples, tables.iter().map(|(_, table)| table).enumerate());
 
     // (run, LS, file, position in the file's table)
     let mut order: Vec<(u32, u32, u32, u32)> = vec![];
@@ -292,14 +370,14 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
             Row { source, run, ls, line: row.line, index: row.index }
         })
         .collect();
-    if tables.len() == 1 && binning(&tables[0].1).is_identity() {
+    let binnings = tables.iter().map(|(_, table)| Binning::new(table, experiment)).collect::<Result<Vec<_>>>()?;
+    if tables.len() == 1 && binnings[0].is_identity() {
         samples.values = std::mem::take(&mut tables[0].1.values);
         if !in_order {
             reorder(&mut samples.values, samples.shape.width(), order.iter().map(|&(_, _, _, at)| at as usize).collect());
         }
     } else {
         samples.values.reserve_exact(order.len() * samples.shape.width());
-        let binnings: Vec<Binning> = tables.iter().map(|(_, table)| binning(table)).collect();
         let mut left: Vec<usize> = tables.iter().map(|(_, table)| table.rows.len()).collect();
         for (_, _, file, at) in order {
             let file = file as usize;
@@ -333,17 +411,6 @@ fn reorder(values: &mut [f32], width: usize, mut from: Vec<usize>) {
         values[at * width..(at + 1) * width].copy_from_slice(&first);
         from[at] = at;
     }
-}
-
-/// Only neighbouring bins can be added up.
-fn can_rebin(table: &Table, experiment: &Experiment) -> Result<()> {
-    let what = match experiment.rebin {
-        (1, None | Some(1)) => return Ok(()),
-        _ if table.features.is_some() => "features, which have no neighbours",
-        (_, Some(2..)) if table.shape.y == 1 => "histograms in one dimension; expected one number",
-        _ => return Ok(()),
-    };
-    Err(Error::input(format!("data.rebin: {} holds {what}", table.path.display())))
 }
 
 /// Tables must agree in what a row is.
@@ -425,14 +492,14 @@ fn refuse_overlap(samples: &Samples) -> Result<()> {
 }
 
 /// A file that is named twice, or copied, would count twice.
-fn refuse_copies(tables: &[(Source, Table)]) -> Result<()> {
-    for (i, (source, table)) in tables.iter().enumerate().filter(|(_, (_, table))| !table.rows.is_empty()) {
-        let copy = tables[..i].iter().find(|(other, _)| other.sha256 == source.sha256 && other.role == source.role);
-        let between_roles = tables[..i].iter().find(|(other, _)| other.sha256 == source.sha256);
+fn refuse_copies(files: &[(Source, Vec<(usize, Table)>)]) -> Result<()> {
+    for (i, (source, tables)) in files.iter().enumerate().filter(|(_, (source, _))| source.rows > 0) {
+        let copy = files[..i].iter().find(|(other, _)| other.sha256 == source.sha256 && other.role == source.role);
+        let between_roles = files[..i].iter().find(|(other, _)| other.sha256 == source.sha256);
         if let Some((copy, _)) = copy {
             return Err(Error::input(format!("{} and {} hold the same bytes; name a file once", copy.path.display(), source.path.display())));
         }
-        if let (Some((copy, _)), true) = (between_roles, table.events) {
+        if let (Some((copy, _)), true) = (between_roles, tables.iter().any(|(_, table)| table.events)) {
             let (a, b) = (copy.path.display(), source.path.display());
             return Err(Error::input(format!("training rows inside the test set: {a} and {b} hold the same bytes")));
         }

@@ -1,7 +1,8 @@
 //! Rows of all files together: what every later stage works on.
 
 use super::{
-    channels::Hierarchy,
+    channels::{Channel, Hierarchy},
+    layers::Layer,
     lumisections::Lumisection,
     table::{self, Column, Shape},
 };
@@ -17,6 +18,15 @@ pub enum Role {
     Train,
     /// Its rows are only scored.
     Test,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        })
+    }
 }
 
 /// A file that rows came from.
@@ -63,7 +73,7 @@ pub struct Run {
 }
 
 /// A row that is not evaluated, and why.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rejected {
     /// Index into [`Samples::sources`].
     pub source: u32,
@@ -82,6 +92,12 @@ pub struct Rejected {
 }
 
 impl Rejected {
+    /// A row that cannot be read.
+    pub fn unreadable(source: u32, fault: table::Fault) -> Self {
+        let id = fault.ls.map(|ls| Lumisection { run: fault.run, ls });
+        Self { source, id, line: fault.line, index: fault.index, reason: fault.reason, unreadable: true, labels: vec![] }
+    }
+
     /// The reason, with the place in the file where the row could not be read.
     pub fn told(&self) -> String {
         match (self.unreadable, self.line) {
@@ -99,8 +115,10 @@ pub struct Samples {
     pub sources: Vec<Source>,
     /// The runs, sorted by number, those without one in the order of their files.
     pub runs: Vec<Run>,
-    /// How the values of a row are laid out.
+    /// How the values of a row are laid out; those of layers follow each other.
     pub shape: Shape,
+    /// The monitoring elements whose bins follow each other; none where there is one element.
+    pub layers: Vec<Layer>,
     /// Whether the first and last bin of each axis are underflow and overflow.
     pub flow_bins: bool,
     /// Edges of the axes, where the files say them: x from, x to, y from, y to.
@@ -138,12 +156,38 @@ impl Samples {
         &self.values[i * self.width()..(i + 1) * self.width()]
     }
 
-    /// Names of the values of a row: features, or `bin_0`, `bin_1`, ….
+    /// Names of the values of a row: features, or `bin_0`, `bin_1`, …, of layers behind their name: `PXLayer_1/bin_0`.
     pub fn feature_names(&self) -> Vec<String> {
         match &self.features {
             Some(names) => names.to_vec(),
-            None => (0..self.width()).map(|bin| format!("bin_{bin}")).collect(),
+            None if self.layers.is_empty() => (0..self.width()).map(|bin| format!("bin_{bin}")).collect(),
+            None => self.layers.iter().flat_map(|layer| (0..layer.columns.len()).map(|bin| format!("{}/bin_{bin}", layer.name))).collect(),
         }
+    }
+
+    /// What each channel is made of: features by their hierarchy, a layer each, or everything in one.
+    pub fn channels(&self) -> Vec<Channel> {
+        let names = self.feature_names();
+        if let Some(hierarchy) = &self.hierarchy {
+            return hierarchy.channels.clone();
+        }
+        if self.layers.is_empty() {
+            let shape = Some(self.shape).filter(|shape| shape.y > 1);
+            return vec![Channel { shape, ..Channel::all(names, self.element.clone()) }];
+        }
+        let of_layer = |Layer { name, element, shape, columns, .. }: &Layer| Channel {
+            name: name.clone(),
+            features: names[columns.clone()].to_vec(),
+            paths: vec![],
+            element: Some(element.clone()),
+            shape: Some(*shape),
+        };
+        self.layers.iter().map(of_layer).collect()
+    }
+
+    /// How many values each layer has; none where there is one element.
+    pub fn layer_widths(&self) -> Vec<usize> {
+        self.layers.iter().map(|layer| layer.columns.len()).collect()
     }
 
     /// "lumisection" or "event": what a row is.

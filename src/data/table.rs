@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
@@ -174,6 +174,14 @@ impl Column {
         }
     }
 
+    /// Whether entry `i` says anything.
+    pub fn is_known(&self, i: usize) -> bool {
+        match self {
+            Self::Numbers(numbers) => !numbers[i].is_nan(),
+            Self::Texts(texts) => !texts[i].is_empty(),
+        }
+    }
+
     /// The entries at these positions, in this order.
     pub fn take(&self, positions: &[usize]) -> Self {
         match self {
@@ -216,6 +224,10 @@ pub struct Wanted {
     pub columns: Columns,
     /// The monitoring element to take.
     pub me: Option<String>,
+    /// Whether monitoring elements are layers: histograms or maps, whatever else they might be.
+    pub layered: bool,
+    /// The runs to take; all where absent. Rows that do not say their run are taken.
+    pub runs: Option<Arc<BTreeSet<u32>>>,
     /// Further columns to bring; a file without one of them is refused.
     pub required: Vec<String>,
     /// Further columns to bring where they are.
@@ -243,6 +255,8 @@ impl Wanted {
             format: data.format,
             columns: data.columns.clone(),
             me: data.me.clone(),
+            layered: !data.layers.is_empty(),
+            runs: None,
             required: vec![],
             welcome: vec![],
             dials: Arc::default(),

@@ -28,8 +28,10 @@ pub fn package(folder: &Folder, model: &Model, me: Option<&str>, workspace: &str
         "its inputs are features; DIALS hands over the bins of monitoring elements"
     } else if data.flow_bins {
         "it was trained on underflow and overflow bins, which histograms in DIALS lack; train with data.flow_bins = \"strip\""
-    } else if config.data.rebin.is_some() {
-        "it was trained on bins that data.rebin adds up; DIALS hands over all bins"
+    } else if config.data.rebin.is_some() || !config.data.cut_cross.is_empty() {
+        "it was trained on bins that data.rebin adds up or data.cut_cross leaves out; DIALS hands over all bins"
+    } else if model.networks.len() > 1 && model.is_layered() {
+        "it was trained on several monitoring elements, of which DIALS hands over one; --channel exports one layer"
     } else if model.scaler.added.is_some() || model.experiment.divide_by.is_some() {
         "data.add_inputs and scale.divide_by need quantities of each lumisection beside its histogram"
     } else {
@@ -50,7 +52,8 @@ pub fn package(folder: &Folder, model: &Model, me: Option<&str>, workspace: &str
             ));
         }
     };
-    let shape = Some(data.shape).filter(|shape| shape.y > 1);
+    let all = if model.is_layered() { model.networks[0].channel.shape.unwrap_or(data.shape) } else { data.shape };
+    let shape = Some(all).filter(|shape| shape.y > 1);
     let graph = scoring::graph(model, shape)?;
     let name = service_name(&config.name);
     let description = format!("{}: autoencoder on {element}", config.name);
@@ -72,7 +75,7 @@ pub fn package(folder: &Folder, model: &Model, me: Option<&str>, workspace: &str
     });
     let facts = serde_json::to_string_pretty(&facts).map_err(|error| Error::failed(format!("export: {error}")))? + "\n";
     let template = template(&name, &description, workspace, element, &graph)?;
-    let readme = readme(model, &name, element, data.shape);
+    let readme = readme(model, &name, element, all);
     Ok(vec![
         ("model.onnx", file),
         ("model.json", facts.into_bytes()),

@@ -26,9 +26,9 @@ pub fn only(model: &mut Model, channel: &str) -> Result<()> {
         let near = suggestion(channel, names());
         return Err(Error::input(format!("--channel {channel}: there is no such channel{near}; there are {}", listed(names()))));
     }
-    if model.networks.len() > 1 && model.scaler.forgets() {
+    if let Some(step) = model.scaler.forgets().filter(|_| model.networks.len() > 1 && !model.is_layered()) {
         return Err(Error::input(format!(
-            "--channel {channel}: scale.kind has \"unit-area\", the sum over the features of all channels; export all of them"
+            "--channel {channel}: scale.kind has \"{step}\", which goes by the features of all channels; export all of them"
         )));
     }
     let all = model.read_names();
@@ -40,6 +40,7 @@ pub fn only(model: &mut Model, channel: &str) -> Result<()> {
         step.divisor = kept.iter().map(|&at| step.divisor[at]).collect();
     }
     model.scaler.width = own.len();
+    model.scaler.layers = vec![];
     model.thresholds.retain(|threshold| threshold.channel == channel);
     Ok(())
 }
@@ -148,8 +149,11 @@ impl Building<'_> {
             self.graph.output(port("spread", Kind::Float, &[], "standard deviation (ddof 1) of the members' errors"), &single);
         }
         if model.columns().is_none() && model.experiment.config.select.drop_empty == DropEmpty::All {
-            let evaluated = self.filled(&read);
-            let description = "whether the row holds anything: an empty one is not evaluated, whatever its flag";
+            let parts = if model.scaler.layers.is_empty() { vec![read] } else { self.layers_of(&model.scaler.layers, &read) };
+            let filled: Vec<Value> = parts.iter().map(|part| self.filled(part)).collect();
+            let both = |a: Value, b: Value| self.graph.node("And", &[&a, &b], &[]);
+            let Some(evaluated) = filled.into_iter().reduce(both) else { return Ok(()) };
+            let description = "whether the row, and each layer of it, holds anything: an empty one is not evaluated, whatever its flag";
             self.graph.output(port("evaluated", Kind::Bool, &[], description), &evaluated);
         }
         Ok(())
@@ -173,7 +177,7 @@ impl Building<'_> {
 
     /// The inputs of the networks, `[N, inputs]`: scaled bins and quantities beside them.
     fn scaled(&mut self, read: &Value) -> Value {
-        let Scaler { steps, added, .. } = &self.model.scaler;
+        let Scaler { steps, added, layers, clip, .. } = &self.model.scaler;
         let mut inputs = 0;
         let mut further = |graph: &mut Graph, names: &[String], description: &str| {
             inputs += 1;
@@ -188,12 +192,16 @@ impl Building<'_> {
             bins = self.divided(&bins, &divisor);
         }
         for step in steps {
-            bins = self.step(step, &bins);
+            bins = if step.kind.by_row() && !layers.is_empty() { self.by_layer(step, layers, &bins) } else { self.step(step, self.model.scaler.width, &bins) };
+        }
+        if let Some(clip) = clip {
+            let clip = self.graph.floats(&[*clip as f32], &[]);
+            bins = self.graph.node("Min", &[&bins, &clip], &[]);
         }
         match added {
             None => bins,
             Some((added, quantities)) => {
-                let quantities = self.step(&added.step, &quantities);
+                let quantities = self.step(&added.step, added.names.len(), &quantities);
                 self.graph.node("Concat", &[&bins, &quantities], &[("axis", Attribute::Integer(1))])
             }
         }
@@ -209,8 +217,27 @@ impl Building<'_> {
         self.graph.cast(&divided, Kind::Float)
     }
 
-    /// A step of scaling.
-    fn step(&mut self, step: &Step, rows: &Value) -> Value {
+    /// The bins of each layer.
+    fn layers_of(&mut self, layers: &[usize], rows: &Value) -> Vec<Value> {
+        let axis = self.graph.integers(&[1]);
+        let mut start = 0;
+        let mut part = |bins: &usize| {
+            let (from, to) = (self.graph.integers(&[start]), self.graph.integers(&[start + *bins as i64]));
+            start += *bins as i64;
+            self.graph.node("Slice", &[rows, &from, &to, &axis], &[])
+        };
+        layers.iter().map(&mut part).collect()
+    }
+
+    /// A step that goes by the row, for each layer by itself.
+    fn by_layer(&mut self, step: &Step, layers: &[usize], rows: &Value) -> Value {
+        let parts = self.layers_of(layers, rows);
+        let scaled: Vec<Value> = parts.iter().zip(layers).map(|(layer, bins)| self.step(step, *bins, layer)).collect();
+        self.graph.node("Concat", &scaled.iter().collect::<Vec<_>>(), &[("axis", Attribute::Integer(1))])
+    }
+
+    /// A step of scaling of so many inputs.
+    fn step(&mut self, step: &Step, inputs: usize, rows: &Value) -> Value {
         let graph = &mut self.graph;
         // What is divided by infinity is 0.
         let divisor = || step.divisor.iter().map(|divisor| if *divisor == 0.0 { f64::INFINITY } else { *divisor });
@@ -230,12 +257,14 @@ impl Building<'_> {
                 let log = graph.node("Log", &[&more], &[]);
                 graph.cast(&log, Kind::Float)
             }
-            ScaleKind::UnitArea => {
+            ScaleKind::UnitArea | ScaleKind::MeanOne => {
                 let rows = graph.cast(rows, Kind::Double);
                 let zero = graph.double(0.0);
                 let area = sum(graph, &rows, true);
                 let has = graph.node("Greater", &[&area, &zero], &[]);
-                let share = graph.node("Div", &[&rows, &area], &[]);
+                let count = graph.double(if step.kind == ScaleKind::MeanOne { inputs as f64 } else { 1.0 });
+                let whole = graph.node("Div", &[&area, &count], &[]);
+                let share = graph.node("Div", &[&rows, &whole], &[]);
                 let share = graph.node("Where", &[&has, &share, &zero], &[]);
                 graph.cast(&share, Kind::Float)
             }
@@ -245,7 +274,7 @@ impl Building<'_> {
                 let shifted = graph.node("Sub", &[rows, &shift], &[]);
                 graph.node("Div", &[&shifted, &divisor], &[])
             }
-            ScaleKind::Range | ScaleKind::Standard | ScaleKind::Robust => {
+            ScaleKind::Range | ScaleKind::Standard | ScaleKind::Robust | ScaleKind::BinMean | ScaleKind::Reference => {
                 let (shift, divisor) = (graph.doubles(&step.shift, &width), graph.doubles(&divisor().collect::<Vec<_>>(), &width));
                 let rows = graph.cast(rows, Kind::Double);
                 let shifted = graph.node("Sub", &[&rows, &shift], &[]);

@@ -6,14 +6,18 @@ use crate::{
     data::{
         Samples,
         facts::{Facts, Origin},
+        layers::Layer,
         table::Column,
     },
-    error::{Error, Result},
+    error::{Error, Result, listed, suggestion},
 };
 use std::collections::BTreeSet;
 
 /// Names that every row has.
 const OWN: &[&str] = &["run", "ls", "entries"];
+/// What the names of the entries of one layer begin with, and that of the layer with the fewest.
+const OF_LAYER: &str = "entries_";
+const FEWEST: &str = "entries_min";
 
 /// All names that the expressions of an experiment have.
 pub fn names(experiment: &Experiment) -> BTreeSet<String> {
@@ -22,9 +26,29 @@ pub fn names(experiment: &Experiment) -> BTreeSet<String> {
     expressions.flat_map(|expression| expression.names().iter().cloned()).collect()
 }
 
-/// The names that must be columns of the data, because nothing else has them.
-pub fn columns(names: &BTreeSet<String>, facts: &Facts) -> Vec<String> {
-    names.iter().filter(|name| !OWN.contains(&name.as_str()) && !facts.has(name)).cloned().collect()
+/// The names that must be columns of the data, because nothing else has them. Of several layers each has its entries.
+pub fn columns(names: &BTreeSet<String>, facts: &Facts, layered: bool) -> Vec<String> {
+    let is_own = |name: &str| OWN.contains(&name) || layered && name.starts_with(OF_LAYER);
+    names.iter().filter(|name| !is_own(name) && !facts.has(name)).cloned().collect()
+}
+
+/// The layers whose entries a name means: one, or all for the fewest of them; `None` where it is the name of something else.
+fn layers_of<'s>(name: &str, samples: &'s Samples, facts: &Facts) -> Result<Option<&'s [Layer]>> {
+    let layers = &samples.layers;
+    let Some(layer) = name.strip_prefix(OF_LAYER).filter(|_| !layers.is_empty() && !facts.has(name)) else { return Ok(None) };
+    if let Some(at) = layers.iter().position(|known| known.name == layer) {
+        return Ok(Some(&layers[at..=at]));
+    }
+    if name == FEWEST {
+        return Ok(Some(layers));
+    }
+    let known: Vec<String> = std::iter::once(FEWEST.to_owned()).chain(layers.iter().map(|layer| format!("{OF_LAYER}{}", layer.name))).collect();
+    let names = || known.iter().map(String::as_str);
+    Err(Error::input(format!("no quantity \"{name}\"{}; of layers there are {}", suggestion(name, names()), listed(names()))))
+}
+
+fn sum(values: &[f32]) -> f64 {
+    values.iter().map(|value| f64::from(*value)).sum()
 }
 
 /// A value of each row, or where it is unknown, why.
@@ -39,9 +63,21 @@ impl Quantity {
     /// Evaluates an expression for every row; `key` names it in errors.
     pub fn new(key: &str, expression: &Expression, samples: &Samples, facts: &Facts) -> Result<Self> {
         let names = expression.names();
+        let layers = names
+            .iter()
+            .map(|name| layers_of(name, samples, facts))
+            .collect::<Result<Vec<_>>>()
+            .map_err(|error| error.map(|message| format!("{key}: {message}")))?;
+        let entries = |name: &str, row: usize| -> Option<f64> {
+            let layers = layers[names.iter().position(|known| known == name)?]?;
+            layers.iter().map(|layer| sum(&samples.row(row)[layer.columns.clone()])).min_by(f64::total_cmp)
+        };
         let value = |name: &str, row: usize| -> (Value, Option<Origin>) {
             if let Some((value, origin)) = facts.get(name, samples.id(row)) {
                 return (value, Some(origin));
+            }
+            if let Some(entries) = entries(name, row) {
+                return (Value::Number(entries), None);
             }
             let value = match (samples.columns.get(name), name) {
                 (Some(Column::Numbers(numbers)), _) if numbers[row].is_nan() => Value::Unknown,
@@ -50,7 +86,7 @@ impl Quantity {
                 (Some(Column::Texts(texts)), _) => Value::Text(texts[row].as_str().into()),
                 (None, "run") => samples.id(row).run.map_or(Value::Unknown, |run| Value::Number(f64::from(run))),
                 (None, "ls") => Value::Number(f64::from(samples.rows[row].ls)),
-                (None, "entries") => Value::Number(samples.row(row).iter().map(|value| f64::from(*value)).sum()),
+                (None, "entries") => Value::Number(sum(samples.row(row))),
                 _ => Value::Unknown,
             };
             (value, None)

@@ -18,8 +18,14 @@ pub struct Scaler {
     pub rows: usize,
     /// Number of bins.
     pub width: usize,
+    /// How many of them each layer has, where there are several; steps that go by the row go by the layer then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<usize>,
     /// The steps, in order.
     pub steps: Vec<Step>,
+    /// What larger bins become once they are scaled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
     /// Inputs beside the bins, which have a step of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added: Option<Added>,
@@ -47,24 +53,60 @@ pub struct Step {
     pub divisor: Vec<f64>,
 }
 
+/// What is to be learned.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The steps, in order.
+    pub kinds: Vec<ScaleKind>,
+    /// What the parameters are learned from.
+    pub fit_on: FitOn,
+    /// Number of bins.
+    pub width: usize,
+    /// How many of them each layer has, where there are several.
+    pub layers: Vec<usize>,
+    /// What the step "reference" divides by, one number a bin.
+    pub reference: Vec<f64>,
+    /// What larger bins become.
+    pub clip: Option<f64>,
+    /// Inputs behind the bins, and how they are scaled.
+    pub added: Option<(ScaleKind, Vec<String>)>,
+}
+
 impl Scaler {
-    /// Learns the steps from rows of `width` bins and the `added` inputs behind them; each step is learned from what the ones
-    /// before it make of the rows, which are not copied.
-    pub fn fit(kinds: &[ScaleKind], fit_on: FitOn, rows: &[&[f32]], width: usize, added: Option<(ScaleKind, Vec<String>)>) -> Self {
+    /// Learns the steps from rows of bins and the added inputs behind them; each step is learned from what the ones before it make of
+    /// the rows, which are not copied.
+    pub fn fit(plan: Plan, rows: &[&[f32]]) -> Self {
+        let Plan { kinds, fit_on, width, layers, reference, clip, added } = plan;
         let mut steps: Vec<Step> = vec![];
-        for &kind in kinds {
-            let step = Step::fit(kind, rows, 0..width, &steps);
+        for kind in kinds {
+            let step = match kind {
+                ScaleKind::Reference => Step { kind, shift: vec![0.0; width], divisor: reference.clone() },
+                _ => Step::fit(kind, rows, 0..width, (&steps, &layers)),
+            };
             steps.push(step);
         }
-        let added = added.map(|(kind, names)| Added { step: Step::fit(kind, rows, width..width + names.len(), &[]), names });
-        Self { fit_on, rows: rows.len(), width, steps, added }
+        let added = added.map(|(kind, names)| Added { step: Step::fit(kind, rows, width..width + names.len(), (&[], &[])), names });
+        Self { fit_on, rows: rows.len(), width, layers, steps, clip, added }
     }
 
     /// The same steps learned from other rows.
     pub fn refit(&self, rows: &[&[f32]]) -> Self {
-        let kinds: Vec<ScaleKind> = self.steps.iter().map(|step| step.kind).collect();
-        let added = self.added.as_ref().map(|added| (added.step.kind, added.names.clone()));
-        Self::fit(&kinds, self.fit_on, rows, self.width, added)
+        let reference = self.steps.iter().find(|step| step.kind == ScaleKind::Reference).map(|step| step.divisor.clone());
+        let plan = Plan {
+            kinds: self.steps.iter().map(|step| step.kind).collect(),
+            fit_on: self.fit_on,
+            width: self.width,
+            layers: self.layers.clone(),
+            reference: reference.unwrap_or_default(),
+            clip: self.clip,
+            added: self.added.as_ref().map(|added| (added.step.kind, added.names.clone())),
+        };
+        Self::fit(plan, rows)
+    }
+
+    /// What each bin is divided by to become 1 where it is as usual, where that was learned here.
+    pub fn bin_means(&self) -> Option<&[f64]> {
+        self.steps.iter().find(|step| step.kind == ScaleKind::BinMean).map(|step| step.divisor.as_slice())
     }
 
     /// Number of inputs: bins and what is added to them.
@@ -76,14 +118,17 @@ impl Scaler {
     pub fn apply(&self, values: &mut [f32]) {
         values.par_chunks_exact_mut(self.inputs().max(1)).for_each(|row| {
             let (bins, rest) = row.split_at_mut(self.width);
-            self.steps.iter().for_each(|step| step.apply(bins));
+            self.steps.iter().for_each(|step| step.apply(bins, &self.layers));
+            if let Some(clip) = self.clip {
+                bins.iter_mut().for_each(|value| *value = value.min(clip as f32));
+            }
             if let Some(added) = &self.added {
-                added.step.apply(rest);
+                added.step.apply(rest, &[]);
             }
         });
     }
 
-    /// A scaled number of one input in the units of the data. Steps that go by the row ([`Scaler::forgets`]) stay.
+    /// A scaled number of one input in the units of the data. Steps that go by the row ([`Scaler::forgets`]) stay, and what was clipped.
     pub fn undo(&self, input: usize, value: f32) -> f32 {
         match (&self.added, input.checked_sub(self.width)) {
             (Some(added), Some(at)) => added.step.undo(at, f64::from(value)) as f32,
@@ -91,18 +136,18 @@ impl Scaler {
         }
     }
 
-    /// Whether a step takes away what cannot be told from its result: the area of a row.
-    pub fn forgets(&self) -> bool {
-        self.steps.iter().any(|step| step.kind == ScaleKind::UnitArea)
+    /// The step that takes away what cannot be told from its result, the area of a row.
+    pub fn forgets(&self) -> Option<ScaleKind> {
+        self.steps.iter().map(|step| step.kind).find(|kind| kind.by_row())
     }
 
     /// Bins that the scaling turns into a constant, because all rows it was learned from agree.
     pub fn constant_bins(&self) -> Vec<usize> {
         let constant = |bin: &usize| {
             self.steps.iter().any(|step| match step.kind {
-                ScaleKind::Range | ScaleKind::MinMax => step.divisor[*bin] == 0.0,
+                ScaleKind::Range | ScaleKind::MinMax | ScaleKind::BinMean | ScaleKind::Reference => step.divisor[*bin] == 0.0,
                 ScaleKind::Standard | ScaleKind::Robust => step.divisor[*bin] == 1.0 && step.shift[*bin] == 0.0,
-                ScaleKind::None | ScaleKind::UnitArea | ScaleKind::Sqrt | ScaleKind::Log1p => false,
+                ScaleKind::None | ScaleKind::UnitArea | ScaleKind::MeanOne | ScaleKind::Sqrt | ScaleKind::Log1p => false,
             })
         };
         (0..self.width).filter(constant).collect()
@@ -117,6 +162,10 @@ impl Scaler {
                 return Err(Error::input(format!("scaler.json: step \"{}\" has {} numbers; expected {expected}", step.kind, step.shift.len())));
             }
         }
+        let bins = self.layers.iter().fold(0_usize, |sum, bins| sum.saturating_add(*bins));
+        if !self.layers.is_empty() && bins != self.width {
+            return Err(Error::input(format!("scaler.json: layers of {bins} bins; expected {}", self.width)));
+        }
         Ok(())
     }
 }
@@ -124,7 +173,12 @@ impl Scaler {
 impl ScaleKind {
     /// Whether the step has parameters per bin.
     pub fn learns(self) -> bool {
-        matches!(self, Self::Range | Self::MinMax | Self::Standard | Self::Robust)
+        matches!(self, Self::Range | Self::MinMax | Self::Standard | Self::Robust | Self::BinMean | Self::Reference)
+    }
+
+    /// Whether the step goes by the whole row, or layer.
+    pub fn by_row(self) -> bool {
+        matches!(self, Self::UnitArea | Self::MeanOne)
     }
 }
 
@@ -132,8 +186,8 @@ impl ScaleKind {
 const SORTED_AT_ONCE: usize = 1 << 23;
 
 impl Step {
-    /// Learns a step from some columns of rows, after the steps before it.
-    fn fit(kind: ScaleKind, rows: &[&[f32]], columns: Range<usize>, before: &[Self]) -> Self {
+    /// Learns a step from some columns of rows, after the steps before it, which may go by the layer.
+    fn fit(kind: ScaleKind, rows: &[&[f32]], columns: Range<usize>, (before, layers): (&[Self], &[usize])) -> Self {
         let width = columns.len();
         let (mut shift, mut divisor) = (vec![], vec![]);
         // Each row as the steps before make it, one after the other.
@@ -145,7 +199,7 @@ impl Step {
                 } else {
                     scaled.clear();
                     scaled.extend_from_slice(&row[columns.clone()]);
-                    before.iter().for_each(|step| step.apply(&mut scaled));
+                    before.iter().for_each(|step| step.apply(&mut scaled, layers));
                     visit(&scaled);
                 }
             }
@@ -158,6 +212,12 @@ impl Step {
                     shift.push(if kind == ScaleKind::MinMax && low.is_finite() { low } else { 0.0 });
                     divisor.push(if high > low { high - low } else { 0.0 });
                 }
+            }
+            ScaleKind::BinMean => {
+                let mut sums = vec![0.0; width];
+                each(&mut |row| sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value)));
+                shift = vec![0.0; width];
+                divisor = sums.into_iter().map(|sum| sum / rows.len().max(1) as f64).collect();
             }
             ScaleKind::Standard => {
                 let n = rows.len() as f64;
@@ -190,7 +250,8 @@ impl Step {
                     }
                 }
             }
-            ScaleKind::None | ScaleKind::UnitArea | ScaleKind::Sqrt | ScaleKind::Log1p => {}
+            // What a reference says is not learned.
+            ScaleKind::None | ScaleKind::UnitArea | ScaleKind::MeanOne | ScaleKind::Sqrt | ScaleKind::Log1p | ScaleKind::Reference => {}
         }
         Self { kind, shift, divisor }
     }
@@ -198,22 +259,37 @@ impl Step {
     /// The number that a bin's scaled number came from.
     fn undo(&self, bin: usize, value: f64) -> f64 {
         match self.kind {
-            ScaleKind::None | ScaleKind::UnitArea => value,
+            ScaleKind::None | ScaleKind::UnitArea | ScaleKind::MeanOne => value,
             ScaleKind::Sqrt => value.max(0.0).powi(2),
             ScaleKind::Log1p => value.max(0.0).exp_m1(),
-            ScaleKind::Range | ScaleKind::MinMax | ScaleKind::Standard | ScaleKind::Robust => value * self.divisor[bin] + self.shift[bin],
+            ScaleKind::Range
+            | ScaleKind::MinMax
+            | ScaleKind::Standard
+            | ScaleKind::Robust
+            | ScaleKind::BinMean
+            | ScaleKind::Reference => value * self.divisor[bin] + self.shift[bin],
         }
     }
 
-    /// Scales one row.
-    fn apply(&self, row: &mut [f32]) {
+    /// Scales one row; a step that goes by the row each layer by itself, where there are several.
+    fn apply(&self, row: &mut [f32], layers: &[usize]) {
+        if self.kind.by_row() && !layers.is_empty() {
+            let mut rest = row;
+            for &bins in layers {
+                let (layer, behind) = rest.split_at_mut(bins);
+                self.apply(layer, &[]);
+                rest = behind;
+            }
+            return;
+        }
         match self.kind {
             ScaleKind::None => {}
             ScaleKind::Sqrt => row.iter_mut().for_each(|value| *value = value.max(0.0).sqrt()),
             ScaleKind::Log1p => row.iter_mut().for_each(|value| *value = f64::from(*value).max(0.0).ln_1p() as f32),
-            ScaleKind::UnitArea => {
+            ScaleKind::UnitArea | ScaleKind::MeanOne => {
                 let sum: f64 = row.iter().map(|&value| f64::from(value)).sum();
-                row.iter_mut().for_each(|value| *value = if sum > 0.0 { (f64::from(*value) / sum) as f32 } else { 0.0 });
+                let whole = if self.kind == ScaleKind::MeanOne { sum / row.len() as f64 } else { sum };
+                row.iter_mut().for_each(|value| *value = if sum > 0.0 { (f64::from(*value) / whole) as f32 } else { 0.0 });
             }
             // As NumPy computes it on f32 data: inputs that differ in their last bit train to another model.
             ScaleKind::MinMax => {
@@ -221,7 +297,7 @@ impl Step {
                     *value = if *divisor == 0.0 { 0.0 } else { (*value - *shift as f32) / *divisor as f32 };
                 }
             }
-            ScaleKind::Range | ScaleKind::Standard | ScaleKind::Robust => {
+            ScaleKind::Range | ScaleKind::Standard | ScaleKind::Robust | ScaleKind::BinMean | ScaleKind::Reference => {
                 for ((value, shift), divisor) in row.iter_mut().zip(&self.shift).zip(&self.divisor) {
                     *value = if *divisor == 0.0 { 0.0 } else { ((f64::from(*value) - shift) / divisor) as f32 };
                 }
@@ -244,8 +320,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn plan(kinds: &[ScaleKind], width: usize) -> Plan {
+        Plan { kinds: kinds.to_vec(), fit_on: FitOn::Train, width, layers: vec![], reference: vec![], clip: None, added: None }
+    }
+
     fn fit(kinds: &[ScaleKind], values: &[f32], width: usize) -> Scaler {
-        Scaler::fit(kinds, FitOn::Train, &values.chunks_exact(width).collect::<Vec<_>>(), width, None)
+        Scaler::fit(plan(kinds, width), &values.chunks_exact(width).collect::<Vec<_>>())
     }
 
     fn scaled(kinds: &[ScaleKind], values: &[f32], width: usize) -> Vec<f32> {
@@ -275,7 +355,8 @@ mod tests {
     #[test]
     fn added_inputs_have_a_step_of_their_own() {
         let rows: [&[f32]; 2] = [&[1.0, 3.0, 10.0], &[2.0, 2.0, 30.0]];
-        let scaler = Scaler::fit(&[ScaleKind::UnitArea], FitOn::Train, &rows, 2, Some((ScaleKind::MinMax, vec!["lumi".into()])));
+        let added = Some((ScaleKind::MinMax, vec!["lumi".into()]));
+        let scaler = Scaler::fit(Plan { added, ..plan(&[ScaleKind::UnitArea], 2) }, &rows);
         let mut out = rows.concat();
         scaler.apply(&mut out);
         assert_eq!((out.as_slice(), scaler.inputs()), ([0.25, 0.75, 0.0, 0.5, 0.5, 1.0].as_slice(), 3));
@@ -291,7 +372,36 @@ mod tests {
         assert_eq!(scaled(&[ScaleKind::UnitArea], &[0.0, 0.0, 1.0, 1.0], 2), [0.0, 0.0, 0.5, 0.5]);
     }
 
+    #[test]
+    fn a_map_becomes_1_on_average_and_so_does_each_of_its_bins() {
+        assert_eq!(scaled(&[ScaleKind::MeanOne], &[1.0, 3.0, 0.0, 0.0], 2), [0.5, 1.5, 0.0, 0.0]);
+        assert_eq!(scaled(&[ScaleKind::BinMean], &[1.0, 0.0, 3.0, 0.0], 2), [0.5, 0.0, 1.5, 0.0]);
+        assert_eq!(fit(&[ScaleKind::MeanOne, ScaleKind::BinMean], &[1.0, 3.0, 3.0, 1.0], 2).bin_means(), Some([1.0, 1.0].as_slice()));
+        let scaler = Scaler::fit(Plan { reference: vec![2.0, 0.0], clip: Some(5.0), ..plan(&[ScaleKind::Reference], 2) }, &[]);
+        let mut out = [8.0, 3.0, 30.0, 4.0];
+        scaler.apply(&mut out);
+        assert_eq!((out, scaler.constant_bins(), scaler.undo(0, 4.0)), ([4.0, 0.0, 5.0, 0.0], vec![1], 8.0));
+        assert_eq!(scaler.refit(&[&[1.0, 1.0]]).steps, scaler.steps, "what a reference says is not learned anew");
+    }
+
     proptest! {
+        #[test]
+        fn layers_are_scaled_as_each_alone(
+            values in prop::collection::vec(0.0_f32..1e4, 15),
+            kinds in prop::collection::vec(prop::sample::select(vec![ScaleKind::UnitArea, ScaleKind::MeanOne, ScaleKind::BinMean, ScaleKind::Sqrt, ScaleKind::MinMax, ScaleKind::Standard]), 1..4),
+        ) {
+            let together = Scaler::fit(Plan { layers: vec![2, 3], clip: Some(2.0), ..plan(&kinds, 5) }, &values.chunks_exact(5).collect::<Vec<_>>());
+            let mut all = values.clone();
+            together.apply(&mut all);
+            for columns in [0..2, 2..5] {
+                let of = |values: &[f32]| values.chunks_exact(5).flat_map(|row| row[columns.clone()].to_vec()).collect::<Vec<f32>>();
+                let mut own = of(&values);
+                let alone = Scaler::fit(Plan { clip: Some(2.0), ..plan(&kinds, columns.len()) }, &own.clone().chunks_exact(columns.len()).collect::<Vec<_>>());
+                alone.apply(&mut own);
+                prop_assert_eq!(own, of(&all));
+            }
+        }
+
         #[test]
         fn scaled_values_are_finite_and_min_max_stays_within_0_and_1(values in prop::collection::vec(0.0_f32..1e6, 12), kinds in prop::collection::vec(prop::sample::select(vec![ScaleKind::None, ScaleKind::Range, ScaleKind::MinMax, ScaleKind::Standard, ScaleKind::UnitArea, ScaleKind::Sqrt, ScaleKind::Robust, ScaleKind::Log1p]), 1..4)) {
             let out = scaled(&kinds, &values, 3);

@@ -6,7 +6,7 @@ use crate::{
         Experiment, Value,
         raw::{DropEmpty, UnknownRows},
     },
-    data::{Samples, facts::Facts, golden, golden::LumisectionSet},
+    data::{Samples, facts::Facts, golden, golden::LumisectionSet, layers::Layer},
     error::{Error, Result},
     random,
 };
@@ -61,6 +61,14 @@ pub fn reasons(samples: &Samples, experiment: &Experiment, facts: &Facts, weight
     }
     for (row, reason) in empties(samples, config.drop_empty) {
         reject(row, &|| reason.to_owned());
+    }
+    if config.drop_empty != DropEmpty::None && samples.layers.len() > 1 {
+        for row in 0..rows {
+            let is_empty = |layer: &&Layer| samples.row(row)[layer.columns.clone()].iter().all(|&value| value == 0.0);
+            if let Some(layer) = samples.layers.iter().find(is_empty).filter(|_| samples.row(row).iter().any(|&value| value != 0.0)) {
+                reject(row, &|| format!("empty {}", layer.name));
+            }
+        }
     }
     if let Some(weights) = weights {
         for (row, weight) in weights.iter().enumerate() {

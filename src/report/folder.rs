@@ -6,6 +6,7 @@ use crate::{
     data::{
         Source,
         channels::{self, Channel},
+        layers, table,
     },
     error::{Error, Result},
     model::{Architecture, weights},
@@ -36,6 +37,8 @@ pub mod names {
     pub const REJECTED: &str = "rejected.parquet";
     /// How bins become inputs.
     pub const SCALER: &str = "scaler.json";
+    /// What bins are on average, where the scaling divides by that.
+    pub const NORMALISATION: &str = "normalisation.parquet";
     /// Where scores become flags.
     pub const THRESHOLDS: &str = "thresholds.json";
     /// Where scores become verdicts, as `lumisift certify` last found it.
@@ -59,13 +62,14 @@ pub mod names {
     /// Event files for TensorBoard, a folder a model.
     pub const TENSORBOARD: &str = "tensorboard";
     /// All of them, for making a folder anew.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 18] = [
         EXPERIMENT,
         PROVENANCE,
         HISTORY,
         SCORES,
         REJECTED,
         SCALER,
+        NORMALISATION,
         THRESHOLDS,
         CUTS,
         CHANNELS,
@@ -164,12 +168,27 @@ impl Model {
 
     /// The columns that it was trained on, where its inputs are features; histograms have bins.
     pub fn columns(&self) -> Option<Vec<String>> {
-        Some(self.read_names()).filter(|columns| columns.first().is_some_and(|name| name != "bin_0"))
+        Some(self.read_names()).filter(|columns| !self.is_layered() && columns.first().is_some_and(|name| name != "bin_0"))
     }
 
-    /// The monitoring element that it was trained on.
+    /// The monitoring element that it was trained on, where that is one.
     pub fn element(&self) -> Option<&String> {
-        self.networks.first().and_then(|network| network.channel.element.as_ref())
+        self.networks.first().filter(|_| self.networks.len() == 1).and_then(|network| network.channel.element.as_ref())
+    }
+
+    /// Whether each channel is a monitoring element.
+    pub fn is_layered(&self) -> bool {
+        !self.experiment.layers.is_empty()
+    }
+
+    /// The layers that it was trained on; none where it has one monitoring element.
+    pub fn layers(&self) -> Vec<layers::Wanted> {
+        let layer = |channel: &Channel| layers::Wanted {
+            name: channel.name.clone(),
+            element: channel.element.clone().unwrap_or_default(),
+            shape: channel.shape,
+        };
+        self.networks.iter().filter(|_| self.is_layered()).map(|network| layer(&network.channel)).collect()
     }
 }
 
@@ -505,6 +524,9 @@ pub fn fingerprint(experiment: &Experiment, sources: &[Source]) -> Result<String
     }
     hash.update(env!("CARGO_PKG_VERSION"));
     sources.iter().for_each(|source| hash.update(&source.sha256));
+    if let Some(reference) = &experiment.reference {
+        hash.update(table::fingerprint(reference)?.1);
+    }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

@@ -1,6 +1,6 @@
 //! What a training leaves behind and shows: the experiment folder ([`folder`]), the scores ([`scores`]), figures as numbers
 //! ([`figures`], by channel in [`channels`] and class in [`classes`]), why samples score high ([`explain`]), latents ([`latents`], in two
-//! dimensions [`projections`]), tables as files ([`batch`]), the page ([`page`]), pictures ([`pictures`], drawn by [`canvas`]), event
+//! dimensions [`projections`]), what bins are on average ([`normalisation`]), tables as files ([`batch`]), the page ([`page`]), pictures ([`pictures`], drawn by [`canvas`]), event
 //! files ([`tensorboard`]), one training a folder ([`lock`]) and the terminal's tables ([`terminal`]).
 
 pub mod batch;
@@ -12,6 +12,7 @@ pub mod figures;
 pub mod folder;
 pub mod latents;
 pub mod lock;
+pub mod normalisation;
 pub mod page;
 pub mod pictures;
 pub mod projections;

@@ -3,7 +3,7 @@
 use super::data::{Shown, packed};
 use crate::{
     config::{Experiment, raw::FitOn},
-    data::channels::ALL_FEATURES,
+    data::{channels::ALL_FEATURES, table::Shape},
     device::Opened,
     error::Result,
     prepare::Prepared,
@@ -56,7 +56,7 @@ fn of_channel(
 
     // In the units of the data where the scaling can be undone.
     let scaler = &prepared.scaler;
-    let as_read = !scaler.forgets() && scaler.fit_on != FitOn::EachFile && experiment.divide_by.is_none();
+    let as_read = scaler.forgets().is_none() && scaler.clip.is_none() && scaler.fit_on != FitOn::EachFile && experiment.divide_by.is_none();
     let columns = network.channel.columns(&prepared.input_names());
     let places: Vec<usize> = columns.iter().cloned().flatten().collect();
     let undo = |values: &[f32]| -> Vec<f32> {
@@ -105,12 +105,16 @@ fn of_channel(
         highest.push(worst as f32);
     })?;
     let note = if step > 1 { format!("all flagged ones, and one in {step} of the others that are shown above") } else { String::new() };
+    let layer = samples.layers.iter().find(|layer| layer.name == network.channel.name);
+    let whole = Some(samples.shape).filter(|_| width == samples.width());
+    let shape = layer.map(|layer| layer.shape).or(whole).filter(|shape| shape.width() == width).unwrap_or(Shape::line(width));
+    let edges = layer.map_or(samples.edges, |layer| layer.edges);
     Ok(json!({
         "channel": network.channel.name,
         "names": if is_map && network.channel.name == ALL_FEATURES { None } else { Some(&network.channel.features) },
         "element": network.channel.element,
-        "shape": if width == samples.width() { [samples.shape.y, samples.shape.x] } else { [1, width] },
-        "edges": samples.edges.iter().any(Option::is_some).then_some(samples.edges),
+        "shape": [shape.y, shape.x],
+        "edges": edges.iter().any(Option::is_some).then_some(edges),
         "unit": if as_read { "as read" } else { "as scaled" },
         "error": format!("{} of scaled inputs", kind.per_feature()),
         "run": packed(kept.iter().map(|(run, _, _)| *run as u16))?,
