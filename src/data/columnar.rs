@@ -13,10 +13,13 @@ use crate::{
 use arrow_array::{
     Array, ArrowPrimitiveType, PrimitiveArray, RecordBatch,
     cast::AsArray,
-    types::{Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type},
+    types::{
+        Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    },
 };
 use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_schema::{ArrowError, DataType, Schema};
+use arrow_schema::{ArrowError, DataType, Schema, TimeUnit};
 use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
@@ -37,22 +40,33 @@ const BATCH_VALUES: usize = 1 << 17;
 const LARGE_CHUNK: i64 = 1 << 29;
 const MOST_PACKED: i64 = 2000;
 
-/// Reads a Parquet file, groups of rows side by side.
-pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
-    let damaged = |error: &dyn std::fmt::Display| Error::input(format!("{}: not a whole Parquet file: {error}", path.display()));
-    let open = || File::open(path).map_err(|error| Error::reading(path, &error));
+/// What a Parquet file says of itself.
+pub fn metadata(path: &Path) -> Result<ArrowReaderMetadata> {
     // The plain Parquet types: no dictionaries, no large lists.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = ArrowReaderMetadata::load(&open()?, options).map_err(|error| damaged(&error))?;
-    let fields = fields(metadata.schema());
-    let layout = Layout::find(path, &fields, wanted)?;
-    layout.require_ls(path, &fields)?;
+    let file = File::open(path).map_err(|error| Error::reading(path, &error))?;
+    let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged_parquet(path, &error))?;
     for column in metadata.metadata().row_groups().iter().flat_map(parquet::file::metadata::RowGroupMetaData::columns) {
         let (packed, unpacked) = (column.compressed_size().max(1), column.uncompressed_size());
         if unpacked > LARGE_CHUNK && unpacked / packed > MOST_PACKED {
-            return Err(damaged(&format!("\"{}\" claims to unpack {packed} bytes to {unpacked}", column.column_path())));
+            return Err(damaged_parquet(path, &format!("\"{}\" claims to unpack {packed} bytes to {unpacked}", column.column_path())));
         }
     }
+    Ok(metadata)
+}
+
+fn damaged_parquet(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::input(format!("{}: not a whole Parquet file: {error}", path.display()))
+}
+
+/// Reads a Parquet file, groups of rows side by side.
+pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
+    let damaged = |error: &dyn std::fmt::Display| damaged_parquet(path, error);
+    let open = || File::open(path).map_err(|error| Error::reading(path, &error));
+    let metadata = metadata(path)?;
+    let fields = fields(metadata.schema());
+    let layout = Layout::find(path, &fields, wanted)?;
+    layout.require_ls(path, &fields)?;
     // Rows and values of each group, as far as they become inputs.
     let inputs: HashSet<&str> = layout.contents().iter().map(|&at| fields[at].name.as_str()).collect();
     let groups: Vec<(usize, usize)> = metadata
@@ -432,6 +446,26 @@ fn doubles(array: &dyn Array) -> Vec<f64> {
     for_numeric!(array, each, &mut values);
     values.resize(array.len(), f64::NAN);
     values
+}
+
+/// The entries of a column as text, times as seconds since 1970; null is blank. `None` where it holds something else.
+pub fn entries(array: &dyn Array) -> Option<Vec<String>> {
+    let numbers =
+        |numbers: Vec<f64>| Some(numbers.into_iter().map(|number| if number.is_nan() { String::new() } else { number.to_string() }).collect());
+    match (kind(array.data_type()), array.data_type()) {
+        (Kind::Text, _) => Some(texts(array).into_iter().map(Option::unwrap_or_default).collect()),
+        (Kind::Number | Kind::Flag, _) => numbers(doubles(array)),
+        (_, DataType::Timestamp(unit, _)) => {
+            let (ticks, each) = match unit {
+                TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().iter().collect::<Vec<_>>(), 1.0),
+                TimeUnit::Millisecond => (array.as_primitive::<TimestampMillisecondType>().iter().collect(), 1e3),
+                TimeUnit::Microsecond => (array.as_primitive::<TimestampMicrosecondType>().iter().collect(), 1e6),
+                TimeUnit::Nanosecond => (array.as_primitive::<TimestampNanosecondType>().iter().collect(), 1e9),
+            };
+            numbers(ticks.into_iter().map(|ticks| ticks.map_or(f64::NAN, |ticks| ticks as f64 / each)).collect())
+        }
+        _ => None,
+    }
 }
 
 /// Texts; null, and what is no text, is `None`.

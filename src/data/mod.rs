@@ -4,6 +4,7 @@
 
 pub mod areas;
 mod arrays;
+pub mod automasks;
 mod bins;
 mod builder;
 pub mod channels;
@@ -21,6 +22,7 @@ pub mod lumisections;
 mod npy;
 mod part;
 mod samples;
+mod sheet;
 mod summary;
 pub mod synth;
 pub mod table;

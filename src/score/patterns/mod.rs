@@ -19,7 +19,7 @@ use crate::{
 };
 pub use find::{Finder, Found, Map};
 pub use mask::Zeros;
-pub use region::{Region, Span};
+pub use region::{KNOWN, Region, Span};
 use serde::{Deserialize, Serialize};
 pub use track::{GAP, Track, track};
 

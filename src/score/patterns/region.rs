@@ -34,7 +34,15 @@ pub struct Region {
     pub spans: Vec<Span>,
 }
 
+/// A region is known where at least this share of its bins lies in areas that are known to be masked.
+pub const KNOWN: f64 = 0.5;
+
 impl Region {
+    /// Whether so many of its bins lie in masked areas that it is no news.
+    pub fn is_known(&self, masked: &[Area]) -> bool {
+        self.share_in(masked) >= KNOWN
+    }
+
     /// The share of its bins that lie in one of some areas.
     pub fn share_in(&self, areas: &[Area]) -> f64 {
         let inside = |span: &Span| (span.first..=span.last).filter(|&x| areas.iter().any(|area| area.contains(x, span.y))).count();
@@ -138,6 +146,8 @@ mod tests {
         let region = Region { layer: 0, side: Side::Dead, area, bins: 6, error: 1.0, coincident: false, spans };
         assert_eq!(region.share_in(&[]), 0.0);
         assert_eq!(region.share_in(&[Area { x: (2, 9), y: (0, 0) }, Area { x: (3, 3), y: (0, 9) }]), 0.5);
+        assert!(region.is_known(&[Area { x: (2, 9), y: (0, 0) }, Area { x: (3, 3), y: (0, 9) }]));
+        assert!(!region.is_known(&[Area { x: (2, 9), y: (0, 0) }]));
     }
 
     proptest! {
