@@ -14,7 +14,7 @@ const MODULES: usize = 4;
 const LENGTH: f64 = 6.7;
 
 /// What is known of each layer: its distance from the beam in cm, ladders of a half, entries of a lumisection at full pile-up.
-const LAYERS: [(f64, usize, f64); 4] = [(2.9, 6, 4.6e6), (6.8, 14, 3.6e6), (10.9, 22, 3.0e6), (16.0, 32, 2.7e6)];
+const LAYERS: [(f64, usize, f64); 4] = [(2.9, 6, 4.7e6), (6.8, 14, 4.2e6), (10.9, 22, 3.8e6), (16.0, 32, 3.5e6)];
 /// The most layers.
 pub(super) const MOST: usize = LAYERS.len();
 

@@ -76,9 +76,9 @@ pub fn write(folder: &Path, size: Size, seed: u64) -> Result<Vec<(String, usize)
     }
     let layers: Vec<Layer> = (0..size.layers).map(|index| Layer::new(index, size.true_shapes, seed)).collect();
     let runs = |part, first, shortest, lumisections| plan::runs(part, first, shortest, lumisections, &layers, seed);
-    let train = runs("occupancy training runs", 378_981, (size.lumisections / 400).max(6), size.lumisections);
+    let train = runs(("occupancy training runs", 1.0), 378_981, (size.lumisections / 400).max(6), size.lumisections);
     let after = train.last().map_or(0, |run| run.number);
-    let mut test = runs("occupancy test runs", after, (size.test_lumisections / 400).max(3), size.test_lumisections);
+    let mut test = runs(("occupancy test runs", 0.5), after, (size.test_lumisections / 400).max(3), size.test_lumisections);
     plan::break_things(&mut test, &layers, seed);
     let mut files = vec![];
     for (part, runs, lumisections) in [("train", &train, size.lumisections), ("test", &test, size.test_lumisections)] {

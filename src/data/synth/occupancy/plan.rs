@@ -7,6 +7,7 @@ use super::{
 use crate::random;
 use rand::{RngExt, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use std::f64::consts::PI;
 
 /// Full pile-up.
 pub(super) const FULL: f64 = 62.0;
@@ -111,7 +112,7 @@ impl Run {
 }
 
 /// Runs of so many lumisections in all, with the chips that are dead for a while.
-pub(super) fn runs(part: &'static str, first: u32, number: usize, lumisections: usize, layers: &[Layer], seed: u64) -> Vec<Run> {
+pub(super) fn runs((part, reach): (&str, f64), first: u32, number: usize, lumisections: usize, layers: &[Layer], seed: u64) -> Vec<Run> {
     let mut chance = random::generator(seed, part, 0);
     let weights: Vec<f64> = (0..number).map(|_| chance.random_range(0.7..1.3)).collect();
     let sum: f64 = weights.iter().sum();
@@ -121,8 +122,10 @@ pub(super) fn runs(part: &'static str, first: u32, number: usize, lumisections: 
         let length = if at + 1 == number { left } else { (lumisections as f64 * weight / sum) as u32 };
         left -= length;
         run += chance.random_range(1..12);
-        let mut spot = || (chance.random_range(-1.0..1.0), chance.random_range(-1.0..1.0));
-        let spot = [spot(), spot()];
+        // Around the middle, over a third of a circle or so; training goes all around, and further out than the test does.
+        let (distance, from) = (chance.random_range(0.8..1.0) * reach, 2.0 * PI * (at as f64 / number as f64 + chance.random_range(0.0..0.1)));
+        let to = from + chance.random_range(1.5..2.5);
+        let spot = [(distance * from.cos(), distance * to.cos()), (distance * from.sin(), distance * to.sin())];
         let defects = layers.iter().flat_map(|layer| flickers(layer, length, &mut chance)).collect();
         runs.push(Run {
             number: run,
@@ -167,7 +170,8 @@ pub(super) fn break_things(runs: &mut [Run], layers: &[Layer], seed: u64) {
         let hot = large % 3 == 1;
         // The known ones are dead.
         let known = large % 6 == 5;
-        let size = (chance.random_range(8..=if hot { 12 } else { 20 }), chance.random_range(3..=if hot { 3 } else { 5 }));
+        let width = chance.random_range(8..=if hot { 10 } else { 20 });
+        let size = (width, if hot || width > 12 { 3 } else { chance.random_range(3..=5) });
         let mut touched: Vec<&Layer> = layers.iter().collect();
         touched.shuffle(&mut chance);
         touched.truncate(if chance.random_bool(0.25) { 3 } else { 2 });
