@@ -604,8 +604,7 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], part: Option<Part>, read:
     if !experiment.config.select.nonzero_weight && !experiment.config.report.weighted {
         lenient.weight = None;
     }
-    let further =
-        Further { welcome: labels::columns(experiment), features: model.columns(), layers: model.layers(), part, ..Further::default() };
+    let further = Further { welcome: labels::columns(experiment), features: model.columns(), layers: model.layers(), part, ..Further::default() };
     let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
     let mut inputs = chosen.select(&lenient)?;
     let beside = chosen.beside(&lenient)?;

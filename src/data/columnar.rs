@@ -103,7 +103,8 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     };
     let mut whole = Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
     // A claim of the file's, so no more than a reservation.
-    let expected = if wanted.bring == Bring::Values && wanted.me.is_none() && wanted.runs.is_none() { groups.iter().map(|(_, values)| values).sum() } else { 0 };
+    let expected =
+        if wanted.bring == Bring::Values && wanted.me.is_none() && wanted.runs.is_none() { groups.iter().map(|(_, values)| values).sum() } else { 0 };
     whole.make_room(0, expected)?;
     if groups.len() > 1 && whole.values().try_reserve_exact(expected).is_err() {
         return Err(damaged(&format!("it claims to hold {expected} values")));

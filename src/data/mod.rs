@@ -101,6 +101,8 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
             (&paths[at], if wanted.layered { (0..layers.len()).filter(has).map(of_layer).collect() } else { vec![(0, wanted)] })
         })
         .collect();
+    let without_layers: Vec<String> =
+        reads.iter().filter(|(_, wanted)| wanted.is_empty()).map(|((_, path), _)| format!("{} holds none of the layers", path.display())).collect();
     let files = reads
         .par_iter()
         .map(|((role, path), wanted)| {
@@ -135,7 +137,8 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
         }
         layers::join(sources, parts, &layers, experiment)?
     } else {
-        let tables: Vec<(Source, Table)> = files.into_iter().flat_map(|(source, tables)| tables.into_iter().map(move |(_, table)| (source.clone(), table))).collect();
+        let tables: Vec<(Source, Table)> =
+            files.into_iter().flat_map(|(source, tables)| tables.into_iter().map(move |(_, table)| (source.clone(), table))).collect();
         refuse_missing_element(&tables, data.me.as_deref())?;
         if let Some((source, _)) = tables.iter().find(|(_, table)| !wanted.channels.is_empty() && table.hierarchy.is_none()) {
             return Err(Error::input(format!("[channels]: {} holds no named features; channels are made of those", source.path.display())));
@@ -143,6 +146,7 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
         join(tables, experiment)?
     };
     samples.notes.extend(dealt.map(|dealt| dealt.note));
+    samples.notes.extend(without_layers);
     if data.summary && !samples.rows.is_empty() {
         summary::summarise(&mut samples)?;
     }
@@ -170,14 +174,10 @@ fn survey(paths: &[(Role, PathBuf)], wanted: &Wanted) -> Result<Vec<Table>> {
 }
 
 /// The layers to read: those of a trained model, or those that the config's patterns mean.
-fn choose_layers(
-    experiment: &Experiment,
-    trained: Vec<layers::Wanted>,
-    paths: &[(Role, PathBuf)],
-    survey: &[Table],
-) -> Result<Vec<layers::Wanted>> {
+fn choose_layers(experiment: &Experiment, trained: Vec<layers::Wanted>, paths: &[(Role, PathBuf)], survey: &[Table]) -> Result<Vec<layers::Wanted>> {
     let elements: BTreeSet<&str> = survey.iter().flat_map(|table| table.elements.keys().map(String::as_str)).collect();
-    let chosen = if trained.is_empty() { layers::choose(experiment, &elements) } else { layers::refuse_missing(&trained, &elements).map(|()| trained) };
+    let chosen =
+        if trained.is_empty() { layers::choose(experiment, &elements) } else { layers::refuse_missing(&trained, &elements).map(|()| trained) };
     let files: Vec<String> = paths.iter().map(|(_, path)| path.display().to_string()).collect();
     chosen.map_err(|error| error.map(|message| format!("{}: {message}", listed(files.iter().map(String::as_str)))))
 }

@@ -192,7 +192,11 @@ impl Building<'_> {
             bins = self.divided(&bins, &divisor);
         }
         for step in steps {
-            bins = if step.kind.by_row() && !layers.is_empty() { self.by_layer(step, layers, &bins) } else { self.step(step, self.model.scaler.width, &bins) };
+            bins = if step.kind.by_row() && !layers.is_empty() {
+                self.by_layer(step, layers, &bins)
+            } else {
+                self.step(step, self.model.scaler.width, &bins)
+            };
         }
         if let Some(clip) = clip {
             let clip = self.graph.floats(&[*clip as f32], &[]);

@@ -262,12 +262,9 @@ impl Step {
             ScaleKind::None | ScaleKind::UnitArea | ScaleKind::MeanOne => value,
             ScaleKind::Sqrt => value.max(0.0).powi(2),
             ScaleKind::Log1p => value.max(0.0).exp_m1(),
-            ScaleKind::Range
-            | ScaleKind::MinMax
-            | ScaleKind::Standard
-            | ScaleKind::Robust
-            | ScaleKind::BinMean
-            | ScaleKind::Reference => value * self.divisor[bin] + self.shift[bin],
+            ScaleKind::Range | ScaleKind::MinMax | ScaleKind::Standard | ScaleKind::Robust | ScaleKind::BinMean | ScaleKind::Reference => {
+                value * self.divisor[bin] + self.shift[bin]
+            }
         }
     }
 

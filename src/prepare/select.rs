@@ -171,6 +171,23 @@ mod tests {
     }
 
     #[test]
+    fn one_layer_may_be_empty() {
+        use crate::data::table::Shape;
+        let mut samples = Samples::made(&[vec![0.0; 10]]);
+        samples.rows.truncate(5);
+        samples.shape = Shape::line(2);
+        let layer =
+            |name: &str, at: usize| Layer { name: name.into(), element: name.into(), shape: Shape::line(1), edges: [None; 4], columns: at..at + 1 };
+        samples.layers = vec![layer("a", 0), layer("b", 1)];
+        samples.values = vec![1.0, 2.0, 0.0, 2.0, 0.0, 0.0, 3.0, 0.0, 5.0, 4.0];
+        let mut all = samples.clone();
+        select(&mut all, "").unwrap();
+        assert_eq!(counts(&all), [("empty (interior)".into(), 1), ("empty a".into(), 1), ("empty b".into(), 1)]);
+        select(&mut samples, "select.drop_empty = \"none\"").unwrap();
+        assert_eq!(samples.rows.len(), 5);
+    }
+
+    #[test]
     fn what_is_not_known_is_rejected_or_kept() {
         let condition = "where = [\"pileup > 3\"]";
         let mut samples = Samples::made(&[vec![1.0, 2.0, 3.0]]);

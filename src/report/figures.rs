@@ -432,7 +432,7 @@ fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], sam
             for i in range.clone().filter(|&i| leave_out.binary_search(&samples.rows[i].ls).is_err()) {
                 sum.iter_mut().zip(samples.row(i)).for_each(|(sum, value)| *sum += f64::from(*value));
             }
-            (!range.is_empty() && samples.features.is_none()).then_some(sum)
+            (!range.is_empty() && samples.features.is_none() && samples.layers.is_empty()).then_some(sum)
         };
         let mut flagged = vec![];
         for threshold in thresholds {

@@ -31,9 +31,8 @@ pub fn write(path: &Path, samples: &Samples, scaler: &Scaler) -> Result<()> {
     let maps = maps(samples);
     let bins: Vec<(&Map<'_>, usize)> = maps.iter().flat_map(|map| (0..map.2.width()).map(move |bin| (map, bin))).collect();
     let texts = |of: fn(&Map<'_>) -> Option<String>| -> ArrayRef { Arc::new(bins.iter().map(|(map, _)| of(map)).collect::<StringArray>()) };
-    let numbers = |of: fn(Shape, usize) -> usize| -> ArrayRef {
-        Arc::new(bins.iter().map(|(map, bin)| Some(of(map.2, *bin) as u32)).collect::<UInt32Array>())
-    };
+    let numbers =
+        |of: fn(Shape, usize) -> usize| -> ArrayRef { Arc::new(bins.iter().map(|(map, bin)| Some(of(map.2, *bin) as u32)).collect::<UInt32Array>()) };
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("layer", texts(|map| Some(map.0.to_owned()))),
         ("element", texts(|map| map.1.map(str::to_owned))),
@@ -56,7 +55,8 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Vec<f64>> {
     data.columns.features = vec!["mean".into()];
     let required = TEXTS.iter().chain(&NUMBERS).map(|name| (*name).to_owned()).collect();
     let wrong = |message: String| Error::input(format!("scale.reference: {message}"));
-    let table = table::read(path, &Wanted::new(&data).with_columns(required, vec![])).map_err(|error| error.map(|message| wrong(message).to_string()))?;
+    let table =
+        table::read(path, &Wanted::new(&data).with_columns(required, vec![])).map_err(|error| error.map(|message| wrong(message).to_string()))?;
     if let Some(fault) = table.faults.first() {
         return Err(wrong(format!("{}: {}", table.place(fault.line, fault.index), fault.reason)));
     }
@@ -135,7 +135,11 @@ mod tests {
             edges: [None; 4],
             columns: start..start + shape.width(),
         };
-        Samples { shape: Shape::line(8), layers: vec![layer("L_1", Shape { y: 2, x: 3 }, 0), layer("L_2", Shape { y: 1, x: 2 }, 6)], ..Samples::default() }
+        Samples {
+            shape: Shape::line(8),
+            layers: vec![layer("L_1", Shape { y: 2, x: 3 }, 0), layer("L_2", Shape { y: 1, x: 2 }, 6)],
+            ..Samples::default()
+        }
     }
 
     /// What is written for two rows, and the folder it lies in.

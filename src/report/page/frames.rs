@@ -3,7 +3,7 @@
 use super::data::{Shown, packed};
 use crate::{
     config::{Experiment, raw::FitOn},
-    data::{channels::ALL_FEATURES, table::Shape},
+    data::table::Shape,
     device::Opened,
     error::Result,
     prepare::Prepared,
@@ -111,7 +111,7 @@ fn of_channel(
     let edges = layer.map_or(samples.edges, |layer| layer.edges);
     Ok(json!({
         "channel": network.channel.name,
-        "names": if is_map && network.channel.name == ALL_FEATURES { None } else { Some(&network.channel.features) },
+        "names": if is_map { None } else { Some(&network.channel.features) },
         "element": network.channel.element,
         "shape": [shape.y, shape.x],
         "edges": edges.iter().any(Option::is_some).then_some(edges),
