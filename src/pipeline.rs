@@ -26,6 +26,7 @@ use crate::{
     report::{
         folder::Model,
         normalisation,
+        patterns::Patterns,
         projections::{Projection, Shown},
         scores::{ChannelScores, Scores},
     },
@@ -33,6 +34,7 @@ use crate::{
         drift::{Drift, Outside, Sample},
         error::Runner,
         network::Network,
+        patterns::{Finder, Found, Layer, Map, Settings, Zeros},
         threshold::{self, Calibrated},
         usual::{self, Usual},
     },
@@ -41,6 +43,7 @@ use crate::{
 use rayon::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -466,12 +469,23 @@ pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, de
         Network::learn(trained, &config.score, rows.at(&train), rows.at(&calibrate), device)
     };
     let learned = side_by_side(device, prepared.channels.iter().zip(fitted.chunks(config.train.ensemble as usize)).collect(), one)?;
-    let (networks, notes): (Vec<Network>, Vec<Option<String>>) = learned.into_iter().unzip();
+    let (mut networks, notes): (Vec<Network>, Vec<Option<String>>) = learned.into_iter().unzip();
+    if let Some(patterns) = &config.patterns {
+        let bins = prepared.samples.width();
+        let mut zeros = Zeros::new(bins);
+        train.iter().for_each(|&row| zeros.add(prepared.samples.row(row as usize)));
+        let masked = zeros.mask(patterns.static_mask);
+        for network in &mut networks {
+            let own = network.channel.columns(&names).into_iter().flatten();
+            network.masked = own.zip(0..).filter(|(bin, _)| masked[*bin]).map(|(_, at)| at).collect();
+        }
+    }
     Ok((networks, notes.into_iter().flatten().collect()))
 }
 
-/// Scores every row by each channel and by all together, and puts the rejected rows beside them; nothing is flagged yet.
-pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared, device: &Opened) -> Result<Scores> {
+/// Scores every row by each channel and by all together, and puts the rejected rows beside them; nothing is flagged yet. With
+/// `[patterns]` what was found comes with it.
+pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared, device: &Opened) -> Result<(Scores, Option<Patterns>)> {
     let names = prepared.input_names();
     let one = |network: &Network| {
         let columns = network.channel.columns(&names);
@@ -491,7 +505,10 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
         })
     };
     let mut channels: Vec<ChannelScores> = side_by_side(device, networks.iter().collect(), one)?;
-    if networks.len() > 1 {
+    let patterns = patterns(experiment, networks, prepared, device)?;
+    if let Some(patterns) = &patterns {
+        patterns.score(&mut channels);
+    } else if networks.len() > 1 {
         let how = experiment.config.score.combine;
         let combine = |ratio: &dyn Fn(&Usual, &ChannelScores, usize) -> Option<f64>| -> Vec<Option<f64>> {
             let of_row = |i: usize| -> Vec<(&Usual, f64)> {
@@ -507,7 +524,56 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
     }
     let mut scores = Scores::new(&prepared.samples, &prepared.splits, &prepared.labels, prepared.weights.as_deref(), channels);
     prepared.classes.iter().for_each(|classes| scores.classify(classes));
-    Ok(scores)
+    Ok((scores, patterns))
+}
+
+/// Looks for patterns in the errors of every row, run by run, where the config says what they are.
+pub fn patterns(experiment: &Experiment, networks: &[Network], prepared: &Prepared, device: &Opened) -> Result<Option<Patterns>> {
+    let Some(config) = &experiment.config.patterns else { return Ok(None) };
+    let names = prepared.input_names();
+    let columns: Vec<Vec<Range<usize>>> = networks.iter().map(|network| network.channel.columns(&names)).collect();
+    let layers: Vec<Layer> = networks.iter().map(Network::layer).collect();
+    let settings = Settings::new(config, layers.len());
+    settings.check(layers.iter().map(|layer| (layer.name.as_str(), layer.shape)))?;
+    let of_run = |rows: Range<usize>| {
+        let index: Vec<u32> = rows.clone().map(|row| row as u32).collect();
+        let mut maps: Vec<(Vec<f32>, Vec<f32>)> = vec![];
+        for (network, columns) in networks.iter().zip(&columns) {
+            let (mut inputs, mut outputs): (Vec<f32>, Vec<f32>) = (vec![], vec![]);
+            let members = network.members.len() as f32;
+            Runner::new(&network.architecture, &network.members, device).reconstruct(
+                prepared.rows(columns).at(&index),
+                &mut |_, member, input, output| {
+                    if member == 0 {
+                        inputs.extend_from_slice(input);
+                        outputs.extend(output.iter().map(|value| value / members));
+                    } else {
+                        let row = outputs.len() - output.len();
+                        outputs[row..].iter_mut().zip(output).for_each(|(sum, value)| *sum += value / members);
+                    }
+                },
+            )?;
+            maps.push((inputs, outputs));
+        }
+        let mut finder = Finder::new(&settings, &layers);
+        let find = |(at, row): (usize, usize)| {
+            let maps: Vec<Map<'_>> = maps
+                .iter()
+                .zip(columns.iter().zip(&layers))
+                .map(|((input, output), (columns, layer))| {
+                    let width = layer.shape.width();
+                    let first = columns.first().map_or(0, |range| range.start);
+                    let own = at * width..(at + 1) * width;
+                    Map { contents: &prepared.samples.row(row)[first..first + width], input: &input[own.clone()], output: &output[own] }
+                })
+                .collect();
+            finder.row(prepared.samples.rows[row].run, &maps)
+        };
+        Ok(rows.enumerate().map(find).collect::<Vec<Found>>())
+    };
+    let found = side_by_side(device, prepared.samples.run_ranges(), of_run)?.concat();
+    let known = found.iter().map(|found| vec![false; found.regions.len()]).collect();
+    Ok(Some(Patterns::new(settings, layers, found, known, &prepared.samples, config.gap)))
 }
 
 /// Lays each channel's latents out in two dimensions as the config says, those of the rows that figures are taken on; of an ensemble,
@@ -558,10 +624,10 @@ pub fn score_files(
     part: Option<Part>,
     device: &Opened,
     read: &(dyn Fn(&Path) + Sync),
-) -> Result<(Prepared, Scores)> {
+) -> Result<(Prepared, Scores, Option<Patterns>)> {
     let prepared = prepare_files(model, files, part, read)?;
-    let scores = score(&model.experiment, &model.networks, &prepared, device)?;
-    Ok((prepared, scores))
+    let (scores, patterns) = score(&model.experiment, &model.networks, &prepared, device)?;
+    Ok((prepared, scores, patterns))
 }
 
 /// How newly scored rows differ from those that a model was trained and calibrated on; rows that are labelled bad are left out.
@@ -677,7 +743,7 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
         train.check_batches(rows)?;
     }
     let on = experiment.config.threshold.on;
-    if prepared.channels.len() > 1 && matches!(experiment.thresholds[0], Threshold::Fixed { .. }) {
+    if prepared.channels.len() > 1 && experiment.config.patterns.is_none() && matches!(experiment.thresholds[0], Threshold::Fixed { .. }) {
         let channels = prepared.channels.len();
         return Err(Error::input(format!(
             "threshold.kind = \"fixed\" is one number, but the scores of {channels} channels differ in size; take \"percentile\" or \"mean-std\""

@@ -148,13 +148,14 @@ fn load(arguments: &Arguments, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> 
             }
             None if arguments.data.is_empty() => None,
             None => {
-                let (prepared, scores) = score(&arguments.data, part)?;
+                let (prepared, scores, _) = score(&arguments.data, part)?;
                 ui.warn_unreadable(&prepared.samples);
                 Some((Some(prepared), scores))
             }
         };
         let good = if arguments.good.is_empty() { None } else { Some(score(&arguments.good, None)?) };
-        let good = good.map(|(prepared, scores)| (prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect(), scores));
+        let good =
+            good.map(|(prepared, scores, _)| (prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect(), scores));
         let name = model.experiment.config.name.clone();
         loaded.push(Loaded { name, folder, model, own, judged, good });
     }

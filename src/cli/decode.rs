@@ -45,7 +45,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
-    batch::check_name(&arguments.out)?;
+    batch::check_name("--out", &arguments.out)?;
     let model = Folder::open(&arguments.experiment)?.read_model(&[])?;
     let device = device::open(device_argument(&arguments.device)?)?;
     let width = model.experiment.config.model.latent as usize;

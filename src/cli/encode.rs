@@ -38,7 +38,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, score::SETTABLE, "encode")?;
-    batch::check_name(&arguments.out)?;
+    batch::check_name("--out", &arguments.out)?;
     let model = Folder::open(&arguments.experiment)?.read_model(&arguments.sets.sets)?;
     let device = device::open(device_argument(&arguments.device)?)?;
     let prepared = {

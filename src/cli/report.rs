@@ -49,6 +49,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
             let worst = explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?;
             let evidence = Evidence::new(&model.experiment, &model.networks, &prepared, &scores, &explain::features(&worst), &device)?;
+            let patterns = pipeline::patterns(&model.experiment, &model.networks, &prepared, &device)?;
             let context = Context {
                 experiment: &model.experiment,
                 networks: &model.networks,
@@ -62,6 +63,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 classes: prepared.classes.as_ref(),
                 beside: &prepared.beside,
                 drift: None,
+                patterns: patterns.as_ref(),
                 warnings: pipeline::warnings(&model.experiment, &prepared),
             };
             (Report::new(&scores, context)?, projections, Some(evidence))

@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Score only a part of the runs, such as "2 of 8": parts have no run in common and make all together
     #[arg(long, value_name = "PART")]
     part: Option<String>,
+    /// With [patterns]: where to write the regions that were found (.parquet or .csv)
+    #[arg(long, value_name = "FILE")]
+    regions: Option<PathBuf>,
     /// Hold the flags against known anomalies: a CSV of file,first_ls,last_ls,anomaly
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
@@ -58,21 +61,27 @@ pub const SETTABLE: &[&str] = &[
     "data.brilcalc",
     "data.lumisections",
     "labels",
+    "patterns.automasks",
+    "patterns.chips",
     "select",
 ];
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, SETTABLE, "score")?;
-    batch::check_name(&arguments.out)?;
+    batch::check_name("--out", &arguments.out)?;
+    arguments.regions.iter().try_for_each(|path| batch::check_name("--regions", path))?;
     let mut texts = arguments.why.clone();
     texts.dedup();
     let why = texts.iter().map(|text| lumisection(text)).collect::<Result<Vec<_>>>()?;
     let part = part_argument(arguments.part.as_deref())?;
     let folder = Folder::open(&arguments.experiment)?;
     let model = folder.read_model(&arguments.sets.sets)?;
+    if arguments.regions.is_some() && model.experiment.config.patterns.is_none() {
+        return Err(Error::input("--regions: the experiment has no [patterns], which regions are made of"));
+    }
     let device = device::open(device_argument(&arguments.device)?)?;
     let truth = arguments.truth.as_deref().map(synth::read_truth).transpose()?;
-    let (prepared, mut scores) = {
+    let (prepared, mut scores, patterns) = {
         let reading = ui.reading(&[&arguments.data]);
         pipeline::score_files(&model, &arguments.data, part, &device, &|path| reading.read(path))?
     };
@@ -90,6 +99,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         asked.extend(told);
     }
     scores.write(&arguments.out)?;
+    if let (Some(path), Some(patterns)) = (&arguments.regions, &patterns) {
+        patterns.write(path, &prepared.samples, &prepared.splits)?;
+    }
     ui.detail(&format!("wrote {}", arguments.out.display()));
     let worst = if asked.is_empty() { explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)? } else { asked.clone() };
     let report = Report::new(
@@ -107,6 +119,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             classes: prepared.classes.as_ref(),
             beside: &prepared.beside,
             drift: Some(pipeline::drift(&model, &prepared, &scores)),
+            patterns: patterns.as_ref(),
             warnings: prepared.notes.clone(),
         },
     )?;

@@ -259,7 +259,7 @@ impl<'e> Training<'e> {
             return Ok(None);
         }
         ui.detail("scoring");
-        let mut scored = pipeline::score(experiment, &networks, prepared, device)?;
+        let (mut scored, patterns) = pipeline::score(experiment, &networks, prepared, device)?;
         let on = experiment.config.threshold.on;
         let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.name.clone()).collect();
         let thresholds = pipeline::calibrate(experiment, on, &scored, pipeline::calibration_split(on), &files)?;
@@ -277,6 +277,9 @@ impl<'e> Training<'e> {
             prepared.inputs = vec![];
         }
         scored.write(&folder.file(names::SCORES))?;
+        if let Some(patterns) = &patterns {
+            patterns.write(&folder.file(names::REGIONS), &prepared.samples, &prepared.splits)?;
+        }
         folder.write(names::ROC, &figures::curves(&scored, experiment)?)?;
         ui.detail("figures");
         let report = Report::new(
@@ -294,6 +297,7 @@ impl<'e> Training<'e> {
                 classes: prepared.classes.as_ref(),
                 beside: &prepared.beside,
                 drift: None,
+                patterns: patterns.as_ref(),
                 warnings,
             },
         )?;

@@ -240,6 +240,7 @@ impl Checker<'_> {
             ModelKind::Nmf => 0.0,
             ModelKind::Dense => *config.train.optimizer.learning_rate.get_or_insert(usual_rate),
         };
+        self.patterns(&mut config);
         let schedule = self.schedule(&mut config);
         let thresholds = self.thresholds(&mut config);
         let certify = self.certify(&mut config);
@@ -277,6 +278,23 @@ impl Checker<'_> {
             batch,
             certify,
         }
+    }
+
+    fn patterns(&mut self, config: &mut Config) {
+        let added = !config.data.add_inputs.is_empty();
+        let Some(patterns) = &mut config.patterns else { return };
+        self.paths("patterns.automasks", &mut patterns.automasks);
+        if let Some(chips) = &mut patterns.chips {
+            self.path("patterns.chips", chips);
+        }
+        let what = match () {
+            () if !config.channels.is_empty() => "[channels] are made of features, which have no place in a map",
+            () if config.data.summary => "data.summary leaves nothing of a histogram's bins",
+            () if added => "data.add_inputs have no place in a map",
+            () if config.score.kl != 0.0 => "score.kl is not of bins",
+            () => return,
+        };
+        self.fault("patterns", what);
     }
 
     /// A factorisation has neither layers nor gradients.
@@ -323,6 +341,7 @@ impl Checker<'_> {
         }
         config.train.shuffle &= self.document.says("train.shuffle");
         config.train.stop.tolerance.get_or_insert(1e-5);
+    }
 
     /// What several layers leave no choice about.
     fn layers(&mut self, config: &Config) -> Vec<glob::Pattern> {
@@ -711,6 +730,9 @@ impl Checker<'_> {
     }
 
     fn thresholds(&mut self, config: &mut Config) -> Vec<Threshold> {
+        if config.patterns.is_some() && !self.document.says("threshold.kind") {
+            (config.threshold.kind, config.threshold.value) = (ThresholdKind::Fixed, config.threshold.value.or(Some(0.0)));
+        }
         let threshold = &mut config.threshold;
         let kind = threshold.kind;
         let raw::Threshold { percentile, smooth, value, k, ddof, log, also, .. } = threshold;

@@ -27,10 +27,10 @@ pub(crate) fn of_columns<N: Into<String>>(columns: Vec<(N, ArrayRef)>) -> Result
 }
 
 /// Refuses a name that ends in neither .parquet nor .csv.
-pub fn check_name(path: &Path) -> Result<()> {
+pub fn check_name(argument: &str, path: &Path) -> Result<()> {
     match path.extension() {
         Some(extension) if extension == "parquet" || extension == "csv" => Ok(()),
-        _ => Err(Error::input(format!("--out {}: expected a name that ends in .parquet or .csv", path.display()))),
+        _ => Err(Error::input(format!("{argument} {}: expected a name that ends in .parquet or .csv", path.display()))),
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     channels::{ChannelFigures, TrainingFigures, judged, judged_rows},
     classes::ClassesFigures,
     explain::Explanation,
+    patterns::{PatternFigures, Patterns},
     projections::{Projection, ProjectionFigures},
     scores::{ChannelScores, Row, RunKey, Scores},
 };
@@ -58,6 +59,9 @@ pub struct Report {
     /// How far the models of an ensemble agree, where there is one.
     #[serde(default)]
     pub agreement: Option<Agreement>,
+    /// Patterns in space, where the config says what they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patterns: Option<PatternFigures>,
     /// Areas under the ROC curve, one per channel and label set.
     pub auc: Vec<Auc>,
     /// Classes of rows, where the config names them.
@@ -197,6 +201,8 @@ pub struct Context<'a> {
     pub beside: &'a [(String, Vec<f32>)],
     /// How rows differ from those of training, where they are new.
     pub drift: Option<Drift>,
+    /// Patterns in space.
+    pub patterns: Option<&'a Patterns>,
     /// What is doubtful.
     pub warnings: Vec<String>,
 }
@@ -204,8 +210,22 @@ pub struct Context<'a> {
 impl Report {
     /// Figures from flagged scores.
     pub fn new(scores: &Scores, context: Context<'_>) -> Result<Self> {
-        let Context { experiment, networks, device, thresholds, training, worst, projections, samples, labels, classes, beside, drift, mut warnings } =
-            context;
+        let Context {
+            experiment,
+            networks,
+            device,
+            thresholds,
+            training,
+            worst,
+            projections,
+            samples,
+            labels,
+            classes,
+            beside,
+            drift,
+            patterns,
+            mut warnings,
+        } = context;
         let config = &experiment.config;
         let main = scores.main().map_or("", |channel| channel.name.as_str());
         let of_main: Vec<Calibrated> = thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
@@ -247,7 +267,9 @@ impl Report {
                 unused: count(Split::Unused),
                 not_evaluated: select::counts(samples),
             },
+            patterns: patterns.map(|patterns| patterns.figures(samples)),
             score: match config.score.kl {
+                _ if let Some(patterns) = patterns => patterns.describe(),
                 0.0 => format!("{score}: {over} over {inputs} of one {}", samples.what()),
                 kl => format!(
                     "{score} + {kl} × KL: {over} over {inputs} of one {}, and the divergence of its latents from normal; the negative evidence lower bound, with the means for latents",

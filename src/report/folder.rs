@@ -45,6 +45,8 @@ pub mod names {
     pub const CUTS: &str = "cuts.json";
     /// Which features make which channel.
     pub const CHANNELS: &str = "channels.json";
+    /// The regions that patterns found.
+    pub const REGIONS: &str = "regions.parquet";
     /// The points of the ROC curves.
     pub const ROC: &str = "roc.parquet";
     /// Latents in two dimensions.
@@ -62,7 +64,7 @@ pub mod names {
     /// Event files for TensorBoard, a folder a model.
     pub const TENSORBOARD: &str = "tensorboard";
     /// All of them, for making a folder anew.
-    pub const ALL: [&str; 18] = [
+    pub const ALL: [&str; 19] = [
         EXPERIMENT,
         PROVENANCE,
         HISTORY,
@@ -73,6 +75,7 @@ pub mod names {
         THRESHOLDS,
         CUTS,
         CHANNELS,
+        REGIONS,
         ROC,
         PROJECTIONS,
         REPORT,
@@ -135,6 +138,9 @@ pub struct ChannelEntry {
     /// What is usual for its errors.
     #[serde(flatten)]
     pub usual: Usual,
+    /// Bins that patterns leave out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<u32>,
 }
 
 /// An experiment folder on disk.
@@ -418,7 +424,8 @@ impl Folder {
 
     /// Writes `channels.json`.
     pub fn write_channels(&self, networks: &[Network]) -> Result<()> {
-        let entry = |network: &Network| ChannelEntry { channel: network.channel.clone(), usual: network.usual.clone() };
+        let entry =
+            |network: &Network| ChannelEntry { channel: network.channel.clone(), usual: network.usual.clone(), masked: network.masked.clone() };
         self.write_json(names::CHANNELS, &networks.iter().map(entry).collect::<Vec<_>>())
     }
 
@@ -433,7 +440,7 @@ impl Folder {
         }
         let entries: Vec<ChannelEntry> = self.read_json(names::CHANNELS)?;
         let mut networks = vec![];
-        for ChannelEntry { channel, usual } in entries {
+        for ChannelEntry { channel, usual, masked } in entries {
             let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
             let read = |member: usize| weights::read(&self.weights_file(&channel.name, member), &architecture);
             let members = (0..experiment.config.train.ensemble as usize).map(read).collect::<Result<Vec<_>>>()?;
@@ -447,7 +454,11 @@ impl Folder {
                     channel.name
                 )));
             }
-            networks.push(Network { channel, architecture, members, usual, svm });
+            if let Some(bin) = masked.iter().find(|bin| **bin as usize >= channel.features.len()) {
+                let file = self.file(names::CHANNELS);
+                return Err(Error::input(format!("{}: masks bin {bin} of {}, which has {}", file.display(), channel.name, channel.features.len())));
+            }
+            networks.push(Network { channel, architecture, members, usual, svm, masked });
         }
         let model = Model { experiment, networks, scaler, thresholds };
         let names = model.read_names().len();

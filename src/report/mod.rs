@@ -14,6 +14,7 @@ pub mod latents;
 pub mod lock;
 pub mod normalisation;
 pub mod page;
+pub mod patterns;
 pub mod pictures;
 pub mod projections;
 pub mod scores;

@@ -126,6 +126,8 @@ pub struct ChannelScores {
     pub thresholds: Vec<Option<f64>>,
     /// What is said of a score that is above.
     pub why: Arc<str>,
+    /// What is said of each row's score instead, where that is known.
+    pub reasons: Vec<Option<Arc<str>>>,
 }
 
 impl ChannelScores {
@@ -196,6 +198,9 @@ impl Scores {
         for channel in &mut scores.channels {
             channel.scores.resize(total, None);
             channel.thresholds = vec![None; total];
+            if !channel.reasons.is_empty() {
+                channel.reasons.resize(total, None);
+            }
             [&mut channel.log_ratios, &mut channel.inside, &mut channel.spread, &mut channel.flagging]
                 .into_iter()
                 .chain(&mut channel.members)
@@ -232,6 +237,7 @@ impl Scores {
             flagging: pick(&channel.flagging),
             thresholds: pick(&channel.thresholds),
             why: channel.why.clone(),
+            reasons: if channel.reasons.is_empty() { vec![] } else { positions.iter().map(|&at| channel.reasons[at].clone()).collect() },
         });
         Self {
             events: self.events,
@@ -320,7 +326,8 @@ impl Scores {
     }
 
     fn reason<'a>(&'a self, channel: &'a ChannelScores, row: usize) -> Option<&'a str> {
-        let above = || (channel.flagged(row) == Some(true)).then_some(&*channel.why);
+        let own = || channel.reasons.get(row).and_then(Option::as_deref).unwrap_or(&channel.why);
+        let above = || (channel.flagged(row) == Some(true)).then(own);
         self.rows[row].rejected.as_deref().or_else(above)
     }
 
@@ -427,6 +434,7 @@ impl Scores {
             if evaluated && let Some(i) = valid(reason, i) {
                 of_channel.why = share(reason.value(i));
             }
+            of_channel.reasons.push(valid(reason, i).filter(|_| evaluated).map(|i| share(reason.value(i))));
             if !first {
                 continue;
             }

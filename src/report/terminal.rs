@@ -4,6 +4,7 @@ use super::{
     channels::{Measured, SvmGroup},
     explain::{Explanation, Share},
     figures::{Report, RunFigures},
+    patterns::{self, TrackFigures},
     scores::Scores,
 };
 use crate::{
@@ -94,6 +95,7 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     for beside in &report.beside {
         let _ = writeln!(text, "beside     rank correlation of score and {}: {:+.2} over {} good rows", beside.name, beside.correlation, beside.rows);
     }
+    text.push_str(&regions(report, width));
     text.push_str(&areas(report, width));
     text.push_str(&classes(report, width));
     text.push_str(&runs_table(report, width));
@@ -103,6 +105,36 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     text.push_str(&explanations(&worst(&report.worst), report.data.events));
     for warning in &report.warnings {
         let _ = writeln!(text, "{} {warning}", style("warning:").yellow().bold());
+    }
+    text
+}
+
+/// Regions that are named; of more, the number is told.
+const MOST_REGIONS: usize = 30;
+
+/// Regions over the LSs of their runs, those in several channels first, then the largest.
+fn regions(report: &Report, width: u16) -> String {
+    let Some(found) = &report.patterns else { return String::new() };
+    let known = found.tracks.iter().filter(|track| track.known).count();
+    let known = if known > 0 { format!(", {known} of them known to be masked") } else { String::new() };
+    let mut text = format!("regions    {}{known}, in {} rows\n", count(found.tracks.len(), "region"), found.rows);
+    if found.tracks.is_empty() {
+        return text;
+    }
+    let mut tracks: Vec<&TrackFigures> = found.tracks.iter().collect();
+    tracks.sort_by_key(|track| (track.known, !track.coincident, std::cmp::Reverse(track.bins * track.seen)));
+    let mut rows = table(&["run", "LSs", "seen", "channel", "region", "bins", ""], width);
+    for track in tracks.iter().take(MOST_REGIONS) {
+        let (first, last) = track.ls;
+        let ls = if first == last { first.to_string() } else { format!("{first}–{last}") };
+        let what = format!("{} {}", patterns::name(track.side), track.area());
+        let marks: Vec<&str> =
+            [(track.coincident, "in several channels"), (track.known, "known")].into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
+        rows.add_row(vec![track.run.clone(), ls, track.seen.to_string(), track.channel.clone(), what, track.bins.to_string(), marks.join(", ")]);
+    }
+    let _ = writeln!(text, "{rows}");
+    if tracks.len() > MOST_REGIONS {
+        let _ = writeln!(text, "           {} more in report.json", tracks.len() - MOST_REGIONS);
     }
     text
 }

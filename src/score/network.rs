@@ -3,11 +3,12 @@
 use super::{
     error::{Runner, divergences, mean_field},
     one_class_svm::{OneClassSvm, Settings},
+    patterns::Layer,
     usual::Usual,
 };
 use crate::{
     config::raw::{OneClassSvm as SvmConfig, Score, ScoreKind},
-    data::channels::Channel,
+    data::{channels::Channel, table::Shape},
     device::Opened,
     error::{Error, Result},
     model::Architecture,
@@ -27,6 +28,8 @@ pub struct Network {
     pub usual: Usual,
     /// What is usual for its latents, where the config asks for it.
     pub svm: Option<OneClassSvm>,
+    /// Bins that patterns leave out, since they are mostly 0 in the training rows.
+    pub masked: Vec<u32>,
 }
 
 /// What a network says of rows, one entry each.
@@ -79,7 +82,15 @@ impl Network {
             Some(config) => fit_svm(&channel, &runner, &architecture, train, config)?,
             None => (None, None),
         };
-        Ok((Self { channel, architecture, members, usual, svm }, note))
+        Ok((Self { channel, architecture, members, usual, svm, masked: vec![] }, note))
+    }
+
+    /// The channel as a layer of the detector.
+    pub fn layer(&self) -> Layer {
+        let shape = self.channel.shape.unwrap_or(Shape::line(self.channel.features.len()));
+        let mut masked = vec![false; shape.width()];
+        self.masked.iter().for_each(|&bin| masked[bin as usize] = true);
+        Layer { name: self.channel.name.clone(), shape, masked }
     }
 
     /// One of the members, counted from 1.

@@ -63,13 +63,13 @@ pub(crate) fn solve(solver: Solver, gram: &[f32], products: &[f32], penalties: (
     if columns == 0 {
         return;
     }
-    let (mut still, mut moved, mut size, mut line) = (vec![1.0; columns], vec![0.0; columns], vec![0.0; columns], vec![0.0; columns]);
     match solver {
         Solver::Descent => {
+            let zeros = || vec![0.0; columns];
+            let mut space = Space { moving: vec![1.0; columns], moved: zeros(), size: zeros(), line: zeros() };
             for _ in 0..MOST_SWEEPS {
-                let mut open = 0.0;
-                sweep(gram, products, penalties, solution, &mut still, &mut moved, &mut size, &mut line, &mut open);
-                if open == 0.0 {
+                sweep(gram, products, penalties, solution, &mut space);
+                if space.moving.iter().all(|moving| *moving == 0.0) {
                     break;
                 }
             }
@@ -84,9 +84,21 @@ pub(crate) fn solve(solver: Solver, gram: &[f32], products: &[f32], penalties: (
     }
 }
 
+/// What a sweep keeps of each column.
+pub(crate) struct Space {
+    /// 1 while it moves, then 0.
+    moving: Vec<f32>,
+    /// The largest step of the last sweep, and the largest entry, both in units of what they change.
+    moved: Vec<f32>,
+    size: Vec<f32>,
+    /// What pulls at the entry at hand.
+    line: Vec<f32>,
+}
+
 vectorised! {
-    /// One sweep over the entries of all columns that are `still` (1, else 0) moving; `open` becomes the number of those that are after it.
-    fn sweep<'a>(gram: &'a [f32], products: &'a [f32], penalties: (f32, f32), solution: &'a mut [f32], still: &'a mut [f32], moved: &'a mut [f32], size: &'a mut [f32], line: &'a mut [f32], open: &'a mut f32) {
+    /// One sweep over the entries of all columns that still move.
+    fn sweep<'a>(gram: &'a [f32], products: &'a [f32], penalties: (f32, f32), solution: &'a mut [f32], space: &'a mut Space) {
+        let Space { moving, moved, size, line } = space;
         let columns = line.len();
         let count = solution.len() / columns;
         let (l1, l2) = penalties;
@@ -100,29 +112,25 @@ vectorised! {
                     *value -= factor * own;
                 }
             }
-            let own = &mut solution[j * columns..][..columns];
             let curvature = gram[j * count + j] + l2;
             // A component of nothing has no coefficient.
-            let inverse = if curvature > SMALLEST { 1.0 / curvature } else { 0.0 };
+            let (keep, inverse) = if curvature > SMALLEST { (1.0, 1.0 / curvature) } else { (0.0, 0.0) };
             let root = curvature.max(0.0).sqrt();
-            let keep = if inverse > 0.0 { 1.0 } else { 0.0 };
-            for i in 0..columns {
-                let before = own[i];
-                let step = keep * (before + (line[i] - l1 - l2 * before) * inverse);
+            let own = solution[j * columns..][..columns].iter_mut().zip(line.iter());
+            for (((own, pull), moving), (moved, size)) in own.zip(moving.iter()).zip(moved.iter_mut().zip(size.iter_mut())) {
+                let before = *own;
+                let step = keep * (before + (pull - l1 - l2 * before) * inverse);
                 let after = if step < 0.0 { 0.0 } else { step };
-                let after = before + still[i] * (after - before);
+                let after = before + moving * (after - before);
                 let (change, length) = ((after - before).abs() * root, after * root);
-                moved[i] = if change > moved[i] { change } else { moved[i] };
-                size[i] = if length > size[i] { length } else { size[i] };
-                own[i] = after;
+                *moved = if change > *moved { change } else { *moved };
+                *size = if length > *size { length } else { *size };
+                *own = after;
             }
         }
-        let mut count = 0.0;
-        for i in 0..columns {
-            still[i] = if moved[i] > TOLERANCE * size[i] { still[i] } else { 0.0 };
-            count += still[i];
+        for (moving, (moved, size)) in moving.iter_mut().zip(moved.iter().zip(size.iter())) {
+            *moving = if *moved > TOLERANCE * size { *moving } else { 0.0 };
         }
-        *open = count;
     }
 }
 

@@ -14,6 +14,7 @@ mod windows;
 
 pub use crate::data::areas::Area;
 use crate::{
+    config::raw,
     data::table::Shape,
     error::{Error, Result},
 };
@@ -85,6 +86,23 @@ pub struct Layer {
 }
 
 impl Settings {
+    /// What a config says, for so many layers.
+    pub fn new(config: &raw::Patterns, layers: usize) -> Self {
+        let sides = match config.sides {
+            raw::Sides::Both => Sides::Both,
+            raw::Sides::Dead => Sides::Dead,
+            raw::Sides::Hot => Sides::Hot,
+        };
+        Self {
+            bin_error: config.bin_error,
+            windows: config.windows.iter().map(|window| Window { x: window.x as usize, y: window.y as usize }).collect(),
+            fill: config.fill,
+            sides,
+            dynamic_mask: config.dynamic_mask as usize,
+            layers: config.layers.map_or(layers.min(2), |layers| layers as usize),
+        }
+    }
+
     /// Refuses what cannot be looked for in layers of these names and shapes.
     pub fn check<'a>(&self, layers: impl IntoIterator<Item = (&'a str, Shape)>) -> Result<()> {
         let Self { bin_error, fill, .. } = *self;
