@@ -15,6 +15,7 @@ use super::{
     sweep::{self, Space},
 };
 use crate::error::{Error, Result};
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -297,33 +298,40 @@ impl Checker<'_> {
         self.fault("patterns", what);
     }
 
+    /// Refuses keys of a section that a kind of model does not have, but those of a layer below the one that chose the kind: they are
+    /// dropped.
+    fn only<T: Clone + Default + Serialize + DeserializeOwned>(&mut self, (section, kind): (&str, &str), value: &mut T, has: &[&str]) {
+        let (Ok(mut own), Ok(usual)) = (toml::Table::try_from(&*value), toml::Table::try_from(T::default())) else { return };
+        let other: Vec<String> =
+            own.iter().filter(|(key, value)| !has.contains(&key.as_str()) && usual.get(*key) != Some(value)).map(|(key, _)| key.clone()).collect();
+        for key in other {
+            let name = format!("{section}.{key}");
+            if !self.document.overrides("model.kind", &name) {
+                self.fault(&name, format!("has no meaning with model.kind = \"{kind}\""));
+            }
+            match usual.get(&key) {
+                Some(usual) => own.insert(key, usual.clone()),
+                None => own.remove(&key),
+            };
+        }
+        if let Ok(dropped) = own.try_into() {
+            *value = dropped;
+        }
+    }
+
     /// A factorisation has neither layers nor gradients.
     fn nmf(&mut self, config: &mut Config) {
-        let usual = Config::default();
         if config.model.kind != ModelKind::Nmf {
-            if config.model.nmf != usual.model.nmf {
-                self.fault("model.nmf", "has no meaning with kind = \"dense\"; expected model.kind = \"nmf\"");
-            }
+            self.only(("model.nmf", "dense"), &mut config.model.nmf, &[]);
             return;
         }
-        let mut model = config.model.clone();
-        (model.kind, model.latent, model.nmf, model.latent_activation) = (usual.model.kind, usual.model.latent, usual.model.nmf.clone(), None);
-        let senseless = [
-            ("model.hidden", model.hidden != usual.model.hidden),
-            ("model", model != raw::Model { hidden: model.hidden.clone(), ..usual.model.clone() }),
-            ("loss", config.loss != raw::Loss { kind: config.loss.kind, ..usual.loss.clone() }),
-            ("train.optimizer", config.train.optimizer != usual.train.optimizer),
-            ("train.schedule", config.train.schedule != usual.train.schedule),
-            ("train.gradient_clip", config.train.gradient_clip.is_some()),
-            ("score.kl", config.score.kl != 0.0),
-        ];
-        for (key, set) in senseless {
+        self.only(("model", "nmf"), &mut config.model, &["kind", "latent", "latent_activation", "nmf"]);
+        self.only(("loss", "nmf"), &mut config.loss, &["kind"]);
+        self.only(("train.optimizer", "nmf"), &mut config.train.optimizer, &[]);
+        self.only(("train.schedule", "nmf"), &mut config.train.schedule, &[]);
+        for (key, set) in [("train.gradient_clip", config.train.gradient_clip.is_some()), ("score.kl", config.score.kl != 0.0)] {
             if set {
-                let what = if key.contains('.') { "has" } else { "a key that is set here has" };
-                self.fault(
-                    key,
-                    format!("{what} no meaning with model.kind = \"nmf\", which has one layer, no gradients and no latents that are drawn"),
-                );
+                self.fault(key, "has no meaning with model.kind = \"nmf\"");
             }
         }
         if !matches!(config.loss.kind, LossKind::Mse | LossKind::Sse) {

@@ -703,8 +703,8 @@ section! {
         l1_components: f64 = 0.0,
         #[schemars(range(min = 0.0))]
         l2_components: f64 = 0.0,
-        /// What inputs of training rows that are 0 are taken for in training: a bin that was dead for a while is then not learned as one
-        /// that is sometimes dead.
+        /// What inputs of training rows that are 0 are taken for in training, but for bins that are 0 in all of them: a bin that was dead
+        /// for a while is then not learned as one that is sometimes dead.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 0.0))]
         fill_zeros: Option<f64> = None,

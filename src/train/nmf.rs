@@ -13,7 +13,7 @@ use crate::{
     model::{
         Architecture,
         host::{Matrix, multiply},
-        nmf::{Encoder, Numbers, Solver, nndsvd, rows_at_once, solve},
+        nmf::{Encoder, Filled, Numbers, Solver, nndsvd, rows_at_once, solve},
     },
     prepare::Rows,
 };
@@ -31,7 +31,7 @@ pub struct Factoriser<'a> {
     /// Whether components are to be made from the rows before the first step.
     starts: bool,
     divisor: f64,
-    train: Rows<'a>,
+    train: Filled<'a>,
     valid: Option<Rows<'a>>,
     /// `[components, bins]`
     components: Vec<f32>,
@@ -76,7 +76,7 @@ impl<'a> Factoriser<'a> {
             seed,
             starts: nmf.start == NmfStart::Nndsvd && experiment.init.is_none(),
             divisor: experiment.loss.divisor(train.width()),
-            train,
+            train: Filled::new(train, nmf.fill_zeros),
             valid,
             components: start.to_vec(),
             known: Known::nothing(architecture.latent(), train.width()),
@@ -89,18 +89,9 @@ impl<'a> Factoriser<'a> {
         Encoder::new(&self.components, self.architecture.latent(), Numbers::new(self.nmf), Solver::of_coefficients(self.nmf.solver))
     }
 
-    /// Appends a training row as the model sees it.
-    fn extend(&self, row: usize, out: &mut Vec<f32>) {
-        let before = out.len();
-        self.train.extend(row, out);
-        if let Some(fill) = self.nmf.fill_zeros {
-            out[before..].iter_mut().filter(|value| **value == 0.0).for_each(|value| *value = fill as f32);
-        }
-    }
-
     /// What some rows say: their inputs are appended by `extend`, and weigh so much.
     fn learn(&self, encoder: &Encoder<'_>, rows: Range<usize>, extend: &impl Fn(usize, &mut Vec<f32>), weight: &impl Fn(usize) -> f32) -> Known {
-        let (count, bins) = (self.architecture.latent(), self.train.width());
+        let (count, bins) = (self.architecture.latent(), self.train.rows.width());
         let mut known = Known::nothing(count, bins);
         let (mut input, mut coefficients) = (vec![], vec![]);
         for start in rows.clone().step_by(rows_at_once(bins)) {
@@ -126,11 +117,11 @@ impl<'a> Factoriser<'a> {
     /// The same of many rows, side by side; it does not depend on the number of threads.
     fn learn_all(&self, rows: Range<usize>, extend: &(impl Fn(usize, &mut Vec<f32>) + Sync), weight: &(impl Fn(usize) -> f32 + Sync)) -> Known {
         let encoder = self.encoder();
-        let step = PIECES * rows_at_once(self.train.width());
+        let step = PIECES * rows_at_once(self.train.rows.width());
         let starts: Vec<usize> = rows.clone().step_by(step).collect();
         let parts: Vec<Known> =
             starts.into_par_iter().map(|start| self.learn(&encoder, start..(start + step).min(rows.end), extend, weight)).collect();
-        let mut all = Known::nothing(self.architecture.latent(), self.train.width());
+        let mut all = Known::nothing(self.architecture.latent(), self.train.rows.width());
         parts.iter().for_each(|part| all.add(1.0, part));
         all
     }
@@ -140,11 +131,12 @@ impl<'a> Factoriser<'a> {
             return;
         }
         let rows = batch.len();
-        let learned =
-            self.learn_all(batch, &|at, out: &mut Vec<f32>| self.extend(share.row(at), out), &|at| self.train.weight(share.row(at)).unwrap_or(1.0));
+        let learned = self.learn_all(batch, &|at, out: &mut Vec<f32>| self.train.extend(share.row(at), out), &|at| {
+            self.train.rows.weight(share.row(at)).unwrap_or(1.0)
+        });
         self.sums.loss += learned.loss / self.divisor * rows as f64 / share.total;
         // What was learned with other components is not needed where all rows are at hand.
-        let kept = if rows == self.train.len() { 0.0 } else { self.nmf.forget.powf(rows as f64 / self.train.len() as f64) };
+        let kept = if rows == self.train.rows.len() { 0.0 } else { self.nmf.forget.powf(rows as f64 / self.train.rows.len() as f64) };
         self.known.add(kept as f32, &learned);
         let count = self.architecture.latent();
         let (gram, weight) = self.known.gram.split_at(count * count);
@@ -175,7 +167,7 @@ impl<'a> Factoriser<'a> {
         if self.steps > 0 {
             self.known = Known { products: moments.first.clone(), gram: moments.second.clone(), loss: 0.0 };
         } else if self.starts {
-            self.components = nndsvd(self.train, self.architecture.latent(), self.seed, &|row, out: &mut Vec<f32>| self.extend(row, out));
+            self.components = nndsvd(&self.train, self.architecture.latent(), self.seed);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     error::Result,
     model::{
         Architecture,
-        nmf::{Numbers, nndsvd, tensors},
+        nmf::{Filled, Numbers, nndsvd, tensors},
     },
     prepare::Rows,
 };
@@ -28,7 +28,9 @@ pub struct Factorisers<'a> {
     /// Whether components are to be made from the rows before the first step.
     starts: bool,
     device: Device,
-    train: Rows<'a>,
+    train: Filled<'a>,
+    /// What zeros of each bin become, `[1, 1, bins]`.
+    zeros: Option<Tensor<3>>,
     feed: Feed<'a>,
     valid: Option<Rows<'a>>,
     /// `[members, components, bins]`
@@ -48,6 +50,8 @@ impl<'a> Factorisers<'a> {
     pub fn new(pack: &[Job<'a>], device: &Device) -> Self {
         let Job { experiment, architecture, train, valid, .. } = pack[0];
         let (members, count, bins) = (pack.len(), architecture.latent(), train.width());
+        let filled = Filled::new(train, experiment.config.model.nmf.fill_zeros);
+        let zeros = filled.zeros.as_ref().map(|zeros| Tensor::from_data(TensorData::new(zeros.clone(), [1, 1, bins]), device));
         let start: Vec<f32> = pack.iter().flat_map(|job| job.start).copied().collect();
         Self {
             architecture,
@@ -56,7 +60,8 @@ impl<'a> Factorisers<'a> {
             seeds: pack.iter().map(|job| job.seed).collect(),
             starts: experiment.config.model.nmf.start == NmfStart::Nndsvd && experiment.init.is_none(),
             device: device.clone(),
-            train,
+            train: filled,
+            zeros,
             feed: Feed::new(train, device),
             valid,
             components: Tensor::from_data(TensorData::new(start, [members, count, bins]), device),
@@ -108,14 +113,14 @@ impl Trainer for Factorisers<'_> {
             return Ok(());
         }
         let mut part = self.feed.batch(&batch);
-        if let Some(fill) = self.nmf.fill_zeros {
-            part.values = part.values.clone().mask_fill(part.values.equal_elem(0.0), fill);
+        if let Some(zeros) = &self.zeros {
+            part.values = part.values.clone() + part.values.equal_elem(0.0).float() * zeros.clone();
         }
         let (coefficients, weighted, errors) = self.learn(&part);
-        let divisor = self.loss.divisor(self.train.width());
+        let divisor = self.loss.divisor(self.train.rows.width());
         let share = |at: usize| if batch.members[at].total > 0.0 { rows as f64 / batch.members[at].total / divisor } else { 0.0 };
         self.loss_sum = self.loss_sum.clone() + errors * self.numbers(share);
-        let kept = if rows == self.train.len() { 0.0 } else { self.nmf.forget.powf(rows as f64 / self.train.len() as f64) };
+        let kept = if rows == self.train.rows.len() { 0.0 } else { self.nmf.forget.powf(rows as f64 / self.train.rows.len() as f64) };
         let [members, _, bins] = self.components.dims();
         self.products = self.products.clone() * kept + weighted.clone().matmul(part.values.expand([members, rows, bins]));
         self.gram = self.gram.clone() * kept + weighted.matmul(coefficients.swap_dims(1, 2));
@@ -157,7 +162,7 @@ impl Trainer for Factorisers<'_> {
     }
 
     fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
-        let (count, bins) = (self.architecture.latent(), self.train.width());
+        let (count, bins) = (self.architecture.latent(), self.train.rows.width());
         self.steps = moments.first().map_or(0, |moments| moments.steps);
         self.loss_sum = self.numbers(|at| sums[at].loss);
         let all = |part: &dyn Fn(&Moments) -> Vec<f32>| -> Vec<f32> { moments.iter().flat_map(|moments| part(moments)).collect() };
@@ -167,13 +172,7 @@ impl Trainer for Factorisers<'_> {
             self.gram = self.tensor(all(&|moments| moments.second[..count * count].to_vec()), count, count);
             self.weight = self.tensor(all(&|moments| moments.second[count * count..].to_vec()), 1, 1);
         } else if self.starts {
-            let fill = self.nmf.fill_zeros.map(|fill| fill as f32);
-            let row = |row: usize, out: &mut Vec<f32>| {
-                let before = out.len();
-                self.train.extend(row, out);
-                out[before..].iter_mut().filter(|value| **value == 0.0).for_each(|value| *value = fill.unwrap_or(0.0));
-            };
-            let made = self.seeds.iter().flat_map(|&seed| nndsvd(self.train, count, seed, &row)).collect();
+            let made = self.seeds.iter().flat_map(|&seed| nndsvd(&self.train, count, seed)).collect();
             self.components = self.tensor(made, count, bins);
         }
     }

@@ -19,7 +19,7 @@ pub(crate) use solve::{Solver, gram, solve};
 pub(crate) use start::nndsvd;
 
 use super::host::{Matrix, multiply};
-use crate::config::raw::Nmf;
+use crate::{config::raw::Nmf, prepare::Rows};
 
 /// What coefficients are found with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +36,38 @@ impl Numbers {
     /// As a config says.
     pub fn new(nmf: &Nmf) -> Self {
         Self { l1: nmf.l1_coefficients, l2: nmf.l2_coefficients, clip: nmf.clip.map(|clip| clip as f32) }
+    }
+}
+
+/// Training rows as training sees them: zeros of bins that are not always 0 are filled up.
+pub(crate) struct Filled<'a> {
+    pub(crate) rows: Rows<'a>,
+    /// What zeros of each bin become.
+    pub(crate) zeros: Option<Vec<f32>>,
+}
+
+impl<'a> Filled<'a> {
+    /// Looks through the rows for bins that are always 0, where zeros are to be filled up.
+    pub(crate) fn new(rows: Rows<'a>, fill: Option<f64>) -> Self {
+        let zeros = fill.map(|fill| {
+            let (mut zeros, mut row) = (vec![0.0; rows.width()], vec![]);
+            for i in 0..rows.len() {
+                row.clear();
+                rows.extend(i, &mut row);
+                zeros.iter_mut().zip(&row).filter(|(_, value)| **value != 0.0).for_each(|(zero, _)| *zero = fill as f32);
+            }
+            zeros
+        });
+        Self { rows, zeros }
+    }
+
+    /// Appends row `i`.
+    pub(crate) fn extend(&self, i: usize, out: &mut Vec<f32>) {
+        let before = out.len();
+        self.rows.extend(i, out);
+        if let Some(zeros) = &self.zeros {
+            out[before..].iter_mut().zip(zeros).filter(|(value, _)| **value == 0.0).for_each(|(value, zero)| *value = *zero);
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! Components to start from.
 
-use super::rows_at_once;
+use super::{Filled, rows_at_once};
 use crate::{
     linear::{eigen, orthonormalise, product},
     model::host::{Matrix, multiply},
-    prepare::Rows,
     random,
 };
 use rand_distr::{Distribution, StandardNormal};
@@ -17,9 +16,9 @@ const PASSES: usize = 4;
 
 /// Components from the singular vectors of the rows, `[count, bins]`: of each pair of vectors the parts of one sign that carry more
 /// (Boutsidis and Gallopoulos, "SVD based initialization", Pattern Recognition 41 (2008) 1350). Where the rows have fewer directions
-/// than are wanted, the rest is drawn. `row` appends row `i` as training sees it.
-pub(crate) fn nndsvd(rows: Rows<'_>, count: usize, seed: u64, row: &(impl Fn(usize, &mut Vec<f32>) + Sync)) -> Vec<f32> {
-    let bins = rows.width();
+/// than are wanted, the rest is drawn.
+pub(crate) fn nndsvd(rows: &Filled<'_>, count: usize, seed: u64) -> Vec<f32> {
+    let bins = rows.rows.width();
     let wanted = (count + BESIDE).min(bins);
     let mut chance = random::generator(seed, "singular vectors", 0);
     let mut vectors: Vec<f64> = (0..wanted * bins).map(|_| Distribution::<f64>::sample(&StandardNormal, &mut chance)).collect();
@@ -30,11 +29,11 @@ pub(crate) fn nndsvd(rows: Rows<'_>, count: usize, seed: u64, row: &(impl Fn(usi
             let rows = input.len() / bins;
             multiply(Matrix::new(products, wanted, rows), Matrix::new(input, rows, bins), sums, true);
         };
-        vectors = pass(rows, row, &vectors, wanted * bins, &add);
+        vectors = pass(rows, &vectors, wanted * bins, &add);
         orthonormalise(&mut vectors, bins);
     }
     // Among the directions found, those of the largest singular values.
-    let squares = pass(rows, row, &vectors, wanted * wanted, &|_, products, sums| {
+    let squares = pass(rows, &vectors, wanted * wanted, &|_, products, sums| {
         let rows = products.len() / wanted;
         multiply(Matrix::new(products, wanted, rows), Matrix::new(products, wanted, rows).transposed(), sums, true);
     });
@@ -42,7 +41,7 @@ pub(crate) fn nndsvd(rows: Rows<'_>, count: usize, seed: u64, row: &(impl Fn(usi
     let found = count.min(wanted);
     let kept = &product(&turns, &vectors, wanted, bins)[..found * bins];
     // Sums of squares of X v, of either sign: how much of a vector is on the side of the rows.
-    let lengths = pass(rows, row, kept, 2 * found, &|_, products, sums| {
+    let lengths = pass(rows, kept, 2 * found, &|_, products, sums| {
         let rows = products.len() / found;
         for (own, sums) in products.chunks_exact(rows).zip(sums.chunks_exact_mut(2)) {
             own.iter().for_each(|value| sums[usize::from(*value < 0.0)] += value * value);
@@ -69,24 +68,19 @@ pub(crate) fn nndsvd(rows: Rows<'_>, count: usize, seed: u64, row: &(impl Fn(usi
 
 /// One pass over all rows: for pieces of them, `[rows, bins]`, and their products with `vectors`, `[vectors, rows]`, `add` adds to
 /// sums, so many. The same whatever the number of threads.
-fn pass(
-    rows: Rows<'_>,
-    row: &(impl Fn(usize, &mut Vec<f32>) + Sync),
-    vectors: &[f64],
-    length: usize,
-    add: &(impl Fn(&[f32], &[f32], &mut [f32]) + Sync),
-) -> Vec<f64> {
+fn pass(rows: &Filled<'_>, vectors: &[f64], length: usize, add: &(impl Fn(&[f32], &[f32], &mut [f32]) + Sync)) -> Vec<f64> {
     const PIECES: usize = 16;
-    let (bins, step) = (rows.width(), rows_at_once(rows.width()));
+    let (bins, length_of_all) = (rows.rows.width(), rows.rows.len());
+    let step = rows_at_once(bins);
     let count = vectors.len() / bins;
     let vectors: Vec<f32> = vectors.iter().map(|value| *value as f32).collect();
-    let starts: Vec<usize> = (0..rows.len()).step_by(step * PIECES).collect();
+    let starts: Vec<usize> = (0..length_of_all).step_by(step * PIECES).collect();
     let of_pieces = |&start: &usize| {
         let (mut input, mut sums) = (vec![], vec![0.0; length]);
-        let end = (start + step * PIECES).min(rows.len());
+        let end = (start + step * PIECES).min(length_of_all);
         for start in (start..end).step_by(step) {
             input.clear();
-            (start..(start + step).min(end)).for_each(|i| row(i, &mut input));
+            (start..(start + step).min(end)).for_each(|i| rows.extend(i, &mut input));
             let piece = input.len() / bins;
             let mut products = vec![0.0; count * piece];
             multiply(Matrix::new(&vectors, count, bins), Matrix::new(&input, piece, bins).transposed(), &mut products, false);
