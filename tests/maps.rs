@@ -3,7 +3,7 @@
 mod common;
 
 use common::{judged, run, scores, shared, succeed};
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, ops::RangeInclusive, path::Path};
 
 /// A small model that is trained in no time.
 const MODEL: &str = "model = {hidden = [8], latent = 2}\ntrain = {epochs = 2, batch_size = 4}\nthreshold = {on = \"train\", kind = \"mean-std\"}\n";
@@ -21,16 +21,19 @@ fn refused(folder: &Path, text: &str) -> String {
     err
 }
 
-/// Maps of 6 × 4 bins: `L_1` and `L_2` of some LSs of a run, each its own file. `bins` says what a bin holds by layer, LS, x and y.
-fn maps(folder: &Path, run: u32, ls: std::ops::RangeInclusive<u32>, bins: impl Fn(u32, u32, u32, u32) -> f64) {
-    for layer in 1..=2 {
-        let mut text = String::from("fromrun,fromlumi,hname,histo\n");
-        for ls in ls.clone() {
-            let row = |y: u32| format!("[{}]", (0..6).map(|x| bins(layer, ls, x, y).to_string()).collect::<Vec<_>>().join(","));
-            let _ = writeln!(text, "{run},{ls},D/occupancy_L_{layer},\"[{}]\"", (0..4).map(row).collect::<Vec<_>>().join(","));
-        }
-        std::fs::write(folder.join(format!("{run}_{layer}.csv")), text).unwrap();
+/// Maps of 6 columns of some LSs of a run, in the file of one layer. `bins` says what a bin holds by layer, LS, x and y.
+fn layer(path: &Path, layer: u32, rows: u32, run: u32, ls: RangeInclusive<u32>, bins: impl Fn(u32, u32, u32, u32) -> f64) {
+    let mut text = String::from("fromrun,fromlumi,hname,histo\n");
+    for ls in ls {
+        let row = |y: u32| format!("[{}]", (0..6).map(|x| bins(layer, ls, x, y).to_string()).collect::<Vec<_>>().join(","));
+        let _ = writeln!(text, "{run},{ls},D/occupancy_L_{layer},\"[{}]\"", (0..rows).map(row).collect::<Vec<_>>().join(","));
     }
+    std::fs::write(path, text).unwrap();
+}
+
+/// Maps of 6 × 4 bins of two layers, `L_1` and `L_2`, each in its own file.
+fn maps(folder: &Path, run: u32, ls: RangeInclusive<u32>, bins: impl Fn(u32, u32, u32, u32) -> f64 + Copy) {
+    (1..=2).for_each(|number| layer(&folder.join(format!("{run}_{number}.csv")), number, 4, run, ls.clone(), bins));
 }
 
 /// Something smooth that differs from bin to bin.
@@ -111,7 +114,7 @@ fn maps_of_two_shapes_are_joined_and_lumisections_that_oms_lacks_are_not_evaluat
     let checked: serde_json::Value = serde_json::from_str(&checked).unwrap();
     let shapes: Vec<&serde_json::Value> = checked["channels"].as_array().unwrap().iter().map(|channel| &channel["shape"]).collect();
     assert_eq!(shapes, [&serde_json::json!({"y": 20, "x": 30}), &serde_json::json!({"y": 20, "x": 20})]);
-    assert_eq!(checked["channels"][1]["name"], "xy_ontrack_PXDisk_+1");
+    assert_eq!(checked["channels"][1]["name"], "PXForward_clusterposition_xy_ontrack_PXDisk_+1");
     succeed(folder, &["train", &both, "--out", "both", "-q"]);
     assert_eq!(judged(&folder.join("both")).iter().filter(|(_, score)| score.is_some()).count(), 5);
 
@@ -143,7 +146,9 @@ fn conditions_of_oms_and_of_layers_select_lumisections() {
         _ => smooth(layer, ls, x, y),
     });
     let data = format!("data = {{train = [\"*_?.csv\"], layers = [\"D/occupancy_L_*\"], oms = [\"{}/omsdata_Run2024B-v1.json\"]}}\n", oms.display());
-    let text = format!("{data}select = {{where = [\"pileup > 25\", \"entries_min > 100 or entries_L_1 == 0 or entries_L_2 == 0\"]}}\n");
+    let text = format!(
+        "{data}split = {{by = \"order\", valid = 0.2}}\nselect = {{where = [\"pileup > 25\", \"entries_min > 100 or entries_L_1 == 0 or entries_L_2 == 0\"]}}\n"
+    );
     let checked: serde_json::Value =
         serde_json::from_str(&succeed(folder, &["check", &config(folder, "own.toml", &text), "--format", "json"])).unwrap();
     let reasons: Vec<(String, u64)> = serde_json::from_value(checked["not_evaluated"].clone()).unwrap();
@@ -203,20 +208,12 @@ fn a_model_of_layers_takes_the_same_layers() {
         code == 2 && err.contains("no monitoring element \"D/occupancy_L_2\", the layer L_2 of the model (did you mean \"D/occupancy_L_1\"?)"),
         "{err}"
     );
-    let text = std::fs::read_to_string(folder.join("5_2.csv")).unwrap();
-    let narrow: String = text
-        .lines()
-        .map(|line| {
-            line.replace(",[", ";[").split(';').take(3).collect::<Vec<_>>().join(",[").replace("\"[[", "\"[[")
-                + if line.contains('[') { "]\"\n" } else { "\n" }
-        })
-        .collect();
-    std::fs::write(folder.join("narrow.csv"), narrow).unwrap();
+    layer(&folder.join("narrow.csv"), 2, 3, 5, 1..=12, smooth);
     let (code, _, err) = score(&["5_1.csv", "narrow.csv"]);
     assert!(code == 2 && err.contains("narrow.csv: L_2 has 6 × 3 bins, but the model was trained on 6 × 4"), "{err}");
     // A third layer does not disturb it, nor does the order of the files.
     maps(folder, 6, 1..=3, smooth);
-    std::fs::write(folder.join("third.csv"), text.replace("L_2", "L_3")).unwrap();
+    layer(&folder.join("third.csv"), 3, 4, 5, 1..=12, smooth);
     let (code, out, err) = score(&["third.csv", "6_2.csv", "6_1.csv"]);
     assert!(code == 0, "{out}{err}");
     let inspected = succeed(folder, &["inspect", "third.csv"]);
