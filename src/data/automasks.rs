@@ -28,9 +28,12 @@ pub struct Automasks {
     pub others: BTreeSet<String>,
     /// Runs whose entries say a time, of whose LSs it is not known when they began: nothing is known of them.
     pub untimed: BTreeSet<u32>,
-    /// By run: LSs with an entry, ascending, and what it masks, layer by layer.
-    runs: BTreeMap<u32, Vec<(u32, Vec<Vec<Area>>)>>,
+    /// By run, in the order of time.
+    runs: BTreeMap<u32, Vec<Masked>>,
 }
+
+/// The LS of an entry, and what it masks, layer by layer.
+type Masked = (u32, Vec<Vec<Area>>);
 
 /// When an entry holds from: in an LS, at a time in it (µs; 0 where only the LS is known).
 type Moment = (u32, i64);
@@ -62,12 +65,7 @@ impl Automasks {
             return Err(Error::input(format!("{files}: the layers {others} are none of those that are scored: {}{near}", listed(names()))));
         }
         for ((run, (ls, _)), entry) in entries {
-            let of_run = masks.runs.entry(run).or_default();
-            // Of several times in one LS the last holds.
-            if of_run.last().is_some_and(|(last, _)| *last == ls) {
-                of_run.pop();
-            }
-            of_run.push((ls, entry.areas));
+            masks.runs.entry(run).or_default().push((ls, entry.areas));
         }
         Ok(masks)
     }

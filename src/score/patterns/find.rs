@@ -211,7 +211,10 @@ mod tests {
         assert_eq!(told, [(0, Side::Dead, hole, 27, true), (2, Side::Dead, area((10, 17), (3, 4)), 16, true)]);
         assert_eq!(found.regions[0].error, 27.0 * 0.25);
         // Nothing is left over for the next row.
-        assert_eq!(find(&mut finder, 1, &[quiet.clone(), quiet.clone(), quiet]), Found { bins: vec![0; 3], coincident: 0, regions: vec![] });
+        assert_eq!(find(&mut finder, 1, &vec![quiet.clone(); 3]), Found { bins: vec![0; 3], coincident: 0, regions: vec![] });
+        find(&mut finder, 1, &inputs);
+        let elsewhere = [quiet, map(SHAPE, &[(hole, 0.5)]), map(SHAPE, &[(area((14, 29), (4, 5)), 0.5)])];
+        assert_eq!(find(&mut finder, 1, &elsewhere).coincident, 0);
     }
 
     #[test]
