@@ -14,7 +14,7 @@ const MODULES: usize = 4;
 const LENGTH: f64 = 6.7;
 
 /// What is known of each layer: its distance from the beam in cm, ladders of a half, entries of a lumisection at full pile-up.
-const LAYERS: [(f64, usize, f64); 4] = [(2.9, 6, 4.7e6), (6.8, 14, 4.2e6), (10.9, 22, 3.8e6), (16.0, 32, 3.5e6)];
+const LAYERS: [(f64, usize, f64); 4] = [(2.9, 6, 4.5e6), (6.8, 14, 4.2e6), (10.9, 22, 3.8e6), (16.0, 32, 3.5e6)];
 /// The most layers.
 pub(super) const MOST: usize = LAYERS.len();
 
@@ -103,7 +103,7 @@ impl Layer {
             let chip = 1.0 + chance.random_range(-0.06..0.06) - if matches!(bin % MODULE.x, 0 | 7) { 0.05 } else { 0.0 };
             let usual = chip * (1.0 + 0.05 * eta * eta) * (1.0 + if inner { 0.08 } else { -0.08 }) * (1.0 + 0.08 * strength * (phi - nearer).cos());
             layer.shares.push(if place.is_some() { usual } else { 0.0 });
-            for (mode, value) in [2.0 * eta.abs() / forward - 1.0, phi.sin(), z / (MODULES as f64 * LENGTH)].into_iter().enumerate() {
+            for (mode, value) in [3.0 * (eta.abs() / forward - 0.5), 2.0 * phi.sin(), z / LENGTH].map(f64::tanh).into_iter().enumerate() {
                 layer.modes[mode].push(STRENGTHS[mode] * strength * value);
             }
         }

@@ -111,7 +111,7 @@ impl Run {
     }
 }
 
-/// Runs of so many lumisections in all, with the chips that are dead for a while.
+/// Runs of so many lumisections in all, with the chips that are dead for a while. A part has a name and how far its beams move.
 pub(super) fn runs((part, reach): (&str, f64), first: u32, number: usize, lumisections: usize, layers: &[Layer], seed: u64) -> Vec<Run> {
     let mut chance = random::generator(seed, part, 0);
     let weights: Vec<f64> = (0..number).map(|_| chance.random_range(0.7..1.3)).collect();
@@ -170,8 +170,9 @@ pub(super) fn break_things(runs: &mut [Run], layers: &[Layer], seed: u64) {
         let hot = large % 3 == 1;
         // The known ones are dead.
         let known = large % 6 == 5;
-        let width = chance.random_range(8..=if hot { 10 } else { 20 });
-        let size = (width, if hot || width > 12 { 3 } else { chance.random_range(3..=5) });
+        // Whatever a model makes of a region spreads over its map, so large and hot ones would hide where they are.
+        let width = if hot { 8 } else { chance.random_range(8..=20) };
+        let size = (width, if hot || width > 12 { 3 } else { chance.random_range(3..=4) });
         let mut touched: Vec<&Layer> = layers.iter().collect();
         touched.shuffle(&mut chance);
         touched.truncate(if chance.random_bool(0.25) { 3 } else { 2 });
