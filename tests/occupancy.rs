@@ -47,7 +47,7 @@ fn made_maps_are_inspected_and_sizes_out_of_range_are_refused() {
     assert!(said.contains("lumisift inspect maps/test/PXLayer_1.parquet") && said.contains("configs/pixel-nmf.toml"), "{said}");
     for file in ["train/PXLayer_1.parquet", "test/PXLayer_2.parquet"] {
         let told = succeed(place.path(), &["inspect", &format!("maps/{file}")]);
-        assert!(told.contains("26 × 72"), "{told}");
+        assert!(told.contains("72 × 26 bins"), "{told}");
     }
     let mut left: Vec<String> =
         fs::read_dir(place.path().join("maps")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
