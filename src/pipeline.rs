@@ -2,13 +2,14 @@
 
 use crate::{
     config::{
-        Experiment, Expression, Part, Threshold,
+        Experiment, Expression, Part, Threshold, Value,
         raw::{self, CalibrateOn, FitOn, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
     },
     data::{
         self, Further, Role, Samples,
+        automasks::{self, Automasks},
         channels::{ALL_FEATURES, COMBINED, Channel},
-        facts::{Facts, LUMINOSITIES},
+        facts::{Facts, LUMINOSITIES, START_TIME},
     },
     device::Opened,
     error::{Error, Result, listed, suggestion},
@@ -34,7 +35,7 @@ use crate::{
         drift::{Drift, Outside, Sample},
         error::Runner,
         network::Network,
-        patterns::{Finder, Found, Layer, Map, Settings, Zeros},
+        patterns::{Finder, Found, Layer, Map, Region, Settings, Zeros},
         threshold::{self, Calibrated},
         usual::{self, Usual},
     },
@@ -54,6 +55,7 @@ struct Chosen {
     classes: Option<Classes>,
     weights: Option<Vec<f32>>,
     facts: Facts,
+    automasks: Automasks,
     notes: Vec<String>,
 }
 
@@ -82,7 +84,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     });
     let mut inputs = chosen.select(experiment)?;
     let beside = chosen.beside(experiment)?;
-    let Chosen { samples, labels, classes, weights, notes, .. } = chosen;
+    let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
     let told = |message: String| notes.iter().fold(message, |message, note| format!("{message}\n  {note}"));
     let splits = split::split(&samples, &labels, experiment).map_err(|error| error.map(told))?;
     refuse_weightless(weights.as_deref(), &splits)?;
@@ -98,7 +100,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         channel.paths.extend(experiment.added.iter().map(|added| vec![added.to_string()]).filter(|_| samples.hierarchy.is_some()));
         channel.features.extend(experiment.added.iter().map(Expression::to_string));
     }
-    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, inputs, channels, notes })
+    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, inputs, channels, automasks, notes })
 }
 
 /// Prepares the rows of an experiment again; refuses others than those that were scored.
@@ -127,7 +129,10 @@ fn refuse_weightless(weights: Option<&[f32]>, splits: &[Split]) -> Result<()> {
 fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Further, read: &(dyn Fn(&Path) + Sync)) -> Result<Chosen> {
     let names = quantities::names(experiment);
     let layered = !experiment.layers.is_empty();
-    let facts = Facts::read(&experiment.facts, &names.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect())?;
+    let facts = Facts::read(
+        &experiment.facts,
+        &names.iter().cloned().chain(LUMINOSITIES.iter().chain([&START_TIME]).map(|name| (*name).to_owned())).collect(),
+    )?;
     let columns = quantities::columns(&names, &facts, layered);
     further.required.extend(columns.iter().cloned());
     // Each layer has a column of its own for its entries.
@@ -142,8 +147,37 @@ fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Furt
         None => None,
     };
     let weights = weights.map(|weights| weights.into_iter().map(|weight| weight as f32).collect::<Vec<f32>>());
-    let notes = samples.notes.iter().cloned().chain(label_notes).collect();
-    Ok(Chosen { samples, labels, classes, weights, facts, notes })
+    let mut notes: Vec<String> = samples.notes.iter().cloned().chain(label_notes).collect();
+    let automasks = automasks(experiment, &samples, &facts, &mut notes)?;
+    Ok(Chosen { samples, labels, classes, weights, facts, automasks, notes })
+}
+
+/// What was masked when, by the tables that the config names.
+fn automasks(experiment: &Experiment, samples: &Samples, facts: &Facts, notes: &mut Vec<String>) -> Result<Automasks> {
+    if experiment.automasks.is_empty() {
+        return Ok(Automasks::default());
+    }
+    let starts = |run: u32| {
+        let seconds = |value: Value| match value {
+            Value::Number(seconds) => Some(seconds),
+            Value::Text(text) => automasks::seconds(&text),
+            Value::Unknown => None,
+        };
+        let starts: Vec<(u32, f64)> = facts.of_run(START_TIME, run).into_iter().filter_map(|(ls, value)| Some((ls, seconds(value)?))).collect();
+        (!starts.is_empty()).then_some(starts)
+    };
+    let masks = Automasks::read(&experiment.automasks, experiment.chips.as_deref(), &samples.frames, &starts)?;
+    if !masks.others.is_empty() {
+        let others = listed(masks.others.iter().map(String::as_str));
+        notes.push(format!("patterns.automasks: tell of layers that are not scored: {others}"));
+    }
+    if let Some(run) = masks.untimed.first() {
+        let runs = masks.untimed.len();
+        notes.push(format!(
+            "patterns.automasks: times are told of {runs} runs, the first {run}, of whose LSs it is not known when they began ({START_TIME} in data.oms): nothing counts as masked there"
+        ));
+    }
+    Ok(masks)
 }
 
 /// Keeps the entries of rows against which there is no reason.
@@ -572,7 +606,12 @@ pub fn patterns(experiment: &Experiment, networks: &[Network], prepared: &Prepar
         Ok(rows.enumerate().map(find).collect::<Vec<Found>>())
     };
     let found = side_by_side(device, prepared.samples.run_ranges(), of_run)?.concat();
-    let known = found.iter().map(|found| vec![false; found.regions.len()]).collect();
+    let known = |(row, found): (usize, &Found)| {
+        let id = prepared.samples.id(row);
+        let masked = |region: &Region| prepared.automasks.masked(id.run?, id.ls, region.layer);
+        found.regions.iter().map(|region| masked(region).is_some_and(|areas| region.is_known(areas))).collect()
+    };
+    let known = found.iter().enumerate().map(known).collect();
     Ok(Some(Patterns::new(settings, layers, found, known, &prepared.samples, config.gap)))
 }
 
@@ -674,7 +713,7 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], part: Option<Part>, read:
     let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
     let mut inputs = chosen.select(&lenient)?;
     let beside = chosen.beside(&lenient)?;
-    let Chosen { samples, labels, classes, weights, notes, .. } = chosen;
+    let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
     let names = samples.feature_names();
     let (found, trained) = match (&samples.element, model.element()) {
         (Some(element), Some(trained)) if element != trained => (format!("holds {element}"), trained.clone()),
@@ -691,7 +730,7 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], part: Option<Part>, read:
     let splits = vec![Split::Test; samples.rows.len()];
     scale(&model.scaler, &samples, &mut inputs);
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
-    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler: model.scaler.clone(), inputs, channels, notes })
+    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler: model.scaler.clone(), inputs, channels, automasks, notes })
 }
 
 /// The split whose scores a config calibrates on.

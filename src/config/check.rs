@@ -241,7 +241,7 @@ impl Checker<'_> {
             ModelKind::Nmf => 0.0,
             ModelKind::Dense => *config.train.optimizer.learning_rate.get_or_insert(usual_rate),
         };
-        self.patterns(&mut config);
+        let (automasks, chips) = self.patterns(&mut config);
         let schedule = self.schedule(&mut config);
         let thresholds = self.thresholds(&mut config);
         let certify = self.certify(&mut config);
@@ -270,6 +270,8 @@ impl Checker<'_> {
             scale,
             loss,
             penalties,
+            automasks,
+            chips,
             optimizer,
             learning_rate,
             time_limit,
@@ -281,21 +283,23 @@ impl Checker<'_> {
         }
     }
 
-    fn patterns(&mut self, config: &mut Config) {
+    /// Tables of what was masked when, and where chips are.
+    fn patterns(&mut self, config: &mut Config) -> (Vec<PathBuf>, Option<PathBuf>) {
         let added = !config.data.add_inputs.is_empty();
-        let Some(patterns) = &mut config.patterns else { return };
-        self.paths("patterns.automasks", &mut patterns.automasks);
-        if let Some(chips) = &mut patterns.chips {
-            self.path("patterns.chips", chips);
-        }
+        let Some(patterns) = &mut config.patterns else { return (vec![], None) };
+        let automasks = self.paths("patterns.automasks", &mut patterns.automasks);
+        let chips = patterns.chips.as_mut().map(|chips| self.path("patterns.chips", chips));
         let what = match () {
             () if !config.channels.is_empty() => "[channels] are made of features, which have no place in a map",
             () if config.data.summary => "data.summary leaves nothing of a histogram's bins",
             () if added => "data.add_inputs have no place in a map",
             () if config.score.kl != 0.0 => "score.kl is not of bins",
-            () => return,
+            () => "",
         };
-        self.fault("patterns", what);
+        if !what.is_empty() {
+            self.fault("patterns", what);
+        }
+        (automasks, chips)
     }
 
     /// Refuses keys of a section that a kind of model does not have, but those of a layer below the one that chose the kind: they are

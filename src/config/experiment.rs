@@ -59,6 +59,10 @@ pub struct Experiment {
     pub loss: Loss,
     /// What training makes small beside it.
     pub penalties: Penalties,
+    /// Tables of what was masked when: paths or globs.
+    pub automasks: Vec<PathBuf>,
+    /// Where chips are.
+    pub chips: Option<PathBuf>,
     /// How gradients become steps.
     pub optimizer: Optimizer,
     /// The full learning rate.

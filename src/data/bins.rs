@@ -1,6 +1,9 @@
 //! What is done to the bins of a row as it is taken from its file: turned, stripped, cut, added up.
 
-use super::table::{Shape, Table};
+use super::{
+    areas::Frame,
+    table::{Shape, Table},
+};
 use crate::{
     config::{Experiment, raw::FlowBins},
     error::{Error, Result},
@@ -65,6 +68,11 @@ impl Binning {
     fn inside(&self) -> Shape {
         let Shape { y, x } = self.stripped();
         Shape { y: y - self.cut.1, x: x - self.cut.0 }
+    }
+
+    /// The same for rectangles of bins: of a layer of this name.
+    pub fn frame(&self, layer: &str) -> Frame {
+        Frame { layer: layer.to_owned(), filed: self.stripped(), cut: self.cut, rebin: self.rebin }
     }
 
     /// Whether bins lie evenly between the edges of their axes.

@@ -12,6 +12,9 @@ use std::{
     path::Path,
 };
 
+/// The quantity that says when an LS began, in seconds since 1970 or by ISO 8601.
+pub const START_TIME: &str = "start_time";
+
 /// Recorded luminosity of a lumisection, by its name in OMS and in brilcalc.
 pub const LUMINOSITIES: [&str; 2] = ["recorded_lumi_per_lumisection", "recorded"];
 
@@ -77,6 +80,15 @@ impl Facts {
         let quantity = self.quantities.get(name)?;
         let value = id.run.and_then(|run| quantity.values.get(&(run, id.ls))).cloned().unwrap_or(Value::Unknown);
         Some((value, quantity.origin))
+    }
+
+    /// The values of a quantity in a run, by LS.
+    pub fn of_run(&self, name: &str, run: u32) -> Vec<(u32, Value)> {
+        let Some(quantity) = self.quantities.get(name) else { return vec![] };
+        let mut values: Vec<(u32, Value)> =
+            quantity.values.iter().filter(|((of, _), _)| *of == run).map(|((_, ls), value)| (*ls, value.clone())).collect();
+        values.sort_by_key(|(ls, _)| *ls);
+        values
     }
 
     /// The lumisections of which something is known.

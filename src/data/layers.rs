@@ -133,6 +133,8 @@ fn names(elements: &[&str]) -> Result<Vec<String>> {
 pub fn join(sources: Vec<Source>, mut parts: Vec<Part>, wanted: &[Wanted], experiment: &Experiment) -> Result<Samples> {
     let mut samples = Samples::default();
     let binnings = parts.iter().map(|part| Binning::new(&part.table, experiment)).collect::<Result<Vec<_>>>()?;
+    let frame = |(at, wanted): (usize, &Wanted)| Some(binnings[parts.iter().position(|part| part.layer == at)?].frame(&wanted.name));
+    samples.frames = wanted.iter().enumerate().filter_map(frame).collect();
     samples.layers = layers(&parts, &binnings, wanted)?;
     samples.shape = Shape::line(samples.layers.last().map_or(0, |layer| layer.columns.end));
     let filled = || parts.iter().zip(&binnings).filter(|(part, _)| !part.table.rows.is_empty());

@@ -334,6 +334,7 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
     if let Some((first, others)) = filled.split_first() {
         let binning = Binning::new(first, experiment)?;
         samples.shape = binning.shape();
+        samples.frames = vec![binning.frame(channels::ALL_FEATURES)];
         others.iter().try_for_each(|other| same_kind(first, other, samples.shape, Binning::new(other, experiment)?.shape()))?;
         samples.flow_bins = first.flow_bins && binning.keeps_flow_bins();
         samples.edges = if binning.keeps_axes() { first.edges } else { [None; 4] };

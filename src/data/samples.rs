@@ -1,6 +1,7 @@
 //! Rows of all files together: what every later stage works on.
 
 use super::{
+    areas::Frame,
     channels::{Channel, Hierarchy},
     layers::Layer,
     lumisections::Lumisection,
@@ -119,6 +120,8 @@ pub struct Samples {
     pub shape: Shape,
     /// The monitoring elements whose bins follow each other; none where there is one element.
     pub layers: Vec<Layer>,
+    /// How bins as filed became those of the samples, layer by layer, or of the one element.
+    pub frames: Vec<Frame>,
     /// Whether the first and last bin of each axis are underflow and overflow.
     pub flow_bins: bool,
     /// Edges of the axes, where the files say them: x from, x to, y from, y to.

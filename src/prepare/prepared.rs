@@ -3,7 +3,7 @@
 use super::{Rows, classes::Classes, labels::LabelSet, scale::Scaler, split::Split};
 use crate::{
     config::raw::Order,
-    data::{Samples, channels::Channel},
+    data::{Samples, automasks::Automasks, channels::Channel},
 };
 use std::ops::Range;
 
@@ -28,6 +28,8 @@ pub struct Prepared {
     pub inputs: Vec<f32>,
     /// Which of the inputs make which channel.
     pub channels: Vec<Channel>,
+    /// What was masked when, where the config names tables of it.
+    pub automasks: Automasks,
     /// What is worth knowing about files and labels.
     pub notes: Vec<String>,
 }
