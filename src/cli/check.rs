@@ -190,7 +190,7 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
     let what = match &checked.features {
         Some(names) if checked.groups.is_some() => format!("{} features of {} channels", names.len(), checked.channels.len()),
         Some(names) => format!("{} features: {}", names.len(), terminal::printable(&listed(names.iter().map(String::as_str)))),
-        None if checked.layers => format!("{} bins of {} layers", checked.bins, checked.channels.len()),
+        None if checked.layers => format!("{} bins of {}", checked.bins, terminal::count(checked.channels.len(), "layer")),
         None => format!("{} bins{}", checked.shape, if checked.flow_bins { " with underflow and overflow" } else { "" }),
     };
     let added = if checked.added.is_empty() { String::new() } else { format!(", and {}", checked.added.join(", ")) };

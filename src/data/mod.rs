@@ -114,7 +114,8 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
                 return Err(Error::failed(format!("{} changed while it was read; start again when it is complete", path.display())));
             }
             let (tables, (bytes, sha256)) = (tables?, fingerprint?);
-            let format = tables.first().map_or(data.format, |(_, table)| table.format);
+            let known = tables.first().map(|(_, table)| table).or_else(|| survey.iter().find(|table| table.path == *path));
+            let format = known.map_or(data.format, |table| table.format);
             let rows = tables.iter().map(|(_, table)| table.rows.len()).sum();
             Ok((Source { name: String::new(), path: path.clone(), role: *role, format, bytes, sha256, rows }, tables))
         })
