@@ -53,6 +53,9 @@ pub struct Part {
     pub table: Table,
 }
 
+/// Where a row stands: index of the part, and of its table's row.
+type Place = (u32, u32);
+
 /// The layers that the patterns of `data.layers` mean among the monitoring elements of all files, in the order of the patterns and,
 /// within one, of their names with numbers as numbers.
 pub fn choose(experiment: &Experiment, elements: &BTreeSet<&str>) -> Result<Vec<Wanted>> {
@@ -150,7 +153,7 @@ pub fn join(sources: Vec<Source>, mut parts: Vec<Part>, wanted: &[Wanted], exper
     let index_of = index_runs(&mut samples, parts.iter().map(|part| (part.source, &part.table)));
 
     // Where the row of each layer stands, for each (run, LS, role).
-    let mut rows: BTreeMap<(u32, u32, bool), Vec<Option<(u32, u32)>>> = BTreeMap::new();
+    let mut rows: BTreeMap<(u32, u32, bool), Vec<Option<Place>>> = BTreeMap::new();
     for (at, Part { source, layer, table }) in parts.iter().enumerate() {
         for (i, row) in table.rows.iter().enumerate() {
             let test = samples.sources[*source].role == Role::Test;
@@ -174,7 +177,7 @@ pub fn join(sources: Vec<Source>, mut parts: Vec<Part>, wanted: &[Wanted], exper
             samples.rejected.push(Rejected { source, id, line: row.line, index: row.index, reason, ..Rejected::default() });
         }
     }
-    let mut complete: Vec<Vec<(u32, u32)>> = vec![];
+    let mut complete: Vec<Vec<Place>> = vec![];
     for ((run, ls, _), places) in rows {
         let Some(&(at, i)) = places.iter().flatten().next() else { continue };
         let Part { source, table, .. } = &parts[at as usize];
@@ -278,7 +281,7 @@ fn nothing_in_common(parts: &[Part], wanted: &[Wanted]) -> Error {
 }
 
 /// Further columns, each from the first layer that knows it.
-fn columns(parts: &[Part], rows: &[Vec<(u32, u32)>]) -> BTreeMap<String, Column> {
+fn columns(parts: &[Part], rows: &[Vec<Place>]) -> BTreeMap<String, Column> {
     let names: BTreeSet<&String> = parts.iter().flat_map(|part| part.table.columns.keys()).collect();
     let unknown = Column::unknown(1);
     let column = |name: &String| {
@@ -330,11 +333,14 @@ mod tests {
 
     const DATA: &str = "data = {train = [\"*.csv\"], layers = [\"D/L_*\"]";
 
-    /// Rows of `me, run, LS, bins` in one file a name.
-    fn load_rows(files: &[(&str, &[(&str, u32, u32, &[f32])])], config: &str) -> Result<Samples> {
+    /// A monitoring element, run, LS, and bins.
+    type Given<'a> = (&'a str, u32, u32, &'a [f32]);
+
+    /// Reads files of rows.
+    fn load_rows(files: &[(&str, &[Given<'_>])], config: &str) -> Result<Samples> {
         let folder = tempfile::tempdir().unwrap();
         for (name, rows) in files {
-            let row = |(me, run, ls, bins): &(&str, u32, u32, &[f32])| format!("{run},{ls},{me},\"{bins:?}\"\n");
+            let row = |(me, run, ls, bins): &Given<'_>| format!("{run},{ls},{me},\"{bins:?}\"\n");
             let text = format!("fromrun,fromlumi,hname,histo\n{}", rows.iter().map(row).collect::<String>());
             std::fs::write(folder.path().join(name), text).unwrap();
         }
@@ -349,8 +355,8 @@ mod tests {
 
     #[test]
     fn layers_of_several_files_are_joined_by_run_and_ls() {
-        let a: &[(&str, u32, u32, &[f32])] = &[("D/L_10", 7, 2, &[5., 6.]), ("D/L_9", 7, 2, &[1., 2., 3.]), ("D/L_9", 7, 1, &[7., 8., 9.])];
-        let b: &[(&str, u32, u32, &[f32])] = &[("D/L_10", 7, 1, &[3., 4.]), ("D/other", 7, 1, &[9.]), ("D/L_9", 8, 1, &[1., 1., 1.])];
+        let a: &[Given<'_>] = &[("D/L_10", 7, 2, &[5., 6.]), ("D/L_9", 7, 2, &[1., 2., 3.]), ("D/L_9", 7, 1, &[7., 8., 9.])];
+        let b: &[Given<'_>] = &[("D/L_10", 7, 1, &[3., 4.]), ("D/other", 7, 1, &[9.]), ("D/L_9", 8, 1, &[1., 1., 1.])];
         let samples = load_rows(&[("a.csv", a), ("b.csv", b)], &format!("{DATA}}}")).unwrap();
         assert_eq!(samples.values, [7., 8., 9., 3., 4., 1., 2., 3., 5., 6.]);
         assert_eq!(
@@ -364,15 +370,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_layer_is_told_or_rejected() {
-        let other: (&str, u32, u32, &[f32]) = ("D/L_2", 7, 1, &[1., 1.]);
-        let told = |rows: &[(&str, u32, u32, &[f32])]| {
+        let other: Given<'_> = ("D/L_2", 7, 1, &[1., 1.]);
+        let told = |rows: &[Given<'_>]| {
             let rows: Vec<_> = rows.iter().copied().chain([other, ("D/L_2", 7, 2, &[1., 1.]), ("D/L_2", 7, 3, &[1., 1.])]).collect();
             let error = load_rows(&[("a.csv", &rows)], &format!("{DATA}}}")).map(|_| ()).unwrap_err().to_string();
             let rejected = load_rows(&[("a.csv", &rows)], &format!("{DATA}, bad_rows = \"reject\"}}")).unwrap();
             assert_eq!(rejected.rows.iter().map(|row| row.ls).collect::<Vec<_>>(), [1, 3], "{error}");
             (error, reasons(&rejected))
         };
-        let (one, three): ((&str, u32, u32, &[f32]), (&str, u32, u32, &[f32])) = (("D/L_1", 7, 1, &[1., 2.]), ("D/L_1", 7, 3, &[1., 2.]));
+        let (one, three): (Given<'_>, Given<'_>) = (("D/L_1", 7, 1, &[1., 2.]), ("D/L_1", 7, 3, &[1., 2.]));
         let (error, rejected) = told(&[one, ("D/L_1", 7, 2, &[1., 2., 3.]), three]);
         assert!(error.contains("a.csv:3: L_1: 3 bins where most rows have 2 bins"), "{error}");
         assert_eq!(rejected, ["2 L_1: 3 bins where most rows have 2 bins"]);
@@ -389,7 +395,7 @@ mod tests {
 
     #[test]
     fn layers_that_never_meet_or_are_not_there_are_an_error() {
-        let rows: &[(&str, u32, u32, &[f32])] = &[("D/L_1", 7, 1, &[1., 2.]), ("D/L_2", 7, 2, &[1., 1.])];
+        let rows: &[Given<'_>] = &[("D/L_1", 7, 1, &[1., 2.]), ("D/L_2", 7, 2, &[1., 1.])];
         let message = load_rows(&[("a.csv", rows)], &format!("{DATA}}}")).map(|_| ()).unwrap_err().to_string();
         assert!(message.contains("no lumisection is in all layers: L_1 has 1 (run 7 LS 1 to run 7 LS 1), L_2 has 1"), "{message}");
         let config = "data = {train = [\"*.csv\"], layers = [\"D/L_1\", \"D/M_*\"]}";
@@ -399,8 +405,8 @@ mod tests {
 
     #[test]
     fn training_rows_in_the_test_set_are_refused_layer_by_layer() {
-        let rows: &[(&str, u32, u32, &[f32])] = &[("D/L_1", 7, 1, &[1., 2.]), ("D/L_2", 7, 1, &[1., 1.])];
-        let others: &[(&str, u32, u32, &[f32])] = &[("D/L_1", 7, 1, &[1., 3.]), ("D/L_2", 7, 1, &[1., 1.])];
+        let rows: &[Given<'_>] = &[("D/L_1", 7, 1, &[1., 2.]), ("D/L_2", 7, 1, &[1., 1.])];
+        let others: &[Given<'_>] = &[("D/L_1", 7, 1, &[1., 3.]), ("D/L_2", 7, 1, &[1., 1.])];
         let config = "data = {train = [\"a.csv\"], test = [\"b.csv\"], layers = [\"D/L_*\"]}";
         let message = load_rows(&[("a.csv", rows), ("b.csv", others)], config).map(|_| ()).unwrap_err().to_string();
         assert!(message.starts_with("training rows inside the test set: 1 lumisections"), "{message}");
@@ -409,15 +415,15 @@ mod tests {
     proptest! {
         #[test]
         fn joining_is_what_looking_every_row_up_gives(rows in prop::collection::btree_map((0_usize..3, 1_u32..4, 1_u32..5), 0_u32..99, 1..40), files in 1_usize..4) {
-            let mut of_file: Vec<Vec<(&str, u32, u32, Vec<f32>)>> = vec![vec![]; files];
+            let mut of_file = vec![vec![]; files];
             let elements = ["D/L_1", "D/L_2", "D/L_3"];
             for (at, ((layer, run, ls), value)) in rows.iter().enumerate() {
                 of_file[at * 7 % files].push((elements[*layer], *run, *ls, vec![*value as f32; layer + 1]));
             }
-            let borrowed: Vec<Vec<(&str, u32, u32, &[f32])>> =
+            let borrowed: Vec<Vec<Given<'_>>> =
                 of_file.iter().map(|rows| rows.iter().map(|(me, run, ls, bins)| (*me, *run, *ls, bins.as_slice())).collect()).collect();
             let names = ["a.csv", "b.csv", "c.csv"];
-            let given: Vec<(&str, &[(&str, u32, u32, &[f32])])> =
+            let given: Vec<(&str, &[Given<'_>])> =
                 names.into_iter().zip(&borrowed).filter(|(_, rows)| !rows.is_empty()).map(|(name, rows)| (name, rows.as_slice())).collect();
             let present: BTreeSet<usize> = rows.keys().map(|(layer, ..)| *layer).collect();
             let mut expected: Vec<((u32, u32), Vec<f32>)> = vec![];
@@ -443,7 +449,7 @@ mod tests {
 
         #[test]
         fn parts_of_files_are_disjoint_and_complete(rows in prop::collection::btree_set((1_u32..9, 1_u32..6), 4..40), of in 1_u32..4) {
-            let own: Vec<(&str, u32, u32, &[f32])> = rows.iter().flat_map(|(run, ls)| [("D/L_1", *run, *ls, &[1_f32][..]), ("D/L_2", *run, *ls, &[2_f32][..])]).collect();
+            let own: Vec<Given<'_>> = rows.iter().flat_map(|(run, ls)| [("D/L_1", *run, *ls, &[1_f32][..]), ("D/L_2", *run, *ls, &[2_f32][..])]).collect();
             let (first, second) = own.split_at(own.len() / 2);
             let mut all = vec![];
             for number in 1..=of {

@@ -92,7 +92,7 @@ pub fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], further: Furt
     let dealt = further.part.map(|part| part::deal(part, &paths, &survey)).transpose()?;
     let is_taken = |at: usize| dealt.as_ref().is_none_or(|dealt| dealt.has(at, paths[at].0, &survey[at]));
     // What to read of each file: each of its layers, or all there is.
-    let reads: Vec<(&(Role, PathBuf), Vec<(usize, Wanted)>)> = (0..paths.len())
+    let reads: Vec<_> = (0..paths.len())
         .filter(|at| is_taken(*at))
         .map(|at| {
             let wanted = Wanted { runs: dealt.as_ref().map(|dealt| dealt.runs(paths[at].0)), ..wanted.clone() };
