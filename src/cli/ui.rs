@@ -230,7 +230,9 @@ impl Training<'_> {
         let valid = epoch.valid_loss.map(|loss| format!(", validation {loss:.6}")).unwrap_or_default();
         let of = if self.channels > 1 { format!("{channel}: ") } else { String::new() };
         let of = if self.models > self.channels { format!("{of}member {}: ", member + 1) } else { of };
-        let text = format!("{of}loss {:.6}{valid}, rate {:.2e}", epoch.train_loss, epoch.learning_rate);
+        // A factorisation takes no steps of a size.
+        let rate = if epoch.learning_rate > 0.0 { format!(", rate {:.2e}", epoch.learning_rate) } else { String::new() };
+        let text = format!("{of}loss {:.6}{valid}{rate}", epoch.train_loss);
         self.bar.set_message(text.clone());
         self.bar.inc(1);
         if self.bar.is_hidden() && (epoch.epoch == 1 || epoch.epoch == self.epochs || self.last_line.elapsed() > Duration::from_secs(10)) {

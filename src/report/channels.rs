@@ -248,7 +248,8 @@ impl ChannelFigures {
             errors: format!("{weighted} over the training rows; the {} of scaled inputs", config.score.kind.per_feature()),
             mean_field_error: measured(network.usual.mean_field_error),
             ae_error: measured(network.usual.error),
-            log_cut: threshold.and_then(|threshold| Some(network.usual.log_ratio(threshold.value?))),
+            // Numbers of bins have no place among errors.
+            log_cut: threshold.filter(|_| experiment.config.patterns.is_none()).and_then(|threshold| Some(network.usual.log_ratio(threshold.value?))),
             bad: main.map(|_| BadFigures { well_reconstructed: well.len(), badly_reconstructed: badly.len() }),
             errors_by_class: judged.histograms("ln(score / mean-field error)", &channel.log_ratios, &by_class),
             log_ratios: judged.histograms("ln(score / mean-field error)", &channel.log_ratios, &[(good_name, &good), ("bad", &bad)]),

@@ -117,10 +117,10 @@ fn regions(report: &Report, width: u16) -> String {
     let Some(found) = &report.patterns else { return String::new() };
     let known = found.tracks.iter().filter(|track| track.known).count();
     let known = if known > 0 { format!(", {known} of them known to be masked") } else { String::new() };
-    let mut text = format!("regions    {}{known}, in {} rows\n", count(found.tracks.len(), "region"), found.rows);
     if found.tracks.is_empty() {
-        return text;
+        return "regions    none\n".into();
     }
+    let mut text = format!("regions    {}{known}; new ones in {}\n", found.tracks.len(), count(found.rows, "row"));
     let mut tracks: Vec<&TrackFigures> = found.tracks.iter().collect();
     tracks.sort_by_key(|track| (track.known, !track.coincident, std::cmp::Reverse(track.bins * track.seen)));
     let mut rows = table(&["run", "LSs", "seen", "channel", "region", "bins", ""], width);
@@ -172,7 +172,7 @@ fn training(report: &Report) -> String {
 
 /// How large the errors of each channel are.
 fn channels_table(report: &Report, width: u16) -> String {
-    let header = ["channel", "inputs", "mean field", "AE error", "ln cut", "bad flagged", "outside SVM, %\ngood/well/badly"];
+    let header = ["channel", "inputs", "mean field", "error", "ln cut", "bad flagged", "outside SVM, %\ngood/well/badly"];
     let svm = report.channels.iter().any(|channel| channel.svm.is_some());
     let columns = if svm { 7 } else { 6 };
     let mut table = table(&header[..columns], width);
