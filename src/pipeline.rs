@@ -3,7 +3,7 @@
 use crate::{
     config::{
         Experiment, Expression, Part, Threshold, Value,
-        raw::{self, CalibrateOn, FitOn, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
+        raw::{self, CalibrateOn, FitOn, ModelKind, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
     },
     data::{
         self, Further, Role, Samples,
@@ -780,6 +780,18 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
     let (train, rows) = (&experiment.config.train, prepared.of_split(Split::Train, Order::Ls).len());
     if train.epochs > 0 {
         train.check_batches(rows)?;
+    }
+    if let Some(patterns) = &experiment.config.patterns {
+        let layers = prepared.channels.iter().map(|channel| (channel.name.as_str(), channel.map()));
+        Settings::new(patterns, prepared.channels.len()).check(layers)?;
+    }
+    if experiment.config.model.kind == ModelKind::Nmf
+        && let Some(row) = prepared.of_split(Split::Train, Order::Ls).into_iter().find(|row| prepared.input(*row).iter().any(|value| *value < 0.0))
+    {
+        let place = prepared.samples.place(row as usize);
+        return Err(Error::input(format!(
+            "scale.kind: {place} has negative inputs once it is scaled, of which model.kind = \"nmf\" can make no sum; expected steps that keep them positive, such as [\"mean-one\", \"bin-mean\"]"
+        )));
     }
     let on = experiment.config.threshold.on;
     if prepared.channels.len() > 1 && experiment.config.patterns.is_none() && matches!(experiment.thresholds[0], Threshold::Fixed { .. }) {

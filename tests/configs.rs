@@ -23,6 +23,14 @@ fn made(name: &str) -> Option<Vec<String>> {
         &["data.train=[\"2010/features.parquet\"]", "labels.good=\"2010/labels.npy\"", "labels.subsystems.folder=\"2010/Quality2010\""]
     } else if name.starts_with("certification") && !name.contains("2017") {
         &["data.train=[\"certification/features.parquet\"]", "labels.good=\"certification/golden.json\""]
+    } else if name.starts_with("pixel") {
+        &[
+            "data.train=[\"pixel/train/*.parquet\"]",
+            "data.test=[\"pixel/test/*.parquet\"]",
+            "data.oms=[\"pixel/oms.json\"]",
+            "data.hlt=[\"pixel/hlt.json\"]",
+            "patterns.automasks=[\"pixel/automasks.csv\"]",
+        ]
     } else if name.starts_with("events") {
         &["data.train=[\"events.h5\"]"]
     } else {
@@ -34,6 +42,7 @@ fn made(name: &str) -> Option<Vec<String>> {
 fn data() -> tempfile::TempDir {
     let place = metsig("0.3");
     succeed(place.path(), &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
+    succeed(place.path(), &["synth", "occupancy", "pixel", "--lumisections", "300", "--test-lumisections", "240", "-q"]);
     succeed(place.path(), &["synth", "events", ".", "--events", "3000", "-q"]);
     succeed(place.path(), &["synth", "certification", "certification", "--lumisections", "1500", "-q"]);
     place

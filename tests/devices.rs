@@ -138,3 +138,46 @@ fn trials_that_differ_in_numbers_are_trained_on_a_gpu_as_one_and_come_to_the_sam
     let ended: Vec<String> = (1..=8).map(|trial| time(log(trial).lines().find(|line| line.ends_with(" complete")).unwrap())).collect();
     assert!(begun.iter().max() <= ended.iter().min(), "{begun:?} {ended:?}");
 }
+
+#[test]
+fn a_factorisation_on_a_gpu_is_that_on_the_cpu() {
+    if !software_gpu() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    succeed(place.path(), &["synth", "occupancy", "data", "--lumisections", "300", "--test-lumisections", "240", "--layers", "2", "-q"]);
+    let nmf = config("pixel-nmf.toml");
+    let sets = [
+        "data.train=[\"data/train/*.parquet\"]",
+        "data.test=[\"data/test/*.parquet\"]",
+        "data.oms=[\"data/oms.json\"]",
+        "data.hlt=[\"data/hlt.json\"]",
+    ];
+    let own = [
+        "patterns.automasks=[]",
+        "data.rebin=[4, 2]",
+        "patterns.windows=[{x = 2, y = 1}]",
+        "train.epochs=4",
+        "model.nmf.start=\"random\"",
+        "train.ensemble=2",
+    ];
+    for device in ["cpu", "wgpu"] {
+        let mut arguments = vec!["train", &nmf, "--device", device, "--out", device, "-q"];
+        sets.iter().chain(&own).for_each(|set| arguments.extend(["--set", set]));
+        succeed(place.path(), &arguments);
+    }
+    let losses = |device: &str| {
+        let mut losses = losses(&place.path().join(device));
+        losses.sort_by(|a, b| a.1.total_cmp(&b.1));
+        losses
+    };
+    near(&losses("cpu"), &losses("wgpu"), 5e-3);
+    let scores = |device: &str| Scores::read(&place.path().join(device).join("scores.parquet")).unwrap();
+    let flagged = |scores: &Scores| (0..scores.rows.len()).filter(|row| scores.main().unwrap().flagged(*row) == Some(true)).count();
+    let (cpu, wgpu) = (flagged(&scores("cpu")), flagged(&scores("wgpu")));
+    assert!(cpu > 20 && cpu.abs_diff(wgpu) <= 1 + cpu / 50, "{cpu} {wgpu}");
+    let mut fused = vec!["train", &nmf, "--device", "wgpu", "--out", "fused", "-q", "--set", "train.kernels=\"fused\""];
+    sets.iter().chain(&own).for_each(|set| fused.extend(["--set", set]));
+    let (code, _, err) = run(place.path(), &fused);
+    assert!(code == 2 && err.contains("knows model.kind = \"nmf\" on the CPU only"), "{err}");
+}

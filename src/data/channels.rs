@@ -45,6 +45,11 @@ impl Channel {
         Self { name: ALL_FEATURES.into(), features, paths: vec![], element, shape: None }
     }
 
+    /// How its features are laid out: a map, or a line.
+    pub fn map(&self) -> Shape {
+        self.shape.unwrap_or(Shape::line(self.features.len()))
+    }
+
     /// Its columns in a matrix whose columns are `inputs`, as ranges in the order of its features.
     pub fn columns(&self, inputs: &[String]) -> Vec<Range<usize>> {
         let place: HashMap<&str, usize> = inputs.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();

@@ -46,6 +46,12 @@ impl Prepared {
         Rows::new(&self.inputs, self.scaler.inputs()).columns(columns).weighted(self.weights.as_deref())
     }
 
+    /// The inputs of a row.
+    pub fn input(&self, row: u32) -> &[f32] {
+        let width = self.scaler.inputs();
+        &self.inputs[row as usize * width..][..width]
+    }
+
     /// Positions of the rows of a split, by run and LS or as they stand in their files.
     pub fn of_split(&self, wanted: Split, order: Order) -> Vec<u32> {
         let mut rows: Vec<u32> = (0..self.splits.len() as u32).filter(|&i| self.splits[i as usize] == wanted).collect();

@@ -40,13 +40,13 @@ pub(crate) fn write(path: &Path, batch: &RecordBatch) -> Result<()> {
 }
 
 /// Writes a table that is made part by part, at least one, of up to [`GROUP`] rows each: only one of them is in memory.
-pub(super) fn write_parts(path: &Path, parts: impl IntoIterator<Item = Result<RecordBatch>>) -> Result<()> {
+pub(crate) fn write_parts(path: &Path, parts: impl IntoIterator<Item = Result<RecordBatch>>) -> Result<()> {
     let bytes = if path.extension().is_some_and(|extension| extension == "csv") { to_csv(parts)? } else { parts_to_parquet(parts)? };
     write_atomically(path, &bytes)
 }
 
 /// Rows of a group in a Parquet file.
-pub(super) const GROUP: usize = 1 << 17;
+pub(crate) const GROUP: usize = 1 << 17;
 
 /// The bytes of a Parquet file.
 pub(super) fn to_parquet(batch: &RecordBatch) -> Result<Vec<u8>> {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::raw::{OneClassSvm as SvmConfig, Score, ScoreKind},
-    data::{channels::Channel, table::Shape},
+    data::channels::Channel,
     device::Opened,
     error::{Error, Result},
     model::Architecture,
@@ -87,7 +87,7 @@ impl Network {
 
     /// The channel as a layer of the detector.
     pub fn layer(&self) -> Layer {
-        let shape = self.channel.shape.unwrap_or(Shape::line(self.channel.features.len()));
+        let shape = self.channel.map();
         let mut masked = vec![false; shape.width()];
         self.masked.iter().for_each(|&bin| masked[bin as usize] = true);
         Layer { name: self.channel.name.clone(), shape, masked }

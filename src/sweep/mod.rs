@@ -7,6 +7,7 @@
 
 pub mod engine;
 pub mod figure;
+pub mod join;
 pub mod page;
 pub mod pruner;
 pub mod results;

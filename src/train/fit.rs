@@ -512,6 +512,10 @@ pub fn by_hand(experiment: &Experiment) -> bool {
 fn trainer<'a>(jobs: &[Job<'a>], wanted: Kernels, device: &Opened) -> Result<Box<dyn Trainer + 'a>> {
     let by_hand = wanted != Kernels::Reference;
     if jobs.iter().any(|job| job.architecture.nmf.is_some()) {
+        if wanted == Kernels::Fused && !device.is_cpu() {
+            let told = "train.kernels: \"fused\" knows model.kind = \"nmf\" on the CPU only; expected \"auto\" or \"reference\"";
+            return Err(Error::input(told));
+        }
         return match by_hand && device.is_cpu() {
             true => Ok(Box::new(jobs.iter().map(Factoriser::new).collect::<Vec<_>>())),
             false => Ok(Box::new(Factorisers::new(jobs, &device.device))),

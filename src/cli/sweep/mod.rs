@@ -72,13 +72,16 @@ enum Then {
         /// Open the page in the browser
         #[arg(long)]
         open: bool,
+        /// Join what all trials found: scores.parquet, regions.parquet and rejected.parquet with a column for each parameter, into this folder
+        #[arg(long, value_name = "DIR")]
+        join: Option<PathBuf>,
     },
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     match &arguments.then {
         Some(Then::Status { dir, watch }) => return show::status(dir, *watch, ui),
-        Some(Then::Collect { dir, open }) => return show::collect(&Board::open(dir)?, *open, ui),
+        Some(Then::Collect { dir, open, join }) => return show::collect(&Board::open(dir)?, *open, join.as_deref(), ui),
         None => {}
     }
     let (Some(config), Some(out)) = (&arguments.config, &arguments.out) else {
@@ -130,7 +133,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return send::send(&board, engine, ui);
     }
     let ended = local::run(&board, arguments.workers, ui);
-    let shown = show::collect(&board, false, ui);
+    let shown = show::collect(&board, false, None, ui);
     ended.and(shown)
 }
 

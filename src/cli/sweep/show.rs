@@ -7,7 +7,7 @@ use crate::{
     report::{folder::names, terminal},
     sweep::{
         engine::{self, TaskState},
-        page,
+        join, page,
         results::{self, BEST, Ranked, Row, TABLE},
         trials::{Board, Phase},
     },
@@ -183,12 +183,13 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
 }
 
 /// Writes what there is, and shows it.
-pub fn collect(board: &Board, open: bool, ui: &Ui) -> Result<()> {
+pub fn collect(board: &Board, open: bool, joined: Option<&Path>, ui: &Ui) -> Result<()> {
     let rows = results::rows(board)?;
     let ranked = results::ranked(board, &rows);
     let importance = results::importance(board, &ranked);
     results::write(board, &rows, &ranked)?;
     page::write(board, &rows, &ranked, &importance)?;
+    let joined = joined.map(|folder| join::join(board, &rows, folder)).transpose()?.unwrap_or_default();
     if open {
         ui.open(&board.path().join(names::PAGE));
     }
@@ -209,6 +210,7 @@ pub fn collect(board: &Board, open: bool, ui: &Ui) -> Result<()> {
         ui.warn(&format!("trial {} failed: {}", row.name, row.state.message.as_deref().unwrap_or("no message")));
     }
     ui.print(&format!("wrote      {dir}/{TABLE}, {dir}/{}", names::PAGE))?;
+    joined.iter().try_for_each(|path| ui.print(&format!("wrote      {}", path.display())))?;
     match ranked.first() {
         Some(_) => ui.next(&[format!("lumisift report {dir}/{BEST}"), format!("lumisift score {dir}/{BEST} --data FILE… --out scores.parquet")]),
         None => Ok(()),

@@ -1,0 +1,86 @@
+//! What all trials of a search found, in one table each: for searches that are jobs, one an era, a layer or a part of the runs.
+
+use super::{
+    results::{Row, shown},
+    trials::{Board, Phase},
+};
+use crate::{
+    error::{Error, Result},
+    report::{batch, folder::names},
+};
+use arrow_array::{ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow_schema::DataType;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The tables of a trial that are joined.
+const TABLES: [&str; 3] = [names::SCORES, names::REGIONS, names::REJECTED];
+
+/// Writes the tables of all complete trials into a folder, each trial's rows behind the trial's number and its values of what is varied.
+/// Returns what was written.
+pub fn join(board: &Board, rows: &[Row], into: &Path) -> Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(into).map_err(|error| Error::writing(into, &error))?;
+    let mut written = vec![];
+    for name in TABLES {
+        let of_trial = |row: &Row| (row.state.state == Phase::Done).then(|| board.folder(row.trial).join(name)).filter(|path| path.is_file());
+        let tables: Vec<(&Row, PathBuf)> = rows.iter().filter_map(|row| Some((row, of_trial(row)?))).collect();
+        if tables.is_empty() {
+            continue;
+        }
+        let fields = fields(tables.iter().map(|(_, path)| path.as_path()))?;
+        let parts = tables.iter().flat_map(|(row, path)| match read(path) {
+            Ok(batches) => batches.into_iter().map(|batch| behind(board, row, &fields, &batch)).collect(),
+            Err(error) => vec![Err(error)],
+        });
+        let path = into.join(name);
+        batch::write_parts(&path, parts)?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn torn(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::input(format!("{}: not a whole table: {error}", path.display()))
+}
+
+fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let file = File::open(path).map_err(|error| Error::reading(path, &error))?;
+    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| torn(path, &error))
+}
+
+/// The columns of all tables, each once; some have labels or quantities that others lack.
+fn fields<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Vec<(String, DataType)>> {
+    let mut fields: Vec<(String, DataType)> = vec![];
+    for path in paths {
+        for field in open(path)?.schema().fields() {
+            match fields.iter().find(|(name, _)| name == field.name()) {
+                Some((_, kind)) if kind == field.data_type() => {}
+                Some((name, kind)) => return Err(torn(path, &format!("its column {name} is {:?}, in other trials {kind:?}", field.data_type()))),
+                None => fields.push((field.name().clone(), field.data_type().clone())),
+            }
+        }
+    }
+    Ok(fields)
+}
+
+fn read(path: &Path) -> Result<Vec<RecordBatch>> {
+    let reader = open(path)?.with_batch_size(batch::GROUP).build().map_err(|error| torn(path, &error))?;
+    reader.map(|batch| batch.map_err(|error| torn(path, &error))).collect()
+}
+
+/// A trial's rows behind its number and values.
+fn behind(board: &Board, row: &Row, fields: &[(String, DataType)], batch: &RecordBatch) -> Result<RecordBatch> {
+    let same = |text: String| -> ArrayRef { Arc::new(StringArray::from(vec![text; batch.num_rows()])) };
+    let value = |name: &str| row.point.as_ref().and_then(|point| point.get(name)).map(shown).unwrap_or_default();
+    let mut columns: Vec<(String, ArrayRef)> = vec![("trial".into(), same(row.name.clone()))];
+    columns.extend(board.space().parameters.iter().map(|parameter| (parameter.name.clone(), same(value(&parameter.name)))));
+    for (name, kind) in fields {
+        let column = batch.column_by_name(name).cloned().unwrap_or_else(|| new_null_array(kind, batch.num_rows()));
+        columns.push((name.clone(), column));
+    }
+    batch::of_columns(columns)
+}
