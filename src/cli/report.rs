@@ -48,8 +48,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             let projections = pipeline::project(&model.experiment, &model.networks, &prepared, &scores, &device)?;
             projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
             let worst = explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?;
-            let evidence = Evidence::new(&model.experiment, &model.networks, &prepared, &scores, &explain::features(&worst), &device)?;
             let patterns = pipeline::patterns(&model.experiment, &model.networks, &prepared, &device)?;
+            let found = (&scores, patterns.as_ref());
+            let evidence = Evidence::new(&model.experiment, &model.networks, &prepared, found, &explain::features(&worst), &device)?;
             let context = Context {
                 experiment: &model.experiment,
                 networks: &model.networks,
@@ -75,7 +76,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     };
     // A page with less in it would not replace one with more.
     if evidence.is_some() || !folder.file(names::PAGE).exists() {
-        let data = page::data::experiment(&folder, &model.experiment, &report, &scores, &projections, &evidence.unwrap_or_default())?;
+        let data = page::data::experiment(&folder, &model.experiment, &report, &scores, &projections, evidence.as_ref().unwrap_or(&Evidence::default()))?;
         page::write(&folder, &report.name, &data)?;
     }
     folder.write_json(names::REPORT, &report)?;
@@ -85,8 +86,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let mut drawn = vec![];
     if let Some(place) = &arguments.png {
         let (experiment, history) = (&model.experiment, folder.read_history()?);
+        let maps = evidence.as_ref().map(|evidence| &evidence.maps);
         fs::create_dir_all(place).map_err(|error| Error::writing(place, &error))?;
-        for picture in pictures::pictures(Figures { experiment, report: &report, scores: &scores, history: &history })? {
+        for picture in pictures::pictures(Figures { experiment, report: &report, scores: &scores, history: &history, maps })? {
             let path = place.join(&picture.name);
             write_atomically(&path, &picture.png)?;
             drawn.push(format!("wrote      {}", path.display()));

@@ -271,7 +271,7 @@ impl<'e> Training<'e> {
         }
         let projections = pipeline::project(experiment, &networks, prepared, &scored, device)?;
         projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
-        let evidence = Evidence::new(experiment, &networks, prepared, &scored, &explain::features(&worst), device)?;
+        let evidence = Evidence::new(experiment, &networks, prepared, (&scored, patterns.as_ref()), &explain::features(&worst), device)?;
         // What was scaled has served and makes room for the tables; the rows as read stay for the report.
         if last {
             prepared.inputs = vec![];

@@ -468,21 +468,33 @@ impl Panel {
         (((area.right - area.left) / 140.0).clamp(2.0, 10.0) as usize, ((area.bottom - area.top) / 55.0).clamp(2.0, 8.0) as usize)
     }
 
-    /// The frame with its numbers and labels; an empty label of x leaves its numbers out too.
-    pub fn frame(&self, canvas: &mut Canvas) {
+    /// Size of the text at the axes.
+    fn text_size(&self) -> f64 {
         let Area { left, top, right, bottom } = self.area;
-        let size = if right - left < 900.0 && bottom - top < 500.0 { 0.8 * SIZE } else { SIZE };
-        let within = canvas.area();
+        if right - left < 900.0 && bottom - top < 500.0 { 0.8 * SIZE } else { SIZE }
+    }
+
+    /// The frame with the numbers and the label of x; an empty label leaves its numbers out too.
+    pub fn frame_across(&self, canvas: &mut Canvas) {
+        let Area { left, top, right, bottom } = self.area;
+        let (size, within) = (self.text_size(), canvas.area());
         canvas.line(&[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], Stroke::of(INK, 1.5), within);
-        let (across, up) = self.counts();
-        if !self.x.label.is_empty() {
-            for (tick, written) in self.x.written(across) {
-                let (x, _) = self.at((tick, self.y.low));
-                canvas.line(&[(x, bottom), (x, bottom + 6.0)], Stroke::of(INK, 1.5), within);
-                canvas.text((x, bottom + 10.0 + size / 2.0), &written, Style::of(size).align(Align::Middle));
-            }
-            canvas.text(((left + right) / 2.0, bottom + 18.0 + 1.75 * size), &self.x.label, Style::of(size).align(Align::Middle));
+        if self.x.label.is_empty() {
+            return;
         }
+        for (tick, written) in self.x.written(self.counts().0) {
+            let (x, _) = self.at((tick, self.y.low));
+            canvas.line(&[(x, bottom), (x, bottom + 6.0)], Stroke::of(INK, 1.5), within);
+            canvas.text((x, bottom + 10.0 + size / 2.0), &written, Style::of(size).align(Align::Middle));
+        }
+        canvas.text(((left + right) / 2.0, bottom + 18.0 + 1.75 * size), &self.x.label, Style::of(size).align(Align::Middle));
+    }
+
+    /// The frame with its numbers and labels.
+    pub fn frame(&self, canvas: &mut Canvas) {
+        self.frame_across(canvas);
+        let Area { left, top, bottom, .. } = self.area;
+        let (size, within, up) = (self.text_size(), canvas.area(), self.counts().1);
         let mut widest = 0.0_f64;
         for (tick, written) in self.y.written(up) {
             let (_, y) = self.at((self.x.low, tick));

@@ -3,6 +3,7 @@
 
 use crate::{
     config::Experiment,
+    data::channels::Channel,
     device::Opened,
     error::Result,
     prepare::{Prepared, split::Split},
@@ -10,7 +11,7 @@ use crate::{
     score::network::Network,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Features and names that are told of a sample.
 const MOST: usize = 10;
@@ -137,6 +138,7 @@ fn of_rows(experiment: &Experiment, network: &Network, prepared: &Prepared, rows
     let columns = network.channel.columns(&prepared.input_names());
     let positions: Vec<u32> = rows.iter().map(|(at, _, _)| *at).collect();
     let errors = network.feature_errors(experiment.config.score.kind, prepared.rows(&columns).at(&positions), device)?;
+    let names = told(&network.channel);
     let explain = |(&(at, score, threshold), errors): (&Scored, Vec<f64>)| {
         let id = prepared.samples.id(at as usize);
         Explanation {
@@ -147,10 +149,22 @@ fn of_rows(experiment: &Experiment, network: &Network, prepared: &Prepared, rows
             score,
             threshold,
             levels: levels(experiment, network, &errors),
-            features: shares(network.channel.features.iter().map(String::as_str), &errors, &network.usual.feature_errors),
+            features: shares(names.iter().map(|name| &**name), &errors, &network.usual.feature_errors),
         }
     };
     Ok(rows.iter().zip(errors).map(explain).collect())
+}
+
+/// What features are called: bins of a map by where they are, from 0, as regions are.
+fn told(channel: &Channel) -> Vec<Cow<'_, str>> {
+    let shape = channel.shape.filter(|shape| shape.y > 1);
+    let name = |(at, name): (usize, &'_ String)| {
+        let shape = shape.filter(|shape| at < shape.width())?;
+        let place = format!("x {}, y {}", at % shape.x, at / shape.x);
+        Some(name.rsplit_once("/bin_").map_or(place.clone(), |(layer, _)| format!("{layer} {place}")))
+    };
+    let features = channel.features.iter().enumerate();
+    features.map(|(at, feature)| name((at, feature)).map_or(Cow::Borrowed(feature.as_str()), Cow::Owned)).collect()
 }
 
 /// The levels below the channel at which features differ.
@@ -194,6 +208,18 @@ fn shares<'a>(names: impl Iterator<Item = &'a str>, errors: &[f64], usual: &[f64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::table::Shape;
+
+    #[test]
+    fn bins_of_maps_are_told_by_where_they_are() {
+        let features = ["PXLayer_1/bin_0", "PXLayer_1/bin_1", "PXLayer_1/bin_2", "PXLayer_1/bin_3", "pileup"].map(String::from).to_vec();
+        let mut channel = Channel { shape: Some(Shape { y: 2, x: 2 }), ..Channel::all(features, None) };
+        assert_eq!(told(&channel)[1..], ["PXLayer_1 x 1, y 0", "PXLayer_1 x 0, y 1", "PXLayer_1 x 1, y 1", "pileup"]);
+        channel.features[3] = "bin_3".into();
+        assert_eq!(told(&channel)[3], "x 1, y 1");
+        channel.shape = None;
+        assert_eq!(told(&channel)[3], "bin_3");
+    }
 
     #[test]
     fn features_of_one_name_are_taken_together() {

@@ -12,6 +12,7 @@ pub mod figures;
 pub mod folder;
 pub mod latents;
 pub mod lock;
+pub mod maps;
 pub mod normalisation;
 pub mod page;
 pub mod patterns;

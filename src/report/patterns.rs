@@ -131,6 +131,31 @@ impl Patterns {
         of_run.filter(|(_, track)| holds(track)).min_by_key(|(_, track)| track.area.bins()).map(|(at, _)| start + at)
     }
 
+    /// A row's regions in one channel, and whether they were known to be masked.
+    pub fn of(&self, row: usize, layer: usize) -> impl Iterator<Item = (&Region, bool)> {
+        let all = self.found[row].regions.iter().zip(self.known[row].iter().copied());
+        all.filter(move |(region, _)| region.layer == layer)
+    }
+
+    /// For each track the row in which it has most bins, the largest track first.
+    pub fn peaks(&self, samples: &Samples) -> Vec<usize> {
+        // By track: bins in the row that is being counted, and the row with most so far.
+        let mut now: Vec<(usize, usize)> = vec![(usize::MAX, 0); self.tracks.len()];
+        let mut most: Vec<(usize, usize)> = vec![(0, 0); self.tracks.len()];
+        for (row, found) in self.found.iter().enumerate() {
+            for region in &found.regions {
+                let Some(track) = self.track_of(samples.rows[row].run, samples.rows[row].ls, region) else { continue };
+                let before = if now[track].0 == row { now[track].1 } else { 0 };
+                now[track] = (row, before + region.bins);
+                if now[track].1 > most[track].1 {
+                    most[track] = (row, now[track].1);
+                }
+            }
+        }
+        most.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        most.into_iter().filter(|(_, bins)| *bins > 0).map(|(row, _)| row).collect()
+    }
+
     /// Writes `regions.parquet`: a row per lumisection and region.
     pub fn write(&self, path: &Path, samples: &Samples, splits: &[Split]) -> Result<()> {
         let all: Vec<(usize, &Region, bool)> = (0..self.found.len())

@@ -1,10 +1,13 @@
 //! The main figures as PNG pictures, for slides and logs.
 
+mod maps;
+
 use super::{
     canvas::{Align, Area, Axis, COLOURS, Canvas, Colour, GREY, INK, Mark, PALE, Panel, Stroke, Style, WHITE},
     channels::{ChannelFigures, Histogram, Histograms, judged},
     figures::{Report, RunFigures, ranking},
     folder::HistoryLine,
+    maps::Maps,
     scores::Scores,
 };
 use crate::{
@@ -39,6 +42,8 @@ pub struct Figures<'a> {
     pub scores: &'a Scores,
     /// All epochs.
     pub history: &'a [HistoryLine],
+    /// Maps, where the data can still be read and are maps.
+    pub maps: Option<&'a Maps>,
 }
 
 /// A picture.
@@ -58,13 +63,16 @@ pub fn pictures(figures: Figures<'_>) -> Result<Vec<Picture>> {
     add("errors", figures.errors());
     add("roc", figures.roc());
     add("auc", figures.areas());
+    add("components", figures.components());
     let mut runs: Vec<&RunFigures> = figures.report.runs.iter().collect();
     runs.sort_by_key(|run| std::cmp::Reverse(run.flags()));
     for run in runs.into_iter().take(MOST_RUNS) {
         let name = file_name(&run.name);
         add(&format!("scores-{name}"), figures.run_scores(run));
         add(&format!("sum-{name}"), figures.run_sum(run));
+        add(&format!("regions-{name}"), figures.run_regions(run));
     }
+    canvases.extend(figures.worst_maps());
     let mut taken = BTreeMap::new();
     let picture = |(name, canvas): (String, Canvas)| {
         let times = taken.entry(name.clone()).and_modify(|times| *times += 1).or_insert(1);
@@ -536,7 +544,7 @@ mod tests {
         let path = place.path().join("made.toml");
         std::fs::write(&path, "data.train = [\"a.csv\"]").unwrap();
         let experiment = Experiment::load(&path, &[]).unwrap();
-        pictures(Figures { experiment: &experiment, report, scores, history }).unwrap()
+        pictures(Figures { experiment: &experiment, report, scores, history, maps: None }).unwrap()
     }
 
     fn names(pictures: &[Picture]) -> Vec<&str> {

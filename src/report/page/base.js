@@ -148,7 +148,7 @@ let colours = null;
 function readColours() {
   const style = getComputedStyle(document.documentElement);
   const get = (name) => style.getPropertyValue(`--${name}`).trim();
-  const names = ["ink", "soft", "faint", "line", "paper", "good", "flagged", "absent", "input", "output", "error"];
+  const names = ["ink", "soft", "faint", "line", "paper", "good", "flagged", "absent", "input", "output", "error", "dead", "hot"];
   colours = Object.fromEntries(names.map((name) => [name, get(name)]));
   colours.dark = style.colorScheme === "dark";
   colours.font = getComputedStyle(document.body).fontFamily;

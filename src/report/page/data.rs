@@ -11,6 +11,8 @@ use crate::{
         channels::{Histogram, Histograms, judged},
         figures::{self, Report},
         folder::{Folder, HistoryLine, names},
+        maps::{ChannelMaps, Component, Maps},
+        patterns::Patterns,
         projections::Projection,
         scores::{RunKey, Scores},
     },
@@ -26,6 +28,10 @@ use std::{
 
 /// Rows that are drawn at most, but for flagged ones, all of which are.
 const MOST: usize = 40_000;
+/// Regions followed from LS to LS that are drawn at most: those with most bins in most LSs.
+const TRACKS: usize = 2_000;
+/// Components of a channel that are drawn at most.
+const COMPONENTS: usize = 30;
 /// Features whose distributions are drawn at most: those that made most rows flagged, then the first ones.
 const DISTRIBUTIONS: usize = 24;
 /// Bins of these distributions.
@@ -136,14 +142,25 @@ pub struct Evidence {
     /// What is drawn beside the scores, one number an evaluated row.
     beside: Vec<(String, Vec<f32>)>,
     distributions: Vec<Histograms>,
+    /// Components, latents of the rows shown in their order, and the worst lumisections.
+    pub maps: Maps,
 }
 
 impl Evidence {
     /// Gathers it from prepared rows whose scores are flagged.
-    pub fn new(experiment: &Experiment, networks: &[Network], prepared: &Prepared, scores: &Scores, worst: &[&str], device: &Opened) -> Result<Self> {
+    pub fn new(
+        experiment: &Experiment,
+        networks: &[Network],
+        prepared: &Prepared,
+        (scores, patterns): (&Scores, Option<&Patterns>),
+        worst: &[&str],
+        device: &Opened,
+    ) -> Result<Self> {
         let shown = Shown::new(experiment, scores);
+        let rows: Vec<u32> = shown.places().map(|(_, _, row)| shown.position(row)).collect();
         Ok(Self {
-            viewer: frames::of_channels(experiment, networks, prepared, scores, &shown, device)?,
+            maps: Maps::new(networks, prepared, (scores, patterns), &rows, experiment.config.score.kind, device)?,
+            viewer: frames::of_channels(experiment, networks, prepared, scores, patterns, &shown, device)?,
             beside: prepared.beside.clone(),
             distributions: distributions(&prepared.samples, scores, worst),
         })
@@ -224,7 +241,7 @@ pub fn experiment(
     let place = folder.path().display();
     Ok(json!({
         "kind": "experiment",
-        "report": report,
+        "report": brief(report)?,
         "provenance": folder.read_json::<Value>(names::PROVENANCE)?,
         "config": read(names::EXPERIMENT)?,
         "command": format!("lumisift train {place}/{} --out {place}-again", names::EXPERIMENT),
@@ -233,12 +250,69 @@ pub fn experiment(
         "class_good": class_good,
         "channels": scores.channels.iter().map(|channel| &channel.name).collect::<Vec<_>>(),
         "history": history(folder.read_history()?, report),
-        "runs": runs(scores, &shown, &class, &evidence.beside)?,
+        "runs": runs(scores, &shown, &class, evidence)?,
+        "components": evidence.maps.channels.iter().filter(|channel| !channel.components.is_empty()).map(components).collect::<Result<Vec<_>>>()?,
         "viewer": evidence.viewer,
         "curves": curves(experiment, scores, None),
         "projections": projections.iter().filter(|projection| !projection.rows.is_empty()).map(|projection| laid_out(projection, scores, &shown, &places, &class)).collect::<Result<Vec<_>>>()?,
         "distributions": evidence.distributions,
     }))
+}
+
+/// The report without what would make a page large.
+fn brief(report: &Report) -> Result<Value> {
+    let mut brief = serde_json::to_value(report).map_err(|error| Error::failed(format!("report.html: {error}")))?;
+    if let Some(patterns) = report.patterns.as_ref().filter(|patterns| patterns.tracks.len() > TRACKS) {
+        let mut order: Vec<usize> = (0..patterns.tracks.len()).collect();
+        order.sort_by_key(|&at| (std::cmp::Reverse(patterns.tracks[at].bins * patterns.tracks[at].seen), at));
+        order.truncate(TRACKS);
+        order.sort_unstable();
+        brief["patterns"]["tracks"] = order.into_iter().map(|at| json!(patterns.tracks[at])).collect();
+        brief["patterns"]["left_out"] = json!(patterns.tracks.len() - TRACKS);
+    }
+    Ok(brief)
+}
+
+/// The components of a channel, coded as frames are.
+fn components(channel: &ChannelMaps) -> Result<Value> {
+    let highest = |component: &Component| component.map.iter().copied().fold(0.0, f32::max);
+    let shown = || channel.components.iter().take(COMPONENTS);
+    let codes = shown().flat_map(|component| component.map.iter().map(move |value| frames::code(f64::from(*value), f64::from(highest(component)))));
+    Ok(json!({
+        "channel": channel.channel,
+        "shape": [channel.shape.y, channel.shape.x],
+        "edges": channel.edges.iter().any(Option::is_some).then_some(channel.edges),
+        "of": channel.components.len(),
+        "number": shown().map(|component| component.number).collect::<Vec<_>>(),
+        "share": shown().map(|component| component.share).collect::<Vec<_>>(),
+        "high": shown().map(highest).collect::<Vec<_>>(),
+        "codes": packed(codes)?,
+    }))
+}
+
+/// The latents of a run's rows in each channel that has maps, each from its lowest value in the run to its highest, and how large errors
+/// are. `first` is the place of the run's first row among all that are shown.
+fn latents(evidence: &Evidence, scores: &Scores, rows: &[usize], first: usize) -> Result<Vec<Value>> {
+    let of_channel = |channel: &ChannelMaps| {
+        let width = channel.kept.len();
+        let own = &channel.latents[first * width..(first + rows.len()) * width];
+        let of_latent = |latent: usize| own.iter().skip(latent).step_by(width).copied();
+        let (low, high): (Vec<f32>, Vec<f32>) =
+            (0..width).map(|latent| (of_latent(latent).fold(f32::INFINITY, f32::min), of_latent(latent).fold(f32::NEG_INFINITY, f32::max))).unzip();
+        let code = |latent: usize, value: f32| ((value - low[latent]) / (high[latent] - low[latent]).max(f32::MIN_POSITIVE) * 255.0).round() as u8;
+        let ratios = scores.channels.iter().find(|scored| scored.name == channel.channel).map(|scored| scored.log_ratios.as_slice());
+        let ratio = |row: &usize| ratios.and_then(|ratios| *ratios.get(*row)?).map_or(f32::NAN, |ratio| ratio.exp() as f32);
+        Ok(json!({
+            "channel": channel.channel,
+            "names": channel.kept,
+            "components": !channel.components.is_empty(),
+            "low": low,
+            "high": high,
+            "codes": packed((0..width).flat_map(|latent| of_latent(latent).map(move |value| (latent, value))).map(|(latent, value)| code(latent, value)))?,
+            "error": packed(rows.iter().map(ratio))?,
+        }))
+    };
+    evidence.maps.channels.iter().map(of_channel).collect()
 }
 
 /// The losses of each model.
@@ -289,7 +363,7 @@ fn thinned<T>(points: Vec<T>) -> Vec<T> {
     points.into_iter().enumerate().filter(|(at, _)| at % step == 0 || *at == last).map(|(_, point)| point).collect()
 }
 
-fn runs(scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8, beside: &[(String, Vec<f32>)]) -> Result<Vec<Value>> {
+fn runs(scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8, evidence: &Evidence) -> Result<Vec<Value>> {
     let mut without: HashMap<RunKey, Vec<(u32, &str)>> = HashMap::new();
     for row in &scores.rows {
         if let (Some(reason), Some(ls)) = (&row.rejected, row.ls) {
@@ -298,8 +372,11 @@ fn runs(scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8, beside: &[(
     }
     let split = |row: usize| Split::ALL.iter().position(|split| *split == scores.rows[row].split).unwrap_or_default() as u8;
     let number = |value: Option<f64>| value.map_or(f32::NAN, |value| value as f32);
+    let mut behind = 0;
     let of_run = |Run { all, shown: rows }: &Run| {
         let first = all[0];
+        let place = behind;
+        behind += rows.len();
         // One threshold a run, but for runs of several splits that have one each: then that of the test rows.
         let test = || all.iter().copied().rev().find(|&row| scores.rows[row].split == Split::Test).unwrap_or(first);
         let channels = || scores.channels.iter();
@@ -314,7 +391,9 @@ fn runs(scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8, beside: &[(
             "threshold": channels().map(|channel| channel.thresholds[test()]).collect::<Vec<_>>(),
             "flagged": channels().map(|channel| packed(rows.iter().map(|&row| u8::from(channel.flagged(row) == Some(true))))).collect::<Result<Vec<_>>>()?,
             "unevaluated": ranges(without.get(&scores.rows[first].run_key()).map_or(&[], Vec::as_slice)),
-            "beside": beside
+            "latents": latents(evidence, scores, rows, place)?,
+            "beside": evidence
+                .beside
                 .iter()
                 .map(|(name, values)| Ok(json!({"name": name, "values": packed(rows.iter().map(|&row| values[shown.position(row) as usize]))?})))
                 .collect::<Result<Vec<_>>>()?,

@@ -168,9 +168,9 @@ function runSums(parent, data) {
     if (!map) return sumOption(axes, run, without, flagged(), state.log, report.data.element);
     const maps = [["all", Float64Array.from(run.sum)]];
     if (without) maps.push(["without flagged", Float64Array.from(without)]);
-    return mapsOption(axes, maps, width, { log: state.log });
+    return mapsOption([{ view: axes, maps }], width, { log: state.log });
   };
-  const record = plot(parent, { id: "sum-chart", title: "The run's sum before and after cleaning", caption, height: (width) => (map ? (width < 640 ? 490 : 340) : 400), controls, build });
+  const record = plot(parent, { id: "sum-chart", title: "The run's sum before and after cleaning", caption, height: (width) => (map ? (width < NARROW ? 490 : 340) : 400), controls, build });
   if (map) record.figure.append(colourScale());
 }
 
@@ -578,7 +578,7 @@ async function experimentPage(data) {
   data.runs ??= [];
   data.viewer ??= [];
   if (!canUnpack()) {
-    Object.assign(data, { runs: [], viewer: [], projections: [] });
+    Object.assign(data, { runs: [], viewer: [], components: [], projections: [] });
     document.getElementById("page").append(element("p", { class: "notice" }, "This browser cannot unpack the scores and lumisections in this page (it lacks DecompressionStream), so only the figures are shown. Chrome and Edge can from version 103, Firefox from 113, Safari from 16.4."));
   }
   await unpackAll(data.runs);
@@ -593,11 +593,13 @@ async function experimentPage(data) {
   // The first chart is seen before the rest, which is most of the data, is unpacked.
   if (scores) drawOnce(scores.record);
   await new Promise((done) => setTimeout(done));
-  await Promise.all([unpackAll(data.viewer), unpackAll(data.projections)]);
+  await Promise.all([unpackAll(data.viewer), unpackAll(data.components), unpackAll(data.projections)]);
   data.viewer = data.viewer.filter((view) => view.run?.length > 0 && view.k > 0);
   section("viewer", data.unit === "event" ? "Events" : "Lumisections", (parent) => {
     if (data.viewer.length) viewer = viewerSection(parent, data, (run, at, follow) => scores?.mark(run, at, follow));
   });
+  section("regions", "Regions", (parent) => regionTimeline(parent, data, show));
+  section("components", "Components", (parent) => componentMaps(parent, data));
   section("sums", "Run sums", (parent) => runSums(parent, data));
   section("evidence", "Evidence", (parent) => {
     const parts = [["Classes", classTables], ["Errors", errorHistograms], ["Found and missed", (body) => (rocCurves(body, data), aucMatrix(body, data))], ["Contributions", contributions], ["Training", (body) => (losses(body, data), meanFieldChart(body, data))], ["Latent space", (body) => (latents(body, data, show), svmHistograms(body, data))], ["Features by class", distributions]];

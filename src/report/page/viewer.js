@@ -4,6 +4,8 @@ const FRAME_MS = 50;
 const UNLABELLED = 255;
 const SPLITS = ["train", "validation", "test", "unused"];
 const MAX_NAMED = 50;
+const MAX_LAYERS = 6;
+const MAX_REGIONS = 12;
 
 /** What is known of row `at` of a run in one channel. */
 function describeRow(data, run, at, channel) {
@@ -62,7 +64,7 @@ function scoreSection(parent, data, choose) {
     id: "score-chart",
     title: data.unit === "event" ? "Score of each event" : "Score against lumisection",
     caption: () => scoreCaption(data, run(), state),
-    height: () => 340 + 110 * shownBeside(run()).length,
+    height: () => 340 + 110 * panelsBelow(data, run(), state.channel).length,
     controls,
     build: (width) => (data.unit === "event" ? eventOption(data, run(), state, width) : lumisectionOption(data, run(), state, width)),
     started: ({ chart, box }) => {
@@ -147,11 +149,31 @@ function thinnedWords(data, { thinned, thinned_others: others }) {
   return ` Shown are all that are flagged, and of the unflagged ${some(thinned)}${rest}.`;
 }
 
-const shownBeside = (run) => (run.beside || []).filter((beside) => beside.values.some(known)).slice(0, 3);
+const MAX_BESIDE = 3;
+const MAX_LATENTS = 4;
+
+/** What is drawn below the scores, panel by panel, each with a line or several: what is known beside, and of maps the errors and latents. */
+function panelsBelow(data, run, channel) {
+  const beside = (run.beside || []).filter((beside) => beside.values.some(known)).slice(0, MAX_BESIDE).map(({ name, values }) => ({ name, lines: [{ name, values, color: look(2).color }] }));
+  const main = channel === data.channels.length - 1;
+  const shown = (run.latents || []).filter((latents) => main || latents.channel === data.channels[channel]);
+  const errors = shown.map(({ channel, error }, at) => ({ name: channel, values: error, color: look(at).color })).filter(({ values }) => values.some(known)).slice(0, 8);
+  const panel = (latents) => ({ name: `${latents.components ? "coefficients of components" : "latents"}${data.viewer.length > 1 ? ` of ${latents.channel}` : ""}`, lines: latentLines(latents) });
+  return [...beside, ...(errors.length ? [{ name: "error / mean-field error", lines: errors }] : []), ...shown.slice(0, MAX_LATENTS).map(panel)];
+}
+
+/** The latents of a run, a line each. */
+function latentLines(latents) {
+  const rows = latents.codes.length / (latents.names.length || 1);
+  const value = (code, at) => latents.low[at] + ((latents.high[at] - latents.low[at]) * code) / 255;
+  latents.values ??= latents.names.map((_, at) => Float32Array.from(latents.codes.subarray(at * rows, (at + 1) * rows), (code) => value(code, at)));
+  return latents.names.map((name, at) => ({ name: String(name), values: latents.values[at], color: look(at).color }));
+}
 
 function rowTooltip(data, run, channel, at) {
   const row = describeRow(data, run, at, channel);
-  const beside = shownBeside(run).map(({ name, values }) => `${name}: ${number(values[at])}`);
+  const told = ({ name, lines }) => `${name}: ${lines.map(({ name, values }) => `${lines.length > 1 ? `${name}: ` : ""}${number(values[at])}`).join(", ")}`;
+  const beside = panelsBelow(data, run, channel).map(told);
   return [`${unitName(data)} ${row.ls}: ${row.verdict}`, `score ${number(row.score)}${known(row.threshold) ? `, threshold ${number(row.threshold)}` : ""}`, `class ${row.class}, ${row.split || "split unknown"}`, ...beside];
 }
 
@@ -161,7 +183,7 @@ const zoomBars = (axes) => [
 ];
 
 function lumisectionOption(data, run, { channel, log }, width) {
-  const beside = shownBeside(run);
+  const beside = panelsBelow(data, run, channel);
   const scores = run.score[channel] || [];
   const visible = (at) => known(scores[at]) && (!log || scores[at] > 0);
   const breaks = (run.unevaluated || []).map(({ from }) => from);
@@ -179,16 +201,21 @@ function lumisectionOption(data, run, { channel, log }, width) {
   if (bad.length) series.push({ type: "scatter", name: "labelled bad", data: bad.map(point), symbol: "circle", symbolSize: 13, progressive: 0, itemStyle: hollow(colours.error), silent: true });
   series.push({ type: "scatter", name: "flagged", data: flagged.map(point), symbol: "diamond", symbolSize: 10, cursor: "pointer", ...atOnce(flagged.length, { color: colours.flagged, borderColor: colours.paper, borderWidth: 0.8 }, colours.flagged) });
   if (known(threshold) && (!log || threshold > 0)) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", lineStyle: { color: colours.ink, type: "dashed", width: 1.2 }, itemStyle: { color: colours.ink }, silent: true, tooltip: { show: false } });
-  beside.forEach(({ values }, panel) => {
+  const below = ({ name, values, color }, panel) => {
     const line = joinedRows(run.ls, (at) => known(values[at]), stepShown(run), []).line;
-    series.push({ type: "line", name: beside[panel].name, xAxisIndex: panel + 1, yAxisIndex: panel + 1, data: line.map((at) => (at === null ? [null, null] : [run.ls[at], values[at]])), symbol: "none", lineStyle: { color: look(2).color, width: 1.2 }, itemStyle: { color: look(2).color } });
-  });
+    series.push({ type: "line", name, xAxisIndex: panel + 1, yAxisIndex: panel + 1, data: line.map((at) => (at === null ? [null, null] : [run.ls[at], values[at]])), symbol: "none", lineStyle: { color, width: 1.2 }, itemStyle: { color } });
+  };
+  beside.forEach(({ lines }, panel) => lines.forEach((line) => below(line, panel)));
   const grids = [{ left: 68, right: 18, top: 34, height: 230 }, ...beside.map((_, panel) => ({ left: 68, right: 18, top: 290 + 110 * panel, height: 78 }))];
   const last = grids.length - 1;
   const xAxis = grids.map((_, at) => valueAxis(at === last ? unitName(data) : "", { gridIndex: at, min: span[0], max: span[1], nameGap: 24, axisLabel: { show: at === last, formatter: String }, splitLine: { show: false }, minInterval: 1 }));
   const yAxis = [upAxis("score", log), ...beside.map((_, panel) => upAxis("", false, { gridIndex: panel + 1, splitNumber: 2 }))];
   const byLs = new Map(rows.map((at) => [run.ls[at], at]));
-  const titles = beside.map(({ name }, panel) => ({ text: name, left: 68, top: 272 + 110 * panel, textStyle: { color: colours.soft, fontSize: 12, fontWeight: "normal", width: width - 90, overflow: "truncate" } }));
+  const titles = beside.map(({ name, lines }, panel) => {
+    const rich = Object.fromEntries(lines.map(({ color }, at) => [`line${at}`, { color, fontSize: 12 }]));
+    const text = lines.length > 1 ? `${name}:  ${lines.map(({ name }, at) => `{line${at}|━ ${name}}`).join("  ")}` : name;
+    return { text, left: 68, top: 272 + 110 * panel, textStyle: { color: colours.soft, fontSize: 12, fontWeight: "normal", width: width - 90, overflow: "truncate", ...(lines.length > 1 && { rich }) } };
+  });
   return {
     grid: grids,
     title: titles,
@@ -282,9 +309,12 @@ function eventOption(data, run, { channel, log }) {
 /** One viewer for all channels. `moved(run, at)` hears which row is shown. */
 function viewerSection(parent, data, moved) {
   const unit = unitName(data);
-  const state = { view: 0, frame: 0, log: false, fixed: false, playing: false };
   const views = data.viewer;
+  // Maps of several layers of one LS belong below each other, where there is room.
+  const together = views.length > 1 && views.length <= MAX_LAYERS && views.every((one) => isMap(one) && one.run.length === views[0].run.length);
+  const state = { view: 0, all: together && innerWidth >= NARROW, frame: 0, log: false, fixed: false, raw: false, playing: false };
   const view = () => views[state.view];
+  const shownViews = () => (state.all ? views : [view()]);
   const channelOf = (view) => Math.max(0, data.channels.indexOf(view.channel));
   const first = firstFrame(data, view());
   state.view = Math.max(0, worstView(data, view().run[first], view().at[first]));
@@ -296,7 +326,7 @@ function viewerSection(parent, data, moved) {
   const play = button("▶ play", `play through the ${unit}s, one every ${FRAME_MS} milliseconds`, () => (state.playing ? pause() : start()));
   const jump = element("input", { type: "text", size: 12, placeholder: data.runs.length > 1 ? `run/${unit}` : unit, "aria-label": `jump to run and ${unit}`, change: () => jumpTo(jump.value) });
   const said = element("span", { class: "small", role: "status" });
-  const channelChoice = views.length > 1 && choice("channel", views.map((view, at) => [at, view.channel]), state.view, (value) => setView(Number(value)));
+  const channelChoice = views.length > 1 && choice("channel", [...(together ? [["all", "all below each other"]] : []), ...views.map((view, at) => [at, view.channel])], state.all ? "all" : state.view, (value) => setView(value === "all" ? state.view : Number(value), value === "all"));
   const runs = data.runs.length > 1 && choice("run", data.runs.map((run, at) => [at, runName(run)]), 0, (value) => goToRow(Number(value), 0));
   const bar = element(
     "div",
@@ -312,22 +342,24 @@ function viewerSection(parent, data, moved) {
     element("label", { class: "control" }, element("span", {}, "jump to"), jump),
     tick("log scale", false, (log) => set({ log })),
     tick("same scale for all", false, (fixed) => set({ fixed })),
+    views.some((view) => view.raw) && tick("map as read", false, (raw) => set({ raw })),
   );
   const holder = element("div", { class: "viewer", tabindex: 0, role: "group", "aria-label": `${unit} viewer: arrow keys step, space plays` }, verdict, bar, slider, said);
   parent.append(holder);
   const record = plot(holder, {
     id: "viewer-chart",
     title: "Input, reconstruction and error",
-    caption: () => viewerCaption(data, view()),
-    height: (width) => viewerHeight(view(), width),
+    caption: () => viewerCaption(data, view(), state.all),
+    height: (width) => (isMap(view()) ? mapsHeight(shownViews(), 3, width) : viewerHeight(view())),
     build: (width) => {
       drawn = key();
-      return viewerOption(view(), readFrame(view(), state.frame), state, width);
+      return isMap(view()) ? mapsOption(mapRows(), width, state) : viewerOption(view(), readFrame(view(), state.frame), state, width);
     },
   });
   const readout = element("p", { class: "small readout", "aria-hidden": "true" });
   const scale = colourScale();
-  record.figure.append(scale, readout);
+  const foundRegions = element("p", { class: "small" });
+  record.figure.append(scale, regionLegend(views), foundRegions, readout);
   holder.addEventListener("keydown", onKey);
   document.addEventListener("keydown", (event) => event.target === document.body && event.key.startsWith("Arrow") && onKey(event));
 
@@ -338,15 +370,16 @@ function viewerSection(parent, data, moved) {
     event.preventDefault();
     act();
   }
-  const key = () => [state.view, state.frame, state.log, state.fixed].join();
+  const key = () => [state.view, state.all, state.frame, state.log, state.fixed, state.raw].join();
+  const mapRows = () => shownViews().map((one) => mapRow(one, state.frame, state.raw, state.all));
   function set(change) {
     Object.assign(state, change);
     record.redraw();
   }
-  function setView(index) {
+  function setView(index, all = false) {
     const { run, at } = row();
-    record.choose(state, { view: index, frame: nearestFrame(views[index], run, at) });
-    if (channelChoice) channelChoice.querySelector("select").value = index;
+    record.choose(state, { view: index, all, frame: nearestFrame(views[index], run, at) });
+    if (channelChoice) channelChoice.querySelector("select").value = all ? "all" : index;
     slider.max = view().run.length - 1;
     tell();
   }
@@ -361,21 +394,26 @@ function viewerSection(parent, data, moved) {
   function show() {
     if (!record.drawn || drawn === key()) return;
     const began = performance.now();
-    drawFrame(record, view(), readFrame(view(), state.frame), state);
+    if (isMap(view())) {
+      const { series, title } = mapsOption(mapRows(), record.box.clientWidth, state);
+      record.chart.setOption({ series, title });
+    } else drawFrame(record, view(), readFrame(view(), state.frame), state);
     drawn = key();
     lumisift.frameMs = performance.now() - began;
   }
   function tell() {
     const { run, at } = row();
-    const found = describeRow(data, data.runs[run], at, channelOf(view()));
     const main = data.channels.length - 1;
+    const found = describeRow(data, data.runs[run], at, state.all ? main : channelOf(view()));
     const judged = describeRow(data, data.runs[run], at, main);
     const sign = { flagged: "◆ flagged", good: "● good", "not evaluated": "○ not evaluated", "no threshold": "no threshold" };
     verdict.replaceChildren(
       element("strong", {}, `${runName(data.runs[run])} · ${unit} ${found.ls}`),
       element("span", { class: `badge ${judged.verdict.replace(" ", "-")}` }, sign[judged.verdict]),
-      element("span", {}, `score ${number(found.score)}${known(found.threshold) ? `, threshold ${number(found.threshold)}` : ""}${data.channels.length > 1 ? ` in ${view().channel}; ${aboveIn(data, data.runs[run], at)}` : ""} · ${found.class === "unlabelled" ? found.class : `labelled ${found.class}`} · ${found.split || "split unknown"}`),
+      element("span", {}, `score ${number(found.score)}${known(found.threshold) ? `, threshold ${number(found.threshold)}` : ""}${data.channels.length > 1 ? `${state.all ? "" : ` in ${view().channel}`}; ${aboveIn(data, data.runs[run], at)}` : ""} · ${found.class === "unlabelled" ? found.class : `labelled ${found.class}`} · ${found.split || "split unknown"}`),
     );
+    const regions = shownViews().flatMap((one) => regionsOf(one, state.frame).map((region) => `${views.length > 1 ? `${one.channel} ` : ""}${regionWords(region)}`));
+    foundRegions.textContent = regions.length ? `${plural(regions.length, "region")}: ${regions.slice(0, MAX_REGIONS).join("; ")}${regions.length > MAX_REGIONS ? `; and ${regions.length - MAX_REGIONS} more` : ""}.` : "";
     slider.value = state.frame;
     slider.setAttribute("aria-valuetext", `${unit} ${found.ls}`);
     if (runs) runs.querySelector("select").value = run;
@@ -428,7 +466,7 @@ function viewerSection(parent, data, moved) {
     goToRow(run, at);
   }
   function hover(x, y) {
-    if (isMap(view())) readout.textContent = mapReadout(record.chart, view(), readFrame(view(), state.frame), x, y);
+    if (isMap(view())) readout.textContent = mapReadout(record.chart, mapRows(), x, y);
   }
   record.after = () => {
     scale.hidden = !isMap(view());
@@ -445,7 +483,7 @@ function viewerSection(parent, data, moved) {
       const wanted = data.channels[channel];
       let index = views.findIndex((view) => view.channel === wanted);
       if (index < 0 && channel !== undefined) index = worstView(data, run, at);
-      if (index >= 0 && index !== state.view) setView(index);
+      if (index >= 0 && index !== state.view && !state.all) setView(index);
       goToRow(run, at);
       if (scroll) holder.scrollIntoView({ behavior: "instant", block: "nearest" });
     },
@@ -498,37 +536,37 @@ function nearestFrame(view, run, at) {
 function readFrame(view, frame) {
   const from = frame * view.k;
   const [low, high, most] = [view.low[frame], view.high[frame], view.error_high[frame]];
-  const values = (packed) => Float64Array.from({ length: view.k }, (_, at) => low + (high - low) * (packed[from + at] / 255) ** 2);
-  const error = Float64Array.from({ length: view.k }, (_, at) => most * (view.errors[from + at] / 255) ** 2);
+  // Inputs beside the bins of a map come after them.
+  const length = isMap(view) ? view.shape[0] * view.shape[1] : view.k;
+  const decoded = (packed, low, high) => Float64Array.from({ length }, (_, at) => low + (high - low) * (packed[from + at] / 255) ** 2);
+  const values = (packed) => decoded(packed, low, high);
+  const error = decoded(view.errors, 0, most);
+  const raw = view.raw && decoded(view.raw.codes, view.raw.low[frame], view.raw.high[frame]);
   const features = view.features && view.features.subarray(from, from + view.k);
-  return { input: values(view.input), output: values(view.output), error, features };
+  return { input: values(view.input), output: values(view.output), error, raw, features };
 }
 
-const isMap = (view) => view.shape[0] > 1 && !view.features;
+/** The maps of a frame beside each other; the map as read has a colour scale of its own. */
+function mapRow(view, frame, asRead, named) {
+  const { input, output, error, raw } = readFrame(view, frame);
+  const seen = asRead && raw ? ["as read", raw, true] : ["input", input];
+  return { view, name: named ? view.channel : "", maps: [seen, ["reconstruction", output], ["error", error, true]], regions: regionsOf(view, frame) };
+}
+
 const isNamed = (view) => Boolean(view.names) && (Boolean(view.features) || view.k <= MAX_NAMED);
 
-function viewerHeight(view, width) {
-  if (isMap(view)) return width < 640 ? 720 : 320;
-  return isNamed(view) ? 90 + 22 * view.k : 400;
-}
+const viewerHeight = (view) => (isNamed(view) ? 90 + 22 * view.k : 400);
 
-function viewerCaption(data, view) {
-  const what = view.element || (view.names ? "features" : isMap(view) ? "map" : "histogram");
+function viewerCaption(data, view, all) {
+  const what = all ? "maps of all layers" : view.element || (view.names ? "features" : isMap(view) ? "map" : "histogram");
   const kept = view.features ? ` The ${view.k} features with the largest errors of each ${unitName(data)}.` : "";
-  return `${what}${data.viewer.length > 1 ? `, channel ${view.channel}` : ""}; values ${view.unit || "as read"}; error: ${view.error || "squared error"}. Values are kept to about 0.4 % of the range.${kept}${view.note ? ` Kept here: ${view.note}.` : ""}`;
+  return `${what}${data.viewer.length > 1 && !all ? `, channel ${view.channel}` : ""}; values ${view.unit || "as read"}; error: ${view.error || "squared error"}. Values are kept to about 0.4 % of the range.${kept}${view.note ? ` Kept here: ${view.note}.` : ""}`;
 }
 
-function viewerOption(view, frame, state, width) {
-  if (isMap(view)) return mapsOption(view, [["input", frame.input], ["reconstruction", frame.output], ["error", frame.error]], width, state);
-  return isNamed(view) ? namedOption(view, frame, state, width) : binsOption(view, frame, state);
-}
+const viewerOption = (view, frame, state, width) => (isNamed(view) ? namedOption(view, frame, state, width) : binsOption(view, frame, state));
 
 /** Draws another frame: only the data change. */
 function drawFrame(record, view, frame, state) {
-  if (isMap(view)) {
-    const { series, title } = viewerOption(view, frame, state, record.box.clientWidth);
-    return record.chart.setOption({ series, title });
-  }
   const series = (isNamed(view) ? namedSeries : binsSeries)(view, frame, state);
   const option = { series: series.map(({ data }) => ({ data })) };
   if (isNamed(view)) option.yAxis = [0, 1].map(() => ({ data: namedLabels(view, frame) }));
@@ -617,80 +655,4 @@ function namedOption(view, frame, state, width) {
       { type: "bar", name: "error", xAxisIndex: 1, yAxisIndex: 1, itemStyle: { color: colours.error }, barMaxWidth: 12, ...values[2] },
     ],
   });
-}
-
-// ---- maps ----
-
-const colourScale = () => element("div", { class: "scale" }, "low ", element("span", { style: `background: linear-gradient(to right, ${SHADES})` }), " high");
-
-/** Maps beside each other, or one below the other where it is narrow; those but the error share a scale. */
-function mapsOption(view, maps, width, { log, fixed }) {
-  const narrow = width < 640;
-  const [rows, columns] = view.shape;
-  const [x0, x1, y0, y1] = view.edges && view.edges.slice(0, 4).every(known) && view.edges.length >= 4 ? view.edges : [0.5, columns + 0.5, 0.5, rows + 0.5];
-  const shared = maps.filter(([name]) => name !== "error").map(([, values]) => values);
-  const common = fixed && view.low ? [lowest(view.low), highest(view.high)] : [Math.min(...shared.map(lowestKnown)), Math.max(...shared.map(highestKnown))];
-  const floor = (maps) => Math.min(...maps.map((values) => values.reduce((a, b) => (b > 0 ? Math.min(a, b) : a), Infinity)));
-  const part = narrow ? 0 : (width - 20) / maps.length;
-  const option = { grid: [], xAxis: [], yAxis: [], series: [], title: [] };
-  maps.forEach(([name, values], at) => {
-    const [low, high] = name === "error" ? [0, fixed && view.error_high ? highest(view.error_high) : highestKnown(values)] : common;
-    const place = narrow ? { left: 52, right: 12, top: 30 + 236 * at, height: 166 } : { left: 46 + part * at, width: part - 58, top: 34, bottom: 46 };
-    option.grid.push(place);
-    option.title.push({ text: `${name}  ${number(low, 3)} … ${number(high, 3)}`, left: place.left, top: narrow ? 6 + 236 * at : 8, textStyle: { color: colours.ink, fontSize: 13, fontWeight: "normal" } });
-    const axis = (name, min, max, more) => valueAxis(name, { gridIndex: at, min, max, splitLine: { show: false }, nameGap: 26, ...more });
-    const axisLabel = { showMinLabel: Boolean(view.edges) };
-    option.xAxis.push(axis("x", x0, x1, { axisLabel }));
-    option.yAxis.push(axis("", y0, y1, { axisLabel }));
-    const image = picture(values, rows, columns, log ? floor(name === "error" ? [values] : shared) : low, high, log);
-    option.series.push({
-      type: "custom",
-      name,
-      silent: true,
-      xAxisIndex: at,
-      yAxisIndex: at,
-      data: [[x0, y0, x1, y1]],
-      encode: { x: [0, 2], y: [1, 3] },
-      renderItem: (_, api) => {
-        const [left, top] = api.coord([x0, y1]);
-        const [right, bottom] = api.coord([x1, y0]);
-        return { type: "image", style: { image, x: left, y: top, width: right - left, height: bottom - top } };
-      },
-    });
-  });
-  return option;
-}
-
-const lowestKnown = (values) => values.reduce((a, b) => (known(b) ? Math.min(a, b) : a), Infinity);
-const highestKnown = (values) => values.reduce((a, b) => (known(b) ? Math.max(a, b) : a), -Infinity);
-
-/** A map as an image, shaded from low to high (in logarithms if `log`), y upwards, each bin several pixels wide so that it stays sharp. */
-function picture(values, rows, columns, low, high, log) {
-  const small = Object.assign(document.createElement("canvas"), { width: columns, height: rows });
-  const pixels = new ImageData(columns, rows);
-  const share = (value) => (log ? (value > 0 ? Math.log(value / low) / (Math.log(high / low) || 1) : 0) : (value - low) / (high - low || 1));
-  for (let at = 0; at < values.length; at++) {
-    const [red, green, blue] = shade(share(values[at]));
-    const row = rows - 1 - Math.floor(at / columns);
-    pixels.data.set([red, green, blue, known(values[at]) ? 255 : 0], 4 * (row * columns + (at % columns)));
-  }
-  small.getContext("2d").putImageData(pixels, 0, 0);
-  const zoom = Math.max(1, Math.ceil(480 / columns));
-  const large = Object.assign(document.createElement("canvas"), { width: columns * zoom, height: rows * zoom });
-  const context = large.getContext("2d");
-  context.imageSmoothingEnabled = false;
-  context.drawImage(small, 0, 0, large.width, large.height);
-  return large;
-}
-
-function mapReadout(chart, view, frame, x, y) {
-  const panel = [0, 1, 2].find((gridIndex) => chart.containPixel({ gridIndex }, [x, y]));
-  if (panel === undefined) return "";
-  const [rows, columns] = view.shape;
-  const [x0, x1, y0, y1] = view.edges && view.edges.slice(0, 4).every(known) && view.edges.length >= 4 ? view.edges : [0.5, columns + 0.5, 0.5, rows + 0.5];
-  const [px, py] = chart.convertFromPixel({ gridIndex: panel }, [x, y]);
-  const [column, row] = [Math.floor(((px - x0) / (x1 - x0)) * columns), Math.floor(((py - y0) / (y1 - y0)) * rows)];
-  if (column < 0 || row < 0 || column >= columns || row >= rows) return "";
-  const at = row * columns + column;
-  return `bin ${column + 1}, ${row + 1} (x ${number(px, 3)}, y ${number(py, 3)}): input ${number(frame.input[at])}, reconstruction ${number(frame.output[at])}, error ${number(frame.error[at])}`;
 }

@@ -1,0 +1,186 @@
+//! What there is to see of models of maps: their components, the latents of each row, and the worst maps with their regions.
+
+use super::{
+    patterns::Patterns,
+    scores::{ChannelScores, Scores},
+};
+use crate::{
+    config::raw::ScoreKind,
+    data::table::Shape,
+    device::Opened,
+    error::Result,
+    prepare::Prepared,
+    score::{error::Runner, network::Network, patterns::{Layer, Region}},
+};
+use std::collections::HashSet;
+
+/// Latents of a channel that are kept: those that vary most.
+const LATENTS: usize = 8;
+/// Lumisections that are drawn as pictures.
+const WORST: usize = 4;
+
+/// The maps of a channel.
+#[derive(Clone, Debug)]
+pub struct ChannelMaps {
+    /// The channel.
+    pub channel: String,
+    /// The shape of its maps.
+    pub shape: Shape,
+    /// The edges of its axes: first and last of x, then of y; as far as they are known.
+    pub edges: [Option<f64>; 4],
+    /// Bins that patterns leave out, `[y, x]`.
+    pub masked: Vec<bool>,
+    /// Of a non-negative matrix factorisation what it adds up, the largest share first.
+    pub components: Vec<Component>,
+    /// Which latents are kept, those of components in their order.
+    pub kept: Vec<usize>,
+    /// The kept latents of the rows asked for, `[rows, kept]`.
+    pub latents: Vec<f32>,
+    /// Its maps of the worst lumisections, in the order of [`Maps::worst`].
+    pub worst: Vec<Triple>,
+}
+
+/// A map that is part of all others.
+#[derive(Clone, Debug)]
+pub struct Component {
+    /// Its number among the latents.
+    pub number: usize,
+    /// Its share of the sum of all reconstructions of the rows asked for.
+    pub share: f64,
+    /// The map, `[y, x]`.
+    pub map: Vec<f32>,
+}
+
+/// A map beside what the model makes of it, each `[y, x]` and scaled as inputs are.
+#[derive(Clone, Debug)]
+pub struct Triple {
+    /// The map.
+    pub input: Vec<f32>,
+    /// Its reconstruction.
+    pub output: Vec<f32>,
+    /// The error of each bin.
+    pub error: Vec<f64>,
+    /// The channel's regions, and whether they were known.
+    pub regions: Vec<(Region, bool)>,
+}
+
+/// The maps of all channels that have any.
+#[derive(Clone, Debug, Default)]
+pub struct Maps {
+    /// By channel.
+    pub channels: Vec<ChannelMaps>,
+    /// The worst lumisections, as positions in the scores.
+    pub worst: Vec<usize>,
+}
+
+impl Maps {
+    /// Gathers them. `rows` are positions among the evaluated rows, of which latents are wanted.
+    pub fn new(
+        networks: &[Network],
+        prepared: &Prepared,
+        (scores, patterns): (&Scores, Option<&Patterns>),
+        rows: &[u32],
+        kind: ScoreKind,
+        device: &Opened,
+    ) -> Result<Self> {
+        if !networks.iter().any(is_map) {
+            return Ok(Self::default());
+        }
+        let evaluated: Vec<usize> = scores.evaluated().collect();
+        let worst = worst(prepared, scores, patterns, &evaluated);
+        let of_channel = |(at, network): (usize, &Network)| {
+            let layer = prepared.samples.layers.iter().find(|layer| layer.name == network.channel.name);
+            let Network { channel, architecture, members, .. } = network;
+            let columns = channel.columns(&prepared.input_names());
+            let first = Runner::new(architecture, network.member(1)?, device);
+            let width = architecture.latent();
+            let Layer { shape, masked, .. } = network.layer();
+            let latents = first.encode(prepared.rows(&columns).at(rows))?;
+            let components = if architecture.nmf.is_some() { components(&first, &latents, (width, shape.width()))? } else { vec![] };
+            let kept = if components.is_empty() { liveliest(&latents, width) } else { components.iter().map(|component| component.number).take(LATENTS).collect() };
+            let mut triples: Vec<Triple> = vec![];
+            Runner::new(architecture, members, device).reconstruct(prepared.rows(&columns).at(&worst), &mut |_, member, input, output| {
+                if member == 0 {
+                    triples.push(Triple { input: input.to_vec(), output: vec![0.0; output.len()], error: vec![0.0; output.len()], regions: vec![] });
+                }
+                let Some(triple) = triples.last_mut() else { return };
+                for (i, (input, output)) in input.iter().zip(output).enumerate() {
+                    triple.output[i] += output / members.len() as f32;
+                    triple.error[i] += kind.of_feature(*input, *output) / members.len() as f64;
+                }
+            })?;
+            for (triple, &row) in triples.iter_mut().zip(&worst) {
+                triple.regions = patterns.map(|patterns| patterns.of(row as usize, at).map(|(region, known)| (region.clone(), known)).collect()).unwrap_or_default();
+            }
+            Ok(ChannelMaps {
+                channel: channel.name.clone(),
+                shape,
+                edges: layer.map_or(prepared.samples.edges, |layer| layer.edges),
+                masked,
+                latents: latents.chunks_exact(width).flat_map(|row| kept.iter().map(|&latent| row[latent])).collect(),
+                components,
+                kept,
+                worst: triples,
+            })
+        };
+        let channels = networks.iter().enumerate().filter(|(_, network)| is_map(network)).map(of_channel).collect::<Result<_>>()?;
+        Ok(Self { channels, worst: worst.into_iter().map(|position| evaluated[position as usize]).collect() })
+    }
+}
+
+/// Whether a network's inputs are a map in two dimensions.
+pub fn is_map(network: &Network) -> bool {
+    network.channel.shape.is_some_and(|shape| shape.y > 1)
+}
+
+/// The components, the largest share first.
+fn components(runner: &Runner<'_>, latents: &[f32], (width, bins): (usize, usize)) -> Result<Vec<Component>> {
+    let ones: Vec<f32> = (0..width * width).map(|at| f32::from(u8::from(at / width == at % width))).collect();
+    let maps = runner.decode(&ones)?;
+    let maps = maps.chunks_exact(maps.len() / width);
+    let sums = maps.clone().enumerate().map(|(at, map)| {
+        let coefficients: f64 = latents.iter().skip(at).step_by(width).map(|value| f64::from(*value)).sum();
+        coefficients * map.iter().map(|value| f64::from(*value)).sum::<f64>()
+    });
+    let sums: Vec<f64> = sums.collect();
+    let total: f64 = sums.iter().sum();
+    let share = |sum: f64| if total > 0.0 { sum / total } else { 0.0 };
+    let mut components: Vec<Component> =
+        maps.zip(&sums).enumerate().map(|(number, (map, sum))| Component { number, share: share(*sum), map: map[..bins].to_vec() }).collect();
+    components.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.number.cmp(&b.number)));
+    Ok(components)
+}
+
+/// The latents that vary most, in their order.
+fn liveliest(latents: &[f32], width: usize) -> Vec<usize> {
+    let spread = |latent: usize| {
+        let values = || latents.iter().skip(latent).step_by(width.max(1)).map(|value| f64::from(*value));
+        let mean = values().sum::<f64>() / values().count().max(1) as f64;
+        values().map(|value| (value - mean).powi(2)).sum::<f64>()
+    };
+    let mut latents: Vec<(usize, f64)> = (0..width).map(|latent| (latent, spread(latent))).collect();
+    latents.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    latents.truncate(LATENTS);
+    let mut latents: Vec<usize> = latents.into_iter().map(|(latent, _)| latent).collect();
+    latents.sort_unstable();
+    latents
+}
+
+/// The flagged rows with the highest scores, as positions among the evaluated ones: each where a region is largest, or the worst of its
+/// run where nothing looks for regions.
+fn worst(prepared: &Prepared, scores: &Scores, patterns: Option<&Patterns>, evaluated: &[usize]) -> Vec<u32> {
+    let Some(main) = scores.main() else { return vec![] };
+    let score = |position: &usize| main.scores[evaluated[*position]].unwrap_or(0.0);
+    let is_flagged = |channel: &ChannelScores, position: usize| channel.flagged(evaluated[position]) == Some(true);
+    let by_score = |rows: &mut Vec<usize>| rows.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.cmp(b)));
+    let mut rows: Vec<usize> = match patterns {
+        Some(patterns) => patterns.peaks(&prepared.samples),
+        None => (0..evaluated.len()).collect(),
+    };
+    rows.retain(|&row| is_flagged(main, row));
+    by_score(&mut rows);
+    let mut seen = HashSet::new();
+    // The regions of several layers are largest in the same lumisections.
+    rows.retain(|&row| seen.insert(if patterns.is_some() { row } else { prepared.samples.rows[row].run as usize }));
+    rows.into_iter().take(WORST).map(|row| row as u32).collect()
+}
