@@ -14,6 +14,8 @@
 //!
 //! [`sweep`] makes many experiments of one and ranks them.
 //!
+//! [`sensitivity`] tells which defects an experiment finds.
+//!
 //! [`pipeline`] puts the stages in a row, [`device`] is the one place that names a backend.
 //! Host arrays between stages are plain row-major `f32`; good = 1 wherever a number stands for a label; a higher score is
 //! worse.
@@ -44,6 +46,7 @@ mod protobuf;
 pub mod random;
 pub mod report;
 pub mod score;
+pub mod sensitivity;
 pub mod sweep;
 pub mod train;
 

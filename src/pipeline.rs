@@ -17,6 +17,7 @@ use crate::{
     prepare::{
         Prepared,
         classes::Classes,
+        divide,
         labels::{self, LabelSet},
         quantities::{self, Quantity},
         scale::{Plan, Scaler},
@@ -82,7 +83,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         let samples = &chosen.samples;
         fit(&samples.values.chunks_exact(samples.width()).collect::<Vec<_>>(), samples)
     });
-    let mut inputs = chosen.select(experiment)?;
+    let (mut inputs, divisors) = chosen.select(experiment)?;
     let beside = chosen.beside(experiment)?;
     let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
     let told = |message: String| notes.iter().fold(message, |message, note| format!("{message}\n  {note}"));
@@ -100,7 +101,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         channel.paths.extend(experiment.added.iter().map(|added| vec![added.to_string()]).filter(|_| samples.hierarchy.is_some()));
         channel.features.extend(experiment.added.iter().map(Expression::to_string));
     }
-    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, inputs, channels, automasks, notes })
+    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, divisors, inputs, channels, automasks, notes })
 }
 
 /// Prepares the rows of an experiment again; refuses others than those that were scored.
@@ -187,8 +188,8 @@ fn retain<T>(values: &mut Vec<T>, reasons: &[Option<String>]) {
 }
 
 impl Chosen {
-    /// Selects rows; returns their unscaled inputs.
-    fn select(&mut self, experiment: &Experiment) -> Result<Vec<f32>> {
+    /// Selects rows; returns their unscaled inputs, and what their bins were divided by.
+    fn select(&mut self, experiment: &Experiment) -> Result<(Vec<f32>, Option<Vec<f64>>)> {
         let rows = self.samples.rows.len();
         let (reasons, notes) = select::reasons(&self.samples, experiment, &self.facts, self.weights.as_deref())?;
         self.notes.extend(notes);
@@ -198,7 +199,8 @@ impl Chosen {
             let found: Vec<String> = select::counts(&self.samples).into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
             return Err(Error::input(format!("no rows left of {rows}: {}", found.join(", "))));
         }
-        Ok(join_inputs(experiment, &self.samples, &given))
+        let inputs = join_inputs(experiment, &self.samples, &given);
+        Ok((inputs, experiment.divide_by.as_ref().and_then(|_| given.into_iter().next_back())))
     }
 
     /// Rejects rows, with what is known about them.
@@ -270,10 +272,10 @@ fn join_inputs(experiment: &Experiment, samples: &Samples, given: &[Vec<f64>]) -
     let divisor = experiment.divide_by.as_ref().and(given.last());
     let mut inputs = Vec::with_capacity(samples.rows.len() * (samples.width() + added.len()));
     for row in 0..samples.rows.len() {
-        match divisor.map(|divisor| divisor[row]) {
-            None => inputs.extend_from_slice(samples.row(row)),
-            Some(0.0) => inputs.extend(std::iter::repeat_n(0.0, samples.width())),
-            Some(divisor) => inputs.extend(samples.row(row).iter().map(|value| (f64::from(*value) / divisor) as f32)),
+        let first = inputs.len();
+        inputs.extend_from_slice(samples.row(row));
+        if let Some(divisor) = divisor {
+            divide(&mut inputs[first..], divisor[row]);
         }
         inputs.extend(added.iter().map(|numbers| numbers[row] as f32));
     }
@@ -711,7 +713,7 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], part: Option<Part>, read:
     }
     let further = Further { welcome: labels::columns(experiment), features: model.columns(), layers: model.layers(), part, ..Further::default() };
     let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
-    let mut inputs = chosen.select(&lenient)?;
+    let (mut inputs, divisors) = chosen.select(&lenient)?;
     let beside = chosen.beside(&lenient)?;
     let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
     let names = samples.feature_names();
@@ -730,7 +732,8 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], part: Option<Part>, read:
     let splits = vec![Split::Test; samples.rows.len()];
     scale(&model.scaler, &samples, &mut inputs);
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
-    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler: model.scaler.clone(), inputs, channels, automasks, notes })
+    let scaler = model.scaler.clone();
+    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, divisors, inputs, channels, automasks, notes })
 }
 
 /// The split whose scores a config calibrates on.

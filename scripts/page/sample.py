@@ -27,7 +27,7 @@ def packed(kind, values):
 
 def page(data, title):
     """The skeleton, filled in a single pass: nothing that is put in is looked at again."""
-    scripts = "\n".join((PAGE / name).read_text() for name in ["base.js", "viewer.js", "sweep.js", "page.js"])
+    scripts = "\n".join((PAGE / name).read_text() for name in ["base.js", "viewer.js", "sweep.js", "sensitivity.js", "page.js"])
     text = json.dumps(without_nan(data)).replace("<", "\\u003c")
     parts = {
         "TITLE": title.replace("&", "&amp;").replace("<", "&lt;"),

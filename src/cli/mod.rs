@@ -14,6 +14,7 @@ mod inspect;
 mod report;
 mod schema;
 mod score;
+mod sensitivity;
 mod stop;
 mod sweep;
 mod synth;
@@ -91,6 +92,7 @@ enum Verb {
     Score(score::Arguments),
     Calibrate(calibrate::Arguments),
     Certify(certify::Arguments),
+    Sensitivity(sensitivity::Arguments),
     Report(report::Arguments),
     Compare(compare::Arguments),
     Encode(encode::Arguments),
@@ -140,6 +142,7 @@ fn run(verb: Verb, ui: &Ui) -> Result<()> {
         Verb::Score(arguments) => score::run(&arguments, ui),
         Verb::Calibrate(arguments) => calibrate::run(&arguments, ui),
         Verb::Certify(arguments) => certify::run(&arguments, ui),
+        Verb::Sensitivity(arguments) => sensitivity::run(&arguments, ui),
         Verb::Report(arguments) => report::run(&arguments, ui),
         Verb::Compare(arguments) => compare::run(&arguments, ui),
         Verb::Encode(arguments) => encode::run(&arguments, ui),

@@ -76,7 +76,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     };
     // A page with less in it would not replace one with more.
     if evidence.is_some() || !folder.file(names::PAGE).exists() {
-        let data = page::data::experiment(&folder, &model.experiment, &report, &scores, &projections, evidence.as_ref().unwrap_or(&Evidence::default()))?;
+        let data =
+            page::data::experiment(&folder, &model.experiment, &report, &scores, &projections, evidence.as_ref().unwrap_or(&Evidence::default()))?;
         page::write(&folder, &report.name, &data)?;
     }
     folder.write_json(names::REPORT, &report)?;

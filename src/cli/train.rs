@@ -10,18 +10,25 @@ use super::{
 };
 use crate::{
     config::Experiment,
-    device,
+    device::{self, Opened},
     error::{Error, Result},
     pipeline,
+    prepare::Prepared,
     report::{
+        figures::Report,
         folder::{Folder, names},
         lock::Lock,
+        scores::Scores,
         terminal,
     },
     sweep::engine::{self, Engine, Job},
 };
 use clap::Args;
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 /// Train an autoencoder for each channel, score its data, write everything to a folder
 #[derive(Debug, Args)]
@@ -82,6 +89,50 @@ fn send(arguments: &Arguments, engine: Engine, experiment: &Experiment, begun: b
     batch::tell(&sent, &experiment.batch, ui)
 }
 
+/// A training on this machine.
+pub struct Local<'a> {
+    /// Its folder.
+    pub out: &'a Path,
+    /// Whether it may replace an experiment there.
+    pub force: bool,
+    /// What was begun there and goes on.
+    pub begun: Option<Folder>,
+    /// When it stops for now.
+    pub deadline: Option<Instant>,
+    /// What to tell users to go on with then.
+    pub command: String,
+    /// Whether the prepared inputs have served then.
+    pub last: bool,
+}
+
+impl Local<'_> {
+    /// Trains and writes everything; nothing where another has done so meanwhile.
+    pub fn train(self, experiment: &Experiment, prepared: &mut Prepared, devices: &[Opened], ui: &Ui) -> Result<Option<(Report, Scores)>> {
+        let plan = Plan::new(experiment, prepared)?;
+        ui.say(&plan.describe(prepared, devices));
+        std::fs::create_dir_all(self.out).map_err(|error| Error::writing(self.out, &error))?;
+        let _lock = Lock::take(self.out)?;
+        let training = match self.begun {
+            None => plan.open(Folder::create(self.out, self.force)?, false, prepared, devices, ui)?,
+            // Another may have finished it before the lock was ours.
+            Some(folder) if folder.is_complete() => return Ok(None),
+            Some(folder) => plan.open(folder, true, prepared, devices, ui)?,
+        };
+        // From here on there is something to keep.
+        let stop = Stop::new(self.deadline)?;
+        let trainings = [training];
+        let fitted = training::fit(&trainings, prepared, devices, &stop)?.remove(0)?;
+        let [training] = trainings;
+        let Some(fitted) = fitted else {
+            return Err(stop.paused(&terminal::count(training.epochs()?, "epoch"), &self.command));
+        };
+        match training.finish(&fitted, prepared, self.last, devices, &stop)? {
+            None => Err(stop.paused("training", &self.command)),
+            done => Ok(done),
+        }
+    }
+}
+
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let mut experiment = Experiment::load(&arguments.config, &arguments.sets.sets)?;
     if let Some(device) = &arguments.device {
@@ -110,29 +161,15 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         pipeline::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
-    let plan = Plan::new(&experiment, &prepared)?;
-    ui.say(&plan.describe(&prepared, &devices));
-
-    std::fs::create_dir_all(&arguments.out).map_err(|error| Error::writing(&arguments.out, &error))?;
-    let _lock = Lock::take(&arguments.out)?;
-    let training = match begun {
-        None => plan.open(Folder::create(&arguments.out, arguments.force)?, false, &prepared, &devices, ui)?,
-        // Another may have finished it before the lock was ours.
-        Some(folder) if folder.is_complete() => return complete(ui, arguments),
-        Some(folder) => plan.open(folder, true, &prepared, &devices, ui)?,
+    let local = Local {
+        out: &arguments.out,
+        force: arguments.force,
+        begun,
+        deadline,
+        command: format!("lumisift train {0}/{1} --out {0} --resume", arguments.out.display(), names::EXPERIMENT),
+        last: true,
     };
-    // From here on there is something to keep.
-    let stop = Stop::new(deadline)?;
-    let command = format!("lumisift train {0}/{1} --out {0} --resume", arguments.out.display(), names::EXPERIMENT);
-    let trainings = [training];
-    let fitted = training::fit(&trainings, &prepared, &devices, &stop)?.remove(0)?;
-    let [training] = trainings;
-    let Some(fitted) = fitted else {
-        return Err(stop.paused(&terminal::count(training.epochs()?, "epoch"), &command));
-    };
-    let Some((report, scored)) = training.finish(&fitted, &mut prepared, true, &devices, &stop)? else {
-        return Err(stop.paused("training", &command));
-    };
+    let Some((report, scored)) = local.train(&experiment, &mut prepared, &devices, ui)? else { return complete(ui, arguments) };
 
     if ui.json {
         return ui.print_json(&report);

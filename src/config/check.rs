@@ -246,6 +246,7 @@ impl Checker<'_> {
         let thresholds = self.thresholds(&mut config);
         let certify = self.certify(&mut config);
         self.validation(&mut config);
+        self.sensitivity(&config);
         let space = self.sweep(&mut config);
         let batch = self.batch(&mut config, &devices);
         Experiment {
@@ -280,6 +281,27 @@ impl Checker<'_> {
             space,
             batch,
             certify,
+        }
+    }
+
+    /// What is injected must change something.
+    fn sensitivity(&mut self, config: &Config) {
+        let strengths = &config.sensitivity.strengths;
+        if strengths.is_empty() {
+            self.fault("sensitivity.strengths", "found none; expected factors such as [0.0, 0.5, 2.0]");
+        }
+        for (at, strength) in strengths.iter().enumerate() {
+            let wrong = match () {
+                () if !strength.is_finite() || *strength < 0.0 => "expected a factor of at least 0",
+                () if *strength == 1.0 => "contents stay as they are; expected another factor",
+                () if strengths[..at].contains(strength) => "is there twice",
+                () => continue,
+            };
+            self.fault(&format!("sensitivity.strengths[{at}]"), format!("found {strength}; {wrong}"));
+        }
+        let sizes = &config.sensitivity.sizes;
+        for (at, size) in sizes.iter().enumerate().filter(|(at, size)| sizes[..*at].contains(size)) {
+            self.fault(&format!("sensitivity.sizes[{at}]"), format!("found {} × {}, which is there twice", size.x, size.y));
         }
     }
 

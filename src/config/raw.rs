@@ -71,6 +71,8 @@ section! {
         #[serde(skip_serializing_if = "Certify::is_empty")]
         certify: Certify = Certify::default(),
         report: Report = Report::default(),
+        #[serde(skip_serializing_if = "Sensitivity::is_usual")]
+        sensitivity: Sensitivity = Sensitivity::default(),
         /// A hyperparameter search, for `lumisift sweep`; other verbs pass over it.
         #[serde(skip_serializing_if = "Option::is_none")]
         sweep: Option<Sweep> = None,
@@ -1217,7 +1219,36 @@ section! {
 }
 
 section! {
-    /// A size of windows, in bins of the map as it is scored.
+    /// What `lumisift sensitivity` tries: defects of each size and strength, injected into good rows that are held out. Other verbs pass
+    /// over it.
+    Sensitivity {
+        /// Sizes of the defects, in bins of the map as it is scored; of histograms in one dimension x only. Default: of 2 × 2, 4 × 2,
+        /// 8 × 3, 16 × 2 and 16 × 6 bins, or of 1, 2, 5 and 10 in one dimension, those that fit.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        sizes: Vec<Window> = vec![],
+        /// What the contents of the bins are multiplied by: 0 is a dead region, 5 a hot one.
+        strengths: Vec<f64> = vec![0.0, 0.25, 0.5, 0.75, 1.5, 2.0, 5.0],
+        /// How many rows each size and strength is tried on; fewer where fewer are held out.
+        #[schemars(range(min = 1, max = 1_000_000))]
+        rows: u32 = 200,
+        /// In how many channels, at the same place, a defect is. Default: patterns.layers, or 1 without [patterns].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        channels: Option<u32> = None,
+        /// Draw the contents anew from a Poisson distribution around what they are multiplied to, as counts are. With false they are
+        /// multiplied.
+        poisson: bool = true,
+    }
+}
+
+impl Sensitivity {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+section! {
+    /// A size in bins of the map as it is scored.
     Window {
         #[schemars(range(min = 1, max = 65536))]
         x: u32 = 1,

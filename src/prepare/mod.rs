@@ -10,5 +10,5 @@ pub mod scale;
 pub mod select;
 pub mod split;
 
-pub use prepared::Prepared;
+pub use prepared::{Prepared, divide};
 pub use rows::Rows;

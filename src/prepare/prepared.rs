@@ -7,6 +7,11 @@ use crate::{
 };
 use std::ops::Range;
 
+/// Divides the bins of a row; by 0 they are 0.
+pub fn divide(bins: &mut [f32], divisor: f64) {
+    bins.iter_mut().for_each(|value| *value = if divisor == 0.0 { 0.0 } else { (f64::from(*value) / divisor) as f32 });
+}
+
 /// Rows that are ready for a model.
 #[derive(Clone, Debug)]
 pub struct Prepared {
@@ -24,6 +29,8 @@ pub struct Prepared {
     pub weights: Option<Vec<f32>>,
     /// How bins become inputs.
     pub scaler: Scaler,
+    /// What the bins of each row are divided by before they are scaled, where the config says so.
+    pub divisors: Option<Vec<f64>>,
     /// Inputs, `[rows, inputs]`: the scaled bins and what is added to them.
     pub inputs: Vec<f32>,
     /// Which of the inputs make which channel.
@@ -50,6 +57,60 @@ impl Prepared {
     pub fn input(&self, row: u32) -> &[f32] {
         let width = self.scaler.inputs();
         &self.inputs[row as usize * width..][..width]
+    }
+
+    /// Some rows by themselves, with as much as scoring them needs: nothing of what is known beside them.
+    pub fn pick(&self, rows: &[usize]) -> Self {
+        let (samples, inputs) = (&self.samples, self.scaler.inputs());
+        let picked = Samples {
+            sources: samples.sources.clone(),
+            runs: samples.runs.clone(),
+            shape: samples.shape,
+            layers: samples.layers.clone(),
+            frames: samples.frames.clone(),
+            flow_bins: samples.flow_bins,
+            edges: samples.edges,
+            features: samples.features.clone(),
+            summarised: samples.summarised,
+            hierarchy: samples.hierarchy.clone(),
+            events: samples.events,
+            element: samples.element.clone(),
+            rows: rows.iter().map(|&row| samples.rows[row]).collect(),
+            values: rows.iter().flat_map(|&row| samples.row(row)).copied().collect(),
+            ..Samples::default()
+        };
+        Self {
+            samples: picked,
+            labels: vec![],
+            classes: None,
+            beside: vec![],
+            splits: rows.iter().map(|&row| self.splits[row]).collect(),
+            weights: None,
+            scaler: self.scaler.clone(),
+            divisors: self.divisors.as_ref().map(|divisors| rows.iter().map(|&row| divisors[row]).collect()),
+            inputs: rows.iter().flat_map(|&row| &self.inputs[row * inputs..(row + 1) * inputs]).copied().collect(),
+            channels: self.channels.clone(),
+            automasks: self.automasks.clone(),
+            notes: vec![],
+        }
+    }
+
+    /// Makes the inputs anew of contents that have changed. What is added to the bins stays as it is, and so does what they are divided
+    /// by. Rows are scaled one by one: not for a scaler that is fitted on each file.
+    pub fn rescale(&mut self) {
+        let (width, inputs) = (self.samples.width(), self.scaler.inputs());
+        let mut scaled = self.inputs.clone();
+        for (row, scaled) in scaled.chunks_exact_mut(inputs.max(1)).enumerate() {
+            scaled[..width].copy_from_slice(self.samples.row(row));
+            match self.divisors.as_ref().map(|divisors| divisors[row]) {
+                None => {}
+                Some(divisor) => divide(&mut scaled[..width], divisor),
+            }
+        }
+        self.scaler.apply(&mut scaled);
+        for (before, scaled) in self.inputs.chunks_exact_mut(inputs.max(1)).zip(scaled.chunks_exact(inputs.max(1))) {
+            before[..width].copy_from_slice(&scaled[..width]);
+        }
     }
 
     /// Positions of the rows of a split, by run and LS or as they stand in their files.

@@ -10,7 +10,11 @@ use crate::{
     device::Opened,
     error::Result,
     prepare::Prepared,
-    score::{error::Runner, network::Network, patterns::{Layer, Region}},
+    score::{
+        error::Runner,
+        network::Network,
+        patterns::{Layer, Region},
+    },
 };
 use std::collections::HashSet;
 
@@ -97,7 +101,11 @@ impl Maps {
             let Layer { shape, masked, .. } = network.layer();
             let latents = first.encode(prepared.rows(&columns).at(rows))?;
             let components = if architecture.nmf.is_some() { components(&first, &latents, (width, shape.width()))? } else { vec![] };
-            let kept = if components.is_empty() { liveliest(&latents, width) } else { components.iter().map(|component| component.number).take(LATENTS).collect() };
+            let kept = if components.is_empty() {
+                liveliest(&latents, width)
+            } else {
+                components.iter().map(|component| component.number).take(LATENTS).collect()
+            };
             let mut triples: Vec<Triple> = vec![];
             Runner::new(architecture, members, device).reconstruct(prepared.rows(&columns).at(&worst), &mut |_, member, input, output| {
                 if member == 0 {
@@ -110,7 +118,9 @@ impl Maps {
                 }
             })?;
             for (triple, &row) in triples.iter_mut().zip(&worst) {
-                triple.regions = patterns.map(|patterns| patterns.of(row as usize, at).map(|(region, known)| (region.clone(), known)).collect()).unwrap_or_default();
+                triple.regions = patterns
+                    .map(|patterns| patterns.of(row as usize, at).map(|(region, known)| (region.clone(), known)).collect())
+                    .unwrap_or_default();
             }
             Ok(ChannelMaps {
                 channel: channel.name.clone(),

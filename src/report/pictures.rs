@@ -88,7 +88,7 @@ fn file_name(run: &str) -> String {
 }
 
 /// A picture with its title and what is said below that.
-fn titled(title: &str, told: &str) -> Canvas {
+pub(crate) fn titled(title: &str, told: &str) -> Canvas {
     let mut canvas = Canvas::new(SIZE.0, SIZE.1);
     let room = SIZE.0 as f64 - 80.0;
     let bold = Style { bold: true, ..Style::of(32.0) };
@@ -99,10 +99,10 @@ fn titled(title: &str, told: &str) -> Canvas {
 }
 
 /// Where the one panel of a picture lies.
-const WHOLE: Area = Area { left: 150.0, top: 160.0, right: SIZE.0 as f64 - 40.0, bottom: SIZE.1 as f64 - 90.0 };
+pub(crate) const WHOLE: Area = Area { left: 150.0, top: 160.0, right: SIZE.0 as f64 - 40.0, bottom: SIZE.1 as f64 - 90.0 };
 
 /// What is what, below the title; returns where the picture itself may begin.
-fn legend(canvas: &mut Canvas, entries: &[(Mark, String)]) -> f64 {
+pub(crate) fn legend(canvas: &mut Canvas, entries: &[(Mark, String)]) -> f64 {
     canvas.legend(Area { left: 40.0, top: 108.0, ..WHOLE }, entries) + 16.0
 }
 

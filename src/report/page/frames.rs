@@ -116,7 +116,11 @@ impl View<'_> {
         let (k, listed) = self.values();
         // In the units of the data where the scaling can be undone; what regions are made of is scaled.
         let scaler = &prepared.scaler;
-        let as_read = scaler.forgets().is_none() && scaler.clip.is_none() && scaler.fit_on != FitOn::EachFile && experiment.divide_by.is_none() && self.patterns.is_none();
+        let as_read = scaler.forgets().is_none()
+            && scaler.clip.is_none()
+            && scaler.fit_on != FitOn::EachFile
+            && experiment.divide_by.is_none()
+            && self.patterns.is_none();
         let columns = network.channel.columns(&prepared.input_names());
         let places: Vec<usize> = columns.iter().cloned().flatten().collect();
         let undo = |values: &[f32]| -> Vec<f32> {

@@ -1,5 +1,6 @@
 //! `report.html`: one page that carries everything with it and draws itself. What it draws is put together here ([`data`]; of several experiments [`comparison`]; and
-//! frame by frame for the lumisection viewer in [`frames`]); how it is drawn is in `base.js`, `maps.js`, `viewer.js`, `sweep.js` and `page.js`, by ECharts.
+//! frame by frame for the lumisection viewer in [`frames`]); how it is drawn is in `base.js`, `maps.js`, `viewer.js`, `sweep.js`, `sensitivity.js` and
+//! `page.js`, by ECharts.
 
 pub mod comparison;
 pub mod data;
@@ -11,8 +12,14 @@ use serde_json::Value;
 
 const SKELETON: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: [&str; 5] =
-    [include_str!("base.js"), include_str!("maps.js"), include_str!("viewer.js"), include_str!("sweep.js"), include_str!("page.js")];
+const SCRIPT: [&str; 6] = [
+    include_str!("base.js"),
+    include_str!("maps.js"),
+    include_str!("viewer.js"),
+    include_str!("sweep.js"),
+    include_str!("sensitivity.js"),
+    include_str!("page.js"),
+];
 const LIBRARY: &str = include_str!("assets/echarts.min.js");
 
 /// The page that draws `data`.

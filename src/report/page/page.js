@@ -707,6 +707,7 @@ async function start() {
     const data = JSON.parse(document.getElementById("data").textContent);
     if (data.kind === "comparison") comparisonPage(data);
     else if (data.kind === "sweep") sweepPage(data);
+    else if (data.kind === "sensitivity") sensitivityPage(data);
     else await experimentPage(data);
     document.getElementById("foot").append(element("p", { class: "small" }, "Made by Lumisift. This page holds all that it shows and asks no network for anything. Charts: Apache ECharts."));
   } catch (error) {

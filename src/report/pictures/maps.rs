@@ -74,7 +74,8 @@ fn outline(canvas: &mut Canvas, area: Area, shape: Shape, bins: Bins, side: Side
 
 /// Lowest and highest of values that are judged.
 fn range<'a>(values: impl Iterator<Item = &'a f32>) -> (f64, f64) {
-    let (low, high) = values.filter(|value| value.is_finite()).fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
+    let (low, high) =
+        values.filter(|value| value.is_finite()).fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
     if low <= high { (low.into(), high.into()) } else { (0.0, 0.0) }
 }
 
@@ -93,7 +94,8 @@ impl Figures<'_> {
         let Some(maps) = self.maps else { return vec![] };
         let one = |(at, &row): (usize, &usize)| {
             let row = &self.scores.rows[row];
-            let mut layers: Vec<(&ChannelMaps, &Triple)> = maps.channels.iter().filter_map(|channel| Some((channel, channel.worst.get(at)?))).collect();
+            let mut layers: Vec<(&ChannelMaps, &Triple)> =
+                maps.channels.iter().filter_map(|channel| Some((channel, channel.worst.get(at)?))).collect();
             let several = layers.len();
             // Where there is no room for all, those with regions come first.
             layers.sort_by_key(|(_, triple)| several > LAYERS && triple.regions.is_empty());

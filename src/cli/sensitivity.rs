@@ -1,0 +1,222 @@
+//! `lumisift sensitivity`: which defects an experiment finds.
+
+use super::{Sets, only_keys, set_device, stop::Stop, train::Local, ui::Ui};
+use crate::{
+    config::{DeviceChoice, Experiment},
+    device::{self, Opened},
+    error::{Error, Result},
+    pipeline,
+    prepare::Prepared,
+    report::{
+        figures::Report,
+        folder::{Folder, names},
+        scores::Scores,
+        terminal,
+    },
+    sensitivity::{self, FILES, Outcome, Plan, Share},
+};
+use clap::Args;
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// Inject defects of given sizes and strengths into good held-out lumisections, and tell how many are flagged
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// An experiment's TOML file, which is trained first, or the folder of a trained experiment
+    config: PathBuf,
+    /// The folder to write to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Replace what is in the folder
+    #[arg(long)]
+    force: bool,
+    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]; wins over the config
+    #[arg(long)]
+    device: Option<String>,
+    #[command(flatten)]
+    sets: Sets,
+}
+
+/// Where the experiment is trained that a config says, in the folder that is written to.
+const EXPERIMENT: &str = "experiment";
+
+/// A trained experiment with its rows.
+struct Trained {
+    folder: Folder,
+    /// How outputs name the folder.
+    place: String,
+    prepared: Prepared,
+    plan: Plan,
+    device: Opened,
+}
+
+pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
+    sensitivity::check_free(&arguments.out, arguments.force)?;
+    let is_trained = arguments.config.is_dir();
+    if is_trained {
+        only_keys(&arguments.sets.sets, &["sensitivity"], "sensitivity")?;
+    }
+    let Trained { folder, place, prepared, plan, device } = if is_trained { open(arguments, ui)? } else { train(arguments, ui)? };
+    let model = folder.read_model(&[])?;
+    let score = folder.read_json::<Report>(names::REPORT)?.score;
+    let stop = Stop::new(None)?;
+    let bar = ui.bar(plan.points() as u64, "injecting {wide_bar:.green/dim} {pos}/{len} {eta}");
+    let points = plan.points();
+    ui.say(&format!("{}: {} sizes and strengths on {}", model.experiment.config.name, points, device.name));
+    let again = format!("lumisift sensitivity {} --out {}", arguments.config.display(), arguments.out.display());
+    let done = || {
+        bar.inc(1);
+        if stop.is_signalled() { Err(stop.paused(&format!("{} of {points} sizes and strengths", bar.position()), &again)) } else { Ok(()) }
+    };
+    let outcome = plan.run(&model, prepared, (place, score), &device, &done);
+    bar.finish_and_clear();
+    let outcome = outcome?;
+    sensitivity::write(&arguments.out, &outcome)?;
+    if ui.json {
+        return ui.print_json(&outcome);
+    }
+    ui.print(&render(&outcome, ui.width()))?;
+    let out = arguments.out.display();
+    outcome.notes.iter().for_each(|note| ui.warn(note));
+    ui.print(&format!("wrote      {out}/ ({})", FILES.join(", ")))?;
+    let mut next = vec![format!("open {out}/{} in a browser", FILES[2])];
+    if !is_trained {
+        let size = "'sensitivity.sizes=[{x=8,y=3}]'";
+        let size = if outcome.unit == "bins" { "'sensitivity.sizes=[{x=3}]'" } else { size };
+        next.push(format!("lumisift sensitivity {out}/{EXPERIMENT} --set {size} --out {out}-more"));
+    }
+    ui.next(&next)
+}
+
+/// A trained experiment, with its rows prepared again.
+fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
+    let folder = Folder::open(&arguments.config)?;
+    if !folder.is_complete() {
+        let path = arguments.config.display();
+        return Err(Error::input(format!(
+            "{path}: the experiment is not complete; lumisift train {path}/{} --out {path} --resume",
+            names::EXPERIMENT
+        )));
+    }
+    let mut experiment = Experiment::load(&folder.file(names::EXPERIMENT), &arguments.sets.sets)?;
+    experiment.devices = vec![DeviceChoice::Cpu];
+    if let Some(device) = &arguments.device {
+        set_device(&mut experiment, device)?;
+    }
+    let device = device::open(experiment.devices[0])?;
+    let prepared = again(&folder, &experiment, ui)?;
+    let plan = Plan::new(&experiment, &prepared)?;
+    Ok(Trained { folder, place: arguments.config.display().to_string(), prepared, plan, device })
+}
+
+/// The rows of a trained experiment.
+fn again(folder: &Folder, experiment: &Experiment, ui: &Ui) -> Result<Prepared> {
+    let scores = Scores::read(&folder.file(names::SCORES))?;
+    let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
+    pipeline::prepare_scored(experiment, &scores, &|path| reading.read(path))
+}
+
+/// Trains the experiment of a config in the folder that is written to, unless that has been done.
+fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
+    let mut wanted = Experiment::load(&arguments.config, &arguments.sets.sets)?;
+    if let Some(device) = &arguments.device {
+        set_device(&mut wanted, device)?;
+    }
+    (wanted.config.sweep, wanted.space) = (None, None);
+    // What is injected is no part of the training: other sizes need no other one.
+    let mut experiment = wanted.clone();
+    experiment.config.sensitivity = Default::default();
+    let path = arguments.out.join(EXPERIMENT);
+    let begun = begun(&path, &experiment, arguments.force)?;
+    let deadline = experiment.time_limit.and_then(|limit| Instant::now().checked_add(limit));
+    let mut devices = device::open_all(&experiment.devices)?;
+    let of = |folder, prepared, plan, devices: &mut Vec<Opened>| Trained {
+        folder,
+        place: EXPERIMENT.into(),
+        prepared,
+        plan,
+        device: devices.swap_remove(0),
+    };
+    if let Some(folder) = begun.as_ref().filter(|folder| folder.is_complete()) {
+        ui.say(&format!("{}: trained already", path.display()));
+        let prepared = again(folder, &experiment, ui)?;
+        let plan = Plan::new(&wanted, &prepared)?;
+        return Ok(of(folder.clone(), prepared, plan, &mut devices));
+    }
+    let mut prepared = {
+        let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
+        pipeline::prepare(&experiment, &|path| reading.read(path))?
+    };
+    ui.warn_unreadable(&prepared.samples);
+    // What cannot be tried is told before anything is trained.
+    let plan = Plan::new(&wanted, &prepared)?;
+    let command = format!("lumisift sensitivity {} --out {}", arguments.config.display(), arguments.out.display());
+    let local = Local { out: &path, force: arguments.force, begun, deadline, command, last: false };
+    local.train(&experiment, &mut prepared, &devices, ui)?;
+    Ok(of(Folder::open(&path)?, prepared, plan, &mut devices))
+}
+
+/// What was trained or begun before. With `force` an experiment of another config makes room.
+fn begun(path: &Path, experiment: &Experiment, force: bool) -> Result<Option<Folder>> {
+    match Folder::begun(path, experiment) {
+        Err(Error::Input(_)) if force => Ok(None),
+        Err(error) => Err(error.map(|message| {
+            let told = message.strip_prefix("--resume: ").unwrap_or(&message);
+            format!("--out: {told}; choose another folder, or --force to train anew")
+        })),
+        Ok(None) => Folder::check_free(path, force).map(|()| None),
+        Ok(begun) => Ok(begun),
+    }
+}
+
+/// Sizes by strengths.
+fn render(outcome: &Outcome, width: u16) -> String {
+    let settings = &outcome.settings;
+    let mut strengths = settings.strengths.clone();
+    strengths.sort_by(f64::total_cmp);
+    let header: Vec<String> = std::iter::once(outcome.unit.clone()).chain(strengths.iter().map(|strength| format!("×{strength}"))).collect();
+    let mut table = terminal::table(&header.iter().map(String::as_str).collect::<Vec<_>>(), width);
+    for size in &settings.sizes {
+        let mut row = vec![size.to_string()];
+        for strength in &strengths {
+            let point = outcome.points.iter().find(|point| point.size == *size && point.strength == *strength);
+            row.push(point.map_or_else(|| "–".into(), |point| percent(&point.efficiency)));
+        }
+        table.add_row(row);
+    }
+    let (overlap, mean) = outcome
+        .points
+        .iter()
+        .filter(|point| point.efficiency.flagged > 0)
+        .filter_map(|point| point.iou)
+        .fold((0, 0.0), |(n, sum), iou| (n + 1, sum + iou));
+    let mut text = format!("{table}\n");
+    let channels = if outcome.false_alarms.len() > 1 {
+        format!(" in {} at the same place", terminal::count(settings.channels, "channel"))
+    } else {
+        String::new()
+    };
+    text.push_str(&format!(
+        "efficiency share of {} flagged with a defect{channels}, by size and what contents are multiplied by\n",
+        terminal::count(outcome.rows, "row")
+    ));
+    if overlap > 0 {
+        text.push_str(&format!(
+            "overlap    {:.2} on average between what was injected and what was found, where something is\n",
+            mean / overlap as f64
+        ));
+    }
+    if let Some(alarms) = outcome.false_alarm() {
+        let Share { flagged, rows, interval, .. } = alarms;
+        let interval = interval.map_or_else(String::new, |(low, high)| format!(" ({:.2} % to {:.2} %)", 100.0 * low, 100.0 * high));
+        text.push_str(&format!("as it is   {flagged} of {rows} {} flagged: {}{interval}", outcome.sample, percent(alarms)));
+    }
+    text
+}
+
+/// A share in percent.
+fn percent(share: &Share) -> String {
+    share.share.map_or_else(|| "–".into(), |share| format!("{:.1} %", 100.0 * share))
+}

@@ -1,0 +1,434 @@
+//! How well an experiment finds defects of given sizes and strengths: they are injected into good rows that are held out, which are then
+//! scaled, scored and flagged as any others.
+//!
+//! Each changed row is judged by itself: a mask that goes by the rows before it in its run (`patterns.dynamic_mask`) is off for it.
+
+mod inject;
+mod outputs;
+
+use crate::{
+    config::{
+        Experiment, Threshold,
+        raw::{CalibrateOn, FitOn},
+    },
+    data::{Role, Samples, areas::Area, table::Shape},
+    device::Opened,
+    error::{Error, Result},
+    pipeline,
+    prepare::{Prepared, split::Split},
+    random,
+    report::{folder::Model, patterns::Patterns, scores::Scores},
+    score::{
+        patterns::{Region, Side},
+        roc::rate_with_interval,
+        threshold::Calibrated,
+    },
+};
+pub use inject::Size;
+use inject::{bins, inject, place};
+pub use outputs::{FILES, check_free, write};
+use rand::seq::SliceRandom;
+use serde::Serialize;
+use std::ops::Range;
+
+/// Sizes where the config names none: of maps, and of histograms in one dimension.
+const OF_MAPS: [(usize, usize); 5] = [(2, 2), (4, 2), (8, 3), (16, 2), (16, 6)];
+const OF_LINES: [(usize, usize); 4] = [(1, 1), (2, 1), (5, 1), (10, 1)];
+
+/// What is tried, on which rows: known to be possible.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    layers: Vec<Layer>,
+    settings: Settings,
+    seed: u64,
+    /// The rows that are held out and taken for good.
+    good: Vec<usize>,
+    sample: String,
+    notes: Vec<String>,
+}
+
+/// A map or histogram of the samples.
+#[derive(Clone, Debug)]
+struct Layer {
+    name: String,
+    shape: Shape,
+    /// Its bins among the values of a row.
+    columns: Range<usize>,
+}
+
+/// What is tried.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Settings {
+    /// Sizes of the defects.
+    pub sizes: Vec<Size>,
+    /// What contents are multiplied by.
+    pub strengths: Vec<f64>,
+    /// Rows that each point is tried on, where so many are there.
+    pub rows: usize,
+    /// In how many channels a defect is.
+    pub channels: usize,
+    /// Whether contents are drawn anew as counts.
+    pub poisson: bool,
+}
+
+/// A share of rows with Wilson's 95 % interval.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Share {
+    /// The channel that flags.
+    pub channel: String,
+    /// Flagged rows.
+    pub flagged: usize,
+    /// All of them.
+    pub rows: usize,
+    /// Their share; none without rows.
+    pub share: Option<f64>,
+    /// The interval.
+    pub interval: Option<(f64, f64)>,
+}
+
+impl Share {
+    fn new(channel: &str, flagged: usize, rows: usize) -> Self {
+        let found = rate_with_interval(flagged, rows);
+        Self { channel: channel.into(), flagged, rows, share: found.map(|found| found.0), interval: found.map(|(_, low, high)| (low, high)) }
+    }
+}
+
+/// What was found of a size and strength.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Point {
+    /// The size.
+    #[serde(flatten)]
+    pub size: Size,
+    /// What the contents were multiplied by.
+    pub strength: f64,
+    /// In how many channels.
+    pub channels: usize,
+    /// Rows that are flagged by the channel that judges.
+    pub efficiency: Share,
+    /// With patterns: the mean overlap (intersection over union) of each injected area with the region on its side that matches it best;
+    /// 0 where there is none.
+    pub iou: Option<f64>,
+    /// Where there are several channels, those flagged by each, of the rows in which the defect is in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_channel: Vec<Share>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The experiment.
+    pub name: String,
+    /// Its folder; where it was trained for this, relative to the folder of this file.
+    pub experiment: String,
+    /// What wrote it.
+    pub version: String,
+    /// What the score is, in words.
+    pub score: String,
+    /// What changed and unchanged rows are held against.
+    pub thresholds: Vec<Calibrated>,
+    /// The source of all chance.
+    pub seed: u64,
+    /// What was tried.
+    pub settings: Settings,
+    /// "bins", or "bins (x × y)".
+    pub unit: String,
+    /// The good rows that are held out, in words.
+    pub sample: String,
+    /// Of these, the share that is flagged as it is, by each channel, the one that judges last.
+    pub false_alarms: Vec<Share>,
+    /// Rows that defects were injected into: none of them is flagged as it is.
+    pub rows: usize,
+    /// What was found, size by size.
+    pub points: Vec<Point>,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+}
+
+impl Outcome {
+    /// The share of good rows that is flagged as it is.
+    pub fn false_alarm(&self) -> Option<&Share> {
+        self.false_alarms.last()
+    }
+}
+
+/// A defect in a row: a layer and an area of it each.
+type Defect = Vec<(usize, Area)>;
+
+impl Plan {
+    /// Refuses what cannot be tried on these rows.
+    pub fn new(experiment: &Experiment, prepared: &Prepared) -> Result<Self> {
+        let config = &experiment.config;
+        let samples = &prepared.samples;
+        let what = match () {
+            () if samples.events => "the rows are events",
+            () if samples.features.is_some() => "the rows are features",
+            () => "",
+        };
+        if !what.is_empty() {
+            return Err(Error::input(format!("sensitivity: {what}; defects are injected into the bins of histograms and maps")));
+        }
+        if config.threshold.on == CalibrateOn::Scored && !matches!(experiment.thresholds[0], Threshold::Fixed { .. }) {
+            return Err(Error::input(
+                "sensitivity: threshold.on = \"scored\" finds a threshold on each run that is scored: a changed row alone has none; expected \"valid\" or \"train\"",
+            ));
+        }
+        if prepared.scaler.fit_on == FitOn::EachFile {
+            return Err(Error::input(
+                "sensitivity: scale.fit_on = \"each-file\" scales a row with all others of its file: a changed row cannot be scaled alone",
+            ));
+        }
+        let layers = layers(samples);
+        let channels = match (&config.sensitivity.channels, &config.patterns) {
+            (Some(channels), _) => *channels as usize,
+            (None, Some(patterns)) => patterns.layers.map_or(layers.len().min(2), |layers| layers as usize),
+            (None, None) => 1,
+        };
+        if channels > layers.len() {
+            return Err(Error::input(format!("sensitivity.channels: found {channels}; expected at most {}, as many as there are", layers.len())));
+        }
+        let sizes = sizes(experiment, &layers)?;
+        let (good, sample, mut notes) = held_out(prepared)?;
+        if config.patterns.as_ref().is_some_and(|patterns| patterns.dynamic_mask > 0) {
+            notes.push("patterns.dynamic_mask is off for changed rows: each is judged by itself".into());
+        }
+        let section = &config.sensitivity;
+        let settings = Settings { sizes, strengths: section.strengths.clone(), rows: section.rows as usize, channels, poisson: section.poisson };
+        Ok(Self { layers, settings, seed: config.seed, good, sample, notes })
+    }
+
+    /// How many sizes and strengths there are.
+    pub fn points(&self) -> usize {
+        self.settings.sizes.len() * self.settings.strengths.len()
+    }
+
+    /// Tries all of it, a size and strength at a time. `done` is told of each, and may end it. `experiment` and `score` say where the
+    /// experiment is and what its score is.
+    pub fn run(
+        mut self,
+        model: &Model,
+        prepared: Prepared,
+        (experiment, score): (String, String),
+        device: &Opened,
+        done: &dyn Fn() -> Result<()>,
+    ) -> Result<Outcome> {
+        let (false_alarms, base) = self.choose(model, prepared, device)?;
+        let rows = base.samples.rows.len();
+        if self.settings.poisson && base.samples.values.iter().any(|value| value.fract() != 0.0 || *value < 0.0) {
+            let what = "contents are not whole numbers, and are drawn from Poisson distributions all the same";
+            self.notes.push(format!("{what}; sensitivity.poisson = false multiplies them"));
+        }
+        let alone = alone(&model.experiment);
+        let mut points = vec![];
+        for &size in &self.settings.sizes {
+            let defects: Vec<Option<Defect>> = (0..rows).map(|row| self.defect(model, &base.samples, row, size)).collect();
+            let without = defects.iter().filter(|defect| defect.is_none()).count();
+            if without > 0 {
+                self.notes.push(format!("{without} of {rows} rows have no place of {size} bins most of which hold something"));
+            }
+            for &strength in &self.settings.strengths {
+                let changed = self.changed(&base, &defects, size, strength);
+                let (scores, patterns) = judge(&alone, model, &changed, device)?;
+                points.push(self.point((size, strength), &defects, &scores, patterns.as_ref()));
+                done()?;
+            }
+        }
+        let is_flat = self.layers.iter().all(|layer| layer.shape.y == 1);
+        Ok(Outcome {
+            name: model.experiment.config.name.clone(),
+            experiment,
+            version: env!("CARGO_PKG_VERSION").into(),
+            score,
+            thresholds: model.thresholds.iter().map(Calibrated::brief).collect(),
+            seed: self.seed,
+            settings: self.settings,
+            unit: if is_flat { "bins" } else { "bins (x × y)" }.into(),
+            sample: self.sample,
+            false_alarms,
+            rows,
+            points,
+            notes: self.notes,
+        })
+    }
+
+    /// Scores the rows as they are; of the good ones that are held out and not flagged takes some.
+    fn choose(&mut self, model: &Model, prepared: Prepared, device: &Opened) -> Result<(Vec<Share>, Prepared)> {
+        let (scores, _) = judge(&model.experiment, model, &prepared, device)?;
+        // Rows that are not evaluated stand among the others.
+        let places: Vec<usize> = scores.evaluated().collect();
+        let flagged = |channel: usize, row: usize| scores.channels[channel].flagged(places[row]) == Some(true);
+        let share = |channel: usize| {
+            let flagged = self.good.iter().filter(|row| flagged(channel, **row)).count();
+            Share::new(&scores.channels[channel].name, flagged, self.good.len())
+        };
+        let false_alarms: Vec<Share> = (0..scores.channels.len()).map(share).collect();
+        let main = scores.channels.len() - 1;
+        let mut rows: Vec<usize> = self.good.iter().copied().filter(|row| !flagged(main, *row)).collect();
+        let mut picked = prepared.pick(&rows);
+        drop(prepared);
+        if model.experiment.config.patterns.as_ref().is_some_and(|patterns| patterns.dynamic_mask > 0) {
+            let (scores, _) = judge(&alone(&model.experiment), model, &picked, device)?;
+            let kept: Vec<usize> = (0..rows.len()).filter(|row| !is_flagged(&scores, *row)).collect();
+            if kept.len() < rows.len() {
+                self.notes.push(format!("{} good rows are left out, which are flagged without patterns.dynamic_mask", rows.len() - kept.len()));
+            }
+            (picked, rows) = (picked.pick(&kept), kept);
+        }
+        if rows.is_empty() {
+            return Err(Error::input(format!(
+                "sensitivity: all {} {} are flagged as they are: there is nothing to break",
+                self.good.len(),
+                self.sample
+            )));
+        }
+        if rows.len() < self.settings.rows {
+            let of = if rows.len() < self.good.len() { " that are not flagged as they are" } else { "" };
+            self.notes.push(format!("there are {} {}{of}, fewer than the {} of sensitivity.rows", rows.len(), self.sample, self.settings.rows));
+        }
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.shuffle(&mut random::generator(self.seed, "sensitivity rows", 0));
+        order.truncate(self.settings.rows);
+        order.sort_unstable();
+        Ok((false_alarms, picked.pick(&order)))
+    }
+
+    /// Where the defect of a row is, the same for all strengths; nothing where there is no place for it.
+    fn defect(&self, model: &Model, samples: &Samples, row: usize, size: Size) -> Option<Defect> {
+        let mut chance = random::generator(self.seed, &format!("sensitivity places of {} × {}", size.x, size.y), row as u64);
+        let mut chosen: Vec<usize> = (0..self.layers.len()).collect();
+        chosen.shuffle(&mut chance);
+        chosen.truncate(self.settings.channels);
+        chosen.sort_unstable();
+        let shapes: Vec<Shape> = chosen.iter().map(|&layer| self.layers[layer].shape).collect();
+        let alive = |at: usize, area: Area| {
+            let Layer { shape, columns, .. } = &self.layers[chosen[at]];
+            let (map, masked) = (&samples.row(row)[columns.clone()], &model.networks[chosen[at]].masked);
+            let is_empty = |bin: &usize| map[*bin] == 0.0 || masked.binary_search(&(*bin as u32)).is_ok();
+            2 * bins(area, shape.x).filter(is_empty).count() <= area.bins()
+        };
+        Some(chosen.iter().copied().zip(place(&shapes, size, &mut chance, alive)?).collect())
+    }
+
+    /// The rows with their defects.
+    fn changed(&self, base: &Prepared, defects: &[Option<Defect>], size: Size, strength: f64) -> Prepared {
+        let mut changed = base.clone();
+        let width = base.samples.width();
+        let name = format!("sensitivity counts of {} × {} at {strength}", size.x, size.y);
+        for (row, defect) in defects.iter().enumerate() {
+            let mut chance = random::generator(self.seed, &name, row as u64);
+            for (layer, area) in defect.iter().flatten() {
+                let Layer { shape, columns, .. } = &self.layers[*layer];
+                let map = &mut changed.samples.values[row * width..(row + 1) * width][columns.clone()];
+                inject(map, shape.x, *area, strength, self.settings.poisson.then_some(&mut chance));
+            }
+        }
+        changed.rescale();
+        changed
+    }
+
+    /// The figures of a size and strength.
+    fn point(&self, (size, strength): (Size, f64), defects: &[Option<Defect>], scores: &Scores, patterns: Option<&Patterns>) -> Point {
+        let tried = || defects.iter().enumerate().filter_map(|(row, defect)| Some((row, defect.as_ref()?)));
+        let main = scores.main().map_or("", |channel| channel.name.as_str());
+        let by_channel = |layer: usize| {
+            let channel = &scores.channels[layer];
+            let of: Vec<usize> = tried().filter(|(_, defect)| defect.iter().any(|(other, _)| *other == layer)).map(|(row, _)| row).collect();
+            Share::new(&channel.name, of.iter().filter(|row| channel.flagged(**row) == Some(true)).count(), of.len())
+        };
+        let side = if strength < 1.0 { Side::Dead } else { Side::Hot };
+        let iou = |patterns: &Patterns| {
+            let best = |row: usize, layer: usize, area: Area| {
+                let own = patterns.found[row].regions.iter().filter(|region| region.layer == layer && region.side == side);
+                own.map(|region| overlap(region, area)).fold(0.0, f64::max)
+            };
+            let all: Vec<f64> = tried().flat_map(|(row, defect)| defect.iter().map(move |(layer, area)| best(row, *layer, *area))).collect();
+            (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
+        };
+        Point {
+            size,
+            strength,
+            channels: self.settings.channels,
+            efficiency: Share::new(main, tried().filter(|(row, _)| is_flagged(scores, *row)).count(), tried().count()),
+            iou: patterns.and_then(iou),
+            by_channel: if self.layers.len() > 1 { (0..self.layers.len()).map(by_channel).collect() } else { vec![] },
+        }
+    }
+}
+
+/// Bins that a region and an area have both, as a share of those that either has.
+fn overlap(region: &Region, area: Area) -> f64 {
+    let common = region.share_in(&[area]) * region.bins as f64;
+    common / (region.bins as f64 + area.bins() as f64 - common)
+}
+
+/// Whether the channel that judges flags a row.
+fn is_flagged(scores: &Scores, row: usize) -> bool {
+    scores.main().is_some_and(|channel| channel.flagged(row) == Some(true))
+}
+
+/// Scores rows and holds them against the thresholds.
+fn judge(experiment: &Experiment, model: &Model, prepared: &Prepared, device: &Opened) -> Result<(Scores, Option<Patterns>)> {
+    let (mut scores, patterns) = pipeline::score(experiment, &model.networks, prepared, device)?;
+    scores.flag(&model.thresholds)?;
+    Ok((scores, patterns))
+}
+
+/// The experiment for rows that are judged by themselves.
+fn alone(experiment: &Experiment) -> Experiment {
+    let mut alone = experiment.clone();
+    alone.config.patterns.iter_mut().for_each(|patterns| patterns.dynamic_mask = 0);
+    alone
+}
+
+/// The maps or histograms of the samples, in the order of the channels.
+fn layers(samples: &Samples) -> Vec<Layer> {
+    if samples.layers.is_empty() {
+        return vec![Layer { name: String::new(), shape: samples.shape, columns: 0..samples.width() }];
+    }
+    samples.layers.iter().map(|layer| Layer { name: layer.name.clone(), shape: layer.shape, columns: layer.columns.clone() }).collect()
+}
+
+/// The sizes that are tried; refuses those that a layer has no room for.
+fn sizes(experiment: &Experiment, layers: &[Layer]) -> Result<Vec<Size>> {
+    let wanted = &experiment.config.sensitivity.sizes;
+    let sizes: Vec<Size> = wanted.iter().map(|size| Size { x: size.x as usize, y: size.y as usize }).collect();
+    for (at, size) in sizes.iter().enumerate() {
+        if let Some(Layer { name, shape, .. }) = layers.iter().find(|layer| !size.fits(layer.shape)) {
+            let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
+            return Err(Error::input(format!("sensitivity.sizes[{at}]: found {} × {} bins; expected at most the {shape}{of}", size.x, size.y)));
+        }
+    }
+    if !sizes.is_empty() {
+        return Ok(sizes);
+    }
+    let usual = if layers.iter().any(|layer| layer.shape.y == 1) { &OF_LINES[..] } else { &OF_MAPS };
+    let mut sizes: Vec<Size> = usual.iter().map(|&(x, y)| Size { x, y }).collect();
+    sizes.retain(|size| layers.iter().all(|layer| size.fits(layer.shape)));
+    if sizes.is_empty() {
+        sizes.push(Size { x: 1, y: 1 });
+    }
+    Ok(sizes)
+}
+
+/// The rows that are held out and taken for good, what they are in words, and what is doubtful: those labelled good, else those of
+/// data.train that are not labelled bad, else all that are not labelled bad.
+fn held_out(prepared: &Prepared) -> Result<(Vec<usize>, String, Vec<String>)> {
+    let rows: Vec<usize> = (0..prepared.splits.len()).filter(|&row| matches!(prepared.splits[row], Split::Valid | Split::Test)).collect();
+    let label = |row: usize| prepared.labels.iter().find(|set| set.name == "good").and_then(|set| set.good[row]);
+    let is_ours = |row: usize| prepared.samples.source(row).role == Role::Train;
+    let choose =
+        |wanted: &dyn Fn(usize) -> bool| Some(rows.iter().copied().filter(|&row| wanted(row)).collect::<Vec<_>>()).filter(|rows| !rows.is_empty());
+    if let Some(good) = choose(&|row| label(row) == Some(true)) {
+        return Ok((good, "held-out rows labelled good".into(), vec![]));
+    }
+    if let Some(good) = choose(&|row| label(row).is_none() && is_ours(row)) {
+        return Ok((good, "held-out rows of data.train".into(), vec![]));
+    }
+    let doubt = "no held-out row is known to be good: all that are not labelled bad are taken for it, anomalies among them";
+    match choose(&|row| label(row).is_none()) {
+        Some(good) => Ok((good, "held-out rows not labelled bad".into(), vec![doubt.into()])),
+        None => Err(Error::input(format!(
+            "sensitivity: of {} rows none is held out from training and good; expected some for validation or testing (split.valid, split.test, data.test)",
+            prepared.splits.len()
+        ))),
+    }
+}
