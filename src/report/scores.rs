@@ -390,6 +390,12 @@ impl Scores {
             scores.labels = batch.schema().fields().iter().filter_map(|field| Some(field.name().strip_prefix("label_")?.to_owned())).collect();
             scores.append(&batch).ok_or_else(|| torn(&"its columns are not those of a scores file"))?;
         }
+        // Where all are flagged for the same reason it is told once.
+        for channel in &mut scores.channels {
+            if channel.reasons.iter().flatten().all(|reason| *reason == channel.why) {
+                channel.reasons = vec![];
+            }
+        }
         let rows = scores.rows.len();
         match scores.channels.iter().find(|channel| channel.scores.len() != rows) {
             Some(channel) => Err(torn(&format!("{} rows of the channel {}, {rows} of others", channel.scores.len(), channel.name))),
