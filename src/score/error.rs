@@ -41,8 +41,10 @@ impl ScoreKind {
 /// Told of each row and member: their positions, what goes in and what comes out. Rows come in order.
 pub type Visit<'a> = dyn FnMut(usize, usize, &[f32], &[f32]) + 'a;
 
-/// Rows that a thread of the CPU takes at once.
-const HOST_ROWS: usize = 8192;
+/// Rows that a thread of the CPU takes at once: fewer where they are wide, so that pieces of many channels stay small.
+fn host_rows(width: usize) -> usize {
+    ((1 << 21) / width).clamp(256, 8192)
+}
 
 /// Values of a layer that are at most kept on a device.
 const DEVICE_VALUES: usize = 1 << 24;
@@ -142,7 +144,7 @@ impl<'a> Runner<'a> {
         let (width, out) = (self.architecture.widths[layers.start], self.architecture.widths[layers.end]);
         let widest = self.architecture.widths.iter().max().map_or(1, |widest| *widest.max(&1));
         let (step, at_once) = match self.device.is_cpu() {
-            true => (HOST_ROWS, 4 * rayon::current_num_threads()),
+            true => (host_rows(widest), 4 * rayon::current_num_threads()),
             false => ((DEVICE_VALUES / (widest * self.members.len())).clamp(1, 1 << 16), 1),
         };
         let run = self.layers(layers);
