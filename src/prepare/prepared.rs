@@ -122,3 +122,69 @@ impl Prepared {
         rows
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::raw::{FitOn, ScaleKind},
+        data::{self, table::Shape},
+        prepare::scale::Plan,
+    };
+
+    /// Three rows of two bins and an added input; each is divided by its divisor, then goes by the largest of each bin.
+    fn prepared() -> Prepared {
+        let mut inputs = vec![1.0, 4.0, 7.0, 2.0, 3.0, 8.0, 0.0, 0.0, 9.0];
+        let rows: Vec<&[f32]> = inputs.chunks_exact(3).collect();
+        let plan = Plan {
+            kinds: vec![ScaleKind::Range],
+            fit_on: FitOn::Train,
+            width: 2,
+            layers: vec![],
+            reference: vec![],
+            clip: None,
+            added: Some((ScaleKind::Range, vec!["lumi".into()])),
+        };
+        let scaler = Scaler::fit(plan, &rows);
+        scaler.apply(&mut inputs);
+        let row = |ls| data::Row { source: 0, run: 0, ls, line: 0, index: ls };
+        let samples =
+            Samples { shape: Shape::line(2), rows: (0..3).map(row).collect(), values: vec![2.0, 8.0, 6.0, 9.0, 5.0, 5.0], ..Samples::default() };
+        Prepared {
+            samples,
+            labels: vec![],
+            classes: None,
+            beside: vec![],
+            splits: vec![Split::Train, Split::Valid, Split::Test],
+            weights: None,
+            scaler,
+            divisors: Some(vec![2.0, 3.0, 0.0]),
+            inputs,
+            channels: vec![],
+            automasks: Automasks::default(),
+            notes: vec![],
+        }
+    }
+
+    #[test]
+    fn contents_that_have_changed_are_divided_and_scaled_and_what_is_added_stays() {
+        let mut same = prepared();
+        same.rescale();
+        assert_eq!(same.inputs, prepared().inputs);
+        let mut changed = prepared();
+        changed.samples.values = vec![4.0, 16.0, 6.0, 9.0, 50.0, 50.0];
+        changed.rescale();
+        let before = same.inputs;
+        assert_eq!(changed.inputs[..3], [2.0 * before[0], 2.0 * before[1], before[2]]);
+        assert_eq!(changed.inputs[3..], before[3..]);
+    }
+
+    #[test]
+    fn picked_rows_are_as_they_were() {
+        let (all, picked) = (prepared(), prepared().pick(&[2, 0]));
+        assert_eq!((picked.samples.row(0), picked.samples.row(1)), (all.samples.row(2), all.samples.row(0)));
+        assert_eq!((&picked.inputs[..3], &picked.inputs[3..]), (&all.inputs[6..], &all.inputs[..3]));
+        assert_eq!((picked.splits, picked.divisors), (vec![Split::Test, Split::Train], Some(vec![0.0, 2.0])));
+        assert_eq!(picked.samples.rows[0].ls, 2);
+    }
+}

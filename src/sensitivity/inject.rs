@@ -19,6 +19,11 @@ pub struct Size {
 }
 
 impl Size {
+    /// "8 × 3 bins".
+    pub fn told(self) -> String {
+        if self.x * self.y == 1 { "1 bin".into() } else { format!("{self} bins") }
+    }
+
     /// Whether a map has room for it.
     pub fn fits(self, shape: Shape) -> bool {
         self.x <= shape.x && self.y <= shape.y

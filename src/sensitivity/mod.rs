@@ -89,7 +89,9 @@ pub struct Share {
 impl Share {
     fn new(channel: &str, flagged: usize, rows: usize) -> Self {
         let found = rate_with_interval(flagged, rows);
-        Self { channel: channel.into(), flagged, rows, share: found.map(|found| found.0), interval: found.map(|(_, low, high)| (low, high)) }
+        // Rounding must not leave a share outside.
+        let interval = found.map(|(share, low, high)| (low.min(share), high.max(share)));
+        Self { channel: channel.into(), flagged, rows, share: found.map(|found| found.0), interval }
     }
 }
 
@@ -223,7 +225,7 @@ impl Plan {
             let defects: Vec<Option<Defect>> = (0..rows).map(|row| self.defect(model, &base.samples, row, size)).collect();
             let without = defects.iter().filter(|defect| defect.is_none()).count();
             if without > 0 {
-                self.notes.push(format!("{without} of {rows} rows have no place of {size} bins most of which hold something"));
+                self.notes.push(format!("{without} of {rows} rows have no place of {} of which most hold something", size.told()));
             }
             for &strength in &self.settings.strengths {
                 let changed = self.changed(&base, &defects, size, strength);

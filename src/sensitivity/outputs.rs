@@ -110,7 +110,7 @@ fn picture(outcome: &Outcome) -> Canvas {
         .sizes
         .iter()
         .enumerate()
-        .map(|(at, size)| (Mark::Line(Stroke::of(colour(at), 3.0)), format!("{size} bins")))
+        .map(|(at, size)| (Mark::Line(Stroke::of(colour(at), 3.0)), size.told()))
         .chain([(Mark::Line(Stroke::of(INK, 2.0).dashed()), "as they are".into())])
         .collect();
     let (width, bottom) = (SIZE.0 as f64, SIZE.1 as f64 - 100.0);

@@ -1,6 +1,7 @@
 // The page of injected defects: what is found of which size and strength, as lines and as a map.
 
 const sizeText = ({ x, y }) => (y === 1 ? String(x) : `${x} × ${y}`);
+const binsText = (size) => (size.x * size.y === 1 ? "1 bin" : `${sizeText(size)} bins`);
 const strengthText = (strength) => `×${number(strength, 3)}`;
 
 function sensitivityPage({ outcome, thresholds }) {
@@ -24,7 +25,7 @@ function sensitivityAnswer(parent, { outcome }) {
   parent.append(element("p", { class: "answer" }, `${count(sure.length)} of ${plural(tried.length, "kind")} of defects ${sure.length === 1 ? "is" : "are"} found in at least 95 % of rows${where}.`));
   const notes = [`${count(alarms.flagged)} of ${count(alarms.rows)} ${outcome.sample}`, alarms.interval && `95 % interval ${between(alarms.interval, percent)}, as if rows were independent`];
   const best = [...tried].sort((a, b) => b.efficiency.share - a.efficiency.share);
-  const kind = (point) => `${sizeText(point)} bins at ${strengthText(point.strength)}`;
+  const kind = (point) => `${binsText(point)} at ${strengthText(point.strength)}`;
   const cards = [card("Flagged as they are", percent(alarms.share), notes)];
   if (best.length) cards.push(card("Found most", percent(best[0].efficiency.share), [kind(best[0])]), card("Found least", percent(best.at(-1).efficiency.share), [kind(best.at(-1))]));
   parent.append(element("div", { class: "cards" }, cards));
@@ -43,7 +44,7 @@ function strengthChart(parent, { outcome, strengths, point }) {
       return [
         { ...shared, data: found.map((one) => one?.interval?.[0] ?? null) },
         { ...shared, data: found.map((one) => (one?.interval ? one.interval[1] - one.interval[0] : null)), areaStyle: { color, opacity: 0.14 } },
-        { type: "line", name: `${sizeText(size)} bins`, data: found.map((one) => one?.share ?? null), connectNulls: false, symbol, symbolSize: 8, lineStyle: { color, type: dash, width: 2.2 }, itemStyle: item, emphasis: { disabled: true }, z: 3 },
+        { type: "line", name: binsText(size), data: found.map((one) => one?.share ?? null), connectNulls: false, symbol, symbolSize: 8, lineStyle: { color, type: dash, width: 2.2 }, itemStyle: item, emphasis: { disabled: true }, z: 3 },
       ];
     });
     if (known(alarms.share)) series[2].markLine = { silent: true, symbol: "none", data: [{ yAxis: alarms.share }], lineStyle: { color: colours.ink, type: "dashed" }, label: { position: "insideEndTop", formatter: () => `as they are ${percent(alarms.share)}`, color: colours.ink } };
@@ -52,13 +53,13 @@ function strengthChart(parent, { outcome, strengths, point }) {
       if (strength === 1) return ["×1: rows as they are"];
       const line = (size) => {
         const { share, interval } = point(size, strength)?.efficiency ?? {};
-        return `${sizeText(size)} bins: ${percent(share)}${interval ? ` (${between(interval, percent)})` : ""}`;
+        return `${binsText(size)}: ${percent(share)}${interval ? ` (${between(interval, percent)})` : ""}`;
       };
       return [`contents ${strengthText(strength)}`, ...outcome.settings.sizes.map(line)];
     };
     return sheet({
       grid: { left: 68, right: 18, top: 46, bottom: 48 },
-      legend: legend({ data: outcome.settings.sizes.map((size) => `${sizeText(size)} bins`) }),
+      legend: legend({ data: outcome.settings.sizes.map(binsText) }),
       xAxis: valueAxis("contents multiplied by", { type: "category", data: places.map(strengthText), boundaryGap: true, scale: undefined, axisLabel: { formatter: undefined } }),
       yAxis: upAxis("efficiency", false, { min: 0, max: 1, axisLabel: { formatter: percent } }),
       tooltip: tooltip({ trigger: "axis", formatter: told }),
