@@ -227,6 +227,74 @@ fn collected(folder: &Path, name: &str) -> PathBuf {
     page
 }
 
+/// Sets that point the study's config to made maps.
+const MAPS: &[&str] = &[
+    "data.train=[\"maps/train/PXLayer_*.parquet\"]",
+    "data.test=[\"maps/test/PXLayer_*.parquet\"]",
+    "data.oms=[\"maps/oms.json\"]",
+    "data.hlt=[\"maps/hlt.json\"]",
+    "patterns.automasks=[\"maps/automasks.csv\"]",
+    "train.epochs=40",
+];
+
+#[test]
+fn pages_of_maps_show_each_region_where_it_is_largest() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    succeed(folder, &["synth", "occupancy", "maps", "--lumisections", "300", "--test-lumisections", "240", "--layers", "2", "--seed", "5", "-q"]);
+    let page = page(folder, "pixel", "pixel-nmf.toml", MAPS);
+    let data = payload(&page);
+    let (views, tracks) = (data["viewer"].as_array().unwrap(), data["report"]["patterns"]["tracks"].as_array().unwrap());
+    let runs = data["runs"].as_array().unwrap();
+    assert!(views.len() == 2 && tracks.len() > 8, "{} views, {} tracks", views.len(), tracks.len());
+    let u16s = |array: &Value| unpacked(array).chunks_exact(2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]])).collect::<Vec<_>>();
+    assert_eq!(unpacked(&views[0]["at"]), unpacked(&views[1]["at"]), "layers keep the same lumisections");
+    for track in tracks {
+        let view = views.iter().find(|view| view["channel"] == track["channel"]).unwrap();
+        let (run, at, regions) = (u16s(&view["run"]), numbers(&view["at"]), &view["regions"]);
+        let (frames, areas, bins, flags) =
+            (numbers(&regions["frame"]), numbers(&regions["areas"]), numbers(&regions["bins"]), unpacked(&regions["flags"]));
+        let own = runs.iter().position(|run| run["name"] == track["run"]).unwrap();
+        let ls = numbers(&runs[own]["ls"]);
+        let ends = |name: &str| (track[name][0].as_u64().unwrap() as u32, track[name][1].as_u64().unwrap() as u32);
+        let (from, to) = ends("ls");
+        let (x, y) = (ends("x"), ends("y"));
+        let holds = |region: usize| {
+            let [x0, x1, y0, y1] = areas[4 * region..][..4] else { unreachable!() };
+            (x.0 <= x0 && x1 <= x.1 && y.0 <= y0 && y1 <= y.1) && flags[region] & 1 == u8::from(track["side"] == "hot")
+        };
+        let shown = (0..run.len()).filter(|&frame| usize::from(run[frame]) == own && (from..=to).contains(&ls[at[frame] as usize]));
+        let most = shown.map(|frame| {
+            (0..frames.len()).filter(|&region| frames[region] as usize == frame && holds(region)).map(|region| bins[region]).sum::<u32>()
+        });
+        assert_eq!(most.max().map(u64::from), track["bins"].as_u64(), "{track}");
+    }
+    for view in views {
+        let (frames, bins) = (numbers(&view["at"]).len(), view["k"].as_u64().unwrap() as usize);
+        let coded = [&view["input"], &view["output"], &view["errors"], &view["raw"]["codes"]].map(|codes| unpacked(codes).len());
+        assert_eq!(coded, [frames * bins; 4]);
+        assert!(!numbers(&view["masked"]).is_empty());
+    }
+    for components in data["components"].as_array().unwrap() {
+        let shares: f64 = components["share"].as_array().unwrap().iter().map(|share| share.as_f64().unwrap()).sum();
+        assert!((shares - 1.0).abs() < 1e-6 && components["number"].as_array().unwrap().len() == 5, "{shares}");
+    }
+    for run in runs {
+        let rows = numbers(&run["ls"]).len();
+        let latents = run["latents"].as_array().unwrap();
+        assert!(latents.len() == 2 && latents.iter().all(|channel| unpacked(&channel["codes"]).len() == 5 * rows));
+    }
+
+    succeed(folder, &["report", "pixel", "--png", "png", "-q"]);
+    let pictures: Vec<String> = fs::read_dir(folder.join("png")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    for wanted in ["components.png", "maps-", "regions-"] {
+        assert!(pictures.iter().any(|name| name.starts_with(wanted)), "{wanted}: {pictures:?}");
+    }
+    let Some(python) = python() else { return };
+    let words = &opened(&python, &[page], &[])[0];
+    assert!(words.contains("regions over lumisections") && words.contains("component 0: ") && words.contains("all below each other"));
+}
+
 #[test]
 fn the_page_of_a_search_says_which_trial_is_the_best_and_how_to_have_it_again() {
     let place = metsig("0.2");

@@ -1,9 +1,6 @@
 //! What there is to see of models of maps: their components, the latents of each row, and the worst maps with their regions.
 
-use super::{
-    patterns::Patterns,
-    scores::{ChannelScores, Scores},
-};
+use super::{patterns::Patterns, scores::Scores};
 use crate::{
     config::raw::ScoreKind,
     data::table::Shape,
@@ -91,7 +88,7 @@ impl Maps {
             return Ok(Self::default());
         }
         let evaluated: Vec<usize> = scores.evaluated().collect();
-        let worst = worst(prepared, scores, patterns, &evaluated);
+        let worst = worst(scores, &evaluated);
         let of_channel = |(at, network): (usize, &Network)| {
             let layer = prepared.samples.layers.iter().find(|layer| layer.name == network.channel.name);
             let Network { channel, architecture, members, .. } = network;
@@ -176,21 +173,62 @@ fn liveliest(latents: &[f32], width: usize) -> Vec<usize> {
     latents
 }
 
-/// The flagged rows with the highest scores, as positions among the evaluated ones: each where a region is largest, or the worst of its
-/// run where nothing looks for regions.
-fn worst(prepared: &Prepared, scores: &Scores, patterns: Option<&Patterns>, evaluated: &[usize]) -> Vec<u32> {
+/// The flagged rows with the highest scores, as positions among the evaluated ones: one of each stretch of flagged rows.
+fn worst(scores: &Scores, evaluated: &[usize]) -> Vec<u32> {
     let Some(main) = scores.main() else { return vec![] };
-    let score = |position: &usize| main.scores[evaluated[*position]].unwrap_or(0.0);
-    let is_flagged = |channel: &ChannelScores, position: usize| channel.flagged(evaluated[position]) == Some(true);
-    let by_score = |rows: &mut Vec<usize>| rows.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.cmp(b)));
-    let mut rows: Vec<usize> = match patterns {
-        Some(patterns) => patterns.peaks(&prepared.samples),
-        None => (0..evaluated.len()).collect(),
-    };
-    rows.retain(|&row| is_flagged(main, row));
-    by_score(&mut rows);
+    let mut rows: Vec<(usize, usize, f64)> = vec![];
+    let mut stretch = 0;
+    for (position, &row) in evaluated.iter().enumerate() {
+        let goes_on = position > 0 && scores.rows[row].run_key() == scores.rows[evaluated[position - 1]].run_key();
+        let is_flagged = main.flagged(row) == Some(true);
+        stretch += usize::from(!goes_on || !is_flagged);
+        if is_flagged {
+            rows.push((position, stretch, main.scores[row].unwrap_or_default()));
+        }
+    }
+    rows.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
     let mut seen = HashSet::new();
-    // The regions of several layers are largest in the same lumisections.
-    rows.retain(|&row| seen.insert(if patterns.is_some() { row } else { prepared.samples.rows[row].run as usize }));
-    rows.into_iter().take(WORST).map(|row| row as u32).collect()
+    rows.retain(|(_, stretch, _)| seen.insert(*stretch));
+    rows.into_iter().take(WORST).map(|(position, _, _)| position as u32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        prepare::split::Split,
+        report::scores::{ChannelScores, Row},
+    };
+
+    #[test]
+    fn the_latents_that_vary_most_are_kept_in_their_order() {
+        let latents: Vec<f32> = (0..10).flat_map(|row| (0..12).map(move |latent| (row * latent) as f32)).collect();
+        assert_eq!(liveliest(&latents, 12), [4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(liveliest(&latents[..36], 3), [0, 1, 2]);
+        assert_eq!(liveliest(&[], 2), [0, 1]);
+    }
+
+    #[test]
+    fn the_worst_of_each_stretch_of_flagged_rows_is_shown() {
+        let values = [(1, 5.0), (1, 9.0), (1, 0.0), (1, 6.0), (2, 7.0), (2, 8.0), (2, 0.0), (2, 2.0), (2, 0.0), (2, 3.0)];
+        let row = |run| Row {
+            split: Split::Test,
+            file: "a".into(),
+            run: Some(run),
+            ls: Some(1),
+            weight: None,
+            rejected: None,
+            class: None,
+            labels: [].into(),
+        };
+        let channel = ChannelScores {
+            name: "all".into(),
+            scores: values.iter().map(|(_, score)| Some(*score)).collect(),
+            thresholds: vec![Some(1.0); values.len()],
+            ..ChannelScores::default()
+        };
+        let scores = Scores { rows: values.iter().map(|(run, _)| row(*run)).collect(), channels: vec![channel], ..Scores::default() };
+        let evaluated: Vec<usize> = scores.evaluated().collect();
+        assert_eq!(worst(&scores, &evaluated), [1, 5, 3, 9]);
+    }
 }

@@ -312,7 +312,8 @@ fn latents(evidence: &Evidence, scores: &Scores, rows: &[usize], first: usize) -
             "error": packed(rows.iter().map(ratio))?,
         }))
     };
-    evidence.maps.channels.iter().map(of_channel).collect()
+    // There are no lines over events.
+    evidence.maps.channels.iter().filter(|_| !scores.events).map(of_channel).collect()
 }
 
 /// The losses of each model.

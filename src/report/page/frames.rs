@@ -235,3 +235,53 @@ impl View<'_> {
 pub(super) fn code(value: f64, range: f64) -> u8 {
     if range > 0.0 { ((value / range).clamp(0.0, 1.0).sqrt() * 255.0).round() as u8 } else { 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        prepare::split::Split,
+        report::scores::{ChannelScores, Row},
+    };
+
+    /// What is kept of 100 rows, of which the first forty are flagged: how many of these, of the others, and whether row 39 and row 99 are.
+    fn kept(place: usize, must_fit: bool) -> (usize, usize, bool, bool, String) {
+        let row = |ls| Row {
+            split: Split::Test,
+            file: "a".into(),
+            run: Some(1),
+            ls: Some(ls),
+            weight: None,
+            rejected: None,
+            class: None,
+            labels: [].into(),
+        };
+        let channel = ChannelScores {
+            name: "all".into(),
+            scores: (0..100).map(|at| Some(f64::from(u8::from(at < 40)))).collect(),
+            thresholds: vec![Some(0.5); 100],
+            ..ChannelScores::default()
+        };
+        let scores = Scores { rows: (1..=100).map(row).collect(), channels: vec![channel], ..Scores::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        std::fs::write(&path, "data.train = [\"a.csv\"]").unwrap();
+        let shown = Shown::new(&Experiment::load(&path, &[]).unwrap(), &scores);
+        let Kept { rows, note } = Kept::new(&shown, place, &[99, 39], &|row| row < 40, must_fit);
+        assert!(rows.is_sorted());
+        let count = |wanted: &dyn Fn(usize) -> bool| rows.iter().filter(|(_, _, row)| wanted(*row)).count();
+        (count(&|row| row < 40), count(&|row| row >= 40), count(&|row| row == 39) == 1, count(&|row| row == 99) == 1, note)
+    }
+
+    #[test]
+    fn regions_come_first_then_flagged_rows_and_all_have_their_place() {
+        assert_eq!(kept(100, true), (40, 60, true, true, String::new()));
+        let (flagged, others, first, last, note) = kept(32, true);
+        assert_eq!((flagged, others, first, last), (21, 11, true, true), "{note}");
+        assert!(note.contains("one in 2 of the other flagged ones, and one in 6 of the others"), "{note}");
+        let (flagged, others, first, last, note) = kept(32, false);
+        assert_eq!((flagged, others, first, last), (40, 2, true, true), "{note}");
+        let (flagged, others, _, last, note) = kept(1, true);
+        assert!(flagged + others <= 3 && last, "{flagged} + {others}: {note}");
+    }
+}

@@ -221,9 +221,12 @@ function regionTimeline(parent, data, show) {
       if (!known(value?.[3]) || !show) return;
       const { channel, ls } = lanes()[value[3]];
       const clicked = chart.convertFromPixel({ gridIndex: 0 }, [event.offsetX, event.offsetY])[0];
-      const wanted = Math.min(Math.max(clicked, ls[0]), ls[1]);
-      const at = run().ls.reduce((best, one, at) => (Math.abs(one - wanted) < Math.abs(run().ls[best] - wanted) ? at : best), 0);
-      show(state.run.at, at, data.channels.indexOf(channel));
+      // Of the LSs that the viewer has, one with the region.
+      const view = data.viewer.find((view) => view.channel === channel);
+      const kept = Array.from(view?.at || []).filter((at, frame) => view.run[frame] === state.run.at && ls[0] <= run().ls[at] && run().ls[at] <= ls[1]);
+      const rows = kept.length ? kept : Array.from(run().ls.keys());
+      const far = (at) => Math.abs(run().ls[at] - clicked);
+      show(state.run.at, rows.reduce((best, at) => (far(at) < far(best) ? at : best)), data.channels.indexOf(channel));
     });
   const record = plot(parent, { id: "region-chart", title: "Regions over lumisections", caption, controls, started, height: () => 120 + 24 * lanes().length, build: (width) => timelineOption(lanes(), extent(run()), width) });
 }

@@ -64,7 +64,7 @@ function scoreSection(parent, data, choose) {
     id: "score-chart",
     title: data.unit === "event" ? "Score of each event" : "Score against lumisection",
     caption: () => scoreCaption(data, run(), state),
-    height: () => 340 + 110 * panelsBelow(data, run(), state.channel).length,
+    height: () => 340 + (data.unit === "event" ? 0 : 110 * panelsBelow(data, run(), state.channel).length),
     controls,
     build: (width) => (data.unit === "event" ? eventOption(data, run(), state, width) : lumisectionOption(data, run(), state, width)),
     started: ({ chart, box }) => {

@@ -72,11 +72,14 @@ fn outline(canvas: &mut Canvas, area: Area, shape: Shape, bins: Bins, side: Side
     canvas.line(&corners, if known { stroke.dashed() } else { stroke }, within);
 }
 
-/// Lowest and highest of values that are judged.
+/// The scale of values: from the lowest to the highest, but at most twice as far as nearly all reach, so that what is far too hot leaves
+/// colours for the rest.
 fn range<'a>(values: impl Iterator<Item = &'a f32>) -> (f64, f64) {
-    let (low, high) =
-        values.filter(|value| value.is_finite()).fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
-    if low <= high { (low.into(), high.into()) } else { (0.0, 0.0) }
+    let mut values: Vec<f32> = values.copied().filter(|value| value.is_finite()).collect();
+    values.sort_by(f32::total_cmp);
+    let (Some(&low), Some(&high)) = (values.first(), values.last()) else { return (0.0, 0.0) };
+    let (low, high, most) = (f64::from(low), f64::from(high), f64::from(values[values.len() * 95 / 100]));
+    (low, if most > low { high.min(low + 2.0 * (most - low)) } else { high })
 }
 
 /// As large as a map of this shape can be in some place.
@@ -103,8 +106,11 @@ impl Figures<'_> {
             let ls = row.ls.unwrap_or_default();
             let left_out = if several > LAYERS { format!("; {LAYERS} of {several} layers") } else { String::new() };
             let mut canvas = titled(
-                &format!("Run {}, LS {ls}: map, reconstruction and squared error", row.run_name()),
-                &format!("{} · as scaled; map and reconstruction of a layer share a colour scale{left_out}", self.report.name),
+                &format!("Run {}, LS {ls}: map, reconstruction and {}", row.run_name(), self.experiment.config.score.kind.per_feature()),
+                &format!(
+                    "{} · as scaled; map and reconstruction of a layer share a colour scale, in which far higher values look alike{left_out}",
+                    self.report.name
+                ),
             );
             let mut entries: Vec<(Mark, String)> = vec![];
             for side in [Side::Dead, Side::Hot] {
@@ -169,9 +175,9 @@ impl Figures<'_> {
                 let (left, top) = (left + column as f64 * width, top + line as f64 * height);
                 let area = fitting(Area { left, top: top + 26.0, right: left + width - 20.0, bottom: top + height - 12.0 }, channel.shape);
                 let style = Style::of(18.0);
-                let text = format!("{} {}: {:.1} %", channel.channel, component.number, 100.0 * component.share);
+                let text = format!("component {}: {:.1} %, {}", component.number, 100.0 * component.share, channel.channel);
                 canvas.text((left, top + 12.0), &style.fit(&text, width - 20.0), style);
-                let (_, high) = range(component.map.iter());
+                let high = f64::from(component.map.iter().copied().fold(0.0, f32::max));
                 map(&mut canvas, area, channel.shape, (0.0, high), |bin| (!channel.masked[bin]).then(|| f64::from(component.map[bin])));
             }
         }
