@@ -248,3 +248,27 @@ fn jobs_by_layer_are_joined() {
     let output = Command::new(python).current_dir(place.path()).args(["-c", check]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn a_factorisation_is_as_good_as_that_of_scikit_learn() {
+    let Some(python) = common::python("pandas, pyarrow, safetensors and scikit-learn") else { return };
+    let place = tempfile::tempdir().unwrap();
+    let script = |arguments: &[&str]| {
+        let script = common::root().join("scripts/reference/check_nmf.py");
+        let output = Command::new(&python).current_dir(place.path()).arg(script).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    };
+    succeed(place.path(), &["synth", "occupancy", "data", "--lumisections", "800", "--test-lumisections", "200", "--layers", "2"]);
+    script(&["make", "data"]);
+    fs::write(
+        place.path().join("nmf.toml"),
+        "data.train = [\"train.npy\"]\nsplit = {by = \"order\", valid = 0.0}\nscale.kind = \"none\"\nmodel = {kind = \"nmf\", latent = 5}\n\
+         train.epochs = 300\nthreshold.on = \"train\"\nreport = {tensorboard = false, projections = []}",
+    )
+    .unwrap();
+    succeed(place.path(), &["train", "nmf.toml", "--out", "whole"]);
+    script(&["check", "whole"]);
+    let batches = ["--set", "train.batch_size=128", "--set", "model.nmf.forget=0.7", "--set", "train.epochs=30", "--set", "train.stop.tolerance=0.0"];
+    succeed(place.path(), &[&["train", "nmf.toml", "--out", "batches"], &batches[..]].concat());
+    script(&["check", "batches", "128"]);
+}
