@@ -2,12 +2,12 @@
 
 use crate::{
     config::{
-        Experiment, Expression, Part, Threshold, Value,
+        Experiment, Expression, Part, Threshold,
         raw::{self, CalibrateOn, FitOn, ModelKind, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
     },
     data::{
         self, Further, Role, Samples,
-        automasks::{self, Automasks},
+        automasks::Automasks,
         channels::{ALL_FEATURES, COMBINED, Channel},
         facts::{Facts, LUMINOSITIES, START_TIME},
     },
@@ -19,6 +19,7 @@ use crate::{
         classes::Classes,
         divide,
         labels::{self, LabelSet},
+        masked,
         quantities::{self, Quantity},
         scale::{Plan, Scaler},
         select,
@@ -36,7 +37,7 @@ use crate::{
         drift::{Drift, Outside, Sample},
         error::Runner,
         network::Network,
-        patterns::{Finder, Found, Layer, Map, Region, Settings, Zeros},
+        patterns::{Found, Layer, Region, Settings, Zeros, find_all},
         threshold::{self, Calibrated},
         usual::{self, Usual},
     },
@@ -148,37 +149,9 @@ fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Furt
         None => None,
     };
     let weights = weights.map(|weights| weights.into_iter().map(|weight| weight as f32).collect::<Vec<f32>>());
-    let mut notes: Vec<String> = samples.notes.iter().cloned().chain(label_notes).collect();
-    let automasks = automasks(experiment, &samples, &facts, &mut notes)?;
+    let (automasks, mask_notes) = masked::read(experiment, &samples, &facts)?;
+    let notes = samples.notes.iter().cloned().chain(label_notes).chain(mask_notes).collect();
     Ok(Chosen { samples, labels, classes, weights, facts, automasks, notes })
-}
-
-/// What was masked when, by the tables that the config names.
-fn automasks(experiment: &Experiment, samples: &Samples, facts: &Facts, notes: &mut Vec<String>) -> Result<Automasks> {
-    if experiment.automasks.is_empty() {
-        return Ok(Automasks::default());
-    }
-    let starts = |run: u32| {
-        let seconds = |value: Value| match value {
-            Value::Number(seconds) => Some(seconds),
-            Value::Text(text) => automasks::seconds(&text),
-            Value::Unknown => None,
-        };
-        let starts: Vec<(u32, f64)> = facts.of_run(START_TIME, run).into_iter().filter_map(|(ls, value)| Some((ls, seconds(value)?))).collect();
-        (!starts.is_empty()).then_some(starts)
-    };
-    let masks = Automasks::read(&experiment.automasks, experiment.chips.as_deref(), &samples.frames, &starts)?;
-    if !masks.others.is_empty() {
-        let others = listed(masks.others.iter().map(String::as_str));
-        notes.push(format!("patterns.automasks: tell of layers that are not scored: {others}"));
-    }
-    if let Some(run) = masks.untimed.first() {
-        let runs = masks.untimed.len();
-        notes.push(format!(
-            "patterns.automasks: times are told of {runs} runs, the first {run}, of whose LSs it is not known when they began ({START_TIME} in data.oms): nothing counts as masked there"
-        ));
-    }
-    Ok(masks)
 }
 
 /// Keeps the entries of rows against which there is no reason.
@@ -566,47 +539,10 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
 /// Looks for patterns in the errors of every row, run by run, where the config says what they are.
 pub fn patterns(experiment: &Experiment, networks: &[Network], prepared: &Prepared, device: &Opened) -> Result<Option<Patterns>> {
     let Some(config) = &experiment.config.patterns else { return Ok(None) };
-    let names = prepared.input_names();
-    let columns: Vec<Vec<Range<usize>>> = networks.iter().map(|network| network.channel.columns(&names)).collect();
     let layers: Vec<Layer> = networks.iter().map(Network::layer).collect();
     let settings = Settings::new(config, layers.len());
     settings.check(layers.iter().map(|layer| (layer.name.as_str(), layer.shape)))?;
-    let of_run = |rows: Range<usize>| {
-        let index: Vec<u32> = rows.clone().map(|row| row as u32).collect();
-        let mut maps: Vec<(Vec<f32>, Vec<f32>)> = vec![];
-        for (network, columns) in networks.iter().zip(&columns) {
-            let (mut inputs, mut outputs): (Vec<f32>, Vec<f32>) = (vec![], vec![]);
-            let members = network.members.len() as f32;
-            Runner::new(&network.architecture, &network.members, device).reconstruct(
-                prepared.rows(columns).at(&index),
-                &mut |_, member, input, output| {
-                    if member == 0 {
-                        inputs.extend_from_slice(input);
-                        outputs.extend(output.iter().map(|value| value / members));
-                    } else {
-                        let row = outputs.len() - output.len();
-                        outputs[row..].iter_mut().zip(output).for_each(|(sum, value)| *sum += value / members);
-                    }
-                },
-            )?;
-            maps.push((inputs, outputs));
-        }
-        let mut finder = Finder::new(&settings, &layers);
-        let find = |(at, row): (usize, usize)| {
-            let maps: Vec<Map<'_>> = maps
-                .iter()
-                .zip(columns.iter().zip(&layers))
-                .map(|((input, output), (columns, layer))| {
-                    let width = layer.shape.width();
-                    let first = columns.first().map_or(0, |range| range.start);
-                    let own = at * width..(at + 1) * width;
-                    Map { contents: &prepared.samples.row(row)[first..first + width], input: &input[own.clone()], output: &output[own] }
-                })
-                .collect();
-            finder.row(prepared.samples.rows[row].run, &maps)
-        };
-        Ok(rows.enumerate().map(find).collect::<Vec<Found>>())
-    };
+    let of_run = |rows: Range<usize>| find_all(&settings, &layers, networks, prepared, rows, device);
     let found = side_by_side(device, prepared.samples.run_ranges(), of_run)?.concat();
     let known = |(row, found): (usize, &Found)| {
         let id = prepared.samples.id(row);

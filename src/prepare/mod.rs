@@ -3,6 +3,7 @@
 
 pub mod classes;
 pub mod labels;
+pub mod masked;
 mod prepared;
 pub mod quantities;
 mod rows;

@@ -579,6 +579,28 @@ pub(super) fn normal_numbers(count: usize, seed: u64, epoch: u32, batch: usize) 
     Distribution::<f32>::sample_iter(StandardNormal, chance).take(count).collect()
 }
 
+/// Pauses after so many batches, and keeps the state.
+#[cfg(test)]
+pub(super) struct Pausing {
+    pub(super) left: usize,
+    pub(super) kept: Option<State>,
+}
+
+#[cfg(test)]
+impl Watch for &mut Pausing {
+    fn epoch(&mut self, _: &Epoch) -> Result<()> {
+        Ok(())
+    }
+    fn pauses(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left == 0
+    }
+    fn keep(&mut self, state: &State) -> Result<()> {
+        self.kept = Some(state.clone());
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -778,26 +800,6 @@ mod tests {
         let plain = run(&job(Rows::new(&repeated, 6))).unwrap();
         for (a, b) in weighted.weights.iter().zip(&plain.weights) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
-        }
-    }
-
-    /// Pauses after so many batches, and keeps the state.
-    struct Pausing {
-        left: usize,
-        kept: Option<State>,
-    }
-
-    impl Watch for &mut Pausing {
-        fn epoch(&mut self, _: &Epoch) -> Result<()> {
-            Ok(())
-        }
-        fn pauses(&mut self) -> bool {
-            self.left = self.left.saturating_sub(1);
-            self.left == 0
-        }
-        fn keep(&mut self, state: &State) -> Result<()> {
-            self.kept = Some(state.clone());
-            Ok(())
         }
     }
 

@@ -9,6 +9,7 @@ mod find;
 mod grid;
 mod mask;
 mod region;
+mod rows;
 mod track;
 mod windows;
 
@@ -21,6 +22,7 @@ use crate::{
 pub use find::{Finder, Found, Map};
 pub use mask::Zeros;
 pub use region::{KNOWN, Region, Span};
+pub use rows::find_all;
 use serde::{Deserialize, Serialize};
 pub use track::{GAP, Track, track};
 

@@ -1,11 +1,10 @@
 use crate::{
     config::{DeviceChoice, Document, Experiment},
     device::{self, Opened},
-    error::Result,
     model::Architecture,
     prepare::Rows,
     random,
-    train::{Epoch, Fitted, Job, State, Stopped, Watch, fit},
+    train::{Epoch, Fitted, Job, State, Stopped, fit, fit::Pausing},
 };
 use rand::RngExt;
 
@@ -32,26 +31,6 @@ fn made(rows: usize, noise: f32) -> Vec<f32> {
             (0..BINS).map(|bin| (row(bin) + chance.random_range(0.0..=noise)).max(0.0)).collect::<Vec<_>>()
         })
         .collect()
-}
-
-/// Pauses after so many batches, and keeps the state.
-struct Pausing {
-    left: usize,
-    kept: Option<State>,
-}
-
-impl Watch for &mut Pausing {
-    fn epoch(&mut self, _: &Epoch) -> Result<()> {
-        Ok(())
-    }
-    fn pauses(&mut self) -> bool {
-        self.left = self.left.saturating_sub(1);
-        self.left == 0
-    }
-    fn keep(&mut self, state: &State) -> Result<()> {
-        self.kept = Some(state.clone());
-        Ok(())
-    }
 }
 
 /// Trains, and pauses every so many batches.

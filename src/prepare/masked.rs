@@ -1,0 +1,40 @@
+//! What was masked when: automasks, in the bins of the maps that are scored.
+
+use crate::{
+    config::{Experiment, Value},
+    data::{
+        Samples,
+        automasks::{self, Automasks},
+        facts::{Facts, START_TIME},
+    },
+    error::{Result, listed},
+};
+
+/// Reads the tables that the config names; the texts say what is doubtful about them.
+pub fn read(experiment: &Experiment, samples: &Samples, facts: &Facts) -> Result<(Automasks, Vec<String>)> {
+    if experiment.automasks.is_empty() {
+        return Ok((Automasks::default(), vec![]));
+    }
+    let mut notes = vec![];
+    let starts = |run: u32| {
+        let seconds = |value: Value| match value {
+            Value::Number(seconds) => Some(seconds),
+            Value::Text(text) => automasks::seconds(&text),
+            Value::Unknown => None,
+        };
+        let starts: Vec<(u32, f64)> = facts.of_run(START_TIME, run).into_iter().filter_map(|(ls, value)| Some((ls, seconds(value)?))).collect();
+        (!starts.is_empty()).then_some(starts)
+    };
+    let masks = Automasks::read(&experiment.automasks, experiment.chips.as_deref(), &samples.frames, &starts)?;
+    if !masks.others.is_empty() {
+        let others = listed(masks.others.iter().map(String::as_str));
+        notes.push(format!("patterns.automasks: tell of layers that are not scored: {others}"));
+    }
+    if let Some(run) = masks.untimed.first() {
+        let runs = masks.untimed.len();
+        notes.push(format!(
+            "patterns.automasks: times are told of {runs} runs, the first {run}, of whose LSs it is not known when they began ({START_TIME} in data.oms): nothing counts as masked there"
+        ));
+    }
+    Ok((masks, notes))
+}
