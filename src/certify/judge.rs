@@ -88,6 +88,9 @@ pub fn opinions(cuts: &[Cuts], scores: &Scores, ids: &[Option<Id>], unfit: &[Opt
                     Verdict::Grey => above(&cuts.grey),
                     _ => String::new(),
                 };
+                // With patterns a score has regions behind it.
+                let regions = scores.main().and_then(|channel| channel.reasons.get(row)?.as_deref()).filter(|_| !reason.is_empty());
+                let reason = regions.map_or(reason.clone(), |regions| format!("{reason}: {regions}"));
                 (verdict, reason, Some(score))
             }
             (not, _, _) => (Verdict::NotEvaluated, not.unwrap_or("no score").to_owned(), None),

@@ -534,7 +534,8 @@ fn text(summary: &Summary, stretches: &[Stretch], lumisections: &Lumisections, e
     }
     if let Some(Luminosity { quantity, sum, unknown }) = &summary.luminosity {
         let total = sum.good + sum.grey + sum.bad + sum.not_evaluated;
-        let part = |part: f64| format!("{:.2} %", 100.0 * part / total);
+        // The sum of nothing is −0.
+        let part = |part: f64| format!("{:.2} %", 0.0 + 100.0 * part / total);
         let unknown = if *unknown > 0 { format!("; not known for {}", terminal::count(*unknown, "lumisection")) } else { String::new() };
         let (good, grey, bad, not) = (part(sum.good), part(sum.grey), part(sum.bad), part(sum.not_evaluated));
         let _ = writeln!(text, "luminosity {good} good, {grey} grey, {bad} bad, {not} not evaluated of {total:.6} ({quantity}){unknown}");

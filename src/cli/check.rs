@@ -2,7 +2,7 @@
 
 use super::{Sets, ui::Ui};
 use crate::{
-    config::Experiment,
+    config::{Experiment, raw::ModelKind},
     data::{
         channels::{ALL_FEATURES, Fate, Group},
         table::Shape,
@@ -225,11 +225,15 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
         let _ = writeln!(text, "model      {of}{}, {} parameters{members}", channel.model, channel.parameters);
     }
     let train = &experiment.config.train;
-    let _ = writeln!(
-        text,
-        "training   {} epochs of {} batches of {}, {} at {}",
-        train.epochs, checked.batches_per_epoch, train.batch_size, train.optimizer.kind, experiment.learning_rate
-    );
+    let batches = match checked.batches_per_epoch {
+        1 => "one batch".into(),
+        batches => format!("{batches} batches of {}", train.batch_size),
+    };
+    let rule = match experiment.config.model.kind {
+        ModelKind::Nmf => format!("solver {}", experiment.config.model.nmf.solver),
+        ModelKind::Dense => format!("{} at {}", train.optimizer.kind, experiment.learning_rate),
+    };
+    let _ = writeln!(text, "training   {} of {batches}, {rule}", terminal::count(train.epochs as usize, "epoch"));
     for threshold in &experiment.thresholds {
         let threshold = threshold::describe(threshold, experiment.config.threshold.log);
         let _ = writeln!(text, "threshold  {threshold}, calibrated on {} rows", experiment.config.threshold.on);
