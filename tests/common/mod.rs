@@ -120,6 +120,11 @@ pub fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
 /// Holds two experiment folders to each other.
 pub fn same(a: &Path, b: &Path) {
     for ((name, a), (_, b)) in results(a).iter().zip(&results(b)) {
-        assert!(a == b, "{name} differs");
+        let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>();
+        let told = || match name.ends_with(".csv") {
+            true => format!(": {:?}", lines(a).into_iter().zip(lines(b)).find(|(a, b)| a != b)),
+            false => String::new(),
+        };
+        assert!(a == b, "{name} differs{}", told());
     }
 }
