@@ -1183,7 +1183,7 @@ choice! {
 
 section! {
     /// What makes a pattern of badly reconstructed bins. The score of a channel is then the number of its bins in patterns, and that of
-    /// all together the number of bins at which several of them coincide; the threshold is 0 unless [threshold] says otherwise.
+    /// all together the number of bins at which several of them coincide; the threshold is 0 unless its section says otherwise.
     Patterns {
         /// A bin is bad where its squared error is above this.
         #[schemars(range(min = 0.0))]
@@ -1231,7 +1231,7 @@ section! {
         /// How many rows each size and strength is tried on; fewer where fewer are held out.
         #[schemars(range(min = 1, max = 1_000_000))]
         rows: u32 = 200,
-        /// In how many channels, at the same place, a defect is. Default: patterns.layers, or 1 without [patterns].
+        /// In how many channels, at the same place, a defect is. Default: patterns.layers, or 1 without that section.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 1))]
         channels: Option<u32> = None,
