@@ -542,7 +542,9 @@ pub fn patterns(experiment: &Experiment, networks: &[Network], prepared: &Prepar
     let layers: Vec<Layer> = networks.iter().map(Network::layer).collect();
     let settings = Settings::new(config, layers.len());
     settings.check(layers.iter().map(|layer| (layer.name.as_str(), layer.shape)))?;
-    let of_run = |rows: Range<usize>| find_all(&settings, &layers, networks, prepared, rows, device);
+    let names = prepared.input_names();
+    let columns: Vec<Vec<Range<usize>>> = networks.iter().map(|network| network.channel.columns(&names)).collect();
+    let of_run = |rows: Range<usize>| find_all(&settings, &layers, networks, &columns, prepared, rows, device);
     let found = side_by_side(device, prepared.samples.run_ranges(), of_run)?.concat();
     let known = |(row, found): (usize, &Found)| {
         let id = prepared.samples.id(row);

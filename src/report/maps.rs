@@ -89,10 +89,11 @@ impl Maps {
         }
         let evaluated: Vec<usize> = scores.evaluated().collect();
         let worst = worst(scores, &evaluated);
+        let names = prepared.input_names();
         let of_channel = |(at, network): (usize, &Network)| {
             let layer = prepared.samples.layers.iter().find(|layer| layer.name == network.channel.name);
             let Network { channel, architecture, members, .. } = network;
-            let columns = channel.columns(&prepared.input_names());
+            let columns = channel.columns(&names);
             let first = Runner::new(architecture, network.member(1)?, device);
             let width = architecture.latent();
             let Layer { shape, masked, .. } = network.layer();

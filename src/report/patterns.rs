@@ -84,7 +84,7 @@ impl Patterns {
         Self { settings, layers, found, known, tracks }
     }
 
-    /// A row's regions that were not known, with their positions.
+    /// A row's regions that were not known.
     fn new_ones(&self, row: usize) -> impl Iterator<Item = &Region> {
         self.found[row].regions.iter().zip(&self.known[row]).filter(|(_, known)| !**known).map(|(region, _)| region)
     }

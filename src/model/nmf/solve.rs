@@ -10,9 +10,9 @@ const MOST_SWEEPS: usize = 400;
 /// A right-hand side is done when no entry moved the solution by more than this part of it.
 const TOLERANCE: f32 = 2e-6;
 /// Multiplicative steps of a solution.
-const STEPS: usize = 60;
+pub(super) const STEPS: usize = 60;
 /// Below this what is divided by counts as 0.
-const SMALLEST: f32 = 1e-30;
+pub(super) const SMALLEST: f32 = 1e-30;
 
 /// How solutions are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,8 +165,7 @@ mod tests {
                 let pivot = (at..n).max_by(|&a, &b| rows[a][at].abs().total_cmp(&rows[b][at].abs())).unwrap();
                 rows.swap(at, pivot);
                 let pivot = rows[at].clone();
-                for (other, row) in rows.iter_mut().enumerate().filter(|(other, _)| *other != at) {
-                    let _ = other;
+                for (_, row) in rows.iter_mut().enumerate().filter(|(other, _)| *other != at) {
                     let factor = row[at] / pivot[at];
                     row.iter_mut().zip(&pivot).for_each(|(value, pivot)| *value -= factor * pivot);
                 }

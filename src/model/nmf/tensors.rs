@@ -1,6 +1,9 @@
 //! The same on any device, members side by side.
 
-use super::Numbers;
+use super::{
+    Numbers,
+    solve::{SMALLEST, STEPS},
+};
 use crate::config::raw::NmfSolver;
 use burn::tensor::{Tensor, TensorData};
 
@@ -8,10 +11,6 @@ use burn::tensor::{Tensor, TensorData};
 const SWEEPS: usize = 120;
 /// The same over components, which go on from where they are.
 const COMPONENT_SWEEPS: usize = 20;
-/// Multiplicative steps.
-const STEPS: usize = 60;
-/// Below this what is divided by counts as 0.
-const SMALLEST: f32 = 1e-30;
 
 /// Least squares without negative numbers for every column: `gram` is `[members, k, k]`; `products` and `solution` are
 /// `[members, k, columns]`; `penalties` are those of entries and of their squares, each `[members, 1, 1]`.

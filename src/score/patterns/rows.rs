@@ -9,25 +9,24 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Finds the patterns of a run's rows; `layers` are those of `networks`, in their order. Of an ensemble the mean reconstruction counts.
+/// Finds the patterns of a run's rows; `layers` and `columns` (of the inputs) are those of `networks`, in their order. Of an ensemble the mean reconstruction counts.
 pub fn find_all(
     settings: &Settings,
     layers: &[Layer],
     networks: &[Network],
+    columns: &[Vec<Range<usize>>],
     prepared: &Prepared,
     rows: Range<usize>,
     device: &Opened,
 ) -> Result<Vec<Found>> {
-    let names = prepared.input_names();
     let index: Vec<u32> = rows.clone().map(|row| row as u32).collect();
     // Of each layer where its bins begin in a row, its inputs and its reconstructions, [rows, bins].
     let mut of_layers: Vec<(usize, Vec<f32>, Vec<f32>)> = vec![];
-    for network in networks {
-        let columns = network.channel.columns(&names);
+    for (network, columns) in networks.iter().zip(columns) {
         let (mut inputs, mut outputs): (Vec<f32>, Vec<f32>) = (vec![], vec![]);
         let members = network.members.len() as f32;
         let runner = Runner::new(&network.architecture, &network.members, device);
-        runner.reconstruct(prepared.rows(&columns).at(&index), &mut |_, member, input, output| {
+        runner.reconstruct(prepared.rows(columns).at(&index), &mut |_, member, input, output| {
             if member == 0 {
                 inputs.extend_from_slice(input);
                 outputs.extend(output.iter().map(|value| value / members));
