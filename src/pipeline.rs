@@ -3,11 +3,12 @@
 use crate::{
     config::{
         Experiment, Expression, Part, Threshold,
-        raw::{self, CalibrateOn, FitOn, ModelKind, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
+        raw::{self, CalibrateOn, Fill, FitOn, ModelKind, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
     },
     data::{
         self, Further, Role, Samples,
         automasks::Automasks,
+        cells::{self, Cells},
         channels::{ALL_FEATURES, COMBINED, Channel},
         facts::{Facts, LUMINOSITIES, START_TIME},
     },
@@ -20,6 +21,7 @@ use crate::{
         divide,
         labels::{self, LabelSet},
         masked,
+        missing::{self, Filling, MissingCells},
         quantities::{self, Quantity},
         scale::{Plan, Scaler},
         select,
@@ -77,6 +79,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
             reference: reference.clone(),
             clip: config.scale.clip,
             added: (!experiment.added.is_empty()).then(|| (config.scale.added, experiment.added.iter().map(Expression::to_string).collect())),
+            fill: config.data.fill,
         };
         Scaler::fit(plan, rows)
     };
@@ -91,18 +94,30 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     let splits = split::split(&samples, &labels, experiment).map_err(|error| error.map(told))?;
     refuse_weightless(weights.as_deref(), &splits)?;
     let width = samples.width() + experiment.added.len();
-    let scaler = of_all_read.unwrap_or_else(|| {
+    let mut scaler = of_all_read.unwrap_or_else(|| {
         let wanted = |split: Split| config.scale.fit_on == FitOn::All || split == Split::Train;
         let fitted_on: Vec<&[f32]> = inputs.chunks_exact(width).zip(&splits).filter(|(_, split)| wanted(**split)).map(|(row, _)| row).collect();
         fit(&fitted_on, &samples)
     });
+    let names: Vec<String> = samples.feature_names().into_iter().chain(experiment.added.iter().map(Expression::to_string)).collect();
+    let train: Vec<u32> = (0..splits.len() as u32).filter(|&row| splits[row as usize] == Split::Train).collect();
+    if !config.data.fill.is_reject() {
+        scaler.filling = Some(Filling::learn(config.data.fill, &inputs, &names, &train)?);
+    }
     scale(&scaler, &samples, &mut inputs);
+    scaler.filling.iter_mut().for_each(|filling| filling.learn_means(&inputs, &train));
+    let masked = is_masked(&scaler, &inputs);
     let mut channels = samples.channels();
     for channel in &mut channels {
         channel.paths.extend(experiment.added.iter().map(|added| vec![added.to_string()]).filter(|_| samples.hierarchy.is_some()));
         channel.features.extend(experiment.added.iter().map(Expression::to_string));
     }
-    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, divisors, inputs, channels, automasks, notes })
+    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, divisors, inputs, masked, channels, automasks, notes })
+}
+
+/// Whether some of the scaled inputs are missing and left out.
+fn is_masked(scaler: &Scaler, inputs: &[f32]) -> bool {
+    scaler.filling.as_ref().is_some_and(|filling| filling.fill == Fill::Mask) && inputs.iter().any(|value| value.is_nan())
 }
 
 /// Prepares the rows of an experiment again; refuses others than those that were scored.
@@ -355,19 +370,21 @@ pub fn train<W: Watch>(
     // Of one channel, and all equally far.
     let pack = |device: &Opened, places: &[usize]| -> Result<Option<Vec<Result<Fitted>>>> {
         let Begin { experiment, channel, .. } = begins[places[0]];
-        let train = prepared.of_split(Split::Train, experiment.config.train.order);
         let channel = &prepared.channels[channel];
         let columns = channel.columns(&names);
+        let train = prepared.with_inputs(&columns, prepared.of_split(Split::Train, experiment.config.train.order));
+        let valid = prepared.with_inputs(&columns, valid.clone());
         let rows = prepared.rows(&columns);
+        let (train, valid) = (rows.at(&train).whole_where_possible(), rows.at(&valid).whole_where_possible());
         let watched = match experiment.config.train.validate_on {
-            ValidateOn::Train => Some(rows.at(&train)),
-            ValidateOn::Valid => Some(rows.at(&valid)).filter(|rows| !rows.is_empty()),
+            ValidateOn::Train => Some(train),
+            ValidateOn::Valid => Some(valid).filter(|rows| !rows.is_empty()),
         };
         let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
         let mut jobs = vec![];
         for Begin { experiment, weights, member, .. } in places.iter().map(|&at| &begins[at]) {
             let seed = seed(experiment, channel, *member);
-            jobs.push(Job { experiment, architecture: &architecture, start: weights, seed, train: rows.at(&train), valid: watched });
+            jobs.push(Job { experiment, architecture: &architecture, start: weights, seed, train, valid: watched });
         }
         fit_in_parts(&jobs, device, &|at| begins[places[at]].state.clone(), &|at| watch(places[at]))
     };
@@ -473,9 +490,11 @@ pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, de
     let one = |(channel, fitted): (&Channel, &[Fitted])| {
         let columns = channel.columns(&names);
         let rows = prepared.rows(&columns);
+        let (train, calibrate) = (prepared.with_inputs(&columns, train.clone()), prepared.with_inputs(&columns, calibrate.clone()));
         let architecture = Architecture::new(channel.features.len(), &config.model);
         let trained = (channel.clone(), architecture, fitted.iter().map(|fitted| fitted.weights.clone()).collect());
-        Network::learn(trained, &config.score, rows.at(&train), rows.at(&calibrate), device)
+        let (train, calibrate) = (rows.at(&train).whole_where_possible(), rows.at(&calibrate).whole_where_possible());
+        Network::learn(trained, &config.score, train, calibrate, device)
     };
     let learned = side_by_side(device, prepared.channels.iter().zip(fitted.chunks(config.train.ensemble as usize)).collect(), one)?;
     let (mut networks, notes): (Vec<Network>, Vec<Option<String>>) = learned.into_iter().unzip();
@@ -499,17 +518,22 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
     let one = |network: &Network| {
         let columns = network.channel.columns(&names);
         let said = network.score(&experiment.config.score, prepared.rows(&columns), device)?;
-        if let Some(i) = said.scores.iter().position(|score| !score.is_finite()) {
+        // A row without any input of the channel has no score there.
+        let present: Vec<bool> = match prepared.masked {
+            false => vec![true; said.scores.len()],
+            true => (0..said.scores.len()).map(|i| prepared.rows(&columns).has_any(i)).collect(),
+        };
+        if let Some(i) = said.scores.iter().zip(&present).position(|(score, present)| *present && !score.is_finite()) {
             let place = prepared.samples.place(i);
             return Err(Error::failed(format!("the score of {} ({place}) is not finite", prepared.samples.id(i))));
         }
         Ok(ChannelScores {
             name: network.channel.name.clone(),
-            spread: spread(&said.members),
-            members: said.members.into_iter().map(|scores| scores.into_iter().map(Some).collect()).collect(),
-            scores: said.scores.into_iter().map(Some).collect(),
-            log_ratios: said.log_ratios.into_iter().map(Some).collect(),
-            inside: said.inside.into_iter().map(Some).collect(),
+            spread: known(spread(&said.members), &present),
+            members: said.members.into_iter().map(|scores| known(scores.into_iter().map(Some), &present)).collect(),
+            scores: known(said.scores.into_iter().map(Some), &present),
+            log_ratios: known(said.log_ratios.into_iter().map(Some), &present),
+            inside: known(said.inside.into_iter().map(Some), &present),
             ..ChannelScores::default()
         })
     };
@@ -534,6 +558,11 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
     let mut scores = Scores::new(&prepared.samples, &prepared.splits, &prepared.labels, prepared.weights.as_deref(), channels);
     prepared.classes.iter().for_each(|classes| scores.classify(classes));
     Ok((scores, patterns))
+}
+
+/// Numbers of rows, none where a row has none.
+fn known(numbers: impl IntoIterator<Item = Option<f64>>, present: &[bool]) -> Vec<Option<f64>> {
+    numbers.into_iter().zip(present).map(|(number, present)| number.filter(|_| *present)).collect()
 }
 
 /// Looks for patterns in the errors of every row, run by run, where the config says what they are.
@@ -621,8 +650,8 @@ pub fn drift(model: &Model, prepared: &Prepared, scores: &Scores) -> Drift {
     let outside = |network: &Network| {
         let columns = network.channel.columns(&names);
         let counts = network.usual.outside_by_input(prepared.rows(&columns).at(&kept));
-        let rows = kept.len().max(1) as f64;
-        let mut worst: Vec<(String, f64)> = network.channel.features.iter().cloned().zip(counts.iter().map(|count| *count as f64 / rows)).collect();
+        let shares = counts.iter().map(|(outside, present)| *outside as f64 / (*present).max(1) as f64);
+        let mut worst: Vec<(String, f64)> = network.channel.features.iter().cloned().zip(shares).collect();
         let share = worst.iter().map(|(_, share)| share).sum::<f64>() / worst.len().max(1) as f64;
         worst.retain(|(_, share)| *share > 0.0);
         worst.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -638,7 +667,13 @@ pub fn drift(model: &Model, prepared: &Prepared, scores: &Scores) -> Drift {
     Drift {
         inputs: model.networks.par_iter().filter_map(outside).collect(),
         scores: main.zip(sample).and_then(|(main, sample)| sample.held_against(&of_runs(main))),
+        missing: missing(prepared).into_iter().filter(MissingCells::is_new).collect(),
     }
+}
+
+/// The columns of evaluated rows that have missing cells.
+pub fn missing(prepared: &Prepared) -> Vec<MissingCells> {
+    missing::count(&prepared.samples, prepared.scaler.filling.as_ref())
 }
 
 /// Reads, selects and scales new files, or a part of their runs, for a trained model.
@@ -670,8 +705,8 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], part: Option<Part>, read:
     let splits = vec![Split::Test; samples.rows.len()];
     scale(&model.scaler, &samples, &mut inputs);
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
-    let scaler = model.scaler.clone();
-    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, divisors, inputs, channels, automasks, notes })
+    let (scaler, masked) = (model.scaler.clone(), is_masked(&model.scaler, &inputs));
+    Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, divisors, inputs, masked, channels, automasks, notes })
 }
 
 /// The split whose scores a config calibrates on.
@@ -830,10 +865,15 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Vec<String> {
         warn(format!("{} of {bins} {what} {verb} constant in the training rows: no news unless they change", constant.len()));
     }
     if let Some(step) = prepared.scaler.forgets() {
-        let zero = (0..prepared.samples.rows.len()).filter(|&i| prepared.samples.row(i).iter().sum::<f32>() <= 0.0).count();
+        let area = |i: usize| prepared.samples.row(i).iter().filter(|value| !value.is_nan()).sum::<f32>();
+        let zero = (0..prepared.samples.rows.len()).filter(|&i| area(i) <= 0.0).count();
         if zero > 0 {
             warn(format!("{zero} rows have no area: \"{step}\" makes them 0"));
         }
+    }
+    if let Some(names) = &prepared.samples.features {
+        let cells = Cells::of_columns(&prepared.samples.values, prepared.samples.width());
+        cells::suspicion(names.iter().map(String::as_str).zip(&cells)).into_iter().for_each(&mut warn);
     }
     let flags = flag_like(&prepared.samples);
     if !flags.is_empty() {
@@ -859,7 +899,7 @@ fn flag_like(samples: &Samples) -> Vec<String> {
         for ((seen, other), value) in seen.iter_mut().zip(&mut other).zip(row) {
             seen.0 |= *value == 0.0;
             seen.1 |= *value == 1.0;
-            *other |= *value != 0.0 && *value != 1.0;
+            *other |= *value != 0.0 && *value != 1.0 && !value.is_nan();
         }
     }
     let flag = |at: &usize| seen[*at] == (true, true) && !other[*at];

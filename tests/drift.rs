@@ -1,4 +1,5 @@
-//! New data unlike those of training are told, and data like them are not; a score that goes with luminosity is told.
+//! New data unlike those of training are told, and data like them are not; a score that goes with luminosity is told. Missing inputs
+//! are counted, filled or left out, and cost neither rows nor much of what scores tell.
 
 mod common;
 
@@ -135,4 +136,240 @@ fn a_score_that_goes_with_luminosity_is_told() {
     assert!(noisy.warnings.iter().any(|warning| warning.starts_with("the score goes with lumi (rank correlation +0.")), "{:?}", noisy.warnings);
     let (code, text, _) = run(place, &["score", "out", "--data", "test.csv", "--out", "scores.parquet"]);
     assert!(code == 0 && text.contains("rank correlation of score and lumi: +0."), "{text}");
+}
+
+/// A table of features that go by three numbers a row, and in bad rows (of test runs) not. What `cell` gives instead of a number is
+/// written in its place.
+fn write_features(path: &Path, runs: Range<u32>, features: usize, bad: bool, cell: &dyn Fn(usize, usize) -> Option<&'static str>) {
+    let names: Vec<String> = (0..features).map(|at| format!("f{at}")).collect();
+    let mut text = format!("run_number,ls_number,good,{}\n", names.join(","));
+    let mut row = 0;
+    for number in runs {
+        let mut chance = random::generator(u64::from(number), "features", 0);
+        for ls in 1..=50 {
+            let is_bad = bad && ls % 5 == 0;
+            let own: Vec<f64> = (0..3).map(|_| normal(&mut chance)).collect();
+            let mut value = |at: usize| {
+                let along = (0..3).map(|i| own[i] * (1.0 + at as f64 * (i + 1) as f64).sin()).sum::<f64>();
+                let off = if is_bad { 0.8 * normal(&mut chance) } else { 0.0 };
+                20.0 + 3.0 * (along + off) + 0.3 * normal(&mut chance)
+            };
+            let values: Vec<f64> = (0..features).map(&mut value).collect();
+            let cells = values.iter().enumerate().map(|(at, value)| cell(row, at).map_or_else(|| format!("{value:.3}"), str::to_owned));
+            let _ = writeln!(text, "{number},{ls},{},{}", u8::from(!is_bad), cells.collect::<Vec<_>>().join(","));
+            row += 1;
+        }
+    }
+    fs::write(path, text).unwrap();
+}
+
+/// Whether a cell is one of a share of them, which are the same every time.
+fn hit(row: usize, at: usize, share: f64) -> bool {
+    random::generator(row as u64, "holes", at as u64).random_bool(share)
+}
+
+const FEATURES: &str = r#"
+data = { train = ["train.csv"], test = ["test.csv"] }
+labels.good = "good"
+scale.kind = "standard"
+split = { by = "run", valid = 0.3 }
+model = { hidden = [16], latent = 3, output_activation = "linear", latent_activation = "linear" }
+train = { epochs = 40, batch_size = 32, optimizer = { kind = "adam", learning_rate = 0.01 } }
+report = { projections = [], tensorboard = false }
+"#;
+
+fn whole(_: usize, _: usize) -> Option<&'static str> {
+    None
+}
+
+/// Trains on features, of whose cells these are not there.
+fn train_features(place: &Path, out: &str, features: usize, cell: &dyn Fn(usize, usize) -> Option<&'static str>, sets: &[&str]) -> Value {
+    write_features(&place.join("train.csv"), 1..41, features, false, cell);
+    write_features(&place.join("test.csv"), 101..121, features, true, cell);
+    fs::write(place.join("config.toml"), FEATURES).unwrap();
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    succeed(place, &[&["train", "config.toml", "--out", out, "-q"], sets.as_slice()].concat());
+    serde_json::from_str(&fs::read_to_string(place.join(out).join("report.json")).unwrap()).unwrap()
+}
+
+fn area(report: &Value) -> f64 {
+    report["auc"].as_array().unwrap().last().unwrap()["auc"].as_f64().unwrap()
+}
+
+#[test]
+fn missing_cells_cost_no_rows_and_little_of_what_scores_tell() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    let blank = |row: usize, at: usize| hit(row, at, 0.1).then_some(["", "NaN", "null", "NA"][at % 4]);
+    let complete = train_features(place, "complete", 12, &whole, &[]);
+    assert!(area(&complete) > 0.95, "{}", area(&complete));
+    for (fill, far) in [("mask", 0.04), ("median", 0.2), ("zero", 0.5)] {
+        let report = train_features(place, fill, 12, &blank, &[&format!("data.fill=\"{fill}\"")]);
+        let rows = |report: &Value| ["train", "valid", "test"].map(|split| report["data"][split].as_u64().unwrap());
+        assert_eq!(rows(&report), rows(&complete), "no row is lost");
+        assert!(area(&report) > area(&complete) - far, "{fill}: {} beside {}", area(&report), area(&complete));
+        let missing = report["data"]["missing"].as_array().unwrap();
+        assert!(missing.len() == 12 && missing.iter().all(|one| (0.07..0.13).contains(&one["share"].as_f64().unwrap())), "{missing:?}");
+        assert_eq!(report["data"]["fill"], fill);
+    }
+    // Where nothing is missing, how it would be filled changes nothing.
+    train_features(place, "whole", 12, &whole, &["data.fill=\"mask\""]);
+    for file in ["model/all.safetensors", "thresholds.json", "channels.json", "scores.parquet"] {
+        assert_eq!(fs::read(place.join("whole").join(file)).unwrap(), fs::read(place.join("complete").join(file)).unwrap(), "{file}");
+    }
+    let out = succeed(place, &["check", "config.toml", "--set", "data.fill=\"mask\"", "--set", "data.train=[\"test.csv\"]", "--set", "data.test=[]"]);
+    assert!(!out.contains("missing    "), "{out}");
+}
+
+#[test]
+fn missing_cells_are_refused_by_name_or_counted() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    let cell = |row: usize, at: usize| (row % 20 == 3 && at == 2 || row < 1500 && at == 4 && hit(row, 9, 0.02)).then_some("");
+    write_features(&place.join("train.csv"), 1..41, 6, false, &cell);
+    write_features(&place.join("test.csv"), 101..103, 6, true, &whole);
+    fs::write(place.join("config.toml"), FEATURES).unwrap();
+    let check = |sets: &[&str]| run(place, &[&["check", "config.toml"], sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>().as_slice()].concat());
+    let (code, _, err) = check(&[]);
+    assert!(code == 2 && err.contains("train.csv:5: \"f2\" is blank") && err.contains("data.fill"), "{err}");
+    let (code, out, err) = check(&["data.fill=\"median\""]);
+    assert!(code == 0 && out.contains("missing    f2 in 100 rows (4.76 %), f4 in "), "{out}\n{err}");
+    let out = succeed(place, &["inspect", "train.csv", "--format", "json"]);
+    let inspected: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((inspected[0]["features"][3]["missing"].as_u64(), inspected[0]["features"][4]["missing"].as_u64()), (Some(100), Some(0)), "{out}");
+    assert!(inspected[0]["unreadable"].as_array().unwrap().is_empty() && out.contains("data.fill says what stands for them"), "{out}");
+    // A column that no training row has.
+    let cell = |_: usize, at: usize| (at == 3).then_some("nan");
+    write_features(&place.join("train.csv"), 1..41, 6, false, &cell);
+    for fill in ["zero", "median", "mask"] {
+        let (code, _, err) = check(&[&format!("data.fill=\"{fill}\"")]);
+        assert!(code == 2 && err.contains("\"f3\" is missing in all"), "{fill}: {err}");
+    }
+    let (code, _, err) = check(&["data.min_present=0.4"]);
+    assert!(code == 2 && err.contains("data.min_present: has no meaning with fill = \"reject\""), "{err}");
+    let (code, _, err) = check(&["data.fill=\"mask\"", "model.kind=\"nmf\""]);
+    assert!(code == 2 && err.contains("data.fill: \"mask\" leaves cells out"), "{err}");
+}
+
+#[test]
+fn numbers_that_stand_for_missing_values_are_pointed_out() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    let cell = |row: usize, at: usize| match at {
+        1 if hit(row, at, 0.05) => Some("-999"),
+        4 if hit(row, at, 0.01) => Some("9999.0"),
+        _ => None,
+    };
+    let report = train_features(place, "unsaid", 6, &cell, &[]);
+    let warned = |text: &str| text.contains("\"f1\" is -999 in ") && text.contains("\"f4\" is 9999 in ") && text.contains("data.missing = [-999, 9999]");
+    assert!(report["warnings"].as_array().unwrap().iter().any(|warning| warned(warning.as_str().unwrap())), "{}", report["warnings"]);
+    let said = |arguments: &[&str]| {
+        let (code, out, err) = run(place, arguments);
+        assert_eq!(code, 0, "{err}");
+        out + &err
+    };
+    assert!(warned(&said(&["inspect", "train.csv"])) && warned(&said(&["check", "config.toml"])));
+    let set = ["--set", "data.missing=[-999, 9999]", "--set", "data.fill=\"mask\""];
+    let out = said(&[&["check", "config.toml"], set.as_slice()].concat());
+    assert!(!out.contains("far from all other values") && out.contains("missing    f1 in "), "{out}");
+    let (code, _, err) = run(place, &["check", "config.toml", "--set", "data.missing=[-999]"]);
+    assert!(code == 2 && err.contains("\"f1\" is missing") && err.contains("data.fill"), "{err}");
+    let report = train_features(place, "said", 6, &cell, &["data.missing=[-999, 9999]", "data.fill=\"mask\""]);
+    let clean = train_features(place, "clean", 6, &whole, &[]);
+    assert!(area(&report) > area(&clean) - 0.05, "{} beside {}", area(&report), area(&clean));
+}
+
+#[test]
+fn inputs_that_are_missing_only_where_it_is_scored_are_drift() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    for fill in ["mask", "median", "zero"] {
+        train_features(place, "out", 8, &whole, &[&format!("data.fill=\"{fill}\""), "name=\"out\""]);
+        let cell = |row: usize, at: usize| (at == 1 && row % 5 < 2 || row == 7 && at != 3 || row == 8).then_some("");
+        write_features(&place.join("new.csv"), 201..211, 8, false, &cell);
+        let report = score(place, "new.csv");
+        let warnings = report["warnings"].to_string();
+        assert!(warnings.contains("f1: missing in 40 % of rows, 0 % in training"), "{fill}: {warnings}");
+        assert_eq!(report["data"]["not_evaluated"], json!([["only 0 of 8 inputs are present", 1], ["only 1 of 8 inputs are present", 1]]));
+        fs::remove_dir_all(place.join("out")).unwrap();
+    }
+}
+
+/// Two channels, of which one has no input at all in some rows.
+#[test]
+fn a_channel_without_inputs_is_not_evaluated_and_every_verb_takes_such_rows() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    let cell = |row: usize, at: usize| (row % 10 == 4 && at < 4 || hit(row, at, 0.1)).then_some("");
+    write_features(&place.join("train.csv"), 1..41, 8, false, &cell);
+    write_features(&place.join("test.csv"), 101..121, 8, true, &cell);
+    let channels = r#"
+data.fill = "mask"
+data.min_present = 0.25
+score.one_class_svm = { nu = 0.01 }
+[channels]
+levels = ["side", "feature"]
+depth = 1
+[[channels.rules]]
+pattern = '(?<feature>f[0-3])'
+insert = { side = "low" }
+[[channels.rules]]
+pattern = '(?<feature>f[4-7])'
+insert = { side = "high" }
+"#;
+    fs::write(place.join("config.toml"), format!("{}{channels}", FEATURES.replacen("data = {", "data.train = [\"train.csv\"]\ndata.test = [\"test.csv\"]\n#", 1))).unwrap();
+    succeed(place, &["train", "config.toml", "--out", "out", "-q"]);
+    let scores = common::scores(&place.join("out"));
+    let without = |name: &str| {
+        let channel = scores.channels.iter().find(|channel| channel.name == name).unwrap();
+        scores.evaluated().filter(|&row| channel.scores[row].is_none()).count()
+    };
+    assert_eq!((without("low"), without("combined")), (300, 0), "a tenth of 3000 rows");
+    assert!(without("high") < 5);
+    assert!(area(&serde_json::to_value(report(&place.join("out"))).unwrap()) > 0.9);
+
+    succeed(place, &["score", "out", "--data", "test.csv", "--out", "scores.parquet", "-q"]);
+    let again = lumisift::report::scores::Scores::read(&place.join("scores.parquet")).unwrap();
+    assert_eq!(again.evaluated().count(), 1000, "a row that lacks one channel is a row that is evaluated");
+    // Row 4 of the file is LS 5 of the first run: bad, and without an input of the first channel.
+    let out = succeed(place, &["score", "out", "--data", "test.csv", "--out", "scores.parquet", "--why", "101:5"]);
+    assert!(out.contains("high") && !out.contains("low"), "{out}");
+    let out = succeed(place, &["score", "out", "--data", "test.csv", "--out", "scores.parquet", "--why", "101:6"]);
+    assert!(out.contains("low") && !out.contains("NaN"), "{out}");
+    succeed(place, &["encode", "out", "--data", "test.csv", "--out", "latents.parquet", "-q"]);
+    succeed(place, &["decode", "out", "--data", "latents.parquet", "--out", "decoded.csv", "-q"]);
+    let decoded = fs::read_to_string(place.join("decoded.csv")).unwrap();
+    let (head, row) = (decoded.lines().next().unwrap(), decoded.lines().find(|line| line.contains(",101,5,")).unwrap());
+    let value = |name: &str| row.split(',').nth(head.split(',').position(|known| known == name).unwrap()).unwrap();
+    assert!(value("f0").is_empty() && value("f5").parse::<f64>().unwrap().is_finite(), "{head}\n{row}");
+    succeed(place, &["certify", "out", "--data", "test.csv", "--out", "golden.json", "-q"]);
+    succeed(place, &["report", "out", "-q"]);
+    succeed(place, &["calibrate", "out", "--data", "train.csv", "-q"]);
+}
+
+/// Histograms with missing bins: their area is that of the bins that are present, and defects are put into the others.
+#[test]
+fn bins_may_be_missing_too() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    write(&place.join("train.csv"), 1000..1020, 0.0, None, 0.0);
+    write(&place.join("test.csv"), 2000..2005, 0.0, None, 0.0);
+    let config = CONFIG.replace("epochs = 60", "epochs = 20");
+    fs::write(place.join("config.toml"), &config).unwrap();
+    succeed(place, &["train", "config.toml", "--out", "complete", "-q"]);
+    for name in ["train.csv", "test.csv"] {
+        let text = fs::read_to_string(place.join(name)).unwrap();
+        let hole = |(row, line): (usize, &str)| {
+            let Some((before, bins)) = line.split_once('[') else { return format!("{line}\n") };
+            let bins = bins.split(',').enumerate().map(|(at, bin)| if at > 0 && at + 1 < BINS && hit(row, at, 0.1) { "nan" } else { bin });
+            format!("{before}[{}\n", bins.collect::<Vec<_>>().join(","))
+        };
+        fs::write(place.join(name), text.lines().enumerate().map(hole).collect::<String>()).unwrap();
+    }
+    let (code, _, err) = run(place, &["train", "config.toml", "--out", "refused"]);
+    assert!(code == 2 && err.contains("is nan; expected a finite number, or a data.fill"), "{err}");
+    succeed(place, &["train", "config.toml", "--out", "out", "-q", "--set", "data.fill=\"mask\""]);
+    let errors = |folder: &str| report(&place.join(folder)).channels[0].ae_error.mean;
+    assert!((0.8..1.3).contains(&(errors("out") / errors("complete"))), "{} {}", errors("out"), errors("complete"));
+    succeed(place, &["sensitivity", "out", "-q", "--out", "found", "--set", "sensitivity.rows=40"]);
 }

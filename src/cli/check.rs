@@ -10,7 +10,12 @@ use crate::{
     device,
     error::{Result, listed},
     pipeline,
-    prepare::{classes::Classes, select, split::Split},
+    prepare::{
+        classes::Classes,
+        missing::{self, MissingCells},
+        select,
+        split::Split,
+    },
     report::terminal,
     score::threshold,
 };
@@ -45,6 +50,8 @@ struct Checked {
     added: Vec<String>,
     rows: Vec<(&'static str, usize)>,
     not_evaluated: Vec<(String, usize)>,
+    /// Columns of the evaluated rows that have missing cells.
+    missing: Vec<MissingCells>,
     labels: Vec<LabelCounts>,
     classes: Vec<ClassCounts>,
     /// The groups that the names of the features make; absent without rules.
@@ -112,6 +119,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         added: experiment.added.iter().map(ToString::to_string).collect(),
         rows: Split::ALL.map(|split| (split.name(), count(split))).to_vec(),
         not_evaluated: select::counts(&prepared.samples),
+        missing: pipeline::missing(&prepared),
         labels: labels.collect(),
         classes: prepared.classes.iter().flat_map(classes).collect(),
         groups: prepared.samples.hierarchy.as_ref().map(|hierarchy| hierarchy.groups.clone()),
@@ -203,6 +211,9 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
     let _ = writeln!(text, "rows       {}", rows.join(", "));
     for (reason, count) in &checked.not_evaluated {
         let _ = writeln!(text, "           {count} not evaluated: {reason}");
+    }
+    if let Some(told) = missing::told(&checked.missing) {
+        let _ = writeln!(text, "missing    {} (data.fill = \"{}\")", terminal::printable(&told), experiment.config.data.fill);
     }
     for labels in &checked.labels {
         let _ =

@@ -49,7 +49,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let names = prepared.input_names();
     let encode = |network: &crate::score::network::Network| {
         let columns = network.channel.columns(&names);
-        Runner::new(&network.architecture, network.member(arguments.member)?, &device).encode(prepared.rows(&columns))
+        let rows = prepared.with_inputs(&columns, (0..prepared.samples.rows.len() as u32).collect());
+        let latents = Runner::new(&network.architecture, network.member(arguments.member)?, &device).encode(prepared.rows(&columns).at(&rows))?;
+        Ok((rows, latents))
     };
     let latents = model.networks.iter().map(encode).collect::<Result<Vec<_>>>()?;
     let rows = Identity::of(&prepared.samples);

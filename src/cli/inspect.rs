@@ -4,6 +4,7 @@ use super::ui::Ui;
 use crate::{
     config::raw::{Data, Format},
     data::{
+        cells::{self, Cells},
         facts::{self, Known},
         golden::LumisectionSet,
         layout::{Field, show_names},
@@ -71,6 +72,8 @@ struct FeatureInspected {
     name: String,
     /// Lowest, mean and highest value, where values were looked at.
     values: Option<(f32, f64, f32)>,
+    /// Rows in which it is missing.
+    missing: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +84,8 @@ struct ElementInspected {
     shapes: Vec<Vec<usize>>,
     flow_bins: bool,
     empty: Option<usize>,
+    /// Rows with missing bins, blank or NaN, and such bins in all.
+    missing: Option<(usize, usize)>,
     /// Lowest, median and highest sum of a row's bins.
     sum: Option<(f64, f64, f64)>,
 }
@@ -129,7 +134,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let one = |file: &PathBuf| {
         let bytes = std::fs::metadata(file).map_err(|error| Error::reading(file, &error))?.len();
         let bring = if bytes > LARGE && !arguments.full { Bring::Identities } else { Bring::Summaries };
-        let wanted = Wanted { bring, dials: lumisections.clone(), ..Wanted::new(&Data::default()) };
+        let wanted = Wanted { bring, dials: lumisections.clone(), keeps_missing: true, ..Wanted::new(&Data::default()) };
         inspect(file, bytes, &wanted)
     };
     // One file that cannot be read does not keep the others from being looked at.
@@ -223,18 +228,37 @@ fn data_inspected(table: &Table, bytes: u64, bring: Bring) -> DataInspected {
         elements,
         runs: if table.events { vec![] } else { runs(table) },
         values_read: bring == Bring::Summaries,
-        notes: table.notes.clone(),
+        notes: notes(table),
         unreadable: table.faults.iter().map(|fault| Unreadable { line: fault.line, row: fault.index, reason: fault.reason.clone() }).collect(),
     }
+}
+
+/// What is worth knowing about the file: how it was read, missing cells, and numbers that may stand for such.
+fn notes(table: &Table) -> Vec<String> {
+    let mut notes = table.notes.clone();
+    let missing = table.summaries.iter().filter(|summary| summary.missing > 0).count();
+    if missing > 0 {
+        let what = if table.features.is_some() { "features" } else { "bins" };
+        let rows = table.rows.len();
+        notes.push(format!("{missing} of {rows} rows lack some of their {what}: a row that does cannot be read unless data.fill says what stands for them"));
+    }
+    let names = table.features.iter().flat_map(|names| names.iter().map(String::as_str));
+    notes.extend(cells::suspicion(names.zip(&table.cells)));
+    notes
 }
 
 /// Names of the features and the range of their values.
 fn features(table: &Table) -> Vec<FeatureInspected> {
     let Some(names) = &table.features else { return vec![] };
-    let rows = table.rows.len() as f64;
     // Of several monitoring elements the features have nothing to do with each other.
-    let range = |at: usize| table.ranges.get(at).filter(|_| table.elements.len() <= 1).map(|(low, sum, high)| (*low, sum / rows, *high));
-    names.iter().enumerate().map(|(at, name)| FeatureInspected { name: name.clone(), values: range(at) }).collect()
+    let cells = |at: usize| table.cells.get(at).filter(|_| table.elements.len() <= 1);
+    let range = |cells: &Cells| (cells.low, cells.mean(), cells.high);
+    let feature = |(at, name): (usize, &String)| FeatureInspected {
+        name: name.clone(),
+        values: cells(at).filter(|cells| cells.present > 0).map(range),
+        missing: cells(at).map(|cells| cells.missing),
+    };
+    names.iter().enumerate().map(feature).collect()
 }
 
 fn element(table: &Table, at: u32, name: Option<String>, bring: Bring) -> ElementInspected {
@@ -250,6 +274,10 @@ fn element(table: &Table, at: u32, name: Option<String>, bring: Bring) -> Elemen
         shapes: shapes.iter().map(|shape| if shape.y == 1 { vec![shape.x] } else { vec![shape.y, shape.x] }).collect(),
         flow_bins: of_element.iter().any(|summary| summary.flow_bins),
         empty: (bring == Bring::Summaries).then(|| of_element.iter().filter(|summary| summary.empty).count()),
+        missing: (bring == Bring::Summaries && table.features.is_none()).then(|| {
+            let missing = of_element.iter().map(|summary| summary.missing as usize).filter(|missing| *missing > 0);
+            missing.fold((0, 0), |(rows, bins), missing| (rows + 1, bins + missing))
+        }),
         sum: percentile(0.0).zip(percentile(50.0)).zip(percentile(100.0)).map(|((low, middle), high)| (low, middle, high)),
     }
 }
@@ -366,11 +394,14 @@ const MOST_FEATURES: usize = 20;
 
 fn render_features(features: &[FeatureInspected], width: u16) -> String {
     let mut text = format!("features   {}\n", features.len());
-    let mut table = terminal::table(&["feature", "lowest", "mean", "highest"], width);
+    let any_missing = features.iter().any(|feature| feature.missing.is_some_and(|missing| missing > 0));
+    let columns = ["feature", "lowest", "mean", "highest", "missing"];
+    let mut table = terminal::table(&columns[..if any_missing { 5 } else { 4 }], width);
     for feature in features.iter().take(MOST_FEATURES) {
         let (low, mean, high) =
             feature.values.map_or_else(Default::default, |(low, mean, high)| (low.to_string(), format!("{mean:.6}"), high.to_string()));
-        table.add_row([printable(&feature.name), low, mean, high]);
+        let missing = feature.missing.filter(|_| any_missing).map(|missing| missing.to_string());
+        table.add_row([printable(&feature.name), low, mean, high].into_iter().chain(missing));
     }
     let _ = writeln!(text, "{table}");
     if features.len() > MOST_FEATURES {
@@ -395,6 +426,9 @@ fn render_element(element: &ElementInspected) -> String {
     parts.push(format!("{} bins", shapes.join(" or ")));
     if let Some((low, middle, high)) = element.sum {
         parts.push(format!("sum {low} to {high}, median {middle}"));
+    }
+    if let Some((rows, bins)) = element.missing.filter(|(rows, _)| *rows > 0) {
+        parts.push(format!("{bins} bins missing in {}", terminal::count(rows, "row")));
     }
     if let Some(empty) = element.empty {
         parts.push(format!("{empty} empty"));

@@ -60,6 +60,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 worst,
                 projections: &projections,
                 samples: &prepared.samples,
+                missing: pipeline::missing(&prepared),
                 labels: &prepared.labels,
                 classes: prepared.classes.as_ref(),
                 beside: &prepared.beside,

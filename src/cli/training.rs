@@ -293,6 +293,7 @@ impl<'e> Training<'e> {
                 worst,
                 projections: &projections,
                 samples: &prepared.samples,
+                missing: pipeline::missing(prepared),
                 labels: &prepared.labels,
                 classes: prepared.classes.as_ref(),
                 beside: &prepared.beside,

@@ -8,7 +8,7 @@ use super::{
     },
     expression::Expression,
     raw::{
-        self, Activation, CalibrateOn, Config, CutRule, EpsilonPlacement, FitOn, LabelSource, Lists, LossKind, ModelKind, NmfStart, OneOrMany,
+        self, Activation, CalibrateOn, Config, CutRule, EpsilonPlacement, Fill, FitOn, LabelSource, Lists, LossKind, ModelKind, NmfStart, OneOrMany,
         OptimizerKind, Percentile, Scalar, ScaleKind, ScheduleKind, SparsityKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
     },
     schema::{self, Fault},
@@ -225,6 +225,7 @@ impl Checker<'_> {
         let usual = if config.model.variational { Activation::Linear } else { config.model.activation };
         config.model.latent_activation.get_or_insert(usual);
         self.nmf(&mut config);
+        self.missing(&mut config);
         self.split(&mut config);
         let loss = self.loss(&mut config);
         let penalties = self.penalties(&mut config);
@@ -618,6 +619,23 @@ impl Checker<'_> {
             self.refuse("split", "by", by.name(), &mut [("column", &mut split.column)]);
         } else if split.column.is_none() {
             self.fault("split.column", "missing; by = \"column\" needs the column that says train, valid or test");
+        }
+    }
+
+    fn missing(&mut self, config: &mut Config) {
+        let data = &mut config.data;
+        if let Some(number) = data.missing.iter().find(|number| !number.is_finite() || !(**number as f32).is_finite()) {
+            self.fault("data.missing", format!("found {number}; expected finite numbers such as -999 (NaN is missing anyway)"));
+        }
+        let data = &mut config.data;
+        match data.fill {
+            Fill::Reject => self.refuse("data", "fill", Fill::Reject.name(), &mut [("min_present", &mut data.min_present)]),
+            _ => {
+                data.min_present.get_or_insert(0.5);
+            }
+        }
+        if config.data.fill == Fill::Mask && config.model.kind == ModelKind::Nmf {
+            self.fault("data.fill", "\"mask\" leaves cells out of a loss that model.kind = \"nmf\" solves for whole rows; expected \"zero\" or \"median\"");
         }
     }
 

@@ -196,6 +196,17 @@ section! {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         lumisections: Vec<String> = vec![],
         bad_rows: BadRows = BadRows::Error,
+        /// Numbers that stand for a missing value: [-999]. Cells that hold one of them are missing, and so are NaN, null and blank
+        /// cells. data.fill says what becomes of missing cells.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<f64> = vec![],
+        #[serde(skip_serializing_if = "Fill::is_reject")]
+        fill: Fill = Fill::Reject,
+        /// The share of a row's inputs that must be present: a row with fewer is not evaluated. Default: 0.5 with a data.fill. A row
+        /// without any input is never evaluated.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        min_present: Option<f64> = None,
         /// Only a part of the runs, such as "2 of 8": the parts have about equally many rows, no run in common, and make all together.
         #[serde(skip_serializing_if = "Option::is_none")]
         part: Option<String> = None,
@@ -248,6 +259,27 @@ choice! {
         Error = "error",
         /// Go on without it; its line and reason are counted and reported.
         Reject = "reject",
+    }
+}
+
+choice! {
+    /// What becomes of missing inputs: blank, NaN and null cells, and those with one of the numbers of data.missing.
+    Fill {
+        /// A row with a missing cell is a row that cannot be read.
+        Reject = "reject",
+        /// Missing cells are 0, in units of the data.
+        Zero = "zero",
+        /// Missing cells are the median of the training rows.
+        Median = "median",
+        /// Missing cells are left out of losses, scores, explanations and gradients; the network sees the mean of the training rows.
+        Mask = "mask",
+    }
+}
+
+impl Fill {
+    /// Whether rows with missing cells are not taken.
+    pub fn is_reject(&self) -> bool {
+        *self == Self::Reject
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where all readers meet: rows come in one by one, are checked, and make a [`Table`].
 
 use super::{
+    cells::Cells,
     layout::{Contents, Field, Layout},
     table::{Bring, Column, Fault, Row, Shape, Summary, Table, Wanted},
 };
@@ -23,6 +24,9 @@ pub struct Builder {
     bring: Bring,
     /// Counts are not negative.
     counts: bool,
+    /// Numbers that stand for a missing value, and whether rows with missing values are taken.
+    missing: Vec<f32>,
+    keeps_missing: bool,
     /// Whether the values that follow are known to be sound.
     trusted: bool,
     /// Monitoring elements in the order of their first rows, with their number of rows.
@@ -47,6 +51,9 @@ pub struct Builder {
 fn budget(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |metadata| metadata.len()).saturating_mul(1000).saturating_add(400 << 20)
 }
+
+/// What to do about a missing value, in the error of a row that has one.
+pub const FILL_ADVICE: &str = "a data.fill for missing ones";
 
 /// What is known of a row beside its values.
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,7 +114,7 @@ impl Builder {
             elements: BTreeMap::new(),
             faults: vec![],
             summaries: vec![],
-            ranges: vec![],
+            cells: vec![],
             notes: vec![],
         };
         Self {
@@ -116,6 +123,8 @@ impl Builder {
             runs: wanted.runs.clone(),
             bring: wanted.bring,
             counts,
+            missing: wanted.missing.clone(),
+            keeps_missing: wanted.keeps_missing,
             trusted: false,
             elements: vec![],
             element_at: HashMap::new(),
@@ -175,7 +184,27 @@ impl Builder {
 
     /// Says whether the values that follow were found [`is_sound`] already.
     pub fn trust(&mut self, trusted: bool) {
-        self.trusted = trusted;
+        self.trusted = trusted && self.missing.is_empty();
+    }
+
+    /// Says which value is not sound.
+    fn check_values(&self, values: &[f32]) -> std::result::Result<(), String> {
+        if is_sound(values, self.counts) {
+            return if values.is_empty() { Err("the histogram has no bins".into()) } else { Ok(()) };
+        }
+        let is_wrong = |value: &f32| !is_sound(&[*value], self.counts) && !(self.keeps_missing && value.is_nan());
+        let Some(bin) = values.iter().position(is_wrong) else { return Ok(()) };
+        let features = self.table.features.as_ref();
+        let place = features.and_then(|features| features.get(bin)).map_or_else(|| format!("bin {bin}"), |name| format!("\"{name}\""));
+        let value = values[bin];
+        Err(if value < 0.0 && value.is_finite() {
+            format!("{place} is {value}; counts cannot be negative")
+        } else if value.is_nan() {
+            let found = if self.missing.is_empty() { "nan" } else { "missing (nan or a number of data.missing)" };
+            format!("{place} is {found}; expected a finite number, or {FILL_ADVICE}")
+        } else {
+            format!("{place} is {}; expected a finite number", value.to_string().to_lowercase())
+        })
     }
 
     /// Where to append the values of the next row.
@@ -213,8 +242,12 @@ impl Builder {
             return false;
         }
         let range = self.cursor..self.cursor + count;
+        if !self.missing.is_empty() {
+            let values = &mut self.table.values[range.clone()];
+            values.iter_mut().filter(|value| self.missing.contains(value)).for_each(|value| *value = f32::NAN);
+        }
         let values = &self.table.values[range.clone()];
-        let sound = if self.trusted { Ok(()) } else { check_values(values, self.counts, self.table.features.as_deref()) };
+        let sound = if self.trusted { Ok(()) } else { self.check_values(values) };
         let checked = sound.and_then(|()| place(values.len(), incoming));
         let (shape, flow_bins) = match checked {
             Ok(placed) => placed,
@@ -238,14 +271,14 @@ impl Builder {
             }
             self.filled += count;
         } else {
-            let sum = values.iter().map(|value| f64::from(*value)).sum();
-            let empty = values.iter().all(|value| *value == 0.0);
-            self.table.summaries.push(Summary { element: self.element as u32, shape, flow_bins, sum, empty });
+            let present = || values.iter().filter(|value| !value.is_nan());
+            let sum = present().map(|value| f64::from(*value)).sum();
+            let empty = present().all(|value| *value == 0.0);
+            let missing = (count - present().count()) as u32;
+            self.table.summaries.push(Summary { element: self.element as u32, shape, flow_bins, sum, empty, missing });
             if let Some(features) = &self.table.features {
-                self.table.ranges.resize(features.len(), (f32::INFINITY, 0.0, f32::NEG_INFINITY));
-                for ((low, sum, high), value) in self.table.ranges.iter_mut().zip(&self.table.values[range]) {
-                    (*low, *sum, *high) = (low.min(*value), *sum + f64::from(*value), high.max(*value));
-                }
+                self.table.cells.resize(features.len(), Cells::default());
+                self.table.cells.iter_mut().zip(&self.table.values[range]).for_each(|(cells, value)| cells.add(*value));
             }
         }
         self.cursor += count;
@@ -278,7 +311,7 @@ impl Builder {
     /// Takes a row whose values are not read.
     pub fn identity(&mut self, incoming: Incoming) {
         let shape = incoming.shape.unwrap_or(Shape { y: incoming.y_bins.unwrap_or(1).max(1), x: incoming.x_bins.unwrap_or(0) });
-        self.table.summaries.push(Summary { element: self.element as u32, shape, flow_bins: false, sum: f64::NAN, empty: false });
+        self.table.summaries.push(Summary { element: self.element as u32, shape, flow_bins: false, sum: f64::NAN, empty: false, missing: 0 });
         self.take(incoming);
     }
 
@@ -330,12 +363,10 @@ impl Builder {
             })
             .collect();
         self.kind_of.extend(part.kind_of.into_iter().map(|kind| kinds[usize::from(kind)]));
-        if self.table.ranges.is_empty() {
-            self.table.ranges = part.table.ranges;
+        if self.table.cells.is_empty() {
+            self.table.cells = part.table.cells;
         } else {
-            for (range, (low, sum, high)) in self.table.ranges.iter_mut().zip(part.table.ranges) {
-                *range = (range.0.min(low), range.1 + sum, range.2.max(high));
-            }
+            self.table.cells.iter_mut().zip(&part.table.cells).for_each(|(cells, more)| cells.join(more));
         }
         for ((_, column), (_, more)) in self.extra.iter_mut().zip(part.extra) {
             *column = std::mem::replace(column, Column::Numbers(vec![])).append(more);
@@ -432,21 +463,6 @@ pub fn is_sound(values: &[f32], counts: bool) -> bool {
     }
 }
 
-/// Says which value is not sound.
-fn check_values(values: &[f32], counts: bool, features: Option<&[String]>) -> std::result::Result<(), String> {
-    if is_sound(values, counts) {
-        return if values.is_empty() { Err("the histogram has no bins".into()) } else { Ok(()) };
-    }
-    let bin = values.iter().position(|value| !is_sound(&[*value], counts)).unwrap_or_default();
-    let place = features.and_then(|features| features.get(bin)).map_or_else(|| format!("bin {bin}"), |name| format!("\"{name}\""));
-    let value = values[bin];
-    Err(if value < 0.0 && value.is_finite() {
-        format!("{place} is {value}; counts cannot be negative")
-    } else {
-        format!("{place} is {}; expected a finite number", value.to_string().to_lowercase())
-    })
-}
-
 /// The shape of so many values, and whether they have underflow and overflow bins, by the declared numbers of bins.
 fn place(count: usize, incoming: Incoming) -> std::result::Result<(Shape, bool), String> {
     let x = incoming.x_bins;
@@ -494,7 +510,22 @@ mod tests {
         assert_eq!((table.values.as_slice(), table.shape), ([1.0, 2.0, 7.0, 8.0].as_slice(), Shape::line(2)));
         assert_eq!(
             table.faults.iter().map(|fault| fault.reason.as_str()).collect::<Vec<_>>(),
-            ["bin 1 is nan; expected a finite number", "bin 1 is -6; counts cannot be negative"]
+            ["bin 1 is nan; expected a finite number, or a data.fill for missing ones", "bin 1 is -6; counts cannot be negative"]
         );
+    }
+
+    #[test]
+    fn missing_values_stay_where_they_are_filled() {
+        let wanted = Wanted { missing: vec![-999.0], keeps_missing: true, ..Wanted::default() };
+        let mut builder = Builder::new(Path::new("x"), Format::Csv, vec![], Holds::Histograms, vec![], &wanted);
+        builder.values().extend([1.0, -999.0, f32::NAN, 4.0, f32::INFINITY, 6.0, -6.0, 8.0]);
+        // Values that were sound as they were read may still stand for missing ones.
+        builder.trust(true);
+        let incoming = |ls| Incoming { ls: Some(ls), ..Incoming::default() };
+        let taken: Vec<bool> = (1..=4).map(|ls| builder.row_of(2, incoming(ls))).collect();
+        builder.settle();
+        assert_eq!(taken, [true, true, false, false], "neither infinities nor negative counts are missing");
+        let values = builder.finish().unwrap().values;
+        assert!(values[0] == 1.0 && values[1].is_nan() && values[2].is_nan() && values[3] == 4.0, "{values:?}");
     }
 }

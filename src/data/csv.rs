@@ -4,7 +4,7 @@
 //! keeps its line and the reason. Blocks of rows are parsed on all cores.
 
 use super::{
-    builder::{Builder, Incoming},
+    builder::{Builder, FILL_ADVICE, Incoming},
     layout::{Contents, Field, Kind, Layout},
     table::{Column, Shape, Table, Wanted},
     text::{self, Source},
@@ -28,6 +28,8 @@ struct Dialect {
     layout: Layout,
     /// The run in the file's name.
     file_run: Option<u32>,
+    /// Whether rows with missing cells are taken.
+    keeps_missing: bool,
 }
 
 /// Reads a CSV file. Rows that cannot be read are in `faults`; what is wrong with the file as a whole is the error.
@@ -119,7 +121,7 @@ fn sniff(path: &Path, block: &[u8], wanted: &Wanted) -> Result<Dialect> {
     let samples: Vec<Vec<String>> = if headless { vec![start.clone()] } else { rows.take(50).collect() };
     // A column is what its first entry that is not blank is.
     let kind = |at: usize| {
-        let entry = samples.iter().filter_map(|row| row.get(at)).find(|entry| !entry.is_empty());
+        let entry = samples.iter().filter_map(|row| row.get(at)).find(|entry| !is_missing(entry.as_bytes()));
         match entry.map(String::as_str) {
             Some(entry) if entry.starts_with('[') => Kind::List,
             Some("True" | "False" | "true" | "false") => Kind::Flag,
@@ -147,7 +149,7 @@ fn sniff(path: &Path, block: &[u8], wanted: &Wanted) -> Result<Dialect> {
         (Format::Auto, _) => Format::Csv,
         (given, _) => given,
     };
-    Ok(Dialect { format, delimiter, header: !headless, fields, layout, file_run: run_in_name(path) })
+    Ok(Dialect { format, delimiter, header: !headless, fields, layout, file_run: run_in_name(path), keeps_missing: wanted.keeps_missing })
 }
 
 fn ls_and_bins() -> Layout {
@@ -198,7 +200,11 @@ fn read_row(record: &csv::ByteRecord, dialect: &Dialect, incoming: &mut Incoming
                 let name = || dialect.fields[at].name.as_str();
                 values.push(match number_of(token) {
                     Some(value) => value,
-                    None if token.is_empty() => return Err(format!("\"{}\" is blank", name())),
+                    None if is_missing(token) && dialect.keeps_missing => f32::NAN,
+                    None if token.is_empty() => return Err(format!("\"{}\" is blank; expected a number, or {FILL_ADVICE}", name())),
+                    None if is_missing(token) => {
+                        return Err(format!("\"{}\" is \"{}\"; expected a number, or {FILL_ADVICE}", name(), show(token)));
+                    }
                     None if matches!(token, b"True" | b"true") => 1.0,
                     None if matches!(token, b"False" | b"false") => 0.0,
                     None => return Err(format!("\"{}\" is \"{}\", not a number", name(), show(token))),
@@ -258,6 +264,12 @@ fn number_of(token: &[u8]) -> Option<f32> {
     }
     let text = std::str::from_utf8(token).ok()?;
     text.parse::<i64>().map(|value| value as f32).ok().or_else(|| text.parse::<f64>().map(|value| value as f32).ok())
+}
+
+/// Whether a field says that its value is missing, as pandas and R write it.
+fn is_missing(token: &[u8]) -> bool {
+    const WORDS: [&str; 8] = ["", "na", "n/a", "<na>", "#n/a", "null", "none", "-nan"];
+    WORDS.iter().any(|word| token.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// A count of up to nine digits, which is nearly every bin there is.

@@ -7,6 +7,7 @@ mod arrays;
 pub mod automasks;
 mod bins;
 mod builder;
+pub mod cells;
 pub mod channels;
 mod codecs;
 mod columnar;
@@ -465,7 +466,7 @@ fn refuse_overlap(samples: &Samples) -> Result<()> {
         return Ok(());
     }
     // A histogram of a hundred entries is not met twice by chance, bin by bin, at the same LS.
-    let telling = |i: usize| samples.row(i).iter().sum::<f32>() >= 100.0;
+    let telling = |i: usize| samples.row(i).iter().filter(|value| !value.is_nan()).sum::<f32>() >= 100.0;
     let content = |i: usize| {
         let mut hash = DefaultHasher::new();
         samples.row(i).iter().for_each(|value| value.to_bits().hash(&mut hash));
@@ -481,7 +482,8 @@ fn refuse_overlap(samples: &Samples) -> Result<()> {
         return Ok(());
     }
     let train: HashMap<_, usize> = of_role(Role::Train).filter_map(|i| Some((key(i)?, i))).collect();
-    let same = |a: usize, b: usize| samples.id(a).run.is_some() || samples.row(a) == samples.row(b);
+    let bits = |i: usize| samples.row(i).iter().map(|value| value.to_bits());
+    let same = |a: usize, b: usize| samples.id(a).run.is_some() || bits(a).eq(bits(b));
     let both: Vec<(usize, usize)> = of_role(Role::Test).filter_map(|i| Some((*train.get(&key(i)?)?, i))).filter(|&(a, b)| same(a, b)).collect();
     match both.first() {
         None => Ok(()),

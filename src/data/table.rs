@@ -1,6 +1,6 @@
 //! One file as read, before anything is chosen, sorted or scaled.
 
-use super::{arrays, channels::Hierarchy, columnar, csv, dials, layout::Field, text};
+use super::{arrays, cells::Cells, channels::Hierarchy, columnar, csv, dials, layout::Field, text};
 use crate::{
     config::raw::{Channels, Columns, Data, Format},
     error::{Error, Result},
@@ -47,8 +47,8 @@ pub struct Table {
     pub faults: Vec<Fault>,
     /// What each row is like, where that was asked for instead of its values.
     pub summaries: Vec<Summary>,
-    /// Lowest value, sum and highest value of each feature, where summaries were asked for.
-    pub ranges: Vec<(f32, f64, f32)>,
+    /// The cells of each feature, where summaries were asked for.
+    pub cells: Vec<Cells>,
     /// What is worth knowing about how the file was read.
     pub notes: Vec<String>,
 }
@@ -121,6 +121,8 @@ pub struct Summary {
     pub sum: f64,
     /// Whether all its values are 0; false where they were not read.
     pub empty: bool,
+    /// Missing values.
+    pub missing: u32,
 }
 
 /// A column of numbers or texts, one entry a row.
@@ -238,6 +240,10 @@ pub struct Wanted {
     pub features: Option<Vec<String>>,
     /// How names make channels: only features of the channels that are used are taken.
     pub channels: Channels,
+    /// Numbers that stand for a missing value.
+    pub missing: Vec<f32>,
+    /// Whether rows with missing cells are taken, with NaN in them; else they cannot be read.
+    pub keeps_missing: bool,
     /// What to bring of each row.
     pub bring: Bring,
 }
@@ -262,6 +268,9 @@ impl Wanted {
             dials: Arc::default(),
             features: None,
             channels: Channels::default(),
+            missing: data.missing.iter().map(|number| *number as f32).collect(),
+            // Seven numbers of a histogram with missing bins would be wrong.
+            keeps_missing: !data.fill.is_reject() && !data.summary,
             bring: Bring::Values,
         }
     }

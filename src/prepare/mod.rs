@@ -4,6 +4,7 @@
 pub mod classes;
 pub mod labels;
 pub mod masked;
+pub mod missing;
 mod prepared;
 pub mod quantities;
 mod rows;

@@ -7,9 +7,10 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Divides the bins of a row; by 0 they are 0.
+/// Divides the bins of a row; by 0 they are 0. Missing ones stay missing.
 pub fn divide(bins: &mut [f32], divisor: f64) {
-    bins.iter_mut().for_each(|value| *value = if divisor == 0.0 { 0.0 } else { (f64::from(*value) / divisor) as f32 });
+    let divided = |value: f32| if divisor == 0.0 { 0.0 } else { (f64::from(value) / divisor) as f32 };
+    bins.iter_mut().filter(|value| !value.is_nan()).for_each(|value| *value = divided(*value));
 }
 
 /// Rows that are ready for a model.
@@ -31,8 +32,10 @@ pub struct Prepared {
     pub scaler: Scaler,
     /// What the bins of each row are divided by before they are scaled, where the config says so.
     pub divisors: Option<Vec<f64>>,
-    /// Inputs, `[rows, inputs]`: the scaled bins and what is added to them.
+    /// Inputs, `[rows, inputs]`: the scaled bins and what is added to them. NaN where one is missing and left out.
     pub inputs: Vec<f32>,
+    /// Whether any of them is missing.
+    pub masked: bool,
     /// Which of the inputs make which channel.
     pub channels: Vec<Channel>,
     /// What was masked when, where the config names tables of it.
@@ -50,7 +53,17 @@ impl Prepared {
 
     /// All rows of a channel, weighted as they are; `columns` are those of the channel.
     pub fn rows<'a>(&'a self, columns: &'a [Range<usize>]) -> Rows<'a> {
-        Rows::new(&self.inputs, self.scaler.inputs()).columns(columns).weighted(self.weights.as_deref())
+        let fill = self.scaler.filling.as_ref().filter(|_| self.masked).map(|filling| filling.values.as_slice());
+        Rows::new(&self.inputs, self.scaler.inputs()).columns(columns).weighted(self.weights.as_deref()).filled(fill)
+    }
+
+    /// Those of some rows that have any input of a channel; the others are not evaluated there.
+    pub fn with_inputs(&self, columns: &[Range<usize>], rows: Vec<u32>) -> Vec<u32> {
+        if !self.masked {
+            return rows;
+        }
+        let all = self.rows(columns);
+        rows.into_iter().filter(|row| all.has_any(*row as usize)).collect()
     }
 
     /// The inputs of a row.
@@ -89,6 +102,7 @@ impl Prepared {
             scaler: self.scaler.clone(),
             divisors: self.divisors.as_ref().map(|divisors| rows.iter().map(|&row| divisors[row]).collect()),
             inputs: rows.iter().flat_map(|&row| &self.inputs[row * inputs..(row + 1) * inputs]).copied().collect(),
+            masked: self.masked,
             channels: self.channels.clone(),
             automasks: self.automasks.clone(),
             notes: vec![],
@@ -127,7 +141,7 @@ impl Prepared {
 mod tests {
     use super::*;
     use crate::{
-        config::raw::{FitOn, ScaleKind},
+        config::raw::{Fill, FitOn, ScaleKind},
         data::{self, table::Shape},
         prepare::scale::Plan,
     };
@@ -144,6 +158,7 @@ mod tests {
             reference: vec![],
             clip: None,
             added: Some((ScaleKind::Range, vec!["lumi".into()])),
+            fill: Fill::Reject,
         };
         let scaler = Scaler::fit(plan, &rows);
         scaler.apply(&mut inputs);
@@ -160,6 +175,7 @@ mod tests {
             scaler,
             divisors: Some(vec![2.0, 3.0, 0.0]),
             inputs,
+            masked: false,
             channels: vec![],
             automasks: Automasks::default(),
             notes: vec![],

@@ -48,7 +48,7 @@ fn layers_of<'s>(name: &str, samples: &'s Samples, facts: &Facts) -> Result<Opti
 }
 
 fn sum(values: &[f32]) -> f64 {
-    values.iter().map(|value| f64::from(*value)).sum()
+    values.iter().filter(|value| !value.is_nan()).map(|value| f64::from(*value)).sum()
 }
 
 /// A value of each row, or where it is unknown, why.

@@ -1,7 +1,8 @@
 //! How bins become inputs, and what that was learned from.
 
+use super::missing::Filling;
 use crate::{
-    config::raw::{FitOn, ScaleKind},
+    config::raw::{Fill, FitOn, ScaleKind},
     error::{Error, Result},
 };
 use rayon::prelude::*;
@@ -29,6 +30,9 @@ pub struct Scaler {
     /// Inputs beside the bins, which have a step of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added: Option<Added>,
+    /// What stands for missing inputs, where rows with such are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filling: Option<Filling>,
 }
 
 /// Inputs beside the bins.
@@ -70,23 +74,25 @@ pub struct Plan {
     pub clip: Option<f64>,
     /// Inputs behind the bins, and how they are scaled.
     pub added: Option<(ScaleKind, Vec<String>)>,
+    /// What becomes of missing bins: with "zero" they are learned from as zeros, otherwise not at all.
+    pub fill: Fill,
 }
 
 impl Scaler {
     /// Learns the steps from rows of bins and the added inputs behind them; each step is learned from what the ones before it make of
     /// the rows, which are not copied.
     pub fn fit(plan: Plan, rows: &[&[f32]]) -> Self {
-        let Plan { kinds, fit_on, width, layers, reference, clip, added } = plan;
+        let Plan { kinds, fit_on, width, layers, reference, clip, added, fill } = plan;
         let mut steps: Vec<Step> = vec![];
         for kind in kinds {
             let step = match kind {
                 ScaleKind::Reference => Step { kind, shift: vec![0.0; width], divisor: reference.clone() },
-                _ => Step::fit(kind, rows, 0..width, (&steps, &layers)),
+                _ => Step::fit(kind, rows, 0..width, (&steps, &layers), fill),
             };
             steps.push(step);
         }
-        let added = added.map(|(kind, names)| Added { step: Step::fit(kind, rows, width..width + names.len(), (&[], &[])), names });
-        Self { fit_on, rows: rows.len(), width, layers, steps, clip, added }
+        let added = added.map(|(kind, names)| Added { step: Step::fit(kind, rows, width..width + names.len(), (&[], &[]), fill), names });
+        Self { fit_on, rows: rows.len(), width, layers, steps, clip, added, filling: None }
     }
 
     /// The same steps learned from other rows.
@@ -100,8 +106,9 @@ impl Scaler {
             reference: reference.unwrap_or_default(),
             clip: self.clip,
             added: self.added.as_ref().map(|added| (added.step.kind, added.names.clone())),
+            fill: self.filling.as_ref().map_or(Fill::Reject, |filling| filling.fill),
         };
-        Self::fit(plan, rows)
+        Self { filling: self.filling.clone(), ..Self::fit(plan, rows) }
     }
 
     /// What each bin is divided by to become 1 where it is as usual, where that was learned here.
@@ -114,13 +121,14 @@ impl Scaler {
         self.width + self.added.as_ref().map_or(0, |added| added.names.len())
     }
 
-    /// Scales rows in place, `[rows, inputs]`.
+    /// Scales rows in place, `[rows, inputs]`. Missing inputs are filled first, or stay NaN where they are left out.
     pub fn apply(&self, values: &mut [f32]) {
         values.par_chunks_exact_mut(self.inputs().max(1)).for_each(|row| {
+            self.filling.iter().for_each(|filling| filling.apply(row));
             let (bins, rest) = row.split_at_mut(self.width);
-            self.steps.iter().for_each(|step| step.apply(bins, &self.layers));
+            apply_all(&self.steps, bins, &self.layers);
             if let Some(clip) = self.clip {
-                bins.iter_mut().for_each(|value| *value = value.min(clip as f32));
+                bins.iter_mut().filter(|value| !value.is_nan()).for_each(|value| *value = value.min(clip as f32));
             }
             if let Some(added) = &self.added {
                 added.step.apply(rest, &[]);
@@ -162,6 +170,10 @@ impl Scaler {
                 return Err(Error::input(format!("scaler.json: step \"{}\" has {} numbers; expected {expected}", step.kind, step.shift.len())));
             }
         }
+        let inputs = self.inputs();
+        if let Some(filling) = self.filling.as_ref().filter(|filling| filling.values.len() != inputs || filling.shares.len() != inputs) {
+            return Err(Error::input(format!("scaler.json: \"filling\" has {} numbers; expected {inputs}", filling.values.len())));
+        }
         let bins = self.layers.iter().fold(0_usize, |sum, bins| sum.saturating_add(*bins));
         if !self.layers.is_empty() && bins != self.width {
             return Err(Error::input(format!("scaler.json: layers of {bins} bins; expected {}", self.width)));
@@ -182,26 +194,51 @@ impl ScaleKind {
     }
 }
 
+/// Scales one row by all steps, one after the other; what is missing stays missing.
+fn apply_all(steps: &[Step], row: &mut [f32], layers: &[usize]) {
+    let whole = row.iter().fold(true, |whole, value| whole & !value.is_nan());
+    let missing: Vec<usize> = if whole { vec![] } else { (0..row.len()).filter(|&at| row[at].is_nan()).collect() };
+    for step in steps {
+        step.apply(row, layers);
+        missing.iter().for_each(|&at| row[at] = f32::NAN);
+    }
+}
+
 /// Numbers that are sorted at once to find percentiles.
 const SORTED_AT_ONCE: usize = 1 << 23;
 
 impl Step {
-    /// Learns a step from some columns of rows, after the steps before it, which may go by the layer.
-    fn fit(kind: ScaleKind, rows: &[&[f32]], columns: Range<usize>, (before, layers): (&[Self], &[usize])) -> Self {
+    /// Learns a step from some columns of rows, after the steps before it, which may go by the layer. What is missing counts as 0 with
+    /// "zero", and not at all otherwise.
+    fn fit(kind: ScaleKind, rows: &[&[f32]], columns: Range<usize>, (before, layers): (&[Self], &[usize]), fill: Fill) -> Self {
         let width = columns.len();
         let (mut shift, mut divisor) = (vec![], vec![]);
         // Each row as the steps before make it, one after the other.
         let each = |visit: &mut dyn FnMut(&[f32])| {
             let mut scaled = vec![];
             for row in rows {
-                if before.is_empty() {
+                if before.is_empty() && fill != Fill::Zero {
                     visit(&row[columns.clone()]);
                 } else {
                     scaled.clear();
                     scaled.extend_from_slice(&row[columns.clone()]);
-                    before.iter().for_each(|step| step.apply(&mut scaled, layers));
+                    if fill == Fill::Zero {
+                        scaled.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
+                    }
+                    apply_all(before, &mut scaled, layers);
                     visit(&scaled);
                 }
+            }
+        };
+        // How many rows have each column, where they do not all have it.
+        let mut present = vec![rows.len(); width];
+        if fill != Fill::Reject {
+            present.fill(0);
+            each(&mut |row| present.iter_mut().zip(row).for_each(|(present, value)| *present += usize::from(!value.is_nan())));
+        }
+        let add = |sum: &mut f64, number: f64| {
+            if !number.is_nan() {
+                *sum += number;
             }
         };
         match kind {
@@ -215,21 +252,20 @@ impl Step {
             }
             ScaleKind::BinMean => {
                 let mut sums = vec![0.0; width];
-                each(&mut |row| sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value)));
+                each(&mut |row| sums.iter_mut().zip(row).for_each(|(sum, value)| add(sum, f64::from(*value))));
                 shift = vec![0.0; width];
-                divisor = sums.into_iter().map(|sum| sum / rows.len().max(1) as f64).collect();
+                divisor = sums.into_iter().zip(present).map(|(sum, rows)| sum / rows.max(1) as f64).collect();
             }
             ScaleKind::Standard => {
-                let n = rows.len() as f64;
                 let mut means = vec![0.0; width];
-                each(&mut |row| means.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value)));
-                means.iter_mut().for_each(|mean| *mean /= n);
+                each(&mut |row| means.iter_mut().zip(row).for_each(|(sum, value)| add(sum, f64::from(*value))));
+                means.iter_mut().zip(&present).for_each(|(mean, rows)| *mean /= *rows as f64);
                 let mut squares = vec![0.0; width];
                 each(&mut |row| {
-                    squares.iter_mut().zip(&means).zip(row).for_each(|((sum, mean), value)| *sum += (f64::from(*value) - mean).powi(2));
+                    squares.iter_mut().zip(&means).zip(row).for_each(|((sum, mean), value)| add(sum, (f64::from(*value) - mean).powi(2)));
                 });
-                for (mean, squares) in means.into_iter().zip(squares) {
-                    let std = (squares / n).sqrt();
+                for ((mean, squares), rows) in means.into_iter().zip(squares).zip(present) {
+                    let std = (squares / rows as f64).sqrt();
                     // A constant column can have a mean that is off by rounding, and then a tiny deviation.
                     let varies = std > 1e-12 * mean.abs() && std.is_finite();
                     shift.push(if varies { mean } else { 0.0 });
@@ -243,6 +279,7 @@ impl Step {
                     let mut sorted: Vec<Vec<f32>> = vec![Vec::with_capacity(rows.len()); some.len()];
                     each(&mut |row| sorted.iter_mut().zip(&row[some.clone()]).for_each(|(column, value)| column.push(*value)));
                     for mut column in sorted {
+                        column.retain(|value| !value.is_nan());
                         column.sort_unstable_by(f32::total_cmp);
                         let (median, spread) = (percentile(&column, 50.0), percentile(&column, 75.0) - percentile(&column, 25.0));
                         shift.push(if spread > 0.0 { median } else { 0.0 });
@@ -284,8 +321,14 @@ impl Step {
             ScaleKind::Sqrt => row.iter_mut().for_each(|value| *value = value.max(0.0).sqrt()),
             ScaleKind::Log1p => row.iter_mut().for_each(|value| *value = f64::from(*value).max(0.0).ln_1p() as f32),
             ScaleKind::UnitArea | ScaleKind::MeanOne => {
-                let sum: f64 = row.iter().map(|&value| f64::from(value)).sum();
-                let whole = if self.kind == ScaleKind::MeanOne { sum / row.len() as f64 } else { sum };
+                let mut sum: f64 = row.iter().map(|&value| f64::from(value)).sum();
+                let mut bins = row.len();
+                // Of a row with missing bins those that are present count.
+                if sum.is_nan() {
+                    let present = || row.iter().filter(|value| !value.is_nan());
+                    (sum, bins) = (present().map(|&value| f64::from(value)).sum(), present().count());
+                }
+                let whole = if self.kind == ScaleKind::MeanOne { sum / bins as f64 } else { sum };
                 row.iter_mut().for_each(|value| *value = if sum > 0.0 { (f64::from(*value) / whole) as f32 } else { 0.0 });
             }
             // As NumPy computes it on f32 data: inputs that differ in their last bit train to another model.
@@ -304,7 +347,7 @@ impl Step {
 }
 
 /// The linearly interpolated percentile of sorted numbers; 0 of none.
-fn percentile(sorted: &[f32], percent: f64) -> f64 {
+pub(super) fn percentile(sorted: &[f32], percent: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
     let place = percent / 100.0 * last as f64;
     let (low, part) = (place.floor() as usize, place.fract());
@@ -318,7 +361,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn plan(kinds: &[ScaleKind], width: usize) -> Plan {
-        Plan { kinds: kinds.to_vec(), fit_on: FitOn::Train, width, layers: vec![], reference: vec![], clip: None, added: None }
+        Plan { kinds: kinds.to_vec(), fit_on: FitOn::Train, width, layers: vec![], reference: vec![], clip: None, added: None, fill: Fill::Reject }
     }
 
     fn fit(kinds: &[ScaleKind], values: &[f32], width: usize) -> Scaler {
@@ -379,6 +422,36 @@ mod tests {
         scaler.apply(&mut out);
         assert_eq!((out, scaler.constant_bins(), scaler.undo(0, 4.0)), ([4.0, 0.0, 5.0, 0.0], vec![1], 8.0));
         assert_eq!(scaler.refit(&[&[1.0, 1.0]]).steps, scaler.steps, "what a reference says is not learned anew");
+    }
+
+    #[test]
+    fn missing_bins_are_left_out_of_what_is_learned_and_stay_missing() {
+        const NAN: f32 = f32::NAN;
+        let fit = |kind, fill| Scaler::fit(Plan { fill, ..plan(&[kind], 1) }, &[&[1.0], &[NAN], &[3.0], &[NAN], &[5.0]]);
+        for (kind, expected) in [
+            (ScaleKind::Range, (0.0, 4.0)),
+            (ScaleKind::MinMax, (1.0, 4.0)),
+            (ScaleKind::BinMean, (0.0, 3.0)),
+            (ScaleKind::Standard, (3.0, (8.0_f64 / 3.0).sqrt())),
+            (ScaleKind::Robust, (3.0, 2.0)),
+        ] {
+            let step = &fit(kind, Fill::Mask).steps[0];
+            assert_eq!((step.shift[0], step.divisor[0]), expected, "{kind}");
+        }
+        let step = &fit(ScaleKind::MinMax, Fill::Zero).steps[0];
+        assert_eq!((step.shift[0], step.divisor[0]), (0.0, 5.0), "zeros are values");
+        let kinds = [ScaleKind::Sqrt, ScaleKind::Log1p, ScaleKind::UnitArea, ScaleKind::MeanOne, ScaleKind::Range];
+        for kind in kinds {
+            let scaler = Scaler { clip: Some(1e3), ..Scaler::fit(Plan { fill: Fill::Mask, ..plan(&[kind], 3) }, &[&[1.0, 2.0, 3.0], &[2.0, NAN, 4.0]]) };
+            let mut row = [1.0, NAN, 3.0];
+            scaler.apply(&mut row);
+            assert!(row[1].is_nan() && row[0].is_finite() && row[2].is_finite(), "{kind}: {row:?}");
+        }
+        let mut row = [1.0, NAN, 3.0];
+        apply_all(&[Step { kind: ScaleKind::MeanOne, shift: vec![], divisor: vec![] }], &mut row, &[]);
+        assert_eq!((row[0], row[2]), (0.5, 1.5), "the mean is over the bins that are present");
+        apply_all(&[Step { kind: ScaleKind::UnitArea, shift: vec![], divisor: vec![] }], &mut row, &[]);
+        assert_eq!((row[0], row[2]), (0.25, 0.75));
     }
 
     proptest! {

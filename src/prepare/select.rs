@@ -1,6 +1,6 @@
 //! Which rows are evaluated at all. Every rejected row keeps its first reason: an empty lumisection is neither good nor bad.
 
-use super::quantities::Quantity;
+use super::{missing::too_few, quantities::Quantity};
 use crate::{
     config::{
         Experiment, Value,
@@ -64,11 +64,14 @@ pub fn reasons(samples: &Samples, experiment: &Experiment, facts: &Facts, weight
     }
     if config.drop_empty != DropEmpty::None && samples.layers.len() > 1 {
         for row in 0..rows {
-            let is_empty = |layer: &&Layer| samples.row(row)[layer.columns.clone()].iter().all(|&value| value == 0.0);
-            if let Some(layer) = samples.layers.iter().find(is_empty).filter(|_| samples.row(row).iter().any(|&value| value != 0.0)) {
+            let is_empty = |layer: &&Layer| !is_filled(&samples.row(row)[layer.columns.clone()]);
+            if let Some(layer) = samples.layers.iter().find(is_empty).filter(|_| is_filled(samples.row(row))) {
                 reject(row, &|| format!("empty {}", layer.name));
             }
         }
+    }
+    if let Some(least) = experiment.config.data.min_present {
+        (0..rows).filter_map(|row| Some((row, too_few(samples.row(row), least)?))).for_each(|(row, reason)| reject(row, &|| reason.clone()));
     }
     if let Some(weights) = weights {
         for (row, weight) in weights.iter().enumerate() {
@@ -96,6 +99,11 @@ pub fn reasons(samples: &Samples, experiment: &Experiment, facts: &Facts, weight
     Ok((reasons, notes))
 }
 
+/// Whether bins hold anything; missing ones do not.
+fn is_filled(bins: &[f32]) -> bool {
+    bins.iter().any(|value| *value != 0.0 && !value.is_nan())
+}
+
 /// The empty rows that the config drops, told apart by where in their run they stand.
 fn empties(samples: &Samples, drop_empty: DropEmpty) -> Vec<(usize, &'static str)> {
     let mut empties = vec![];
@@ -104,7 +112,7 @@ fn empties(samples: &Samples, drop_empty: DropEmpty) -> Vec<(usize, &'static str
         return empties;
     }
     for range in samples.run_ranges() {
-        let filled: Vec<usize> = range.clone().filter(|&i| samples.row(i).iter().any(|&value| value != 0.0)).collect();
+        let filled: Vec<usize> = range.clone().filter(|&i| is_filled(samples.row(i))).collect();
         let (first, last) = (filled.first().copied().unwrap_or(range.end), filled.last().copied().unwrap_or(range.end));
         for row in range.filter(|row| filled.binary_search(row).is_err()) {
             match drop_empty {

@@ -185,7 +185,8 @@ fn levels(experiment: &Experiment, network: &Network, errors: &[f64]) -> Vec<Lev
 /// The largest shares, features of one name together.
 fn shares<'a>(names: impl Iterator<Item = &'a str>, errors: &[f64], usual: &[f64]) -> Vec<Share> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for (name, (error, usual)) in names.zip(errors.iter().zip(usual)) {
+    // What is missing has no error, and nothing that is usual for it counts either.
+    for (name, (error, usual)) in names.zip(errors.iter().zip(usual)).filter(|(_, (error, _))| !error.is_nan()) {
         let sum = sums.entry(name).or_insert((0.0, 0.0));
         (sum.0, sum.1) = (sum.0 + error, sum.1 + usual);
     }
@@ -224,6 +225,8 @@ mod tests {
     #[test]
     fn features_of_one_name_are_taken_together() {
         let shares = shares(["pt", "eta", "pt"].into_iter(), &[3.0, 1.0, 4.0], &[1.0, 1.0, 0.0]);
+        let missing = self::shares(["pt", "eta", "pt"].into_iter(), &[f64::NAN, 1.0, 4.0], &[1.0, 1.0, 2.0]);
+        assert_eq!((missing[0].name.as_str(), missing[0].share, missing[0].times_usual), ("pt", 0.8, Some(2.0)));
         let found: Vec<(&str, f64, f64, Option<f64>)> =
             shares.iter().map(|share| (share.name.as_str(), share.share, share.usual_share, share.times_usual)).collect();
         assert_eq!(found, [("pt", 0.875, 0.5, Some(7.0)), ("eta", 0.125, 0.5, Some(1.0))]);

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{
         Experiment,
-        raw::{CalibrateOn, ScoreKind},
+        raw::{CalibrateOn, Fill, ScoreKind},
     },
     data::{
         Samples,
@@ -21,7 +21,7 @@ use crate::{
         table::Shape,
     },
     error::Result,
-    prepare::{classes::Classes, labels::LabelSet, select, split::Split},
+    prepare::{classes::Classes, labels::LabelSet, missing::MissingCells, select, split::Split},
     score::{
         drift::{Beside, Drift},
         network::Network,
@@ -109,6 +109,12 @@ pub struct DataFigures {
     pub unused: usize,
     /// Rows that are not evaluated, by reason.
     pub not_evaluated: Vec<(String, usize)>,
+    /// Columns of the evaluated rows that have missing cells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingCells>,
+    /// What became of missing cells, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<Fill>,
 }
 
 /// A rate with its interval.
@@ -193,6 +199,8 @@ pub struct Context<'a> {
     pub projections: &'a [Projection],
     /// The rows as read, for run sums and counts.
     pub samples: &'a Samples,
+    /// Their columns with missing cells.
+    pub missing: Vec<MissingCells>,
     /// The label sets, for where they come from.
     pub labels: &'a [LabelSet],
     /// The classes of rows.
@@ -219,6 +227,7 @@ impl Report {
             worst,
             projections,
             samples,
+            missing,
             labels,
             classes,
             beside,
@@ -266,6 +275,8 @@ impl Report {
                 test: count(Split::Test),
                 unused: count(Split::Unused),
                 not_evaluated: select::counts(samples),
+                fill: (!missing.is_empty()).then_some(config.data.fill),
+                missing,
             },
             patterns: patterns.map(|patterns| patterns.figures(samples)),
             score: match config.score.kl {
@@ -452,7 +463,7 @@ fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], sam
         let sum = |leave_out: &[u32]| {
             let mut sum = vec![0.0_f64; samples.width()];
             for i in range.clone().filter(|&i| leave_out.binary_search(&samples.rows[i].ls).is_err()) {
-                sum.iter_mut().zip(samples.row(i)).for_each(|(sum, value)| *sum += f64::from(*value));
+                sum.iter_mut().zip(samples.row(i)).filter(|(_, value)| !value.is_nan()).for_each(|(sum, value)| *sum += f64::from(*value));
             }
             (!range.is_empty() && samples.features.is_none() && samples.layers.is_empty()).then_some(sum)
         };

@@ -45,15 +45,15 @@ pub fn latent_name(i: usize) -> String {
     format!("latent_{i}")
 }
 
-/// Writes `file, run` (where known)`, ls` (or `event`)`, channel, latent_0, latent_1, …`: one row per sample and channel. `latents` holds those of
-/// each network, `[rows, latent]`.
-pub fn write_latents(path: &Path, rows: &[Identity], events: bool, networks: &[Network], latents: &[Vec<f32>]) -> Result<()> {
-    let mut columns = known_columns(networks.iter().flat_map(|_| rows), events);
-    let names = networks.iter().flat_map(|network| rows.iter().map(|_| Some(network.channel.name.as_str())));
+/// Writes `file, run` (where known)`, ls` (or `event`)`, channel, latent_0, latent_1, …`: one row per sample and channel. `latents` holds for
+/// each network the positions of the rows that it evaluates and their latents, `[rows, latent]`.
+pub fn write_latents(path: &Path, rows: &[Identity], events: bool, networks: &[Network], latents: &[(Vec<u32>, Vec<f32>)]) -> Result<()> {
+    let mut columns = known_columns(latents.iter().flat_map(|(own, _)| own.iter().map(|row| &rows[*row as usize])), events);
+    let names = networks.iter().zip(latents).flat_map(|(network, (own, _))| own.iter().map(|_| Some(network.channel.name.as_str())));
     columns.push(("channel".into(), Arc::new(names.collect::<StringArray>())));
     let width = networks.first().map_or(0, |network| Architecture::latent(&network.architecture));
     for at in 0..width {
-        let numbers = latents.iter().flat_map(|latents| latents.chunks_exact(width).map(|row| Some(row[at])));
+        let numbers = latents.iter().flat_map(|(_, latents)| latents.chunks_exact(width).map(|row| Some(row[at])));
         columns.push((latent_name(at), Arc::new(numbers.collect::<Float32Array>())));
     }
     batch::write(path, &batch::of_columns(columns)?)

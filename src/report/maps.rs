@@ -112,7 +112,9 @@ impl Maps {
                 let Some(triple) = triples.last_mut() else { return };
                 for (i, (input, output)) in input.iter().zip(output).enumerate() {
                     triple.output[i] += output / members.len() as f32;
-                    triple.error[i] += kind.of_feature(*input, *output) / members.len() as f64;
+                    if !input.is_nan() {
+                        triple.error[i] += kind.of_feature(*input, *output) / members.len() as f64;
+                    }
                 }
             })?;
             for (triple, &row) in triples.iter_mut().zip(&worst) {

@@ -328,7 +328,8 @@ impl Scores {
     fn reason<'a>(&'a self, channel: &'a ChannelScores, row: usize) -> Option<&'a str> {
         let own = || channel.reasons.get(row).and_then(Option::as_deref).unwrap_or(&channel.why);
         let above = || (channel.flagged(row) == Some(true)).then(own);
-        self.rows[row].rejected.as_deref().or_else(above)
+        let without_inputs = || channel.scores[row].is_none().then_some(NO_INPUTS);
+        self.rows[row].rejected.as_deref().or_else(above).or_else(without_inputs)
     }
 
     /// Whether rows have weights.
@@ -458,13 +459,16 @@ impl Scores {
                 run: valid(run, i).map(|i| run.value(i)),
                 ls: valid(ls, i).map(|i| ls.value(i)),
                 weight: weight.and_then(|weight| valid(weight, i).map(|i| weight.value(i))),
-                rejected: valid(reason, i).filter(|_| !evaluated).map(|i| share(reason.value(i))),
+                rejected: valid(reason, i).map(|i| reason.value(i)).filter(|reason| !evaluated && *reason != NO_INPUTS).map(&mut share),
                 labels: shared(&mut label_sets, labels.iter().map(|label| valid(*label, i).map(|i| label.value(i))).collect::<Vec<_>>().as_slice()),
             });
         }
         Some(())
     }
 }
+
+/// Why a row that is evaluated has no score in a channel.
+const NO_INPUTS: &str = "no input of the channel is present";
 
 /// Names of the columns beyond the usual ones.
 const LOG_RATIO: &str = "log_ratio";

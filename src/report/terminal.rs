@@ -10,6 +10,7 @@ use super::{
 use crate::{
     config::{Threshold, raw::CalibrateOn},
     data::channels::{ALL_FEATURES, COMBINED},
+    prepare::missing,
     score::{
         roc::{Auc, Efficiency},
         threshold::Calibrated,
@@ -52,6 +53,9 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     if !data.not_evaluated.is_empty() {
         let reasons: Vec<String> = data.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let _ = writeln!(text, "           not evaluated: {}", reasons.join(", "));
+    }
+    if let Some((fill, told)) = data.fill.zip(missing::told(&data.missing)) {
+        let _ = writeln!(text, "missing    {} (data.fill = \"{fill}\")", printable(&told));
     }
     text.push_str(&training(report));
     let _ = writeln!(text, "score      {}", report.score);

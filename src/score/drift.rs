@@ -6,6 +6,7 @@
 //! there is one run), the design effect of cluster sampling.
 
 use super::threshold::percentile;
+use crate::prepare::missing::MissingCells;
 use serde::{Deserialize, Serialize};
 
 /// How far beyond the range of the training rows an input is outside, as a share of that range: new rows always have new extremes.
@@ -116,17 +117,30 @@ pub struct Drift {
     pub inputs: Vec<Outside>,
     /// Scores of the channel that judges.
     pub scores: Option<Shift>,
+    /// Inputs that are missing notably more often than in training.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingCells>,
 }
 
 impl Drift {
     /// What is worth a warning, in plain words.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.inputs.iter().filter_map(Outside::warning).collect();
+        warnings.extend(self.missing_warning());
         warnings.extend(self.scores.as_ref().and_then(Shift::warning));
         if !warnings.is_empty() {
             warnings.push("flags of data unlike the training are doubtful: `lumisift calibrate` on good data of this kind sets the thresholds anew; where inputs are outside, training anew is better".into());
         }
         warnings
+    }
+
+    /// A warning where inputs are missing that were present in training.
+    fn missing_warning(&self) -> Option<String> {
+        /// Inputs that are named.
+        const MOST: usize = 5;
+        let named: Vec<String> = self.missing.iter().take(MOST).map(MissingCells::beside_training).collect();
+        let more = if self.missing.len() > MOST { format!("; and {} more", self.missing.len() - MOST) } else { String::new() };
+        (!named.is_empty()).then(|| format!("{}{more}: scores go by what is left; find out why it is missing", named.join("; ")))
     }
 }
 

@@ -31,14 +31,19 @@ impl ScoreKind {
         if self == Self::Sse { 1.0 } else { features as f64 }
     }
 
-    /// The error of one row.
+    /// The error of one row. Missing inputs (NaN) do not count, and a sum is scaled up to all features; NaN where all are missing.
     pub fn of_row(self, input: &[f32], output: &[f32]) -> f64 {
         let sum: f64 = input.iter().zip(output).map(|(input, output)| self.of_feature(*input, *output)).sum();
-        sum / self.divisor(input.len())
+        if !sum.is_nan() {
+            return sum / self.divisor(input.len());
+        }
+        let present = || input.iter().zip(output).filter(|(input, _)| !input.is_nan());
+        let sum: f64 = present().map(|(input, output)| self.of_feature(*input, *output)).sum();
+        sum * input.len() as f64 / present().count() as f64 / self.divisor(input.len())
     }
 }
 
-/// Told of each row and member: their positions, what goes in and what comes out. Rows come in order.
+/// Told of each row and member: their positions, what goes in (NaN where a cell is missing) and what comes out. Rows come in order.
 pub type Visit<'a> = dyn FnMut(usize, usize, &[f32], &[f32]) + 'a;
 
 /// Rows that a thread of the CPU takes at once: fewer where they are wide, so that pieces of many channels stay small.
@@ -152,7 +157,7 @@ impl<'a> Runner<'a> {
         let compute = |piece: &Range<usize>| -> Result<(Vec<f32>, Vec<f32>)> {
             let input = rows.copy(piece.clone());
             let outputs = run(&input)?;
-            Ok((input, outputs))
+            Ok((if rows.is_masked() { rows.copy_known(piece.clone()) } else { input }, outputs))
         };
         for pieces in pieces.chunks(at_once) {
             let computed = match pieces {
@@ -210,16 +215,27 @@ pub fn mean_field(kind: ScoreKind, rows: Rows<'_>) -> f64 {
     let weight = |i: usize| rows.weight(i).map_or(1.0, f64::from);
     let mut mean = vec![0.0; rows.width()];
     let mut row = vec![];
+    let mut totals = vec![total; rows.width()];
+    if rows.is_masked() {
+        totals.fill(0.0);
+        for i in 0..rows.len() {
+            row.clear();
+            rows.extend_known(i, &mut row);
+            totals.iter_mut().zip(&row).filter(|(_, value)| !value.is_nan()).for_each(|(total, _)| *total += weight(i));
+        }
+    }
     for i in 0..rows.len() {
         row.clear();
-        rows.extend(i, &mut row);
-        mean.iter_mut().zip(&row).for_each(|(mean, value)| *mean += weight(i) * f64::from(*value) / total);
+        rows.extend_known(i, &mut row);
+        for ((mean, total), value) in mean.iter_mut().zip(&totals).zip(&row).filter(|(_, value)| !value.is_nan()) {
+            *mean += weight(i) * f64::from(*value) / total;
+        }
     }
     let mean: Vec<f32> = mean.into_iter().map(|mean| mean as f32).collect();
     let mut error = 0.0;
     for i in 0..rows.len() {
         row.clear();
-        rows.extend(i, &mut row);
+        rows.extend_known(i, &mut row);
         error += weight(i) * kind.of_row(&row, &mean);
     }
     error / total
@@ -240,6 +256,19 @@ mod tests {
         assert_eq!(ScoreKind::Mse.of_row(&input, &output), 5.0 / 3.0);
         assert_eq!(ScoreKind::Sse.of_row(&input, &output), 5.0);
         assert_eq!(ScoreKind::Mae.of_row(&input, &output), 1.0);
+    }
+
+    #[test]
+    fn missing_inputs_do_not_count() {
+        let (input, output) = ([1.0, f32::NAN, 3.0, 0.0], [1.0, 4.0, 2.0, 2.0]);
+        assert_eq!(ScoreKind::Mse.of_row(&input, &output), 5.0 / 3.0);
+        assert_eq!(ScoreKind::Sse.of_row(&input, &output), 5.0 * 4.0 / 3.0);
+        assert_eq!(ScoreKind::Mae.of_row(&input, &output), 1.0);
+        assert!(ScoreKind::Mse.of_row(&[f32::NAN], &[1.0]).is_nan());
+        let values = [0.0, 1.0, 4.0, f32::NAN, 4.0, 3.0];
+        // Means 8/3 and 2 over what is present.
+        let expected = ((64.0 + 9.0) / 9.0 + 2.0 * 16.0 / 9.0 + (16.0 + 9.0) / 9.0) / 3.0;
+        assert!((mean_field(ScoreKind::Sse, Rows::new(&values, 2).filled(Some(&[0.0, 0.0]))) - expected).abs() < 1e-6);
     }
 
     #[test]

@@ -60,15 +60,30 @@ impl Network {
         let total = train.total_weight(0..train.len());
         let mut feature_errors = vec![0.0; train.width()];
         let mut ranges = vec![(f32::MAX, f32::MIN); train.width()];
+        let (mut error, mut present) = (0.0, vec![0.0; train.width()]);
         runner.reconstruct(train, &mut |i, _, input, output| {
             ranges.iter_mut().zip(input).for_each(|(range, value)| *range = (range.0.min(*value), range.1.max(*value)));
             let weight = train.weight(i).map_or(1.0, f64::from) / total / members.len() as f64;
+            if train.is_masked() {
+                error += weight * kind.of_row(input, output);
+                for ((sum, present), (input, output)) in feature_errors.iter_mut().zip(&mut present).zip(input.iter().zip(output)) {
+                    if !input.is_nan() {
+                        (*sum, *present) = (*sum + weight * kind.of_feature(*input, *output), *present + weight);
+                    }
+                }
+                return;
+            }
             for (sum, (input, output)) in feature_errors.iter_mut().zip(input.iter().zip(output)) {
                 *sum += weight * kind.of_feature(*input, *output);
             }
         })?;
+        if train.is_masked() {
+            feature_errors.iter_mut().zip(present).filter(|(_, present)| *present > 0.0).for_each(|(error, present)| *error /= present);
+        } else {
+            error = feature_errors.iter().sum::<f64>() / kind.divisor(train.width());
+        }
         let mut usual = Usual {
-            error: feature_errors.iter().sum::<f64>() / kind.divisor(train.width()),
+            error,
             mean_field_error: mean_field(kind, train),
             log_mean: 0.0,
             log_std: 0.0,
@@ -76,7 +91,8 @@ impl Network {
             ranges,
             outside: 0.0,
         };
-        usual.outside = usual.outside_by_input(calibrate).iter().sum::<usize>() as f64 / (calibrate.len() * calibrate.width()).max(1) as f64;
+        let (outside, present) = usual.outside_by_input(calibrate).into_iter().fold((0, 0), |sum, input| (sum.0 + input.0, sum.1 + input.1));
+        usual.outside = outside as f64 / present.max(1) as f64;
         usual.calibrate(mean(&scores(&architecture, &members, score, calibrate, device)?).into_iter());
         let (svm, note) = match &score.one_class_svm {
             Some(config) => fit_svm(&channel, &runner, &architecture, train, config)?,
@@ -113,7 +129,7 @@ impl Network {
         Ok(said)
     }
 
-    /// The error of each feature of rows, `[rows, features]`; the mean over the members.
+    /// The error of each feature of rows, `[rows, features]`; the mean over the members. NaN where a feature is missing.
     pub fn feature_errors(&self, kind: ScoreKind, rows: Rows<'_>, device: &Opened) -> Result<Vec<Vec<f64>>> {
         let mut errors = vec![vec![0.0; rows.width()]; rows.len()];
         Runner::new(&self.architecture, &self.members, device).reconstruct(rows, &mut |i, _, input, output| {

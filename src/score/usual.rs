@@ -48,15 +48,17 @@ impl Usual {
         self.log_std.max(LEAST_SPREAD)
     }
 
-    /// In how many rows each scaled input lies outside what training saw; nothing where that is not known.
-    pub fn outside_by_input(&self, rows: Rows<'_>) -> Vec<usize> {
-        let mut counts = vec![0; self.ranges.len()];
+    /// In how many rows each scaled input lies outside what training saw, and in how many it is present; nothing where that is not
+    /// known.
+    pub fn outside_by_input(&self, rows: Rows<'_>) -> Vec<(usize, usize)> {
+        let mut counts = vec![(0, 0); self.ranges.len()];
         let mut row = vec![];
         for i in 0..rows.len() {
             row.clear();
-            rows.extend(i, &mut row);
+            rows.extend_known(i, &mut row);
             for ((count, value), range) in counts.iter_mut().zip(&row).zip(&self.ranges) {
-                *count += usize::from(drift::is_outside(*value, *range));
+                count.0 += usize::from(drift::is_outside(*value, *range));
+                count.1 += usize::from(!value.is_nan());
             }
         }
         counts

@@ -215,7 +215,7 @@ impl Plan {
     ) -> Result<Outcome> {
         let (false_alarms, base) = self.choose(model, prepared, device)?;
         let rows = base.samples.rows.len();
-        if self.settings.poisson && base.samples.values.iter().any(|value| value.fract() != 0.0 || *value < 0.0) {
+        if self.settings.poisson && base.samples.values.iter().any(|value| !value.is_nan() && (value.fract() != 0.0 || *value < 0.0)) {
             let what = "contents are not whole numbers, and are drawn from Poisson distributions all the same";
             self.notes.push(format!("{what}; sensitivity.poisson = false multiplies them"));
         }
@@ -304,7 +304,7 @@ impl Plan {
         let alive = |at: usize, area: Area| {
             let Layer { shape, columns, .. } = &self.layers[chosen[at]];
             let (map, masked) = (&samples.row(row)[columns.clone()], &model.networks[chosen[at]].masked);
-            let is_empty = |bin: &usize| map[*bin] == 0.0 || masked.binary_search(&(*bin as u32)).is_ok();
+            let is_empty = |bin: &usize| map[*bin] == 0.0 || map[*bin].is_nan() || masked.binary_search(&(*bin as u32)).is_ok();
             2 * bins(area, shape.x).filter(is_empty).count() <= area.bins()
         };
         Some(chosen.iter().copied().zip(place(&shapes, size, &mut chance, alive)?).collect())

@@ -186,6 +186,20 @@ pub(super) fn differentiate(kind: Activation, slope: f32, output: &[f32], saved:
     }
 }
 
+/// Leaves missing targets (NaN) out of [`distances`]: a target becomes its output, and the weight of its row (1 where there are
+/// none) grows by the share that is missing, as if what is present were all.
+pub(super) fn leave_out(output: &[f32], target: &mut [f32], width: usize, weights: Option<&[f32]>) -> Vec<f32> {
+    let of_row = |(i, (output, target)): (usize, (&[f32], &mut [f32]))| {
+        let mut present = width;
+        for (output, target) in output.iter().zip(target).filter(|(_, target)| target.is_nan()) {
+            *target = *output;
+            present -= 1;
+        }
+        weights.map_or(1.0, |weights| weights[i]) * (width as f32 / present.max(1) as f32)
+    };
+    output.chunks_exact(width).zip(target.chunks_exact_mut(width)).enumerate().map(of_row).collect()
+}
+
 /// Writes the gradient of the loss by each output and returns the sum over rows of weight times distance. `scale` is one over
 /// (total weight · the loss' divisor).
 pub(super) fn distances(loss: Loss, output: &[f32], target: &[f32], gradient: &mut [f32], width: usize, weights: Option<&[f32]>, scale: f32) -> f64 {
@@ -244,6 +258,36 @@ vectorised! {
 mod tests {
     use super::*;
     use crate::model::host::{ALL, activate};
+
+    #[test]
+    fn the_gradient_of_what_is_present_is_the_slope_of_its_loss() {
+        let known = [0.3, f32::NAN, -0.4, 0.9, f32::NAN, f32::NAN, 0.2, 0.1, 0.7];
+        let output = [0.5, 0.1, -0.9, 0.2, 0.4, 0.8, 0.6, 0.3, -0.2];
+        for loss in [Loss::Mse, Loss::Sse, Loss::Mae, Loss::SmoothL1 { beta: 0.3 }] {
+            for weights in [None, Some([1.0, 2.0, 0.5])] {
+                let of = |output: &[f32]| {
+                    let (mut target, mut gradient) = (known, [0.0; 9]);
+                    let weights = leave_out(output, &mut target, 3, weights.as_ref().map(|weights| weights.as_slice()));
+                    (distances(loss, output, &target, &mut gradient, 3, Some(&weights), (1.0 / loss.divisor(3)) as f32), gradient)
+                };
+                let (_, gradient) = of(&output);
+                for at in 0..9 {
+                    let moved = |step: f32| {
+                        let mut output = output;
+                        output[at] += step;
+                        of(&output).0
+                    };
+                    let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+                    assert!((f64::from(gradient[at]) - slope).abs() < 2e-3, "{loss:?} {at}: {} {slope}", gradient[at]);
+                    assert!(!known[at].is_nan() || gradient[at] == 0.0);
+                }
+            }
+        }
+        // One of three is present: it counts for all.
+        let (mut target, mut gradient) = ([f32::NAN, f32::NAN, 1.0], [0.0; 3]);
+        let weights = leave_out(&[5.0, 5.0, 3.0], &mut target, 3, None);
+        assert_eq!(distances(Loss::Mse, &[5.0, 5.0, 3.0], &target, &mut gradient, 3, Some(&weights), 1.0 / 3.0), 4.0);
+    }
 
     #[test]
     fn derivatives_are_the_slopes_of_the_activations() {

@@ -534,7 +534,7 @@ fn trainer<'a>(jobs: &[Job<'a>], wanted: Kernels, device: &Opened) -> Result<Box
         }
         if wanted == Kernels::Fused {
             return Err(Error::input(format!(
-                "train.kernels: \"fused\" on {} knows no GELU or PReLU, no dropout, no batch norm, no noise or masking of inputs, no model.variational, no loss.sparsity, no loss.contractive, no train.gradient_clip and no table larger than one allocation; expected \"auto\" or \"reference\"",
+                "train.kernels: \"fused\" on {} knows no GELU or PReLU, no dropout, no batch norm, no noise or masking of inputs, no model.variational, no loss.sparsity, no loss.contractive, no train.gradient_clip, no missing inputs (data.fill = \"mask\") and no table larger than one allocation; expected \"auto\" or \"reference\"",
                 device.name
             )));
         }
@@ -934,6 +934,62 @@ mod tests {
                 assert!(unlike, "no batch was left out, so the test says less than it seems to");
             }
         }
+    }
+
+    /// With missing cells; what a model sees of them differs by column.
+    #[test]
+    fn the_fused_step_leaves_out_what_the_reference_step_does() {
+        let holes = |mut values: Vec<f32>| {
+            values.iter_mut().enumerate().filter(|(i, _)| i * 7919 % 11 < 3 || (i % 6 == 2 && i / 6 < 40)).for_each(|(_, value)| *value = f32::NAN);
+            values
+        };
+        let (values, held_out) = (holes(data(150, 6)), holes(data(40, 6)));
+        let weights: Vec<f32> = (0..150).map(|i| 0.5 + (i % 4) as f32).collect();
+        let fill = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
+        for variant in [
+            "",
+            "loss = {kind = \"mae\"}",
+            "loss = {kind = \"sse\", l2 = 1e-2}",
+            "loss = {kind = \"smooth_l1\", beta = 0.3, activity_l2 = 1e-2}",
+            "model.batch_norm = true\nmodel.dropout = 0.2\nmodel.masking = 0.1\nmodel.noise = 0.1",
+            "model.latent_activation = \"sigmoid\"\nloss = {sparsity = {kind = \"kl\"}, contractive = 0.1}",
+            "model.variational = true\nloss = {kind = \"sse\", kl = 0.2}",
+        ] {
+            for weights in [None, Some(weights.as_slice())] {
+                let run = |kernels: &str| {
+                    let experiment = experiment(&format!(
+                        "train.kernels = \"{kernels}\"\nmodel.hidden = [9, 7]\nmodel.latent = 3\ntrain.epochs = 3\ntrain.batch_size = 32\n{variant}"
+                    ));
+                    let architecture = Architecture::new(6, &experiment.config.model);
+                    let start = architecture.draw(experiment.config.model.init, 1, 0);
+                    let train = Rows::new(&values, 6).weighted(weights).filled(Some(&fill));
+                    let valid = Some(Rows::new(&held_out, 6).filled(Some(&fill)));
+                    run(&Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid }).unwrap()
+                };
+                let (fused, reference) = (run("fused"), run("reference"));
+                for (a, b) in fused.history.iter().zip(&reference.history) {
+                    let near = |a: f64, b: f64| (a / b - 1.0).abs() < 2e-5;
+                    assert!(near(a.train_loss, b.train_loss) && near(a.valid_loss.unwrap(), b.valid_loss.unwrap()), "{variant}: {a:?} {b:?}");
+                }
+                let far = fused.weights.iter().zip(&reference.weights).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(far < 1e-4, "{variant}: weights differ by {far}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_be_missing_but_is_not_changes_nothing() {
+        let (values, fill) = (data(60, 6), [0.5; 6]);
+        let experiment = experiment(&format!("{SMALL}train = {{epochs = 2, batch_size = 16}}"));
+        let architecture = Architecture::new(6, &experiment.config.model);
+        let start = architecture.draw(Init::GlorotUniform, 1, 0);
+        let train = |rows: Rows<'_>| {
+            let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train: rows, valid: Some(rows) };
+            run(&job).unwrap().weights
+        };
+        let (plain, filled) = (Rows::new(&values, 6), Rows::new(&values, 6).filled(Some(&fill)));
+        assert_eq!(train(plain), train(filled));
+        assert!(!filled.whole_where_possible().is_masked());
     }
 
     /// Both ways to compute, from the same start, on weighted rows; they may differ by rounding only.

@@ -6,7 +6,7 @@
 
 use super::{
     Batch, Corruption, Job, Moments, Share, Sums, Trainer,
-    elementwise::{AdamNumbers, adadelta, adam, add_rows, differentiate, distances, normalise, normalised_slope, scale_and_shift},
+    elementwise::{AdamNumbers, adadelta, adam, add_rows, differentiate, distances, leave_out, normalise, normalised_slope, scale_and_shift},
     fit::retain,
     optimizer::numbers,
     penalty::{Drawn, Encoder, sparsity},
@@ -51,7 +51,7 @@ pub struct Fused<'a> {
 struct Space {
     /// The batch's inputs as the model sees them, `[rows, width]`.
     input: Vec<f32>,
-    /// The batch's inputs as they were; empty where nothing is done to them.
+    /// The batch's inputs as they are known, NaN where one is missing; empty where the model sees just those.
     clean: Vec<f32>,
     /// What batch norm makes of each layer.
     norms: Vec<Normalised>,
@@ -192,13 +192,14 @@ impl<'a> Fused<'a> {
             (penalty, bent) = encoder.contraction(penalties.contractive, &parts(), &mut contracted);
         }
         space.above.resize(rows * width, 0.0);
+        let left_out = self.train.is_masked().then(|| leave_out(&space.outputs[last], &mut space.clean, width, weights.as_deref()));
         let loss = distances(
             self.experiment.loss,
             &space.outputs[last],
-            if share.corruption.is_some() { &space.clean } else { &space.input },
+            if share.corruption.is_some() || left_out.is_some() { &space.clean } else { &space.input },
             &mut space.above,
             width,
-            weights.as_deref(),
+            left_out.as_deref().or(weights.as_deref()),
             (1.0 / (share.total * self.experiment.loss.divisor(width))) as f32,
         );
         self.differentiate(last, &space.outputs[last], &space.saved[last], &mut space.above);
@@ -343,8 +344,13 @@ impl Fused<'_> {
         for i in batch.clone() {
             self.train.extend(share.row(i), &mut space.input);
         }
-        if let Some(Corruption { added, kept }) = &share.corruption {
+        if self.train.is_masked() {
+            space.clean.clear();
+            batch.clone().for_each(|i| self.train.extend_known(share.row(i), &mut space.clean));
+        } else if share.corruption.is_some() {
             space.clean.clone_from(&space.input);
+        }
+        if let Some(Corruption { added, kept }) = &share.corruption {
             space.input.iter_mut().zip(added).zip(kept).for_each(|((input, added), kept)| *input = (*input + added) * kept);
         }
         self.forward(&mut space, rows, share);
@@ -368,8 +374,13 @@ impl Fused<'_> {
             output.clear();
             host::run(&plain, &folded, 0..plain.layers(), &input, &mut output);
             gradient.resize(output.len(), 0.0);
-            let weights: Option<Vec<f32>> = range.map(|i| valid.weight(i)).collect();
-            sum += distances(self.experiment.loss, &output, &input, &mut gradient, valid.width(), weights.as_deref(), 0.0);
+            let mut weights: Option<Vec<f32>> = range.clone().map(|i| valid.weight(i)).collect();
+            let mut target = input;
+            if valid.is_masked() {
+                target = valid.copy_known(range);
+                weights = Some(leave_out(&output, &mut target, valid.width(), weights.as_deref()));
+            }
+            sum += distances(self.experiment.loss, &output, &target, &mut gradient, valid.width(), weights.as_deref(), 0.0);
         }
         sum
     }

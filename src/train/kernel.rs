@@ -94,6 +94,8 @@ pub fn can(job: &Job<'_>, gpu: &Gpu) -> bool {
     let plan = plan_of(job, gpu.threads);
     let rows = job.train.len().max(job.valid.map_or(0, |valid| valid.len()));
     Plan::knows(job.architecture)
+        && !job.train.is_masked()
+        && !job.valid.is_some_and(|valid| valid.is_masked())
         && !job.experiment.config.model.is_regularised()
         && job.experiment.penalties.is_empty()
         && job.experiment.config.train.gradient_clip.is_none()

@@ -19,6 +19,14 @@ pub fn per_row(loss: Loss, output: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
     if loss == Loss::Sse { distance.sum_dim(2) } else { distance.mean_dim(2) }
 }
 
+/// The distance of each row over the targets that are present, where `present` is 1 and else 0, as if they were all:
+/// `[members, rows, 1]`.
+pub fn per_row_present(loss: Loss, output: Tensor<3>, target: Tensor<3>, present: Tensor<3>) -> Tensor<3> {
+    let width = present.dims()[2] as f64;
+    let share = present.clone().sum_dim(2).clamp_min(1.0).div_scalar(width);
+    per_row(loss, output * present.clone(), target * present) / share
+}
+
 /// The sum over rows, each times its weight `[1 or members, rows, 1]` where there are weights: `[members, 1, 1]`.
 ///
 /// Sums go row by row along a dimension and never over everything at once, so that the result does not depend on threads.
@@ -74,6 +82,17 @@ mod tests {
         assert_eq!(rows(Loss::Sse), [0.25 + 9.0, 4.0]);
         assert_eq!(rows(Loss::Mae), [1.75, 1.0]);
         assert_eq!(rows(Loss::SmoothL1 { beta: 1.0 }), [(0.125 + 2.5) / 2.0, 0.75]);
+    }
+
+    #[test]
+    fn missing_targets_do_not_count() {
+        let rows = |loss: Loss| -> Vec<f32> {
+            let distances = per_row_present(loss, tensor(&[0.5, 3.0, 1.0, 1.0]), tensor(&[0.0, 7.0, 1.0, -1.0]), tensor(&[1.0, 0.0, 1.0, 1.0]));
+            distances.into_data().try_to_vec().unwrap()
+        };
+        assert_eq!(rows(Loss::Mse), [0.25, 2.0]);
+        assert_eq!(rows(Loss::Sse), [0.5, 4.0]);
+        assert_eq!(rows(Loss::Mae), [0.5, 1.0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Batch, Corruption, Job, Moments, Share, Sums, Trainer, fit::retain, loss, optimizer, optimizer::Optimizer};
 use crate::{
-    config::{Experiment, Penalties, Sparsity},
+    config::{Experiment, Loss, Penalties, Sparsity},
     device,
     error::Result,
     model::{
@@ -47,6 +47,13 @@ pub(super) struct OnDevice {
     pub(super) values: Tensor<3>,
     /// `[1 or members, rows, 1]`
     pub(super) weights: Option<Tensor<3>>,
+    /// 1 where a value is present, else 0, `[1 or members, rows, width]`; absent where none is missing.
+    pub(super) present: Option<Tensor<3>>,
+}
+
+/// 1 for each number, 0 for each that is missing.
+fn presence(known: &[f32]) -> Vec<f32> {
+    known.iter().map(|value| if value.is_nan() { 0.0 } else { 1.0 }).collect()
 }
 
 impl OnDevice {
@@ -57,11 +64,20 @@ impl OnDevice {
         Self {
             values: tensor(rows.copy(range.clone()), rows.width()),
             weights: weights.filter(|_| !range.is_empty()).map(|weights| tensor(weights, 1)),
+            present: rows.is_masked().then(|| tensor(presence(&rows.copy_known(range.clone())), rows.width())),
         }
     }
 
     fn map(&self, change: impl Fn(&Tensor<3>) -> Tensor<3>) -> Self {
-        Self { values: change(&self.values), weights: self.weights.as_ref().map(change) }
+        Self { values: change(&self.values), weights: self.weights.as_ref().map(&change), present: self.present.as_ref().map(&change) }
+    }
+
+    /// The distance of each row and what a model makes of it.
+    fn distance(&self, loss: Loss, output: Tensor<3>) -> Tensor<3> {
+        match &self.present {
+            None => loss::per_row(loss, output, self.values.clone()),
+            Some(present) => loss::per_row_present(loss, output, self.values.clone(), present.clone()),
+        }
     }
 }
 
@@ -124,7 +140,12 @@ impl<'a> Feed<'a> {
                 order.iter().for_each(|&row| self.rows.extend(row, &mut values));
                 let weights: Option<Vec<f32>> = order.iter().map(|&row| self.rows.weight(row)).collect();
                 let tensor = |values: Vec<f32>, width: usize| Tensor::from_data(TensorData::new(values, [count, length, width]), &self.device);
-                OnDevice { values: tensor(values, self.rows.width()), weights: weights.map(|weights| tensor(weights, 1)) }
+                let present = self.rows.is_masked().then(|| {
+                    let mut known = Vec::with_capacity(values.len());
+                    order.iter().for_each(|&row| self.rows.extend_known(row, &mut known));
+                    tensor(presence(&known), self.rows.width())
+                });
+                OnDevice { values: tensor(values, self.rows.width()), weights: weights.map(|weights| tensor(weights, 1)), present }
             }
         }
     }
@@ -269,7 +290,7 @@ impl Trainer for Reference<'_> {
         let drawn = Drawn { dropout: masks.as_deref(), latents: latents.as_ref() };
         let mut forward = model.forward(self.architecture, self.corrupted(part.values.clone(), &batch), drawn);
         self.follow(std::mem::take(&mut forward.statistics), &batch);
-        let distance = loss::per_row(self.experiments[0].loss, forward.output.clone(), part.values);
+        let distance = part.distance(self.experiments[0].loss, forward.output.clone());
         // A batch that weighs nothing for a member adds nothing to its loss, and its step is not taken.
         let share = self.numbers(|at| if batch.members[at].total > 0.0 { 1.0 / batch.members[at].total } else { 0.0 });
         let share = share.reshape([members, 1, 1]).autodiff();
@@ -321,7 +342,7 @@ impl Trainer for Reference<'_> {
         for start in (0..valid.len()).step_by(step) {
             let part = OnDevice::new(valid, start..(start + step).min(valid.len()), &self.device);
             let output = model.forward(&plain, part.values.clone(), Drawn::default()).output;
-            let distance = loss::per_row(self.experiments[0].loss, output, part.values);
+            let distance = part.distance(self.experiments[0].loss, output);
             sums.iter_mut().zip(read(loss::sum(distance, part.weights))?).for_each(|(sum, part)| *sum += f64::from(part));
         }
         Ok(sums)

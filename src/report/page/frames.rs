@@ -143,7 +143,9 @@ impl View<'_> {
             }
             for ((sum, error), (input, output)) in output_sum.iter_mut().zip(&mut error_sum).zip(input.iter().zip(output)) {
                 *sum += output / members as f32;
-                *error += kind.of_feature(*input, *output) / members as f64;
+                if !input.is_nan() {
+                    *error += kind.of_feature(*input, *output) / members as f64;
+                }
             }
             if member + 1 < members {
                 return;

@@ -563,6 +563,8 @@ function provenance(parent, data) {
   if (files.length) parent.append(table(["file", "role", "format", right("rows"), right("size"), "SHA-256"], files, "Data files"));
   const rejected = figures.not_evaluated || origin.rows?.not_evaluated || [];
   if (rejected.length) parent.append(table(["reason", right("rows")], rejected.map(([reason, rows]) => [reason, right(count(rows))]), "Rows not evaluated, of all files"));
+  const missing = (figures.missing || []).map((cells) => [{ text: cells.name, class: "name" }, right(count(cells.rows)), right(percent(cells.share)), right(percent(cells.training))]);
+  if (missing.length) parent.append(table(["input", right("rows"), right("share"), right("in training")], missing, `Missing inputs of evaluated rows, with data.fill = "${figures.fill}"`));
   if (data.config) parent.append(element("details", { class: "code" }, element("summary", {}, "The whole config"), copyButton(data.config, "copy the config"), element("pre", { tabindex: 0 }, element("code", {}, data.config))));
 }
 

@@ -35,6 +35,8 @@ pub fn find_all(
                 outputs[row..].iter_mut().zip(output).for_each(|(sum, value)| *sum += value / members);
             }
         })?;
+        // A missing bin is taken for reconstructed as it would be.
+        inputs.iter_mut().zip(&outputs).filter(|(input, _)| input.is_nan()).for_each(|(input, output)| *input = *output);
         of_layers.push((columns.first().map_or(0, |range| range.start), inputs, outputs));
     }
     let mut finder = Finder::new(settings, layers);
