@@ -229,7 +229,8 @@ fn missing_cells_are_refused_by_name_or_counted() {
     write_features(&place.join("train.csv"), 1..41, 6, false, &cell);
     write_features(&place.join("test.csv"), 101..103, 6, true, &whole);
     fs::write(place.join("config.toml"), FEATURES).unwrap();
-    let check = |sets: &[&str]| run(place, &[&["check", "config.toml"], sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>().as_slice()].concat());
+    let check =
+        |sets: &[&str]| run(place, &[&["check", "config.toml"], sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>().as_slice()].concat());
     let (code, _, err) = check(&[]);
     assert!(code == 2 && err.contains("train.csv:5: \"f2\" is blank") && err.contains("data.fill"), "{err}");
     let (code, out, err) = check(&["data.fill=\"median\""]);
@@ -261,7 +262,8 @@ fn numbers_that_stand_for_missing_values_are_pointed_out() {
         _ => None,
     };
     let report = train_features(place, "unsaid", 6, &cell, &[]);
-    let warned = |text: &str| text.contains("\"f1\" is -999 in ") && text.contains("\"f4\" is 9999 in ") && text.contains("data.missing = [-999, 9999]");
+    let warned =
+        |text: &str| text.contains("\"f1\" is -999 in ") && text.contains("\"f4\" is 9999 in ") && text.contains("data.missing = [-999, 9999]");
     assert!(report["warnings"].as_array().unwrap().iter().any(|warning| warned(warning.as_str().unwrap())), "{}", report["warnings"]);
     let said = |arguments: &[&str]| {
         let (code, out, err) = run(place, arguments);
@@ -317,7 +319,11 @@ insert = { side = "low" }
 pattern = '(?<feature>f[4-7])'
 insert = { side = "high" }
 "#;
-    fs::write(place.join("config.toml"), format!("{}{channels}", FEATURES.replacen("data = {", "data.train = [\"train.csv\"]\ndata.test = [\"test.csv\"]\n#", 1))).unwrap();
+    fs::write(
+        place.join("config.toml"),
+        format!("{}{channels}", FEATURES.replacen("data = {", "data.train = [\"train.csv\"]\ndata.test = [\"test.csv\"]\n#", 1)),
+    )
+    .unwrap();
     succeed(place, &["train", "config.toml", "--out", "out", "-q"]);
     let scores = common::scores(&place.join("out"));
     let without = |name: &str| {

@@ -240,7 +240,9 @@ fn notes(table: &Table) -> Vec<String> {
     if missing > 0 {
         let what = if table.features.is_some() { "features" } else { "bins" };
         let rows = table.rows.len();
-        notes.push(format!("{missing} of {rows} rows lack some of their {what}: a row that does cannot be read unless data.fill says what stands for them"));
+        notes.push(format!(
+            "{missing} of {rows} rows lack some of their {what}: a row that does cannot be read unless data.fill says what stands for them"
+        ));
     }
     let names = table.features.iter().flat_map(|names| names.iter().map(String::as_str));
     notes.extend(cells::suspicion(names.zip(&table.cells)));

@@ -635,7 +635,10 @@ impl Checker<'_> {
             }
         }
         if config.data.fill == Fill::Mask && config.model.kind == ModelKind::Nmf {
-            self.fault("data.fill", "\"mask\" leaves cells out of a loss that model.kind = \"nmf\" solves for whole rows; expected \"zero\" or \"median\"");
+            self.fault(
+                "data.fill",
+                "\"mask\" leaves cells out of a loss that model.kind = \"nmf\" solves for whole rows; expected \"zero\" or \"median\"",
+            );
         }
     }
 

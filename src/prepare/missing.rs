@@ -60,7 +60,8 @@ pub fn told(missing: &[MissingCells]) -> Option<String> {
     const MOST: usize = 8;
     let mut worst: Vec<&MissingCells> = missing.iter().collect();
     worst.sort_by_key(|cells| std::cmp::Reverse(cells.rows));
-    let named: Vec<String> = worst.iter().take(MOST).map(|cells| format!("{} in {} rows ({})", cells.name, cells.rows, percent(cells.share))).collect();
+    let named: Vec<String> =
+        worst.iter().take(MOST).map(|cells| format!("{} in {} rows ({})", cells.name, cells.rows, percent(cells.share))).collect();
     let more = if worst.len() > MOST { format!(", and {} more", worst.len() - MOST) } else { String::new() };
     (!named.is_empty()).then(|| named.join(", ") + &more)
 }
@@ -69,7 +70,7 @@ impl Filling {
     /// From unscaled inputs `[rows, inputs]`, of which these rows train. Inputs that no training row has are refused.
     pub fn learn(fill: Fill, inputs: &[f32], names: &[String], train: &[u32]) -> Result<Self> {
         let width = names.len();
-        let rows = || train.iter().map(|&row| &inputs[row as usize * width..][..width]);
+        let rows = || train.iter().map(move |&row| &inputs[row as usize * width..][..width]);
         let mut missing = vec![0_usize; width];
         rows().for_each(|row| missing.iter_mut().zip(row).for_each(|(missing, value)| *missing += usize::from(value.is_nan())));
         if let Some(at) = missing.iter().position(|missing| *missing == train.len()) {

@@ -442,7 +442,8 @@ mod tests {
         assert_eq!((step.shift[0], step.divisor[0]), (0.0, 5.0), "zeros are values");
         let kinds = [ScaleKind::Sqrt, ScaleKind::Log1p, ScaleKind::UnitArea, ScaleKind::MeanOne, ScaleKind::Range];
         for kind in kinds {
-            let scaler = Scaler { clip: Some(1e3), ..Scaler::fit(Plan { fill: Fill::Mask, ..plan(&[kind], 3) }, &[&[1.0, 2.0, 3.0], &[2.0, NAN, 4.0]]) };
+            let scaler =
+                Scaler { clip: Some(1e3), ..Scaler::fit(Plan { fill: Fill::Mask, ..plan(&[kind], 3) }, &[&[1.0, 2.0, 3.0], &[2.0, NAN, 4.0]]) };
             let mut row = [1.0, NAN, 3.0];
             scaler.apply(&mut row);
             assert!(row[1].is_nan() && row[0].is_finite() && row[2].is_finite(), "{kind}: {row:?}");
