@@ -56,6 +56,8 @@ pub const SETTABLE: &[&str] = &[
     "data.columns",
     "data.bad_rows",
     "data.keep_duplicates",
+    "data.missing",
+    "data.min_present",
     "data.oms",
     "data.hlt",
     "data.brilcalc",
