@@ -122,7 +122,7 @@ fn said(table: &Table, row: usize) -> String {
 mod tests {
     use super::*;
     use crate::{
-        config::raw::{FitOn, ScaleKind},
+        config::raw::{Fill, FitOn, ScaleKind},
         data::layers::Layer,
         prepare::scale::Plan,
     };
@@ -146,7 +146,10 @@ mod tests {
     fn written() -> (tempfile::TempDir, std::path::PathBuf) {
         let rows: [&[f32]; 2] = [&[1., 2., 3., 4., 5., 6., 0., 8.], &[3., 4., 5., 6., 7., 8., 0., 10.]];
         let (kinds, layers) = (vec![ScaleKind::BinMean], vec![6, 2]);
-        let scaler = Scaler::fit(Plan { kinds, fit_on: FitOn::Train, width: 8, layers, reference: vec![], clip: None, added: None }, &rows);
+        let scaler = Scaler::fit(
+            Plan { kinds, fit_on: FitOn::Train, width: 8, layers, reference: vec![], clip: None, added: None, fill: Fill::Reject },
+            &rows,
+        );
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("normalisation.parquet");
         write(&path, &samples(), &scaler).unwrap();
