@@ -11,6 +11,7 @@ use crate::{
         cells::{self, Cells},
         channels::{ALL_FEATURES, COMBINED, Channel},
         facts::{Facts, LUMINOSITIES, START_TIME},
+        summary::Unit,
     },
     device::Opened,
     error::{Error, Result, listed, suggestion},
@@ -692,6 +693,13 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], part: Option<Part>, read:
     let names = samples.feature_names();
     let (found, trained) = match (&samples.element, model.element()) {
         (Some(element), Some(trained)) if element != trained => (format!("holds {element}"), trained.clone()),
+        _ if samples.summarised.zip(model.unit()).is_some_and(|(found, trained)| found != trained) => {
+            let (says, unit) = (
+                if model.unit() == Some(Unit::Bins) { "says" } else { "does not say" },
+                model.unit().map_or_else(String::new, |unit| unit.to_string()),
+            );
+            (format!("{says} the axis of its histograms"), format!("seven numbers in {unit} (data.summary)"))
+        }
         _ if samples.width() != model.scaler.width => (format!("{} bins", samples.width()), model.scaler.width.to_string()),
         _ => match model.read_names().iter().zip(&names).find(|(trained, name)| trained != name) {
             Some((trained, name)) => (format!("has the feature \"{name}\""), format!("\"{trained}\"")),

@@ -223,6 +223,148 @@ fn scored_files_must_hold_what_the_model_was_trained_on() {
     assert!(out.contains("notes.md is left out: a document") && out.contains("b.csv (ml4dqm, 0 rows)"), "{out}");
 }
 
+const FEATURES: &str = "[labels]\ngood = \"label\"\n[weights]\nfrom = \"w\"\n[split]\nby = \"block\"\nblock = 5\n[model]\nhidden = [3]\nlatent = 2\n";
+
+/// What `check` says of a file of features: exit code, standard output, standard error.
+fn checked(folder: &Path, file: &str, sets: &[&str]) -> (i32, String, String) {
+    fs::write(folder.join("features.toml"), FEATURES).unwrap();
+    let train = format!("data.train=[\"{file}\"]");
+    let mut arguments = vec!["check", "features.toml", "--set", &train];
+    sets.iter().for_each(|set| arguments.extend(["--set", set]));
+    run(folder, &arguments)
+}
+
+#[test]
+fn a_column_that_is_there_twice_is_no_input_in_any_format() {
+    use arrow_array::{ArrayRef, Float64Array, RecordBatch};
+    use arrow_schema::{DataType, Field, Schema};
+    use std::sync::Arc;
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let names = ["run_number", "ls_number", "a", "b", "c", "label", "w"];
+    let entry = |at: usize, i: usize| match at {
+        0 => 1 + i / 50,
+        1 => i % 50 + 1,
+        2 => i,
+        3 => i * i % 17,
+        4 => i % 7,
+        _ => usize::from(i % 9 > 0),
+    };
+    let column = |at: usize| (0..100).map(|i| entry(at, i) as f64).collect::<Vec<f64>>();
+    // What the second column is called, which it repeats, whether its contents differ, and what is said.
+    let cases: Vec<(String, usize, bool, String)> = [0, 1, 2, 5, 6]
+        .into_iter()
+        .flat_map(|at| {
+            let name = names[at];
+            let second = [name.to_owned(), format!("{name}.1"), format!("{name}_duplicated_0")];
+            second
+                .into_iter()
+                .flat_map(move |second| [false, true].map(|differs| (second.clone(), at, differs, format!("column {} \"{name}\"", at + 1))))
+        })
+        .chain([false, true].map(|differs| ("fromrun".into(), 0, differs, "data.columns.run".into())))
+        .chain([false, true].map(|differs| ("Label".into(), 5, differs, "only in case or blanks".into())))
+        .chain([false, true].map(|differs| (" W".into(), 6, differs, "only in case or blanks".into())))
+        .collect();
+    for (second, at, differs, part) in cases {
+        let mut columns: Vec<(&str, Vec<f64>)> = names.iter().enumerate().map(|(at, name)| (*name, column(at))).collect();
+        let mut repeated = column(at);
+        repeated[60] += f64::from(u8::from(differs));
+        columns.push((&second, repeated));
+        let rows: String =
+            (0..100).map(|row| columns.iter().map(|(_, column)| column[row].to_string()).collect::<Vec<_>>().join(",") + "\n").collect();
+        let header: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        fs::write(folder.join("x.csv"), format!("{}\n{rows}", header.join(","))).unwrap();
+        let schema = Arc::new(Schema::new(columns.iter().map(|(name, _)| Field::new(*name, DataType::Float64, false)).collect::<Vec<_>>()));
+        let arrays = columns.iter().map(|(_, column)| Arc::new(Float64Array::from(column.clone())) as ArrayRef).collect();
+        let batch = RecordBatch::try_new(schema.clone(), arrays).unwrap();
+        let mut parquet = parquet::arrow::ArrowWriter::try_new(fs::File::create(folder.join("x.parquet")).unwrap(), schema.clone(), None).unwrap();
+        parquet.write(&batch).unwrap();
+        parquet.close().unwrap();
+        let mut feather = arrow_ipc::writer::FileWriter::try_new(fs::File::create(folder.join("x.feather")).unwrap(), &schema).unwrap();
+        feather.write(&batch).unwrap();
+        feather.finish().unwrap();
+        for file in ["x.csv", "x.parquet", "x.feather"] {
+            let (code, out, err) = checked(folder, file, &[]);
+            let what = format!("{second:?} in {file}: {out}{err}");
+            if differs {
+                assert!(code == 2 && err.contains(&format!("column 8 \"{}\"", if file == "x.csv" { second.trim() } else { &second })), "{what}");
+                assert!(err.contains(&part) && err.contains("differ"), "{part}: {what}");
+            } else {
+                assert!(code == 0 && out.contains("3 features: a, b, c"), "{what}");
+                assert!(format!("{out}{err}").contains("hold the same; the latter is left out"), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_table_of_features_holds_is_taken_or_told() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let rows = |line: &dyn Fn(usize) -> String| (1..=100).map(|i| format!("1,{i},{},1,1,{}\n", i % 13, line(i))).collect::<String>();
+    let write =
+        |header: &str, line: &dyn Fn(usize) -> String| fs::write(folder.join("x.csv"), format!("run,ls,a,label,w,{header}\n{}", rows(line))).unwrap();
+    let refused = |parts: &[&str]| {
+        let (code, out, err) = checked(folder, "x.csv", &[]);
+        assert!(code == 2 && parts.iter().all(|part| err.contains(part)), "{parts:?} in {out}{err}");
+    };
+    let taken = |parts: &[&str]| {
+        let (code, out, err) = checked(folder, "x.csv", &[]);
+        let all = format!("{out}{err}");
+        assert!(code == 0 && parts.iter().all(|part| all.contains(part)), "{parts:?} in {all}");
+    };
+    write("b", &|i| if i == 71 { "5,9".into() } else { "5".into() });
+    refused(&["x.csv:72: 7 fields where the header has 6"]);
+    write("note,b", &|i| if i == 71 { "\"open,5".into() } else { "ok,5".into() });
+    refused(&["x.csv:72: a quote is opened and not closed"]);
+    write("b", &|i| if i == 1 { "NA".into() } else { i.to_string() });
+    refused(&["x.csv:2: \"b\" is", "NA"]);
+    write("b", &|_| "\"1,234.5\"".into());
+    refused(&["x.csv:2: \"b\" is \"1,234.5\"; expected a number with a decimal point", "99 more rows"]);
+    write("note", &|i| if i < 61 { String::new() } else { "noisy".into() });
+    taken(&["1 features: a", "left out of the inputs: column 6 \"note\" (text)"]);
+    write("note", &|_| String::new());
+    taken(&["1 features: a", "left out of the inputs: column 6 \"note\" (blank)"]);
+    let (_, _, err) = checked(folder, "x.csv", &["data.columns.ignore=[\"note\"]"]);
+    assert!(!err.contains("left out of the inputs"), "{err}");
+    fs::write(folder.join("x.csv"), rows(&|_| "1".into())).unwrap();
+    refused(&["x.csv:1: found the numbers", "expected a header"]);
+    let wide: Vec<u8> = "\u{feff}run,ls\n1,1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(folder.join("x.csv"), wide).unwrap();
+    refused(&["x.csv: is text in UTF-16; save it as UTF-8"]);
+}
+
+#[test]
+fn seven_numbers_of_histograms_are_scored_in_the_units_they_were_trained_in() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let rows =
+        |run: u32, axis: &str| -> String { (1..=60).map(|ls| format!("{run},{ls},\"[{}, {}, 3]\"{axis}\n", 5 + ls % 4, 9 + ls % 3)).collect() };
+    let header = "fromrun,fromlumi,histo";
+    fs::write(folder.join("axis.csv"), format!("{header},Xmin,Xmax\n{}", rows(1, ",0,6"))).unwrap();
+    fs::write(folder.join("bins.csv"), format!("{header}\n{}", rows(2, ""))).unwrap();
+    fs::write(
+        folder.join("c.toml"),
+        "data.summary = true\n[split]\nby = \"block\"\nblock = 5\n[train]\nepochs = 1\n[model]\nhidden = [3]\nlatent = 2\n",
+    )
+    .unwrap();
+    for (trained, other, said) in [
+        (
+            "axis.csv",
+            "bins.csv",
+            "bins.csv: does not say the axis of its histograms, but the model was trained on seven numbers in units of the axis",
+        ),
+        ("bins.csv", "axis.csv", "axis.csv: says the axis of its histograms, but the model was trained on seven numbers in bins"),
+    ] {
+        let train = format!("data.train=[\"{trained}\"]");
+        let (code, out, err) = run(folder, &["train", "c.toml", "--out", "model", "--force", "--set", &train]);
+        assert_eq!((code, err.contains("in bins from 0")), (0, trained == "bins.csv"), "{out}{err}");
+        let score = |file: &str| run(folder, &["score", "model", "--data", file, "--out", "s.parquet"]);
+        let (code, _, err) = score(other);
+        assert!(code == 2 && err.contains(said), "{err}");
+    }
+}
+
 #[test]
 fn an_existing_folder_is_kept() {
     let place = metsig("0.2");

@@ -306,12 +306,12 @@ def make_list_csv():
 
 
 def make_wide_csv():
-    def make(name, header, rows, extra=(), me=None, **how):
+    def make(name, header, rows, extra=(), me=None, before="", drop=(), **how):
         def take(name, path):
-            frame = read_csv(path)
+            frame = read_csv(path, comment="#" if before else None).drop(columns=list(drop))
             wide(name, path, "csv", frame if me is None else frame[column(frame, ME) == me], extra=extra, me=me)
 
-        csv_files(name, text(header, rows, **how), take)
+        csv_files(name, before + text(header, rows, **how), take)
 
     rows = 40
     run, ls = lumisections(rows)
@@ -335,6 +335,12 @@ def make_wide_csv():
     make("csv-features", header, lines, extra=("where",))
     make("csv-features-crlf", header, [line[:9] + ["here"] + line[10:] for line in lines], end="\r\n")
     make("csv-features-events", header[3:9], [line[3:9] for line in lines])
+    lines = [line[1:9] + [line[3], line[2]] for line in lines]
+    make("csv-features-repeated", [*header[1:9], header[3], "ls_number"], lines, drop=(f"{header[3]}.1", "ls_number.1"))
+    make("csv-features-comments", header[1:9], [line[:8] for line in lines], before="# made by hand\n# run, ls; and more\n")
+    make("csv-features-cr", header[1:9], [line[:8] for line in lines], end="\r")
+    late = [line[:8] + ["" if i < 30 else "noisy", ""] for i, line in enumerate(lines)]
+    make("csv-features-late-text", [*header[1:9], "remark", "nothing"], late, drop=("nothing",))
     lines = [[a, b, n, f"{v:.3e}"] for a, b, n, v in zip(run, ls, whole[:, 0], random.normal(0, 40, rows))]
     make("csv-features-nano", ["_run", "_luminosityBlock", "nMuon", "MET"], lines)
 

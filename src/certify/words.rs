@@ -2,6 +2,7 @@
 
 use super::{Id, Lumisections, Source};
 use crate::{
+    data::{json::Object, sheet::Sheet},
     error::{Error, Result, listed, suggestion},
     report::scores::Verdict,
 };
@@ -27,32 +28,43 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes))
 }
 
-/// The lines of a CSV by the names of its columns, each with its number.
+/// The rows of a table by the names of its columns, each with its line.
 struct Lines {
     header: Vec<String>,
-    records: Vec<(u64, csv::StringRecord)>,
+    records: Vec<(String, csv::StringRecord)>,
 }
 
 impl Lines {
     fn read(path: &Path) -> Result<Self> {
-        let bytes = read(path)?;
-        let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).flexible(true).from_reader(bytes.as_slice());
-        let wrong = |error: csv::Error| Error::input(format!("{}: not a CSV: {error}", path.display()));
-        let header = reader.headers().map_err(wrong)?.iter().map(str::to_lowercase).collect();
+        let sheet = Sheet::open(path)?;
+        let header = sheet.header().to_vec();
         let mut records = vec![];
-        for record in reader.records() {
-            let record = record.map_err(wrong)?;
-            records.push((record.position().map_or(0, csv::Position::line), record));
-        }
+        sheet.all(|place, fields| {
+            records.push((place.to_string(), csv::StringRecord::from(fields.to_vec())));
+            Ok(())
+        })?;
         Ok(Self { header, records })
     }
 
-    fn find(&self, names: &[&str]) -> Option<usize> {
-        names.iter().find_map(|name| self.header.iter().position(|other| other == name))
+    /// The column of one of some names. Several such columns must say the same.
+    fn find(&self, path: &Path, names: &[&str]) -> Result<Option<usize>> {
+        let mut found = names.iter().flat_map(|name| (0..self.header.len()).filter(move |at| self.header[*at] == *name));
+        let Some(first) = found.next() else { return Ok(None) };
+        for other in found {
+            if let Some((place, _)) = self.records.iter().find(|(_, record)| record.get(first) != record.get(other)) {
+                let (a, b) = (&self.header[first], &self.header[other]);
+                let (at, beside) = (first + 1, other + 1);
+                return Err(Error::input(format!(
+                    "{}: columns {at} \"{a}\" and {beside} \"{b}\" differ (first at {place}); expected one of them",
+                    path.display()
+                )));
+            }
+        }
+        Ok(Some(first))
     }
 
     fn column(&self, path: &Path, names: &[&str]) -> Result<usize> {
-        self.find(names).ok_or_else(|| {
+        self.find(path, names)?.ok_or_else(|| {
             let near = suggestion(names[0], self.header.iter().map(String::as_str));
             let found = listed(self.header.iter().map(String::as_str));
             Error::input(format!("{}: no column \"{}\"{near}; its header is {found}", path.display(), names[0]))
@@ -95,9 +107,9 @@ impl Runs {
         let wrong = |place: &str, found: &str| Error::input(format!("{place}: found \"{found}\"; expected good, grey or bad"));
         let bytes = read(path)?;
         if bytes.trim_ascii_start().starts_with(b"{") {
-            let json: BTreeMap<String, Value> =
+            let json: Object<Value> =
                 serde_json::from_slice(&bytes).map_err(|error| Error::input(format!("{}: not a JSON of runs: {error}", path.display())))?;
-            for (run, said) in json {
+            for (run, said) in json.0 {
                 let place = format!("{}, run {run}", path.display());
                 let number = run.trim().parse().map_err(|_| Error::input(format!("{}: \"{run}\" is not a run number", path.display())))?;
                 let verdict = match &said {
@@ -112,23 +124,22 @@ impl Runs {
         }
         let lines = Lines::read(path)?;
         let run = lines.column(path, &["run", "run_number"])?;
-        let (word, score) = (lines.find(&["verdict", "flag"]), lines.find(&["score"]));
+        let (word, score) = (lines.find(path, &["verdict", "flag"])?, lines.find(path, &["score"])?);
         let word = match (word, score) {
             (None, None) => Some(lines.column(path, &["verdict"])?),
             (word, _) => word,
         };
-        for (line, record) in &lines.records {
-            let place = format!("{}:{line}", path.display());
+        for (place, record) in &lines.records {
             let field = |at: usize| record.get(at).unwrap_or_default();
             let number = field(run).parse().map_err(|_| Error::input(format!("{place}: \"{}\" is not a run number", field(run))))?;
             let verdict = match (word, score) {
-                (Some(word), _) => verdict(field(word)).ok_or_else(|| wrong(&place, field(word)))?,
+                (Some(word), _) => verdict(field(word)).ok_or_else(|| wrong(place, field(word)))?,
                 (None, score) => {
                     let text = field(score.unwrap_or_default());
-                    scored(text.parse().map_err(|_| Error::input(format!("{place}: \"{text}\" is not a score")))?, &place)?
+                    scored(text.parse().map_err(|_| Error::input(format!("{place}: \"{text}\" is not a score")))?, place)?
                 }
             };
-            runs.add(number, verdict, place)?;
+            runs.add(number, verdict, place.clone())?;
         }
         Ok(runs)
     }
@@ -184,15 +195,14 @@ impl Decisions {
         let lines = Lines::read(path)?;
         let run = lines.column(path, &["run", "run_number"])?;
         let first = lines.column(path, &["first_ls", "ls", "ls_number"])?;
-        let last = lines.find(&["last_ls"]).unwrap_or(first);
-        let (decision, comment) = (lines.column(path, &["decision"])?, lines.find(&["comment"]));
+        let last = lines.find(path, &["last_ls"])?.unwrap_or(first);
+        let (decision, comment) = (lines.column(path, &["decision"])?, lines.find(path, &["comment"])?);
         let mut decisions = Self::default();
-        for (line, record) in &lines.records {
+        for (place, record) in &lines.records {
             let field = |at: usize| record.get(at).unwrap_or_default();
             if field(decision).is_empty() {
                 continue;
             }
-            let place = format!("{}:{line}", path.display());
             let number = |at: usize, what: &str| {
                 let text = field(at);
                 text.parse::<u32>().map_err(|_| Error::input(format!("{place}: \"{text}\" is not {what}")))

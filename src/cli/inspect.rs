@@ -170,14 +170,15 @@ fn inspect(file: &Path, bytes: u64, wanted: &Wanted) -> Result<Inspected> {
     {
         return Ok(Inspected::Known(known_inspected(file, bytes, known)));
     }
+    // What brilcalc writes is a table too, with names of columns in a comment.
+    let known = match if format == Format::Csv { facts::recognise(file).ok().flatten() } else { None } {
+        Some(known @ Known::Quantities { .. }) => return Ok(Inspected::Known(known_inspected(file, bytes, known))),
+        known => known,
+    };
     match table::read(file, wanted) {
         Ok(table) => Ok(Inspected::Data(Box::new(data_inspected(&table, bytes, wanted.bring)))),
-        // No table: perhaps a list of `run ls` lines, or what brilcalc writes.
-        Err(error) if format == Format::Csv => match facts::recognise(file) {
-            Ok(Some(known)) => Ok(Inspected::Known(known_inspected(file, bytes, known))),
-            _ => Err(error),
-        },
-        Err(error) => Err(error),
+        // No table: perhaps a list of `run ls` lines.
+        Err(error) => known.map_or(Err(error), |known| Ok(Inspected::Known(known_inspected(file, bytes, known)))),
     }
 }
 

@@ -570,8 +570,10 @@ impl Checker<'_> {
                 _ => None,
             };
             match (run.parse(), ranges.iter().map(range).collect::<Option<Vec<_>>>()) {
-                (Ok(run), Some(ranges)) => {
-                    checked.lumisections.insert(run, ranges);
+                (Ok(number), Some(ranges)) => {
+                    if checked.lumisections.insert(number, ranges).is_some() {
+                        self.fault(&format!("select.lumisections.{run}"), format!("run {number} is there twice"));
+                    }
                 }
                 _ => self.fault(&format!("select.lumisections.{run}"), "expected a run number and ranges [first, last], first not above last"),
             }

@@ -179,6 +179,7 @@ section! {
         rebin: Option<OneOrMany<u32>> = None,
         /// Take seven numbers of each histogram (in one dimension) instead of its bins: the quantiles at 10, 30, 50, 70 and 90 %, the
         /// mean and the standard deviation, as the features q10, q30, q50, q70, q90, mean and rms. Underflow and overflow are left out.
+        /// They are in units of the axis of each histogram (columns Xmin and Xmax), or in bins where the files do not say it.
         summary: bool = false,
         /// Further inputs beside the bins, as quantities: ["recorded_lumi_per_lumisection"]. Scaled by scale.added.
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -284,7 +285,8 @@ impl Fill {
 }
 
 section! {
-    /// Header names of the columns, where they are not the usual ones.
+    /// Header names of the columns, where they are not the usual ones. Usual names are recognised whatever their case and blanks. Where
+    /// two columns have usual names of one thing and differ, the key says which is meant.
     Columns {
         /// Run number. Usual names: fromrun, run_number, run, _run.
         #[serde(skip_serializing_if = "Option::is_none")]

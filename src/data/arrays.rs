@@ -104,7 +104,8 @@ pub fn read(path: &Path, format: Format, wanted: &Wanted) -> Result<Table> {
         Some(whole) => whole,
         None => read_rows(path, format, arrays, &plan, None, wanted)?,
     };
-    notes.into_iter().chain(plan.notes).for_each(|note| whole.note(note));
+    let same = same(path, arrays, &plan, wanted.bring)?;
+    notes.into_iter().chain(plan.notes).chain(same).for_each(|note| whole.note(note));
     let mut table = whole.finish()?;
     if wanted.layered && wanted.bring == Bring::Identities && plan.elements {
         // Layers with another number of rows are there too.
@@ -196,6 +197,32 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     Ok(Plan { members, fields, layout, rows, matrices, elements, notes })
 }
 
+/// Notes on columns that must hold the same, which are refused where they do not.
+fn same(path: &Path, arrays: &dyn Arrays, plan: &Plan, bring: Bring) -> Result<Vec<String>> {
+    let mut notes = plan.layout.notes.clone();
+    for twin in plan.layout.twins.iter().filter(|_| bring != Bring::Identities) {
+        let entries = |at: usize| {
+            let position = plan.members[at];
+            let entries = match plan.fields[at].kind {
+                Kind::Text => arrays.texts(position),
+                Kind::Number | Kind::Flag => arrays.doubles(position).map(|numbers| numbers.iter().map(f64::to_string).collect()),
+                _ => return Ok(None),
+            };
+            entries.map(Some).map_err(|reason| Error::input(format!("{}: {reason}", path.display())))
+        };
+        let differs = match (entries(twin.taken)?, entries(twin.left)?) {
+            (Some(taken), Some(left)) if taken.len() == left.len() => taken.iter().zip(&left).position(|(a, b)| a != b),
+            _ => Some(0),
+        };
+        match twin.settle(path, &plan.fields, differs.map(|row| format!("first in row {row}")).as_deref()) {
+            Ok(note) => notes.extend(note),
+            Err(error) if bring == Bring::Values => return Err(error),
+            Err(error) => notes.push(error.to_string()),
+        }
+    }
+    Ok(notes)
+}
+
 /// The most common length of columns, the longest among equals.
 fn usual_length(list: &[ArrayInfo], columns: &[usize]) -> usize {
     let count = |length: usize| columns.iter().filter(|&&at| list[at].shape[0] == length).count();
@@ -210,6 +237,10 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
     let position = |at: usize| plan.members[at];
     let doubles = |at: Option<usize>| at.map(|at| arrays.doubles(position(at)).map_err(damaged)).transpose();
     let (run, ls) = (doubles(layout.run)?, doubles(layout.ls)?);
+    let mut edges = vec![];
+    for at in layout.edges {
+        edges.push(doubles(at)?);
+    }
     let me = layout.me.map(|at| arrays.texts(position(at)).map_err(damaged)).transpose()?;
     let mut extra = vec![];
     for (_, at) in &layout.extra {
@@ -238,6 +269,7 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
     };
     let histograms = matches!(holds, Holds::Histograms);
     let mut builder = Builder::new(path, format, vec![], holds, layout.extra_names(), wanted);
+    builder.has_axis(layout.edges[0].is_some() && layout.edges[1].is_some());
     let element = plan.elements.then_some(first.name.as_str());
     let step = if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
     // Values that stay are allocated at once, and each thread is the first to touch its part; summaries need a few at a time.
@@ -269,7 +301,8 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
                 builder.pass(width);
                 continue;
             }
-            let mut incoming = Incoming { shape, ..Incoming::default() };
+            let edges = [0, 1, 2, 3].map(|edge| edges[edge].as_ref().map(|edges| edges[i]).filter(|edge| !edge.is_nan()));
+            let mut incoming = Incoming { shape, edges, ..Incoming::default() };
             let id = identity(run.as_deref(), i, "run number").and_then(|run| {
                 incoming.run = run;
                 identity(ls.as_deref(), i, "LS number").map(|ls| incoming.ls = ls)

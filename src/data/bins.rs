@@ -16,6 +16,8 @@ pub struct Binning {
     /// Whether the file has y running fastest.
     turn: bool,
     strip: bool,
+    /// Whether underflow and overflow bins stay.
+    flow_bins: bool,
     /// So many columns and rows are cut out of the middle.
     cut: (usize, usize),
     /// So many neighbours are added up in x and y.
@@ -37,7 +39,8 @@ impl Binning {
         let rebin = (rebin.0, if y == 1 { 1 } else { rebin.1.unwrap_or(rebin.0) });
         let enough = x > 2 && (y == 1 || y > 2);
         let strip = experiment.config.data.flow_bins == FlowBins::Strip && table.flow_bins && enough;
-        let binning = Self { from: table.shape, turn: table.y_fastest, strip, cut, rebin };
+        let flow_bins = table.flow_bins && !strip;
+        let binning = Self { from: table.shape, turn: table.y_fastest, strip, flow_bins, cut, rebin };
         if cut != (0, 0) && !table.rows.is_empty() {
             let inside = binning.stripped();
             let fits = |bins: usize, cut: usize| cut < bins && (bins - cut).is_multiple_of(2);
@@ -77,7 +80,9 @@ impl Binning {
 
     /// Whether bins lie evenly between the edges of their axes.
     pub fn keeps_axes(&self) -> bool {
-        self.cut == (0, 0)
+        let Shape { y, x } = self.inside();
+        let added_up = self.rebin == (1, 1) || !self.flow_bins && x.is_multiple_of(self.rebin.0) && y.is_multiple_of(self.rebin.1);
+        self.cut == (0, 0) && added_up
     }
 
     fn stripped(&self) -> Shape {
@@ -133,22 +138,31 @@ mod tests {
 
     #[test]
     fn flow_bins_of_a_map_are_its_frame() {
-        let binning = Binning { from: Shape { y: 3, x: 4 }, turn: false, strip: true, cut: (0, 0), rebin: (1, 1) };
+        let binning = Binning { from: Shape { y: 3, x: 4 }, turn: false, strip: true, flow_bins: false, cut: (0, 0), rebin: (1, 1) };
         assert_eq!(apply(binning, &[9., 9., 9., 9., 9., 1., 2., 9., 9., 9., 9., 9.]), [1.0, 2.0]);
         assert_eq!(binning.shape(), Shape { y: 1, x: 2 });
-        let line = Binning { from: Shape::line(4), turn: false, strip: true, cut: (0, 0), rebin: (1, 1) };
+        let line = Binning { from: Shape::line(4), turn: false, strip: true, flow_bins: false, cut: (0, 0), rebin: (1, 1) };
         assert_eq!(apply(line, &[9., 1., 2., 9.]), [1.0, 2.0]);
     }
 
     #[test]
+    fn axes_stay_where_bins_stay_equally_wide() {
+        let keeps = |x, flow_bins, rebin| {
+            let binning = Binning { from: Shape::line(x), turn: false, strip: false, flow_bins, cut: (0, 0), rebin: (rebin, 1) };
+            binning.keeps_axes()
+        };
+        assert!(keeps(6, true, 1) && keeps(6, false, 2) && !keeps(6, true, 2) && !keeps(6, false, 4));
+    }
+
+    #[test]
     fn a_map_with_y_fastest_is_turned() {
-        let binning = Binning { from: Shape { y: 2, x: 3 }, turn: true, strip: false, cut: (0, 0), rebin: (1, 1) };
+        let binning = Binning { from: Shape { y: 2, x: 3 }, turn: true, strip: false, flow_bins: false, cut: (0, 0), rebin: (1, 1) };
         assert_eq!(apply(binning, &[1., 4., 2., 5., 3., 6.]), [1., 2., 3., 4., 5., 6.]);
     }
 
     #[test]
     fn left_over_bins_make_a_smaller_last_one() {
-        let binning = Binning { from: Shape { y: 2, x: 5 }, turn: false, strip: false, cut: (0, 0), rebin: (2, 2) };
+        let binning = Binning { from: Shape { y: 2, x: 5 }, turn: false, strip: false, flow_bins: false, cut: (0, 0), rebin: (2, 2) };
         assert_eq!(apply(binning, &[1., 2., 3., 4., 5., 10., 20., 30., 40., 50.]), [33., 77., 55.]);
         assert_eq!(binning.shape(), Shape { y: 1, x: 3 });
     }
@@ -157,7 +171,7 @@ mod tests {
         #[test]
         fn cutting_the_middle_leaves_its_frame_as_it_is(x in 1_usize..5, y in 1_usize..5, cx in 0_usize..4, cy in 0_usize..4, turn: bool) {
             let from = Shape { y: 2 * y + cy, x: 2 * x + cx };
-            let binning = Binning { from, turn, strip: false, cut: (cx, cy), rebin: (1, 1) };
+            let binning = Binning { from, turn, strip: false, flow_bins: false, cut: (cx, cy), rebin: (1, 1) };
             let row: Vec<f32> = (0..from.width()).map(|i| i as f32).collect();
             let kept = |at: usize, half: usize, cut: usize| at < half || at >= half + cut;
             let expected: Vec<f32> = (0..from.width())
@@ -171,7 +185,7 @@ mod tests {
 
         #[test]
         fn rebinning_loses_no_entry(x in 1_usize..9, y in 1_usize..9, rx in 1_usize..4, ry in 1_usize..4, turn: bool) {
-            let binning = Binning { from: Shape { y, x }, turn, strip: false, cut: (0, 0), rebin: (rx, ry) };
+            let binning = Binning { from: Shape { y, x }, turn, strip: false, flow_bins: false, cut: (0, 0), rebin: (rx, ry) };
             let row: Vec<f32> = (0..x * y).map(|i| i as f32).collect();
             let out = apply(binning, &row);
             prop_assert_eq!(out.len(), binning.shape().width());

@@ -3,6 +3,7 @@
 use super::{
     cells::Cells,
     layout::{Contents, Field, Layout},
+    names::Twin,
     table::{Bring, Column, Fault, Row, Shape, Summary, Table, Wanted},
 };
 use crate::{
@@ -35,6 +36,13 @@ pub struct Builder {
     /// The element that was counted last, whose row comes next.
     element: usize,
     extra: Vec<(String, Column)>,
+    /// Columns that must hold the same, each with line and position of the first row where they do not.
+    twins: Vec<(Twin, Option<(u32, u32)>)>,
+    /// Whether the axis of each histogram is wanted, and whether the file says it.
+    summary: bool,
+    has_axis: bool,
+    /// Edges that differ from those of the first row.
+    other_edges: Option<[Option<f64>; 4]>,
     /// The shapes that rows have had so far, and which of them each row has.
     kinds: Vec<(Shape, bool)>,
     kind_of: Vec<u16>,
@@ -70,6 +78,8 @@ pub struct Incoming {
     pub y_bins: Option<usize>,
     /// The shape, where the values come with one.
     pub shape: Option<Shape>,
+    /// Edges of the axes, where the file says them: x from, x to, y from, y to.
+    pub edges: [Option<f64>; 4],
 }
 
 /// What a [`Builder`] needs to know of the file's contents.
@@ -88,8 +98,10 @@ impl Builder {
             Contents::List(_) | Contents::Bins(_) => Holds::Histograms,
         };
         let mut builder = Self::new(path, format, fields.to_vec(), holds, layout.extra_names(), wanted);
-        builder.table.notes.extend(layout.hierarchy.iter().flat_map(|hierarchy| hierarchy.notes.clone()));
+        builder.table.notes.extend(layout.notes.iter().cloned().chain(layout.hierarchy.iter().flat_map(|hierarchy| hierarchy.notes.clone())));
         builder.table.hierarchy = layout.hierarchy.clone();
+        builder.twins = layout.twins.iter().map(|twin| (twin.clone(), None)).collect();
+        builder.has_axis(layout.edges[0].is_some() && layout.edges[1].is_some());
         builder
     }
 
@@ -108,6 +120,7 @@ impl Builder {
             flow_bins: false,
             y_fastest: false,
             edges: [None; 4],
+            axes: vec![],
             features,
             hierarchy: None,
             columns: BTreeMap::new(),
@@ -130,6 +143,10 @@ impl Builder {
             element_at: HashMap::new(),
             element: 0,
             extra: extra.into_iter().map(|name| (name, Column::Numbers(vec![]))).collect(),
+            twins: vec![],
+            summary: wanted.summary,
+            has_axis: false,
+            other_edges: None,
             kinds: vec![],
             kind_of: vec![],
             filled: 0,
@@ -217,9 +234,15 @@ impl Builder {
         &mut self.extra[i].1
     }
 
-    /// Edges of the axes, where the file says them.
-    pub fn edges(&mut self, edges: [Option<f64>; 4]) {
-        self.table.edges = edges;
+    /// Says whether each row comes with the edges of its axis in x.
+    pub fn has_axis(&mut self, has: bool) {
+        self.has_axis = has;
+    }
+
+    /// Says that the next row differs in the columns of twin `i`.
+    pub fn differs(&mut self, i: usize, line: u32) {
+        let next = self.next;
+        self.twins[i].1.get_or_insert((line, next));
     }
 
     /// Notes something worth knowing about the file.
@@ -248,7 +271,8 @@ impl Builder {
         }
         let values = &self.table.values[range.clone()];
         let sound = if self.trusted { Ok(()) } else { self.check_values(values) };
-        let checked = sound.and_then(|()| place(values.len(), incoming));
+        let axis = if self.summary && self.has_axis { axis(incoming.edges).map(Some) } else { Ok(None) };
+        let checked = sound.and_then(|()| axis.as_ref().map(|_| ()).map_err(Clone::clone)).and_then(|()| place(values.len(), incoming));
         let (shape, flow_bins) = match checked {
             Ok(placed) => placed,
             Err(reason) => {
@@ -282,6 +306,13 @@ impl Builder {
             }
         }
         self.cursor += count;
+        self.table.axes.extend(axis.ok().flatten());
+        let edges = incoming.edges.map(|edge| edge.filter(|edge| edge.is_finite()));
+        if self.table.rows.is_empty() {
+            self.table.edges = edges;
+        } else if edges != self.table.edges {
+            self.other_edges.get_or_insert(edges);
+        }
         self.take(incoming);
         true
     }
@@ -340,6 +371,16 @@ impl Builder {
         }
         self.filled = self.table.values.len();
         self.cursor = self.filled;
+        let edges_differ = !self.table.rows.is_empty() && !part.table.rows.is_empty() && self.table.edges != part.table.edges;
+        let other_edges = part.other_edges.or(edges_differ.then_some(part.table.edges));
+        self.other_edges = self.other_edges.or(other_edges);
+        if self.table.rows.is_empty() {
+            self.table.edges = part.table.edges;
+        }
+        self.table.axes.extend(part.table.axes);
+        for ((_, first), (_, found)) in self.twins.iter_mut().zip(part.twins) {
+            *first = first.or(found.map(|(line, index)| (line, index + offset)));
+        }
         let moved = |row: Row| Row { ls: if events { row.ls + offset } else { row.ls }, index: row.index + offset, ..row };
         self.table.rows.extend(part.table.rows.into_iter().map(moved));
         self.table.faults.extend(part.table.faults.into_iter().map(|fault| Fault { index: fault.index + offset, ..fault }));
@@ -371,15 +412,14 @@ impl Builder {
         for ((_, column), (_, more)) in self.extra.iter_mut().zip(part.extra) {
             *column = std::mem::replace(column, Column::Numbers(vec![])).append(more);
         }
-        if self.table.edges == [None; 4] {
-            self.table.edges = part.table.edges;
-        }
         self.next += part.next;
     }
 
     /// The table, where the file holds the monitoring element that is wanted.
     pub fn finish(mut self) -> Result<Table> {
         self.choose_element()?;
+        self.settle_twins()?;
+        self.tell_edges();
         let mut order: Vec<usize> = (0..self.elements.len()).collect();
         order.sort_by(|&a, &b| self.elements[a].0.cmp(&self.elements[b].0));
         let mut rank = vec![0; order.len()];
@@ -393,6 +433,32 @@ impl Builder {
         table.elements = elements.into_iter().collect();
         table.columns = extra.into_iter().collect();
         Ok(table)
+    }
+
+    /// Columns that must hold the same do, or the file is refused; where only its contents are looked at, it is noted.
+    fn settle_twins(&mut self) -> Result<()> {
+        for (twin, differs) in std::mem::take(&mut self.twins) {
+            let place = differs.map(|(line, index)| if line > 0 { format!("first in line {line}") } else { format!("first in row {index}") });
+            match twin.settle(&self.table.path, &self.table.fields, place.as_deref()) {
+                Ok(note) => self.table.notes.extend(note.filter(|_| self.bring != Bring::Identities)),
+                Err(error) if self.bring == Bring::Values => return Err(error),
+                Err(error) => self.table.notes.push(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Bins of rows with different axes mean different things.
+    fn tell_edges(&mut self) {
+        let Some(other) = self.other_edges.filter(|_| self.bring == Bring::Values) else { return };
+        let first = std::mem::replace(&mut self.table.edges, [None; 4]);
+        if self.table.axes.is_empty() {
+            self.table.notes.push(format!(
+                "rows differ in the axis of their histograms ({} and {}), so that a bin is not the same quantity in all of them; keep the rows of one axis",
+                show_edges(first),
+                show_edges(other)
+            ));
+        }
     }
 
     /// Several monitoring elements need a choice.
@@ -433,11 +499,30 @@ impl Builder {
         }
         self.table.values.truncate(to);
         self.table.rows = kept.iter().map(|&i| self.table.rows[i]).collect();
+        if !self.table.axes.is_empty() {
+            self.table.axes = kept.iter().map(|&i| self.table.axes[i]).collect();
+        }
         for (_, column) in &mut self.extra {
             *column = column.take(&kept);
         }
         self.table.faults.sort_by_key(|fault| fault.index);
     }
+}
+
+/// The two ends of the axis in x, which a histogram must say for its seven numbers.
+fn axis([low, high, ..]: [Option<f64>; 4]) -> std::result::Result<[f64; 2], String> {
+    let (Some(low), Some(high)) = (low, high) else { return Err("an edge of the axis is missing; data.summary needs both".into()) };
+    match low < high && (high - low).is_finite() {
+        true => Ok([low, high]),
+        false => Err(format!("the axis goes from {low} to {high}; data.summary needs two finite edges, the lower first")),
+    }
+}
+
+/// Edges as people write them: "0 to 2", of a map "0 to 2, 0 to 5".
+pub fn show_edges(edges: [Option<f64>; 4]) -> String {
+    let show = |edge: Option<f64>| edge.map_or_else(|| "?".into(), |edge| edge.to_string());
+    let x = format!("{} to {}", show(edges[0]), show(edges[1]));
+    if edges[2].or(edges[3]).is_none() { x } else { format!("{x}, {} to {}", show(edges[2]), show(edges[3])) }
 }
 
 /// The run or LS number of row `i`, where there is such a column.

@@ -4,7 +4,7 @@
 //! Rules (regular expressions with named groups, tried in order) turn names into paths of one depth; features that share the
 //! outermost levels of their paths are a channel. This is the grouping of the CMS 2010B study, for names of any kind.
 
-use super::table::Shape;
+use super::{summary::Unit, table::Shape};
 use crate::{
     config::raw::{Channels as Config, Unmatched},
     error::{Error, Result, listed, suggestion},
@@ -37,12 +37,15 @@ pub struct Channel {
     /// How those bins are laid out, where they are a map or a layer; inputs beside them come after them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
+    /// What the features are in, where they are the seven numbers of a histogram.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 impl Channel {
     /// Everything in one.
     pub fn all(features: Vec<String>, element: Option<String>) -> Self {
-        Self { name: ALL_FEATURES.into(), features, paths: vec![], element, shape: None }
+        Self { name: ALL_FEATURES.into(), features, paths: vec![], element, shape: None, unit: None }
     }
 
     /// How its features are laid out: a map, or a line.
@@ -184,6 +187,7 @@ pub fn read(config: &Config, names: &[String]) -> Result<Hierarchy> {
             paths: features.iter().filter_map(|feature| path_of.get(feature).map(|path| (*path).clone())).collect(),
             element: None,
             shape: None,
+            unit: None,
         });
     }
     refuse_same_file(&hierarchy.channels)?;

@@ -242,6 +242,8 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
             _ => Column::Numbers(doubles(column(*at))),
         })
         .collect();
+    let twins = if bring == Bring::Identities { &[][..] } else { layout.twins.as_slice() };
+    let differ: Vec<Vec<bool>> = twins.iter().map(|twin| differ(column(twin.taken), column(twin.left))).collect();
     let mut row_values = (bring != Bring::Identities).then(|| RowValues::new(&layout.contents, &column));
 
     for i in 0..batch.num_rows() {
@@ -250,7 +252,9 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
             continue;
         }
         let bins = |bins: &Option<Vec<f64>>| bins.as_ref().and_then(|bins| whole(bins[i])).map(|bins| bins as usize);
-        let mut incoming = Incoming { x_bins: bins(&x_bins), y_bins: bins(&y_bins), ..Incoming::default() };
+        differ.iter().enumerate().filter(|(_, differ)| differ[i]).for_each(|(at, _)| builder.differs(at, 0));
+        let edges = [0, 1, 2, 3].map(|edge| edges[edge].as_ref().map(|edges| edges[i]).filter(|edge| !edge.is_nan()));
+        let mut incoming = Incoming { x_bins: bins(&x_bins), y_bins: bins(&y_bins), edges, ..Incoming::default() };
         let taken = identity(run.as_deref(), i, "run number")
             .and_then(|run| {
                 incoming.run = run;
@@ -263,10 +267,7 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
             .map(|shape| incoming.shape = shape);
         match taken {
             Ok(()) if row_values.is_none() => builder.identity(incoming),
-            Ok(()) if builder.row(incoming) => {
-                extra.iter().enumerate().for_each(|(at, column)| builder.extra(at).push(column, i));
-                builder.edges([0, 1, 2, 3].map(|edge| edges[edge].as_ref().map(|edges| edges[i]).filter(|edge| edge.is_finite())));
-            }
+            Ok(()) if builder.row(incoming) => extra.iter().enumerate().for_each(|(at, column)| builder.extra(at).push(column, i)),
             Ok(()) => {}
             Err(reason) => builder.fault(incoming, reason),
         }
@@ -275,6 +276,16 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
         }
     }
     Ok(())
+}
+
+/// In which rows two columns differ: as numbers or texts where they can be read so, else as they are.
+fn differ(a: &dyn Array, b: &dyn Array) -> Vec<bool> {
+    let rows = 0..a.len();
+    match (entries(a), entries(b)) {
+        (Some(a), Some(b)) => rows.map(|i| a[i] != b[i]).collect(),
+        _ if a.data_type() == b.data_type() => rows.map(|i| a.slice(i, 1).to_data() != b.slice(i, 1).to_data()).collect(),
+        _ => rows.map(|_| true).collect(),
+    }
 }
 
 /// The values of a batch's rows: lists as they are, columns turned a tile of rows at a time.

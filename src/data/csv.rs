@@ -5,60 +5,51 @@
 
 use super::{
     builder::{Builder, FILL_ADVICE, Incoming},
-    layout::{Contents, Field, Kind, Layout},
-    table::{Column, Shape, Table, Wanted},
-    text::{self, Source},
+    dialect::{self, Dialect, decode},
+    layout::{Contents, Kind},
+    table::{Column, Shape, Table, Wanted, is_missing},
+    text::Source,
 };
-use crate::{
-    config::raw::Format,
-    error::{Error, Result},
-};
+use crate::error::{Error, Result};
 use rayon::prelude::*;
-use regex::Regex;
-use std::{path::Path, sync::LazyLock};
+use std::path::Path;
 
-/// How a CSV file is laid out.
-struct Dialect {
-    format: Format,
-    /// What stands between fields.
-    delimiter: u8,
-    /// Whether the first row names the columns.
-    header: bool,
-    fields: Vec<Field>,
-    layout: Layout,
-    /// The run in the file's name.
-    file_run: Option<u32>,
-    /// Whether rows with missing cells are taken.
-    keeps_missing: bool,
-}
+/// What is wrong with rows that are longer or shorter than the header.
+const FIELDS: &str = " fields where the header has ";
+/// The names of columns begin within so many bytes.
+const START: usize = 1 << 16;
 
 /// Reads a CSV file. Rows that cannot be read are in `faults`; what is wrong with the file as a whole is the error.
 pub fn read(path: &Path, source: &mut Source, wanted: &Wanted) -> Result<Table> {
-    let Some(mut block) = source.block(path)? else { return Err(Error::input(format!("{}: is empty", path.display()))) };
-    if block.starts_with(b"\xef\xbb\xbf") {
-        block.drain(..3);
-    }
-    let dialect = sniff(path, &block, wanted)?;
+    source.skip_mark(path)?;
+    let start: Vec<u8> = source.peek(path, START)?.into_iter().map(|byte| if byte == b'\r' { b'\n' } else { byte }).collect();
+    let delimiter = dialect::delimiter(&start, wanted.format);
+    let Some(block) = source.block(path, delimiter)? else { return Err(Error::input(format!("{}: is empty", path.display()))) };
+    let dialect = Dialect::find(path, &block, source, delimiter, wanted)?;
     let new = || {
         let mut builder = Builder::of_layout(path, dialect.format, &dialect.fields, &dialect.layout, wanted);
         (0..dialect.layout.extra.len()).for_each(|i| *builder.extra(i) = Column::Texts(vec![]));
         builder
     };
     let mut whole = new();
-    let (mut next, mut lines, mut header) = (Some(block), 0, dialect.header);
+    let mut next = Some(block.behind(dialect.rows_at));
+    drop(block);
     while let Some(block) = next.take() {
-        let pieces = text::pieces(&block, 2 * rayon::current_num_threads());
-        let parse = |(i, (before, piece)): (usize, &(usize, &[u8]))| parse(path, piece, lines + before, header && i == 0, &dialect, new());
-        let (parts, more) = rayon::join(|| pieces.par_iter().enumerate().map(parse).collect::<Result<Vec<_>>>(), || source.block(path));
+        let pieces = block.pieces(2 * rayon::current_num_threads());
+        let parse = |(before, piece): &(usize, &[u8])| parse(path, piece, *before, &dialect, new());
+        let (parts, more) = rayon::join(|| pieces.par_iter().map(parse).collect::<Result<Vec<_>>>(), || source.block(path, delimiter));
         for part in parts? {
             whole.append(part);
             whole.make_room(0, 0)?;
         }
-        lines += memchr::memchr_iter(b'\n', &block).count();
-        header = false;
         next = more?;
     }
     let mut table = whole.finish()?;
+    let misfits = || table.faults.iter().all(|fault| fault.reason.contains(FIELDS));
+    if let Some(first) = table.faults.first().filter(|_| table.rows.is_empty() && misfits()) {
+        let place = table.place(first.line, first.index);
+        return Err(Error::input(format!("{place}: {}, and no other row fits the header either; expected a table", first.reason)));
+    }
     for column in table.columns.values_mut() {
         if let Column::Texts(texts) = column {
             *column = Column::from_texts(std::mem::take(texts));
@@ -68,31 +59,40 @@ pub fn read(path: &Path, source: &mut Source, wanted: &Wanted) -> Result<Table> 
 }
 
 /// Parses whole rows that stand behind `before` lines.
-fn parse(path: &Path, rows: &[u8], before: usize, header: bool, dialect: &Dialect, mut builder: Builder) -> Result<Builder> {
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(dialect.delimiter).has_headers(header).flexible(true).buffer_capacity(1 << 16).from_reader(rows);
+fn parse(path: &Path, rows: &[u8], before: usize, dialect: &Dialect, mut builder: Builder) -> Result<Builder> {
+    let mut reader = dialect::rows(rows, dialect.delimiter);
     let mut record = csv::ByteRecord::new();
     let layout = &dialect.layout;
     while reader.read_byte_record(&mut record).map_err(|error| Error::input(format!("{}: {error}", path.display())))? {
         if record.len() == 1 && record[0].trim_ascii().is_empty() {
             continue;
         }
-        let line = (before as u64 + record.position().map_or(0, csv::Position::line)) as u32;
-        let me = layout.me.and_then(|at| record.get(at)).map(String::from_utf8_lossy);
+        let (line, spans) = lines(rows, &record, reader.position());
+        let line = (before as u64 + line) as u32;
+        if spans && swallows_rows(&record, dialect) {
+            return Err(Error::input(format!("{}:{line}: a quote is opened and not closed in its row", path.display())));
+        }
+        let me = layout.me.and_then(|at| record.get(at)).map(decode);
         if me.as_ref().is_some_and(|me| !builder.element(me)) {
             continue;
         }
-        let mut incoming = Incoming { run: dialect.file_run, line, ..Incoming::default() };
-        match read_row(&record, dialect, &mut incoming, builder.values()) {
+        for (i, twin) in layout.twins.iter().enumerate() {
+            if !is_same(record.get(twin.taken), record.get(twin.left)) {
+                builder.differs(i, line);
+            }
+        }
+        let edge = |at: Option<usize>| std::str::from_utf8(record.get(at?)?.trim_ascii()).ok()?.parse().ok().filter(|edge: &f64| !edge.is_nan());
+        let mut incoming = Incoming { run: dialect.file_run, line, edges: layout.edges.map(edge), ..Incoming::default() };
+        match read_row(&record, dialect, &mut incoming, builder.values())
+            .map_or_else(|reason| Err(with_length(&record, dialect, reason)), |()| length(&record, dialect))
+        {
             Ok(()) if builder.row(incoming) => {
                 for (i, (_, at)) in layout.extra.iter().enumerate() {
-                    let text = record.get(*at).map(|field| String::from_utf8_lossy(field.trim_ascii()).into_owned()).unwrap_or_default();
+                    let text = record.get(*at).map(|field| decode(field.trim_ascii()).into_owned()).unwrap_or_default();
                     if let Column::Texts(texts) = builder.extra(i) {
                         texts.push(text);
                     }
                 }
-                let edge = |at: Option<usize>| std::str::from_utf8(record.get(at?)?.trim_ascii()).ok()?.parse().ok();
-                builder.edges(layout.edges.map(edge));
             }
             Ok(()) => {}
             Err(reason) => builder.fault(incoming, reason),
@@ -101,68 +101,53 @@ fn parse(path: &Path, rows: &[u8], before: usize, header: bool, dialect: &Dialec
     Ok(builder)
 }
 
-/// The delimiter, header and columns of a CSV file, found from its first lines.
-fn sniff(path: &Path, block: &[u8], wanted: &Wanted) -> Result<Dialect> {
-    let mut lines = block.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.trim_ascii().is_empty());
-    let Some(first) = lines.next() else { return Err(Error::input(format!("{}: is empty", path.display()))) };
-    let outside = |byte: u8| outside_brackets(first).any(|found| found == byte);
-    let delimiter = match wanted.format {
-        Format::LsBins => b';',
-        Format::Ml4dqm => b',',
-        _ if outside(b';') => b';',
-        _ if outside(b'\t') && !outside(b',') => b'\t',
-        _ => b',',
-    };
-    let records = || csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(block).into_byte_records();
-    let texts = |record: csv::ByteRecord| record.iter().map(|field| String::from_utf8_lossy(field.trim_ascii()).into_owned()).collect::<Vec<_>>();
-    let mut rows = records().filter_map(std::result::Result::ok).map(texts);
-    let start = rows.next().unwrap_or_default();
-    let headless = start.first().is_some_and(|field| field.parse::<u32>().is_ok()) && start.iter().any(|field| field.starts_with('['));
-    let samples: Vec<Vec<String>> = if headless { vec![start.clone()] } else { rows.take(50).collect() };
-    // A column is what its first entry that is not blank is.
-    let kind = |at: usize| {
-        let entry = samples.iter().filter_map(|row| row.get(at)).find(|entry| !is_missing(entry.as_bytes()));
-        match entry.map(String::as_str) {
-            Some(entry) if entry.starts_with('[') => Kind::List,
-            Some("True" | "False" | "true" | "false") => Kind::Flag,
-            Some(entry) if entry.parse::<f64>().is_err() => Kind::Text,
-            _ => Kind::Number,
-        }
-    };
-    let names = if headless { vec![String::new(); start.len()] } else { start.clone() };
-    let field = |(at, name): (usize, String)| Field { name, kind: kind(at), type_name: format!("{:?}", kind(at)).to_lowercase() };
-    let fields: Vec<Field> = names.into_iter().enumerate().map(field).collect();
-
-    // Two columns without usual names are LS and bins, as in the METSig notebook.
-    let list_second = fields.get(1).is_some_and(|field| field.kind == Kind::List);
-    let bare =
-        headless || wanted.format == Format::LsBins || list_second && fields.len() == 2 && !matches!(wanted.format, Format::Ml4dqm | Format::Csv);
-    let named = wanted.columns.ls.is_some() || wanted.columns.histogram.is_some();
-    let found = Layout::find(path, &fields, wanted).and_then(|layout| layout.require_ls(path, &fields).map(|()| layout));
-    let layout = match found {
-        Err(_) if bare && !named && wanted.required.is_empty() && fields.len() > 1 => ls_and_bins(),
-        found => found?,
-    };
-    let format = match (wanted.format, &layout.contents) {
-        (Format::Auto, Contents::List(_)) if layout.run.is_some() => Format::Ml4dqm,
-        (Format::Auto, Contents::List(_)) => Format::LsBins,
-        (Format::Auto, _) => Format::Csv,
-        (given, _) => given,
-    };
-    Ok(Dialect { format, delimiter, header: !headless, fields, layout, file_run: run_in_name(path), keeps_missing: wanted.keeps_missing })
+/// The line on which a record begins, from 1, and whether it goes on to others. Blank lines before it are not its own.
+fn lines(rows: &[u8], record: &csv::ByteRecord, end: &csv::Position) -> (u64, bool) {
+    let Some(start) = record.position() else { return (0, false) };
+    let blank = rows[start.byte() as usize..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count();
+    let first = start.line() + blank as u64;
+    (first, end.line() > first + 1)
 }
 
-fn ls_and_bins() -> Layout {
-    let contents = Contents::List(1);
-    Layout { run: None, ls: Some(0), me: None, contents, hierarchy: None, x_bins: None, y_bins: None, edges: [None; 4], extra: vec![] }
+/// Whether a field that goes on over several lines holds lines that are rows themselves: so many fields as the header has, or up to this
+/// field on the last line, with numbers where numbers should be.
+fn swallows_rows(record: &csv::ByteRecord, dialect: &Dialect) -> bool {
+    let number = |at: usize| dialect.fields.get(at).is_some_and(|field| field.kind == Kind::Number);
+    let is_row = |line: &[u8], last: Option<usize>| {
+        let entries: Vec<&[u8]> = line.split(|byte| *byte == dialect.delimiter).map(<[u8]>::trim_ascii).collect();
+        let mut numbers = entries.iter().enumerate().filter(|(at, _)| number(*at) && Some(*at) != last).peekable();
+        let whole = entries.len() == dialect.fields.len() || last.is_some_and(|at| entries.len() == at + 1);
+        whole && numbers.peek().is_some() && numbers.all(|(_, entry)| number_of(entry).is_some())
+    };
+    let swallows = |(at, field): (usize, &[u8])| {
+        let lines: Vec<&[u8]> = if field.starts_with(b"[") { vec![] } else { field.split(|byte| *byte == b'\n').collect() };
+        (1..lines.len()).any(|line| is_row(lines[line], (line + 1 == lines.len()).then_some(at)))
+    };
+    record.iter().enumerate().any(swallows)
 }
 
-fn outside_brackets(line: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    let mut depth = 0_i32;
-    line.iter().copied().filter(move |byte| {
-        depth += i32::from(*byte == b'[') - i32::from(*byte == b']');
-        depth <= 0
-    })
+/// Whether two entries are the same, as texts or as numbers.
+fn is_same(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
+    let number = |field: Option<&[u8]>| std::str::from_utf8(field?.trim_ascii()).ok()?.parse::<f64>().ok();
+    a.map(<[u8]>::trim_ascii) == b.map(<[u8]>::trim_ascii) || number(a).zip(number(b)).is_some_and(|(a, b)| a == b)
+}
+
+/// A row has a field for each column; blank ones may follow.
+fn length(record: &csv::ByteRecord, dialect: &Dialect) -> std::result::Result<(), String> {
+    let columns = dialect.fields.len();
+    let surplus = || record.iter().skip(columns).any(|field| !field.trim_ascii().is_empty());
+    match record.len() < dialect.least || record.len() > columns && surplus() {
+        true => Err(format!("{}{FIELDS}{columns}", record.len())),
+        false => Ok(()),
+    }
+}
+
+/// The reason with the number of fields, where that may be the cause.
+fn with_length(record: &csv::ByteRecord, dialect: &Dialect, reason: String) -> String {
+    match length(record, dialect) {
+        Err(length) if !reason.contains(" fields") => format!("{reason}; the row has {length}"),
+        _ => reason,
+    }
 }
 
 /// Appends a row's values. `incoming` takes run, LS and numbers of bins as far as they can be read.
@@ -195,23 +180,32 @@ fn read_row(record: &csv::ByteRecord, dialect: &Dialect, incoming: &mut Incoming
             }
             for &at in columns {
                 let Some(token) = record.get(at).map(<[u8]>::trim_ascii) else {
-                    return Err(format!("{} fields where the header has {}", record.len(), dialect.fields.len()));
+                    return Err(format!("{}{FIELDS}{}", record.len(), dialect.fields.len()));
                 };
-                let name = || dialect.fields[at].name.as_str();
                 values.push(match number_of(token) {
                     Some(value) => value,
-                    None if is_missing(token) && dialect.keeps_missing => f32::NAN,
-                    None if token.is_empty() => return Err(format!("\"{}\" is blank; expected a number, or {FILL_ADVICE}", name())),
-                    None if is_missing(token) => {
-                        return Err(format!("\"{}\" is \"{}\"; expected a number, or {FILL_ADVICE}", name(), show(token)));
-                    }
-                    None if matches!(token, b"True" | b"true") => 1.0,
-                    None if matches!(token, b"False" | b"false") => 0.0,
-                    None => return Err(format!("\"{}\" is \"{}\", not a number", name(), show(token))),
+                    None => number_of_word(token, dialect.keeps_missing).map_err(|reason| format!("\"{}\" {reason}", dialect.fields[at].name))?,
                 });
             }
             Ok(())
         }
+    }
+}
+
+/// What an entry of a column of numbers means that is not written as one; a missing one is NaN where such are taken.
+fn number_of_word(token: &[u8], keeps_missing: bool) -> std::result::Result<f32, String> {
+    match token {
+        b"True" | b"true" | b"TRUE" => Ok(1.0),
+        b"False" | b"false" | b"FALSE" => Ok(0.0),
+        _ if is_missing(&decode(token)) => match token {
+            _ if keeps_missing => Ok(f32::NAN),
+            [] => Err(format!("is blank; expected a number, or {FILL_ADVICE}")),
+            _ => Err(format!("is \"{}\"; expected a number, or {FILL_ADVICE}", show(token))),
+        },
+        _ if dialect::is_number_of_people(token) => {
+            Err(format!("is \"{}\"; expected a number with a decimal point and nothing between thousands", show(token)))
+        }
+        _ => Err(format!("is \"{}\", not a number", show(token))),
     }
 }
 
@@ -266,12 +260,6 @@ fn number_of(token: &[u8]) -> Option<f32> {
     text.parse::<i64>().map(|value| value as f32).ok().or_else(|| text.parse::<f64>().map(|value| value as f32).ok())
 }
 
-/// Whether a field says that its value is missing, as pandas and R write it.
-fn is_missing(token: &[u8]) -> bool {
-    const WORDS: [&str; 8] = ["", "na", "n/a", "<na>", "#n/a", "null", "none", "-nan"];
-    WORDS.iter().any(|word| token.eq_ignore_ascii_case(word.as_bytes()))
-}
-
 /// A count of up to nine digits, which is nearly every bin there is.
 fn small_count(token: &[u8]) -> Option<u32> {
     if token.is_empty() || token.len() > 9 {
@@ -287,22 +275,17 @@ fn whole_number(field: &[u8]) -> Option<u32> {
 }
 
 fn show(field: &[u8]) -> String {
-    let text = String::from_utf8_lossy(field);
+    let text = decode(field);
     match text.char_indices().nth(24) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.into_owned(),
     }
 }
 
-/// The run of `run_297219_METSig.csv`.
-fn run_in_name(path: &Path) -> Option<u32> {
-    static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)run[_-]?(\d{6})(\D|$)").ok());
-    PATTERN.as_ref()?.captures(path.file_name()?.to_str()?)?.get(1)?.as_str().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::raw::Format;
     use proptest::prelude::*;
 
     fn read_bytes(bytes: &[u8], wanted: &Wanted) -> Result<Table> {
@@ -395,11 +378,154 @@ mod tests {
         assert_eq!(read_bytes(text.as_bytes(), &wanted).unwrap().values, [2.0]);
     }
 
+    fn faults(text: &str) -> Vec<String> {
+        table(text).unwrap().faults.iter().map(|fault| format!("{}: {}", fault.line, fault.reason)).collect()
+    }
+
+    fn refused(text: &str) -> String {
+        table(text).unwrap_err().to_string()
+    }
+
     #[test]
-    fn a_run_number_may_stand_in_the_file_name() {
-        assert_eq!(run_in_name(Path::new("data/run_297219_METSig.csv")), Some(297219));
-        assert_eq!(run_in_name(Path::new("run_gggggg_METSig.csv")), None);
-        assert_eq!(run_in_name(Path::new("good.csv")), None);
+    fn rows_have_a_field_for_each_column() {
+        assert_eq!(
+            faults("run,ls,a,note\n1,1,5,x\n1,2,5,x,7\n1,3,5,x,,\n1,4,5\n"),
+            ["3: 5 fields where the header has 4", "5: 3 fields where the header has 4"]
+        );
+        // One field too many in front of the inputs is told beside what came of it.
+        assert_eq!(
+            faults("run,ls,note,a\n1,1,x,5\n1,2,1,5 m,5\n1,3,y,5\n"),
+            ["3: \"a\" is \"5 m\", not a number; the row has 5 fields where the header has 4"]
+        );
+        assert_eq!(faults("ls;histo\n1;[1,2]\n2;[1,2];3\n"), ["3: 3 fields where the header has 2"]);
+        // A delimiter behind the last column of the header.
+        assert_eq!(table("run,ls,a,\n1,1,5\n1,2,6,\n").unwrap().values, [5.0, 6.0]);
+    }
+
+    #[test]
+    fn lines_are_those_of_the_file() {
+        let faults = |text: &str| faults(text)[0].clone();
+        for end in ["\n", "\r\n", "\r"] {
+            let text = ["# made by hand", "", "run,ls,a", "1,1,5", "", "", "1,2,x", ""].join(end);
+            assert_eq!(faults(&text), "7: \"a\" is \"x\", not a number", "{end:?}");
+        }
+        assert_eq!(faults("run,ls,a\r\n1,1,5\n1,2,6\r1,3,x\r\n"), "4: \"a\" is \"x\", not a number");
+    }
+
+    #[test]
+    fn a_quote_that_swallows_rows_is_an_error_with_its_line() {
+        let place = |text: &str| refused(text).split_once(".csv:").unwrap().1.to_owned();
+        let rows = |notes: &[&str]| notes.iter().enumerate().map(|(i, note)| format!("1,{i},{note},0.5\n")).collect::<String>();
+        for notes in [
+            &["ok", "\"open", "ok", "ok"][..],
+            &["ok", "\"open", "ok", "\"open"],
+            &["ok", "\"open", "closed\""],
+            &["\"ok\"", "\"open", "x", "\"ok\""],
+        ] {
+            let said = place(&format!("run,ls,note,a\n{}", rows(notes)));
+            assert!(said.starts_with("3: a quote is opened and not closed"), "{notes:?}: {said}");
+        }
+        let fine = ["ok", "\"two\nlines, with 1, 2\"", "5\" pipe", "\"say \"\"so\"\"\""];
+        assert_eq!(table(&format!("run,ls,note,a\n{}", rows(&fine))).unwrap().rows.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 3, 5, 6]);
+    }
+
+    #[test]
+    fn a_column_is_what_most_of_its_entries_are() {
+        let rows = |entry: &dyn Fn(usize) -> String| (0..300).map(|i| format!("1,{i},{},0.5\n", entry(i))).collect::<String>();
+        let read = |entry: &dyn Fn(usize) -> String| table(&format!("run;ls;x;a\n{}", rows(entry).replace(',', ";").replace('|', ","))).unwrap();
+        let features = |table: &Table| table.features.as_ref().unwrap().to_vec();
+        // Numbers, whatever the first entry is; those that are none are rows that cannot be read.
+        let table = read(&|i| if i == 0 { "NA".into() } else { i.to_string() });
+        assert_eq!((features(&table), table.faults.len()), (vec!["x".to_owned(), "a".into()], 1));
+        assert_eq!(table.faults[0].reason, "\"x\" is \"NA\"; expected a number, or a data.fill for missing ones");
+        let table = read(&|i| format!("{i}|5"));
+        assert_eq!(table.faults.len(), 300);
+        assert!(table.faults[0].reason.starts_with("\"x\" is \"0,5\"; expected a number with a decimal point"), "{}", table.faults[0].reason);
+        let table = read(&|i| if i % 3 == 0 { String::new() } else { "1".into() });
+        assert!(table.faults.len() == 100 && table.faults[0].reason.starts_with("\"x\" is blank"), "{:?}", table.faults[0]);
+        // Texts and nothing, of which it is told.
+        for (blank, what) in [(1, "text"), (60, "text"), (200, "text"), (299, "text"), (300, "blank")] {
+            let table = read(&|i| if i < blank { String::new() } else { "noisy".into() });
+            assert_eq!((features(&table), table.faults.len()), (vec!["a".to_owned()], 0));
+            let expected = format!("left out of the inputs: column 3 \"x\" ({what}); name them in data.columns.ignore if they are not meant to be");
+            assert_eq!(table.notes, [expected]);
+        }
+    }
+
+    #[test]
+    fn a_column_that_is_blank_for_long_is_looked_at_to_its_end() {
+        let mut text = "run,ls,a,note\n".to_owned();
+        let rows = 300_000;
+        (0..rows).for_each(|i| text += &format!("1,{i},0.12345678901234567890123,\n"));
+        text += &format!("1,{rows},0.5,noisy\n");
+        let table = table(&text).unwrap();
+        assert_eq!((table.rows.len(), table.faults.len(), table.features.as_deref()), (rows + 1, 0, Some(&["a".to_owned()][..])));
+        assert!(table.notes[0].contains("\"note\" (text)"), "{:?}", table.notes);
+    }
+
+    #[test]
+    fn a_file_needs_a_header() {
+        let message = refused("297050,17,0.5\n297050,18,0.7\n");
+        assert!(message.contains(":1: found the numbers 297050, 17, 0.5; expected a header"), "{message}");
+        // NumPy writes the names into a comment.
+        let told = table("# made by hand\n# run,ls,a\n297050,17,0.5\n297050,18,0.7\n").unwrap();
+        assert_eq!((told.rows[0].ls, told.rows[0].line, told.values), (17, 3, vec![0.5, 0.7]));
+        let counted = table(",0,1,2\n0,5.5,6,7\n1,8,9,10\n").unwrap();
+        assert_eq!((counted.width(), counted.events), (3, true));
+    }
+
+    #[test]
+    fn what_stands_before_the_header_is_passed_over() {
+        for start in ["# one\n#two;\n", "sep=,\r\n", "\u{feff}", "\u{feff}\n\n# one\n"] {
+            let table = table(&format!("{start}run,ls,a\n1,2,3\n")).unwrap();
+            assert_eq!((table.rows[0].run, table.values.as_slice()), (Some(1), [3.0].as_slice()), "{start:?}");
+        }
+        let table = read_bytes(b"run,ls,\xe9ta,\xe8ta\n1,2,3,4\n", &Wanted::default()).unwrap();
+        assert_eq!(table.features.as_deref(), Some(&["\u{e9}ta".to_owned(), "\u{e8}ta".into()][..]));
+        assert!(table.notes[0].contains("not UTF-8"), "{:?}", table.notes);
+    }
+
+    #[test]
+    fn a_repeated_column_is_no_input() {
+        let labelled = |text: &str| read_bytes(text.as_bytes(), &Wanted { required: vec!["label".into()], ..Wanted::default() });
+        let features = |table: &Table| table.features.as_ref().unwrap().to_vec();
+        let same = labelled("run,ls,a,label,label\n1,1,5,1,1.0\n1,2,6,0,0\n").unwrap();
+        assert_eq!((features(&same), same.notes.len()), (vec!["a".to_owned()], 1));
+        assert!(same.notes[0].starts_with("column 4 \"label\" and column 5 \"label\" have one name and hold the same"), "{:?}", same.notes);
+        for (header, parts) in [
+            ("run,ls,a,label,label", ["column 4 \"label\" and column 5 \"label\"", "first in line 3"]),
+            ("run,ls,a,label.1,label", ["column 5 \"label\" and column 4 \"label.1\"", "data.columns.ignore"]),
+            ("run,ls,a,label,Label", ["column 4 \"label\" and column 5 \"Label\"", "only in case"]),
+            ("label,ls,a,fromrun,run_number", ["column 4 \"fromrun\" and column 5 \"run_number\"", "data.columns.run = \"fromrun\""]),
+            ("run,label,a,ls,lumi", ["column 4 \"ls\" and column 5 \"lumi\"", "data.columns.ls"]),
+            ("run,ls,label,a,a", ["column 4 \"a\" and column 5 \"a\"", "rename or remove"]),
+            ("run,ls,label,a,a_duplicated_0", ["column 4 \"a\" and column 5 \"a_duplicated_0\"", "data.columns.features"]),
+        ] {
+            let message = labelled(&format!("{header}\n1,1,1,1,1\n1,1,1,1,0\n")).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| message.contains(part)), "{header}: {message}");
+        }
+        // What differs only in case may be two inputs, of which it is told.
+        let two = table("run,ls,pT,PT\n1,1,5,6\n").unwrap();
+        assert_eq!(two.width(), 2);
+        assert!(two.notes[0].contains("differ in case or blanks only"), "{:?}", two.notes);
+    }
+
+    #[test]
+    fn the_config_says_which_of_two_columns_is_meant() {
+        let read = |columns: &str, text: &str| {
+            let data: crate::config::raw::Data = toml::from_str(&format!("columns = {columns}")).unwrap();
+            let table = read_bytes(text.as_bytes(), &Wanted::new(&data)).unwrap();
+            (table.rows[0].run, table.features.unwrap().to_vec())
+        };
+        let text = "fromrun,run_number,ls,a,a.1\n1,2,3,4,5\n";
+        assert_eq!(read("{ run = \"run_number\", ignore = [\"a.1\"] }", text), (Some(2), vec!["a".to_owned()]));
+        assert_eq!(read("{ run = \"fromrun\", features = [\"a\", \"a.1\"] }", text), (Some(1), vec!["a".to_owned(), "a.1".into()]));
+    }
+
+    #[test]
+    fn usual_names_may_be_written_with_blanks() {
+        let table = table("Run Number, LS ,a\n297050,7,5\n").unwrap();
+        assert_eq!((table.rows[0].run, table.rows[0].ls, table.width()), (Some(297050), 7, 1));
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use super::{
     builder::{Builder, Holds, Incoming},
+    json::Object,
     layout::{Field, Kind},
     table::{Bring, Column, Shape, Table, Wanted},
     text::Source,
@@ -36,7 +37,7 @@ struct Histogram {
     y_min: Option<f64>,
     y_max: Option<f64>,
     #[serde(flatten)]
-    others: Map<String, Value>,
+    others: Object<Value>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +70,7 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
         return Err(Error::input(format!("{}: no key \"{missing}\"{near} in its results", path.display())));
     }
     let mut builder = Builder::new(path, Format::Dials, fields, Holds::Histograms, extra.clone(), wanted);
+    builder.has_axis(page.results.iter().any(|one| one.x_min.is_some() || one.x_max.is_some()));
     let (mut unresolved, all) = (0, page.results.len());
     for one in page.results {
         let me = one.me.as_deref();
@@ -78,7 +80,8 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
         let known = one.lumisection.and_then(|number| wanted.dials.get(&number)).copied();
         let (run, ls) = (one.run_number.or(known.map(|(run, _)| run)), one.ls_number.or(known.map(|(_, ls)| ls)));
         let bins = |bins: Option<f64>| bins.filter(|bins| (0.0..1e9).contains(bins)).map(|bins| bins as usize);
-        let mut incoming = Incoming { run, ls, x_bins: bins(one.x_bin), y_bins: bins(one.y_bin), ..Incoming::default() };
+        let edges = [one.x_min, one.x_max, one.y_min, one.y_max];
+        let mut incoming = Incoming { run, ls, x_bins: bins(one.x_bin), y_bins: bins(one.y_bin), edges, ..Incoming::default() };
         if ls.is_none() && wanted.bring == Bring::Values {
             return Err(Error::input(match one.lumisection {
                 Some(number) => format!(
@@ -101,7 +104,6 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
                 builder.values().extend(rows.into_iter().flatten().map(single));
             }
         }
-        builder.edges([one.x_min, one.x_max, one.y_min, one.y_max]);
         if builder.row(incoming) {
             for (at, name) in extra.iter().enumerate() {
                 let entry = match one.others.get(name) {
@@ -166,6 +168,11 @@ pub fn read_lumisections(path: &Path, into: &mut BTreeMap<u64, (u32, u32)>) -> R
             path.display()
         ))
     })?;
-    into.extend(page.results.into_iter().map(|one| (one.id, (one.run, one.ls_number))));
+    for Numbered { id, run, ls_number } in page.results {
+        if let Some((before, ls)) = into.insert(id, (run, ls_number)).filter(|before| *before != (run, ls_number)) {
+            let path = path.display();
+            return Err(Error::input(format!("{path}: the number {id} is run {run} LS {ls_number}, but was run {before} LS {ls} before")));
+        }
+    }
     Ok(())
 }

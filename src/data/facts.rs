@@ -1,7 +1,7 @@
 //! What else is known of lumisections: OMS quantities, trigger rates, luminosities. Joined by (run, LS); what is missing is
 //! unknown, never 0.
 
-use super::{expand, golden::LumisectionSet, lumisections::Lumisection, text::Source};
+use super::{expand, golden::LumisectionSet, json::Object, lumisections::Lumisection, names, table::is_missing, text::Source};
 use crate::{
     config::{Value, experiment::FactFiles},
     error::{Error, Result},
@@ -120,9 +120,13 @@ impl Facts {
         let wrong =
             |reason: String| Error::input(format!("{}: {reason}; expected a JSON object of equally long arrays, as OMS has them", path.display()));
         let text = Source::open(path)?.rest(path)?;
-        let columns: BTreeMap<String, Vec<Json>> = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        let columns: Object<Vec<Json>> = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
         let column = |names: &[&str]| {
-            let found = names.iter().find_map(|name| columns.get(*name)).ok_or_else(|| wrong(format!("no array {}", names.join(" or "))))?;
+            let mut all = names.iter().filter_map(|name| Some((name, columns.get(*name)?)));
+            let (first, found) = all.next().ok_or_else(|| wrong(format!("no array {}", names.join(" or "))))?;
+            if let Some((other, _)) = all.find(|(_, other)| *other != found) {
+                return Err(wrong(format!("{first} and {other} are both there and differ; expected one of them")));
+            }
             let number = |(i, value): (usize, &Json)| {
                 value.as_u64().and_then(|number| u32::try_from(number).ok()).ok_or_else(|| wrong(format!("entry {i} of {} is {value}", names[0])))
             };
@@ -132,7 +136,7 @@ impl Facts {
         if let Some((name, values)) = columns.iter().find(|(_, values)| values.len() != runs.len()) {
             return Err(wrong(format!("{name} has {} entries where run_number has {}", values.len(), runs.len())));
         }
-        for (name, values) in &columns {
+        for (name, values) in columns.iter() {
             self.names.insert(name.clone());
             if !wanted.contains(name) {
                 continue;
@@ -156,12 +160,12 @@ impl Facts {
             Error::input(format!("{}: {reason}; expected {expected}", path.display()))
         };
         let text = Source::open(path)?.rest(path)?;
-        let runs: BTreeMap<String, BTreeMap<String, Rates>> = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-        for (run, paths) in &runs {
+        let runs: Object<Object<Rates>> = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        for (run, paths) in runs.iter() {
             let number: u32 = run.parse().map_err(|_| wrong(format!("\"{run}\" is not a run number")))?;
             // The version of a path may change within a run; only one has a rate at a time.
             let mut rates: BTreeMap<&str, BTreeMap<u32, (f64, &str)>> = BTreeMap::new();
-            for (trigger, entries) in paths {
+            for (trigger, entries) in paths.iter() {
                 if entries.rate.len() != entries.first_lumisection_number.len() {
                     let (rates, lumisections) = (entries.rate.len(), entries.first_lumisection_number.len());
                     return Err(wrong(format!("run {run}, {trigger}: {rates} rates for {lumisections} lumisections")));
@@ -209,6 +213,8 @@ impl Facts {
             if let Some(names) = line.strip_prefix("#run:fill,ls,") {
                 header = names.split(',').map(|name| name.split('(').next().unwrap_or(name).trim()).collect();
                 self.names.extend(header.iter().map(|name| (*name).to_owned()));
+                let known: Vec<String> = header.iter().map(|name| (*name).to_owned()).collect();
+                names::refuse_repeated(path, &known, (0..known.len()).filter(|at| wanted.contains(header[*at])))?;
                 continue;
             }
             if line.starts_with('#') || line.trim().is_empty() {
@@ -224,7 +230,9 @@ impl Facts {
                 return Err(place(number, &format!("{} fields where the header has {}", fields.len(), header.len() + 2)));
             }
             for (name, field) in header.iter().zip(&fields[2..]).filter(|(name, _)| wanted.contains(**name)) {
-                let value = field.trim().parse().map_or_else(|_| Value::Text(field.trim().into()), Value::Number);
+                let field = field.trim();
+                let known = || field.parse().map_or_else(|_| Value::Text(field.into()), Value::Number);
+                let value = if is_missing(field) { Value::Unknown } else { known() };
                 self.set(path, name, Origin::Brilcalc, (run, ls), value)?;
             }
         }

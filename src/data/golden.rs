@@ -1,6 +1,6 @@
 //! Files that name lumisections: golden and DCS JSONs, lists of `run ls` lines, folders with one JSON per subsystem.
 
-use super::{lumisections::Lumisection, text::Source};
+use super::{json::Object, lumisections::Lumisection, text::Source};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::{
@@ -40,12 +40,14 @@ impl LumisectionSet {
 
     fn from_json(path: &Path, text: &[u8]) -> Result<Self> {
         let wrong = |reason: String| Error::input(format!("{}: {reason}; expected {{\"run\": [[first, last], …]}}", path.display()));
-        let json: BTreeMap<String, Value> = serde_json::from_slice(text).map_err(|error| wrong(format!("not a lumisection JSON: {error}")))?;
+        let json: Object<Value> = serde_json::from_slice(text).map_err(|error| wrong(format!("not a lumisection JSON: {error}")))?;
         let mut set = Self::default();
-        for (run, ranges) in &json {
-            let number = run.trim().parse().map_err(|_| wrong(format!("\"{run}\" is not a run number")))?;
+        for (run, ranges) in json.iter() {
+            let number: u32 = run.trim().parse().map_err(|_| wrong(format!("\"{run}\" is not a run number")))?;
             let Value::Array(ranges) = ranges else { return Err(wrong(format!("run {run} has no list of ranges"))) };
-            set.runs.entry(number).or_default();
+            if set.runs.insert(number, vec![]).is_some() {
+                return Err(wrong(format!("run {number} is there twice")));
+            }
             for range in ranges {
                 let bounds: Option<Vec<i64>> = range.as_array().and_then(|bounds| bounds.iter().map(Value::as_i64).collect());
                 let range = match bounds.as_deref() {
@@ -191,6 +193,8 @@ mod tests {
             ("{\"run\": [[1, 2]]}", "\"run\" is not a run number"),
             ("{\"1\": [[2, 1]]}", "run 1 has the range [2,1]"),
             ("{\"1\": [[-2]]}", "the range [-2]"),
+            ("{\"1\": [[1, 2]], \"1\": [[5, 6]]}", "the key \"1\" is there twice at line 1"),
+            ("{\"1\": [[1, 2]], \"01\": [[5, 6]]}", "run 1 is there twice"),
             ("{\"1\": 3}", "run 1 has no list"),
             ("1 2\nhello\n", ":2: found \"hello\""),
         ] {

@@ -2,6 +2,7 @@
 
 use super::{
     channels::{self, Hierarchy},
+    names::{self, Alike, Pair, Twin},
     table::Wanted,
 };
 use crate::error::{Error, Result, listed, suggestion};
@@ -32,6 +33,8 @@ pub enum Kind {
     Text,
     /// A list of numbers, or a list of such lists.
     List,
+    /// Nothing in any row.
+    Blank,
     /// Anything else; not read.
     Other,
 }
@@ -57,6 +60,10 @@ pub struct Layout {
     pub edges: [Option<usize>; 4],
     /// Further columns to bring, by name.
     pub extra: Vec<(String, usize)>,
+    /// Columns that must hold the same.
+    pub twins: Vec<Twin>,
+    /// What is worth knowing about the columns.
+    pub notes: Vec<String>,
 }
 
 /// What becomes the inputs.
@@ -80,21 +87,28 @@ const EDGES: [&[&str]; 4] = [&["xmin", "x_min"], &["xmax", "x_max"], &["ymin", "
 /// An index that pandas wrote is no feature.
 const INDEX: &[&str] = &["", "unnamed: 0", "index", "level_0", "index_level_0__"];
 
-/// Lower case, without leading underscores (`_run`) and without the groups that an array lies in.
+/// Lower case, without surrounding blanks, leading underscores (`_run`) and the groups that an array lies in.
 fn plain(name: &str) -> String {
-    name.rsplit('/').next().unwrap_or(name).trim_start_matches('_').to_lowercase()
+    name.rsplit('/').next().unwrap_or(name).trim().trim_start_matches('_').to_lowercase()
+}
+
+/// Whether a name is one of some usual ones; blanks and `-` count as `_`, and those between words count nothing.
+fn is_usual(name: &str, usual: &[&str]) -> bool {
+    let joined = |name: &str| name.replace([' ', '_', '-'], "");
+    let name = joined(&plain(name));
+    usual.iter().any(|usual| joined(usual) == name)
 }
 
 /// Whether a name is one that histograms usually have.
 pub fn is_histogram(name: &str) -> bool {
-    HISTOGRAM.contains(&plain(name).as_str())
+    is_usual(name, HISTOGRAM)
 }
 
 impl Layout {
     /// Finds the columns by their usual names or by those in the config.
     pub fn find(path: &Path, fields: &[Field], wanted: &Wanted) -> Result<Self> {
         let names = &wanted.columns;
-        let usual = |usual: &[&str]| fields.iter().position(|field| usual.contains(&plain(&field.name).as_str()));
+        let usual = |usual: &[&str]| fields.iter().position(|field| is_usual(&field.name, usual));
         let column = |name: &Option<String>, words: &[&str]| match name {
             Some(name) => named(path, fields, name).map(Some),
             None => Ok(usual(words)),
@@ -122,13 +136,22 @@ impl Layout {
             }
             None => usual(HISTOGRAM).filter(|&at| is_list(at)).or((lists.len() == 1).then(|| lists[0])),
         };
+        let list = list.filter(|_| names.features.is_empty());
+        let used = [run, ls, me, x_bins, y_bins].into_iter().chain(edges).flatten().chain(extra.iter().map(|(_, at)| *at)).collect();
+        let mut same =
+            Same { fields, wanted, ignore: patterns(&names.ignore)?, used, list: list.is_some(), twins: vec![], beside: vec![], notes: vec![] };
+        same.keys([("run", run, &names.run, RUN), ("ls", ls, &names.ls, LS), ("me", me, &names.me, ME), ("bins", x_bins, &names.bins, X_BINS)]);
+        if let Some(at) = list {
+            same.used.push(at);
+            same.keys([("histogram", list, &names.histogram, HISTOGRAM)]);
+        }
+        for (taken, usual) in [y_bins].into_iter().chain(edges).zip([Y_BINS].into_iter().chain(EDGES)) {
+            same.beside.extend((0..fields.len()).filter(|at| taken.is_some_and(|taken| taken != *at) && is_usual(&fields[*at].name, usual)));
+        }
+        same.names();
         let contents = match list {
-            Some(at) if names.features.is_empty() => Contents::List(at),
-            _ => {
-                let used =
-                    [run, ls, me, x_bins, y_bins].into_iter().chain(edges).flatten().chain(extra.iter().map(|(_, at)| *at)).collect::<Vec<_>>();
-                columns(path, fields, wanted, &used)?
-            }
+            Some(at) => Contents::List(at),
+            None => columns(path, fields, wanted, &same)?,
         };
         let (contents, hierarchy) = match contents {
             Contents::Features(features) if !wanted.channels.is_empty() => {
@@ -141,7 +164,19 @@ impl Layout {
             }
             contents => (contents, None),
         };
-        Ok(Self { run, ls, me, contents, hierarchy, x_bins, y_bins, edges, extra })
+        let Same { used, mut twins, mut notes, beside, ignore, .. } = same;
+        let mut layout = Self { run, ls, me, contents, hierarchy, x_bins, y_bins, edges, extra, twins: vec![], notes: vec![] };
+        // Columns that nothing is made of may be called what they like.
+        let by_name = wanted.features.is_none() && names.features.is_empty();
+        let is_feature = matches!(layout.contents, Contents::Features(_));
+        twins.retain(|twin| {
+            used.contains(&twin.taken) || layout.contents().contains(&twin.taken) || is_feature && by_name && fields[twin.left].kind == Kind::Number
+        });
+        if is_feature && by_name {
+            notes.extend(left_out(fields, &ignore, &used, &twins, &beside));
+        }
+        (layout.twins, layout.notes) = (twins, notes);
+        Ok(layout)
     }
 
     /// Refuses histograms without lumisection numbers; features without them are events.
@@ -167,17 +202,102 @@ impl Layout {
 
     /// The positions of all columns that are read, with or without those of the values, ascending.
     pub fn columns(&self, values: bool) -> Vec<usize> {
-        let contents = if values { self.contents() } else { &[] };
+        let (contents, twins) = if values { (self.contents(), self.twins.as_slice()) } else { (&[][..], &[][..]) };
         let named = [self.run, self.ls, self.me, self.x_bins, self.y_bins].into_iter().chain(self.edges).flatten();
         let mut columns: Vec<usize> = named.chain(contents.iter().copied()).chain(self.extra.iter().map(|(_, at)| *at)).collect();
+        columns.extend(twins.iter().flat_map(|twin| [twin.taken, twin.left]));
         columns.sort_unstable();
         columns.dedup();
         columns
     }
 }
 
+/// Looks for columns that are meant to be one.
+struct Same<'a> {
+    fields: &'a [Field],
+    wanted: &'a Wanted,
+    /// What the config names as no input.
+    ignore: Vec<glob::Pattern>,
+    /// Columns that are used for something else than inputs, and the column of histograms.
+    used: Vec<usize>,
+    /// Whether the inputs are a column of histograms.
+    list: bool,
+    twins: Vec<Twin>,
+    /// Columns with a usual name of what the config says another column is.
+    beside: Vec<usize>,
+    notes: Vec<String>,
+}
+
+/// A key of `data.columns`: its name, the column found for it, the name in the config, the usual names.
+type Key<'a> = (&'static str, Option<usize>, &'a Option<String>, &'a [&'a str]);
+
+impl Same<'_> {
+    /// Whether the config names a column as one that is no input.
+    fn ignored(&self, at: usize) -> bool {
+        self.ignore.iter().any(|pattern| pattern.matches(&self.fields[at].name))
+    }
+
+    /// Several usual names of the same thing.
+    fn keys<'k>(&mut self, keys: impl IntoIterator<Item = Key<'k>>) {
+        for (key, taken, configured, usual) in keys {
+            let Some(taken) = taken else { continue };
+            for left in (0..self.fields.len()).filter(|at| is_usual(&self.fields[*at].name, usual) && !self.used.contains(at)) {
+                let same_name = self.fields[taken].name == self.fields[left].name;
+                let is_kind = key != "histogram" || matches!(self.fields[left].kind, Kind::List | Kind::Text);
+                if same_name || configured.is_none() && is_kind && !self.ignored(left) {
+                    let lenient = self.list && same_name && ["run", "ls", "me"].contains(&key);
+                    let alike = if same_name { Alike::Name } else { Alike::Key(key) };
+                    self.twins.push(Twin { taken, left, alike, lenient });
+                } else if configured.is_some() && plain(&self.fields[left].name) != "lumi" {
+                    // Luminosities are called "lumi" too; where the config says what numbers lumisections, it is one.
+                    self.beside.push(left);
+                }
+            }
+        }
+    }
+
+    /// Names that are there several times.
+    fn names(&mut self) {
+        let columns = &self.wanted.columns;
+        let said = |name: &String| columns.features.contains(name) || self.wanted.features.as_ref().is_some_and(|names| names.contains(name));
+        for Pair { first, second, alike } in names::pairs(self.fields) {
+            let settled = |at| self.twins.iter().any(|twin| twin.left == at) || self.beside.contains(&at);
+            if settled(first) || settled(second) {
+                continue;
+            }
+            let is_used = [first, second].map(|at| self.used.contains(&at));
+            let (taken, left) = if is_used == [false, true] { (second, first) } else { (first, second) };
+            let both = match alike {
+                Alike::Name => false,
+                // The config says that they are two.
+                _ if is_used == [true, true] || said(&self.fields[first].name) && said(&self.fields[second].name) => true,
+                Alike::Case if is_used == [false, false] => {
+                    let (a, b) = (names::shown(self.fields, first), names::shown(self.fields, second));
+                    if !self.list && !self.ignored(first) && !self.ignored(second) {
+                        self.notes.push(format!(
+                            "{a} and {b} differ in case or blanks only, and are taken for two; name one in data.columns.ignore if they are one"
+                        ));
+                    }
+                    true
+                }
+                _ => self.ignored(left),
+            };
+            if !both {
+                // ML4DQM headers repeat names with other contents.
+                let lenient = self.list && alike != Alike::Case && [RUN, LS, ME].iter().any(|usual| is_usual(&self.fields[taken].name, usual));
+                self.twins.push(Twin { taken, left, alike, lenient });
+            }
+        }
+    }
+
+    /// Whether a column may become an input.
+    fn free(&self, at: usize) -> bool {
+        !self.twins.iter().any(|twin| twin.left == at)
+    }
+}
+
 /// The columns that are bins or features.
-fn columns(path: &Path, fields: &[Field], wanted: &Wanted, used: &[usize]) -> Result<Contents> {
+fn columns(path: &Path, fields: &[Field], wanted: &Wanted, same: &Same) -> Result<Contents> {
     let names = &wanted.columns;
     if let Some(trained) = &wanted.features
         && fields.iter().any(|field| trained.contains(&field.name))
@@ -195,25 +315,26 @@ fn columns(path: &Path, fields: &[Field], wanted: &Wanted, used: &[usize]) -> Re
         }
         // In the order of the list: a column belongs to the first pattern that fits it.
         let first = |at: &usize| patterns.iter().position(|pattern| pattern.matches(&fields[*at].name));
-        let mut chosen: Vec<usize> = (0..fields.len()).filter(|at| first(at).is_some()).collect();
+        let mut chosen: Vec<usize> = (0..fields.len()).filter(|&at| same.free(at) && first(&at).is_some()).collect();
         chosen.sort_by_key(first);
         return numbers(path, fields, chosen);
     }
     let bin = |field: &Field| field.name.strip_prefix("bin_").and_then(|number| number.parse::<u32>().ok());
-    let mut bins: Vec<(u32, usize)> = fields.iter().enumerate().filter_map(|(at, field)| Some((bin(field)?, at))).collect();
+    let mut bins: Vec<(u32, usize)> =
+        fields.iter().enumerate().filter(|(at, _)| same.free(*at)).filter_map(|(at, field)| Some((bin(field)?, at))).collect();
     if !bins.is_empty() {
         bins.sort_unstable();
         return Ok(Contents::Bins(bins.into_iter().map(|(_, at)| at).collect()));
     }
-    let ignored = patterns(&names.ignore)?;
-    if let Some(text) = ignored.iter().zip(&names.ignore).find(|(pattern, _)| !fields.iter().any(|field| pattern.matches(&field.name))) {
+    if let Some(text) = same.ignore.iter().zip(&names.ignore).find(|(pattern, _)| !fields.iter().any(|field| pattern.matches(&field.name))) {
         let near = suggestion(text.1, fields.iter().map(|field| field.name.as_str()));
         return Err(Error::input(format!("{}: data.columns.ignore: no column \"{}\"{near}", path.display(), text.1)));
     }
     let feature = |&at: &usize| {
         let field = &fields[at];
         let index = INDEX.contains(&plain(&field.name).as_str());
-        field.kind == Kind::Number && !used.contains(&at) && !index && !ignored.iter().any(|pattern| pattern.matches(&field.name))
+        let taken = same.used.contains(&at) || same.beside.contains(&at) || !same.free(at);
+        field.kind == Kind::Number && !taken && !index && !same.ignored(at)
     };
     let features: Vec<usize> = (0..fields.len()).filter(feature).collect();
     if features.is_empty() {
@@ -222,9 +343,29 @@ fn columns(path: &Path, fields: &[Field], wanted: &Wanted, used: &[usize]) -> Re
     Ok(Contents::Features(features))
 }
 
+/// Names the columns of a table of features that are no inputs because of what they hold, unless the config says so.
+fn left_out(fields: &[Field], ignored: &[glob::Pattern], used: &[usize], twins: &[Twin], beside: &[usize]) -> Option<String> {
+    let told = |&at: &usize| {
+        let Field { name, kind, .. } = &fields[at];
+        let index = *kind == Kind::Number && !(name.is_empty() && at > 0);
+        let nothing = *kind == Kind::Blank && name.is_empty();
+        let known = used.contains(&at) || twins.iter().any(|twin| twin.left == at) || ignored.iter().any(|pattern| pattern.matches(name));
+        !known && !nothing && (!index || beside.contains(&at))
+    };
+    let what = |at: usize| match fields[at].kind {
+        Kind::Number if fields[at].name.is_empty() => "no name".into(),
+        Kind::Number => "a usual name of what data.columns names".into(),
+        Kind::Blank => "blank".into(),
+        _ => fields[at].type_name.clone(),
+    };
+    let columns: Vec<String> = (0..fields.len()).filter(told).map(|at| format!("{} ({})", names::shown(fields, at), what(at))).collect();
+    let remedy = "name them in data.columns.ignore if they are not meant to be";
+    (!columns.is_empty()).then(|| format!("left out of the inputs: {}; {remedy}", listed(columns.iter().map(String::as_str))))
+}
+
 /// Features must be numbers.
 fn numbers(path: &Path, fields: &[Field], chosen: Vec<usize>) -> Result<Contents> {
-    match chosen.iter().find(|&&at| !matches!(fields[at].kind, Kind::Number | Kind::Flag)) {
+    match chosen.iter().find(|&&at| !matches!(fields[at].kind, Kind::Number | Kind::Flag | Kind::Blank)) {
         Some(&at) => Err(Error::input(format!("{}: feature \"{}\" holds {}, not numbers", path.display(), fields[at].name, fields[at].type_name))),
         None => Ok(Contents::Features(chosen)),
     }

@@ -12,19 +12,22 @@ pub mod channels;
 mod codecs;
 mod columnar;
 mod csv;
+mod dialect;
 mod dials;
 pub mod facts;
 pub mod golden;
 mod hdf5;
 mod ipc;
+pub mod json;
 pub mod layers;
 pub mod layout;
 pub mod lumisections;
+mod names;
 mod npy;
 mod part;
 mod samples;
-mod sheet;
-mod summary;
+pub mod sheet;
+pub mod summary;
 pub mod synth;
 pub mod table;
 mod text;
@@ -340,6 +343,12 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
         others.iter().try_for_each(|other| same_kind(first, other, samples.shape, Binning::new(other, experiment)?.shape()))?;
         samples.flow_bins = first.flow_bins && binning.keeps_flow_bins();
         samples.edges = if binning.keeps_axes() { first.edges } else { [None; 4] };
+        if experiment.config.data.summary && samples.shape.y == 1 && !binning.keeps_axes() {
+            let reason = "leaves bins of different widths, or adds underflow and overflow to them";
+            let expected = "data.flow_bins = \"strip\" and a number that divides the number of bins";
+            return Err(Error::input(format!("data.rebin: with data.summary, it {reason} in {}; expected {expected}", first.path.display())));
+        }
+        same_axes(&mut samples, first, others, experiment.config.data.summary)?;
         samples.features = first.features.clone();
         samples.hierarchy = first.hierarchy.clone();
         samples.events = first.events;
@@ -368,6 +377,9 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
         }
         samples.columns.insert(name, column);
     }
+    if tables.iter().any(|(_, table)| !table.axes.is_empty()) {
+        samples.axes = order.iter().map(|&(_, _, file, at)| tables[file as usize].1.axes[at as usize]).collect();
+    }
     samples.rows = order
         .iter()
         .map(|&(run, ls, source, at)| {
@@ -395,6 +407,33 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
         }
     }
     Ok(samples)
+}
+
+/// Files whose bins are not the same quantity are told, and files whose seven numbers would not be are refused.
+fn same_axes(samples: &mut Samples, first: &Table, others: &[&Table], summary: bool) -> Result<()> {
+    let says = |table: &Table| if table.axes.is_empty() { "does not say" } else { "says" };
+    let flow = |table: &Table| if table.flow_bins { "has" } else { "does not say that it has" };
+    for other in others {
+        let (a, b) = (first.path.display(), other.path.display());
+        if summary && first.axes.is_empty() != other.axes.is_empty() {
+            return Err(Error::input(format!(
+                "data.summary: {b} {} the axis of its histograms, {a} {}; expected files that all do, or none",
+                says(other),
+                says(first)
+            )));
+        }
+        if summary && first.flow_bins != other.flow_bins {
+            return Err(Error::input(format!("data.summary: {b} {} underflow and overflow bins, {a} {}", flow(other), flow(first))));
+        }
+        if !summary && samples.edges != [None; 4] && other.edges != first.edges {
+            samples.edges = [None; 4];
+            let (first, other) = (builder::show_edges(first.edges), builder::show_edges(other.edges));
+            samples.notes.push(format!(
+                "the axis of the histograms goes from {first} in {a} and from {other} in {b}, so that a bin is not the same quantity in both; keep the files of one axis"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Brings rows into an order, in place: row `i` becomes what stands at `from[i]`.
@@ -628,6 +667,71 @@ mod tests {
         let message =
             load_texts(&[("a.csv", said), ("b.csv", unsaid)], "data = {train = [\"*.csv\"], flow_bins = \"strip\"}").unwrap_err().to_string();
         assert!(message.contains("b.csv: 4 bins, but") && message.contains("a.csv has 2"), "{message}");
+    }
+
+    /// Rows of four entries in the second of four bins, with these columns behind.
+    fn histograms(header: &str, run: u32, axes: &[&str]) -> String {
+        let rows = axes.iter().enumerate().map(|(i, axis)| format!("{run},{i},\"[0, 4, 0, 0]\"{axis}\n"));
+        format!("fromrun,fromlumi,histo{header}\n{}", rows.collect::<String>())
+    }
+
+    const SUMMARY: &str = "data = {train = [\"a.csv\"], summary = true}";
+
+    #[test]
+    fn seven_numbers_are_in_units_of_the_axis_of_their_row() {
+        let text = histograms(",Xmin,Xmax", 1, &[",0,4", ",0,8", ",-1,1"]);
+        let samples = load_texts(&[("a.csv", &text)], SUMMARY).unwrap();
+        let medians: Vec<f32> = samples.values.chunks(7).map(|numbers| numbers[2]).collect();
+        assert_eq!((medians, samples.summarised), (vec![1.5, 3.0, -0.25], Some(summary::Unit::Axis)));
+        assert!(samples.notes.is_empty(), "{:?}", samples.notes);
+        // Test files have their own.
+        let (a, b) = (histograms(",Xmin,Xmax", 1, &[",0,4"]), histograms(",Xmin,Xmax", 2, &[",0,40"]));
+        let config = "data = {train = [\"a.csv\"], test = [\"b.csv\"], summary = true}";
+        let samples = load_texts(&[("a.csv", &a), ("b.csv", &b)], config).unwrap();
+        assert_eq!((samples.values[2], samples.values[9]), (1.5, 15.0));
+        let message = load_texts(&[("a.csv", &a), ("b.csv", &histograms("", 2, &[""]))], config).unwrap_err().to_string();
+        assert!(message.contains("b.csv does not say the axis of its histograms") && message.contains("a.csv says"), "{message}");
+    }
+
+    #[test]
+    fn an_axis_without_length_or_end_is_a_row_that_cannot_be_read() {
+        for (axis, part) in [
+            (",1,1", "from 1 to 1;"),
+            (",2,1", "from 2 to 1;"),
+            (",-inf,inf", "from -inf to inf;"),
+            (",,1", "edge of the axis is missing"),
+            (",nan,1", "edge of the axis is missing"),
+        ] {
+            let text = histograms(",Xmin,Xmax", 1, &[",0,4", axis, ",0,4"]);
+            let message = load_texts(&[("a.csv", &text)], SUMMARY).unwrap_err().to_string();
+            assert!(message.contains("a.csv:3: ") && message.contains(part), "{message}");
+            let samples = load_texts(&[("a.csv", &text)], "data = {train = [\"a.csv\"], summary = true, bad_rows = \"reject\"}").unwrap();
+            assert_eq!((samples.rows.len(), samples.rejected.len()), (2, 1));
+            assert!(load_texts(&[("a.csv", &text)], "data.train = [\"a.csv\"]").is_ok(), "without data.summary the axis does not count");
+        }
+    }
+
+    #[test]
+    fn numbers_in_bins_are_told() {
+        let samples = load_texts(&[("a.csv", &histograms("", 1, &["", ""]))], SUMMARY).unwrap();
+        assert_eq!((samples.values[2], samples.summarised), (1.5, Some(summary::Unit::Bins)));
+        assert!(samples.notes[0].contains("in bins from 0"), "{:?}", samples.notes);
+        let rebinned = |rebin: u32| {
+            let config = format!("data = {{train = [\"a.csv\"], summary = true, rebin = {rebin}}}");
+            load_texts(&[("a.csv", &histograms(",Xmin,Xmax", 1, &[",0,4"]))], &config)
+        };
+        assert_eq!(rebinned(2).unwrap().values[2], 1.0);
+        assert!(rebinned(3).unwrap_err().to_string().contains("a number that divides the number of bins"));
+    }
+
+    #[test]
+    fn bins_of_different_axes_are_told() {
+        let text = histograms(",Xmin,Xmax", 1, &[",0,4", ",0,8"]);
+        let samples = load_texts(&[("a.csv", &text)], "data.train = [\"a.csv\"]").unwrap();
+        assert!(samples.notes[0].contains("(0 to 4 and 0 to 8)") && samples.edges == [None; 4], "{:?}", samples.notes);
+        let (a, b) = (histograms(",Xmin,Xmax", 1, &[",0,4"]), histograms(",Xmin,Xmax", 2, &[",0,8"]));
+        let samples = load_texts(&[("a.csv", &a), ("b.csv", &b)], "data = {train = [\"a.csv\"], test = [\"b.csv\"]}").unwrap();
+        assert!(samples.notes[0].contains("from 0 to 4 in") && samples.notes[0].contains("from 0 to 8 in"), "{:?}", samples.notes);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::{
     channels::{Channel, Hierarchy},
     layers::Layer,
     lumisections::Lumisection,
+    summary::Unit,
     table::{self, Column, Shape},
 };
 use crate::config::raw::Format;
@@ -128,8 +129,10 @@ pub struct Samples {
     pub edges: [Option<f64>; 4],
     /// Names of the features; absent for histograms.
     pub features: Option<Arc<[String]>>,
-    /// Whether the features are seven numbers of a histogram.
-    pub summarised: bool,
+    /// The ends of each row's axis in x, until seven numbers are made of its histogram.
+    pub axes: Vec<[f64; 2]>,
+    /// What the features are in, where they are seven numbers of a histogram.
+    pub summarised: Option<Unit>,
     /// Where features belong by their names, where the config has rules for that.
     pub hierarchy: Option<Hierarchy>,
     /// Whether rows are events, which have no lumisection.
@@ -176,7 +179,7 @@ impl Samples {
         }
         if self.layers.is_empty() {
             let shape = Some(self.shape).filter(|shape| shape.y > 1);
-            return vec![Channel { shape, ..Channel::all(names, self.element.clone()) }];
+            return vec![Channel { shape, unit: self.summarised, ..Channel::all(names, self.element.clone()) }];
         }
         let of_layer = |Layer { name, element, shape, columns, .. }: &Layer| Channel {
             name: name.clone(),
@@ -184,6 +187,7 @@ impl Samples {
             paths: vec![],
             element: Some(element.clone()),
             shape: Some(*shape),
+            unit: None,
         };
         self.layers.iter().map(of_layer).collect()
     }

@@ -1,9 +1,9 @@
 //! Small tables of what is known beside the data, CSV or Parquet: rows of text by the names of their columns.
 
 use super::{
-    columnar,
+    columnar, names,
     table::{format_of, place_in},
-    text::Source,
+    text::{Source, unclosed},
 };
 use crate::{
     config::raw::Format,
@@ -36,10 +36,16 @@ pub struct Place<'a> {
     index: u32,
 }
 
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&place_in(self.path, self.line, self.index))
+    }
+}
+
 impl Place<'_> {
     /// An error that names the place.
     pub fn wrong(&self, reason: impl std::fmt::Display) -> Error {
-        Error::input(format!("{}: {reason}", place_in(self.path, self.line, self.index)))
+        Error::input(format!("{self}: {reason}"))
     }
 }
 
@@ -62,6 +68,9 @@ impl Sheet {
                 let first =
                     text.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#")).unwrap_or_default();
                 let delimiter = [b',', b';', b'\t'].into_iter().find(|delimiter| first.contains(delimiter)).unwrap_or(b',');
+                if let Some(line) = unclosed(&text, delimiter) {
+                    return Err(Error::input(format!("{}:{line}: a quote is opened and not closed in its field", path.display())));
+                }
                 let mut reader = csv::ReaderBuilder::new()
                     .delimiter(delimiter)
                     .comment(Some(b'#'))
@@ -73,6 +82,11 @@ impl Sheet {
             }
             other => Err(Error::input(format!("{}: looks like {other}; expected a table as CSV or Parquet", path.display()))),
         }
+    }
+
+    /// The names of the columns, in lower case.
+    pub fn header(&self) -> &[String] {
+        &self.header
     }
 
     /// The position of a column.
@@ -91,7 +105,18 @@ impl Sheet {
 
     /// Calls `each` with every row: the entries of these columns, as text, blank where unknown or where there is no such column. Blank lines
     /// are passed over.
-    pub fn rows(self, columns: &[Option<usize>], mut each: impl FnMut(Place, &[&str]) -> Result<()>) -> Result<()> {
+    pub fn rows(self, columns: &[Option<usize>], each: impl FnMut(Place, &[&str]) -> Result<()>) -> Result<()> {
+        names::refuse_repeated(&self.path, &self.header, columns.iter().flatten().copied())?;
+        self.each(columns, each)
+    }
+
+    /// Calls `each` with every row: the entries of all columns.
+    pub fn all(self, each: impl FnMut(Place, &[&str]) -> Result<()>) -> Result<()> {
+        let columns: Vec<Option<usize>> = (0..self.header.len()).map(Some).collect();
+        self.each(&columns, each)
+    }
+
+    fn each(self, columns: &[Option<usize>], mut each: impl FnMut(Place, &[&str]) -> Result<()>) -> Result<()> {
         let Self { path, header, rows } = self;
         let mut index = 0;
         let mut row = |line: u32, fields: &[&str]| {
@@ -102,8 +127,9 @@ impl Sheet {
             Rows::Csv(mut reader) => {
                 let mut record = csv::StringRecord::new();
                 while reader.read_record(&mut record).map_err(|error| not_csv(&path, &error))? {
-                    let line = record.position().map_or(0, csv::Position::line) as u32;
-                    if record.len() != header.len() {
+                    let line = line(reader.get_ref().get_ref(), &record);
+                    let surplus = record.iter().skip(header.len()).any(|field| !field.is_empty());
+                    if record.len() < header.len() || surplus {
                         let place = Place { path: &path, line, index: 0 };
                         return Err(place.wrong(format!("{} fields where the header has {}", record.len(), header.len())));
                     }
@@ -136,6 +162,14 @@ impl Sheet {
             }),
         }
     }
+}
+
+/// The line on which a row begins, from 1. Blank lines and comments before it are not its own.
+fn line(text: &[u8], record: &csv::StringRecord) -> u32 {
+    let Some(start) = record.position() else { return 0 };
+    let lines = text[start.byte() as usize..].split(|byte| *byte == b'\n');
+    let before = lines.take_while(|line| line.iter().all(|byte| *byte == b'\r') || line.starts_with(b"#")).count();
+    start.line() as u32 + before as u32
 }
 
 fn not_csv(path: &Path, error: &csv::Error) -> Error {
@@ -199,9 +233,14 @@ mod tests {
 
     #[test]
     fn faults_are_told_with_their_place() {
-        for (text, part) in
-            [("a,b\n1,2\n1\n", ":3: 1 fields where the header has 2"), ("", "is empty"), ("{\"a\": 1}", "expected a table as CSV or Parquet")]
-        {
+        for (text, part) in [
+            ("a,b\n1,2\n1\n", ":3: 1 fields where the header has 2"),
+            ("a,b\r\n# two\r\n\r\n1,2,\r\n1,2,x\r\n", ":5: 3 fields where the header has 2"),
+            ("a,b\n1,\"x\n2,y\n", ":2: a quote is opened and not closed"),
+            ("a,b,A\n1,2,3\n", "columns 1 and 3 are named \"a\""),
+            ("", "is empty"),
+            ("{\"a\": 1}", "expected a table as CSV or Parquet"),
+        ] {
             let message = rows(text.as_bytes(), &["a"]).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }

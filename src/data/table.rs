@@ -33,8 +33,10 @@ pub struct Table {
     pub flow_bins: bool,
     /// Whether a map's bins lie with y running fastest (index x · y bins + y) instead of x.
     pub y_fastest: bool,
-    /// Edges of the axes where the file says them: x from, x to, y from, y to.
+    /// Edges of the axes where the file says them, the same for all rows: x from, x to, y from, y to.
     pub edges: [Option<f64>; 4],
+    /// The ends of each row's axis in x, where they were asked for and the file says them.
+    pub axes: Vec<[f64; 2]>,
     /// Names of the features; absent for histograms.
     pub features: Option<Arc<[String]>>,
     /// Where features belong by their names, where rules for that were given; they are then those of the channels.
@@ -140,7 +142,7 @@ impl Column {
         let number = |text: &String| match text.to_lowercase().as_str() {
             "true" => Some(1.0),
             "false" => Some(0.0),
-            "" | "nan" | "none" | "null" => Some(f64::NAN),
+            other if is_missing(other) => Some(f64::NAN),
             other => other.parse::<f64>().ok(),
         };
         match texts.iter().map(number).collect::<Option<Vec<f64>>>() {
@@ -217,6 +219,12 @@ impl Column {
     }
 }
 
+/// Whether an entry says that there is none.
+pub fn is_missing(text: &str) -> bool {
+    const MARKERS: [&str; 10] = ["na", "n/a", "<na>", "#n/a", "nan", "-nan", "null", "none", "-", "--"];
+    text.is_empty() || MARKERS.iter().any(|marker| marker.eq_ignore_ascii_case(text))
+}
+
 /// What to look for in a file.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -228,6 +236,8 @@ pub struct Wanted {
     pub me: Option<String>,
     /// Whether monitoring elements are layers: histograms or maps, whatever else they might be.
     pub layered: bool,
+    /// Whether the axis of each histogram is needed.
+    pub summary: bool,
     /// The runs to take; all where absent. Rows that do not say their run are taken.
     pub runs: Option<Arc<BTreeSet<u32>>>,
     /// Further columns to bring; a file without one of them is refused.
@@ -262,6 +272,7 @@ impl Wanted {
             columns: data.columns.clone(),
             me: data.me.clone(),
             layered: !data.layers.is_empty(),
+            summary: data.summary,
             runs: None,
             required: vec![],
             welcome: vec![],
@@ -304,6 +315,8 @@ const MAGIC: &[(&[u8], Format)] = &[
 
 /// File types that are not read, and what to do about it.
 const REFUSED: &[(&[u8], &str)] = &[
+    (b"\xff\xfe", UTF_16),
+    (b"\xfe\xff", UTF_16),
     (b"\x80\x02", PICKLE),
     (b"\x80\x03", PICKLE),
     (b"\x80\x04", PICKLE),
@@ -312,6 +325,7 @@ const REFUSED: &[(&[u8], &str)] = &[
     (b"BZh", "is compressed with bzip2; gzip and zstd are read"),
     (b"\xfd7zXZ", "is compressed with xz; gzip and zstd are read"),
 ];
+const UTF_16: &str = "is text in UTF-16; save it as UTF-8";
 const PICKLE: &str = "is a Python pickle, which only Python can read safely; convert it with scripts/pickle_to_parquet.py";
 
 /// Which format a file has, by its first bytes and the format that was asked for.

@@ -108,7 +108,7 @@ fn is_filled(bins: &[f32]) -> bool {
 fn empties(samples: &Samples, drop_empty: DropEmpty) -> Vec<(usize, &'static str)> {
     let mut empties = vec![];
     // An event of zeros is an event like any other.
-    if (samples.features.is_some() && !samples.summarised) || drop_empty == DropEmpty::None {
+    if (samples.features.is_some() && samples.summarised.is_none()) || drop_empty == DropEmpty::None {
         return empties;
     }
     for range in samples.run_ranges() {

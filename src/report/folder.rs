@@ -6,7 +6,9 @@ use crate::{
     data::{
         Source,
         channels::{self, Channel},
-        layers, table,
+        layers,
+        summary::Unit,
+        table,
     },
     error::{Error, Result},
     model::{Architecture, weights},
@@ -180,6 +182,11 @@ impl Model {
     /// The monitoring element that it was trained on, where that is one.
     pub fn element(&self) -> Option<&String> {
         self.networks.first().filter(|_| self.networks.len() == 1).and_then(|network| network.channel.element.as_ref())
+    }
+
+    /// What its features are in, where they are seven numbers of a histogram and it was recorded.
+    pub fn unit(&self) -> Option<Unit> {
+        self.networks.first().and_then(|network| network.channel.unit)
     }
 
     /// Whether each channel is a monitoring element.

@@ -459,7 +459,8 @@ mod tests {
     fn made(lumisections: usize, seed: u64) -> (tempfile::TempDir, Table) {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), lumisections, seed).unwrap();
-        let table = read(&folder.path().join("features.parquet"), &Wanted::default()).unwrap();
+        let columns = crate::config::raw::Columns { ls: Some("ls".into()), ..Default::default() };
+        let table = read(&folder.path().join("features.parquet"), &Wanted { columns, ..Wanted::default() }).unwrap();
         (folder, table)
     }
 

@@ -6,6 +6,7 @@ pub mod events;
 mod hdf5;
 pub mod occupancy;
 
+use super::sheet::Sheet;
 use crate::{
     error::{Error, Result},
     random,
@@ -161,18 +162,20 @@ fn beside(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()
 
 /// The rows of a truth file: (file or run, first LS, last LS, kind).
 pub fn read_truth(path: &Path) -> Result<Vec<(String, u32, u32, String)>> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::reading(path, &error))?;
+    const EXPECTED: &str = "file (or run),first_ls,last_ls,anomaly";
+    let sheet = Sheet::open(path)?;
+    if sheet.header().iter().skip(1).take(2).any(|name| name.parse::<f64>().is_ok()) {
+        return Err(Error::input(format!("{}: found {} as the first row; expected a header: {EXPECTED}", path.display(), sheet.header().join(","))));
+    }
     let mut truth = vec![];
-    for (i, line) in text.lines().enumerate().skip(1) {
-        let fields: Vec<&str> = line.split(',').collect();
-        let number = |j: usize| fields.get(j).and_then(|field| field.trim().parse::<u32>().ok());
+    sheet.all(|place, fields| {
+        let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok());
         match (fields.first(), number(1), number(2), fields.get(3)) {
             (Some(file), Some(first), Some(last), Some(kind)) if first <= last => truth.push((file.to_string(), first, last, kind.to_string())),
-            _ => {
-                return Err(Error::input(format!("{}:{}: found \"{line}\"; expected file (or run),first_ls,last_ls,anomaly", path.display(), i + 1)));
-            }
+            _ => return Err(place.wrong(format!("found \"{}\"; expected {EXPECTED}", fields.join(",")))),
         }
-    }
+        Ok(())
+    })?;
     Ok(truth)
 }
 
