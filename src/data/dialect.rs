@@ -231,6 +231,10 @@ fn kinds(path: &Path, block: &Block, source: &Source, delimiter: u8, columns: us
     let all: Vec<usize> = (0..columns).collect();
     let mut tallies = vec![[0; 4]; columns];
     let first = rows(&block.text, delimiter).into_byte_records().take(SAMPLE).filter_map(std::result::Result::ok).collect::<Vec<_>>();
+    if first.is_empty() {
+        // Without rows there is nothing to say against numbers.
+        return Ok(vec![Kind::Number; columns]);
+    }
     first.iter().for_each(|record| count(record, &all, &mut tallies));
     for (_, piece) in block.pieces(SAMPLE) {
         let mut record = csv::ByteRecord::new();

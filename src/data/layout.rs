@@ -123,7 +123,7 @@ impl Layout {
             extra.extend(named(path, fields, name).ok().map(|at| (name.clone(), at)));
         }
 
-        let is_list = |at: usize| matches!(fields[at].kind, Kind::List | Kind::Text);
+        let is_list = |at: usize| matches!(fields[at].kind, Kind::List | Kind::Text | Kind::Blank);
         let lists: Vec<usize> = (0..fields.len()).filter(|&at| fields[at].kind == Kind::List).collect();
         let list = match &names.histogram {
             Some(name) => {
@@ -176,6 +176,10 @@ impl Layout {
             notes.extend(left_out(fields, &ignore, &used, &twins, &beside));
         }
         (layout.twins, layout.notes) = (twins, notes);
+        if is_feature {
+            // Features are no bins, whatever stands beside them.
+            (layout.x_bins, layout.y_bins) = (None, None);
+        }
         Ok(layout)
     }
 
