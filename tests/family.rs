@@ -53,7 +53,7 @@ fn train(place: &Path, out: &str, sets: &[&str], more: &[&str]) -> (i32, String,
 fn twenty_steps_are_those_of_torch() {
     let Some(python) = common::python("torch and safetensors") else { return };
     if !Command::new(&python).args(["-c", "import torch, safetensors"]).output().unwrap().status.success() {
-        return eprintln!("skipped: {python} has no torch or no safetensors");
+        return common::skipped(&format!("{python} has no torch or no safetensors"));
     }
     let place = place();
     for (name, sets) in FAMILY {

@@ -20,8 +20,8 @@ fn python() -> Option<PathBuf> {
     let output = Command::new(&python).arg(root().join("scripts/page/check.py")).arg("--available").output();
     match output {
         Ok(output) if output.status.success() => return Some(python),
-        Ok(output) => eprint!("skipped: {}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => eprintln!("skipped: {}: {error}", python.display()),
+        Ok(output) => common::skipped(String::from_utf8_lossy(&output.stderr).trim()),
+        Err(error) => common::skipped(&format!("{}: {error}", python.display())),
     }
     None
 }

@@ -5,9 +5,10 @@ mod common;
 
 use common::{config, lumisift, metsig, results, run, same, succeed};
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -216,6 +217,119 @@ fn two_on_one_folder_one_wins_and_the_other_is_told_who() {
     assert!(code == 75, "the lock of a killed process does not hold: {err}");
 }
 
+/// The bytes of all files below a folder.
+fn bytes(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    glob(folder).into_iter().map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Lets a training run for some epochs, and stops it as a suspended machine does.
+fn asleep(job: &Job, out: &str) -> Child {
+    let arguments: Vec<&str> = job.arguments(out, &[]);
+    let child = lumisift().current_dir(job.place.path()).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    until_epochs(&job.path(out), 3);
+    signal(&child, "-STOP");
+    child
+}
+
+fn until_epochs(out: &Path, epochs: usize) {
+    let clock = Instant::now();
+    while !fs::read_to_string(out.join("history.csv")).is_ok_and(|text| text.lines().count() > epochs) {
+        assert!(clock.elapsed() < Duration::from_secs(100));
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// Wakes a training that was taken over; returns what it says. It must end with exit code 1, and leave everything as it was.
+fn wakes(sleeper: Child, out: &Path) -> String {
+    let before = bytes(out);
+    signal(&sleeper, "-CONT");
+    let output = sleeper.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    let after = bytes(out);
+    let changed: Vec<&PathBuf> = before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path)).collect();
+    assert!(changed.is_empty(), "{changed:?}: {err}");
+    err
+}
+
+#[test]
+fn a_complete_folder_under_an_older_history_is_made_whole_again() {
+    let job = Job::new(&["train.ensemble=2"]);
+    assert_eq!((job.run("through", &[]).0, job.run("out", &[]).0), (0, 0));
+    let history = job.path("out/history.csv");
+    let text = fs::read_to_string(&history).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    // A whole line and half a line too few; one epoch of one member.
+    for older in [lines[..9].join("\n"), text[..text.len() - 20].to_owned(), format!("{}\n", lines[..lines.len() - 1].join("\n"))] {
+        fs::write(&history, older).unwrap();
+        assert_eq!(job.run("out", &["--resume"]).0, 0);
+        same(&job.path("through"), &job.path("out"));
+    }
+    let before = bytes(&job.path("out"));
+    assert_eq!(job.run("out", &["--resume"]).0, 0);
+    assert!(bytes(&job.path("out")) == before, "what is complete is left alone");
+}
+
+#[test]
+fn who_slept_while_another_took_over_stops_and_writes_nothing() {
+    let job = Job::new(&["train.epochs=100000", "report.tensorboard=true"]);
+    // As if it were gone: the number of a process that began at another time.
+    let forget = |out: &str| {
+        let lock = job.path(out).join("lock-000001.json");
+        let text = fs::read_to_string(&lock).unwrap();
+        let began = text.split_once("\"began\":\"").unwrap().1.split_once('"').unwrap().0;
+        fs::write(&lock, text.replace(&format!("\"began\":\"{began}\""), "\"began\":\"1\"")).unwrap();
+    };
+    for (out, more) in [("resumed", "--resume"), ("replaced", "--force")] {
+        let sleeper = asleep(&job, out);
+        forget(out);
+        // One that has stopped meanwhile.
+        let (code, _, err) = job.run(out, &[more, "--set", "train.time_limit=\"1s\""]);
+        assert_eq!(code, 75, "{err}");
+        let err = wakes(sleeper, &job.path(out));
+        assert!(err.contains("the lock of this process was removed"), "{err}");
+
+        // One that goes on.
+        let sleeper = asleep(&job, &format!("{out}-on"));
+        let out = format!("{out}-on");
+        forget(&out);
+        fs::remove_file(job.path(&out).join("history.csv")).unwrap();
+        let arguments = job.arguments(&out, &[more]);
+        let mut other = lumisift().current_dir(job.place.path()).args(arguments).stderr(Stdio::null()).spawn().unwrap();
+        until_epochs(&job.path(&out), 3);
+        signal(&other, "-STOP");
+        let err = wakes(sleeper, &job.path(&out));
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert!(err.contains(&format!("process {} on ", other.id())) && err.contains("has taken over this folder (since 2"), "{err}");
+    }
+}
+
+#[test]
+fn a_machine_that_slept_loses_its_folder_to_another() {
+    let elsewhere = |program: &Path, arguments: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--uts", "sh", "-c", "hostname elsewhere && exec \"$0\" \"$@\""]).arg(program).args(arguments);
+        command
+    };
+    if !elsewhere(Path::new("true"), &[]).output().is_ok_and(|output| output.status.success()) {
+        return common::skipped("the name of the host cannot be changed for a process here");
+    }
+    let job = Job::new(&["train.epochs=100000"]);
+    let sleeper = asleep(&job, "out");
+    // After a minute without a beat, and a beat more.
+    let clock = Instant::now();
+    let arguments = job.arguments("out", &["--resume", "--set", "train.time_limit=\"68s\""]);
+    let other = elsewhere(Path::new(common::PROGRAM), &arguments).current_dir(job.place.path()).output().unwrap();
+    let err = String::from_utf8_lossy(&other.stderr);
+    assert!(other.status.code() == Some(75) && clock.elapsed() > Duration::from_secs(60), "{err}");
+    wakes(sleeper, &job.path("out"));
+}
+
 #[test]
 fn a_channel_that_diverges_does_not_stop_the_others() {
     let place = tempfile::tempdir().unwrap();
@@ -253,7 +367,7 @@ fn a_full_disk_is_told_and_nothing_torn_is_left() {
             .is_ok_and(|output| output.status.success())
     };
     if !mount("500k") {
-        eprintln!("skipped: a small tmpfs cannot be mounted here");
+        common::skipped("a small tmpfs cannot be mounted here");
         return;
     }
     let job = Job::new(&[]);

@@ -152,10 +152,55 @@ fn start(folder: &Path, out: &str) -> Child {
         .unwrap()
 }
 
+/// The bytes of all files below a folder.
+fn bytes(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        match path.is_dir() {
+            true => found.extend(bytes(&path)),
+            false => drop(found.insert(path.clone(), fs::read(&path).unwrap())),
+        }
+    }
+    found
+}
+
+#[test]
+fn a_worker_that_slept_while_another_took_its_trial_stops_and_writes_nothing() {
+    let folder = metsig("0.2");
+    let folder = folder.path();
+    sweep(folder, &format!("trials = 2\n{SPACE}"));
+    let sets = ["--set", "train.epochs=3000", "--set", "train.checkpoint.epochs=1"];
+    let arguments = [&["sweep", "sweep.toml", "--out", "s", "--workers", "1", "--resume"], &sets[..]].concat();
+    let mut sweeping = lumisift().current_dir(folder).args(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let trial = folder.join("s/trials/0001");
+    let clock = Instant::now();
+    while !fs::read_to_string(trial.join("history.csv")).is_ok_and(|text| text.lines().count() > 3) {
+        assert!(clock.elapsed() < Duration::from_secs(100));
+        sleep(Duration::from_millis(5));
+    }
+    let lock = trial.join("lock-000001.json");
+    let text = fs::read_to_string(&lock).unwrap();
+    let field = |name: &str| text.split_once(&format!("\"{name}\":")).unwrap().1.split([',', '}']).next().unwrap().trim_matches('"').to_owned();
+    let worker = field("process");
+    kill(worker.parse().unwrap(), "-STOP");
+    // As if it were gone: the number of a process that began at another time.
+    fs::write(&lock, text.replace(&format!("\"began\":\"{}\"", field("began")), "\"began\":\"1\"")).unwrap();
+    succeed(folder, &arguments);
+    let before = bytes(&folder.join("s/trials"));
+    kill(worker.parse().unwrap(), "-CONT");
+    // All trials are settled: the sweep itself has nothing to complain of.
+    assert!(sweeping.wait().unwrap().success());
+    assert!(bytes(&folder.join("s/trials")) == before);
+    let logs = bytes(&folder.join("s/workers"));
+    let said = logs.iter().find(|(path, _)| path.to_string_lossy().contains(&format!("/{}-", sweeping.id()))).unwrap().1;
+    let said = String::from_utf8_lossy(said);
+    assert!(said.contains("0001: the lock of this process was removed"), "{said}");
+}
+
 #[test]
 fn a_sweep_whose_workers_are_killed_comes_to_the_same_end() {
     if !Path::new("/proc/self/stat").exists() {
-        return eprintln!("skipped: no /proc here to find workers by");
+        return common::skipped("no /proc here to find workers by");
     }
     let trials: u32 = std::env::var("LUMISIFT_SWEEP_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(16);
     let folder = metsig("0.2");
@@ -350,7 +395,7 @@ fn a_full_disk_ends_a_sweep_with_a_word_and_loses_nothing() {
         output.is_ok_and(|output| output.status.success())
     };
     if !mount("1m") {
-        return eprintln!("skipped: a small tmpfs cannot be mounted here");
+        return common::skipped("a small tmpfs cannot be mounted here");
     }
     sweep(folder, &format!("trials = 6\n{SPACE}"));
     let (code, _, told) = run(folder, &["sweep", "sweep.toml", "--out", "disk/s"]);

@@ -24,7 +24,7 @@ fn python() -> Option<PathBuf> {
     let python = std::env::var("LUMISIFT_PYTHON").map_or_else(|_| root().join(".venv/test/bin/python"), PathBuf::from);
     let there = std::process::Command::new(&python).args(["-c", "import tensorboard"]).output().is_ok_and(|output| output.status.success());
     if !there {
-        eprintln!("skipped: {} is no Python with tensorboard (scripts/test makes one; LUMISIFT_PYTHON names another)", python.display());
+        common::skipped(&format!("{} is no Python with tensorboard (scripts/test makes one; LUMISIFT_PYTHON names another)", python.display()));
     }
     there.then_some(python)
 }

@@ -4,7 +4,7 @@ use super::{Format, Global, When};
 use crate::{
     data::{self, Rejected, Samples, table},
     error::{Error, Result},
-    report::terminal,
+    report::{clock::utc, lock, terminal},
     train::Epoch,
 };
 use console::style;
@@ -15,23 +15,8 @@ use std::{
     io::{ErrorKind, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
-
-/// `2026-11-22T04:23:01Z`.
-fn utc(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days since 1 March of the year 0, of which every 400 years have 146,097 (Hinnant's civil_from_days).
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, late) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    format!("{:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", era * 400 + year + late, rest / 3600, rest / 60 % 60, rest % 60)
-}
 
 /// A line on standard error. Nobody left to tell is no failure.
 pub fn to_stderr(text: &str) {
@@ -45,7 +30,7 @@ pub struct Ui {
     pub json: bool,
     start: Instant,
     /// `log.txt` of an experiment, once there is one.
-    log: Mutex<Option<File>>,
+    log: Mutex<Option<(PathBuf, File)>>,
 }
 
 impl Ui {
@@ -103,7 +88,7 @@ impl Ui {
     /// From now on every line goes to this file too, with its time, whether it is shown or not.
     pub fn log_to(&self, path: &Path) -> Result<()> {
         let file = File::options().create(true).append(true).open(path).map_err(|error| Error::writing(path, &error))?;
-        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some((path.to_path_buf(), file));
         let command: Vec<String> = std::env::args().collect();
         self.log(&format!("lumisift {}: {}", env!("CARGO_PKG_VERSION"), command.join(" ")));
         Ok(())
@@ -111,8 +96,10 @@ impl Ui {
 
     /// A line for the log alone.
     pub fn log(&self, text: &str) {
-        if let Some(file) = self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            // A log that cannot be written stops nothing.
+        // A log that cannot be written stops nothing, nor does that of another who has taken over.
+        if let Some((path, file)) = self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+            && lock::check(path).is_ok()
+        {
             let _ = writeln!(file, "{} {}", utc(SystemTime::now()), terminal::printable(text));
         }
     }
@@ -245,20 +232,5 @@ impl Training<'_> {
 impl Drop for Training<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_those_of_the_calendar() {
-        let at = |seconds| utc(UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(0), "1970-01-01T00:00:00Z");
-        assert_eq!(at(951_782_399), "2000-02-28T23:59:59Z");
-        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(at(1_795_321_381), "2026-11-22T04:23:01Z");
-        assert_eq!(at(4_102_444_800), "2100-01-01T00:00:00Z");
     }
 }

@@ -1,6 +1,6 @@
 //! The experiment folder: everything one training wrote. The folder is the model.
 
-use super::lock;
+use super::{figures::Report, lock};
 use crate::{
     config::Experiment,
     data::{
@@ -23,6 +23,7 @@ use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 /// Names of the files in an experiment folder.
@@ -215,6 +216,7 @@ impl Folder {
         folder.tidy();
         for name in names::ALL {
             let old = folder.file(name);
+            lock::check(&old)?;
             let removed = if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) };
             match removed {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::writing(&old, &error)),
@@ -273,16 +275,33 @@ impl Folder {
             folders.into_iter().chain(channels).flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten()).map(|entry| entry.path())
         {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if is_part(&name) {
+            if is_part(&name) && lock::check(&path).is_ok() {
                 // Another time, if not now.
                 let _ = fs::remove_file(&path);
             }
         }
     }
 
-    /// Whether training and report are done.
+    /// Whether training and report are done, and the history is that of the report.
     pub fn is_complete(&self) -> bool {
-        self.file(names::REPORT).is_file()
+        self.file(names::REPORT).is_file() && !self.has_older_history()
+    }
+
+    /// Whether the history lacks epochs of the report. HTCondor's file transfer lays the files of the last eviction over a folder that is
+    /// complete, where a task was held while it brought that home; the checkpoints have it all.
+    fn has_older_history(&self) -> bool {
+        let Ok(report) = self.read_json::<Report>(names::REPORT) else { return false };
+        if !self.file(names::HISTORY).is_file() {
+            return false;
+        }
+        // Copied while a line was written.
+        let Ok(history) = self.read_history() else { return true };
+        report.channels.iter().any(|channel| {
+            let lines = || history.iter().filter(|line| line.channel == channel.name);
+            let (last, seconds) = (lines().map(|line| line.epoch.epoch).max(), lines().map(|line| line.epoch.seconds).sum::<f64>());
+            // Of an ensemble the report has the most epochs of any member; the times are those of all, in whole microseconds each.
+            (last.unwrap_or(0) as usize) < channel.training.epochs || seconds < channel.training.seconds - 1e-6 * lines().count() as f64
+        })
     }
 
     /// A folder that a training wrote.
@@ -360,6 +379,7 @@ impl Folder {
         if !self.path.is_dir() {
             return Err(Error::failed(format!("{}: the folder is gone", self.path.display())));
         }
+        lock::check(place)?;
         fs::create_dir_all(place).map_err(|error| Error::writing(place, &error))
     }
 
@@ -372,6 +392,7 @@ impl Folder {
         write_atomically(&path, &bytes)?;
         let kept = checkpoint_files(&place)?;
         for old in kept.iter().rev().skip(keep.max(1)) {
+            lock::check(old)?;
             fs::remove_file(old).map_err(|error| Error::writing(old, &error))?;
         }
         Ok(())
@@ -489,6 +510,7 @@ impl History {
     /// Appends an epoch of a model (channel and member).
     pub fn append(&mut self, model: (&str, usize), epoch: &Epoch) -> Result<()> {
         let line = self.columns.line(model, epoch);
+        lock::check(&self.path)?;
         self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush()).map_err(|error| Error::writing(&self.path, &error))
     }
 }
@@ -589,22 +611,44 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         return Err(Error::input(format!("{}: its folder {} does not exist", path.display(), folder.display())));
     }
-    let beside = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    lock::check(path)?;
+    let beside = path.with_file_name(format!(".{name}.{}.part", *WRITER));
     let write = || -> std::io::Result<()> {
         let mut file = File::create(&beside)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        // The new name, too, must be on disk.
-        match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => File::open(".")?.sync_all(),
-        }
+        synced(file.sync_all())
     };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&beside);
-        Error::writing(path, &error)
-    })
+    let failed = |error: std::io::Error| Error::writing(path, &error);
+    write()
+        .map_err(failed)
+        // Now, since the folder may have been lost while that was written.
+        .and_then(|()| lock::check(path))
+        .and_then(|()| fs::rename(&beside, path).map_err(failed))
+        .inspect_err(|_| drop(fs::remove_file(&beside)))?;
+    // The new name, too, must be on disk.
+    sync_folder(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(failed)
+}
+
+/// What tells the unfinished files of this process from those of others, on other machines too.
+static WRITER: LazyLock<String> = LazyLock::new(lock::token);
+
+/// Makes sure that the names in a folder are on disk, as far as its file system can and the folder may be opened: one may be written
+/// but not read.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    match File::open(folder) {
+        Ok(folder) => synced(folder.sync_all()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The outcome of an `fsync`, which is well where the file system has none: CIFS, FUSE, AFS and EOS mounts answer EINVAL, ENOTSUP or
+/// ENOSYS, above all for folders. What is full or broken stays an error.
+pub(super) fn synced(outcome: std::io::Result<()>) -> std::io::Result<()> {
+    match outcome {
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 #[cfg(test)]
@@ -640,6 +684,16 @@ mod tests {
             let lines = epochs.map(|epoch| HistoryLine { channel: "all".into(), member, epoch });
             assert_eq!(folder.read_history().unwrap(), lines);
         }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn file_systems_without_fsync_are_no_failure() {
+        let outcome = |number| synced(Err(std::io::Error::from_raw_os_error(number)));
+        // EINVAL, ENOTSUP and ENOSYS; EIO, ENOSPC and EDQUOT.
+        assert!([22, 95, 38].into_iter().all(|number| outcome(number).is_ok()));
+        assert!([5, 28, 122].into_iter().all(|number| outcome(number).is_err()));
+        assert!(sync_folder(Path::new("/no/such/folder")).is_err());
     }
 
     #[test]

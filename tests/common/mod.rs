@@ -8,6 +8,7 @@ use lumisift::report::{
     scores::{Row, Scores},
 };
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -37,6 +38,17 @@ pub fn succeed(folder: &Path, arguments: &[&str]) -> String {
     out
 }
 
+/// Says that a test is skipped, and why; `scripts/test` collects it in the file that LUMISIFT_SKIPPED names.
+pub fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    eprintln!("skipped: {why}");
+    if let Some(path) = std::env::var_os("LUMISIFT_SKIPPED") {
+        let line = format!("{}::{test}: {}\n", env!("CARGO_CRATE_NAME"), why.replace('\n', " "));
+        let _ = std::fs::File::options().create(true).append(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()));
+    }
+}
+
 /// The repository.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -53,7 +65,7 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: {} is not there", path.display());
+    skipped(&format!("{} is not there", path.display()));
     None
 }
 
@@ -69,7 +81,7 @@ pub fn software_gpu() -> bool {
     let listed: serde_json::Value = serde_json::from_str(&succeed(Path::new("."), &["devices", "--format", "json"])).unwrap();
     let there = listed.as_array().unwrap().iter().any(|device| device["name"] == "wgpu" && device["available"] == true);
     if !there {
-        eprintln!("skipped: no software Vulkan here (Debian: mesa-vulkan-drivers)");
+        skipped("no software Vulkan here (Debian: mesa-vulkan-drivers)");
     }
     there
 }
@@ -78,7 +90,7 @@ pub fn software_gpu() -> bool {
 pub fn python(modules: &str) -> Option<String> {
     let python = std::env::var("LUMISIFT_PYTHON").ok();
     if python.is_none() {
-        eprintln!("skipped: LUMISIFT_PYTHON does not name a Python with {modules} (scripts/test sets it)");
+        skipped(&format!("LUMISIFT_PYTHON does not name a Python with {modules} (scripts/test sets it)"));
     }
     python
 }
@@ -119,12 +131,16 @@ pub fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 /// Holds two experiment folders to each other.
 pub fn same(a: &Path, b: &Path) {
+    let shown = b.display();
     for ((name, a), (_, b)) in results(a).iter().zip(&results(b)) {
         let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>();
         let told = || match name.ends_with(".csv") {
-            true => format!(": {:?}", lines(a).into_iter().zip(lines(b)).find(|(a, b)| a != b)),
-            false => String::new(),
+            true => {
+                let (a, b) = (lines(a), lines(b));
+                format!(": {} and {} lines, {:?}", a.len(), b.len(), a.iter().zip(&b).find(|(a, b)| a != b))
+            }
+            false => format!(": {} and {} bytes", a.len(), b.len()),
         };
-        assert!(a == b, "{name} differs{}", told());
+        assert!(a == b, "{name} differs in {shown}{}", told());
     }
 }
