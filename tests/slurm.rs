@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    cluster::{Slurm, epochs, run_inner, small, until},
+    cluster::{Slurm, epochs, small, until},
     lumisift, same,
 };
 use lumisift::{
@@ -110,11 +110,11 @@ fn trainings_come_to_the_same_bytes_wherever_they_are_paused() {
     let (code, _, err) = run(&slurm, place, &["train", "job.toml", "--out", "paused", "--engine", "slurm", "--resume"]);
     assert!(code == 2 && err.contains(&format!("{paused}_0 is in the queue for it")), "{err}");
 
-    until("some epochs", 60, || ["paused", "cancelled", "lost"].iter().all(|out| epochs(&place.join(out)) >= 3));
+    slurm.until("some epochs", || ["paused", "cancelled", "lost"].iter().all(|out| epochs(&place.join(out)) >= 3));
     slurm.ask(&format!("scancel --signal=USR1 --batch {paused}_0"));
     slurm.ask(&format!("scancel {cancelled}"));
     slurm.ask("scontrol update NodeName=n2 State=DOWN Reason=test");
-    until("cancelled", 90, || slurm.state(&format!("{cancelled}_0")) == "CANCELLED");
+    slurm.until("cancelled", || slurm.state(&format!("{cancelled}_0")) == "CANCELLED");
     assert!(!done("cancelled") && epochs(&place.join("cancelled")) < 400);
     // It may have come back by itself.
     let _ = slurm.command("scontrol").args(["update", "NodeName=n2", "State=RESUME"]).output();
@@ -123,9 +123,9 @@ fn trainings_come_to_the_same_bytes_wherever_they_are_paused() {
     assert!(place.join("cancelled/batch/2/job.sh").exists());
 
     let outs = ["a b'c", "paused", "limited", "cancelled", "lost"];
-    until("all done", 180, || outs.iter().all(|out| done(out)));
+    slurm.until("all done", || outs.iter().all(|out| done(out)));
     for (job, out) in [through, paused, limited, again, lost].iter().zip(outs) {
-        until("completed", 90, || slurm.state(&format!("{job}_0")) == "COMPLETED");
+        slurm.until("completed", || slurm.state(&format!("{job}_0")) == "COMPLETED");
         same(&place.join("here"), &place.join(out));
     }
     let log = |out: &str| fs::read_to_string(place.join(out).join("batch/1/0.log")).unwrap();
@@ -135,6 +135,61 @@ fn trainings_come_to_the_same_bytes_wherever_they_are_paused() {
     assert!(["paused", "limited"].iter().all(|out| log(out).contains("going on after")), "{}", log("paused"));
     let (code, _, err) = run(&slurm, place, &["train", "job.toml", "--out", "lost", "--engine", "slurm", "--resume"]);
     assert!(code == 0 && err.contains("complete, there is nothing to go on with"), "{err}");
+}
+
+#[test]
+fn a_task_that_preemption_cancels_comes_back() {
+    let Some(slurm) = Slurm::start(1001) else { return };
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    small(place, 800, "[batch]\ncpus = 4\nmemory = \"200 MB\"\nslurm.partition = \"scavenge\"\n");
+    common::succeed(place, &["train", "job.toml", "--out", "here", "-q"]);
+    let job = send(&slurm, place, "there", &[]);
+    let there = place.join("there");
+    slurm.until("some epochs", || epochs(&there) >= 3);
+    let urgent = slurm.ask("sbatch --parsable --partition=urgent --cpus-per-task=4 --mem=100M --output=/dev/null --wrap=true");
+    slurm.until("the urgent job is done", || slurm.state(urgent.trim()) == "COMPLETED");
+    slurm.until("it is done", || there.join("report.json").exists());
+    slurm.until("completed", || slurm.state(&format!("{job}_0")) == "COMPLETED");
+    same(&place.join("here"), &there);
+    let log = fs::read_to_string(there.join("batch/1/0.log")).unwrap();
+    assert!(log.contains("DUE TO PREEMPTION") && log.contains("going on after"), "{log}");
+}
+
+#[test]
+fn options_of_the_command_line_count_like_keys_of_the_config() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    small(
+        place,
+        3,
+        "[sweep]\nobjective = \"channels.training.best_valid_loss\"\ngoal = \"min\"\ntrials = 2\nspace = {model.latent = {int = [2, 6]}}\n",
+    );
+    let dry = |verb: &str, engine: &str, more: &[&str]| {
+        let (code, out, err) = common::run(place, &[&[verb, "job.toml", "--out", "out", "--engine", engine, "--dry-run"], more].concat());
+        assert!(!place.join("out").exists());
+        (code, out + &err)
+    };
+    let program = ["--set", "batch.program=/opt/lumisift"];
+    for verb in ["train", "sweep"] {
+        for (engine, one, two) in [("slurm", "--gres=gpu:1\n", "--gres=gpu:2\n"), ("htcondor", "request_gpus = 1\n", "request_gpus = 2\n")] {
+            let (code, text) = dry(verb, engine, &[&program[..], &["--device", "cuda"]].concat());
+            assert!(code == 0 && text.contains(one), "{text}");
+            let (code, text) = dry(verb, engine, &[&program[..], &["--device", "cuda:0,cuda:1"]].concat());
+            assert!(code == 0 && text.contains(two), "{text}");
+            let (code, text) = dry(verb, engine, &["--device", "cpu", "--set", "device=cuda"]);
+            assert!(code == 0 && !text.contains("gpu:") && !text.contains("request_gpus"), "the option wins: {text}");
+            let (code, text) = dry(verb, engine, &["--device", "auto"]);
+            assert!(code == 2 && text.contains("batch.gpus: not set, and device = \"auto\" does not say how many GPUs"), "{text}");
+            assert_eq!(dry(verb, engine, &["--device", "auto", "--set", "batch.gpus=0"]).0, 0);
+            let (code, text) = dry(verb, engine, &["--device", "gpu"]);
+            assert!(code == 2 && text.contains("--device gpu: device: found \"gpu\""), "{text}");
+            // The tasks would run this program.
+            let (code, text) = dry(verb, engine, &["--device", "cuda"]);
+            let refused = code == 2 && text.contains("device: found \"cuda\", but this program") && text.contains("batch.program");
+            assert!(if cfg!(feature = "cuda") { code == 0 } else { refused }, "{text}");
+        }
+    }
 }
 
 #[test]
@@ -168,7 +223,7 @@ fn stand_in(folder: &Path) -> PathBuf {
 #[test]
 fn tasks_of_an_array_end_each_in_its_own_way() {
     let Some(slurm) = Slurm::start(11) else { return };
-    run_inner(&mut slurm.command(std::env::current_exe().unwrap()), "inner_array");
+    slurm.run_inner("inner_array");
 }
 
 #[test]
@@ -212,29 +267,32 @@ fn inner_array() {
     let ask = |line: &str| common::cluster::output(Command::new("sh").args(["-c", line]));
     assert!(ask(&format!("scontrol show job {}", sent[0].id())).contains("ArrayTaskThrottle=3"));
     assert_eq!((state(23), state(30)), (State::Pending, State::Pending));
-    until("it waits for those before", 90, || states()[&23].why.contains("Dependency"));
-    until("all but what hangs", 120, || [3, 4, 5, 7].iter().all(|task| state(*task) == State::Ended));
+    until("it waits for those before", || states()[&23].why.contains("Dependency"));
+    until("all but what hangs", || [3, 4, 5, 7].iter().all(|task| state(*task) == State::Ended));
     assert_eq!([3, 4, 5, 7].map(starts), [3, 2, 2, 1]);
-    assert_eq!(state(9), State::Running);
+    // Slurm says that a task runs before its program has begun.
+    until("what hangs has read its word", || {
+        state(9) == State::Running && fs::read_to_string(folder.join("todo-9")).is_ok_and(|text| text.is_empty())
+    });
     assert!(states()[&7].why.starts_with("FAILED"), "{:?}", states()[&7]);
     let log = fs::read_to_string(sent[0].log(3)).unwrap();
     assert_eq!(log.matches(&format!("in {} with 1", folder.join("my.sif").display())).count(), 3, "{log}");
 
     ask(&format!("scontrol hold {}", last[0].id()));
-    until("held", 90, || state(30) == State::Held);
+    until("held", || state(30) == State::Held);
     ask(&format!("scontrol release {}", last[0].id()));
     // The signal comes while it hangs: it is told to stop before it listens, and goes on later.
     ask(&format!("scancel --signal=USR1 --batch {}_9", sent[0].id()));
-    until("the rest", 90, || [9, 23, 30].iter().all(|task| folder.join(format!("done-{task}")).exists()));
-    until("all ended", 90, || states().values().all(|task| task.state == State::Ended));
+    until("the rest", || [9, 23, 30].iter().all(|task| folder.join(format!("done-{task}")).exists()));
+    until("all ended", || states().values().all(|task| task.state == State::Ended));
     assert_eq!([3, 4, 5, 7, 9, 23, 30].map(starts), [3, 2, 2, 1, 2, 1, 1], "who goes back goes alone");
 
     // Sent again, the last submission counts; what was taken out is told.
     fs::write(folder.join("todo-5"), "sleep\n").unwrap();
     let again = engine::submit(Engine::Slurm, &experiment.batch, &job(&[5], &[])).unwrap();
-    until("running again", 90, || state(5) == State::Running && starts(5) == 3);
+    until("running again", || state(5) == State::Running && starts(5) == 3);
     again[0].cancel().unwrap();
-    until("cancelled", 90, || states()[&5].why.starts_with("CANCELLED"));
+    until("cancelled", || states()[&5].why.starts_with("CANCELLED"));
     // Half a submission: it was never told what became of it.
     let half: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(&fs::read_to_string(again[0].folder.join("submission.json")).unwrap()).unwrap();

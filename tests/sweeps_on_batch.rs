@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::cluster::{HtCondor, Slurm, small, until};
+use common::cluster::{HtCondor, Slurm, small};
 use std::{
     fs,
     path::Path,
@@ -15,7 +15,7 @@ const TRIALS: usize = 8;
 
 /// A search whose trials take some seconds each.
 fn sweep(folder: &Path, more: &str) {
-    small(folder, 40, &format!("[batch]\ncpus = 1\nmemory = \"200 MB\"\n{more}"));
+    small(folder, 400, &format!("[batch]\ncpus = 1\nmemory = \"200 MB\"\n{more}"));
     let text = format!(
         "extends = \"job.toml\"\n[sweep]\nobjective = \"channels.training.best_valid_loss\"\ngoal = \"min\"\ntrials = {TRIALS}\n\
          [sweep.space]\ntrain.optimizer.learning_rate = {{ log_uniform = [1e-4, 1e-2] }}\nmodel.latent = {{ int = [2, 6] }}\n"
@@ -72,28 +72,30 @@ fn an_array_of_trials_goes_on_after_cancelled_tasks_and_a_lost_node() {
         serde_json::from_str(&told(lumisift(&["sweep", "sweep.toml", "--out", "there", "--engine", "slurm", "--format", "json"]))).unwrap();
     let job = sent[0]["job"].as_str().unwrap();
     let there = place.join("there");
-    until("two trials run", 60, || count(&there, "running") == 2);
+    slurm.until("two trials run", || count(&there, "running") == 2);
     let status = told(lumisift(&["sweep", "status", "there"]));
     assert!(status.contains("in the queue: ") && status.contains(&format!("slurm {job}_1")), "{status}");
     // One that runs and three that wait are cancelled; the node of another goes down for a while.
     slurm.ask(&format!("scancel {job}_2 {job}_5 {job}_6 {job}_7"));
-    until("one is done", 90, || count(&there, "done") >= 1);
-    until("others run", 60, || count(&there, "running") >= 1);
+    slurm.until("one is done", || count(&there, "done") >= 1);
+    slurm.until("others run", || count(&there, "running") >= 1);
     slurm.ask("scontrol update NodeName=n1 State=DOWN Reason=test");
     sleep(Duration::from_secs(2));
     // It may have come back by itself.
     let _ = slurm.command("scontrol").args(["update", "NodeName=n1", "State=RESUME"]).output();
     let running = || slurm.ask("squeue -h -r -o %T").lines().count();
-    until("the array ends", 240, || {
+    slurm.until("the array ends", || {
         assert!(slurm.ask("squeue -h -r -t running -o %i").lines().count() <= 2, "more at once than the throttle lets");
         running() == 0
     });
     assert_eq!(count(&there, "done"), TRIALS - 4, "{:?}", states(&there));
+    let status = told(lumisift(&["sweep", "status", "there"]));
+    assert!(status.contains("4 left the queue before the end: CANCELLED"), "{status}");
     // What was cancelled is sent again, and nothing else.
     let again = told(lumisift(&["sweep", "sweep.toml", "--out", "there", "--engine", "slurm", "--resume", "--format", "json"]));
     let again: serde_json::Value = serde_json::from_str(&again).unwrap();
     assert_eq!(again[0]["tasks"], serde_json::json!([2, 5, 6, 7]));
-    until("all done", 240, || count(&there, "done") == TRIALS);
+    slurm.until("all done", || count(&there, "done") == TRIALS);
     let all = told(lumisift(&["sweep", "collect", "there"]));
     assert!(all.contains("8 done"), "{all}");
     same_results(&place.join("here"), &there);
@@ -117,7 +119,7 @@ fn rounds_of_the_estimator_wait_for_each_other_in_the_queue() {
     assert_eq!(plan.matches("--dependency=afterany:<the round before>").count(), 2, "{plan}");
     let mut command = slurm.command(common::PROGRAM);
     told(command.current_dir(place).args(["sweep", "sweep.toml", "--out", "there", "--engine", "slurm"]).args(sets).output().unwrap());
-    until("all done", 240, || count(&place.join("there"), "done") == 14);
+    slurm.until("all done", || count(&place.join("there"), "done") == 14);
     common::succeed(place, &["sweep", "collect", "there", "-q"]);
     for trial in 1..=14 {
         let point = |sweep: &str| fs::read(place.join(sweep).join(format!("trials/{trial:04}/trial.toml"))).unwrap();
@@ -139,7 +141,7 @@ fn trials_in_a_pool_are_held_removed_and_put_off_and_come_to_the_same() {
         serde_json::from_str(&told(lumisift(&["sweep", "sweep.toml", "--out", "there", "--engine", "htcondor", "--format", "json"]))).unwrap();
     let job = sent[0]["job"].as_str().unwrap().to_owned();
     let there = place.join("there");
-    until("trials run", 120, || count(&there, "running") >= 1);
+    condor.until("trials run", || count(&there, "running") >= 1);
     // Jobs of a pool are numbered from 0 in the order of the tasks.
     condor.ask(&format!("condor_hold {job}.0"));
     condor.ask(&format!("condor_rm {job}.6 {job}.7"));
@@ -147,11 +149,11 @@ fn trials_in_a_pool_are_held_removed_and_put_off_and_come_to_the_same() {
     assert!(status.contains("in the queue: "), "{status}");
     let _ = condor.command(&place, "condor_vacate_job").arg("-fast").arg(format!("{job}.1")).output();
     condor.ask(&format!("condor_release {job}.0"));
-    until("all but the removed are done", 300, || count(&there, "done") >= TRIALS - 2);
+    condor.until("all but the removed are done", || count(&there, "done") >= TRIALS - 2);
     let again = told(lumisift(&["sweep", "sweep.toml", "--out", "there", "--engine", "htcondor", "--resume", "--format", "json"]));
     let again: serde_json::Value = serde_json::from_str(&again).unwrap();
     let tasks = again[0]["tasks"].as_array().map_or(0, Vec::len);
-    until("all done", 300, || count(&there, "done") == TRIALS);
+    condor.until("all done", || count(&there, "done") == TRIALS);
     assert!(tasks <= 2, "{again}");
     told(lumisift(&["sweep", "collect", "there"]));
     same_results(&place.join("here"), &there);
@@ -168,7 +170,7 @@ fn a_trial_that_is_sent_with_its_files_comes_home_settled() {
     let sets = ["--set", "sweep.trials=3", "--set", "train.epochs=5"];
     told(lumisift(&[&["sweep", "sweep.toml", "--out", "there", "--engine", "htcondor"], &sets[..]].concat()));
     let there = place.join("there");
-    until("all done", 300, || count(&there, "done") == 3);
+    condor.until("all done", || count(&there, "done") == 3);
     let all = told(lumisift(&["sweep", "collect", "there"]));
     assert!(all.contains("3 done"), "{all}");
     assert!(Command::new("test").arg("-e").arg(there.join("best/report.json")).status().unwrap().success());

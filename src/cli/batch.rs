@@ -2,7 +2,7 @@
 
 use super::ui::Ui;
 use crate::{
-    config::Batch,
+    config::{Batch, DeviceChoice, Experiment},
     error::{Error, Result},
     report::terminal,
     sweep::engine::{self, Engine, State, Submission},
@@ -52,6 +52,33 @@ impl Engines {
 pub fn job_name(name: &str) -> String {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
     format!("lumisift-{}", name.chars().take(60).map(plain).collect::<String>())
+}
+
+/// Refuses devices for which a task would get no GPU, or that the program which it runs cannot use.
+pub fn check_devices(engine: Engine, experiment: &Experiment) -> Result<()> {
+    let (device, batch) = (&experiment.config.device, &experiment.batch);
+    let on_gpus = |device: &DeviceChoice| matches!(device, DeviceChoice::Auto | DeviceChoice::Wgpu(_));
+    if experiment.devices.iter().any(on_gpus) && batch.config.gpus.is_none() {
+        return Err(Error::input(format!(
+            "batch.gpus: not set, and device = \"{device}\" does not say how many GPUs {engine} is to reserve for a task; \
+             expected batch.gpus = 0 or more, or device = \"cpu\" or \"cuda\""
+        )));
+    }
+    // Another program may have been built with more.
+    let lacks = |device: &DeviceChoice| match device {
+        _ if batch.config.program.is_some() => None,
+        DeviceChoice::Cuda(_) => (!cfg!(feature = "cuda")).then_some("CUDA"),
+        DeviceChoice::Wgpu(_) => (!cfg!(feature = "wgpu")).then_some("WGPU"),
+        DeviceChoice::Auto => (batch.gpus > 0 && !cfg!(any(feature = "cuda", feature = "wgpu"))).then_some("CUDA and WGPU"),
+        DeviceChoice::Cpu => None,
+    };
+    match experiment.devices.iter().find_map(lacks) {
+        None => Ok(()),
+        Some(what) => Err(Error::input(format!(
+            "device: found \"{device}\", but this program, which the tasks would run, was built without {what}; \
+             expected batch.program = the path of one built with it (docs/install.md), or device = \"cpu\""
+        ))),
+    }
 }
 
 /// Refuses to send what a batch system still has.

@@ -27,7 +27,7 @@ use crate::{
     error::{Error, Result},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 use ui::Ui;
 
 /// Sift good lumisections from bad.
@@ -170,11 +170,10 @@ fn part_argument(text: Option<&str>) -> Result<Option<Part>> {
     text.map(|text| Part::parse(text).map_err(|message| Error::input(format!("--part: {message}")))).transpose()
 }
 
-/// Lays `--device` over what the config says.
-fn set_device(experiment: &mut Experiment, text: &str) -> Result<()> {
-    experiment.devices = devices_argument(text)?;
-    experiment.config.device = text.to_owned();
-    Ok(())
+/// Reads and checks an experiment file with `--set` arguments and `--device` over it.
+fn load(path: &Path, sets: &Sets, device: Option<&str>) -> Result<Experiment> {
+    let options: Vec<(&str, &str, &str)> = device.map(|device| ("--device", "device", device)).into_iter().collect();
+    Experiment::load_with(path, &sets.sets, &options)
 }
 
 /// Refuses `--set` keys that a trained model can no longer follow.

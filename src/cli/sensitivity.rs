@@ -1,8 +1,8 @@
 //! `lumisift sensitivity`: which defects an experiment finds.
 
-use super::{Sets, only_keys, set_device, stop::Stop, train::Local, ui::Ui};
+use super::{Sets, load, only_keys, stop::Stop, train::Local, ui::Ui};
 use crate::{
-    config::{DeviceChoice, Experiment},
+    config::Experiment,
     device::{self, Opened},
     error::{Error, Result},
     pipeline,
@@ -100,11 +100,7 @@ fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
             names::EXPERIMENT
         )));
     }
-    let mut experiment = Experiment::load(&folder.file(names::EXPERIMENT), &arguments.sets.sets)?;
-    experiment.devices = vec![DeviceChoice::Cpu];
-    if let Some(device) = &arguments.device {
-        set_device(&mut experiment, device)?;
-    }
+    let experiment = load(&folder.file(names::EXPERIMENT), &arguments.sets, Some(arguments.device.as_deref().unwrap_or("cpu")))?;
     let device = device::open(experiment.devices[0])?;
     let prepared = again(&folder, &experiment, ui)?;
     let plan = Plan::new(&experiment, &prepared)?;
@@ -120,10 +116,7 @@ fn again(folder: &Folder, experiment: &Experiment, ui: &Ui) -> Result<Prepared> 
 
 /// Trains the experiment of a config in the folder that is written to, unless that has been done.
 fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
-    let mut wanted = Experiment::load(&arguments.config, &arguments.sets.sets)?;
-    if let Some(device) = &arguments.device {
-        set_device(&mut wanted, device)?;
-    }
+    let mut wanted = load(&arguments.config, &arguments.sets, arguments.device.as_deref())?;
     (wanted.config.sweep, wanted.space) = (None, None);
     // What is injected is no part of the training: other sizes need no other one.
     let mut experiment = wanted.clone();

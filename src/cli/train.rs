@@ -3,7 +3,7 @@
 use super::{
     Sets,
     batch::{self, Engines},
-    set_device,
+    load,
     stop::Stop,
     training::{self, Plan},
     ui::Ui,
@@ -58,8 +58,19 @@ fn complete(ui: &Ui, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Writes the config that the task will read. Nobody may be training there meanwhile.
+fn begin(out: &Path, force: bool, begun: Option<Folder>, experiment: &Experiment) -> Result<()> {
+    std::fs::create_dir_all(out).map_err(|error| Error::writing(out, &error))?;
+    let _lock = Lock::take(out)?;
+    // Of one that goes on, device, time limit and checkpoints may be others now.
+    let folder = begun.map_or_else(|| Folder::create(out, force), Ok)?;
+    folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())
+}
+
 /// Leaves the training to a batch system: it goes on, as with `--resume`, with the folder that is begun here.
-fn send(arguments: &Arguments, engine: Engine, experiment: &Experiment, begun: bool, ui: &Ui) -> Result<()> {
+fn send(arguments: &Arguments, engine: Engine, experiment: &Experiment, begun: Option<Folder>, ui: &Ui) -> Result<()> {
+    batch::check_devices(engine, experiment)?;
+    let is_new = begun.is_none();
     let out = std::path::absolute(&arguments.out).map_err(|error| Error::writing(&arguments.out, &error))?;
     let job = Job {
         name: batch::job_name(&experiment.config.name),
@@ -75,12 +86,9 @@ fn send(arguments: &Arguments, engine: Engine, experiment: &Experiment, begun: b
     }
     engine::check_installed(engine)?;
     batch::refuse_twice(&out)?;
-    if !begun {
-        let folder = Folder::create(&out, arguments.force)?;
-        folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
-    }
+    begin(&out, arguments.force, begun, experiment)?;
     let sent = engine::submit(engine, &experiment.batch, &job).inspect_err(|_| {
-        if !begun {
+        if is_new {
             // As if it had never been tried.
             let _ = std::fs::remove_file(out.join(names::EXPERIMENT));
             let _ = std::fs::remove_dir(&out);
@@ -134,10 +142,7 @@ impl Local<'_> {
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
-    let mut experiment = Experiment::load(&arguments.config, &arguments.sets.sets)?;
-    if let Some(device) = &arguments.device {
-        set_device(&mut experiment, device)?;
-    }
+    let mut experiment = load(&arguments.config, &arguments.sets, arguments.device.as_deref())?;
     // A search is no part of a training.
     (experiment.config.sweep, experiment.space) = (None, None);
     let begun = if arguments.resume { Folder::begun(&arguments.out, &experiment)? } else { None };
@@ -152,7 +157,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return Err(Error::input("--dry-run: goes with --engine slurm or htcondor; `lumisift check` looks at a config"));
     }
     if let Some(engine) = arguments.engines.batch() {
-        return send(arguments, engine, &experiment, begun.is_some(), ui);
+        return send(arguments, engine, &experiment, begun, ui);
     }
     let deadline = experiment.time_limit.and_then(|limit| Instant::now().checked_add(limit));
     let devices = device::open_all(&experiment.devices)?;

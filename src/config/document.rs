@@ -1,4 +1,5 @@
-//! A TOML file with what it `extends` and what was `--set`, merged into one table whose keys remember where they were written.
+//! A TOML file with what it `extends`, what was `--set` and options that stand for a key, merged into one table whose keys remember where
+//! they were written.
 
 use crate::error::{Error, Result};
 use std::{
@@ -26,6 +27,8 @@ pub enum Place {
     File(PathBuf, usize),
     /// A `--set` argument, as typed.
     Argument(String),
+    /// Another option of the command line, as typed.
+    Option(String),
 }
 
 impl std::fmt::Display for Place {
@@ -33,6 +36,7 @@ impl std::fmt::Display for Place {
         match self {
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
             Self::Argument(text) => write!(f, "--set {text}"),
+            Self::Option(text) => f.write_str(text),
         }
     }
 }
@@ -64,18 +68,24 @@ impl Document {
             if key.is_empty() || key.split('.').any(|part| part.trim().is_empty()) {
                 return Err(Error::input(format!("--set {argument}: \"{key}\" is not a dotted key such as train.epochs")));
             }
-            self.add_value(key, parse_value(value.trim()), argument);
+            self.add_value(key, parse_value(value.trim()), &Place::Argument(argument.clone()));
         }
         Ok(())
+    }
+
+    /// Lays the text of an option of the command line, such as `--device cuda`, over the key that it stands for.
+    pub fn add_option(&mut self, option: &str, key: &str, text: &str) {
+        self.next_layer += 1;
+        self.add_value(key, Value::String(text.to_owned()), &Place::Option(format!("{option} {text}")));
     }
 
     /// Lays values over what is there, by dotted key.
     pub fn lay(&mut self, values: &[(String, Value)]) {
         self.next_layer += 1;
-        values.iter().for_each(|(key, value)| self.add_value(key, value.clone(), &format!("{key}={value}")));
+        values.iter().for_each(|(key, value)| self.add_value(key, value.clone(), &Place::Argument(format!("{key}={value}"))));
     }
 
-    fn add_value(&mut self, key: &str, value: Value, argument: &str) {
+    fn add_value(&mut self, key: &str, value: Value, place: &Place) {
         if value.is_table() {
             // A whole table takes the place of the one before.
             take_out(&mut self.table, key);
@@ -85,7 +95,7 @@ impl Document {
             layer = Value::Table(Table::from_iter([(part.trim().to_owned(), layer)]));
         }
         let Value::Table(layer) = layer else { return };
-        self.merge(layer, &|_| Place::Argument(argument.to_owned()));
+        self.merge(layer, &|_| place.clone());
     }
 
     /// The place of a key, or of the nearest key above it.
@@ -104,12 +114,12 @@ impl Document {
         self.places.contains_key(key)
     }
 
-    /// Whether `above` was written in a later layer than `below`: by `--set` over a file, by a file over what it extends.
+    /// Whether `above` was written in a later layer than `below`: by the command line over a file, by a file over what it extends.
     pub fn overrides(&self, above: &str, below: &str) -> bool {
         matches!((self.layers.get(above), self.layers.get(below)), (Some(above), Some(below)) if above > below)
     }
 
-    /// The path in `text`, relative to the file that holds `key` (or to the working directory for `--set`), made absolute.
+    /// The path in `text`, relative to the file that holds `key` (or to the working directory for the command line), made absolute.
     pub fn resolve(&self, key: &str, text: &str) -> PathBuf {
         let folder = match self.place(key) {
             Some(Place::File(file, _)) => file.parent().map(Path::to_path_buf).unwrap_or_default(),

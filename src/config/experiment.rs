@@ -477,8 +477,15 @@ impl DeviceChoice {
 impl Experiment {
     /// Reads and checks an experiment file with `--set` arguments over it; tells every fault at once.
     pub fn load(path: &Path, sets: &[String]) -> Result<Self> {
+        Self::load_with(path, sets, &[])
+    }
+
+    /// The same with other options of the command line laid over both: each with the key that it stands for, and its text.
+    pub fn load_with(path: &Path, sets: &[String], options: &[(&str, &str, &str)]) -> Result<Self> {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        Self::check(&Document::load(path, sets)?, &stem)
+        let mut document = Document::load(path, sets)?;
+        options.iter().for_each(|(option, key, text)| document.add_option(option, key, text));
+        Self::check(&document, &stem)
     }
 
     /// Checks a merged document; `name` is used where the config has none.

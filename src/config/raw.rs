@@ -1514,7 +1514,7 @@ section! {
         cpus: u32 = 4,
         /// Memory of a task: "8 GB", "500 MB".
         memory: String = "4 GB".into(),
-        /// GPUs of a task. Default: as many CUDA devices as `device` names.
+        /// GPUs of a task. Default: as many CUDA devices as `device` names; must be set where that is "auto" or "wgpu".
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(max = 64))]
         gpus: Option<u32> = None,

@@ -8,8 +8,12 @@ export DEBIAN_FRONTEND=noninteractive
 have() { command -v slurmctld && command -v slurmd && command -v sbatch && command -v munged; }
 (
     flock 9
-    have >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge >&2; }
-) 9>/tmp/lumisift-slurm-install.lock
+    have >/dev/null || {
+        # Another may be installing something else.
+        for _ in 1 2 3; do apt-get update -qq && break; sleep 10; done
+        apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends slurmctld slurmd slurm-client munge >&2
+    }
+) 9>/tmp/lumisift-apt.lock
 mkdir -p "$base/state"
 chmod 755 "$base"
 for file in slurm.conf gres.conf; do

@@ -5,9 +5,14 @@ mod send;
 mod show;
 mod worker;
 
-use super::{Sets, batch::Engines, set_device, stop::Stop, ui::Ui};
+use super::{
+    Sets,
+    batch::{self, Engines},
+    load,
+    stop::Stop,
+    ui::Ui,
+};
 use crate::{
-    config::Experiment,
     error::{Error, Result},
     report::terminal,
     sweep::{
@@ -99,15 +104,15 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         };
         return worker::work(board, only, arguments.device.as_deref(), &stop, ui);
     }
-    let mut experiment = Experiment::load(config, &arguments.sets.sets)?;
-    if let Some(device) = &arguments.device {
-        set_device(&mut experiment, device)?;
-    }
+    let experiment = load(config, &arguments.sets, arguments.device.as_deref())?;
     if arguments.workers == Some(0) {
         return Err(Error::input("--workers 0: expected 1 or more"));
     }
     let board = Board::plan(out, &experiment, config)?;
     let engine = arguments.engines.batch();
+    if let Some(engine) = engine {
+        batch::check_devices(engine, &experiment)?;
+    }
     if arguments.engines.is_dry() {
         dry_run(&board, ui)?;
         return engine.map_or(Ok(()), |engine| send::describe(&board, engine, ui));

@@ -131,6 +131,18 @@ impl Drop for Progress<'_> {
     }
 }
 
+/// Tasks by what the batch system says of them.
+fn by_reason(tasks: Vec<&TaskState>) -> BTreeMap<String, Vec<&TaskState>> {
+    let mut reasons: BTreeMap<String, Vec<&TaskState>> = BTreeMap::new();
+    tasks.into_iter().for_each(|task| reasons.entry(task.why.clone()).or_default().push(task));
+    reasons
+}
+
+/// The first of some tasks.
+fn first_of(tasks: &[&TaskState]) -> String {
+    format!("{}{}", tasks[0].id, if tasks.len() > 1 { ", …" } else { "" })
+}
+
 /// `sweep status`.
 pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
     let board = Board::open(dir)?;
@@ -141,29 +153,32 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
             progress.look(&board)?;
         }
     }
+    // The queue first: a task that ends meanwhile then has a result in its folder.
+    let queued = queued(dir);
     let rows = results::rows(&board)?;
     let ranked = results::ranked(&board, &rows);
     let counts = phases(&rows);
     if ui.json {
-        let queued = queued(dir)?;
+        let queued = queued?;
         let failed: Vec<_> =
             rows.iter().filter(|row| row.state.state == Phase::Failed).map(|row| json!({"trial": row.name, "message": row.state.message})).collect();
         return ui.print_json(&json!({"trials": rows.len(), "states": by_name(&counts), "best": ranked.first(), "failed": failed, "queued": queued}));
     }
     ui.print(&format!("{}: {}", dir.display(), in_words(&counts)))?;
     // A queue that does not answer hides nothing of what the folders say.
-    let queued = queued(dir).unwrap_or_else(|error| {
+    let queued = queued.unwrap_or_else(|error| {
         ui.warn(&error.to_string());
         BTreeMap::new()
     });
-    let waiting = queued.iter().filter(|(number, task)| {
-        task.state != engine::State::Ended && number.checked_sub(1).and_then(|at| rows.get(at)).is_some_and(|row| !row.state.state.is_settled())
-    });
-    for (state, tasks) in waiting.fold(BTreeMap::<String, Vec<&TaskState>>::new(), |mut states, (_, task)| {
-        states.entry(task.why.clone()).or_default().push(task);
-        states
-    }) {
-        ui.print(&format!("  {} in the queue: {state} ({}{})", tasks.len(), tasks[0].id, if tasks.len() > 1 { ", …" } else { "" }))?;
+    let is_open = |number: &usize| number.checked_sub(1).and_then(|at| rows.get(at)).is_some_and(|row| !row.state.state.is_settled());
+    let open: Vec<&TaskState> = queued.iter().filter(|(number, _)| is_open(number)).map(|(_, task)| task).collect();
+    let (left, waiting): (Vec<&TaskState>, Vec<&TaskState>) = open.into_iter().partition(|task| task.state == engine::State::Ended);
+    for (why, tasks) in by_reason(waiting) {
+        ui.print(&format!("  {} in the queue: {why} ({})", tasks.len(), first_of(&tasks)))?;
+    }
+    for (why, tasks) in by_reason(left) {
+        let why = if why.is_empty() { "the batch system has forgotten why" } else { &why };
+        ui.print(&format!("  {} left the queue before the end: {why} ({}); --resume sends again", tasks.len(), first_of(&tasks)))?;
     }
     for row in rows.iter().filter(|row| matches!(row.state.state, Phase::Running | Phase::Claimed)).take(SHOWN) {
         let job = row.state.job.as_ref().map_or_else(String::new, |job| format!(" ({job})"));

@@ -109,15 +109,19 @@ task={number}
 # Not $SLURM_JOB_ID: for one of the tasks that is the number of the whole array.
 id=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
 {body}
-# It paused, or failed and is to be tried again: back into the queue, unless it was cancelled.
+# It paused, or failed and is to be tried again: back into the queue, unless somebody cancelled it. At the end of its time, and where
+# preemption cancels jobs (PreemptMode=CANCEL), Slurm would not take it back by itself.
+back=
 goes_back() {{ [ "$code" = 75 ] || {{ [ "$code" != 0 ] && [ "$code" != 2 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {retries} ]; }}; }}
 if goes_back; then
     case $(squeue -h -j "$id" -o '%T|%r') in
-    RUNNING* | *TimeLimit)
-        trap '' TERM
-        scontrol requeue "$id"
-        ;;
+    RUNNING* | *TimeLimit) back=yes ;;
+    COMPLETING* | PREEMPTED*) scontrol show job "$id" | grep -q 'PreemptTime=[0-9]' && back=yes ;;
     esac
+fi
+if [ "$back" ]; then
+    trap '' TERM
+    scontrol requeue "$id"
 fi
 exit "$code"
 "#,
@@ -198,6 +202,7 @@ mod tests {
         assert_eq!(state("1_4|PENDING|JobHeldUser"), (State::Held, "PENDING (JobHeldUser)".into()));
         assert_eq!(state("1_4|PENDING|BeginTime").0, State::Pending);
         assert_eq!(state("1_4|CANCELLED by 0|0:0"), (State::Ended, "CANCELLED by 0".into()));
+        assert_eq!(state("1_4|PREEMPTED|None"), (State::Ended, "PREEMPTED".into()));
         assert_eq!(state("1_4|FAILED|2:0"), (State::Ended, "FAILED (2:0)".into()));
         assert_eq!(line(""), None);
     }
