@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    cluster::{HtCondor, epochs, output, run_inner, small, until},
+    cluster::{HtCondor, epochs, output, small, until},
     same,
 };
 use lumisift::{
@@ -15,8 +15,6 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
-    thread::sleep,
-    time::Duration,
 };
 
 #[test]
@@ -121,7 +119,7 @@ fn trainings_and_tasks_on_a_real_htcondor() {
             let place = condor.shared.path().join("tasks");
             fs::create_dir(&place).unwrap();
             condor.hand_over();
-            run_inner(&mut condor.command(&place, program), "inner_tasks");
+            condor.run_inner(&place, &program, "inner_tasks");
         });
     });
 }
@@ -129,15 +127,16 @@ fn trainings_and_tasks_on_a_real_htcondor() {
 fn trainings(condor: &HtCondor) {
     let place = &condor.shared.path().join("trainings");
     fs::create_dir(place).unwrap();
-    small(place, 800, "[batch]\ncpus = 1\nmemory = \"200 MB\"\n");
+    // Long enough that none of them ends before it was paused.
+    small(place, 1500, "[batch]\ncpus = 1\nmemory = \"200 MB\"\n");
     common::succeed(place, &["train", "job.toml", "--out", "here", "-q"]);
     condor.hand_over();
     let done = |out: &str| place.join(out).join("report.json").exists();
     let transfer = ["--set", "batch.htcondor.transfer=true", "--set", "batch.htcondor.inputs=[\"*.csv\"]"];
-    // Time is up after 2 seconds.
-    let short = ["--set", "batch.time=1m", "--set", "batch.lead=58s"];
-    let evicted = send(condor, place, "evi cted", &[]);
+    // Time is up after 3 seconds.
+    let short = ["--set", "batch.time=1m", "--set", "batch.lead=57s"];
     let carried = send(condor, place, "carried", &transfer);
+    let evicted = send(condor, place, "evi cted", &[]);
     let removed = send(condor, place, "removed", &[]);
     let jobs = [
         ("evi cted", evicted.clone()),
@@ -147,21 +146,21 @@ fn trainings(condor: &HtCondor) {
         ("carried-limited", send(condor, place, "carried-limited", &[&transfer[..], &["--set", "train.time_limit=2s"]].concat())),
         ("carried-held", send(condor, place, "carried-held", &[&transfer[..], &short].concat())),
     ];
-    until("some epochs", 90, || ["evi cted", "removed"].iter().all(|out| epochs(&place.join(out)) >= 3));
+    // HTCondor says that a task runs before its program has begun: what counts are epochs.
+    condor.until("some epochs", || condor.carried_epochs("carried") >= 3 && ["evi cted", "removed"].iter().all(|out| epochs(&place.join(out)) >= 3));
+    let before = condor.carried_epochs("carried");
     condor.ask(&format!("condor_rm {removed}"));
-    condor.ask(&format!("condor_vacate_job {evicted}"));
-    let runs = |job: &str| condor.ask(&format!("condor_q {job} -af JobStatus")).trim() == "2";
-    until("it runs", 90, || runs(&carried));
-    sleep(Duration::from_secs(3));
-    condor.ask(&format!("condor_vacate_job {carried}"));
-    until("it waits", 90, || !runs(&carried));
-    until("it runs again", 90, || runs(&carried));
-    sleep(Duration::from_secs(2));
+    condor.ask(&format!("condor_vacate_job {evicted} {carried}"));
+    let starts = || condor.ask(&format!("condor_q {carried} -af NumJobStarts")).trim().parse::<usize>().unwrap_or(0);
+    condor.until("it starts again", || starts() >= 2);
+    condor.until("it trains again", || condor.carried_epochs("carried") > before);
     condor.ask(&format!("condor_hold {carried}"));
-    until("it is held", 90, || condor.ask(&format!("condor_q {carried} -af JobStatus")).trim() == "5");
+    condor.until("it is held", || condor.ask(&format!("condor_q {carried} -af JobStatus")).trim() == "5");
     condor.ask(&format!("condor_release {carried}"));
-    until("all done", 240, || jobs.iter().all(|(out, _)| done(out)));
-    until("the queue is empty", 60, || condor.ask("condor_q -af ClusterId -constraint JobBatchName==\"lumisift-metsig\"").trim().is_empty());
+    for (out, _) in &jobs {
+        condor.until(&format!("{out} is done"), || done(out));
+    }
+    condor.until("the queue is empty", || condor.ask("condor_q -af ClusterId -constraint JobBatchName==\"lumisift-metsig\"").trim().is_empty());
     for (out, job) in &jobs {
         assert_eq!(condor.ask(&format!("condor_history {job} -af JobStatus ExitCode")).trim(), "4 0", "{out}");
         same(&place.join("here"), &place.join(out));
@@ -179,8 +178,10 @@ fn trainings(condor: &HtCondor) {
 fn inner_tasks() {
     let folder = &std::env::current_dir().unwrap();
     let program = folder.join("program");
-    // Each task reads what to do from its own folder: an exit code to end with, or a time to sleep. The last line is to be done.
+    // Each task reads what to do from its own folder: an exit code to end with, or a time to sleep. The last line is to be done. What
+    // sleeps says so beside the program, which all machines see.
     let text = "#!/bin/bash\ncd \"$1/trials/$2\" || exit 9\ncat ../../common.txt || exit 9\necho >>started\nword=$(head -n 1 todo)\nsed -i 1d todo\n\
+        [ \"$word\" != sleep ] || touch \"${0%/*}/${1##*/}-sleeps-$2\"\n\
         case $word in sleep) sleep 300 & wait ;; '') touch done; exit 0 ;; *) exit $word ;; esac\n";
     fs::write(&program, text).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
@@ -213,24 +214,26 @@ fn inner_tasks() {
         let first = states();
         assert!(first.values().filter(|task| task.why == "not in the queue yet").count() >= 3, "{first:?}");
         let starts = |task: usize| fs::read_to_string(sweep.join(format!("trials/{task}/started"))).map_or(0, |text| text.lines().count());
-        until("all but what hangs", 120, || [3, 4, 5, 7].iter().all(|task| state(*task) == State::Ended) && state(9) == State::Running);
+        let sleeps = |task: usize| folder.join(format!("{}-sleeps-{task}", sweep.file_name().unwrap().display())).exists();
+        // HTCondor says that a task runs before its program has begun.
+        until("all but what hangs", || [3, 4, 5, 7].iter().all(|task| state(*task) == State::Ended) && state(9) == State::Running && sleeps(9));
         assert_eq!([3, 4, 5, 7].map(starts), [3, 2, 2, 1], "{:?}", states());
         assert_eq!(states()[&5].why, "completed (exit code 1)");
         let ask = |words: &[&str]| output(Command::new(words[0]).args(&words[1..]));
         let nine = states()[&9].id.clone();
         ask(&["condor_hold", &nine]);
-        until("held", 90, || state(9) == State::Held);
+        until("held", || state(9) == State::Held);
         ask(&["condor_release", &nine]);
-        until("the rest", 60, || [9, 11].iter().all(|task| sweep.join(format!("trials/{task}/done")).exists()));
-        until("all ended", 90, || states().values().all(|task| task.state == State::Ended));
+        until("the rest", || [9, 11].iter().all(|task| sweep.join(format!("trials/{task}/done")).exists()));
+        until("all ended", || states().values().all(|task| task.state == State::Ended));
         let log = fs::read_to_string(sent[0].log(3)).unwrap();
         assert_eq!(log.matches("for all").count(), 3, "{log}");
 
         fs::write(sweep.join("trials/5/todo"), "sleep\n").unwrap();
         let again = engine::submit(Engine::HtCondor, &experiment.batch, &job(&[5])).unwrap();
-        until("running again", 90, || state(5) == State::Running);
+        until("running again", || state(5) == State::Running && sleeps(5));
         again[0].cancel().unwrap();
-        until("removed", 90, || states()[&5].why.starts_with("removed"));
+        until("removed", || states()[&5].why.starts_with("removed"));
         let wrong = Experiment::check(&Document::parse(&format!("{text}extra = 1"), &folder.join("a.toml")).unwrap(), "a");
         assert!(wrong.is_err());
         let wrong =

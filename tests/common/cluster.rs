@@ -3,7 +3,7 @@
 use super::root;
 use std::{
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     thread::sleep,
     time::{Duration, Instant},
@@ -14,18 +14,50 @@ fn possible() -> bool {
     let id = Command::new("id").arg("-u").output().unwrap();
     let possible = cfg!(target_os = "linux") && String::from_utf8_lossy(&id.stdout).trim() == "0";
     if !possible {
-        eprintln!("skipped: a batch system can be started by root on Linux only");
+        super::skipped("a batch system can be started by root on Linux only");
     }
     possible
 }
 
-/// Waits until something is so.
-pub fn until(what: &str, seconds: u64, so: impl Fn() -> bool) {
+/// Longest wait for anything: batch systems answer within seconds, but the machine may be busy and the work goes on side by side.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Waits until something is so. A batch system's own `until` shows its state where that takes too long; this one is for tests within.
+pub fn until(what: &str, so: impl Fn() -> bool) {
+    until_or(what, so, String::new);
+}
+
+fn until_or(what: &str, so: impl Fn() -> bool, state: impl Fn() -> String) {
     let clock = Instant::now();
     while !so() {
-        assert!(clock.elapsed() < Duration::from_secs(seconds), "{what}: not after {seconds} s");
+        assert!(clock.elapsed() < LIMIT, "{what}: not after {} s\n{}", LIMIT.as_secs(), state());
         sleep(Duration::from_millis(200));
     }
+}
+
+/// The last lines of log files.
+fn tails(files: impl IntoIterator<Item = PathBuf>) -> String {
+    const LINES: usize = 40;
+    let tail = |path: PathBuf| {
+        let text = std::fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        format!("== {}\n{}\n", path.display(), lines[lines.len().saturating_sub(LINES)..].join("\n"))
+    };
+    files.into_iter().map(tail).collect()
+}
+
+/// The files of a folder whose names pass.
+fn files(folder: &Path, pass: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.filter(|entry| pass(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}
+
+/// What a command prints, whether it succeeds or not.
+fn shown(command: &mut Command) -> String {
+    let text = |output: std::process::Output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    format!("== {command:?}\n{}\n", command.output().map_or_else(|error| error.to_string(), text))
 }
 
 /// The output of a command that must succeed.
@@ -36,10 +68,10 @@ pub fn output(command: &mut Command) -> String {
 }
 
 /// Runs a test of this file that is ignored otherwise, so that it has an environment of its own.
-pub fn run_inner(command: &mut Command, test: &str) {
+fn run_inner(command: &mut Command, test: &str, state: impl Fn() -> String) {
     let done = command.args(["--exact", test, "--ignored", "--nocapture"]).output().unwrap();
     let text = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success() && text.contains("1 passed"), "{text}");
+    assert!(done.status.success() && text.contains("1 passed"), "{text}\n{}", state());
 }
 
 /// A Slurm of two nodes, ended when dropped.
@@ -62,7 +94,7 @@ impl Slurm {
         }
         let words = String::from_utf8_lossy(&started.stderr).into_owned();
         assert!(Command::new("slurmctld").arg("-V").output().is_err(), "Slurm is installed and did not start: {words}");
-        eprintln!("skipped: Slurm cannot be installed here: {words}");
+        super::skipped(&format!("Slurm cannot be installed here: {words}"));
         None
     }
 
@@ -77,6 +109,25 @@ impl Slurm {
     pub fn ask(&self, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
         output(self.command(words[0]).args(&words[1..]))
+    }
+
+    /// Runs a test that is ignored otherwise with this Slurm.
+    pub fn run_inner(&self, test: &str) {
+        run_inner(&mut self.command(std::env::current_exe().unwrap()), test, || self.report());
+    }
+
+    /// Waits until something is so, and shows what Slurm says where it does not come to that.
+    pub fn until(&self, what: &str, so: impl Fn() -> bool) {
+        until_or(what, so, || self.report());
+    }
+
+    /// What Slurm says.
+    fn report(&self) -> String {
+        let commands = ["squeue -a -r -t all", "sinfo -N -l", "scontrol show job"].map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            shown(self.command(words[0]).args(&words[1..]))
+        });
+        commands.concat() + &tails(files(self.base.path(), |name| name.ends_with(".log")))
     }
 
     /// A task's state in Slurm's words.
@@ -132,7 +183,7 @@ impl HtCondor {
         let words = String::from_utf8_lossy(&started.stderr).into_owned();
         let allowed = started.status.code() != Some(3);
         assert!(!allowed || !Path::new(HTCONDOR).exists(), "HTCondor is installed and did not start: {words}");
-        eprintln!("skipped: HTCondor cannot be started here: {words}");
+        super::skipped(&format!("HTCondor cannot be started here: {words}"));
         None
     }
 
@@ -153,6 +204,35 @@ impl HtCondor {
     pub fn ask(&self, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
         output(self.command(self.shared.path(), words[0]).args(&words[1..]))
+    }
+}
+
+impl HtCondor {
+    /// Runs a test that is ignored otherwise within, in a folder.
+    pub fn run_inner(&self, folder: &Path, program: &Path, test: &str) {
+        run_inner(&mut self.command(folder, program), test, || self.report());
+    }
+
+    /// Waits until something is so, and shows what HTCondor says where it does not come to that.
+    pub fn until(&self, what: &str, so: impl Fn() -> bool) {
+        until_or(what, so, || self.report());
+    }
+
+    /// What HTCondor says: the queue, why nothing matches, the pool and the daemons' logs.
+    fn report(&self) -> String {
+        let lines = ["condor_q -nobatch", "condor_q -hold", "condor_q -better-analyze", "condor_history -limit 20", "condor_status"].map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            shown(self.command(self.shared.path(), words[0]).args(&words[1..]))
+        });
+        let logs = Path::new(HTCONDOR).join("var/log/condor");
+        let daemons = ["SchedLog", "NegotiatorLog", "StartLog", "ShadowLog"];
+        lines.concat() + &tails(files(&logs, |name| daemons.contains(&name) || name.starts_with("StarterLog.slot")))
+    }
+
+    /// Epochs in the history of a folder that is on a machine of the pool, where a task has brought it there.
+    pub fn carried_epochs(&self, out: &str) -> usize {
+        let sandboxes = files(&Path::new(HTCONDOR).join("var/lib/condor/execute"), |name| name.starts_with("dir_"));
+        sandboxes.iter().map(|sandbox| epochs(&sandbox.join(out))).max().unwrap_or(0)
     }
 }
 

@@ -10,7 +10,12 @@ export DEBIAN_FRONTEND=noninteractive
 (
     flock 9
     if [ ! -e "$root/usr/sbin/condor_master" ]; then
-        command -v mmdebstrap >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends mmdebstrap >&2; }
+        command -v mmdebstrap >/dev/null || (
+            # Another may be installing something else.
+            flock 8
+            for _ in 1 2 3; do apt-get update -qq && break; sleep 10; done
+            apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends mmdebstrap >&2
+        ) 8>/tmp/lumisift-apt.lock
         # Whole or not at all.
         rm -rf "$root.part"
         mmdebstrap --quiet --variant=minbase --aptopt='Apt::Install-Recommends "false"' --include=minicondor,procps trixie "$root.part" >&2
