@@ -111,6 +111,16 @@ pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
+/// The first names in a row, and how many more there are.
+pub fn first_few<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const MOST: usize = 5;
+    let names: Vec<&str> = names.into_iter().collect();
+    match names.len() {
+        0..=MOST => names.join(", "),
+        all => format!("{} and {} more", names[..MOST].join(", "), all - MOST),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,5 +129,11 @@ mod tests {
     fn near_names_are_offered_and_far_ones_are_not() {
         assert_eq!(suggestion("epoch", ["epochs", "batch_size"]), " (did you mean \"epochs\"?)");
         assert_eq!(suggestion("quux", ["epochs", "batch_size"]), "");
+    }
+
+    #[test]
+    fn long_lists_of_names_end_in_their_number() {
+        assert_eq!(first_few(["a", "b"]), "a, b");
+        assert_eq!(first_few(["a", "b", "c", "d", "e", "f", "g"]), "a, b, c, d, e and 2 more");
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     config::{
         Experiment, Expression, Part, Threshold,
-        raw::{self, CalibrateOn, Fill, FitOn, ModelKind, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
+        raw::{self, CalibrateOn, Constant, Fill, FitOn, ModelKind, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
     },
     data::{
         self, Further, Role, Samples,
@@ -14,16 +14,18 @@ use crate::{
         summary::Unit,
     },
     device::Opened,
-    error::{Error, Result, listed, suggestion},
+    error::{Error, Result, first_few, listed, suggestion},
     model::{Architecture, weights},
     prepare::{
         Prepared,
         classes::Classes,
-        divide,
+        divide, finite,
+        floors::Contents,
         labels::{self, LabelSet},
         masked,
         missing::{self, Filling, MissingCells},
         quantities::{self, Quantity},
+        reject, retain,
         scale::{Plan, Scaler},
         select,
         split::{self, Split},
@@ -37,10 +39,11 @@ use crate::{
         scores::{ChannelScores, Scores},
     },
     score::{
-        drift::{Drift, Outside, Sample},
+        drift::{Drift, Moved, Outside, Sample},
         error::Runner,
-        network::Network,
+        network::{Network, Said},
         patterns::{Found, Layer, Region, Settings, Zeros, find_all},
+        ranges,
         threshold::{self, Calibrated},
         usual::{self, Usual},
     },
@@ -48,10 +51,15 @@ use crate::{
 };
 use rayon::prelude::*;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     ops::Range,
     path::{Path, PathBuf},
 };
+
+/// The key of what rows are divided by.
+const DIVIDE_BY: &str = "scale.divide_by";
+/// What is said of a row whose reconstruction overflows.
+const NOT_FINITE: &str = "score is not finite";
 
 /// Rows with what is known about them.
 struct Chosen {
@@ -71,10 +79,12 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     let required: Vec<String> = labels::columns(experiment).into_iter().chain(config.split.column.clone()).collect();
     let mut chosen = load(experiment, &files, Further { required, part: experiment.part, ..Further::default() }, read)?;
     let reference = experiment.reference.as_ref().map(|path| normalisation::read(path, &chosen.samples)).transpose()?.unwrap_or_default();
-    let fit = |rows: &[&[f32]], samples: &Samples| {
+    let fit = |rows: &[&[f32]], samples: &Samples, contents: Contents| {
         let plan = Plan {
             kinds: experiment.scale.clone(),
             fit_on: config.scale.fit_on,
+            constant: config.scale.constant,
+            contents,
             width: samples.width(),
             layers: samples.layer_widths(),
             reference: reference.clone(),
@@ -86,28 +96,37 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     };
     let of_all_read = (config.scale.fit_on == FitOn::Read).then(|| {
         let samples = &chosen.samples;
-        fit(&samples.values.chunks_exact(samples.width()).collect::<Vec<_>>(), samples)
+        let is_finite =
+            |row: &u32| samples.row(*row as usize).iter().all(|value| value.is_nan() || finite::is_within(*value, finite::LARGEST_CONTENT));
+        let rows: Vec<u32> = (0..samples.rows.len() as u32).filter(is_finite).collect();
+        fit(&rows.iter().map(|&row| samples.row(row as usize)).collect::<Vec<_>>(), samples, contents(samples, None, &rows))
     });
-    let (mut inputs, divisors) = chosen.select(experiment)?;
+    let (mut inputs, mut divisors) = chosen.select(experiment)?;
+    let told = |message: String, notes: &[String]| notes.iter().fold(message, |message, note| format!("{message}\n  {note}"));
+    let split = split::split(&chosen.samples, &chosen.labels, experiment);
+    let mut splits = split.map_err(|error| error.map(|message| told(message, &chosen.notes)))?;
+    let width = chosen.samples.width() + experiment.added.len();
+    let mut scaler = of_all_read.unwrap_or_else(|| {
+        let wanted = |row: &u32| config.scale.fit_on == FitOn::All || splits[*row as usize] == Split::Train;
+        let rows: Vec<u32> = (0..splits.len() as u32).filter(wanted).collect();
+        let fitted_on: Vec<&[f32]> = rows.iter().map(|&row| &inputs[row as usize * width..][..width]).collect();
+        fit(&fitted_on, &chosen.samples, contents(&chosen.samples, divisors.as_deref(), &rows))
+    });
+    let names: Vec<String> = chosen.samples.feature_names().into_iter().chain(experiment.added.iter().map(Expression::to_string)).collect();
+    let train = |splits: &[Split]| (0..splits.len() as u32).filter(|&row| splits[row as usize] == Split::Train).collect::<Vec<u32>>();
+    if !config.data.fill.is_reject() {
+        scaler.filling = Some(Filling::learn(config.data.fill, &inputs, &names, &train(&splits))?);
+    }
+    scale(&scaler, &chosen.samples, &mut inputs);
+    chosen.reject_overflow(experiment, (&mut inputs, &mut divisors, &mut splits), finite::LARGEST_INPUT)?;
+    scaler.filling.iter_mut().for_each(|filling| filling.learn_means(&inputs, &train(&splits)));
+    let masked = is_masked(&scaler, &inputs);
+    if !splits.contains(&Split::Train) {
+        return Err(Error::input(format!("no training rows left: {}", told_counts(&chosen.samples))));
+    }
+    refuse_weightless(chosen.weights.as_deref(), &splits)?;
     let beside = chosen.beside(experiment)?;
     let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
-    let told = |message: String| notes.iter().fold(message, |message, note| format!("{message}\n  {note}"));
-    let splits = split::split(&samples, &labels, experiment).map_err(|error| error.map(told))?;
-    refuse_weightless(weights.as_deref(), &splits)?;
-    let width = samples.width() + experiment.added.len();
-    let mut scaler = of_all_read.unwrap_or_else(|| {
-        let wanted = |split: Split| config.scale.fit_on == FitOn::All || split == Split::Train;
-        let fitted_on: Vec<&[f32]> = inputs.chunks_exact(width).zip(&splits).filter(|(_, split)| wanted(**split)).map(|(row, _)| row).collect();
-        fit(&fitted_on, &samples)
-    });
-    let names: Vec<String> = samples.feature_names().into_iter().chain(experiment.added.iter().map(Expression::to_string)).collect();
-    let train: Vec<u32> = (0..splits.len() as u32).filter(|&row| splits[row as usize] == Split::Train).collect();
-    if !config.data.fill.is_reject() {
-        scaler.filling = Some(Filling::learn(config.data.fill, &inputs, &names, &train)?);
-    }
-    scale(&scaler, &samples, &mut inputs);
-    scaler.filling.iter_mut().for_each(|filling| filling.learn_means(&inputs, &train));
-    let masked = is_masked(&scaler, &inputs);
     let mut channels = samples.channels();
     for channel in &mut channels {
         channel.paths.extend(experiment.added.iter().map(|added| vec![added.to_string()]).filter(|_| samples.hierarchy.is_some()));
@@ -121,9 +140,39 @@ fn is_masked(scaler: &Scaler, inputs: &[f32]) -> bool {
     scaler.filling.as_ref().is_some_and(|filling| filling.fill == Fill::Mask) && inputs.iter().any(|value| value.is_nan())
 }
 
+/// What the bins of rows hold, before they are scaled.
+fn contents(samples: &Samples, divisors: Option<&[f64]>, rows: &[u32]) -> Contents {
+    let is_whole = |row: &u32| samples.row(*row as usize).iter().all(|value| value.is_nan() || value.fract() == 0.0);
+    match () {
+        () if samples.features.is_some() => Contents::Features,
+        () if rows.iter().all(is_whole) => {
+            let divisors = divisors.map(|divisors| rows.iter().map(|&row| divisors[row as usize].abs()).collect::<Vec<f64>>());
+            Contents::Counts(1.0 / divisors.and_then(|divisors| threshold::percentile(&divisors, 50.0)).unwrap_or(1.0))
+        }
+        () => Contents::Alike,
+    }
+}
+
 /// Prepares the rows of an experiment again; refuses others than those that were scored.
 pub fn prepare_scored(experiment: &Experiment, scores: &Scores, read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
     let prepared = prepare(experiment, read)?;
+    // Rows without a score were among the inputs, but not among those that are evaluated.
+    let unscored: HashSet<(&str, Option<u32>, Option<u32>)> = scores
+        .rows
+        .iter()
+        .filter(|row| row.rejected.as_deref().is_some_and(|reason| reason.starts_with(NOT_FINITE)))
+        .map(|row| (&*row.file, row.run, row.ls))
+        .collect();
+    let prepared = if unscored.is_empty() {
+        prepared
+    } else {
+        let samples = &prepared.samples;
+        let reason = |row: usize| {
+            let id = samples.id(row);
+            unscored.contains(&(samples.source(row).name.as_str(), id.run, Some(id.ls))).then(|| NOT_FINITE.to_owned())
+        };
+        prepared.without((0..samples.rows.len()).map(reason).collect())
+    };
     match (prepared.samples.rows.len(), scores.evaluated().count()) {
         (rows, evaluated) if rows == evaluated => Ok(prepared),
         (rows, evaluated) => Err(Error::input(format!("{rows} rows are evaluated, but {evaluated} were scored"))),
@@ -170,10 +219,9 @@ fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Furt
     Ok(Chosen { samples, labels, classes, weights, facts, automasks, notes })
 }
 
-/// Keeps the entries of rows against which there is no reason.
-fn retain<T>(values: &mut Vec<T>, reasons: &[Option<String>]) {
-    let mut reasons = reasons.iter();
-    values.retain(|_| reasons.next().is_some_and(Option::is_none));
+/// Why rows are not evaluated, in words.
+fn told_counts(samples: &Samples) -> String {
+    select::counts(samples).into_iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ")
 }
 
 impl Chosen {
@@ -184,24 +232,43 @@ impl Chosen {
         self.notes.extend(notes);
         self.reject(reasons);
         let given = self.give(experiment)?;
-        if self.samples.rows.is_empty() {
-            let found: Vec<String> = select::counts(&self.samples).into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-            return Err(Error::input(format!("no rows left of {rows}: {}", found.join(", "))));
-        }
-        let inputs = join_inputs(experiment, &self.samples, &given);
-        Ok((inputs, experiment.divide_by.as_ref().and_then(|_| given.into_iter().next_back())))
+        self.refuse_none(rows)?;
+        let mut inputs = join_inputs(experiment, &self.samples, &given);
+        let mut divisors = experiment.divide_by.as_ref().and_then(|_| given.into_iter().next_back());
+        self.reject_overflow(experiment, (&mut inputs, &mut divisors, &mut vec![]), finite::LARGEST_CONTENT)?;
+        Ok((inputs, divisors))
     }
 
-    /// Rejects rows, with what is known about them.
+    /// Refuses to go on without rows.
+    fn refuse_none(&self, of: usize) -> Result<()> {
+        match self.samples.rows.len() {
+            0 => Err(Error::input(format!("no rows left of {of}: {}", told_counts(&self.samples)))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Rejects rows.
     fn reject(&mut self, reasons: Vec<Option<String>>) {
-        let before = self.samples.rejected.len();
-        let against: Vec<usize> = (0..reasons.len()).filter(|&row| reasons[row].is_some()).collect();
-        let known: Vec<Vec<Option<bool>>> = against.iter().map(|&row| self.labels.iter().map(|set| set.good[row]).collect()).collect();
-        self.labels.iter_mut().for_each(|set| retain(&mut set.good, &reasons));
-        self.classes.iter_mut().for_each(|classes| retain(&mut classes.of, &reasons));
-        self.weights.iter_mut().for_each(|weights| retain(weights, &reasons));
-        self.samples.reject(reasons);
-        self.samples.rejected[before..].iter_mut().zip(known).for_each(|(rejected, labels)| rejected.labels = labels);
+        reject(&mut self.samples, &mut self.labels, &mut self.classes, &mut self.weights, reasons);
+    }
+
+    /// Rejects rows with inputs that are not finite, or too large to compute with, and their entries in what stands beside them.
+    fn reject_overflow(
+        &mut self,
+        experiment: &Experiment,
+        (inputs, divisors, splits): (&mut Vec<f32>, &mut Option<Vec<f64>>, &mut Vec<Split>),
+        largest: f32,
+    ) -> Result<()> {
+        let names: Vec<String> = self.samples.feature_names().into_iter().chain(experiment.added.iter().map(Expression::to_string)).collect();
+        let missing = |row: usize, input: usize| self.samples.row(row).get(input).is_some_and(|value| value.is_nan());
+        let (reasons, rows) = (finite::reasons(inputs, &names, largest, missing), self.samples.rows.len());
+        if reasons.iter().any(Option::is_some) {
+            retain(inputs, names.len(), &reasons);
+            divisors.iter_mut().for_each(|divisors| retain(divisors, 1, &reasons));
+            retain(splits, 1, &reasons);
+            self.reject(reasons);
+        }
+        self.refuse_none(rows)
     }
 
     /// What is drawn beside the scores: luminosities where they are known, weights, and what the config asks for.
@@ -216,10 +283,11 @@ impl Chosen {
         Ok(beside)
     }
 
-    /// The quantities that rows are given: `data.add_inputs`, then `scale.divide_by`. Rows for which one is unknown are rejected.
+    /// The quantities that rows are given: `data.add_inputs`, then `scale.divide_by`. Rows for which one is unknown, or which would be
+    /// divided by 0, are rejected.
     fn give(&mut self, experiment: &Experiment) -> Result<Vec<Vec<f64>>> {
         let added = experiment.added.iter().map(|expression| ("data.add_inputs", expression));
-        let divide_by = experiment.divide_by.iter().map(|expression| ("scale.divide_by", expression));
+        let divide_by = experiment.divide_by.iter().map(|expression| (DIVIDE_BY, expression));
         let mut given = vec![];
         if experiment.added.is_empty() && experiment.divide_by.is_none() {
             return Ok(given);
@@ -227,10 +295,15 @@ impl Chosen {
         let mut reasons: Vec<Option<String>> = vec![None; self.samples.rows.len()];
         for (key, expression) in added.chain(divide_by) {
             let quantity = Quantity::new(key, expression, &self.samples, &self.facts)?;
-            given.push(quantity.numbers(key, &self.samples)?);
+            let numbers = quantity.numbers(key, &self.samples)?;
             reasons.iter_mut().zip(quantity.reasons).for_each(|(first, reason)| *first = first.take().or(reason));
+            if key == DIVIDE_BY {
+                let nothing = |number: &f64| (*number == 0.0).then(|| format!("{DIVIDE_BY} is 0"));
+                reasons.iter_mut().zip(&numbers).for_each(|(first, number)| *first = first.take().or_else(|| nothing(number)));
+            }
+            given.push(numbers);
         }
-        given.iter_mut().for_each(|numbers| retain(numbers, &reasons));
+        given.iter_mut().for_each(|numbers| retain(numbers, 1, &reasons));
         self.reject(reasons);
         Ok(given)
     }
@@ -499,6 +572,9 @@ pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, de
     };
     let learned = side_by_side(device, prepared.channels.iter().zip(fitted.chunks(config.train.ensemble as usize)).collect(), one)?;
     let (mut networks, notes): (Vec<Network>, Vec<Option<String>>) = learned.into_iter().unzip();
+    let known = ranges::learn(prepared, &train);
+    let calibration = ranges::compare(prepared, &calibrate, &known);
+    networks.iter_mut().for_each(|network| network.know_inputs(&network.channel.columns(&names), &known, &calibration));
     if let Some(patterns) = &config.patterns {
         let bins = prepared.samples.width();
         let mut zeros = Zeros::new(bins);
@@ -512,9 +588,18 @@ pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, de
     Ok((networks, notes.into_iter().flatten().collect()))
 }
 
-/// Scores every row by each channel and by all together, and puts the rejected rows beside them; nothing is flagged yet. With
-/// `[patterns]` what was found comes with it.
-pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared, device: &Opened) -> Result<(Scores, Option<Patterns>)> {
+/// Scored rows.
+pub struct Scored {
+    /// What every channel says of every row, and the rejected rows beside them; nothing is flagged yet.
+    pub scores: Scores,
+    /// What was found, with `[patterns]`.
+    pub patterns: Option<Patterns>,
+    /// The rows without those whose score is not finite, where there are any: they are rejected, and the others are what is scored.
+    pub fewer: Option<Prepared>,
+}
+
+/// Scores every row by each channel and by all together. A row of which one channel says nothing finite is not evaluated.
+pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared, device: &Opened) -> Result<Scored> {
     let names = prepared.input_names();
     let one = |network: &Network| {
         let columns = network.channel.columns(&names);
@@ -524,21 +609,36 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
             false => vec![true; said.scores.len()],
             true => (0..said.scores.len()).map(|i| prepared.rows(&columns).has_any(i)).collect(),
         };
-        if let Some(i) = said.scores.iter().zip(&present).position(|(score, present)| *present && !score.is_finite()) {
-            let place = prepared.samples.place(i);
-            return Err(Error::failed(format!("the score of {} ({place}) is not finite", prepared.samples.id(i))));
-        }
-        Ok(ChannelScores {
-            name: network.channel.name.clone(),
-            spread: known(spread(&said.members), &present),
-            members: said.members.into_iter().map(|scores| known(scores.into_iter().map(Some), &present)).collect(),
-            scores: known(said.scores.into_iter().map(Some), &present),
-            log_ratios: known(said.log_ratios.into_iter().map(Some), &present),
-            inside: known(said.inside.into_iter().map(Some), &present),
-            ..ChannelScores::default()
-        })
+        Ok((said, present))
     };
-    let mut channels: Vec<ChannelScores> = side_by_side(device, networks.iter().collect(), one)?;
+    let mut said: Vec<(Said, Vec<bool>)> = side_by_side(device, networks.iter().collect(), one)?;
+    let reason = |row: usize| {
+        let at = said.iter().position(|(said, present)| present[row] && !said.is_finite(row))?;
+        let channel = if networks.len() > 1 { format!(" ({})", networks[at].channel.name) } else { String::new() };
+        Some(format!("{NOT_FINITE}{channel}"))
+    };
+    let reasons: Vec<Option<String>> = (0..prepared.samples.rows.len()).map(reason).collect();
+    let fewer = reasons.iter().any(Option::is_some).then(|| {
+        for (said, present) in &mut said {
+            said.retain(&reasons);
+            retain(present, 1, &reasons);
+        }
+        prepared.without(reasons)
+    });
+    let prepared = fewer.as_ref().unwrap_or(prepared);
+    if prepared.samples.rows.is_empty() {
+        return Err(Error::failed(format!("no row has a score: {}", told_counts(&prepared.samples))));
+    }
+    let of_channel = |(network, (said, present)): (&Network, (Said, Vec<bool>))| ChannelScores {
+        name: network.channel.name.clone(),
+        spread: known(spread(&said.members), &present),
+        members: said.members.into_iter().map(|scores| known(scores.into_iter().map(Some), &present)).collect(),
+        scores: known(said.scores.into_iter().map(Some), &present),
+        log_ratios: known(said.log_ratios.into_iter().map(Some), &present),
+        inside: known(said.inside.into_iter().map(Some), &present),
+        ..ChannelScores::default()
+    };
+    let mut channels: Vec<ChannelScores> = networks.iter().zip(said).map(of_channel).collect();
     let patterns = patterns(experiment, networks, prepared, device)?;
     if let Some(patterns) = &patterns {
         patterns.score(&mut channels);
@@ -558,7 +658,7 @@ pub fn score(experiment: &Experiment, networks: &[Network], prepared: &Prepared,
     }
     let mut scores = Scores::new(&prepared.samples, &prepared.splits, &prepared.labels, prepared.weights.as_deref(), channels);
     prepared.classes.iter().for_each(|classes| scores.classify(classes));
-    Ok((scores, patterns))
+    Ok(Scored { scores, patterns, fewer })
 }
 
 /// Numbers of rows, none where a row has none.
@@ -635,8 +735,47 @@ pub fn score_files(
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<(Prepared, Scores, Option<Patterns>)> {
     let prepared = prepare_files(model, files, part, read)?;
-    let (scores, patterns) = score(&model.experiment, &model.networks, &prepared, device)?;
-    Ok((prepared, scores, patterns))
+    let Scored { scores, patterns, fewer } = score(&model.experiment, &model.networks, &prepared, device)?;
+    Ok((fewer.unwrap_or(prepared), scores, patterns))
+}
+
+/// Compares rows with the ranges of the inputs of each network; also returns where those inputs are among all.
+fn compare(networks: &[Network], prepared: &Prepared, rows: &[u32]) -> (Vec<Vec<usize>>, ranges::Counts) {
+    let names = prepared.input_names();
+    let columns: Vec<Vec<usize>> = networks.iter().map(|network| network.channel.columns(&names).into_iter().flatten().collect()).collect();
+    // Nothing is outside where no range is known.
+    let mut known = vec![(f32::NEG_INFINITY, f32::INFINITY); names.len()];
+    for (network, columns) in networks.iter().zip(&columns) {
+        columns.iter().zip(&network.usual.unscaled).for_each(|(&at, range)| known[at] = *range);
+    }
+    let compared = ranges::compare(prepared, rows, &known);
+    (columns, compared)
+}
+
+/// Inputs that never changed in training and do now, where that could pass unseen: where scores are blind for it, and features.
+fn moved_of(networks: &[Network], prepared: &Prepared, columns: &[Vec<usize>], compared: &ranges::Counts) -> Vec<Moved> {
+    let blind: BTreeSet<usize> = prepared.scaler.blind_inputs().into_iter().collect();
+    let bins = if prepared.samples.features.is_none() { prepared.samples.width() } else { 0 };
+    let mut seen = BTreeSet::new();
+    let of = |blind_ones: bool| {
+        let told = |(network, columns): (&Network, &Vec<usize>)| {
+            let named = network.channel.features.iter().zip(columns);
+            let own = named.filter(|(_, at)| compared.moved[**at] > 0 && blind.contains(at) == blind_ones && (blind_ones || **at >= bins));
+            own.map(|(name, at)| (*at, name.clone())).collect::<Vec<_>>()
+        };
+        // Channels can share inputs.
+        let all = networks.iter().zip(columns).flat_map(told).filter(|(at, _)| seen.insert(*at));
+        let mut inputs: Vec<(String, usize)> = all.map(|(at, name)| (name, compared.moved[at])).collect();
+        inputs.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
+        (!inputs.is_empty()).then(|| Moved { blind: blind_ones, inputs })
+    };
+    [true, false].into_iter().filter_map(of).collect()
+}
+
+/// The same for the test rows of a training.
+pub fn moved(networks: &[Network], prepared: &Prepared) -> Vec<Moved> {
+    let (columns, compared) = compare(networks, prepared, &prepared.of_split(Split::Test, Order::Ls));
+    moved_of(networks, prepared, &columns, &compared)
 }
 
 /// How newly scored rows differ from those that a model was trained and calibrated on; rows that are labelled bad are left out.
@@ -647,17 +786,16 @@ pub fn drift(model: &Model, prepared: &Prepared, scores: &Scores) -> Drift {
     let is_bad = |row: usize| good.is_some_and(|label| scores.rows[row].labels[label] == Some(false));
     // Evaluated rows come in the order of the samples.
     let kept: Vec<u32> = scores.evaluated().enumerate().filter(|(_, row)| !is_bad(*row)).map(|(at, _)| at as u32).collect();
-    let names = prepared.input_names();
-    let outside = |network: &Network| {
-        let columns = network.channel.columns(&names);
-        let counts = network.usual.outside_by_input(prepared.rows(&columns).at(&kept));
-        let shares = counts.iter().map(|(outside, present)| *outside as f64 / (*present).max(1) as f64);
+    let (known, compared) = compare(&model.networks, prepared, &kept);
+    let outside = |(network, columns): (&Network, &Vec<usize>)| {
+        let shares = columns.iter().map(|&at| compared.outside[at] as f64 / compared.present[at].max(1) as f64);
         let mut worst: Vec<(String, f64)> = network.channel.features.iter().cloned().zip(shares).collect();
         let share = worst.iter().map(|(_, share)| share).sum::<f64>() / worst.len().max(1) as f64;
         worst.retain(|(_, share)| *share > 0.0);
         worst.sort_by(|a, b| b.1.total_cmp(&a.1));
         worst.truncate(WORST);
-        (!counts.is_empty()).then(|| Outside { channel: network.channel.name.clone(), share, usual: network.usual.outside, worst })
+        let usual = &network.usual;
+        (!usual.unscaled.is_empty()).then(|| Outside { channel: network.channel.name.clone(), share, usual: usual.outside, worst })
     };
     let main = scores.main();
     let sample = main.and_then(|main| model.thresholds.iter().find(|threshold| threshold.channel == main.name)?.sample.as_ref());
@@ -666,7 +804,8 @@ pub fn drift(model: &Model, prepared: &Prepared, scores: &Scores) -> Drift {
         scores.runs().iter().map(of_run).collect()
     };
     Drift {
-        inputs: model.networks.par_iter().filter_map(outside).collect(),
+        inputs: model.networks.iter().zip(&known).filter_map(outside).collect(),
+        moved: moved_of(&model.networks, prepared, &known, &compared),
         scores: main.zip(sample).and_then(|(main, sample)| sample.held_against(&of_runs(main))),
         missing: missing(prepared).into_iter().filter(MissingCells::is_new).collect(),
     }
@@ -687,9 +826,8 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], part: Option<Part>, read:
     }
     let further = Further { welcome: labels::columns(experiment), features: model.columns(), layers: model.layers(), part, ..Further::default() };
     let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
-    let (mut inputs, divisors) = chosen.select(&lenient)?;
-    let beside = chosen.beside(&lenient)?;
-    let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
+    let (mut inputs, mut divisors) = chosen.select(&lenient)?;
+    let samples = &chosen.samples;
     let names = samples.feature_names();
     let (found, trained) = match (&samples.element, model.element()) {
         (Some(element), Some(trained)) if element != trained => (format!("holds {element}"), trained.clone()),
@@ -710,8 +848,11 @@ pub fn prepare_files(model: &Model, files: &[PathBuf], part: Option<Part>, read:
         let first = samples.sources.first().map(|source| source.path.display().to_string()).unwrap_or_default();
         return Err(Error::input(format!("{first}: {found}, but the model was trained on {trained}")));
     }
-    let splits = vec![Split::Test; samples.rows.len()];
-    scale(&model.scaler, &samples, &mut inputs);
+    let mut splits = vec![Split::Test; samples.rows.len()];
+    scale(&model.scaler, samples, &mut inputs);
+    chosen.reject_overflow(&lenient, (&mut inputs, &mut divisors, &mut splits), finite::LARGEST_INPUT)?;
+    let beside = chosen.beside(&lenient)?;
+    let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
     let (scaler, masked) = (model.scaler.clone(), is_masked(&model.scaler, &inputs));
     Ok(Prepared { samples, labels, classes, beside, splits, weights, scaler, divisors, inputs, masked, channels, automasks, notes })
@@ -800,7 +941,7 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
 /// What a config and its data make doubtful, in plain words.
 pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Vec<String> {
     let config = &experiment.config;
-    let (bins, width) = (prepared.samples.width(), prepared.scaler.inputs());
+    let width = prepared.scaler.inputs();
     let count = |wanted: Split| prepared.splits.iter().filter(|split| **split == wanted).count();
     let mut warnings = prepared.notes.clone();
     let mut warn = |warning: String| warnings.push(warning);
@@ -866,11 +1007,24 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Vec<String> {
     } else if config.labels.train_on == TrainOn::All {
         warn("bad and unlabelled rows are trained on (labels.train_on = \"all\")".into());
     }
-    let constant = prepared.scaler.constant_bins();
+    let constant = prepared.scaler.constant_inputs();
     if !constant.is_empty() {
+        let names = prepared.input_names();
         let what = if prepared.samples.features.is_some() { "features" } else { "bins" };
         let verb = if constant.len() == 1 { "is" } else { "are" };
-        warn(format!("{} of {bins} {what} {verb} constant in the training rows: no news unless they change", constant.len()));
+        let outcome = match prepared.scaler.constant {
+            Constant::Floor => "a change there counts, beside a floor (scale.constant = \"floor\")",
+            Constant::Zero if prepared.scaler.blind_inputs().is_empty() => "they stay as they are (scale.constant = \"zero\")",
+            Constant::Zero => "scores do not see a change there; scale.constant = \"floor\" lets it count",
+        };
+        let told = first_few(constant.iter().map(|&at| names[at].as_str()));
+        warn(format!("{} of {width} {what} {verb} constant in the training rows ({told}): {outcome}", constant.len()));
+    }
+    for (input, row, value) in outliers(prepared) {
+        let (name, place) = (&prepared.input_names()[input], prepared.samples.place(row));
+        warn(format!(
+            "{name} is {value:e} in the training row {place}, a million times as large as in all others, and decides how it is scaled: leave the row out (select), or take scale.kind = \"robust\""
+        ));
     }
     if let Some(step) = prepared.scaler.forgets() {
         let area = |i: usize| prepared.samples.row(i).iter().filter(|value| !value.is_nan()).sum::<f32>();
@@ -895,6 +1049,26 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Vec<String> {
         warn("no validation rows are left after selection".into());
     }
     warnings
+}
+
+/// Bins or features of which one training row holds far more than all others: the first few, with that row and what it holds.
+fn outliers(prepared: &Prepared) -> Vec<(usize, usize, f32)> {
+    const TIMES: f32 = 1e6;
+    const MOST: usize = 3;
+    // The largest of each and its row, and the next.
+    let mut largest = vec![(0.0_f32, 0_usize, 0.0_f32); prepared.samples.width()];
+    for row in (0..prepared.samples.rows.len()).filter(|&row| prepared.splits[row] == Split::Train) {
+        for (most, value) in largest.iter_mut().zip(prepared.samples.row(row)) {
+            if value.abs() > most.0 {
+                *most = (value.abs(), row, most.0);
+            } else if value.abs() > most.2 {
+                most.2 = value.abs();
+            }
+        }
+    }
+    let is_far = |(most, _, next): &(f32, usize, f32)| *most > TIMES && *most / TIMES > *next;
+    let far = largest.into_iter().enumerate().filter(|(_, of)| is_far(of)).map(|(input, (_, row, _))| (input, row, prepared.samples.row(row)[input]));
+    far.take(MOST).collect()
 }
 
 /// The first few features that only ever are 0 or 1, both of which occur.

@@ -365,6 +365,80 @@ fn seven_numbers_of_histograms_are_scored_in_the_units_they_were_trained_in() {
     }
 }
 
+/// A feature table with one row of other values, by its LS.
+fn table(folder: &Path, name: &str, run: u32, odd: &[(u32, &str)]) {
+    let mut text = "run,ls,a,b,c\n".to_owned();
+    for ls in 1..=200 {
+        let x = f64::from(ls * 7919 % 101) / 50.0 - 1.0;
+        let cells = odd.iter().find(|(at, _)| *at == ls).map_or_else(|| format!("{x},{},{}", x * x + 0.1, 0.5 - x), |(_, cells)| (*cells).to_owned());
+        text += &format!("{run},{ls},{cells}\n");
+    }
+    fs::write(folder.join(name), text).unwrap();
+}
+
+#[test]
+fn a_row_that_overflows_is_not_evaluated_and_costs_no_other() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    table(folder, "train.csv", 1, &[]);
+    table(folder, "spoilt.csv", 1, &[(11, "3e38,3e38,3e38"), (150, "1,-3.2e38,1"), (100, "1,1e30,1")]);
+    table(folder, "new.csv", 2, &[(101, "3e38,3e38,3e38"), (102, "0,-1e20,0"), (103, "1e5,0,0")]);
+    let config = "data.train = [\"train.csv\"]\nsplit = { by = \"order\", valid = 0.25 }\nmodel = { hidden = [], latent = 2, latent_activation = \"linear\" }\n\
+                  train = { epochs = 5, batch_size = 32 }\nreport = { tensorboard = false, projections = [] }\n";
+    fs::write(folder.join("config.toml"), config).unwrap();
+    for more in
+        ["scale.kind=\"standard\"", "scale.kind=\"range\"", "scale.kind=\"min-max\"", "scale.kind=[\"sqrt\", \"robust\"]", "scale.kind=\"none\""]
+    {
+        let train = ["train", "config.toml", "--out", "out", "--force", "-q", "--set", more, "--set"];
+        common::succeed(folder, &[&train[..], &["data.test=[\"new.csv\"]"]].concat());
+        let rows = common::judged(&folder.join("out"));
+        let reason = |rows: &[(lumisift::report::scores::Row, Option<f64>)], run: u32, ls: u32| {
+            let (row, score) = rows.iter().find(|(row, _)| (row.run, row.ls) == (Some(run), Some(ls))).unwrap();
+            assert_eq!(row.rejected.is_some(), score.is_none(), "{run}:{ls}");
+            row.rejected.as_deref().unwrap_or_default().to_owned()
+        };
+        assert_eq!((rows.len(), reason(&rows, 2, 101).as_str()), (400, "not finite after scaling (a)"), "{more}");
+        assert_eq!(rows.iter().filter(|(row, _)| row.rejected.is_some()).count(), if more.contains("sqrt") { 1 } else { 2 }, "{more}");
+
+        common::succeed(folder, &["score", "out", "--data", "new.csv", "--out", "scores.csv"]);
+        let text = fs::read_to_string(folder.join("scores.csv")).unwrap();
+        assert_eq!(text.lines().count(), 201);
+        assert!(text.contains(",2,101,all,,,,not evaluated,not finite after scaling (a)"), "{text}");
+        assert!(text.lines().any(|line| line.contains(",2,103,") && line.contains(",true,bad,")), "{more}: {text}");
+        common::succeed(folder, &["encode", "out", "--data", "new.csv", "--out", "latents.csv"]);
+        assert!(!fs::read_to_string(folder.join("latents.csv")).unwrap().to_lowercase().contains("inf"));
+        common::succeed(folder, &["certify", "out", "--data", "new.csv", "--out", "golden.json"]);
+        common::succeed(folder, &["calibrate", "out", "--data", "new.csv"]);
+        common::succeed(folder, &["report", "out"]);
+    }
+    // In training rows.
+    for more in ["scale.kind=\"standard\"", "scale.kind=\"range\"", "scale.kind=\"robust\""] {
+        let (code, _, error) =
+            run(folder, &["train", "config.toml", "--out", "out", "--force", "--set", "data.train=[\"spoilt.csv\"]", "--set", more]);
+        assert_eq!(code, 0, "{more}: {error}");
+        let rows = common::judged(&folder.join("out"));
+        let rejected = |ls: u32| rows.iter().find(|(row, _)| row.ls == Some(ls)).unwrap().0.rejected.clone();
+        let reasons = [11, 150].map(|ls| rejected(ls).unwrap().to_string());
+        assert_eq!(reasons, ["not finite after scaling (a)", "not finite after scaling (b)"], "{more}");
+        // What is far off and finite decides the scaling, unless that is robust.
+        let told = common::report(&folder.join("out")).warnings.iter().any(|warning| warning.starts_with("b is 1e30 in the training row"));
+        assert_eq!((told, rejected(100).is_some()), (!more.contains("robust"), more.contains("robust")), "{more}");
+    }
+}
+
+#[test]
+fn a_row_that_is_divided_by_0_is_not_evaluated() {
+    let place = tempfile::tempdir().unwrap();
+    let rows: String = (1..=90).map(|ls| format!("1,{ls},{},\"[{ls}, 5, 9]\"\n", if ls == 33 { 0 } else { 2 })).collect();
+    fs::write(place.path().join("data.csv"), format!("run_number,ls_number,lumi,data\n{rows}")).unwrap();
+    let config =
+        "data.train = [\"data.csv\"]\nscale.divide_by = \"lumi\"\nsplit.by = \"order\"\nmodel = { hidden = [], latent = 2 }\ntrain.epochs = 2\n";
+    fs::write(place.path().join("config.toml"), config).unwrap();
+    common::succeed(place.path(), &["train", "config.toml", "--out", "out", "-q"]);
+    let (row, score) = common::judged(&place.path().join("out")).into_iter().find(|(row, _)| row.ls == Some(33)).unwrap();
+    assert_eq!((row.rejected.as_deref(), score), (Some("scale.divide_by is 0"), None));
+}
+
 #[test]
 fn an_existing_folder_is_kept() {
     let place = metsig("0.2");

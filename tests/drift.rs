@@ -108,7 +108,7 @@ fn a_folder_of_an_earlier_version_says_nothing_of_ranges_and_still_scores() {
     let place = place.path();
     train(place, 0.0);
     write(&place.join("tilted.csv"), 4000..4003, 0.6, None, 0.0);
-    for (file, keys) in [("channels.json", &["ranges", "outside"][..]), ("thresholds.json", &["sample"])] {
+    for (file, keys) in [("channels.json", &["unscaled", "outside"][..]), ("thresholds.json", &["sample"])] {
         let path = place.join("out").join(file);
         let mut entries: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         for entry in entries.as_array_mut().unwrap() {
@@ -379,4 +379,108 @@ fn bins_may_be_missing_too() {
     let errors = |folder: &str| report(&place.join(folder)).channels[0].ae_error.mean;
     assert!((0.8..1.3).contains(&(errors("out") / errors("complete"))), "{} {}", errors("out"), errors("complete"));
     succeed(place, &["sensitivity", "out", "-q", "--out", "found", "--set", "sensitivity.rows=40"]);
+}
+
+/// What `score` says of each row of a file: run, LS, and whether it is flagged; and its standard error.
+fn flags(place: &Path, file: &str) -> (Vec<bool>, String) {
+    let (code, _, error) = run(place, &["score", "out", "--data", file, "--out", "scores.csv"]);
+    assert_eq!(code, 0, "{error}");
+    let text = fs::read_to_string(place.join("scores.csv")).unwrap();
+    (text.lines().skip(1).map(|line| line.split(',').nth(7) == Some("true")).collect(), error)
+}
+
+/// Changes the content of a bin in some rows of a file, counted from 0.
+fn put(path: &Path, rows: Range<usize>, bin: usize, content: u32) {
+    let change = |(at, line): (usize, &str)| {
+        let (head, bins) = line.split_once('[').unwrap();
+        let mut bins: Vec<String> = bins.trim_end_matches("]\"").split(',').map(str::to_owned).collect();
+        if rows.contains(&at) {
+            bins[bin] = content.to_string();
+        }
+        format!("{head}[{}]\"\n", bins.join(","))
+    };
+    let text = fs::read_to_string(path).unwrap();
+    let (header, body) = text.split_once('\n').unwrap();
+    fs::write(path, format!("{header}\n{}", body.lines().enumerate().map(change).collect::<String>())).unwrap();
+}
+
+#[test]
+fn a_bin_that_was_always_empty_counts_and_a_stray_count_is_no_alarm() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    write(&place.join("train.csv"), 1000..1020, 0.0, Some(5), 0.0);
+    write(&place.join("test.csv"), 2000..2003, 0.0, Some(5), 0.0);
+    fs::write(place.join("config.toml"), CONFIG).unwrap();
+    fs::copy(place.join("test.csv"), place.join("hot.csv")).unwrap();
+    put(&place.join("hot.csv"), 40..41, 5, 100_000);
+    put(&place.join("hot.csv"), 60..61, 5, 300);
+    fs::copy(place.join("test.csv"), place.join("stray.csv")).unwrap();
+    put(&place.join("stray.csv"), 0..180, 5, 1);
+    let kinds =
+        ["\"range\"", "\"min-max\"", "\"standard\"", "\"robust\"", "\"bin-mean\"", "[\"unit-area\", \"range\"]", "[\"unit-area\", \"standard\"]"];
+    for kind in
+        kinds.into_iter().chain(["[\"unit-area\", \"robust\"]", "[\"unit-area\", \"bin-mean\"]", "[\"log1p\", \"range\"]", "[\"sqrt\", \"min-max\"]"])
+    {
+        let kind = format!("scale.kind={kind}");
+        succeed(place, &["train", "config.toml", "--out", "out", "--force", "-q", "--set", &kind, "--set", "train.epochs=30"]);
+        let (as_they_are, _) = flags(place, "test.csv");
+        let (hot, _) = flags(place, "hot.csv");
+        assert!(hot[40] && hot[60], "{kind}");
+        let (stray, _) = flags(place, "stray.csv");
+        let count = |flags: &[bool]| flags.iter().filter(|flag| **flag).count();
+        assert!(count(&stray) <= count(&as_they_are) + 18, "{kind}: {} flags of stray counts, {} without", count(&stray), count(&as_they_are));
+    }
+}
+
+#[test]
+fn what_scaling_does_not_see_is_told_with_the_names_of_the_bins() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    write(&place.join("train.csv"), 1000..1010, 0.0, Some(5), 0.0);
+    write(&place.join("test.csv"), 2000..2002, 0.0, Some(5), 0.0);
+    put(&place.join("test.csv"), 7..8, 5, 3);
+    fs::copy(place.join("test.csv"), place.join("hot.csv")).unwrap();
+    put(&place.join("hot.csv"), 40..42, 5, 100_000);
+    fs::write(place.join("config.toml"), CONFIG).unwrap();
+    let zero = ["--set", "scale.kind=\"range\"", "--set", "scale.constant=\"zero\"", "--set", "train.epochs=10"];
+    let (code, _, error) = run(place, &[&["train", "config.toml", "--out", "out"], &zero[..]].concat());
+    assert!(code == 0, "{error}");
+    let warnings = report(&place.join("out")).warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("1 of 24 bins is constant in the training rows (bin_5)")), "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.contains("bin_5 in 1 row; scores do not see it")), "{warnings:?}");
+    let (hot, error) = flags(place, "hot.csv");
+    let told = |text: &str| text.lines().any(|line| line.contains("bin_5 in 3 rows; scores do not see it"));
+    let out = succeed(place, &["score", "out", "--data", "hot.csv", "--out", "scores.csv"]);
+    assert!(!hot[40] && (told(&error) || told(&out)), "{error}{out}");
+    for data in [&["--data", "hot.csv"][..], &[]] {
+        let (code, out, error) = run(place, &[&["certify", "out", "--out", "golden.json"], data].concat());
+        assert!(code == 0 && format!("{out}{error}").contains("scores do not see it"), "{out}{error}");
+    }
+}
+
+#[test]
+fn a_feature_that_never_changed_is_named_when_it_does() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    let table = |name: &str, run: u32, constant: &dyn Fn(u32) -> f64| {
+        let mut chance = random::generator(u64::from(run), "table", 0);
+        let mut text = "run,ls,a,b,c,voltage\n".to_owned();
+        for ls in 1..=300 {
+            let (x, y) = (normal(&mut chance), normal(&mut chance));
+            let _ = writeln!(text, "{run},{ls},{x},{},{},{}", x + 0.1 * y, x - y, constant(ls));
+        }
+        fs::write(place.join(name), text).unwrap();
+    };
+    table("train.csv", 1, &|_| 7.0);
+    table("test.csv", 2, &|ls| if ls == 9 { 70.0 } else { 7.0 });
+    table("near.csv", 3, &|ls| if ls == 9 { 7.5 } else { 7.0 });
+    fs::write(
+        place.join("config.toml"),
+        CONFIG.replace("\"unit-area\", ", "").replace("by = \"run\"", "by = \"order\"").replace("beside = [\"lumi\"], ", ""),
+    )
+    .unwrap();
+    succeed(place, &["train", "config.toml", "--out", "out", "-q", "--set", "model.hidden=[]", "--set", "model.latent=2"]);
+    assert!(flags(place, "test.csv").0[8]);
+    let near = score(place, "near.csv");
+    assert!(near["warnings"].as_array().unwrap().iter().any(|warning| warning.as_str().unwrap().contains("voltage in 1 row; check")), "{near}");
 }

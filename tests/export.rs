@@ -168,6 +168,84 @@ fn channels_say_something_together_and_each_alone() {
     assert!(code == 2 && error.contains("there is no such channel (did you mean \"muons/muons\"?)"), "{error}");
 }
 
+/// Two trained tables, of histograms with bins that were always 0 or 7 and of features, each with rows that change there or overflow.
+const ODD: &str = r#"
+import numpy as np, pandas
+chance = np.random.default_rng(4)
+def histograms(run, odd):
+    values = chance.poisson(200, (400, 8)).astype(float)
+    values[:, 3], values[:, 6] = 0, 7
+    if odd:
+        values[10, 3], values[11, 3], values[12, 6], values[13] = 1e5, 1, 90, 0
+    return pandas.DataFrame(dict(run_number=run, ls_number=np.arange(1, 401), data=list(values)))
+def features(run, odd):
+    values = chance.normal(size=(400, 5)).astype(np.float32)
+    values[:, 2] = 3
+    if odd:
+        values[10, 2], values[11], values[12, 0], values[13, 4] = 4, 3e38, -2e38, 1e19
+    table = pandas.DataFrame(values, columns=list("abcde"))
+    table.insert(0, "run_number", run)
+    table.insert(1, "ls_number", np.arange(1, 401))
+    return table
+for name, make in (("histograms", histograms), ("features", features)):
+    make(1, False).to_parquet(f"{name}.parquet")
+    make(2, True).to_parquet(f"{name}.odd.parquet")
+"#;
+
+/// What a graph says of rows with one or all inputs that are not finite, and of an ordinary one.
+const NOT_FINITE: &str = r#"
+import sys, numpy as np, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+width, extra = session.get_inputs()[0].shape[1], {port.name: np.full((1, port.shape[1]), 2, np.float32) for port in session.get_inputs()[1:]}
+def evaluated(row, **more):
+    return bool(session.run(["evaluated"], {"input_0": row[None].astype(np.float32), **extra, **more})[0][0])
+usual = np.full(width, 3.0)
+assert evaluated(usual)
+for value in (3e38, np.inf, -np.inf, np.nan):
+    one = usual.copy()
+    one[width // 2] = value
+    assert not evaluated(one) and not evaluated(np.full(width, value)), value
+    for name in extra:
+        assert not evaluated(usual, **{name: np.full((1, 1), value, np.float32)}), (name, value)
+if "input_1" in extra:
+    assert not evaluated(usual, input_1=np.zeros((1, 1), np.float32)), "divided by 0"
+"#;
+
+#[test]
+fn bins_that_never_changed_and_rows_that_overflow_are_the_same_in_the_graph() {
+    let Some(interpreter) = common::python(MODULES) else { return };
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    python(&interpreter, place, &["-c", ODD]);
+    let config = "split = { by = \"order\", valid = 0.25 }\nmodel = { hidden = [8], latent = 2 }\ntrain = { epochs = 10, batch_size = 32 }\n\
+                  report = { tensorboard = false, projections = [] }\n";
+    fs::write(place.join("config.toml"), config).unwrap();
+    let trained = |name: &str, data: &str, more: &[&str]| {
+        let data = format!("data.train=[\"{data}.parquet\"]");
+        let mut arguments = vec!["train", "config.toml", "--out", name, "-q", "--set", &data];
+        more.iter().for_each(|set| arguments.extend(["--set", set]));
+        succeed(place, &arguments);
+    };
+    let kinds =
+        ["\"range\"", "\"min-max\"", "\"robust\"", "[\"unit-area\", \"bin-mean\"]", "[\"sqrt\", \"standard\"]", "[\"log1p\", \"range\"]", "\"none\""];
+    for (at, kind) in kinds.into_iter().enumerate() {
+        for data in ["histograms", "features"] {
+            let (name, kind) = (format!("{data}.{at}"), format!("scale.kind={kind}"));
+            let clip = if at % 2 == 0 { &["scale.clip=50.0"][..] } else { &[] };
+            trained(&name, data, &[&[kind.as_str()], clip].concat());
+            check(&interpreter, place, &name, &[&format!("{data}.odd.parquet")], 1, &[]);
+            python(&interpreter, place, &["-c", NOT_FINITE, &format!("{name}.onnx")]);
+        }
+    }
+    trained("divided", "histograms", &["scale.divide_by=\"ls + 1\""]);
+    succeed(place, &["export", "divided", "onnx", "--out", "divided.onnx", "-q"]);
+    python(&interpreter, place, &["-c", NOT_FINITE, "divided.onnx"]);
+    trained("blind", "histograms", &["scale.constant=\"zero\""]);
+    succeed(place, &["export", "blind", "onnx", "--out", "blind.onnx", "-q"]);
+    let names = "import onnxruntime; print(onnxruntime.InferenceSession('blind.onnx').get_modelmeta().custom_metadata_map['blind_inputs'])";
+    assert_eq!(python(&interpreter, place, &["-c", names]).trim(), "[\"bin_3\",\"bin_6\"]");
+}
+
 /// Maps as DIALS hands them out: lists of rows of bins.
 const MAPS: &str = r#"
 import numpy as np, pandas

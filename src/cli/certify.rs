@@ -26,10 +26,12 @@ use crate::{
     prepare::{Prepared, split::Split},
     report::{
         explain,
+        figures::Report,
         folder::{self, Folder, Model, write_json},
         scores::{ChannelScores, Row, Scores, Verdict},
         terminal,
     },
+    score::drift::Moved,
 };
 use clap::Args;
 use console::style;
@@ -94,6 +96,8 @@ struct Loaded {
     own: Scores,
     /// Those that are judged, where they are others.
     judged: Option<(Option<Prepared>, Scores)>,
+    /// Inputs of the judged rows that never changed in training and do now, as far as that is known.
+    moved: Vec<Moved>,
     /// Those that cuts are calibrated on, where they are others, and their files.
     good: Option<(Vec<String>, Scores)>,
 }
@@ -136,6 +140,7 @@ fn load(arguments: &Arguments, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> 
             let reading = ui.reading(&[files]);
             pipeline::score_files(&model, files, part, device, &|path| reading.read(path))
         };
+        let mut moved = vec![];
         let judged = match arguments.scores.get(at) {
             Some(path) => {
                 let scores = Scores::read(path)?;
@@ -146,10 +151,14 @@ fn load(arguments: &Arguments, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> 
                 }
                 Some((None, scores))
             }
-            None if arguments.data.is_empty() => None,
+            None if arguments.data.is_empty() => {
+                moved = folder.read_json::<Report>(folder::names::REPORT)?.drift.map_or(vec![], |drift| drift.moved);
+                None
+            }
             None => {
                 let (prepared, scores, _) = score(&arguments.data, part)?;
                 ui.warn_unreadable(&prepared.samples);
+                moved = pipeline::moved(&model.networks, &prepared);
                 Some((Some(prepared), scores))
             }
         };
@@ -157,7 +166,7 @@ fn load(arguments: &Arguments, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> 
         let good =
             good.map(|(prepared, scores, _)| (prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect(), scores));
         let name = model.experiment.config.name.clone();
-        loaded.push(Loaded { name, folder, model, own, judged, good });
+        loaded.push(Loaded { name, folder, model, own, judged, moved, good });
     }
     // Names that are not one experiment's alone give way to folders.
     let names: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
@@ -204,7 +213,7 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
     let (scores, experiment) = (one.judged(), &one.model.experiment);
     let (ids, own_ids) = (judge::identities(scores, named), judge::identities(&one.own, named));
     judge::check_runs(scores, &ids)?;
-    let mut warnings = vec![];
+    let mut warnings: Vec<String> = one.moved.iter().map(Moved::warning).collect();
     let within = &experiment.config.certify.within;
     let wanted: BTreeSet<String> = within.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect();
     let facts = match Facts::read(&experiment.facts, &wanted) {

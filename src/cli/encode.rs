@@ -10,7 +10,7 @@ use crate::{
         folder::Folder,
         latents::{self, Identity},
     },
-    score::error::Runner,
+    score::{error::Runner, network::Network},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -47,11 +47,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     };
     ui.warn_unreadable(&prepared.samples);
     let names = prepared.input_names();
-    let encode = |network: &crate::score::network::Network| {
+    let encode = |network: &Network| {
         let columns = network.channel.columns(&names);
         let rows = prepared.with_inputs(&columns, (0..prepared.samples.rows.len() as u32).collect());
         let latents = Runner::new(&network.architecture, network.member(arguments.member)?, &device).encode(prepared.rows(&columns).at(&rows))?;
-        Ok((rows, latents))
+        let is_finite = |latents: &&[f32]| latents.iter().all(|latent| latent.is_finite());
+        let (rows, latents): (Vec<u32>, Vec<&[f32]>) =
+            rows.into_iter().zip(latents.chunks_exact(network.architecture.latent())).filter(|(_, latents)| is_finite(latents)).unzip();
+        Ok((rows, latents.concat()))
     };
     let latents = model.networks.iter().map(encode).collect::<Result<Vec<_>>>()?;
     let rows = Identity::of(&prepared.samples);

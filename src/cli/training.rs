@@ -8,7 +8,7 @@ use crate::{
     config::{Experiment, raw::Checkpoint},
     device::Opened,
     error::Result,
-    pipeline::{self, Begin},
+    pipeline::{self, Begin, Scored},
     prepare::{Prepared, select, split::Split},
     report::{
         channels::TrainingFigures,
@@ -22,6 +22,7 @@ use crate::{
         tensorboard::Events,
         terminal,
     },
+    score::drift::Drift,
     sweep::pruner::Pruning,
     train::{Epoch, Fitted, State, Watch, by_hand},
 };
@@ -259,7 +260,12 @@ impl<'e> Training<'e> {
             return Ok(None);
         }
         ui.detail("scoring");
-        let (mut scored, patterns) = pipeline::score(experiment, &networks, prepared, device)?;
+        let Scored { scores: mut scored, patterns, mut fewer } = pipeline::score(experiment, &networks, prepared, device)?;
+        if let Some(fewer) = &fewer {
+            folder.write(names::REJECTED, &scores::rejected(&fewer.samples)?)?;
+        }
+        let prepared = fewer.as_mut().unwrap_or(prepared);
+        let moved = pipeline::moved(&networks, prepared);
         let on = experiment.config.threshold.on;
         let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.name.clone()).collect();
         let thresholds = pipeline::calibrate(experiment, on, &scored, pipeline::calibration_split(on), &files)?;
@@ -297,7 +303,7 @@ impl<'e> Training<'e> {
                 labels: &prepared.labels,
                 classes: prepared.classes.as_ref(),
                 beside: &prepared.beside,
-                drift: None,
+                drift: (!moved.is_empty()).then(|| Drift { moved, ..Drift::default() }),
                 patterns: patterns.as_ref(),
                 warnings,
             },

@@ -604,8 +604,9 @@ section! {
         /// One step, or several in order: `["unit-area", "standard"]`.
         kind: OneOrMany<ScaleKind> = OneOrMany::One(ScaleKind::Range),
         fit_on: FitOn = FitOn::Train,
+        constant: Constant = Constant::Floor,
         /// A quantity that every bin of a row is divided by, before any other step: "pileup * HLT_ZeroBias_v*". A row whose
-        /// quantity is 0 becomes 0.
+        /// quantity is 0 is not evaluated.
         #[serde(skip_serializing_if = "Option::is_none")]
         divide_by: Option<String> = None,
         /// With a step "reference": the file of the numbers that it divides by, the normalisation.parquet of another experiment.
@@ -644,26 +645,41 @@ choice! {
     ScaleKind {
         /// Bins as they are.
         None = "none",
-        /// Per bin x / (max − min); the minimum is not subtracted, and a bin of range 0 becomes 0.
+        /// Per bin x / (max − min); the minimum is not subtracted. Bins of range 0: see scale.constant.
         Range = "range",
-        /// Per bin (x − min) / (max − min); a bin of range 0 becomes 0.
+        /// Per bin (x − min) / (max − min). Bins of range 0: see scale.constant.
         MinMax = "min-max",
-        /// Per bin (x − mean) / std (ddof 0); a bin of std 0 stays as it is.
+        /// Per bin (x − mean) / std (ddof 0). Bins of std 0: see scale.constant.
         Standard = "standard",
         /// Per row x / sum; a row of sum 0 becomes 0. Of several layers (data.layers) each by itself.
         UnitArea = "unit-area",
         /// Per row x / mean of its bins; a row of mean 0 becomes 0. Of several layers (data.layers) each by itself.
         MeanOne = "mean-one",
-        /// Per bin x / mean; a bin of mean 0 becomes 0. Kept as normalisation.parquet.
+        /// Per bin x / mean. Bins of mean 0: see scale.constant. Kept as normalisation.parquet.
         BinMean = "bin-mean",
-        /// Per bin x / the mean that scale.reference has for it; a bin of mean 0 becomes 0.
+        /// Per bin x / the mean that scale.reference has for it. Bins of mean 0: see scale.constant.
         Reference = "reference",
-        /// Per bin (x − median) / (75th − 25th percentile); a bin where those are equal stays as it is.
+        /// Per bin (x − median) / (75th − 25th percentile). Bins where those are equal: see scale.constant.
         Robust = "robust",
         /// Per value √x, which makes the noise of counts even.
         Sqrt = "sqrt",
         /// Per value ln(1 + x).
         Log1p = "log1p",
+    }
+}
+
+choice! {
+    /// How a step scales bins (or features) that do not vary in the rows it is fitted on, so that it has nothing to divide by.
+    #[derive(Default)]
+    Constant {
+        /// (x − constant) / floor: training rows become 0, and a change counts. For counts the floor is the Poisson error of the
+        /// constant content, of at least one count, scaled as typical standard deviations of the other bins are; for features a tenth
+        /// of the constant, or 1 where it is 0. Of a bin that varies too little for "robust" it is its standard deviation.
+        Floor = "floor",
+        /// "range", "min-max", "bin-mean" and "reference" make such a bin 0 whatever it holds, so that scores are blind there (as the
+        /// METSig notebook does); "standard" and "robust" leave it as it is (as scikit-learn does). New values there raise a warning.
+        #[default]
+        Zero = "zero",
     }
 }
 

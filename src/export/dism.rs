@@ -172,8 +172,8 @@ a request for registration at DIALS is made with.
 
 ## What the service does not do
 
-- Rows that Lumisift would not evaluate are scored too: see `not_applied` in `model.json`. An empty histogram says so in the output
-  `evaluated`, where there is one; `infer.py` leaves it out and counts it. The service itself looks at `flag` alone.
+- Rows that Lumisift would not evaluate are scored too: see `not_applied` in `model.json`. The output `evaluated` is false for
+  an empty histogram and for one with numbers that are not finite; `infer.py` leaves it out and counts it. The service itself looks at `flag` alone.
 - What is not flagged counts as good in DIALS, also where nothing was known about it.
 "
     )

@@ -23,7 +23,7 @@ def infer(session, data):
         raise SystemExit(f"histograms of {list(data.shape[1:])} bins; the model takes {dims}")
     names = [output.name for output in session.get_outputs()]
     said = dict(zip(names, session.run(None, {taken["name"]: data.astype(np.float32)})))
-    return said["error"], said["flag"], said.get("evaluated", np.ones(len(data), bool))
+    return said["error"], said["flag"], said["evaluated"]
 
 
 def main():
@@ -56,7 +56,7 @@ def main():
     bad.to_csv(arguments.out, index=False)
     if arguments.not_evaluated:
         rows[~evaluated].drop(columns="mse").to_csv(arguments.not_evaluated, index=False)
-    told = f"{len(rows)} lumisections: {len(bad)} bad, {int((~evaluated).sum())} empty and not evaluated"
+    told = f"{len(rows)} lumisections: {len(bad)} bad, {int((~evaluated).sum())} not evaluated"
     print(told, file=sys.stderr)
 
 

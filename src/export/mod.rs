@@ -28,6 +28,11 @@ pub fn metadata(folder: &Folder, model: &Model, graph: &Graph) -> Result<Vec<(St
         ("experiment".to_owned(), experiment.to_toml()?),
         ("trained_on".to_owned(), text(&trained_on(&provenance))?),
     ];
+    let all: Vec<String> = model.read_names().into_iter().chain(model.scaler.added.iter().flat_map(|added| added.names.clone())).collect();
+    let blind: Vec<&String> = model.scaler.blind_inputs().into_iter().filter_map(|at| all.get(at)).collect();
+    if !blind.is_empty() {
+        metadata.push(("blind_inputs".to_owned(), text(&blind)?));
+    }
     // Folders of earlier versions do not say.
     metadata.extend(told("fingerprint").map(|fingerprint| ("fingerprint".to_owned(), fingerprint)));
     metadata.extend(model.element().map(|element| ("monitoring_element".to_owned(), element.clone())));

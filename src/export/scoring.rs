@@ -9,9 +9,13 @@ use crate::{
     data::{channels::COMBINED, table::Shape},
     error::{Error, Result, listed, suggestion},
     model::{Architecture, host::LayerPlace, weights},
-    prepare::scale::{Scaler, Step},
+    prepare::{
+        finite,
+        scale::{Scaler, Step},
+    },
     report::folder::Model,
     score::{
+        error::LARGEST_LOG_VARIANCE,
         network::Network,
         threshold::Calibrated,
         usual::{SMALLEST, Usual},
@@ -38,6 +42,7 @@ pub fn only(model: &mut Model, channel: &str) -> Result<()> {
     for step in model.scaler.steps.iter_mut().filter(|step| step.kind.learns()) {
         step.shift = kept.iter().map(|&at| step.shift[at]).collect();
         step.divisor = kept.iter().map(|&at| step.divisor[at]).collect();
+        step.floored = (0_u32..).zip(&kept).filter(|(_, at)| step.floored.binary_search(&(**at as u32)).is_ok()).map(|(own, _)| own).collect();
     }
     model.scaler.width = own.len();
     model.scaler.layers = vec![];
@@ -95,7 +100,7 @@ impl Building<'_> {
                 self.graph.input(port)
             }
         };
-        let inputs = self.scaled(&read);
+        let (inputs, mut evaluated) = self.scaled(&read);
 
         let all: Vec<String> = names.into_iter().chain(model.scaler.added.iter().flat_map(|added| added.names.clone())).collect();
         let mut said = vec![];
@@ -148,14 +153,16 @@ impl Building<'_> {
             let single = self.graph.cast(&spread, Kind::Float);
             self.graph.output(port("spread", Kind::Float, &[], "standard deviation (ddof 1) of the members' errors"), &single);
         }
+        let mut description = "whether the inputs, as they are and scaled, and the errors are finite".to_owned();
         if model.columns().is_none() && model.experiment.config.select.drop_empty == DropEmpty::All {
             let parts = if model.scaler.layers.is_empty() { vec![read] } else { self.layers_of(&model.scaler.layers, &read) };
-            let filled: Vec<Value> = parts.iter().map(|part| self.filled(part)).collect();
-            let both = |a: Value, b: Value| self.graph.node("And", &[&a, &b], &[]);
-            let Some(evaluated) = filled.into_iter().reduce(both) else { return Ok(()) };
-            let description = "whether the row, and each layer of it, holds anything: an empty one is not evaluated, whatever its flag";
-            self.graph.output(port("evaluated", Kind::Bool, &[], description), &evaluated);
+            evaluated.extend(parts.iter().map(|part| self.filled(part)).collect::<Vec<_>>());
+            description += ", and the row, and each layer of it, holds anything";
         }
+        evaluated.extend(said.iter().map(|said| said.error.clone()).chain([error]).map(|error| self.finite(&error)).collect::<Vec<_>>());
+        let all = evaluated.into_iter().reduce(|a, b| self.graph.node("And", &[&a, &b], &[]));
+        description += "; a row that is not evaluated is neither good nor bad, whatever its flag";
+        all.iter().for_each(|all| self.graph.output(port("evaluated", Kind::Bool, &[], &description), all));
         Ok(())
     }
 
@@ -175,8 +182,9 @@ impl Building<'_> {
         Ok(())
     }
 
-    /// The inputs of the networks, `[N, inputs]`: scaled bins and quantities beside them.
-    fn scaled(&mut self, read: &Value) -> Value {
+    /// The inputs of the networks, `[N, inputs]`: scaled bins and quantities beside them. With them come the conditions on which a row is
+    /// evaluated, `[N]` each: all numbers are finite and not too large, before and after scaling, and nothing is divided by 0.
+    fn scaled(&mut self, read: &Value) -> (Value, Vec<Value>) {
         let Scaler { steps, added, layers, clip, .. } = &self.model.scaler;
         let mut inputs = 0;
         let mut further = |graph: &mut Graph, names: &[String], description: &str| {
@@ -186,11 +194,13 @@ impl Building<'_> {
         };
         let added =
             added.as_ref().map(|added| (added, further(&mut self.graph, &added.names, "quantities beside the bins (data.add_inputs), as they are")));
-        let mut bins = read.clone();
+        let (mut bins, mut evaluated) = (read.clone(), vec![]);
         if let Some(quantity) = &self.model.experiment.divide_by {
             let divisor = further(&mut self.graph, &[quantity.to_string()], "what every bin is divided by (scale.divide_by)");
             bins = self.divided(&bins, &divisor);
+            evaluated.push(self.divides(&divisor));
         }
+        evaluated.push(self.within(&bins, finite::LARGEST_CONTENT));
         for step in steps {
             bins = if step.kind.by_row() && !layers.is_empty() {
                 self.by_layer(step, layers, &bins)
@@ -199,26 +209,51 @@ impl Building<'_> {
             };
         }
         if let Some(clip) = clip {
+            // NaN stays, as in what follows: operators such as Min differ in that between runtimes.
             let clip = self.graph.floats(&[*clip as f32], &[]);
-            bins = self.graph.node("Min", &[&bins, &clip], &[]);
+            let above = self.graph.node("Greater", &[&bins, &clip], &[]);
+            bins = self.graph.node("Where", &[&above, &clip, &bins], &[]);
         }
-        match added {
-            None => bins,
-            Some((added, quantities)) => {
-                let quantities = self.step(&added.step, added.names.len(), &quantities);
-                self.graph.node("Concat", &[&bins, &quantities], &[("axis", Attribute::Integer(1))])
-            }
+        if let Some((added, quantities)) = added {
+            evaluated.push(self.within(&quantities, finite::LARGEST_CONTENT));
+            let quantities = self.step(&added.step, added.names.len(), &quantities);
+            bins = self.graph.node("Concat", &[&bins, &quantities], &[("axis", Attribute::Integer(1))]);
         }
+        evaluated.push(self.within(&bins, finite::LARGEST_INPUT));
+        (bins, evaluated)
     }
 
-    /// Rows divided by a number each; those divided by 0 are 0.
+    /// Rows divided by a number each.
     fn divided(&mut self, rows: &Value, divisor: &Value) -> Value {
         let (rows, divisor) = (self.graph.cast(rows, Kind::Double), self.graph.cast(divisor, Kind::Double));
-        let zero = self.graph.double(0.0);
-        let is_zero = self.graph.node("Equal", &[&divisor, &zero], &[]);
         let quotient = self.graph.node("Div", &[&rows, &divisor], &[]);
-        let divided = self.graph.node("Where", &[&is_zero, &zero, &quotient], &[]);
-        self.graph.cast(&divided, Kind::Float)
+        self.graph.cast(&quotient, Kind::Float)
+    }
+
+    /// Whether a row can be divided by its number, `[N]`: it is finite and not 0.
+    fn divides(&mut self, divisor: &Value) -> Value {
+        let within = self.within(divisor, f32::MAX);
+        let nonzero = self.filled(divisor);
+        self.graph.node("And", &[&within, &nonzero], &[])
+    }
+
+    /// Whether no number of a row is NaN or beyond the largest, `[N]`.
+    fn within(&mut self, rows: &Value, largest: f32) -> Value {
+        let graph = &mut self.graph;
+        let (largest, zero) = (graph.floats(&[largest], &[]), graph.floats(&[0.0], &[]));
+        let size = graph.node("Abs", &[rows], &[]);
+        let fits = graph.node("LessOrEqual", &[&size, &largest], &[]);
+        let beyond = graph.node("Not", &[&fits], &[]);
+        let beyond = graph.cast(&beyond, Kind::Float);
+        let beyond = sum(graph, &beyond, false);
+        graph.node("Equal", &[&beyond, &zero], &[])
+    }
+
+    /// Whether a number in double precision is finite, row by row.
+    fn finite(&mut self, numbers: &Value) -> Value {
+        let largest = self.graph.double(f64::MAX);
+        let size = self.graph.node("Abs", &[numbers], &[]);
+        self.graph.node("LessOrEqual", &[&size, &largest], &[])
     }
 
     /// The bins of each layer.
@@ -250,13 +285,15 @@ impl Building<'_> {
             ScaleKind::None => rows.clone(),
             ScaleKind::Sqrt => {
                 let zero = graph.floats(&[0.0], &[]);
-                let positive = graph.node("Max", &[rows, &zero], &[]);
+                let negative = graph.node("Less", &[rows, &zero], &[]);
+                let positive = graph.node("Where", &[&negative, &zero, rows], &[]);
                 graph.node("Sqrt", &[&positive], &[])
             }
             ScaleKind::Log1p => {
                 let (zero, one) = (graph.double(0.0), graph.double(1.0));
                 let rows = graph.cast(rows, Kind::Double);
-                let positive = graph.node("Max", &[&rows, &zero], &[]);
+                let negative = graph.node("Less", &[&rows, &zero], &[]);
+                let positive = graph.node("Where", &[&negative, &zero, &rows], &[]);
                 let more = graph.node("Add", &[&positive, &one], &[]);
                 let log = graph.node("Log", &[&more], &[]);
                 graph.cast(&log, Kind::Float)
@@ -265,11 +302,11 @@ impl Building<'_> {
                 let rows = graph.cast(rows, Kind::Double);
                 let zero = graph.double(0.0);
                 let area = sum(graph, &rows, true);
-                let has = graph.node("Greater", &[&area, &zero], &[]);
+                let lacks = graph.node("LessOrEqual", &[&area, &zero], &[]);
                 let count = graph.double(if step.kind == ScaleKind::MeanOne { inputs as f64 } else { 1.0 });
                 let whole = graph.node("Div", &[&area, &count], &[]);
                 let share = graph.node("Div", &[&rows, &whole], &[]);
-                let share = graph.node("Where", &[&has, &share, &zero], &[]);
+                let share = graph.node("Where", &[&lacks, &zero, &share], &[]);
                 graph.cast(&share, Kind::Float)
             }
             ScaleKind::MinMax => {
@@ -317,7 +354,10 @@ impl Building<'_> {
         let graph = &mut self.graph;
         let (means, log_variances) = (graph.cast(means, Kind::Double), graph.cast(log_variances, Kind::Double));
         let squares = graph.node("Mul", &[&means, &means], &[]);
-        let variances = graph.node("Exp", &[&log_variances], &[]);
+        let largest = graph.double(LARGEST_LOG_VARIANCE);
+        let above = graph.node("Greater", &[&log_variances, &largest], &[]);
+        let limited = graph.node("Where", &[&above, &largest, &log_variances], &[]);
+        let variances = graph.node("Exp", &[&limited], &[]);
         let one = graph.double(1.0);
         let beyond = graph.node("Sub", &[&variances, &one], &[]);
         let beyond = graph.node("Sub", &[&beyond, &log_variances], &[]);

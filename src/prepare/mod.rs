@@ -1,7 +1,9 @@
 //! From samples to what the model sees: which rows count ([`select`]), which are for what ([`split`]), and how bins become
-//! inputs ([`scale`]). Nothing here is fitted on anything but training rows, unless the config asks for it by name.
+//! inputs ([`scale`], with [`floors`] for bins that do not vary). Rows that are too large to compute with are not evaluated ([`finite`]). Nothing here is fitted on anything but training rows, unless the config asks for it by name.
 
 pub mod classes;
+pub mod finite;
+pub mod floors;
 pub mod labels;
 pub mod masked;
 pub mod missing;
@@ -12,5 +14,5 @@ pub mod scale;
 pub mod select;
 pub mod split;
 
-pub use prepared::{Prepared, divide};
+pub use prepared::{Prepared, divide, reject, retain};
 pub use rows::Rows;

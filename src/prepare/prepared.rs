@@ -7,10 +7,36 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Divides the bins of a row; by 0 they are 0. Missing ones stay missing.
+/// Divides the bins of a row.
 pub fn divide(bins: &mut [f32], divisor: f64) {
-    let divided = |value: f32| if divisor == 0.0 { 0.0 } else { (f64::from(value) / divisor) as f32 };
-    bins.iter_mut().filter(|value| !value.is_nan()).for_each(|value| *value = divided(*value));
+    bins.iter_mut().for_each(|value| *value = (f64::from(*value) / divisor) as f32);
+}
+
+/// Keeps the entries of rows against which there is no reason, `width` a row.
+pub fn retain<T>(values: &mut Vec<T>, width: usize, reasons: &[Option<String>]) {
+    let mut at = 0;
+    values.retain(|_| {
+        at += 1;
+        reasons[(at - 1) / width].is_none()
+    });
+}
+
+/// Rejects samples with what is known about them.
+pub fn reject(
+    samples: &mut Samples,
+    labels: &mut [LabelSet],
+    classes: &mut Option<Classes>,
+    weights: &mut Option<Vec<f32>>,
+    reasons: Vec<Option<String>>,
+) {
+    let before = samples.rejected.len();
+    let against: Vec<usize> = (0..reasons.len()).filter(|&row| reasons[row].is_some()).collect();
+    let known: Vec<Vec<Option<bool>>> = against.iter().map(|&row| labels.iter().map(|set| set.good[row]).collect()).collect();
+    labels.iter_mut().for_each(|set| retain(&mut set.good, 1, &reasons));
+    classes.iter_mut().for_each(|classes| retain(&mut classes.of, 1, &reasons));
+    weights.iter_mut().for_each(|weights| retain(weights, 1, &reasons));
+    samples.reject(reasons);
+    samples.rejected[before..].iter_mut().zip(known).for_each(|(rejected, labels)| rejected.labels = labels);
 }
 
 /// Rows that are ready for a model.
@@ -70,6 +96,30 @@ impl Prepared {
     pub fn input(&self, row: u32) -> &[f32] {
         let width = self.scaler.inputs();
         &self.inputs[row as usize * width..][..width]
+    }
+
+    /// The inputs of a row before the first step of scaling that is learned, appended to `out`; what is added to the bins as it is
+    /// scaled.
+    pub fn before_learned(&self, row: u32, out: &mut Vec<f32>) {
+        let (width, start) = (self.samples.width(), out.len());
+        out.extend_from_slice(self.samples.row(row as usize));
+        if let Some(divisors) = &self.divisors {
+            divide(&mut out[start..], divisors[row as usize]);
+        }
+        self.scaler.before_learned(&mut out[start..]);
+        out.extend_from_slice(&self.input(row)[width..]);
+    }
+
+    /// The same without the rows against which there is a reason: they are rejected.
+    pub fn without(&self, reasons: Vec<Option<String>>) -> Self {
+        let mut kept = self.clone();
+        let Self { samples, labels, classes, beside, splits, weights, divisors, inputs, .. } = &mut kept;
+        retain(inputs, self.scaler.inputs(), &reasons);
+        retain(splits, 1, &reasons);
+        divisors.iter_mut().for_each(|divisors| retain(divisors, 1, &reasons));
+        beside.iter_mut().for_each(|(_, numbers)| retain(numbers, 1, &reasons));
+        reject(samples, labels, classes, weights, reasons);
+        kept
     }
 
     /// Some rows by themselves, with as much as scoring them needs: nothing of what is known beside them.
@@ -141,18 +191,20 @@ impl Prepared {
 mod tests {
     use super::*;
     use crate::{
-        config::raw::{Fill, FitOn, ScaleKind},
+        config::raw::{Constant, Fill, FitOn, ScaleKind},
         data::{self, table::Shape},
-        prepare::scale::Plan,
+        prepare::{floors::Contents, scale::Plan},
     };
 
     /// Three rows of two bins and an added input; each is divided by its divisor, then goes by the largest of each bin.
     fn prepared() -> Prepared {
-        let mut inputs = vec![1.0, 4.0, 7.0, 2.0, 3.0, 8.0, 0.0, 0.0, 9.0];
+        let mut inputs = vec![1.0, 4.0, 7.0, 2.0, 3.0, 8.0, 1.0, 1.0, 9.0];
         let rows: Vec<&[f32]> = inputs.chunks_exact(3).collect();
         let plan = Plan {
             kinds: vec![ScaleKind::Range],
             fit_on: FitOn::Train,
+            constant: Constant::Zero,
+            contents: Contents::Features,
             width: 2,
             layers: vec![],
             reference: vec![],
@@ -173,7 +225,7 @@ mod tests {
             splits: vec![Split::Train, Split::Valid, Split::Test],
             weights: None,
             scaler,
-            divisors: Some(vec![2.0, 3.0, 0.0]),
+            divisors: Some(vec![2.0, 3.0, 5.0]),
             inputs,
             masked: false,
             channels: vec![],
@@ -188,7 +240,7 @@ mod tests {
         same.rescale();
         assert_eq!(same.inputs, prepared().inputs);
         let mut changed = prepared();
-        changed.samples.values = vec![4.0, 16.0, 6.0, 9.0, 50.0, 50.0];
+        changed.samples.values = vec![4.0, 16.0, 6.0, 9.0, 5.0, 5.0];
         changed.rescale();
         let before = same.inputs;
         assert_eq!(changed.inputs[..3], [2.0 * before[0], 2.0 * before[1], before[2]]);
@@ -200,7 +252,22 @@ mod tests {
         let (all, picked) = (prepared(), prepared().pick(&[2, 0]));
         assert_eq!((picked.samples.row(0), picked.samples.row(1)), (all.samples.row(2), all.samples.row(0)));
         assert_eq!((&picked.inputs[..3], &picked.inputs[3..]), (&all.inputs[6..], &all.inputs[..3]));
-        assert_eq!((picked.splits, picked.divisors), (vec![Split::Test, Split::Train], Some(vec![0.0, 2.0])));
+        assert_eq!((picked.splits, picked.divisors), (vec![Split::Test, Split::Train], Some(vec![5.0, 2.0])));
         assert_eq!(picked.samples.rows[0].ls, 2);
+    }
+    #[test]
+    fn rows_with_a_reason_are_rejected_and_the_others_stay_together() {
+        let (all, kept) = (prepared(), prepared().without(vec![None, Some("score is not finite".into()), None]));
+        assert_eq!((kept.samples.rows.len(), kept.samples.row(1)), (2, all.samples.row(2)));
+        assert_eq!((&kept.inputs[..3], &kept.inputs[3..]), (&all.inputs[..3], &all.inputs[6..]));
+        assert_eq!((kept.splits, kept.divisors), (vec![Split::Train, Split::Test], Some(vec![2.0, 5.0])));
+        assert_eq!((kept.samples.rejected[0].reason.as_str(), kept.samples.rejected[0].index), ("score is not finite", 1));
+    }
+
+    #[test]
+    fn inputs_before_anything_learned_are_contents_divided() {
+        let mut out = vec![];
+        prepared().before_learned(1, &mut out);
+        assert_eq!(out, [2.0, 3.0, prepared().inputs[5]]);
     }
 }

@@ -1,8 +1,11 @@
 //! How bins become inputs, and what that was learned from.
 
-use super::missing::Filling;
+use super::{
+    floors::{self, Contents},
+    missing::Filling,
+};
 use crate::{
-    config::raw::{Fill, FitOn, ScaleKind},
+    config::raw::{Constant, Fill, FitOn, ScaleKind},
     error::{Error, Result},
 };
 use rayon::prelude::*;
@@ -15,6 +18,9 @@ pub struct Scaler {
     /// What the parameters were learned from. With "each-file" they are those of the training rows, and a scored file's own
     /// take their place.
     pub fit_on: FitOn,
+    /// How bins that do not vary are scaled; folders of earlier versions do not say, and have "zero".
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub constant: Constant,
     /// Number of rows they were learned from.
     pub rows: usize,
     /// Number of bins.
@@ -33,6 +39,10 @@ pub struct Scaler {
     /// What stands for missing inputs, where rows with such are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filling: Option<Filling>,
+}
+
+fn is_zero(constant: &Constant) -> bool {
+    *constant == Constant::Zero
 }
 
 /// Inputs beside the bins.
@@ -55,6 +65,9 @@ pub struct Step {
     /// What is divided by, one number a bin; empty for steps that learn nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub divisor: Vec<f64>,
+    /// Bins in ascending order whose divisor is a floor, since the rows do not vary there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub floored: Vec<u32>,
 }
 
 /// What is to be learned.
@@ -64,6 +77,10 @@ pub struct Plan {
     pub kinds: Vec<ScaleKind>,
     /// What the parameters are learned from.
     pub fit_on: FitOn,
+    /// How bins that do not vary are scaled.
+    pub constant: Constant,
+    /// What the bins hold.
+    pub contents: Contents,
     /// Number of bins.
     pub width: usize,
     /// How many of them each layer has, where there are several.
@@ -82,38 +99,61 @@ impl Scaler {
     /// Learns the steps from rows of bins and the added inputs behind them; each step is learned from what the ones before it make of
     /// the rows, which are not copied.
     pub fn fit(plan: Plan, rows: &[&[f32]]) -> Self {
-        let Plan { kinds, fit_on, width, layers, reference, clip, added, fill } = plan;
+        let Plan { kinds, fit_on, constant, contents, width, layers, reference, clip, added, fill } = plan;
+        let settle = |step: &mut Step, seen: &Seen<'_>, contents: Contents| match constant {
+            Constant::Floor if !rows.is_empty() => floors::set(step, seen, contents),
+            _ => step.leave_constant(),
+        };
         let mut steps: Vec<Step> = vec![];
         for kind in kinds {
-            let step = match kind {
-                ScaleKind::Reference => Step { kind, shift: vec![0.0; width], divisor: reference.clone() },
-                _ => Step::fit(kind, rows, 0..width, (&steps, &layers), fill),
+            let seen = Seen { rows, columns: 0..width, before: &steps, layers: &layers, fill };
+            let mut step = match kind {
+                ScaleKind::Reference => Step { shift: vec![0.0; width], divisor: reference.clone(), ..Step::new(kind) },
+                _ => Step::fit(kind, &seen),
             };
+            settle(&mut step, &seen, contents);
             steps.push(step);
         }
-        let added = added.map(|(kind, names)| Added { step: Step::fit(kind, rows, width..width + names.len(), (&[], &[]), fill), names });
-        Self { fit_on, rows: rows.len(), width, layers, steps, clip, added, filling: None }
+        let added = added.map(|(kind, names)| {
+            let seen = Seen { rows, columns: width..width + names.len(), before: &[], layers: &[], fill };
+            let mut step = Step::fit(kind, &seen);
+            settle(&mut step, &seen, Contents::Features);
+            Added { names, step }
+        });
+        Self { fit_on, constant, rows: rows.len(), width, layers, steps, clip, added, filling: None }
     }
 
-    /// The same steps learned from other rows.
+    /// The same steps learned from other rows. What a reference says is not learned; bins that do not vary in these rows, or did not in
+    /// those of the training, keep their floors or the scaling of the training.
     pub fn refit(&self, rows: &[&[f32]]) -> Self {
-        let reference = self.steps.iter().find(|step| step.kind == ScaleKind::Reference).map(|step| step.divisor.clone());
-        let plan = Plan {
-            kinds: self.steps.iter().map(|step| step.kind).collect(),
-            fit_on: self.fit_on,
-            width: self.width,
-            layers: self.layers.clone(),
-            reference: reference.unwrap_or_default(),
-            clip: self.clip,
-            added: self.added.as_ref().map(|added| (added.step.kind, added.names.clone())),
-            fill: self.filling.as_ref().map_or(Fill::Reject, |filling| filling.fill),
+        let fill = self.filling.as_ref().map_or(Fill::Reject, |filling| filling.fill);
+        let again = |trained: &Step, seen: &Seen<'_>| {
+            let mut step = if trained.kind == ScaleKind::Reference { trained.clone() } else { Step::fit(trained.kind, seen) };
+            match self.constant {
+                Constant::Floor => step.take_constant(trained),
+                Constant::Zero => step.leave_constant(),
+            }
+            step
         };
-        Self { filling: self.filling.clone(), ..Self::fit(plan, rows) }
+        let mut steps: Vec<Step> = vec![];
+        for trained in &self.steps {
+            let step = again(trained, &Seen { rows, columns: 0..self.width, before: &steps, layers: &self.layers, fill });
+            steps.push(step);
+        }
+        let added = self.added.as_ref().map(|added| {
+            let columns = self.width..self.inputs();
+            Added { names: added.names.clone(), step: again(&added.step, &Seen { rows, columns, before: &[], layers: &[], fill }) }
+        });
+        Self { rows: rows.len(), steps, added, layers: self.layers.clone(), filling: self.filling.clone(), ..*self }
     }
 
     /// What each bin is divided by to become 1 where it is as usual, where that was learned here.
-    pub fn bin_means(&self) -> Option<&[f64]> {
-        self.steps.iter().find(|step| step.kind == ScaleKind::BinMean).map(|step| step.divisor.as_slice())
+    pub fn bin_means(&self) -> Option<Vec<f64>> {
+        self.steps.iter().find(|step| step.kind == ScaleKind::BinMean).map(|step| {
+            let mut means = step.divisor.clone();
+            step.floored.iter().for_each(|&bin| means[bin as usize] = 0.0);
+            means
+        })
     }
 
     /// Number of inputs: bins and what is added to them.
@@ -127,8 +167,9 @@ impl Scaler {
             self.filling.iter().for_each(|filling| filling.apply(row));
             let (bins, rest) = row.split_at_mut(self.width);
             apply_all(&self.steps, bins, &self.layers);
-            if let Some(clip) = self.clip {
-                bins.iter_mut().filter(|value| !value.is_nan()).for_each(|value| *value = value.min(clip as f32));
+            // Comparisons here and in the steps leave NaN as it is, so that no overflow passes for a number.
+            if let Some(clip) = self.clip.map(|clip| clip as f32) {
+                bins.iter_mut().for_each(|value| *value = if *value > clip { clip } else { *value });
             }
             if let Some(added) = &self.added {
                 added.step.apply(rest, &[]);
@@ -149,16 +190,31 @@ impl Scaler {
         self.steps.iter().map(|step| step.kind).find(|kind| kind.by_row())
     }
 
-    /// Bins that the scaling turns into a constant, because all rows it was learned from agree.
-    pub fn constant_bins(&self) -> Vec<usize> {
-        let constant = |bin: &usize| {
-            self.steps.iter().any(|step| match step.kind {
-                ScaleKind::Range | ScaleKind::MinMax | ScaleKind::BinMean | ScaleKind::Reference => step.divisor[*bin] == 0.0,
-                ScaleKind::Standard | ScaleKind::Robust => step.divisor[*bin] == 1.0 && step.shift[*bin] == 0.0,
-                ScaleKind::None | ScaleKind::UnitArea | ScaleKind::MeanOne | ScaleKind::Sqrt | ScaleKind::Log1p => false,
-            })
+    /// The bins of a row before the first step that is learned, in place.
+    pub fn before_learned(&self, bins: &mut [f32]) {
+        let first = self.steps.iter().position(|step| step.kind.learns()).unwrap_or(self.steps.len());
+        apply_all(&self.steps[..first], bins, &self.layers);
+    }
+
+    /// Inputs that do not vary in the rows that the scaling was learned from.
+    pub fn constant_inputs(&self) -> Vec<usize> {
+        let left = |step: &Step, bin: usize| match step.kind {
+            ScaleKind::Range | ScaleKind::MinMax | ScaleKind::BinMean | ScaleKind::Reference => step.divisor[bin] == 0.0,
+            ScaleKind::Standard | ScaleKind::Robust => self.constant == Constant::Zero && step.divisor[bin] == 1.0 && step.shift[bin] == 0.0,
+            ScaleKind::None | ScaleKind::UnitArea | ScaleKind::MeanOne | ScaleKind::Sqrt | ScaleKind::Log1p => false,
         };
-        (0..self.width).filter(constant).collect()
+        self.inputs_where(|step, bin| left(step, bin) || step.floored.binary_search(&(bin as u32)).is_ok())
+    }
+
+    /// Inputs that the scaling makes 0 whatever they hold.
+    pub fn blind_inputs(&self) -> Vec<usize> {
+        self.inputs_where(|step, bin| step.kind.learns() && step.divisor[bin] == 0.0)
+    }
+
+    fn inputs_where(&self, holds: impl Fn(&Step, usize) -> bool) -> Vec<usize> {
+        let bins = (0..self.width).filter(|&bin| self.steps.iter().any(|step| holds(step, bin)));
+        let added = self.added.iter().flat_map(|added| (0..added.names.len()).map(move |at| (&added.step, at)));
+        bins.chain(added.filter(|(step, at)| holds(step, *at)).map(|(_, at)| self.width + at)).collect()
     }
 
     /// Checks that a scaler read from a file is whole.
@@ -168,6 +224,12 @@ impl Scaler {
             let expected = if step.kind.learns() { width } else { 0 };
             if step.shift.len() != expected || step.divisor.len() != expected {
                 return Err(Error::input(format!("scaler.json: step \"{}\" has {} numbers; expected {expected}", step.kind, step.shift.len())));
+            }
+            if !step.floored.is_sorted() || step.floored.last().is_some_and(|bin| *bin as usize >= expected) {
+                return Err(Error::input(format!(
+                    "scaler.json: step \"{}\" has floors that are not in order or beyond its {expected} bins",
+                    step.kind
+                )));
             }
         }
         let inputs = self.inputs();
@@ -207,34 +269,51 @@ fn apply_all(steps: &[Step], row: &mut [f32], layers: &[usize]) {
 /// Numbers that are sorted at once to find percentiles.
 const SORTED_AT_ONCE: usize = 1 << 23;
 
-impl Step {
-    /// Learns a step from some columns of rows, after the steps before it, which may go by the layer. What is missing counts as 0 with
-    /// "zero", and not at all otherwise.
-    fn fit(kind: ScaleKind, rows: &[&[f32]], columns: Range<usize>, (before, layers): (&[Self], &[usize]), fill: Fill) -> Self {
-        let width = columns.len();
-        let (mut shift, mut divisor) = (vec![], vec![]);
-        // Each row as the steps before make it, one after the other.
-        let each = |visit: &mut dyn FnMut(&[f32])| {
-            let mut scaled = vec![];
-            for row in rows {
-                if before.is_empty() && fill != Fill::Zero {
-                    visit(&row[columns.clone()]);
-                } else {
-                    scaled.clear();
-                    scaled.extend_from_slice(&row[columns.clone()]);
-                    if fill == Fill::Zero {
-                        scaled.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
-                    }
-                    apply_all(before, &mut scaled, layers);
-                    visit(&scaled);
+/// What a step is learned from: some columns of rows, after the steps before it, which may go by the layer.
+pub(super) struct Seen<'a> {
+    pub rows: &'a [&'a [f32]],
+    pub columns: Range<usize>,
+    pub before: &'a [Step],
+    pub layers: &'a [usize],
+    /// What is missing counts as 0 with "zero", and not at all otherwise.
+    pub fill: Fill,
+}
+
+impl Seen<'_> {
+    /// Shows each row as the steps before make it, one after the other; NaN is missing.
+    pub fn each(&self, visit: &mut dyn FnMut(&[f32])) {
+        let mut scaled = vec![];
+        for row in self.rows {
+            let row = &row[self.columns.clone()];
+            if self.before.is_empty() && self.fill != Fill::Zero {
+                visit(row);
+            } else {
+                scaled.clear();
+                scaled.extend_from_slice(row);
+                if self.fill == Fill::Zero {
+                    scaled.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
                 }
+                apply_all(self.before, &mut scaled, self.layers);
+                visit(&scaled);
             }
-        };
+        }
+    }
+}
+
+impl Step {
+    fn new(kind: ScaleKind) -> Self {
+        Self { kind, shift: vec![], divisor: vec![], floored: vec![] }
+    }
+
+    /// Learns a step. The divisor is 0 where the rows do not vary.
+    fn fit(kind: ScaleKind, seen: &Seen<'_>) -> Self {
+        let (width, rows) = (seen.columns.len(), seen.rows.len());
+        let (mut shift, mut divisor) = (vec![], vec![]);
         // How many rows have each column, where they do not all have it.
-        let mut present = vec![rows.len(); width];
-        if fill != Fill::Reject {
+        let mut present = vec![rows; width];
+        if seen.fill != Fill::Reject {
             present.fill(0);
-            each(&mut |row| present.iter_mut().zip(row).for_each(|(present, value)| *present += usize::from(!value.is_nan())));
+            seen.each(&mut |row| present.iter_mut().zip(row).for_each(|(present, value)| *present += usize::from(!value.is_nan())));
         }
         let add = |sum: &mut f64, number: f64| {
             if !number.is_nan() {
@@ -244,7 +323,7 @@ impl Step {
         match kind {
             ScaleKind::Range | ScaleKind::MinMax => {
                 let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); width];
-                each(&mut |row| ranges.iter_mut().zip(row).for_each(|(range, value)| *range = (range.0.min(*value), range.1.max(*value))));
+                seen.each(&mut |row| ranges.iter_mut().zip(row).for_each(|(range, value)| *range = (range.0.min(*value), range.1.max(*value))));
                 for (low, high) in ranges.into_iter().map(|(low, high)| (f64::from(low), f64::from(high))) {
                     shift.push(if kind == ScaleKind::MinMax && low.is_finite() { low } else { 0.0 });
                     divisor.push(if high > low { high - low } else { 0.0 });
@@ -252,45 +331,75 @@ impl Step {
             }
             ScaleKind::BinMean => {
                 let mut sums = vec![0.0; width];
-                each(&mut |row| sums.iter_mut().zip(row).for_each(|(sum, value)| add(sum, f64::from(*value))));
+                seen.each(&mut |row| sums.iter_mut().zip(row).for_each(|(sum, value)| add(sum, f64::from(*value))));
                 shift = vec![0.0; width];
                 divisor = sums.into_iter().zip(present).map(|(sum, rows)| sum / rows.max(1) as f64).collect();
             }
             ScaleKind::Standard => {
                 let mut means = vec![0.0; width];
-                each(&mut |row| means.iter_mut().zip(row).for_each(|(sum, value)| add(sum, f64::from(*value))));
+                seen.each(&mut |row| means.iter_mut().zip(row).for_each(|(sum, value)| add(sum, f64::from(*value))));
                 means.iter_mut().zip(&present).for_each(|(mean, rows)| *mean /= *rows as f64);
                 let mut squares = vec![0.0; width];
-                each(&mut |row| {
+                seen.each(&mut |row| {
                     squares.iter_mut().zip(&means).zip(row).for_each(|((sum, mean), value)| add(sum, (f64::from(*value) - mean).powi(2)));
                 });
                 for ((mean, squares), rows) in means.into_iter().zip(squares).zip(present) {
                     let std = (squares / rows as f64).sqrt();
                     // A constant column can have a mean that is off by rounding, and then a tiny deviation.
                     let varies = std > 1e-12 * mean.abs() && std.is_finite();
-                    shift.push(if varies { mean } else { 0.0 });
-                    divisor.push(if varies { std } else { 1.0 });
+                    shift.push(mean);
+                    divisor.push(if varies { std } else { 0.0 });
                 }
             }
             ScaleKind::Robust => {
-                let step = (SORTED_AT_ONCE / rows.len().max(1)).clamp(1, width.max(1));
+                let step = (SORTED_AT_ONCE / rows.max(1)).clamp(1, width.max(1));
                 for start in (0..width).step_by(step) {
                     let some = start..(start + step).min(width);
-                    let mut sorted: Vec<Vec<f32>> = vec![Vec::with_capacity(rows.len()); some.len()];
-                    each(&mut |row| sorted.iter_mut().zip(&row[some.clone()]).for_each(|(column, value)| column.push(*value)));
+                    let mut sorted: Vec<Vec<f32>> = vec![Vec::with_capacity(rows); some.len()];
+                    seen.each(&mut |row| sorted.iter_mut().zip(&row[some.clone()]).for_each(|(column, value)| column.push(*value)));
                     for mut column in sorted {
                         column.retain(|value| !value.is_nan());
                         column.sort_unstable_by(f32::total_cmp);
                         let (median, spread) = (percentile(&column, 50.0), percentile(&column, 75.0) - percentile(&column, 25.0));
-                        shift.push(if spread > 0.0 { median } else { 0.0 });
-                        divisor.push(if spread > 0.0 { spread } else { 1.0 });
+                        shift.push(median);
+                        divisor.push(spread.max(0.0));
                     }
                 }
             }
             // What a reference says is not learned.
             ScaleKind::None | ScaleKind::UnitArea | ScaleKind::MeanOne | ScaleKind::Sqrt | ScaleKind::Log1p | ScaleKind::Reference => {}
         }
-        Self { kind, shift, divisor }
+        Self { shift, divisor, ..Self::new(kind) }
+    }
+
+    /// Bins that do not vary become 0, or stay as they are.
+    fn leave_constant(&mut self) {
+        if matches!(self.kind, ScaleKind::Standard | ScaleKind::Robust) {
+            for (shift, divisor) in self.shift.iter_mut().zip(&mut self.divisor).filter(|(_, divisor)| **divisor == 0.0) {
+                (*shift, *divisor) = (0.0, 1.0);
+            }
+        }
+    }
+
+    /// Bins that do not vary, here or in the rows of another step, are scaled as there.
+    fn take_constant(&mut self, trained: &Self) {
+        for bin in 0..self.divisor.len() {
+            if self.divisor[bin] == 0.0 || trained.floored.binary_search(&(bin as u32)).is_ok() {
+                (self.shift[bin], self.divisor[bin]) = (trained.shift[bin], trained.divisor[bin]);
+            }
+        }
+        self.floored.clone_from(&trained.floored);
+    }
+
+    /// What a bin's content becomes in a step that does not go by the row.
+    pub(super) fn of_bin(&self, bin: usize, value: f64) -> f64 {
+        match self.kind {
+            ScaleKind::None | ScaleKind::UnitArea | ScaleKind::MeanOne => value,
+            ScaleKind::Sqrt => value.max(0.0).sqrt(),
+            ScaleKind::Log1p => value.max(0.0).ln_1p(),
+            _ if self.divisor[bin] == 0.0 => 0.0,
+            _ => (value - self.shift[bin]) / self.divisor[bin],
+        }
     }
 
     /// The number that a bin's scaled number came from.
@@ -318,8 +427,8 @@ impl Step {
         }
         match self.kind {
             ScaleKind::None => {}
-            ScaleKind::Sqrt => row.iter_mut().for_each(|value| *value = value.max(0.0).sqrt()),
-            ScaleKind::Log1p => row.iter_mut().for_each(|value| *value = f64::from(*value).max(0.0).ln_1p() as f32),
+            ScaleKind::Sqrt => row.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { value.sqrt() }),
+            ScaleKind::Log1p => row.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { f64::from(*value).ln_1p() as f32 }),
             ScaleKind::UnitArea | ScaleKind::MeanOne => {
                 let mut sum: f64 = row.iter().map(|&value| f64::from(value)).sum();
                 let mut bins = row.len();
@@ -329,7 +438,7 @@ impl Step {
                     (sum, bins) = (present().map(|&value| f64::from(value)).sum(), present().count());
                 }
                 let whole = if self.kind == ScaleKind::MeanOne { sum / bins as f64 } else { sum };
-                row.iter_mut().for_each(|value| *value = if sum > 0.0 { (f64::from(*value) / whole) as f32 } else { 0.0 });
+                row.iter_mut().for_each(|value| *value = if sum <= 0.0 { 0.0 } else { (f64::from(*value) / whole) as f32 });
             }
             // As NumPy computes it on f32 data: inputs that differ in their last bit train to another model.
             ScaleKind::MinMax => {
@@ -361,7 +470,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn plan(kinds: &[ScaleKind], width: usize) -> Plan {
-        Plan { kinds: kinds.to_vec(), fit_on: FitOn::Train, width, layers: vec![], reference: vec![], clip: None, added: None, fill: Fill::Reject }
+        Plan {
+            kinds: kinds.to_vec(),
+            fit_on: FitOn::Train,
+            constant: Constant::Zero,
+            contents: Contents::Counts(1.0),
+            width,
+            layers: vec![],
+            reference: vec![],
+            clip: None,
+            added: None,
+            fill: Fill::Reject,
+        }
     }
 
     fn fit(kinds: &[ScaleKind], values: &[f32], width: usize) -> Scaler {
@@ -383,7 +503,7 @@ mod tests {
     fn standard_leaves_constant_bins_alone() {
         let values = [1.0, 7.1, 3.0, 7.1, 2.0, 7.1];
         assert_eq!(scaled(&[ScaleKind::Standard], &values, 2)[1], 7.1);
-        assert_eq!(fit(&[ScaleKind::Standard], &values, 2).constant_bins(), [1]);
+        assert_eq!(fit(&[ScaleKind::Standard], &values, 2).constant_inputs(), [1]);
     }
 
     #[test]
@@ -416,11 +536,11 @@ mod tests {
     fn a_map_becomes_1_on_average_and_so_does_each_of_its_bins() {
         assert_eq!(scaled(&[ScaleKind::MeanOne], &[1.0, 3.0, 0.0, 0.0], 2), [0.5, 1.5, 0.0, 0.0]);
         assert_eq!(scaled(&[ScaleKind::BinMean], &[1.0, 0.0, 3.0, 0.0], 2), [0.5, 0.0, 1.5, 0.0]);
-        assert_eq!(fit(&[ScaleKind::MeanOne, ScaleKind::BinMean], &[1.0, 3.0, 3.0, 1.0], 2).bin_means(), Some([1.0, 1.0].as_slice()));
+        assert_eq!(fit(&[ScaleKind::MeanOne, ScaleKind::BinMean], &[1.0, 3.0, 3.0, 1.0], 2).bin_means(), Some(vec![1.0, 1.0]));
         let scaler = Scaler::fit(Plan { reference: vec![2.0, 0.0], clip: Some(5.0), ..plan(&[ScaleKind::Reference], 2) }, &[]);
         let mut out = [8.0, 3.0, 30.0, 4.0];
         scaler.apply(&mut out);
-        assert_eq!((out, scaler.constant_bins(), scaler.undo(0, 4.0)), ([4.0, 0.0, 5.0, 0.0], vec![1], 8.0));
+        assert_eq!((out, scaler.constant_inputs(), scaler.undo(0, 4.0)), ([4.0, 0.0, 5.0, 0.0], vec![1], 8.0));
         assert_eq!(scaler.refit(&[&[1.0, 1.0]]).steps, scaler.steps, "what a reference says is not learned anew");
     }
 
@@ -449,9 +569,9 @@ mod tests {
             assert!(row[1].is_nan() && row[0].is_finite() && row[2].is_finite(), "{kind}: {row:?}");
         }
         let mut row = [1.0, NAN, 3.0];
-        apply_all(&[Step { kind: ScaleKind::MeanOne, shift: vec![], divisor: vec![] }], &mut row, &[]);
+        apply_all(&[Step::new(ScaleKind::MeanOne)], &mut row, &[]);
         assert_eq!((row[0], row[2]), (0.5, 1.5), "the mean is over the bins that are present");
-        apply_all(&[Step { kind: ScaleKind::UnitArea, shift: vec![], divisor: vec![] }], &mut row, &[]);
+        apply_all(&[Step::new(ScaleKind::UnitArea)], &mut row, &[]);
         assert_eq!((row[0], row[2]), (0.25, 0.75));
     }
 

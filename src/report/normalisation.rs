@@ -122,9 +122,9 @@ fn said(table: &Table, row: usize) -> String {
 mod tests {
     use super::*;
     use crate::{
-        config::raw::{Fill, FitOn, ScaleKind},
+        config::raw::{Constant, Fill, FitOn, ScaleKind},
         data::layers::Layer,
-        prepare::scale::Plan,
+        prepare::{floors::Contents, scale::Plan},
     };
 
     fn samples() -> Samples {
@@ -147,7 +147,18 @@ mod tests {
         let rows: [&[f32]; 2] = [&[1., 2., 3., 4., 5., 6., 0., 8.], &[3., 4., 5., 6., 7., 8., 0., 10.]];
         let (kinds, layers) = (vec![ScaleKind::BinMean], vec![6, 2]);
         let scaler = Scaler::fit(
-            Plan { kinds, fit_on: FitOn::Train, width: 8, layers, reference: vec![], clip: None, added: None, fill: Fill::Reject },
+            Plan {
+                kinds,
+                fit_on: FitOn::Train,
+                constant: Constant::Floor,
+                contents: Contents::Counts(1.0),
+                width: 8,
+                layers,
+                reference: vec![],
+                clip: None,
+                added: None,
+                fill: Fill::Reject,
+            },
             &rows,
         );
         let folder = tempfile::tempdir().unwrap();

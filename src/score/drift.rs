@@ -6,7 +6,7 @@
 //! there is one run), the design effect of cluster sampling.
 
 use super::threshold::percentile;
-use crate::prepare::missing::MissingCells;
+use crate::{error::first_few, prepare::missing::MissingCells};
 use serde::{Deserialize, Serialize};
 
 /// How far beyond the range of the training rows an input is outside, as a share of that range: new rows always have new extremes.
@@ -102,7 +102,7 @@ pub struct Shift {
 pub struct Outside {
     /// The channel.
     pub channel: String,
-    /// Share of all values (rows times inputs).
+    /// Share of all values (rows times inputs), as they are before the first step of scaling that is learned.
     pub share: f64,
     /// The same in the calibration rows.
     pub usual: f64,
@@ -110,11 +110,36 @@ pub struct Outside {
     pub worst: Vec<(String, f64)>,
 }
 
+/// Inputs that were the same in all training rows and are not in others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Whether the scaling hides it from the scores.
+    pub blind: bool,
+    /// The inputs, with the number of rows in which they are another.
+    pub inputs: Vec<(String, usize)>,
+}
+
+impl Moved {
+    /// What is worth a warning, in plain words.
+    pub fn warning(&self) -> String {
+        let named: Vec<String> =
+            self.inputs.iter().map(|(name, rows)| format!("{name} in {rows} {}", if *rows == 1 { "row" } else { "rows" })).collect();
+        let what = format!("inputs that never changed in the training rows do now: {}", first_few(named.iter().map(String::as_str)));
+        match self.blind {
+            true => format!("{what}; scores do not see it (scale.constant = \"zero\"): look at these rows, or train with scale.constant = \"floor\""),
+            false => format!("{what}; check that this is expected"),
+        }
+    }
+}
+
 /// How new rows differ from those of training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
     /// Inputs, channel by channel; nothing where a folder of an earlier version does not know the ranges.
     pub inputs: Vec<Outside>,
+    /// Inputs that never changed in training and do now, where that could pass unseen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<Moved>,
     /// Scores of the channel that judges.
     pub scores: Option<Shift>,
     /// Inputs that are missing notably more often than in training.
@@ -131,6 +156,7 @@ impl Drift {
         if !warnings.is_empty() {
             warnings.push("flags of data unlike the training are doubtful: `lumisift calibrate` on good data of this kind sets the thresholds anew; where inputs are outside, training anew is better".into());
         }
+        warnings.extend(self.moved.iter().map(Moved::warning));
         warnings
     }
 
@@ -149,7 +175,7 @@ impl Outside {
         let name = |(name, share): &(String, f64)| format!("{name} ({:.0} % of rows)", 100.0 * share);
         (self.share > FEW_OUTSIDE + TIMES_USUAL * self.usual).then(|| {
             format!(
-                "channel {}: {:.1} % of the scaled inputs lie outside what training saw ({:.1} % of the calibration rows' did), most of all {}",
+                "channel {}: {:.1} % of the inputs lie outside what training saw ({:.1} % of the calibration rows' did), most of all {}",
                 self.channel,
                 100.0 * self.share,
                 100.0 * self.usual,

@@ -195,6 +195,9 @@ impl<'a> Runner<'a> {
     }
 }
 
+/// Logarithms of larger variances count as this one: a row that is far off has a high score, which overflows nowhere.
+pub const LARGEST_LOG_VARIANCE: f64 = 80.0;
+
 /// How far each row's latents are from standard normal ones by one member of a variational network: the Kullback-Leibler divergence,
 /// summed over latents. 0 where the network is not variational.
 pub fn divergences(architecture: &Architecture, weights: &[f32], rows: Rows<'_>, device: &Opened) -> Result<Vec<f64>> {
@@ -203,7 +206,8 @@ pub fn divergences(architecture: &Architecture, weights: &[f32], rows: Rows<'_>,
     let log_variances = Runner::folded(architecture, vec![of_spread], device).encode(rows)?;
     let one = |(mean, log_variance): (&f32, &f32)| {
         let (mean, log_variance) = (f64::from(*mean), f64::from(*log_variance));
-        0.5 * (mean * mean + log_variance.exp() - 1.0 - log_variance)
+        let limited = if log_variance > LARGEST_LOG_VARIANCE { LARGEST_LOG_VARIANCE } else { log_variance };
+        0.5 * (mean * mean + limited.exp() - 1.0 - log_variance)
     };
     let width = architecture.latent();
     Ok(means.chunks_exact(width).zip(log_variances.chunks_exact(width)).map(|(means, spreads)| means.iter().zip(spreads).map(one).sum()).collect())

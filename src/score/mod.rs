@@ -6,6 +6,7 @@ pub mod network;
 pub mod one_class_svm;
 pub mod patterns;
 pub mod projection;
+pub mod ranges;
 pub mod roc;
 pub mod threshold;
 pub mod usual;

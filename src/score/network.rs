@@ -4,6 +4,7 @@ use super::{
     error::{Runner, divergences, mean_field},
     one_class_svm::{OneClassSvm, Settings},
     patterns::Layer,
+    ranges::Counts,
     usual::Usual,
 };
 use crate::{
@@ -12,8 +13,9 @@ use crate::{
     device::Opened,
     error::{Error, Result},
     model::Architecture,
-    prepare::Rows,
+    prepare::{Rows, retain},
 };
+use std::ops::Range;
 
 /// A trained channel.
 #[derive(Clone, Debug)]
@@ -45,6 +47,20 @@ pub struct Said {
     pub inside: Vec<f64>,
 }
 
+impl Said {
+    /// Whether all that is said of a row is finite.
+    pub fn is_finite(&self, row: usize) -> bool {
+        let all = [&self.scores, &self.log_ratios, &self.inside].into_iter().chain(&self.members);
+        all.filter_map(|numbers| numbers.get(row)).all(|number| number.is_finite())
+    }
+
+    /// Keeps what is said of rows against which there is no reason.
+    pub fn retain(&mut self, reasons: &[Option<String>]) {
+        let Self { scores, members, log_ratios, inside } = self;
+        [scores, log_ratios, inside].into_iter().chain(members).for_each(|numbers| retain(numbers, 1, reasons));
+    }
+}
+
 impl Network {
     /// Learns what is usual: errors of reconstruction from the `train` rows, the spread of the scores' logarithms from the `calibrate`
     /// rows, latents (where the config asks for it) from the `train` rows. The text says what is doubtful about the SVM.
@@ -59,10 +75,8 @@ impl Network {
         let runner = Runner::new(&architecture, &members, device);
         let total = train.total_weight(0..train.len());
         let mut feature_errors = vec![0.0; train.width()];
-        let mut ranges = vec![(f32::MAX, f32::MIN); train.width()];
         let (mut error, mut present) = (0.0, vec![0.0; train.width()]);
         runner.reconstruct(train, &mut |i, _, input, output| {
-            ranges.iter_mut().zip(input).for_each(|(range, value)| *range = (range.0.min(*value), range.1.max(*value)));
             let weight = train.weight(i).map_or(1.0, f64::from) / total / members.len() as f64;
             if train.is_masked() {
                 error += weight * kind.of_row(input, output);
@@ -82,9 +96,11 @@ impl Network {
         } else {
             error = feature_errors.iter().sum::<f64>() / kind.divisor(train.width());
         }
-        let mut usual = Usual { error, mean_field_error: mean_field(kind, train), log_mean: 0.0, log_std: 0.0, feature_errors, ranges, outside: 0.0 };
-        let (outside, present) = usual.outside_by_input(calibrate).into_iter().fold((0, 0), |sum, input| (sum.0 + input.0, sum.1 + input.1));
-        usual.outside = outside as f64 / present.max(1) as f64;
+        let mean_field_error = mean_field(kind, train);
+        let mut usual = Usual { error, mean_field_error, log_mean: 0.0, log_std: 0.0, feature_errors, unscaled: vec![], outside: 0.0 };
+        if !usual.error.is_finite() {
+            return Err(Error::failed(format!("channel {}: the reconstruction of the training rows is not finite", channel.name)));
+        }
         usual.calibrate(mean(&scores(&architecture, &members, score, calibrate, device)?).into_iter());
         let (svm, note) = match &score.one_class_svm {
             Some(config) => fit_svm(&channel, &runner, &architecture, train, config)?,
@@ -98,13 +114,23 @@ impl Network {
         let shape = self.channel.map();
         let mut masked = vec![false; shape.width()];
         self.masked.iter().for_each(|&bin| masked[bin as usize] = true);
-        Layer { name: self.channel.name.clone(), shape, masked }
+        let empty = self.usual.unscaled.iter().take(shape.width()).map(|range| *range == (0.0, 0.0)).collect();
+        Layer { name: self.channel.name.clone(), shape, masked, empty }
     }
 
     /// One of the members, counted from 1.
     pub fn member(&self, number: usize) -> Result<&[Vec<f32>]> {
         let wrong = || Error::input(format!("--member {number}: there are {}, counted from 1", self.members.len()));
         number.checked_sub(1).and_then(|at| self.members.get(at..=at)).ok_or_else(wrong)
+    }
+
+    /// Notes what the inputs of the training rows are, and which share of those of the calibration rows lies outside: of all inputs of
+    /// the samples, of which `columns` are those of the channel.
+    pub fn know_inputs(&mut self, columns: &[Range<usize>], ranges: &[(f32, f32)], calibration: &Counts) {
+        let own = || columns.iter().cloned().flatten();
+        self.usual.unscaled = own().map(|at| ranges[at]).collect();
+        let sum = |counts: &[usize]| own().map(|at| counts[at]).sum::<usize>();
+        self.usual.outside = sum(&calibration.outside) as f64 / sum(&calibration.present).max(1) as f64;
     }
 
     /// Scores rows.

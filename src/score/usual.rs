@@ -1,7 +1,7 @@
 //! What is usual for a channel's errors, and what several channels say together.
 
-use super::drift;
-use crate::{config::raw::Combine, prepare::Rows};
+use super::ranges::Range;
+use crate::config::raw::Combine;
 use serde::{Deserialize, Serialize};
 
 /// What is usual for a channel: learned in training, kept in `channels.json`.
@@ -17,10 +17,11 @@ pub struct Usual {
     pub log_std: f64,
     /// Mean error of each feature in the training rows, weighted as they are.
     pub feature_errors: Vec<f64>,
-    /// Lowest and highest value of each scaled input in the training rows; empty in folders of earlier versions.
+    /// Lowest and highest value of each input in the training rows, before the first step of scaling that is learned; empty in folders
+    /// of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ranges: Vec<(f32, f32)>,
-    /// Share of the scaled inputs of the calibration rows that lie outside those ranges.
+    pub unscaled: Vec<Range>,
+    /// Share of the inputs of the calibration rows that lie outside those ranges.
     #[serde(default)]
     pub outside: f64,
 }
@@ -48,25 +49,9 @@ impl Usual {
         self.log_std.max(LEAST_SPREAD)
     }
 
-    /// In how many rows each scaled input lies outside what training saw, and in how many it is present; nothing where that is not
-    /// known.
-    pub fn outside_by_input(&self, rows: Rows<'_>) -> Vec<(usize, usize)> {
-        let mut counts = vec![(0, 0); self.ranges.len()];
-        let mut row = vec![];
-        for i in 0..rows.len() {
-            row.clear();
-            rows.extend_known(i, &mut row);
-            for ((count, value), range) in counts.iter_mut().zip(&row).zip(&self.ranges) {
-                count.0 += usize::from(drift::is_outside(*value, *range));
-                count.1 += usize::from(!value.is_nan());
-            }
-        }
-        counts
-    }
-
-    /// Notes mean and standard deviation of the calibration rows' scores.
+    /// Notes mean and standard deviation of the calibration rows' scores, as far as they are finite.
     pub fn calibrate(&mut self, scores: impl Iterator<Item = f64>) {
-        let logs: Vec<f64> = scores.map(|score| self.log_ratio(score)).collect();
+        let logs: Vec<f64> = scores.map(|score| self.log_ratio(score)).filter(|log| log.is_finite()).collect();
         let n = logs.len().max(1) as f64;
         self.log_mean = logs.iter().sum::<f64>() / n;
         self.log_std = (logs.iter().map(|log| (log - self.log_mean).powi(2)).sum::<f64>() / n).sqrt();
@@ -93,7 +78,7 @@ mod tests {
     use super::*;
 
     fn usual(mean_field_error: f64, log_mean: f64, log_std: f64) -> Usual {
-        Usual { error: 0.5, mean_field_error, log_mean, log_std, feature_errors: vec![], ranges: vec![], outside: 0.0 }
+        Usual { error: 0.5, mean_field_error, log_mean, log_std, feature_errors: vec![], unscaled: vec![], outside: 0.0 }
     }
 
     #[test]

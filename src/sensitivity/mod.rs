@@ -14,7 +14,7 @@ use crate::{
     data::{Role, Samples, areas::Area, table::Shape},
     device::Opened,
     error::{Error, Result},
-    pipeline,
+    pipeline::{self, Scored},
     prepare::{Prepared, split::Split},
     random,
     report::{folder::Model, patterns::Patterns, scores::Scores},
@@ -257,6 +257,11 @@ impl Plan {
         let (scores, _) = judge(&model.experiment, model, &prepared, device)?;
         // Rows that are not evaluated stand among the others.
         let places: Vec<usize> = scores.evaluated().collect();
+        if places.len() < prepared.samples.rows.len() {
+            return Err(Error::failed(
+                "sensitivity: rows that have a score in the experiment have none on this device; take the device of the training",
+            ));
+        }
         let flagged = |channel: usize, row: usize| scores.channels[channel].flagged(places[row]) == Some(true);
         let share = |channel: usize| {
             let flagged = self.good.iter().filter(|row| flagged(channel, **row)).count();
@@ -338,8 +343,11 @@ impl Plan {
         };
         let side = if strength < 1.0 { Side::Dead } else { Side::Hot };
         let iou = |patterns: &Patterns| {
+            let evaluated: Vec<usize> = scores.evaluated().collect();
             let best = |row: usize, layer: usize, area: Area| {
-                let own = patterns.found[row].regions.iter().filter(|region| region.layer == layer && region.side == side);
+                // Nothing is found in a row that is so hot that its score is not finite.
+                let Ok(found) = evaluated.binary_search(&row) else { return 0.0 };
+                let own = patterns.found[found].regions.iter().filter(|region| region.layer == layer && region.side == side);
                 own.map(|region| overlap(region, area)).fold(0.0, f64::max)
             };
             let all: Vec<f64> = tried().flat_map(|(row, defect)| defect.iter().map(move |(layer, area)| best(row, *layer, *area))).collect();
@@ -369,7 +377,7 @@ fn is_flagged(scores: &Scores, row: usize) -> bool {
 
 /// Scores rows and holds them against the thresholds.
 fn judge(experiment: &Experiment, model: &Model, prepared: &Prepared, device: &Opened) -> Result<(Scores, Option<Patterns>)> {
-    let (mut scores, patterns) = pipeline::score(experiment, &model.networks, prepared, device)?;
+    let Scored { mut scores, patterns, .. } = pipeline::score(experiment, &model.networks, prepared, device)?;
     scores.flag(&model.thresholds)?;
     Ok((scores, patterns))
 }

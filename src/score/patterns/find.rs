@@ -130,6 +130,12 @@ impl Work {
         }
         for (side, marks) in SIDES.into_iter().zip(&mut self.sides).filter(|(side, _)| settings.sides.have(*side)) {
             let mut count = 0;
+            // A place that was always empty is hot where it no longer is.
+            if side == Side::Hot {
+                for (((masked, empty), input), output) in self.masked.iter_mut().zip(&layer.empty).zip(map.input).zip(map.output) {
+                    *masked &= !(*empty && input > output && bad((input, output)));
+                }
+            }
             for ((marked, masked), (input, output)) in self.bad.iter_mut().zip(&self.masked).zip(pairs()) {
                 *marked = bad((input, output)) && !masked && (side == Side::Dead) == (output > input);
                 count += usize::from(*marked);
@@ -176,7 +182,11 @@ mod tests {
     }
 
     fn layers(shapes: &[Shape]) -> Vec<Layer> {
-        shapes.iter().enumerate().map(|(at, shape)| Layer { name: format!("L{at}"), shape: *shape, masked: vec![false; shape.width()] }).collect()
+        shapes
+            .iter()
+            .enumerate()
+            .map(|(at, shape)| Layer { name: format!("L{at}"), shape: *shape, masked: vec![false; shape.width()], empty: vec![] })
+            .collect()
     }
 
     /// Maps of ones, of which some areas hold something else.

@@ -85,6 +85,8 @@ pub struct Layer {
     pub shape: Shape,
     /// The static mask, `[y, x]` (see [`Zeros::mask`]).
     pub masked: Vec<bool>,
+    /// Bins that were 0 in all training rows, `[y, x]`: they can be hot, mask or not. None where that is not known.
+    pub empty: Vec<bool>,
 }
 
 impl Settings {
