@@ -215,8 +215,13 @@ mod tests {
         let scaler = Scaler::fit(plan, &rows);
         scaler.apply(&mut inputs);
         let row = |ls| data::Row { source: 0, run: 0, ls, line: 0, index: ls };
-        let samples =
-            Samples { shape: Shape::line(2), rows: (0..3).map(row).collect(), values: vec![2.0, 8.0, 6.0, 9.0, 5.0, 5.0], ..Samples::default() };
+        let samples = Samples {
+            shape: Shape::line(2),
+            runs: vec![data::Run { number: Some(1), name: "1".into() }],
+            rows: (0..3).map(row).collect(),
+            values: vec![2.0, 8.0, 6.0, 9.0, 5.0, 5.0],
+            ..Samples::default()
+        };
         Prepared {
             samples,
             labels: vec![],
