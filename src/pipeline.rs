@@ -767,7 +767,7 @@ fn moved_of(networks: &[Network], prepared: &Prepared, columns: &[Vec<usize>], c
         let all = networks.iter().zip(columns).flat_map(told).filter(|(at, _)| seen.insert(*at));
         let mut inputs: Vec<(String, usize)> = all.map(|(at, name)| (name, compared.moved[at])).collect();
         inputs.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
-        (!inputs.is_empty()).then(|| Moved { blind: blind_ones, inputs })
+        (!inputs.is_empty()).then_some(Moved { blind: blind_ones, inputs })
     };
     [true, false].into_iter().filter_map(of).collect()
 }

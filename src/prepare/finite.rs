@@ -14,7 +14,7 @@ pub fn is_within(value: f32, largest: f32) -> bool {
 /// missing.
 pub fn reasons(inputs: &[f32], names: &[String], largest: f32, missing: impl Fn(usize, usize) -> bool) -> Vec<Option<String>> {
     let reason = |(at, row): (usize, &[f32])| {
-        let beyond = (0..row.len()).find(|&input| !is_within(row[input], largest) && !(row[input].is_nan() && missing(at, input)))?;
+        let beyond = (0..row.len()).find(|&input| !(is_within(row[input], largest) || row[input].is_nan() && missing(at, input)))?;
         Some(format!("not finite after scaling ({})", names[beyond]))
     };
     inputs.chunks_exact(names.len().max(1)).enumerate().map(reason).collect()
