@@ -202,5 +202,7 @@ fn beside_truth(report: &Report, truth: &[Truth], width: u16) -> String {
         others.push(format!("{elsewhere} of {evaluated} LSs"));
     }
     table.add_row(others);
-    format!("known anomalies\n{table}\n")
+    let elsewhere = truth.iter().filter(|known| run(known).is_none()).count();
+    let not_scored = if elsewhere > 0 { format!("{elsewhere} known anomalies are of runs that are not scored here\n") } else { String::new() };
+    format!("known anomalies\n{table}\n{not_scored}")
 }
