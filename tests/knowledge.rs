@@ -197,3 +197,110 @@ fn luminosity_weighs_is_an_input_and_divides() {
         common::judged(&place.path().join("out")).iter().filter_map(|(_, score)| *score).map(|score| format!("{score:.4}")).collect();
     assert_eq!(scores.len(), 1, "{scores:?}");
 }
+
+/// Histograms of ten runs with a label: as many rows of each of these values.
+fn labelled(values: &[&str], runs: std::ops::Range<u32>) -> String {
+    let ids = runs.flat_map(|run| (1..=30).map(move |ls| (run, ls)));
+    let rows: String =
+        ids.map(|(run, ls)| format!("{run},{ls},{},\"[{}, {}, 5]\"\n", values[ls as usize % values.len()], 1 + ls % 7, 1 + run % 5)).collect();
+    format!("run_number,ls_number,label,data\n{rows}")
+}
+
+/// Rows that are good, bad and unlabelled by the first label set of a scores file.
+fn by_label(path: &Path) -> (usize, usize, usize) {
+    let scores = lumisift::report::scores::Scores::read(path).unwrap();
+    let count = |wanted: Option<bool>| scores.rows.iter().filter(|row| row.labels[0] == wanted).count();
+    (count(Some(true)), count(Some(false)), count(None))
+}
+
+#[test]
+fn a_value_that_nobody_named_is_neither_good_nor_bad() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    fs::write(place.join("three.csv"), labelled(&["0", "1", "-1"], 1..11)).unwrap();
+    fs::write(place.join("two.csv"), labelled(&["0", "1"], 1..11)).unwrap();
+    fs::write(place.join("bad.csv"), labelled(&["1"], 21..23)).unwrap();
+    let config = |data: &str, source: &str| {
+        fs::write(place.join("config.toml"), format!("[data]\ntrain = [\"{data}\"]\n[labels]\ngood = {source}\n{REST}")).unwrap();
+    };
+    let check = || -> Value { serde_json::from_str(&succeed(place, &["check", "config.toml", "--format", "json"])).unwrap() };
+    let train = |out: &str| succeed(place, &["train", "config.toml", "--out", out, "-q", "--force", "--set", "train.epochs=1"]);
+    let counts = |checked: &Value| ["good", "bad", "unknown"].map(|what| checked["labels"][0][what].as_u64().unwrap());
+
+    config("three.csv", "{ column = \"label\", values = [0] }");
+    let checked = check();
+    assert_eq!(counts(&checked), [100, 0, 200]);
+    let warned = "labels.good, column \\\"label\\\": 100 rows have -1, 100 rows have 1, which are neither in values nor in bad_values: unlabelled";
+    assert!(checked["warnings"].to_string().contains(warned), "{}", checked["warnings"]);
+    config("three.csv", "{ column = \"label\", values = [0], bad_values = [1] }");
+    let checked = check();
+    assert_eq!(counts(&checked), [100, 100, 100]);
+    assert!(checked["warnings"].to_string().contains("100 rows have -1, which is neither in values nor in bad_values: unlabelled"));
+    config("three.csv", "{ column = \"label\", values = [0], bad_values = \"others\" }");
+    assert_eq!(counts(&check()), [100, 200, 0]);
+    config("three.csv", "\"label\"");
+    let (code, _, err) = run(place, &["check", "config.toml"]);
+    assert!(code == 2 && err.contains("\"-1\" is neither true/false nor 1/0") && err.contains("bad_values = [...]"), "{err}");
+    for (source, part) in [
+        ("{ column = \"label\", values = [0], bad_values = [0] }", "0 is in values as well"),
+        ("{ column = \"label\", bad_values = [1] }", "1 means good where there is no values"),
+        ("{ column = \"label\", values = [0], bad_values = \"other\" }", "did you mean \"others\"?"),
+        ("{ file = \"golden.json\", bad_values = [1] }", "bad_values goes with a column or a .npy"),
+    ] {
+        config("three.csv", source);
+        let (code, _, err) = run(place, &["check", "config.toml"]);
+        assert!(code == 2 && err.contains(part), "{source}: {err}");
+    }
+
+    // Of two values the other one is bad, in new data too, where it may be alone.
+    config("two.csv", "{ column = \"label\", values = [0] }");
+    assert!(check()["warnings"].to_string().contains("150 rows have 1, the only value beside 0, and count as bad"));
+    train("two");
+    let score = |data: &str| {
+        succeed(place, &["score", "two", "--data", data, "--out", "scores.parquet", "-q"]);
+        by_label(&place.join("scores.parquet"))
+    };
+    assert_eq!(score("bad.csv"), (0, 60, 0));
+    assert_eq!(score("three.csv"), (100, 100, 100));
+    // A model of before says nothing of that.
+    let provenance = place.join("two/provenance.json");
+    let mut before = json(&provenance);
+    assert_eq!(before.as_object_mut().unwrap().remove("bad_values"), Some(serde_json::json!({"good": 1.0})));
+    fs::write(&provenance, before.to_string()).unwrap();
+    assert_eq!(score("two.csv"), (150, 150, 0));
+    assert_eq!(score("bad.csv"), (0, 0, 60), "unlabelled, which a warning says");
+    // A model of true and false scores rows of other values, too.
+    fs::write(place.join("usual.csv"), labelled(&["1", "0"], 1..11)).unwrap();
+    config("usual.csv", "\"label\"");
+    train("two");
+    assert_eq!(score("three.csv"), (100, 100, 100));
+
+    // Arrays and further sets are read alike.
+    fs::write(
+        place.join("config.toml"),
+        format!("[data]\ntrain = [\"three.csv\"]\n[labels.sets]\nhot = {{ column = \"label\", values = [1] }}\n{REST}"),
+    )
+    .unwrap();
+    let checked = check();
+    assert_eq!(counts(&checked), [100, 0, 200]);
+    assert!(checked["warnings"].to_string().contains("labels.sets.hot, column"), "{}", checked["warnings"]);
+}
+
+#[test]
+fn rows_that_a_golden_json_does_not_name_are_counted_with_the_key() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    write_histograms(&place.join("data.csv"), (1..11).flat_map(|run| (1..=30).map(move |ls| (run, ls))));
+    let ranges: BTreeMap<String, [[u32; 2]; 1]> = (1..11).map(|run| (run.to_string(), [[1, 20]])).collect();
+    fs::write(place.join("golden.json"), serde_json::to_string(&ranges).unwrap()).unwrap();
+    fs::write(place.join("config.toml"), format!("[data]\ntrain = [\"data.csv\"]\n[labels]\ngood = \"golden.json\"\n{REST}")).unwrap();
+    let told = "golden.json: names 200 of 300 rows as good; the other 100 stay unlabelled, so no row is bad; labels.complete = true makes them bad";
+    let (_, out, err) = run(place, &["check", "config.toml"]);
+    assert!(out.contains(told), "{out}{err}");
+    let (_, out, err) = run(place, &["train", "config.toml", "--out", "out", "--set", "train.epochs=1"]);
+    assert!(out.contains("labels.complete = true") || err.contains("labels.complete = true"), "{out}{err}");
+    let (_, out, err) = run(place, &["score", "out", "--data", "data.csv", "--out", "scores.parquet"]);
+    assert!(out.contains("labels.complete = true") || err.contains("labels.complete = true"), "{out}{err}");
+    let checked = succeed(place, &["check", "config.toml", "--set", "labels.complete=true"]);
+    assert!(!checked.contains("unlabelled") && checked.contains("200 good, 100 bad, 0 unknown"), "{checked}");
+}

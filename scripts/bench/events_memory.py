@@ -20,7 +20,7 @@ from common import CORES, parser, pinned, run, settings, workplace
 COLUMNS, USED, CORES_USED = 80, 9, 2
 CONFIG = """
 data = {train = ["events.h5"], columns.features = ["?_Zmass", "?_Dr_Z", "MET_pt"]}
-labels.good = {column = "Dataset_ID", values = [1, 2]}
+labels.good = {column = "Dataset_ID", values = [1, 2], bad_values = "others"}
 split = {by = "random", valid = 0.1, test = 0.1}
 scale.kind = "min-max"
 model = {hidden = [16], latent = 4}

@@ -5,7 +5,10 @@ use super::{
     ui::{self, Ui},
 };
 use crate::{
-    config::{Experiment, raw::Checkpoint},
+    config::{
+        Experiment,
+        raw::{Checkpoint, Scalar},
+    },
     device::Opened,
     error::Result,
     pipeline::{self, Begin, Scored},
@@ -28,6 +31,7 @@ use crate::{
 };
 use serde_json::json;
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -121,6 +125,7 @@ pub fn names_of(devices: &[Opened]) -> String {
 /// What is written before anything is trained.
 fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared, devices: &[Opened], fingerprint: &str) -> Result<()> {
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
+    let bad_values: BTreeMap<&str, &Scalar> = prepared.labels.iter().filter_map(|set| Some((set.name.as_str(), set.other.as_ref()?))).collect();
     folder.write_json(
         names::PROVENANCE,
         &json!({
@@ -130,6 +135,7 @@ fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared
             "seed": experiment.config.seed,
             "fingerprint": fingerprint,
             "files": prepared.samples.sources,
+            "bad_values": bad_values,
             "rows": {"evaluated": prepared.samples.rows.len(), "not_evaluated": select::counts(&prepared.samples)},
         }),
     )?;

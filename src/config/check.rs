@@ -3,13 +3,13 @@
 use super::{
     Batch, Document, batch, channels,
     experiment::{
-        Certify, Cut, DeviceChoice, Divergence, Experiment, FactFiles, LabelOrigin, LabelSpec, Loss, Optimizer, Part, Penalties, Schedule, Select,
-        Sparsity, Threshold,
+        Certify, Cut, DeviceChoice, Divergence, Experiment, FactFiles, LabelOrigin, LabelSpec, LabelValues, Loss, Optimizer, Part, Penalties,
+        Schedule, Select, Sparsity, Threshold,
     },
     expression::Expression,
     raw::{
-        self, Activation, CalibrateOn, Config, CutRule, EpsilonPlacement, Fill, FitOn, LabelSource, Lists, LossKind, ModelKind, NmfStart, OneOrMany,
-        OptimizerKind, Percentile, Scalar, ScaleKind, ScheduleKind, SparsityKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
+        self, Activation, BadValues, CalibrateOn, Config, CutRule, EpsilonPlacement, Fill, FitOn, LabelSource, Lists, LossKind, ModelKind, NmfStart,
+        OneOrMany, OptimizerKind, Percentile, Scalar, ScaleKind, ScheduleKind, SparsityKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
     },
     schema::{self, Fault},
     sweep::{self, Space},
@@ -512,11 +512,24 @@ impl Checker<'_> {
             if told.lists == Lists::Bad || told.complete.is_some() {
                 self.fault(key, "lists and complete go with a JSON or list of lumisections; values = [...] says which values are good");
             }
-        } else if !told.values.is_empty() {
-            self.fault(key, "values goes with a column or a .npy; lists = \"bad\" says that the lumisections of a file are bad");
+        } else if !told.values.is_empty() || told.bad_values.is_some() {
+            let set = if told.values.is_empty() { "bad_values" } else { "values" };
+            self.fault(key, format!("{set} goes with a column or a .npy; lists = \"bad\" says that the lumisections of a file are bad"));
+        }
+        if let Some(BadValues::These(bad)) = &told.bad_values {
+            let place = format!("{key}.bad_values");
+            if let Some(value) = bad.iter().find(|value| told.values.contains(value)) {
+                self.fault(&place, format!("{value} is in values as well; expected each value in one of them"));
+            }
+            let usual =
+                |value: &&Scalar| matches!(value, Scalar::Number(1.0)) || matches!(value, Scalar::Text(text) if text.eq_ignore_ascii_case("true"));
+            if let Some(value) = bad.iter().find(usual).filter(|_| told.values.is_empty()) {
+                self.fault(&place, format!("{value} means good where there is no values; expected values = [...] with those that mean good"));
+            }
         }
         let path = told.file.as_mut().map(|file| self.path(&format!("{key}.file"), file));
-        let (values, lists, complete) = (told.values.clone(), told.lists, told.complete.unwrap_or(complete));
+        let values = LabelValues { good: told.values.clone(), bad: told.bad_values.clone() };
+        let (lists, complete) = (told.lists, told.complete.unwrap_or(complete));
         let origin = match (&told.column, path) {
             (Some(column), None) => LabelOrigin::Column { name: column.clone(), values },
             (None, Some(path)) => LabelOrigin::File { path, values, lists, complete },

@@ -3,7 +3,7 @@
 use super::{
     Batch, Document, check,
     expression::Expression,
-    raw::{Best, Config, EpsilonPlacement, Lists, Scalar, ScaleKind},
+    raw::{BadValues, Best, Config, EpsilonPlacement, Lists, Scalar, ScaleKind},
     sweep::Space,
 };
 use crate::error::{Error, Result, suggestion};
@@ -177,6 +177,15 @@ pub struct LabelSpec {
     pub origin: LabelOrigin,
 }
 
+/// Which values of a column or .npy mean good, and which bad.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LabelValues {
+    /// Those that mean good; 1 and true where empty.
+    pub good: Vec<Scalar>,
+    /// Those that mean bad; none where the config does not say.
+    pub bad: Option<BadValues>,
+}
+
 /// Where labels come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LabelOrigin {
@@ -184,15 +193,15 @@ pub enum LabelOrigin {
     Column {
         /// Its name.
         name: String,
-        /// The values that mean good; 1 and true where empty.
-        values: Vec<Scalar>,
+        /// What its values mean.
+        values: LabelValues,
     },
     /// A file.
     File {
         /// Where it lies.
         path: PathBuf,
-        /// The values of a .npy that mean good; 1 where empty.
-        values: Vec<Scalar>,
+        /// What the values of a .npy mean.
+        values: LabelValues,
         /// What the lumisections are that a JSON or list names.
         lists: Lists,
         /// Whether it names all of them.
@@ -206,6 +215,16 @@ impl LabelOrigin {
         match self {
             Self::Column { name, .. } => Some(name),
             Self::File { .. } => None,
+        }
+    }
+
+    /// Takes a value for bad where the config does not say which values are.
+    pub fn settle(&mut self, bad: Option<&Scalar>) {
+        let (Self::Column { values, .. } | Self::File { values, .. }) = self;
+        if values.bad.is_none()
+            && let Some(bad) = bad.filter(|bad| !values.good.is_empty() && !values.good.contains(bad))
+        {
+            values.bad = Some(BadValues::These(vec![bad.clone()]));
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod sweep;
 pub use batch::Batch;
 pub use document::{Document, Place};
 pub use experiment::{
-    Certify, Cut, DeviceChoice, Divergence, Experiment, LabelOrigin, LabelSpec, Loss, Optimizer, Part, Penalties, Schedule, Sparsity, Threshold,
+    Certify, Cut, DeviceChoice, Divergence, Experiment, LabelOrigin, LabelSpec, LabelValues, Loss, Optimizer, Part, Penalties, Schedule, Sparsity,
+    Threshold,
 };
 pub use expression::{Expression, Value};

@@ -324,7 +324,7 @@ section! {
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         sets: BTreeMap<String, LabelSource> = BTreeMap::new(),
         /// Whether JSONs and lists are complete: a lumisection that they do not name is then the opposite of those they name.
-        /// Otherwise it is unlabelled.
+        /// Otherwise it is unlabelled, and a warning counts such lumisections.
         complete: bool = false,
         #[serde(skip_serializing_if = "Option::is_none")]
         subsystems: Option<Subsystems> = None,
@@ -353,14 +353,38 @@ section! {
         /// The file: JSON, list of `run ls` lines, or .npy.
         #[serde(skip_serializing_if = "Option::is_none")]
         file: Option<String> = None,
-        /// The values of a column or .npy that mean good; all others are bad, blanks are unknown. Default: 1 and true.
+        /// The values of a column or .npy that mean good. Default: 1 and true; 0 and false are then bad, and any other value is an
+        /// error.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         values: Vec<Scalar> = vec![],
+        /// The values that mean bad: a list, or "others" for all that are not in `values`. Rows with any other value are
+        /// unlabelled, and a warning counts them; blanks are unlabelled too. Default: where there are two values and one of them is in
+        /// `values`, the other one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bad_values: Option<BadValues> = None,
         /// What the lumisections are that a JSON or list names.
         lists: Lists = Lists::Good,
         /// Whether it names all of them. Default: labels.complete.
         #[serde(skip_serializing_if = "Option::is_none")]
         complete: Option<bool> = None,
+    }
+}
+
+/// The values of a label column that mean bad.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum BadValues {
+    /// All that do not mean good.
+    Others(Others),
+    /// These.
+    These(Vec<Scalar>),
+}
+
+choice! {
+    /// All values that are not named.
+    Others {
+        /// All that are not in `values`.
+        All = "others",
     }
 }
 

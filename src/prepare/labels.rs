@@ -1,8 +1,9 @@
 //! What is known about rows: labels, from columns and files. Good = 1, always; what no source names is unlabelled.
 
+use super::label_values::{self, Labels};
 use crate::{
     config::{
-        Experiment, LabelOrigin,
+        Experiment, LabelOrigin, LabelValues,
         raw::{Lists, Scalar},
     },
     data::{
@@ -10,7 +11,7 @@ use crate::{
         golden::{self, LumisectionSet},
         table::Column,
     },
-    error::{Error, Result},
+    error::{Error, Result, listed},
 };
 
 /// One set of labels, one entry a row: `Some(true)` is good, `None` unknown.
@@ -22,6 +23,8 @@ pub struct LabelSet {
     pub origin: String,
     /// Good, bad or unknown.
     pub good: Vec<Option<bool>>,
+    /// The value of its column that counts as bad although the config does not say so: the only one beside those that mean good.
+    pub other: Option<Scalar>,
 }
 
 /// The columns that labels are read from.
@@ -41,30 +44,35 @@ pub fn read(samples: &Samples, experiment: &Experiment, trained: bool) -> Result
     let is_gone = |path: &std::path::Path| trained && !path.exists();
     let gone = |path: &std::path::Path| format!("{} is no longer there: no labels from it", path.display());
     for spec in &experiment.labels {
+        let key = key(&spec.name);
         if let LabelOrigin::File { path, .. } = &spec.origin
             && is_gone(path)
         {
             notes.push(gone(path));
             continue;
         }
-        let good = match &spec.origin {
+        let Labels { good, other, note } = match &spec.origin {
             LabelOrigin::Column { name, values } => match samples.columns.get(name) {
-                Some(column) => of_column(samples, name, column, values)?,
+                Some(column) => of_column(samples, (&key, name), column, values, trained)?,
                 None => continue,
             },
             LabelOrigin::File { path, values, .. } if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) => {
-                match of_array(samples, path, values)? {
-                    Some(good) => good,
+                match of_array(samples, &key, path, values, trained)? {
+                    Some(labels) => labels,
                     None => continue,
                 }
             }
             LabelOrigin::File { path, lists, complete, .. } => {
                 let set = LumisectionSet::read(path)?;
-                notes.extend(doubt(samples, path, &set));
-                of_set(samples, &set, *lists, *complete)
+                let good = of_set(samples, &set, *lists, *complete);
+                let doubt = doubt(samples, path, &set);
+                let note = if doubt.is_some() { None } else { absent(&good, &file_name(path), *lists, *complete) };
+                notes.extend(doubt);
+                Labels { good, other: None, note }
             }
         };
-        sets.push(LabelSet { name: spec.name.clone(), origin: spec.origin.to_string(), good });
+        notes.extend(note);
+        sets.push(LabelSet { name: spec.name.clone(), origin: spec.origin.to_string(), good, other });
     }
     if let Some((folder, _)) = experiment.subsystems.as_ref().filter(|(folder, _)| is_gone(folder)) {
         notes.push(gone(folder));
@@ -73,15 +81,51 @@ pub fn read(samples: &Samples, experiment: &Experiment, trained: bool) -> Result
         if !others.is_empty() {
             notes.push(format!("{}: skipped {}: no files named like {pattern}", folder.display(), others.join(", ")));
         }
+        let (complete, mut doubtful) = (experiment.config.labels.complete, vec![]);
         for (name, path) in files {
             if sets.iter().any(|set| set.name == name) {
                 return Err(Error::input(format!("{}: there is a label set \"{name}\" already", path.display())));
             }
-            let good = of_set(samples, &LumisectionSet::read(&path)?, Lists::Good, experiment.config.labels.complete);
-            sets.push(LabelSet { name, origin: file_name(&path), good });
+            let good = of_set(samples, &LumisectionSet::read(&path)?, Lists::Good, complete);
+            if absent(&good, "", Lists::Good, complete).is_some() {
+                doubtful.push(name.clone());
+            }
+            sets.push(LabelSet { name, origin: file_name(&path), good, other: None });
+        }
+        if !doubtful.is_empty() {
+            notes.push(format!(
+                "{}: lumisections that a file does not name stay unlabelled, so no row is bad by {}; labels.complete = true makes them bad",
+                folder.display(),
+                listed(doubtful.iter().map(String::as_str))
+            ));
         }
     }
     Ok((sets, notes))
+}
+
+/// The config's key of a label set.
+fn key(name: &str) -> String {
+    if name == "good" { "labels.good".into() } else { format!("labels.sets.{name}") }
+}
+
+/// Rows that a JSON or list does not label, and which key would.
+fn absent(good: &[Option<bool>], file: &str, lists: Lists, complete: bool) -> Option<String> {
+    let (named, all) = (good.iter().flatten().count(), good.len());
+    if named == all {
+        return None;
+    }
+    let (one, other) = match lists {
+        Lists::Good => ("good", "bad"),
+        Lists::Bad => ("bad", "good"),
+    };
+    Some(if complete {
+        format!("{file}: {} of {all} rows stay unlabelled, since their run is not known; add a run column (data.columns.run)", all - named)
+    } else {
+        format!(
+            "{file}: names {named} of {all} rows as {one}; the other {} stay unlabelled, so no row is {other}; labels.complete = true makes them {other}",
+            all - named
+        )
+    })
 }
 
 /// A file of other runs is probably another era's.
@@ -112,41 +156,19 @@ fn of_set(samples: &Samples, set: &LumisectionSet, lists: Lists, complete: bool)
     (0..samples.rows.len()).map(label).collect()
 }
 
-fn of_column(samples: &Samples, name: &str, column: &Column, values: &[Scalar]) -> Result<Vec<Option<bool>>> {
-    (0..samples.rows.len())
-        .map(|row| {
-            label(column, row, values).map_err(|text| {
-                let place = samples.place(row);
-                let told = if values.is_empty() { "; which values are good is told by {column = …, values = […]}" } else { "" };
-                Error::input(format!("{place}: label column \"{name}\": \"{text}\" is neither true/false nor 1/0{told}"))
-            })
-        })
-        .collect()
-}
-
-/// The label of one entry; the error is the entry.
-fn label(column: &Column, row: usize, values: &[Scalar]) -> std::result::Result<Option<bool>, String> {
-    let text = column.text(row);
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let number = text.parse::<f64>().ok();
-    if !values.is_empty() {
-        let same = |value: &Scalar| match value {
-            Scalar::Number(value) => number == Some(*value),
-            Scalar::Text(value) => *value == text,
-        };
-        return Ok(Some(values.iter().any(same)));
-    }
-    match (number, text.to_lowercase().as_str()) {
-        (Some(1.0), _) | (_, "true") => Ok(Some(true)),
-        (Some(0.0), _) | (_, "false") => Ok(Some(false)),
-        _ => Err(text),
-    }
+fn of_column(samples: &Samples, (key, name): (&str, &str), column: &Column, values: &LabelValues, trained: bool) -> Result<Labels> {
+    let entries = (0..samples.rows.len()).map(|row| Some(column.text(row)));
+    let labels = label_values::read(entries, values, &format!("{key}, column \"{name}\""), trained);
+    labels.map_err(|(row, text)| {
+        let place = samples.place(row);
+        Error::input(format!(
+            "{place}: label column \"{name}\": \"{text}\" is neither true/false nor 1/0; {key} = {{ column = \"{name}\", values = [...], bad_values = [...] }} says which values are good and which are bad"
+        ))
+    })
 }
 
 /// One number a row of the training files, in the order of the files and their rows. Data to be scored have none.
-fn of_array(samples: &Samples, path: &std::path::Path, values: &[Scalar]) -> Result<Option<Vec<Option<bool>>>> {
+fn of_array(samples: &Samples, key: &str, path: &std::path::Path, values: &LabelValues, trained: bool) -> Result<Option<Labels>> {
     let column = data::read_column(path)?;
     let mut offsets = vec![];
     let mut total = 0;
@@ -161,7 +183,7 @@ fn of_array(samples: &Samples, path: &std::path::Path, values: &[Scalar]) -> Res
     if column.len() != total {
         return Err(Error::input(format!("{}: {} labels for {total} rows of data.train", path.display(), column.len())));
     }
-    let good = |row: usize| match offsets[samples.rows[row].source as usize] {
+    let entry = |row: usize| match offsets[samples.rows[row].source as usize] {
         None => Ok(None),
         Some(offset) => {
             let at = offset + samples.rows[row].index as usize;
@@ -169,23 +191,20 @@ fn of_array(samples: &Samples, path: &std::path::Path, values: &[Scalar]) -> Res
                 let place = samples.place(row);
                 return Err(Error::input(format!("{}: has no label for {place}: the file has rows that are not read", path.display())));
             }
-            label(&column, at, values).map_err(|text| Error::input(format!("{}: entry {at} is {text}; expected 1 (good) or 0", path.display())))
+            Ok(Some(column.text(at)))
         }
     };
-    (0..samples.rows.len()).map(good).collect::<Result<Vec<_>>>().map(Some)
+    let entries = (0..samples.rows.len()).map(entry).collect::<Result<Vec<_>>>()?;
+    let labels = label_values::read(entries.into_iter(), values, &format!("{key}, {}", file_name(path)), trained);
+    labels.map(Some).map_err(|(row, text)| {
+        let place = samples.place(row);
+        Error::input(format!("{}: the entry for {place} is {text}; expected 1 (good) or 0, or values and bad_values in {key}", path.display()))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_say_what_is_good() {
-        let column = Column::Numbers(vec![1.0, 2.0, 3.0, f64::NAN]);
-        let good = |values: &[Scalar]| (0..4).map(|row| label(&column, row, values)).collect::<Vec<_>>();
-        assert_eq!(good(&[Scalar::Number(1.0), Scalar::Number(2.0)]), [Ok(Some(true)), Ok(Some(true)), Ok(Some(false)), Ok(None)]);
-        assert_eq!(good(&[])[1], Err("2".into()));
-    }
 
     #[test]
     fn what_a_list_does_not_name_is_unlabelled_unless_it_is_complete() {
@@ -195,5 +214,15 @@ mod tests {
         assert_eq!(of_set(&samples, &set, Lists::Good, true), [Some(false), Some(true), Some(false)]);
         assert_eq!(of_set(&samples, &set, Lists::Bad, false), [None, Some(false), None]);
         assert_eq!(of_set(&samples, &set, Lists::Bad, true), [Some(true), Some(false), Some(true)]);
+    }
+
+    #[test]
+    fn rows_that_a_list_does_not_name_are_counted_with_the_key_that_labels_them() {
+        let note = absent(&[Some(true), None, None], "golden.json", Lists::Good, false).unwrap();
+        assert!(note.starts_with("golden.json: names 1 of 3 rows as good; the other 2 stay unlabelled, so no row is bad"), "{note}");
+        assert!(note.contains("labels.complete = true makes them bad"), "{note}");
+        assert!(absent(&[Some(false), None], "hot.txt", Lists::Bad, false).unwrap().ends_with("makes them good"));
+        assert!(absent(&[Some(true), None], "golden.json", Lists::Good, true).unwrap().contains("run is not known"));
+        assert_eq!(absent(&[Some(true), Some(true)], "golden.json", Lists::Good, false), None);
     }
 }

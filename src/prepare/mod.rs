@@ -4,6 +4,7 @@
 pub mod classes;
 pub mod finite;
 pub mod floors;
+mod label_values;
 pub mod labels;
 pub mod masked;
 pub mod missing;

@@ -255,8 +255,12 @@ mod tests {
 
     #[test]
     fn bad_rows_are_set_aside() {
-        let labels =
-            LabelSet { name: "good".into(), origin: "column".into(), good: (0..10).map(|i| [Some(true), Some(false), None][i % 3]).collect() };
+        let labels = LabelSet {
+            name: "good".into(),
+            origin: "column".into(),
+            good: (0..10).map(|i| [Some(true), Some(false), None][i % 3]).collect(),
+            other: None,
+        };
         let splits = split(&samples(&[10]), &[labels], &experiment("by = \"order\"\nvalid = 0.2")).unwrap();
         assert_eq!(splits.iter().filter(|split| **split == Split::Train).count(), 3);
         assert_eq!(splits.iter().filter(|split| **split == Split::Unused).count(), 6);
@@ -281,7 +285,7 @@ mod tests {
         #[test]
         fn a_stratified_split_gives_each_side_its_share(good in prop::collection::vec(any::<bool>(), 20..200)) {
             let samples = samples(&[good.len() as u32]);
-            let labels = LabelSet { name: "good".into(), origin: String::new(), good: good.iter().map(|good| Some(*good)).collect() };
+            let labels = LabelSet { name: "good".into(), origin: String::new(), good: good.iter().map(|good| Some(*good)).collect(), other: None };
             let mut experiment = experiment("by = \"random\"\nvalid = 0.2\ntest = 0.2");
             experiment.config.split.stratify = true;
             experiment.config.labels.train_on = TrainOn::All;

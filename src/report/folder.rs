@@ -2,7 +2,7 @@
 
 use super::{figures::Report, lock};
 use crate::{
-    config::Experiment,
+    config::{Experiment, raw::Scalar},
     data::{
         Source,
         channels::{self, Channel},
@@ -144,6 +144,14 @@ pub struct ChannelEntry {
     /// Bins that patterns leave out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<u32>,
+}
+
+/// What reading a model takes from `provenance.json`.
+#[derive(Debug, Default, serde::Deserialize)]
+struct Provenance {
+    /// By label set: the value that counted as bad because it was the only one beside those that mean good.
+    #[serde(default)]
+    bad_values: BTreeMap<String, Scalar>,
 }
 
 /// An experiment folder on disk.
@@ -459,7 +467,10 @@ impl Folder {
 
     /// Everything scoring needs, with `--set` arguments laid over the config.
     pub fn read_model(&self, sets: &[String]) -> Result<Model> {
-        let experiment = Experiment::load(&self.file(names::EXPERIMENT), sets)?;
+        let mut experiment = Experiment::load(&self.file(names::EXPERIMENT), sets)?;
+        // What counted as bad in training does so in new data, which may hold no other value.
+        let provenance: Provenance = self.read_json(names::PROVENANCE).unwrap_or_default();
+        experiment.labels.iter_mut().for_each(|set| set.origin.settle(provenance.bad_values.get(&set.name)));
         let scaler: Scaler = self.read_json(names::SCALER)?;
         scaler.check()?;
         let thresholds: Vec<Calibrated> = self.read_json(names::THRESHOLDS)?;
