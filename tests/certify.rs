@@ -337,7 +337,7 @@ fn new_data_are_judged_and_other_good_data_calibrate() {
     let twice = ["tracks", "--out", "c.json", "--data", "later.csv", "again.csv", "--set", "data.keep_duplicates=true"];
     let (code, _, err) = run(place, &[&["certify"][..], &twice].concat());
     assert_eq!(code, 0, "{err}");
-    assert!(err.contains("1 row of a lumisection that another row is of"), "{err}");
+    assert!(err.contains("1 row of a lumisection that has another row"), "{err}");
     assert!(four(place, "c")[2].contains(&(321, 30)));
 }
 
@@ -399,6 +399,107 @@ fn what_lies_outside_the_training_is_not_evaluated_and_luminosity_is_summed() {
     assert_eq!(said["against"]["not_judged"], 4);
     let (_, out, _) = run(place, &[&["certify", "tracks", "--out", "a.json", "--against", "theirs.json"][..], &sets].concat());
     assert!(out.contains("golden luminosity") && out.contains("good here only"), "{out}");
+}
+
+/// Eight runs in one table, as DIALS has them. Runs differ and each changes slowly, so that few rows count as independent; two of the validation runs' lumisections are far off, and the bad ones of the test runs less so.
+fn few_blocks(seed: u64) -> String {
+    let mut text = "run_number,ls_number,label,data\n".to_owned();
+    for run in 1001..=1008_u32 {
+        let mut chance = random::generator(seed, "runs that differ", u64::from(run));
+        let own: Vec<f64> = (0..12).map(|_| chance.random_range(-0.1..0.1)).collect();
+        for ls in 1..=80 {
+            let (bad, far) = (run >= 1007 && BAD.contains(&ls), run == 1005 && (41..=42).contains(&ls));
+            let bin = |bin: u32| {
+                let shape = 200.0 - 8.0 * (f64::from(bin) - 5.5).powi(2) / 2.0;
+                let slow = 0.65 + 0.35 * (f64::from(ls) * std::f64::consts::TAU / 80.0).sin();
+                let lean = 1.0 + own[bin as usize] * slow + if bad { 0.12 * (f64::from(bin) - 5.5) } else { 0.0 };
+                let noise = chance.random_range(-1.0..1.0);
+                if far && bin > 0 { 0.0 } else { (shape * lean + noise).round().max(1.0) }
+            };
+            let bins: Vec<f64> = (0..12).map(bin).collect();
+            let _ = writeln!(text, "{run},{ls},{},\"{bins:?}\"", u8::from(!bad));
+        }
+    }
+    text
+}
+
+#[test]
+fn what_train_flags_is_not_good_where_a_rate_cannot_be_told() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    let config = CONFIG.replace("test = [\"new.csv\"]\n", "").replace("good.csv", "dials.csv");
+    let config = config.replace("valid = 0.5\n", "valid_runs = [1005, 1006]\ntest_runs = [1007, 1008]\n") + "[threshold]\npercentile = 95.0\n";
+    for (seed, name) in ["tracks", "muons"].into_iter().enumerate() {
+        let folder = place.join(format!("{name}-data"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("dials.csv"), few_blocks(seed as u64)).unwrap();
+        fs::write(folder.join(format!("{name}.toml")), &config).unwrap();
+        succeed(place, &["train", &format!("{name}-data/{name}.toml"), "--out", name, "-q"]);
+    }
+    let flagged = ["tracks", "muons"].map(|name| {
+        let scores = scores(&place.join(name));
+        let flagged = (0..scores.rows.len()).filter(|row| scores.channels[0].flagged(*row) == Some(true));
+        flagged.map(|row| (scores.rows[row].run.unwrap(), scores.rows[row].ls.unwrap())).collect::<BTreeSet<Id>>()
+    });
+    let made_bad: BTreeSet<Id> = (1007..=1008).flat_map(|run| BAD.map(move |ls| (run, ls))).collect();
+    assert!(flagged[0].is_superset(&made_bad), "{:?}", flagged[0]);
+
+    let said = summary(place, &["tracks", "--out", "a.json"]);
+    let [good, grey, bad, not] = four(place, "a");
+    assert_eq!(good.len() + grey.len() + bad.len() + not.len(), 640);
+    assert!(good.is_disjoint(&flagged[0]) && !good.is_empty() && bad.is_disjoint(&made_bad), "{said}");
+    assert_eq!(said["above_threshold"]["grey"].as_u64().unwrap() + said["above_threshold"]["bad"].as_u64().unwrap(), flagged[0].len() as u64);
+    let rate = &said["rates_not_met"][0];
+    let text = rate["text"].as_str().unwrap();
+    assert!(text.starts_with("too few independent good lumisections to tell a rate of 1 %: "), "{text}");
+    assert!(text.contains(", 99 needed, about ") && text.contains("lumisections above the experiment's threshold are grey"), "{text}");
+    let floored: Vec<_> =
+        table(&place.join("a.csv")).into_iter().filter(|row| row["reason"].starts_with("above the experiment's threshold")).collect();
+    assert!(rate["grey"].as_u64() == Some(floored.len() as u64) && floored.len() >= made_bad.len(), "{rate}");
+    assert!(floored.iter().all(|row| row["verdict"] == "grey"));
+    assert!(fs::read_to_string(place.join("a.review.html")).unwrap().contains(&text.replace('\'', "'")));
+    let (_, out, _) = run(place, &["certify", "tracks", "--out", "a.json"]);
+    assert!(out.lines().next().unwrap().contains("too few independent good lumisections"), "{out}");
+
+    // Whatever the way to the verdicts.
+    let data = ["--data", "tracks-data/dials.csv"];
+    succeed(place, &["score", "tracks", data[0], data[1], "--out", "scores.parquet", "-q"]);
+    let discoveries = ["--set", "certify.bad={false_discovery_rate=0.0001}", "--set", "certify.grey={false_discovery_rate=0.0001}"];
+    for more in [&data[..], &["--scores", "scores.parquet"], &["--good", "tracks-data/dials.csv"], &discoveries] {
+        let said = summary(place, &[&["tracks", "--out", "b.json"][..], more].concat());
+        let good = &four(place, "b")[0];
+        assert!(good.is_disjoint(&flagged[0]) && !said["rates_not_met"].as_array().unwrap().is_empty(), "{more:?}: {said}");
+    }
+    for rule in ["any", "all", "max-score"] {
+        let said = summary(place, &["tracks", "muons", "--out", "c.json", "--rule", rule]);
+        let files = four(place, "c");
+        assert!(flagged.iter().all(|flagged| flagged.is_disjoint(&files[0])), "{rule}: {said}");
+        assert_eq!(files.iter().map(BTreeSet::len).sum::<usize>(), 640, "{rule}");
+    }
+    let met = summary(place, &["tracks", "--out", "d.json", "--set", "certify.block=1"]);
+    assert_eq!(met["rates_not_met"], serde_json::json!([]), "160 rows tell a rate of 1 %");
+
+    // A person's word on a run wins, and it is said what it overrules.
+    fs::write(place.join("runs.csv"), "run,flag\n1008,good\n").unwrap();
+    let said = summary(place, &["tracks", "--out", "e.json", "--runs", "runs.csv"]);
+    assert!(BAD.clone().all(|ls| four(place, "e")[0].contains(&(1008, ls))) && said["run_flags"]["overruled"].as_u64() >= Some(5), "{said}");
+    let row = table(&place.join("e.csv")).into_iter().find(|row| row["run"] == "1008" && row["ls"] == "20").unwrap();
+    assert!(row["reason"].contains("good run (runs.csv:2), although grey: above the experiment's threshold"), "{row:?}");
+    assert!(said["warnings"].to_string().contains("calls runs good in which scores call"), "{said}");
+}
+
+#[test]
+fn an_empty_review_list_says_why() {
+    let place = made(&["tracks"], "[certify]\nblock = 1\ngrey = { score = 9.0 }\nbad = { score = 9.0 }\n");
+    let place = place.path();
+    let (code, out, err) = run(place, &["certify", "tracks", "--out", "a.json"]);
+    let why = "nothing to review: none of 826 evaluated lumisections is above the cuts";
+    assert!(code == 0 && out.contains(&format!("review     {why}")), "{out}{err}");
+    let list = fs::read_to_string(place.join("a.review.csv")).unwrap();
+    assert_eq!(list.lines().nth(1), Some(format!("# {why}").as_str()));
+    assert!(fs::read_to_string(place.join("a.review.html")).unwrap().contains(why));
+    let said = summary(place, &["tracks", "--out", "b.json", "--decisions", "a.review.csv"]);
+    assert_eq!((&said["nothing_to_review"], &said["decisions"]["settled"]), (&why.into(), &0.into()));
 }
 
 /// An experiment on real data of 2017, trained for a moment.

@@ -116,6 +116,7 @@ mod tests {
                 channels: vec![],
                 opinions: vec![],
                 luminosity: Some(10.0 + i as f64),
+                floored: false,
             };
             ((5, i as u32 + 1), said)
         };

@@ -1,6 +1,9 @@
 //! The two cuts on a score, each with what it buys and the sample that says so.
 
-use super::conformal::{self, Reference};
+use super::{
+    conformal::{self, Reference},
+    unmet::Unmet,
+};
 use crate::{
     config::{
         Certify, Cut,
@@ -38,7 +41,8 @@ pub fn calibrates(on: CertifyOn, row: &Row, good: Option<bool>) -> Option<bool> 
 
 /// Scores of the rows of one channel for which `wanted` says so, run by run.
 pub fn by_run(scores: &Scores, channel: &ChannelScores, wanted: impl Fn(usize) -> bool) -> Vec<Vec<f64>> {
-    let of_run = |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|row| wanted(**row)).filter_map(|&row| channel.scores[row]).collect() };
+    let score = |row: &usize| channel.scores[*row].filter(|score| !score.is_nan());
+    let of_run = |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|row| wanted(**row)).filter_map(score).collect() };
     scores.runs().iter().map(of_run).filter(|run| !run.is_empty()).collect()
 }
 
@@ -74,6 +78,9 @@ pub struct Calibrated {
     pub asked: bool,
     /// The score that lumisections must exceed; none where no lumisection may be taken for bad.
     pub score: Option<f64>,
+    /// The rate that it was to have, where the calibration rows cannot tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmet: Option<Unmet>,
     /// Good calibration rows above it.
     pub false_alarms: Option<Share>,
     /// Bad calibration rows above it.
@@ -148,16 +155,25 @@ impl Cuts {
                 let there = if block == 1 { String::new() } else { format!(" in {} blocks", reference.blocks) };
                 Error::input(format!("{key}: {counted}; there are {} {}{there}", reference.rows(), sample.what))
             };
+            let mut unmet =
+                (asked.is_none() && reference.smallest() > usual).then(|| Unmet::new(usual, false, Some(conformal::needed(usual)), &reference));
             let score = match rule {
                 Cut::Score(score) => Some(score),
                 Cut::FalseAlarmRate(rate) => Some(reference.cut(rate).ok_or_else(|| few(rate))?),
                 Cut::FalseDiscoveryRate(rate) => {
                     let p_values: Vec<f64> = judged.iter().map(|score| reference.p_value(*score)).collect();
-                    conformal::benjamini_hochberg(&p_values, rate).and_then(|p| reference.cut(p))
+                    let score = conformal::benjamini_hochberg(&p_values, rate).and_then(|p| reference.cut(p));
+                    if score.is_none() && !judged.is_empty() {
+                        // With so many blocks the highest scores would have p-values that are small enough.
+                        let highest = p_values.iter().filter(|p| **p <= reference.smallest()).count() as f64 / judged.len() as f64;
+                        let needed = (highest > 0.0).then(|| conformal::needed(rate * highest));
+                        unmet = Some(Unmet::new(rate, true, needed, &reference));
+                    }
+                    score
                 }
                 Cut::Efficiency(_) | Cut::Purity(_) | Cut::Best(_) => Some(labelled.cut(rule, &key, &sample.what)?),
             };
-            Ok(labelled.bought(Calibrated { above, rule, asked: asked.is_some(), score, false_alarms: None, efficiency: None, purity: None }))
+            Ok(labelled.bought(Calibrated { above, rule, asked: asked.is_some(), score, unmet, false_alarms: None, efficiency: None, purity: None }))
         };
         let (mut grey, bad) = (find(config.grey, USUAL[0])?, find(config.bad, USUAL[1])?);
         // What lies above the bad cut is bad, however high the grey one was to be.
@@ -190,19 +206,16 @@ impl Cuts {
         }
     }
 
+    /// The rate that cannot be told, and the cut that was to have it; of two the one that needs more.
+    pub fn unmet(&self) -> Option<(Verdict, Unmet)> {
+        let cuts = [&self.grey, &self.bad].into_iter().filter_map(|cut| Some((cut.above, cut.unmet?)));
+        cuts.max_by_key(|(_, unmet)| unmet.needed.unwrap_or(usize::MAX))
+    }
+
     /// What is doubtful about them.
     pub fn warning(&self) -> Option<String> {
-        let raised =
-            |cut: &&Calibrated| !cut.asked && USUAL.iter().all(|(above, usual)| *above != cut.above || cut.rule != Cut::FalseAlarmRate(*usual));
-        let raised: Vec<&Calibrated> = [&self.grey, &self.bad].into_iter().filter(raised).collect();
-        if self.grey.score == self.bad.score && self.grey.rule != self.bad.rule {
-            return Some(format!("nothing is grey: certify.grey ({}) does not lie below certify.bad ({})", self.grey.rule, self.bad.rule));
-        }
-        let first = raised.first()?;
-        let names: Vec<String> = raised.iter().map(|cut| format!("certify.{}", cut.above.name())).collect();
-        let blocks = if self.block == 1 { String::new() } else { format!(" in {} blocks of {} LSs (certify.block)", self.blocks, self.block) };
-        let verb = if names.len() == 1 { "is" } else { "are" };
-        Some(format!("{} {}{blocks} tell no smaller rate: {} {verb} {}", self.rows, self.sample, names.join(" and "), first.rule))
+        let same = self.grey.score == self.bad.score && self.grey.rule != self.bad.rule;
+        same.then(|| format!("nothing is grey: certify.grey ({}) does not lie below certify.bad ({}); lower it", self.grey.rule, self.bad.rule))
     }
 }
 
@@ -272,7 +285,7 @@ impl<'a> Labelled<'a> {
             // The higher one of equals.
             _ => cuts.iter().max_by(|a, b| figure(**a).total_cmp(&figure(**b))),
         };
-        found.copied().ok_or_else(|| Error::input(format!("{key}: nowhere among the {what} are the rows above a cut so pure")))
+        found.copied().ok_or_else(|| Error::input(format!("{key}: no cut on the {what} reaches that purity; expected a lower one")))
     }
 
     /// Adds what a cut buys.
@@ -319,11 +332,9 @@ mod tests {
         assert!(message(0.001).contains("certify.grey (0.1 % false alarms): needs at least 999 good rows"), "{}", message(0.001));
         let usual = Cuts::new(&Certify::default(), Some(10), "all", &sample(500, &[]), &[]).unwrap();
         assert_eq!((usual.grey.rule, usual.bad.rule), (Cut::FalseAlarmRate(0.05), Cut::FalseAlarmRate(1.0 / 51.0)));
-        let warning = usual.warning().unwrap();
-        assert!(
-            warning.contains("500 validation rows in 50 blocks of 10 LSs (certify.block) tell no smaller rate: certify.bad is 1.96"),
-            "{warning}"
-        );
+        assert_eq!((usual.grey.unmet, usual.warning()), (None, None));
+        let (above, unmet) = usual.unmet().unwrap();
+        assert_eq!((above, unmet.rate, unmet.needed, unmet.more_lumisections), (Verdict::Bad, 0.01, Some(99), Some(490)));
         let none = Cuts::new(&Certify::default(), None, "all", &Sample::default(), &[]).unwrap_err().to_string();
         assert!(none.contains("no good rows to calibrate on"), "{none}");
     }
@@ -351,6 +362,14 @@ mod tests {
     fn false_discoveries_are_bounded_on_what_is_judged() {
         let mut judged: Vec<f64> = (0..95).map(f64::from).collect();
         assert_eq!(cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(999, &[]), &judged).unwrap().bad.score, None);
+        let nothing = cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(999, &[]), &judged).unwrap();
+        assert_eq!(nothing.unmet().unwrap().1.needed, None, "no score is above those of all good rows");
+        // One in a hundred is: it needs a p-value of 0.001.
+        let few =
+            |rows: u32| cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(rows, &[]), &[&vec![0.0; 99][..], &[2000.0]].concat()).unwrap();
+        let unmet = few(500).unmet().unwrap().1;
+        assert_eq!((unmet.discoveries, unmet.needed, unmet.more_lumisections), (true, Some(999), Some(499)));
+        assert_eq!((few(999).bad.score, few(999).unmet()), (Some(999.0), None));
         judged.extend([2000.0; 5]);
         let cuts = cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(999, &[]), &judged).unwrap();
         assert_eq!(judged.iter().filter(|score| cuts.bad.exceeded(**score)).count(), 5);

@@ -2,7 +2,7 @@
 
 use super::{
     Id, Lumisection, Lumisections, Source,
-    cuts::{Cuts, Sample},
+    cuts::{Calibrated, Cuts, Sample},
     judge::{Opinion, Opinions},
 };
 use crate::{
@@ -48,25 +48,42 @@ pub fn votes(needed: usize, names: &[String], opinions: Vec<Opinions>) -> Lumise
         let verdict = match () {
             () if says(&[Verdict::Bad]) >= needed => Verdict::Bad,
             () if says(&[Verdict::Grey, Verdict::Bad]) >= needed => Verdict::Grey,
+            // An experiment whose rate is not met cannot be outvoted to good.
+            () if opinions.iter().flatten().any(|opinion| opinion.unmet) => Verdict::Grey,
             // Whatever is not known might have been bad.
             () if !missing.is_empty() => Verdict::NotEvaluated,
             () => Verdict::Good,
         };
+        // By their cuts alone too few would say so.
+        let by_cut = opinions.iter().flatten().filter(|opinion| !opinion.floored && matches!(opinion.verdict, Verdict::Grey | Verdict::Bad)).count();
+        let floored = verdict == Verdict::Grey && by_cut < needed;
         let reason = match verdict {
             Verdict::NotEvaluated => missing.join("; "),
             Verdict::Good => String::new(),
             _ => {
                 let against = names.iter().zip(opinions).filter_map(|(name, opinion)| Some((name, opinion.as_ref()?)));
                 let against = against.filter(|(_, opinion)| matches!(opinion.verdict, Verdict::Grey | Verdict::Bad));
-                against.map(|(name, opinion)| named(names, name, &opinion.reason)).collect::<Vec<_>>().join("; ")
+                let reason = |opinion: &Opinion| match floored && opinion.unmet && !opinion.floored {
+                    true => format!("{}, above the experiment's threshold", opinion.reason),
+                    false => opinion.reason.to_string(),
+                };
+                against.map(|(name, opinion)| named(names, name, &reason(opinion))).collect::<Vec<_>>().join("; ")
             }
         };
         // The p-value of which the k-th smallest of n is a share k / n (Rüger's rule, whatever they have in common).
         let mut p_values: Vec<f64> = opinions.iter().flatten().filter_map(|opinion| opinion.p_value).collect();
         p_values.sort_by(f64::total_cmp);
         let p_value = p_values.get(needed - 1).map(|p| (p * names.len() as f64 / needed as f64).min(1.0));
-        (verdict, reason, p_value)
+        Joined { verdict, reason, p_value, floored }
     })
+}
+
+/// What experiments say together.
+struct Joined {
+    verdict: Verdict,
+    reason: String,
+    p_value: Option<f64>,
+    floored: bool,
 }
 
 /// "tracks: why" where there are several experiments.
@@ -85,19 +102,19 @@ fn missing(names: &[String], opinions: &[Option<Opinion>]) -> Vec<String> {
 }
 
 /// The union of the lumisections of all experiments, each with what is said of it.
-fn by_lumisection(opinions: Vec<Opinions>, say: impl Fn(&[Option<Opinion>]) -> (Verdict, String, Option<f64>)) -> Lumisections {
+fn by_lumisection(opinions: Vec<Opinions>, say: impl Fn(&[Option<Opinion>]) -> Joined) -> Lumisections {
     let ids: BTreeSet<Id> = opinions.iter().flat_map(|opinions| opinions.keys().copied()).collect();
     let mut opinions = opinions;
     let one = |id: Id| {
         let opinions: Vec<Option<Opinion>> = opinions.iter_mut().map(|opinions| opinions.remove(&id)).collect();
-        let (verdict, reason, p_value) = say(&opinions);
+        let Joined { verdict, reason, p_value, floored } = say(&opinions);
         // The one that finds it least usual, and of those the one that says most.
         let evaluated = opinions.iter().enumerate().filter_map(|(at, opinion)| Some((at, opinion.as_ref()?.p_value?)));
         let experiment = evaluated.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at);
         let worst = experiment.and_then(|at| opinions[at].as_ref());
         let source = if verdict == Verdict::NotEvaluated { Source::Selection } else { Source::Autoencoder };
         let (score, channels) = (worst.and_then(|worst| worst.score), worst.map(|worst| worst.channels.clone()).unwrap_or_default());
-        (id, Lumisection { verdict, reason, source, score, p_value, experiment, channels, opinions, luminosity: None })
+        (id, Lumisection { verdict, reason, source, score, p_value, experiment, channels, opinions, luminosity: None, floored })
     };
     ids.into_iter().map(one).collect()
 }
@@ -169,12 +186,21 @@ pub fn max_score(
         ids.iter().filter_map(|id| joint(&opinions.iter().map(|opinions| opinions.get(id).cloned()).collect::<Vec<_>>())).collect();
     let cuts = Cuts::new(config, block, "max-score", &sample, &judged)?;
     let mut lumisections = by_lumisection(opinions, |opinions| match joint(opinions) {
-        None => (Verdict::NotEvaluated, missing(names, opinions).join("; "), None),
+        None => Joined { verdict: Verdict::NotEvaluated, reason: missing(names, opinions).join("; "), p_value: None, floored: false },
         Some(score) => {
             let verdict = cuts.verdict(score);
-            let cut = if verdict == Verdict::Bad { &cuts.bad } else { &cuts.grey };
-            let reason = format!("largest score above {:.6} ({})", cut.score.unwrap_or(f64::NAN), cut.rule);
-            (verdict, if verdict == Verdict::Good { String::new() } else { reason }, Some(cuts.reference.p_value(score)))
+            let flagging = names.iter().zip(opinions).filter(|(_, opinion)| opinion.as_ref().is_some_and(|opinion| opinion.flagged));
+            let flagging: Vec<&str> = flagging.map(|(name, _)| name.as_str()).collect();
+            let unmet = cuts.unmet().filter(|_| verdict == Verdict::Good && !flagging.is_empty());
+            let above = |cut: &Calibrated| format!("largest score above {:.6} ({})", cut.score.unwrap_or(f64::NAN), cut.rule);
+            let reason = match (verdict, unmet) {
+                (_, Some((_, unmet))) => format!("above the experiment's threshold in {}; {}", flagging.join(", "), unmet.describe()),
+                (Verdict::Bad, _) => above(&cuts.bad),
+                (Verdict::Grey, _) => above(&cuts.grey),
+                _ => String::new(),
+            };
+            let verdict = if unmet.is_some() { Verdict::Grey } else { verdict };
+            Joined { verdict, reason, p_value: Some(cuts.reference.p_value(score)), floored: unmet.is_some() }
         }
     });
     for said in lumisections.values_mut() {
@@ -193,7 +219,18 @@ mod tests {
     fn opinion(verdict: Verdict, p_value: f64) -> Opinion {
         let score = (verdict != Verdict::NotEvaluated).then_some(1.0 / p_value);
         let reason = if verdict == Verdict::NotEvaluated { "empty" } else { "high" };
-        Opinion { verdict, reason: reason.into(), score, p_value: score.map(|_| p_value), channels: vec![], split: Split::Test, row: 0 }
+        Opinion {
+            verdict,
+            reason: reason.into(),
+            score,
+            flagged: false,
+            unmet: false,
+            floored: false,
+            p_value: score.map(|_| p_value),
+            channels: vec![],
+            split: Split::Test,
+            row: 0,
+        }
     }
 
     #[test]

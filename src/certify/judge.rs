@@ -22,6 +22,12 @@ pub struct Opinion {
     pub reason: Arc<str>,
     /// Its score, where it is evaluated.
     pub score: Option<f64>,
+    /// Whether that is above the experiment's own threshold.
+    pub flagged: bool,
+    /// Whether it is, and the rate that the cuts were to have could not be met: then it is at least grey, whatever others say.
+    pub unmet: bool,
+    /// Whether that alone makes it grey.
+    pub floored: bool,
     /// How seldom good lumisections score so high.
     pub p_value: Option<f64>,
     /// Of several channels those above their own grey cut, the least usual first; the least usual one where none is.
@@ -50,21 +56,23 @@ pub fn check_runs(scores: &Scores, ids: &[Option<Id>]) -> Result<()> {
     match nameless.first() {
         None => Ok(()),
         Some(first) => Err(Error::input(format!(
-            "no run number is known for {}, and a golden JSON is by run: say it with --run {first}=NUMBER, or have it in the file's name (run_297219…) before scores are made",
+            "no run number is known for {}, which a golden JSON needs; expected --run {first}=NUMBER, or the number in the file's name (run_297219…) when scoring",
             listed(nameless.iter().copied())
         ))),
     }
 }
 
-/// Which of two rows of one lumisection counts: the worse. What was not evaluated may be bad, so it comes before good.
-fn worse(a: Verdict, b: Verdict) -> bool {
-    let rank = |verdict| match verdict {
+/// Which of two rows of one lumisection counts: the worse, and of two that are equally bad the one that scores higher. What was not
+/// evaluated may be bad, so it comes before good.
+fn worse(a: &Opinion, b: &Opinion) -> bool {
+    let rank = |opinion: &Opinion| match opinion.verdict {
         Verdict::Bad => 3,
         Verdict::Grey => 2,
         Verdict::NotEvaluated => 1,
         Verdict::Good => 0,
     };
-    rank(a) > rank(b)
+    let score = |opinion: &Opinion| opinion.score.unwrap_or(f64::NEG_INFINITY);
+    (rank(a), score(a)) > (rank(b), score(b))
 }
 
 /// Holds scores against the cuts of each channel, the last of which judges. `unfit` says of rows why they are not to be evaluated
@@ -78,14 +86,25 @@ pub fn opinions(cuts: &[Cuts], scores: &Scores, ids: &[Option<Id>], unfit: &[Opt
         let Some(id) = *id else { continue };
         let score = scores.main().and_then(|channel| channel.scores[row]);
         let not = scores.rows[row].rejected.as_deref().or(unfit[row].as_deref());
+        // Such a score compares with no cut.
+        let not = not.or(score.filter(|score| score.is_nan() || *score == f64::NEG_INFINITY).map(|_| "the score is not a number"));
+        let flagged = not.is_none() && scores.main().and_then(|channel| channel.flagged(row)) == Some(true);
+        let not_met = cuts.last().and_then(Cuts::unmet).filter(|_| flagged);
+        let mut floored = false;
         let (verdict, reason, score) = match (not, score, cuts.last()) {
             (None, Some(score), Some(cuts)) => {
-                let verdict = cuts.verdict(score);
+                let mut verdict = cuts.verdict(score);
+                let unmet = not_met.filter(|_| verdict == Verdict::Good);
+                if unmet.is_some() {
+                    (verdict, floored) = (Verdict::Grey, true);
+                }
                 let above =
                     |cut: &super::cuts::Calibrated| format!("score above {:.6} ({}, {})", cut.score.unwrap_or(f64::NAN), cut.rule, cuts.sample);
-                let reason = match verdict {
-                    Verdict::Bad => above(&cuts.bad),
-                    Verdict::Grey => above(&cuts.grey),
+                let threshold = || scores.main().and_then(|channel| channel.thresholds[row]).unwrap_or(f64::NAN);
+                let reason = match (verdict, unmet) {
+                    (_, Some((_, unmet))) => format!("above the experiment's threshold {:.6}; {}", threshold(), unmet.describe()),
+                    (Verdict::Bad, _) => above(&cuts.bad),
+                    (Verdict::Grey, _) => above(&cuts.grey),
                     _ => String::new(),
                 };
                 // With patterns a score has regions behind it.
@@ -101,15 +120,20 @@ pub fn opinions(cuts: &[Cuts], scores: &Scores, ids: &[Option<Id>], unfit: &[Opt
             p_value: score.zip(cuts.last()).map(|(score, cuts)| cuts.reference.p_value(score)),
             channels: if score.is_some() && verdict != Verdict::Good { responsible(cuts, scores, row) } else { vec![] },
             score,
+            flagged,
+            unmet: not_met.is_some(),
+            floored,
             split: scores.rows[row].split,
             row,
         };
         match opinions.get_mut(&id) {
             Some(before) => {
                 twice += 1;
-                if worse(opinion.verdict, before.verdict) {
+                let (flagged, unmet) = (before.flagged || opinion.flagged, before.unmet || opinion.unmet);
+                if worse(&opinion, before) {
                     *before = opinion;
                 }
+                (before.flagged, before.unmet) = (flagged, unmet);
             }
             None => {
                 opinions.insert(id, opinion);

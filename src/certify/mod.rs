@@ -1,6 +1,7 @@
 //! From scores to verdicts: each lumisection is good, grey, bad or not evaluated, and nothing that is not evaluated becomes good.
 //!
-//! 1. [`cuts`] and [`conformal`]: where the two cuts lie, what they buy, how seldom good rows score so high;
+//! 1. [`cuts`] and [`conformal`]: where the two cuts lie, what they buy, how seldom good rows score so high; [`unmet`]: rates that
+//!    the calibration rows cannot tell;
 //! 2. [`judge`]: what one experiment says of each lumisection;
 //! 3. [`join`]: what several say together;
 //! 4. [`words`]: what people (or another model) say of runs and of lumisections, which wins;
@@ -15,6 +16,7 @@ pub mod judge;
 pub mod outputs;
 pub mod review;
 pub mod summary;
+pub mod unmet;
 pub mod words;
 
 use crate::report::scores::Verdict;
@@ -45,6 +47,8 @@ pub struct Lumisection {
     pub opinions: Vec<Option<judge::Opinion>>,
     /// Its recorded luminosity, where it is known.
     pub luminosity: Option<f64>,
+    /// Whether it is grey only because it is above an experiment's threshold, since the rate that was to be met could not be.
+    pub floored: bool,
 }
 
 /// All lumisections, in order.

@@ -198,6 +198,7 @@ mod tests {
             channels: vec![],
             opinions: vec![],
             luminosity: None,
+            floored: false,
         }
     }
 

@@ -83,13 +83,17 @@ fn contributions(told: &[Explanation], channels: &[String]) -> String {
     told.iter().filter(|explanation| told.len() == 1 || channels.contains(&explanation.channel)).map(of).collect::<Vec<_>>().join("; ")
 }
 
-/// Writes the list as CSV.
-pub fn write_list(path: &Path, rows: &[[String; 17]]) -> Result<()> {
+/// Writes the list as CSV; one without rows says why it is empty, as a comment below the header.
+pub fn write_list(path: &Path, rows: &[[String; 17]], empty: Option<&str>) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| Error::failed(format!("{}: {error}", path.display()));
     let mut writer = csv::Writer::from_writer(vec![]);
     writer.write_record(HEADER).map_err(|error| failed(&error))?;
     rows.iter().try_for_each(|row| writer.write_record(row)).map_err(|error| failed(&error))?;
-    write_atomically(path, &writer.into_inner().map_err(|error| failed(&error))?)
+    let mut bytes = writer.into_inner().map_err(|error| failed(&error))?;
+    if let Some(empty) = empty.filter(|_| rows.is_empty()) {
+        bytes.extend(format!("# {}\n", empty.replace(['\n', '\r'], " ")).bytes());
+    }
+    write_atomically(path, &bytes)
 }
 
 /// Text that stands in HTML.
@@ -110,15 +114,15 @@ if(d)lines.push([r.dataset.run,r.dataset.first,r.dataset.last,d,quote(r.querySel
 const a=document.createElement('a');a.href=URL.createObjectURL(new Blob([lines.join('\\n')+'\\n'],{type:'text/csv'}));\
 a.download='decisions.csv';a.click()}";
 
-/// Writes the list as a page on which decisions can be made and saved.
-pub fn write_page(path: &Path, title: &str, summary: &str, rows: &[[String; 17]]) -> Result<()> {
+/// Writes the list as a page on which decisions can be made and saved; `summary` are its first lines.
+pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[[String; 17]]) -> Result<()> {
     let at = |row: &[String; 17], name: &str| HEADER.iter().position(|other| *other == name).map(|at| escaped(&row[at])).unwrap_or_default();
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n<title>{0}</title>\n<style>{STYLE}</style>\n\
-         <h1>{0}</h1>\n<p>{1}</p>\n<p><button id=\"save\">Save decisions.csv</button> for <code>lumisift certify … --decisions decisions.csv</code></p>\n\
+         <h1>{0}</h1>\n{1}<p><button id=\"save\">Save decisions.csv</button> for <code>lumisift certify … --decisions decisions.csv</code></p>\n\
          <table><thead><tr><th>run<th>LSs<th>verdict<th>score<th>p-value<th>channels<th>contributions<th>before<th>after<th>reason<th>decision<th>comment</thead><tbody>\n",
         escaped(title),
-        escaped(summary)
+        summary.iter().map(|line| format!("<p>{}</p>\n", escaped(line))).collect::<String>()
     );
     for row in rows {
         let (first, last) = (at(row, "first_ls"), at(row, "last_ls"));
@@ -163,6 +167,7 @@ mod tests {
             channels: vec!["a/b".into()],
             opinions: vec![],
             luminosity: None,
+            floored: false,
         };
         let verdicts = [Verdict::Good, Verdict::Bad, Verdict::Bad, Verdict::NotEvaluated, Verdict::Grey];
         let mut lumisections: Lumisections =
@@ -176,11 +181,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (list, page) = (folder.path().join("list.csv"), folder.path().join("page.html"));
         rows[0][3] = "good".into();
-        write_list(&list, &rows).unwrap();
+        write_list(&list, &rows, None).unwrap();
         assert_eq!(Decisions::read(&list).unwrap().apply(&mut lumisections).0, 2);
-        write_page(&page, "a <b>", "all & more", &rows).unwrap();
+        write_page(&page, "a <b>", &["all & more".to_owned()], &rows).unwrap();
         let page = std::fs::read_to_string(page).unwrap();
         assert!(page.contains("a &lt;b&gt;") && page.contains("all &amp; more") && page.contains("&lt;script&gt;, &quot;quoted&quot;"));
         assert_eq!(page.matches("<script>").count(), 1);
+    }
+
+    #[test]
+    fn an_empty_list_says_why_and_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("list.csv");
+        write_list(&list, &[], Some("nothing to review:\nnone is above the cuts")).unwrap();
+        let text = std::fs::read_to_string(&list).unwrap();
+        assert_eq!(text.lines().collect::<Vec<_>>(), [HEADER.join(",").as_str(), "# nothing to review: none is above the cuts"]);
+        assert_eq!(Decisions::read(&list).unwrap(), Decisions::default());
     }
 }

@@ -1,13 +1,15 @@
 //! What a certification came to, as numbers.
 
-use super::{Lumisections, Source, against::Against, counts, cuts::Cuts};
-use crate::{config::Cut, report::scores::Verdict};
+use super::{Lumisections, Source, against::Against, counts, cuts::Cuts, unmet::RateNotMet};
+use crate::{config::Cut, error::listed, report::scores::Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// What a certification came to.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
+    /// Rates that the calibration rows cannot tell, one for each experiment whose cuts decide.
+    pub rates_not_met: Vec<RateNotMet>,
     /// The golden JSON.
     pub golden: String,
     /// Lumisections by verdict.
@@ -30,8 +32,12 @@ pub struct Summary {
     pub trained_on: usize,
     /// How many of the flagged are expected to be good, where that was asked for.
     pub false_discoveries: Option<Expected>,
+    /// Lumisections above an experiment's own threshold, by verdict.
+    pub above_threshold: PerVerdict<usize>,
     /// Stretches of flagged lumisections to review.
     pub to_review: usize,
+    /// Why there are none.
+    pub nothing_to_review: Option<String>,
     /// What the file of runs settled.
     pub run_flags: Option<RunFlags>,
     /// What decisions settled.
@@ -60,6 +66,19 @@ impl PerVerdict<usize> {
     pub fn count(lumisections: &Lumisections) -> Self {
         let [good, grey, bad, not_evaluated] = counts(lumisections);
         Self { good, grey, bad, not_evaluated }
+    }
+
+    /// Counts those that are above an experiment's own threshold.
+    pub fn count_flagged(lumisections: &Lumisections) -> Self {
+        let flagged = |said: &&super::Lumisection| said.opinions.iter().flatten().any(|opinion| opinion.flagged);
+        let of = |verdict: Verdict| lumisections.values().filter(flagged).filter(|said| said.verdict == verdict).count();
+        let [good, grey, bad, not_evaluated] = Verdict::ALL.map(of);
+        Self { good, grey, bad, not_evaluated }
+    }
+
+    /// All of them.
+    pub fn sum(&self) -> usize {
+        self.good + self.grey + self.bad + self.not_evaluated
     }
 }
 
@@ -135,6 +154,8 @@ pub struct RunFlags {
     pub file: String,
     /// Those of good and bad runs.
     pub settled: usize,
+    /// Those of good runs that scores call grey or bad.
+    pub overruled: usize,
     /// Those of grey ones, where scores decide.
     pub grey: usize,
     /// Those of runs that it does not name, where scores decide too.
@@ -167,4 +188,28 @@ pub fn reasons(lumisections: &Lumisections) -> Vec<(String, usize)> {
     let mut counts: Vec<(String, usize)> = counts.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
     counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     counts
+}
+
+/// Why there is nothing to review, where no lumisection is grey or bad.
+pub fn nothing_to_review(lumisections: &Lumisections, rates_not_met: &[RateNotMet]) -> Option<String> {
+    let [good, grey, bad, _] = counts(lumisections);
+    if grey + bad > 0 {
+        return None;
+    }
+    if good == 0 {
+        let reasons: Vec<String> = reasons(lumisections).iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        return Some(format!("nothing to review: no lumisection is evaluated ({})", listed(reasons.iter().map(String::as_str))));
+    }
+    let by_people = lumisections.values().filter(|said| matches!(said.source, Source::Run | Source::Decision)).count();
+    let people = if by_people > 0 { format!(" ({by_people} are good by run or by decision)") } else { String::new() };
+    Some(match rates_not_met {
+        [] => format!("nothing to review: none of {good} evaluated lumisections is above the cuts{people}"),
+        rates => {
+            let rates: Vec<&str> = rates.iter().map(|rate| rate.text.as_str()).collect();
+            format!(
+                "nothing to review: none of {good} evaluated lumisections is above the cuts or the experiment's threshold{people}; {}",
+                rates.join("; ")
+            )
+        }
+    })
 }

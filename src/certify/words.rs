@@ -84,6 +84,8 @@ pub struct Runs {
 pub struct Spoken {
     /// Those of good and bad runs, whose scores are not looked at.
     pub settled: usize,
+    /// Those of good runs that scores call grey or bad.
+    pub overruled: usize,
     /// Those of grey runs.
     pub grey: usize,
     /// Those of runs that it does not name.
@@ -169,8 +171,12 @@ impl Runs {
                     spoken.settled += 1;
                     // What is empty in a good run is not good for that.
                     if *verdict == Verdict::Bad || said.verdict != Verdict::NotEvaluated {
-                        (said.verdict, said.source) = (*verdict, Source::Run);
-                        said.reason = format!("{} run ({place})", verdict.name());
+                        let mut reason = format!("{} run ({place})", verdict.name());
+                        if *verdict == Verdict::Good && matches!(said.verdict, Verdict::Grey | Verdict::Bad) {
+                            spoken.overruled += 1;
+                            reason = format!("{reason}, although {}: {}", said.verdict.name(), said.reason);
+                        }
+                        (said.verdict, said.source, said.reason) = (*verdict, Source::Run, reason);
                     }
                 }
             }
@@ -274,6 +280,7 @@ mod tests {
             channels: vec![],
             opinions: vec![],
             luminosity: None,
+            floored: false,
         };
         said.iter().map(|(id, verdict)| (*id, one(*verdict))).collect()
     }
@@ -305,7 +312,7 @@ mod tests {
         let said = [((1, 1), Bad), ((1, 2), NotEvaluated), ((2, 1), Good), ((2, 2), NotEvaluated), ((3, 1), Bad), ((4, 1), Grey)];
         let mut lumisections = lumisections(&said);
         let spoken = Runs::read(file("run,flag\n1,good\n2,bad\n3,grey\n").path(), None).unwrap().apply(&mut lumisections);
-        assert_eq!(spoken, Spoken { settled: 4, grey: 1, unnamed: 1 });
+        assert_eq!(spoken, Spoken { settled: 4, overruled: 1, grey: 1, unnamed: 1 });
         let after: Vec<Verdict> = lumisections.values().map(|said| said.verdict).collect();
         assert_eq!(after, [Good, NotEvaluated, Bad, Bad, Bad, Grey]);
         assert_eq!(lumisections[&(1, 1)].source, Source::Run);

@@ -11,7 +11,8 @@ use crate::{
         outputs::{self, Names, Stretch},
         review::{self, Explanations},
         summary::{self, Decided, Expected, Judge, Luminosity, PerVerdict, RunFlags, Summary},
-        words::{Decisions, Runs},
+        unmet::RateNotMet,
+        words::{Decisions, Runs, Spoken},
     },
     config::{Part, Value, raw::CertifyOn},
     data::{
@@ -41,43 +42,43 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Say which lumisections are good, grey, bad or not evaluated, as golden JSON and as lists to review
+/// Give every lumisection a verdict (good, grey, bad, not evaluated); write a golden JSON and a review list
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiments' folders: one per primary dataset, object or monitoring element
     #[arg(required = true, value_name = "DIR")]
     experiments: Vec<PathBuf>,
-    /// The golden JSON to write; bad, grey and not evaluated ones, tables and the review list lie beside it
+    /// The golden JSON to write; the JSONs of the other verdicts, tables and the review list are written beside it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Judge these files instead of the experiment's own (every experiment reads them)
     #[arg(long, num_args = 1.., value_name = "FILE", conflicts_with = "scores")]
     data: Vec<PathBuf>,
-    /// Judge only a part of the runs of --data, such as "2 of 8": parts have no run in common and make all together
+    /// Judge only a part of the runs of --data, such as "2 of 8": the parts share no run and cover all
     #[arg(long, value_name = "PART", requires = "data")]
     part: Option<String>,
-    /// Judge these scores, which `lumisift score` wrote (.parquet): one file an experiment, in their order
+    /// Judge these scores, written by `lumisift score` (.parquet): one file per experiment, in the same order
     #[arg(long, num_args = 1.., value_name = "FILE")]
     scores: Vec<PathBuf>,
     /// Calibrate the cuts on these files of good data instead of held-out rows of the experiment (every experiment reads them)
     #[arg(long, num_args = 1.., value_name = "FILE")]
     good: Vec<PathBuf>,
-    /// How several experiments make one verdict: any, all, K-of-N (so many must say bad), or max-score
+    /// How the verdicts of several experiments are combined: any, all, K-of-N (K must say bad), or max-score
     #[arg(long, value_name = "RULE", default_value = "any")]
     rule: String,
-    /// Rows that were trained on are not evaluated
+    /// Make rows that the models were trained on not evaluated
     #[arg(long)]
     held_out: bool,
-    /// The run of a file that does not say it: --run good.csv=297219 (repeatable)
+    /// The run number of a file that has none: --run good.csv=297219 (repeatable)
     #[arg(long, value_name = "FILE=NUMBER")]
     run: Vec<String>,
-    /// What is said of runs (CSV or JSON: good, grey, bad or a score): scores are looked at in grey ones only
+    /// Verdicts on whole runs (CSV or JSON: good, grey, bad or a score); lumisection scores decide in grey runs only
     #[arg(long, value_name = "FILE")]
     runs: Option<PathBuf>,
-    /// What people decided (the review list, filled in); it wins
+    /// Decisions of people (the review list, filled in); they override every other verdict
     #[arg(long, value_name = "FILE")]
     decisions: Option<PathBuf>,
-    /// Hold the verdicts against this golden JSON
+    /// Compare the verdicts with this golden JSON
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
@@ -100,6 +101,8 @@ struct Loaded {
     moved: Vec<Moved>,
     /// Those that cuts are calibrated on, where they are others, and their files.
     good: Option<(Vec<String>, Scores)>,
+    /// What reading the data to judge and to calibrate on made doubtful.
+    notes: Vec<String>,
 }
 
 impl Loaded {
@@ -140,7 +143,7 @@ fn load(arguments: &Arguments, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> 
             let reading = ui.reading(&[files]);
             pipeline::score_files(&model, files, part, device, &|path| reading.read(path))
         };
-        let mut moved = vec![];
+        let (mut moved, mut notes) = (vec![], vec![]);
         let judged = match arguments.scores.get(at) {
             Some(path) => {
                 let scores = Scores::read(path)?;
@@ -156,17 +159,21 @@ fn load(arguments: &Arguments, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> 
                 None
             }
             None => {
-                let (prepared, scores, _) = score(&arguments.data, part)?;
+                let (mut prepared, mut scores, _) = score(&arguments.data, part)?;
+                scores.flag(&model.thresholds)?;
                 ui.warn_unreadable(&prepared.samples);
                 moved = pipeline::moved(&model.networks, &prepared);
+                notes.append(&mut prepared.notes);
                 Some((Some(prepared), scores))
             }
         };
         let good = if arguments.good.is_empty() { None } else { Some(score(&arguments.good, None)?) };
-        let good =
-            good.map(|(prepared, scores, _)| (prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect(), scores));
+        let good = good.map(|(mut prepared, scores, _)| {
+            notes.extend(prepared.notes.drain(..).map(|note| format!("--good: {note}")));
+            (prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect(), scores)
+        });
         let name = model.experiment.config.name.clone();
-        loaded.push(Loaded { name, folder, model, own, judged, moved, good });
+        loaded.push(Loaded { name, folder, model, own, judged, moved, good, notes });
     }
     // Names that are not one experiment's alone give way to folders.
     let names: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
@@ -213,7 +220,7 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
     let (scores, experiment) = (one.judged(), &one.model.experiment);
     let (ids, own_ids) = (judge::identities(scores, named), judge::identities(&one.own, named));
     judge::check_runs(scores, &ids)?;
-    let mut warnings: Vec<String> = one.moved.iter().map(Moved::warning).collect();
+    let mut warnings: Vec<String> = one.notes.iter().cloned().chain(one.moved.iter().map(Moved::warning)).collect();
     let within = &experiment.config.certify.within;
     let wanted: BTreeSet<String> = within.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect();
     let facts = match Facts::read(&experiment.facts, &wanted) {
@@ -228,6 +235,12 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
     let is_trained = |row: &usize| one.own.rows[*row].split == Split::Train && one.own.rows[*row].rejected.is_none();
     let trained: BTreeSet<Id> = (0..own_ids.len()).filter(is_trained).filter_map(|row| own_ids[row]).collect();
     if held_out {
+        if let Some(row) = (0..own_ids.len()).filter(is_trained).find(|row| own_ids[*row].is_none()) {
+            let file = &one.own.rows[row].file;
+            return Err(Error::input(format!(
+                "--held-out: {file} holds rows that were trained on, and no run number of theirs is known, so they cannot be told from those to judge; say it with --run {file}=NUMBER"
+            )));
+        }
         let known = |id: &Option<Id>| id.is_some_and(|id| trained.contains(&id));
         unfit.iter_mut().zip(&ids).filter(|(_, id)| known(id)).for_each(|(reason, _)| *reason = Some("trained on (--held-out)".into()));
     }
@@ -250,11 +263,23 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
     warnings.extend(cuts.last().and_then(Cuts::warning));
     let (opinions, duplicates) = judge::opinions(&cuts, scores, &ids, &unfit);
     if duplicates > 0 {
-        warnings.push(format!("{} of a lumisection that another row is of: the worse verdict stands", terminal::count(duplicates, "row")));
+        warnings.push(format!(
+            "{} of a lumisection that has another row, and the worse verdict counts; look for duplicates in the data",
+            terminal::count(duplicates, "row")
+        ));
     }
     let unreadable = ids.iter().filter(|id| id.is_none()).count();
     if unreadable > 0 {
-        warnings.push(format!("{} without run and LS, since they cannot be read: they are in no file", terminal::count(unreadable, "row")));
+        warnings.push(format!(
+            "{} without run and LS could not be read and are in none of the files; repair or remove them",
+            terminal::count(unreadable, "row")
+        ));
+    }
+    let label = calibrating.labels.iter().position(|name| name == "good").filter(|_| one.good.is_none());
+    let unlabelled = |row: &usize| calibrates[*row] == Some(true) && label.is_some_and(|label| calibrating.rows[*row].labels[label].is_none());
+    let unlabelled = (0..calibrates.len()).filter(unlabelled).count();
+    if unlabelled > 0 {
+        warnings.push(format!("{unlabelled} of the {what} have no label and count as good for the cuts; label them, or calibrate with --good"));
     }
     let calibrating_ids = judge::identities(calibrating, named);
     let calibration = (0..calibrates.len()).filter_map(|row| Some((calibrating_ids[row]?, calibrating.main()?.scores[row]?, calibrates[row]?)));
@@ -318,7 +343,7 @@ fn explain(loaded: &[Loaded], lumisections: &Lumisections, stretches: &[Stretch]
         };
         match told {
             Ok(told) => explanations.extend(wanted.iter().map(|(_, id, _)| *id).zip(told)),
-            Err(error) => warnings.push(format!("{}: the data can no longer be read, so nothing tells what made scores high: {error}", one.name)),
+            Err(error) => warnings.push(format!("{}: the data can no longer be read, so the review list has no contributions: {error}", one.name)),
         }
     }
     (explanations, warnings)
@@ -387,10 +412,18 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let shown = |path: &Option<PathBuf>| path.as_deref().unwrap_or(Path::new("")).display().to_string();
     let run_flags = runs.map(|runs| {
         let spoken = runs.apply(&mut lumisections);
-        RunFlags { file: shown(&arguments.runs), settled: spoken.settled, grey: spoken.grey, unnamed: spoken.unnamed }
+        let Spoken { settled, overruled, grey, unnamed } = spoken;
+        RunFlags { file: shown(&arguments.runs), settled, overruled, grey, unnamed }
     });
+    if let Some(RunFlags { file, overruled, .. }) = run_flags.as_ref().filter(|flags| flags.overruled > 0) {
+        let count = terminal::count(*overruled, "lumisection");
+        warnings.push(format!("{file}: calls runs good in which scores call {count} grey or bad; look at their reasons in the table"));
+    }
     if let Some(RunFlags { file, unnamed, .. }) = run_flags.as_ref().filter(|flags| flags.unnamed > 0) {
-        warnings.push(format!("{file}: does not name the runs of {}; their scores decide", terminal::count(*unnamed, "lumisection")));
+        warnings.push(format!(
+            "{file}: does not name the runs of {}; their scores decide: add them if they should not",
+            terminal::count(*unnamed, "lumisection")
+        ));
     }
     let decided = decisions.map(|decisions| {
         let (settled, changed, unknown) = decisions.apply(&mut lumisections);
@@ -403,14 +436,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     });
     if !trained.is_empty() {
         warnings.push(format!(
-            "{} of {} lumisections were trained on: a model reconstructs better what it has seen, so that anomalies among them may pass for good; --held-out does not evaluate them",
+            "{} of {} lumisections were trained on, so anomalies among them may score low and pass as good; --held-out makes them not evaluated",
             trained.len(),
             lumisections.len()
         ));
     }
     let counts = PerVerdict::count(&lumisections);
     if counts.good == 0 {
-        warnings.push("no lumisection is good: the golden JSON is empty".into());
+        warnings.push("no lumisection is good: the golden JSON is empty; check the cuts, and the reasons in the table".into());
     }
     ui.detail("judged");
 
@@ -419,7 +452,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     warnings.extend(doubts);
     ui.detail("explained");
     let quantity = luminosities.as_ref().filter(|(_, luminosities)| !luminosities.is_empty()).map(|(quantity, _)| (*quantity).to_owned());
+    let rates_not_met = match &joint {
+        Some(cuts) => RateNotMet::new(cuts, None, &lumisections).into_iter().collect(),
+        None => rates_not_met(&judges, &lumisections),
+    };
     let summary = Summary {
+        nothing_to_review: summary::nothing_to_review(&lumisections, &rates_not_met),
+        rates_not_met,
         golden: names.golden().display().to_string(),
         lumisections: counts,
         runs: all.iter().map(|(run, _)| run).collect::<BTreeSet<_>>().len(),
@@ -431,6 +470,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         joint,
         trained_on: trained.len(),
         false_discoveries,
+        above_threshold: PerVerdict::count_flagged(&lumisections),
         to_review: stretches.len(),
         run_flags,
         decisions: decided,
@@ -457,6 +497,15 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     ui.next(&next(arguments, &summary, &names))
 }
 
+/// The rates that experiments cannot tell, each with its own cuts.
+fn rates_not_met(judges: &[Judge], lumisections: &Lumisections) -> Vec<RateNotMet> {
+    let of = |(at, judge): (usize, &Judge)| {
+        let name = (judges.len() > 1).then_some((at, judge.name.as_str()));
+        RateNotMet::new(judge.cuts.last()?, name, lumisections)
+    };
+    judges.iter().enumerate().filter_map(of).collect()
+}
+
 /// Writes everything, the golden JSON last.
 fn write(
     names: &Names,
@@ -473,8 +522,9 @@ fn write(
     let title = format!("Review: {}", listed(experiments.iter().map(String::as_str)));
     outputs::write_table(names, lumisections, &experiments, &files)?;
     outputs::write_dials(&names.beside("dials.csv"), lumisections, &elements)?;
-    review::write_list(&names.beside("review.csv"), &rows)?;
-    review::write_page(&names.beside("review.html"), &title, &verdicts(summary), &rows)?;
+    review::write_list(&names.beside("review.csv"), &rows, summary.nothing_to_review.as_deref())?;
+    let lines = summary.rates_not_met.iter().map(|rate| rate.text.clone()).chain([verdicts(summary)]).chain(summary.nothing_to_review.clone());
+    review::write_page(&names.beside("review.html"), &title, &lines.collect::<Vec<_>>(), &rows)?;
     write_json(&names.beside("flagged.json"), &outputs::flagged_json(lumisections, stretches, &experiments))?;
     write_json(&names.beside("summary.json"), summary)?;
     outputs::write_partition(names, lumisections)
@@ -502,7 +552,7 @@ fn verdicts(summary: &Summary) -> String {
 
 /// A cut as people read it.
 fn cut(cut: &cuts::Calibrated) -> String {
-    let Some(score) = cut.score else { return format!("no score is bad ({} would take more)", cut.rule) };
+    let Some(score) = cut.score else { return format!("nothing is {}: no cut has {}", cut.above.name(), cut.rule) };
     let share = |share: &cuts::Share, what: &str| {
         let percent = |share: f64| format!("{:.2}", 100.0 * share);
         format!(
@@ -536,7 +586,11 @@ const MOST_RUNS: usize = 10;
 
 fn text(summary: &Summary, stretches: &[Stretch], lumisections: &Lumisections, explanations: &Explanations, width: u16) -> String {
     let names: Vec<String> = summary.experiments.iter().map(|judge| judge.name.clone()).collect();
-    let mut text = format!("verdicts   {}\n", style(verdicts(summary)).bold());
+    let mut text = String::new();
+    for rate in &summary.rates_not_met {
+        let _ = writeln!(text, "{}     {}", style("notice").yellow().bold(), terminal::printable(&rate.text));
+    }
+    let _ = writeln!(text, "verdicts   {}", style(verdicts(summary)).bold());
     if !summary.not_evaluated.is_empty() {
         let reasons: Vec<String> = summary.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let _ = writeln!(text, "           not evaluated: {}", listed(reasons.iter().map(String::as_str)));
@@ -561,6 +615,14 @@ fn text(summary: &Summary, stretches: &[Stretch], lumisections: &Lumisections, e
     }
     if let Some(cuts) = &summary.joint {
         let _ = writeln!(text, "cuts       {}", cuts_text(cuts));
+    }
+    let PerVerdict { good, grey, bad, not_evaluated } = summary.above_threshold;
+    let flagged_by_threshold = summary.above_threshold.sum();
+    if flagged_by_threshold > 0 {
+        let (of, not) =
+            (if names.len() == 1 { "the" } else { "an" }, if not_evaluated > 0 { format!(", {not_evaluated} not evaluated") } else { String::new() });
+        let count = terminal::count(flagged_by_threshold, "lumisection");
+        let _ = writeln!(text, "threshold  {count} above {of} experiment's own threshold: {good} good, {grey} grey, {bad} bad{not}");
     }
     if let Some(expected) = &summary.false_discoveries {
         let _ = writeln!(
@@ -588,6 +650,9 @@ fn text(summary: &Summary, stretches: &[Stretch], lumisections: &Lumisections, e
             terminal::count(decided.settled, "lumisection"),
             decided.changed
         );
+    }
+    if let Some(why) = &summary.nothing_to_review {
+        let _ = writeln!(text, "review     {}", terminal::printable(why));
     }
     if !stretches.is_empty() {
         text.push_str(&flagged(stretches, lumisections, &names, explanations, width));
@@ -640,9 +705,9 @@ fn beside(against: &Against, width: u16) -> String {
     let not_judged = match against.not_judged {
         Some(0) => String::new(),
         Some(count) => format!("{count} lumisections that it names are not judged here\n"),
-        None => "it names whole runs, so that what of it is not judged here cannot be counted\n".into(),
+        None => "it names whole runs, so its lumisections that are not judged here cannot be counted\n".into(),
     };
-    let mut text = format!("beside     {}\n{table}\n{not_judged}", against.file);
+    let mut text = format!("against    {}\n{table}\n{not_judged}", against.file);
     if against.runs.is_empty() {
         return text + "no lumisection is good in one and not in the other\n";
     }
