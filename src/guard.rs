@@ -37,9 +37,19 @@ pub fn fenced<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
     })
 }
 
+/// Whether so many bytes can be allocated now. What could not be would end the program.
+pub fn can_allocate(bytes: u64) -> bool {
+    usize::try_from(bytes).is_ok_and(|bytes| std::hint::black_box(&mut Vec::<u8>::new()).try_reserve_exact(bytes).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_memory_than_there_is_cannot_be_allocated() {
+        assert!(can_allocate(1000) && !can_allocate(1 << 50) && !can_allocate(u64::MAX));
+    }
 
     #[test]
     fn a_panic_becomes_an_error() {

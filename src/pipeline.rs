@@ -389,6 +389,7 @@ pub struct Begin<'e> {
 /// Where each model begins, channel by channel and member by member: weights are drawn, or read from `train.init`.
 pub fn begin<'e>(experiment: &'e Experiment, channels: &[Channel]) -> Result<Vec<Begin<'e>>> {
     let mut begins = vec![];
+    refuse_too_large(experiment, channels)?;
     for (at, (channel, architecture)) in channels.iter().zip(architectures(experiment, channels)).enumerate() {
         for member in 0..experiment.config.train.ensemble as usize {
             let weights = match &experiment.init {
@@ -421,6 +422,22 @@ pub fn begin<'e>(experiment: &'e Experiment, channels: &[Channel]) -> Result<Vec
         )));
     }
     Ok(begins)
+}
+
+/// Refuses models whose weights, and what training keeps beside those of one, do not fit into memory.
+fn refuse_too_large(experiment: &Experiment, channels: &[Channel]) -> Result<()> {
+    /// Weights, their gradients, two moments and the best weights so far.
+    const COPIES: u64 = 5;
+    let sizes: Vec<u64> = architectures(experiment, channels).iter().map(|one| (one.parameters() + one.statistics()) as u64).collect();
+    let all = sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size)).saturating_mul(experiment.config.train.ensemble.into());
+    let largest = sizes.into_iter().max().unwrap_or(0);
+    let bytes = all.saturating_add(largest.saturating_mul(COPIES)).saturating_mul(4);
+    if crate::guard::can_allocate(bytes) {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "model.hidden: {all} parameters in all, {largest} in one model, do not fit into memory; lower model.hidden, model.latent or train.ensemble"
+    )))
 }
 
 /// What to call a model in messages; nothing where there is only one.

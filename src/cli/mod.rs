@@ -27,7 +27,7 @@ use crate::{
     error::{Error, Result},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{path::Path, process::ExitCode};
+use std::{ffi::OsString, path::Path, process::ExitCode};
 use ui::Ui;
 
 /// Sift good lumisections from bad.
@@ -106,34 +106,38 @@ enum Verb {
 
 /// Parses the command line, runs the verb, prints the error if there is one.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are printed by clap and are no mistake.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
-    };
-    let ui = Ui::new(&cli.global);
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map_or_else(|| "an unknown place".into(), ToString::to_string);
         let cause = info.payload_as_str().unwrap_or("no message");
         let told = "please report it with the command and the config; checkpoints that were kept are whole, and --resume goes on from them";
         ui::to_stderr(&format!("error: this is a bug in lumisift {} at {place}: {cause}\n  {told}", env!("CARGO_PKG_VERSION")));
     }));
-    // The hook has told; a panic is a failure like any other.
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli.verb, &ui)));
-    let Ok(result) = result else { return ExitCode::FAILURE };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    ExitCode::from(run(std::env::args_os()))
+}
+
+/// Runs the verb of a command line, whose first argument is the program; returns the exit code.
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
         Err(error) => {
-            ui.error(&error);
-            ExitCode::from(error.exit_code())
+            // Help and version are printed by clap and are no mistake.
+            let _ = error.print();
+            return if error.use_stderr() { 2 } else { 0 };
         }
+    };
+    let ui = Ui::new(&cli.global);
+    // The hook for panics has told; a panic is a failure like any other.
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run_verb(cli.verb, &ui))) {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => {
+            ui.error(&error);
+            error.exit_code()
+        }
+        Err(_) => 1,
     }
 }
 
-fn run(verb: Verb, ui: &Ui) -> Result<()> {
+fn run_verb(verb: Verb, ui: &Ui) -> Result<()> {
     match verb {
         Verb::Synth(arguments) => synth::run(&arguments, ui),
         Verb::Inspect(arguments) => inspect::run(&arguments, ui),

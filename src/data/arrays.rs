@@ -32,6 +32,21 @@ pub struct ArrayInfo {
 }
 
 impl ArrayInfo {
+    /// Rows; 0 for a single value.
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(0)
+    }
+
+    /// Whether it holds numbers or flags.
+    fn is_numeric(&self) -> bool {
+        matches!(self.kind, Kind::Number | Kind::Flag)
+    }
+
+    /// Whether there is one value in a row: `(n,)`, or `(n, 1)`.
+    fn is_narrow(&self) -> bool {
+        !self.shape.is_empty() && self.shape[1..].iter().all(|length| *length == 1)
+    }
+
     /// Values of one row; 1 for a column.
     pub fn inner(&self) -> usize {
         self.shape.iter().skip(1).fold(1, |product, length| product.saturating_mul(*length))
@@ -109,7 +124,7 @@ pub fn read(path: &Path, format: Format, wanted: &Wanted) -> Result<Table> {
     let mut table = whole.finish()?;
     if wanted.layered && wanted.bring == Bring::Identities && plan.elements {
         // Layers with another number of rows are there too.
-        let matrices = arrays.list().iter().filter(|info| info.shape.len() > 1 && matches!(info.kind, Kind::Number | Kind::Flag));
+        let matrices = arrays.list().iter().filter(|info| info.shape.len() > 1 && info.is_numeric());
         for info in matrices {
             table.elements.entry(info.name.clone()).or_insert(info.shape[0]);
         }
@@ -124,6 +139,8 @@ struct Plan {
     members: Vec<usize>,
     fields: Vec<Field>,
     layout: Layout,
+    /// The run of all rows, where the file says it once.
+    run: Option<f64>,
     rows: usize,
     /// The matrices to read one after the other, by position in the list; none where columns are features.
     matrices: Vec<Option<usize>>,
@@ -135,7 +152,6 @@ struct Plan {
 /// Chooses the matrix, or the columns, that hold the rows.
 fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     let list = arrays.list();
-    let numeric = |info: &ArrayInfo| matches!(info.kind, Kind::Number | Kind::Flag);
     let absurd = |info: &&ArrayInfo| {
         let most = if info.shape.len() == 2 { MOST_FEATURES } else { MOST_BINS };
         info.kind != Kind::Other && (info.values().is_none() || !(1..=most).contains(&info.inner()))
@@ -143,12 +159,18 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     if let Some(info) = list.iter().find(absurd) {
         return Err(Error::input(format!("{}: \"{}\" claims the shape {}", path.display(), info.name, info.show_shape())));
     }
-    let matrices: Vec<usize> = (0..list.len()).filter(|&at| list[at].shape.len() > 1 && numeric(&list[at])).collect();
+    // Beside other arrays, one of shape (n, 1) is a column.
+    let is_column = |info: &ArrayInfo| {
+        let is_histogram = wanted.columns.histogram.as_ref().is_some_and(|name| name.trim_start_matches('/') == info.name);
+        info.shape.len() == 1 || info.is_narrow() && list.len() > 1 && !wanted.layered && !is_histogram
+    };
+    let matrices: Vec<usize> = (0..list.len()).filter(|&at| list[at].shape.len() > 1 && list[at].is_numeric() && !is_column(&list[at])).collect();
     let named = |name: &str, among: &[usize], what: &str| {
         let plain = name.trim_start_matches('/');
         among.iter().copied().find(|&at| list[at].name == plain).ok_or_else(|| {
             let names = || among.iter().map(|&at| list[at].name.as_str());
-            Error::input(format!("{}: no {what} \"{name}\"{}; it holds {}", path.display(), suggestion(plain, names()), listed(names())))
+            let near = refusal(list, plain).map_or_else(|| suggestion(plain, names()), |refusal| format!(" ({refusal})"));
+            Error::input(format!("{}: no {what} \"{name}\"{near}; it holds {}", path.display(), listed(names())))
         })
     };
     let chosen = match (&wanted.columns.histogram, &wanted.me) {
@@ -156,19 +178,19 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
         _ if !wanted.columns.features.is_empty() => vec![],
         (Some(name), _) => vec![named(name, &matrices, "matrix")?],
         (None, Some(me)) if matrices.len() > 1 && wanted.bring == Bring::Values => vec![named(me, &matrices, "monitoring element")?],
-        _ if wanted.features.as_ref().is_some_and(|names| list.iter().any(|info| info.shape.len() == 1 && names.contains(&info.name))) => vec![],
+        _ if wanted.features.as_ref().is_some_and(|names| list.iter().any(|info| is_column(info) && names.contains(&info.name))) => vec![],
         _ => matrices.clone(),
     };
     if chosen.len() > 1 && wanted.bring == Bring::Values {
         let names = listed(chosen.iter().map(|&at| list[at].name.as_str()));
         return Err(Error::input(format!("{}: holds several monitoring elements; choose one with data.me: {names}", path.display())));
     }
-    let columns: Vec<usize> = (0..list.len()).filter(|&at| list[at].shape.len() == 1 && list[at].kind != Kind::Other).collect();
+    let columns: Vec<usize> = (0..list.len()).filter(|&at| is_column(&list[at]) && list[at].kind != Kind::Other).collect();
     let rows = match chosen.first() {
-        Some(&at) => list[at].shape[0],
+        Some(&at) => list[at].rows(),
         None => usual_length(list, &columns),
     };
-    let (fitting, others): (Vec<usize>, Vec<usize>) = columns.into_iter().partition(|&at| list[at].shape[0] == rows);
+    let (fitting, others): (Vec<usize>, Vec<usize>) = columns.into_iter().partition(|&at| list[at].rows() == rows);
     let mut members = fitting;
     members.extend(chosen.first());
     if members.is_empty() {
@@ -178,23 +200,76 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     }
     let field = |&at: &usize| {
         let info = &list[at];
-        let kind = if info.shape.len() > 1 { Kind::List } else { info.kind };
-        let type_name = if info.shape.len() > 1 { format!("{} {}", info.type_name, info.show_shape()) } else { info.type_name.clone() };
+        let kind = if is_column(info) { info.kind } else { Kind::List };
+        let type_name = if is_column(info) { info.type_name.clone() } else { format!("{} {}", info.type_name, info.show_shape()) };
         Field { name: info.name.clone(), kind, type_name }
     };
     let fields: Vec<Field> = members.iter().map(field).collect();
     let (mut wanted, several, is_named) = (wanted.clone(), matrices.len() > 1, wanted.columns.histogram.is_some());
     wanted.columns.histogram = chosen.first().map(|&at| list[at].name.clone());
+    let has = |name: &str| members.iter().any(|&at| list[at].name == name);
+    for name in wanted.names().filter(|name| !has(name)) {
+        if let Some(refusal) = refusal(list, name.trim_start_matches('/')) {
+            return Err(Error::input(format!("{}: \"{name}\" cannot be read: {refusal}", path.display())));
+        }
+    }
     let layout = Layout::find(path, &fields, &wanted)?;
+    // Rows without lumisections would be events, and without a run another's.
+    let run = match layout.run {
+        Some(_) => None,
+        None => only_value(arrays, |info| layout::is_run(&info.name)).map_err(|reason| Error::input(format!("{}: {reason}", path.display())))?,
+    };
+    let lost_run =
+        list.iter().find(|info| layout.run.is_none() && run.is_none() && layout::is_run(&info.name) && refusal(list, &info.name).is_some());
+    let lost_ls = list.iter().find(|info| layout.ls.is_none() && layout::is_ls(&info.name) && (info.kind == Kind::Other || !info.shape.is_empty()));
+    for (info, what, key) in lost_run.map(|info| (info, "run", "run")).into_iter().chain(lost_ls.map(|info| (info, "lumisection", "ls"))) {
+        let refusal = refusal(list, &info.name).unwrap_or_else(|| format!("it is of shape {}, but there are {rows} rows", info.show_shape()));
+        let name = format!("{}: \"{}\" should be the {what} of each row", path.display(), info.name);
+        return Err(Error::input(format!("{name} and cannot be read: {refusal}; repair it, or name another column with data.columns.{key}")));
+    }
+    let mut notes: Vec<String> = vec![];
+    let enumerations: Vec<&str> = layout
+        .contents()
+        .iter()
+        .map(|&at| &fields[at])
+        .filter(|field| field.type_name.starts_with("enum("))
+        .map(|field| field.name.as_str())
+        .collect();
+    if !enumerations.is_empty() {
+        notes.push(format!("the numbers of enumerations are inputs: {}; data.columns.ignore leaves them out", listed(enumerations.into_iter())));
+    }
     // The name of a layer is that of its matrix, unless a column says it.
     let elements = !chosen.is_empty() && if wanted.layered { several || layout.me.is_none() } else { several && !is_named };
-    let mut notes: Vec<String> = vec![];
+    let is_only_run = |info: &ArrayInfo| run.is_some() && layout::is_run(&info.name);
+    let others: Vec<usize> = others.into_iter().filter(|&at| !is_only_run(&list[at])).collect();
     if !others.is_empty() {
         let names: Vec<String> = others.iter().map(|&at| format!("{} {}", list[at].name, list[at].show_shape())).collect();
         notes.push(format!("not read, because the rows are {rows}: {}", listed(names.iter().map(String::as_str))));
     }
-    let matrices = chosen.into_iter().filter(|&at| list[at].shape[0] == rows).map(Some).collect();
-    Ok(Plan { members, fields, layout, rows, matrices, elements, notes })
+    let unread = list.iter().filter(|info| (info.kind == Kind::Other || info.shape.is_empty()) && !is_only_run(info));
+    let unread: Vec<String> = unread.map(|info| format!("{} ({})", info.name, refusal(list, &info.name).unwrap_or_default())).collect();
+    if !unread.is_empty() {
+        notes.push(format!("left out, because it cannot be read as a column: {}", listed(unread.iter().map(String::as_str))));
+    }
+    let matrices = chosen.into_iter().filter(|&at| list[at].rows() == rows).map(Some).collect();
+    Ok(Plan { members, fields, layout, run, rows, matrices, elements, notes })
+}
+
+/// Why an array cannot be a column.
+fn refusal(list: &[ArrayInfo], name: &str) -> Option<String> {
+    let info = list.iter().find(|info| info.name == name)?;
+    match info.kind {
+        Kind::Other if info.shape.is_empty() => Some(info.type_name.clone()),
+        Kind::Other => Some(format!("{} of {}", info.show_shape(), info.type_name)),
+        _ if info.shape.is_empty() => Some(format!("a single value of {}", info.type_name)),
+        _ => None,
+    }
+}
+
+/// The value of a numeric array that has one alone.
+fn only_value(arrays: &dyn Arrays, is_it: impl Fn(&ArrayInfo) -> bool) -> std::result::Result<Option<f64>, String> {
+    let Some(at) = arrays.list().iter().position(|info| is_it(info) && info.is_numeric() && info.values() == Some(1)) else { return Ok(None) };
+    Ok(arrays.doubles(at)?.first().copied())
 }
 
 /// Notes on columns that must hold the same, which are refused where they do not.
@@ -225,8 +300,8 @@ fn same(path: &Path, arrays: &dyn Arrays, plan: &Plan, bring: Bring) -> Result<V
 
 /// The most common length of columns, the longest among equals.
 fn usual_length(list: &[ArrayInfo], columns: &[usize]) -> usize {
-    let count = |length: usize| columns.iter().filter(|&&at| list[at].shape[0] == length).count();
-    columns.iter().map(|&at| list[at].shape[0]).max_by_key(|&length| (count(length), length)).unwrap_or(0)
+    let count = |length: usize| columns.iter().filter(|&&at| list[at].rows() == length).count();
+    columns.iter().map(|&at| list[at].rows()).max_by_key(|&length| (count(length), length)).unwrap_or(0)
 }
 
 /// Reads all rows of one matrix, or of the columns that are features, in batches on all cores.
@@ -235,20 +310,6 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
     let list = arrays.list();
     let Plan { layout, .. } = plan;
     let position = |at: usize| plan.members[at];
-    let doubles = |at: Option<usize>| at.map(|at| arrays.doubles(position(at)).map_err(damaged)).transpose();
-    let (run, ls) = (doubles(layout.run)?, doubles(layout.ls)?);
-    let mut edges = vec![];
-    for at in layout.edges {
-        edges.push(doubles(at)?);
-    }
-    let me = layout.me.map(|at| arrays.texts(position(at)).map_err(damaged)).transpose()?;
-    let mut extra = vec![];
-    for (_, at) in &layout.extra {
-        extra.push(match plan.fields[*at].kind {
-            Kind::Text => Column::Texts(arrays.texts(position(*at)).map_err(damaged)?),
-            _ => Column::Numbers(arrays.doubles(position(*at)).map_err(damaged)?),
-        });
-    }
     let sources: Vec<usize> = match (matrix, &layout.contents) {
         (Some(at), _) => vec![at],
         (None, Contents::Bins(columns) | Contents::Features(columns)) => columns.iter().map(|&at| position(at)).collect(),
@@ -270,6 +331,22 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
     let histograms = matches!(holds, Holds::Histograms);
     let mut builder = Builder::new(path, format, vec![], holds, layout.extra_names(), wanted);
     builder.has_axis(layout.edges[0].is_some() && layout.edges[1].is_some());
+    builder.make_room(plan.rows, if wanted.bring == Bring::Values { plan.rows.saturating_mul(width) } else { 0 })?;
+    let doubles = |at: Option<usize>| at.map(|at| arrays.doubles(position(at)).map_err(damaged)).transpose();
+    let run = doubles(layout.run)?.or_else(|| plan.run.map(|run| vec![run; plan.rows]));
+    let ls = doubles(layout.ls)?;
+    let mut edges = vec![];
+    for at in layout.edges {
+        edges.push(doubles(at)?);
+    }
+    let me = layout.me.map(|at| arrays.texts(position(at)).map_err(damaged)).transpose()?;
+    let mut extra = vec![];
+    for (_, at) in &layout.extra {
+        extra.push(match plan.fields[*at].kind {
+            Kind::Text => Column::Texts(arrays.texts(position(*at)).map_err(damaged)?),
+            _ => Column::Numbers(arrays.doubles(position(*at)).map_err(damaged)?),
+        });
+    }
     let element = plan.elements.then_some(first.name.as_str());
     let step = if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
     // Values that stay are allocated at once, and each thread is the first to touch its part; summaries need a few at a time.

@@ -2,7 +2,7 @@
 
 use super::{
     cells::Cells,
-    layout::{Contents, Field, Layout},
+    layout::{self, Contents, Field, Layout},
     names::Twin,
     table::{Bring, Column, Fault, Row, Shape, Summary, Table, Wanted},
 };
@@ -22,6 +22,8 @@ pub struct Builder {
     wanted_me: Option<String>,
     /// Rows of other runs are passed over.
     runs: Option<Arc<BTreeSet<u32>>>,
+    /// The run that the file's folder says: `run=297050`.
+    run: Option<u32>,
     bring: Bring,
     /// Counts are not negative.
     counts: bool,
@@ -53,11 +55,32 @@ pub struct Builder {
     next: u32,
     /// How much memory the file's rows may take.
     budget: u64,
+    /// Bytes of text that further columns hold.
+    text: u64,
 }
 
 /// The memory that the rows of a file may take: what the best packing makes of real data, and something for small files.
-fn budget(path: &Path) -> u64 {
-    std::fs::metadata(path).map_or(0, |metadata| metadata.len()).saturating_mul(1000).saturating_add(400 << 20)
+pub fn budget(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len()).saturating_mul(1000).saturating_add(128 << 20)
+}
+
+/// The run that the folders of a partitioned file say, and what they say beside.
+fn of_partition(path: &Path) -> (Option<u32>, Vec<String>) {
+    let names = path.ancestors().skip(1).filter_map(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let (mut run, mut notes) = (None, vec![]);
+    for name in names {
+        let Some((column, value)) = partition(&name) else { continue };
+        match (layout::is_run(column) && run.is_none(), value.parse()) {
+            (true, Ok(number)) => run = Some(number),
+            _ => notes.push(format!("what the folder {name} says is not read; write it as a column to use it")),
+        }
+    }
+    (run, notes)
+}
+
+/// The column and the value that the name of a partition's folder says: `run=297050`.
+pub fn partition(name: &str) -> Option<(&str, &str)> {
+    name.split_once('=').filter(|(column, value)| !column.is_empty() && !value.is_empty())
 }
 
 /// What to do about a missing value, in the error of a row that has one.
@@ -108,6 +131,7 @@ impl Builder {
     /// An empty table; `extra` are the names of further columns.
     pub fn new(path: &Path, format: Format, fields: Vec<Field>, holds: Holds, extra: Vec<String>, wanted: &Wanted) -> Self {
         let counts = matches!(holds, Holds::Histograms);
+        let (run, notes) = of_partition(path);
         let features = if let Holds::Features(names) = holds { Some(names.into()) } else { None };
         let table = Table {
             path: path.to_path_buf(),
@@ -128,12 +152,13 @@ impl Builder {
             faults: vec![],
             summaries: vec![],
             cells: vec![],
-            notes: vec![],
+            notes,
         };
         Self {
             table,
             wanted_me: wanted.me.clone(),
             runs: wanted.runs.clone(),
+            run,
             bring: wanted.bring,
             counts,
             missing: wanted.missing.clone(),
@@ -153,6 +178,7 @@ impl Builder {
             cursor: 0,
             next: 0,
             budget: budget(path),
+            text: 0,
         }
     }
 
@@ -163,11 +189,30 @@ impl Builder {
         let rows = (table.rows.len().saturating_add(more_rows) as u64).saturating_mul(each as u64);
         let faults = table.faults.len() as u64 * (size_of::<Fault>() as u64 + 80);
         let values = (table.values.len() as u64).saturating_add(more_values as u64).saturating_mul(4);
-        if rows.saturating_add(faults).saturating_add(values) > self.budget {
+        if rows.saturating_add(faults).saturating_add(values).saturating_add(self.text) > self.budget {
             let path = table.path.display();
             return Err(Error::input(format!("{path}: unpacks to far more than a file of its size can mean; it is damaged or a trap")));
         }
         Ok(())
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.table.path
+    }
+
+    /// How much memory the file's rows may take.
+    pub fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// Counts what further columns hold of text towards the memory that the file may take.
+    pub fn count_texts(&mut self, extra: &[Column]) {
+        let bytes = |column: &Column| match column {
+            Column::Texts(texts) => texts.iter().map(|text| text.len() as u64).sum(),
+            Column::Numbers(_) => 0_u64,
+        };
+        self.text = self.text.saturating_add(extra.iter().map(bytes).sum());
     }
 
     /// Counts a row's monitoring element, and says whether its rows are wanted. A row that is not wanted is passed over.
@@ -181,7 +226,7 @@ impl Builder {
 
     /// Whether rows of this run are wanted.
     pub fn takes(&self, run: Option<u32>) -> bool {
-        self.runs.as_ref().zip(run).is_none_or(|(runs, run)| runs.contains(&run))
+        self.runs.as_ref().zip(run.or(self.run)).is_none_or(|(runs, run)| runs.contains(&run))
     }
 
     /// Passes over rows whose values were not even read.
@@ -264,6 +309,12 @@ impl Builder {
             self.next += 1;
             return false;
         }
+        if let (Some(run), Some(of_folder)) = (incoming.run, self.run)
+            && run != of_folder
+        {
+            self.refuse(count, incoming, format!("the run is {run}, but the folder is run={of_folder}"));
+            return false;
+        }
         let range = self.cursor..self.cursor + count;
         if !self.missing.is_empty() {
             let values = &mut self.table.values[range.clone()];
@@ -324,7 +375,7 @@ impl Builder {
             self.next += 1;
             return;
         }
-        self.table.faults.push(Fault { line: incoming.line, index: self.next, run: incoming.run, ls: incoming.ls, reason });
+        self.table.faults.push(Fault { line: incoming.line, index: self.next, run: incoming.run.or(self.run), ls: incoming.ls, reason });
         self.next += 1;
     }
 
@@ -349,7 +400,7 @@ impl Builder {
     fn take(&mut self, incoming: Incoming) {
         let Incoming { run, ls, line, .. } = incoming;
         self.table.events |= ls.is_none();
-        self.table.rows.push(Row { run, ls: ls.unwrap_or(self.next), line, index: self.next });
+        self.table.rows.push(Row { run: run.or(self.run), ls: ls.unwrap_or(self.next), line, index: self.next });
         self.next += 1;
     }
 
@@ -363,6 +414,7 @@ impl Builder {
     pub fn append(&mut self, part: Self) {
         let offset = self.next;
         let events = part.table.events;
+        self.text = self.text.saturating_add(part.text);
         self.table.events |= events;
         if self.table.values.capacity() == 0 {
             self.table.values = part.table.values;

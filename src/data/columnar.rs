@@ -1,25 +1,21 @@
 //! Parquet and Arrow IPC: histograms as lists (DIALS, DQMIO), or a column per bin or feature.
 
 use super::{
-    builder::{Builder, Incoming, identity, whole},
-    csv, ipc,
+    builder::{self, Builder, Incoming, identity, whole},
+    csv,
+    entries::{append_f32, append_list, doubles, entries, flat, is_time, kind, texts},
+    ipc,
     layout::{Contents, Field, Kind, Layout},
+    pages,
     table::{Bring, Column, Shape, Table, Wanted},
 };
 use crate::{
     config::raw::Format,
     error::{Error, Result},
 };
-use arrow_array::{
-    Array, ArrowPrimitiveType, PrimitiveArray, RecordBatch,
-    cast::AsArray,
-    types::{
-        Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
-        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-    },
-};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_schema::{ArrowError, DataType, Schema, TimeUnit};
+use arrow_schema::{ArrowError, Schema};
 use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
@@ -29,8 +25,8 @@ use std::{
     collections::HashSet,
     fs::File,
     io::{BufReader, Read, Seek},
-    ops::Range,
     path::Path,
+    sync::Arc,
 };
 
 /// Values that are decoded at once: a bound on memory, not on files.
@@ -39,12 +35,16 @@ const BATCH_VALUES: usize = 1 << 17;
 /// A larger part of a column that is packed more than so many times is a trap, not data.
 const LARGE_CHUNK: i64 = 1 << 29;
 const MOST_PACKED: i64 = 2000;
+/// Bytes of text that are decoded at once.
+pub const LARGEST_TEXTS: usize = 1 << 28;
 
 /// What a Parquet file says of itself.
 pub fn metadata(path: &Path) -> Result<ArrowReaderMetadata> {
     // The plain Parquet types: no dictionaries, no large lists.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let file = File::open(path).map_err(|error| Error::reading(path, &error))?;
+    let mut file = File::open(path).map_err(|error| Error::reading(path, &error))?;
+    let length = file.metadata().map_err(|error| Error::reading(path, &error))?.len();
+    pages::check_footer(&mut file, length).map_err(|reason| damaged_parquet(path, &reason))?;
     let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged_parquet(path, &error))?;
     for column in metadata.metadata().row_groups().iter().flat_map(parquet::file::metadata::RowGroupMetaData::columns) {
         let (packed, unpacked) = (column.compressed_size().max(1), column.uncompressed_size());
@@ -55,8 +55,56 @@ pub fn metadata(path: &Path) -> Result<ArrowReaderMetadata> {
     Ok(metadata)
 }
 
+/// Checks the pages of a group's columns; returns the longest that holds text, since each row may repeat all of it.
+pub fn check_pages(path: &Path, metadata: &ArrowReaderMetadata, group: usize, roots: &[usize]) -> Result<usize> {
+    let file = File::open(path).map_err(|error| Error::reading(path, &error))?;
+    let (mut together, mut text) = (0_u64, 0);
+    for (at, column) in metadata.metadata().row_group(group).columns().iter().enumerate() {
+        if !roots.contains(&metadata.parquet_schema().get_column_root_idx(at)) {
+            continue;
+        }
+        let longest =
+            pages::check_chunk(&file, column).map_err(|reason| damaged_parquet(path, &format!("\"{}\": {reason}", column.column_path())))?;
+        // A dictionary and a page of data are there at once.
+        together = together.saturating_add(longest.saturating_mul(2));
+        if column.column_type() == parquet::basic::Type::BYTE_ARRAY {
+            text = text.max(longest);
+        }
+    }
+    let most = builder::budget(path);
+    if together > most {
+        return Err(damaged_parquet(path, &format!("pages claim to unpack to {together} bytes, more than a file of its size can mean")));
+    }
+    Ok(usize::try_from(text).unwrap_or(usize::MAX))
+}
+
 fn damaged_parquet(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::input(format!("{}: not a whole Parquet file: {error}", path.display()))
+}
+
+/// The batches of a table that this program wrote, once its pages are checked.
+pub fn read_table(path: &Path, batch_rows: usize) -> Result<(Arc<Schema>, Vec<RecordBatch>)> {
+    let damaged = |error: &dyn std::fmt::Display| damaged_parquet(path, error);
+    crate::guard::decode(path, || {
+        let metadata = metadata(path)?;
+        let file = File::open(path).map_err(|error| Error::reading(path, &error))?;
+        let roots: Vec<usize> = (0..metadata.schema().fields().len()).collect();
+        let (mut longest, mut values) = (1, 0_u64);
+        for (at, group) in metadata.metadata().row_groups().iter().enumerate() {
+            longest = check_pages(path, &metadata, at, &roots)?.max(longest);
+            let of_group = group.columns().iter().map(|column| u64::try_from(column.num_values()).unwrap_or(u64::MAX));
+            values = of_group.fold(values, u64::saturating_add);
+        }
+        if values.saturating_mul(8) > builder::budget(path) {
+            return Err(damaged(&format!("it claims to hold {values} values")));
+        }
+        let schema = metadata.schema().clone();
+        let reader =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size((LARGEST_TEXTS / longest).clamp(1, batch_rows));
+        let batches = reader.build().map_err(|error| damaged(&error))?;
+        let batches = batches.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| damaged(&error))?;
+        Ok((schema, batches))
+    })
 }
 
 /// Reads a Parquet file, groups of rows side by side.
@@ -87,10 +135,12 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
                 builder.skip(rows);
                 return Ok(builder);
             }
-            let batch_rows = (BATCH_VALUES / (values / rows.max(1)).max(1)).clamp(1, 8192);
+            let columns = layout.columns(wanted.bring != Bring::Identities);
+            let longest_text = check_pages(path, &metadata, group, &columns)?;
+            let batch_rows = (BATCH_VALUES / (values / rows.max(1)).max(1)).min(LARGEST_TEXTS / longest_text.max(1)).clamp(1, 8192);
             let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, metadata.clone())
                 .with_row_groups(vec![group])
-                .with_projection(ProjectionMask::roots(metadata.parquet_schema(), layout.columns(wanted.bring != Bring::Identities)))
+                .with_projection(ProjectionMask::roots(metadata.parquet_schema(), columns))
                 .with_batch_size(batch_rows)
                 .build()
                 .map_err(|error| damaged(&error))?;
@@ -103,8 +153,8 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     };
     let mut whole = Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
     // A claim of the file's, so no more than a reservation.
-    let expected =
-        if wanted.bring == Bring::Values && wanted.me.is_none() && wanted.runs.is_none() { groups.iter().map(|(_, values)| values).sum() } else { 0 };
+    let all = groups.iter().fold(0_usize, |sum, (_, values)| sum.saturating_add(*values));
+    let expected = if wanted.bring == Bring::Values && wanted.me.is_none() && wanted.runs.is_none() { all } else { 0 };
     whole.make_room(0, expected)?;
     if groups.len() > 1 && whole.values().try_reserve_exact(expected).is_err() {
         return Err(damaged(&format!("it claims to hold {expected} values")));
@@ -136,11 +186,16 @@ fn has_wanted_runs(
         .build()?;
     for batch in reader {
         // What is no run number is a row that cannot be read, which is told.
-        if doubles(batch?.column(0)).into_iter().any(|run| whole(run).is_none_or(|run| runs.contains(&run))) {
+        if run_numbers(batch?.column(0))?.into_iter().any(|run| whole(run).is_none_or(|run| runs.contains(&run))) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Run numbers; NaN where they are text, which is looked at row by row.
+fn run_numbers(column: &ArrayRef) -> std::result::Result<Vec<f64>, ArrowError> {
+    Ok(doubles(flat(column)?.as_ref()))
 }
 
 /// Whether maps lie as dqmiotools writes them to Parquet: flat, y fastest (`values().flatten()` of a ROOT histogram), without
@@ -199,52 +254,56 @@ fn fields(schema: &Schema) -> Vec<Field> {
     schema.fields().iter().map(field).collect()
 }
 
-fn kind(data_type: &DataType) -> Kind {
-    match data_type {
-        DataType::Boolean => Kind::Flag,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Kind::Text,
-        DataType::Dictionary(_, value) => match kind(value) {
-            Kind::Text => Kind::Text,
-            _ => Kind::Other,
-        },
-        DataType::List(inner) | DataType::LargeList(inner) | DataType::FixedSizeList(inner, _) => match kind(inner.data_type()) {
-            Kind::Number | Kind::List => Kind::List,
-            _ => Kind::Other,
-        },
-        other
-            if other.is_numeric()
-                && !matches!(other, DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..)) =>
-        {
-            Kind::Number
-        }
-        _ => Kind::Other,
-    }
-}
-
 /// Appends the rows of a batch, whose columns are those of [`Layout::columns`] (Parquet) or all (Arrow).
 fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, builder: &mut Builder) -> Result<()> {
     builder.make_room(batch.num_rows(), 0)?;
     let projected = batch.num_columns() < fields.len();
     let kept = layout.columns(bring != Bring::Identities);
+    let (path, budget) = (builder.path().to_path_buf(), builder.budget());
+    let damaged = |error: &dyn std::fmt::Display| Error::input(format!("{}: {error}", path.display()));
     let column = |at: usize| {
         let position = if projected { kept.binary_search(&at).unwrap_or_default() } else { at };
-        batch.column(position).as_ref()
+        flat(batch.column(position)).map_err(|error| damaged(&error))
     };
-    let numbers = |at: Option<usize>| at.map(|at| doubles(column(at)));
-    let (run, ls, me) = (numbers(layout.run), numbers(layout.ls), layout.me.map(|at| texts(column(at))));
-    let (x_bins, y_bins) = (numbers(layout.x_bins), numbers(layout.y_bins));
-    let edges = layout.edges.map(numbers);
-    let extra: Vec<Column> = layout
-        .extra
-        .iter()
-        .map(|(_, at)| match fields[*at].kind {
-            Kind::Text => Column::Texts(texts(column(*at)).into_iter().map(Option::unwrap_or_default).collect()),
-            _ => Column::Numbers(doubles(column(*at))),
+    let text = |at: usize| texts(column(at)?.as_ref(), budget).map_err(|reason| damaged(&reason));
+    let numbers = |at: Option<usize>| at.map(|at| column(at).map(|column| doubles(column.as_ref()))).transpose();
+    let known = |at: Option<usize>| {
+        let Some(at) = at else { return Ok(None) };
+        // Numbers may be written as text.
+        let texts = if fields[at].kind == Kind::Text { Some(text(at)?) } else { None };
+        let number = |text: &Option<String>| text.as_ref().and_then(|text| text.trim().parse().ok()).unwrap_or(f64::NAN);
+        let numbers = texts.as_ref().map_or_else(|| numbers(Some(at)), |texts| Ok(Some(texts.iter().map(number).collect())))?;
+        Ok(Some((numbers.unwrap_or_default(), texts)))
+    };
+    let (run, ls, me) = (known(layout.run)?, known(layout.ls)?, layout.me.map(text).transpose()?);
+    let (x_bins, y_bins) = (numbers(layout.x_bins)?, numbers(layout.y_bins)?);
+    let edges = layout.edges.map(numbers).into_iter().collect::<Result<Vec<_>>>()?;
+    let mut extra = vec![];
+    for (name, at) in &layout.extra {
+        let kind = fields[*at].kind;
+        extra.push(match kind {
+            Kind::Text => Column::Texts(text(*at)?.into_iter().map(Option::unwrap_or_default).collect()),
+            Kind::List => return Err(damaged(&format!("column \"{name}\" holds {}, neither numbers, texts nor times", fields[*at].type_name))),
+            Kind::Other if !is_time(column(*at)?.data_type()) && !column(*at)?.data_type().is_null() => {
+                return Err(damaged(&format!("column \"{name}\" holds {}, neither numbers, texts nor times", fields[*at].type_name)));
+            }
+            _ => Column::Numbers(doubles(column(*at)?.as_ref())),
+        });
+    }
+    builder.count_texts(&extra);
+    let mut contents = match bring {
+        Bring::Identities => None,
+        _ => Some(RowValues::new(&layout.contents, fields, &column, &text)?),
+    };
+    let of_row = |column: &Option<(Vec<f64>, Option<Vec<Option<String>>>)>, i: usize, what: &str| {
+        let (numbers, texts) = column.as_ref().map_or((None, None), |(numbers, texts)| (Some(numbers.as_slice()), texts.as_ref()));
+        identity(numbers, i, what).map_err(|reason| match texts.and_then(|texts| texts[i].as_deref()) {
+            Some(text) => format!("the {what} is \"{text}\", not a whole number"),
+            None => reason,
         })
-        .collect();
+    };
     let twins = if bring == Bring::Identities { &[][..] } else { layout.twins.as_slice() };
-    let differ: Vec<Vec<bool>> = twins.iter().map(|twin| differ(column(twin.taken), column(twin.left))).collect();
-    let mut row_values = (bring != Bring::Identities).then(|| RowValues::new(&layout.contents, &column));
+    let differ = twins.iter().map(|twin| Ok(differ(&column(twin.taken)?, &column(twin.left)?, budget))).collect::<Result<Vec<Vec<bool>>>>()?;
 
     for i in 0..batch.num_rows() {
         let me = me.as_ref().map(|me| me[i].as_deref().unwrap_or_default());
@@ -255,33 +314,31 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
         differ.iter().enumerate().filter(|(_, differ)| differ[i]).for_each(|(at, _)| builder.differs(at, 0));
         let edges = [0, 1, 2, 3].map(|edge| edges[edge].as_ref().map(|edges| edges[i]).filter(|edge| !edge.is_nan()));
         let mut incoming = Incoming { x_bins: bins(&x_bins), y_bins: bins(&y_bins), edges, ..Incoming::default() };
-        let taken = identity(run.as_deref(), i, "run number")
+        let taken = of_row(&run, i, "run number")
             .and_then(|run| {
                 incoming.run = run;
-                incoming.ls = identity(ls.as_deref(), i, "LS number")?;
+                incoming.ls = of_row(&ls, i, "LS number")?;
                 if !builder.takes(run) {
                     return Ok(None);
                 }
-                row_values.as_mut().map_or(Ok(None), |row_values| row_values.append(i, builder.values()))
+                contents.as_mut().map_or(Ok(None), |contents| contents.append(i, builder.values()))
             })
             .map(|shape| incoming.shape = shape);
         match taken {
-            Ok(()) if row_values.is_none() => builder.identity(incoming),
+            Ok(()) if contents.is_none() => builder.identity(incoming),
             Ok(()) if builder.row(incoming) => extra.iter().enumerate().for_each(|(at, column)| builder.extra(at).push(column, i)),
             Ok(()) => {}
             Err(reason) => builder.fault(incoming, reason),
         }
-        if i % 4096 == 0 {
-            builder.make_room(0, 0)?;
-        }
+        builder.make_room(0, 0)?;
     }
     Ok(())
 }
 
 /// In which rows two columns differ: as numbers or texts where they can be read so, else as they are.
-fn differ(a: &dyn Array, b: &dyn Array) -> Vec<bool> {
+fn differ(a: &ArrayRef, b: &ArrayRef, most: u64) -> Vec<bool> {
     let rows = 0..a.len();
-    match (entries(a), entries(b)) {
+    match (entries(a, most), entries(b, most)) {
         (Some(a), Some(b)) => rows.map(|i| a[i] != b[i]).collect(),
         _ if a.data_type() == b.data_type() => rows.map(|i| a.slice(i, 1).to_data() != b.slice(i, 1).to_data()).collect(),
         _ => rows.map(|_| true).collect(),
@@ -289,15 +346,15 @@ fn differ(a: &dyn Array, b: &dyn Array) -> Vec<bool> {
 }
 
 /// The values of a batch's rows: lists as they are, columns turned a tile of rows at a time.
-struct RowValues<'a> {
-    source: Values<'a>,
+struct RowValues {
+    source: Values,
     width: usize,
     /// The first row of the tile, and its values.
     tile: (usize, Vec<f32>),
 }
 
-enum Values<'a> {
-    List(&'a dyn Array),
+enum Values {
+    List(ArrayRef),
     Texts(Vec<Option<String>>),
     Columns(Vec<Vec<f32>>),
 }
@@ -305,30 +362,34 @@ enum Values<'a> {
 /// Rows that are turned together: their part of each column is one cache line.
 const TILE: usize = 16;
 
-impl<'a> RowValues<'a> {
-    fn new(contents: &Contents, column: &impl Fn(usize) -> &'a dyn Array) -> Self {
+impl RowValues {
+    fn new(
+        contents: &Contents,
+        fields: &[Field],
+        column: &impl Fn(usize) -> Result<ArrayRef>,
+        text: &impl Fn(usize) -> Result<Vec<Option<String>>>,
+    ) -> Result<Self> {
         let source = match contents {
-            Contents::List(at) if kind(column(*at).data_type()) == Kind::Text => Values::Texts(texts(column(*at))),
-            Contents::List(at) => Values::List(column(*at)),
-            Contents::Bins(columns) | Contents::Features(columns) => Values::Columns(
-                columns
-                    .iter()
-                    .map(|&at| {
-                        let mut values = vec![];
-                        append_f32(column(at), 0..column(at).len(), &mut values);
-                        values
-                    })
-                    .collect(),
-            ),
+            Contents::List(at) if fields[*at].kind == Kind::Text => Values::Texts(text(*at)?),
+            Contents::List(at) => Values::List(column(*at)?),
+            Contents::Bins(columns) | Contents::Features(columns) => {
+                let values = |at: &usize| {
+                    let (column, mut values) = (column(*at)?, vec![]);
+                    append_f32(column.as_ref(), 0..column.len(), &mut values);
+                    values.resize(column.len(), f32::NAN);
+                    Ok(values)
+                };
+                Values::Columns(columns.iter().map(values).collect::<Result<_>>()?)
+            }
         };
         let width = if let Values::Columns(columns) = &source { columns.len() } else { 0 };
-        Self { source, width, tile: (usize::MAX, vec![]) }
+        Ok(Self { source, width, tile: (usize::MAX, vec![]) })
     }
 
     /// Appends the values of row `i`; the shape is that of nested lists.
     fn append(&mut self, i: usize, values: &mut Vec<f32>) -> std::result::Result<Option<Shape>, String> {
         match &self.source {
-            Values::List(list) => append_list(*list, i, values),
+            Values::List(list) => append_list(list.as_ref(), i, values),
             Values::Texts(texts) => csv::parse_list(texts[i].as_deref().unwrap_or_default().trim().as_bytes(), values),
             Values::Columns(columns) => {
                 let first = i - i % TILE;
@@ -345,155 +406,4 @@ impl<'a> RowValues<'a> {
             }
         }
     }
-}
-
-/// Appends the numbers of a list, or of a list of equally long lists: `y` rows of `x`.
-fn append_list(list: &dyn Array, i: usize, values: &mut Vec<f32>) -> std::result::Result<Option<Shape>, String> {
-    let Some((inner, range)) = list_at(list, i) else { return Err("the histogram is missing".into()) };
-    if kind(inner.data_type()) != Kind::List {
-        append_f32(inner, range, values);
-        return Ok(None);
-    }
-    let mut shape = Shape { y: range.len(), x: 0 };
-    for (y, row) in range.enumerate() {
-        let Some((numbers, range)) = list_at(inner, row) else { return Err(format!("row {y} of the map is missing")) };
-        if kind(numbers.data_type()) == Kind::List {
-            return Err("lists are nested deeper than a map".into());
-        }
-        if y > 0 && range.len() != shape.x {
-            return Err(format!("row {y} of the map has {} bins where row 0 has {}", range.len(), shape.x));
-        }
-        shape.x = range.len();
-        append_f32(numbers, range, values);
-    }
-    Ok(Some(shape))
-}
-
-/// The values that a list array's entry `i` spans; `None` where it is null.
-fn list_at(list: &dyn Array, i: usize) -> Option<(&dyn Array, Range<usize>)> {
-    if list.is_null(i) {
-        return None;
-    }
-    if let Some(list) = list.as_list_opt::<i32>() {
-        let offsets = list.value_offsets();
-        return Some((list.values().as_ref(), offsets[i] as usize..offsets[i + 1] as usize));
-    }
-    if let Some(list) = list.as_list_opt::<i64>() {
-        let offsets = list.value_offsets();
-        return Some((list.values().as_ref(), offsets[i] as usize..offsets[i + 1] as usize));
-    }
-    let list = list.as_fixed_size_list_opt()?;
-    let start = list.value_offset_at(i);
-    Some((list.values().as_ref(), start..start + list.value_length() as usize))
-}
-
-/// Calls `$each` with the typed array of any numeric type.
-macro_rules! for_numeric {
-    ($array:expr, $each:ident, $($argument:expr),*) => {
-        match $array.data_type() {
-            DataType::Int8 => $each::<Int8Type>($array.as_primitive(), $($argument),*),
-            DataType::Int16 => $each::<Int16Type>($array.as_primitive(), $($argument),*),
-            DataType::Int32 => $each::<Int32Type>($array.as_primitive(), $($argument),*),
-            DataType::Int64 => $each::<Int64Type>($array.as_primitive(), $($argument),*),
-            DataType::UInt8 => $each::<UInt8Type>($array.as_primitive(), $($argument),*),
-            DataType::UInt16 => $each::<UInt16Type>($array.as_primitive(), $($argument),*),
-            DataType::UInt32 => $each::<UInt32Type>($array.as_primitive(), $($argument),*),
-            DataType::UInt64 => $each::<UInt64Type>($array.as_primitive(), $($argument),*),
-            DataType::Float16 => $each::<Float16Type>($array.as_primitive(), $($argument),*),
-            DataType::Float32 => $each::<Float32Type>($array.as_primitive(), $($argument),*),
-            DataType::Float64 => $each::<Float64Type>($array.as_primitive(), $($argument),*),
-            _ => {}
-        }
-    };
-}
-
-/// A number as single and as double precision, rounded once.
-trait Number: Copy {
-    fn single(self) -> f32;
-    fn double(self) -> f64;
-}
-
-macro_rules! number {
-    ($($type:ty),*) => { $(impl Number for $type {
-        fn single(self) -> f32 { self as f32 }
-        fn double(self) -> f64 { self as f64 }
-    })* };
-}
-number!(i8, i16, i32, i64, u8, u16, u32, u64, f32, f64);
-
-impl Number for half::f16 {
-    fn single(self) -> f32 {
-        self.to_f32()
-    }
-    fn double(self) -> f64 {
-        self.to_f64()
-    }
-}
-
-/// Appends numbers in single precision; null is NaN.
-fn append_f32(array: &dyn Array, range: Range<usize>, values: &mut Vec<f32>) {
-    fn each<T: ArrowPrimitiveType<Native: Number>>(array: &PrimitiveArray<T>, range: Range<usize>, values: &mut Vec<f32>) {
-        let start = values.len();
-        values.extend(array.values()[range.clone()].iter().map(|value| value.single()));
-        if array.null_count() > 0 {
-            range.enumerate().filter(|(_, i)| array.is_null(*i)).for_each(|(at, _)| values[start + at] = f32::NAN);
-        }
-    }
-    if let Some(flags) = array.as_boolean_opt() {
-        values.extend(range.map(|i| if flags.is_null(i) { f32::NAN } else { f32::from(u8::from(flags.value(i))) }));
-        return;
-    }
-    for_numeric!(array, each, range, values);
-}
-
-/// Numbers or flags in double precision; null, and what is no number, is NaN.
-fn doubles(array: &dyn Array) -> Vec<f64> {
-    fn each<T: ArrowPrimitiveType<Native: Number>>(array: &PrimitiveArray<T>, values: &mut Vec<f64>) {
-        *values = (0..array.len()).map(|i| if array.is_null(i) { f64::NAN } else { array.value(i).double() }).collect();
-    }
-    if let Some(flags) = array.as_boolean_opt() {
-        return flags.iter().map(|flag| flag.map_or(f64::NAN, |flag| f64::from(u8::from(flag)))).collect();
-    }
-    let mut values = vec![];
-    for_numeric!(array, each, &mut values);
-    values.resize(array.len(), f64::NAN);
-    values
-}
-
-/// The entries of a column as text, times as seconds since 1970; null is blank. `None` where it holds something else.
-pub fn entries(array: &dyn Array) -> Option<Vec<String>> {
-    let numbers =
-        |numbers: Vec<f64>| Some(numbers.into_iter().map(|number| if number.is_nan() { String::new() } else { number.to_string() }).collect());
-    match (kind(array.data_type()), array.data_type()) {
-        (Kind::Text, _) => Some(texts(array).into_iter().map(Option::unwrap_or_default).collect()),
-        (Kind::Number | Kind::Flag, _) => numbers(doubles(array)),
-        (_, DataType::Timestamp(unit, _)) => {
-            let (ticks, each) = match unit {
-                TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().iter().collect::<Vec<_>>(), 1.0),
-                TimeUnit::Millisecond => (array.as_primitive::<TimestampMillisecondType>().iter().collect(), 1e3),
-                TimeUnit::Microsecond => (array.as_primitive::<TimestampMicrosecondType>().iter().collect(), 1e6),
-                TimeUnit::Nanosecond => (array.as_primitive::<TimestampNanosecondType>().iter().collect(), 1e9),
-            };
-            numbers(ticks.into_iter().map(|ticks| ticks.map_or(f64::NAN, |ticks| ticks as f64 / each)).collect())
-        }
-        _ => None,
-    }
-}
-
-/// Texts; null, and what is no text, is `None`.
-fn texts(array: &dyn Array) -> Vec<Option<String>> {
-    let owned = |text: Option<&str>| text.map(str::to_owned);
-    if let Some(texts) = array.as_string_opt::<i32>() {
-        return texts.iter().map(owned).collect();
-    }
-    if let Some(texts) = array.as_string_opt::<i64>() {
-        return texts.iter().map(owned).collect();
-    }
-    if let Some(texts) = array.as_string_view_opt() {
-        return texts.iter().map(owned).collect();
-    }
-    let Some(dictionary) = array.as_any_dictionary_opt() else { return vec![None; array.len()] };
-    let words = texts(dictionary.values().as_ref());
-    let keys = dictionary.normalized_keys();
-    (0..array.len()).map(|i| if array.is_null(i) { None } else { words.get(keys[i]).cloned().flatten() }).collect()
 }

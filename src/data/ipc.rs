@@ -1,5 +1,6 @@
 //! A look at the lengths that an Arrow IPC file claims, before arrow-ipc believes them: it allocates what they say.
 
+use super::builder;
 use arrow_ipc::{Message, root_as_footer, root_as_message};
 use std::{
     fs::File,
@@ -10,13 +11,15 @@ use std::{
 /// A compressed buffer never unpacks to more than so many times its length, nor to more than [`LARGEST`].
 const MOST_PACKED: u64 = 1 << 15;
 const LARGEST: u64 = 1 << 30;
+/// Rows that take no bytes, all of them missing or the same, at most.
+const MOST_EMPTY_ROWS: u64 = 1 << 16;
 
 /// Says what is wrong where a file (or stream) claims more than it can hold.
 pub fn check(path: &Path, is_file: bool) -> Result<(), String> {
     let torn = |error: std::io::Error| format!("it ends too early: {error}");
     let mut file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
     let length = file.get_ref().metadata().map_err(|error| error.to_string())?.len();
-    let checked = Checked { length };
+    let mut checked = Checked { length, budget: builder::budget(path), bodies: 0, dictionaries: 0 };
     if !is_file {
         let mut at = 0;
         while let Some(next) = checked.message(&mut file, at)? {
@@ -49,11 +52,16 @@ pub fn check(path: &Path, is_file: bool) -> Result<(), String> {
 
 struct Checked {
     length: u64,
+    /// What the buffers of one batch, and all dictionaries together, may unpack to.
+    budget: u64,
+    /// Bytes of all bodies so far, and bytes of all dictionaries, unpacked.
+    bodies: u64,
+    dictionaries: u64,
 }
 
 impl Checked {
     /// Checks the message at a place; returns where the next one begins, or nothing at the end.
-    fn message(&self, file: &mut BufReader<File>, at: u64) -> Result<Option<u64>, String> {
+    fn message(&mut self, file: &mut BufReader<File>, at: u64) -> Result<Option<u64>, String> {
         let torn = |error: std::io::Error| format!("it ends too early: {error}");
         let mut word = [0; 4];
         if at.saturating_add(4) > self.length {
@@ -79,31 +87,85 @@ impl Checked {
         let message = root_as_message(&bytes).map_err(|error| error.to_string())?;
         let length = u64::try_from(message.bodyLength()).map_err(|_| "a message of negative length")?;
         let end = body.checked_add(length).filter(|end| *end <= self.length).ok_or("a message claims to end behind the file")?;
-        self.buffers(file, &message, body, length)?;
+        self.bodies = self.bodies.saturating_add(length);
+        if self.bodies > self.length {
+            return Err("its blocks lie in each other".into());
+        }
+        let unpacked = buffers(file, &message, body, length)?;
+        if message.header_as_dictionary_batch().is_some() {
+            self.dictionaries = self.dictionaries.saturating_add(unpacked);
+        }
+        if unpacked.max(self.dictionaries) > self.budget {
+            return Err(format!("it claims to unpack to {unpacked} bytes, more than a file of its size can mean"));
+        }
         Ok(Some(end))
     }
+}
 
-    /// Checks what the compressed buffers of a message claim to unpack to.
-    fn buffers(&self, file: &mut BufReader<File>, message: &Message<'_>, body: u64, length: u64) -> Result<(), String> {
-        let batch = message.header_as_record_batch().or_else(|| message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()));
-        let Some(batch) = batch.filter(|batch| batch.compression().is_some()) else { return Ok(()) };
-        for buffer in batch.buffers().into_iter().flatten() {
-            let place = u64::try_from(buffer.offset()).ok().zip(u64::try_from(buffer.length()).ok());
-            let Some((offset, packed)) = place.filter(|(offset, packed)| offset.checked_add(*packed).is_some_and(|end| end <= length)) else {
-                return Err("a buffer claims to end behind its message".into());
-            };
-            if packed < 8 {
-                continue;
-            }
+/// Checks what the buffers of a message claim to unpack to, and whether there can be as many rows as it claims; returns the bytes
+/// of all buffers, unpacked.
+fn buffers(file: &mut BufReader<File>, message: &Message<'_>, body: u64, length: u64) -> Result<u64, String> {
+    let batch = message.header_as_record_batch().or_else(|| message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()));
+    let Some(batch) = batch else { return Ok(0) };
+    let is_packed = batch.compression().is_some();
+    let mut together = 0_u64;
+    for buffer in batch.buffers().into_iter().flatten() {
+        let place = u64::try_from(buffer.offset()).ok().zip(u64::try_from(buffer.length()).ok());
+        let Some((offset, packed)) = place.filter(|(offset, packed)| offset.checked_add(*packed).is_some_and(|end| end <= length)) else {
+            return Err("a buffer claims to end behind its message".into());
+        };
+        let mut unpacked = packed;
+        if is_packed && packed >= 8 {
             let mut claimed = [0; 8];
             file.seek(SeekFrom::Start(body + offset)).and_then(|_| file.read_exact(&mut claimed)).map_err(|error| error.to_string())?;
             // −1 says that the buffer is not packed after all.
             let claimed = i64::from_le_bytes(claimed);
             let most = packed.saturating_mul(MOST_PACKED).min(LARGEST);
-            if claimed != -1 && u64::try_from(claimed).is_ok_and(|claimed| claimed > most) || claimed < -1 {
-                return Err(format!("a buffer of {packed} bytes claims to unpack to {claimed}"));
-            }
+            unpacked = match u64::try_from(claimed) {
+                Ok(claimed) if claimed <= most => claimed,
+                Err(_) if claimed == -1 => packed,
+                _ => return Err(format!("a buffer of {packed} bytes claims to unpack to {claimed}")),
+            };
         }
-        Ok(())
+        together = together.saturating_add(unpacked);
+    }
+    // A row of flags takes a bit.
+    let most_rows = together.saturating_mul(8).saturating_add(MOST_EMPTY_ROWS);
+    let lengths = batch.nodes().into_iter().flatten().map(|node| node.length()).chain([batch.length()]);
+    if let Some(rows) = lengths.into_iter().find(|rows| u64::try_from(*rows).is_ok_and(|rows| rows > most_rows)) {
+        return Err(format!("it claims {rows} rows in {together} bytes"));
+    }
+    Ok(together)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{ArrayRef, Int32Array, NullArray, RecordBatch};
+    use std::{io::Write, sync::Arc};
+
+    #[test]
+    fn rows_that_take_no_bytes_are_bounded() {
+        let columns: [(&str, ArrayRef); 2] = [("ls", Arc::new(Int32Array::from_iter_values(0..100))), ("nothing", Arc::new(NullArray::new(100)))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut bytes = vec![];
+        let mut writer = arrow_ipc::writer::FileWriter::try_new(&mut bytes, &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        drop(writer);
+        let check = |bytes: &[u8]| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(bytes).unwrap();
+            check(file.path(), true)
+        };
+        assert_eq!(check(&bytes), Ok(()));
+        // Every number that is the count of rows becomes a number of 2⁵⁶ rows.
+        let places: Vec<usize> = (0..bytes.len() - 8).filter(|at| bytes[*at..at + 8] == 100_i64.to_le_bytes()).collect();
+        assert!(places.len() >= 3, "{places:?}");
+        for at in places {
+            let mut broken = bytes.clone();
+            broken[at + 7] = 1;
+            assert!(check(&broken).unwrap_err().contains("rows in"), "{at}");
+        }
     }
 }

@@ -104,6 +104,16 @@ pub fn is_histogram(name: &str) -> bool {
     is_usual(name, HISTOGRAM)
 }
 
+/// Whether a column of this name says the run.
+pub fn is_run(name: &str) -> bool {
+    is_usual(name, RUN)
+}
+
+/// Whether a column of this name says the lumisection.
+pub fn is_ls(name: &str) -> bool {
+    is_usual(name, LS)
+}
+
 impl Layout {
     /// Finds the columns by their usual names or by those in the config.
     pub fn find(path: &Path, fields: &[Field], wanted: &Wanted) -> Result<Self> {

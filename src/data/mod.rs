@@ -10,10 +10,11 @@ mod builder;
 pub mod cells;
 pub mod channels;
 mod codecs;
-mod columnar;
+pub(crate) mod columnar;
 mod csv;
 mod dialect;
 mod dials;
+mod entries;
 pub mod facts;
 pub mod golden;
 mod hdf5;
@@ -24,6 +25,7 @@ pub mod layout;
 pub mod lumisections;
 mod names;
 mod npy;
+mod pages;
 mod part;
 mod samples;
 pub mod sheet;
@@ -243,17 +245,38 @@ pub fn read_column(path: &Path) -> Result<Column> {
     })
 }
 
-/// The files of a folder, hidden ones and folders in it apart.
+/// The files of a folder and of the partitions in it (folders such as `run=297050`); hidden files and other folders apart.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut paths = vec![];
+    let (mut paths, mut folders) = (vec![], vec![]);
+    look_into(folder, &mut paths, &mut folders)?;
+    if paths.is_empty()
+        && let Some(inner) = folders.first()
+    {
+        let inner = inner.display();
+        return Err(Error::input(format!(
+            "{}: holds no files, only folders; name them, as in \"{inner}\" or \"{inner}/*.parquet\"",
+            folder.display()
+        )));
+    }
+    if paths.is_empty() { Err(Error::input(format!("{}: holds no files", folder.display()))) } else { Ok(paths) }
+}
+
+fn look_into(folder: &Path, paths: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> Result<()> {
+    let mut entries = vec![];
     for entry in std::fs::read_dir(folder).map_err(|error| Error::reading(folder, &error))? {
-        let path = entry.map_err(|error| Error::reading(folder, &error))?.path();
-        if path.is_file() && !file_name(&path).starts_with(['.', '_']) {
+        entries.push(entry.map_err(|error| Error::reading(folder, &error))?.path());
+    }
+    entries.sort();
+    for path in entries.into_iter().filter(|path| !file_name(path).starts_with(['.', '_'])) {
+        if path.is_file() {
             paths.push(path);
+        } else if path.is_dir() && builder::partition(&file_name(&path)).is_some() && !path.is_symlink() {
+            look_into(&path, paths, folders)?;
+        } else if path.is_dir() {
+            folders.push(path);
         }
     }
-    paths.sort();
-    if paths.is_empty() { Err(Error::input(format!("{}: holds no files", folder.display()))) } else { Ok(paths) }
+    Ok(())
 }
 
 /// What a file of a folder or pattern is, where its name says that it holds no data.

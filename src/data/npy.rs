@@ -234,7 +234,8 @@ impl Arrays for Npy {
         let mut values = vec![];
         let dtype = &self.members[at].dtype;
         let size = self.members[at].size();
-        self.elements(at, 0..self.infos[at].shape[0], &mut |bytes| {
+        let count = self.infos[at].shape.first().copied().unwrap_or(1);
+        self.elements(at, 0..count, &mut |bytes| {
             let start = values.len();
             values.resize(start + bytes.len() / size, 0.0);
             doubles(dtype, bytes, &mut values[start..]);

@@ -1,7 +1,7 @@
 //! Small tables of what is known beside the data, CSV or Parquet: rows of text by the names of their columns.
 
 use super::{
-    columnar, names,
+    builder, columnar, entries, names,
     table::{format_of, place_in},
     text::{Source, unclosed},
 };
@@ -9,7 +9,10 @@ use crate::{
     config::raw::Format,
     error::{Error, Result, listed, suggestion},
 };
-use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{
+    ProjectionMask,
+    arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder},
+};
 use std::{
     fs::File,
     path::{Path, PathBuf},
@@ -25,7 +28,7 @@ pub struct Sheet {
 
 enum Rows {
     Csv(Box<csv::Reader<std::io::Cursor<Vec<u8>>>>),
-    Parquet(Box<ParquetRecordBatchReaderBuilder<File>>),
+    Parquet(Box<ParquetRecordBatchReaderBuilder<File>>, ArrowReaderMetadata),
 }
 
 /// Where a row stands, for messages.
@@ -56,9 +59,9 @@ impl Sheet {
             Format::Parquet => crate::guard::decode(path, || {
                 let metadata = columnar::metadata(path)?;
                 let file = File::open(path).map_err(|error| Error::reading(path, &error))?;
-                let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+                let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
                 let header = reader.schema().fields().iter().map(|field| field.name().to_lowercase()).collect();
-                Ok(Self { path: path.into(), header, rows: Rows::Parquet(Box::new(reader)) })
+                Ok(Self { path: path.into(), header, rows: Rows::Parquet(Box::new(reader), metadata) })
             }),
             Format::Csv => {
                 let mut text = Source::open(path)?.rest(path)?;
@@ -137,18 +140,24 @@ impl Sheet {
                 }
                 Ok(())
             }
-            Rows::Parquet(reader) => crate::guard::decode(&path, || {
+            Rows::Parquet(reader, metadata) => crate::guard::decode(&path, || {
                 let damaged = |error: &dyn std::fmt::Display| Error::input(format!("{}: not a whole Parquet file: {error}", path.display()));
+                let most = builder::budget(&path);
                 let mut order: Vec<usize> = columns.iter().flatten().copied().collect();
                 order.sort_unstable();
                 order.dedup();
                 let mask = ProjectionMask::roots(reader.parquet_schema(), order.iter().copied());
+                let mut longest = 1;
+                for group in 0..metadata.metadata().num_row_groups() {
+                    longest = columnar::check_pages(&path, &metadata, group, &order)?.max(longest);
+                }
+                let reader = reader.with_batch_size((columnar::LARGEST_TEXTS / longest).clamp(1, 1024));
                 for batch in reader.with_projection(mask).build().map_err(|error| damaged(&error))? {
                     let batch = batch.map_err(|error| damaged(&error))?;
                     let entries = |at: &Option<usize>| {
                         let Some(at) = at else { return Ok(vec![String::new(); batch.num_rows()]) };
                         let array = batch.column(order.binary_search(at).unwrap_or_default());
-                        columnar::entries(array).ok_or_else(|| {
+                        entries::entries(array, most).ok_or_else(|| {
                             let kind = array.data_type().to_string().to_lowercase();
                             Error::input(format!("{}: column \"{}\" holds {kind}, neither numbers, texts nor times", path.display(), header[*at]))
                         })

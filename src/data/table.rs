@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Read,
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -286,6 +286,14 @@ impl Wanted {
         }
     }
 
+    /// The names of columns that must be there.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let Columns { run, ls, me, bins, features, .. } = &self.columns;
+        let plain = |name: &&String| !name.contains(['*', '?', '[']);
+        let named = [run, ls, me, bins].into_iter().flatten().chain(features.iter().filter(plain));
+        named.chain(&self.required).chain(self.features.iter().flatten()).map(String::as_str)
+    }
+
     /// The same with further columns.
     pub fn with_columns(self, required: Vec<String>, welcome: Vec<String>) -> Self {
         Self { required, welcome, ..self }
@@ -337,6 +345,12 @@ pub fn format_of(path: &Path, wanted: Format) -> Result<Format> {
     if let Some((_, what)) = REFUSED.iter().find(|(magic, _)| start.starts_with(magic)) {
         return Err(Error::input(format!("{}: {what}", path.display())));
     }
+    if !MAGIC.iter().any(|(magic, _)| start.starts_with(magic)) && has_user_block(path) {
+        return match wanted {
+            Format::Auto | Format::Hdf5 => Ok(Format::Hdf5),
+            wanted => Err(Error::input(format!("{}: data.format is \"{wanted}\", but this looks like hdf5", path.display()))),
+        };
+    }
     if start.contains(&0) && !MAGIC.iter().any(|(magic, _)| start.starts_with(magic)) {
         let expected = "CSV, Parquet, Arrow, HDF5, NPY, NPZ or DIALS JSON";
         return Err(Error::input(format!("{}: is neither text nor of a format that is read; expected {expected}", path.display())));
@@ -354,6 +368,17 @@ pub fn format_of(path: &Path, wanted: Format) -> Result<Format> {
         (wanted, found) if wanted == found => Ok(found),
         (wanted, found) => Err(Error::input(format!("{}: data.format is \"{wanted}\", but this looks like {found}", path.display()))),
     }
+}
+
+/// Whether an HDF5 file begins behind a block that its maker keeps for itself: 512 bytes in MATLAB's files, or that doubled any
+/// number of times.
+fn has_user_block(path: &Path) -> bool {
+    // Opening a pipe would take from it.
+    let Some(length) = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len()) else { return false };
+    let Ok(mut file) = std::fs::File::open(path) else { return false };
+    let mut signature = [0; 8];
+    let mut blocks = std::iter::successors(Some(512_u64), |at| at.checked_mul(2)).take_while(|at| *at < length);
+    blocks.any(|at| file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut signature)).is_ok() && signature == *b"\x89HDF\r\n\x1a\n")
 }
 
 /// Whether a text begins as JSON does; `[1,2,3]` could be a list of bins, and is no page of anything.

@@ -16,6 +16,8 @@ pub struct Source {
     /// What was read and not yet handed out.
     ahead: Vec<u8>,
     ended: bool,
+    /// What is read whole is never longer.
+    longest: usize,
     /// How much of `ahead` has its line ends as they should be.
     tidy: usize,
     /// Lines of the blocks that were handed out.
@@ -51,7 +53,11 @@ impl Source {
             [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(file).map_err(|error| Error::reading(path, &error))?),
             _ => Box::new(file),
         };
-        Ok(Self { reader, ahead: vec![], ended: false, tidy: 0, lines: 0 })
+        // What text becomes when it is parsed takes many times its length, so that little that is packed must not become much.
+        let is_packed = matches!(&start[..length], [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]);
+        let bytes = std::fs::metadata(path).map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
+        let longest = if is_packed { bytes.saturating_mul(100).saturating_add(16 << 20).min(LONGEST_TEXT) } else { LONGEST_TEXT };
+        Ok(Self { reader, ahead: vec![], ended: false, longest, tidy: 0, lines: 0 })
     }
 
     /// The first bytes, which stay to be read.
@@ -75,9 +81,9 @@ impl Source {
 
     /// All the rest.
     pub fn rest(&mut self, path: &Path) -> Result<Vec<u8>> {
-        self.fill(path, LONGEST_TEXT)?;
+        self.fill(path, self.longest)?;
         if !self.ended {
-            return Err(Error::input(format!("{}: is longer than {LONGEST_TEXT} bytes of text", path.display())));
+            return Err(Error::input(format!("{}: is longer than {} bytes of text", path.display(), self.longest)));
         }
         Ok(std::mem::take(&mut self.ahead))
     }

@@ -1,6 +1,6 @@
 //! The experiment folder: everything one training wrote. The folder is the model.
 
-use super::{figures::Report, lock};
+use super::{consistent, figures::Report, lock};
 use crate::{
     config::{Experiment, raw::Scalar},
     data::{
@@ -478,6 +478,9 @@ impl Folder {
             return Err(Error::input(format!("{}: holds no threshold", self.file(names::THRESHOLDS).display())));
         }
         let entries: Vec<ChannelEntry> = self.read_json(names::CHANNELS)?;
+        let wrong = |file: &str, reason: &dyn std::fmt::Display| Error::input(format!("{}: {reason}", self.file(file).display()));
+        consistent::channels(&entries, &experiment).map_err(|reason| wrong(names::CHANNELS, &reason))?;
+        consistent::thresholds(&thresholds, &entries).map_err(|reason| wrong(names::THRESHOLDS, &reason))?;
         let mut networks = vec![];
         for ChannelEntry { channel, usual, masked } in entries {
             let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
@@ -485,17 +488,14 @@ impl Folder {
             let members = (0..experiment.config.train.ensemble as usize).map(read).collect::<Result<Vec<_>>>()?;
             let svm = self.svm_file(&channel.name);
             let svm: Option<OneClassSvm> = if svm.is_file() { Some(read_json(&svm)?) } else { None };
-            let fits = |svm: &OneClassSvm| svm.width == architecture.latent() && svm.support.len() == svm.width * svm.coefficients.len();
+            let fits =
+                |svm: &OneClassSvm| svm.width == architecture.latent() && Some(svm.support.len()) == svm.width.checked_mul(svm.coefficients.len());
             if svm.as_ref().is_some_and(|svm| !fits(svm)) {
                 return Err(Error::input(format!(
                     "{}: does not fit the latents of channel {}",
                     self.svm_file(&channel.name).display(),
                     channel.name
                 )));
-            }
-            if let Some(bin) = masked.iter().find(|bin| **bin as usize >= channel.features.len()) {
-                let file = self.file(names::CHANNELS);
-                return Err(Error::input(format!("{}: masks bin {bin} of {}, which has {}", file.display(), channel.name, channel.features.len())));
             }
             networks.push(Network { channel, architecture, members, usual, svm, masked });
         }

@@ -8,6 +8,7 @@ pub mod canvas;
 pub mod channels;
 pub mod classes;
 pub mod clock;
+mod consistent;
 pub mod explain;
 pub mod figures;
 pub mod folder;

@@ -3,7 +3,7 @@
 use super::batch;
 use crate::{
     config::raw::CalibrateOn,
-    data::{Rejected, Samples, channels::COMBINED},
+    data::{Rejected, Samples, channels::COMBINED, columnar},
     error::{Error, Result},
     prepare::{classes::Classes, labels::LabelSet, split::Split},
     score::threshold::Calibrated,
@@ -13,7 +13,6 @@ use arrow_array::{
     cast::AsArray,
     types::{Float32Type, Float64Type, UInt32Type},
 };
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -381,12 +380,10 @@ impl Scores {
 
     /// Reads a `scores.parquet`.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(|error| Error::reading(path, &error))?;
         let torn = |error: &dyn std::fmt::Display| Error::input(format!("{}: not a whole scores file: {error}", path.display()));
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).map_err(|error| torn(&error))?;
+        let (_, batches) = columnar::read_table(path, batch::GROUP)?;
         let mut scores = Self::default();
-        for batch in reader {
-            let batch = batch.map_err(|error| torn(&error))?;
+        for batch in batches {
             scores.events = batch.column_by_name("event").is_some();
             scores.labels = batch.schema().fields().iter().filter_map(|field| Some(field.name().strip_prefix("label_")?.to_owned())).collect();
             scores.append(&batch).ok_or_else(|| torn(&"its columns are not those of a scores file"))?;

@@ -5,14 +5,13 @@ use super::{
     trials::{Board, Phase},
 };
 use crate::{
+    data::columnar,
     error::{Error, Result},
     report::{batch, folder::names},
 };
 use arrow_array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow_schema::DataType;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -32,8 +31,8 @@ pub fn join(board: &Board, rows: &[Row], into: &Path) -> Result<Vec<PathBuf>> {
             continue;
         }
         let fields = fields(tables.iter().map(|(_, path)| path.as_path()))?;
-        let parts = tables.iter().flat_map(|(row, path)| match read(path) {
-            Ok(batches) => batches.into_iter().map(|batch| behind(board, row, &fields, &batch)).collect(),
+        let parts = tables.iter().flat_map(|(row, path)| match columnar::read_table(path, batch::GROUP) {
+            Ok((_, batches)) => batches.into_iter().map(|batch| behind(board, row, &fields, &batch)).collect(),
             Err(error) => vec![Err(error)],
         });
         let path = into.join(name);
@@ -47,16 +46,11 @@ fn torn(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::input(format!("{}: not a whole table: {error}", path.display()))
 }
 
-fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let file = File::open(path).map_err(|error| Error::reading(path, &error))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| torn(path, &error))
-}
-
 /// The columns of all tables, each once; some have labels or quantities that others lack.
 fn fields<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Vec<(String, DataType)>> {
     let mut fields: Vec<(String, DataType)> = vec![];
     for path in paths {
-        for field in open(path)?.schema().fields() {
+        for field in columnar::metadata(path)?.schema().fields() {
             match fields.iter().find(|(name, _)| name == field.name()) {
                 Some((_, kind)) if kind == field.data_type() => {}
                 Some((name, kind)) => return Err(torn(path, &format!("its column {name} is {:?}, in other trials {kind:?}", field.data_type()))),
@@ -65,11 +59,6 @@ fn fields<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Vec<(String, Data
         }
     }
     Ok(fields)
-}
-
-fn read(path: &Path) -> Result<Vec<RecordBatch>> {
-    let reader = open(path)?.with_batch_size(batch::GROUP).build().map_err(|error| torn(path, &error))?;
-    reader.map(|batch| batch.map_err(|error| torn(path, &error))).collect()
 }
 
 /// A trial's rows behind its number and values.
