@@ -14,12 +14,15 @@ use super::{
 };
 use dataset::{Dataset, Field};
 use hdf5_reader::{
-    FileStorage, FilterRegistry, Hdf5File, OpenOptions,
+    DEFAULT_MAX_CHUNK_BYTES, FileStorage, FilterRegistry, Hdf5File, OpenOptions,
     error::{Error, Result as Read},
 };
 use numbers::{Number, Raw, fill};
 use std::{ops::Range, path::Path, sync::Arc};
 use walk::Walk;
+
+/// A chunk of so many bytes is never too large.
+const LEAST_CHUNK: u64 = 64 << 20;
 
 /// An open HDF5 file.
 pub struct Hdf5 {
@@ -58,7 +61,9 @@ impl Hdf5 {
         );
         filters.register(32001, Box::new(|_, data, _| codecs::blosc(data).map_err(|fault| Error::FilterError(fault.into()))));
         filters.register(32015, Box::new(|_, data, _| codecs::zstd(data).map_err(|fault| Error::FilterError(fault.to_string()))));
-        let options = OpenOptions::default().with_filter_registry(filters);
+        // What one chunk may unpack to: as much as such a file can hold, and something for small files of fill values.
+        let most = usize::try_from(length.saturating_mul(1032).saturating_add(LEAST_CHUNK)).unwrap_or(usize::MAX);
+        let options = OpenOptions::default().with_filter_registry(filters).with_max_chunk_bytes(most.min(DEFAULT_MAX_CHUNK_BYTES));
         // Read, not mapped: a file that another program cuts short must not end this one.
         let inner = guard(|| Hdf5File::from_storage_with_options(Arc::new(FileStorage::open(path)?), options))?;
         let walk = Walk::through(inner, length)?;
