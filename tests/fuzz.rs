@@ -99,6 +99,19 @@ impl Place {
         self.path(&name)
     }
 
+    /// Copies an experiment, which some verbs write to; returns the files in it, too.
+    fn experiment(&self, kind: &str) -> (PathBuf, Vec<String>) {
+        let (from, to) = (self.seeds.join(format!("experiment-{kind}")), self.case.join("experiment"));
+        let mut files = all_files(&from);
+        // No verb reads the page or the log.
+        files.retain(|file| !["html", "txt"].iter().any(|ending| file.ends_with(ending)));
+        for file in &files {
+            fs::create_dir_all(to.join(file).parent().unwrap()).unwrap();
+            fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+        (to, files)
+    }
+
     fn data(&self, kind: &str, chance: &mut Chance) -> Case {
         let files = files_in(&self.seeds.join(kind));
         let from = chance.pick(&files);
@@ -111,7 +124,17 @@ impl Place {
             7..11 => ("check", vec!["check".into(), config, "--set".into(), format!("data.train=[\"{file}\"]")]),
             11..15 => ("score", vec!["score".into(), experiment, "--data".into(), file, "--out".into(), out]),
             15..17 => ("encode", vec!["encode".into(), experiment, "--data".into(), file, "--out".into(), out]),
-            17..19 => ("certify", vec!["certify".into(), experiment, "--data".into(), file, "--out".into(), self.path("golden-out.json")]),
+            17..19 => (
+                "certify",
+                vec![
+                    "certify".into(),
+                    self.experiment(kind).0.display().to_string(),
+                    "--data".into(),
+                    file,
+                    "--out".into(),
+                    self.path("golden-out.json"),
+                ],
+            ),
             _ => {
                 let trained = self.path("trained");
                 ("train", vec!["train".into(), config, "--set".into(), format!("data.train=[\"{file}\"]"), "--out".into(), trained])
@@ -123,8 +146,8 @@ impl Place {
 
     fn beside(&self, chance: &mut Chance) -> Case {
         let config = self.seeds.join("features.toml").display().to_string();
-        let experiment = self.seeds.join("experiment-features").display().to_string();
         if chance.below(4) == 0 {
+            let experiment = self.experiment("features").0.display().to_string();
             let (name, option) = *chance.pick(&[("decisions.csv", "--decisions"), ("golden.json", "--against"), ("golden.json", "--runs")]);
             let file = self.damaged(&self.seeds.join("beside").join(name), chance);
             let data = self.seeds.join("features/comma.csv").display().to_string();
@@ -168,17 +191,9 @@ impl Place {
 
     fn folder(&self, chance: &mut Chance) -> Case {
         let kind = *chance.pick(&["features", "histograms"]);
-        let from = self.seeds.join(format!("experiment-{kind}"));
-        let experiment = self.case.join("experiment");
-        let files = all_files(&from);
-        for file in files.iter().filter(|file| !file.ends_with(".html")) {
-            let to = experiment.join(file);
-            fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::copy(from.join(file), to).unwrap();
-        }
-        let readable: Vec<&String> = files.iter().filter(|file| !["html", "txt"].iter().any(|ending| file.ends_with(ending))).collect();
-        let file = *chance.pick(&readable);
-        let bytes = fs::read(from.join(file)).unwrap();
+        let (experiment, files) = self.experiment(kind);
+        let file = chance.pick(&files);
+        let bytes = fs::read(experiment.join(file)).unwrap();
         fs::write(experiment.join(file), mutate(file, &bytes, chance)).unwrap();
         let experiment = experiment.display().to_string();
         let data = self.seeds.join(if kind == "features" { "features/comma.csv" } else { "histograms/bins.csv" }).display().to_string();

@@ -293,6 +293,16 @@ mod tests {
         assert_eq!(ended("a\rb\r", false), "a\nb\r");
     }
 
+    #[test]
+    fn little_that_is_packed_does_not_become_much() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut packed = flate2::write::GzEncoder::new(File::create(file.path()).unwrap(), flate2::Compression::best());
+        (0..64).for_each(|_| std::io::Write::write_all(&mut packed, &[b' '; 1 << 20]).unwrap());
+        packed.finish().unwrap();
+        let error = Source::open(file.path()).unwrap().rest(file.path()).unwrap_err().to_string();
+        assert!(error.contains("is longer than"), "{error}");
+    }
+
     proptest! {
         #[test]
         fn pieces_are_the_block(text in "([ab,]{0,6}(,\"[a\n]{0,3}\")?\n){1,20}", parts in 1_usize..6) {
