@@ -153,9 +153,15 @@ fn contents(samples: &Samples, divisors: Option<&[f64]>, rows: &[u32]) -> Conten
     }
 }
 
-/// Prepares the rows of an experiment again; refuses others than those that were scored.
-pub fn prepare_scored(experiment: &Experiment, scores: &Scores, read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
+/// Prepares the rows of an experiment again; refuses others than those that were scored, and other inputs than its networks have.
+pub fn prepare_scored(experiment: &Experiment, networks: &[Network], scores: &Scores, read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
     let prepared = prepare(experiment, read)?;
+    let same = |network: &&Network| {
+        prepared.channels.iter().any(|channel| channel.name == network.channel.name && channel.features == network.channel.features)
+    };
+    if let Some(network) = networks.iter().find(|network| !same(network)) {
+        return Err(Error::input(format!("the channel \"{}\" of the trained model has other inputs than the data have now", network.channel.name)));
+    }
     // Rows without a score were among the inputs, but not among those that are evaluated.
     let unscored: HashSet<(&str, Option<u32>, Option<u32>)> = scores
         .rows

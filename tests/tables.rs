@@ -179,7 +179,7 @@ def put(name, value): return lambda f: f.__setitem__(name, value)
 with h5py.File("other.h5", "w") as f: f["d"], f["ls"] = H[:, 2], ls
 w("narrow", put("c", H[:, 2:3]))
 w("block", put("c", H[:, 2]), userblock_size=8192)
-w("enum", lambda f: f.create_dataset("c", data=np.zeros(n, "i1"), dtype=h5py.enum_dtype({"RED": 0, "BLUE": 1}, "i1")))
+w("enum", lambda f: f.create_dataset("kind", data=np.zeros(n, "i1"), dtype=h5py.enum_dtype({"RED": 0, "BLUE": 1}, "i1")))
 w("far", put("c", h5py.ExternalLink("other.h5", "/d")))
 w("far_dense", lambda f: [f.create_group(f"g{i}") for i in range(40)] + [f.__setitem__("c", h5py.ExternalLink("other.h5", "/d"))], libver="latest")
 w("soft", lambda f: (f.create_group("g").__setitem__("x", H[:, 2]), f.__setitem__("c", h5py.SoftLink("/g/x"))))
@@ -212,7 +212,7 @@ frame.assign(c=["x", "y"] * 30).to_hdf("pickled.h5", key="df", format="fixed")
         ("matlab", "a, b, c", ""),
         ("soft", "a, b, c, g/x", ""),
         ("one_run", "a, b", ""),
-        ("enum", "a, b, c", "numbers of enumerations are inputs: c"),
+        ("enum", "a, b, kind", "numbers of enumerations are inputs: kind"),
         ("far", "a, b", "c (an external link to other.h5:/d"),
         ("far_dense", "a, b", "c (an external link to other.h5:/d"),
         ("dangling", "a, b", "c (a soft link to /nowhere"),
@@ -251,7 +251,8 @@ def w(name, **columns):
     table = pa.table(base | columns)
     with pa.OSFile(name + ".arrow", "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer: writer.write_table(table)
     try: pq.write_table(table, name + ".parquet")
-    except pa.ArrowNotImplementedError: os.remove(name + ".parquet")
+    except pa.ArrowNotImplementedError:
+        if os.path.exists(name + ".parquet"): os.remove(name + ".parquet")
 c = pa.array(H[:, 2])
 w("decimal", c=c.cast(pa.decimal128(9, 2)))
 w("half", c=c.cast(pa.float16()))

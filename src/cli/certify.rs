@@ -337,7 +337,7 @@ fn explain(loaded: &[Loaded], lumisections: &Lumisections, stretches: &[Stretch]
             Some((Some(prepared), scores)) => explain::rows(experiment, networks, prepared, scores, &rows, device),
             None => {
                 let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-                let prepared = pipeline::prepare_scored(experiment, &one.own, &|path| reading.read(path));
+                let prepared = pipeline::prepare_scored(experiment, networks, &one.own, &|path| reading.read(path));
                 prepared.and_then(|prepared| explain::rows(experiment, networks, &prepared, &one.own, &rows, device))
             }
         };

@@ -41,7 +41,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(DeviceChoice::Cpu)?;
     let prepared = {
         let reading = ui.reading(&[&model.experiment.train_files, &model.experiment.test_files]);
-        pipeline::prepare_scored(&model.experiment, &scores, &|path| reading.read(path))
+        pipeline::prepare_scored(&model.experiment, &model.networks, &scores, &|path| reading.read(path))
     };
     let (report, projections, evidence) = match prepared {
         Ok(prepared) => {

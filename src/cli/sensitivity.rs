@@ -111,7 +111,7 @@ fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
 fn again(folder: &Folder, experiment: &Experiment, ui: &Ui) -> Result<Prepared> {
     let scores = Scores::read(&folder.file(names::SCORES))?;
     let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-    pipeline::prepare_scored(experiment, &scores, &|path| reading.read(path))
+    pipeline::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| reading.read(path))
 }
 
 /// Trains the experiment of a config in the folder that is written to, unless that has been done.

@@ -275,7 +275,7 @@ mod tests {
         let array = |values: Vec<Option<i128>>, scale| Decimal128Array::from(values).with_precision_and_scale(38, scale).unwrap();
         let values = doubles(&array(vec![Some(29_705_000), Some(-1), None], 2));
         assert!(values[..2] == [297_050.0, -0.01] && values[2].is_nan());
-        assert_eq!(doubles(&array(vec![Some(12_345_678_901_234_567_890_123), Some(3)], 20)), [123.456_789_012_345_67, 3e-20]);
+        assert_eq!(doubles(&array(vec![Some(12_345_678_901_234_567_890_123), Some(3)], 20)), [123.456_789_012_345_68, 3e-20]);
         let mut singles = vec![];
         append_f32(&array(vec![Some(1), Some(25)], 1), 1..2, &mut singles);
         assert_eq!(singles, [2.5]);

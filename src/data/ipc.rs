@@ -159,13 +159,13 @@ mod tests {
             check(file.path(), true)
         };
         assert_eq!(check(&bytes), Ok(()));
-        // Every number that is the count of rows becomes a number of 2⁵⁶ rows.
-        let places: Vec<usize> = (0..bytes.len() - 8).filter(|at| bytes[*at..at + 8] == 100_i64.to_le_bytes()).collect();
-        assert!(places.len() >= 3, "{places:?}");
-        for at in places {
+        // The rows of the batch and of each column become 2⁵⁶ more; another number that happens to be the same may stay.
+        let places = (0..bytes.len() - 8).filter(|at| bytes[*at..at + 8] == 100_i64.to_le_bytes());
+        let refused = places.filter(|at| {
             let mut broken = bytes.clone();
             broken[at + 7] = 1;
-            assert!(check(&broken).unwrap_err().contains("rows in"), "{at}");
-        }
+            check(&broken).is_err_and(|error| error.contains("rows in"))
+        });
+        assert!(refused.count() >= 3);
     }
 }
