@@ -22,7 +22,7 @@ pub fn check(path: &Path, is_file: bool) -> Result<(), String> {
     let mut checked = Checked { length, budget: builder::budget(path), bodies: 0, dictionaries: 0 };
     if !is_file {
         let mut at = 0;
-        while let Some(next) = checked.message(&mut file, at)? {
+        while let Some((_, next)) = checked.message(&mut file, at)? {
             at = next;
         }
         return Ok(());
@@ -40,12 +40,12 @@ pub fn check(path: &Path, is_file: bool) -> Result<(), String> {
     let blocks = footer.recordBatches().into_iter().flatten().chain(footer.dictionaries().into_iter().flatten());
     for block in blocks {
         let at = u64::try_from(block.offset()).map_err(|_| "a block begins before the file")?;
-        let claimed = u64::try_from(block.bodyLength()).ok().zip(u64::try_from(block.metaDataLength()).ok());
-        let end = claimed.and_then(|(body, metadata)| at.checked_add(body)?.checked_add(metadata));
-        if end.is_none_or(|end| end > length) {
-            return Err("a block claims to end behind the file".into());
+        let (body, end) = checked.message(&mut file, at)?.ok_or("a block without a message")?;
+        // The reader goes by the lengths of the block, which are those of its message.
+        let claimed = u64::try_from(block.metaDataLength()).ok().zip(u64::try_from(block.bodyLength()).ok());
+        if claimed != Some((body - at, end - body)) {
+            return Err("a block is of another length than its message".into());
         }
-        checked.message(&mut file, at)?;
     }
     Ok(())
 }
@@ -60,8 +60,8 @@ struct Checked {
 }
 
 impl Checked {
-    /// Checks the message at a place; returns where the next one begins, or nothing at the end.
-    fn message(&mut self, file: &mut BufReader<File>, at: u64) -> Result<Option<u64>, String> {
+    /// Checks the message at a place; returns where its body begins and where that ends, or nothing at the end of all.
+    fn message(&mut self, file: &mut BufReader<File>, at: u64) -> Result<Option<(u64, u64)>, String> {
         let torn = |error: std::io::Error| format!("it ends too early: {error}");
         let mut word = [0; 4];
         if at.saturating_add(4) > self.length {
@@ -98,7 +98,7 @@ impl Checked {
         if unpacked.max(self.dictionaries) > self.budget {
             return Err(format!("it claims to unpack to {unpacked} bytes, more than a file of its size can mean"));
         }
-        Ok(Some(end))
+        Ok(Some((body, end)))
     }
 }
 
@@ -143,6 +143,30 @@ mod tests {
     use super::*;
     use arrow_array::{ArrayRef, Int32Array, NullArray, RecordBatch};
     use std::{io::Write, sync::Arc};
+
+    #[test]
+    fn a_block_that_begins_elsewhere_than_its_message_is_refused() {
+        let column: ArrayRef = Arc::new(Int32Array::from_iter_values(0..5000));
+        let batch = RecordBatch::try_from_iter([("ls", column)]).unwrap();
+        let options = arrow_ipc::writer::IpcWriteOptions::default().try_with_compression(Some(arrow_ipc::CompressionType::ZSTD)).unwrap();
+        let mut bytes = vec![];
+        let mut writer = arrow_ipc::writer::FileWriter::try_new_with_options(&mut bytes, &batch.schema(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        drop(writer);
+        let place = tempfile::NamedTempFile::new().unwrap();
+        let mut refused = 0;
+        // The footer is at the end.
+        for at in bytes.len() - 300..bytes.len() - 10 {
+            let mut broken = bytes.clone();
+            broken[at] ^= 8;
+            std::fs::write(place.path(), &broken).unwrap();
+            refused += usize::from(check(place.path(), true).is_err_and(|error| error.contains("another length than its message")));
+        }
+        assert!(refused >= 2, "{refused}");
+        std::fs::write(place.path(), &bytes).unwrap();
+        assert_eq!(check(place.path(), true), Ok(()));
+    }
 
     #[test]
     fn rows_that_take_no_bytes_are_bounded() {
