@@ -38,16 +38,13 @@ fn channel(entry: &ChannelEntry, experiment: &Experiment) -> Result<(), String> 
     if !experiment.layers.is_empty() && (channel.shape.is_none() || channel.element.is_none()) {
         return Err("says no shape or no monitoring element, which layers have".into());
     }
-    let beside = [("paths", channel.paths.len()), ("ranges", usual.ranges.len()), ("feature_errors", usual.feature_errors.len())];
+    let beside = [("paths", channel.paths.len()), ("unscaled", usual.unscaled.len()), ("feature_errors", usual.feature_errors.len())];
     if let Some((key, length)) = beside.into_iter().find(|(_, length)| *length != 0 && *length != features) {
         return Err(format!("{key} has {length} entries, but there are {features} features"));
     }
     let numbers = [usual.error, usual.mean_field_error, usual.log_mean, usual.log_std, usual.outside];
     if !numbers.iter().chain(&usual.feature_errors).all(|number| number.is_finite()) || usual.log_std < 0.0 {
         return Err("holds a number that is not finite, or a negative log_std".into());
-    }
-    if usual.ranges.iter().any(|(low, high)| low.is_nan() || high.is_nan()) {
-        return Err("ranges holds what is no number".into());
     }
     match masked.iter().find(|bin| **bin as usize >= features) {
         Some(bin) => Err(format!("masks bin {bin} of {features}")),
@@ -83,7 +80,7 @@ mod tests {
         let experiment = Experiment::check(&Document::parse("data.train = [\"a.csv\"]", Path::new("x.toml")).unwrap(), "x").unwrap();
         let channel = Channel::all(vec!["bin_0".into(), "bin_1".into()], None);
         let usual =
-            Usual { error: 1.0, mean_field_error: 2.0, log_mean: 0.0, log_std: 1.0, feature_errors: vec![0.5; 2], ranges: vec![], outside: 0.0 };
+            Usual { error: 1.0, mean_field_error: 2.0, log_mean: 0.0, log_std: 1.0, feature_errors: vec![0.5; 2], unscaled: vec![], outside: 0.0 };
         let mut entry = ChannelEntry { channel, usual, masked: vec![] };
         change(&mut entry);
         channels(&[entry], &experiment).err().unwrap_or_default()
