@@ -222,7 +222,7 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     let lost_run =
         list.iter().find(|info| layout.run.is_none() && run.is_none() && layout::is_run(&info.name) && refusal(list, &info.name).is_some());
     let lost_ls = list.iter().find(|info| layout.ls.is_none() && layout::is_ls(&info.name) && (info.kind == Kind::Other || !info.shape.is_empty()));
-    for (info, what, key) in lost_run.map(|info| (info, "run", "run")).into_iter().chain(lost_ls.map(|info| (info, "lumisection", "ls"))) {
+    if let Some((info, what, key)) = lost_run.map(|info| (info, "run", "run")).or(lost_ls.map(|info| (info, "lumisection", "ls"))) {
         let refusal = refusal(list, &info.name).unwrap_or_else(|| format!("it is of shape {}, but there are {rows} rows", info.show_shape()));
         let name = format!("{}: \"{}\" should be the {what} of each row", path.display(), info.name);
         return Err(Error::input(format!("{name} and cannot be read: {refusal}; repair it, or name another column with data.columns.{key}")));

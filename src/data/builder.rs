@@ -254,7 +254,7 @@ impl Builder {
         if is_sound(values, self.counts) {
             return if values.is_empty() { Err("the histogram has no bins".into()) } else { Ok(()) };
         }
-        let is_wrong = |value: &f32| !is_sound(&[*value], self.counts) && !(self.keeps_missing && value.is_nan());
+        let is_wrong = |value: &f32| !(is_sound(&[*value], self.counts) || self.keeps_missing && value.is_nan());
         let Some(bin) = values.iter().position(is_wrong) else { return Ok(()) };
         let features = self.table.features.as_ref();
         let place = features.and_then(|features| features.get(bin)).map_or_else(|| format!("bin {bin}"), |name| format!("\"{name}\""));
@@ -503,7 +503,7 @@ impl Builder {
     /// Bins of rows with different axes mean different things.
     fn tell_edges(&mut self) {
         let Some(other) = self.other_edges.filter(|_| self.bring == Bring::Values) else { return };
-        let first = std::mem::replace(&mut self.table.edges, [None; 4]);
+        let first = std::mem::take(&mut self.table.edges);
         if self.table.axes.is_empty() {
             self.table.notes.push(format!(
                 "rows differ in the axis of their histograms ({} and {}), so that a bin is not the same quantity in all of them; keep the rows of one axis",

@@ -269,11 +269,13 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
     let numbers = |at: Option<usize>| at.map(|at| column(at).map(|column| doubles(column.as_ref()))).transpose();
     let known = |at: Option<usize>| {
         let Some(at) = at else { return Ok(None) };
-        // Numbers may be written as text.
         let texts = if fields[at].kind == Kind::Text { Some(text(at)?) } else { None };
         let number = |text: &Option<String>| text.as_ref().and_then(|text| text.trim().parse().ok()).unwrap_or(f64::NAN);
-        let numbers = texts.as_ref().map_or_else(|| numbers(Some(at)), |texts| Ok(Some(texts.iter().map(number).collect())))?;
-        Ok(Some((numbers.unwrap_or_default(), texts)))
+        let numbers = match &texts {
+            Some(texts) => texts.iter().map(number).collect(),
+            None => doubles(column(at)?.as_ref()),
+        };
+        Ok(Some(Known { numbers, texts }))
     };
     let (run, ls, me) = (known(layout.run)?, known(layout.ls)?, layout.me.map(text).transpose()?);
     let (x_bins, y_bins) = (numbers(layout.x_bins)?, numbers(layout.y_bins)?);
@@ -295,13 +297,7 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
         Bring::Identities => None,
         _ => Some(RowValues::new(&layout.contents, fields, &column, &text)?),
     };
-    let of_row = |column: &Option<(Vec<f64>, Option<Vec<Option<String>>>)>, i: usize, what: &str| {
-        let (numbers, texts) = column.as_ref().map_or((None, None), |(numbers, texts)| (Some(numbers.as_slice()), texts.as_ref()));
-        identity(numbers, i, what).map_err(|reason| match texts.and_then(|texts| texts[i].as_deref()) {
-            Some(text) => format!("the {what} is \"{text}\", not a whole number"),
-            None => reason,
-        })
-    };
+    let of_row = |known: &Option<Known>, i: usize, what: &str| known.as_ref().map_or(Ok(None), |known| known.of_row(i, what));
     let twins = if bring == Bring::Identities { &[][..] } else { layout.twins.as_slice() };
     let differ = twins.iter().map(|twin| Ok(differ(&column(twin.taken)?, &column(twin.left)?, budget))).collect::<Result<Vec<Vec<bool>>>>()?;
 
@@ -333,6 +329,21 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
         builder.make_room(0, 0)?;
     }
     Ok(())
+}
+
+/// A column of run or LS numbers, which may be written as text.
+struct Known {
+    numbers: Vec<f64>,
+    texts: Option<Vec<Option<String>>>,
+}
+
+impl Known {
+    fn of_row(&self, i: usize, what: &str) -> std::result::Result<Option<u32>, String> {
+        identity(Some(&self.numbers), i, what).map_err(|reason| match self.texts.as_ref().and_then(|texts| texts[i].as_deref()) {
+            Some(text) => format!("the {what} is \"{text}\", not a whole number"),
+            None => reason,
+        })
+    }
 }
 
 /// In which rows two columns differ: as numbers or texts where they can be read so, else as they are.
