@@ -54,8 +54,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let main = scored.labels.iter().position(|name| name == "good");
     let bad = |row: &Row| main.is_some_and(|i| row.labels[i] == Some(false));
     let good = scored.pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
-    let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect();
-    let thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test, &files)?;
+    let thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;
 
     let _lock = Lock::take(&arguments.experiment)?;
     let mut scores = Scores::read(&folder.file(names::SCORES))?;

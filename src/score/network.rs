@@ -61,7 +61,11 @@ impl Network {
         let mut feature_errors = vec![0.0; train.width()];
         let mut ranges = vec![(f32::MAX, f32::MIN); train.width()];
         let (mut error, mut present) = (0.0, vec![0.0; train.width()]);
-        runner.reconstruct(train, &mut |i, _, input, output| {
+        let mut spread = Spread::new(train.width());
+        runner.reconstruct(train, &mut |i, member, input, output| {
+            if member == 0 {
+                spread.add(input, output);
+            }
             ranges.iter_mut().zip(input).for_each(|(range, value)| *range = (range.0.min(*value), range.1.max(*value)));
             let weight = train.weight(i).map_or(1.0, f64::from) / total / members.len() as f64;
             if train.is_masked() {
@@ -82,7 +86,7 @@ impl Network {
         } else {
             error = feature_errors.iter().sum::<f64>() / kind.divisor(train.width());
         }
-        let mut usual = Usual { error, mean_field_error: mean_field(kind, train), log_mean: 0.0, log_std: 0.0, feature_errors, ranges, outside: 0.0 };
+        let mut usual = Usual { error, mean_field_error: mean_field(kind, train), log_mean: 0.0, log_std: 0.0, feature_errors, varies: spread.share(), ranges, outside: 0.0 };
         let (outside, present) = usual.outside_by_input(calibrate).into_iter().fold((0, 0), |sum, input| (sum.0 + input.0, sum.1 + input.1));
         usual.outside = outside as f64 / present.max(1) as f64;
         usual.calibrate(mean(&scores(&architecture, &members, score, calibrate, device)?).into_iter());
@@ -133,6 +137,38 @@ impl Network {
     }
 }
 
+/// How much reconstructions and inputs vary from row to row, missing inputs left out.
+struct Spread {
+    rows: Vec<f64>,
+    means: Vec<[f64; 2]>,
+    squares: [f64; 2],
+}
+
+impl Spread {
+    fn new(width: usize) -> Self {
+        Self { rows: vec![0.0; width], means: vec![[0.0; 2]; width], squares: [0.0; 2] }
+    }
+
+    /// Welford's update, which keeps small variances beside large means.
+    fn add(&mut self, input: &[f32], output: &[f32]) {
+        let columns = self.rows.iter_mut().zip(&mut self.means).zip(input.iter().zip(output));
+        for ((rows, means), (input, output)) in columns.filter(|(_, (input, _))| !input.is_nan()) {
+            *rows += 1.0;
+            for ((mean, squares), value) in means.iter_mut().zip(&mut self.squares).zip([*input, *output].map(f64::from)) {
+                let before = value - *mean;
+                *mean += before / *rows;
+                *squares += before * (value - *mean);
+            }
+        }
+    }
+
+    /// The variance of the reconstructions as a share of that of the inputs; nothing where inputs never vary.
+    fn share(&self) -> Option<f64> {
+        let [inputs, outputs] = self.squares;
+        Some(outputs / inputs).filter(|share| share.is_finite())
+    }
+}
+
 /// The score of each row by each member, `[members][rows]`.
 fn scores(architecture: &Architecture, members: &[Vec<f32>], score: &Score, rows: Rows<'_>, device: &Opened) -> Result<Vec<Vec<f64>>> {
     let mut scores = vec![Vec::with_capacity(rows.len()); members.len()];
@@ -173,7 +209,7 @@ fn fit_svm(
     let fitted = OneClassSvm::fit(&latents, architecture.latent(), weights.as_deref().filter(|weights| !weights.is_empty()), settings);
     let (svm, fit) = fitted.map_err(|error| Error::failed(format!("the one-class SVM of channel {}: {error}", channel.name)))?;
     let note = (!fit.converged).then(|| {
-        format!("the one-class SVM of channel {} is not solved to score.one_class_svm.tolerance after {} steps", channel.name, fit.iterations)
+        format!("the one-class SVM is not solved to score.one_class_svm.tolerance after {} steps; allow a larger tolerance", fit.iterations)
     });
     Ok((Some(svm), note))
 }
