@@ -860,9 +860,11 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
         warn("the validation loss is taken on the training rows: it says nothing about new data".into());
     }
     if config.threshold.on == CalibrateOn::Scored && !matches!(experiment.thresholds[0], Threshold::Fixed { .. }) {
-        let test_labels = prepared.labels.iter().find(|set| set.name == "good").is_some_and(|set| {
-            set.good.iter().zip(&prepared.splits).any(|(good, split)| *good == Some(true) && *split == Split::Test)
-        });
+        let test_labels = prepared
+            .labels
+            .iter()
+            .find(|set| set.name == "good")
+            .is_some_and(|set| set.good.iter().zip(&prepared.splits).any(|(good, split)| *good == Some(true) && *split == Split::Test));
         let unknown = if test_labels { "" } else { ", and without labels the false-alarm rate is not known" };
         warn(format!(
             "each scored run has a threshold found on itself: some of its rows are flagged, however good they are{unknown}; threshold.on = \"valid\" finds it on other rows"

@@ -81,7 +81,8 @@ fn p_value(p: f64) -> String {
 fn contributions(told: &[Explanation], channels: &[String]) -> String {
     let most = if told.len() == 1 { MOST_FEATURES } else { 1 };
     let of = |explanation: &Explanation| {
-        let features = explanation.features.iter().take(most).map(|share| format!("{} {:.0} % ({})", share.place(), 100.0 * share.share, share.times()));
+        let features =
+            explanation.features.iter().take(most).map(|share| format!("{} {:.0} % ({})", share.place(), 100.0 * share.share, share.times()));
         let features = features.collect::<Vec<_>>().join(", ");
         if told.len() == 1 { features } else { format!("{}: {features}", explanation.channel) }
     };

@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return Err(Error::input("--set threshold.on: `lumisift calibrate` takes the threshold on the good data it is given, so \"valid\""));
     }
     let device = device::open(device_argument(&arguments.device)?)?;
-    let (prepared, scored, _) = {
+    let (_, scored, _) = {
         let reading = ui.reading(&[&arguments.data]);
         pipeline::score_files(&model, &arguments.data, None, &device, &|path| reading.read(path))?
     };

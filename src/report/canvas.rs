@@ -1,10 +1,9 @@
 //! Pictures of our own: smooth lines, text and axes on a white ground, as PNG.
 
-use super::palette::{Colour, INK, LINE, SOFT};
+use super::palette::{Colour, INK, LINE};
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use flate2::{Compression, Crc, write::ZlibEncoder};
 use std::{io::Write, sync::LazyLock};
-
 
 /// DejaVu Sans, of which `assets/` has the signs that are needed here.
 static REGULAR: LazyLock<FontRef<'static>> = LazyLock::new(|| font(include_bytes!("../../assets/DejaVuSans.ttf")));

@@ -169,11 +169,18 @@ impl TrainingFigures {
             (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
         };
         let stopped = |why: Stopped| members.iter().filter(|fitted| fitted.stopped == why).count();
-        let over =
-            if experiment.loss == crate::config::Loss::Sse { format!("sum over {inputs}, mean over rows") } else { format!("mean over {inputs} and rows") };
+        let over = if experiment.loss == crate::config::Loss::Sse {
+            format!("sum over {inputs}, mean over rows")
+        } else {
+            format!("mean over {inputs} and rows")
+        };
         let weighted = if experiment.weight.is_some() { ", weighted" } else { "" };
         let weightless: usize = members.iter().map(|fitted| fitted.weightless_batches).sum();
-        let doubts = if weightless > 0 { vec![format!("{weightless} batches were left out of training because their rows weigh nothing; check the weights")] } else { vec![] };
+        let doubts = if weightless > 0 {
+            vec![format!("{weightless} batches were left out of training because their rows weigh nothing; check the weights")]
+        } else {
+            vec![]
+        };
         let penalised = !experiment.penalties.is_empty();
         let without = if penalised { "L2 terms and the penalty" } else { "L2 terms" };
         let drawn = if experiment.config.model.variational { "; with drawn latents in training, with their means in validation" } else { "" };

@@ -213,7 +213,9 @@ impl Combined {
         let ratio = "ln(score / mean-field error)";
         let (what, axis) = match how {
             Combine::Standardised => (
-                format!("the largest of the channels' {ratio}, each minus its mean over the calibration rows and divided by its standard deviation there"),
+                format!(
+                    "the largest of the channels' {ratio}, each minus its mean over the calibration rows and divided by its standard deviation there"
+                ),
                 "combined score (standard deviations)",
             ),
             Combine::Max => (format!("the largest of the channels' {ratio}"), "combined score (largest ln ratio)"),
@@ -295,9 +297,13 @@ impl Report {
         let main = scores.main().map_or("", |channel| channel.name.as_str());
         let of_main: Vec<Calibrated> = thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
         warnings.extend(Severity::Misleading, of_main.iter().filter_map(Calibrated::warning));
-        warnings.extend(Severity::Misleading, networks.iter().zip(&training).flat_map(|(network, training)| {
-            training.doubts.iter().map(|doubt| format!("{}{doubt}", of_channel(&network.channel.name)))
-        }));
+        warnings.extend(
+            Severity::Misleading,
+            networks
+                .iter()
+                .zip(&training)
+                .flat_map(|(network, training)| training.doubts.iter().map(|doubt| format!("{}{doubt}", of_channel(&network.channel.name)))),
+        );
         let mut counts = [0; Split::ALL.len()];
         scores.evaluated().for_each(|row| counts[scores.rows[row].split as usize] += 1);
         let count = |split: Split| counts[split as usize];
@@ -307,10 +313,14 @@ impl Report {
             [network] => format!("the {} scaled inputs", network.channel.features.len()),
             _ => "a channel's scaled inputs".into(),
         };
-        let channels: Vec<ChannelFigures> = networks.iter().zip(training).filter_map(|(network, training)| {
-            let channel = scores.channels.iter().find(|channel| channel.name == network.channel.name)?;
-            Some(ChannelFigures::new(experiment, network, training, scores, channel, thresholds))
-        }).collect();
+        let channels: Vec<ChannelFigures> = networks
+            .iter()
+            .zip(training)
+            .filter_map(|(network, training)| {
+                let channel = scores.channels.iter().find(|channel| channel.name == network.channel.name)?;
+                Some(ChannelFigures::new(experiment, network, training, scores, channel, thresholds))
+            })
+            .collect();
         let auc = areas(scores, labels, experiment);
         warnings.extend(Severity::Misleading, auc.iter().filter(|auc| auc.channel != main).filter_map(upside_down));
         warnings.extend(Severity::Misleading, drift.iter().flat_map(Drift::warnings));

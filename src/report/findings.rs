@@ -112,7 +112,10 @@ pub fn find(experiment: &Experiment, networks: &[Network], channels: &[ChannelFi
         "learnt nothing",
         &|at| {
             usual(at).map(|usual| {
-                format!("the error on the training rows ({:.4e}) is no better than that of always answering with their mean ({:.4e})", usual.error, usual.mean_field_error)
+                format!(
+                    "the error on the training rows ({:.4e}) is no better than that of always answering with their mean ({:.4e})",
+                    usual.error, usual.mean_field_error
+                )
             })
         },
         "train longer, or change the learning rate, the scaling or the inputs",
@@ -143,12 +146,18 @@ fn all_or_none(experiment: &Experiment, scores: &Scores) -> Option<Finding> {
         return None;
     }
     let warning = if flagged > 0 {
-        format!("all {} evaluated {unit} are flagged: check that the threshold was found on data of this kind, and the data's version, before the detector", rows.len())
+        format!(
+            "all {} evaluated {unit} are flagged: check that the threshold was found on data of this kind, and the data's version, before the detector",
+            rows.len()
+        )
     } else {
         let set = scores.labels.iter().position(|name| name == "good");
         let bad = rows.iter().filter(|&&row| set.is_some_and(|set| scores.rows[row].labels[set] == Some(false))).count();
         let missed = if bad > 0 { format!(", {bad} of which are labelled bad") } else { String::new() };
-        format!("none of the {} evaluated {unit}{missed} is flagged: check that the threshold is not too high; `lumisift sensitivity` tells which defects it finds", rows.len())
+        format!(
+            "none of the {} evaluated {unit}{missed} is flagged: check that the threshold is not too high; `lumisift sensitivity` tells which defects it finds",
+            rows.len()
+        )
     };
     Some(Finding { sentence: None, warning })
 }

@@ -115,7 +115,9 @@ pub fn css() -> String {
         text
     };
     let (light, dark) = (scheme(false), scheme(true));
-    format!(":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root:not([data-theme=\"light\"]){{{dark}}}}}\n:root[data-theme=\"dark\"]{{{dark}}}")
+    format!(
+        ":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root:not([data-theme=\"light\"]){{{dark}}}}}\n:root[data-theme=\"dark\"]{{{dark}}}"
+    )
 }
 
 #[cfg(test)]

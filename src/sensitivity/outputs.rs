@@ -8,7 +8,7 @@ use crate::{
         canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
         folder::{write_atomically, write_json},
         page,
-        palette::{self, GOOD, INK, LINE, PAPER, SOFT, tint},
+        palette::{self, Colour, GOOD, INK, LINE, PAPER, SOFT, tint},
         pictures::{SIZE, titled},
     },
 };
@@ -95,7 +95,8 @@ fn picture(outcome: &Outcome) -> Canvas {
         channels => format!(" in {channels} channels at the same place"),
     };
     let Share { flagged, rows, .. } = outcome.false_alarms.last().cloned().unwrap_or_else(|| Share::new("", 0, 0));
-    let told = format!("{} · defects{channels}, {} rows each; as they are, {flagged} of {rows} {} are flagged", outcome.name, outcome.rows, outcome.sample);
+    let told =
+        format!("{} · defects{channels}, {} rows each; as they are, {flagged} of {rows} {} are flagged", outcome.name, outcome.rows, outcome.sample);
     let mut canvas = titled("Efficiency against injected defects", &told);
     let strengths = places(outcome);
     let last = (strengths.len() - 1) as f64;

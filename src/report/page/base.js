@@ -410,7 +410,10 @@ const upright = (at, text, left) => ({ silent: true, symbol: "none", data: [{ xA
 
 function redrawAll() {
   readColours();
-  lumisift.charts.forEach((record) => record.redraw());
+  lumisift.charts.forEach((record) => {
+    record.describe();
+    record.redraw();
+  });
 }
 
 function themeButton() {
