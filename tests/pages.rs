@@ -406,7 +406,7 @@ fn page_terminal_and_report_have_the_same_counts_and_name_their_rows() {
                 || report.channels[0].training.loss.contains("sum over features")
         );
     }
-    assert!(in_sample.beside.iter().all(|beside| beside.sample == "all rows labelled good"), "{:?}", in_sample.beside);
+    assert!(in_sample.beside.iter().all(|beside| beside.sample == "rows labelled good"), "{:?}", in_sample.beside);
     let Some(python) = python() else { return };
     for ((report, _, _), words) in told.iter().zip(opened(&python, &pages, &["--brief"])) {
         let absent = report.counts().not_evaluated;

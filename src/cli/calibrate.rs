@@ -69,7 +69,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let before = old.and_then(|old| old.value).map(|value| format!(" (was {value:.6})")).unwrap_or_default();
         let value = new.value.unwrap_or(f64::NAN);
         let of = if model.networks.len() > 1 { format!("{}, ", new.channel) } else { String::new() };
-        ui.print(&format!("threshold  {of}{}: {value:.6}{before}, from {} rows of {}", new.describe(), new.rows, terminal::count(new.runs, "run")))?;
+        ui.print(&format!(
+            "threshold  {of}{}: {value:.6}{before}, from {} {} of {}",
+            new.describe(),
+            new.rows,
+            new.sample(),
+            terminal::count(new.runs, "run")
+        ))?;
         new.warning().iter().for_each(|warning| ui.warn(warning));
     }
     let out = arguments.experiment.display();

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{
-        Experiment,
+        Experiment, Threshold,
         raw::{CalibrateOn, Combine, Fill, ScoreKind},
     },
     data::{
@@ -359,7 +359,7 @@ impl Report {
                 ),
             },
             combined: (networks.len() > 1).then(|| match patterns {
-                Some(patterns) => Combined { what: patterns.describe(), axis: "combined score (bins)".into() },
+                Some(patterns) => Combined { what: patterns.describe_combined(), axis: "combined score (bins)".into() },
                 None => Combined::new(config.score.combine),
             }),
             on: judged_rows(experiment).into(),
@@ -401,13 +401,14 @@ fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
         let (rate, low, high) = roc::rate_with_interval(flagged, evaluated.len())?;
         Some(Rate { sample: sample.into(), flagged, rows: evaluated.len(), rate, interval: (low, high) })
     };
-    let own = if threshold.on == CalibrateOn::Scored { ", each run with a threshold found on itself" } else { "" };
+    let fixed = matches!(threshold.threshold, Threshold::Fixed { .. });
+    let own = if threshold.on == CalibrateOn::Scored && !fixed { ", each run with a threshold found on itself" } else { "" };
     let good_test = |i: usize| rate(&format!("test rows labelled good{own}"), &|row: &Row| row.split == Split::Test && row.labels[i] == Some(true));
     let valid = || match main {
         Some(i) => rate("validation rows labelled good", &|row: &Row| row.split == Split::Valid && row.labels[i] == Some(true)),
         None => rate("validation rows taken for good (no labels)", &|row: &Row| row.split == Split::Valid),
     };
-    main.and_then(good_test).or_else(|| if threshold.on == CalibrateOn::Train { valid() } else { None })
+    main.and_then(good_test).or_else(|| if threshold.on == CalibrateOn::Train || fixed { valid() } else { None })
 }
 
 /// What a warning about a channel begins with; nothing where it is the only one.
@@ -430,11 +431,11 @@ fn goes_with(name: &str, numbers: &[f32], scores: &Scores, experiment: &Experime
     let (channel, good) = (scores.main()?, scores.labels.iter().position(|label| label == "good"));
     let wanted = |row: &Row| judged(experiment, row.split) && good.is_none_or(|good| row.labels[good] != Some(false));
     let rows: Vec<(usize, f32)> = scores.evaluated().zip(numbers.iter().copied()).filter(|(row, _)| wanted(&scores.rows[*row])).collect();
-    let on = judged_rows(experiment);
+    let on = if judged_rows(experiment) == "all" { "" } else { "test " };
     let sample = match good {
-        None => format!("{on} rows taken for good (no labels)"),
-        Some(good) if rows.iter().all(|(row, _)| scores.rows[*row].labels[good] == Some(true)) => format!("{on} rows labelled good"),
-        Some(_) => format!("{on} rows not labelled bad"),
+        None => format!("{on}rows taken for good (no labels)"),
+        Some(good) if rows.iter().all(|(row, _)| scores.rows[*row].labels[good] == Some(true)) => format!("{on}rows labelled good"),
+        Some(_) => format!("{on}rows not labelled bad"),
     };
     Beside::new(name, &sample, rows.iter().map(|(row, number)| (channel.scores[*row].unwrap_or(f64::NAN), f64::from(*number))))
 }

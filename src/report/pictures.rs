@@ -349,8 +349,10 @@ impl Figures<'_> {
         let which = if one { "each label set".into() } else { format!("labels \"{main}\"") };
         let best = if total > shown.len() { format!("; the {} largest areas of {total}", shown.len()) } else { String::new() };
         let weighted = if first.weighted { "weighted" } else { "unweighted" };
-        let mut canvas =
-            titled("ROC curves", &format!("{} · {which}, {} good and {} bad {}, {weighted}{best}", report.name, first.good, first.bad, self.rows()));
+        let mut canvas = titled(
+            "ROC curves",
+            &format!("{} · {which}, {} good and {} bad rows ({}), {weighted}{best}", report.name, first.good, first.bad, report.on),
+        );
         panel.grid(&mut canvas);
         panel.line(&mut canvas, &[(0.0, 0.0), (1.0, 1.0)], Stroke::of(SOFT, 1.5).dashed());
         let left = panel.area.right + 30.0;

@@ -2,7 +2,7 @@
 
 use super::batch;
 use crate::{
-    config::raw::CalibrateOn,
+    config::{Threshold, raw::CalibrateOn},
     data::{Rejected, Samples, channels::COMBINED},
     error::{Error, Result},
     prepare::{classes::Classes, labels::LabelSet, split::Split},
@@ -299,6 +299,7 @@ impl Scores {
         for channel in &mut self.channels {
             let Some(threshold) = thresholds.iter().find(|threshold| threshold.channel == channel.name) else { continue };
             channel.why = match threshold.on {
+                _ if let Threshold::Fixed { value } = threshold.threshold => format!("above the fixed threshold {value}"),
                 CalibrateOn::Scored => format!("above the {} of its run", threshold.describe()),
                 _ => format!("above the {} of {}", threshold.describe(), threshold.sample()),
             }
@@ -501,7 +502,6 @@ pub fn rejected(samples: &Samples) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Threshold;
 
     fn scores() -> Scores {
         let row = |run: u32, ls: u32| Row {

@@ -40,7 +40,7 @@ function answer(parent, data, show) {
   if (text) parent.append(element("p", { class: "answer" }, text));
   if (runs.length && counts) {
     parent.append(bigFigures(counts));
-    const above = runs[0].flagged?.[0] ? ` Flagged rows lie strictly above the threshold (${runs[0].flagged[0].threshold})${data.channels?.length > 1 ? ` of ${data.channels[data.channels.length - 1]}` : ""}.` : "";
+    const above = runs[0].flagged?.[0] ? ` Flagged rows lie strictly above the threshold${data.channels?.length > 1 ? " of the combined score" : ""} (${runs[0].flagged[0].threshold}).` : "";
     const elsewhere = counts.not_evaluated - counts.not_evaluated_in_runs;
     const absent = counts.not_evaluated ? ` Not evaluated are rows of all files${elsewhere ? `, ${count(elsewhere)} of them not in the runs below` : ""}.` : "";
     parent.append(sentence(`Evaluated and flagged are counted on ${rows} of ${plural(runs.length, "run")}.${above}${absent}`));
@@ -76,7 +76,8 @@ function card(title, value, notes, warning) {
 function falseAlarmCard(report, unit) {
   const rate = report.false_alarms;
   if (!rate) {
-    const on = (report.thresholds || []).at(-1)?.on;
+    const last = (report.thresholds || []).at(-1);
+    const on = last?.kind === "fixed" ? "config" : last?.on;
     const why = on === "scored" ? "and each run's threshold is found on itself" : on === "valid" ? `and the threshold was found on the validation rows` : "and no validation rows";
     return card("False-alarm rate", "not known", [`There are no test ${unit}s labelled good, ${why}.`]);
   }
@@ -178,7 +179,8 @@ function sumOption(axes, run, without, flagged, log) {
   const edges = even(low, high, axes.k);
   const line = (name, values, color, more = {}) => ({ type: "line", step: "end", symbol: "none", name, data: steps(edges, values, more.yAxisIndex ? false : log), lineStyle: { color, width: 1.8 }, itemStyle: { color }, ...more });
   const series = [line("all evaluated", run.sum, colours.input)];
-  const x = (more) => valueAxis("", { min: low, max: high, splitLine: { show: false }, ...more });
+  const ends = { showMinLabel: hasUnits(axes), showMaxLabel: hasUnits(axes) };
+  const x = (more) => valueAxis("", { min: low, max: high, splitLine: { show: false }, axisLabel: ends, ...more });
   const name = binLabel(axes);
   const told = tooltip({ trigger: "axis", formatter: (params) => [binName(axes, params[0].value[2]), ...params.map((item) => `${item.seriesName} ${number(item.value[1])}`)] });
   if (!without) return sheet({ tooltip: told, grid: { left: 68, right: 18, top: 34, bottom: 48 }, xAxis: x({ name }), yAxis: upAxis("entries", log), series });
@@ -212,7 +214,7 @@ function losses(parent, data) {
     const watched = mine.some((curve) => curve.valid?.some(known));
     const of = figures() ? `${channels.length > 1 ? ` of channel ${state.channel}` : ""}; layers ${figures().shape}, ${plural(figures().parameters, "parameter")}` : "";
     const why = mine[0]?.stopped || training?.stopped;
-    return `${training?.loss ? `Loss ${training.loss}. ` : ""}Training ${watched ? "and validation " : ""}rows${of}.${kept ? ` ◆: the weights of epoch ${kept} are kept.` : ""}${why ? ` Training ended: ${why}.` : ""}`;
+    return `${training?.loss ? `${training.loss}. ` : ""}Training ${watched ? "and validation " : ""}rows${of}.${kept ? ` ◆: the weights of epoch ${kept} are kept.` : ""}${why ? ` Training ended: ${why}.` : ""}`;
   };
   const update = (change) => record.choose(state, change);
   const controls = [];
@@ -256,7 +258,8 @@ function histogramChoice(parent, { id, title, items, words }) {
 
 function errorHistograms(parent, data) {
   const items = (data.report.channels || []).map((channel) => ({ name: channel.name, cut: channel.log_cut, histograms: filled(channel.errors_by_class) ? channel.errors_by_class : channel.log_ratios })).filter((item) => filled(item.histograms));
-  histogramChoice(parent, { id: "error-chart", title: "Errors by class", items, words: ({ cut }) => (known(cut) ? " Dashed: the threshold." : " Each run has its own threshold: none is drawn.") });
+  const several = items.some((item) => item.histograms.groups.filter((group) => group.rows > 0).length > 1);
+  histogramChoice(parent, { id: "error-chart", title: several ? "Errors by class" : "Errors", items, words: ({ cut }) => (known(cut) ? " Dashed: the threshold." : " Each run has its own threshold: none is drawn.") });
 }
 
 function svmHistograms(parent, data) {
@@ -291,7 +294,7 @@ function rocCurves(parent, data) {
     const state = { labels: labels[0], channel: channels.length > MOST_CURVES ? channels[channels.length - 1] : "", log: false };
     const caption = () => {
       const auc = data.report.auc?.find((auc) => auc.labels === state.labels && known(auc.auc));
-      return `Share of bad rows found against share of good rows flagged, as the threshold falls; labels “${state.labels}”${auc ? `, ${splitName(auc.split)}, ${weighted(auc)}` : ""}. Dotted: chance. ${curves.some((curve) => belowHalf(data, curve)) ? `Some areas are ${LOW}.` : ""}`;
+      return `Share of bad rows found against share of good rows flagged, as the threshold falls; labels “${state.labels}”${auc ? `, ${splitName(auc.split)}, ${weighted(auc)}` : ""}. Dotted: chance.${chosen().some((curve) => belowHalf(data, curve)) ? ` Some areas are ${LOW}.` : ""}`;
     };
     const update = (change) => record.choose(state, change);
     const controls = [];
@@ -486,7 +489,7 @@ function contributions(parent, data, show) {
   const one = () => worst[state.at];
   const shares = () => one().levels?.find((level) => level.level === state.level)?.shares || one().features;
   const sample = (one) => `${known(one.run) ? `run ${one.run}` : one.file} ${unitName(data)} ${one.ls}${data.channels.length > 1 ? `, ${one.channel}` : ""}`;
-  const caption = () => `${sample(one())}: score ${number(one().score)}${known(one().threshold) ? ` (threshold ${number(one().threshold)})` : ""}. Bars: share of its error. Numbers: how many × its mean error in the training rows.`;
+  const caption = () => `${sample(one())}: score ${number(one().score)}${known(one().threshold) ? ` (threshold ${number(one().threshold)})` : ""}. Bars: share of the sample's error. Numbers: how many × its mean error in the training rows each ${state.level || "input"} has.`;
   const update = (change) => record.choose(state, change);
   const levels = [...new Set(worst.flatMap((one) => (one.levels || []).map((level) => level.level)))];
   const controls = [choice("flagged sample", worst.map((one, at) => [at, sample(one)]), 0, (at) => update({ at: Number(at) }))];

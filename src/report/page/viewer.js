@@ -625,7 +625,7 @@ function binsOption(view, frame, state) {
   const fixed = state.fixed ? { min: state.log ? undefined : Math.min(0, lowest(view.low)), max: highest(view.high) } : state.log ? {} : { scale: false };
   return sheet({
     grid: [{ left: 68, right: 18, top: 34, height: 220 }, { left: 68, right: 18, top: 284, height: 84 }],
-    xAxis: [x({ axisLabel: { show: false } }), x({ gridIndex: 1, name: label, axisLabel: { showMinLabel: !view.names, showMaxLabel: !view.names } })],
+    xAxis: [x({ axisLabel: { show: false } }), x({ gridIndex: 1, name: label, axisLabel: { showMinLabel: hasUnits(view), showMaxLabel: hasUnits(view) } })],
     yAxis: [upAxis(view.unit || "value", state.log, fixed), upAxis("error", false, { gridIndex: 1, splitNumber: 2, scale: false, min: 0, max: state.fixed ? highest(view.error_high) : undefined })],
     axisPointer: { link: [{ xAxisIndex: "all" }] },
     tooltip: tooltip({
