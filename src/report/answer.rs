@@ -59,8 +59,8 @@ impl Report {
             _ if flagged == evaluated => format!("All {} evaluated {unit}s are flagged.", thousands(evaluated)),
             _ => {
                 let with = self.runs.iter().filter(|run| run.flags() > 0).count();
-                let runs = self.runs.len();
-                let wherein = if runs > 1 { format!(", in {} of {} runs", thousands(with), thousands(runs)) } else { String::new() };
+                let (runs, of) = (self.runs.len(), if self.data.events { "files" } else { "runs" });
+                let wherein = if runs > 1 { format!(", in {} of {} {of}", thousands(with), thousands(runs)) } else { String::new() };
                 let verb = if flagged == 1 { "is" } else { "are" };
                 format!("{} of {} evaluated {unit}s {verb} flagged{wherein}.", thousands(flagged), thousands(evaluated))
             }

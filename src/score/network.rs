@@ -86,7 +86,16 @@ impl Network {
         } else {
             error = feature_errors.iter().sum::<f64>() / kind.divisor(train.width());
         }
-        let mut usual = Usual { error, mean_field_error: mean_field(kind, train), log_mean: 0.0, log_std: 0.0, feature_errors, varies: spread.share(), ranges, outside: 0.0 };
+        let mut usual = Usual {
+            error,
+            mean_field_error: mean_field(kind, train),
+            log_mean: 0.0,
+            log_std: 0.0,
+            feature_errors,
+            varies: spread.share(),
+            ranges,
+            outside: 0.0,
+        };
         let (outside, present) = usual.outside_by_input(calibrate).into_iter().fold((0, 0), |sum, input| (sum.0 + input.0, sum.1 + input.1));
         usual.outside = outside as f64 / present.max(1) as f64;
         usual.calibrate(mean(&scores(&architecture, &members, score, calibrate, device)?).into_iter());

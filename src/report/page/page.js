@@ -43,7 +43,7 @@ function answer(parent, data, show) {
     const above = runs[0].flagged?.[0] ? ` Flagged rows lie strictly above the threshold${data.channels?.length > 1 ? " of the combined score" : ""} (${runs[0].flagged[0].threshold}).` : "";
     const elsewhere = counts.not_evaluated - counts.not_evaluated_in_runs;
     const absent = counts.not_evaluated ? ` Not evaluated are rows of all files${elsewhere ? `, ${count(elsewhere)} of them not in the runs below` : ""}.` : "";
-    parent.append(sentence(`Evaluated and flagged are counted on ${rows} of ${plural(runs.length, "run")}.${above}${absent}`));
+    parent.append(sentence(`Evaluated and flagged are counted on ${rows} of ${plural(runs.length, data.unit === "event" ? "file" : "run")}.${above}${absent}`));
   }
   parent.append(element("div", { class: "cards" }, falseAlarmCard(report, unit), aucCard(report, data), agreementCard(report)));
   const warnings = report.warnings || [];
@@ -258,8 +258,9 @@ function histogramChoice(parent, { id, title, items, words }) {
 
 function errorHistograms(parent, data) {
   const items = (data.report.channels || []).map((channel) => ({ name: channel.name, cut: channel.log_cut, histograms: filled(channel.errors_by_class) ? channel.errors_by_class : channel.log_ratios })).filter((item) => filled(item.histograms));
+  const own = (data.report.thresholds || []).some((one) => one.on === "scored");
   const several = items.some((item) => item.histograms.groups.filter((group) => group.rows > 0).length > 1);
-  histogramChoice(parent, { id: "error-chart", title: several ? "Errors by class" : "Errors", items, words: ({ cut }) => (known(cut) ? " Dashed: the threshold." : " Each run has its own threshold: none is drawn.") });
+  histogramChoice(parent, { id: "error-chart", title: several ? "Errors by class" : "Errors", items, words: ({ cut }) => (known(cut) ? " Dashed: the threshold." : own ? " Each run has its own threshold, so none is drawn." : "") });
 }
 
 function svmHistograms(parent, data) {
