@@ -11,10 +11,12 @@ pub struct Counts {
     pub evaluated: usize,
     /// Those of them above the threshold.
     pub flagged: usize,
-    /// Rows of all files that are not evaluated.
+    /// Rows that are not evaluated, of the files that are judged.
     pub not_evaluated: usize,
-    /// Those of them in the runs that figures are taken on, or in runs of which no row is evaluated.
-    pub not_evaluated_in_runs: usize,
+    /// Those of them that are in no run of the table.
+    pub elsewhere: usize,
+    /// Rows of all files that are not evaluated.
+    pub not_evaluated_of_all: usize,
     /// LS numbers that are missing in the runs that figures are taken on.
     pub gaps: usize,
 }
@@ -33,13 +35,30 @@ pub fn thousands(count: usize) -> String {
 }
 
 impl Report {
+    /// The files whose rows that are not evaluated are counted.
+    pub fn judged_files(&self) -> &str {
+        if self.not_evaluated.of.is_empty() { "all files" } else { &self.not_evaluated.of }
+    }
+
+    /// How many rows of all files are not evaluated, and how many of them in the files that are judged: `22 of all files, 5 of them of
+    /// the test files`.
+    pub fn absent(&self) -> String {
+        let Counts { not_evaluated, not_evaluated_of_all: all, .. } = self.counts();
+        let part = if not_evaluated == all { String::new() } else { format!(", {} of them of {}", thousands(not_evaluated), self.judged_files()) };
+        format!("{} of all files{part}", thousands(all))
+    }
+
     /// The counts that the answer tells.
     pub fn counts(&self) -> Counts {
+        let all = self.data.not_evaluated.iter().map(|(_, rows)| rows).sum();
+        let not_evaluated = if self.not_evaluated.of.is_empty() { all } else { self.not_evaluated.rows };
+        let in_runs: usize = self.runs.iter().map(|run| run.not_evaluated).chain(self.runs_not_evaluated.iter().map(|run| run.rows)).sum();
         Counts {
             evaluated: self.runs.iter().map(|run| run.evaluated).sum(),
             flagged: self.runs.iter().map(|run| run.flags()).sum(),
-            not_evaluated: self.data.not_evaluated.iter().map(|(_, rows)| rows).sum(),
-            not_evaluated_in_runs: self.runs.iter().map(|run| run.not_evaluated).chain(self.runs_not_evaluated.iter().map(|run| run.rows)).sum(),
+            not_evaluated,
+            elsewhere: not_evaluated.saturating_sub(in_runs),
+            not_evaluated_of_all: all,
             gaps: self.runs.iter().map(|run| run.gaps).sum(),
         }
     }
@@ -67,7 +86,7 @@ impl Report {
         };
         if not_evaluated > 0 {
             let verb = if not_evaluated == 1 { "is" } else { "are" };
-            let _ = write!(text, " {} of all files could not be evaluated and {verb} neither good nor bad.", several(not_evaluated));
+            let _ = write!(text, " {} of {} could not be evaluated and {verb} neither good nor bad.", several(not_evaluated), self.judged_files());
         }
         text
     }

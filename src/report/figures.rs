@@ -14,10 +14,10 @@ use super::{
 use crate::{
     config::{
         Experiment, Threshold,
-        raw::{CalibrateOn, Combine, Fill, ScoreKind},
+        raw::{CalibrateOn, Combine, Fill, ReportOn, ScoreKind},
     },
     data::{
-        Samples,
+        Role, Samples,
         channels::{ALL_FEATURES, COMBINED},
         lumisections,
         table::Shape,
@@ -89,7 +89,10 @@ pub struct Report {
     pub drift: Option<Drift>,
     /// The runs that figures are taken on.
     pub runs: Vec<RunFigures>,
-    /// Runs of any file of which no row is evaluated.
+    /// How many rows are not evaluated of the files that are judged.
+    #[serde(default)]
+    pub not_evaluated: NotEvaluated,
+    /// Runs of these files of which no row is evaluated.
     #[serde(default)]
     pub runs_not_evaluated: Vec<RunNotEvaluated>,
     /// What makes scores or flags worthless, the most important first.
@@ -184,6 +187,15 @@ pub struct RunFigures {
     pub flagged: Vec<Flagged>,
     /// Sum of the histograms of all evaluated LSs; absent where the data were not at hand.
     pub sum: Option<Vec<f64>>,
+}
+
+/// Rows that are not evaluated: of the files of data.test where figures are taken on these alone, else of all files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotEvaluated {
+    /// How many.
+    pub rows: usize,
+    /// Of which files: "the test files" or "all files"; empty in folders of earlier versions.
+    pub of: String,
 }
 
 /// A run of which no row is evaluated.
@@ -326,6 +338,7 @@ impl Report {
         warnings.extend(Severity::Misleading, drift.iter().flat_map(Drift::warnings));
         let beside: Vec<Beside> = beside.iter().filter_map(|(name, numbers)| goes_with(name, numbers, scores, experiment)).collect();
         warnings.extend(Severity::Misleading, beside.iter().filter_map(Beside::warning));
+        let (absent, not_evaluated) = Absent::new(experiment, scores, samples);
         let findings = findings::find(experiment, networks, &channels, &auc, scores);
         warnings.extend(Severity::Worthless, findings.iter().map(|finding| finding.warning.clone()));
         Ok(Self {
@@ -374,7 +387,8 @@ impl Report {
             beside,
             drift,
             runs: runs(experiment, scores, &of_main, samples)?,
-            runs_not_evaluated: runs_not_evaluated(scores),
+            not_evaluated,
+            runs_not_evaluated: runs_not_evaluated(&absent),
             findings: findings.into_iter().filter_map(|finding| finding.sentence).collect(),
             warnings: warnings.texts(),
         })
@@ -440,14 +454,29 @@ fn goes_with(name: &str, numbers: &[f32], scores: &Scores, experiment: &Experime
     Beside::new(name, &sample, rows.iter().map(|(row, number)| (channel.scores[*row].unwrap_or(f64::NAN), f64::from(*number))))
 }
 
+/// The rows that are not evaluated of the files that are judged, and of runs of which some row is evaluated.
+struct Absent<'s> {
+    rows: Vec<&'s Row>,
+    evaluated: HashSet<RunKey>,
+}
+
+impl<'s> Absent<'s> {
+    fn new(experiment: &Experiment, scores: &'s Scores, samples: &Samples) -> (Self, NotEvaluated) {
+        let of_test = experiment.config.report.on == ReportOn::Test && samples.sources.iter().any(|source| source.role == Role::Test);
+        // A rejected row of a test file is a test row.
+        let rows = scores.rows.iter().filter(|row| row.rejected.is_some() && (!of_test || row.split == Split::Test)).collect::<Vec<_>>();
+        let counted = NotEvaluated { rows: rows.len(), of: if of_test { "the test files" } else { "all files" }.into() };
+        (Self { rows, evaluated: scores.evaluated().map(|row| scores.rows[row].run_key()).collect() }, counted)
+    }
+}
+
 /// Runs of which rows were read but none is evaluated, in order.
-fn runs_not_evaluated(scores: &Scores) -> Vec<RunNotEvaluated> {
-    let evaluated: HashSet<RunKey> = scores.evaluated().map(|row| scores.rows[row].run_key()).collect();
+fn runs_not_evaluated(absent: &Absent<'_>) -> Vec<RunNotEvaluated> {
     let mut found: Vec<(RunKey, RunNotEvaluated)> = vec![];
     let mut place: HashMap<RunKey, usize> = HashMap::new();
-    for row in &scores.rows {
+    for row in &absent.rows {
         let (key, Some(ls)) = (row.run_key(), row.ls) else { continue };
-        if evaluated.contains(&key) {
+        if absent.evaluated.contains(&key) {
             continue;
         }
         let at = *place.entry(key.clone()).or_insert(found.len());

@@ -53,7 +53,7 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     let _ = writeln!(text, "rows       {}; {} {what}{flow}", parts.join(", "), data.shape);
     if !data.not_evaluated.is_empty() {
         let reasons: Vec<String> = data.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        let _ = writeln!(text, "           {} of all files not evaluated: {}", report.counts().not_evaluated, reasons.join(", "));
+        let _ = writeln!(text, "           not evaluated: {} ({})", report.absent(), reasons.join(", "));
     }
     if let Some((fill, told)) = data.fill.zip(missing::told(&data.missing)) {
         let _ = writeln!(text, "missing    {} (data.fill = \"{fill}\")", printable(&told));
@@ -412,7 +412,13 @@ fn runs_table(report: &Report, width: u16) -> String {
         let rows: usize = without.iter().map(|run| run.rows).sum();
         let names: Vec<&str> = without.iter().take(MOST_RUNS).map(|run| run.name.as_str()).collect();
         let more = if without.len() > names.len() { format!(" and {} more", without.len() - names.len()) } else { String::new() };
-        let _ = writeln!(text, "nothing is evaluated in {} of all files ({rows} {what}): {}{more}", count(without.len(), "run"), names.join(", "));
+        let _ = writeln!(
+            text,
+            "nothing is evaluated in {} of {} ({rows} {what}): {}{more}",
+            count(without.len(), "run"),
+            report.judged_files(),
+            names.join(", ")
+        );
     }
     text
 }

@@ -262,7 +262,7 @@ pub fn experiment(
 
 /// The answer in words, with its counts.
 pub(super) fn answer(report: &Report) -> Value {
-    json!({"text": report.answer(), "counts": report.counts()})
+    json!({"text": report.answer(), "counts": report.counts(), "absent": report.absent(), "files": report.judged_files()})
 }
 
 /// The report without what would make a page large.

@@ -34,15 +34,14 @@ function runFigures(data) {
 function answer(parent, data, show) {
   const { report } = data;
   const runs = runFigures(data);
-  const { text, counts } = data.answer || {};
+  const { text, counts, files } = data.answer || {};
   const unit = data.unit === "event" ? "event" : "lumisection";
   const rows = onAll(data) ? "all rows, those trained on among them," : "test rows";
   if (text) parent.append(element("p", { class: "answer" }, text));
   if (runs.length && counts) {
-    parent.append(bigFigures(counts));
+    parent.append(bigFigures(counts, files));
     const above = runs[0].flagged?.[0] ? ` Flagged rows lie strictly above the threshold${data.channels?.length > 1 ? " of the combined score" : ""} (${runs[0].flagged[0].threshold}).` : "";
-    const elsewhere = counts.not_evaluated - counts.not_evaluated_in_runs;
-    const absent = counts.not_evaluated ? ` Not evaluated are rows of all files${elsewhere ? `, ${count(elsewhere)} of them not in the runs below` : ""}.` : "";
+    const absent = counts.not_evaluated ? ` Not evaluated are rows of ${files}${counts.elsewhere ? `, ${count(counts.elsewhere)} of them in none of the runs below` : ""}.` : "";
     parent.append(sentence(`Evaluated and flagged are counted on ${rows} of ${plural(runs.length, data.unit === "event" ? "file" : "run")}.${above}${absent}`));
   }
   parent.append(element("div", { class: "cards" }, falseAlarmCard(report, unit), aucCard(report, data), agreementCard(report)));
@@ -51,7 +50,7 @@ function answer(parent, data, show) {
   if (runs.length) runTable(parent, data, runs, show);
 }
 
-function bigFigures({ evaluated, not_evaluated: absent, flagged, gaps }) {
+function bigFigures({ evaluated, not_evaluated: absent, flagged, gaps }, files) {
   const figure = (kind, sign, value, name, note) => element("div", { class: `big ${kind}` }, element("span", { class: "value" }, count(value)), element("span", { class: "name" }, `${sign} ${name}`), element("span", { class: "small" }, note));
   const share = (value) => `${percent(value / (evaluated || 1))} of the evaluated`;
   const shares = element("div", { class: "shares", "aria-hidden": "true" }, [["good", evaluated - flagged], ["flagged", flagged], ["absent", absent]].filter(([, value]) => value > 0).map(([kind, value]) => element("span", { class: kind, style: `flex-grow: ${value}` })));
@@ -63,7 +62,7 @@ function bigFigures({ evaluated, not_evaluated: absent, flagged, gaps }) {
       { class: "bigs" },
       figure("good", "●", evaluated - flagged, "judged good", share(evaluated - flagged)),
       figure("flagged", "◆", flagged, "flagged", share(flagged)),
-      figure("absent", "○", absent, "not evaluated", `of all files${gaps ? `; ${plural(gaps, "LS number")} missing` : ""}`),
+      figure("absent", "○", absent, "not evaluated", `of ${files}${gaps ? `; ${plural(gaps, "LS number")} missing` : ""}`),
     ),
     shares,
   );
@@ -141,7 +140,7 @@ function runTable(parent, data, runs, show) {
   const without = data.report.runs_not_evaluated || [];
   const blank = right("–");
   const unevaluated = (run) => [{ text: run.name, class: "name" }, blank, "nothing is evaluated", right(count(run.rows)), ...(events ? [] : [blank]), right(count(0)), { text: range(run.ls), class: "right" }];
-  if (without.length) more(without.map(unevaluated), `${plural(without.length, events ? "file" : "run")} of all files with no evaluated ${unit}`);
+  if (without.length) more(without.map(unevaluated), `${plural(without.length, events ? "file" : "run")} of ${data.answer?.files} with no evaluated ${unit}`);
 }
 
 // ---- run sums ----
@@ -579,7 +578,7 @@ function provenance(parent, data) {
   const files = (origin.files || []).map((file) => [file.name, file.role, file.format, right(count(file.rows)), right(known(file.bytes) ? bytes(file.bytes) : "–"), { text: file.sha256, class: "hash" }]);
   if (files.length) parent.append(table(["file", "role", "format", right("rows"), right("size"), "SHA-256"], files, "Data files"));
   const rejected = figures.not_evaluated || origin.rows?.not_evaluated || [];
-  if (rejected.length) parent.append(table(["reason", right("rows")], rejected.map(([reason, rows]) => [reason, right(count(rows))]), `Rows not evaluated, of all files: ${count(rejected.reduce((sum, [, rows]) => sum + rows, 0))}`));
+  if (rejected.length) parent.append(table(["reason", right("rows")], rejected.map(([reason, rows]) => [reason, right(count(rows))]), `Rows not evaluated: ${data.answer?.absent ?? ""}`));
   const missing = (figures.missing || []).map((cells) => [{ text: cells.name, class: "name" }, right(count(cells.rows)), right(percent(cells.share)), right(percent(cells.training))]);
   if (missing.length) parent.append(table(["input", right("rows"), right("share"), right("in training")], missing, `Missing inputs of evaluated rows, with data.fill = "${figures.fill}"`));
   if (data.config) parent.append(element("details", { class: "code" }, element("summary", {}, "The whole config"), copyButton(data.config, "copy the config"), element("pre", { tabindex: 0 }, element("code", {}, data.config))));
@@ -674,7 +673,7 @@ function comparisonTable(experiments, ranks) {
     ["rows judged", ({ report }) => splitName(report.on)],
     ["evaluated", (one) => count(counts(one).evaluated)],
     ["flagged", (one) => `${count(counts(one).flagged)} (${percent(counts(one).flagged / (counts(one).evaluated || 1))} of the evaluated)`],
-    ["not evaluated, of all files", (one) => count(counts(one).not_evaluated)],
+    ["not evaluated", (one) => one.answer?.absent],
     ["first warning", ({ report }) => report.warnings?.[0] || "none"],
     ["false alarms", ({ report: { false_alarms: rate } }) => (rate ? `${percent(rate.rate)} (${between(rate.interval, percent)}) of ${count(rate.rows)} ${rate.sample}` : "not known")],
     ["AUC", (one) => (known(auc(one)?.auc) ? `${area(auc(one).auc)}${auc(one).interval ? ` (${between(auc(one).interval, area)})` : ""}${auc(one).auc < 0.5 ? ` ⚠ ${LOW}` : ""}` : auc(one)?.note || "no labels")],
