@@ -37,6 +37,7 @@ use crate::{
         patterns::Patterns,
         projections::{Projection, Shown},
         scores::{ChannelScores, Scores},
+        warnings::{Severity, Warnings},
     },
     score::{
         drift::{Drift, Moved, Outside, Sample},
@@ -575,8 +576,9 @@ fn side_by_side<T: Send, R: Send>(device: &Opened, channels: Vec<T>, one: impl F
     channels.into_par_iter().map(|channel| device.guard(|| one(channel))).collect()
 }
 
-/// Learns what is usual for the errors and latents of trained models, in the order of [`train`]; the texts say what is doubtful.
-pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, device: &Opened) -> Result<(Vec<Network>, Vec<String>)> {
+/// Learns what is usual for the errors and latents of trained models, in the order of [`train`]; the texts say what is doubtful, channel
+/// by channel.
+pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, device: &Opened) -> Result<(Vec<Network>, Vec<Option<String>>)> {
     let config = &experiment.config;
     let train = prepared.of_split(Split::Train, config.train.order);
     let calibrate = match config.threshold.on {
@@ -608,7 +610,7 @@ pub fn learn(experiment: &Experiment, fitted: &[Fitted], prepared: &Prepared, de
             network.masked = own.zip(0..).filter(|(bin, _)| masked[*bin]).map(|(_, at)| at).collect();
         }
     }
-    Ok((networks, notes.into_iter().flatten().collect()))
+    Ok((networks, notes))
 }
 
 /// Scored rows.
@@ -890,8 +892,27 @@ pub fn calibration_split(on: CalibrateOn) -> Split {
     }
 }
 
-/// Finds the thresholds of a config, for each channel, on the scores of one split. `files` are named as their origin.
-pub fn calibrate(experiment: &Experiment, on: CalibrateOn, scores: &Scores, split: Split, files: &[String]) -> Result<Vec<Calibrated>> {
+/// What calibration rows are, in words. They are called good only where labels say so.
+fn calibration_rows(what: &str, scores: &Scores, rows: &[usize]) -> String {
+    let Some(set) = scores.labels.iter().position(|name| name == "good") else { return format!("{what} rows taken for good (no labels)") };
+    match rows.iter().filter(|&&row| scores.rows[row].labels[set] == Some(true)).count() {
+        good if good == rows.len() => format!("{what} rows labelled good"),
+        good => format!("{what} rows, {good} of them labelled good"),
+    }
+}
+
+/// Finds the thresholds of a config, for each channel, on the scores of one split.
+pub fn calibrate(experiment: &Experiment, on: CalibrateOn, scores: &Scores, split: Split) -> Result<Vec<Calibrated>> {
+    let of_split: Vec<usize> = scores.evaluated().filter(|&row| scores.rows[row].split == split).collect();
+    // `lumisift calibrate` scores its files as test rows.
+    let what = match on {
+        CalibrateOn::Valid if split == Split::Test => "calibration",
+        CalibrateOn::Valid => "validation",
+        CalibrateOn::Train => "training",
+        CalibrateOn::Scored => "scored",
+    };
+    let rows_are = calibration_rows(what, scores, &of_split);
+    let files: Vec<String> = of_split.iter().map(|&row| scores.rows[row].file.to_string()).collect::<BTreeSet<_>>().into_iter().collect();
     let mut thresholds = vec![];
     for channel in &scores.channels {
         let runs = scores.of_split(&channel.scores, split);
@@ -911,13 +932,13 @@ pub fn calibrate(experiment: &Experiment, on: CalibrateOn, scores: &Scores, spli
                     of_members.iter().map(slices).collect::<Result<Vec<_>>>()?
                 }
             };
-            let (value, rows, runs, files) = match on {
-                CalibrateOn::Scored if !fixed => (None, 0, 0, vec![]),
-                _ if fixed => (Some(threshold::value(threshold, log, &[])?), 0, 0, vec![]),
-                _ => (Some(threshold::value(threshold, log, &slices)?), rows, slices.len(), files.to_vec()),
+            let (value, rows, runs, rows_are, files) = match on {
+                CalibrateOn::Scored if !fixed => (None, 0, 0, String::new(), vec![]),
+                _ if fixed => (Some(threshold::value(threshold, log, &[])?), 0, 0, String::new(), vec![]),
+                _ => (Some(threshold::value(threshold, log, &slices)?), rows, slices.len(), rows_are.clone(), files.clone()),
             };
             let (channel, sample) = (channel.name.clone(), sample.take());
-            thresholds.push(Calibrated { channel, threshold: *threshold, log, on, value, members: found, rows, runs, files, sample });
+            thresholds.push(Calibrated { channel, threshold: *threshold, log, on, value, members: found, rows, runs, rows_are, files, sample });
         }
     }
     Ok(thresholds)
@@ -962,12 +983,12 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
 }
 
 /// What a config and its data make doubtful, in plain words.
-pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Vec<String> {
+pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
     let config = &experiment.config;
     let width = prepared.scaler.inputs();
     let count = |wanted: Split| prepared.splits.iter().filter(|split| **split == wanted).count();
-    let mut warnings = prepared.notes.clone();
-    let mut warn = |warning: String| warnings.push(warning);
+    let mut warnings = Warnings::default();
+    let mut warn = |warning: String| warnings.add(Severity::Misleading, warning);
 
     for channel in prepared.channels.iter().filter(|channel| config.model.latent as usize >= channel.features.len()) {
         let of = if channel.name == ALL_FEATURES { String::new() } else { format!(" of channel {}", channel.name) };
@@ -1011,7 +1032,15 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Vec<String> {
         warn("the validation loss is taken on the training rows: it says nothing about new data".into());
     }
     if config.threshold.on == CalibrateOn::Scored && !matches!(experiment.thresholds[0], Threshold::Fixed { .. }) {
-        warn("thresholds are taken on each scored run itself: they always flag something, and no false-alarm rate is known".into());
+        let test_labels = prepared
+            .labels
+            .iter()
+            .find(|set| set.name == "good")
+            .is_some_and(|set| set.good.iter().zip(&prepared.splits).any(|(good, split)| *good == Some(true) && *split == Split::Test));
+        let unknown = if test_labels { "" } else { ", and without labels the false-alarm rate is not known" };
+        warn(format!(
+            "each scored run has a threshold found on itself: some of its rows are flagged, however good they are{unknown}; threshold.on = \"valid\" finds it on other rows"
+        ));
     }
     if config.scale.fit_on == FitOn::EachFile {
         warn("each file is scaled by its own range: scores of different files are not comparable".into());
@@ -1071,6 +1100,7 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Vec<String> {
     if config.split.valid > 0.0 && count(Split::Valid) == 0 {
         warn("no validation rows are left after selection".into());
     }
+    warnings.extend(Severity::Note, prepared.notes.iter().cloned());
     warnings
 }
 

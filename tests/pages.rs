@@ -5,6 +5,7 @@ mod common;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use common::{PROGRAM, config, metsig, report, root, run, shared, succeed};
 use flate2::read::DeflateDecoder;
+use lumisift::report::answer;
 use serde_json::Value;
 use std::{
     fmt::Write,
@@ -340,4 +341,143 @@ fn pages_of_searches_are_drawn_however_far_they_are() {
     assert!(words[2].contains("the only trial: channels.training.best_valid_loss"));
     assert!(words[3].contains("no trial came to a figure: 3 failed.") && words[3].contains("training diverged"), "{}", words[3]);
     assert!(words[4].contains("no trial is done yet") && words[4].contains("12 ○ to do"), "{}", words[4]);
+}
+
+#[test]
+fn page_terminal_and_report_have_the_same_counts_and_name_their_rows() {
+    let place = metsig("0.3");
+    let folder = place.path();
+    succeed(folder, &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
+    let of_2010 = [
+        "data.train=[\"2010/features.parquet\"]",
+        "labels.good=\"2010/labels.npy\"",
+        "labels.subsystems.folder=\"2010/Quality2010\"",
+        "train.epochs=2",
+    ];
+    let sound = [&of_2010[..], &["train.ensemble=1"]].concat();
+    let notebook = ["data.train=[\"good.csv\"]", "data.test=[\"bad1.csv\"]", "train.epochs=2"];
+    let pages = [
+        page(folder, "metsig", "metsig.toml", METSIG),
+        page(folder, "metsig-notebook", "metsig-notebook.toml", &notebook),
+        page(folder, "cms2010b", "cms2010b.toml", &sound),
+        page(folder, "cms2010b-notebook", "cms2010b-notebook.toml", &of_2010),
+    ];
+    let mut told = vec![];
+    for page in &pages {
+        let name = page.file_stem().unwrap().to_str().unwrap();
+        let (report, terminal) = (report(&folder.join(name)), succeed(folder, &["report", name]));
+        let absent: usize = report.data.not_evaluated.iter().map(|(_, rows)| rows).sum();
+        let (counts, data) = (report.counts(), payload(page));
+        assert_eq!((counts.not_evaluated_of_all, &data["answer"]["counts"]["not_evaluated_of_all"]), (absent, &absent.into()), "{name}");
+        assert!(absent == 0 || terminal.contains(&format!("not evaluated: {}", report.absent())), "{name}: {terminal}");
+        // Of the files that are judged all rows count, those of runs without any evaluated row too.
+        let scores = common::scores(&folder.join(name));
+        let of_test = name.starts_with("metsig");
+        let rejected = scores.rows.iter().filter(|row| row.rejected.is_some() && (!of_test || &*row.file != "good.csv"));
+        assert_eq!((counts.not_evaluated, report.judged_files()), (rejected.count(), if of_test { "the test files" } else { "all files" }), "{name}");
+        assert!(of_test || counts.not_evaluated == absent, "{name}");
+        let listed: usize = report.runs.iter().map(|run| run.not_evaluated).chain(report.runs_not_evaluated.iter().map(|run| run.rows)).sum();
+        assert_eq!(listed + counts.elsewhere, counts.not_evaluated, "{name}");
+        assert!(report.on == "test" || counts.elsewhere == 0, "{name}");
+        // The same answer, and the same warnings in the same order, each once.
+        let answer = report.answer();
+        assert!(terminal.contains(&answer) && data["answer"]["text"] == answer.as_str(), "{name}: {answer}\n{terminal}");
+        let warnings: Vec<&str> = terminal.lines().filter_map(|line| line.strip_prefix("warning: ")).collect();
+        assert_eq!(warnings, report.warnings, "{name}");
+        // Rows are good only where labels say so.
+        let labelled = name.starts_with("cms2010b");
+        assert!(labelled || !terminal.contains("good rows"), "{name}: {terminal}");
+        for threshold in &report.thresholds {
+            let taken = if labelled { "labelled good" } else { "taken for good (no labels)" };
+            assert!(threshold.rows == 0 || threshold.rows_are.ends_with(taken), "{name}: {}", threshold.rows_are);
+        }
+        told.push((report, terminal, data));
+    }
+    let [(metsig, ..), (each_its_own, ..), (sound, ..), (in_sample, ..)] = &told[..] else { unreachable!() };
+    assert_eq!(metsig.thresholds[0].files, ["good.csv"], "no calibration row is from bad1.csv");
+    assert!(each_its_own.thresholds.iter().all(|threshold| threshold.files.is_empty()));
+    assert!(each_its_own.false_alarms.is_none() && each_its_own.warnings.iter().any(|warning| warning.contains("false-alarm rate is not known")));
+    for report in [sound, in_sample] {
+        assert!(report.false_alarms.is_none() || report.warnings.iter().all(|warning| !warning.contains("false-alarm rate is not known")));
+        assert!(report.combined.as_ref().unwrap().what.contains("ln(score / mean-field error)"));
+        assert!(
+            report.channels[0].training.loss.contains("mean over features and rows")
+                || report.channels[0].training.loss.contains("sum over features")
+        );
+    }
+    assert!(in_sample.beside.iter().all(|beside| beside.sample == "rows labelled good"), "{:?}", in_sample.beside);
+    let Some(python) = python() else { return };
+    for ((report, _, _), words) in told.iter().zip(opened(&python, &pages, &["--brief"])) {
+        let counts = report.counts();
+        assert!(counts.not_evaluated_of_all == 0 || words.contains(&format!("rows not evaluated: {}", report.absent())), "{}", report.absent());
+        assert!(words.contains(&format!("{} ○ not evaluated of {}", answer::thousands(counts.not_evaluated), report.judged_files())), "{counts:?}");
+        assert!(words.contains(&report.answer().to_lowercase()), "{}", report.answer());
+        let of_test = if report.on == "test" { "test run" } else { "the " };
+        assert!(report.on == "test" || !words.contains("test runs, most flagged"), "figures are on all rows");
+        assert!(report.runs.is_empty() || words.contains(of_test), "{of_test}");
+        let known = words.contains("false-alarm rate not known");
+        assert_eq!(known, report.false_alarms.is_none());
+    }
+}
+
+#[test]
+fn what_makes_results_worthless_comes_first() {
+    let place = metsig("0.1");
+    let folder = place.path();
+    fs::write(folder.join("reversed.csv"), reversed(true)).unwrap();
+    let train = |name: &str, sets: &[&str]| {
+        page(folder, name, "metsig.toml", &[METSIG, sets].concat());
+        (report(&folder.join(name)), succeed(folder, &["report", name]))
+    };
+    let of_features =
+        ["data.train=[\"reversed.csv\"]", "data.test=[]", "labels.good=\"good\"", "split.by=\"random\"", "split.test=0.3", "train.epochs=150"];
+    for (name, sets, first) in [
+        ("unlearnt", &["train.optimizer.learning_rate=1e-12"][..], "The network has learnt nothing."),
+        (
+            "collapsed",
+            &[
+                "model.latent_activation=\"relu\"",
+                "model.hidden=[]",
+                "model.latent=1",
+                "train.optimizer.kind=\"sgd\"",
+                "train.optimizer.learning_rate=3.0",
+            ],
+            "The network has ",
+        ),
+        ("reversed", &of_features, "Bad rows score lower than good ones"),
+    ] {
+        let (report, terminal) = train(name, sets);
+        let answer = report.answer();
+        assert!(answer.starts_with(first), "{name}: {answer}");
+        let same = first.trim_end_matches('.').to_lowercase();
+        let warning = &report.warnings[0];
+        assert!(warning.starts_with(&same) || (name == "reversed" && warning.contains("below 0.5")), "{name}: {warning}");
+        assert!(terminal.lines().find(|line| line.starts_with("answer ")).unwrap().contains(first), "{terminal}");
+        assert!(terminal.contains(&format!("warning: {warning}")) && terminal.matches(warning.as_str()).count() == 1, "{terminal}");
+    }
+    for (value, first) in [("1e-30", "all "), ("1e30", "none of the ")] {
+        let (report, _) = train(&format!("fixed-{value}"), &[&format!("threshold={{kind=\"fixed\", value={value}}}"), "train.epochs=20"]);
+        assert!(report.findings.is_empty() && report.warnings[0].starts_with(first), "{:?} {:?}", report.findings, report.warnings);
+        assert!(report.answer().to_lowercase().starts_with(first), "{}", report.answer());
+    }
+    let (report, _) = train("fine", &["train.epochs=40"]);
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+}
+
+#[test]
+fn bins_have_the_same_names_everywhere() {
+    let place = metsig("0.2");
+    let folder = place.path();
+    page(folder, "m", "metsig.toml", METSIG);
+    let report = report(&folder.join("m"));
+    let worst = &report.worst[0];
+    let terminal = succeed(folder, &["report", "m", "--png", "png"]);
+    let top = &worst.features[0];
+    assert!(
+        top.name.starts_with("bin_") && terminal.contains(&format!("{} {:.0} % ({})", top.place(), 100.0 * top.share, top.times())),
+        "{terminal}"
+    );
+    let run = worst.file.as_str();
+    let why = succeed(folder, &["score", "m", "--data", run, "--out", "s.csv", "--why", &worst.ls.to_string()]);
+    assert!(why.contains(&top.place()) && why.contains(&top.times()), "{why}");
 }

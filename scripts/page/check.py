@@ -24,6 +24,19 @@ DESKTOP = {"width": 1440, "height": 900}
 FIRST_PLOT_MS = 2000
 FRAME_MS = 50
 # Mean time of a frame over about a second, by the page's own clock.
+# Names in legends of which nothing is drawn.
+UNDRAWN = """() => lumisift.charts.filter(({ chart }) => chart).flatMap(({ title, chart }) => {
+  const { legend, series } = chart.getOption();
+  const filled = new Set(series.filter((one) => one.data?.some((item) => [item?.value ?? item].flat().some((value) => value != null && value !== "-"))).map((one) => one.name));
+  return (legend || []).flatMap((one) => one.data || []).map((item) => item.name ?? item).filter((name) => !filled.has(name)).map((name) => `${title}: ${name}`);
+})"""
+# Captions that speak of a dashed threshold where none is drawn.
+DASHED = """() => lumisift.charts.filter(({ chart, figure }) => chart && figure.querySelector("figcaption").textContent.includes("Dashed: the threshold")
+  && !chart.getOption().series.some((one) => one.markLine?.data?.length)).map(({ title }) => title)"""
+EMPTY_TABLES = "() => [...document.querySelectorAll('.table')].filter((table) => !table.querySelector('tbody tr')).map((table) => table.textContent)"
+# Bins count from 0: bin_10 lies around 10, or between its edges in units of the axis.
+BINS = """() => [binName({ k: 100 }, 9.5), binName({ k: 100, edges: [0, 50, null, null] }, 5), String(horizontal({ k: 100 })), binLabel({ k: 100 })].join("; ")"""
+NAMED_BINS = "bin_10; bin_10 (5 to 5.5); -0.5,99.5; bin"
 PACE = """async () => {
   const [began, first] = [performance.now(), lumisift.frame.index];
   await new Promise((done) => setTimeout(done, 1000));
@@ -67,6 +80,11 @@ class Page:
         self.wrong += [f"not drawn: {title}" for title in self.ask("lumisift.charts.filter((chart) => !chart.drawn).map((chart) => chart.title)")]
         empty = "lumisift.charts.filter(({ chart }) => chart && !chart.getOption().series.some((one) => one.data?.length)).map(({ title }) => title)"
         self.wrong += [f"empty frame: {title}" for title in self.ask(empty)]
+        self.wrong += [f"in a legend, but not drawn: {name}" for name in self.ask(UNDRAWN)]
+        self.wrong += [f"a dashed threshold that is not drawn: {title}" for title in self.ask(DASHED)]
+        self.wrong += [f"empty table: {title}" for title in self.ask(EMPTY_TABLES)]
+        self.expect(self.ask(BINS) == NAMED_BINS, f"bins are named {self.ask(BINS)}, not {NAMED_BINS}")
+        self.wrong += [f"{word} in the text" for word in ("NaN", "undefined", "[object") if word in self.ask("document.getElementById('page').innerText")]
         sideways = self.ask("document.documentElement.scrollWidth - innerWidth")
         if sideways > 0:
             self.wrong.append(f"scrolls sideways by {sideways} pixels at {self.page.viewport_size['width']}")

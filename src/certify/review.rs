@@ -3,7 +3,11 @@
 use super::{Id, Lumisections, outputs::Stretch};
 use crate::{
     error::{Error, Result},
-    report::{explain::Explanation, folder::write_atomically},
+    report::{
+        explain::{Explanation, Share},
+        folder::write_atomically,
+        palette,
+    },
 };
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
@@ -72,11 +76,13 @@ fn p_value(p: f64) -> String {
     if p >= 0.001 { format!("{p:.4}") } else { format!("{p:.1e}") }
 }
 
-/// "bin_7 31 %, bin_8 22 %"; of several channels those that are responsible, each with its name.
+/// "bin_7 31 % (12 ×), bin_8 22 % (8.0 ×)": shares of the error, and how many times the mean error in training; of several channels
+/// those that are responsible, each with its name.
 fn contributions(told: &[Explanation], channels: &[String]) -> String {
     let most = if told.len() == 1 { MOST_FEATURES } else { 1 };
     let of = |explanation: &Explanation| {
-        let features = explanation.features.iter().take(most).map(|share| format!("{} {:.0} %", share.name, 100.0 * share.share));
+        let features =
+            explanation.features.iter().take(most).map(|share| format!("{} {:.0} % ({})", share.place(), 100.0 * share.share, share.times()));
         let features = features.collect::<Vec<_>>().join(", ");
         if told.len() == 1 { features } else { format!("{}: {features}", explanation.channel) }
     };
@@ -101,10 +107,10 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2rem;color:#222;background:#fff}\
-table{border-collapse:collapse}th,td:nth-child(-n+5){white-space:nowrap}th,td{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}\
-th{position:sticky;top:0;background:#fff}tr.bad td:first-child{border-left:4px solid #c62828}tr.grey td:first-child{border-left:4px solid #9e9e9e}\
-button{font:inherit;padding:.3rem .8rem}@media(prefers-color-scheme:dark){body,th{background:#181818;color:#ddd}th,td{border-color:#444}}";
+const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2rem;color:var(--ink);background:var(--paper)}\
+table{border-collapse:collapse}th,td:nth-child(-n+5){white-space:nowrap}th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}\
+th{position:sticky;top:0;background:var(--paper)}tr.bad td:first-child{border-left:4px solid var(--bad)}tr.grey td:first-child{border-left:4px solid var(--grey)}\
+button{font:inherit;padding:.3rem .8rem}";
 
 /// Puts the decisions that were made on the page into a file that `--decisions` reads.
 const SCRIPT: &str = "document.getElementById('save').onclick=()=>{\
@@ -118,11 +124,14 @@ a.download='decisions.csv';a.click()}";
 pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[[String; 17]]) -> Result<()> {
     let at = |row: &[String; 17], name: &str| HEADER.iter().position(|other| *other == name).map(|at| escaped(&row[at])).unwrap_or_default();
     let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n<title>{0}</title>\n<style>{STYLE}</style>\n\
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n<title>{0}</title>\n<style>{2}\n{STYLE}</style>\n\
          <h1>{0}</h1>\n{1}<p><button id=\"save\">Save decisions.csv</button> for <code>lumisift certify … --decisions decisions.csv</code></p>\n\
+         <p>contributions: %: share of the error of the LS with the highest score; {3}</p>\n\
          <table><thead><tr><th>run<th>LSs<th>verdict<th>score<th>p-value<th>channels<th>contributions<th>before<th>after<th>reason<th>decision<th>comment</thead><tbody>\n",
         escaped(title),
-        summary.iter().map(|line| format!("<p>{}</p>\n", escaped(line))).collect::<String>()
+        summary.iter().map(|line| format!("<p>{}</p>\n", escaped(line))).collect::<String>(),
+        palette::css(),
+        Share::TIMES
     );
     for row in rows {
         let (first, last) = (at(row, "first_ls"), at(row, "last_ls"));

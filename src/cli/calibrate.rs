@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return Err(Error::input("--set threshold.on: `lumisift calibrate` takes the threshold on the good data it is given, so \"valid\""));
     }
     let device = device::open(device_argument(&arguments.device)?)?;
-    let (prepared, scored, _) = {
+    let (_, scored, _) = {
         let reading = ui.reading(&[&arguments.data]);
         pipeline::score_files(&model, &arguments.data, None, &device, &|path| reading.read(path))?
     };
@@ -54,8 +54,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let main = scored.labels.iter().position(|name| name == "good");
     let bad = |row: &Row| main.is_some_and(|i| row.labels[i] == Some(false));
     let good = scored.pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
-    let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect();
-    let thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test, &files)?;
+    let thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;
 
     let _lock = Lock::take(&arguments.experiment)?;
     let mut scores = Scores::read(&folder.file(names::SCORES))?;
@@ -70,7 +69,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let before = old.and_then(|old| old.value).map(|value| format!(" (was {value:.6})")).unwrap_or_default();
         let value = new.value.unwrap_or(f64::NAN);
         let of = if model.networks.len() > 1 { format!("{}, ", new.channel) } else { String::new() };
-        ui.print(&format!("threshold  {of}{}: {value:.6}{before}, from {} rows of {}", new.describe(), new.rows, terminal::count(new.runs, "run")))?;
+        ui.print(&format!(
+            "threshold  {of}{}: {value:.6}{before}, from {} {} of {}",
+            new.describe(),
+            new.rows,
+            new.sample(),
+            terminal::count(new.runs, "run")
+        ))?;
         new.warning().iter().for_each(|warning| ui.warn(warning));
     }
     let out = arguments.experiment.display();

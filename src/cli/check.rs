@@ -138,7 +138,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             })
             .collect(),
         batches_per_epoch: experiment.config.train.batches(count(Split::Train)),
-        warnings: pipeline::warnings(&experiment, &prepared),
+        warnings: pipeline::warnings(&experiment, &prepared).texts(),
     };
     if ui.json {
         return ui.print_json(&checked);

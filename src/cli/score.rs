@@ -11,6 +11,7 @@ use crate::{
         figures::{Context, Flagged, Report, RunFigures},
         folder::{Folder, names},
         terminal,
+        warnings::Warnings,
     },
 };
 use clap::Args;
@@ -123,7 +124,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             beside: &prepared.beside,
             drift: Some(pipeline::drift(&model, &prepared, &scores)),
             patterns: patterns.as_ref(),
-            warnings: prepared.notes.clone(),
+            warnings: Warnings::notes(&prepared.notes),
         },
     )?;
     ui.detail("figures");

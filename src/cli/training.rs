@@ -24,6 +24,7 @@ use crate::{
         scores::{self, Scores},
         tensorboard::Events,
         terminal,
+        warnings::Warnings,
     },
     score::drift::Drift,
     sweep::pruner::Pruning,
@@ -40,7 +41,7 @@ use std::{
 pub struct Plan<'e> {
     experiment: &'e Experiment,
     begins: Vec<Begin<'e>>,
-    warnings: Vec<String>,
+    warnings: Warnings,
     fingerprint: String,
 }
 
@@ -237,7 +238,7 @@ impl<'e> Training<'e> {
     /// Learns what is usual, scores, and writes all the rest; `report.json` is the last. Nothing where it was asked to stop before.
     /// With `last`, the scaled inputs make room once they have served.
     pub fn finish(self, fitted: &[Fitted], prepared: &mut Prepared, last: bool, devices: &[Opened], stop: &Stop) -> Result<Option<(Report, Scores)>> {
-        let Self { plan: Plan { experiment, begins, mut warnings, .. }, folder, ui, told, .. } = self;
+        let Self { plan: Plan { experiment, begins, warnings, .. }, folder, ui, told, .. } = self;
         let Told { events, bar, .. } = told.into_inner().unwrap_or_else(PoisonError::into_inner);
         drop(bar);
         // What is not trained is computed on the first.
@@ -247,17 +248,11 @@ impl<'e> Training<'e> {
         let ensemble = experiment.config.train.ensemble;
         // Epochs of channels side by side come in any order; a finished file does not depend on it.
         folder.write_history(HistoryColumns::new(experiment), models.iter().copied().zip(fitted.iter().map(|fitted| fitted.history.as_slice())))?;
-        for ((channel, _), fitted) in models.iter().zip(fitted).filter(|(_, fitted)| fitted.weightless_batches > 0) {
-            let told = format!("channel {channel}: {} batches were left out because their rows weigh nothing", fitted.weightless_batches);
-            ui.warn(&told);
-            warnings.push(told);
-        }
         if stop.is_signalled() {
             return Ok(None);
         }
         ui.detail("learning what is usual");
         let (networks, doubts) = pipeline::learn(experiment, fitted, prepared, device)?;
-        warnings.extend(doubts);
         networks.iter().try_for_each(|network| folder.write_network(network))?;
         folder.write_json(names::SCALER, &prepared.scaler)?;
         normalisation::write(&folder.file(names::NORMALISATION), &prepared.samples, &prepared.scaler)?;
@@ -273,8 +268,7 @@ impl<'e> Training<'e> {
         let prepared = fewer.as_mut().unwrap_or(prepared);
         let moved = pipeline::moved(&networks, prepared);
         let on = experiment.config.threshold.on;
-        let files: Vec<String> = prepared.samples.sources.iter().map(|source| source.name.clone()).collect();
-        let thresholds = pipeline::calibrate(experiment, on, &scored, pipeline::calibration_split(on), &files)?;
+        let thresholds = pipeline::calibrate(experiment, on, &scored, pipeline::calibration_split(on))?;
         scored.flag(&thresholds)?;
         folder.write_json(names::THRESHOLDS, &thresholds)?;
         let worst = explain::worst(experiment, &networks, prepared, &scored, device)?;
@@ -294,6 +288,13 @@ impl<'e> Training<'e> {
         }
         folder.write(names::ROC, &figures::curves(&scored, experiment)?)?;
         ui.detail("figures");
+        let inputs = if prepared.samples.features.is_some() { "features" } else { "bins" };
+        let training = fitted.chunks(ensemble as usize).zip(doubts).map(|(fitted, doubt)| {
+            let mut training = TrainingFigures::new(experiment, fitted, inputs);
+            training.doubts.extend(doubt);
+            training
+        });
+        let training = training.collect();
         let report = Report::new(
             &scored,
             Context {
@@ -301,7 +302,7 @@ impl<'e> Training<'e> {
                 networks: &networks,
                 device: &names_of(devices),
                 thresholds: &thresholds,
-                training: fitted.chunks(ensemble as usize).map(|fitted| TrainingFigures::new(experiment, fitted)).collect(),
+                training,
                 worst,
                 projections: &projections,
                 samples: &prepared.samples,

@@ -1,22 +1,9 @@
 //! Pictures of our own: smooth lines, text and axes on a white ground, as PNG.
 
+use super::palette::{Colour, INK, LINE};
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use flate2::{Compression, Crc, write::ZlibEncoder};
 use std::{io::Write, sync::LazyLock};
-
-/// Red, green, blue.
-pub type Colour = [u8; 3];
-
-/// Colours that people with any kind of colour vision tell apart (Okabe and Ito).
-pub const COLOURS: [Colour; 7] = [[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0], [86, 180, 233], [120, 94, 40]];
-/// Text and frames.
-pub const INK: Colour = [34, 34, 34];
-/// What is less important.
-pub const GREY: Colour = [140, 140, 140];
-/// Grid lines and bands.
-pub const PALE: Colour = [228, 228, 228];
-/// The ground.
-pub const WHITE: Colour = [255, 255, 255];
 
 /// DejaVu Sans, of which `assets/` has the signs that are needed here.
 static REGULAR: LazyLock<FontRef<'static>> = LazyLock::new(|| font(include_bytes!("../../assets/DejaVuSans.ttf")));
@@ -455,10 +442,10 @@ impl Panel {
     pub fn grid(&self, canvas: &mut Canvas) {
         let (x, y) = self.counts();
         for tick in self.x.ticks(x) {
-            self.line(canvas, &[(tick, self.y.low), (tick, self.y.high)], Stroke::of(PALE, 1.0));
+            self.line(canvas, &[(tick, self.y.low), (tick, self.y.high)], Stroke::of(LINE, 1.0));
         }
         for tick in self.y.ticks(y) {
-            self.line(canvas, &[(self.x.low, tick), (self.x.high, tick)], Stroke::of(PALE, 1.0));
+            self.line(canvas, &[(self.x.low, tick), (self.x.high, tick)], Stroke::of(LINE, 1.0));
         }
     }
 

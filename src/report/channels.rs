@@ -58,6 +58,12 @@ pub struct TrainingFigures {
     pub kept_epoch: u32,
     /// Why training ended.
     pub stopped: String,
+    /// Training loss of the first epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_loss: Option<f64>,
+    /// Training loss of the epoch whose weights were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_loss: Option<f64>,
     /// Training loss of the last epoch.
     pub train_loss: Option<f64>,
     /// Validation loss of the last epoch.
@@ -69,6 +75,9 @@ pub struct TrainingFigures {
     pub penalty: Option<PenaltyFigures>,
     /// Time of all epochs of all members, one after the other.
     pub seconds: f64,
+    /// What is doubtful about the training.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
 }
 
 /// What was made small beside the loss, which is told without it.
@@ -153,15 +162,25 @@ fn one() -> usize {
 }
 
 impl TrainingFigures {
-    /// From the training of a channel's members that has just ended.
-    pub fn new(experiment: &Experiment, members: &[Fitted]) -> Self {
+    /// From the training of a channel's members that has just ended. `inputs` are "bins" or "features".
+    pub fn new(experiment: &Experiment, members: &[Fitted], inputs: &str) -> Self {
         let mean = |number: &dyn Fn(&Fitted) -> Option<f64>| -> Option<f64> {
             let numbers: Vec<f64> = members.iter().filter_map(number).collect();
             (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
         };
         let stopped = |why: Stopped| members.iter().filter(|fitted| fitted.stopped == why).count();
-        let over = if experiment.loss == crate::config::Loss::Sse { "sum over bins, mean over rows" } else { "mean over bins and rows" };
+        let over = if experiment.loss == crate::config::Loss::Sse {
+            format!("sum over {inputs}, mean over rows")
+        } else {
+            format!("mean over {inputs} and rows")
+        };
         let weighted = if experiment.weight.is_some() { ", weighted" } else { "" };
+        let weightless: usize = members.iter().map(|fitted| fitted.weightless_batches).sum();
+        let doubts = if weightless > 0 {
+            vec![format!("{weightless} batches were left out of training because their rows weigh nothing; check the weights")]
+        } else {
+            vec![]
+        };
         let penalised = !experiment.penalties.is_empty();
         let without = if penalised { "L2 terms and the penalty" } else { "L2 terms" };
         let drawn = if experiment.config.model.variational { "; with drawn latents in training, with their means in validation" } else { "" };
@@ -178,12 +197,15 @@ impl TrainingFigures {
                 (early, 0, all) => format!("the validation loss no longer fell for {early} of {all} members"),
                 (early, converged, all) => format!("the training loss hardly fell any more for {} of {all} members", early + converged),
             },
+            first_loss: mean(&|fitted| Some(fitted.history.first()?.train_loss)),
+            kept_loss: mean(&|fitted| Some(fitted.history.get(fitted.kept_epoch.checked_sub(1)? as usize)?.train_loss)),
             train_loss: last(|epoch| Some(epoch.train_loss)),
             valid_loss: last(|epoch| epoch.valid_loss),
             best_valid_loss: mean(&|fitted| fitted.history.iter().filter_map(|epoch| epoch.valid_loss).min_by(f64::total_cmp)),
             penalty: penalised.then(|| PenaltyFigures { of: experiment.penalties.to_string(), train: last(|epoch| epoch.penalty) }),
             // The sum of nothing is −0.
             seconds: 0.0 + members.iter().flat_map(|fitted| &fitted.history).map(|epoch| epoch.seconds).sum::<f64>(),
+            doubts,
         }
     }
 }

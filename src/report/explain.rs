@@ -7,7 +7,7 @@ use crate::{
     device::Opened,
     error::Result,
     prepare::{Prepared, split::Split},
-    report::scores::Scores,
+    report::{axes, scores::Scores},
     score::network::Network,
 };
 use serde::{Deserialize, Serialize};
@@ -51,12 +51,33 @@ pub struct Level {
 pub struct Share {
     /// The feature, or the name at a level.
     pub name: String,
+    /// Where the bin lies on the axis of its histogram, such as `3.5 to 4`, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub axis: Option<String>,
     /// Its share of the sample's error.
     pub share: f64,
-    /// Its share of the error that training rows have.
-    pub usual_share: f64,
-    /// Its error over what it is in training rows; none where that is 0.
+    /// Its error over its mean error in the training rows; none where that is 0.
     pub times_usual: Option<f64>,
+}
+
+impl Share {
+    /// What [`Share::times`] tells.
+    pub const TIMES: &str = "× its mean error in the training rows";
+
+    /// The name, and where the bin lies.
+    pub fn place(&self) -> String {
+        self.axis.as_ref().map_or_else(|| self.name.clone(), |axis| format!("{} ({axis})", self.name))
+    }
+
+    /// How many times its mean error in the training rows: `130 ×`.
+    pub fn times(&self) -> String {
+        let digits = usize::from(self.times_usual.is_some_and(|times| times < 10.0));
+        match self.times_usual {
+            None => "no error in training".into(),
+            Some(times) if times >= 1e6 => format!("{times:.1e} ×"),
+            Some(times) => format!("{times:.digits$} ×"),
+        }
+    }
 }
 
 /// A sample by its position among the evaluated rows, and its score.
@@ -139,6 +160,8 @@ fn of_rows(experiment: &Experiment, network: &Network, prepared: &Prepared, rows
     let positions: Vec<u32> = rows.iter().map(|(at, _, _)| *at).collect();
     let errors = network.feature_errors(experiment.config.score.kind, prepared.rows(&columns).at(&positions), device)?;
     let names = told(&network.channel);
+    let axes: BTreeMap<&str, String> =
+        names.iter().enumerate().filter_map(|(at, name)| Some((&**name, place(prepared, &network.channel, at)?))).collect();
     let explain = |(&(at, score, threshold), errors): (&Scored, Vec<f64>)| {
         let id = prepared.samples.id(at as usize);
         Explanation {
@@ -149,10 +172,24 @@ fn of_rows(experiment: &Experiment, network: &Network, prepared: &Prepared, rows
             score,
             threshold,
             levels: levels(experiment, network, &errors),
-            features: shares(names.iter().map(|name| &**name), &errors, &network.usual.feature_errors),
+            features: shares(names.iter().map(|name| &**name), &errors, &network.usual.feature_errors)
+                .into_iter()
+                .map(|share| Share { axis: axes.get(share.name.as_str()).cloned(), ..share })
+                .collect(),
         }
     };
     Ok(rows.iter().zip(errors).map(explain).collect())
+}
+
+/// Where a bin of a channel lies on its axes, where its histogram is whole and they are known.
+fn place(prepared: &Prepared, channel: &Channel, at: usize) -> Option<String> {
+    let samples = &prepared.samples;
+    let layer = samples.layers.iter().find(|layer| layer.name == channel.name);
+    let (edges, shape) = layer.map_or((samples.edges, samples.shape), |layer| (layer.edges, layer.shape));
+    if samples.features.is_some() || at >= shape.width() || channel.features.len() < shape.width() {
+        return None;
+    }
+    axes::place(axes::ends(edges, shape, samples.flow_bins), shape, at)
 }
 
 /// What features are called: bins of a map by where they are, from 0, as regions are.
@@ -190,14 +227,13 @@ fn shares<'a>(names: impl Iterator<Item = &'a str>, errors: &[f64], usual: &[f64
         let sum = sums.entry(name).or_insert((0.0, 0.0));
         (sum.0, sum.1) = (sum.0 + error, sum.1 + usual);
     }
-    let (total, usual_total) = sums.values().fold((0.0, 0.0), |(a, b), (error, usual)| (a + error, b + usual));
-    let of = |part: f64, total: f64| if total > 0.0 { part / total } else { 0.0 };
+    let total: f64 = sums.values().map(|(error, _)| error).sum();
     let mut shares: Vec<Share> = sums
         .into_iter()
         .map(|(name, (error, usual))| Share {
             name: name.to_owned(),
-            share: of(error, total),
-            usual_share: of(usual, usual_total),
+            axis: None,
+            share: if total > 0.0 { error / total } else { 0.0 },
             times_usual: (usual > 0.0).then(|| error / usual),
         })
         .collect();
@@ -227,8 +263,8 @@ mod tests {
         let shares = shares(["pt", "eta", "pt"].into_iter(), &[3.0, 1.0, 4.0], &[1.0, 1.0, 0.0]);
         let missing = self::shares(["pt", "eta", "pt"].into_iter(), &[f64::NAN, 1.0, 4.0], &[1.0, 1.0, 2.0]);
         assert_eq!((missing[0].name.as_str(), missing[0].share, missing[0].times_usual), ("pt", 0.8, Some(2.0)));
-        let found: Vec<(&str, f64, f64, Option<f64>)> =
-            shares.iter().map(|share| (share.name.as_str(), share.share, share.usual_share, share.times_usual)).collect();
-        assert_eq!(found, [("pt", 0.875, 0.5, Some(7.0)), ("eta", 0.125, 0.5, Some(1.0))]);
+        let found: Vec<(&str, f64, Option<f64>)> = shares.iter().map(|share| (share.name.as_str(), share.share, share.times_usual)).collect();
+        assert_eq!(found, [("pt", 0.875, Some(7.0)), ("eta", 0.125, Some(1.0))]);
+        assert_eq!(shares.iter().map(Share::times).collect::<Vec<_>>(), ["7.0 ×", "1.0 ×"]);
     }
 }

@@ -1,21 +1,23 @@
 //! `report.json`: what came out, as numbers that say what they are.
 
 use super::{
-    batch,
+    axes, batch,
     channels::{ChannelFigures, TrainingFigures, judged, judged_rows},
     classes::ClassesFigures,
     explain::Explanation,
+    findings,
     patterns::{PatternFigures, Patterns},
     projections::{Projection, ProjectionFigures},
     scores::{ChannelScores, Row, RunKey, Scores},
+    warnings::{Severity, Warnings},
 };
 use crate::{
     config::{
-        Experiment,
-        raw::{CalibrateOn, Fill, ScoreKind},
+        Experiment, Threshold,
+        raw::{CalibrateOn, Combine, Fill, ReportOn, ScoreKind},
     },
     data::{
-        Samples,
+        Role, Samples,
         channels::{ALL_FEATURES, COMBINED},
         lumisections,
         table::Shape,
@@ -31,7 +33,11 @@ use crate::{
 };
 use arrow_array::{ArrayRef, Float64Array, StringArray};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::Arc,
+};
 
 /// All figures of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,13 +54,16 @@ pub struct Report {
     pub data: DataFigures,
     /// What a score is.
     pub score: String,
+    /// What the score of all channels together is, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combined: Option<Combined>,
     /// The rows that figures are taken on: "test" or "all".
     pub on: String,
     /// The channels.
     pub channels: Vec<ChannelFigures>,
     /// Where scores become flags: for each channel the one that flags first.
     pub thresholds: Vec<Calibrated>,
-    /// Flags among rows that are held out and good, where there are any that the threshold was not calibrated on.
+    /// Flags among test rows labelled good; without labels, among validation rows where the threshold was not calibrated on them.
     pub false_alarms: Option<Rate>,
     /// How far the models of an ensemble agree, where there is one.
     #[serde(default)]
@@ -78,9 +87,18 @@ pub struct Report {
     /// How newly scored rows differ from those of training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
-    /// The test runs.
+    /// The runs that figures are taken on.
     pub runs: Vec<RunFigures>,
-    /// What is doubtful.
+    /// How many rows are not evaluated of the files that are judged.
+    #[serde(default)]
+    pub not_evaluated: NotEvaluated,
+    /// Runs of these files of which no row is evaluated.
+    #[serde(default)]
+    pub runs_not_evaluated: Vec<RunNotEvaluated>,
+    /// What makes scores or flags worthless, the most important first.
+    #[serde(default)]
+    pub findings: Vec<String>,
+    /// What is doubtful, the most important first.
     pub warnings: Vec<String>,
 }
 
@@ -99,6 +117,9 @@ pub struct DataFigures {
     pub events: bool,
     /// Whether the first and last bin are underflow and overflow.
     pub flow_bins: bool,
+    /// The ends of the axes, underflow and overflow included: first and last of x, then of y; as far as they are known.
+    #[serde(default)]
+    pub ends: [Option<f64>; 4],
     /// Rows trained on.
     pub train: usize,
     /// Rows held out to watch training.
@@ -168,6 +189,55 @@ pub struct RunFigures {
     pub sum: Option<Vec<f64>>,
 }
 
+/// Rows that are not evaluated: of the files of data.test where figures are taken on these alone, else of all files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotEvaluated {
+    /// How many.
+    pub rows: usize,
+    /// Of which files: "the test files" or "all files"; empty in folders of earlier versions.
+    pub of: String,
+}
+
+/// A run of which no row is evaluated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunNotEvaluated {
+    /// The run, or the file that stands for it.
+    pub name: String,
+    /// The run number, where known.
+    pub run: Option<u32>,
+    /// The first and last LS.
+    pub ls: (u32, u32),
+    /// Its rows.
+    pub rows: usize,
+}
+
+/// The score of all channels together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Combined {
+    /// What it is.
+    pub what: String,
+    /// Its name with its unit, for axes.
+    pub axis: String,
+}
+
+impl Combined {
+    fn new(how: Combine) -> Self {
+        let ratio = "ln(score / mean-field error)";
+        let (what, axis) = match how {
+            Combine::Standardised => (
+                format!(
+                    "the largest of the channels' {ratio}, each minus its mean over the calibration rows and divided by its standard deviation there"
+                ),
+                "combined score (standard deviations)",
+            ),
+            Combine::Max => (format!("the largest of the channels' {ratio}"), "combined score (largest ln ratio)"),
+            Combine::Mean => (format!("the mean of the channels' {ratio}"), "combined score (mean ln ratio)"),
+            Combine::Sum => (format!("the sum of the channels' {ratio}"), "combined score (sum of ln ratios)"),
+        };
+        Self { what, axis: axis.into() }
+    }
+}
+
 /// What one threshold flags in one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Flagged {
@@ -212,7 +282,7 @@ pub struct Context<'a> {
     /// Patterns in space.
     pub patterns: Option<&'a Patterns>,
     /// What is doubtful.
-    pub warnings: Vec<String>,
+    pub warnings: Warnings,
 }
 
 impl Report {
@@ -238,7 +308,14 @@ impl Report {
         let config = &experiment.config;
         let main = scores.main().map_or("", |channel| channel.name.as_str());
         let of_main: Vec<Calibrated> = thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
-        warnings.extend(of_main.iter().filter_map(Calibrated::warning));
+        warnings.extend(Severity::Misleading, of_main.iter().filter_map(Calibrated::warning));
+        warnings.extend(
+            Severity::Misleading,
+            networks
+                .iter()
+                .zip(&training)
+                .flat_map(|(network, training)| training.doubts.iter().map(|doubt| format!("{}{doubt}", of_channel(&network.channel.name)))),
+        );
         let mut counts = [0; Split::ALL.len()];
         scores.evaluated().for_each(|row| counts[scores.rows[row].split as usize] += 1);
         let count = |split: Split| counts[split as usize];
@@ -248,16 +325,22 @@ impl Report {
             [network] => format!("the {} scaled inputs", network.channel.features.len()),
             _ => "a channel's scaled inputs".into(),
         };
-        let channels = networks.iter().zip(training).filter_map(|(network, training)| {
-            let channel = scores.channels.iter().find(|channel| channel.name == network.channel.name)?;
-            Some(ChannelFigures::new(experiment, network, training, scores, channel, thresholds))
-        });
-        warnings.extend(networks.iter().filter_map(|network| unlearnt(network, experiment)));
+        let channels: Vec<ChannelFigures> = networks
+            .iter()
+            .zip(training)
+            .filter_map(|(network, training)| {
+                let channel = scores.channels.iter().find(|channel| channel.name == network.channel.name)?;
+                Some(ChannelFigures::new(experiment, network, training, scores, channel, thresholds))
+            })
+            .collect();
         let auc = areas(scores, labels, experiment);
-        warnings.extend(auc.iter().filter_map(upside_down));
-        warnings.extend(drift.iter().flat_map(Drift::warnings));
+        warnings.extend(Severity::Misleading, auc.iter().filter(|auc| auc.channel != main).filter_map(upside_down));
+        warnings.extend(Severity::Misleading, drift.iter().flat_map(Drift::warnings));
         let beside: Vec<Beside> = beside.iter().filter_map(|(name, numbers)| goes_with(name, numbers, scores, experiment)).collect();
-        warnings.extend(beside.iter().filter_map(Beside::warning));
+        warnings.extend(Severity::Misleading, beside.iter().filter_map(Beside::warning));
+        let (absent, not_evaluated) = Absent::new(experiment, scores, samples);
+        let findings = findings::find(experiment, networks, &channels, &auc, scores);
+        warnings.extend(Severity::Worthless, findings.iter().map(|finding| finding.warning.clone()));
         Ok(Self {
             name: config.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -270,6 +353,7 @@ impl Report {
                 features: samples.features.is_some(),
                 events: samples.events,
                 flow_bins: samples.flow_bins,
+                ends: axes::ends(samples.edges, samples.shape, samples.flow_bins),
                 train: count(Split::Train),
                 valid: count(Split::Valid),
                 test: count(Split::Test),
@@ -287,8 +371,12 @@ impl Report {
                     samples.what()
                 ),
             },
+            combined: (networks.len() > 1).then(|| match patterns {
+                Some(patterns) => Combined { what: patterns.describe_combined(), axis: "combined score (bins)".into() },
+                None => Combined::new(config.score.combine),
+            }),
             on: judged_rows(experiment).into(),
-            channels: channels.collect(),
+            channels,
             thresholds: thresholds.iter().map(Calibrated::brief).collect(),
             false_alarms: of_main.first().and_then(|threshold| false_alarms(scores, threshold)),
             agreement: agreement(scores, experiment),
@@ -299,7 +387,10 @@ impl Report {
             beside,
             drift,
             runs: runs(experiment, scores, &of_main, samples)?,
-            warnings,
+            not_evaluated,
+            runs_not_evaluated: runs_not_evaluated(&absent),
+            findings: findings.into_iter().filter_map(|finding| finding.sentence).collect(),
+            warnings: warnings.texts(),
         })
     }
 }
@@ -314,7 +405,7 @@ impl Report {
     }
 }
 
-/// Flags among good held-out rows: test rows labelled good, else validation rows where nothing was calibrated on them.
+/// Flags among rows that are held out and good: test rows labelled good, else validation rows where nothing was calibrated on them.
 fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
     let main = scores.labels.iter().position(|name| name == "good");
     let channel = scores.main()?;
@@ -324,32 +415,28 @@ fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
         let (rate, low, high) = roc::rate_with_interval(flagged, evaluated.len())?;
         Some(Rate { sample: sample.into(), flagged, rows: evaluated.len(), rate, interval: (low, high) })
     };
-    let good_test = |i: usize| rate("test rows labelled good", &|row: &Row| row.split == Split::Test && row.labels[i] == Some(true));
-    let valid = || rate("validation rows", &|row: &Row| row.split == Split::Valid);
-    main.and_then(good_test).or_else(|| if threshold.on == CalibrateOn::Train { valid() } else { None })
+    let fixed = matches!(threshold.threshold, Threshold::Fixed { .. });
+    let own = if threshold.on == CalibrateOn::Scored && !fixed { ", each run with a threshold found on itself" } else { "" };
+    let good_test = |i: usize| rate(&format!("test rows labelled good{own}"), &|row: &Row| row.split == Split::Test && row.labels[i] == Some(true));
+    let valid = || match main {
+        Some(i) => rate("validation rows labelled good", &|row: &Row| row.split == Split::Valid && row.labels[i] == Some(true)),
+        None => rate("validation rows taken for good (no labels)", &|row: &Row| row.split == Split::Valid),
+    };
+    main.and_then(good_test).or_else(|| if threshold.on == CalibrateOn::Train || fixed { valid() } else { None })
 }
 
 /// What a warning about a channel begins with; nothing where it is the only one.
-fn of_channel(name: &str) -> String {
+pub(super) fn of_channel(name: &str) -> String {
     if name == ALL_FEATURES { String::new() } else { format!("channel {name}: ") }
 }
 
-/// A warning where a network is no better than the mean of what it was trained on.
-fn unlearnt(network: &Network, experiment: &Experiment) -> Option<String> {
-    let (error, mean_field) = (network.usual.error, network.usual.mean_field_error);
-    let channel = of_channel(&network.channel.name);
-    (experiment.config.train.epochs > 0 && error >= mean_field).then(|| {
-        format!("{channel}the autoencoder's error ({error:.4e}) is not below that of always answering with the mean ({mean_field:.4e}): it has learnt nothing")
-    })
-}
-
-/// A warning where the bad score lower than the good.
-fn upside_down(auc: &Auc) -> Option<String> {
+/// A warning where bad rows score lower than good ones.
+pub(super) fn upside_down(auc: &Auc) -> Option<String> {
     let area = auc.auc.filter(|area| *area < 0.5 && auc.labels == "good")?;
     let sure = if auc.interval.is_some_and(|(_, high)| high < 0.5) { "" } else { ", perhaps by chance" };
     let channel = of_channel(&auc.channel);
     Some(format!(
-        "{channel}the ROC area is {area:.3}, below 0.5{sure}: bad rows are reconstructed better than good ones, so a high score does not mean bad here; nothing is turned round"
+        "{channel}the ROC area is {area:.3}, below 0.5{sure}: bad rows are reconstructed better than good ones, so a high score does not mean bad here; check the labels, the inputs and the loss"
     ))
 }
 
@@ -357,8 +444,50 @@ fn upside_down(auc: &Auc) -> Option<String> {
 fn goes_with(name: &str, numbers: &[f32], scores: &Scores, experiment: &Experiment) -> Option<Beside> {
     let (channel, good) = (scores.main()?, scores.labels.iter().position(|label| label == "good"));
     let wanted = |row: &Row| judged(experiment, row.split) && good.is_none_or(|good| row.labels[good] != Some(false));
-    let rows = scores.evaluated().zip(numbers).filter(|(row, _)| wanted(&scores.rows[*row]));
-    Beside::new(name, rows.map(|(row, number)| (channel.scores[row].unwrap_or(f64::NAN), f64::from(*number))))
+    let rows: Vec<(usize, f32)> = scores.evaluated().zip(numbers.iter().copied()).filter(|(row, _)| wanted(&scores.rows[*row])).collect();
+    let on = if judged_rows(experiment) == "all" { "" } else { "test " };
+    let sample = match good {
+        None => format!("{on}rows taken for good (no labels)"),
+        Some(good) if rows.iter().all(|(row, _)| scores.rows[*row].labels[good] == Some(true)) => format!("{on}rows labelled good"),
+        Some(_) => format!("{on}rows not labelled bad"),
+    };
+    Beside::new(name, &sample, rows.iter().map(|(row, number)| (channel.scores[*row].unwrap_or(f64::NAN), f64::from(*number))))
+}
+
+/// The rows that are not evaluated of the files that are judged, and of runs of which some row is evaluated.
+struct Absent<'s> {
+    rows: Vec<&'s Row>,
+    evaluated: HashSet<RunKey>,
+}
+
+impl<'s> Absent<'s> {
+    fn new(experiment: &Experiment, scores: &'s Scores, samples: &Samples) -> (Self, NotEvaluated) {
+        let of_test = experiment.config.report.on == ReportOn::Test && samples.sources.iter().any(|source| source.role == Role::Test);
+        // A rejected row of a test file is a test row.
+        let rows = scores.rows.iter().filter(|row| row.rejected.is_some() && (!of_test || row.split == Split::Test)).collect::<Vec<_>>();
+        let counted = NotEvaluated { rows: rows.len(), of: if of_test { "the test files" } else { "all files" }.into() };
+        (Self { rows, evaluated: scores.evaluated().map(|row| scores.rows[row].run_key()).collect() }, counted)
+    }
+}
+
+/// Runs of which rows were read but none is evaluated, in order.
+fn runs_not_evaluated(absent: &Absent<'_>) -> Vec<RunNotEvaluated> {
+    let mut found: Vec<(RunKey, RunNotEvaluated)> = vec![];
+    let mut place: HashMap<RunKey, usize> = HashMap::new();
+    for row in &absent.rows {
+        let (key, Some(ls)) = (row.run_key(), row.ls) else { continue };
+        if absent.evaluated.contains(&key) {
+            continue;
+        }
+        let at = *place.entry(key.clone()).or_insert(found.len());
+        if at == found.len() {
+            found.push((key, RunNotEvaluated { name: row.run_name(), run: row.run, ls: (ls, ls), rows: 0 }));
+        }
+        let run = &mut found[at].1;
+        run.rows += 1;
+        run.ls = (run.ls.0.min(ls), run.ls.1.max(ls));
+    }
+    found.into_iter().map(|(_, run)| run).collect()
 }
 
 fn agreement(scores: &Scores, experiment: &Experiment) -> Option<Agreement> {

@@ -1,6 +1,6 @@
 //! What there is to see of models of maps: their components, the latents of each row, and the worst maps with their regions.
 
-use super::{patterns::Patterns, scores::Scores};
+use super::{axes, patterns::Patterns, scores::Scores};
 use crate::{
     config::raw::ScoreKind,
     data::table::Shape,
@@ -125,7 +125,7 @@ impl Maps {
             Ok(ChannelMaps {
                 channel: channel.name.clone(),
                 shape,
-                edges: layer.map_or(prepared.samples.edges, |layer| layer.edges),
+                edges: axes::ends(layer.map_or(prepared.samples.edges, |layer| layer.edges), shape, prepared.samples.flow_bins),
                 masked,
                 latents: latents.chunks_exact(width).flat_map(|row| kept.iter().map(|&latent| row[latent])).collect(),
                 components,

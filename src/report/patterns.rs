@@ -221,18 +221,18 @@ impl Patterns {
         }
     }
 
-    /// What counts as a pattern, in words.
+    /// What the score of all channels together is, in words.
+    pub fn describe_combined(&self) -> String {
+        format!("number of such bins at the same place in at least {} of {} channels", self.settings.layers, self.layers.len())
+    }
+
+    /// What the score of a channel is, in words.
     pub fn describe(&self) -> String {
-        let Settings { bin_error, windows, fill, layers, .. } = &self.settings;
+        let Settings { bin_error, windows, fill, .. } = &self.settings;
         let sizes: Vec<String> = windows.iter().map(|window| format!("{} × {}", window.x, window.y)).collect();
         let full = if *fill < 1.0 { format!("{} % full of", 100.0 * fill) } else { "full of".into() };
         let inside = if sizes.is_empty() { String::new() } else { format!(" in windows of {} (x × y) {full} such bins", sizes.join(", ")) };
-        let several = if self.layers.len() > 1 {
-            format!("; combined: at the same place in at least {layers} of {} channels", self.layers.len())
-        } else {
-            String::new()
-        };
-        format!("number of bins with a squared error above {bin_error}{inside}{several}")
+        format!("number of bins with a squared error above {bin_error}{inside}")
     }
 }
 

@@ -3,11 +3,12 @@
 mod maps;
 
 use super::{
-    canvas::{Align, Area, Axis, COLOURS, Canvas, Colour, GREY, INK, Mark, PALE, Panel, Stroke, Style, WHITE},
+    canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style},
     channels::{ChannelFigures, Histogram, Histograms, judged},
     figures::{Report, RunFigures, ranking},
     folder::HistoryLine,
     maps::Maps,
+    palette::{self, ABSENT, Colour, FLAGGED, GOOD, HEAT_ABOVE, HEAT_BELOW, INK, INPUT, LINE, OUTPUT, PAPER, SOFT, THRESHOLD, TRAIN, VALID},
     scores::Scores,
 };
 use crate::{
@@ -23,13 +24,9 @@ pub const SIZE: (usize, usize) = (1600, 900);
 /// Runs with pictures of their own: those with most flags.
 const MOST_RUNS: usize = 12;
 /// Curves that can be told apart.
-const MOST_CURVES: usize = COLOURS.len();
+const MOST_CURVES: usize = palette::SERIES;
 /// Channels with a histogram in one picture.
 const MOST_PANELS: usize = 12;
-
-const BLUE: Colour = COLOURS[0];
-const RED: Colour = COLOURS[1];
-const GREEN: Colour = COLOURS[2];
 
 /// What pictures are made of.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +90,7 @@ pub(crate) fn titled(title: &str, told: &str) -> Canvas {
     let room = SIZE.0 as f64 - 80.0;
     let bold = Style { bold: true, ..Style::of(32.0) };
     canvas.text((40.0, 42.0), &bold.fit(title, room), bold);
-    let plain = Style::of(20.0).colour(GREY);
+    let plain = Style::of(20.0).colour(SOFT);
     canvas.text((40.0, 84.0), &plain.fit(told, room), plain);
     canvas
 }
@@ -121,7 +118,7 @@ impl Figures<'_> {
     fn run_scores(&self, run: &RunFigures) -> Option<Canvas> {
         let Self { experiment, report, scores, .. } = self;
         let channel = scores.main()?;
-        let log = channel.name != COMBINED;
+        let log = scores.is_log(channel);
         let unit = if report.data.events { "event" } else { "LS" };
         let of_run = || (0..scores.rows.len()).filter(|&at| run.is_of(&scores.rows[at]));
         let rows: Vec<usize> = of_run().filter(|&at| judged(experiment, scores.rows[at].split)).collect();
@@ -133,44 +130,45 @@ impl Figures<'_> {
         let rejected: BTreeSet<u32> = of_run().filter(|&at| scores.rows[at].rejected.is_some()).filter_map(|at| scores.rows[at].ls).collect();
         let numbers = points.iter().map(|(x, _)| *x).chain(rejected.iter().copied()).map(f64::from);
         let x = Axis::around(unit, numbers, false)?;
-        let label = if log { "score" } else { "score (all channels together)" };
+        let combined = report.combined.as_ref().filter(|_| channel.name == COMBINED);
+        let label = combined.map_or("score", |combined| combined.axis.as_str());
         let heights = points.iter().map(|(_, y)| *y).chain(threshold);
-        // Scores that are all 0 have no logarithm.
-        let y = Axis::around(label, heights.clone(), log).or_else(|| Axis::around(label, heights, false))?;
+        let y = Axis::around(label, heights, log)?;
         let panel = Panel { area: WHOLE, x, y };
 
-        let of_channel = if report.channels.len() > 1 { "all channels together".into() } else { report.score.clone() };
+        let of_channel = combined.map_or(&report.score, |combined| &combined.what);
         let counts = format!("{} of {} {unit}s flagged", flagged.len(), points.len());
         let mut canvas = titled(
             &format!("Score of each {unit}, {} {}", if run.run.is_some() { "run" } else { "file" }, run.name),
             &format!("{} · {counts}; {}; {of_channel}", report.name, self.rows()),
         );
         let rejected: Vec<u32> = rejected.into_iter().collect();
+        let absent = palette::tint(ABSENT, 0.28);
         for (first, last) in crate::data::lumisections::ranges(&rejected) {
-            panel.band(&mut canvas, (f64::from(first) - 0.5, f64::from(last) + 0.5), PALE);
+            panel.band(&mut canvas, (f64::from(first) - 0.5, f64::from(last) + 0.5), absent);
         }
         panel.grid(&mut canvas);
         // Few points need marks to be seen at all.
         let few = points.len() < 400;
         for piece in pieces(&points) {
-            panel.line(&mut canvas, &piece, Stroke::of(BLUE, 2.0));
+            panel.line(&mut canvas, &piece, Stroke::of(GOOD, 2.0));
             if few || piece.len() == 1 {
-                panel.discs(&mut canvas, &piece, 3.0, BLUE);
+                panel.discs(&mut canvas, &piece, 3.0, GOOD);
             }
         }
-        let mut entries = vec![(Mark::Line(Stroke::of(BLUE, 2.0)), "score".to_owned())];
+        let mut entries = vec![(Mark::Line(Stroke::of(GOOD, 2.0)), "score".to_owned())];
         if let Some(threshold) = threshold {
-            let stroke = Stroke::of(INK, 2.5).dashed();
+            let stroke = Stroke::of(THRESHOLD, 2.5).dashed();
             panel.line(&mut canvas, &[(panel.x.low, threshold), (panel.x.high, threshold)], stroke);
             let described = report.thresholds.iter().find(|threshold| threshold.channel == channel.name).map(|threshold| threshold.describe());
             entries.push((Mark::Line(stroke), described.unwrap_or_else(|| "threshold".into())));
         }
         if !flagged.is_empty() {
-            panel.discs(&mut canvas, &flagged, 6.0, RED);
-            entries.push((Mark::Disc(RED), format!("flagged ({})", flagged.len())));
+            panel.discs(&mut canvas, &flagged, 6.0, FLAGGED);
+            entries.push((Mark::Disc(FLAGGED), format!("flagged ({})", flagged.len())));
         }
         if !rejected.is_empty() {
-            entries.push((Mark::Band(PALE), format!("not evaluated ({})", rejected.len())));
+            entries.push((Mark::Band(absent), format!("not evaluated ({})", rejected.len())));
         }
         panel.frame(&mut canvas);
         legend(&mut canvas, &entries);
@@ -185,36 +183,44 @@ impl Figures<'_> {
         if report.data.shape.y > 1 || before.len() != after.len() || before.is_empty() {
             return None;
         }
-        let edges: Vec<f64> = (0..=before.len()).map(|edge| edge as f64).collect();
-        let x = |label: &str| Axis::new(label, 0.0, before.len() as f64);
+        // Bins count from 0: bin_10 lies around 10. Where the ends of the axis are known, it is in their unit.
+        let bins = before.len() as f64;
+        let known = report.data.ends[0].zip(report.data.ends[1]);
+        let (low, high) = known.unwrap_or((-0.5, bins - 0.5));
+        let edges: Vec<f64> = (0..=before.len()).map(|edge| low + (high - low) * edge as f64 / bins).collect();
+        let x = |label: &str| Axis::new(label, low, high);
+        let share = 1.0 - first.ls.len() as f64 / run.evaluated.max(1) as f64;
+        let unit = known.and(report.data.element.as_deref()).unwrap_or(if known.is_some() { "axis of the histogram" } else { "bin" });
         let upper = Panel {
             area: Area { bottom: 570.0, ..WHOLE },
             x: x(""),
             y: Axis::around("entries", before.iter().chain(after).copied().filter(|entries| *entries > 0.0), true)?,
         };
         let ratio: Vec<f64> = before.iter().zip(after).map(|(before, after)| if *before > 0.0 { after / before } else { f64::NAN }).collect();
-        let y = Axis::around("kept / all", ratio.iter().copied().chain([1.0]), false)?;
-        let lower = Panel { area: Area { top: 600.0, ..WHOLE }, x: x("bin"), y };
+        let y = Axis::around("kept / all", ratio.iter().copied().chain([share]), false)?;
+        let lower = Panel { area: Area { top: 600.0, ..WHOLE }, x: x(unit), y };
 
         let element = report.data.element.as_deref().unwrap_or("the histograms");
         let mut canvas = titled(
             &format!("Sum of {element}, {} {}", if run.run.is_some() { "run" } else { "file" }, run.name),
             &format!("{} · evaluated LSs, with and without the {} flagged (LS {})", report.name, first.ls.len(), first.ranges()),
         );
-        let (all, kept) = (Stroke::of(RED, 2.5), Stroke::of(BLUE, 2.5));
+        let (all, kept) = (Stroke::of(INPUT, 2.5), Stroke::of(OUTPUT, 2.5).dashed());
+        let (ratio_line, stay) = (Stroke::of(OUTPUT, 2.5), Stroke::of(INK, 1.5).dashed());
         for panel in [&upper, &lower] {
             panel.grid(&mut canvas);
         }
         // Bins without entries lie below what a logarithmic axis shows.
         upper.steps(&mut canvas, &edges, before, all);
         upper.steps(&mut canvas, &edges, after, kept);
-        lower.line(&mut canvas, &[(lower.x.low, 1.0), (lower.x.high, 1.0)], Stroke::of(INK, 1.5).dashed());
+        lower.line(&mut canvas, &[(lower.x.low, share), (lower.x.high, share)], stay);
         for (bin, ratio) in ratio.iter().enumerate().filter(|(_, ratio)| ratio.is_finite()) {
-            lower.steps(&mut canvas, &edges[bin..bin + 2], &[*ratio], kept);
+            lower.steps(&mut canvas, &edges[bin..bin + 2], &[*ratio], ratio_line);
         }
         upper.frame(&mut canvas);
         lower.frame(&mut canvas);
-        legend(&mut canvas, &[(Mark::Line(all), "all evaluated LSs".into()), (Mark::Line(kept), "without the flagged".into())]);
+        let entries = [(all, "all evaluated LSs"), (kept, "without the flagged"), (stay, "below: share of LSs that stay")];
+        legend(&mut canvas, &entries.map(|(stroke, name)| (Mark::Line(stroke), name.to_owned())));
         Some(canvas)
     }
 
@@ -236,10 +242,10 @@ impl Figures<'_> {
         }
         let mut names: Vec<&str> = ends.keys().copied().collect();
         names.sort_by(|a, b| ends[b].total_cmp(&ends[a]));
-        let (first, second, other) = (Stroke::of(BLUE, 2.5), Stroke::of(RED, 2.5), Stroke::of([190, 190, 190], 1.5));
+        let (first, second, other) = (Stroke::of(TRAIN, 2.5), Stroke::of(VALID, 2.5).dashed(), Stroke::of(ABSENT, 1.5));
         let stroke = |channel: &str| {
-            let colour = names.iter().position(|name| *name == channel).and_then(|at| COLOURS.get(at));
-            colour.map_or(other, |colour| Stroke::of(*colour, 2.5))
+            let place = names.iter().position(|name| *name == channel).filter(|at| *at < MOST_CURVES);
+            place.map_or(other, |at| Stroke::of(palette::series(at), 2.5))
         };
         let kept = self.report.channels.first().map_or(0, |channel| channel.training.kept_epoch);
         let end = self.history.iter().map(|line| line.epoch.epoch).max().unwrap_or(0);
@@ -294,12 +300,14 @@ impl Figures<'_> {
         let channels: Vec<(&ChannelFigures, &Histograms)> =
             self.report.channels.iter().filter_map(|channel| Some((channel, channel.log_ratios.as_ref()?))).collect();
         let (_, first) = channels.first()?;
-        let cut = Stroke::of(INK, 2.0).dashed();
+        let cut = Stroke::of(THRESHOLD, 2.0).dashed();
         let shown = &channels[..channels.len().min(MOST_PANELS)];
         let of = if shown.len() < channels.len() { format!("; the first {} of {} channels", shown.len(), channels.len()) } else { String::new() };
         let mut canvas = titled("Reconstruction errors", &format!("{} · {}{of}", self.report.name, first.quantity));
-        let groups = first.groups.iter().filter(|group| group.rows > 0);
-        let named = |group: &Histogram| (Mark::Line(Stroke::of(group_colour(&group.name), 2.5)), format!("{} ({} rows)", group.name, group.rows));
+        let groups = first.groups.iter().enumerate().filter(|(_, group)| group.rows > 0);
+        let named = |(at, group): (usize, &Histogram)| {
+            (Mark::Line(Stroke::of(palette::group(&group.name, at), 2.5)), format!("{} ({} rows)", group.name, group.rows))
+        };
         let threshold = shown.iter().any(|(channel, _)| channel.log_cut.is_some()).then(|| (Mark::Line(cut), "threshold".to_owned()));
         let top = legend(&mut canvas, &groups.map(named).chain(threshold).collect::<Vec<_>>());
         let columns = (1..=4).find(|columns| shown.len() <= columns * columns).unwrap_or(4);
@@ -341,14 +349,17 @@ impl Figures<'_> {
         let which = if one { "each label set".into() } else { format!("labels \"{main}\"") };
         let best = if total > shown.len() { format!("; the {} largest areas of {total}", shown.len()) } else { String::new() };
         let weighted = if first.weighted { "weighted" } else { "unweighted" };
-        let mut canvas =
-            titled("ROC curves", &format!("{} · {which}, {} good and {} bad {}, {weighted}{best}", report.name, first.good, first.bad, self.rows()));
+        let mut canvas = titled(
+            "ROC curves",
+            &format!("{} · {which}, {} good and {} bad rows ({}), {weighted}{best}", report.name, first.good, first.bad, report.on),
+        );
         panel.grid(&mut canvas);
-        panel.line(&mut canvas, &[(0.0, 0.0), (1.0, 1.0)], Stroke::of(GREY, 1.5).dashed());
+        panel.line(&mut canvas, &[(0.0, 0.0), (1.0, 1.0)], Stroke::of(SOFT, 1.5).dashed());
         let left = panel.area.right + 30.0;
         let room = SIZE.0 as f64 - left - 70.0;
         let style = Style::of(21.0);
         canvas.text((left, panel.area.top + 10.0), "area (95 % interval)", Style { bold: true, ..style });
+        let place = |channel: &str| report.channels.iter().position(|own| own.name == channel).unwrap_or(0);
         for (i, area) in shown.iter().enumerate().rev() {
             let channel = scores.channels.iter().find(|channel| channel.name == area.channel)?;
             let labels = scores.labels.iter().position(|labels| *labels == area.labels)?;
@@ -357,14 +368,14 @@ impl Figures<'_> {
                 .iter()
                 .map(|point| (point.false_positive_rate, point.true_positive_rate))
                 .collect();
-            let stroke = Stroke::of(if area.channel == COMBINED { INK } else { COLOURS[i % COLOURS.len()] }, 3.0);
+            let stroke = Stroke::of(if area.channel == COMBINED { INK } else { palette::series(if one { i } else { place(&area.channel) }) }, 3.0);
             panel.line(&mut canvas, &points, stroke);
             let top = panel.area.top + 60.0 + 78.0 * i as f64;
             canvas.line(&[(left, top), (left + 40.0, top)], stroke, WHOLE);
             let name = if one { &area.labels } else { &area.channel };
             canvas.text((left + 52.0, top), &style.fit(name, room), style);
             let interval = area.interval.map_or_else(String::new, |(low, high)| format!(" ({low:.3}–{high:.3})"));
-            canvas.text((left + 52.0, top + 30.0), &format!("{:.3}{interval}", area.auc?), style.colour(GREY));
+            canvas.text((left + 52.0, top + 30.0), &format!("{:.3}{interval}", area.auc?), style.colour(SOFT));
         }
         panel.frame(&mut canvas);
         Some(canvas)
@@ -419,10 +430,10 @@ impl Figures<'_> {
             };
             let (left, top) = (area.left + column as f64 * width, area.top + row as f64 * height);
             let cell = Area { left: left + 1.0, top: top + 1.0, right: left + width - 1.0, bottom: top + height - 1.0 };
-            let colour = found.auc.map_or(PALE, heat);
+            let colour = found.auc.map_or(LINE, heat);
             canvas.rectangle(cell, colour, 1.0);
             if cell_size > 7.0 {
-                let ink = if colour.iter().map(|part| u32::from(*part)).sum::<u32>() < 380 { WHITE } else { INK };
+                let ink = if colour.iter().map(|part| u32::from(*part)).sum::<u32>() < 380 { PAPER } else { INK };
                 let text = found.auc.map_or("–".into(), |auc| format!("{auc:.2}"));
                 canvas.text((left + width / 2.0, top + height / 2.0), &text, Style::of(cell_size).align(Align::Middle).colour(ink));
             }
@@ -442,33 +453,25 @@ impl Figures<'_> {
     }
 }
 
-fn group_colour(name: &str) -> Colour {
-    match name {
-        "good" => GREEN,
-        "bad" => RED,
-        _ => BLUE,
-    }
-}
-
 /// Histograms of one channel; nothing where it has no rows.
 fn error_panel(canvas: &mut Canvas, area: Area, channel: &ChannelFigures, histograms: &Histograms, cut: Stroke) -> Option<()> {
-    let groups: Vec<&Histogram> = histograms.groups.iter().filter(|group| group.rows > 0).collect();
-    let bins = groups.first()?.shares.len();
+    let groups: Vec<(usize, &Histogram)> = histograms.groups.iter().enumerate().filter(|(_, group)| group.rows > 0).collect();
+    let bins = groups.first()?.1.shares.len();
     // All values alike have no width.
     let width = (histograms.high - histograms.low).max(1e-6) / bins as f64;
     let inner = (0..=bins).map(|edge| histograms.low + edge as f64 * width);
     // An empty bin more at each end, so that the outline comes down to the axis.
     let edges: Vec<f64> = inner.clone().take(1).chain(inner.clone()).chain(inner.rev().take(1)).collect();
-    let highest = groups.iter().flat_map(|group| &group.shares).copied().fold(0.0, f64::max);
+    let highest = groups.iter().flat_map(|(_, group)| &group.shares).copied().fold(0.0, f64::max);
     let panel = Panel {
         area,
         x: Axis::around("ln(score / mean-field error)", edges.iter().copied().chain(channel.log_cut), false)?,
         y: Axis::new("share of rows", 0.0, 1.1 * highest.max(1e-6)),
     };
     panel.grid(canvas);
-    for group in &groups {
+    for (at, group) in &groups {
         let heights: Vec<f64> = [0.0].into_iter().chain(group.shares.iter().copied()).chain([0.0]).collect();
-        panel.steps(canvas, &edges, &heights, Stroke::of(group_colour(&group.name), 2.5));
+        panel.steps(canvas, &edges, &heights, Stroke::of(palette::group(&group.name, *at), 2.5));
     }
     if let Some(at) = channel.log_cut.filter(|at| at.is_finite()) {
         panel.line(canvas, &[(at, panel.y.low), (at, panel.y.high)], cut);
@@ -477,10 +480,10 @@ fn error_panel(canvas: &mut Canvas, area: Area, channel: &ChannelFigures, histog
     Some(())
 }
 
-/// The colour of an area: white where it tells nothing, blue where bad rows score higher, red where lower.
+/// The colour of an area: white where it tells nothing, blue where bad rows score higher, orange where lower.
 fn heat(auc: f64) -> Colour {
-    let (end, part) = if auc >= 0.5 { (BLUE, 2.0 * auc - 1.0) } else { (RED, 1.0 - 2.0 * auc) };
-    std::array::from_fn(|i| (255.0 + (f64::from(end[i]) - 255.0) * part.clamp(0.0, 1.0)).round() as u8)
+    let (end, part) = if auc >= 0.5 { (HEAT_ABOVE, 2.0 * auc - 1.0) } else { (HEAT_BELOW, 1.0 - 2.0 * auc) };
+    palette::tint(end, part)
 }
 
 #[cfg(test)]
@@ -578,9 +581,9 @@ mod tests {
         let history: Vec<HistoryLine> = (1..=3).map(|at| HistoryLine { channel: "all".into(), member: 0, epoch: epoch(at) }).collect();
         let pictures = drawn(&report, &scores(&[(1, 0.1), (2, 0.2), (4, 0.1), (5, 3.0)], 1.0), &history);
         assert_eq!(names(&pictures), ["losses.png", "errors.png", "scores-a_b.csv.png", "sum-a_b.csv.png"]);
-        for (picture, shown) in pictures.iter().zip([[BLUE, RED], [BLUE, INK], [BLUE, RED], [BLUE, RED]]) {
+        for (picture, shown) in pictures.iter().zip([[TRAIN, VALID], [GOOD, THRESHOLD], [GOOD, FLAGGED], [INPUT, OUTPUT]]) {
             let found = colours(&picture.png);
-            assert!(shown.iter().all(|colour| found.contains(colour.as_slice())) && found.contains(WHITE.as_slice()), "{}", picture.name);
+            assert!(shown.iter().all(|colour| found.contains(colour.as_slice())) && found.contains(PAPER.as_slice()), "{}", picture.name);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::batch;
 use crate::{
-    config::raw::CalibrateOn,
+    config::{Threshold, raw::CalibrateOn},
     data::{Rejected, Samples, channels::COMBINED, columnar},
     error::{Error, Result},
     prepare::{classes::Classes, labels::LabelSet, split::Split},
@@ -257,6 +257,11 @@ impl Scores {
         self.channels.last()
     }
 
+    /// Whether a channel's scores are drawn on a logarithmic axis. What is combined is a logarithm itself, and 0 has none.
+    pub fn is_log(&self, channel: &ChannelScores) -> bool {
+        channel.name != COMBINED && channel.scores.iter().flatten().all(|score| *score > 0.0)
+    }
+
     /// "ls" or "event": what a row is known by beside its run.
     fn number_column(&self) -> &'static str {
         if self.events { "event" } else { "ls" }
@@ -293,9 +298,9 @@ impl Scores {
         for channel in &mut self.channels {
             let Some(threshold) = thresholds.iter().find(|threshold| threshold.channel == channel.name) else { continue };
             channel.why = match threshold.on {
+                _ if let Threshold::Fixed { value } = threshold.threshold => format!("above the fixed threshold {value}"),
                 CalibrateOn::Scored => format!("above the {} of its run", threshold.describe()),
-                CalibrateOn::Train => format!("above the {} of training rows", threshold.describe()),
-                CalibrateOn::Valid => format!("above the {} of held-out good rows", threshold.describe()),
+                _ => format!("above the {} of {}", threshold.describe(), threshold.sample()),
             }
             .into();
             let of_run = |scores: &[Option<f64>], run: &[usize]| -> Vec<f64> { run.iter().filter_map(|&i| scores[i]).collect() };
@@ -494,7 +499,6 @@ pub fn rejected(samples: &Samples) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Threshold;
 
     fn scores() -> Scores {
         let row = |run: u32, ls: u32| Row {
@@ -535,6 +539,7 @@ mod tests {
             members: vec![],
             rows: 2,
             runs: 1,
+            rows_are: String::new(),
             files: vec![],
             sample: None,
         }

@@ -8,7 +8,7 @@ use super::{
     scores::Scores,
 };
 use crate::{
-    config::{Threshold, raw::CalibrateOn},
+    config::Threshold,
     data::channels::{ALL_FEATURES, COMBINED},
     prepare::missing,
     score::{
@@ -44,6 +44,7 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
         channels => format!("{} channels on {}, {} parameters", channels.len(), report.device, channels.iter().map(|c| c.parameters).sum::<usize>()),
     };
     let _ = writeln!(text, "\n{}  {network}, seed {}", style(&report.name).bold(), report.seed);
+    let _ = writeln!(text, "answer     {}", style(report.answer()).bold());
     let data = &report.data;
     let rows = [(data.train, "train"), (data.valid, "valid"), (data.test, "test"), (data.unused, "set aside (bad or unlabelled)")];
     let parts: Vec<String> = rows.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
@@ -52,19 +53,22 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     let _ = writeln!(text, "rows       {}; {} {what}{flow}", parts.join(", "), data.shape);
     if !data.not_evaluated.is_empty() {
         let reasons: Vec<String> = data.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        let _ = writeln!(text, "           not evaluated: {}", reasons.join(", "));
+        let _ = writeln!(text, "           not evaluated: {} ({})", report.absent(), reasons.join(", "));
     }
     if let Some((fill, told)) = data.fill.zip(missing::told(&data.missing)) {
         let _ = writeln!(text, "missing    {} (data.fill = \"{fill}\")", printable(&told));
     }
     text.push_str(&training(report));
     let _ = writeln!(text, "score      {}", report.score);
+    if let Some(combined) = &report.combined {
+        let _ = writeln!(text, "           {COMBINED}: {}", combined.what);
+    }
     text.push_str(&channels_table(report, width));
     let main = report.main();
     for threshold in report.thresholds.iter().filter(|threshold| threshold.channel == main) {
         let from = match threshold.value {
             Some(value) if threshold.rows > 0 => {
-                format!("{} from {} {} rows of {}", number(value, 6), threshold.rows, on(threshold.on), count(threshold.runs, "run"))
+                format!("{} from {} {} of {}", number(value, 6), threshold.rows, threshold.sample(), count(threshold.runs, "run"))
             }
             Some(value) => number(value, 6),
             None => "each run's own".into(),
@@ -97,7 +101,11 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
         );
     }
     for beside in &report.beside {
-        let _ = writeln!(text, "beside     rank correlation of score and {}: {:+.2} over {} good rows", beside.name, beside.correlation, beside.rows);
+        let _ = writeln!(
+            text,
+            "beside     rank correlation of score and {}: {:+.2} over {} {}",
+            beside.name, beside.correlation, beside.rows, beside.sample
+        );
     }
     text.push_str(&regions(report, width));
     text.push_str(&areas(report, width));
@@ -282,7 +290,7 @@ fn worst(explained: &[Explanation]) -> Vec<&Explanation> {
     worst
 }
 
-/// Why samples score high: names with large shares of the error, and how many times the usual error that is.
+/// Why samples score high: names with large shares of the error, and how many times as large as in training it is.
 pub fn explanations(explained: &[&Explanation], events: bool) -> String {
     let mut text = String::new();
     let what = if events { "event" } else { "LS" };
@@ -293,13 +301,12 @@ pub fn explanations(explained: &[&Explanation], events: bool) -> String {
         let _ = writeln!(text, "why        {} {what} {}{of}: score {}{threshold}", style(id).bold(), explanation.ls, number(explanation.score, 5));
         let levels = explanation.levels.iter().map(|level| (level.level.as_str(), &level.shares));
         for (what, shares) in levels.chain(std::iter::once(("inputs", &explanation.features))) {
-            let share = |share: &Share| {
-                let digits = usize::from(share.times_usual.is_some_and(|times| times < 10.0));
-                let usual = share.times_usual.map_or_else(|| "usually 0".into(), |times| format!("{times:.digits$} × usual"));
-                format!("{} {:.0} % ({usual})", share.name, 100.0 * share.share)
-            };
+            let share = |share: &Share| format!("{} {:.0} % ({})", share.place(), 100.0 * share.share, share.times());
             let _ = writeln!(text, "           {what}: {}", shares.iter().take(3).map(share).collect::<Vec<_>>().join(", "));
         }
+    }
+    if !explained.is_empty() {
+        let _ = writeln!(text, "           %: share of the sample's error; {}", Share::TIMES);
     }
     text
 }
@@ -352,14 +359,6 @@ pub fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-fn on(on: CalibrateOn) -> &'static str {
-    match on {
-        CalibrateOn::Valid => "held-out good",
-        CalibrateOn::Train => "training",
-        CalibrateOn::Scored => "scored",
-    }
-}
-
 /// One line on an area: labels, sample, area, interval.
 pub fn show_auc(auc: &Auc) -> String {
     let what = format!("{} good and {} bad rows ({}) by {}", auc.good, auc.bad, auc.split, auc.origin);
@@ -407,7 +406,21 @@ fn runs_table(report: &Report, width: u16) -> String {
     let all = report.on != "test";
     let (what, of) =
         if report.data.events { ("events", if all { "file" } else { "test file" }) } else { ("lumisections", if all { "run" } else { "test run" }) };
-    format!("{table}\n{} of {evaluated} {what} flagged in {}{more}\n", style(total).bold(), count(report.runs.len(), of))
+    let mut text = format!("{table}\n{} of {evaluated} {what} flagged in {}{more}\n", style(total).bold(), count(report.runs.len(), of));
+    let without = &report.runs_not_evaluated;
+    if !without.is_empty() {
+        let rows: usize = without.iter().map(|run| run.rows).sum();
+        let names: Vec<&str> = without.iter().take(MOST_RUNS).map(|run| run.name.as_str()).collect();
+        let more = if without.len() > names.len() { format!(" and {} more", without.len() - names.len()) } else { String::new() };
+        let _ = writeln!(
+            text,
+            "nothing is evaluated in {} of {} ({rows} {what}): {}{more}",
+            count(without.len(), "run"),
+            report.judged_files(),
+            names.join(", ")
+        );
+    }
+    text
 }
 
 /// A threshold for narrow columns: `(p99.5, 3 LSs)`.
@@ -432,7 +445,7 @@ const MOST_PICTURES: usize = 4;
 /// For a few runs the score against LS as a line of bars, flagged places marked below.
 fn pictures(report: &Report, scores: &Scores, width: u16) -> String {
     let mut text = String::new();
-    let Some(channel) = scores.main().filter(|channel| channel.name != COMBINED) else { return text };
+    let Some(channel) = scores.main() else { return text };
     let columns = usize::from(width).saturating_sub(14).clamp(20, 160);
     let runs = scores.runs();
     let worth = |run: &&RunFigures| run.evaluated >= columns / 2;
@@ -440,26 +453,28 @@ fn pictures(report: &Report, scores: &Scores, width: u16) -> String {
         let Some(run) = runs.iter().find(|run| figures.is_of(&scores.rows[run[0]])) else { continue };
         let test: Vec<(f64, bool)> = run.iter().filter_map(|&i| Some((channel.scores[i]?, channel.flagged(i) == Some(true)))).collect();
         let cells: Vec<&[(f64, bool)]> = test.chunks(test.len().div_ceil(columns)).collect();
-        let highest: Vec<f64> = cells.iter().map(|cell| cell.iter().map(|(score, _)| *score).fold(0.0, f64::max)).collect();
+        let highest: Vec<f64> = cells.iter().map(|cell| cell.iter().map(|(score, _)| *score).fold(f64::NEG_INFINITY, f64::max)).collect();
+        let log = scores.is_log(channel);
         let marks: String = cells.iter().map(|cell| if cell.iter().any(|(_, flagged)| *flagged) { '▲' } else { ' ' }).collect();
         let _ = writeln!(
             text,
-            "score of {} by {} {} to {} (log scale, highest of each {}):",
+            "score of {} by {} {} to {} ({} scale, highest of each {}):",
             style(&figures.name).bold(),
             if report.data.events { "event" } else { "LS" },
             figures.ls.0,
             figures.ls.1,
+            if log { "log" } else { "linear" },
             cells[0].len()
         );
-        let _ = writeln!(text, "  {}\n  {}", bars(&highest), style(marks).red());
+        let _ = writeln!(text, "  {}\n  {}", bars(&highest, log), style(marks).red());
     }
     text
 }
 
-/// Values as bars of eight heights, on a log scale.
-pub fn bars(values: &[f64]) -> String {
+/// Values as bars of eight heights, on a log scale or a linear one.
+pub fn bars(values: &[f64], log: bool) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let logs: Vec<f64> = values.iter().map(|value| value.max(1e-300).ln()).collect();
+    let logs: Vec<f64> = values.iter().map(|value| if log { value.max(1e-300).ln() } else { *value }).collect();
     let (low, high) = logs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| (low.min(*log), high.max(*log)));
     let step = if high > low { 7.999 / (high - low) } else { 0.0 };
     logs.iter().map(|log| BARS[((log - low) * step) as usize]).collect()
@@ -471,9 +486,10 @@ mod tests {
 
     #[test]
     fn bars_rise_with_the_values() {
-        assert_eq!(bars(&[1.0, 10.0, 100.0]), "▁▄█");
-        assert_eq!(bars(&[5.0, 5.0]), "▁▁");
-        assert_eq!(bars(&[]), "");
+        assert_eq!(bars(&[1.0, 10.0, 100.0], true), "▁▄█");
+        assert_eq!(bars(&[5.0, 5.0], true), "▁▁");
+        assert_eq!(bars(&[], true), "");
+        assert_eq!(bars(&[-1.0, 0.0, 1.0], false), "▁▄█", "values below 0 are not lost");
     }
 
     #[test]

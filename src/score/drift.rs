@@ -204,23 +204,26 @@ pub struct Beside {
     pub name: String,
     /// Rows for which it is known.
     pub rows: usize,
+    /// What those rows are, such as "test rows labelled good"; empty in folders of earlier versions.
+    #[serde(default)]
+    pub sample: String,
     /// Spearman's rank correlation with the score.
     pub correlation: f64,
 }
 
 impl Beside {
-    /// Of scores and quantities, NaN where unknown; nothing where one of them never changes.
-    pub fn new(name: &str, pairs: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
+    /// Of scores and quantities of some rows, NaN where unknown; nothing where one of them never changes.
+    pub fn new(name: &str, sample: &str, pairs: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
         let (scores, quantities): (Vec<f64>, Vec<f64>) = pairs.filter(|(score, quantity)| score.is_finite() && quantity.is_finite()).unzip();
-        Some(Self { name: name.into(), rows: scores.len(), correlation: spearman(&scores, &quantities)? })
+        Some(Self { name: name.into(), rows: scores.len(), sample: sample.into(), correlation: spearman(&scores, &quantities)? })
     }
 
     /// A warning where scores tell of the quantity rather than of quality.
     pub fn warning(&self) -> Option<String> {
         (self.correlation.abs() >= STRONG && self.rows >= ROWS_TO_TELL).then(|| {
             format!(
-                "the score goes with {} (rank correlation {:+.2} over {} good rows): a high score may tell of that rather than of a defect; data.add_inputs, scale.divide_by or scale.kind = \"unit-area\" take it out",
-                self.name, self.correlation, self.rows
+                "the score goes with {} (rank correlation {:+.2} over {} {}): a high score may tell of that rather than of a defect; data.add_inputs, scale.divide_by or scale.kind = \"unit-area\" take it out",
+                self.name, self.correlation, self.rows, self.sample
             )
         })
     }

@@ -76,7 +76,11 @@ impl Network {
         let total = train.total_weight(0..train.len());
         let mut feature_errors = vec![0.0; train.width()];
         let (mut error, mut present) = (0.0, vec![0.0; train.width()]);
-        runner.reconstruct(train, &mut |i, _, input, output| {
+        let mut spread = Spread::new(train.width());
+        runner.reconstruct(train, &mut |i, member, input, output| {
+            if member == 0 {
+                spread.add(input, output);
+            }
             let weight = train.weight(i).map_or(1.0, f64::from) / total / members.len() as f64;
             if train.is_masked() {
                 error += weight * kind.of_row(input, output);
@@ -97,7 +101,8 @@ impl Network {
             error = feature_errors.iter().sum::<f64>() / kind.divisor(train.width());
         }
         let mean_field_error = mean_field(kind, train);
-        let mut usual = Usual { error, mean_field_error, log_mean: 0.0, log_std: 0.0, feature_errors, unscaled: vec![], outside: 0.0 };
+        let mut usual =
+            Usual { error, mean_field_error, log_mean: 0.0, log_std: 0.0, feature_errors, varies: spread.share(), unscaled: vec![], outside: 0.0 };
         if !usual.error.is_finite() {
             return Err(Error::failed(format!("channel {}: the reconstruction of the training rows is not finite", channel.name)));
         }
@@ -159,6 +164,38 @@ impl Network {
     }
 }
 
+/// How much reconstructions and inputs vary from row to row, missing inputs left out.
+struct Spread {
+    rows: Vec<f64>,
+    means: Vec<[f64; 2]>,
+    squares: [f64; 2],
+}
+
+impl Spread {
+    fn new(width: usize) -> Self {
+        Self { rows: vec![0.0; width], means: vec![[0.0; 2]; width], squares: [0.0; 2] }
+    }
+
+    /// Welford's update, which keeps small variances beside large means.
+    fn add(&mut self, input: &[f32], output: &[f32]) {
+        let columns = self.rows.iter_mut().zip(&mut self.means).zip(input.iter().zip(output));
+        for ((rows, means), (input, output)) in columns.filter(|(_, (input, _))| !input.is_nan()) {
+            *rows += 1.0;
+            for ((mean, squares), value) in means.iter_mut().zip(&mut self.squares).zip([*input, *output].map(f64::from)) {
+                let before = value - *mean;
+                *mean += before / *rows;
+                *squares += before * (value - *mean);
+            }
+        }
+    }
+
+    /// The variance of the reconstructions as a share of that of the inputs; nothing where inputs never vary.
+    fn share(&self) -> Option<f64> {
+        let [inputs, outputs] = self.squares;
+        Some(outputs / inputs).filter(|share| share.is_finite())
+    }
+}
+
 /// The score of each row by each member, `[members][rows]`.
 fn scores(architecture: &Architecture, members: &[Vec<f32>], score: &Score, rows: Rows<'_>, device: &Opened) -> Result<Vec<Vec<f64>>> {
     let mut scores = vec![Vec::with_capacity(rows.len()); members.len()];
@@ -199,7 +236,7 @@ fn fit_svm(
     let fitted = OneClassSvm::fit(&latents, architecture.latent(), weights.as_deref().filter(|weights| !weights.is_empty()), settings);
     let (svm, fit) = fitted.map_err(|error| Error::failed(format!("the one-class SVM of channel {}: {error}", channel.name)))?;
     let note = (!fit.converged).then(|| {
-        format!("the one-class SVM of channel {} is not solved to score.one_class_svm.tolerance after {} steps", channel.name, fit.iterations)
+        format!("the one-class SVM is not solved to score.one_class_svm.tolerance after {} steps; allow a larger tolerance", fit.iterations)
     });
     Ok((Some(svm), note))
 }

@@ -29,7 +29,10 @@ pub struct Calibrated {
     pub rows: usize,
     /// Number of runs they are from.
     pub runs: usize,
-    /// The files they are from.
+    /// What those rows are, such as "validation rows labelled good"; empty in folders of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rows_are: String,
+    /// The files that those rows are from.
     pub files: Vec<String>,
     /// How their scores are distributed, with the first threshold of each channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,6 +43,16 @@ impl Calibrated {
     /// How it was found, in words.
     pub fn describe(&self) -> String {
         describe(&self.threshold, self.log)
+    }
+
+    /// What the rows are that it was found on, in words.
+    pub fn sample(&self) -> &str {
+        match self.on {
+            _ if !self.rows_are.is_empty() => &self.rows_are,
+            CalibrateOn::Valid => "validation rows",
+            CalibrateOn::Train => "training rows",
+            CalibrateOn::Scored => "rows of the scored run",
+        }
     }
 
     /// The same without the distribution of the scores, for those who want to know the threshold.
@@ -148,6 +161,7 @@ mod tests {
                 members: vec![],
                 rows: 7,
                 runs: 1,
+                rows_are: "validation rows labelled good".into(),
                 files: vec![],
                 sample: Sample::new(&[vec![0.1, 0.2], vec![0.3]], false),
             };

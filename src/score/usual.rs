@@ -17,6 +17,10 @@ pub struct Usual {
     pub log_std: f64,
     /// Mean error of each feature in the training rows, weighted as they are.
     pub feature_errors: Vec<f64>,
+    /// Variance of the reconstructions of the training rows as a share of that of their inputs: 0 where every row has the same
+    /// reconstruction. Absent in folders of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub varies: Option<f64>,
     /// Lowest and highest value of each input in the training rows, before the first step of scaling that is learned; empty in folders
     /// of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -78,7 +82,7 @@ mod tests {
     use super::*;
 
     fn usual(mean_field_error: f64, log_mean: f64, log_std: f64) -> Usual {
-        Usual { error: 0.5, mean_field_error, log_mean, log_std, feature_errors: vec![], unscaled: vec![], outside: 0.0 }
+        Usual { error: 0.5, mean_field_error, log_mean, log_std, feature_errors: vec![], varies: None, unscaled: vec![], outside: 0.0 }
     }
 
     #[test]

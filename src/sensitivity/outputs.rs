@@ -5,9 +5,10 @@ use crate::{
     error::{Error, Result},
     report::{
         batch,
-        canvas::{Align, Area, Axis, COLOURS, Canvas, Colour, GREY, INK, Mark, PALE, Panel, Stroke, Style, WHITE, number},
+        canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
         folder::{write_atomically, write_json},
         page,
+        palette::{self, Colour, GOOD, INK, LINE, PAPER, SOFT, tint},
         pictures::{SIZE, titled},
     },
 };
@@ -86,11 +87,6 @@ fn of_size(outcome: &Outcome, size: Size) -> Vec<&Point> {
     points
 }
 
-/// How far a colour is from white.
-fn tint(colour: Colour, share: f64) -> Colour {
-    [0, 1, 2].map(|at| (f64::from(WHITE[at]) + share * (f64::from(colour[at]) - f64::from(WHITE[at]))).round() as u8)
-}
-
 /// Efficiencies against strengths, a line a size with its interval, beside all of them as a map.
 fn picture(outcome: &Outcome) -> Canvas {
     let channels = match outcome.settings.channels {
@@ -99,19 +95,21 @@ fn picture(outcome: &Outcome) -> Canvas {
         channels => format!(" in {channels} channels at the same place"),
     };
     let Share { flagged, rows, .. } = outcome.false_alarms.last().cloned().unwrap_or_else(|| Share::new("", 0, 0));
-    let told = format!("{} · defects{channels}, {} rows each; as they are, {flagged} of {rows} good rows are flagged", outcome.name, outcome.rows);
+    let told =
+        format!("{} · defects{channels}, {} rows each; as they are, {flagged} of {rows} {} are flagged", outcome.name, outcome.rows, outcome.sample);
     let mut canvas = titled("Efficiency against injected defects", &told);
     let strengths = places(outcome);
     let last = (strengths.len() - 1) as f64;
     let place = |strength: f64| strengths.iter().position(|other| *other == strength).unwrap_or(0) as f64;
-    let colour = |at: usize| COLOURS[at % COLOURS.len()];
+    let colour = palette::series;
+    let rate = outcome.false_alarm().and_then(|share| share.share);
     let entries: Vec<(Mark, String)> = outcome
         .settings
         .sizes
         .iter()
         .enumerate()
         .map(|(at, size)| (Mark::Line(Stroke::of(colour(at), 3.0)), size.told()))
-        .chain([(Mark::Line(Stroke::of(INK, 2.0).dashed()), "as they are".into())])
+        .chain(rate.map(|_| (Mark::Line(Stroke::of(INK, 2.0).dashed()), "as they are".into())))
         .collect();
     let (width, bottom) = (SIZE.0 as f64, SIZE.1 as f64 - 100.0);
     let top = canvas.legend(Area { left: 40.0, top: 108.0, right: width - 40.0, bottom }, &entries) + 16.0;
@@ -119,7 +117,7 @@ fn picture(outcome: &Outcome) -> Canvas {
     let panel =
         Panel { area: Area { left: 130.0, top, right: middle, bottom }, x: Axis::new("", -0.4, last + 0.4), y: Axis::new("efficiency", -0.03, 1.03) };
     for share in [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] {
-        panel.line(&mut canvas, &[(panel.x.low, share), (panel.x.high, share)], Stroke::of(PALE, 1.0));
+        panel.line(&mut canvas, &[(panel.x.low, share), (panel.x.high, share)], Stroke::of(LINE, 1.0));
     }
     let at = |point: &Point| Some((place(point.strength), point.efficiency.share?, point.efficiency.interval?));
     for (of, &size) in outcome.settings.sizes.iter().enumerate() {
@@ -135,7 +133,7 @@ fn picture(outcome: &Outcome) -> Canvas {
             panel.discs(&mut canvas, &line, 6.0, colour(of));
         }
     }
-    if let Some(rate) = outcome.false_alarm().and_then(|share| share.share) {
+    if let Some(rate) = rate {
         panel.line(&mut canvas, &[(panel.x.low, rate), (panel.x.high, rate)], Stroke::of(INK, 2.0).dashed());
     }
     panel.frame(&mut canvas);
@@ -177,12 +175,12 @@ fn heat(canvas: &mut Canvas, outcome: &Outcome, area: Area) {
             let cell = Area { left: x + 1.0, right: x + wide - 1.0, top: y + 1.0, bottom: y + high - 1.0 };
             let centre = (x + wide / 2.0, y + high / 2.0);
             let Some(share) = point.efficiency.share else {
-                canvas.rectangle(cell, PALE, 1.0);
-                canvas.text(centre, "–", text.colour(GREY));
+                canvas.rectangle(cell, LINE, 1.0);
+                canvas.text(centre, "–", text.colour(SOFT));
                 continue;
             };
-            canvas.rectangle(cell, tint(COLOURS[0], 0.06 + 0.94 * share), 1.0);
-            canvas.text(centre, &format!("{:.0} %", 100.0 * share), text.colour(if share > 0.5 { WHITE } else { INK }));
+            canvas.rectangle(cell, tint(GOOD, 0.06 + 0.94 * share), 1.0);
+            canvas.text(centre, &format!("{:.0} %", 100.0 * share), text.colour(if share > 0.5 { PAPER } else { INK }));
         }
     }
     for (column, strength) in strengths.iter().enumerate() {

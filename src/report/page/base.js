@@ -139,7 +139,7 @@ async function unpackAll(value) {
   return value;
 }
 
-// ---- colours: Okabe and Ito's, of the light or the dark page ----
+// ---- colours: those of palette.rs, of the light or the dark page ----
 
 const SYMBOLS = ["circle", "rect", "triangle", "diamond"];
 const DASHES = ["solid", [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 4, 1, 4], [1, 3], [10, 2, 2, 2, 2, 2]];
@@ -148,7 +148,7 @@ let colours = null;
 function readColours() {
   const style = getComputedStyle(document.documentElement);
   const get = (name) => style.getPropertyValue(`--${name}`).trim();
-  const names = ["ink", "soft", "faint", "line", "paper", "good", "flagged", "absent", "input", "output", "error", "dead", "hot"];
+  const names = ["ink", "soft", "faint", "line", "paper", "good", "bad", "flagged", "threshold", "absent", "train", "valid", "input", "output", "error", "dead", "hot"];
   colours = Object.fromEntries(names.map((name) => [name, get(name)]));
   colours.dark = style.colorScheme === "dark";
   colours.font = getComputedStyle(document.body).fontFamily;
@@ -159,6 +159,13 @@ function readColours() {
 function look(at) {
   const color = colours.series[at % 8];
   return { color, dash: DASHES[((at % 8) + Math.floor(at / 8)) % 8], symbol: SYMBOLS[at % 4], item: at % 8 < 4 ? { color } : hollow(color) };
+}
+
+/** How a group of rows looks: good and bad rows have colours of their own, other groups those of series. */
+function groupLook(name, at) {
+  const style = look(at);
+  const color = { good: colours.good, bad: colours.bad }[name];
+  return color ? { ...style, color, item: { color } } : style;
 }
 
 const MANY = 3000;
@@ -347,8 +354,8 @@ function histogramOption(histograms, { log = false, cut = null, cutName = "thres
     step: "end",
     symbol: "none",
     data: steps(edges, group.shares, log),
-    lineStyle: { width: 1.8, color: look(at).color, type: look(at).dash },
-    itemStyle: { color: look(at).color },
+    lineStyle: { width: 1.8, color: groupLook(group.name, at).color, type: look(at).dash },
+    itemStyle: { color: groupLook(group.name, at).color },
     areaStyle: at === 0 ? { opacity: 0.14, origin: "start" } : undefined,
   });
   const series = histograms.groups.map(line).filter((_, at) => histograms.groups[at].rows > 0);
@@ -380,12 +387,13 @@ function legendOfGroups(groups) {
     made.append(...children);
     return made;
   };
-  const swatch = (at) => {
+  const swatch = (name, at) => {
     const { dash } = look(at);
-    const line = svg("line", { x1: 0, y1: 6, x2: 28, y2: 6, "stroke-width": 2.5, style: `stroke: var(--series-${(at % 8) + 1})`, "stroke-dasharray": dash === "solid" ? "none" : dash.join(" ") });
+    const color = ["good", "bad"].includes(name) ? name : `series-${(at % 8) + 1}`;
+    const line = svg("line", { x1: 0, y1: 6, x2: 28, y2: 6, "stroke-width": 2.5, style: `stroke: var(--${color})`, "stroke-dasharray": dash === "solid" ? "none" : dash.join(" ") });
     return svg("svg", { width: 28, height: 12, "aria-hidden": "true" }, line);
   };
-  return element("p", { class: "legend" }, groups.map((group, at) => element("span", {}, swatch(at), ` ${group.name} (${plural(group.rows, "row")})`)));
+  return element("p", { class: "legend" }, groups.map((group, at) => element("span", {}, swatch(group.name, at), ` ${group.name} (${plural(group.rows, "row")})`)));
 }
 
 /** Labels of an axis of names: what does not fit is left out in the middle, since names differ at their ends. */
@@ -396,13 +404,16 @@ function nameLabels(width) {
 }
 
 /** A marked position on the horizontal axis, its text to the left or to the right. */
-const upright = (at, text, left) => ({ silent: true, symbol: "none", data: [{ xAxis: at }], lineStyle: { color: colours.ink, type: "dashed" }, label: { align: left ? "right" : "left", formatter: () => text, color: colours.ink } });
+const upright = (at, text, left) => ({ silent: true, symbol: "none", data: [{ xAxis: at }], lineStyle: { color: colours.threshold, type: "dashed" }, label: { align: left ? "right" : "left", formatter: () => text, color: colours.ink } });
 
 // ---- light and dark, print ----
 
 function redrawAll() {
   readColours();
-  lumisift.charts.forEach((record) => record.redraw());
+  lumisift.charts.forEach((record) => {
+    record.describe();
+    record.redraw();
+  });
 }
 
 function themeButton() {

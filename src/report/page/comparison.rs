@@ -1,6 +1,6 @@
 //! What the page of several experiments draws.
 
-use super::data::{curves, history};
+use super::data::{answer, curves, history};
 use crate::{
     config::Experiment,
     error::Result,
@@ -134,6 +134,7 @@ pub fn data(compared: &[Compared], ranks: Option<&Ranks>, warnings: &[String]) -
             "name": compared.report.name,
             "folder": compared.place(),
             "report": compared.report,
+            "answer": answer(&compared.report),
             "history": history(compared.folder.read_history()?, &compared.report),
             "curves": curves(&compared.experiment, &compared.scores, Some(compared.report.main())),
         }))

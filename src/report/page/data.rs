@@ -242,6 +242,7 @@ pub fn experiment(
     Ok(json!({
         "kind": "experiment",
         "report": brief(report)?,
+        "answer": answer(report),
         "provenance": folder.read_json::<Value>(names::PROVENANCE)?,
         "config": read(names::EXPERIMENT)?,
         "command": format!("lumisift train {place}/{} --out {place}-again", names::EXPERIMENT),
@@ -257,6 +258,11 @@ pub fn experiment(
         "projections": projections.iter().filter(|projection| !projection.rows.is_empty()).map(|projection| laid_out(projection, scores, &shown, &places, &class)).collect::<Result<Vec<_>>>()?,
         "distributions": evidence.distributions,
     }))
+}
+
+/// The answer in words, with its counts.
+pub(super) fn answer(report: &Report) -> Value {
+    json!({"text": report.answer(), "counts": report.counts(), "absent": report.absent(), "files": report.judged_files()})
 }
 
 /// The report without what would make a page large.

@@ -8,7 +8,7 @@ use crate::{
     device::Opened,
     error::Result,
     prepare::Prepared,
-    report::{maps::is_map, patterns::Patterns, scores::Scores},
+    report::{axes, maps::is_map, patterns::Patterns, scores::Scores},
     score::{error::Runner, network::Network, patterns::Side},
 };
 use serde_json::{Value, json};
@@ -172,7 +172,7 @@ impl View<'_> {
         let layer = samples.layers.iter().find(|layer| layer.name == network.channel.name);
         let whole = Some(samples.shape).filter(|_| width == samples.width());
         let shape = network.channel.shape.or(whole).filter(|shape| shape.width() <= width).unwrap_or(Shape::line(width));
-        let edges = layer.map_or(samples.edges, |layer| layer.edges);
+        let edges = axes::ends(layer.map_or(samples.edges, |layer| layer.edges), shape, samples.flow_bins);
         Ok(json!({
             "channel": network.channel.name,
             "names": samples.features.as_ref().map(|_| &network.channel.features),

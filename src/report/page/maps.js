@@ -33,8 +33,8 @@ const regionWords = (region) => `${region.side} ${areaWords(region.area)} (${plu
 /** What outlines and grey bins stand for. */
 function regionLegend(views) {
   const item = (kind, text) => element("span", {}, element("i", { class: `swatch ${kind}` }), ` ${text}`);
-  const regions = views.some((view) => view.regions?.frame.length);
-  return element("p", { class: "legend" }, regions && [item("dead", "region that is dead"), item("hot", "too hot"), item("known", "known to be masked"), item("coincident", "thick: at the same place in several layers")], views.some((view) => view.masked?.length) && item("masked", "mostly 0 in training: never judged"));
+  const has = (value, mask) => views.some((view) => view.regions?.flags.some((flags) => (flags & mask) === value));
+  return element("p", { class: "legend" }, [[0, 1, "dead", "region that is dead"], [1, 1, "hot", "region that is too hot"], [4, 4, "known", "known to be masked"], [2, 2, "coincident", "thick: at the same place in several layers"]].filter(([value, mask]) => has(value, mask)).map(([, , kind, text]) => item(kind, text)), views.some((view) => view.masked?.length) && item("masked", "mostly 0 in training: never judged"));
 }
 
 // ---- maps beside each other ----
@@ -208,8 +208,9 @@ function regionTimeline(parent, data, show) {
   const lanes = () => [...state.run.tracks].sort((a, b) => size(b) - size(a)).slice(0, LANES).sort((a, b) => data.channels.indexOf(a.channel) - data.channels.indexOf(b.channel) || a.ls[0] - b.ls[0]);
   const caption = () => {
     const all = state.run.tracks.length;
+    const marks = [lanes().some((track) => track.coincident) && "◆: at the same place in several layers", lanes().some((track) => track.known) && "dashed: known to be masked"].filter(Boolean);
     const left = [all > LANES && `shown are the ${LANES} largest of ${count(all)} in this run`, found.left_out && `${count(found.left_out)} small ones are left out of this page`].filter(Boolean).join("; ");
-    return `${runName(run())}: from the first LS of each to the last. ◆ at the same place in several layers; dashed: known to be masked${left ? `; ${left}` : ""}. Score: ${found.what}.${show ? " Click one to see it above." : ""}`;
+    return `${runName(run())}: from the first LS of each to the last.${marks.length ? ` ${marks.join("; ")}.` : ""}${left ? ` ${left}.` : ""} Score: ${found.what}.${show ? " Click one to see it above." : ""}`;
   };
   const controls = [];
   if (runs.length > 1) {

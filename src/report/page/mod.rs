@@ -6,7 +6,10 @@ pub mod comparison;
 pub mod data;
 pub mod frames;
 
-use super::folder::{Folder, names};
+use super::{
+    folder::{Folder, names},
+    palette,
+};
 use crate::error::{Error, Result};
 use serde_json::Value;
 
@@ -29,6 +32,7 @@ pub fn html(title: &str, data: &Value) -> Result<String> {
     let data = serde_json::to_string(data).map_err(failed)?.replace('<', "\\u003c");
     let fill = |name: &str| match name {
         "TITLE" => title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
+        "PALETTE" => palette::css(),
         "STYLE" => STYLE.into(),
         "LIBRARY" => LIBRARY.into(),
         "SCRIPT" => SCRIPT.join("\n"),
@@ -61,6 +65,7 @@ mod tests {
         assert!(page.contains("<title>a &lt;b&gt; &amp; c</title>"));
         assert!(page.contains("\\u003c/script>\\u003cimg src=x>{{STYLE}}"), "filled in once, and never again");
         assert_eq!(page.matches("id=\"data\"").count(), 1);
+        assert!(page.contains("--flagged:#c84a00") && !page.contains("{{PALETTE}}"), "with its colours");
         assert!(!page.contains("{{DATA}}") && !page.contains("{{SCRIPT}}") && !page.contains("{{LIBRARY}}"));
     }
 }

@@ -34,33 +34,23 @@ function runFigures(data) {
 function answer(parent, data, show) {
   const { report } = data;
   const runs = runFigures(data);
-  const sum = (get) => runs.reduce((total, run) => total + (get(run) || 0), 0);
-  const [evaluated, absent, flagged, gaps] = [sum((run) => run.evaluated), sum((run) => run.not_evaluated), sum((run) => run.ls_flagged.length), sum((run) => run.gaps)];
+  const { text, counts, files } = data.answer || {};
   const unit = data.unit === "event" ? "event" : "lumisection";
-  const rows = report.on === "all" ? "all rows, those trained on among them" : "test rows";
-  if (runs.length) {
-    parent.append(element("p", { class: "answer" }, answerSentence({ evaluated, absent, flagged, unit, runs })));
-    parent.append(bigFigures({ evaluated, absent, flagged, gaps, unit, judged: runs.some((run) => run.judged) }));
-    parent.append(sentence(`Counted on ${rows} of ${plural(runs.length, "run")}${runs[0].flagged?.[0] ? `; flagged is what lies strictly above the threshold (${runs[0].flagged[0].threshold})` : ""}${data.channels?.length > 1 ? ` in ${data.channels[data.channels.length - 1]}` : ""}.`));
-  } else parent.append(element("p", { class: "answer" }, "There are no test rows: nothing is judged."));
+  const rows = onAll(data) ? "all rows, those trained on among them," : "test rows";
+  if (text) parent.append(element("p", { class: "answer" }, text));
+  if (runs.length && counts) {
+    parent.append(bigFigures(counts, files));
+    const above = runs[0].flagged?.[0] ? ` Flagged rows lie strictly above the threshold${data.channels?.length > 1 ? " of the combined score" : ""} (${runs[0].flagged[0].threshold}).` : "";
+    const absent = counts.not_evaluated ? ` Not evaluated are rows of ${files}${counts.elsewhere ? `, ${count(counts.elsewhere)} of them in none of the runs below` : ""}.` : "";
+    parent.append(sentence(`Evaluated and flagged are counted on ${rows} of ${plural(runs.length, data.unit === "event" ? "file" : "run")}.${above}${absent}`));
+  }
   parent.append(element("div", { class: "cards" }, falseAlarmCard(report, unit), aucCard(report, data), agreementCard(report)));
   const warnings = report.warnings || [];
   if (warnings.length) parent.append(element("div", { class: "notice", role: "note" }, element("strong", {}, plural(warnings.length, "warning")), element("ul", {}, warnings.map((warning) => element("li", {}, warning)))));
   if (runs.length) runTable(parent, data, runs, show);
 }
 
-function answerSentence({ evaluated, absent, flagged, unit, runs }) {
-  const where = runs.length > 1 ? ` in ${runs.filter((run) => run.ls_flagged.length).length} of ${runs.length} runs` : "";
-  const rest = absent ? ` ${plural(absent, unit)} could not be evaluated and ${absent === 1 ? "is" : "are"} neither.` : "";
-  if (!runs.some((run) => run.judged)) return `No threshold was set: ${plural(evaluated, unit)} ${evaluated === 1 ? "has" : "have"} a score, none is judged.${rest}`;
-  if (evaluated === 0) return `No ${unit} could be evaluated.`;
-  if (flagged === 0 && evaluated === 1) return `The one evaluated ${unit} is not flagged.${rest}`;
-  if (flagged === 0) return `None of the ${plural(evaluated, "evaluated " + unit)} is flagged.${rest}`;
-  if (flagged === evaluated) return `${evaluated === 1 ? `The one evaluated ${unit} is` : `All ${count(evaluated)} evaluated ${unit}s are`} flagged: look at the threshold and at the data's version before the detector.${rest}`;
-  return `${count(flagged)} of ${count(evaluated)} ${unit}s ${flagged === 1 ? "is" : "are"} flagged${where}.${rest}`;
-}
-
-function bigFigures({ evaluated, absent, flagged, gaps, unit, judged }) {
+function bigFigures({ evaluated, not_evaluated: absent, flagged, gaps }, files) {
   const figure = (kind, sign, value, name, note) => element("div", { class: `big ${kind}` }, element("span", { class: "value" }, count(value)), element("span", { class: "name" }, `${sign} ${name}`), element("span", { class: "small" }, note));
   const share = (value) => `${percent(value / (evaluated || 1))} of the evaluated`;
   const shares = element("div", { class: "shares", "aria-hidden": "true" }, [["good", evaluated - flagged], ["flagged", flagged], ["absent", absent]].filter(([, value]) => value > 0).map(([kind, value]) => element("span", { class: kind, style: `flex-grow: ${value}` })));
@@ -70,9 +60,9 @@ function bigFigures({ evaluated, absent, flagged, gaps, unit, judged }) {
     element(
       "div",
       { class: "bigs" },
-      judged ? figure("good", "●", evaluated - flagged, "judged good", share(evaluated - flagged)) : figure("good", "●", evaluated, "evaluated", "no threshold"),
-      judged && figure("flagged", "◆", flagged, "flagged", share(flagged)),
-      figure("absent", "○", absent, "not evaluated", gaps ? `plus ${plural(gaps, "number")} missing` : "absent is not good"),
+      figure("good", "●", evaluated - flagged, "judged good", share(evaluated - flagged)),
+      figure("flagged", "◆", flagged, "flagged", share(flagged)),
+      figure("absent", "○", absent, "not evaluated", `of ${files}${gaps ? `; ${plural(gaps, "LS number")} missing` : ""}`),
     ),
     shares,
   );
@@ -84,7 +74,12 @@ function card(title, value, notes, warning) {
 
 function falseAlarmCard(report, unit) {
   const rate = report.false_alarms;
-  if (!rate) return card("False-alarm rate", "not known", [`No ${unit}s are both known to be good and held out from training and calibration.`]);
+  if (!rate) {
+    const last = (report.thresholds || []).at(-1);
+    const on = last?.kind === "fixed" ? "config" : last?.on;
+    const why = on === "scored" ? "and each run's threshold is found on itself" : on === "valid" ? `and the threshold was found on the validation rows` : "and no validation rows";
+    return card("False-alarm rate", "not known", [`There are no test ${unit}s labelled good, ${why}.`]);
+  }
   return card("False-alarm rate", percent(rate.rate), [`${count(rate.flagged)} of ${count(rate.rows)} ${rate.sample} flagged`, `95 % interval ${between(rate.interval, percent)}, as if rows were independent`]);
 }
 
@@ -131,15 +126,21 @@ function runTable(parent, data, runs, show) {
     const more = all.length > RANGES_SHOWN && element("details", {}, element("summary", {}, `${count(all.length - RANGES_SHOWN)} more`), element("div", { class: "ranges" }, all.slice(RANGES_SHOWN, 500).map(link(run)), all.length > 500 && "…"));
     return element("div", { class: "ranges" }, all.slice(0, RANGES_SHOWN).map(link(run)), more);
   };
-  const right = (value) => ({ text: count(value), class: "right" });
+  const number = (value) => ({ text: count(value), class: "right" });
   const events = data.unit === "event";
-  const row = (run) => [{ text: known(run.run) ? String(run.run) : run.name, class: "name" }, { ...right(run.ls_flagged.length), class: run.ls_flagged.length ? "right flagged" : "right" }, list(run), right(run.not_evaluated), ...(events ? [] : [right(run.gaps)]), right(run.evaluated), { text: range(run.ls_range || ["–", "–"]), class: "right" }];
+  const row = (run) => [{ text: known(run.run) ? String(run.run) : run.name, class: "name" }, { ...number(run.ls_flagged.length), class: run.ls_flagged.length ? "right flagged" : "right" }, list(run), number(run.not_evaluated), ...(events ? [] : [number(run.gaps)]), number(run.evaluated), { text: range(run.ls_range || ["–", "–"]), class: "right" }];
   const unit = unitName(data);
   const sorted = [...runs].sort((a, b) => b.ls_flagged.length - a.ls_flagged.length);
   const heads = [runs.some((run) => known(run.run)) ? "run" : "file", "flagged", `flagged ${unit}s`, ...["not evaluated", ...(events ? [] : ["missing"]), "evaluated", `${unit}s`].map((text) => ({ text, class: "right", scope: "col" }))];
-  const first = table(heads, sorted.slice(0, 30).map(row), "Test runs, most flagged first");
-  parent.append(first);
-  if (sorted.length > 30) parent.append(element("details", {}, element("summary", {}, `${plural(sorted.length - 30, "more run")}`), table(heads, sorted.slice(30).map(row), "The other runs")));
+  const what = `${onAll(data) ? "" : "test "}${events ? "file" : "run"}`;
+  const title = sorted.length === 1 ? `The ${what}` : `The ${count(sorted.length)} ${what}s, most flagged first`;
+  parent.append(table(heads, sorted.slice(0, 30).map(row), title));
+  const more = (rows, title) => parent.append(element("details", {}, element("summary", {}, title), table(heads, rows, title)));
+  if (sorted.length > 30) more(sorted.slice(30).map(row), plural(sorted.length - 30, `more ${what}`));
+  const without = data.report.runs_not_evaluated || [];
+  const blank = right("–");
+  const unevaluated = (run) => [{ text: run.name, class: "name" }, blank, "nothing is evaluated", right(count(run.rows)), ...(events ? [] : [blank]), right(count(0)), { text: range(run.ls), class: "right" }];
+  if (without.length) more(without.map(unevaluated), `${plural(without.length, events ? "file" : "run")} of ${data.answer?.files} with no evaluated ${unit}`);
 }
 
 // ---- run sums ----
@@ -149,13 +150,11 @@ function runSums(parent, data) {
   const runs = (report.runs || []).filter((run) => run.sum?.length);
   if (!runs.length) return;
   const state = { run: Math.max(0, runs.findIndex((run) => run.flagged.some((flagged) => flagged.ls.length))), threshold: 0, log: true };
-  const view = data.viewer?.find((view) => view.k === runs[0].sum.length && !view.features);
-  const shape = report.data.shape;
-  const sides = shape ? [shape.y ?? shape[0], shape.x ?? shape[1]] : [1, runs[0].sum.length];
-  const map = sides[0] > 1;
-  const axes = { shape: sides, edges: view?.edges, k: runs[0].sum.length };
+  const { shape, ends, element: name } = report.data;
+  const map = shape.y > 1;
+  const axes = { shape: [shape.y, shape.x], edges: ends, element: name, k: runs[0].sum.length };
   const flagged = () => runs[state.run].flagged?.[state.threshold];
-  const caption = () => `${runName(runs[state.run])}, bins summed over ${plural(runs[state.run].evaluated, "evaluated LS")}, unweighted${flagged() ? `; without the ${plural(flagged().ls.length, "LS")} above ${number(flagged().value)} (${flagged().threshold})` : "; no threshold"}.${map ? "" : " Below: the ratio after / before; dashed: the share of LSs that stay."}`;
+  const caption = () => `${runName(runs[state.run])}, bins summed over ${plural(runs[state.run].evaluated, "evaluated LS")}, unweighted${flagged() ? `; without the ${plural(flagged().ls.length, "LS")} above ${number(flagged().value)} (${flagged().threshold})` : "; no threshold"}.${map || !flagged()?.sum_without ? "" : " Below: the ratio after / before; dashed: the share of LSs that stay."}`;
   const controls = [];
   const update = (change) => record.choose(state, change);
   if (runs.length > 1) controls.push(choice("run", runs.map((run, at) => [at, runName(run)]), state.run, (value) => update({ run: Number(value), threshold: 0 })));
@@ -165,23 +164,25 @@ function runSums(parent, data) {
   const build = (width) => {
     const run = runs[state.run];
     const without = flagged()?.sum_without;
-    if (!map) return sumOption(axes, run, without, flagged(), state.log, report.data.element);
+    if (!map) return sumOption(axes, run, without, flagged(), state.log);
     const maps = [["all", Float64Array.from(run.sum)]];
     if (without) maps.push(["without flagged", Float64Array.from(without)]);
     return mapsOption([{ view: axes, maps }], width, { log: state.log });
   };
-  const record = plot(parent, { id: "sum-chart", title: "The run's sum before and after cleaning", caption, height: (width) => (map ? (width < NARROW ? 490 : 340) : 400), controls, build });
+  const record = plot(parent, { id: "sum-chart", title: "The run's sum with and without flagged LSs", caption, height: (width) => (map ? (width < NARROW ? 490 : 340) : 400), controls, build });
   if (map) record.figure.append(colourScale());
 }
 
-function sumOption(axes, run, without, flagged, log, element) {
+function sumOption(axes, run, without, flagged, log) {
   const [low, high] = horizontal(axes);
   const edges = even(low, high, axes.k);
   const line = (name, values, color, more = {}) => ({ type: "line", step: "end", symbol: "none", name, data: steps(edges, values, more.yAxisIndex ? false : log), lineStyle: { color, width: 1.8 }, itemStyle: { color }, ...more });
   const series = [line("all evaluated", run.sum, colours.input)];
-  const x = (more) => valueAxis("", { min: low, max: high, splitLine: { show: false }, ...more });
-  const name = element || "bin";
-  if (!without) return sheet({ grid: { left: 68, right: 18, top: 34, bottom: 48 }, xAxis: x({ name }), yAxis: upAxis("entries", log), series });
+  const ends = { showMinLabel: hasUnits(axes), showMaxLabel: hasUnits(axes) };
+  const x = (more) => valueAxis("", { min: low, max: high, splitLine: { show: false }, axisLabel: ends, ...more });
+  const name = binLabel(axes);
+  const told = tooltip({ trigger: "axis", formatter: (params) => [binName(axes, params[0].value[2]), ...params.map((item) => `${item.seriesName} ${number(item.value[1])}`)] });
+  if (!without) return sheet({ tooltip: told, grid: { left: 68, right: 18, top: 34, bottom: 48 }, xAxis: x({ name }), yAxis: upAxis("entries", log), series });
   const ratio = run.sum.map((value, at) => (value > 0 ? without[at] / value : null));
   const kept = run.evaluated ? 1 - flagged.ls.length / run.evaluated : 1;
   series.push(line("without flagged", without, colours.output, { lineStyle: { color: colours.output, width: 1.8, type: [5, 2] } }));
@@ -192,7 +193,7 @@ function sumOption(axes, run, without, flagged, log, element) {
     xAxis: [x({ axisLabel: { show: false } }), x({ gridIndex: 1, name })],
     yAxis: [upAxis("entries", log), upAxis("ratio", false, { gridIndex: 1, splitNumber: 3, max: (value) => Math.max(value.max, kept) + 0.002, min: (value) => Math.min(value.min, kept) - 0.002, axisLabel: { formatter: (value) => number(value, 3), showMinLabel: false, showMaxLabel: false } })],
     axisPointer: { link: [{ xAxisIndex: "all" }] },
-    tooltip: tooltip({ trigger: "axis", formatter: (params) => [`from ${number(params[0].value[2])}`, ...params.map((item) => `${item.seriesName} ${number(item.value[1])}`)] }),
+    tooltip: told,
     series,
   });
 }
@@ -209,7 +210,10 @@ function losses(parent, data) {
     const training = figures()?.training;
     const mine = history.filter((curve) => curve.channel === state.channel);
     const kept = mine.map((curve) => curve.kept).filter(known).join(", ");
-    return `${training?.loss ? `Loss ${training.loss}. ` : ""}Training and validation rows${figures() ? ` of channel ${state.channel}, layers ${figures().shape}, ${count(figures().parameters)} parameters` : ""}. Weights of epoch ${kept || "–"} are kept (◆); ended because: ${mine[0]?.stopped || training?.stopped || "not said"}.`;
+    const watched = mine.some((curve) => curve.valid?.some(known));
+    const of = figures() ? `${channels.length > 1 ? ` of channel ${state.channel}` : ""}; layers ${figures().shape}, ${plural(figures().parameters, "parameter")}` : "";
+    const why = mine[0]?.stopped || training?.stopped;
+    return `${training?.loss ? `${training.loss}. ` : ""}Training ${watched ? "and validation " : ""}rows${of}.${kept ? ` ◆: the weights of epoch ${kept} are kept.` : ""}${why ? ` Training ended: ${why}.` : ""}`;
   };
   const update = (change) => record.choose(state, change);
   const controls = [];
@@ -231,8 +235,8 @@ function lossOption(curves, log, name = (curve) => (curves.length > 1 ? `member 
       const data = curve.epoch.map((epoch, row) => (known(values[row]) && (!log || values[row] > 0) ? { value: [epoch, values[row]], symbol: row === mark ? "diamond" : "none", symbolSize: row === mark ? 13 : 0 } : { value: [epoch, null] }));
       series.push({ type: "line", name: name(curve) + kind, data, showSymbol: true, showAllSymbol: true, symbol: "none", lineStyle: { color, type, width: 1.6 }, itemStyle: { color } });
     };
-    add("training", curve.train, colour || colours.input, "solid");
-    add("validation", curve.valid, colour || colours.output, [5, 3]);
+    add("training", curve.train, colour || colours.train, "solid");
+    add("validation", curve.valid, colour || colours.valid, [5, 3]);
   });
   return sheet({ xAxis: valueAxis("epoch", { minInterval: 1, splitLine: { show: false } }), yAxis: upAxis("loss", log), tooltip: tooltip({ trigger: "axis", formatter: (params) => [`epoch ${params[0].value[0]}`, ...params.slice(0, 12).map((item) => `${item.seriesName} ${number(item.value[1])}`)] }), series });
 }
@@ -240,10 +244,10 @@ function lossOption(curves, log, name = (curve) => (curves.length > 1 ? `member 
 const filled = (histograms) => histograms?.groups?.some((group) => group.rows > 0 && group.shares.length > 0);
 
 /** One chart of histograms at a time, chosen among several by name. */
-function histogramChoice(parent, { id, title, items, words = "" }) {
+function histogramChoice(parent, { id, title, items, words }) {
   if (!items.length) return;
   const state = { item: items[0], log: false };
-  const caption = () => `${state.item.histograms.quantity}${items.length > 1 ? `; channel ${state.item.name}` : ""}. ${words}`;
+  const caption = () => `${state.item.histograms.quantity}${items.length > 1 ? `; channel ${state.item.name}` : ""}.${words(state.item)}`;
   const update = (change) => record.choose(state, change);
   const controls = [];
   if (items.length > 1) controls.push(choice("channel", items.map((item, at) => [at, item.name]), 0, (at) => update({ item: items[at] })));
@@ -253,13 +257,15 @@ function histogramChoice(parent, { id, title, items, words = "" }) {
 
 function errorHistograms(parent, data) {
   const items = (data.report.channels || []).map((channel) => ({ name: channel.name, cut: channel.log_cut, histograms: filled(channel.errors_by_class) ? channel.errors_by_class : channel.log_ratios })).filter((item) => filled(item.histograms));
-  histogramChoice(parent, { id: "error-chart", title: "Errors by class", items, words: "Dashed: the threshold." });
+  const own = (data.report.thresholds || []).some((one) => one.on === "scored");
+  const several = items.some((item) => item.histograms.groups.filter((group) => group.rows > 0).length > 1);
+  histogramChoice(parent, { id: "error-chart", title: several ? "Errors by class" : "Errors", items, words: ({ cut }) => (known(cut) ? " Dashed: the threshold." : own ? " Each run has its own threshold, so none is drawn." : "") });
 }
 
 function svmHistograms(parent, data) {
   const channels = (data.report.channels || []).filter((channel) => channel.svm);
   const items = channels.filter((channel) => filled(channel.svm.decision)).map((channel) => ({ name: channel.name, cut: 0, cutName: "outside below", histograms: channel.svm.decision }));
-  histogramChoice(parent, { id: "svm-chart", title: "One-class SVM on the latents", items, words: "Negative values lie outside of what the SVM was fitted on." });
+  histogramChoice(parent, { id: "svm-chart", title: "One-class SVM on the latents", items, words: () => " Negative values lie outside of what the SVM was fitted on." });
   const rows = channels.flatMap((channel) => channel.svm.groups.map((group) => [channel.name, group.name, right(count(group.rows)), right(group.rows ? count(group.outside) : "–"), right(group.rows ? percent(group.outside_share) : "–")]));
   if (rows.length) parent.append(table(["channel", "rows", { text: "number", class: "right" }, { text: "outside", class: "right" }, { text: "share of weight", class: "right" }], rows, "Rows whose latents lie outside, by group"));
 }
@@ -288,7 +294,7 @@ function rocCurves(parent, data) {
     const state = { labels: labels[0], channel: channels.length > MOST_CURVES ? channels[channels.length - 1] : "", log: false };
     const caption = () => {
       const auc = data.report.auc?.find((auc) => auc.labels === state.labels && known(auc.auc));
-      return `Share of bad rows found against share of good rows flagged, as the threshold falls; labels “${state.labels}”${auc ? `, ${splitName(auc.split)}, ${weighted(auc)}` : ""}. Dotted: chance. ${curves.some((curve) => belowHalf(data, curve)) ? `Some areas are ${LOW}.` : ""}`;
+      return `Share of bad rows found against share of good rows flagged, as the threshold falls; labels “${state.labels}”${auc ? `, ${splitName(auc.split)}, ${weighted(auc)}` : ""}. Dotted: chance.${chosen().some((curve) => belowHalf(data, curve)) ? ` Some areas are ${LOW}.` : ""}`;
     };
     const update = (change) => record.choose(state, change);
     const controls = [];
@@ -300,7 +306,7 @@ function rocCurves(parent, data) {
       const auc = data.report.auc?.find((auc) => auc.channel === curve.channel && auc.labels === curve.labels);
       return `${curve.channel}${known(auc?.auc) ? ` ${area(auc.auc)}` : ""}`;
     };
-    const record = plot(parent, { id: "roc-chart", title: "ROC", caption, height: (width) => Math.min(460, Math.max(330, width * 0.6)), controls, build: () => rocOption(chosen(), name, state.log) });
+    const record = plot(parent, { id: "roc-chart", title: "ROC", caption, height: (width) => Math.min(460, Math.max(330, width * 0.6)), controls, build: () => rocOption(chosen().map((curve) => ({ ...curve, place: data.channels.indexOf(curve.channel), together: isCombined(data, data.channels.indexOf(curve.channel)) })), name, state.log) });
   }
   efficiencies(parent, (data.report.auc || []).filter((auc) => auc.efficiencies?.length));
 }
@@ -335,7 +341,8 @@ const belowHalf = (data, curve) => data.report.auc?.some((auc) => auc.channel ==
 
 function rocOption(curves, name, log) {
   const series = curves.map((curve, at) => {
-    const { color, dash } = look(curve.place ?? at);
+    const { color: own, dash } = look(curve.place ?? at);
+    const color = curve.together ? colours.ink : own;
     const points = Array.from(curve.fpr, (fpr, row) => [fpr, curve.tpr[row]]).filter(([fpr]) => !log || fpr > 0);
     return { type: "line", name: name(curve), data: points, symbol: "none", lineStyle: { color, type: dash, width: 2 }, itemStyle: { color } };
   });
@@ -385,12 +392,12 @@ function meanFieldChart(parent, data) {
       yAxis: { type: "category", inverse: true, data: channels.map((channel) => channel.name), axisLabel: nameLabels(left - 14), axisLine: { lineStyle: { color: colours.line } }, splitLine: { show: true, lineStyle: { color: colours.line } } },
       tooltip: tooltip({ trigger: "axis", axisPointer: { type: "shadow" }, formatter: (params) => [params[0].axisValueLabel ?? "", ...params.map((item) => `${item.seriesName} ${number(item.value[0])}`)] }),
       series: [
-        { type: "scatter", name: "autoencoder", data: points((channel) => channel.ae_error), symbol: "diamond", symbolSize: 13, itemStyle: { color: colours.output } },
+        { type: "scatter", name: "model", data: points((channel) => channel.ae_error), symbol: "diamond", symbolSize: 13, itemStyle: { color: colours.output } },
         { type: "scatter", name: "mean field", data: points((channel) => channel.mean_field_error), symbol: "circle", symbolSize: 11, itemStyle: { color: colours.input } },
       ],
     });
   };
-  plot(parent, { id: "mean-field-chart", title: "Autoencoder against mean field", caption: `Mean over inputs, ${channels[0].errors}. Mean field: always answering with the mean; an autoencoder that is no better has learnt nothing.`, height: 110 + 26 * channels.length, build });
+  plot(parent, { id: "mean-field-chart", title: "Model against mean field", caption: `Error per input: ${channels[0].errors}. Mean field: always answering with the mean of the training rows; a model that is no better has learnt nothing.`, height: 110 + 26 * channels.length, build });
 }
 
 function latents(parent, data, show) {
@@ -420,7 +427,7 @@ function latentOption(data, projection, by) {
   let visualMap;
   if (by === "class") {
     const classes = [...new Set(rows.map((row) => projection.class?.[row] ?? UNLABELLED))].sort((a, b) => a - b);
-    series = classes.map((index) => group(className(data, index), rows.filter((row) => (projection.class?.[row] ?? UNLABELLED) === index), classLook(index)));
+    series = classes.map((index) => group(className(data, index), rows.filter((row) => (projection.class?.[row] ?? UNLABELLED) === index), classLook(data, index)));
   } else {
     const flagged = (row) => projection.flagged?.[row] === 1;
     const style = (color, symbol) => ({ color, symbol, item: { color: by === "score" ? colours.soft : color } });
@@ -482,7 +489,7 @@ function contributions(parent, data, show) {
   const one = () => worst[state.at];
   const shares = () => one().levels?.find((level) => level.level === state.level)?.shares || one().features;
   const sample = (one) => `${known(one.run) ? `run ${one.run}` : one.file} ${unitName(data)} ${one.ls}${data.channels.length > 1 ? `, ${one.channel}` : ""}`;
-  const caption = () => `${sample(one())}: score ${number(one().score)}${known(one().threshold) ? ` (threshold ${number(one().threshold)})` : ""}. Share of its error, and the share that training rows usually have.`;
+  const caption = () => `${sample(one())}: score ${number(one().score)}${known(one().threshold) ? ` (threshold ${number(one().threshold)})` : ""}. Bars: share of the sample's error. Numbers: how many × its mean error in the training rows each ${state.level || "input"} has.`;
   const update = (change) => record.choose(state, change);
   const levels = [...new Set(worst.flatMap((one) => (one.levels || []).map((level) => level.level)))];
   const controls = [choice("flagged sample", worst.map((one, at) => [at, sample(one)]), 0, (at) => update({ at: Number(at) }))];
@@ -498,30 +505,38 @@ function contributions(parent, data, show) {
   const build = (width) => {
     const left = Math.min(width * 0.45, 260);
     const list = shares();
+    const place = (share) => (share.axis ? `${share.name} (${share.axis})` : share.name);
+    const times = (share) => (known(share.times_usual) ? `${number(share.times_usual, 3)} ×` : "no error in training");
     return sheet({
-      grid: { left, right: 24, top: 34, bottom: 48 },
+      grid: { left, right: 84, top: 8, bottom: 48 },
+      legend: undefined,
       xAxis: valueAxis("share of the error", { min: 0, axisLabel: { formatter: percent } }),
-      yAxis: { type: "category", inverse: true, data: list.map((share) => share.name), axisLabel: nameLabels(left - 14), axisTick: { show: false }, axisLine: { lineStyle: { color: colours.line } } },
+      yAxis: { type: "category", inverse: true, data: list.map(place), axisLabel: nameLabels(left - 14), axisTick: { show: false }, axisLine: { lineStyle: { color: colours.line } } },
       tooltip: tooltip({ trigger: "axis", axisPointer: { type: "shadow" }, formatter: (params) => {
         const share = list[params[0].dataIndex];
-        return [share.name, `${percent(share.share)} of the error, usually ${percent(share.usual_share)}`, known(share.times_usual) ? `${number(share.times_usual, 3)} times its usual error` : "usually no error at all"];
+        return [place(share), `${percent(share.share)} of the error`, known(share.times_usual) ? `${times(share)} its mean error in the training rows` : times(share)];
       } }),
       series: [
-        { type: "bar", name: "of this sample", data: list.map((share) => share.share), itemStyle: { color: colours.error }, barMaxWidth: 14 },
-        { type: "scatter", name: "usual", data: list.map((share, at) => [share.usual_share, at]), symbol: "diamond", symbolSize: 12, itemStyle: { color: colours.ink, borderColor: colours.paper, borderWidth: 1.5, opacity: 1 } },
+        { type: "bar", name: "share of the error", data: list.map((share) => share.share), itemStyle: { color: colours.error }, barMaxWidth: 14, label: { show: true, position: "right", color: colours.ink, formatter: ({ dataIndex }) => times(list[dataIndex]) } },
       ],
     });
   };
-  const record = plot(parent, { id: "worst-chart", title: "What made them so", caption, height: () => 110 + 24 * shares().length, controls, build });
+  const record = plot(parent, { id: "worst-chart", title: "What made the score high", caption, height: () => 110 + 24 * shares().length, controls, build });
 }
 
 // ---- provenance ----
 
 function thresholdWords(threshold) {
   const of = threshold.log ? "ln(score)" : "the score";
-  if (threshold.kind === "percentile") return `${threshold.percentile}th percentile of ${threshold.smooth > 1 ? `the mean over ${threshold.smooth} neighbours of ` : ""}${of}`;
-  if (threshold.kind === "mean-std") return `mean + ${threshold.k} standard deviations of ${of} (ddof ${threshold.ddof})`;
-  return threshold.kind === "fixed" ? "fixed" : String(threshold.kind ?? "");
+  if (threshold.kind === "percentile") return `${threshold.percentile}th percentile of ${of}${threshold.smooth > 1 ? `'s moving average over ${threshold.smooth} LSs` : ""}`;
+  if (threshold.kind === "mean-std") return `mean + ${threshold.k} standard deviations (ddof ${threshold.ddof})${threshold.log ? " of ln(score)" : ""}`;
+  return threshold.kind === "fixed" ? `fixed at ${number(threshold.value)}` : String(threshold.kind ?? "");
+}
+
+/** The rows that a threshold was found on. */
+function foundOn(threshold) {
+  if (threshold.kind === "fixed") return "the config";
+  return threshold.rows_are || { valid: "validation rows", train: "training rows", scored: "each scored run itself" }[threshold.on] || "–";
 }
 
 /** A value of the config's text: enough for one line of one table. */
@@ -547,22 +562,23 @@ function provenance(parent, data) {
   const fact = (name, value) => value != null && value !== "" && [element("dt", {}, name), element("dd", {}, value)];
   const figures = report.data || {};
   const rows = [["train", "trained on"], ["valid", "validation"], ["test", "test"], ["unused", "unused"]].filter(([key]) => known(figures[key])).map(([key, name]) => `${name} ${count(figures[key])}`).join(", ");
+  const fitted = { all: "all rows", train: "training rows", read: "all rows that were read", "each-file": "the rows of each file" };
   const scale = configValue(data.config, "scale", "fit_on");
   parent.append(element("dl", {}, [
     fact("Lumisift", report.version),
     fact("device", `${report.device ?? origin.device ?? "–"}${origin.precision ? `, ${origin.precision}` : ""}`),
     fact("seed", known(report.seed) ? String(report.seed) : null),
     fact("rows", rows),
-    fact("scaler fitted on", scale && (scale === "all" ? "all rows" : `${scale} rows`)),
+    fact("scaler fitted on", fitted[scale] ?? scale),
     ...Object.entries(origin).filter(([name, value]) => ["string", "number"].includes(typeof value) && !["version", "device", "precision", "seed"].includes(name)).map(([name, value]) => fact(name.replaceAll("_", " "), String(value))),
   ].flat()));
   if (data.command) parent.append(element("div", { class: "code" }, element("h3", {}, "Repeat it"), element("pre", {}, element("code", {}, data.command)), copyButton(data.command, "copy the command")));
-  const thresholds = (report.thresholds || []).map((one) => [one.channel, thresholdWords(one), right(known(one.value) ? number(one.value) : "each run its own"), one.on ?? "–", right(count(one.rows)), right(count(one.runs)), (one.files || []).join(", ")]);
+  const thresholds = (report.thresholds || []).map((one) => [one.channel, thresholdWords(one), right(known(one.value) ? number(one.value) : "each run's own"), foundOn(one), right(one.rows ? count(one.rows) : "–"), right(one.rows ? count(one.runs) : "–"), (one.files || []).join(", ") || "–"]);
   if (thresholds.length) parent.append(table(["channel", "threshold", right("value"), "found on", right("rows"), right("runs"), "files"], thresholds, "Thresholds, and the rows that they were found on"));
   const files = (origin.files || []).map((file) => [file.name, file.role, file.format, right(count(file.rows)), right(known(file.bytes) ? bytes(file.bytes) : "–"), { text: file.sha256, class: "hash" }]);
   if (files.length) parent.append(table(["file", "role", "format", right("rows"), right("size"), "SHA-256"], files, "Data files"));
   const rejected = figures.not_evaluated || origin.rows?.not_evaluated || [];
-  if (rejected.length) parent.append(table(["reason", right("rows")], rejected.map(([reason, rows]) => [reason, right(count(rows))]), "Rows not evaluated, of all files"));
+  if (rejected.length) parent.append(table(["reason", right("rows")], rejected.map(([reason, rows]) => [reason, right(count(rows))]), `Rows not evaluated: ${data.answer?.absent ?? ""}`));
   const missing = (figures.missing || []).map((cells) => [{ text: cells.name, class: "name" }, right(count(cells.rows)), right(percent(cells.share)), right(percent(cells.training))]);
   if (missing.length) parent.append(table(["input", right("rows"), right("share"), right("in training")], missing, `Missing inputs of evaluated rows, with data.fill = "${figures.fill}"`));
   if (data.config) parent.append(element("details", { class: "code" }, element("summary", {}, "The whole config"), copyButton(data.config, "copy the config"), element("pre", { tabindex: 0 }, element("code", {}, data.config))));
@@ -633,10 +649,14 @@ function mainChannel(experiment) {
 function comparisonTable(experiments, ranks) {
   const rank = (one) => ranks?.ranks?.[experiments.indexOf(one)];
   const behind = ({ behind }) => (behind ? `, behind the first by ${area(behind[0])}${behind[1] ? ` (${between(behind[1], area)})` : ""}` : "");
-  const main = (experiment) => experiment.report.channels?.[0];
-  const flagged = ({ report }) => (report.runs || []).reduce((sum, run) => sum + (run.flagged?.[0]?.ls.length || 0), 0);
-  const evaluated = ({ report }) => (report.runs || []).reduce((sum, run) => sum + run.evaluated, 0);
-  const absent = ({ report }) => (report.runs || []).reduce((sum, run) => sum + run.not_evaluated, 0);
+  const counts = ({ answer }) => answer?.counts || {};
+  const over = (get) => ({ report }) => {
+    const values = (report.channels || []).map(get).filter(known);
+    if (!values.length) return "–";
+    return lowest(values) < highest(values) ? `${number(lowest(values))} to ${number(highest(values))}` : number(values[0]);
+  };
+  const each = (get) => ({ report }) => [...new Set((report.channels || []).map(get))].join(", ");
+  const threshold = ({ report }) => (report.thresholds || []).filter((one) => one.channel === mainChannel({ report }))[0];
   const auc = (experiment) => mainAuc(experiment.report, mainChannel(experiment));
   const epochs = ({ report }) => (report.channels || []).map(({ training }) => `${training.epochs} (kept ${training.kept_epoch})`).join(", ");
   const rows = [
@@ -644,22 +664,24 @@ function comparisonTable(experiments, ranks) {
     ["network", (one) => (one.report.channels || []).map((channel) => channel.shape).join(", ")],
     ["parameters", (one) => count((one.report.channels || []).reduce((sum, channel) => sum + channel.parameters, 0))],
     ["epochs", epochs],
-    ["training loss", (one) => number(main(one)?.training.train_loss)],
-    ["lowest validation loss", (one) => number(main(one)?.training.best_valid_loss)],
-    ["loss is", (one) => main(one)?.training.loss],
-    ["penalty", (one) => (main(one)?.training.penalty ? `${number(main(one).training.penalty.train)}: ${main(one).training.penalty.of}` : "none")],
-    ["score is", (one) => one.report.score],
-    ["threshold", (one) => one.report.runs?.[0]?.flagged?.[0]?.threshold],
-    ["evaluated", (one) => count(evaluated(one))],
-    ["flagged", (one) => `${count(flagged(one))} (${percent(flagged(one) / (evaluated(one) || 1))})`],
-    ["not evaluated", (one) => count(absent(one))],
+    ["training loss of the last epoch", over(({ training }) => training.train_loss)],
+    ["lowest validation loss", over(({ training }) => training.best_valid_loss)],
+    ["loss is", each(({ training }) => training.loss)],
+    ["penalty", each(({ training }) => (training.penalty ? `${number(training.penalty.train)}: ${training.penalty.of}` : "none"))],
+    ["score is", ({ report }) => report.combined?.what || report.score],
+    ["threshold", (one) => threshold(one) && `${thresholdWords(threshold(one))}, found on ${foundOn(threshold(one))}`],
+    ["rows judged", ({ report }) => splitName(report.on)],
+    ["evaluated", (one) => count(counts(one).evaluated)],
+    ["flagged", (one) => `${count(counts(one).flagged)} (${percent(counts(one).flagged / (counts(one).evaluated || 1))} of the evaluated)`],
+    ["not evaluated", (one) => one.answer?.absent],
+    ["first warning", ({ report }) => report.warnings?.[0] || "none"],
     ["false alarms", ({ report: { false_alarms: rate } }) => (rate ? `${percent(rate.rate)} (${between(rate.interval, percent)}) of ${count(rate.rows)} ${rate.sample}` : "not known")],
     ["AUC", (one) => (known(auc(one)?.auc) ? `${area(auc(one).auc)}${auc(one).interval ? ` (${between(auc(one).interval, area)})` : ""}${auc(one).auc < 0.5 ? ` ⚠ ${LOW}` : ""}` : auc(one)?.note || "no labels")],
     ["AUC on", (one) => (auc(one) ? `labels “${auc(one).labels}”, ${count(auc(one).bad)} bad, ${count(auc(one).good)} good ${splitName(auc(one).split)}, ${weighted(auc(one))}` : "–")],
     ...(ranks ? [[`rank by AUC on the ${count(ranks.bad)} bad and ${count(ranks.good)} good rows (“${ranks.labels}”) that all scored`, (one) => `${rank(one).place}: ${area(rank(one).area)} (${between(rank(one).interval, area)})${behind(rank(one))}`]] : []),
     ["time of training", (one) => `${number((one.report.channels || []).reduce((sum, channel) => sum + channel.training.seconds, 0), 3)} s on ${one.report.device}`],
   ];
-  return table(["", ...experiments.map((one) => one.name)], rows.map(([name, get]) => [{ text: name, class: "name" }, ...experiments.map((one) => get(one) || "–")]), "One column for each experiment; losses are of its first channel. Losses and scores of different inputs, scalings or networks are not on one scale." + (ranks ? ` Ranks: ${ranks.note}.` : ""));
+  return table(["", ...experiments.map((one) => one.name)], rows.map(([name, get]) => [{ text: name, class: "name" }, ...experiments.map((one) => get(one) || "–")]), "One column for each experiment; losses of several channels from the lowest to the highest. Losses and scores of different inputs, scalings or networks are not on one scale." + (ranks ? ` Ranks: ${ranks.note}.` : ""));
 }
 
 function comparisonLosses(parent, experiments) {

@@ -199,7 +199,7 @@ function parallelChart(parent, data) {
       series: [{ type: "parallel", name: "trials", data: lines, smooth: false, progressive: 0, inactiveOpacity: 0.03, activeOpacity: 0.9 }],
     };
   };
-  plot(parent, { id: "parallel-chart", title: "Together", caption: `A line a trial; the ${colours.dark ? "brighter" : "darker"} the better, the thick one is the best${pruned.length ? ", those without a figure are grey" : ""}. Drag along axes to choose lines.`, height: (width) => (isUpright(width) ? 380 : 70 + 62 * axes), build });
+  plot(parent, { id: "parallel-chart", title: "Together", caption: () => `A line a trial; the ${colours.dark ? "brighter" : "darker"} the better, the thick one is the best${pruned.length ? ", those without a figure are grey" : ""}. Drag along axes to choose lines.`, height: (width) => (isUpright(width) ? 380 : 70 + 62 * axes), build });
 }
 
 /** The colour of the so-manieth of all: the best stand out from the page, the worst are next to it. */

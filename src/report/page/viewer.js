@@ -18,39 +18,46 @@ function describeRow(data, run, at, channel) {
 }
 
 const className = (data, index) => (index == null || index === UNLABELLED ? "unlabelled" : (data.classes?.[index] ?? `class ${index}`));
-const classLook = (index) => (index === UNLABELLED ? { symbol: "circle", color: colours.soft, item: { color: colours.soft } } : look(index));
+const classLook = (data, index) => (index === UNLABELLED ? { symbol: "circle", color: colours.soft, item: { color: colours.soft } } : groupLook(className(data, index), index));
 const unitName = (data) => (data.unit === "event" ? "event" : "LS");
 const runName = (run) => (known(run.run) ? `run ${run.run}` : run.name);
 const isBad = (data, run, at) => data.class_good?.[run.class?.[at]] === false;
 
 const TEST = 2;
 const isTest = (run) => !run.split || run.split.includes(TEST);
+const onAll = (data) => data.report?.on === "all";
 const flaggedIn = (data, run) => run.flagged?.[data.channels.length - 1]?.reduce((sum, flag) => sum + flag, 0) || 0;
 
 /** A run among others, in words. */
 function runOption(data, run) {
-  const facts = [isTest(run) ? "" : "not test", flaggedIn(data, run) ? `${count(flaggedIn(data, run))} flagged` : ""].filter(Boolean);
+  const facts = [isTest(run) || onAll(data) ? "" : "not test", flaggedIn(data, run) ? `${count(flaggedIn(data, run))} flagged` : ""].filter(Boolean);
   return `${runName(run)}${facts.length ? ` (${facts.join(", ")})` : ""}`;
 }
 
-/** The run to begin with: the test run with most flags. */
+/** The run to begin with: the one with most flags, of test runs where figures are taken on those. */
 function firstRun(data) {
-  const rank = (run) => flaggedIn(data, run) + (isTest(run) ? 1e9 : 0);
+  const rank = (run) => flaggedIn(data, run) + (isTest(run) && !onAll(data) ? 1e9 : 0);
   return data.runs.reduce((best, run, at) => (rank(run) > rank(data.runs[best]) ? at : best), 0);
 }
 
 // ---- score against LS ----
 
+/** All channels together: their score is a logarithm, or a count, and has a name and a unit of its own. */
+const isCombined = (data, channel) => data.channels.length > 1 && channel === data.channels.length - 1;
+const scoreName = (data, channel) => (isCombined(data, channel) ? data.report?.combined?.axis || "combined score" : "score");
+const scoreWords = (data, channel) => (isCombined(data, channel) ? data.report?.combined?.what : data.report?.score);
+
 /** The score chart of one run and channel at a time; a click calls `choose(run, at, channel)`. */
 function scoreSection(parent, data, choose) {
   const main = data.channels.length - 1;
+  // `log` is unknown until somebody chooses.
   const state = { run: firstRun(data), channel: main, log: null, cursor: null };
   const run = () => data.runs[state.run];
-  const wantsLog = () => {
-    const scores = Array.from(run().score[state.channel] || []).filter((score) => score > 0);
-    return scores.length > 0 && scores.reduce((a, b) => Math.max(a, b)) > 20 * scores.reduce((a, b) => Math.min(a, b));
-  };
-  state.log = wantsLog();
+  const scores = () => Array.from(run().score[state.channel] || []).filter(known);
+  const canLog = () => !isCombined(data, state.channel) && scores().some((score) => score > 0);
+  const wantsLog = () => lowest(scores()) > 0 && highest(scores()) > 20 * lowest(scores());
+  const isLog = () => canLog() && (state.log ?? wantsLog());
+  const drawn = () => ({ ...state, log: isLog() });
   const controls = [];
   let runChoice;
   if (data.runs.length > 1) {
@@ -58,15 +65,17 @@ function scoreSection(parent, data, choose) {
     controls.push(runChoice);
   }
   if (data.channels.length > 1) controls.push(choice("channel", data.channels.map((name, at) => [at, at === main ? `${name} (judges)` : name]), main, (value) => update({ channel: Number(value) })));
-  controls.push(tick("log score", state.log, (log) => update({ log })));
+  const logTick = tick("log score", isLog(), (log) => update({ log }));
+  logTick.hidden = !canLog();
+  controls.push(logTick);
   const cursor = element("div", { class: "cursor", hidden: true });
   const record = plot(parent, {
     id: "score-chart",
     title: data.unit === "event" ? "Score of each event" : "Score against lumisection",
-    caption: () => scoreCaption(data, run(), state),
+    caption: () => scoreCaption(data, run(), drawn()),
     height: () => 340 + (data.unit === "event" ? 0 : 110 * panelsBelow(data, run(), state.channel).length),
     controls,
-    build: (width) => (data.unit === "event" ? eventOption(data, run(), state, width) : lumisectionOption(data, run(), state, width)),
+    build: (width) => (data.unit === "event" ? eventOption(data, run(), drawn()) : lumisectionOption(data, run(), drawn(), width)),
     started: ({ chart, box }) => {
       box.append(cursor);
       chart.getZr().on("click", ({ offsetX, offsetY }) => clicked(offsetX, offsetY));
@@ -86,6 +95,8 @@ function scoreSection(parent, data, choose) {
       record.redraw();
     }
     if (runChoice) runChoice.querySelector("select").value = state.run;
+    logTick.hidden = !canLog();
+    logTick.querySelector("input").checked = isLog();
     describeAbsent();
   }
   function describeAbsent() {
@@ -135,10 +146,13 @@ function scoreSection(parent, data, choose) {
   };
 }
 
-function scoreCaption(data, run, { channel }) {
-  const score = data.report?.score ? ` Score: ${data.report.score}.` : "";
+function scoreCaption(data, run, { channel, log }) {
+  const words = scoreWords(data, channel);
+  const score = words ? ` ${isCombined(data, channel) ? "Combined score" : "Score"}: ${words}.` : "";
+  const lost = log ? Array.from(run.score[channel] || []).filter((score) => known(score) && score <= 0).length : 0;
+  const left = lost ? ` ${plural(lost, "row")} with a score of 0 or less ${lost === 1 ? "is" : "are"} not on the log axis.` : "";
   const threshold = known(run.threshold?.[channel]) ? ` Threshold ${number(run.threshold[channel])}.` : " No threshold.";
-  return `${runName(run)}, ${data.channels.length > 1 ? `channel ${data.channels[channel]}, ` : ""}all ${plural(run.rows ?? run.ls.length, "row")} whatever the split.${score}${threshold}${thinnedWords(data, run)}${data.viewer.length ? " Click a point to see it below." : ""}`;
+  return `${runName(run)}, ${data.channels.length > 1 ? `channel ${data.channels[channel]}, ` : ""}all ${plural(run.rows ?? run.ls.length, "row")} whatever the split.${score}${threshold}${left}${thinnedWords(data, run)}${data.viewer.length ? " Click a point to see it below." : ""}`;
 }
 
 /** Which rows are shown, where not all are. */
@@ -198,9 +212,10 @@ function lumisectionOption(data, run, { channel, log }, width) {
     { type: "line", name: "score", data: joined.line.map((at) => (at === null ? [null, null] : point(at))), symbol: "none", lineStyle: { color: colours.good, width: 1.2 }, itemStyle: { color: colours.good }, connectNulls: false, markArea: absentAreas(run, span) },
     { type: "scatter", name: "score", data: joined.alone.map(point), symbolSize: rows.length < 200 ? 6 : 3.5, silent: true, ...atOnce(joined.alone.length, { color: colours.good }, colours.good) },
   ];
-  if (bad.length) series.push({ type: "scatter", name: "labelled bad", data: bad.map(point), symbol: "circle", symbolSize: 13, progressive: 0, itemStyle: hollow(colours.error), silent: true });
+  if (bad.length) series.push({ type: "scatter", name: "labelled bad", data: bad.map(point), symbol: "circle", symbolSize: 13, progressive: 0, itemStyle: hollow(colours.bad), silent: true });
   series.push({ type: "scatter", name: "flagged", data: flagged.map(point), symbol: "diamond", symbolSize: 10, cursor: "pointer", ...atOnce(flagged.length, { color: colours.flagged, borderColor: colours.paper, borderWidth: 0.8 }, colours.flagged) });
-  if (known(threshold) && (!log || threshold > 0)) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", lineStyle: { color: colours.ink, type: "dashed", width: 1.2 }, itemStyle: { color: colours.ink }, silent: true, tooltip: { show: false } });
+  const hasLine = known(threshold) && (!log || threshold > 0);
+  if (hasLine) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", lineStyle: { color: colours.threshold, type: "dashed", width: 1.2 }, itemStyle: { color: colours.threshold }, silent: true, tooltip: { show: false } });
   const below = ({ name, values, color }, panel) => {
     const line = joinedRows(run.ls, (at) => known(values[at]), stepShown(run), []).line;
     series.push({ type: "line", name, xAxisIndex: panel + 1, yAxisIndex: panel + 1, data: line.map((at) => (at === null ? [null, null] : [run.ls[at], values[at]])), symbol: "none", lineStyle: { color, width: 1.2 }, itemStyle: { color } });
@@ -209,7 +224,7 @@ function lumisectionOption(data, run, { channel, log }, width) {
   const grids = [{ left: 68, right: 18, top: 34, height: 230 }, ...beside.map((_, panel) => ({ left: 68, right: 18, top: 290 + 110 * panel, height: 78 }))];
   const last = grids.length - 1;
   const xAxis = grids.map((_, at) => valueAxis(at === last ? unitName(data) : "", { gridIndex: at, min: span[0], max: span[1], nameGap: 24, axisLabel: { show: at === last, formatter: String }, splitLine: { show: false }, minInterval: 1 }));
-  const yAxis = [upAxis("score", log), ...beside.map((_, panel) => upAxis("", false, { gridIndex: panel + 1, splitNumber: 2 }))];
+  const yAxis = [upAxis(scoreName(data, channel), log), ...beside.map((_, panel) => upAxis("", false, { gridIndex: panel + 1, splitNumber: 2 }))];
   const byLs = new Map(rows.map((at) => [run.ls[at], at]));
   const titles = beside.map(({ name, lines }, panel) => {
     const rich = Object.fromEntries(lines.map(({ color }, at) => [`line${at}`, { color, fontSize: 12 }]));
@@ -219,7 +234,7 @@ function lumisectionOption(data, run, { channel, log }, width) {
   return {
     grid: grids,
     title: titles,
-    legend: legend({ data: ["score", "flagged", ...(bad.length ? ["labelled bad"] : []), ...(known(threshold) ? ["threshold"] : [])] }),
+    legend: legend({ data: ["score", ...(flagged.length ? ["flagged"] : []), ...(bad.length ? ["labelled bad"] : []), ...(hasLine ? ["threshold"] : [])] }),
     xAxis,
     yAxis,
     axisPointer: { link: [{ xAxisIndex: "all" }] },
@@ -289,15 +304,15 @@ function eventOption(data, run, { channel, log }) {
     groups.get(index).push([run.ls[at], score, at]);
   });
   const series = [...groups.keys()].sort((a, b) => a - b).map((index, at) => {
-    const [style, points] = [classLook(index), groups.get(index)];
+    const [style, points] = [classLook(data, index), groups.get(index)];
     return { type: "scatter", name: className(data, index), data: points, symbol: style.symbol, symbolSize: points.length > MANY ? 3.5 : 6, z: 2 + at, ...atOnce(points.length, { ...style.item, opacity: 0.75 }, style.color) };
   });
   const span = extent(run);
-  if (known(threshold)) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", silent: true, lineStyle: { color: colours.ink, type: "dashed", width: 1.4 }, itemStyle: { color: colours.ink }, z: 10 });
+  if (known(threshold) && (!log || threshold > 0)) series.push({ type: "line", name: "threshold", data: [[span[0], threshold], [span[1], threshold]], symbol: "none", silent: true, lineStyle: { color: colours.threshold, type: "dashed", width: 1.4 }, itemStyle: { color: colours.threshold }, z: 10 });
   return sheet({
     grid: { left: 68, right: 18, top: 34, height: 230 },
     xAxis: valueAxis("event", { min: span[0], max: span[1], nameGap: 24, splitLine: { show: false }, axisLabel: { formatter: String } }),
-    yAxis: upAxis("score", log),
+    yAxis: upAxis(scoreName(data, channel), log),
     tooltip: tooltip({ trigger: "item", formatter: (item) => (known(item.value?.[2]) ? rowTooltip(data, run, channel, item.value[2]) : [item.seriesName]) }),
     dataZoom: zoomBars([0]),
     series,
@@ -576,12 +591,18 @@ function drawFrame(record, view, frame, state) {
 const highest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
 const lowest = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
 
-const horizontal = (view) => (view.edges && known(view.edges[0]) && known(view.edges[1]) && view.edges[1] > view.edges[0] ? view.edges : [0.5, view.k + 0.5]);
+const hasUnits = (view) => Boolean(view.edges) && known(view.edges[0]) && known(view.edges[1]);
+
+/** The ends of the horizontal axis. Bins and features count from 0, as in their names: bin_10 lies around 10. */
+const horizontal = (view) => (hasUnits(view) ? view.edges.slice(0, 2) : [-0.5, view.k - 0.5]);
+
+/** What the horizontal axis of a histogram shows. */
+const binLabel = (view) => (hasUnits(view) ? view.element || "axis of the histogram" : view.element ? `bin of ${view.element}` : "bin");
 
 function binsSeries(view, frame, { log }) {
   const [low, high] = horizontal(view);
   const edges = even(low, high, view.k);
-  const line = (values, log) => (view.names ? Array.from(values, (value, at) => [at + 1, log && !(value > 0) ? null : value]) : steps(edges, values, log));
+  const line = (values, log) => (view.names ? Array.from(values, (value, at) => [at, log && !(value > 0) ? null : value]) : steps(edges, values, log));
   return [{ data: line(frame.input, log) }, { data: line(frame.output, log) }, { data: line(frame.error, false) }];
 }
 
@@ -599,12 +620,12 @@ function binsOption(view, frame, state) {
     style("reconstruction", colours.output, { lineStyle: { color: colours.output, width: 1.8, type: [5, 2] } }),
     style("error", colours.error, { xAxisIndex: 1, yAxisIndex: 1, areaStyle: { color: colours.error, opacity: 0.25, origin: "start" } }),
   ];
-  const label = view.names ? "feature" : view.element ? view.element : "bin";
+  const label = view.names ? "feature" : binLabel(view);
   const x = (more) => valueAxis("", { min: low, max: high, splitLine: { show: false }, ...more });
   const fixed = state.fixed ? { min: state.log ? undefined : Math.min(0, lowest(view.low)), max: highest(view.high) } : state.log ? {} : { scale: false };
   return sheet({
     grid: [{ left: 68, right: 18, top: 34, height: 220 }, { left: 68, right: 18, top: 284, height: 84 }],
-    xAxis: [x({ axisLabel: { show: false } }), x({ gridIndex: 1, name: label, axisLabel: { showMinLabel: !view.names, showMaxLabel: !view.names } })],
+    xAxis: [x({ axisLabel: { show: false } }), x({ gridIndex: 1, name: label, axisLabel: { showMinLabel: hasUnits(view), showMaxLabel: hasUnits(view) } })],
     yAxis: [upAxis(view.unit || "value", state.log, fixed), upAxis("error", false, { gridIndex: 1, splitNumber: 2, scale: false, min: 0, max: state.fixed ? highest(view.error_high) : undefined })],
     axisPointer: { link: [{ xAxisIndex: "all" }] },
     tooltip: tooltip({
@@ -615,11 +636,13 @@ function binsOption(view, frame, state) {
   });
 }
 
+/** The name of the bin that begins at x, and where it lies. */
 function binName(view, x) {
-  if (view.names) return view.names[Math.round(x) - 1] ?? "";
+  if (view.names) return view.names[Math.round(x)] ?? "";
   const [low, high] = horizontal(view);
-  const bin = Math.round(((x - low) / (high - low)) * view.k);
-  return view.edges ? `bin ${Math.min(bin + 1, view.k)}, from ${number(x)}` : `bin ${Math.min(bin + 1, view.k)}`;
+  const bin = Math.min(Math.round(((x - low) / (high - low)) * view.k), view.k - 1);
+  const edge = (at) => number(even(low, high, view.k)(at));
+  return hasUnits(view) ? `bin_${bin} (${edge(bin)} to ${edge(bin + 1)})` : `bin_${bin}`;
 }
 
 /** Columns of a frame from the top down: by error where only the worst are kept, else as in the file. */

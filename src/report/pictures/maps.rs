@@ -4,9 +4,10 @@ use super::{Figures, SIZE, file_name, legend, titled};
 use crate::{
     data::{areas::Area as Bins, table::Shape},
     report::{
-        canvas::{Align, Area, Axis, COLOURS, Canvas, Colour, GREY, INK, Mark, PALE, Panel, Stroke, Style, WHITE, number},
+        canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
         figures::RunFigures,
         maps::{ChannelMaps, Triple},
+        palette::{Colour, DEAD, HOT, INK, LINE, PAPER, SOFT},
         patterns::{self, TrackFigures},
     },
     score::patterns::Side,
@@ -35,8 +36,8 @@ fn shade(share: f64) -> Colour {
 
 fn colour(side: Side) -> Colour {
     match side {
-        Side::Dead => COLOURS[5],
-        Side::Hot => COLOURS[1],
+        Side::Dead => DEAD,
+        Side::Hot => HOT,
     }
 }
 
@@ -119,7 +120,7 @@ impl Figures<'_> {
                 }
             }
             if layers.iter().any(|(_, triple)| triple.regions.iter().any(|(_, known)| *known)) {
-                entries.push((Mark::Line(Stroke::of(GREY, 3.0).dashed()), "known to be masked".into()));
+                entries.push((Mark::Line(Stroke::of(SOFT, 3.0).dashed()), "known to be masked".into()));
             }
             if layers.iter().any(|(channel, _)| channel.masked.contains(&true)) {
                 entries.push((Mark::Band(MASKED), "mostly 0 in training: never judged".into()));
@@ -198,14 +199,15 @@ impl Figures<'_> {
         let x = Axis::around("LS", numbers.chain(ends).map(f64::from), false).filter(|_| all > 0)?;
         let left_out = if all > LANES { format!("; the {LANES} largest of {all}") } else { String::new() };
         let mut canvas = titled(&format!("Regions, run {}", run.name), &format!("{} · {}{left_out}", self.report.name, found.what));
-        let line = Stroke::of(GREY, 3.0).dashed();
+        let line = Stroke::of(SOFT, 3.0).dashed();
         let entries = [
-            (Mark::Band(colour(Side::Dead)), "dead".to_owned()),
-            (Mark::Band(colour(Side::Hot)), "hot".to_owned()),
-            (Mark::Disc(INK), "at the same place in several layers".to_owned()),
-            (Mark::Line(line), "known to be masked".to_owned()),
+            (tracks.iter().any(|track| track.side == Side::Dead), Mark::Band(colour(Side::Dead)), "dead"),
+            (tracks.iter().any(|track| track.side == Side::Hot), Mark::Band(colour(Side::Hot)), "hot"),
+            (tracks.iter().any(|track| track.coincident), Mark::Disc(INK), "at the same place in several layers"),
+            (tracks.iter().any(|track| track.known), Mark::Line(line), "known to be masked"),
         ];
-        let top = legend(&mut canvas, &entries);
+        let drawn = entries.into_iter().filter(|(is_drawn, ..)| *is_drawn).map(|(_, mark, name)| (mark, name.to_owned()));
+        let top = legend(&mut canvas, &drawn.collect::<Vec<_>>());
         let name = |track: &TrackFigures| format!("{} {}", track.channel, track.area());
         let style = Style::of(18.0).align(Align::End);
         let room = tracks.iter().map(|track| style.width(&name(track))).fold(0.0, f64::max).min(460.0);
@@ -215,7 +217,7 @@ impl Figures<'_> {
         for (at, track) in tracks.iter().enumerate() {
             let y = area.top + (at as f64 + 0.5) * lane;
             if at % 2 == 1 {
-                canvas.rectangle(Area { top: y - lane / 2.0, bottom: y + lane / 2.0, ..area }, PALE, 0.5);
+                canvas.rectangle(Area { top: y - lane / 2.0, bottom: y + lane / 2.0, ..area }, LINE, 0.5);
             }
             canvas.text((area.left - 12.0, y), &style.fit(&name(track), room), style);
             let (left, right) = (panel.at((f64::from(track.ls.0) - 0.5, 0.0)).0, panel.at((f64::from(track.ls.1) + 0.5, 0.0)).0);
@@ -223,7 +225,7 @@ impl Figures<'_> {
             let bar = Area { left, right: right.max(left + 4.0), top: y - half, bottom: y + half };
             if track.known {
                 let corners = [(bar.left, bar.top), (bar.right, bar.top), (bar.right, bar.bottom), (bar.left, bar.bottom), (bar.left, bar.top)];
-                canvas.rectangle(bar, WHITE, 1.0);
+                canvas.rectangle(bar, PAPER, 1.0);
                 canvas.line(&corners, Stroke::of(colour(track.side), 2.0).dashed(), area);
             } else {
                 canvas.rectangle(bar, colour(track.side), 1.0);
