@@ -132,6 +132,8 @@ impl View<'_> {
         let (mut low, mut high, mut highest) = (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
         let (mut inputs, mut outputs, mut errors) = (Vec::with_capacity(n * k), Vec::with_capacity(n * k), Vec::with_capacity(n * k));
         let mut features: Vec<u16> = vec![];
+        // Inputs that are missing, by their place among all that are kept.
+        let mut missing: Vec<u32> = vec![];
         // Of an ensemble the mean of what its members make of a row.
         let members = network.members.len();
         let (mut output_sum, mut error_sum) = (vec![0.0_f32; width], vec![0.0_f64; width]);
@@ -162,6 +164,8 @@ impl View<'_> {
             let (from, to) = finite().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
             let (from, to) = if from <= to { (from, to) } else { (0.0, 0.0) };
             let worst = chosen.iter().map(|&at| error_sum[at]).filter(|error| error.is_finite()).fold(0.0, f64::max);
+            let first = inputs.len();
+            missing.extend(chosen.iter().enumerate().filter(|(_, at)| input[**at].is_nan()).map(|(place, _)| (first + place) as u32));
             inputs.extend(chosen.iter().map(|&at| code(f64::from(seen[at] - from), f64::from(to - from))));
             outputs.extend(chosen.iter().map(|&at| code(f64::from(made[at] - from), f64::from(to - from))));
             errors.extend(chosen.iter().map(|&at| code(error_sum[at], worst)));
@@ -190,6 +194,7 @@ impl View<'_> {
             "error_high": packed(highest.into_iter())?,
             "errors": packed(errors.into_iter())?,
             "features": if listed { Some(packed(features.into_iter())?) } else { None },
+            "missing": (!missing.is_empty()).then(|| packed(missing.into_iter())).transpose()?,
             "k": k,
             "note": kept.note,
             "masked": (!network.masked.is_empty()).then(|| packed(network.masked.iter().copied())).transpose()?,

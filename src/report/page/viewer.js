@@ -558,7 +558,10 @@ function readFrame(view, frame) {
   const error = decoded(view.errors, 0, most);
   const raw = view.raw && decoded(view.raw.codes, view.raw.low[frame], view.raw.high[frame]);
   const features = view.features && view.features.subarray(from, from + view.k);
-  return { input: values(view.input), output: values(view.output), error, raw, features };
+  const input = values(view.input);
+  // What is missing is not drawn.
+  view.missing?.forEach((at) => at >= from && at < from + length && (input[at - from] = NaN));
+  return { input, output: values(view.output), error, raw, features };
 }
 
 /** The maps of a frame beside each other; the map as read has a colour scale of its own. */
