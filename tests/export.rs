@@ -359,3 +359,71 @@ fn a_model_trained_elsewhere_comes_in_by_its_weights_and_goes_out_as_a_graph() {
                    assert a.keys() == b.keys() and all((a[name] == b[name]).all() for name in a)";
     python(&interpreter, place, &["-c", weights, "torch.safetensors", "foreign/model/all.safetensors"]);
 }
+
+/// Tables with missing cells, blank or -999: of features, of which some rows lack a whole channel, and of histograms.
+const HOLES: &str = r#"
+import numpy as np, pandas
+mixing = np.random.default_rng(1).normal(size=(2, 8))
+chance = np.random.default_rng(7)
+def punch(values):
+    values[chance.random(values.shape) < 0.1] = np.nan
+    values[chance.random(values.shape) < 0.05] = -999
+    values[20], values[21, 1:] = np.nan, np.nan
+    return values
+def features(run):
+    values = punch(5 + chance.normal(size=(500, 2)) @ mixing + 0.1 * chance.normal(size=(500, 8)))
+    values[30:60, :4] = np.nan
+    table = pandas.DataFrame(values.astype(np.float32), columns=[f"{side}_{name}" for side in ("low", "high") for name in "abcd"])
+    table.insert(0, "run_number", run)
+    table.insert(1, "ls_number", np.arange(1, 501))
+    return table
+def histograms(run):
+    values = punch(chance.poisson(200 * np.arange(1, 9), (500, 8)).astype(float))
+    return pandas.DataFrame(dict(run_number=run, ls_number=np.arange(1, 501), data=list(values)))
+for name, make in (("features", features), ("histograms", histograms)):
+    make(1).to_parquet(f"{name}.parquet")
+    make(2).to_parquet(f"{name}.new.parquet")
+"#;
+
+#[test]
+fn missing_inputs_are_filled_and_left_out_in_the_graph_too() {
+    let Some(interpreter) = common::python(MODULES) else { return };
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    python(&interpreter, place, &["-c", HOLES]);
+    let config = "data.missing = [-999]\nsplit = { by = \"order\", valid = 0.25 }\nmodel = { hidden = [8], latent = 2 }\ntrain = { epochs = 5, batch_size = 32 }\n\
+                  report = { tensorboard = false, projections = [] }\n";
+    let channels = "[channels]\nlevels = [\"side\", \"feature\"]\ndepth = 1\n[[channels.rules]]\npattern = '(?<side>[a-z]+)_(?<feature>[a-d])'\n";
+    let mut at = 0;
+    let mut same = |data: &str, members: usize, channels: &str, sets: &[&str]| {
+        at += 1;
+        fs::write(place.join("config.toml"), format!("{config}{channels}")).unwrap();
+        let (name, train) = (format!("model{at}"), format!("data.train=[\"{data}.parquet\"]"));
+        let mut arguments = vec!["train", "config.toml", "--out", &name, "-q", "--set", &train];
+        sets.iter().for_each(|set| arguments.extend(["--set", set]));
+        succeed(place, &arguments);
+        check(&interpreter, place, &name, &[&format!("{data}.new.parquet")], members, &[]);
+    };
+    for (fill, scale, score) in
+        [("mask", "\"standard\"", "sse"), ("mask", "\"min-max\"", "mae"), ("median", "\"robust\"", "mse"), ("zero", "\"range\"", "mse")]
+    {
+        same("features", 1, "", &[&format!("data.fill=\"{fill}\""), &format!("scale.kind={scale}"), &format!("score.kind=\"{score}\"")]);
+    }
+    for (fill, scale) in [
+        ("mask", "[\"mean-one\", \"bin-mean\"]"),
+        ("mask", "[\"sqrt\", \"unit-area\", \"standard\"]"),
+        ("median", "[\"unit-area\", \"min-max\"]"),
+        ("zero", "[\"log1p\", \"mean-one\"]"),
+    ] {
+        same("histograms", 1, "", &[&format!("data.fill=\"{fill}\""), &format!("scale.kind={scale}"), "scale.clip=50.0"]);
+    }
+    for combine in ["standardised", "max", "mean", "sum"] {
+        same("features", 2, channels, &["data.fill=\"mask\"", "data.min_present=0.3", "train.ensemble=2", &format!("score.combine=\"{combine}\"")]);
+    }
+    let asked = "import onnxruntime, numpy as np\nsession = onnxruntime.InferenceSession('model9.onnx')\n\
+                 row = np.full((1, 8), 5, np.float32); row[0, :4] = -999\n\
+                 names = [output.name for output in session.get_outputs()]; said = dict(zip(names, session.run(None, {'input_0': row})))\n\
+                 assert said['evaluated'][0] and said['evaluated_high'][0] and not said['evaluated_low'][0] and np.isfinite(said['error'][0]), said\n\
+                 for value in (np.inf, -np.inf):\n  row[0, 6] = value\n  assert not session.run(['evaluated'], {'input_0': row})[0][0]";
+    python(&interpreter, place, &["-c", asked]);
+}

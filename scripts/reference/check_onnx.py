@@ -5,7 +5,7 @@ Usage: check_onnx.py MODEL.onnx SCORES.parquet FILE… [--channel NAME] [--decod
 FILEs are the data that were scored: `LS;[bins]` CSVs, Parquet with DIALS' columns or a column a feature, or HDF5 with a dataset a
 feature. --decoded are the tables that `lumisift decode --scaled` wrote, one a member, for the reconstruction.
 The graph must pass ONNX's full check, and give one row, all rows and 100,000 rows (or 20 million numbers) the same answers: errors and reconstructions to
-1e-5, flags exactly but for scores that equal their threshold to 1e-5. Rows that lumisift did not evaluate because they are empty or not finite
+1e-5, flags exactly but for scores that equal their threshold to 1e-5. Rows that lumisift did not evaluate because they are empty, not finite or have too few inputs
 must not be evaluated, and all with a score must. Exits 1 where it does not.
 """
 import argparse, json, pathlib, sys
@@ -87,7 +87,7 @@ for channel, end in ends.items():
     at = np.array([place.get(key, -1) for key in keys])
     has_score = of_channel["score"].notna().to_numpy()
     if end == "":
-        dropped = of_channel["reason"].fillna("").str.startswith(("empty", "not finite", "score is not finite")).to_numpy()
+        dropped = of_channel["reason"].fillna("").str.startswith(("empty", "only", "not finite", "score is not finite")).to_numpy()
         assert not said["evaluated"][at[dropped & (at >= 0)]].any() and said["evaluated"][at[has_score & (at >= 0)]].all()
     wanted_rows = has_score & (at >= 0)
     of_channel, at = of_channel[wanted_rows], at[wanted_rows]

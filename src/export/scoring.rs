@@ -3,6 +3,8 @@
 //! The scaling, the networks, the scores and the thresholds are all inside. Networks compute in single precision, scaling and errors
 //! in double where scoring does, so that both agree to rounding.
 
+mod missing;
+
 use super::onnx::{Attribute, Graph, Kind, Port, Value};
 use crate::{
     config::raw::{Activation, Combine, DropEmpty, FitOn, ScaleKind, ScoreKind},
@@ -21,6 +23,7 @@ use crate::{
         usual::{SMALLEST, Usual},
     },
 };
+use missing::Gaps;
 use std::ops::Range;
 
 /// Keeps one channel of a model, which reads only its own features.
@@ -44,6 +47,12 @@ pub fn only(model: &mut Model, channel: &str) -> Result<()> {
         step.divisor = kept.iter().map(|&at| step.divisor[at]).collect();
         step.floored = (0_u32..).zip(&kept).filter(|(_, at)| step.floored.binary_search(&(**at as u32)).is_ok()).map(|(own, _)| own).collect();
     }
+    let added = model.scaler.added.as_ref().map_or(0, |added| added.names.len());
+    if let Some(filling) = &mut model.scaler.filling {
+        let places = || kept.iter().copied().chain(model.scaler.width..model.scaler.width + added);
+        filling.values = places().map(|at| filling.values[at]).collect();
+        filling.shares = places().map(|at| filling.shares[at]).collect();
+    }
     model.scaler.width = own.len();
     model.scaler.layers = vec![];
     model.thresholds.retain(|threshold| threshold.channel == channel);
@@ -62,7 +71,7 @@ pub fn graph(model: &Model, map: Option<Shape>) -> Result<Graph> {
             "export: model.kind = \"nmf\" finds coefficients step by step until they no longer change, which a graph cannot; `export … safetensors` has the components",
         ));
     }
-    let mut building = Building { graph: Graph::default(), model };
+    let mut building = Building { graph: Graph::default(), model, gaps: None };
     building.all(map)?;
     Ok(building.graph)
 }
@@ -70,6 +79,8 @@ pub fn graph(model: &Model, map: Option<Shape>) -> Result<Graph> {
 struct Building<'a> {
     graph: Graph,
     model: &'a Model,
+    /// Where inputs are missing, where rows with such are taken.
+    gaps: Option<Gaps>,
 }
 
 /// What a channel's network says of rows.
@@ -79,6 +90,8 @@ struct Said {
     /// `[N]` in double precision: the mean over the members, and each of them.
     error: Value,
     members: Vec<Value>,
+    /// Whether the row has any input of the channel, `[N]`, where inputs may be left out; where not, there is no error.
+    present: Option<Value>,
 }
 
 impl Building<'_> {
@@ -88,18 +101,22 @@ impl Building<'_> {
         let score = model.experiment.config.score.kind;
         let width = model.scaler.width;
         let what = if model.columns().is_some() { "features" } else { "bins" };
+        let missing = self.told_missing();
         let read = match map {
             Some(Shape { y, x }) => {
-                let description = format!("contents of the {y} x {x} bins of a map, as they are");
+                let description = format!("contents of the {y} x {x} bins of a map, as they are{missing}");
                 let map = self.graph.input(port("input_0", Kind::Float, &[y, x], &description));
                 self.graph.node("Flatten", &[&map], &[("axis", Attribute::Integer(1))])
             }
             None => {
-                let port =
-                    Port { columns: names.clone(), ..port("input_0", Kind::Float, &[width], &format!("the {width} {what} of a row, as they are")) };
+                let port = Port {
+                    columns: names.clone(),
+                    ..port("input_0", Kind::Float, &[width], &format!("the {width} {what} of a row, as they are{missing}"))
+                };
                 self.graph.input(port)
             }
         };
+        let read = self.find_gaps(read);
         let (inputs, mut evaluated) = self.scaled(&read);
 
         let all: Vec<String> = names.into_iter().chain(model.scaler.added.iter().flat_map(|added| added.names.clone())).collect();
@@ -113,14 +130,17 @@ impl Building<'_> {
                     self.graph.node("Gather", &[&inputs, &places], &[("axis", Attribute::Integer(1))])
                 }
             };
-            said.push(self.network(network, score, &own));
+            let missing = self.missing_of(&places);
+            said.push(self.network(network, score, &own, missing.as_ref()));
         }
 
         let several = said.len() > 1;
         let (main, error, members) = match &said[..] {
             [only] => (model.networks[0].channel.name.as_str(), only.error.clone(), only.members.clone()),
             _ => {
-                let together = |this: &mut Self, of: &dyn Fn(&Said) -> Value| this.combined(&said.iter().map(of).collect::<Vec<_>>());
+                let together = |this: &mut Self, of: &dyn Fn(&Said) -> Value| {
+                    this.combined(&said.iter().map(|said| (of(said), said.present.clone())).collect::<Vec<_>>())
+                };
                 let error = together(self, &|said| said.error.clone());
                 let members = (0..said[0].members.len()).map(|member| together(self, &|said| said.members[member].clone())).collect();
                 (COMBINED, error, members)
@@ -144,8 +164,13 @@ impl Building<'_> {
         self.judged("", main, &error)?;
         if several {
             for (network, said) in model.networks.iter().zip(&said) {
-                let name = &network.channel.name;
-                self.judged(&format!("_{}", weights::stem(name, 0)), name, &said.error)?;
+                let (name, stem) = (&network.channel.name, weights::stem(&network.channel.name, 0));
+                self.judged(&format!("_{stem}"), name, &said.error)?;
+                if let Some(present) = &said.present {
+                    let description =
+                        format!("whether any input of channel {name} is present; where not, its error is NaN and its flag says nothing");
+                    self.graph.output(port(&format!("evaluated_{stem}"), Kind::Bool, &[], &description), present);
+                }
             }
         }
         if members.len() > 1 {
@@ -159,7 +184,21 @@ impl Building<'_> {
             evaluated.extend(parts.iter().map(|part| self.filled(part)).collect::<Vec<_>>());
             description += ", and the row, and each layer of it, holds anything";
         }
-        evaluated.extend(said.iter().map(|said| said.error.clone()).chain([error]).map(|error| self.finite(&error)).collect::<Vec<_>>());
+        if let Some(enough) = self.enough() {
+            evaluated.push(enough);
+            description += ", and enough inputs are present (data.min_present)";
+        }
+        for said in &said {
+            let finite = self.finite(&said.error);
+            evaluated.push(match &said.present {
+                None => finite,
+                Some(present) => {
+                    let absent = self.graph.node("Not", &[present], &[]);
+                    self.graph.node("Or", &[&finite, &absent], &[])
+                }
+            });
+        }
+        evaluated.push(self.finite(&error));
         let all = evaluated.into_iter().reduce(|a, b| self.graph.node("And", &[&a, &b], &[]));
         description += "; a row that is not evaluated is neither good nor bad, whatever its flag";
         all.iter().for_each(|all| self.graph.output(port("evaluated", Kind::Bool, &[], &description), all));
@@ -201,7 +240,11 @@ impl Building<'_> {
             evaluated.push(self.divides(&divisor));
         }
         evaluated.push(self.within(&bins, finite::LARGEST_CONTENT));
+        bins = self.fill(&bins, false);
         for step in steps {
+            if step.kind.by_row() {
+                bins = self.without_gaps(&bins);
+            }
             bins = if step.kind.by_row() && !layers.is_empty() {
                 self.by_layer(step, layers, &bins)
             } else {
@@ -214,6 +257,7 @@ impl Building<'_> {
             let above = self.graph.node("Greater", &[&bins, &clip], &[]);
             bins = self.graph.node("Where", &[&above, &clip, &bins], &[]);
         }
+        bins = self.fill(&bins, true);
         if let Some((added, quantities)) = added {
             evaluated.push(self.within(&quantities, finite::LARGEST_CONTENT));
             let quantities = self.step(&added.step, added.names.len(), &quantities);
@@ -271,12 +315,20 @@ impl Building<'_> {
     /// A step that goes by the row, for each layer by itself.
     fn by_layer(&mut self, step: &Step, layers: &[usize], rows: &Value) -> Value {
         let parts = self.layers_of(layers, rows);
-        let scaled: Vec<Value> = parts.iter().zip(layers).map(|(layer, bins)| self.step(step, *bins, layer)).collect();
+        let gaps = self.gaps.take();
+        let missing = gaps.as_ref().map(|gaps| self.layers_of(layers, &gaps.missing));
+        let mut scaled = vec![];
+        for (at, (layer, bins)) in parts.iter().zip(layers).enumerate() {
+            self.gaps = missing.as_ref().map(|missing| Gaps { missing: missing[at].clone() });
+            scaled.push(self.step(step, *bins, layer));
+        }
+        self.gaps = gaps;
         self.graph.node("Concat", &scaled.iter().collect::<Vec<_>>(), &[("axis", Attribute::Integer(1))])
     }
 
     /// A step of scaling of so many inputs.
     fn step(&mut self, step: &Step, inputs: usize, rows: &Value) -> Value {
+        let count = (step.kind == ScaleKind::MeanOne).then(|| self.bins_present(inputs));
         let graph = &mut self.graph;
         // What is divided by infinity is 0.
         let divisor = || step.divisor.iter().map(|divisor| if *divisor == 0.0 { f64::INFINITY } else { *divisor });
@@ -303,8 +355,7 @@ impl Building<'_> {
                 let zero = graph.double(0.0);
                 let area = sum(graph, &rows, true);
                 let lacks = graph.node("LessOrEqual", &[&area, &zero], &[]);
-                let count = graph.double(if step.kind == ScaleKind::MeanOne { inputs as f64 } else { 1.0 });
-                let whole = graph.node("Div", &[&area, &count], &[]);
+                let whole = count.map_or_else(|| area.clone(), |count| graph.node("Div", &[&area, &count], &[]));
                 let share = graph.node("Div", &[&rows, &whole], &[]);
                 let share = graph.node("Where", &[&lacks, &zero, &share], &[]);
                 graph.cast(&share, Kind::Float)
@@ -326,7 +377,7 @@ impl Building<'_> {
     }
 
     /// What the members of a channel's ensemble say of its inputs.
-    fn network(&mut self, network: &Network, score: ScoreKind, inputs: &Value) -> Said {
+    fn network(&mut self, network: &Network, score: ScoreKind, inputs: &Value, missing: Option<&Value>) -> Said {
         let exact = self.graph.cast(inputs, Kind::Double);
         let (mut reconstructions, mut members) = (vec![], vec![]);
         for weights in &network.members {
@@ -337,7 +388,7 @@ impl Building<'_> {
             let (encoder, decoder) = (0..plain.encoder_layers, plain.encoder_layers..plain.layers());
             let latents = self.layers(&plain, &folded, encoder.clone(), inputs);
             let reconstruction = self.layers(&plain, &folded, decoder, &latents);
-            let mut error = self.error(score, network.channel.features.len(), &exact, &reconstruction);
+            let mut error = self.error(score, network.channel.features.len(), &exact, &reconstruction, missing);
             let weight = self.model.experiment.config.score.kl;
             if let Some(of_spread) = network.architecture.fold_log_variance(weights).filter(|_| weight > 0.0) {
                 let log_variances = self.layers(&plain, &of_spread, encoder, inputs);
@@ -346,7 +397,12 @@ impl Building<'_> {
             members.push(error);
             reconstructions.push(reconstruction);
         }
-        Said { reconstruction: self.mean(&reconstructions, Kind::Float), error: self.mean(&members, Kind::Double), members }
+        Said {
+            reconstruction: self.mean(&reconstructions, Kind::Float),
+            error: self.mean(&members, Kind::Double),
+            members,
+            present: missing.map(|missing| self.any_present(missing)),
+        }
     }
 
     /// An error and what `score.kl` adds to it: how far the latents are from standard normal ones.
@@ -408,8 +464,8 @@ impl Building<'_> {
         }
     }
 
-    /// The error of each row, `[N]` in double precision.
-    fn error(&mut self, kind: ScoreKind, features: usize, exact: &Value, reconstruction: &Value) -> Value {
+    /// The error of each row, `[N]` in double precision, over the inputs that are not `missing`; NaN where all are.
+    fn error(&mut self, kind: ScoreKind, features: usize, exact: &Value, reconstruction: &Value, missing: Option<&Value>) -> Value {
         let graph = &mut self.graph;
         let reconstruction = graph.cast(reconstruction, Kind::Double);
         let difference = graph.node("Sub", &[&reconstruction, exact], &[]);
@@ -417,6 +473,9 @@ impl Building<'_> {
             ScoreKind::Mae => graph.node("Abs", &[&difference], &[]),
             ScoreKind::Mse | ScoreKind::Sse => graph.node("Mul", &[&difference, &difference], &[]),
         };
+        if let Some(missing) = missing {
+            return self.error_of_present(kind, features, &of_feature, missing);
+        }
         let sum = sum(graph, &of_feature, false);
         let divisor = graph.double(kind.divisor(features));
         graph.node("Div", &[&sum, &divisor], &[])
@@ -433,24 +492,41 @@ impl Building<'_> {
         self.graph.node("Div", &[&sum, &number], &[])
     }
 
-    /// One score of the channels' errors.
-    fn combined(&mut self, errors: &[Value]) -> Value {
+    /// One score of the channels' errors, of those that are present.
+    fn combined(&mut self, errors: &[(Value, Option<Value>)]) -> Value {
         let how = self.model.experiment.config.score.combine;
         let graph = &mut self.graph;
         let smallest = graph.double(SMALLEST);
         let mut ratios = vec![];
-        for (Network { usual, .. }, error) in self.model.networks.iter().zip(errors) {
+        for (Network { usual, .. }, (error, present)) in self.model.networks.iter().zip(errors) {
             let held = graph.double(usual.held_against());
             let ratio = graph.node("Div", &[error, &held], &[]);
             let ratio = graph.node("Max", &[&ratio, &smallest], &[]);
             let log = graph.node("Log", &[&ratio], &[]);
-            ratios.push(if how == Combine::Standardised { standardised(graph, usual, &log) } else { log });
+            let ratio = if how == Combine::Standardised { standardised(graph, usual, &log) } else { log };
+            ratios.push(match present {
+                None => ratio,
+                Some(present) => {
+                    let nothing = graph.double(if matches!(how, Combine::Standardised | Combine::Max) { f64::NEG_INFINITY } else { 0.0 });
+                    graph.node("Where", &[present, &ratio, &nothing], &[])
+                }
+            });
         }
         let values: Vec<&Value> = ratios.iter().collect();
         match how {
             Combine::Standardised | Combine::Max => graph.node("Max", &values, &[]),
             Combine::Sum => graph.node("Sum", &values, &[]),
-            Combine::Mean => self.mean(&ratios, Kind::Double),
+            Combine::Mean => {
+                let present: Option<Vec<&Value>> = errors.iter().map(|(_, present)| present.as_ref()).collect();
+                match present {
+                    None => self.mean(&ratios, Kind::Double),
+                    Some(present) => {
+                        let present: Vec<Value> = present.into_iter().map(|present| graph.cast(present, Kind::Double)).collect();
+                        let (sum, count) = (graph.node("Sum", &values, &[]), graph.node("Sum", &present.iter().collect::<Vec<_>>(), &[]));
+                        graph.node("Div", &[&sum, &count], &[])
+                    }
+                }
+            }
         }
     }
 
