@@ -250,6 +250,8 @@ fn missing_cells_are_refused_by_name_or_counted() {
     assert!(code == 2 && err.contains("data.min_present: has no meaning with fill = \"reject\""), "{err}");
     let (code, _, err) = check(&["data.fill=\"mask\"", "model.kind=\"nmf\""]);
     assert!(code == 2 && err.contains("data.fill: \"mask\" leaves cells out"), "{err}");
+    let (code, _, err) = check(&["data.fill=\"mask\"", "data.summary=true"]);
+    assert!(code == 2 && err.contains("data.fill: seven numbers of a histogram"), "{err}");
 }
 
 #[test]

@@ -649,6 +649,9 @@ impl Checker<'_> {
                 data.min_present.get_or_insert(0.5);
             }
         }
+        if config.data.summary && !config.data.fill.is_reject() {
+            self.fault("data.fill", "seven numbers of a histogram (data.summary) need all its bins; expected \"reject\"");
+        }
         if config.data.fill == Fill::Mask && config.model.kind == ModelKind::Nmf {
             self.fault(
                 "data.fill",

@@ -280,8 +280,7 @@ impl Wanted {
             features: None,
             channels: Channels::default(),
             missing: data.missing.iter().map(|number| *number as f32).collect(),
-            // Seven numbers of a histogram with missing bins would be wrong.
-            keeps_missing: !data.fill.is_reject() && !data.summary,
+            keeps_missing: !data.fill.is_reject(),
             bring: Bring::Values,
         }
     }
