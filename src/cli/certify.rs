@@ -213,7 +213,7 @@ fn load(arguments: &Arguments, opened: Vec<(Folder, Model)>, device: &Opened, ui
 }
 
 /// What people decided, and as it stands in the file.
-fn decisions(path: &PathBuf) -> Result<(Decisions, Notes)> {
+fn decisions(path: &Path) -> Result<(Decisions, Notes)> {
     let bytes = files::read_once(path)?;
     Ok((Decisions::parse(path, &bytes)?, Notes::parse(path, &bytes)?))
 }

@@ -143,17 +143,13 @@ impl Outputs {
             if let Some(reason) = files::no_file(path) {
                 return refused(format!("{file}{reason}"));
             }
-            if let Some(other) = (0..at).find(|&other| identities[other].is(identity)) {
-                let (other, path) = (&self.files[other].asked, path.display());
-                return refused(if other == asked {
-                    format!("would write {path} twice")
-                } else {
-                    format!("{other} writes {path}, too; choose another name")
-                });
+            // Outputs are renamed into place, so that hard links do not matter among them.
+            if let Some(other) = (0..at).find(|&other| identities[other].path() == identity.path()) {
+                return refused(format!("{} writes {}, too; choose another name", self.files[other].asked, path.display()));
             }
             let reads = |input: &&Input| input.identity.is(identity) && !(*merged && input.what == "--decisions");
             if let Some(Input { what, path: input, .. }) = self.inputs.iter().find(reads) {
-                let would = if file.is_empty() { "is".to_owned() } else { format!("would write {file}which is") };
+                let would = if file.is_empty() { "is".to_owned() } else { format!("would write {}, which is", path.display()) };
                 return refused(format!("{would} an input ({what}: {}); choose another name", input.display()));
             }
             if let Some(experiment) = self.experiment_of(identity.path()) {
