@@ -90,7 +90,7 @@ impl Notes {
             }
         }
         let row = |((run, first), last, note, verdict): (Id, u32, &Note, Option<&str>)| {
-            let reason = if verdict.is_some() { "kept: no longer flagged" } else { "kept: not judged here" };
+            let reason = if verdict.is_some() { "kept: not flagged" } else { "kept: not judged here" };
             let mut row = review::Row::default();
             let cells = [
                 ("run", run.to_string()),

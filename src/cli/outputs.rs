@@ -147,13 +147,13 @@ impl Outputs {
             if let Some(other) = (0..at).find(|&other| identities[other].path() == identity.path()) {
                 return refused(format!("{} writes {}, too; choose another name", self.files[other].asked, path.display()));
             }
+            if let Some(experiment) = self.experiment_of(identity.path()) {
+                return refused(format!("{file}is a file of the experiment or sweep in {}; choose another name", experiment.display()));
+            }
             let reads = |input: &&Input| input.identity.is(identity) && !(*merged && input.what == "--decisions");
             if let Some(Input { what, path: input, .. }) = self.inputs.iter().find(reads) {
                 let would = if file.is_empty() { "is".to_owned() } else { format!("would write {}, which is", path.display()) };
                 return refused(format!("{would} an input ({what}: {}); choose another name", input.display()));
-            }
-            if let Some(experiment) = self.experiment_of(identity.path()) {
-                return refused(format!("{file}is a file of the experiment or sweep in {}; choose another name", experiment.display()));
             }
         }
         if self.force { Ok(()) } else { self.check_foreign() }
