@@ -2,8 +2,7 @@
 
 use crate::error::{Error, Result};
 use std::{
-    fs::{self, File, FileType},
-    io::Read,
+    fs::{self, FileType},
     path::{Component, Path, PathBuf},
 };
 
@@ -31,25 +30,6 @@ pub fn regular(path: &Path) -> Result<()> {
         None => Ok(()),
         Some(what) => Err(Error::input(format!("{}: is {what}; expected a regular file: write it to a file first", path.display()))),
     }
-}
-
-/// A small file is not longer.
-const LONGEST: u64 = 1 << 28;
-
-/// Reads a small file whole, in one go. Unnamed pipes (`<(…)`, `/dev/stdin`) are read too; a pipe with a name may have no writer, and is
-/// refused.
-pub fn read_once(path: &Path) -> Result<Vec<u8>> {
-    let failed = |error| Error::reading(path, &error);
-    let is_unnamed = special(fs::metadata(path).map_err(failed)?.file_type()) == Some("a pipe") && fs::canonicalize(path).is_err();
-    if !is_unnamed {
-        regular(path)?;
-    }
-    let mut bytes = vec![];
-    File::open(path).map_err(failed)?.take(LONGEST).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 == LONGEST {
-        return Err(Error::input(format!("{}: is longer than {LONGEST} bytes", path.display())));
-    }
-    Ok(bytes)
 }
 
 /// A file, however its path is spelled.
@@ -179,15 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn devices_and_named_pipes_are_refused() {
-        for read in [|path: &Path| regular(path), |path: &Path| read_once(path).map(drop)] {
-            let error = read(Path::new("/dev/zero")).unwrap_err();
-            assert!(error.exit_code() == 2 && error.to_string().contains("is a device; expected a regular file"), "{error}");
-        }
+    fn devices_and_pipes_are_refused() {
+        let error = regular(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("is a device; expected a regular file"), "{error}");
         let place = tempfile::tempdir().unwrap();
         let pipe = place.path().join("pipe");
         if std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
-            assert!(read_once(&pipe).unwrap_err().to_string().contains("is a pipe"));
+            assert!(regular(&pipe).unwrap_err().to_string().contains("is a pipe"));
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     },
     device::{self, Opened},
     error::{Error, Result, listed, suggestion},
-    files, pipeline,
+    pipeline,
     prepare::{Prepared, split::Split},
     report::{
         explain,
@@ -214,8 +214,7 @@ fn load(arguments: &Arguments, opened: Vec<(Folder, Model)>, device: &Opened, ui
 
 /// What people decided, and as it stands in the file.
 fn decisions(path: &Path) -> Result<(Decisions, Notes)> {
-    let bytes = files::read_once(path)?;
-    Ok((Decisions::parse(path, &bytes)?, Notes::parse(path, &bytes)?))
+    Ok((Decisions::read(path)?, Notes::read(path)?))
 }
 
 /// What is written down about flagged lumisections and in the review list of before.

@@ -66,7 +66,8 @@ struct Record {
 impl Record {
     /// That of an earlier command with the same verb; an empty one where it is missing or damaged.
     fn read(path: &Path, verb: &str) -> Self {
-        let record = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
+        let bytes = if path.is_file() { fs::read(path).ok() } else { None };
+        let record = bytes.and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
         record.filter(|record| record.verb == verb).unwrap_or_else(|| Self { verb: verb.into(), files: BTreeMap::new() })
     }
 }

@@ -610,6 +610,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    files::regular(path)?;
     let text = fs::read_to_string(path).map_err(|error| Error::reading(path, &error))?;
     serde_json::from_str(&text).map_err(|error| Error::input(format!("{}: not what `lumisift train` writes: {error}", path.display())))
 }
