@@ -37,6 +37,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod export;
+mod files;
 mod guard;
 mod linear;
 pub mod model;

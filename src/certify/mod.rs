@@ -4,7 +4,7 @@
 //!    the calibration rows cannot tell;
 //! 2. [`judge`]: what one experiment says of each lumisection;
 //! 3. [`join`]: what several say together;
-//! 4. [`words`]: what people (or another model) say of runs and of lumisections, which wins;
+//! 4. [`words`]: what people (or another model) say of runs and of lumisections, which wins; [`notes`]: how it stays in the review list;
 //! 5. [`outputs`] and [`review`]: the files;
 //! 6. [`summary`] and [`against`]: what it came to, and how it compares with a golden JSON.
 
@@ -13,6 +13,7 @@ pub mod conformal;
 pub mod cuts;
 pub mod join;
 pub mod judge;
+pub mod notes;
 pub mod outputs;
 pub mod review;
 pub mod summary;

@@ -1,6 +1,6 @@
 //! The files that a certification leaves: golden JSON and its siblings, and a table of all lumisections.
 
-use super::{Lumisections, ranges};
+use super::{Lumisections, notes::Notes, ranges};
 use crate::{
     error::{Error, Result},
     report::{batch, folder::write_atomically, scores::Verdict},
@@ -36,6 +36,13 @@ impl Names {
     /// `golden.bad.json` of `golden.json` and "bad.json".
     pub fn beside(&self, ending: &str) -> PathBuf {
         self.golden.with_extension(ending)
+    }
+
+    /// All files that are written, the golden JSON first.
+    pub fn all(&self) -> Vec<PathBuf> {
+        let json = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Good).map(|verdict| self.of(verdict));
+        let tables = ["flagged.json", "summary.json", "csv", "parquet", "dials.csv", "review.csv", "review.html"];
+        std::iter::once(self.golden.clone()).chain(json).chain(tables.map(|ending| self.beside(ending))).collect()
     }
 
     /// The file of one verdict.
@@ -78,8 +85,8 @@ pub struct Stretch {
     pub worst: u32,
 }
 
-/// Flagged lumisections (grey and bad) as stretches; only those of one verdict and source are joined.
-pub fn flagged(lumisections: &Lumisections) -> Vec<Stretch> {
+/// Flagged lumisections (grey and bad) as stretches; only those of one verdict, source and note are joined.
+pub fn flagged(lumisections: &Lumisections, notes: &Notes) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = vec![];
     for ((run, ls), said) in lumisections.iter().filter(|(_, said)| matches!(said.verdict, Verdict::Grey | Verdict::Bad)) {
         let source = |stretch: &Stretch| lumisections[&(stretch.run, stretch.last)].source;
@@ -88,7 +95,8 @@ pub fn flagged(lumisections: &Lumisections) -> Vec<Stretch> {
                 if before.run == *run
                     && before.last.checked_add(1) == Some(*ls)
                     && before.verdict == said.verdict
-                    && source(before) == said.source =>
+                    && source(before) == said.source
+                    && notes.get((*run, before.last)) == notes.get((*run, *ls)) =>
             {
                 before.last = *ls;
                 let score = |ls: u32| lumisections[&(*run, ls)].score.unwrap_or(f64::NEG_INFINITY);
@@ -212,7 +220,7 @@ mod tests {
             .chain([((8, 6), said(Verdict::Bad, 0.0))])
             .collect();
         let found: Vec<(u32, u32, u32, u32)> =
-            flagged(&lumisections).iter().map(|stretch| (stretch.run, stretch.first, stretch.last, stretch.worst)).collect();
+            flagged(&lumisections, &Notes::default()).iter().map(|stretch| (stretch.run, stretch.first, stretch.last, stretch.worst)).collect();
         assert_eq!(found, [(7, 1, 2, 2), (7, 3, 3, 3), (7, 5, 5, 5), (8, 6, 6, 6)]);
     }
 

@@ -1,12 +1,13 @@
 //! What a person should look at: a list to fill in, and the same as a page.
 
-use super::{Id, Lumisections, outputs::Stretch};
+use super::{Id, Lumisections, notes::Notes, outputs::Stretch, words};
 use crate::{
     error::{Error, Result},
     report::{
         explain::{Explanation, Share},
         folder::write_atomically,
         palette,
+        scores::Verdict,
     },
 };
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
@@ -38,8 +39,14 @@ pub const HEADER: [&str; 17] = [
     "reason",
 ];
 
-/// The list as rows of text in the order of [`HEADER`]; `decision` and `comment` are for a person to fill in.
-pub fn rows(lumisections: &Lumisections, stretches: &[Stretch], names: &[String], explanations: &Explanations) -> Vec<[String; 17]> {
+/// A line of the list, in the order of [`HEADER`].
+pub type Row = [String; 17];
+
+/// Where a line has its decision.
+pub const DECISION: usize = 3;
+
+/// The list as rows of text; `decision` and `comment` are for a person to fill in, and are what `notes` say already.
+pub fn rows(lumisections: &Lumisections, stretches: &[Stretch], notes: &Notes, names: &[String], explanations: &Explanations) -> Vec<Row> {
     let row = |stretch: &Stretch| {
         let worst = &lumisections[&(stretch.run, stretch.worst)];
         let number = |number: Option<f64>| number.map(|number| format!("{number:.6}")).unwrap_or_default();
@@ -48,12 +55,13 @@ pub fn rows(lumisections: &Lumisections, stretches: &[Stretch], names: &[String]
             let score = said.score.map(|score| format!(", score {score:.6}")).unwrap_or_default();
             format!("LS {ls} {}{score}", said.verdict.name())
         };
+        let note = notes.get((stretch.run, stretch.first)).cloned().unwrap_or_default();
         [
             stretch.run.to_string(),
             stretch.first.to_string(),
             stretch.last.to_string(),
-            String::new(),
-            String::new(),
+            note.decision,
+            note.comment,
             stretch.verdict.name().to_owned(),
             worst.source.name().to_owned(),
             (stretch.last - stretch.first + 1).to_string(),
@@ -90,7 +98,7 @@ fn contributions(told: &[Explanation], channels: &[String]) -> String {
 }
 
 /// Writes the list as CSV; one without rows says why it is empty, as a comment below the header.
-pub fn write_list(path: &Path, rows: &[[String; 17]], empty: Option<&str>) -> Result<()> {
+pub fn write_list(path: &Path, rows: &[Row], empty: Option<&str>) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| Error::failed(format!("{}: {error}", path.display()));
     let mut writer = csv::Writer::from_writer(vec![]);
     writer.write_record(HEADER).map_err(|error| failed(&error))?;
@@ -121,8 +129,8 @@ const a=document.createElement('a');a.href=URL.createObjectURL(new Blob([lines.j
 a.download='decisions.csv';a.click()}";
 
 /// Writes the list as a page on which decisions can be made and saved; `summary` are its first lines.
-pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[[String; 17]]) -> Result<()> {
-    let at = |row: &[String; 17], name: &str| HEADER.iter().position(|other| *other == name).map(|at| escaped(&row[at])).unwrap_or_default();
+pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[Row]) -> Result<()> {
+    let at = |row: &Row, name: &str| HEADER.iter().position(|other| *other == name).map(|at| escaped(&row[at])).unwrap_or_default();
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n<title>{0}</title>\n<style>{2}\n{STYLE}</style>\n\
          <h1>{0}</h1>\n{1}<p><button id=\"save\">Save decisions.csv</button> for <code>lumisift certify … --decisions decisions.csv</code></p>\n\
@@ -138,16 +146,21 @@ pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[[String;
         let range = if first == last { first.clone() } else { format!("{first}–{last}") };
         let experiment = at(row, "experiment");
         let channels = [experiment, at(row, "channels")].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
+        let decision = words::verdict(&at(row, "decision"));
+        let options: String = [Verdict::Good, Verdict::Grey, Verdict::Bad]
+            .map(|verdict| format!("<option{}>{}", if decision == Some(verdict) { " selected" } else { "" }, verdict.name()))
+            .concat();
         let _ = writeln!(
             page,
             "<tr class=\"{verdict}\" data-run=\"{run}\" data-first=\"{first}\" data-last=\"{last}\"><td>{run}<td>{range}<td>{verdict}<td>{}<td>{}<td>{channels}<td>{}<td>{}<td>{}<td>{}\
-             <td><select aria-label=\"decision\"><option><option>good<option>grey<option>bad</select><td><input aria-label=\"comment\">",
+             <td><select aria-label=\"decision\"><option>{options}</select><td><input aria-label=\"comment\" value=\"{}\">",
             at(row, "score"),
             at(row, "p_value"),
             at(row, "contributions"),
             at(row, "before"),
             at(row, "after"),
             at(row, "reason"),
+            at(row, "comment"),
             verdict = at(row, "verdict"),
             run = at(row, "run"),
         );
@@ -159,10 +172,7 @@ pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[[String;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        certify::{Lumisection, Source, outputs::flagged, words::Decisions},
-        report::scores::Verdict,
-    };
+    use crate::certify::{Lumisection, Source, outputs::flagged, words::Decisions};
 
     #[test]
     fn the_list_is_read_again_and_the_page_shows_text_as_text() {
@@ -181,7 +191,7 @@ mod tests {
         let verdicts = [Verdict::Good, Verdict::Bad, Verdict::Bad, Verdict::NotEvaluated, Verdict::Grey];
         let mut lumisections: Lumisections =
             verdicts.into_iter().enumerate().map(|(i, verdict)| ((7, i as u32 + 1), said(verdict, "<script>, \"quoted\""))).collect();
-        let mut rows = rows(&lumisections, &flagged(&lumisections), &[], &Explanations::new());
+        let mut rows = rows(&lumisections, &flagged(&lumisections, &Notes::default()), &Notes::default(), &[], &Explanations::new());
         assert_eq!(rows.iter().map(|row| row[..3].join(" ")).collect::<Vec<_>>(), ["7 2 3", "7 5 5"]);
         assert_eq!(
             (rows[0][10].as_str(), rows[0][14].as_str(), rows[0][15].as_str()),

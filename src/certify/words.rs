@@ -4,6 +4,7 @@ use super::{Id, Lumisections, Source};
 use crate::{
     data::{json::Object, sheet::Sheet},
     error::{Error, Result, listed, suggestion},
+    files,
     report::scores::Verdict,
 };
 use serde_json::Value;
@@ -13,7 +14,7 @@ use std::{
 };
 
 /// "good", "grey" or "bad"; also 1 and true for good, 0 and false for bad.
-fn verdict(word: &str) -> Option<Verdict> {
+pub(super) fn verdict(word: &str) -> Option<Verdict> {
     match word.trim().to_lowercase().as_str() {
         "good" | "1" | "true" => Some(Verdict::Good),
         "grey" | "gray" => Some(Verdict::Grey),
@@ -24,6 +25,7 @@ fn verdict(word: &str) -> Option<Verdict> {
 
 /// A whole file, without a byte order mark.
 fn read(path: &Path) -> Result<Vec<u8>> {
+    files::regular(path)?;
     let bytes = std::fs::read(path).map_err(|error| Error::reading(path, &error))?;
     Ok(bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes))
 }
@@ -70,6 +72,62 @@ impl Lines {
             Error::input(format!("{}: no column \"{}\"{near}; its header is {found}", path.display(), names[0]))
         })
     }
+}
+
+/// A line of a list of decisions.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    /// Where it is.
+    pub place: String,
+    /// The run.
+    pub run: u32,
+    /// The first LS.
+    pub first: u32,
+    /// The last.
+    pub last: u32,
+    /// As it was typed, or empty.
+    pub decision: String,
+    /// As it was typed, or empty.
+    pub comment: String,
+}
+
+/// The names of the columns of a list of decisions: of each, one must be there, but for the last LS and the comment.
+const RUN: [&str; 2] = ["run", "run_number"];
+const FIRST: [&str; 3] = ["first_ls", "ls", "ls_number"];
+
+/// Whether a file is a list of decisions that has no columns but these.
+pub(super) fn is_list(path: &Path, columns: &[&str]) -> bool {
+    let Ok(lines) = Lines::read(path) else { return false };
+    let has = |names: &[&str]| lines.header.iter().any(|name| names.contains(&name.as_str()));
+    let known = |name: &String| RUN.contains(&name.as_str()) || FIRST.contains(&name.as_str()) || columns.contains(&name.as_str());
+    has(&RUN) && has(&FIRST) && has(&["decision"]) && lines.header.iter().all(known)
+}
+
+/// The lines of a list of decisions that have a decision, or with `commented` a decision or a comment.
+pub(super) fn entries(path: &Path, commented: bool) -> Result<Vec<Entry>> {
+    let lines = Lines::read(path)?;
+    let run = lines.column(path, &RUN)?;
+    let first = lines.column(path, &FIRST)?;
+    let last = lines.find(path, &["last_ls"])?.unwrap_or(first);
+    let (decision, comment) = (lines.column(path, &["decision"])?, lines.find(path, &["comment"])?);
+    let mut entries = vec![];
+    for (place, record) in lines.records {
+        let field = |at: usize| record.get(at).unwrap_or_default();
+        let comment = comment.map(field).unwrap_or_default();
+        if field(decision).is_empty() && (comment.is_empty() || !commented) {
+            continue;
+        }
+        let number = |at: usize, what: &str| {
+            let text = field(at);
+            text.parse::<u32>().map_err(|_| Error::input(format!("{place}: \"{text}\" is not {what}")))
+        };
+        let (run, first, last) = (number(run, "a run number")?, number(first, "an LS")?, number(last, "an LS")?);
+        if first > last || last - first > LONGEST {
+            return Err(Error::input(format!("{place}: found LSs {first} to {last}; expected the first and the last of a range")));
+        }
+        entries.push(Entry { run, first, last, decision: field(decision).to_owned(), comment: comment.to_owned(), place });
+    }
+    Ok(entries)
 }
 
 /// What is said of runs.
@@ -125,7 +183,7 @@ impl Runs {
             return Ok(runs);
         }
         let lines = Lines::read(path)?;
-        let run = lines.column(path, &["run", "run_number"])?;
+        let run = lines.column(path, &RUN)?;
         let (word, score) = (lines.find(path, &["verdict", "flag"])?, lines.find(path, &["score"])?);
         let word = match (word, score) {
             (None, None) => Some(lines.column(path, &["verdict"])?),
@@ -198,29 +256,12 @@ impl Decisions {
     /// Reads lines with a run, an LS or the first and last one, and a decision; those without one are skipped. The list that is written
     /// for review has these columns.
     pub fn read(path: &Path) -> Result<Self> {
-        let lines = Lines::read(path)?;
-        let run = lines.column(path, &["run", "run_number"])?;
-        let first = lines.column(path, &["first_ls", "ls", "ls_number"])?;
-        let last = lines.find(path, &["last_ls"])?.unwrap_or(first);
-        let (decision, comment) = (lines.column(path, &["decision"])?, lines.find(path, &["comment"])?);
         let mut decisions = Self::default();
-        for (place, record) in &lines.records {
-            let field = |at: usize| record.get(at).unwrap_or_default();
-            if field(decision).is_empty() {
-                continue;
-            }
-            let number = |at: usize, what: &str| {
-                let text = field(at);
-                text.parse::<u32>().map_err(|_| Error::input(format!("{place}: \"{text}\" is not {what}")))
+        for Entry { place, run, first, last, decision, comment } in entries(path, false)? {
+            let Some(verdict) = verdict(&decision) else {
+                return Err(Error::input(format!("{place}: found the decision \"{decision}\"; expected good, grey or bad, or nothing")));
             };
-            let (run, first, last) = (number(run, "a run number")?, number(first, "an LS")?, number(last, "an LS")?);
-            if first > last || last - first > LONGEST {
-                return Err(Error::input(format!("{place}: found LSs {first} to {last}; expected the first and the last of a range")));
-            }
-            let Some(verdict) = verdict(field(decision)) else {
-                return Err(Error::input(format!("{place}: found the decision \"{}\"; expected good, grey or bad, or nothing", field(decision))));
-            };
-            let comment = comment.map(field).filter(|comment| !comment.is_empty()).map(|comment| format!(": {comment}")).unwrap_or_default();
+            let comment = if comment.is_empty() { comment } else { format!(": {comment}") };
             for ls in first..=last {
                 match decisions.said.get(&(run, ls)) {
                     Some((before, other)) if *before != verdict => {

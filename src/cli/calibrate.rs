@@ -1,6 +1,6 @@
 //! `lumisift calibrate`: the thresholds anew, on other good data.
 
-use super::{Sets, device_argument, only_keys, score, ui::Ui};
+use super::{Sets, device_argument, only_keys, outputs, score, ui::Ui};
 use crate::{
     config::raw::CalibrateOn,
     device,
@@ -45,6 +45,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if experiment.config.threshold.on != CalibrateOn::Valid {
         return Err(Error::input("--set threshold.on: `lumisift calibrate` takes the threshold on the good data it is given, so \"valid\""));
     }
+    outputs::check_room(&arguments.experiment, "--data", &arguments.data)?;
     let device = device::open(device_argument(&arguments.device)?)?;
     let (_, scored, _) = {
         let reading = ui.reading(&[&arguments.data]);

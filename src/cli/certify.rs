@@ -1,6 +1,6 @@
 //! `lumisift certify`: from scores to good, grey, bad and not evaluated.
 
-use super::{Sets, device_argument, only_keys, part_argument, score, ui::Ui};
+use super::{Sets, device_argument, only_keys, outputs::Outputs, part_argument, score, ui::Ui};
 use crate::{
     certify::{
         Id, Lumisections,
@@ -8,6 +8,7 @@ use crate::{
         cuts::{self, Cuts, Sample},
         join::{self, Calibration, Rule, Standard},
         judge::{self, Opinions},
+        notes::{List, Notes},
         outputs::{self, Names, Stretch},
         review::{self, Explanations},
         summary::{self, Decided, Expected, Judge, Luminosity, PerVerdict, RunFlags, Summary},
@@ -81,6 +82,9 @@ pub struct Arguments {
     /// Compare the verdicts with this golden JSON
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// Replace output files that another command wrote or that were changed since; inputs are never replaced, decisions never lost
+    #[arg(long)]
+    force: bool,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -131,13 +135,35 @@ impl Loaded {
     }
 }
 
-/// Reads experiments, and scores what they are to judge and to calibrate on.
-fn load(arguments: &Arguments, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> {
-    let mut loaded: Vec<Loaded> = vec![];
-    let part = part_argument(arguments.part.as_deref())?;
-    for (at, path) in arguments.experiments.iter().enumerate() {
+/// Opens experiments.
+fn open(arguments: &Arguments) -> Result<Vec<(Folder, Model)>> {
+    let one = |path: &PathBuf| {
         let folder = Folder::open(path)?;
         let model = folder.read_model(&arguments.sets.sets)?;
+        Ok((folder, model))
+    };
+    arguments.experiments.iter().map(one).collect()
+}
+
+/// What is written, compared with what is read. The review list may be read, since it is merged.
+fn written(arguments: &Arguments, names: &Names, list: Option<&List>, opened: &[(Folder, Model)]) -> Outputs {
+    let outputs = Outputs::new("certify", arguments.force)
+        .file("--out", names.golden(), &names.all()[1..])
+        .reads("--data", &arguments.data)
+        .reads("--scores", &arguments.scores)
+        .reads("--good", &arguments.good)
+        .reads("--runs", arguments.runs.as_slice())
+        .reads("--decisions", arguments.decisions.as_slice())
+        .reads("--against", arguments.against.as_slice());
+    let outputs = opened.iter().fold(outputs, |outputs, (folder, model)| outputs.reads_experiment(folder.path(), &model.experiment));
+    if list.is_some() { outputs.merged(&names.beside("review.csv")) } else { outputs }
+}
+
+/// Scores what experiments are to judge and to calibrate on.
+fn load(arguments: &Arguments, opened: Vec<(Folder, Model)>, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> {
+    let mut loaded: Vec<Loaded> = vec![];
+    let part = part_argument(arguments.part.as_deref())?;
+    for (at, (folder, model)) in opened.into_iter().enumerate() {
         let own = Scores::read(&folder.file(folder::names::SCORES))?;
         let score = |files: &[PathBuf], part: Option<Part>| {
             let reading = ui.reading(&[files]);
@@ -184,6 +210,19 @@ fn load(arguments: &Arguments, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> 
         return Err(Error::input(format!("{}: named twice", twice.name)));
     }
     Ok(loaded)
+}
+
+/// What people decided, and as it stands in the file.
+fn decisions(path: &Path) -> Result<(Decisions, Notes)> {
+    Ok((Decisions::read(path)?, Notes::read(path)?))
+}
+
+/// What is written down about flagged lumisections and in the review list of before.
+fn notes(lumisections: &Lumisections, list: Option<&List>, decided: Option<&Notes>) -> Notes {
+    let mut notes = list.map(|list| list.notes.clone()).unwrap_or_default();
+    let is_flagged = |id: &Id| lumisections.get(id).is_some_and(|said| matches!(said.verdict, Verdict::Grey | Verdict::Bad));
+    decided.iter().for_each(|decided| notes.lay(decided, is_flagged));
+    notes
 }
 
 /// The run of `good.csv=297219`.
@@ -358,10 +397,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return Err(Error::input(format!("--scores: {files} for {experiments}; expected one each")));
     }
     let named = arguments.run.iter().map(|text| run_of_file(text)).collect::<Result<BTreeMap<String, u32>>>()?;
+    let opened = open(arguments)?;
+    let list = List::read(&names.beside("review.csv"))?;
+    let outputs = written(arguments, &names, list.as_ref(), &opened);
+    outputs.check()?;
     let golden = arguments.against.as_deref().map(LumisectionSet::read).transpose()?;
-    let decisions = arguments.decisions.as_deref().map(Decisions::read).transpose()?;
+    let decided = arguments.decisions.as_deref().map(decisions).transpose()?;
     let device = device::open(device_argument(&arguments.device)?)?;
-    let loaded = load(arguments, &device, ui)?;
+    let loaded = load(arguments, opened, &device, ui)?;
     check_named(&named, &loaded)?;
     let runs = arguments.runs.as_deref().map(|path| Runs::read(path, loaded[0].model.experiment.certify.run_scores)).transpose()?;
     let experiments: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
@@ -425,7 +468,22 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             terminal::count(*unnamed, "lumisection")
         ));
     }
-    let decided = decisions.map(|decisions| {
+    // The review list is made before people's decisions are applied, so that what was decided stays in it.
+    let notes = notes(&lumisections, list.as_ref(), decided.as_ref().map(|(_, notes)| notes));
+    let reviewed = outputs::flagged(&lumisections, &notes);
+    let (explanations, doubts) = explain(&loaded, &lumisections, &reviewed, &device, ui);
+    warnings.extend(doubts);
+    ui.detail("explained");
+    let mut rows = review::rows(&lumisections, &reviewed, &notes, &experiments, &explanations);
+    let to_review = rows.iter().filter(|row| row[review::DECISION].is_empty()).count();
+    if let Some(List { path, notes, .. }) = &list {
+        let count = notes.decided_beyond(decided.as_ref().map(|(_, notes)| notes));
+        if count > 0 {
+            let (path, count) = (path.display(), terminal::count(count, "lumisection"));
+            warnings.push(format!("{path}: decides on {count}, which is not applied here; --decisions {path} applies it"));
+        }
+    }
+    let decided = decided.map(|(decisions, _)| {
         let (settled, changed, unknown) = decisions.apply(&mut lumisections);
         if let Some((run, ls)) = unknown.first() {
             let count = terminal::count(unknown.len(), "lumisection");
@@ -447,10 +505,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     ui.detail("judged");
 
-    let stretches = outputs::flagged(&lumisections);
-    let (explanations, doubts) = explain(&loaded, &lumisections, &stretches, &device, ui);
-    warnings.extend(doubts);
-    ui.detail("explained");
+    rows.extend(notes.kept(&lumisections, &reviewed));
+    let stretches = outputs::flagged(&lumisections, &Notes::default());
     let quantity = luminosities.as_ref().filter(|(_, luminosities)| !luminosities.is_empty()).map(|(quantity, _)| (*quantity).to_owned());
     let rates_not_met = match &joint {
         Some(cuts) => RateNotMet::new(cuts, None, &lumisections).into_iter().collect(),
@@ -471,13 +527,16 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         trained_on: trained.len(),
         false_discoveries,
         above_threshold: PerVerdict::count_flagged(&lumisections),
-        to_review: stretches.len(),
+        to_review,
         run_flags,
         decisions: decided,
         against: golden.map(|golden| Against::new(shown(&arguments.against), &golden, &lumisections, quantity)),
         warnings,
     };
-    write(&names, &summary, &loaded, &lumisections, &stretches, &explanations)?;
+    list.iter().try_for_each(List::check)?;
+    outputs.open()?;
+    write(&names, &summary, &loaded, &lumisections, &stretches, &rows)?;
+    outputs.close(ui);
     for (one, judge) in loaded.iter().zip(&summary.experiments) {
         // The folder may be another's.
         if let Err(error) = one.folder.write_json(folder::names::CUTS, &judge.cuts) {
@@ -489,11 +548,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     ui.print(&text(&summary, &stretches, &lumisections, &explanations, ui.width()))?;
     summary.warnings.iter().for_each(|warning| ui.warn(warning));
-    ui.print(&format!(
-        "wrote      {}, beside it {} and tables as .csv, .parquet and .dials.csv",
-        names.golden().display(),
-        ["bad", "grey", "not-evaluated", "flagged", "summary"].map(|part| format!(".{part}.json")).join(", ")
-    ))?;
+    let files: Vec<String> = names.all().iter().map(|file| file.display().to_string()).collect();
+    ui.print(&format!("wrote      {}", files.join(", ")))?;
     ui.next(&next(arguments, &summary, &names))
 }
 
@@ -513,18 +569,17 @@ fn write(
     loaded: &[Loaded],
     lumisections: &Lumisections,
     stretches: &[Stretch],
-    explanations: &Explanations,
+    rows: &[review::Row],
 ) -> Result<()> {
     let experiments: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
     let files: Vec<_> = loaded.iter().map(|one| one.judged().rows.iter().map(|row| row.file.clone()).collect()).collect();
     let elements: Vec<Option<String>> = loaded.iter().map(|one| one.model.element().cloned()).collect();
-    let rows = review::rows(lumisections, stretches, &experiments, explanations);
     let title = format!("Review: {}", listed(experiments.iter().map(String::as_str)));
     outputs::write_table(names, lumisections, &experiments, &files)?;
     outputs::write_dials(&names.beside("dials.csv"), lumisections, &elements)?;
-    review::write_list(&names.beside("review.csv"), &rows, summary.nothing_to_review.as_deref())?;
+    review::write_list(&names.beside("review.csv"), rows, summary.nothing_to_review.as_deref())?;
     let lines = summary.rates_not_met.iter().map(|rate| rate.text.clone()).chain([verdicts(summary)]).chain(summary.nothing_to_review.clone());
-    review::write_page(&names.beside("review.html"), &title, &lines.collect::<Vec<_>>(), &rows)?;
+    review::write_page(&names.beside("review.html"), &title, &lines.collect::<Vec<_>>(), rows)?;
     write_json(&names.beside("flagged.json"), &outputs::flagged_json(lumisections, stretches, &experiments))?;
     write_json(&names.beside("summary.json"), summary)?;
     outputs::write_partition(names, lumisections)
@@ -534,8 +589,8 @@ fn next(arguments: &Arguments, summary: &Summary, names: &Names) -> Vec<String> 
     let mut next = vec![];
     if summary.to_review > 0 {
         let (page, list) = (names.beside("review.html"), names.beside("review.csv"));
-        next.push(format!("open {} in a browser, decide and save (or fill in {})", page.display(), list.display()));
-        next.push("the same command with --decisions decisions.csv".into());
+        next.push(format!("open {} in a browser, decide and save decisions.csv, or fill in {} where it is", page.display(), list.display()));
+        next.push(format!("the same command with --decisions decisions.csv, or --decisions {}", list.display()));
     }
     if arguments.against.is_none() {
         next.push("the same command with --against GOLDEN.json: where the verdicts differ from those of others".into());
@@ -674,7 +729,7 @@ fn flagged(stretches: &[Stretch], lumisections: &Lumisections, names: &[String],
     });
     shown.truncate(MOST_SHOWN);
     let shown: Vec<Stretch> = shown.into_iter().cloned().collect();
-    for row in review::rows(lumisections, &shown, names, explanations) {
+    for row in review::rows(lumisections, &shown, &Notes::default(), names, explanations) {
         let at = |name: &str| review::HEADER.iter().position(|other| *other == name).map(|at| row[at].clone()).unwrap_or_default();
         let range = if at("first_ls") == at("last_ls") { at("first_ls") } else { format!("{}–{}", at("first_ls"), at("last_ls")) };
         let experiment = if names.len() > 1 { at("experiment") } else { String::new() };

@@ -1,6 +1,6 @@
 //! `lumisift compare`: experiments side by side.
 
-use super::ui::Ui;
+use super::{outputs::Outputs, ui::Ui};
 use crate::{
     error::Result,
     report::{
@@ -26,6 +26,9 @@ pub struct Arguments {
     /// The page to write
     #[arg(long, value_name = "FILE", default_value = "comparison.html")]
     out: PathBuf,
+    /// Replace an output file that another command wrote or that was changed since; inputs are never replaced
+    #[arg(long)]
+    force: bool,
 }
 
 /// What the only channel shows; of several, the lowest and the highest number.
@@ -57,6 +60,9 @@ fn ranking(ranks: &Ranks, order: &[usize], reports: &[(String, &Report)]) -> Str
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let compared = arguments.experiments.iter().map(|path| Compared::read(Folder::open(path)?)).collect::<Result<Vec<_>>>()?;
+    let reads = |outputs: Outputs, compared: &Compared| outputs.reads_experiment(compared.folder.path(), &compared.experiment);
+    let outputs = compared.iter().fold(Outputs::new("compare", arguments.force).file("--out", &arguments.out, &[]), reads);
+    outputs.check()?;
     let reports: Vec<(String, &Report)> = compared.iter().map(|compared| (compared.place(), &compared.report)).collect();
     let mut warnings = vec![];
     let scores: BTreeSet<&str> = reports.iter().map(|(_, report)| report.score.as_str()).collect();
@@ -65,7 +71,10 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     let ranks = comparison::ranks(&compared);
     let rank = |at: usize| ranks.as_ref().map(|ranks| ranks.ranks[at]);
-    write_atomically(&arguments.out, page::html("comparison", &comparison::data(&compared, ranks.as_ref(), &warnings)?)?.as_bytes())?;
+    let page = page::html("comparison", &comparison::data(&compared, ranks.as_ref(), &warnings)?)?;
+    outputs.open()?;
+    write_atomically(&arguments.out, page.as_bytes())?;
+    outputs.close(ui);
     if ui.json {
         let row = |(at, (folder, report)): (usize, &(String, &Report))| serde_json::json!({"folder": folder, "rank": rank(at), "report": report});
         return ui.print_json(&reports.iter().enumerate().map(row).collect::<Vec<_>>());

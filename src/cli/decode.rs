@@ -1,6 +1,6 @@
 //! `lumisift decode`: samples from latents.
 
-use super::{device_argument, ui::Ui};
+use super::{device_argument, outputs::Outputs, ui::Ui};
 use crate::{
     config::raw,
     data::table::{self, Column, Table, Wanted},
@@ -39,6 +39,9 @@ pub struct Arguments {
     /// Which model of an ensemble the latents are of
     #[arg(long, default_value = "1")]
     member: usize,
+    /// Replace an output file that another command wrote or that was changed since; inputs are never replaced
+    #[arg(long)]
+    force: bool,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -47,6 +50,11 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     batch::check_name("--out", &arguments.out)?;
     let model = Folder::open(&arguments.experiment)?.read_model(&[])?;
+    let outputs = Outputs::new("decode", arguments.force)
+        .file("--out", &arguments.out, &[])
+        .reads("--data", std::slice::from_ref(&arguments.data))
+        .reads_experiment(&arguments.experiment, &model.experiment);
+    outputs.check()?;
     let device = device::open(device_argument(&arguments.device)?)?;
     let width = model.experiment.config.model.latent as usize;
     let wanted = Wanted {
@@ -77,7 +85,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             columns.push((name, values));
         }
     }
+    outputs.open()?;
     latents::write_features(&arguments.out, &codes.rows, table.events, columns)?;
+    outputs.close(ui);
     if !arguments.scaled && (model.scaler.forgets().is_some() || model.scaler.clip.is_some() || model.experiment.divide_by.is_some()) {
         ui.warn("what scaling took away (the area of a row, a divisor, what was clipped) cannot be given back: those steps stay");
     }

@@ -1,6 +1,6 @@
 //! `lumisift encode`: latents of samples.
 
-use super::{Sets, device_argument, only_keys, score, ui::Ui};
+use super::{Sets, device_argument, only_keys, outputs::Outputs, score, ui::Ui};
 use crate::{
     device,
     error::Result,
@@ -29,6 +29,9 @@ pub struct Arguments {
     /// Which model of an ensemble: each has latents of its own
     #[arg(long, default_value = "1")]
     member: usize,
+    /// Replace an output file that another command wrote or that was changed since; inputs are never replaced
+    #[arg(long)]
+    force: bool,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -40,6 +43,11 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, score::SETTABLE, "encode")?;
     batch::check_name("--out", &arguments.out)?;
     let model = Folder::open(&arguments.experiment)?.read_model(&arguments.sets.sets)?;
+    let outputs = Outputs::new("encode", arguments.force)
+        .file("--out", &arguments.out, &[])
+        .reads("--data", &arguments.data)
+        .reads_experiment(&arguments.experiment, &model.experiment);
+    outputs.check()?;
     let device = device::open(device_argument(&arguments.device)?)?;
     let prepared = {
         let reading = ui.reading(&[&arguments.data]);
@@ -58,7 +66,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     };
     let latents = model.networks.iter().map(encode).collect::<Result<Vec<_>>>()?;
     let rows = Identity::of(&prepared.samples);
+    outputs.open()?;
     latents::write_latents(&arguments.out, &rows, prepared.samples.events, &model.networks, &latents)?;
+    outputs.close(ui);
     let left_out = match prepared.samples.rejected.len() {
         0 => String::new(),
         n => format!("; {n} rows are not evaluated and have none"),

@@ -1,6 +1,6 @@
 //! `lumisift export`: a model for other programs.
 
-use super::ui::Ui;
+use super::{outputs::Outputs, ui::Ui};
 use crate::{
     error::{Error, Result},
     export::{self, dism, onnx::Port, scoring},
@@ -53,21 +53,29 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             return Err(Error::input(format!("--{name}: only `lumisift export … dism` takes it")));
         }
     }
-    if out.exists() && !arguments.force {
+    if out.symlink_metadata().is_ok() && !arguments.force {
         let what = if arguments.kind == Format::Dism { "folder" } else { "file" };
         return Err(Error::input(format!("--out {}: exists; choose another {what}, or --force to replace it", out.display())));
     }
     let folder = Folder::open(&arguments.experiment)?;
     let mut model = folder.read_model(&[])?;
+    // What exists was let pass by --force alone.
+    let outputs = Outputs::new("export", true).reads_experiment(&arguments.experiment, &model.experiment);
+    let outputs = match arguments.kind {
+        Format::Dism => outputs.folder("--out", out, dism::FILES),
+        Format::Safetensors | Format::Onnx => outputs.file("--out", out, &[]),
+    };
+    outputs.check()?;
     if let Some(channel) = channel {
         scoring::only(&mut model, channel)?;
     }
     match arguments.kind {
-        Format::Safetensors => safetensors(arguments, &model, ui),
+        Format::Safetensors => safetensors(arguments, &model, &outputs, ui),
         Format::Onnx => {
             let graph = scoring::graph(&model, None)?;
             let description = format!("{}: reconstruction, error and flag of rows, as `lumisift score` tells them", model.experiment.config.name);
             let bytes = graph.to_file("lumisift", &description, &export::metadata(&folder, &model, &graph)?);
+            outputs.open()?;
             write_atomically(out, &bytes)?;
             for (what, ports) in [("takes", graph.inputs()), ("gives", graph.outputs())] {
                 ports.iter().for_each(|port| ui.say(&format!("{what}  {}", described(port))));
@@ -76,7 +84,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         }
         Format::Dism => {
             let package = dism::package(&folder, &model, me.as_deref(), workspace.as_deref().unwrap_or("global"))?;
-            std::fs::create_dir_all(out).map_err(|error| Error::writing(out, &error))?;
+            outputs.open()?;
             package.iter().try_for_each(|(name, bytes)| write_atomically(&out.join(name), bytes))?;
             let names: Vec<&str> = package.iter().map(|(name, _)| *name).collect();
             ui.print(&format!("wrote  {}/ ({})", out.display(), names.join(", ")))?;
@@ -93,7 +101,7 @@ fn described(port: &Port) -> String {
     format!("{} [{}]: {}", port.name, lengths.join(", "), port.description)
 }
 
-fn safetensors(arguments: &Arguments, model: &Model, ui: &Ui) -> Result<()> {
+fn safetensors(arguments: &Arguments, model: &Model, outputs: &Outputs, ui: &Ui) -> Result<()> {
     let json = |value: serde_json::Result<String>| value.map_err(|error| Error::failed(format!("export: {error}")));
     let metadata = HashMap::from([
         ("lumisift".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -113,7 +121,9 @@ fn safetensors(arguments: &Arguments, model: &Model, ui: &Ui) -> Result<()> {
             channels.push((name, &network.architecture, weights));
         }
     }
-    write_atomically(&arguments.out, &weights::of_channels(&channels, metadata)?)?;
+    let bytes = weights::of_channels(&channels, metadata)?;
+    outputs.open()?;
+    write_atomically(&arguments.out, &bytes)?;
     for (name, architecture, _) in channels {
         ui.say(&format!("{}: {name}, {}, {} parameters", arguments.out.display(), architecture.describe(), architecture.parameters()));
     }

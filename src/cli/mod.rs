@@ -11,6 +11,7 @@ mod devices;
 mod encode;
 mod export;
 mod inspect;
+mod outputs;
 mod report;
 mod schema;
 mod score;

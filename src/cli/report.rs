@@ -1,11 +1,11 @@
 //! `lumisift report`: the figures of an experiment, made again from its folder.
 
-use super::ui::Ui;
+use super::{outputs::Outputs, ui::Ui};
 use crate::{
     config::DeviceChoice,
     device,
     error::{Error, Result},
-    pipeline,
+    files, pipeline,
     report::{
         explain,
         figures::{Context, Report},
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 use clap::Args;
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 /// Make the page and the figures of an experiment again from its scores and thresholds, and print them
 #[derive(Debug, Args)]
@@ -28,12 +28,18 @@ pub struct Arguments {
     /// Draw the main figures as PNG pictures, into this folder
     #[arg(long, value_name = "DIR")]
     png: Option<PathBuf>,
+    /// Replace pictures that another command wrote or that were changed since
+    #[arg(long, requires = "png")]
+    force: bool,
     /// Open the page in the browser
     #[arg(long)]
     open: bool,
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
+    if let Some((place, reason)) = arguments.png.as_ref().and_then(|place| Some((place, files::no_folder(place)?))) {
+        return Err(Error::input(format!("--png {}: {reason}", place.display())));
+    }
     let folder = Folder::open(&arguments.experiment)?;
     let model = folder.read_model(&[])?;
     let scores = Scores::read(&folder.file(names::SCORES))?;
@@ -75,6 +81,18 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             (before, vec![], None)
         }
     };
+    let pictures = match &arguments.png {
+        None => vec![],
+        Some(_) => {
+            let (experiment, history) = (&model.experiment, folder.read_history()?);
+            let maps = evidence.as_ref().map(|evidence| &evidence.maps);
+            pictures::pictures(Figures { experiment, report: &report, scores: &scores, history: &history, maps })?
+        }
+    };
+    let outputs = Outputs::new("report", arguments.force).reads_experiment(&arguments.experiment, &model.experiment);
+    let outputs =
+        arguments.png.iter().fold(outputs, |outputs, place| outputs.folder("--png", place, pictures.iter().map(|picture| picture.name.as_str())));
+    outputs.check()?;
     // A page with less in it would not replace one with more.
     if evidence.is_some() || !folder.file(names::PAGE).exists() {
         let data =
@@ -87,14 +105,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     let mut drawn = vec![];
     if let Some(place) = &arguments.png {
-        let (experiment, history) = (&model.experiment, folder.read_history()?);
-        let maps = evidence.as_ref().map(|evidence| &evidence.maps);
-        fs::create_dir_all(place).map_err(|error| Error::writing(place, &error))?;
-        for picture in pictures::pictures(Figures { experiment, report: &report, scores: &scores, history: &history, maps })? {
+        outputs.open()?;
+        for picture in &pictures {
             let path = place.join(&picture.name);
             write_atomically(&path, &picture.png)?;
             drawn.push(format!("wrote      {}", path.display()));
         }
+        outputs.close(ui);
     }
     if ui.json {
         return ui.print_json(&report);

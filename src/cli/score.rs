@@ -1,6 +1,6 @@
 //! `lumisift score`: new data with a trained experiment.
 
-use super::{Sets, device_argument, only_keys, part_argument, ui::Ui};
+use super::{Sets, device_argument, only_keys, outputs::Outputs, part_argument, ui::Ui};
 use crate::{
     data::synth,
     device,
@@ -43,6 +43,9 @@ pub struct Arguments {
     /// Tell why this lumisection scores as it does: which inputs make its error, channel by channel (repeatable)
     #[arg(long, value_name = "RUN:LS")]
     why: Vec<String>,
+    /// Replace output files that another command wrote or that were changed since; inputs are never replaced
+    #[arg(long)]
+    force: bool,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -82,6 +85,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if arguments.regions.is_some() && model.experiment.config.patterns.is_none() {
         return Err(Error::input("--regions: the experiment has no [patterns], which regions are made of"));
     }
+    let regions = arguments.regions.iter().fold(Outputs::new("score", arguments.force), |outputs, path| outputs.file("--regions", path, &[]));
+    let outputs = regions
+        .file("--out", &arguments.out, &[])
+        .reads("--data", &arguments.data)
+        .reads("--truth", arguments.truth.as_slice())
+        .reads_experiment(&arguments.experiment, &model.experiment);
+    outputs.check()?;
     let device = device::open(device_argument(&arguments.device)?)?;
     let truth = arguments.truth.as_deref().map(synth::read_truth).transpose()?;
     let (prepared, mut scores, patterns) = {
@@ -101,11 +111,6 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         }
         asked.extend(told);
     }
-    scores.write(&arguments.out)?;
-    if let (Some(path), Some(patterns)) = (&arguments.regions, &patterns) {
-        patterns.write(path, &prepared.samples, &prepared.splits)?;
-    }
-    ui.detail(&format!("wrote {}", arguments.out.display()));
     let worst = if asked.is_empty() { explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)? } else { asked.clone() };
     let report = Report::new(
         &scores,
@@ -128,6 +133,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         },
     )?;
     ui.detail("figures");
+    outputs.open()?;
+    if let (Some(path), Some(patterns)) = (&arguments.regions, &patterns) {
+        patterns.write(path, &prepared.samples, &prepared.splits)?;
+    }
+    scores.write(&arguments.out)?;
+    outputs.close(ui);
+    ui.detail(&format!("wrote {}", arguments.out.display()));
     if ui.json {
         return ui.print_json(&report);
     }

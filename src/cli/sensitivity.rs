@@ -1,6 +1,12 @@
 //! `lumisift sensitivity`: which defects an experiment finds.
 
-use super::{Sets, load, only_keys, stop::Stop, train::Local, ui::Ui};
+use super::{
+    Sets, load, only_keys,
+    outputs::{self, Outputs},
+    stop::Stop,
+    train::Local,
+    ui::Ui,
+};
 use crate::{
     config::Experiment,
     device::{self, Opened},
@@ -90,6 +96,11 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     ui.next(&next)
 }
 
+/// The files of the folder that is written to; those that are there may be replaced.
+fn own(arguments: &Arguments) -> Outputs {
+    Outputs::new("sensitivity", true).folder("--out", &arguments.out, FILES)
+}
+
 /// A trained experiment, with its rows prepared again.
 fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
     let folder = Folder::open(&arguments.config)?;
@@ -101,6 +112,7 @@ fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
         )));
     }
     let experiment = load(&folder.file(names::EXPERIMENT), &arguments.sets, Some(arguments.device.as_deref().unwrap_or("cpu")))?;
+    own(arguments).reads_experiment(&arguments.config, &experiment).check()?;
     let device = device::open(experiment.devices[0])?;
     let prepared = again(&folder, &experiment, ui)?;
     let plan = Plan::new(&experiment, &prepared)?;
@@ -122,6 +134,8 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
     let mut experiment = wanted.clone();
     experiment.config.sensitivity = Default::default();
     let path = arguments.out.join(EXPERIMENT);
+    own(arguments).reads("the config", &experiment.inputs()).check()?;
+    outputs::check_room(&path, "the config", &experiment.inputs())?;
     let begun = begun(&path, &experiment, arguments.force)?;
     let deadline = experiment.time_limit.and_then(|limit| Instant::now().checked_add(limit));
     let mut devices = device::open_all(&experiment.devices)?;

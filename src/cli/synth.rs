@@ -1,6 +1,6 @@
 //! `lumisift synth`: made data with known anomalies.
 
-use super::ui::Ui;
+use super::{outputs::Outputs, ui::Ui};
 use crate::{
     data::synth,
     error::{Error, Result},
@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 pub struct Arguments {
     #[command(subcommand)]
     kind: Kind,
+    /// Replace files that another command wrote or that were changed since
+    #[arg(long, global = true)]
+    force: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,7 +92,24 @@ enum Kind {
     },
 }
 
+impl Kind {
+    /// The verb with the kind, the folder and the files that are written to it.
+    fn writes(&self) -> (&'static str, &Path, Vec<String>) {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        match self {
+            Self::Metsig { out, .. } => ("synth metsig", out, owned(&synth::METSIG)),
+            Self::Cms2010b { out, .. } => ("synth cms2010b", out, synth::cms2010b::files()),
+            Self::Certification { out, .. } => ("synth certification", out, owned(&synth::certification::FILES)),
+            Self::Events { out, .. } => ("synth events", out, owned(&synth::events::FILES)),
+            Self::Occupancy { out, layers, .. } => ("synth occupancy", out, synth::occupancy::files(*layers)),
+        }
+    }
+}
+
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
+    let (verb, out, files) = arguments.kind.writes();
+    let outputs = Outputs::new(verb, arguments.force).folder("", out, files.iter().map(String::as_str));
+    outputs.check()?;
     match &arguments.kind {
         Kind::Metsig { out, seed, size } => metsig(out, *seed, *size, ui),
         Kind::Cms2010b { out, seed, rows } => cms2010b(out, *seed, *rows, ui),
@@ -99,7 +119,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             let (lumisections, test_lumisections, layers, true_shapes) = (*lumisections, *test_lumisections, *layers, *true_shapes);
             occupancy(out, synth::occupancy::Size { lumisections, test_lumisections, layers, true_shapes }, *seed, ui)
         }
-    }
+    }?;
+    outputs.close(ui);
+    Ok(())
 }
 
 fn occupancy(out: &Path, size: synth::occupancy::Size, seed: u64, ui: &Ui) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::{
     Sets,
     batch::{self, Engines},
-    load,
+    load, outputs,
     stop::Stop,
     training::{self, Plan},
     ui::Ui,
@@ -153,6 +153,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         Some(_) => {}
         None => Folder::check_free(&arguments.out, arguments.force)?,
     }
+    outputs::check_room(&arguments.out, "the config", &experiment.inputs())?;
     if arguments.engines.batch().is_none() && arguments.engines.is_dry() {
         return Err(Error::input("--dry-run: goes with --engine slurm or htcondor; `lumisift check` looks at a config"));
     }

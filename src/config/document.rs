@@ -1,7 +1,10 @@
 //! A TOML file with what it `extends`, what was `--set` and options that stand for a key, merged into one table whose keys remember where
 //! they were written.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files,
+};
 use std::{
     collections::BTreeMap,
     fs,
@@ -130,6 +133,7 @@ impl Document {
     }
 
     fn add_file(&mut self, path: &Path, seen: &mut Vec<PathBuf>) -> Result<()> {
+        files::regular(path)?;
         let identity = fs::canonicalize(path).map_err(|error| Error::reading(path, &error))?;
         if seen.contains(&identity) {
             return Err(Error::input(format!("{}: extends itself by way of the files it extends", path.display())));

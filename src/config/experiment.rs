@@ -512,6 +512,19 @@ impl Experiment {
         check::check(document, name)
     }
 
+    /// The files, folders and patterns that it names.
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        let FactFiles { oms, hlt, brilcalc, lumisections } = &self.facts;
+        let many = [&self.train_files, &self.test_files, oms, hlt, brilcalc, lumisections, &self.automasks];
+        let labels = self.labels.iter().filter_map(|spec| match &spec.origin {
+            LabelOrigin::File { path, .. } => Some(path),
+            LabelOrigin::Column { .. } => None,
+        });
+        let single = [&self.reference, &self.init, &self.chips, &self.select.golden].into_iter().flatten();
+        let folder = self.subsystems.iter().map(|(folder, _)| folder);
+        many.into_iter().flatten().chain(labels).chain(single).chain(folder).cloned().collect()
+    }
+
     /// The resolved config as TOML: training on it repeats the experiment.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(&self.config).map_err(|error| Error::failed(format!("experiment.toml: {error}")))

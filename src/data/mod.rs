@@ -208,7 +208,9 @@ pub fn expand(patterns: &[PathBuf]) -> Result<Vec<PathBuf>> {
             paths.push(pattern.clone());
             continue;
         }
-        let matches = glob::glob(&text).map_err(|error| Error::input(format!("{text}: not a valid pattern: {error}")))?;
+        // As in a shell: hidden files are meant by their dot only.
+        let visible = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+        let matches = glob::glob_with(&text, visible).map_err(|error| Error::input(format!("{text}: not a valid pattern: {error}")))?;
         let before = paths.len();
         for path in matches {
             let path = path.map_err(|error| Error::reading(error.path(), error.error()))?;
@@ -233,6 +235,7 @@ pub fn read_dials_lumisections(patterns: &[PathBuf]) -> Result<Arc<BTreeMap<u64,
 /// The one column of a .npy file.
 pub fn read_column(path: &Path) -> Result<Column> {
     use arrays::Arrays;
+    crate::files::regular(path)?;
     crate::guard::decode(path, || {
         let wrong = |reason: String| Error::input(format!("{}: {reason}", path.display()));
         let file = npy::Npy::open(path).map_err(wrong)?;

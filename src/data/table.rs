@@ -405,6 +405,7 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
 /// Size and SHA-256 of a file.
 pub fn fingerprint(path: &Path) -> Result<(u64, String)> {
     use sha2::{Digest, Sha256};
+    crate::files::regular(path)?;
     let mut file = std::fs::File::open(path).map_err(|error| Error::reading(path, &error))?;
     let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
     loop {

@@ -1,6 +1,9 @@
 //! Text files, compressed or not, a block at a time: memory stays bounded however long the file is.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files,
+};
 use flate2::read::MultiGzDecoder;
 use memchr::{memchr, memchr_iter, memrchr};
 use std::{
@@ -44,6 +47,7 @@ const LONGEST_TEXT: usize = 1 << 28;
 impl Source {
     /// Opens a file, unpacking what its first bytes say is packed.
     pub fn open(path: &Path) -> Result<Self> {
+        files::regular(path)?;
         let open = || File::open(path).map_err(|error| Error::reading(path, &error));
         let mut start = [0; 4];
         let length = read_full(&mut open()?, &mut start).map_err(|error| Error::reading(path, &error))?;

@@ -20,6 +20,9 @@ const SCRIPT: &str = include_str!("infer.py");
 /// The longest name of a service.
 const LONGEST_NAME: usize = 36;
 
+/// The names of the files of a package.
+pub const FILES: [&str; 5] = ["model.onnx", "model.json", "infer.py", "README.md", "template.yaml"];
+
 /// The files of a package: names and contents, the template last.
 pub fn package(folder: &Folder, model: &Model, me: Option<&str>, workspace: &str) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let data = folder.read_json::<Report>(names::REPORT)?.data;
@@ -76,13 +79,8 @@ pub fn package(folder: &Folder, model: &Model, me: Option<&str>, workspace: &str
     let facts = serde_json::to_string_pretty(&facts).map_err(|error| Error::failed(format!("export: {error}")))? + "\n";
     let template = template(&name, &description, workspace, element, &graph)?;
     let readme = readme(model, &name, element, all);
-    Ok(vec![
-        ("model.onnx", file),
-        ("model.json", facts.into_bytes()),
-        ("infer.py", SCRIPT.into()),
-        ("README.md", readme.into_bytes()),
-        ("template.yaml", template.into_bytes()),
-    ])
+    let contents = [file, facts.into_bytes(), SCRIPT.into(), readme.into_bytes(), template.into_bytes()];
+    Ok(FILES.into_iter().zip(contents).collect())
 }
 
 /// A name as Kubernetes takes it: small letters, digits and hyphens between them.

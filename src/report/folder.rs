@@ -11,6 +11,7 @@ use crate::{
         table,
     },
     error::{Error, Result},
+    files,
     model::{Architecture, weights},
     prepare::scale::Scaler,
     score::{network::Network, one_class_svm::OneClassSvm, threshold::Calibrated, usual::Usual},
@@ -237,6 +238,9 @@ impl Folder {
     /// Whether [`Folder::create`] would take this path.
     pub fn check_free(path: &Path, force: bool) -> Result<()> {
         let shown = path.display();
+        if let Some(reason) = files::no_folder(path) {
+            return Err(Error::input(format!("--out {shown}: {reason}")));
+        }
         // Of a training that was killed before it began: its lock, and what it was about to write.
         let is_left = |name: &str| lock::is_lock(name) || is_part(name);
         let is_left = |entry: &std::io::Result<fs::DirEntry>| entry.as_ref().is_ok_and(|entry| is_left(&entry.file_name().to_string_lossy()));
@@ -250,9 +254,6 @@ impl Folder {
                     "holds an experiment that is not complete; --resume goes on with it, --force replaces it"
                 };
                 Err(Error::input(format!("--out {shown}: {message}")))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-                Err(Error::input(format!("--out {shown}: is a file; expected a folder")))
             }
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::reading(path, &error)),
             _ => Ok(()),
@@ -609,6 +610,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    files::regular(path)?;
     let text = fs::read_to_string(path).map_err(|error| Error::reading(path, &error))?;
     serde_json::from_str(&text).map_err(|error| Error::input(format!("{}: not what `lumisift train` writes: {error}", path.display())))
 }

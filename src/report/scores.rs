@@ -385,6 +385,7 @@ impl Scores {
 
     /// Reads a `scores.parquet`.
     pub fn read(path: &Path) -> Result<Self> {
+        crate::files::regular(path)?;
         let torn = |error: &dyn std::fmt::Display| Error::input(format!("{}: not a whole scores file: {error}", path.display()));
         let (_, batches) = columnar::read_table(path, batch::GROUP)?;
         let mut scores = Self::default();

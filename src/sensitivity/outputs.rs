@@ -3,6 +3,7 @@
 use super::{Outcome, Point, Share, Size};
 use crate::{
     error::{Error, Result},
+    files,
     report::{
         batch,
         canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
@@ -22,8 +23,8 @@ pub const FILES: [&str; 4] = ["sensitivity.parquet", "sensitivity.json", "sensit
 /// Refuses a folder that holds one of the files already.
 pub fn check_free(folder: &Path, force: bool) -> Result<()> {
     let shown = folder.display();
-    if folder.exists() && !folder.is_dir() {
-        return Err(Error::input(format!("--out {shown}: is a file; expected a folder")));
+    if let Some(reason) = files::no_folder(folder) {
+        return Err(Error::input(format!("--out {shown}: {reason}")));
     }
     match FILES.iter().find(|name| folder.join(name).exists()) {
         Some(name) if !force => Err(Error::input(format!("--out {shown}: holds {name}; choose another folder, or --force to replace it"))),

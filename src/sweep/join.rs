@@ -17,12 +17,11 @@ use std::{
 };
 
 /// The tables of a trial that are joined.
-const TABLES: [&str; 3] = [names::SCORES, names::REGIONS, names::REJECTED];
+pub const TABLES: [&str; 3] = [names::SCORES, names::REGIONS, names::REJECTED];
 
 /// Writes the tables of all complete trials into a folder, each trial's rows behind the trial's number and its values of what is varied.
 /// Returns what was written.
 pub fn join(board: &Board, rows: &[Row], into: &Path) -> Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(into).map_err(|error| Error::writing(into, &error))?;
     let mut written = vec![];
     for name in TABLES {
         let of_trial = |row: &Row| (row.state.state == Phase::Done).then(|| board.folder(row.trial).join(name)).filter(|path| path.is_file());

@@ -80,13 +80,18 @@ enum Then {
         /// Join what all trials found: scores.parquet, regions.parquet and rejected.parquet with a column for each parameter, into this folder
         #[arg(long, value_name = "DIR")]
         join: Option<PathBuf>,
+        /// With --join: replace tables that another command wrote or that were changed since
+        #[arg(long, requires = "join")]
+        force: bool,
     },
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     match &arguments.then {
         Some(Then::Status { dir, watch }) => return show::status(dir, *watch, ui),
-        Some(Then::Collect { dir, open, join }) => return show::collect(&Board::open(dir)?, *open, join.as_deref(), ui),
+        Some(Then::Collect { dir, open, join, force }) => {
+            return show::collect(&Board::open(dir)?, *open, join.as_deref().map(|join| (join, *force)), ui);
+        }
         None => {}
     }
     let (Some(config), Some(out)) = (&arguments.config, &arguments.out) else {

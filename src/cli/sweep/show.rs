@@ -2,7 +2,7 @@
 
 use super::{command, send::queued};
 use crate::{
-    cli::ui::Ui,
+    cli::{outputs::Outputs, ui::Ui},
     error::Result,
     report::{folder::names, terminal},
     sweep::{
@@ -198,13 +198,23 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
 }
 
 /// Writes what there is, and shows it.
-pub fn collect(board: &Board, open: bool, joined: Option<&Path>, ui: &Ui) -> Result<()> {
+pub fn collect(board: &Board, open: bool, joined: Option<(&Path, bool)>, ui: &Ui) -> Result<()> {
+    let outputs = joined.map(|(folder, force)| {
+        let outputs = Outputs::new("sweep collect", force).folder("--join", folder, join::TABLES);
+        outputs.reads_experiment(board.path(), board.experiment())
+    });
+    outputs.iter().try_for_each(Outputs::check)?;
     let rows = results::rows(board)?;
     let ranked = results::ranked(board, &rows);
     let importance = results::importance(board, &ranked);
     results::write(board, &rows, &ranked)?;
     page::write(board, &rows, &ranked, &importance)?;
-    let joined = joined.map(|folder| join::join(board, &rows, folder)).transpose()?.unwrap_or_default();
+    let mut tables = vec![];
+    if let (Some((folder, _)), Some(outputs)) = (joined, &outputs) {
+        outputs.open()?;
+        tables = join::join(board, &rows, folder)?;
+        outputs.close(ui);
+    }
     if open {
         ui.open(&board.path().join(names::PAGE));
     }
@@ -225,7 +235,7 @@ pub fn collect(board: &Board, open: bool, joined: Option<&Path>, ui: &Ui) -> Res
         ui.warn(&format!("trial {} failed: {}", row.name, row.state.message.as_deref().unwrap_or("no message")));
     }
     ui.print(&format!("wrote      {dir}/{TABLE}, {dir}/{}", names::PAGE))?;
-    joined.iter().try_for_each(|path| ui.print(&format!("wrote      {}", path.display())))?;
+    tables.iter().try_for_each(|path| ui.print(&format!("wrote      {}", path.display())))?;
     match ranked.first() {
         Some(_) => ui.next(&[format!("lumisift report {dir}/{BEST}"), format!("lumisift score {dir}/{BEST} --data FILE… --out scores.parquet")]),
         None => Ok(()),

@@ -203,6 +203,9 @@ const MOST: usize = 10_000_000;
 const ERA: usize = 12;
 const BATCH: usize = 2_000;
 
+/// The files that are written.
+pub const FILES: [&str; 4] = ["features.parquet", "golden.json", "dcs.json", "truth.csv"];
+
 /// Writes features.parquet, golden.json (the lumisections where nothing is wrong), dcs.json (those where the tracker is on) and
 /// truth.csv into a folder; returns the names and rows of the tables.
 pub fn write(folder: &Path, lumisections: usize, seed: u64) -> Result<Vec<(String, usize)>> {
@@ -463,8 +466,6 @@ mod tests {
         let table = read(&folder.path().join("features.parquet"), &Wanted { columns, ..Wanted::default() }).unwrap();
         (folder, table)
     }
-
-    const FILES: [&str; 4] = ["features.parquet", "golden.json", "dcs.json", "truth.csv"];
 
     #[test]
     fn the_same_seed_makes_the_same_bytes() {

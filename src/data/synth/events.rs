@@ -112,6 +112,9 @@ impl Anomaly {
     }
 }
 
+/// The files that are written.
+pub const FILES: [&str; 2] = ["events.h5", "truth.csv"];
+
 /// Writes events.h5 and truth.csv (`event,class,anomaly`, counted from 0, of events that are no usual background); returns their
 /// names and rows. More `columns` are further ones: events and the first columns stay the same.
 pub fn write(folder: &Path, events: usize, columns: usize, seed: u64) -> Result<Vec<(String, usize)>> {

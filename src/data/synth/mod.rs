@@ -19,6 +19,9 @@ use std::{
     path::Path,
 };
 
+/// The files of METSig-like runs.
+pub const METSIG: [&str; 4] = ["good.csv", "bad1.csv", "bad2.csv", "truth.csv"];
+
 const BINS: usize = 53;
 
 /// An anomaly put into a run.
@@ -148,10 +151,11 @@ fn rates(plan: &Plan, ls: u32) -> Vec<f64> {
 /// Writes beside the target, then renames: a reader never sees a part of a file.
 fn beside(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let part = path.with_file_name(format!(".{name}.part"));
+    let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
     let written = File::create(&part).map(BufWriter::new).and_then(|mut file| {
         write(&mut file)?;
         file.flush()?;
+        file.get_ref().sync_all()?;
         fs::rename(&part, path)
     });
     written.map_err(|error| {

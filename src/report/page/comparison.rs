@@ -18,10 +18,12 @@ use std::collections::{BTreeMap, HashMap};
 
 /// An experiment among others.
 pub struct Compared {
-    folder: Folder,
+    /// Its folder.
+    pub folder: Folder,
     /// Its figures.
     pub report: Report,
-    experiment: Experiment,
+    /// Its config.
+    pub experiment: Experiment,
     scores: Scores,
 }
 

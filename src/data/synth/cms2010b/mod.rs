@@ -47,6 +47,12 @@ const LATENT: usize = 12;
 const ROW_GROUP: usize = 4_000;
 const BATCH: usize = 1_000;
 
+/// The files that are written.
+pub fn files() -> Vec<String> {
+    let certified = SUBSYSTEMS.iter().map(|subsystem| format!("Quality2010/Cert_13TeV_2010_{subsystem}.txt"));
+    ["features.parquet", "labels.npy", "truth.csv"].map(str::to_owned).into_iter().chain(certified).collect()
+}
+
 /// Writes features.parquet, labels.npy, Quality2010/Cert_13TeV_2010_*.txt and truth.csv; returns the names and rows of the
 /// tables.
 ///

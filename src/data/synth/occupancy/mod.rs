@@ -62,6 +62,13 @@ const GROUP: usize = 1_000;
 const LUMINOSITY: f64 = 0.00263;
 const DELIVERED: f64 = 1.014;
 
+/// The files that are written of so many layers.
+pub fn files(layers: usize) -> Vec<String> {
+    let layer = |part: &str, index: usize| format!("{part}/PXLayer_{}.parquet", index + 1);
+    let layers = (0..layers.min(detector::MOST)).flat_map(|index| ["train", "test"].map(|part| layer(part, index)));
+    layers.chain(["oms.json", "hlt.json", "automasks.csv", "truth.csv"].map(str::to_owned)).collect()
+}
+
 /// Writes train/ and test/ with a file a layer, oms.json, hlt.json, automasks.csv and truth.csv into a folder; returns the names
 /// and rows of the tables.
 pub fn write(folder: &Path, size: Size, seed: u64) -> Result<Vec<(String, usize)>> {
