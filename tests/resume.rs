@@ -226,12 +226,23 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
+/// Stops a process, all of whose threads then stand still: one may be in the middle of a write.
+fn stop(child: &Child) {
+    signal(child, "-STOP");
+    let tasks = PathBuf::from(format!("/proc/{}/task", child.id()));
+    let stands = |task: &PathBuf| fs::read_to_string(task.join("stat")).map_or(true, |stat| stat.rsplit_once(") ").unwrap().1.starts_with('T'));
+    let all = || fs::read_dir(&tasks).into_iter().flatten().all(|task| stands(&task.unwrap().path()));
+    while !all() {
+        sleep(Duration::from_millis(5));
+    }
+}
+
 /// Lets a training run for some epochs, and stops it as a suspended machine does.
 fn asleep(job: &Job, out: &str) -> Child {
     let arguments: Vec<&str> = job.arguments(out, &[]);
     let child = lumisift().current_dir(job.place.path()).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     until_epochs(&job.path(out), 3);
-    signal(&child, "-STOP");
+    stop(&child);
     child
 }
 
@@ -301,7 +312,7 @@ fn who_slept_while_another_took_over_stops_and_writes_nothing() {
         let arguments = job.arguments(&out, &[more]);
         let mut other = lumisift().current_dir(job.place.path()).args(arguments).stderr(Stdio::null()).spawn().unwrap();
         until_epochs(&job.path(&out), 3);
-        signal(&other, "-STOP");
+        stop(&other);
         let err = wakes(sleeper, &job.path(&out));
         other.kill().unwrap();
         other.wait().unwrap();
