@@ -79,8 +79,16 @@ mod tests {
     fn wrong(change: impl Fn(&mut ChannelEntry)) -> String {
         let experiment = Experiment::check(&Document::parse("data.train = [\"a.csv\"]", Path::new("x.toml")).unwrap(), "x").unwrap();
         let channel = Channel::all(vec!["bin_0".into(), "bin_1".into()], None);
-        let usual =
-            Usual { error: 1.0, mean_field_error: 2.0, log_mean: 0.0, log_std: 1.0, feature_errors: vec![0.5; 2], unscaled: vec![], outside: 0.0 };
+        let usual = Usual {
+            error: 1.0,
+            mean_field_error: 2.0,
+            log_mean: 0.0,
+            log_std: 1.0,
+            feature_errors: vec![0.5; 2],
+            varies: None,
+            unscaled: vec![],
+            outside: 0.0,
+        };
         let mut entry = ChannelEntry { channel, usual, masked: vec![] };
         change(&mut entry);
         channels(&[entry], &experiment).err().unwrap_or_default()
