@@ -340,10 +340,16 @@ mod tests {
             ("run,flag\nx,good\n", ":2: \"x\" is not a run number"),
             ("run,flag\n1,good\n1,bad\n", "run 1: "),
             ("{\"1\": []}", "run 1: found \"[]\""),
+            ("{\"1\": \"good\", \"1\": \"bad\"}", "the key \"1\" is there twice"),
+            ("run,verdict,verdict\n1,good,good\n2,good,bad\n", "columns 2 \"verdict\" and 3 \"verdict\" differ"),
+            ("run,run_number,verdict\n1,2,good\n", "columns 1 \"run\" and 2 \"run_number\" differ"),
+            ("run,flag\n1,good,bad\n", ":2: 3 fields where the header has 2"),
+            ("run,flag,note\n1,good,\"sic\n2,bad,x\n", ":2: a quote is opened and not closed"),
         ] {
             let message = Runs::read(file(text).path(), None).unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");
         }
+        assert_eq!(verdicts("run;run_number;flag;note\n1;1;good;\n2;2;grey;a, b\n3;3;bad;\n"), expected, "columns that are equal, and semicolons");
         assert!(Runs::read(file("run,score\n1,0.1\n").path(), None).unwrap_err().to_string().contains("certify.run_scores"));
     }
 

@@ -397,6 +397,10 @@ mod tests {
             ("hlt", "{\"a\": {}}", "\"a\" is not a run number"),
             ("hlt", "{\"1\": {\"p\": {\"rate\": [1], \"first_lumisection_number\": []}}}", "1 rates for 0"),
             ("brilcalc", "1,2,3\n", "no header"),
+            ("oms", "{\"run_number\": [1], \"lumisection_number\": [1], \"pileup\": [1], \"pileup\": [2]}", "the key \"pileup\" is there twice"),
+            ("oms", "{\"run_number\": [1], \"run\": [2], \"lumisection_number\": [1]}", "run_number and run are both there and differ"),
+            ("hlt", "{\"1\": {}, \"1\": {}}", "the key \"1\" is there twice"),
+            ("brilcalc", "#run:fill,ls,pileup(a),x,pileup(b)\n1:1,1:1,1,2,1\n", "columns 1 and 3 are named \"pileup\""),
         ] {
             let message = facts(kind, text, &["pileup"]).unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");

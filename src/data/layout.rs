@@ -183,7 +183,7 @@ impl Layout {
             used.contains(&twin.taken) || layout.contents().contains(&twin.taken) || is_feature && by_name && fields[twin.left].kind == Kind::Number
         });
         if is_feature && by_name {
-            notes.extend(left_out(fields, &ignore, &used, &twins, &beside));
+            notes.extend(left_out(fields, wanted, &ignore, &used, &twins, &beside));
         }
         (layout.twins, layout.notes) = (twins, notes);
         if is_feature {
@@ -348,7 +348,7 @@ fn columns(path: &Path, fields: &[Field], wanted: &Wanted, same: &Same) -> Resul
         let field = &fields[at];
         let index = INDEX.contains(&plain(&field.name).as_str());
         let taken = same.used.contains(&at) || same.beside.contains(&at) || !same.free(at);
-        field.kind == Kind::Number && !taken && !index && !same.ignored(at)
+        may_be_input(field, wanted) && !taken && !index && !same.ignored(at)
     };
     let features: Vec<usize> = (0..fields.len()).filter(feature).collect();
     if features.is_empty() {
@@ -357,11 +357,16 @@ fn columns(path: &Path, fields: &[Field], wanted: &Wanted, same: &Same) -> Resul
     Ok(Contents::Features(features))
 }
 
+/// Whether a column holds numbers, or nothing where missing ones are filled.
+fn may_be_input(field: &Field, wanted: &Wanted) -> bool {
+    field.kind == Kind::Number || field.kind == Kind::Blank && wanted.keeps_missing && !field.name.is_empty()
+}
+
 /// Names the columns of a table of features that are no inputs because of what they hold, unless the config says so.
-fn left_out(fields: &[Field], ignored: &[glob::Pattern], used: &[usize], twins: &[Twin], beside: &[usize]) -> Option<String> {
+fn left_out(fields: &[Field], wanted: &Wanted, ignored: &[glob::Pattern], used: &[usize], twins: &[Twin], beside: &[usize]) -> Option<String> {
     let told = |&at: &usize| {
         let Field { name, kind, .. } = &fields[at];
-        let index = *kind == Kind::Number && !(name.is_empty() && at > 0);
+        let index = may_be_input(&fields[at], wanted) && !(name.is_empty() && at > 0);
         let nothing = *kind == Kind::Blank && name.is_empty();
         let known = used.contains(&at) || twins.iter().any(|twin| twin.left == at) || ignored.iter().any(|pattern| pattern.matches(name));
         !known && !nothing && (!index || beside.contains(&at))

@@ -98,7 +98,7 @@ impl Twin {
         let (taken, left) = (shown(fields, self.taken), shown(fields, self.left));
         let why = match self.alike {
             Alike::Name => "have one name".into(),
-            Alike::Suffix => "have one name, repeated".into(),
+            Alike::Suffix => "repeat one name".into(),
             Alike::Case => "have names that differ only in case or blanks".into(),
             Alike::Key(key) => format!("both have a usual name for data.columns.{key}"),
         };

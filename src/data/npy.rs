@@ -3,6 +3,7 @@
 use super::{arrays::ArrayInfo, arrays::Arrays, layout::Kind};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, TypeStr};
 use std::{
+    collections::HashSet,
     fs::File,
     io::{BufReader, Read, Seek, SeekFrom},
     ops::Range,
@@ -71,6 +72,9 @@ impl Npy {
         let names: Vec<String> = archive.file_names().filter_map(Result::ok).map(String::from).filter(|name| name.ends_with(".npy")).collect();
         if names.len() > MOST_MEMBERS {
             return Err(format!("holds {} arrays; at most {MOST_MEMBERS} are read", names.len()));
+        }
+        if let Some(name) = File::open(path).ok().and_then(|file| repeated(file, archive.central_directory_start())) {
+            return Err(format!("holds two arrays of the name {name}, of which readers see one; expected each name once"));
         }
         for name in names {
             let mut member = archive.by_name(&name).map_err(|error| format!("{name}: {error}"))?;
@@ -172,6 +176,26 @@ fn feed(reader: &mut impl Read, elements: usize, size: usize, each: &mut dyn FnM
         left -= count;
     }
     Ok(())
+}
+
+/// The name that two members of an archive have, by its list of members.
+fn repeated(mut file: File, list: u64) -> Option<String> {
+    /// The longest list that is looked at.
+    const LONGEST: u64 = 1 << 26;
+    let mut bytes = vec![];
+    file.seek(SeekFrom::Start(list)).ok()?;
+    file.take(LONGEST).read_to_end(&mut bytes).ok()?;
+    let (mut rest, mut seen) = (bytes.as_slice(), HashSet::new());
+    while rest.starts_with(b"PK\x01\x02") {
+        let length = |at: usize| Some(usize::from(u16::from_le_bytes(rest.get(at..at + 2)?.try_into().ok()?)));
+        let (name, more) = (length(28)?, length(30)? + length(32)?);
+        let name = rest.get(46..46 + name)?;
+        if !seen.insert(name) {
+            return Some(String::from_utf8_lossy(name).into_owned());
+        }
+        rest = rest.get(46 + name.len() + more..)?;
+    }
+    None
 }
 
 impl Arrays for Npy {
@@ -315,4 +339,32 @@ fn singles(dtype: &TypeStr, bytes: &[u8], into: &mut [f32]) {
 
 fn doubles(dtype: &TypeStr, bytes: &[u8], into: &mut [f64]) {
     convert!(dtype, bytes, into, f64, to_f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Cursor, Write};
+
+    #[test]
+    fn two_arrays_of_one_name_are_refused() {
+        let mut writer = zip::ZipWriter::new(Cursor::new(vec![]));
+        for name in ["a.npy", "b.npy"] {
+            writer.start_file(name, zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored)).unwrap();
+            let mut header = b"\x93NUMPY\x01\x00\x46\x00".to_vec();
+            header.extend(format!("{:<69}\n", "{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }").bytes());
+            writer.write_all(&[header, 1_f64.to_le_bytes().to_vec()].concat()).unwrap();
+        }
+        let bytes = writer.finish().unwrap().into_inner();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        assert_eq!(Npy::open_archive(file.path()).map(|npy| npy.infos.len()), Ok(2));
+        let place = |from: usize| bytes[from..].windows(5).position(|part| part == b"b.npy").unwrap() + from;
+        let mut twice = bytes.clone();
+        let (local, listed) = (place(0), place(place(0) + 5));
+        (twice[local], twice[listed]) = (b'a', b'a');
+        std::fs::write(file.path(), twice).unwrap();
+        let message = Npy::open_archive(file.path()).err().unwrap();
+        assert!(message.contains("two arrays of the name a.npy"), "{message}");
+    }
 }
