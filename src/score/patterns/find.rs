@@ -252,6 +252,29 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_was_always_empty_is_hot_where_it_comes_alive_and_not_where_it_hardly_does() {
+        let settings = settings();
+        let mut layers = layers(&[SHAPE, SHAPE]);
+        let place = area((4, 20), (1, 3));
+        let dead = map(SHAPE, &[(place, 0.0)]);
+        for layer in &mut layers {
+            layer.masked = dead.iter().map(|value| *value == 0.0).collect();
+            layer.empty = layer.masked.clone();
+        }
+        let outputs = [dead.clone(), dead.clone()];
+        let bins = |layers: &[Layer], value: f32| {
+            let inputs = [map(SHAPE, &[(place, value)]), dead.clone()];
+            let maps: Vec<Map> = inputs.iter().zip(&outputs).map(|(input, output)| Map { contents: input, input, output }).collect();
+            Finder::new(&settings, layers).row(1, &maps).bins
+        };
+        // A stray count is a usual deviation; with the floor of a map of a hundred counts a bin it is 0.1.
+        assert_eq!((bins(&layers, 0.1), bins(&layers, 5.0)), (vec![0, 0], vec![51, 0]));
+        // Where training rows held something now and then, the mask holds.
+        layers.iter_mut().for_each(|layer| layer.empty.fill(false));
+        assert_eq!(bins(&layers, 5.0), [0, 0]);
+    }
+
+    #[test]
     fn masked_bins_are_not_bad_statically_or_after_so_many_empty_rows_of_the_run() {
         let settings = Settings { dynamic_mask: 3, ..settings() };
         let mut layers = layers(&[SHAPE, SHAPE]);
