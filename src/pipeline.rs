@@ -211,7 +211,7 @@ fn load(experiment: &Experiment, files: &[(Role, &[PathBuf])], mut further: Furt
     further.required.extend(columns.iter().cloned());
     // Each layer has a column of its own for its entries.
     further.welcome.extend(names.get("entries").filter(|_| !layered).cloned());
-    let trained = further.features.is_some() || !further.layers.is_empty();
+    let trained = files.iter().all(|(role, _)| *role == Role::Test);
     let load = data::load(experiment, files, further, read);
     let samples = load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
     let (labels, label_notes) = labels::read(&samples, experiment, trained)?;

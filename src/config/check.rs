@@ -516,7 +516,7 @@ impl Checker<'_> {
             let set = if told.values.is_empty() { "bad_values" } else { "values" };
             self.fault(key, format!("{set} goes with a column or a .npy; lists = \"bad\" says that the lumisections of a file are bad"));
         }
-        if let Some(BadValues::These(bad)) = &told.bad_values {
+        if let Some(BadValues::These(bad)) = told.bad_values.as_ref().filter(|_| told.column.is_some() || is_array) {
             let place = format!("{key}.bad_values");
             if let Some(value) = bad.iter().find(|value| told.values.contains(value)) {
                 self.fault(&place, format!("{value} is in values as well; expected each value in one of them"));
