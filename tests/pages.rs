@@ -430,7 +430,7 @@ fn what_makes_results_worthless_comes_first() {
         (report(&folder.join(name)), succeed(folder, &["report", name]))
     };
     let of_features =
-        ["data.train=[\"reversed.csv\"]", "data.test=[]", "labels.good=\"good\"", "split.by=\"random\"", "split.test=0.3", "train.epochs=150"];
+        ["data.train=[\"reversed.csv\"]", "data.test=[]", "labels.good=\"good\"", "split.by=\"random\"", "split.test=0.3", "train.epochs=15"];
     for (name, sets, first) in [
         ("unlearnt", &["train.optimizer.learning_rate=1e-12"][..], "The network has learnt nothing."),
         (

@@ -40,11 +40,11 @@ impl Report {
         if self.not_evaluated.of.is_empty() { "all files" } else { &self.not_evaluated.of }
     }
 
-    /// How many rows of all files are not evaluated, and how many of them in the files that are judged: `22 of all files, 5 of them of
+    /// How many rows of all files are not evaluated, and how many of them in the files that are judged: `22 of all files, 5 of them in
     /// the test files`.
     pub fn absent(&self) -> String {
         let Counts { not_evaluated, not_evaluated_of_all: all, .. } = self.counts();
-        let part = if not_evaluated == all { String::new() } else { format!(", {} of them of {}", thousands(not_evaluated), self.judged_files()) };
+        let part = if not_evaluated == all { String::new() } else { format!(", {} of them in {}", thousands(not_evaluated), self.judged_files()) };
         format!("{} of all files{part}", thousands(all))
     }
 
