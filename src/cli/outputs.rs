@@ -188,10 +188,8 @@ impl Outputs {
             // A config of the user may be called experiment.toml.
             let is_experiment = self.experiments.iter().any(|experiment| experiment == folder)
                 || (folder.join(names::EXPERIMENT).is_file() && folder.join(names::PROVENANCE).is_file());
-            (is_experiment && (names::ALL.iter().any(|other| is(other)) || lock::is_lock(&name)))
-                || (rest.iter().count() == 1
-                    && folder.join(SWEEP).is_file()
-                    && [SWEEP, TRIALS, TABLE, BEST, names::PAGE].iter().any(|other| is(other)))
+            (is_experiment && (names::ALL.iter().any(&is) || lock::is_lock(&name)))
+                || (rest.iter().count() == 1 && folder.join(SWEEP).is_file() && [SWEEP, TRIALS, TABLE, BEST, names::PAGE].iter().any(is))
         };
         path.ancestors().skip(1).find(belongs).map(Path::to_path_buf)
     }
