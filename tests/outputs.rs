@@ -201,22 +201,23 @@ fn what_others_wrote_is_replaced_only_when_asked() {
     succeed(place, &["score", "m", "--data", "t/*", "--out", "u.csv", "-q"]);
     // Tables of a search.
     let toml = config("metsig.toml");
-    let sweep = ["sweep", &toml, "--out", "sweep", "-q", "--set", "sweep.parameters={\"seed\"={values=[1,2]}}"];
-    let sets = ["data.train=[\"good.csv\"]", "data.test=[]", "train.epochs=2", "report.projections=[]", "sweep.objective=\"valid_loss\""];
+    let sets = [
+        "data.train=[\"good.csv\"]",
+        "data.test=[]",
+        "train.epochs=2",
+        "report.projections=[]",
+        "sweep={objective=\"channels.training.best_valid_loss\", goal=\"min\", strategy=\"grid\", space={seed={choice=[1,2]}}}",
+    ];
     let sets = sets.iter().flat_map(|set| ["--set", set]);
-    let (code, _, err) = run(place, &sweep.into_iter().chain(sets).collect::<Vec<_>>());
-    if code == 0 {
-        let join = ["sweep", "collect", "sweep", "--join", "joined", "-q"];
-        succeed(place, &join);
-        succeed(place, &join);
-        fs::write(place.join("joined/scores.parquet"), "mine").unwrap();
-        refused(place, &join, "joined/scores.parquet", &["was changed since `lumisift sweep collect` wrote it"]);
-        succeed(place, &[&join[..], &["--force"]].concat());
-        let best = ["sweep", "collect", "sweep", "--join", "sweep/best", "--force"];
-        refused(place, &best, "sweep/best/scores.parquet", &["is a file of the experiment or sweep in"]);
-    } else {
-        panic!("{err}");
-    }
+    succeed(place, &["sweep", &toml, "--out", "sweep", "-q"].into_iter().chain(sets).collect::<Vec<_>>());
+    let join = ["sweep", "collect", "sweep", "--join", "joined", "-q"];
+    succeed(place, &join);
+    succeed(place, &join);
+    fs::write(place.join("joined/scores.parquet"), "mine").unwrap();
+    refused(place, &join, "joined/scores.parquet", &["was changed since `lumisift sweep collect` wrote it"]);
+    succeed(place, &[&join[..], &["--force"]].concat());
+    let best = ["sweep", "collect", "sweep", "--join", "sweep/best", "--force"];
+    refused(place, &best, "sweep/best/scores.parquet", &["is a file of the experiment or sweep in"]);
 }
 
 /// The rows of a review list: run, first and last LS, decision, comment, reason.

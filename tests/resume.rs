@@ -344,18 +344,17 @@ fn a_machine_that_slept_loses_its_folder_to_another() {
 #[test]
 fn a_channel_that_diverges_does_not_stop_the_others() {
     let place = tempfile::tempdir().unwrap();
-    // Values so large that their squares are no single-precision numbers.
-    let row = |ls: u32| format!("1,{ls},{},{},{},{}\n", ls % 7, ls % 5, 1e30 * f64::from(ls % 7), 1e30 * f64::from(ls % 5));
+    // Gradients of values so large make steps ever larger.
+    let row = |ls: u32| format!("1,{ls},{},{},{},{}\n", ls % 7, ls % 5, 1e9 * f64::from(ls % 7), 1e9 * f64::from(ls % 5));
     let rows: String = (1..=200).map(row).collect();
     fs::write(place.path().join("data.csv"), format!("run,ls,a_x,a_y,b_x,b_y\n{rows}")).unwrap();
-    let text = "data.train = [\"data.csv\"]\nsplit.by = \"block\"\nsplit.block = 10\nscale.kind = \"none\"\nmodel = {hidden = [4], latent = 1}\ntrain = {epochs = 5, checkpoint = {epochs = 1}}\n[channels]\nlevels = [\"part\", \"quantity\"]\nrules = [{ pattern = '(?<part>[a-z]+)_(?<quantity>[a-z])' }]\n";
+    let text = "data.train = [\"data.csv\"]\nsplit.by = \"block\"\nsplit.block = 10\nscale.kind = \"none\"\nmodel = {hidden = [4], latent = 1}\ntrain = {epochs = 5, checkpoint = {epochs = 1}, optimizer = {kind = \"sgd\", learning_rate = 0.001}}\n[channels]\nlevels = [\"part\", \"quantity\"]\nrules = [{ pattern = '(?<part>[a-z]+)_(?<quantity>[a-z])' }]\n";
     fs::write(place.path().join("own.toml"), text).unwrap();
     let (code, _, err) = run(place.path(), &["train", "own.toml", "--out", "out", "-q"]);
     assert!(
         code == 1
-            && err.contains(
-                "channel b: training diverged: the loss of epoch 1 is not finite in batch 1 (learning rate 0.001; no epoch before it was whole)"
-            )
+            && err.contains("channel b: training diverged: the loss of epoch 1 is not finite in batch ")
+            && err.contains(" (learning rate 0.001; no epoch before it was whole)")
             && err.contains("(the other models, 1, went on)"),
         "{err}"
     );
@@ -412,7 +411,7 @@ fn a_folder_that_goes_away_or_cannot_be_written_ends_the_training_with_a_word() 
 
     fs::write(job.path("file"), "").unwrap();
     let (code, _, err) = job.run("file/out", &[]);
-    assert!(code == 2 && err.contains("file/out: is a file"), "{code} {err}");
+    assert!(code == 2 && err.contains("file/out: lies in file, which is a file"), "{code} {err}");
     let (code, _, err) = job.run("/proc/lumisift", &[]);
     assert!(code == 1 && err.contains("/proc/lumisift: cannot be written"), "{code} {err}");
 }

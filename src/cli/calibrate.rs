@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     outputs::check_room(&arguments.experiment, "--data", &arguments.data)?;
     let device = device::open(device_argument(&arguments.device)?)?;
-    let (_, scored, _) = {
+    let (prepared, scored, _) = {
         let reading = ui.reading(&[&arguments.data]);
         pipeline::score_files(&model, &arguments.data, None, &device, &|path| reading.read(path))?
     };
@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let main = scored.labels.iter().position(|name| name == "good");
     let bad = |row: &Row| main.is_some_and(|i| row.labels[i] == Some(false));
     let good = scored.pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
-    let thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;
+    let thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test, &prepared.samples.sources)?;
 
     let _lock = Lock::take(&arguments.experiment)?;
     let mut scores = Scores::read(&folder.file(names::SCORES))?;
