@@ -53,7 +53,7 @@ fn made_maps_are_inspected_and_sizes_out_of_range_are_refused() {
     let mut left: Vec<String> =
         fs::read_dir(place.path().join("maps")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     left.sort();
-    assert_eq!(left, ["automasks.csv", "hlt.json", "oms.json", "test", "train", "truth.csv"]);
+    assert_eq!(left, [".synth-occupancy.lumisift", "automasks.csv", "hlt.json", "oms.json", "test", "train", "truth.csv"]);
     let (code, _, error) = run(place.path(), &["synth", "occupancy", "other", "--layers", "5"]);
     assert!(code == 2 && error.contains("--layers 5: expected from 2 to 4"), "{error}");
     assert!(!place.path().join("other").exists());

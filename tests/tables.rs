@@ -217,7 +217,7 @@ frame.assign(c=["x", "y"] * 30).to_hdf("pickled.h5", key="df", format="fixed")
         ("far_dense", "a, b", "c (an external link to other.h5:/d"),
         ("dangling", "a, b", "c (a soft link to /nowhere"),
         ("virtual", "a, b", "c (a virtual dataset"),
-        ("complex", "a, b", "c ((60,) of complex)"),
+        ("complex", "a, b", "c ((60) of complex)"),
         ("null", "a, b", "c (a single value of float32)"),
         ("scalar", "a, b", "c (a single value of float64)"),
         ("category", "a, b", "\"c\" (category)"),

@@ -389,7 +389,7 @@ impl Folder {
             return Err(Error::failed(format!("{}: the folder is gone", self.path.display())));
         }
         lock::check(place)?;
-        fs::create_dir_all(place).map_err(|error| Error::writing(place, &error))
+        fs::create_dir_all(place).map_err(|error| cannot_write(place, &error))
     }
 
     /// Keeps where the training of a channel's member stands, and the last `keep` states of it.
@@ -402,7 +402,7 @@ impl Folder {
         let kept = checkpoint_files(&place)?;
         for old in kept.iter().rev().skip(keep.max(1)) {
             lock::check(old)?;
-            fs::remove_file(old).map_err(|error| Error::writing(old, &error))?;
+            fs::remove_file(old).map_err(|error| cannot_write(old, &error))?;
         }
         Ok(())
     }
@@ -523,7 +523,7 @@ impl History {
     pub fn append(&mut self, model: (&str, usize), epoch: &Epoch) -> Result<()> {
         let line = self.columns.line(model, epoch);
         lock::check(&self.path)?;
-        self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush()).map_err(|error| Error::writing(&self.path, &error))
+        self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush()).map_err(|error| cannot_write(&self.path, &error))
     }
 }
 
@@ -631,7 +631,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         synced(file.sync_all())
     };
-    let failed = |error: std::io::Error| Error::writing(path, &error);
+    let failed = |error: std::io::Error| cannot_write(path, &error);
     write()
         .map_err(failed)
         // Now, since the folder may have been lost while that was written.
@@ -640,6 +640,11 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         .inspect_err(|_| drop(fs::remove_file(&beside)))?;
     // The new name, too, must be on disk.
     sync_folder(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(failed)
+}
+
+/// Why a file of an experiment cannot be written: another process took its folder over, where that is so, and else what the system says.
+fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
+    lock::check(path).err().unwrap_or_else(|| Error::writing(path, error))
 }
 
 /// What tells the unfinished files of this process from those of others, on other machines too.
