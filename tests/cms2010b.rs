@@ -320,7 +320,7 @@ fn inputs_that_are_not_as_they_should_be_are_told() {
         "train.epochs=2",
     ];
     let (code, out, err) = study.run(&["train", "--out", "sparse"], &sparse);
-    assert!(code == 0 && err.contains("batches were left out of training because their rows weigh nothing"), "{out}{err}");
+    assert!(code == 0 && out.contains("batches were left out of training because their rows weigh nothing"), "{out}{err}");
     let (code, out, err) = study.run(&["train", "--out", "few", "-q"], &["train.batch_size=600"]);
     assert!(code == 2 && err.contains("512 training rows do not fill a batch of 600"), "{out}{err}");
 }

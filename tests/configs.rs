@@ -32,7 +32,7 @@ fn made(name: &str) -> Option<Vec<String>> {
             "patterns.automasks=[\"pixel/automasks.csv\"]",
         ]
     } else if name.starts_with("events") {
-        &["data.train=[\"events/events.h5\"]"]
+        &["data.train=[\"collisions/events.h5\"]"]
     } else {
         return None;
     };
@@ -43,7 +43,7 @@ fn data() -> tempfile::TempDir {
     let place = metsig("0.3");
     succeed(place.path(), &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
     succeed(place.path(), &["synth", "occupancy", "pixel", "--lumisections", "300", "--test-lumisections", "240", "-q"]);
-    succeed(place.path(), &["synth", "events", "events", "--events", "3000", "-q"]);
+    succeed(place.path(), &["synth", "events", "collisions", "--events", "3000", "-q"]);
     succeed(place.path(), &["synth", "certification", "certification", "--lumisections", "1500", "-q"]);
     place
 }

@@ -87,9 +87,9 @@ fn pages_of_each_kind_of_experiment_are_drawn_and_answer() {
     let place = metsig("0.3");
     let folder = place.path();
     succeed(folder, &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
-    succeed(folder, &["synth", "events", "events", "--events", "5000", "-q"]);
+    succeed(folder, &["synth", "events", "collisions", "--events", "5000", "-q"]);
     let of_2010 = ["data.train=[\"2010/features.parquet\"]", "labels.good=\"2010/labels.npy\"", "labels.subsystems.folder=\"2010/Quality2010\""];
-    let of_events = ["data.train=[\"events/events.h5\"]", "train.epochs=4", "report.projections=[\"pca\",\"t-sne\"]"];
+    let of_events = ["data.train=[\"collisions/events.h5\"]", "train.epochs=4", "report.projections=[\"pca\",\"t-sne\"]"];
     let mut pages = vec![
         page(folder, "metsig", "metsig.toml", METSIG),
         page(folder, "cms2010b", "cms2010b.toml", &[&of_2010[..], &["train.epochs=3", "train.ensemble=1"]].concat()),
@@ -394,7 +394,8 @@ fn page_terminal_and_report_have_the_same_counts_and_name_their_rows() {
         told.push((report, terminal, data));
     }
     let [(metsig, ..), (each_its_own, ..), (sound, ..), (in_sample, ..)] = &told[..] else { unreachable!() };
-    assert_eq!(metsig.thresholds[0].files, ["good.csv"], "no calibration row is from bad1.csv");
+    let files = &metsig.thresholds[0].files;
+    assert!(files.len() == 1 && files[0].ends_with("good.csv"), "no calibration row is from bad1.csv: {files:?}");
     assert!(each_its_own.thresholds.iter().all(|threshold| threshold.files.is_empty()));
     assert!(each_its_own.false_alarms.is_none() && each_its_own.warnings.iter().any(|warning| warning.contains("false-alarm rate is not known")));
     for report in [sound, in_sample] {

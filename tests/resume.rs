@@ -337,7 +337,7 @@ fn a_machine_that_slept_loses_its_folder_to_another() {
     let arguments = job.arguments("out", &["--resume", "--set", "train.time_limit=\"68s\""]);
     let other = elsewhere(Path::new(common::PROGRAM), &arguments).current_dir(job.place.path()).output().unwrap();
     let err = String::from_utf8_lossy(&other.stderr);
-    assert!(other.status.code() == Some(75) && clock.elapsed() > Duration::from_secs(60), "{err}");
+    assert!(other.status.code() == Some(75) && clock.elapsed() > Duration::from_secs(60), "{:?} after {:?}: {err}", other.status, clock.elapsed());
     wakes(sleeper, &job.path("out"));
 }
 
