@@ -200,7 +200,7 @@ fn what_does_not_belong_together_does_not_go_on() {
 
 #[test]
 fn two_on_one_folder_one_wins_and_the_other_is_told_who() {
-    let job = Job::new(&["train.epochs=100000"]);
+    let job = Job::new(&["train.epochs=100000", "train.stop.patience=100000"]);
     let mut first = job.start("shared");
     let clock = Instant::now();
     while !job.path("shared/history.csv").exists() {
@@ -287,7 +287,7 @@ fn a_complete_folder_under_an_older_history_is_made_whole_again() {
 
 #[test]
 fn who_slept_while_another_took_over_stops_and_writes_nothing() {
-    let job = Job::new(&["train.epochs=100000", "report.tensorboard=true"]);
+    let job = Job::new(&["train.epochs=100000", "train.stop.patience=100000", "report.tensorboard=true"]);
     // As if it were gone: the number of a process that began at another time.
     let forget = |out: &str| {
         let lock = job.path(out).join("lock-000001.json");
@@ -330,7 +330,7 @@ fn a_machine_that_slept_loses_its_folder_to_another() {
     if !elsewhere(Path::new("true"), &[]).output().is_ok_and(|output| output.status.success()) {
         return common::skipped("the name of the host cannot be changed for a process here");
     }
-    let job = Job::new(&["train.epochs=100000"]);
+    let job = Job::new(&["train.epochs=100000", "train.stop.patience=100000"]);
     let sleeper = asleep(&job, "out");
     // After a minute without a beat, and a beat more.
     let clock = Instant::now();
@@ -396,7 +396,7 @@ fn a_full_disk_is_told_and_nothing_torn_is_left() {
 
 #[test]
 fn a_folder_that_goes_away_or_cannot_be_written_ends_the_training_with_a_word() {
-    let job = Job::new(&["train.epochs=100000", "train.checkpoint.epochs=2000"]);
+    let job = Job::new(&["train.epochs=100000", "train.stop.patience=100000", "train.checkpoint.epochs=2000"]);
     let child = lumisift().current_dir(job.place.path()).args(job.arguments("gone", &[])).stderr(Stdio::piped()).spawn().unwrap();
     let clock = Instant::now();
     while !fs::read_to_string(job.path("gone/history.csv")).is_ok_and(|text| text.lines().count() > 3) {
