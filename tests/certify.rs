@@ -457,7 +457,7 @@ fn what_train_flags_is_not_good_where_a_rate_cannot_be_told() {
         table(&place.join("a.csv")).into_iter().filter(|row| row["reason"].starts_with("above the experiment's threshold")).collect();
     assert!(rate["grey"].as_u64() == Some(floored.len() as u64) && floored.len() >= made_bad.len(), "{rate}");
     assert!(floored.iter().all(|row| row["verdict"] == "grey"));
-    assert!(fs::read_to_string(place.join("a.review.html")).unwrap().contains(&text));
+    assert!(fs::read_to_string(place.join("a.review.html")).unwrap().contains(text));
     let (_, out, _) = run(place, &["certify", "tracks", "--out", "a.json"]);
     assert!(out.lines().next().unwrap().contains("too few independent good lumisections"), "{out}");
 
