@@ -230,7 +230,7 @@ frame.assign(c=["x", "y"] * 30).to_hdf("pickled.h5", key="df", format="fixed")
     for (name, part) in [
         ("far_ls", "\"ls\" should be the lumisection of each row and cannot be read: an external link to other.h5:/ls"),
         ("far_run", "\"run\" should be the run of each row and cannot be read: an external link"),
-        ("short_ls", "\"ls\" should be the lumisection of each row and cannot be read: it is of shape (59,), but there are 60 rows"),
+        ("short_ls", "\"ls\" should be the lumisection of each row and cannot be read: it is of shape (59), but there are 60 rows"),
     ] {
         let error = of(name).unwrap_err();
         assert!(error.contains(part), "{name}: {error}");
