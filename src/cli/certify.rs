@@ -82,7 +82,7 @@ pub struct Arguments {
     /// Compare the verdicts with this golden JSON
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Replace output files that another command wrote or that were changed since; inputs are never replaced, decisions never lost
+    /// Replace output files that another command wrote or that were changed since; inputs are never replaced
     #[arg(long)]
     force: bool,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
