@@ -6,7 +6,7 @@ use crate::{
         raw::{self, CalibrateOn, Constant, Fill, FitOn, ModelKind, OneOrMany, Order, ReportOn, ScaleKind, SplitBy, TrainOn, ValidateOn},
     },
     data::{
-        self, Further, Role, Samples, Source,
+        self, Further, Role, Samples,
         automasks::Automasks,
         cells::{self, Cells},
         channels::{ALL_FEATURES, COMBINED, Channel},
@@ -901,8 +901,8 @@ fn calibration_rows(what: &str, scores: &Scores, rows: &[usize]) -> String {
     }
 }
 
-/// Finds the thresholds of a config, for each channel, on the scores of one split of the rows of some files.
-pub fn calibrate(experiment: &Experiment, on: CalibrateOn, scores: &Scores, split: Split, sources: &[Source]) -> Result<Vec<Calibrated>> {
+/// Finds the thresholds of a config, for each channel, on the scores of one split.
+pub fn calibrate(experiment: &Experiment, on: CalibrateOn, scores: &Scores, split: Split) -> Result<Vec<Calibrated>> {
     let of_split: Vec<usize> = scores.evaluated().filter(|&row| scores.rows[row].split == split).collect();
     // `lumisift calibrate` scores its files as test rows.
     let what = match on {
@@ -912,9 +912,7 @@ pub fn calibrate(experiment: &Experiment, on: CalibrateOn, scores: &Scores, spli
         CalibrateOn::Scored => "scored",
     };
     let rows_are = calibration_rows(what, scores, &of_split);
-    let names: BTreeSet<&str> = of_split.iter().map(|&row| &*scores.rows[row].file).collect();
-    let of_rows = sources.iter().filter(|source| names.contains(source.name.as_str()));
-    let files: Vec<String> = of_rows.map(|source| source.path.display().to_string()).collect();
+    let files: Vec<String> = of_split.iter().map(|&row| scores.rows[row].file.to_string()).collect::<BTreeSet<_>>().into_iter().collect();
     let mut thresholds = vec![];
     for channel in &scores.channels {
         let runs = scores.of_split(&channel.scores, split);

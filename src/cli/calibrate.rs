@@ -55,7 +55,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let main = scored.labels.iter().position(|name| name == "good");
     let bad = |row: &Row| main.is_some_and(|i| row.labels[i] == Some(false));
     let good = scored.pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
-    let thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test, &prepared.samples.sources)?;
+    let mut thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;
+    // These files may have the names of those of the training.
+    for file in thresholds.iter_mut().flat_map(|threshold| &mut threshold.files) {
+        if let Some(source) = prepared.samples.sources.iter().find(|source| source.name == *file) {
+            *file = source.path.display().to_string();
+        }
+    }
 
     let _lock = Lock::take(&arguments.experiment)?;
     let mut scores = Scores::read(&folder.file(names::SCORES))?;

@@ -268,7 +268,7 @@ impl<'e> Training<'e> {
         let prepared = fewer.as_mut().unwrap_or(prepared);
         let moved = pipeline::moved(&networks, prepared);
         let on = experiment.config.threshold.on;
-        let thresholds = pipeline::calibrate(experiment, on, &scored, pipeline::calibration_split(on), &prepared.samples.sources)?;
+        let thresholds = pipeline::calibrate(experiment, on, &scored, pipeline::calibration_split(on))?;
         scored.flag(&thresholds)?;
         folder.write_json(names::THRESHOLDS, &thresholds)?;
         let worst = explain::worst(experiment, &networks, prepared, &scored, device)?;
