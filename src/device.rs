@@ -282,7 +282,7 @@ pub(crate) mod tests {
             Ok(kernels) => Some(Opened { device: Device::wgpu(DeviceKind::Cpu), name: "wgpu".into(), kernels: Some(kernels) }),
             Err(error) => {
                 eprintln!("skipped: no software Vulkan: {error}");
-                // As the integration tests do it (tests/common).
+                // As the integration tests do it (tests/it/common).
                 if let Some(path) = std::env::var_os("LUMISIFT_SKIPPED") {
                     let file = std::fs::File::options().create(true).append(true).open(path);
                     let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, b"unit tests of WGPU: no software Vulkan\n"));

@@ -20,7 +20,7 @@ counts, failures = collections.Counter(), []
 
 def worker(first, last):
     job = f"{place} {seed} {first} {last}"
-    command = ["bash", "-c", 'ulimit -v 3000000; exec "$0" --ignored --exact worker', test]
+    command = ["bash", "-c", 'ulimit -v 3000000; exec "$0" --ignored --exact fuzz::worker', test]
     log = open(place / f"log-{first}", "wb")
     process = subprocess.Popen(command, env=os.environ | {"LUMISIFT_FUZZ": job}, stdout=subprocess.DEVNULL, stderr=log)
     return process, first, last
@@ -41,7 +41,7 @@ def failed(line):
 def again(number):
     """One case by the program itself."""
     job = f"{place} {seed} {number}"
-    shown = subprocess.run([test, "--ignored", "--exact", "show", "--nocapture"], env=os.environ | {"LUMISIFT_FUZZ": job}, capture_output=True, text=True)
+    shown = subprocess.run([test, "--ignored", "--exact", "fuzz::show", "--nocapture"], env=os.environ | {"LUMISIFT_FUZZ": job}, capture_output=True, text=True)
     command = next(line.partition("COMMAND ")[2] for line in shown.stdout.splitlines() if "COMMAND " in line)
     shell = f"ulimit -v 3000000; exec {program} {command} -q"
     try:

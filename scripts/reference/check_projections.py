@@ -3,7 +3,7 @@
     .venv/test/bin/python scripts/reference/check_projections.py cases.json
 
 Of each case {name, rows, width, values, points, shares, method}: points of "pca" must be scikit-learn's to 1e-4 up to the sign of an
-axis, those of "t-sne" as trustworthy as scikit-learn's to 0.02. tests/projections.rs writes the cases.
+axis, those of "t-sne" as trustworthy as scikit-learn's to 0.02. tests/it/projections.rs writes the cases.
 """
 
 import json

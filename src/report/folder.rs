@@ -621,10 +621,11 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     if name.is_empty() || path.is_dir() {
         return Err(Error::input(format!("{}: is not a file name to write to", path.display())));
     }
+    // First, since the folder may have been removed with the lock.
+    lock::check(path)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         return Err(Error::input(format!("{}: its folder {} does not exist", path.display(), folder.display())));
     }
-    lock::check(path)?;
     let beside = path.with_file_name(format!(".{name}.{}.part", *WRITER));
     let write = || -> std::io::Result<()> {
         let mut file = File::create(&beside)?;

@@ -1,8 +1,6 @@
 //! Collision events in HDF5: made files as h5py and PyTables read them, and large ones.
 
-mod common;
-
-use common::{run, succeed};
+use crate::common::{run, succeed};
 use std::{fs, process::Command};
 
 /// Reads a made file in two ways and holds it against its truth.
@@ -30,7 +28,7 @@ assert np.array_equal(columns["A_Zmass"] > 0, columns["A_Dr_Z"] > 0) and np.arra
 
 #[test]
 fn made_events_are_what_other_readers_find() {
-    let Some(python) = common::python("h5py and tables") else { return };
+    let Some(python) = crate::common::python("h5py and tables") else { return };
     let place = tempfile::tempdir().unwrap();
     succeed(place.path(), &["synth", "events", ".", "--events", "40000", "--columns", "30"]);
     let output = Command::new(python).current_dir(place.path()).args(["-c", PYTHON]).output().unwrap();

@@ -1,8 +1,6 @@
 //! Searches on a real Slurm and a real HTCondor: a task a trial.
 
-mod common;
-
-use common::cluster::{HtCondor, Slurm, small};
+use crate::common::cluster::{HtCondor, Slurm, small};
 use std::{
     fs,
     path::Path,
@@ -52,7 +50,7 @@ fn count(sweep: &Path, state: &str) -> usize {
 fn same_results(one: &Path, other: &Path) {
     for trial in 1..=TRIALS {
         let of = |sweep: &Path| sweep.join(format!("trials/{trial:04}"));
-        common::same(&of(one), &of(other));
+        crate::common::same(&of(one), &of(other));
     }
     assert_eq!(fs::read_link(one.join("best")).unwrap(), fs::read_link(other.join("best")).unwrap());
 }
@@ -63,8 +61,8 @@ fn an_array_of_trials_goes_on_after_cancelled_tasks_and_a_lost_node() {
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     sweep(place, "at_once = 2\n");
-    common::succeed(place, &["sweep", "sweep.toml", "--out", "here", "-q"]);
-    let lumisift = |arguments: &[&str]| slurm.command(common::PROGRAM).current_dir(place).args(arguments).output().unwrap();
+    crate::common::succeed(place, &["sweep", "sweep.toml", "--out", "here", "-q"]);
+    let lumisift = |arguments: &[&str]| slurm.command(crate::common::PROGRAM).current_dir(place).args(arguments).output().unwrap();
     let plan = told(lumisift(&["sweep", "sweep.toml", "--out", "there", "--engine", "slurm", "--dry-run"]));
     assert!(plan.contains("#SBATCH --array=1-8%2") && plan.contains("--worker --trial ") && !place.join("there").exists(), "{plan}");
 
@@ -111,17 +109,17 @@ fn rounds_of_the_estimator_wait_for_each_other_in_the_queue() {
     let place = place.path();
     sweep(place, "");
     let sets = ["--set", "sweep.strategy=\"tpe\"", "--set", "sweep.trials=14", "--set", "sweep.round=4", "--set", "train.epochs=3"];
-    common::succeed(place, &[&["sweep", "sweep.toml", "--out", "here", "-q"], &sets[..]].concat());
-    let mut command = slurm.command(common::PROGRAM);
+    crate::common::succeed(place, &[&["sweep", "sweep.toml", "--out", "here", "-q"], &sets[..]].concat());
+    let mut command = slurm.command(crate::common::PROGRAM);
     let plan = told(
         command.current_dir(place).args(["sweep", "sweep.toml", "--out", "plan", "--engine", "slurm", "--dry-run"]).args(sets).output().unwrap(),
     );
     // The first ten points are drawn, those after them learnt.
     assert_eq!(plan.matches("--dependency=afterany:<the round before>").count(), 2, "{plan}");
-    let mut command = slurm.command(common::PROGRAM);
+    let mut command = slurm.command(crate::common::PROGRAM);
     told(command.current_dir(place).args(["sweep", "sweep.toml", "--out", "there", "--engine", "slurm"]).args(sets).output().unwrap());
     slurm.until("all done", || count(&place.join("there"), "done") == 14);
-    common::succeed(place, &["sweep", "collect", "there", "-q"]);
+    crate::common::succeed(place, &["sweep", "collect", "there", "-q"]);
     for trial in 1..=14 {
         let point = |sweep: &str| fs::read(place.join(sweep).join(format!("trials/{trial:04}/trial.toml"))).unwrap();
         assert!(point("here") == point("there"), "trial {trial}");
@@ -133,7 +131,7 @@ fn trials_in_a_pool_are_held_removed_and_put_off_and_come_to_the_same() {
     let Some(condor) = HtCondor::start() else { return };
     let place = condor.shared.path().to_path_buf();
     sweep(&place, &format!("program = \"{}\"\n", place.join("lumisift").display()));
-    common::succeed(&place, &["sweep", "sweep.toml", "--out", "here", "-q"]);
+    crate::common::succeed(&place, &["sweep", "sweep.toml", "--out", "here", "-q"]);
     condor.hand_over();
     let lumisift = |arguments: &[&str]| condor.command(&place, place.join("lumisift")).args(arguments).output().unwrap();
     let refused = lumisift(&["sweep", "sweep.toml", "--out", "tpe", "--engine", "htcondor", "--set", "sweep.strategy=\"tpe\""]);

@@ -1,8 +1,6 @@
 //! Maps of several layers: real ones of HCAL and of the pixel detector, made ones, and what users get wrong about them.
 
-mod common;
-
-use common::{judged, run, scores, shared, succeed};
+use crate::common::{judged, run, scores, shared, succeed};
 use std::{fmt::Write as _, ops::RangeInclusive, path::Path};
 
 /// A small model that is trained in no time.

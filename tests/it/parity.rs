@@ -3,9 +3,7 @@
 //! ReLU with Adam amplifies rounding, so equal trainers part after a few epochs: the references say until when they agree
 //! (`replicas.equal_until_epoch`) and within what envelope they stay afterwards.
 
-mod common;
-
-use common::{config, judged, report, shared, succeed};
+use crate::common::{config, judged, report, shared, succeed};
 use lumisift::prepare::split::Split;
 use serde_json::Value;
 use std::{

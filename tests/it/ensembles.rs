@@ -1,8 +1,6 @@
 //! Several models a channel: their scores are means, and what they disagree on is told.
 
-mod common;
-
-use common::{config, metsig, run, succeed};
+use crate::common::{config, metsig, run, succeed};
 use lumisift::report::{folder::Folder, scores::Scores};
 use std::{fs, path::Path};
 

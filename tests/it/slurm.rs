@@ -1,8 +1,6 @@
 //! Trainings on a real Slurm.
 
-mod common;
-
-use common::{
+use crate::common::{
     cluster::{Slurm, epochs, small, until},
     lumisift, same,
 };
@@ -20,7 +18,7 @@ use std::{
 
 /// Runs lumisift with that Slurm; returns exit code, standard output, standard error.
 fn run(slurm: &Slurm, folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = slurm.command(common::PROGRAM).current_dir(folder).args(arguments).output().unwrap();
+    let output = slurm.command(crate::common::PROGRAM).current_dir(folder).args(arguments).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
@@ -43,7 +41,7 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     small(place, 3, section);
-    let (code, out, err) = common::run(place, &["train", "job.toml", "--out", "it's here", "--engine", "slurm", "--dry-run"]);
+    let (code, out, err) = crate::common::run(place, &["train", "job.toml", "--out", "it's here", "--engine", "slurm", "--dry-run"]);
     assert_eq!((code, err.as_str()), (0, ""));
     let folder = place.join("it's here").display().to_string();
     let quoted = folder.replace('\'', r"'\''");
@@ -77,7 +75,7 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
     }
     assert!(out.contains("-lt 4 ]") && out.trim_end().ends_with("sbatch --parsable job.sh"), "{out}");
     assert!(!place.join("it's here").exists());
-    let (code, _, err) = common::run(place, &["train", "job.toml", "--out", "b", "--dry-run"]);
+    let (code, _, err) = crate::common::run(place, &["train", "job.toml", "--out", "b", "--dry-run"]);
     assert!(code == 2 && err.contains("--dry-run: goes with --engine"), "{err}");
 }
 
@@ -101,7 +99,7 @@ fn trainings_come_to_the_same_bytes_wherever_they_are_paused() {
     let place = place.path();
     small(place, 400, "[batch]\ncpus = 1\nmemory = \"200 MB\"\n");
     let done = |out: &str| place.join(out).join("report.json").exists();
-    common::succeed(place, &["train", "job.toml", "--out", "here", "-q"]);
+    crate::common::succeed(place, &["train", "job.toml", "--out", "here", "-q"]);
     let through = send(&slurm, place, "a b'c", &[]);
     let paused = send(&slurm, place, "paused", &[]);
     let limited = send(&slurm, place, "limited", &["--set", "train.time_limit=2s"]);
@@ -143,7 +141,7 @@ fn a_task_that_preemption_cancels_comes_back() {
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     small(place, 800, "[batch]\ncpus = 4\nmemory = \"200 MB\"\nslurm.partition = \"scavenge\"\n");
-    common::succeed(place, &["train", "job.toml", "--out", "here", "-q"]);
+    crate::common::succeed(place, &["train", "job.toml", "--out", "here", "-q"]);
     let job = send(&slurm, place, "there", &[]);
     let there = place.join("there");
     slurm.until("some epochs", || epochs(&there) >= 3);
@@ -166,7 +164,7 @@ fn options_of_the_command_line_count_like_keys_of_the_config() {
         "[sweep]\nobjective = \"channels.training.best_valid_loss\"\ngoal = \"min\"\ntrials = 2\nspace = {model.latent = {int = [2, 6]}}\n",
     );
     let dry = |verb: &str, engine: &str, more: &[&str]| {
-        let (code, out, err) = common::run(place, &[&[verb, "job.toml", "--out", "out", "--engine", engine, "--dry-run"], more].concat());
+        let (code, out, err) = crate::common::run(place, &[&[verb, "job.toml", "--out", "out", "--engine", engine, "--dry-run"], more].concat());
         assert!(!place.join("out").exists());
         (code, out + &err)
     };
@@ -223,7 +221,7 @@ fn stand_in(folder: &Path) -> PathBuf {
 #[test]
 fn tasks_of_an_array_end_each_in_its_own_way() {
     let Some(slurm) = Slurm::start(11) else { return };
-    slurm.run_inner("inner_array");
+    slurm.run_inner("slurm::inner_array");
 }
 
 #[test]
@@ -264,7 +262,7 @@ fn inner_array() {
     let states = || engine::states(&engine::submissions(folder).unwrap()).unwrap();
     let state = |task: usize| states()[&task].state;
     let starts = |task: usize| fs::read_to_string(folder.join(format!("started-{task}"))).map_or(0, |text| text.lines().count());
-    let ask = |line: &str| common::cluster::output(Command::new("sh").args(["-c", line]));
+    let ask = |line: &str| crate::common::cluster::output(Command::new("sh").args(["-c", line]));
     assert!(ask(&format!("scontrol show job {}", sent[0].id())).contains("ArrayTaskThrottle=3"));
     assert_eq!((state(23), state(30)), (State::Pending, State::Pending));
     until("it waits for those before", || states()[&23].why.contains("Dependency"));

@@ -1,9 +1,5 @@
 //! No file of the user is replaced by accident: not what a command reads, not what another command or a person wrote.
-#![cfg(unix)]
-
-mod common;
-
-use common::{config, metsig, run, succeed};
+use crate::common::{config, metsig, run, succeed};
 use std::{
     fs,
     os::unix::fs::symlink,
@@ -376,7 +372,7 @@ fn folders_of_outputs_are_made_and_places_that_cannot_be_are_refused() {
 /// Runs the program with a file as standard input, by a pipe.
 fn piped(place: &Path, input: &str, arguments: &[&str]) -> (i32, String) {
     let mut cat = Command::new("cat").arg(input).current_dir(place).stdout(Stdio::piped()).spawn().unwrap();
-    let output = common::lumisift().current_dir(place).args(arguments).stdin(cat.stdout.take().unwrap()).output().unwrap();
+    let output = crate::common::lumisift().current_dir(place).args(arguments).stdin(cat.stdout.take().unwrap()).output().unwrap();
     let _ = cat.wait();
     (output.status.code().unwrap(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }

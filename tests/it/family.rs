@@ -1,8 +1,6 @@
 //! Sparse, contractive and variational autoencoders as users train them, and as PyTorch does.
 
-mod common;
-
-use common::{report, root, run, succeed};
+use crate::common::{report, root, run, succeed};
 use lumisift::{
     config::{Experiment, raw::Init},
     data::synth::read_truth,
@@ -51,9 +49,9 @@ fn train(place: &Path, out: &str, sets: &[&str], more: &[&str]) -> (i32, String,
 
 #[test]
 fn twenty_steps_are_those_of_torch() {
-    let Some(python) = common::python("torch and safetensors") else { return };
+    let Some(python) = crate::common::python("torch and safetensors") else { return };
     if !Command::new(&python).args(["-c", "import torch, safetensors"]).output().unwrap().status.success() {
-        return common::skipped(&format!("{python} has no torch or no safetensors"));
+        return crate::common::skipped(&format!("{python} has no torch or no safetensors"));
     }
     let place = place();
     for (name, sets) in FAMILY {
@@ -130,7 +128,7 @@ fn a_variational_autoencoder_answers_with_means() {
         text.lines().skip(1).map(|line| columns.iter().map(|&at| line.split(',').nth(at).unwrap().parse().unwrap()).collect()).collect()
     };
     let (rows, decoded, latents) = (numbers("rows.csv", "f"), numbers("decoded.csv", "f"), numbers("latents.csv", "latent_"));
-    let scores = |out: &str| common::judged(&place.path().join(out)).into_iter().map(|(_, score)| score.unwrap()).collect::<Vec<f64>>();
+    let scores = |out: &str| crate::common::judged(&place.path().join(out)).into_iter().map(|(_, score)| score.unwrap()).collect::<Vec<f64>>();
     let experiment = Experiment::load(&place.path().join("plain/experiment.toml"), &[]).unwrap();
     let architecture = Architecture::new(WIDTH, &experiment.config.model);
     let flat = weights::read(&place.path().join("plain/model/all.safetensors"), &architecture).unwrap();
@@ -175,9 +173,9 @@ fn members_draw_for_themselves_and_trainings_go_on_to_the_same_bytes() {
 /// A histogram in seven numbers: trained on and scored as the features that they are.
 #[test]
 fn histograms_are_summarised_for_training_and_for_new_files() {
-    let place = common::metsig("0.3");
+    let place = crate::common::metsig("0.3");
     let sets = ["--set", "data.summary=true", "--set", "data.train=[\"good.csv\"]", "--set", "data.test=[\"bad1.csv\"]", "--set", "train.epochs=3"];
-    let path = common::config("metsig.toml");
+    let path = crate::common::config("metsig.toml");
     let rejected = |out: &str, more: &[&str]| {
         succeed(place.path(), &[&["train", &path, "--out", out, "-q"], &sets[..], more].concat());
         report(&place.path().join(out)).data.not_evaluated
@@ -191,7 +189,8 @@ fn histograms_are_summarised_for_training_and_for_new_files() {
     let channels: serde_json::Value = serde_json::from_str(&channels).unwrap();
     assert_eq!(channels[0]["features"], serde_json::json!(["q10", "q30", "q50", "q70", "q90", "mean", "rms"]));
     succeed(place.path(), &["score", "out", "--data", "bad1.csv", "--out", "new.parquet", "-q"]);
-    let (new, old) = (lumisift::report::scores::Scores::read(&place.path().join("new.parquet")).unwrap(), common::scores(&place.path().join("out")));
+    let (new, old) =
+        (lumisift::report::scores::Scores::read(&place.path().join("new.parquet")).unwrap(), crate::common::scores(&place.path().join("out")));
     let of = |scores: &lumisift::report::scores::Scores| -> Vec<(Option<u32>, Option<f64>)> {
         let main = scores.main().unwrap();
         (0..scores.rows.len()).filter(|&row| scores.rows[row].file.ends_with("bad1.csv")).map(|row| (scores.rows[row].ls, main.scores[row])).collect()
@@ -214,7 +213,7 @@ fn the_family_is_compared_on_made_certification_data() {
     assert!(read_truth(&place.path().join("data/truth.csv")).unwrap().len() > 10);
     let kinds = ["vanilla", "sparse", "contractive", "variational"];
     for kind in kinds {
-        let config = common::config(&format!("certification-{kind}.toml"));
+        let config = crate::common::config(&format!("certification-{kind}.toml"));
         let sets = ["--set", "data.train=[\"data/features.parquet\"]", "--set", "labels.good=\"data/golden.json\"", "--set", "report.projections=[]"];
         let short = ["--set", "train.epochs=8", "--set", "train.batch_size=128", "--set", "train.optimizer.learning_rate=1e-3"];
         succeed(place.path(), &[&["train", &config, "--out", kind, "-q"], &sets[..], &short[..]].concat());

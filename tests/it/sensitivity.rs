@@ -1,8 +1,6 @@
 //! Injected defects: what is found of them, on made histograms and maps.
 
-mod common;
-
-use common::{config, metsig, run, scores, succeed};
+use crate::common::{config, metsig, run, scores, succeed};
 use lumisift::{prepare::split::Split, report::scores::Scores};
 use serde_json::Value;
 use std::{fs, path::Path};

@@ -1,8 +1,6 @@
 //! Every config that is shipped fits the schema and trains.
 
-mod common;
-
-use common::{config, metsig, root, shared, succeed};
+use crate::common::{config, metsig, root, shared, succeed};
 use serde_json::Value;
 
 fn configs_in(folder: &str) -> Vec<String> {
@@ -52,7 +50,7 @@ fn data() -> tempfile::TempDir {
 fn every_config_fits_the_schema_that_editors_get() {
     let schema: Value = serde_json::from_str(&succeed(&root(), &["schema"])).unwrap();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    let Some(python) = common::python("jsonschema") else { return };
+    let Some(python) = crate::common::python("jsonschema") else { return };
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("schema.json");
     std::fs::write(&file, schema.to_string()).unwrap();
@@ -79,7 +77,7 @@ fn every_config_trains_two_epochs() {
         let mut arguments = vec!["train", &path, "--out", out, "--set", "train.epochs=2", "-q"];
         sets.iter().for_each(|set| arguments.extend(["--set", set]));
         succeed(place.path(), &arguments);
-        assert_eq!(common::report(&place.path().join(out)).channels[0].training.epochs, 2, "{name}");
+        assert_eq!(crate::common::report(&place.path().join(out)).channels[0].training.epochs, 2, "{name}");
     }
 }
 

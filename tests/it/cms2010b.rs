@@ -1,10 +1,8 @@
 //! The 2010B study: channels from the names of features, held to reference results computed with PyTorch and scikit-learn, and
 //! what happens when its inputs are not as they should be.
 
-mod common;
-
+use crate::common::{config, report, run, shared, succeed};
 use arrow_array::{ArrayRef, RecordBatch, StringArray, cast::AsArray, types::Float64Type};
-use common::{config, report, run, shared, succeed};
 use lumisift::report::folder::{ChannelEntry, Folder};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -79,7 +77,7 @@ fn training_and_figures_are_those_of_the_reference() {
 #[cfg(feature = "wgpu")]
 #[test]
 fn a_gpu_follows_the_reference_throughout() {
-    let Some(study) = Study::new().filter(|_| common::software_gpu()) else { return };
+    let Some(study) = Study::new().filter(|_| crate::common::software_gpu()) else { return };
     follows_the_reference(&study, "wgpu", 1e-4);
 }
 
@@ -88,7 +86,7 @@ fn follows_the_reference(study: &Study, device: &str, tolerance: f64) {
     let report = report(&out);
     let entries: Vec<ChannelEntry> = serde_json::from_str(&fs::read_to_string(out.join("channels.json")).unwrap()).unwrap();
     let history = Folder::open(&out).unwrap().read_history().unwrap();
-    let scores = common::scores(&out);
+    let scores = crate::common::scores(&out);
     // The reference counts rows as they stand in the table.
     let file_order = file_order(study);
     assert_eq!(report.data.train + report.data.unused, study.expected["kept"].as_u64().unwrap() as usize);
@@ -192,7 +190,7 @@ fn a_channel_does_not_depend_on_the_others_nor_on_the_threads() {
         let config = config("cms2010b-notebook.toml");
         let mut arguments = vec!["train", &config, "--out", out, "-q"];
         sets.iter().for_each(|set| arguments.extend(["--set", set]));
-        let output = common::lumisift().current_dir(study.path()).env("RAYON_NUM_THREADS", threads).args(arguments).output().unwrap();
+        let output = crate::common::lumisift().current_dir(study.path()).env("RAYON_NUM_THREADS", threads).args(arguments).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         study.path().join(out)
     };
@@ -203,7 +201,7 @@ fn a_channel_does_not_depend_on_the_others_nor_on_the_threads() {
     }
     let file = "model/minibias_PF.safetensors";
     assert_eq!(fs::read(four.join(file)).unwrap(), fs::read(alone.join(file)).unwrap(), "alone or among others");
-    assert_eq!(common::scores(&alone).channels.len(), 1, "one channel needs no combination");
+    assert_eq!(crate::common::scores(&alone).channels.len(), 1, "one channel needs no combination");
 }
 
 #[test]
@@ -211,7 +209,7 @@ fn new_data_score_as_in_training_and_latents_decode_to_what_was_scored() {
     let Some(study) = Study::new() else { return };
     let out = study.train("out", &["report.weighted=true"]);
     let data = study.reference.join("features.parquet").display().to_string();
-    let first = common::scores(&out);
+    let first = crate::common::scores(&out);
     succeed(study.path(), &["score", "out", "--data", &data, "--out", "again.parquet", "-q"]);
     let again = lumisift::report::scores::Scores::read(&study.path().join("again.parquet")).unwrap();
     let of = |scores: &lumisift::report::scores::Scores, channel: usize| -> HashMap<(Option<u32>, Option<u32>), f64> {
@@ -231,8 +229,8 @@ fn new_data_score_as_in_training_and_latents_decode_to_what_was_scored() {
     succeed(study.path(), &["encode", "out", "--data", &data, "--out", "latents.parquet", "-q"]);
     succeed(study.path(), &["decode", "out", "--data", "latents.parquet", "--out", "decoded.parquet", "--scaled", "-q"]);
     succeed(study.path(), &["decode", "out", "--data", "latents.parquet", "--out", "units.csv", "-q"]);
-    let Some(python) = common::python("scikit-learn") else { return };
-    let script = common::root().join("scripts/reference/check_channels.py");
+    let Some(python) = crate::common::python("scikit-learn") else { return };
+    let script = crate::common::root().join("scripts/reference/check_channels.py");
     let output = std::process::Command::new(python)
         .arg(script)
         .args(["out", &data, "latents.parquet", "decoded.parquet", "units.csv"])

@@ -1,8 +1,6 @@
 //! Every kind of file, read value by value as pandas, pyarrow, h5py and NumPy read it.
 
-mod common;
-
-use common::{root, shared};
+use crate::common::{root, shared};
 use lumisift::{
     config::raw::Data,
     data::table::{Bring, Column, Table, Wanted, read},
@@ -35,7 +33,7 @@ struct Case {
 
 #[test]
 fn values_are_those_of_independent_readers() {
-    let Some(python) = common::python("pandas, pyarrow, h5py and tables") else { return };
+    let Some(python) = crate::common::python("pandas, pyarrow, h5py and tables") else { return };
     let place = tempfile::tempdir().unwrap();
     let mut command = Command::new(python);
     command.arg(root().join("scripts/reference/make_tables.py")).arg(place.path());
@@ -140,7 +138,7 @@ fn identities(table: &Table, case: &Case) -> Result<(), String> {
 
 /// Runs Python in a folder, which makes files there; `run`, `ls`, `H` (60 × 3 numbers) and the libraries are there.
 fn python_makes(script: &str) -> Option<tempfile::TempDir> {
-    let python = common::python("pandas, pyarrow, h5py and tables")?;
+    let python = crate::common::python("pandas, pyarrow, h5py and tables")?;
     let place = tempfile::tempdir().unwrap();
     let head = "import os, h5py, numpy as np, pandas as pd, pyarrow as pa, pyarrow.feather as feather, pyarrow.parquet as pq\n\
                 n = 60; run = np.full(n, 297050); ls = np.arange(1, n + 1); H = np.arange(3 * n).reshape(n, 3) / 4\n";

@@ -1,8 +1,6 @@
 //! The program as users run it, from made data to an experiment folder and back.
 
-mod common;
-
-use common::{PROGRAM, config, metsig, report, run, scores, succeed};
+use crate::common::{PROGRAM, config, metsig, report, run, scores, succeed};
 use lumisift::report::scores::Verdict;
 use std::{fs, path::Path};
 
@@ -65,7 +63,7 @@ fn the_same_seed_gives_the_same_bytes_whatever_the_threads() {
             "model.hidden=[300, 200]",
         ];
         let arguments = [&["train", config.as_str(), "--out", out], &data[..], SHORT].concat();
-        let output = common::lumisift().current_dir(place.path()).env("RAYON_NUM_THREADS", threads).args(arguments).output().unwrap();
+        let output = crate::common::lumisift().current_dir(place.path()).env("RAYON_NUM_THREADS", threads).args(arguments).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     for file in ["scores.parquet", "model/all.safetensors", "scaler.json", "thresholds.json"] {
@@ -208,10 +206,10 @@ fn a_model_goes_out_and_comes_in_again() {
 
 #[test]
 fn the_exported_weights_give_the_same_scores_in_python() {
-    let Some(python) = common::python("numpy, pyarrow and safetensors") else { return };
+    let Some(python) = crate::common::python("numpy, pyarrow and safetensors") else { return };
     let place = metsig("0.2");
     train(place.path(), "first", &["--set", "train.epochs=5", "--set", "model.output_activation=\"sigmoid\"", "-q"]);
-    let script = common::root().join("scripts/reference/check_scores.py");
+    let script = crate::common::root().join("scripts/reference/check_scores.py");
     let output = std::process::Command::new(python).arg(script).args(["first", "bad1.csv", "bad2.csv"]).current_dir(place.path()).output().unwrap();
     assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
 }

@@ -1,8 +1,6 @@
 //! Latents in two dimensions: held to scikit-learn, and written beside the scores.
 
-mod common;
-
-use common::{config, metsig, report, root, succeed};
+use crate::common::{config, metsig, report, root, succeed};
 use lumisift::{
     random,
     score::projection::{Pca, tsne},
@@ -37,7 +35,7 @@ fn by_tsne(name: &str, values: Vec<f32>, width: usize) -> Value {
 
 #[test]
 fn projections_are_those_of_scikit_learn() {
-    let Some(python) = common::python("scikit-learn") else { return };
+    let Some(python) = crate::common::python("scikit-learn") else { return };
     // Three clusters, and a curve that is bent in ten dimensions.
     let mut clusters = normal(600 * 16, "clusters");
     clusters.chunks_exact_mut(16).enumerate().for_each(|(i, row)| row[i % 3] += 6.0);

@@ -1,9 +1,7 @@
 //! New data unlike those of training are told, and data like them are not; a score that goes with luminosity is told. Missing inputs
 //! are counted, filled or left out, and cost neither rows nor much of what scores tell.
 
-mod common;
-
-use common::{report, run, succeed};
+use crate::common::{report, run, succeed};
 use lumisift::random;
 use rand::{Rng, RngExt};
 use serde_json::{Value, json};
@@ -327,7 +325,7 @@ insert = { side = "high" }
     )
     .unwrap();
     succeed(place, &["train", "config.toml", "--out", "out", "-q"]);
-    let scores = common::scores(&place.join("out"));
+    let scores = crate::common::scores(&place.join("out"));
     let without = |name: &str| {
         let channel = scores.channels.iter().find(|channel| channel.name == name).unwrap();
         scores.evaluated().filter(|&row| channel.scores[row].is_none()).count()

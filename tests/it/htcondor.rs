@@ -1,8 +1,6 @@
 //! Trainings on a real HTCondor.
 
-mod common;
-
-use common::{
+use crate::common::{
     cluster::{HtCondor, epochs, output, small, until},
     same,
 };
@@ -26,7 +24,7 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
     small(place, 3, section);
     let dry = |out: &str, more: &[&str]| {
         let arguments = [&["train", "job.toml", "--out", out, "--engine", "htcondor", "--dry-run"], more].concat();
-        let (code, text, err) = common::run(place, &arguments);
+        let (code, text, err) = crate::common::run(place, &arguments);
         assert_eq!((code, err.as_str()), (0, ""));
         assert!(!place.join(out).exists() && text.trim_end().ends_with("condor_submit -terse job.sub"), "{text}");
         text
@@ -88,13 +86,13 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
     );
     assert!(!out.contains("request_gpus") && !out.contains("transfer_container"), "{out}");
     let arguments = [&["train", "job.toml", "--out", "a b", "--engine", "htcondor", "--dry-run"], &sets[..]].concat();
-    let (code, _, err) = common::run(place, &arguments);
+    let (code, _, err) = crate::common::run(place, &arguments);
     assert!(code == 2 && err.contains("a b: HTCondor cannot transfer a folder with a blank"), "{err}");
     fs::write(place.join("short.toml"), "extends = \"metsig.toml\"\ndata.train = [\"good.csv\"]\n[batch.htcondor]\nflavour = \"longlunch\"\n")
         .unwrap();
-    let (_, out, _) = common::run(place, &["train", "short.toml", "--out", "a", "--engine", "htcondor", "--dry-run"]);
+    let (_, out, _) = crate::common::run(place, &["train", "short.toml", "--out", "a", "--engine", "htcondor", "--dry-run"]);
     holds(&out, &["+JobFlavour = \"longlunch\"", "periodic_hold = JobStatus == 2 && time() - JobCurrentStartDate > 7080"]);
-    let (code, _, err) = common::run(place, &["train", "job.toml", "--out", "a", "--engine", "htcondor"]);
+    let (code, _, err) = crate::common::run(place, &["train", "job.toml", "--out", "a", "--engine", "htcondor"]);
     assert!(Command::new("condor_submit").arg("-version").output().is_ok() || code == 2 && err.contains("there is no condor_submit"), "{err}");
 }
 
@@ -119,7 +117,7 @@ fn trainings_and_tasks_on_a_real_htcondor() {
             let place = condor.shared.path().join("tasks");
             fs::create_dir(&place).unwrap();
             condor.hand_over();
-            condor.run_inner(&place, &program, "inner_tasks");
+            condor.run_inner(&place, &program, "htcondor::inner_tasks");
         });
     });
 }
@@ -129,7 +127,7 @@ fn trainings(condor: &HtCondor) {
     fs::create_dir(place).unwrap();
     // Long enough that none of them ends before it was paused.
     small(place, 1500, "[batch]\ncpus = 1\nmemory = \"200 MB\"\n");
-    common::succeed(place, &["train", "job.toml", "--out", "here", "-q"]);
+    crate::common::succeed(place, &["train", "job.toml", "--out", "here", "-q"]);
     condor.hand_over();
     let done = |out: &str| place.join(out).join("report.json").exists();
     let transfer = ["--set", "batch.htcondor.transfer=true", "--set", "batch.htcondor.inputs=[\"*.csv\"]"];

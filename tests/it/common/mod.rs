@@ -1,5 +1,4 @@
-//! What the tests of the program share. Each test file uses a part of it.
-#![allow(dead_code)]
+//! What the tests share.
 
 pub mod cluster;
 
@@ -44,7 +43,7 @@ pub fn skipped(why: &str) {
     let test = thread.name().unwrap_or("a test");
     eprintln!("skipped: {why}");
     if let Some(path) = std::env::var_os("LUMISIFT_SKIPPED") {
-        let line = format!("{}::{test}: {}\n", env!("CARGO_CRATE_NAME"), why.replace('\n', " "));
+        let line = format!("{test}: {}\n", why.replace('\n', " "));
         let _ = std::fs::File::options().create(true).append(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()));
     }
 }

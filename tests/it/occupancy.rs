@@ -1,8 +1,6 @@
 //! Maps of a layered detector: made files as the program and other readers find them.
 
-mod common;
-
-use common::{config, report, run, scores, succeed};
+use crate::common::{config, report, run, scores, succeed};
 use lumisift::{data::areas::Area, prepare::split::Split, report::patterns};
 use std::{fs, path::Path, process::Command};
 
@@ -34,7 +32,7 @@ const SMALL: [&str; 8] = ["--lumisections", "300", "--test-lumisections", "240",
 
 #[test]
 fn made_maps_are_what_other_readers_find() {
-    let Some(python) = common::python("pandas and pyarrow") else { return };
+    let Some(python) = crate::common::python("pandas and pyarrow") else { return };
     let place = tempfile::tempdir().unwrap();
     succeed(place.path(), &[&["synth", "occupancy", "maps", "--true-shapes"], &SMALL[..]].concat());
     let output = Command::new(python).current_dir(place.path()).args(["-c", PYTHON]).output().unwrap();
@@ -236,7 +234,7 @@ fn jobs_by_layer_are_joined() {
     succeed(place.path(), &["sweep", "jobs.toml", "--out", "jobs"]);
     let said = succeed(place.path(), &["sweep", "collect", "jobs", "--join", "all"]);
     assert!(said.contains("all/scores.parquet") && said.contains("all/regions.parquet"), "{said}");
-    let Some(python) = common::python("pandas and pyarrow") else { return };
+    let Some(python) = crate::common::python("pandas and pyarrow") else { return };
     let check = "import pandas as pd\n\
          all = pd.read_parquet('all/scores.parquet')\n\
          assert list(all)[:3] == ['trial', 'data.layers', 'split'], list(all)\n\
@@ -251,10 +249,10 @@ fn jobs_by_layer_are_joined() {
 
 #[test]
 fn a_factorisation_is_as_good_as_that_of_scikit_learn() {
-    let Some(python) = common::python("pandas, pyarrow, safetensors and scikit-learn") else { return };
+    let Some(python) = crate::common::python("pandas, pyarrow, safetensors and scikit-learn") else { return };
     let place = tempfile::tempdir().unwrap();
     let script = |arguments: &[&str]| {
-        let script = common::root().join("scripts/reference/check_nmf.py");
+        let script = crate::common::root().join("scripts/reference/check_nmf.py");
         let output = Command::new(&python).current_dir(place.path()).arg(script).args(arguments).output().unwrap();
         assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     };

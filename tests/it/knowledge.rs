@@ -1,9 +1,7 @@
 //! What is known beside the data: golden JSONs, OMS, trigger rates, luminosities, label arrays; held against the sources read
 //! here in another way.
 
-mod common;
-
-use common::{run, shared, succeed};
+use crate::common::{run, shared, succeed};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +20,7 @@ fn train(folder: &Path, config: &str) -> (BTreeSet<Id>, BTreeMap<Id, String>) {
     fs::write(folder.join("config.toml"), config).unwrap();
     succeed(folder, &["train", "config.toml", "--out", "out", "--force", "-q", "--set", "train.epochs=1"]);
     let (mut evaluated, mut rejected) = (BTreeSet::new(), BTreeMap::new());
-    for (row, score) in common::judged(&folder.join("out")) {
+    for (row, score) in crate::common::judged(&folder.join("out")) {
         let id = (row.run.unwrap(), row.ls.unwrap());
         match (score, row.rejected) {
             (Some(_), _) => assert!(evaluated.insert(id)),
@@ -117,7 +115,7 @@ fn golden_labels_are_those_of_the_column_that_was_made_from_them() {
         text("JsonBAD17.json"),
     );
     train(place.path(), &config);
-    let scores = common::scores(&place.path().join("out"));
+    let scores = crate::common::scores(&place.path().join("out"));
     assert_eq!(scores.labels, ["good", "column", "pixel"]);
     assert_eq!(scores.rows.len(), 10_000);
     let of = |set: usize, label: Option<bool>| scores.rows.iter().filter(|row| row.labels[set] == label).count();
@@ -161,8 +159,9 @@ fn label_arrays_and_subsystems_follow_the_rows_of_the_table() {
     succeed(place.path(), &["train", "config.toml", "--out", "out", "-q", "--set", "train.epochs=1"]);
     succeed(place.path(), &["score", "out", "--data", &file("features.parquet"), "--out", "again.parquet", "-q"]);
     fs::copy(place.path().join("again.parquet"), place.path().join("scores.parquet")).unwrap();
-    let again: BTreeMap<Id, f64> = common::judged(place.path()).into_iter().filter_map(|(row, score)| Some(((row.run?, row.ls?), score?))).collect();
-    for (row, score) in common::judged(&place.path().join("out")) {
+    let again: BTreeMap<Id, f64> =
+        crate::common::judged(place.path()).into_iter().filter_map(|(row, score)| Some(((row.run?, row.ls?), score?))).collect();
+    for (row, score) in crate::common::judged(&place.path().join("out")) {
         if let (Some(run), Some(ls), Some(score)) = (row.run, row.ls, score) {
             assert_eq!(again[&(run, ls)], score, "run {run} LS {ls}");
         }
@@ -194,7 +193,7 @@ fn luminosity_weighs_is_an_input_and_divides() {
     assert_eq!(features[0]["features"], serde_json::json!(["bin_0", "bin_1", "recorded / delivered", "avgpu"]));
     // Divided by its luminosity every row is the same, so every score is.
     let scores: BTreeSet<String> =
-        common::judged(&place.path().join("out")).iter().filter_map(|(_, score)| *score).map(|score| format!("{score:.4}")).collect();
+        crate::common::judged(&place.path().join("out")).iter().filter_map(|(_, score)| *score).map(|score| format!("{score:.4}")).collect();
     assert_eq!(scores.len(), 1, "{scores:?}");
 }
 

@@ -4,9 +4,6 @@
 //! run inside this process, by the program's own entry point; the number of the one in progress is on disk before it starts, so that
 //! even an abort names its case. `scripts/fuzz/run` starts many such processes under a limit of memory; here some run as a test.
 
-mod common;
-
-#[path = "fuzz/mutate.rs"]
 mod mutate;
 
 use mutate::{Chance, mutate};
@@ -244,7 +241,8 @@ fn all_files(folder: &Path) -> Vec<String> {
 
 /// Makes the whole files that cases are made of; Python makes data, the program itself the experiments.
 fn make_seeds(seeds: &Path, python: &str) {
-    let made = Command::new(python).arg("-W").arg("ignore").arg(common::root().join("scripts/fuzz/make_seeds.py")).arg(seeds).output().unwrap();
+    let made =
+        Command::new(python).arg("-W").arg("ignore").arg(crate::common::root().join("scripts/fuzz/make_seeds.py")).arg(seeds).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     for (kind, data, train, labels) in
         [("features", "features/comma.csv", "", "\n[labels]\ngood = \"label\"\n"), ("histograms", "histograms/bins.csv", "ensemble = 2\n", "")]
@@ -252,7 +250,7 @@ fn make_seeds(seeds: &Path, python: &str) {
         let model = "[model]\nhidden = [4]\nlatent = 2\n";
         let text = format!("[data]\ntrain = [\"{data}\"]\n\n{model}\n[train]\nepochs = 2\nbatch_size = 16\n{train}{labels}");
         fs::write(seeds.join(format!("{kind}.toml")), text).unwrap();
-        common::succeed(seeds, &["train", &format!("{kind}.toml"), "--out", &format!("experiment-{kind}"), "-q"]);
+        crate::common::succeed(seeds, &["train", &format!("{kind}.toml"), "--out", &format!("experiment-{kind}"), "-q"]);
     }
 }
 
@@ -306,7 +304,7 @@ fn worker() {
 #[test]
 #[ignore = "started by others"]
 fn seeds() {
-    let (Ok(place), Some(python)) = (std::env::var("LUMISIFT_FUZZ"), common::python("pandas, pyarrow, h5py and tables")) else { return };
+    let (Ok(place), Some(python)) = (std::env::var("LUMISIFT_FUZZ"), crate::common::python("pandas, pyarrow, h5py and tables")) else { return };
     let seeds = Path::new(&place).join("seeds");
     fs::create_dir_all(&seeds).unwrap();
     make_seeds(&seeds, &python);
@@ -326,13 +324,13 @@ fn show() {
 
 #[test]
 fn no_damaged_file_ends_the_program() {
-    let Some(python) = common::python("pandas, pyarrow, h5py and tables") else { return };
+    let Some(python) = crate::common::python("pandas, pyarrow, h5py and tables") else { return };
     let place = tempfile::tempdir().unwrap();
     let seeds = place.path().join("seeds");
     fs::create_dir(&seeds).unwrap();
     make_seeds(&seeds, &python);
     let this = std::env::current_exe().unwrap();
-    let command = format!("ulimit -v {MEMORY}; exec \"$0\" --ignored --exact worker");
+    let command = format!("ulimit -v {MEMORY}; exec \"$0\" --ignored --exact fuzz::worker");
     let job = format!("{} 1 0 {FEW}", place.path().display());
     let child = Command::new("bash").args(["-c", &command]).arg(&this).env("LUMISIFT_FUZZ", job).stdout(Stdio::null()).output().unwrap();
     let of = |start: &str| {

@@ -1,9 +1,5 @@
 //! A GPU gives the CPU's numbers, as closely as equal trainers can. Tested on software Vulkan, where there is one.
-#![cfg(feature = "wgpu")]
-
-mod common;
-
-use common::{config, metsig, run, shared, software_gpu, succeed};
+use crate::common::{config, metsig, run, shared, software_gpu, succeed};
 use lumisift::report::{folder::Folder, scores::Scores};
 use std::{fs, path::Path};
 
@@ -113,18 +109,19 @@ fn the_references_are_followed_on_a_gpu() {
 
 #[test]
 fn trials_that_differ_in_numbers_are_trained_on_a_gpu_as_one_and_come_to_the_same() {
-    if !common::software_gpu() {
+    if !crate::common::software_gpu() {
         return;
     }
-    let place = common::metsig("0.2");
+    let place = crate::common::metsig("0.2");
     let place = place.path();
     let text = "data.train = [\"good.csv\"]\nselect.drop_empty = \"all\"\n[split]\nby = \"block\"\nblock = 10\nvalid = 0.25\n[model]\nhidden = [16]\nlatent = 4\n\
                 [train]\nepochs = 6\n[sweep]\nobjective = \"channels.training.best_valid_loss\"\ngoal = \"min\"\ntrials = 8\n[sweep.space]\n\
                 train.optimizer.learning_rate = { log_uniform = [1e-4, 1e-2] }\nloss.l2 = { log_uniform = [1e-6, 1e-3] }\ntrain.epochs = { int = [3, 6] }\n";
     std::fs::write(place.join("s.toml"), text).unwrap();
     let ranked = |device: &str| -> Vec<(u64, f64)> {
-        common::succeed(place, &["sweep", "s.toml", "--out", device, "--device", device]);
-        let told: serde_json::Value = serde_json::from_str(&common::succeed(place, &["sweep", "collect", device, "--format", "json"])).unwrap();
+        crate::common::succeed(place, &["sweep", "s.toml", "--out", device, "--device", device]);
+        let told: serde_json::Value =
+            serde_json::from_str(&crate::common::succeed(place, &["sweep", "collect", device, "--format", "json"])).unwrap();
         assert_eq!(told["states"]["done"], 8);
         told["ranked"].as_array().unwrap().iter().map(|point| (point["trial"].as_u64().unwrap(), point["mean"].as_f64().unwrap())).collect()
     };

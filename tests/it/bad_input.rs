@@ -1,8 +1,6 @@
 //! The user's mistakes: one clear message, exit code 2, nothing half-written.
 
-mod common;
-
-use common::{config, metsig, run, shared};
+use crate::common::{config, metsig, run, shared};
 use std::{fs, path::Path};
 
 /// Trains with `metsig.toml` on files of `folder` and expects a refusal whose message has all of `parts`.
@@ -79,7 +77,7 @@ fn bad_rows_may_be_rejected_and_are_then_told() {
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("1 cannot be read"), "{out}");
     assert!(err.contains("good.csv:17: left out: bin 0 is nan; expected a finite number"), "{err}");
-    let rows = common::judged(&folder.join("rejecting"));
+    let rows = crate::common::judged(&folder.join("rejecting"));
     let told =
         |row: &lumisift::report::scores::Row| row.rejected.as_deref().is_some_and(|reason| reason.starts_with("line 17: ") && reason.contains("nan"));
     let (rejected, score) = rows.into_iter().find(|(row, _)| told(row)).unwrap();
@@ -117,7 +115,7 @@ fn other_bins_than_the_model_was_trained_on() {
     let place = metsig("0.2");
     let folder = place.path();
     let config = config("metsig.toml");
-    common::succeed(
+    crate::common::succeed(
         folder,
         &["train", &config, "--out", "model", "--set", "data.train=[\"good.csv\"]", "--set", "data.test=[]", "--set", "train.epochs=1", "-q"],
     );
@@ -206,10 +204,10 @@ fn scored_files_must_hold_what_the_model_was_trained_on() {
     fs::write(folder.join("notes.md"), "# Notes").unwrap();
     let text = "[data]\ntrain = [\"a.csv\"]\n[split]\nby = \"block\"\nblock = 5\n[train]\nepochs = 1\n[model]\nhidden = [3]\nlatent = 2\n";
     fs::write(folder.join("c.toml"), text).unwrap();
-    common::succeed(folder, &["train", "c.toml", "--out", "model", "-q"]);
+    crate::common::succeed(folder, &["train", "c.toml", "--out", "model", "-q"]);
     let (code, _, err) = run(folder, &["score", "model", "--data", "b.csv", "--out", "s.parquet"]);
     assert!(code == 2 && err.contains("b.csv: holds B, but the model was trained on A"), "{err}");
-    common::succeed(folder, &["score", "model", "--data", "both.csv", "--out", "s.parquet", "--set", "data.me=\"A\"", "-q"]);
+    crate::common::succeed(folder, &["score", "model", "--data", "both.csv", "--out", "s.parquet", "--set", "data.me=\"A\"", "-q"]);
     let (code, _, err) = run(folder, &["score", "model", "--data", "both.csv", "--out", "s.txt", "--set", "data.me=\"A\""]);
     assert!(code == 2 && err.contains("ends in .parquet or .csv"), "{err}");
 
@@ -219,7 +217,8 @@ fn scored_files_must_hold_what_the_model_was_trained_on() {
     for name in ["a.csv", "b.csv", "both.csv", "notes.md"] {
         fs::copy(folder.join(name), folder.join("all").join(name)).unwrap();
     }
-    let out = common::succeed(folder, &["check", "c.toml", "--set", "data.train=[\"all\"]", "--set", "data.me=\"A\"", "--set", "split.by=\"run\""]);
+    let out =
+        crate::common::succeed(folder, &["check", "c.toml", "--set", "data.train=[\"all\"]", "--set", "data.me=\"A\"", "--set", "split.by=\"run\""]);
     assert!(out.contains("notes.md is left out: a document") && out.contains("b.csv (ml4dqm, 0 rows)"), "{out}");
 }
 
@@ -390,8 +389,8 @@ fn a_row_that_overflows_is_not_evaluated_and_costs_no_other() {
         ["scale.kind=\"standard\"", "scale.kind=\"range\"", "scale.kind=\"min-max\"", "scale.kind=[\"sqrt\", \"robust\"]", "scale.kind=\"none\""]
     {
         let train = ["train", "config.toml", "--out", "out", "--force", "-q", "--set", more, "--set"];
-        common::succeed(folder, &[&train[..], &["data.test=[\"new.csv\"]"]].concat());
-        let rows = common::judged(&folder.join("out"));
+        crate::common::succeed(folder, &[&train[..], &["data.test=[\"new.csv\"]"]].concat());
+        let rows = crate::common::judged(&folder.join("out"));
         let reason = |rows: &[(lumisift::report::scores::Row, Option<f64>)], run: u32, ls: u32| {
             let (row, score) = rows.iter().find(|(row, _)| (row.run, row.ls) == (Some(run), Some(ls))).unwrap();
             assert_eq!(row.rejected.is_some(), score.is_none(), "{run}:{ls}");
@@ -400,28 +399,28 @@ fn a_row_that_overflows_is_not_evaluated_and_costs_no_other() {
         assert_eq!((rows.len(), reason(&rows, 2, 101).as_str()), (400, "not finite after scaling (a)"), "{more}");
         assert_eq!(rows.iter().filter(|(row, _)| row.rejected.is_some()).count(), if more.contains("sqrt") { 1 } else { 2 }, "{more}");
 
-        common::succeed(folder, &["score", "out", "--data", "new.csv", "--out", "scores.csv"]);
+        crate::common::succeed(folder, &["score", "out", "--data", "new.csv", "--out", "scores.csv"]);
         let text = fs::read_to_string(folder.join("scores.csv")).unwrap();
         assert_eq!(text.lines().count(), 201);
         assert!(text.contains(",2,101,all,,,,not evaluated,not finite after scaling (a)"), "{text}");
         assert!(text.lines().any(|line| line.contains(",2,103,") && line.contains(",true,bad,")), "{more}: {text}");
-        common::succeed(folder, &["encode", "out", "--data", "new.csv", "--out", "latents.csv"]);
+        crate::common::succeed(folder, &["encode", "out", "--data", "new.csv", "--out", "latents.csv"]);
         assert!(!fs::read_to_string(folder.join("latents.csv")).unwrap().to_lowercase().contains("inf"));
-        common::succeed(folder, &["certify", "out", "--data", "new.csv", "--out", "golden.json"]);
-        common::succeed(folder, &["calibrate", "out", "--data", "new.csv"]);
-        common::succeed(folder, &["report", "out"]);
+        crate::common::succeed(folder, &["certify", "out", "--data", "new.csv", "--out", "golden.json"]);
+        crate::common::succeed(folder, &["calibrate", "out", "--data", "new.csv"]);
+        crate::common::succeed(folder, &["report", "out"]);
     }
     // In training rows.
     for more in ["scale.kind=\"standard\"", "scale.kind=\"range\"", "scale.kind=\"robust\""] {
         let (code, _, error) =
             run(folder, &["train", "config.toml", "--out", "out", "--force", "--set", "data.train=[\"spoilt.csv\"]", "--set", more]);
         assert_eq!(code, 0, "{more}: {error}");
-        let rows = common::judged(&folder.join("out"));
+        let rows = crate::common::judged(&folder.join("out"));
         let rejected = |ls: u32| rows.iter().find(|(row, _)| row.ls == Some(ls)).unwrap().0.rejected.clone();
         let reasons = [11, 150].map(|ls| rejected(ls).unwrap().to_string());
         assert_eq!(reasons, ["not finite after scaling (a)", "not finite after scaling (b)"], "{more}");
         // What is far off and finite decides the scaling, unless that is robust.
-        let told = common::report(&folder.join("out")).warnings.iter().any(|warning| warning.starts_with("b is 1e30 in the training row"));
+        let told = crate::common::report(&folder.join("out")).warnings.iter().any(|warning| warning.starts_with("b is 1e30 in the training row"));
         assert_eq!((told, rejected(100).is_some()), (!more.contains("robust"), more.contains("robust")), "{more}");
     }
 }
@@ -434,8 +433,8 @@ fn a_row_that_is_divided_by_0_is_not_evaluated() {
     let config =
         "data.train = [\"data.csv\"]\nscale.divide_by = \"lumi\"\nsplit.by = \"order\"\nmodel = { hidden = [], latent = 2 }\ntrain.epochs = 2\n";
     fs::write(place.path().join("config.toml"), config).unwrap();
-    common::succeed(place.path(), &["train", "config.toml", "--out", "out", "-q"]);
-    let (row, score) = common::judged(&place.path().join("out")).into_iter().find(|(row, _)| row.ls == Some(33)).unwrap();
+    crate::common::succeed(place.path(), &["train", "config.toml", "--out", "out", "-q"]);
+    let (row, score) = crate::common::judged(&place.path().join("out")).into_iter().find(|(row, _)| row.ls == Some(33)).unwrap();
     assert_eq!((row.rejected.as_deref(), score), (Some("scale.divide_by is 0"), None));
 }
 
@@ -452,7 +451,7 @@ fn an_existing_folder_is_kept() {
     assert_eq!(code, 2);
     assert!(err.contains("--out mine: is a folder with files in it") && err.contains("--force"), "{err}");
     assert_eq!(fs::read_dir(folder.join("mine")).unwrap().count(), 1);
-    common::succeed(folder, &[&arguments[..], &["--force"]].concat());
+    crate::common::succeed(folder, &[&arguments[..], &["--force"]].concat());
     assert_eq!(fs::read_to_string(folder.join("mine/notes.txt")).unwrap(), "dear");
 }
 

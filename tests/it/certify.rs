@@ -1,8 +1,6 @@
 //! From scores to verdicts, as a certifier does it.
 
-mod common;
-
-use common::{config, metsig, root, run, scores, shared, succeed};
+use crate::common::{config, metsig, root, run, scores, shared, succeed};
 use lumisift::{
     certify::conformal::{Reference, correlated_over},
     data::golden::LumisectionSet,
@@ -103,7 +101,7 @@ fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
 
 /// What pandas counts; nothing without a Python.
 fn counted(place: &Path, arguments: &[&str]) -> Option<Value> {
-    let python = common::python("pandas and pyarrow")?;
+    let python = crate::common::python("pandas and pyarrow")?;
     let output = Command::new(python).current_dir(place).arg(root().join("scripts/reference/check_certify.py")).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(serde_json::from_slice(&output.stdout).unwrap())

@@ -1,9 +1,7 @@
 //! Report pages as a browser draws them, and what they say where an experiment is not an ordinary one.
 
-mod common;
-
+use crate::common::{PROGRAM, config, metsig, report, root, run, shared, succeed};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use common::{PROGRAM, config, metsig, report, root, run, shared, succeed};
 use flate2::read::DeflateDecoder;
 use lumisift::report::answer;
 use serde_json::Value;
@@ -21,8 +19,8 @@ fn python() -> Option<PathBuf> {
     let output = Command::new(&python).arg(root().join("scripts/page/check.py")).arg("--available").output();
     match output {
         Ok(output) if output.status.success() => return Some(python),
-        Ok(output) => common::skipped(String::from_utf8_lossy(&output.stderr).trim()),
-        Err(error) => common::skipped(&format!("{}: {error}", python.display())),
+        Ok(output) => crate::common::skipped(String::from_utf8_lossy(&output.stderr).trim()),
+        Err(error) => crate::common::skipped(&format!("{}: {error}", python.display())),
     }
     None
 }
@@ -371,7 +369,7 @@ fn page_terminal_and_report_have_the_same_counts_and_name_their_rows() {
         assert_eq!((counts.not_evaluated_of_all, &data["answer"]["counts"]["not_evaluated_of_all"]), (absent, &absent.into()), "{name}");
         assert!(absent == 0 || terminal.contains(&format!("not evaluated: {}", report.absent())), "{name}: {terminal}");
         // Of the files that are judged all rows count, those of runs without any evaluated row too.
-        let scores = common::scores(&folder.join(name));
+        let scores = crate::common::scores(&folder.join(name));
         let of_test = name.starts_with("metsig");
         let rejected = scores.rows.iter().filter(|row| row.rejected.is_some() && (!of_test || &*row.file != "good.csv"));
         assert_eq!((counts.not_evaluated, report.judged_files()), (rejected.count(), if of_test { "the test files" } else { "all files" }), "{name}");

@@ -1,8 +1,6 @@
 //! Exported models, run by other programs, say what `lumisift score` says.
 
-mod common;
-
-use common::{config, metsig, root, run, succeed};
+use crate::common::{config, metsig, root, run, succeed};
 use std::{fs, path::Path, process::Command};
 
 /// Runs a script of ours or a piece of Python, and expects success; returns what it printed.
@@ -49,7 +47,7 @@ const MODULES: &str = "onnx, onnxruntime, pandas, h5py and pyarrow";
 
 #[test]
 fn a_graph_on_histograms_scores_as_lumisift_does() {
-    let Some(interpreter) = common::python(MODULES) else { return };
+    let Some(interpreter) = crate::common::python(MODULES) else { return };
     let place = metsig("0.3");
     let place = place.path();
     train_metsig(place, "plain", &[]);
@@ -60,7 +58,7 @@ fn a_graph_on_histograms_scores_as_lumisift_does() {
 /// Every kind of scaling, activation and score, in turns.
 #[test]
 fn every_scaling_activation_and_score_has_its_operators() {
-    let Some(interpreter) = common::python(MODULES) else { return };
+    let Some(interpreter) = crate::common::python(MODULES) else { return };
     let place = metsig("0.2");
     let place = place.path();
     let kinds = [
@@ -85,7 +83,7 @@ fn every_scaling_activation_and_score_has_its_operators() {
 
 #[test]
 fn variational_networks_their_slopes_and_divergences_are_in_the_graph() {
-    let Some(interpreter) = common::python(MODULES) else { return };
+    let Some(interpreter) = crate::common::python(MODULES) else { return };
     let place = metsig("0.3");
     let place = place.path();
     let sets = ["model.variational=true", "model.activation=\"prelu\"", "loss.kl=1e-3", "score.kl=1e-3", "train.ensemble=2"];
@@ -95,7 +93,7 @@ fn variational_networks_their_slopes_and_divergences_are_in_the_graph() {
 
 #[test]
 fn batch_norm_and_ensembles_are_in_the_graph() {
-    let Some(interpreter) = common::python(MODULES) else { return };
+    let Some(interpreter) = crate::common::python(MODULES) else { return };
     let place = metsig("0.3");
     let place = place.path();
     train_metsig(place, "three", &["train.ensemble=3", "model.batch_norm=true", "threshold.kind=\"mean-std\"", "threshold.log=true"]);
@@ -104,7 +102,7 @@ fn batch_norm_and_ensembles_are_in_the_graph() {
 
 #[test]
 fn events_have_their_graph() {
-    let Some(interpreter) = common::python(MODULES) else { return };
+    let Some(interpreter) = crate::common::python(MODULES) else { return };
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     succeed(place, &["synth", "events", ".", "--events", "6000", "-q"]);
@@ -141,7 +139,7 @@ rules = [{ pattern = '(?<lepton>e|mu)_(?<quantity>[a-z]+)' }, { pattern = '(?<qu
 
 #[test]
 fn ensembles_in_channels_agree_on_error_and_spread() {
-    let Some(interpreter) = common::python(MODULES) else { return };
+    let Some(interpreter) = crate::common::python(MODULES) else { return };
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     python(&interpreter, place, &["-c", CHANNELS]);
@@ -151,7 +149,7 @@ fn ensembles_in_channels_agree_on_error_and_spread() {
 
 #[test]
 fn channels_say_something_together_and_each_alone() {
-    let Some(interpreter) = common::python(MODULES) else { return };
+    let Some(interpreter) = crate::common::python(MODULES) else { return };
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     succeed(place, &["synth", "cms2010b", ".", "--rows", "2000", "-q"]);
@@ -213,7 +211,7 @@ if "input_1" in extra:
 
 #[test]
 fn bins_that_never_changed_and_rows_that_overflow_are_the_same_in_the_graph() {
-    let Some(interpreter) = common::python(MODULES) else { return };
+    let Some(interpreter) = crate::common::python(MODULES) else { return };
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     python(&interpreter, place, &["-c", ODD]);
@@ -289,7 +287,7 @@ assert len(json.load(open("model.json"))["fingerprint"]) == 64
 
 #[test]
 fn a_package_for_dials_flags_the_same_maps() {
-    let Some(interpreter) = common::python("onnx, onnxruntime, pandas, pyarrow and dism-core") else { return };
+    let Some(interpreter) = crate::common::python("onnx, onnxruntime, pandas, pyarrow and dism-core") else { return };
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     python(&interpreter, place, &["-c", MAPS]);
@@ -348,7 +346,7 @@ save_file(model, "torch.safetensors")
 
 #[test]
 fn a_model_trained_elsewhere_comes_in_by_its_weights_and_goes_out_as_a_graph() {
-    let Some(interpreter) = common::python("onnx, onnxruntime, safetensors, pandas and pyarrow") else { return };
+    let Some(interpreter) = crate::common::python("onnx, onnxruntime, safetensors, pandas and pyarrow") else { return };
     let place = metsig("0.2");
     let place = place.path();
     python(&interpreter, place, &["-c", TORCH]);
@@ -387,7 +385,7 @@ for name, make in (("features", features), ("histograms", histograms)):
 
 #[test]
 fn missing_inputs_are_filled_and_left_out_in_the_graph_too() {
-    let Some(interpreter) = common::python(MODULES) else { return };
+    let Some(interpreter) = crate::common::python(MODULES) else { return };
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     python(&interpreter, place, &["-c", HOLES]);

@@ -1,8 +1,6 @@
 //! Searches, as users run them: shared among workers, killed, gone on with, grown.
 
-mod common;
-
-use common::{PROGRAM, lumisift, metsig, run, succeed};
+use crate::common::{PROGRAM, lumisift, metsig, run, succeed};
 use std::{
     collections::BTreeMap,
     fs,
@@ -175,7 +173,7 @@ fn a_worker_that_slept_while_another_took_its_trial_stops_and_writes_nothing() {
     let trial = folder.join("s/trials/0001");
     let clock = Instant::now();
     while !fs::read_to_string(trial.join("history.csv")).is_ok_and(|text| text.lines().count() > 3) {
-        assert!(clock.elapsed() < Duration::from_secs(100));
+        assert!(clock.elapsed() < Duration::from_secs(300));
         sleep(Duration::from_millis(5));
     }
     let lock = trial.join("lock-000001.json");
@@ -200,7 +198,7 @@ fn a_worker_that_slept_while_another_took_its_trial_stops_and_writes_nothing() {
 #[test]
 fn a_sweep_whose_workers_are_killed_comes_to_the_same_end() {
     if !Path::new("/proc/self/stat").exists() {
-        return common::skipped("no /proc here to find workers by");
+        return crate::common::skipped("no /proc here to find workers by");
     }
     let trials: u32 = std::env::var("LUMISIFT_SWEEP_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(16);
     let folder = metsig("0.2");
@@ -320,7 +318,7 @@ fn what_is_wrong_with_a_search_is_told_before_anything_is_trained() {
     assert!(code == 2 && none.contains("sweep.space: missing"), "{none}");
     let (code, gone) = told(&format!("{SPACE}\n[data]\n"));
     assert!(code == 2 && gone.contains("duplicate key"), "{gone}");
-    let (code, _, none) = run(folder, &["sweep", &common::config("metsig.toml"), "--out", "s"]);
+    let (code, _, none) = run(folder, &["sweep", &crate::common::config("metsig.toml"), "--out", "s"]);
     assert!(code == 2 && none.contains("has no [sweep]"), "{none}");
     let (code, _, none) = run(folder, &["sweep", "status", "nowhere"]);
     assert!(code == 2 && none.contains("does not exist"), "{none}");
@@ -395,7 +393,7 @@ fn a_full_disk_ends_a_sweep_with_a_word_and_loses_nothing() {
         output.is_ok_and(|output| output.status.success())
     };
     if !mount("1m") {
-        return common::skipped("a small tmpfs cannot be mounted here");
+        return crate::common::skipped("a small tmpfs cannot be mounted here");
     }
     sweep(folder, &format!("trials = 6\n{SPACE}"));
     let (code, _, told) = run(folder, &["sweep", "sweep.toml", "--out", "disk/s"]);
