@@ -4,7 +4,8 @@ use lumisift::data::table::{Wanted, read};
 use std::{path::Path, time::Instant};
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let Some(file) = arguments.iter().find(|argument| !argument.starts_with("--")) else {
         println!("read: name a file to read: cargo bench --bench read -- FILE [--json]");
         return;

@@ -1,4 +1,5 @@
-//! Time of scoring rows that are in memory with 9-128-64-32-64-128-9, on all cores: `cargo bench --bench score [-- --json]`.
+//! Time of scoring rows that are in memory with 9-128-64-32-64-128-9, on all cores: `cargo bench
+//! --bench score [-- --json]`.
 
 use lumisift::{
     config::{
@@ -20,15 +21,19 @@ const WIDTH: usize = 9;
 const REPEATS: usize = 5;
 
 fn main() {
-    let architecture = Architecture::new(WIDTH, &Model { hidden: vec![128, 64], latent: 32, ..Model::default() });
+    let architecture =
+        Architecture::new(WIDTH, &Model { hidden: vec![128, 64], latent: 32, ..Model::default() });
     let members = vec![architecture.draw(Init::GlorotUniform, 1, 0)];
     let mut chance = random::generator(1, "bench", 0);
     let values: Vec<f32> = (0..ROWS * WIDTH).map(|_| chance.random()).collect();
-    let (rows, device) = (Rows::new(&values, WIDTH), device::open(DeviceChoice::Cpu).expect("the CPU"));
+    let (rows, device) =
+        (Rows::new(&values, WIDTH), device::open(DeviceChoice::Cpu).expect("the CPU"));
     let channel = Channel::all((0..WIDTH).map(|i| format!("x_{i}")).collect(), None);
     let few: Vec<u32> = (0..1000).collect();
-    let (trained, score) = ((channel, architecture, members), Score { kind: ScoreKind::Mse, ..Score::default() });
-    let (network, _) = Network::learn(trained, &score, rows.at(&few), rows.at(&few), &device).expect("a network");
+    let (trained, score) =
+        ((channel, architecture, members), Score { kind: ScoreKind::Mse, ..Score::default() });
+    let (network, _) =
+        Network::learn(trained, &score, rows.at(&few), rows.at(&few), &device).expect("a network");
     let once = || {
         let clock = Instant::now();
         let said = network.score(&score, rows, &device).expect("scores");

@@ -27,15 +27,21 @@ pub(crate) struct Gpu {
     pub client: cubecl::client::Client,
     /// Threads of a block.
     pub threads: usize,
-    /// How often a thread may go through loops in one launch: Mesa's software Vulkan leaves them after 65,535 times without a word.
+    /// How often a thread may go through loops in one launch: Mesa's software Vulkan leaves them
+    /// after 65,535 times without a word.
     pub most_loops: Option<usize>,
 }
 
 impl Opened {
-    /// How numbers are kept and multiplied on the device, for provenance. Kernels of our own, and all of the CPU and WGPU, are single
-    /// precision throughout; burn's matrix products may round to TF32 on CUDA, and there is no way to forbid it.
+    /// How numbers are kept and multiplied on the device, for provenance. Kernels of our own, and
+    /// all of the CPU and WGPU, are single precision throughout; burn's matrix products may round
+    /// to TF32 on CUDA, and there is no way to forbid it.
     pub fn precision(&self, kernels_of_our_own: bool) -> &'static str {
-        if kernels_of_our_own || !self.name.starts_with("cuda") { "f32" } else { "f32, matrix products perhaps TF32" }
+        if kernels_of_our_own || !self.name.starts_with("cuda") {
+            "f32"
+        } else {
+            "f32, matrix products perhaps TF32"
+        }
     }
 
     /// Whether it is the CPU of this machine.
@@ -47,7 +53,8 @@ impl Opened {
     #[cfg(feature = "gpu")]
     pub(crate) fn gpu(&self) -> Option<Gpu> {
         let client = self.kernels.as_ref()?.client();
-        // One block has to keep a processor busy, and CUDA's have room for more threads than others'.
+        // One block has to keep a processor busy, and CUDA's have room for more threads than
+        // others'.
         let wanted = if self.name.starts_with("cuda") { 1024 } else { 256 };
         let threads = wanted.min(client.properties().hardware.max_units_per_cube as usize);
         let software = self.device.identity().is_some_and(|identity| identity.physical.is_none());
@@ -61,7 +68,8 @@ impl Opened {
         }
         let result = guard::fenced(compute).unwrap_or_else(|cause| Err(failure(&cause)));
         if matches!(result, Err(Error::Memory(_))) {
-            // What was given back is kept for the next who asks for as much, and smaller parts may not find room beside it.
+            // What was given back is kept for the next who asks for as much, and smaller parts may
+            // not find room beside it.
             let _ = guard::fenced(|| self.device.memory_cleanup());
         }
         result.map_err(|error| error.map(|message| format!("{}: {message}", self.name)))
@@ -86,7 +94,9 @@ pub fn failure(cause: &str) -> Error {
             "the device has not memory enough ({first}); lower train.batch_size or train.ensemble, free the device, or take another with --device"
         ));
     }
-    Error::failed(format!("the device failed ({first}); checkpoints stand, and --resume goes on from them, also on another device"))
+    Error::failed(format!(
+        "the device failed ({first}); checkpoints stand, and --resume goes on from them, also on another device"
+    ))
 }
 
 /// One line of `lumisift devices`.
@@ -132,20 +142,29 @@ pub fn open_all(choices: &[DeviceChoice]) -> Result<Vec<Opened>> {
 /// Every device this build knows of, those that are missing with the reason.
 pub fn list() -> Vec<Listed> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut listed = vec![Listed { name: "cpu".into(), available: true, detail: format!("{threads} threads, {}", std::env::consts::ARCH) }];
+    let mut listed = vec![Listed {
+        name: "cpu".into(),
+        available: true,
+        detail: format!("{threads} threads, {}", std::env::consts::ARCH),
+    }];
     let (cuda, wgpu) = (cuda_gpus(), wgpu_gpus());
     if cuda.is_empty() {
         listed.push(Listed { name: "cuda".into(), available: false, detail: no_cuda() });
     }
     for (i, gpu) in cuda.into_iter().enumerate() {
-        let (found, detail) = (libdevice().is_some(), format!("{gpu}{}", memory(DeviceChoice::Cuda(i))));
+        let (found, detail) =
+            (libdevice().is_some(), format!("{gpu}{}", memory(DeviceChoice::Cuda(i))));
         let detail = if found { detail } else { format!("{detail}; {NO_LIBDEVICE}") };
         listed.push(Listed { name: format!("cuda:{i}"), available: found, detail });
     }
     if wgpu.is_empty() {
         // By name, a software renderer may serve.
         listed.push(match open_wgpu(None) {
-            Ok(_) => Listed { name: "wgpu".into(), available: true, detail: "software Vulkan (CUBECL_WGPU_DEFAULT_DEVICE is set)".into() },
+            Ok(_) => Listed {
+                name: "wgpu".into(),
+                available: true,
+                detail: "software Vulkan (CUBECL_WGPU_DEFAULT_DEVICE is set)".into(),
+            },
             Err(_) => Listed { name: "wgpu".into(), available: false, detail: no_wgpu() },
         });
     }
@@ -160,7 +179,10 @@ pub fn list() -> Vec<Listed> {
 #[cfg(feature = "gpu")]
 fn memory(choice: DeviceChoice) -> String {
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    let known = open(choice).ok().and_then(|opened| opened.gpu()).map(|gpu| gpu.client.properties().memory.clone());
+    let known = open(choice)
+        .ok()
+        .and_then(|opened| opened.gpu())
+        .map(|gpu| gpu.client.properties().memory.clone());
     match known.map(|memory| (memory.max_memory(), memory.max_page_size)) {
         Some((Some(all), _)) => format!(", {:.0} GiB", gib(all)),
         Some((None, largest)) => format!(", {:.1} GiB at once", gib(largest)),
@@ -175,18 +197,25 @@ fn memory(_: DeviceChoice) -> String {
 
 const NO_LIBDEVICE: &str = "libdevice.10.bc of the CUDA toolkit is not found: set CUDA_PATH to a folder with nvvm/libdevice";
 
-/// Where CUDA's library of functions lies; kernels are built with it while the program runs. Searched as cubecl does.
+/// Where CUDA's library of functions lies; kernels are built with it while the program runs.
+/// Searched as cubecl does.
 fn libdevice() -> Option<PathBuf> {
     let roots = match std::env::var_os("CUDA_PATH") {
         Some(path) => vec![PathBuf::from(path)],
-        None => ["/usr/local/cuda", "/opt/cuda", "/usr/lib/cuda", "/usr"].map(PathBuf::from).to_vec(),
+        None => {
+            ["/usr/local/cuda", "/opt/cuda", "/usr/lib/cuda", "/usr"].map(PathBuf::from).to_vec()
+        }
     };
-    roots.into_iter().map(|root| root.join("nvvm/libdevice/libdevice.10.bc")).find(|path| path.is_file())
+    roots
+        .into_iter()
+        .map(|root| root.join("nvvm/libdevice/libdevice.10.bc"))
+        .find(|path| path.is_file())
 }
 
 fn no_cuda() -> String {
     if !cfg!(feature = "cuda") {
-        "not built in; build with `cargo build --release --features cuda` (see docs/install.md)".into()
+        "not built in; build with `cargo build --release --features cuda` (see docs/install.md)"
+            .into()
     } else if Path::new("/dev/nvidiactl").exists() {
         "the NVIDIA driver is there, but shows no GPU (is CUDA_VISIBLE_DEVICES set?)".into()
     } else {
@@ -205,8 +234,12 @@ fn no_wgpu() -> String {
 /// Names of the cards that a backend reaches; software renderers are no cards.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 fn cards(kind: burn::tensor::DeviceType) -> Vec<String> {
-    let identities = Device::enumerate(kind).into_vec().into_iter().filter_map(|device| device.identity());
-    identities.filter(|identity| identity.physical.is_some()).map(|identity| identity.name).collect()
+    let identities =
+        Device::enumerate(kind).into_vec().into_iter().filter_map(|device| device.identity());
+    identities
+        .filter(|identity| identity.physical.is_some())
+        .map(|identity| identity.name)
+        .collect()
 }
 
 #[cfg(feature = "cuda")]
@@ -223,9 +256,17 @@ fn cuda_gpus() -> Vec<String> {
 fn open_cuda(index: usize) -> Result<Opened> {
     match cuda_gpus().len() {
         0 => Err(Error::input(format!("device cuda:{index}: {}", no_cuda()))),
-        count if index >= count => Err(Error::input(format!("device cuda:{index}: there are {count} CUDA devices, counted from 0"))),
-        _ if libdevice().is_none() => Err(Error::input(format!("device cuda:{index}: {NO_LIBDEVICE}"))),
-        _ => Ok(Opened { device: Device::cuda(index), name: format!("cuda:{index}"), kernels: cubecl::Device::cuda(index).ok() }),
+        count if index >= count => Err(Error::input(format!(
+            "device cuda:{index}: there are {count} CUDA devices, counted from 0"
+        ))),
+        _ if libdevice().is_none() => {
+            Err(Error::input(format!("device cuda:{index}: {NO_LIBDEVICE}")))
+        }
+        _ => Ok(Opened {
+            device: Device::cuda(index),
+            name: format!("cuda:{index}"),
+            kernels: cubecl::Device::cuda(index).ok(),
+        }),
     }
 }
 
@@ -248,14 +289,28 @@ fn wgpu_gpus() -> Vec<String> {
 fn open_wgpu(index: Option<usize>) -> Result<Opened> {
     use burn::tensor::DeviceKind;
     use cubecl::device::WgpuDeviceKind;
-    let opened = |device: Device, kind: WgpuDeviceKind, name: String| Opened { device, name, kernels: cubecl::Device::wgpu(kind).ok() };
+    let opened = |device: Device, kind: WgpuDeviceKind, name: String| Opened {
+        device,
+        name,
+        kernels: cubecl::Device::wgpu(kind).ok(),
+    };
     // A software renderer is taken only by name: it is far slower than the CPU itself.
     let software = std::env::var_os("CUBECL_WGPU_DEFAULT_DEVICE").is_some() && index.is_none();
     match (wgpu_gpus().len(), index) {
         (0, _) if !software => Err(Error::input(format!("device wgpu: {}", no_wgpu()))),
-        (count, Some(index)) if index >= count => Err(Error::input(format!("device wgpu:{index}: there are {count} GPUs, counted from 0"))),
-        (_, Some(index)) => Ok(opened(Device::wgpu(DeviceKind::DiscreteGpu(index)), WgpuDeviceKind::DiscreteGpu(index), format!("wgpu:{index}"))),
-        (_, None) => Ok(opened(Device::wgpu(DeviceKind::DefaultDevice), WgpuDeviceKind::DefaultDevice, "wgpu".into())),
+        (count, Some(index)) if index >= count => Err(Error::input(format!(
+            "device wgpu:{index}: there are {count} GPUs, counted from 0"
+        ))),
+        (_, Some(index)) => Ok(opened(
+            Device::wgpu(DeviceKind::DiscreteGpu(index)),
+            WgpuDeviceKind::DiscreteGpu(index),
+            format!("wgpu:{index}"),
+        )),
+        (_, None) => Ok(opened(
+            Device::wgpu(DeviceKind::DefaultDevice),
+            WgpuDeviceKind::DefaultDevice,
+            "wgpu".into(),
+        )),
     }
 }
 
@@ -279,13 +334,22 @@ pub(crate) mod tests {
         use burn::tensor::DeviceKind;
         use cubecl::device::WgpuDeviceKind;
         match cubecl::Device::wgpu(WgpuDeviceKind::Cpu) {
-            Ok(kernels) => Some(Opened { device: Device::wgpu(DeviceKind::Cpu), name: "wgpu".into(), kernels: Some(kernels) }),
+            Ok(kernels) => Some(Opened {
+                device: Device::wgpu(DeviceKind::Cpu),
+                name: "wgpu".into(),
+                kernels: Some(kernels),
+            }),
             Err(error) => {
                 eprintln!("skipped: no software Vulkan: {error}");
                 // As the integration tests do it (tests/it/common).
                 if let Some(path) = std::env::var_os("LUMISIFT_SKIPPED") {
                     let file = std::fs::File::options().create(true).append(true).open(path);
-                    let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, b"unit tests of WGPU: no software Vulkan\n"));
+                    let _ = file.and_then(|mut file| {
+                        std::io::Write::write_all(
+                            &mut file,
+                            b"unit tests of WGPU: no software Vulkan\n",
+                        )
+                    });
                 }
                 None
             }
@@ -311,7 +375,11 @@ pub(crate) mod tests {
         assert!(error.to_string().contains("--features cuda"));
         assert_eq!(
             open(DeviceChoice::Auto).unwrap().name,
-            if cfg!(feature = "wgpu") { open(DeviceChoice::Auto).unwrap().name } else { "cpu".into() }
+            if cfg!(feature = "wgpu") {
+                open(DeviceChoice::Auto).unwrap().name
+            } else {
+                "cpu".into()
+            }
         );
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{fmt, io, path::Path};
 
-/// What went wrong, in one message that names the file, line or key, what was found and what was expected.
+/// What went wrong, in one message that names the file, line or key, what was found and what was
+/// expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// The user can mend it: a config, an argument or a data file. Exit code 2.
@@ -41,8 +42,12 @@ impl Error {
         let path = path.display();
         match error.kind() {
             io::ErrorKind::NotFound => Self::input(format!("{path}: no such file")),
-            io::ErrorKind::PermissionDenied => Self::input(format!("{path}: not readable (permission denied)")),
-            io::ErrorKind::IsADirectory => Self::input(format!("{path}: is a folder; name a file or a pattern like {path}/*.csv")),
+            io::ErrorKind::PermissionDenied => {
+                Self::input(format!("{path}: not readable (permission denied)"))
+            }
+            io::ErrorKind::IsADirectory => Self::input(format!(
+                "{path}: is a folder; name a file or a pattern like {path}/*.csv"
+            )),
             _ => Self::failed(format!("{path}: cannot be read: {error}")),
         }
     }
@@ -76,9 +81,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(message) | Self::Failed(message) | Self::Writing(message) | Self::Memory(message) | Self::Paused { message, .. } => {
-                f.write_str(message)
-            }
+            Self::Input(message)
+            | Self::Failed(message)
+            | Self::Writing(message)
+            | Self::Memory(message)
+            | Self::Paused { message, .. } => f.write_str(message),
         }
     }
 }
@@ -89,10 +96,14 @@ impl std::error::Error for Error {}
 pub fn suggestion<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let near = known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&found.to_lowercase(), &name.to_lowercase()), name))
+        .map(|name| {
+            (strsim::damerau_levenshtein(&found.to_lowercase(), &name.to_lowercase()), name)
+        })
         .min_by_key(|(distance, _)| *distance);
     match near {
-        Some((distance, name)) if distance <= 1 + name.len() / 3 => format!(" (did you mean \"{name}\"?)"),
+        Some((distance, name)) if distance <= 1 + name.len() / 3 => {
+            format!(" (did you mean \"{name}\"?)")
+        }
         _ => String::new(),
     }
 }
@@ -107,7 +118,8 @@ pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         None => (*name).to_owned(),
     };
     let shown: Vec<String> = names.iter().take(MOST).map(cut).collect();
-    let more = if names.len() > MOST { format!(", … ({} in all)", names.len()) } else { String::new() };
+    let more =
+        if names.len() > MOST { format!(", … ({} in all)", names.len()) } else { String::new() };
     format!("{}{more}", shown.join(", "))
 }
 

@@ -23,12 +23,16 @@ fn special(_: FileType) -> Option<&'static str> {
     None
 }
 
-/// Refuses pipes, devices and sockets, which cannot be read more than once. Folders pass: their readers have errors of their own.
+/// Refuses pipes, devices and sockets, which cannot be read more than once. Folders pass: their
+/// readers have errors of their own.
 pub fn regular(path: &Path) -> Result<()> {
     let kind = fs::metadata(path).map_err(|error| Error::reading(path, &error))?.file_type();
     match special(kind) {
         None => Ok(()),
-        Some(what) => Err(Error::input(format!("{}: is {what}; expected a regular file: write it to a file first", path.display()))),
+        Some(what) => Err(Error::input(format!(
+            "{}: is {what}; expected a regular file: write it to a file first",
+            path.display()
+        ))),
     }
 }
 
@@ -61,7 +65,10 @@ impl Identity {
 fn node(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     // Some file systems number nothing.
-    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino())).filter(|(_, inode)| *inode != 0)
+    fs::metadata(path)
+        .ok()
+        .map(|metadata| (metadata.dev(), metadata.ino()))
+        .filter(|(_, inode)| *inode != 0)
 }
 
 #[cfg(not(unix))]
@@ -72,7 +79,8 @@ fn node(_: &Path) -> Option<(u64, u64)> {
 /// The absolute path without links and `..`; the end of it need not exist.
 fn canonical(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let known = absolute.ancestors().find_map(|folder| Some((folder, fs::canonicalize(folder).ok()?)));
+    let known =
+        absolute.ancestors().find_map(|folder| Some((folder, fs::canonicalize(folder).ok()?)));
     let Some((folder, mut found)) = known else { return absolute };
     let rest = absolute.strip_prefix(folder).unwrap_or(Path::new(""));
     for part in rest.components() {
@@ -82,14 +90,21 @@ fn canonical(path: &Path) -> PathBuf {
         }
     }
     // What follows `..` may exist again.
-    if rest.components().any(|part| part == Component::ParentDir) { canonical(&found) } else { found }
+    if rest.components().any(|part| part == Component::ParentDir) {
+        canonical(&found)
+    } else {
+        found
+    }
 }
 
-/// Why no file can be written at a path: it is a folder, a device, a link to nothing, or lies inside a file.
+/// Why no file can be written at a path: it is a folder, a device, a link to nothing, or lies
+/// inside a file.
 pub fn no_file(path: &Path) -> Option<String> {
     match fs::metadata(path).map(|metadata| metadata.file_type()) {
         Ok(kind) if kind.is_dir() => Some("is a folder; expected the name of a file".into()),
-        Ok(kind) => special(kind).map(|what| format!("is {what}; expected the name of a regular file")),
+        Ok(kind) => {
+            special(kind).map(|what| format!("is {what}; expected the name of a regular file"))
+        }
         Err(_) if path.file_name().is_none() => Some("is not the name of a file".into()),
         Err(_) => broken_link(path).or_else(|| nothing_within(path)),
     }
@@ -105,7 +120,12 @@ pub fn no_folder(path: &Path) -> Option<String> {
 
 fn broken_link(path: &Path) -> Option<String> {
     let target = fs::read_link(path).ok()?;
-    fs::metadata(path).is_err().then(|| format!("is a link to {}, which does not exist; remove the link or choose another name", target.display()))
+    fs::metadata(path).is_err().then(|| {
+        format!(
+            "is a link to {}, which does not exist; remove the link or choose another name",
+            target.display()
+        )
+    })
 }
 
 /// The nearest part of a path that exists must be a folder.
@@ -150,21 +170,38 @@ mod tests {
         symlink("nowhere", at("broken")).unwrap();
         let file = |name: &str| no_file(&at(name)).unwrap_or_default();
         assert!(file("file").is_empty() && file("new/folder/x").is_empty());
-        assert!(file("").contains("is a folder") && file("broken").contains("is a link to nowhere"));
-        assert!(file("file/x").contains("which is a file") && file("broken/x").contains("which is a link to nowhere"));
+        assert!(
+            file("").contains("is a folder") && file("broken").contains("is a link to nowhere")
+        );
+        assert!(
+            file("file/x").contains("which is a file")
+                && file("broken/x").contains("which is a link to nowhere")
+        );
         assert!(no_file(Path::new("/dev/null")).unwrap().contains("is a device"));
         let folder = |name: &str| no_folder(&at(name)).unwrap_or_default();
         assert!(folder("").is_empty() && folder("new/folder").is_empty());
-        assert!(folder("file").contains("is a file") && folder("file/x").contains("which is a file") && folder("broken").contains("is a link"));
+        assert!(
+            folder("file").contains("is a file")
+                && folder("file/x").contains("which is a file")
+                && folder("broken").contains("is a link")
+        );
     }
 
     #[test]
     fn devices_and_pipes_are_refused() {
         let error = regular(Path::new("/dev/zero")).unwrap_err();
-        assert!(error.exit_code() == 2 && error.to_string().contains("is a device; expected a regular file"), "{error}");
+        assert!(
+            error.exit_code() == 2
+                && error.to_string().contains("is a device; expected a regular file"),
+            "{error}"
+        );
         let place = tempfile::tempdir().unwrap();
         let pipe = place.path().join("pipe");
-        if std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
+        if std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .is_ok_and(|status| status.success())
+        {
             assert!(regular(&pipe).unwrap_err().to_string().contains("is a pipe"));
         }
     }

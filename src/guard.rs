@@ -1,4 +1,5 @@
-//! A last fence around libraries: a panic of theirs, on a damaged file or a device that fails, becomes an error.
+//! A last fence around libraries: a panic of theirs, on a damaged file or a device that fails,
+//! becomes an error.
 
 use crate::error::{Error, Result};
 use std::{
@@ -14,7 +15,9 @@ thread_local! {
 
 /// Runs `read`; a panic in it says that the file is damaged, and is not printed.
 pub fn decode<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
-    fenced(read).unwrap_or_else(|cause| Err(Error::input(format!("{}: is damaged: {cause}", path.display()))))
+    fenced(read).unwrap_or_else(|cause| {
+        Err(Error::input(format!("{}: is damaged: {cause}", path.display())))
+    })
 }
 
 /// What `run` gives; what it says where it panics, which is not printed.
@@ -32,14 +35,19 @@ pub fn fenced<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
     let result = panic::catch_unwind(AssertUnwindSafe(run));
     FENCED.set(before);
     result.map_err(|cause| {
-        let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+        let text = cause
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| cause.downcast_ref::<&str>().copied());
         text.unwrap_or_default().to_owned()
     })
 }
 
 /// Whether so many bytes can be allocated now. What could not be would end the program.
 pub fn can_allocate(bytes: u64) -> bool {
-    usize::try_from(bytes).is_ok_and(|bytes| std::hint::black_box(&mut Vec::<u8>::new()).try_reserve_exact(bytes).is_ok())
+    usize::try_from(bytes).is_ok_and(|bytes| {
+        std::hint::black_box(&mut Vec::<u8>::new()).try_reserve_exact(bytes).is_ok()
+    })
 }
 
 #[cfg(test)]

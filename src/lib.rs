@@ -1,7 +1,7 @@
 //! Lumisift sifts good lumisections from bad.
 //!
-//! It trains autoencoders on detector data-quality histograms and tells which lumisections they cannot reconstruct. The
-//! data go one way:
+//! It trains autoencoders on detector data-quality histograms and tells which lumisections they
+//! cannot reconstruct. The data go one way:
 //!
 //! 1. [`config`]: a TOML file becomes a checked [`config::Experiment`];
 //! 2. [`data`]: files become [`data::Samples`], rows with identities;
@@ -16,9 +16,9 @@
 //!
 //! [`sensitivity`] tells which defects an experiment finds.
 //!
-//! [`pipeline`] puts the stages in a row, [`device`] is the one place that names a backend.
-//! Host arrays between stages are plain row-major `f32`; good = 1 wherever a number stands for a label; a higher score is
-//! worse.
+//! [`pipeline`] puts the stages in a row, [`device`] is the one place that names a backend. Host
+//! arrays between stages are plain row-major `f32`; good = 1 wherever a number stands for a label;
+//! a higher score is worse.
 //!
 //! ```
 //! use lumisift::config::{Document, Experiment};

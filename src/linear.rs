@@ -1,4 +1,5 @@
-//! Small linear algebra in double precision, on the host. No result depends on the number of threads.
+//! Small linear algebra in double precision, on the host. No result depends on the number of
+//! threads.
 
 use rayon::prelude::*;
 
@@ -43,7 +44,8 @@ pub(crate) fn orthonormalise(rows: &mut [f64], n: usize) {
     }
 }
 
-/// Eigenvalues of a symmetric matrix `[n, n]`, the largest first, and its eigenvectors one after the other, by Jacobi's rotations.
+/// Eigenvalues of a symmetric matrix `[n, n]`, the largest first, and its eigenvectors one after
+/// the other, by Jacobi's rotations.
 pub(crate) fn eigen(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut vectors = vec![0.0; n * n];
     (0..n).for_each(|i| vectors[i * n + i] = 1.0);
@@ -79,5 +81,8 @@ pub(crate) fn eigen(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     }
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&i, &j| a[j * n + j].total_cmp(&a[i * n + i]));
-    (order.iter().map(|&i| a[i * n + i]).collect(), order.iter().flat_map(|&i| vectors[i * n..(i + 1) * n].to_vec()).collect())
+    (
+        order.iter().map(|&i| a[i * n + i]).collect(),
+        order.iter().flat_map(|&i| vectors[i * n..(i + 1) * n].to_vec()).collect(),
+    )
 }

@@ -1,4 +1,5 @@
-//! Protobuf's wire format, as far as event files and ONNX need it: messages are written, never read.
+//! Protobuf's wire format, as far as event files and ONNX need it: messages are written, never
+//! read.
 
 /// A message in the making.
 #[derive(Clone, Debug, Default)]
@@ -71,12 +72,26 @@ mod tests {
     #[test]
     fn numbers_are_encoded_as_protobuf_wants_them() {
         assert_eq!(Message::default().integer(1, 150).0, [0x08, 0x96, 0x01]);
-        assert_eq!(Message::default().integer(1, -1_i64 as u64).0, [&[0x08][..], &[0xff; 9], &[1]].concat());
-        assert_eq!(Message::default().bytes(2, "testing").0, [&[0x12, 7], &b"testing"[..]].concat());
+        assert_eq!(
+            Message::default().integer(1, -1_i64 as u64).0,
+            [&[0x08][..], &[0xff; 9], &[1]].concat()
+        );
+        assert_eq!(
+            Message::default().bytes(2, "testing").0,
+            [&[0x12, 7], &b"testing"[..]].concat()
+        );
         assert_eq!(Message::default().float(2, 1.0).0, [0x15, 0, 0, 0x80, 0x3f]);
         assert_eq!(Message::default().double(1, -2.0).0, [0x09, 0, 0, 0, 0, 0, 0, 0, 0xc0]);
-        assert_eq!(Message::default().message(3, Message::default().integer(1, 150)).0, [0x1a, 3, 0x08, 0x96, 0x01]);
-        assert_eq!(Message::default().messages(3, [1, 2].map(|value| Message::default().integer(1, value))).0, [0x1a, 2, 8, 1, 0x1a, 2, 8, 2]);
+        assert_eq!(
+            Message::default().message(3, Message::default().integer(1, 150)).0,
+            [0x1a, 3, 0x08, 0x96, 0x01]
+        );
+        assert_eq!(
+            Message::default()
+                .messages(3, [1, 2].map(|value| Message::default().integer(1, value)))
+                .0,
+            [0x1a, 2, 8, 1, 0x1a, 2, 8, 2]
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! One seed, many named generators: each use of chance has its own, so that no use disturbs another, and nothing
-//! about chance needs to be saved: (seed, name, index) say it all.
+//! One seed, many named generators: each use of chance has its own, so that no use disturbs
+//! another, and nothing about chance needs to be saved: (seed, name, index) say it all.
 
 use rand::Rng;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 /// A generator for one purpose, the same on every machine and device.
 ///
-/// `name` says what it is for ("initial weights", "batch order"); `index` tells repeated uses apart (the epoch, the member).
+/// `name` says what it is for ("initial weights", "batch order"); `index` tells repeated uses apart
+/// (the epoch, the member).
 pub fn generator(seed: u64, name: &str, index: u64) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());
@@ -16,7 +17,8 @@ pub fn generator(seed: u64, name: &str, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(hash.finalize().into())
 }
 
-/// Another seed, for something that has a name of its own: what it draws does not depend on what else there is.
+/// Another seed, for something that has a name of its own: what it draws does not depend on what
+/// else there is.
 pub fn derived(seed: u64, name: &str) -> u64 {
     generator(seed, name, 0).next_u64()
 }

@@ -17,7 +17,8 @@ pub struct Against {
     pub luminosity: Option<String>,
     /// Verdict by verdict.
     pub verdicts: Vec<Line>,
-    /// Of the lumisections that it names so many are not among those that are judged; none where it names whole runs.
+    /// Of the lumisections that it names so many are not among those that are judged; none where it
+    /// names whole runs.
     pub not_judged: Option<u64>,
     /// The runs in which they differ, those with most such lumisections first.
     pub runs: Vec<RunDifference>,
@@ -63,21 +64,38 @@ impl RunDifference {
 
 impl Against {
     /// Compares; `luminosity` names the quantity that lumisections have.
-    pub fn new(file: String, golden: &LumisectionSet, lumisections: &Lumisections, luminosity: Option<String>) -> Self {
-        let mut verdicts = Verdict::ALL.map(|verdict| Line { verdict, golden: 0, other: 0, golden_luminosity: 0.0, other_luminosity: 0.0 });
+    pub fn new(
+        file: String,
+        golden: &LumisectionSet,
+        lumisections: &Lumisections,
+        luminosity: Option<String>,
+    ) -> Self {
+        let mut verdicts = Verdict::ALL.map(|verdict| Line {
+            verdict,
+            golden: 0,
+            other: 0,
+            golden_luminosity: 0.0,
+            other_luminosity: 0.0,
+        });
         let mut runs: BTreeMap<u32, RunDifference> = BTreeMap::new();
         let mut named = 0;
         for ((run, ls), said) in lumisections {
             let is_named = golden.contains(Lumisection { run: Some(*run), ls: *ls });
             named += u64::from(is_named);
             let line = &mut verdicts[said.verdict as usize];
-            let (count, sum) = if is_named { (&mut line.golden, &mut line.golden_luminosity) } else { (&mut line.other, &mut line.other_luminosity) };
+            let (count, sum) = if is_named {
+                (&mut line.golden, &mut line.golden_luminosity)
+            } else {
+                (&mut line.other, &mut line.other_luminosity)
+            };
             *count += 1;
             *sum += said.luminosity.unwrap_or(0.0);
             if is_named == (said.verdict == Verdict::Good) {
                 continue;
             }
-            let difference = runs.entry(*run).or_insert_with(|| RunDifference { run: *run, ..RunDifference::default() });
+            let difference = runs
+                .entry(*run)
+                .or_insert_with(|| RunDifference { run: *run, ..RunDifference::default() });
             let ranges = match said.verdict {
                 Verdict::Good => &mut difference.good_here,
                 Verdict::Grey if is_named => &mut difference.grey_here,
@@ -91,9 +109,16 @@ impl Against {
                 _ => ranges.push((*ls, *ls)),
             }
         }
-        let mut runs: Vec<RunDifference> = runs.into_values().filter(|run| run.count() > 0).collect();
+        let mut runs: Vec<RunDifference> =
+            runs.into_values().filter(|run| run.count() > 0).collect();
         runs.sort_by_key(|run| std::cmp::Reverse(run.count()));
-        Self { file, luminosity, verdicts: verdicts.to_vec(), not_judged: golden.count().map(|all| all - named), runs }
+        Self {
+            file,
+            luminosity,
+            verdicts: verdicts.to_vec(),
+            not_judged: golden.count().map(|all| all - named),
+            runs,
+        }
     }
 }
 
@@ -104,7 +129,15 @@ mod tests {
 
     #[test]
     fn lumisections_and_their_luminosity_are_counted() {
-        let verdicts = [Verdict::Good, Verdict::Good, Verdict::Grey, Verdict::Bad, Verdict::Bad, Verdict::NotEvaluated, Verdict::Good];
+        let verdicts = [
+            Verdict::Good,
+            Verdict::Good,
+            Verdict::Grey,
+            Verdict::Bad,
+            Verdict::Bad,
+            Verdict::NotEvaluated,
+            Verdict::Good,
+        ];
         let one = |(i, verdict): (usize, &Verdict)| {
             let said = certify::Lumisection {
                 verdict: *verdict,
@@ -121,15 +154,31 @@ mod tests {
             ((5, i as u32 + 1), said)
         };
         let lumisections = verdicts.iter().enumerate().map(one).collect();
-        let golden = LumisectionSet::from_ranges(&BTreeMap::from([(5, vec![(1, 4), (6, 6)]), (9, vec![(1, 2)])]));
-        let against = Against::new("g.json".into(), &golden, &lumisections, Some("recorded".into()));
-        let counts: Vec<(usize, usize, f64, f64)> =
-            against.verdicts.iter().map(|line| (line.golden, line.other, line.golden_luminosity, line.other_luminosity)).collect();
-        assert_eq!(counts, [(2, 1, 21.0, 16.0), (1, 0, 12.0, 0.0), (1, 1, 13.0, 14.0), (1, 0, 15.0, 0.0)]);
+        let golden = LumisectionSet::from_ranges(&BTreeMap::from([
+            (5, vec![(1, 4), (6, 6)]),
+            (9, vec![(1, 2)]),
+        ]));
+        let against =
+            Against::new("g.json".into(), &golden, &lumisections, Some("recorded".into()));
+        let counts: Vec<(usize, usize, f64, f64)> = against
+            .verdicts
+            .iter()
+            .map(|line| (line.golden, line.other, line.golden_luminosity, line.other_luminosity))
+            .collect();
+        assert_eq!(
+            counts,
+            [(2, 1, 21.0, 16.0), (1, 0, 12.0, 0.0), (1, 1, 13.0, 14.0), (1, 0, 15.0, 0.0)]
+        );
         assert_eq!(against.not_judged, Some(2));
         let run = &against.runs[0];
         assert_eq!((run.run, run.count()), (5, 4));
-        assert_eq!((run.good_here.as_slice(), run.grey_here.as_slice()), (&[(7, 7)][..], &[(3, 3)][..]));
-        assert_eq!((run.bad_here.as_slice(), run.not_evaluated_here.as_slice()), (&[(4, 4)][..], &[(6, 6)][..]));
+        assert_eq!(
+            (run.good_here.as_slice(), run.grey_here.as_slice()),
+            (&[(7, 7)][..], &[(3, 3)][..])
+        );
+        assert_eq!(
+            (run.bad_here.as_slice(), run.not_evaluated_here.as_slice()),
+            (&[(4, 4)][..], &[(6, 6)][..])
+        );
     }
 }

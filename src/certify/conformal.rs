@@ -1,10 +1,13 @@
-//! What good lumisections score: p-values without assuming a distribution, counted in blocks of neighbours.
+//! What good lumisections score: p-values without assuming a distribution, counted in blocks of
+//! neighbours.
 //!
-//! The p-value of a score is (1 + K · share) / (K + 1), where share is that of the calibration rows which score at least as high and K
-//! the number of blocks. With blocks of one row it is the usual conformal p-value (1 + number at least as high) / (n + 1): among good
-//! rows that are exchangeable with the calibration rows, at most a share p has a p-value of p or less, whatever the distribution.
-//! Neighbouring lumisections are not exchangeable with those of other times, blocks of them are; the rank of a row within them is then
-//! averaged over the rows of each block (Lee, Barber and Willett's hierarchical conformal prediction with blocks of one length).
+//! The p-value of a score is (1 + K · share) / (K + 1), where share is that of the calibration rows
+//! which score at least as high and K the number of blocks. With blocks of one row it is the usual
+//! conformal p-value (1 + number at least as high) / (n + 1): among good rows that are exchangeable
+//! with the calibration rows, at most a share p has a p-value of p or less, whatever the
+//! distribution. Neighbouring lumisections are not exchangeable with those of other times, blocks
+//! of them are; the rank of a row within them is then averaged over the rows of each block (Lee,
+//! Barber and Willett's hierarchical conformal prediction with blocks of one length).
 
 /// The scores of held-out good rows, and how many of them count as independent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,13 +23,18 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Of the scores of some runs, each in the order of LS, in blocks of so many, or as many as they are correlated over. Blocks do not
-    /// cross runs; a shorter run is one block.
+    /// Of the scores of some runs, each in the order of LS, in blocks of so many, or as many as
+    /// they are correlated over. Blocks do not cross runs; a shorter run is one block.
     pub fn new(runs: &[Vec<f64>], block: Option<usize>) -> Self {
         let block = block.unwrap_or_else(|| correlated_over(runs)).max(1);
         let mut scores = runs.concat();
         scores.sort_by(f64::total_cmp);
-        Self { scores, runs: runs.len(), block, blocks: runs.iter().map(|run| run.len().div_ceil(block)).sum() }
+        Self {
+            scores,
+            runs: runs.len(),
+            block,
+            blocks: runs.iter().map(|run| run.len().div_ceil(block)).sum(),
+        }
     }
 
     /// Number of rows.
@@ -62,12 +70,14 @@ impl Reference {
         1.0 / (self.blocks as f64 + 1.0)
     }
 
-    /// The score above which (and nowhere else) p-values are `rate` or less; none where no p-value is so small.
+    /// The score above which (and nowhere else) p-values are `rate` or less; none where no p-value
+    /// is so small.
     pub fn cut(&self, rate: f64) -> Option<f64> {
         if self.smallest() > rate {
             return None;
         }
-        // p-values fall with the score: the first row whose p-value is small enough follows the cut.
+        // p-values fall with the score: the first row whose p-value is small enough follows the
+        // cut.
         let at = self.scores.partition_point(|score| self.p_value(*score) > rate);
         at.checked_sub(1).map(|at| self.scores[at])
     }
@@ -85,20 +95,26 @@ const FEWEST_PAIRS: usize = 30;
 /// The share of the rows that score highest: what cuts are about.
 const TAIL: f64 = 0.1;
 
-/// Over how many neighbouring rows high scores are correlated: 1 + 2 Σ ρₖ, where ρₖ is the correlation of whether two rows k apart in
-/// one run are among the tenth that score highest, summed up to the first that is within its noise of 0. So many rows tell as much of
-/// a rate as one would.
+/// Over how many neighbouring rows high scores are correlated: 1 + 2 Σ ρₖ, where ρₖ is the
+/// correlation of whether two rows k apart in one run are among the tenth that score highest,
+/// summed up to the first that is within its noise of 0. So many rows tell as much of a rate as one
+/// would.
 pub fn correlated_over(runs: &[Vec<f64>]) -> usize {
     let mut sorted = runs.concat();
     sorted.sort_by(f64::total_cmp);
-    let Some(usual) = sorted.get(((1.0 - TAIL) * sorted.len() as f64) as usize).copied() else { return 1 };
+    let Some(usual) = sorted.get(((1.0 - TAIL) * sorted.len() as f64) as usize).copied() else {
+        return 1;
+    };
     let above = sorted.iter().filter(|score| **score > usual).count();
     let share = above as f64 / sorted.len() as f64;
     let variance = share * (1.0 - share);
     if variance == 0.0 {
         return 1;
     }
-    let high: Vec<Vec<f64>> = runs.iter().map(|run| run.iter().map(|score| f64::from(u8::from(*score > usual)) - share).collect()).collect();
+    let high: Vec<Vec<f64>> = runs
+        .iter()
+        .map(|run| run.iter().map(|score| f64::from(u8::from(*score > usual)) - share).collect())
+        .collect();
     let longest = runs.iter().map(Vec::len).max().unwrap_or(0);
     let mut over = 1.0;
     for lag in 1..longest {
@@ -113,13 +129,18 @@ pub fn correlated_over(runs: &[Vec<f64>]) -> usize {
     over.round() as usize
 }
 
-/// Benjamini and Hochberg's procedure: the largest p-value of those that may be rejected so that at most a share `rate` of them is
-/// expected to be of good rows; none where none may.
+/// Benjamini and Hochberg's procedure: the largest p-value of those that may be rejected so that at
+/// most a share `rate` of them is expected to be of good rows; none where none may.
 pub fn benjamini_hochberg(p_values: &[f64], rate: f64) -> Option<f64> {
     let mut sorted = p_values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let all = sorted.len() as f64;
-    sorted.iter().enumerate().rev().find(|(at, p)| **p <= rate * (at + 1) as f64 / all).map(|(_, p)| *p)
+    sorted
+        .iter()
+        .enumerate()
+        .rev()
+        .find(|(at, p)| **p <= rate * (at + 1) as f64 / all)
+        .map(|(_, p)| *p)
 }
 
 #[cfg(test)]
@@ -132,7 +153,10 @@ mod tests {
     #[test]
     fn p_values_are_ranks_among_the_good() {
         let reference = Reference::new(&[vec![1.0, 2.0], vec![3.0, 4.0]], Some(1));
-        assert_eq!([0.5, 1.0, 2.5, 4.0, 9.0].map(|score| reference.p_value(score)), [1.0, 1.0, 0.6, 0.4, 0.2]);
+        assert_eq!(
+            [0.5, 1.0, 2.5, 4.0, 9.0].map(|score| reference.p_value(score)),
+            [1.0, 1.0, 0.6, 0.4, 0.2]
+        );
         assert_eq!((reference.rows(), reference.runs, reference.blocks), (4, 2, 4));
         assert_eq!(reference.cut(0.2), Some(4.0));
         assert_eq!(reference.cut(0.4), Some(3.0));
@@ -146,7 +170,8 @@ mod tests {
     fn a_rate_needs_so_many() {
         assert_eq!([0.5, 0.05, 0.01, 0.001, 0.3].map(needed), [1, 19, 99, 999, 3]);
         for rate in [0.5, 0.05, 0.01, 0.001, 0.3, 0.0123] {
-            let of = |n: usize| Reference::new(&[(0..n).map(|i| i as f64).collect()], Some(1)).cut(rate);
+            let of =
+                |n: usize| Reference::new(&[(0..n).map(|i| i as f64).collect()], Some(1)).cut(rate);
             assert!(of(needed(rate)).is_some() && of(needed(rate) - 1).is_none(), "{rate}");
         }
     }
@@ -189,13 +214,17 @@ mod tests {
                 for seed in 0..20 {
                     let reference = Reference::new(&[series(4000, memory, 2 * seed)], Some(block));
                     let judged = series(4000, memory, 2 * seed + 1);
-                    flagged += judged.iter().filter(|score| reference.p_value(**score) <= rate).count();
+                    flagged +=
+                        judged.iter().filter(|score| reference.p_value(**score) <= rate).count();
                     all += judged.len();
                 }
                 let share = flagged as f64 / all as f64;
                 // Calibration and judged rows vary alike; 99 % for the four together.
                 let half = 3.023 * (2.0 * rate * (1.0 - rate) * block as f64 / all as f64).sqrt();
-                assert!((share - rate).abs() < half, "{share} where {rate} is asked for, memory {memory}");
+                assert!(
+                    (share - rate).abs() < half,
+                    "{share} where {rate} is asked for, memory {memory}"
+                );
             }
         }
     }
@@ -203,7 +232,10 @@ mod tests {
     #[test]
     fn the_share_of_false_discoveries_is_bounded() {
         // Example of Benjamini and Hochberg (1995), table 1: four of fifteen are rejected at 5 %.
-        let p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0];
+        let p = [
+            0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262,
+            0.5719, 0.6528, 0.7590, 1.0,
+        ];
         assert_eq!(benjamini_hochberg(&p, 0.05), Some(0.0095));
         assert_eq!(benjamini_hochberg(&p[4..], 0.01), None);
         assert_eq!(benjamini_hochberg(&[], 0.05), None);
@@ -211,7 +243,12 @@ mod tests {
         for seed in 0..50 {
             let reference = Reference::new(&[series(2000, 0.0, 1000 + seed)], Some(1));
             let (good, bad) = (series(400, 0.0, 2000 + seed), series(40, 0.0, 3000 + seed));
-            let p_values: Vec<f64> = good.iter().copied().chain(bad.iter().map(|score| score + 4.5)).map(|score| reference.p_value(score)).collect();
+            let p_values: Vec<f64> = good
+                .iter()
+                .copied()
+                .chain(bad.iter().map(|score| score + 4.5))
+                .map(|score| reference.p_value(score))
+                .collect();
             let p = benjamini_hochberg(&p_values, 0.1).unwrap_or(0.0);
             let flagged = |p_values: &[f64]| p_values.iter().filter(|other| **other <= p).count();
             shares.push(flagged(&p_values[..400]) as f64 / flagged(&p_values).max(1) as f64);

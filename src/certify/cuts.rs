@@ -40,9 +40,15 @@ pub fn calibrates(on: CertifyOn, row: &Row, good: Option<bool>) -> Option<bool> 
 }
 
 /// Scores of the rows of one channel for which `wanted` says so, run by run.
-pub fn by_run(scores: &Scores, channel: &ChannelScores, wanted: impl Fn(usize) -> bool) -> Vec<Vec<f64>> {
+pub fn by_run(
+    scores: &Scores,
+    channel: &ChannelScores,
+    wanted: impl Fn(usize) -> bool,
+) -> Vec<Vec<f64>> {
     let score = |row: &usize| channel.scores[*row].filter(|score| !score.is_nan());
-    let of_run = |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|row| wanted(**row)).filter_map(score).collect() };
+    let of_run = |run: &Vec<usize>| -> Vec<f64> {
+        run.iter().filter(|row| wanted(**row)).filter_map(score).collect()
+    };
     scores.runs().iter().map(of_run).filter(|run| !run.is_empty()).collect()
 }
 
@@ -129,8 +135,15 @@ pub struct Cuts {
 const USUAL: [(Verdict, f64); 2] = [(Verdict::Grey, 0.05), (Verdict::Bad, 0.01)];
 
 impl Cuts {
-    /// Finds the cuts of a channel. `judged` are the scores of the rows that will be held against them.
-    pub fn new(config: &Certify, block: Option<u32>, channel: &str, sample: &Sample, judged: &[f64]) -> Result<Self> {
+    /// Finds the cuts of a channel. `judged` are the scores of the rows that will be held against
+    /// them.
+    pub fn new(
+        config: &Certify,
+        block: Option<u32>,
+        channel: &str,
+        sample: &Sample,
+        judged: &[f64],
+    ) -> Result<Self> {
         let reference = Reference::new(&sample.good, block.map(|block| block as usize));
         let labelled = Labelled::new(sample, &reference);
         let find = |asked: Option<Cut>, (above, usual): (Verdict, f64)| -> Result<Calibrated> {
@@ -152,28 +165,52 @@ impl Cuts {
                         needed * block
                     ),
                 };
-                let there = if block == 1 { String::new() } else { format!(" in {} blocks", reference.blocks) };
-                Error::input(format!("{key}: {counted}; there are {} {}{there}", reference.rows(), sample.what))
+                let there = if block == 1 {
+                    String::new()
+                } else {
+                    format!(" in {} blocks", reference.blocks)
+                };
+                Error::input(format!(
+                    "{key}: {counted}; there are {} {}{there}",
+                    reference.rows(),
+                    sample.what
+                ))
             };
-            let mut unmet =
-                (asked.is_none() && reference.smallest() > usual).then(|| Unmet::new(usual, false, Some(conformal::needed(usual)), &reference));
+            let mut unmet = (asked.is_none() && reference.smallest() > usual)
+                .then(|| Unmet::new(usual, false, Some(conformal::needed(usual)), &reference));
             let score = match rule {
                 Cut::Score(score) => Some(score),
                 Cut::FalseAlarmRate(rate) => Some(reference.cut(rate).ok_or_else(|| few(rate))?),
                 Cut::FalseDiscoveryRate(rate) => {
-                    let p_values: Vec<f64> = judged.iter().map(|score| reference.p_value(*score)).collect();
-                    let score = conformal::benjamini_hochberg(&p_values, rate).and_then(|p| reference.cut(p));
+                    let p_values: Vec<f64> =
+                        judged.iter().map(|score| reference.p_value(*score)).collect();
+                    let score = conformal::benjamini_hochberg(&p_values, rate)
+                        .and_then(|p| reference.cut(p));
                     if score.is_none() && !judged.is_empty() {
-                        // With so many blocks the highest scores would have p-values that are small enough.
-                        let highest = p_values.iter().filter(|p| **p <= reference.smallest()).count() as f64 / judged.len() as f64;
+                        // With so many blocks the highest scores would have p-values that are small
+                        // enough.
+                        let highest =
+                            p_values.iter().filter(|p| **p <= reference.smallest()).count() as f64
+                                / judged.len() as f64;
                         let needed = (highest > 0.0).then(|| conformal::needed(rate * highest));
                         unmet = Some(Unmet::new(rate, true, needed, &reference));
                     }
                     score
                 }
-                Cut::Efficiency(_) | Cut::Purity(_) | Cut::Best(_) => Some(labelled.cut(rule, &key, &sample.what)?),
+                Cut::Efficiency(_) | Cut::Purity(_) | Cut::Best(_) => {
+                    Some(labelled.cut(rule, &key, &sample.what)?)
+                }
             };
-            Ok(labelled.bought(Calibrated { above, rule, asked: asked.is_some(), score, unmet, false_alarms: None, efficiency: None, purity: None }))
+            Ok(labelled.bought(Calibrated {
+                above,
+                rule,
+                asked: asked.is_some(),
+                score,
+                unmet,
+                false_alarms: None,
+                efficiency: None,
+                purity: None,
+            }))
         };
         let (mut grey, bad) = (find(config.grey, USUAL[0])?, find(config.bad, USUAL[1])?);
         // What lies above the bad cut is bad, however high the grey one was to be.
@@ -206,16 +243,23 @@ impl Cuts {
         }
     }
 
-    /// The rate that cannot be told, and the cut that was to have it; of two the one that needs more.
+    /// The rate that cannot be told, and the cut that was to have it; of two the one that needs
+    /// more.
     pub fn unmet(&self) -> Option<(Verdict, Unmet)> {
-        let cuts = [&self.grey, &self.bad].into_iter().filter_map(|cut| Some((cut.above, cut.unmet?)));
+        let cuts =
+            [&self.grey, &self.bad].into_iter().filter_map(|cut| Some((cut.above, cut.unmet?)));
         cuts.max_by_key(|(_, unmet)| unmet.needed.unwrap_or(usize::MAX))
     }
 
     /// What is doubtful about them.
     pub fn warning(&self) -> Option<String> {
         let same = self.grey.score == self.bad.score && self.grey.rule != self.bad.rule;
-        same.then(|| format!("nothing is grey: certify.grey ({}) does not lie below certify.bad ({}); lower it", self.grey.rule, self.bad.rule))
+        same.then(|| {
+            format!(
+                "nothing is grey: certify.grey ({}) does not lie below certify.bad ({}); lower it",
+                self.grey.rule, self.bad.rule
+            )
+        })
     }
 }
 
@@ -239,7 +283,11 @@ impl<'a> Labelled<'a> {
     fn new(sample: &Sample, good: &'a Reference) -> Self {
         let mut bad = sample.bad.concat();
         bad.sort_by(f64::total_cmp);
-        Self { bad_blocks: sample.bad.iter().map(|run| run.len().div_ceil(good.block)).sum(), bad, good }
+        Self {
+            bad_blocks: sample.bad.iter().map(|run| run.len().div_ceil(good.block)).sum(),
+            bad,
+            good,
+        }
     }
 
     fn above(&self, score: f64) -> Above {
@@ -265,13 +313,28 @@ impl<'a> Labelled<'a> {
             )));
         }
         // Just below the lowest score everything lies above.
-        let lowest = self.good.scores().first().into_iter().chain(self.bad.first()).copied().fold(f64::INFINITY, f64::min);
-        let mut cuts: Vec<f64> = self.good.scores().iter().chain(&self.bad).copied().chain([lowest.next_down()]).collect();
+        let lowest = self
+            .good
+            .scores()
+            .first()
+            .into_iter()
+            .chain(self.bad.first())
+            .copied()
+            .fold(f64::INFINITY, f64::min);
+        let mut cuts: Vec<f64> = self
+            .good
+            .scores()
+            .iter()
+            .chain(&self.bad)
+            .copied()
+            .chain([lowest.next_down()])
+            .collect();
         cuts.sort_by(f64::total_cmp);
         cuts.dedup();
         let figure = |cut: f64| {
             let Above { good, bad } = self.above(cut);
-            let (efficiency, purity) = (bad as f64 / all as f64, bad as f64 / (good + bad).max(1) as f64);
+            let (efficiency, purity) =
+                (bad as f64 / all as f64, bad as f64 / (good + bad).max(1) as f64);
             match rule {
                 Cut::Efficiency(_) => efficiency,
                 Cut::Purity(_) => purity,
@@ -285,7 +348,11 @@ impl<'a> Labelled<'a> {
             // The higher one of equals.
             _ => cuts.iter().max_by(|a, b| figure(**a).total_cmp(&figure(**b))),
         };
-        found.copied().ok_or_else(|| Error::input(format!("{key}: no cut on the {what} reaches that purity; expected a lower one")))
+        found.copied().ok_or_else(|| {
+            Error::input(format!(
+                "{key}: no cut on the {what} reaches that purity; expected a lower one"
+            ))
+        })
     }
 
     /// Adds what a cut buys.
@@ -293,12 +360,14 @@ impl<'a> Labelled<'a> {
         let Above { good, bad } = self.above(cut.score.unwrap_or(f64::INFINITY));
         let blocks = self.good.blocks as f64;
         // Of what lies above as many count as independent as of all.
-        let independent = (blocks + self.bad_blocks as f64) / (self.good.rows() + self.bad.len()).max(1) as f64;
+        let independent =
+            (blocks + self.bad_blocks as f64) / (self.good.rows() + self.bad.len()).max(1) as f64;
         let labelled = !self.bad.is_empty();
         Calibrated {
             false_alarms: Share::new(good, self.good.rows(), blocks),
             efficiency: Share::new(bad, self.bad.len(), self.bad_blocks as f64),
-            purity: Share::new(bad, good + bad, ((good + bad) as f64 * independent).max(1.0)).filter(|_| labelled),
+            purity: Share::new(bad, good + bad, ((good + bad) as f64 * independent).max(1.0))
+                .filter(|_| labelled),
             ..cut
         }
     }
@@ -309,18 +378,34 @@ mod tests {
     use super::*;
 
     fn sample(good: u32, bad: &[f64]) -> Sample {
-        Sample { what: "validation rows".into(), files: vec![], good: vec![(1..=good).map(f64::from).collect()], bad: vec![bad.to_vec()] }
+        Sample {
+            what: "validation rows".into(),
+            files: vec![],
+            good: vec![(1..=good).map(f64::from).collect()],
+            bad: vec![bad.to_vec()],
+        }
     }
 
     fn cuts(grey: Cut, bad: Cut, sample: &Sample, judged: &[f64]) -> Result<Cuts> {
-        Cuts::new(&Certify { grey: Some(grey), bad: Some(bad), run_scores: None }, Some(1), "all", sample, judged)
+        Cuts::new(
+            &Certify { grey: Some(grey), bad: Some(bad), run_scores: None },
+            Some(1),
+            "all",
+            sample,
+            judged,
+        )
     }
 
     #[test]
     fn three_regions() {
-        let cuts = cuts(Cut::FalseAlarmRate(0.05), Cut::FalseAlarmRate(0.01), &sample(199, &[]), &[]).unwrap();
+        let cuts =
+            cuts(Cut::FalseAlarmRate(0.05), Cut::FalseAlarmRate(0.01), &sample(199, &[]), &[])
+                .unwrap();
         assert_eq!((cuts.grey.score, cuts.bad.score), (Some(190.0), Some(198.0)));
-        assert_eq!([190.0, 190.5, 198.0, 198.5].map(|score| cuts.verdict(score)), [Verdict::Good, Verdict::Grey, Verdict::Grey, Verdict::Bad]);
+        assert_eq!(
+            [190.0, 190.5, 198.0, 198.5].map(|score| cuts.verdict(score)),
+            [Verdict::Good, Verdict::Grey, Verdict::Grey, Verdict::Bad]
+        );
         let alarms = cuts.bad.false_alarms.unwrap();
         assert_eq!((alarms.rows, alarms.of), (1, 199));
         assert_eq!((cuts.bad.efficiency, cuts.bad.purity), (None, None), "nothing is bad here");
@@ -328,14 +413,32 @@ mod tests {
 
     #[test]
     fn too_few_rows_are_refused_with_the_number_needed_unless_nobody_asked() {
-        let message = |rate: f64| cuts(Cut::FalseAlarmRate(rate), Cut::FalseAlarmRate(rate), &sample(500, &[]), &[]).unwrap_err().to_string();
-        assert!(message(0.001).contains("certify.grey (0.1 % false alarms): needs at least 999 good rows"), "{}", message(0.001));
-        let usual = Cuts::new(&Certify::default(), Some(10), "all", &sample(500, &[]), &[]).unwrap();
-        assert_eq!((usual.grey.rule, usual.bad.rule), (Cut::FalseAlarmRate(0.05), Cut::FalseAlarmRate(1.0 / 51.0)));
+        let message = |rate: f64| {
+            cuts(Cut::FalseAlarmRate(rate), Cut::FalseAlarmRate(rate), &sample(500, &[]), &[])
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(
+            message(0.001)
+                .contains("certify.grey (0.1 % false alarms): needs at least 999 good rows"),
+            "{}",
+            message(0.001)
+        );
+        let usual =
+            Cuts::new(&Certify::default(), Some(10), "all", &sample(500, &[]), &[]).unwrap();
+        assert_eq!(
+            (usual.grey.rule, usual.bad.rule),
+            (Cut::FalseAlarmRate(0.05), Cut::FalseAlarmRate(1.0 / 51.0))
+        );
         assert_eq!((usual.grey.unmet, usual.warning()), (None, None));
         let (above, unmet) = usual.unmet().unwrap();
-        assert_eq!((above, unmet.rate, unmet.needed, unmet.more_lumisections), (Verdict::Bad, 0.01, Some(99), Some(490)));
-        let none = Cuts::new(&Certify::default(), None, "all", &Sample::default(), &[]).unwrap_err().to_string();
+        assert_eq!(
+            (above, unmet.rate, unmet.needed, unmet.more_lumisections),
+            (Verdict::Bad, 0.01, Some(99), Some(490))
+        );
+        let none = Cuts::new(&Certify::default(), None, "all", &Sample::default(), &[])
+            .unwrap_err()
+            .to_string();
         assert!(none.contains("no good rows to calibrate on"), "{none}");
     }
 
@@ -345,33 +448,74 @@ mod tests {
         let at = |cut: Cut| cuts(Cut::Score(0.0), cut, &sample, &[]).map(|cuts| cuts.bad);
         let cut = at(Cut::Efficiency(0.5)).unwrap();
         assert_eq!(cut.score, Some(99.0), "the highest with three of five above it");
-        assert_eq!((cut.efficiency.unwrap().rows, cut.purity.unwrap().of, cut.false_alarms.unwrap().rows), (3, 4, 1));
-        assert_eq!(at(Cut::Purity(0.5)).unwrap().score, Some(97.0), "three bad and three good lie above");
+        assert_eq!(
+            (cut.efficiency.unwrap().rows, cut.purity.unwrap().of, cut.false_alarms.unwrap().rows),
+            (3, 4, 1)
+        );
+        assert_eq!(
+            at(Cut::Purity(0.5)).unwrap().score,
+            Some(97.0),
+            "three bad and three good lie above"
+        );
         assert_eq!(at(Cut::Purity(1.0)).unwrap().score, Some(100.0));
         assert_eq!(at(Cut::Best(Best::F1)).unwrap().score, Some(99.0));
         assert_eq!(at(Cut::Best(Best::Youden)).unwrap().score, Some(95.0));
-        assert!(at(Cut::Efficiency(0.9)).unwrap_err().to_string().contains("needs at least 9 independent bad rows"));
-        let none = cuts(Cut::Score(0.0), Cut::Best(Best::F1), &self::sample(9, &[]), &[]).unwrap_err().to_string();
+        assert!(
+            at(Cut::Efficiency(0.9))
+                .unwrap_err()
+                .to_string()
+                .contains("needs at least 9 independent bad rows")
+        );
+        let none = cuts(Cut::Score(0.0), Cut::Best(Best::F1), &self::sample(9, &[]), &[])
+            .unwrap_err()
+            .to_string();
         assert!(none.contains("no rows labelled bad"), "{none}");
         let crossed = cuts(Cut::Score(199.0), Cut::Purity(1.0), &sample, &[]).unwrap();
         assert_eq!((crossed.grey.score, crossed.bad.score), (Some(100.0), Some(100.0)));
-        assert!(crossed.warning().unwrap().starts_with("nothing is grey: certify.grey (score 199)"), "{:?}", crossed.warning());
+        assert!(
+            crossed.warning().unwrap().starts_with("nothing is grey: certify.grey (score 199)"),
+            "{:?}",
+            crossed.warning()
+        );
     }
 
     #[test]
     fn false_discoveries_are_bounded_on_what_is_judged() {
         let mut judged: Vec<f64> = (0..95).map(f64::from).collect();
-        assert_eq!(cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(999, &[]), &judged).unwrap().bad.score, None);
-        let nothing = cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(999, &[]), &judged).unwrap();
-        assert_eq!(nothing.unmet().unwrap().1.needed, None, "no score is above those of all good rows");
+        assert_eq!(
+            cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(999, &[]), &judged)
+                .unwrap()
+                .bad
+                .score,
+            None
+        );
+        let nothing =
+            cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(999, &[]), &judged)
+                .unwrap();
+        assert_eq!(
+            nothing.unmet().unwrap().1.needed,
+            None,
+            "no score is above those of all good rows"
+        );
         // One in a hundred is: it needs a p-value of 0.001.
-        let few =
-            |rows: u32| cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(rows, &[]), &[&vec![0.0; 99][..], &[2000.0]].concat()).unwrap();
+        let few = |rows: u32| {
+            cuts(
+                Cut::Score(0.0),
+                Cut::FalseDiscoveryRate(0.1),
+                &sample(rows, &[]),
+                &[&vec![0.0; 99][..], &[2000.0]].concat(),
+            )
+            .unwrap()
+        };
         let unmet = few(500).unmet().unwrap().1;
-        assert_eq!((unmet.discoveries, unmet.needed, unmet.more_lumisections), (true, Some(999), Some(499)));
+        assert_eq!(
+            (unmet.discoveries, unmet.needed, unmet.more_lumisections),
+            (true, Some(999), Some(499))
+        );
         assert_eq!((few(999).bad.score, few(999).unmet()), (Some(999.0), None));
         judged.extend([2000.0; 5]);
-        let cuts = cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(999, &[]), &judged).unwrap();
+        let cuts = cuts(Cut::Score(0.0), Cut::FalseDiscoveryRate(0.1), &sample(999, &[]), &judged)
+            .unwrap();
         assert_eq!(judged.iter().filter(|score| cuts.bad.exceeded(**score)).count(), 5);
     }
 }

@@ -24,16 +24,30 @@ pub enum Rule {
 impl Rule {
     /// Reads "any", "all", "2-of-3" or "max-score" for so many experiments.
     pub fn parse(text: &str, experiments: usize) -> Result<Self> {
-        let wrong = |near: String| Error::input(format!("--rule {text}{near}: expected any, all, K-of-{experiments} or max-score"));
+        let wrong = |near: String| {
+            Error::input(format!(
+                "--rule {text}{near}: expected any, all, K-of-{experiments} or max-score"
+            ))
+        };
         match text {
             "any" => Ok(Self::Votes(1)),
             "all" => Ok(Self::Votes(experiments)),
             "max-score" => Ok(Self::MaxScore),
             _ => {
-                let Some((k, n)) = text.split_once("-of-") else { return Err(wrong(suggestion(text, ["any", "all", "max-score"]))) };
-                match (k.parse::<usize>(), n.parse::<usize>().ok().or((n == "n").then_some(experiments))) {
-                    (Ok(k), Some(n)) if (1..=n).contains(&k) && n == experiments => Ok(Self::Votes(k)),
-                    _ => Err(wrong(format!(" with {experiments} experiment{}", if experiments == 1 { "" } else { "s" }))),
+                let Some((k, n)) = text.split_once("-of-") else {
+                    return Err(wrong(suggestion(text, ["any", "all", "max-score"])));
+                };
+                match (
+                    k.parse::<usize>(),
+                    n.parse::<usize>().ok().or((n == "n").then_some(experiments)),
+                ) {
+                    (Ok(k), Some(n)) if (1..=n).contains(&k) && n == experiments => {
+                        Ok(Self::Votes(k))
+                    }
+                    _ => Err(wrong(format!(
+                        " with {experiments} experiment{}",
+                        if experiments == 1 { "" } else { "s" }
+                    ))),
                 }
             }
         }
@@ -43,7 +57,9 @@ impl Rule {
 /// Puts opinions together by votes. `names` are the experiments'.
 pub fn votes(needed: usize, names: &[String], opinions: Vec<Opinions>) -> Lumisections {
     by_lumisection(opinions, |opinions| {
-        let says = |wanted: &[Verdict]| opinions.iter().flatten().filter(|opinion| wanted.contains(&opinion.verdict)).count();
+        let says = |wanted: &[Verdict]| {
+            opinions.iter().flatten().filter(|opinion| wanted.contains(&opinion.verdict)).count()
+        };
         let missing: Vec<String> = missing(names, opinions);
         let verdict = match () {
             () if says(&[Verdict::Bad]) >= needed => Verdict::Bad,
@@ -55,25 +71,42 @@ pub fn votes(needed: usize, names: &[String], opinions: Vec<Opinions>) -> Lumise
             () => Verdict::Good,
         };
         // By their cuts alone too few would say so.
-        let by_cut = opinions.iter().flatten().filter(|opinion| !opinion.floored && matches!(opinion.verdict, Verdict::Grey | Verdict::Bad)).count();
+        let by_cut = opinions
+            .iter()
+            .flatten()
+            .filter(|opinion| {
+                !opinion.floored && matches!(opinion.verdict, Verdict::Grey | Verdict::Bad)
+            })
+            .count();
         let floored = verdict == Verdict::Grey && by_cut < needed;
         let reason = match verdict {
             Verdict::NotEvaluated => missing.join("; "),
             Verdict::Good => String::new(),
             _ => {
-                let against = names.iter().zip(opinions).filter_map(|(name, opinion)| Some((name, opinion.as_ref()?)));
-                let against = against.filter(|(_, opinion)| matches!(opinion.verdict, Verdict::Grey | Verdict::Bad));
-                let reason = |opinion: &Opinion| match floored && opinion.unmet && !opinion.floored {
+                let against = names
+                    .iter()
+                    .zip(opinions)
+                    .filter_map(|(name, opinion)| Some((name, opinion.as_ref()?)));
+                let against = against
+                    .filter(|(_, opinion)| matches!(opinion.verdict, Verdict::Grey | Verdict::Bad));
+                let reason = |opinion: &Opinion| match floored && opinion.unmet && !opinion.floored
+                {
                     true => format!("{}, above the experiment's threshold", opinion.reason),
                     false => opinion.reason.to_string(),
                 };
-                against.map(|(name, opinion)| named(names, name, &reason(opinion))).collect::<Vec<_>>().join("; ")
+                against
+                    .map(|(name, opinion)| named(names, name, &reason(opinion)))
+                    .collect::<Vec<_>>()
+                    .join("; ")
             }
         };
-        // The p-value of which the k-th smallest of n is a share k / n (Rüger's rule, whatever they have in common).
-        let mut p_values: Vec<f64> = opinions.iter().flatten().filter_map(|opinion| opinion.p_value).collect();
+        // The p-value of which the k-th smallest of n is a share k / n (Rüger's rule, whatever they
+        // have in common).
+        let mut p_values: Vec<f64> =
+            opinions.iter().flatten().filter_map(|opinion| opinion.p_value).collect();
         p_values.sort_by(f64::total_cmp);
-        let p_value = p_values.get(needed - 1).map(|p| (p * names.len() as f64 / needed as f64).min(1.0));
+        let p_value =
+            p_values.get(needed - 1).map(|p| (p * names.len() as f64 / needed as f64).min(1.0));
         Joined { verdict, reason, p_value, floored }
     })
 }
@@ -95,32 +128,59 @@ fn named(names: &[String], name: &str, reason: &str) -> String {
 fn missing(names: &[String], opinions: &[Option<Opinion>]) -> Vec<String> {
     let not = |(name, opinion): (&String, &Option<Opinion>)| match opinion {
         None => Some(format!("missing in {name}")),
-        Some(opinion) if opinion.verdict == Verdict::NotEvaluated => Some(named(names, name, &opinion.reason)),
+        Some(opinion) if opinion.verdict == Verdict::NotEvaluated => {
+            Some(named(names, name, &opinion.reason))
+        }
         Some(_) => None,
     };
     names.iter().zip(opinions).filter_map(not).collect()
 }
 
 /// The union of the lumisections of all experiments, each with what is said of it.
-fn by_lumisection(opinions: Vec<Opinions>, say: impl Fn(&[Option<Opinion>]) -> Joined) -> Lumisections {
+fn by_lumisection(
+    opinions: Vec<Opinions>,
+    say: impl Fn(&[Option<Opinion>]) -> Joined,
+) -> Lumisections {
     let ids: BTreeSet<Id> = opinions.iter().flat_map(|opinions| opinions.keys().copied()).collect();
     let mut opinions = opinions;
     let one = |id: Id| {
-        let opinions: Vec<Option<Opinion>> = opinions.iter_mut().map(|opinions| opinions.remove(&id)).collect();
+        let opinions: Vec<Option<Opinion>> =
+            opinions.iter_mut().map(|opinions| opinions.remove(&id)).collect();
         let Joined { verdict, reason, p_value, floored } = say(&opinions);
         // The one that finds it least usual, and of those the one that says most.
-        let evaluated = opinions.iter().enumerate().filter_map(|(at, opinion)| Some((at, opinion.as_ref()?.p_value?)));
+        let evaluated = opinions
+            .iter()
+            .enumerate()
+            .filter_map(|(at, opinion)| Some((at, opinion.as_ref()?.p_value?)));
         let experiment = evaluated.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at);
         let worst = experiment.and_then(|at| opinions[at].as_ref());
-        let source = if verdict == Verdict::NotEvaluated { Source::Selection } else { Source::Autoencoder };
-        let (score, channels) = (worst.and_then(|worst| worst.score), worst.map(|worst| worst.channels.clone()).unwrap_or_default());
-        (id, Lumisection { verdict, reason, source, score, p_value, experiment, channels, opinions, luminosity: None, floored })
+        let source =
+            if verdict == Verdict::NotEvaluated { Source::Selection } else { Source::Autoencoder };
+        let (score, channels) = (
+            worst.and_then(|worst| worst.score),
+            worst.map(|worst| worst.channels.clone()).unwrap_or_default(),
+        );
+        (
+            id,
+            Lumisection {
+                verdict,
+                reason,
+                source,
+                score,
+                p_value,
+                experiment,
+                channels,
+                opinions,
+                luminosity: None,
+                floored,
+            },
+        )
     };
     ids.into_iter().map(one).collect()
 }
 
-/// What makes scores of several experiments comparable: their logarithms (or what is logarithms already) less their mean over their
-/// standard deviation in the good calibration rows.
+/// What makes scores of several experiments comparable: their logarithms (or what is logarithms
+/// already) less their mean over their standard deviation in the good calibration rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standard {
     log: bool,
@@ -135,11 +195,17 @@ impl Standard {
         let numbers: Vec<f64> = good.iter().map(|score| standard.of(*score)).collect();
         let n = numbers.len() as f64;
         standard.mean = numbers.iter().sum::<f64>() / n;
-        standard.deviation = (numbers.iter().map(|number| (number - standard.mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+        standard.deviation =
+            (numbers.iter().map(|number| (number - standard.mean).powi(2)).sum::<f64>()
+                / (n - 1.0))
+                .sqrt();
         if standard.deviation > 0.0 && standard.deviation.is_finite() {
             Ok(standard)
         } else {
-            Err(Error::input(format!("--rule max-score: {} calibration rows do not say how far scores spread", good.len())))
+            Err(Error::input(format!(
+                "--rule max-score: {} calibration rows do not say how far scores spread",
+                good.len()
+            )))
         }
     }
 
@@ -153,8 +219,8 @@ impl Standard {
 /// A calibration row: its lumisection, its score and whether it is good.
 pub type Calibration = (Id, f64, bool);
 
-/// Puts experiments together by the largest of their standardised scores, whose cuts are calibrated on the rows that all of them
-/// calibrate on.
+/// Puts experiments together by the largest of their standardised scores, whose cuts are calibrated
+/// on the rows that all of them calibrate on.
 pub fn max_score(
     (config, block): (&Certify, Option<u32>),
     names: &[String],
@@ -171,36 +237,69 @@ pub fn max_score(
     }
     let of = |wanted: bool| {
         let mut runs: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-        for ((run, _), (_, score, _)) in largest.iter().filter(|(_, (count, _, good))| *count == names.len() && *good == wanted) {
+        for ((run, _), (_, score, _)) in
+            largest.iter().filter(|(_, (count, _, good))| *count == names.len() && *good == wanted)
+        {
             runs.entry(*run).or_default().push(*score);
         }
         runs.into_values().collect::<Vec<_>>()
     };
-    let sample = Sample { what: "rows that all experiments calibrate on".into(), files: vec![], good: of(true), bad: of(false) };
+    let sample = Sample {
+        what: "rows that all experiments calibrate on".into(),
+        files: vec![],
+        good: of(true),
+        bad: of(false),
+    };
     let joint = |opinions: &[Option<Opinion>]| -> Option<f64> {
-        let scores = opinions.iter().zip(standards).map(|(opinion, standard)| Some(standard.of(opinion.as_ref()?.score?)));
+        let scores = opinions
+            .iter()
+            .zip(standards)
+            .map(|(opinion, standard)| Some(standard.of(opinion.as_ref()?.score?)));
         scores.collect::<Option<Vec<f64>>>()?.into_iter().max_by(f64::total_cmp)
     };
     let ids: BTreeSet<Id> = opinions.iter().flat_map(|opinions| opinions.keys().copied()).collect();
-    let judged: Vec<f64> =
-        ids.iter().filter_map(|id| joint(&opinions.iter().map(|opinions| opinions.get(id).cloned()).collect::<Vec<_>>())).collect();
+    let judged: Vec<f64> = ids
+        .iter()
+        .filter_map(|id| {
+            joint(&opinions.iter().map(|opinions| opinions.get(id).cloned()).collect::<Vec<_>>())
+        })
+        .collect();
     let cuts = Cuts::new(config, block, "max-score", &sample, &judged)?;
     let mut lumisections = by_lumisection(opinions, |opinions| match joint(opinions) {
-        None => Joined { verdict: Verdict::NotEvaluated, reason: missing(names, opinions).join("; "), p_value: None, floored: false },
+        None => Joined {
+            verdict: Verdict::NotEvaluated,
+            reason: missing(names, opinions).join("; "),
+            p_value: None,
+            floored: false,
+        },
         Some(score) => {
             let verdict = cuts.verdict(score);
-            let flagging = names.iter().zip(opinions).filter(|(_, opinion)| opinion.as_ref().is_some_and(|opinion| opinion.flagged));
+            let flagging = names
+                .iter()
+                .zip(opinions)
+                .filter(|(_, opinion)| opinion.as_ref().is_some_and(|opinion| opinion.flagged));
             let flagging: Vec<&str> = flagging.map(|(name, _)| name.as_str()).collect();
             let unmet = cuts.unmet().filter(|_| verdict == Verdict::Good && !flagging.is_empty());
-            let above = |cut: &Calibrated| format!("largest score above {:.6} ({})", cut.score.unwrap_or(f64::NAN), cut.rule);
+            let above = |cut: &Calibrated| {
+                format!("largest score above {:.6} ({})", cut.score.unwrap_or(f64::NAN), cut.rule)
+            };
             let reason = match (verdict, unmet) {
-                (_, Some((_, unmet))) => format!("above the experiment's threshold in {}; {}", flagging.join(", "), unmet.describe()),
+                (_, Some((_, unmet))) => format!(
+                    "above the experiment's threshold in {}; {}",
+                    flagging.join(", "),
+                    unmet.describe()
+                ),
                 (Verdict::Bad, _) => above(&cuts.bad),
                 (Verdict::Grey, _) => above(&cuts.grey),
                 _ => String::new(),
             };
             let verdict = if unmet.is_some() { Verdict::Grey } else { verdict };
-            Joined { verdict, reason, p_value: Some(cuts.reference.p_value(score)), floored: unmet.is_some() }
+            Joined {
+                verdict,
+                reason,
+                p_value: Some(cuts.reference.p_value(score)),
+                floored: unmet.is_some(),
+            }
         }
     });
     for said in lumisections.values_mut() {
@@ -243,7 +342,12 @@ mod tests {
         for text in ["4-of-3", "0-of-3", "2-of-4", "x-of-3", "none"] {
             assert_eq!(Rule::parse(text, 3).unwrap_err().exit_code(), 2, "{text}");
         }
-        assert!(Rule::parse("max-scor", 2).unwrap_err().to_string().contains("did you mean \"max-score\"?"));
+        assert!(
+            Rule::parse("max-scor", 2)
+                .unwrap_err()
+                .to_string()
+                .contains("did you mean \"max-score\"?")
+        );
     }
 
     #[test]
@@ -251,7 +355,12 @@ mod tests {
         use Verdict::{Bad, Good, Grey, NotEvaluated};
         let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
         let say = |needed: usize, said: [Option<Verdict>; 3]| {
-            let of = |verdict: Option<Verdict>| verdict.map(|verdict| ((1, 1), opinion(verdict, 0.5))).into_iter().collect::<Opinions>();
+            let of = |verdict: Option<Verdict>| {
+                verdict
+                    .map(|verdict| ((1, 1), opinion(verdict, 0.5)))
+                    .into_iter()
+                    .collect::<Opinions>()
+            };
             let lumisections = votes(needed, &names, said.map(of).to_vec());
             let said = lumisections[&(1, 1)].clone();
             (said.verdict, said.reason)
@@ -261,16 +370,25 @@ mod tests {
         assert_eq!(say(3, [Some(Good), Some(Grey), Some(Bad)]).0, Good);
         assert_eq!(say(1, [Some(Good), None, Some(Good)]), (NotEvaluated, "missing in b".into()));
         assert_eq!(say(1, [Some(NotEvaluated), None, Some(Bad)]).0, Bad);
-        assert_eq!(say(3, [Some(NotEvaluated), None, Some(Bad)]), (NotEvaluated, "a: empty; missing in b".into()));
+        assert_eq!(
+            say(3, [Some(NotEvaluated), None, Some(Bad)]),
+            (NotEvaluated, "a: empty; missing in b".into())
+        );
         assert_eq!(say(1, [Some(Good); 3]), (Good, String::new()));
     }
 
     #[test]
     fn p_values_are_combined() {
         let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
-        let opinions = [0.01, 0.2, 0.04].map(|p| Opinions::from([((1, 1), opinion(Verdict::Good, p))])).to_vec();
+        let opinions = [0.01, 0.2, 0.04]
+            .map(|p| Opinions::from([((1, 1), opinion(Verdict::Good, p))]))
+            .to_vec();
         let p = |needed: usize| votes(needed, &names, opinions.clone())[&(1, 1)].p_value.unwrap();
-        assert!((p(1) - 0.03).abs() < 1e-12 && (p(2) - 0.06).abs() < 1e-12 && (p(3) - 0.2).abs() < 1e-12);
+        assert!(
+            (p(1) - 0.03).abs() < 1e-12
+                && (p(2) - 0.06).abs() < 1e-12
+                && (p(3) - 0.2).abs() < 1e-12
+        );
         assert_eq!(votes(1, &names, opinions)[&(1, 1)].experiment, Some(0));
     }
 }

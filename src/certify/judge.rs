@@ -24,13 +24,15 @@ pub struct Opinion {
     pub score: Option<f64>,
     /// Whether that is above the experiment's own threshold.
     pub flagged: bool,
-    /// Whether it is, and the rate that the cuts were to have could not be met: then it is at least grey, whatever others say.
+    /// Whether it is, and the rate that the cuts were to have could not be met: then it is at least
+    /// grey, whatever others say.
     pub unmet: bool,
     /// Whether that alone makes it grey.
     pub floored: bool,
     /// How seldom good lumisections score so high.
     pub p_value: Option<f64>,
-    /// Of several channels those above their own grey cut, the least usual first; the least usual one where none is.
+    /// Of several channels those above their own grey cut, the least usual first; the least usual
+    /// one where none is.
     pub channels: Vec<String>,
     /// What the row was for.
     pub split: Split,
@@ -43,7 +45,11 @@ pub type Opinions = BTreeMap<Id, Opinion>;
 
 /// Run and LS of each row, where they are known. Files that say no run take it from `named`.
 pub fn identities(scores: &Scores, named: &BTreeMap<String, u32>) -> Vec<Option<Id>> {
-    scores.rows.iter().map(|row| row.run.or_else(|| named.get(&*row.file).copied()).zip(row.ls)).collect()
+    scores
+        .rows
+        .iter()
+        .map(|row| row.run.or_else(|| named.get(&*row.file).copied()).zip(row.ls))
+        .collect()
 }
 
 /// Refuses rows that no file by run can name.
@@ -62,8 +68,8 @@ pub fn check_runs(scores: &Scores, ids: &[Option<Id>]) -> Result<()> {
     }
 }
 
-/// Which of two rows of one lumisection counts: the worse, and of two that are equally bad the one that scores higher. What was not
-/// evaluated may be bad, so it comes before good.
+/// Which of two rows of one lumisection counts: the worse, and of two that are equally bad the one
+/// that scores higher. What was not evaluated may be bad, so it comes before good.
 fn worse(a: &Opinion, b: &Opinion) -> bool {
     let rank = |opinion: &Opinion| match opinion.verdict {
         Verdict::Bad => 3,
@@ -75,9 +81,15 @@ fn worse(a: &Opinion, b: &Opinion) -> bool {
     (rank(a), score(a)) > (rank(b), score(b))
 }
 
-/// Holds scores against the cuts of each channel, the last of which judges. `unfit` says of rows why they are not to be evaluated
-/// although they have a score. Returns with it the number of rows that are of a lumisection that another row is of.
-pub fn opinions(cuts: &[Cuts], scores: &Scores, ids: &[Option<Id>], unfit: &[Option<String>]) -> (Opinions, usize) {
+/// Holds scores against the cuts of each channel, the last of which judges. `unfit` says of rows
+/// why they are not to be evaluated although they have a score. Returns with it the number of rows
+/// that are of a lumisection that another row is of.
+pub fn opinions(
+    cuts: &[Cuts],
+    scores: &Scores,
+    ids: &[Option<Id>],
+    unfit: &[Option<String>],
+) -> (Opinions, usize) {
     let mut opinions = Opinions::new();
     let mut twice = 0;
     // Few rows have a reason of their own.
@@ -87,8 +99,11 @@ pub fn opinions(cuts: &[Cuts], scores: &Scores, ids: &[Option<Id>], unfit: &[Opt
         let score = scores.main().and_then(|channel| channel.scores[row]);
         let not = scores.rows[row].rejected.as_deref().or(unfit[row].as_deref());
         // Such a score compares with no cut.
-        let not = not.or(score.filter(|score| score.is_nan() || *score == f64::NEG_INFINITY).map(|_| "the score is not a number"));
-        let flagged = not.is_none() && scores.main().and_then(|channel| channel.flagged(row)) == Some(true);
+        let not = not.or(score
+            .filter(|score| score.is_nan() || *score == f64::NEG_INFINITY)
+            .map(|_| "the score is not a number"));
+        let flagged =
+            not.is_none() && scores.main().and_then(|channel| channel.flagged(row)) == Some(true);
         let not_met = cuts.last().and_then(Cuts::unmet).filter(|_| flagged);
         let mut floored = false;
         let (verdict, reason, score) = match (not, score, cuts.last()) {
@@ -98,27 +113,50 @@ pub fn opinions(cuts: &[Cuts], scores: &Scores, ids: &[Option<Id>], unfit: &[Opt
                 if unmet.is_some() {
                     (verdict, floored) = (Verdict::Grey, true);
                 }
-                let above =
-                    |cut: &super::cuts::Calibrated| format!("score above {:.6} ({}, {})", cut.score.unwrap_or(f64::NAN), cut.rule, cuts.sample);
-                let threshold = || scores.main().and_then(|channel| channel.thresholds[row]).unwrap_or(f64::NAN);
+                let above = |cut: &super::cuts::Calibrated| {
+                    format!(
+                        "score above {:.6} ({}, {})",
+                        cut.score.unwrap_or(f64::NAN),
+                        cut.rule,
+                        cuts.sample
+                    )
+                };
+                let threshold = || {
+                    scores.main().and_then(|channel| channel.thresholds[row]).unwrap_or(f64::NAN)
+                };
                 let reason = match (verdict, unmet) {
-                    (_, Some((_, unmet))) => format!("above the experiment's threshold {:.6}; {}", threshold(), unmet.describe()),
+                    (_, Some((_, unmet))) => format!(
+                        "above the experiment's threshold {:.6}; {}",
+                        threshold(),
+                        unmet.describe()
+                    ),
                     (Verdict::Bad, _) => above(&cuts.bad),
                     (Verdict::Grey, _) => above(&cuts.grey),
                     _ => String::new(),
                 };
                 // With patterns a score has regions behind it.
-                let regions = scores.main().and_then(|channel| channel.reasons.get(row)?.as_deref()).filter(|_| !reason.is_empty());
-                let reason = regions.map_or(reason.clone(), |regions| format!("{reason}: {regions}"));
+                let regions = scores
+                    .main()
+                    .and_then(|channel| channel.reasons.get(row)?.as_deref())
+                    .filter(|_| !reason.is_empty());
+                let reason =
+                    regions.map_or(reason.clone(), |regions| format!("{reason}: {regions}"));
                 (verdict, reason, Some(score))
             }
             (not, _, _) => (Verdict::NotEvaluated, not.unwrap_or("no score").to_owned(), None),
         };
         let opinion = Opinion {
             verdict,
-            reason: reasons.entry(reason).or_insert_with_key(|reason| reason.as_str().into()).clone(),
+            reason: reasons
+                .entry(reason)
+                .or_insert_with_key(|reason| reason.as_str().into())
+                .clone(),
             p_value: score.zip(cuts.last()).map(|(score, cuts)| cuts.reference.p_value(score)),
-            channels: if score.is_some() && verdict != Verdict::Good { responsible(cuts, scores, row) } else { vec![] },
+            channels: if score.is_some() && verdict != Verdict::Good {
+                responsible(cuts, scores, row)
+            } else {
+                vec![]
+            },
             score,
             flagged,
             unmet: not_met.is_some(),
@@ -129,7 +167,8 @@ pub fn opinions(cuts: &[Cuts], scores: &Scores, ids: &[Option<Id>], unfit: &[Opt
         match opinions.get_mut(&id) {
             Some(before) => {
                 twice += 1;
-                let (flagged, unmet) = (before.flagged || opinion.flagged, before.unmet || opinion.unmet);
+                let (flagged, unmet) =
+                    (before.flagged || opinion.flagged, before.unmet || opinion.unmet);
                 if worse(&opinion, before) {
                     *before = opinion;
                 }
@@ -145,19 +184,25 @@ pub fn opinions(cuts: &[Cuts], scores: &Scores, ids: &[Option<Id>], unfit: &[Opt
 
 /// The channels that make a row score high, where there are several.
 fn responsible(cuts: &[Cuts], scores: &Scores, row: usize) -> Vec<String> {
-    let Some((_, single)) = cuts.split_last().filter(|(_, single)| !single.is_empty()) else { return vec![] };
+    let Some((_, single)) = cuts.split_last().filter(|(_, single)| !single.is_empty()) else {
+        return vec![];
+    };
     let of = |cuts: &Cuts, scores: &[Option<f64>]| {
         let score = scores[row]?;
         Some((cuts.reference.p_value(score), cuts.grey.exceeded(score), cuts.channel.clone()))
     };
-    let mut channels: Vec<_> = single.iter().zip(&scores.channels).filter_map(|(cuts, channel)| of(cuts, &channel.scores)).collect();
+    let mut channels: Vec<_> = single
+        .iter()
+        .zip(&scores.channels)
+        .filter_map(|(cuts, channel)| of(cuts, &channel.scores))
+        .collect();
     channels.sort_by(|a, b| a.0.total_cmp(&b.0));
     let above = channels.iter().filter(|(_, above, _)| *above).count().max(1);
     channels.into_iter().take(above).map(|(_, _, name)| name).collect()
 }
 
-/// Why rows that have a score are not to be evaluated: a quantity of theirs lies outside what the training rows had, or is unknown.
-/// `trained` and `training` are the experiment's own rows.
+/// Why rows that have a score are not to be evaluated: a quantity of theirs lies outside what the
+/// training rows had, or is unknown. `trained` and `training` are the experiment's own rows.
 pub fn outside(
     names: &[String],
     facts: &Facts,
@@ -178,20 +223,33 @@ pub fn outside(
         };
         if name != "weight" && !facts.has(name) {
             let near = suggestion(name, facts.names.iter().map(String::as_str));
-            let known = if facts.names.is_empty() { "; quantities need data.oms, data.hlt or data.brilcalc".into() } else { near };
+            let known = if facts.names.is_empty() {
+                "; quantities need data.oms, data.hlt or data.brilcalc".into()
+            } else {
+                near
+            };
             return Err(Error::input(format!("certify.within: no file has \"{name}\"{known}")));
         }
-        let of_training =
-            || (0..training.rows.len()).filter(|&row| training.rows[row].split == Split::Train && training.rows[row].rejected.is_none());
+        let of_training = || {
+            (0..training.rows.len()).filter(|&row| {
+                training.rows[row].split == Split::Train && training.rows[row].rejected.is_none()
+            })
+        };
         let known = of_training().filter_map(|row| number(training, trained, row));
-        let (low, high) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), number| (low.min(number), high.max(number)));
+        let (low, high) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), number| {
+            (low.min(number), high.max(number))
+        });
         if low > high {
-            return Err(Error::input(format!("certify.within: \"{name}\" is not known for any training row")));
+            return Err(Error::input(format!(
+                "certify.within: \"{name}\" is not known for any training row"
+            )));
         }
         for (row, reason) in reasons.iter_mut().enumerate().filter(|(_, reason)| reason.is_none()) {
             *reason = match number(scores, ids, row) {
                 None => Some(format!("unknown {name}")),
-                Some(number) if !(low..=high).contains(&number) => Some(format!("{name} outside the training rows' {low} to {high}")),
+                Some(number) if !(low..=high).contains(&number) => {
+                    Some(format!("{name} outside the training rows' {low} to {high}"))
+                }
                 Some(_) => None,
             };
         }

@@ -1,10 +1,12 @@
-//! From scores to verdicts: each lumisection is good, grey, bad or not evaluated, and nothing that is not evaluated becomes good.
+//! From scores to verdicts: each lumisection is good, grey, bad or not evaluated, and nothing that
+//! is not evaluated becomes good.
 //!
-//! 1. [`cuts`] and [`conformal`]: where the two cuts lie, what they buy, how seldom good rows score so high; [`unmet`]: rates that
-//!    the calibration rows cannot tell;
+//! 1. [`cuts`] and [`conformal`]: where the two cuts lie, what they buy, how seldom good rows score
+//!   so high; [`unmet`]: rates that the calibration rows cannot tell;
 //! 2. [`judge`]: what one experiment says of each lumisection;
 //! 3. [`join`]: what several say together;
-//! 4. [`words`]: what people (or another model) say of runs and of lumisections, which wins; [`notes`]: how it stays in the review list;
+//! 4. [`words`]: what people (or another model) say of runs and of lumisections, which wins;
+//!   [`notes`]: how it stays in the review list;
 //! 5. [`outputs`] and [`review`]: the files;
 //! 6. [`summary`] and [`against`]: what it came to, and how it compares with a golden JSON.
 
@@ -48,7 +50,8 @@ pub struct Lumisection {
     pub opinions: Vec<Option<judge::Opinion>>,
     /// Its recorded luminosity, where it is known.
     pub luminosity: Option<f64>,
-    /// Whether it is grey only because it is above an experiment's threshold, since the rate that was to be met could not be.
+    /// Whether it is grey only because it is above an experiment's threshold, since the rate that
+    /// was to be met could not be.
     pub floored: bool,
 }
 

@@ -18,10 +18,17 @@ pub struct Note {
 }
 
 impl Note {
-    /// This note in place of an older one. The comment of the older one stays, and its decision where it differs.
+    /// This note in place of an older one. The comment of the older one stays, and its decision
+    /// where it differs.
     fn over(self, older: &Self) -> Self {
-        let is_changed = !older.decision.is_empty() && !self.decision.is_empty() && !older.decision.eq_ignore_ascii_case(&self.decision);
-        let before = if is_changed { join(&format!("was {}", older.decision), &older.comment) } else { older.comment.clone() };
+        let is_changed = !older.decision.is_empty()
+            && !self.decision.is_empty()
+            && !older.decision.eq_ignore_ascii_case(&self.decision);
+        let before = if is_changed {
+            join(&format!("was {}", older.decision), &older.comment)
+        } else {
+            older.comment.clone()
+        };
         let comment = if before.contains(&self.comment) {
             before
         } else if self.comment.contains(&before) {
@@ -29,7 +36,10 @@ impl Note {
         } else {
             join(&self.comment, &before)
         };
-        Self { decision: if self.decision.is_empty() { older.decision.clone() } else { self.decision }, comment }
+        Self {
+            decision: if self.decision.is_empty() { older.decision.clone() } else { self.decision },
+            comment,
+        }
     }
 }
 
@@ -45,8 +55,11 @@ impl Notes {
     /// Those of a list of decisions.
     pub fn read(path: &Path) -> Result<Self> {
         let mut notes = Self::default();
-        for words::Entry { run, first, last, decision, comment, .. } in words::entries(path, true)? {
-            (first..=last).for_each(|ls| notes.add((run, ls), Note { decision: decision.clone(), comment: comment.clone() }));
+        for words::Entry { run, first, last, decision, comment, .. } in words::entries(path, true)?
+        {
+            (first..=last).for_each(|ls| {
+                notes.add((run, ls), Note { decision: decision.clone(), comment: comment.clone() })
+            });
         }
         Ok(notes)
     }
@@ -73,24 +86,38 @@ impl Notes {
 
     /// Lays newer notes over these, where `wanted`.
     pub fn lay(&mut self, newer: &Self, wanted: impl Fn(&Id) -> bool) {
-        newer.0.iter().filter(|(id, _)| wanted(id)).for_each(|(id, note)| self.add(*id, note.clone()));
+        newer
+            .0
+            .iter()
+            .filter(|(id, _)| wanted(id))
+            .for_each(|(id, note)| self.add(*id, note.clone()));
     }
 
-    /// Rows of the list for notes on lumisections outside its stretches, so that nothing that was written down is lost.
+    /// Rows of the list for notes on lumisections outside its stretches, so that nothing that was
+    /// written down is lost.
     pub fn kept(&self, lumisections: &Lumisections, stretches: &[Stretch]) -> Vec<review::Row> {
-        let listed: BTreeSet<Id> = stretches.iter().flat_map(|stretch| (stretch.first..=stretch.last).map(|ls| (stretch.run, ls))).collect();
+        let listed: BTreeSet<Id> = stretches
+            .iter()
+            .flat_map(|stretch| (stretch.first..=stretch.last).map(|ls| (stretch.run, ls)))
+            .collect();
         let mut ranges: Vec<(Id, u32, &Note, Option<&str>)> = vec![];
         for (&(run, ls), note) in self.0.iter().filter(|(id, _)| !listed.contains(id)) {
             let verdict = lumisections.get(&(run, ls)).map(|said| said.verdict.name());
             match ranges.last_mut() {
-                Some(((of, _), last, before, said)) if *of == run && last.checked_add(1) == Some(ls) && *before == note && *said == verdict => {
+                Some(((of, _), last, before, said))
+                    if *of == run
+                        && last.checked_add(1) == Some(ls)
+                        && *before == note
+                        && *said == verdict =>
+                {
                     *last = ls;
                 }
                 _ => ranges.push(((run, ls), ls, note, verdict)),
             }
         }
         let row = |((run, first), last, note, verdict): (Id, u32, &Note, Option<&str>)| {
-            let reason = if verdict.is_some() { "kept: not flagged" } else { "kept: not judged here" };
+            let reason =
+                if verdict.is_some() { "kept: not flagged" } else { "kept: not judged here" };
             let mut row = review::Row::default();
             let cells = [
                 ("run", run.to_string()),
@@ -103,7 +130,11 @@ impl Notes {
                 ("reason", reason.to_owned()),
             ];
             review::HEADER.iter().zip(&mut row).for_each(|(name, cell)| {
-                *cell = cells.iter().find(|(of, _)| of == name).map(|(_, text)| text.clone()).unwrap_or_default();
+                *cell = cells
+                    .iter()
+                    .find(|(of, _)| of == name)
+                    .map(|(_, text)| text.clone())
+                    .unwrap_or_default();
             });
             row
         };
@@ -139,7 +170,10 @@ impl List {
         let path = &self.path;
         match fs::read(path) {
             Ok(bytes) if bytes == self.bytes => Ok(()),
-            _ => Err(Error::failed(format!("{}: was changed while it was in use, and is left as it is; run the command again", path.display()))),
+            _ => Err(Error::failed(format!(
+                "{}: was changed while it was in use, and is left as it is; run the command again",
+                path.display()
+            ))),
         }
     }
 }

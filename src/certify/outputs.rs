@@ -1,4 +1,5 @@
-//! The files that a certification leaves: golden JSON and its siblings, and a table of all lumisections.
+//! The files that a certification leaves: golden JSON and its siblings, and a table of all
+//! lumisections.
 
 use super::{Lumisections, notes::Notes, ranges};
 use crate::{
@@ -24,7 +25,10 @@ impl Names {
     pub fn new(golden: &Path) -> Result<Self> {
         match golden.extension() {
             Some(extension) if extension == "json" => Ok(Self { golden: golden.to_path_buf() }),
-            _ => Err(Error::input(format!("--out {}: is the golden JSON; expected a name that ends in .json", golden.display()))),
+            _ => Err(Error::input(format!(
+                "--out {}: is the golden JSON; expected a name that ends in .json",
+                golden.display()
+            ))),
         }
     }
 
@@ -40,9 +44,23 @@ impl Names {
 
     /// All files that are written, the golden JSON first.
     pub fn all(&self) -> Vec<PathBuf> {
-        let json = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Good).map(|verdict| self.of(verdict));
-        let tables = ["flagged.json", "summary.json", "csv", "parquet", "dials.csv", "review.csv", "review.html"];
-        std::iter::once(self.golden.clone()).chain(json).chain(tables.map(|ending| self.beside(ending))).collect()
+        let json = Verdict::ALL
+            .into_iter()
+            .filter(|verdict| *verdict != Verdict::Good)
+            .map(|verdict| self.of(verdict));
+        let tables = [
+            "flagged.json",
+            "summary.json",
+            "csv",
+            "parquet",
+            "dials.csv",
+            "review.csv",
+            "review.html",
+        ];
+        std::iter::once(self.golden.clone())
+            .chain(json)
+            .chain(tables.map(|ending| self.beside(ending)))
+            .collect()
     }
 
     /// The file of one verdict.
@@ -57,7 +75,8 @@ impl Names {
 /// `{"run": [[first, last], …]}`, a run a line, as CMS's own files have it.
 pub fn to_json(runs: &BTreeMap<u32, Vec<(u32, u32)>>) -> String {
     let run = |(run, ranges): (&u32, &Vec<(u32, u32)>)| {
-        let ranges: Vec<String> = ranges.iter().map(|(first, last)| format!("[{first}, {last}]")).collect();
+        let ranges: Vec<String> =
+            ranges.iter().map(|(first, last)| format!("[{first}, {last}]")).collect();
         format!("\"{run}\": [{}]", ranges.join(", "))
     };
     format!("{{{}}}\n", runs.iter().map(run).collect::<Vec<_>>().join(",\n "))
@@ -67,7 +86,9 @@ pub fn to_json(runs: &BTreeMap<u32, Vec<(u32, u32)>>) -> String {
 pub fn write_partition(names: &Names, lumisections: &Lumisections) -> Result<()> {
     // The golden one last: where it is, the others are.
     let order = [Verdict::NotEvaluated, Verdict::Bad, Verdict::Grey, Verdict::Good];
-    order.into_iter().try_for_each(|verdict| write_atomically(&names.of(verdict), to_json(&ranges(lumisections, verdict)).as_bytes()))
+    order.into_iter().try_for_each(|verdict| {
+        write_atomically(&names.of(verdict), to_json(&ranges(lumisections, verdict)).as_bytes())
+    })
 }
 
 /// Neighbouring lumisections of which the same is said.
@@ -85,10 +106,13 @@ pub struct Stretch {
     pub worst: u32,
 }
 
-/// Flagged lumisections (grey and bad) as stretches; only those of one verdict, source and note are joined.
+/// Flagged lumisections (grey and bad) as stretches; only those of one verdict, source and note are
+/// joined.
 pub fn flagged(lumisections: &Lumisections, notes: &Notes) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = vec![];
-    for ((run, ls), said) in lumisections.iter().filter(|(_, said)| matches!(said.verdict, Verdict::Grey | Verdict::Bad)) {
+    for ((run, ls), said) in
+        lumisections.iter().filter(|(_, said)| matches!(said.verdict, Verdict::Grey | Verdict::Bad))
+    {
         let source = |stretch: &Stretch| lumisections[&(stretch.run, stretch.last)].source;
         match stretches.last_mut() {
             Some(before)
@@ -104,7 +128,13 @@ pub fn flagged(lumisections: &Lumisections, notes: &Notes) -> Vec<Stretch> {
                     before.worst = *ls;
                 }
             }
-            _ => stretches.push(Stretch { run: *run, first: *ls, last: *ls, verdict: said.verdict, worst: *ls }),
+            _ => stretches.push(Stretch {
+                run: *run,
+                first: *ls,
+                last: *ls,
+                verdict: said.verdict,
+                worst: *ls,
+            }),
         }
     }
     stretches
@@ -132,14 +162,24 @@ pub fn flagged_json(lumisections: &Lumisections, stretches: &[Stretch], names: &
     json!(runs)
 }
 
-/// Writes the table of all lumisections as CSV and as Parquet: `run, ls, verdict, reason, source, score, p_value, experiment, channels,
-/// split, file, luminosity`; of several experiments also what each says, as `verdict_<name>` and `p_value_<name>`. `files` are those
-/// of each experiment's rows.
-pub fn write_table(names: &Names, lumisections: &Lumisections, experiments: &[String], files: &[Vec<Arc<str>>]) -> Result<()> {
+/// Writes the table of all lumisections as CSV and as Parquet: `run, ls, verdict, reason, source,
+/// score, p_value, experiment, channels, split, file, luminosity`; of several experiments also what
+/// each says, as `verdict_<name>` and `p_value_<name>`. `files` are those of each experiment's
+/// rows.
+pub fn write_table(
+    names: &Names,
+    lumisections: &Lumisections,
+    experiments: &[String],
+    files: &[Vec<Arc<str>>],
+) -> Result<()> {
     let rows = || lumisections.iter();
     let all = || lumisections.values();
-    let numbers = |get: &dyn Fn(&super::Lumisection) -> Option<f64>| -> ArrayRef { Arc::new(all().map(get).collect::<Float64Array>()) };
-    let texts = |get: &dyn Fn(&super::Lumisection) -> Option<String>| -> ArrayRef { Arc::new(all().map(get).collect::<StringArray>()) };
+    let numbers = |get: &dyn Fn(&super::Lumisection) -> Option<f64>| -> ArrayRef {
+        Arc::new(all().map(get).collect::<Float64Array>())
+    };
+    let texts = |get: &dyn Fn(&super::Lumisection) -> Option<String>| -> ArrayRef {
+        Arc::new(all().map(get).collect::<StringArray>())
+    };
     // The row that decided, else the first there is.
     let shown = |said: &super::Lumisection| {
         let at = said.experiment.or_else(|| said.opinions.iter().position(Option::is_some))?;
@@ -156,32 +196,56 @@ pub fn write_table(names: &Names, lumisections: &Lumisections, experiments: &[St
         ("p_value".into(), numbers(&|said| said.p_value)),
         ("experiment".into(), texts(&|said| said.experiment.map(|at| experiments[at].clone()))),
         ("channels".into(), texts(&|said| filled(&said.channels.join(" ")))),
-        ("split".into(), texts(&|said| shown(said).map(|(_, opinion)| opinion.split.name().into()))),
-        ("file".into(), texts(&|said| shown(said).map(|(at, opinion)| files[at][opinion.row].to_string()))),
+        (
+            "split".into(),
+            texts(&|said| shown(said).map(|(_, opinion)| opinion.split.name().into())),
+        ),
+        (
+            "file".into(),
+            texts(&|said| shown(said).map(|(at, opinion)| files[at][opinion.row].to_string())),
+        ),
         ("luminosity".into(), numbers(&|said| said.luminosity)),
     ];
     for (at, name) in experiments.iter().enumerate().filter(|_| experiments.len() > 1) {
         let of = move |said: &super::Lumisection| said.opinions[at].clone();
-        columns.push((format!("verdict_{name}"), texts(&|said| of(said).map(|opinion| opinion.verdict.name().into()))));
-        columns.push((format!("p_value_{name}"), numbers(&|said| of(said).and_then(|opinion| opinion.p_value))));
+        columns.push((
+            format!("verdict_{name}"),
+            texts(&|said| of(said).map(|opinion| opinion.verdict.name().into())),
+        ));
+        columns.push((
+            format!("p_value_{name}"),
+            numbers(&|said| of(said).and_then(|opinion| opinion.p_value)),
+        ));
     }
     let table = batch::of_columns(columns)?;
-    ["csv", "parquet"].into_iter().try_for_each(|ending| batch::write(&names.beside(ending), &table))
+    ["csv", "parquet"]
+        .into_iter()
+        .try_for_each(|ending| batch::write(&names.beside(ending), &table))
 }
 
-/// Writes bad lumisections a line each, named as DIALS names its columns: `run_number, ls_number, me, verdict, score, p_value, reason`.
-/// `elements` are the monitoring elements of the experiments.
-pub fn write_dials(path: &Path, lumisections: &Lumisections, elements: &[Option<String>]) -> Result<()> {
+/// Writes bad lumisections a line each, named as DIALS names its columns: `run_number, ls_number,
+/// me, verdict, score, p_value, reason`. `elements` are the monitoring elements of the experiments.
+pub fn write_dials(
+    path: &Path,
+    lumisections: &Lumisections,
+    elements: &[Option<String>],
+) -> Result<()> {
     let bad = || lumisections.iter().filter(|(_, said)| said.verdict == Verdict::Bad);
     let element = |said: &super::Lumisection| elements.get(said.experiment?).cloned().flatten();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("run_number", Arc::new(bad().map(|((run, _), _)| Some(*run)).collect::<UInt32Array>())),
         ("ls_number", Arc::new(bad().map(|((_, ls), _)| Some(*ls)).collect::<UInt32Array>())),
         ("me", Arc::new(bad().map(|(_, said)| element(said)).collect::<StringArray>())),
-        ("verdict", Arc::new(bad().map(|(_, said)| Some(said.verdict.name())).collect::<StringArray>())),
+        (
+            "verdict",
+            Arc::new(bad().map(|(_, said)| Some(said.verdict.name())).collect::<StringArray>()),
+        ),
         ("score", Arc::new(bad().map(|(_, said)| said.score).collect::<Float64Array>())),
         ("p_value", Arc::new(bad().map(|(_, said)| said.p_value).collect::<Float64Array>())),
-        ("reason", Arc::new(bad().map(|(_, said)| Some(said.reason.as_str())).collect::<StringArray>())),
+        (
+            "reason",
+            Arc::new(bad().map(|(_, said)| Some(said.reason.as_str())).collect::<StringArray>()),
+        ),
     ];
     batch::write(path, &batch::of_columns(columns)?)
 }
@@ -219,8 +283,10 @@ mod tests {
             .map(|(i, verdict)| ((7, i as u32 + 1), said(*verdict, i as f64)))
             .chain([((8, 6), said(Verdict::Bad, 0.0))])
             .collect();
-        let found: Vec<(u32, u32, u32, u32)> =
-            flagged(&lumisections, &Notes::default()).iter().map(|stretch| (stretch.run, stretch.first, stretch.last, stretch.worst)).collect();
+        let found: Vec<(u32, u32, u32, u32)> = flagged(&lumisections, &Notes::default())
+            .iter()
+            .map(|stretch| (stretch.run, stretch.first, stretch.last, stretch.worst))
+            .collect();
         assert_eq!(found, [(7, 1, 2, 2), (7, 3, 3, 3), (7, 5, 5, 5), (8, 6, 6, 6)]);
     }
 

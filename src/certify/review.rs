@@ -18,7 +18,8 @@ pub type Explanations = BTreeMap<Id, Vec<Explanation>>;
 /// Features that are told of the only channel; of several one each.
 const MOST_FEATURES: usize = 3;
 
-/// The columns of the list; `lumisift certify --decisions` reads the first four and the comment again.
+/// The columns of the list; `lumisift certify --decisions` reads the first four and the comment
+/// again.
 pub const HEADER: [&str; 17] = [
     "run",
     "first_ls",
@@ -45,13 +46,25 @@ pub type Row = [String; 17];
 /// Where a line has its decision.
 pub const DECISION: usize = 3;
 
-/// The list as rows of text; `decision` and `comment` are for a person to fill in, and are what `notes` say already.
-pub fn rows(lumisections: &Lumisections, stretches: &[Stretch], notes: &Notes, names: &[String], explanations: &Explanations) -> Vec<Row> {
+/// The list as rows of text; `decision` and `comment` are for a person to fill in, and are what
+/// `notes` say already.
+pub fn rows(
+    lumisections: &Lumisections,
+    stretches: &[Stretch],
+    notes: &Notes,
+    names: &[String],
+    explanations: &Explanations,
+) -> Vec<Row> {
     let row = |stretch: &Stretch| {
         let worst = &lumisections[&(stretch.run, stretch.worst)];
-        let number = |number: Option<f64>| number.map(|number| format!("{number:.6}")).unwrap_or_default();
+        let number =
+            |number: Option<f64>| number.map(|number| format!("{number:.6}")).unwrap_or_default();
         let beside = |ls: Option<u32>| {
-            let Some((ls, said)) = ls.and_then(|ls| Some((ls, lumisections.get(&(stretch.run, ls))?))) else { return "none".to_owned() };
+            let Some((ls, said)) =
+                ls.and_then(|ls| Some((ls, lumisections.get(&(stretch.run, ls))?)))
+            else {
+                return "none".to_owned();
+            };
             let score = said.score.map(|score| format!(", score {score:.6}")).unwrap_or_default();
             format!("LS {ls} {}{score}", said.verdict.name())
         };
@@ -70,7 +83,10 @@ pub fn rows(lumisections: &Lumisections, stretches: &[Stretch], notes: &Notes, n
             worst.p_value.map(p_value).unwrap_or_default(),
             worst.experiment.map(|at| names[at].clone()).unwrap_or_default(),
             worst.channels.join(" "),
-            explanations.get(&(stretch.run, stretch.worst)).map(|told| contributions(told, &worst.channels)).unwrap_or_default(),
+            explanations
+                .get(&(stretch.run, stretch.worst))
+                .map(|told| contributions(told, &worst.channels))
+                .unwrap_or_default(),
             beside(stretch.first.checked_sub(1)),
             beside(stretch.last.checked_add(1)),
             worst.reason.clone(),
@@ -84,22 +100,28 @@ fn p_value(p: f64) -> String {
     if p >= 0.001 { format!("{p:.4}") } else { format!("{p:.1e}") }
 }
 
-/// "bin_7 31 % (12 ×), bin_8 22 % (8.0 ×)": shares of the error, and how many times the mean error in training; of several channels
-/// those that are responsible, each with its name.
+/// "bin_7 31 % (12 ×), bin_8 22 % (8.0 ×)": shares of the error, and how many times the mean error
+/// in training; of several channels those that are responsible, each with its name.
 fn contributions(told: &[Explanation], channels: &[String]) -> String {
     let most = if told.len() == 1 { MOST_FEATURES } else { 1 };
     let of = |explanation: &Explanation| {
-        let features =
-            explanation.features.iter().take(most).map(|share| format!("{} {:.0} % ({})", share.place(), 100.0 * share.share, share.times()));
+        let features = explanation.features.iter().take(most).map(|share| {
+            format!("{} {:.0} % ({})", share.place(), 100.0 * share.share, share.times())
+        });
         let features = features.collect::<Vec<_>>().join(", ");
         if told.len() == 1 { features } else { format!("{}: {features}", explanation.channel) }
     };
-    told.iter().filter(|explanation| told.len() == 1 || channels.contains(&explanation.channel)).map(of).collect::<Vec<_>>().join("; ")
+    told.iter()
+        .filter(|explanation| told.len() == 1 || channels.contains(&explanation.channel))
+        .map(of)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Writes the list as CSV; one without rows says why it is empty, as a comment below the header.
 pub fn write_list(path: &Path, rows: &[Row], empty: Option<&str>) -> Result<()> {
-    let failed = |error: &dyn std::fmt::Display| Error::failed(format!("{}: {error}", path.display()));
+    let failed =
+        |error: &dyn std::fmt::Display| Error::failed(format!("{}: {error}", path.display()));
     let mut writer = csv::Writer::from_writer(vec![]);
     writer.write_record(HEADER).map_err(|error| failed(&error))?;
     rows.iter().try_for_each(|row| writer.write_record(row)).map_err(|error| failed(&error))?;
@@ -128,9 +150,16 @@ if(d)lines.push([r.dataset.run,r.dataset.first,r.dataset.last,d,quote(r.querySel
 const a=document.createElement('a');a.href=URL.createObjectURL(new Blob([lines.join('\\n')+'\\n'],{type:'text/csv'}));\
 a.download='decisions.csv';a.click()}";
 
-/// Writes the list as a page on which decisions can be made and saved; `summary` are its first lines.
+/// Writes the list as a page on which decisions can be made and saved; `summary` are its first
+/// lines.
 pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[Row]) -> Result<()> {
-    let at = |row: &Row, name: &str| HEADER.iter().position(|other| *other == name).map(|at| escaped(&row[at])).unwrap_or_default();
+    let at = |row: &Row, name: &str| {
+        HEADER
+            .iter()
+            .position(|other| *other == name)
+            .map(|at| escaped(&row[at]))
+            .unwrap_or_default()
+    };
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n<title>{0}</title>\n<style>{2}\n{STYLE}</style>\n\
          <h1>{0}</h1>\n{1}<p><button id=\"save\">Save decisions.csv</button> for <code>lumisift certify … --decisions decisions.csv</code></p>\n\
@@ -145,10 +174,20 @@ pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[Row]) ->
         let (first, last) = (at(row, "first_ls"), at(row, "last_ls"));
         let range = if first == last { first.clone() } else { format!("{first}–{last}") };
         let experiment = at(row, "experiment");
-        let channels = [experiment, at(row, "channels")].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
+        let channels = [experiment, at(row, "channels")]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join(": ");
         let decision = words::verdict(&at(row, "decision"));
         let options: String = [Verdict::Good, Verdict::Grey, Verdict::Bad]
-            .map(|verdict| format!("<option{}>{}", if decision == Some(verdict) { " selected" } else { "" }, verdict.name()))
+            .map(|verdict| {
+                format!(
+                    "<option{}>{}",
+                    if decision == Some(verdict) { " selected" } else { "" },
+                    verdict.name()
+                )
+            })
             .concat();
         let _ = writeln!(
             page,
@@ -188,11 +227,24 @@ mod tests {
             luminosity: None,
             floored: false,
         };
-        let verdicts = [Verdict::Good, Verdict::Bad, Verdict::Bad, Verdict::NotEvaluated, Verdict::Grey];
-        let mut lumisections: Lumisections =
-            verdicts.into_iter().enumerate().map(|(i, verdict)| ((7, i as u32 + 1), said(verdict, "<script>, \"quoted\""))).collect();
-        let mut rows = rows(&lumisections, &flagged(&lumisections, &Notes::default()), &Notes::default(), &[], &Explanations::new());
-        assert_eq!(rows.iter().map(|row| row[..3].join(" ")).collect::<Vec<_>>(), ["7 2 3", "7 5 5"]);
+        let verdicts =
+            [Verdict::Good, Verdict::Bad, Verdict::Bad, Verdict::NotEvaluated, Verdict::Grey];
+        let mut lumisections: Lumisections = verdicts
+            .into_iter()
+            .enumerate()
+            .map(|(i, verdict)| ((7, i as u32 + 1), said(verdict, "<script>, \"quoted\"")))
+            .collect();
+        let mut rows = rows(
+            &lumisections,
+            &flagged(&lumisections, &Notes::default()),
+            &Notes::default(),
+            &[],
+            &Explanations::new(),
+        );
+        assert_eq!(
+            rows.iter().map(|row| row[..3].join(" ")).collect::<Vec<_>>(),
+            ["7 2 3", "7 5 5"]
+        );
         assert_eq!(
             (rows[0][10].as_str(), rows[0][14].as_str(), rows[0][15].as_str()),
             ("2.0e-5", "LS 1 good, score 0.500000", "LS 4 not evaluated, score 0.500000")
@@ -204,7 +256,11 @@ mod tests {
         assert_eq!(Decisions::read(&list).unwrap().apply(&mut lumisections).0, 2);
         write_page(&page, "a <b>", &["all & more".to_owned()], &rows).unwrap();
         let page = std::fs::read_to_string(page).unwrap();
-        assert!(page.contains("a &lt;b&gt;") && page.contains("all &amp; more") && page.contains("&lt;script&gt;, &quot;quoted&quot;"));
+        assert!(
+            page.contains("a &lt;b&gt;")
+                && page.contains("all &amp; more")
+                && page.contains("&lt;script&gt;, &quot;quoted&quot;")
+        );
         assert_eq!(page.matches("<script>").count(), 1);
     }
 
@@ -214,7 +270,10 @@ mod tests {
         let list = folder.path().join("list.csv");
         write_list(&list, &[], Some("nothing to review:\nnone is above the cuts")).unwrap();
         let text = std::fs::read_to_string(&list).unwrap();
-        assert_eq!(text.lines().collect::<Vec<_>>(), [HEADER.join(",").as_str(), "# nothing to review: none is above the cuts"]);
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            [HEADER.join(",").as_str(), "# nothing to review: none is above the cuts"]
+        );
         assert_eq!(Decisions::read(&list).unwrap(), Decisions::default());
     }
 }

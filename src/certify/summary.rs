@@ -70,8 +70,12 @@ impl PerVerdict<usize> {
 
     /// Counts those that are above an experiment's own threshold.
     pub fn count_flagged(lumisections: &Lumisections) -> Self {
-        let flagged = |said: &&super::Lumisection| said.opinions.iter().flatten().any(|opinion| opinion.flagged);
-        let of = |verdict: Verdict| lumisections.values().filter(flagged).filter(|said| said.verdict == verdict).count();
+        let flagged = |said: &&super::Lumisection| {
+            said.opinions.iter().flatten().any(|opinion| opinion.flagged)
+        };
+        let of = |verdict: Verdict| {
+            lumisections.values().filter(flagged).filter(|said| said.verdict == verdict).count()
+        };
         let [good, grey, bad, not_evaluated] = Verdict::ALL.map(of);
         Self { good, grey, bad, not_evaluated }
     }
@@ -96,7 +100,13 @@ pub struct Luminosity {
 impl Luminosity {
     /// Sums what is known.
     pub fn new(quantity: String, lumisections: &Lumisections) -> Self {
-        let of = |verdict: Verdict| lumisections.values().filter(|said| said.verdict == verdict).filter_map(|said| said.luminosity).sum();
+        let of = |verdict: Verdict| {
+            lumisections
+                .values()
+                .filter(|said| said.verdict == verdict)
+                .filter_map(|said| said.luminosity)
+                .sum()
+        };
         let [good, grey, bad, not_evaluated] = Verdict::ALL.map(of);
         let unknown = lumisections.values().filter(|said| said.luminosity.is_none()).count();
         Self { quantity, sum: PerVerdict { good, grey, bad, not_evaluated }, unknown }
@@ -142,7 +152,10 @@ impl Expected {
             Cut::FalseDiscoveryRate(rate) => Some((cut, rate)),
             _ => None,
         })?;
-        let flagged = lumisections.values().filter(|said| said.score.is_some_and(|score| cut.exceeded(score))).count();
+        let flagged = lumisections
+            .values()
+            .filter(|said| said.score.is_some_and(|score| cut.exceeded(score)))
+            .count();
         Some(Self { verdict: cut.above, flagged, rate, good: rate * flagged as f64 })
     }
 }
@@ -175,7 +188,9 @@ pub struct Decided {
 
 /// Lumisections by source.
 pub fn by_source(lumisections: &Lumisections) -> BTreeMap<&'static str, usize> {
-    let count = |source: Source| (source.name(), lumisections.values().filter(|said| said.source == source).count());
+    let count = |source: Source| {
+        (source.name(), lumisections.values().filter(|said| said.source == source).count())
+    };
     Source::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect()
 }
 
@@ -185,25 +200,44 @@ pub fn reasons(lumisections: &Lumisections) -> Vec<(String, usize)> {
     for said in lumisections.values().filter(|said| said.verdict == Verdict::NotEvaluated) {
         *counts.entry(&said.reason).or_default() += 1;
     }
-    let mut counts: Vec<(String, usize)> = counts.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
+    let mut counts: Vec<(String, usize)> =
+        counts.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
     counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     counts
 }
 
 /// Why there is nothing to review, where no lumisection is grey or bad.
-pub fn nothing_to_review(lumisections: &Lumisections, rates_not_met: &[RateNotMet]) -> Option<String> {
+pub fn nothing_to_review(
+    lumisections: &Lumisections,
+    rates_not_met: &[RateNotMet],
+) -> Option<String> {
     let [good, grey, bad, _] = counts(lumisections);
     if grey + bad > 0 {
         return None;
     }
     if good == 0 {
-        let reasons: Vec<String> = reasons(lumisections).iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        return Some(format!("nothing to review: no lumisection is evaluated ({})", listed(reasons.iter().map(String::as_str))));
+        let reasons: Vec<String> = reasons(lumisections)
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        return Some(format!(
+            "nothing to review: no lumisection is evaluated ({})",
+            listed(reasons.iter().map(String::as_str))
+        ));
     }
-    let by_people = lumisections.values().filter(|said| matches!(said.source, Source::Run | Source::Decision)).count();
-    let people = if by_people > 0 { format!(" ({by_people} are good by run or by decision)") } else { String::new() };
+    let by_people = lumisections
+        .values()
+        .filter(|said| matches!(said.source, Source::Run | Source::Decision))
+        .count();
+    let people = if by_people > 0 {
+        format!(" ({by_people} are good by run or by decision)")
+    } else {
+        String::new()
+    };
     Some(match rates_not_met {
-        [] => format!("nothing to review: none of {good} evaluated lumisections is above the cuts{people}"),
+        [] => format!(
+            "nothing to review: none of {good} evaluated lumisections is above the cuts{people}"
+        ),
         rates => {
             let rates: Vec<&str> = rates.iter().map(|rate| rate.text.as_str()).collect();
             format!(

@@ -1,4 +1,5 @@
-//! Rates that too few calibration rows cannot tell. Then the experiment's own threshold is a floor: nothing above it is good.
+//! Rates that too few calibration rows cannot tell. Then the experiment's own threshold is a floor:
+//! nothing above it is good.
 
 use super::{Lumisections, Source, conformal::Reference, cuts::Cuts};
 use crate::{report::scores::Verdict, report::terminal};
@@ -20,7 +21,10 @@ pub struct Unmet {
 impl Unmet {
     /// Of a rate that needs so many blocks.
     pub fn new(rate: f64, discoveries: bool, needed: Option<usize>, reference: &Reference) -> Self {
-        let more = |needed: usize| (needed.saturating_sub(reference.blocks) * reference.rows()).div_ceil(reference.blocks.max(1));
+        let more = |needed: usize| {
+            (needed.saturating_sub(reference.blocks) * reference.rows())
+                .div_ceil(reference.blocks.max(1))
+        };
         Self { rate, discoveries, needed, more_lumisections: needed.map(more) }
     }
 
@@ -62,22 +66,41 @@ pub struct RateNotMet {
 }
 
 impl RateNotMet {
-    /// What the cuts cannot tell; `experiment` is the one whose cuts these are, where there are several.
-    pub fn new(cuts: &Cuts, experiment: Option<(usize, &str)>, lumisections: &Lumisections) -> Option<Self> {
+    /// What the cuts cannot tell; `experiment` is the one whose cuts these are, where there are
+    /// several.
+    pub fn new(
+        cuts: &Cuts,
+        experiment: Option<(usize, &str)>,
+        lumisections: &Lumisections,
+    ) -> Option<Self> {
         let (cut, unmet) = cuts.unmet()?;
         let of_it = |said: &super::Lumisection| {
-            experiment.is_none_or(|(at, _)| said.opinions.get(at).and_then(Option::as_ref).is_some_and(|opinion| opinion.unmet))
+            experiment.is_none_or(|(at, _)| {
+                said.opinions.get(at).and_then(Option::as_ref).is_some_and(|opinion| opinion.unmet)
+            })
         };
-        let grey = lumisections.values().filter(|said| said.floored && said.source == Source::Autoencoder && of_it(said)).count();
+        let grey = lumisections
+            .values()
+            .filter(|said| said.floored && said.source == Source::Autoencoder && of_it(said))
+            .count();
         let what = if unmet.discoveries {
             unmet.describe()
         } else {
-            format!("too few independent good lumisections to tell a rate of {}", percent(unmet.rate))
+            format!(
+                "too few independent good lumisections to tell a rate of {}",
+                percent(unmet.rate)
+            )
         };
-        let there = format!("{} of {}", terminal::count(cuts.blocks, "block"), terminal::count(cuts.block, "LS"));
+        let there = format!(
+            "{} of {}",
+            terminal::count(cuts.blocks, "block"),
+            terminal::count(cuts.block, "LS")
+        );
         let others = if cuts.blocks == cuts.runs { " of other runs" } else { "" };
         let enough = match (unmet.needed, unmet.more_lumisections) {
-            (Some(needed), Some(more)) => format!("{there}, {needed} needed, about {more} more good LSs{others}"),
+            (Some(needed), Some(more)) => {
+                format!("{there}, {needed} needed, about {more} more good LSs{others}")
+            }
             _ => format!("no lumisection scores above all {} {}", cuts.rows, cuts.sample),
         };
         let floor = match grey {
@@ -118,10 +141,20 @@ mod tests {
             class: None,
             labels: [].into(),
         };
-        let numbers: Vec<Option<f64>> = rows.iter().map(|(_, score, rejected)| score.filter(|_| !rejected)).collect();
+        let numbers: Vec<Option<f64>> =
+            rows.iter().map(|(_, score, rejected)| score.filter(|_| !rejected)).collect();
         let thresholds = numbers.iter().map(|score| score.map(|_| threshold)).collect();
-        let channel = ChannelScores { name: "all".into(), scores: numbers, thresholds, ..ChannelScores::default() };
-        Scores { rows: rows.iter().map(row).collect(), channels: vec![channel], ..Scores::default() }
+        let channel = ChannelScores {
+            name: "all".into(),
+            scores: numbers,
+            thresholds,
+            ..ChannelScores::default()
+        };
+        Scores {
+            rows: rows.iter().map(row).collect(),
+            channels: vec![channel],
+            ..Scores::default()
+        }
     }
 
     fn judged() -> impl Strategy<Value = Vec<Judged>> {
@@ -131,7 +164,10 @@ mod tests {
 
     /// Good calibration scores run by run, LSs a block, the threshold, what is judged.
     fn experiment() -> impl Strategy<Value = (Vec<Vec<f64>>, usize, f64, Vec<Judged>)> {
-        let good = prop::collection::vec(prop::collection::vec((0_u8..50).prop_map(f64::from), 1..60), 1..4);
+        let good = prop::collection::vec(
+            prop::collection::vec((0_u8..50).prop_map(f64::from), 1..60),
+            1..4,
+        );
         (good, 1_usize..30, (10_u8..50).prop_map(f64::from), judged())
     }
 
@@ -196,23 +232,37 @@ mod tests {
 
     #[test]
     fn the_line_says_what_would_do() {
-        let sample =
-            |rows: u32| Sample { what: "validation rows".into(), files: vec![], good: vec![(0..rows).map(f64::from).collect(); 2], bad: vec![] };
+        let sample = |rows: u32| Sample {
+            what: "validation rows".into(),
+            files: vec![],
+            good: vec![(0..rows).map(f64::from).collect(); 2],
+            bad: vec![],
+        };
         let line = |rows: u32, block: u32, judged: &[Judged]| {
-            let cuts = Cuts::new(&Certify::default(), Some(block), "all", &sample(rows), &[]).unwrap();
+            let cuts =
+                Cuts::new(&Certify::default(), Some(block), "all", &sample(rows), &[]).unwrap();
             let scores = scores(judged, 90.0);
             let ids: Vec<Option<Id>> = judged.iter().map(|(id, _, _)| Some(*id)).collect();
-            let (opinions, _) = judge::opinions(std::slice::from_ref(&cuts), &scores, &ids, &vec![None; judged.len()]);
-            RateNotMet::new(&cuts, None, &join::votes(1, &["a".into()], vec![opinions])).map(|rate| rate.text)
+            let (opinions, _) = judge::opinions(
+                std::slice::from_ref(&cuts),
+                &scores,
+                &ids,
+                &vec![None; judged.len()],
+            );
+            RateNotMet::new(&cuts, None, &join::votes(1, &["a".into()], vec![opinions]))
+                .map(|rate| rate.text)
         };
-        let judged = [((1, 1), Some(95.0), false), ((1, 2), Some(95.0), false), ((1, 3), Some(3.0), false)];
+        let judged =
+            [((1, 1), Some(95.0), false), ((1, 2), Some(95.0), false), ((1, 3), Some(3.0), false)];
         assert_eq!(
             line(100, 50, &judged).unwrap(),
             "too few independent good lumisections to tell a rate of 1 %: 4 blocks of 50 LSs, 99 needed, about 4750 more good LSs; \
              2 lumisections above the experiment's threshold are grey"
         );
         // Runs shorter than a block are one each: other runs are needed, and not as long as blocks.
-        assert!(line(100, 300, &judged).unwrap().contains("2 blocks of 300 LSs, 99 needed, about 9700 more good LSs of other runs; 2 lumi"));
+        assert!(line(100, 300, &judged).unwrap().contains(
+            "2 blocks of 300 LSs, 99 needed, about 9700 more good LSs of other runs; 2 lumi"
+        ));
         assert_eq!(line(100, 1, &judged), None);
     }
 }

@@ -27,7 +27,8 @@ pub struct Engines {
     /// Who does the work: this machine, or a batch system as [batch] in the config says
     #[arg(long, value_name = "ENGINE", default_value = "local")]
     engine: Where,
-    /// Print what would be done (of a batch system: what would be sent to it), and write and send nothing
+    /// Print what would be done (of a batch system: what would be sent to it), and write and send
+    /// nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -50,14 +51,17 @@ impl Engines {
 
 /// A name as every batch system takes it.
 pub fn job_name(name: &str) -> String {
-    let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
+    let plain = |letter: char| {
+        if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' }
+    };
     format!("lumisift-{}", name.chars().take(60).map(plain).collect::<String>())
 }
 
 /// Refuses devices for which a task would get no GPU, or that the program which it runs cannot use.
 pub fn check_devices(engine: Engine, experiment: &Experiment) -> Result<()> {
     let (device, batch) = (&experiment.config.device, &experiment.batch);
-    let on_gpus = |device: &DeviceChoice| matches!(device, DeviceChoice::Auto | DeviceChoice::Wgpu(_));
+    let on_gpus =
+        |device: &DeviceChoice| matches!(device, DeviceChoice::Auto | DeviceChoice::Wgpu(_));
     if experiment.devices.iter().any(on_gpus) && batch.config.gpus.is_none() {
         return Err(Error::input(format!(
             "batch.gpus: not set, and device = \"{device}\" does not say how many GPUs {engine} is to reserve for a task; \
@@ -69,7 +73,8 @@ pub fn check_devices(engine: Engine, experiment: &Experiment) -> Result<()> {
         _ if batch.config.program.is_some() => None,
         DeviceChoice::Cuda(_) => (!cfg!(feature = "cuda")).then_some("CUDA"),
         DeviceChoice::Wgpu(_) => (!cfg!(feature = "wgpu")).then_some("WGPU"),
-        DeviceChoice::Auto => (batch.gpus > 0 && !cfg!(any(feature = "cuda", feature = "wgpu"))).then_some("CUDA and WGPU"),
+        DeviceChoice::Auto => (batch.gpus > 0 && !cfg!(any(feature = "cuda", feature = "wgpu")))
+            .then_some("CUDA and WGPU"),
         DeviceChoice::Cpu => None,
     };
     match experiment.devices.iter().find_map(lacks) {
@@ -88,7 +93,10 @@ pub fn refuse_twice(folder: &Path) -> Result<()> {
     match states.values().find(|task| task.state != State::Ended) {
         None => Ok(()),
         Some(task) => {
-            let message = format!("{} is in the queue for it ({}); wait for it, or take it out first", task.id, task.why);
+            let message = format!(
+                "{} is in the queue for it ({}); wait for it, or take it out first",
+                task.id, task.why
+            );
             Err(Error::input(format!("{}: {message}", folder.display())))
         }
     }
@@ -102,7 +110,11 @@ pub fn tell(submissions: &[Submission], batch: &Batch, ui: &Ui) -> Result<()> {
     let mut next = vec![];
     for submission in submissions {
         let Some(first) = submission.tasks.first() else { continue };
-        let gpus = if batch.gpus > 0 { format!(", {}", terminal::count(batch.gpus as usize, "GPU")) } else { String::new() };
+        let gpus = if batch.gpus > 0 {
+            format!(", {}", terminal::count(batch.gpus as usize, "GPU"))
+        } else {
+            String::new()
+        };
         ui.print(&format!(
             "sent       {} to {} as job {}: {}, {} MiB{gpus} each",
             terminal::count(submission.tasks.len(), "task"),
@@ -113,7 +125,14 @@ pub fn tell(submissions: &[Submission], batch: &Batch, ui: &Ui) -> Result<()> {
         ))?;
         let log = submission.log(*first);
         let one = submission.tasks.len() == 1;
-        ui.print(&format!("logs       {}", if one { log.display().to_string() } else { format!("{}/*.log", submission.folder.display()) }))?;
+        ui.print(&format!(
+            "logs       {}",
+            if one {
+                log.display().to_string()
+            } else {
+                format!("{}/*.log", submission.folder.display())
+            }
+        ))?;
         next.push(submission.follow());
         next.push(format!("tail -F {}", log.display()));
     }

@@ -43,7 +43,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let model = folder.read_model(&sets)?;
     let experiment = &model.experiment;
     if experiment.config.threshold.on != CalibrateOn::Valid {
-        return Err(Error::input("--set threshold.on: `lumisift calibrate` takes the threshold on the good data it is given, so \"valid\""));
+        return Err(Error::input(
+            "--set threshold.on: `lumisift calibrate` takes the threshold on the good data it is given, so \"valid\"",
+        ));
     }
     outputs::check_room(&arguments.experiment, "--data", &arguments.data)?;
     let device = device::open(device_argument(&arguments.device)?)?;
@@ -54,7 +56,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     // Rows that are labelled bad do not belong into a sample of good data.
     let main = scored.labels.iter().position(|name| name == "good");
     let bad = |row: &Row| main.is_some_and(|i| row.labels[i] == Some(false));
-    let good = scored.pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
+    let good = scored
+        .pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
     let mut thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;
     // These files may have the names of those of the training.
     for file in thresholds.iter_mut().flat_map(|threshold| &mut threshold.files) {
@@ -72,10 +75,16 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if ui.json {
         return ui.print_json(&thresholds.iter().map(Calibrated::brief).collect::<Vec<_>>());
     }
-    for (new, old) in thresholds.iter().zip(model.thresholds.iter().map(Some).chain(std::iter::repeat(None))) {
-        let before = old.and_then(|old| old.value).map(|value| format!(" (was {value:.6})")).unwrap_or_default();
+    for (new, old) in
+        thresholds.iter().zip(model.thresholds.iter().map(Some).chain(std::iter::repeat(None)))
+    {
+        let before = old
+            .and_then(|old| old.value)
+            .map(|value| format!(" (was {value:.6})"))
+            .unwrap_or_default();
         let value = new.value.unwrap_or(f64::NAN);
-        let of = if model.networks.len() > 1 { format!("{}, ", new.channel) } else { String::new() };
+        let of =
+            if model.networks.len() > 1 { format!("{}, ", new.channel) } else { String::new() };
         ui.print(&format!(
             "threshold  {of}{}: {value:.6}{before}, from {} {} of {}",
             new.describe(),
@@ -86,6 +95,10 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         new.warning().iter().for_each(|warning| ui.warn(warning));
     }
     let out = arguments.experiment.display();
-    ui.print(&format!("wrote      {out}/{} and flagged {out}/{} anew", names::THRESHOLDS, names::SCORES))?;
+    ui.print(&format!(
+        "wrote      {out}/{} and flagged {out}/{} anew",
+        names::THRESHOLDS,
+        names::SCORES
+    ))?;
     ui.next(&[format!("lumisift report {out}")])
 }

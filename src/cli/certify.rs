@@ -43,28 +43,34 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Give every lumisection a verdict (good, grey, bad, not evaluated); write a golden JSON and a review list
+/// Give every lumisection a verdict (good, grey, bad, not evaluated); write a golden JSON and a
+/// review list
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiments' folders: one per primary dataset, object or monitoring element
     #[arg(required = true, value_name = "DIR")]
     experiments: Vec<PathBuf>,
-    /// The golden JSON to write; the JSONs of the other verdicts, tables and the review list are written beside it
+    /// The golden JSON to write; the JSONs of the other verdicts, tables and the review list are
+    /// written beside it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Judge these files instead of the experiment's own (every experiment reads them)
     #[arg(long, num_args = 1.., value_name = "FILE", conflicts_with = "scores")]
     data: Vec<PathBuf>,
-    /// Judge only a part of the runs of --data, such as "2 of 8": the parts share no run and cover all
+    /// Judge only a part of the runs of --data, such as "2 of 8": the parts share no run and cover
+    /// all
     #[arg(long, value_name = "PART", requires = "data")]
     part: Option<String>,
-    /// Judge these scores, written by `lumisift score` (.parquet): one file per experiment, in the same order
+    /// Judge these scores, written by `lumisift score` (.parquet): one file per experiment, in the
+    /// same order
     #[arg(long, num_args = 1.., value_name = "FILE")]
     scores: Vec<PathBuf>,
-    /// Calibrate the cuts on these files of good data instead of held-out rows of the experiment (every experiment reads them)
+    /// Calibrate the cuts on these files of good data instead of held-out rows of the experiment
+    /// (every experiment reads them)
     #[arg(long, num_args = 1.., value_name = "FILE")]
     good: Vec<PathBuf>,
-    /// How the verdicts of several experiments are combined: any, all, K-of-N (K must say bad), or max-score
+    /// How the verdicts of several experiments are combined: any, all, K-of-N (K must say bad), or
+    /// max-score
     #[arg(long, value_name = "RULE", default_value = "any")]
     rule: String,
     /// Make rows that the models were trained on not evaluated
@@ -73,7 +79,8 @@ pub struct Arguments {
     /// The run number of a file that has none: --run good.csv=297219 (repeatable)
     #[arg(long, value_name = "FILE=NUMBER")]
     run: Vec<String>,
-    /// Verdicts on whole runs (CSV or JSON: good, grey, bad or a score); lumisection scores decide in grey runs only
+    /// Verdicts on whole runs (CSV or JSON: good, grey, bad or a score); lumisection scores decide
+    /// in grey runs only
     #[arg(long, value_name = "FILE")]
     runs: Option<PathBuf>,
     /// Decisions of people (the review list, filled in); they override every other verdict
@@ -82,7 +89,8 @@ pub struct Arguments {
     /// Compare the verdicts with this golden JSON
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Replace output files that another command wrote or that were changed since; inputs are never replaced
+    /// Replace output files that another command wrote or that were changed since; inputs are never
+    /// replaced
     #[arg(long)]
     force: bool,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
@@ -101,7 +109,8 @@ struct Loaded {
     own: Scores,
     /// Those that are judged, where they are others.
     judged: Option<(Option<Prepared>, Scores)>,
-    /// Inputs of the judged rows that never changed in training and do now, as far as that is known.
+    /// Inputs of the judged rows that never changed in training and do now, as far as that is
+    /// known.
     moved: Vec<Moved>,
     /// Those that cuts are calibrated on, where they are others, and their files.
     good: Option<(Vec<String>, Scores)>,
@@ -146,7 +155,12 @@ fn open(arguments: &Arguments) -> Result<Vec<(Folder, Model)>> {
 }
 
 /// What is written, compared with what is read. The review list may be read, since it is merged.
-fn written(arguments: &Arguments, names: &Names, list: Option<&List>, opened: &[(Folder, Model)]) -> Outputs {
+fn written(
+    arguments: &Arguments,
+    names: &Names,
+    list: Option<&List>,
+    opened: &[(Folder, Model)],
+) -> Outputs {
     let outputs = Outputs::new("certify", arguments.force)
         .file("--out", names.golden(), &names.all()[1..])
         .reads("--data", &arguments.data)
@@ -155,12 +169,19 @@ fn written(arguments: &Arguments, names: &Names, list: Option<&List>, opened: &[
         .reads("--runs", arguments.runs.as_slice())
         .reads("--decisions", arguments.decisions.as_slice())
         .reads("--against", arguments.against.as_slice());
-    let outputs = opened.iter().fold(outputs, |outputs, (folder, model)| outputs.reads_experiment(folder.path(), &model.experiment));
+    let outputs = opened.iter().fold(outputs, |outputs, (folder, model)| {
+        outputs.reads_experiment(folder.path(), &model.experiment)
+    });
     if list.is_some() { outputs.merged(&names.beside("review.csv")) } else { outputs }
 }
 
 /// Scores what experiments are to judge and to calibrate on.
-fn load(arguments: &Arguments, opened: Vec<(Folder, Model)>, device: &Opened, ui: &Ui) -> Result<Vec<Loaded>> {
+fn load(
+    arguments: &Arguments,
+    opened: Vec<(Folder, Model)>,
+    device: &Opened,
+    ui: &Ui,
+) -> Result<Vec<Loaded>> {
     let mut loaded: Vec<Loaded> = vec![];
     let part = part_argument(arguments.part.as_deref())?;
     for (at, (folder, model)) in opened.into_iter().enumerate() {
@@ -173,15 +194,23 @@ fn load(arguments: &Arguments, opened: Vec<(Folder, Model)>, device: &Opened, ui
         let judged = match arguments.scores.get(at) {
             Some(path) => {
                 let scores = Scores::read(path)?;
-                let channels = |scores: &Scores| listed(scores.channels.iter().map(|channel| channel.name.as_str()));
+                let channels = |scores: &Scores| {
+                    listed(scores.channels.iter().map(|channel| channel.name.as_str()))
+                };
                 if channels(&scores) != channels(&own) {
                     let (found, expected) = (channels(&scores), channels(&own));
-                    return Err(Error::input(format!("{}: scores of the channels {found}; the experiment has {expected}", path.display())));
+                    return Err(Error::input(format!(
+                        "{}: scores of the channels {found}; the experiment has {expected}",
+                        path.display()
+                    )));
                 }
                 Some((None, scores))
             }
             None if arguments.data.is_empty() => {
-                moved = folder.read_json::<Report>(folder::names::REPORT)?.drift.map_or(vec![], |drift| drift.moved);
+                moved = folder
+                    .read_json::<Report>(folder::names::REPORT)?
+                    .drift
+                    .map_or(vec![], |drift| drift.moved);
                 None
             }
             None => {
@@ -193,20 +222,35 @@ fn load(arguments: &Arguments, opened: Vec<(Folder, Model)>, device: &Opened, ui
                 Some((Some(prepared), scores))
             }
         };
-        let good = if arguments.good.is_empty() { None } else { Some(score(&arguments.good, None)?) };
+        let good =
+            if arguments.good.is_empty() { None } else { Some(score(&arguments.good, None)?) };
         let good = good.map(|(mut prepared, scores, _)| {
             notes.extend(prepared.notes.drain(..).map(|note| format!("--good: {note}")));
-            (prepared.samples.sources.iter().map(|source| source.path.display().to_string()).collect(), scores)
+            (
+                prepared
+                    .samples
+                    .sources
+                    .iter()
+                    .map(|source| source.path.display().to_string())
+                    .collect(),
+                scores,
+            )
         });
         let name = model.experiment.config.name.clone();
         loaded.push(Loaded { name, folder, model, own, judged, moved, good, notes });
     }
     // Names that are not one experiment's alone give way to folders.
     let names: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
-    for one in loaded.iter_mut().filter(|one| names.iter().filter(|name| **name == one.name).count() > 1) {
+    for one in
+        loaded.iter_mut().filter(|one| names.iter().filter(|name| **name == one.name).count() > 1)
+    {
         one.name = one.folder.path().display().to_string();
     }
-    if let Some(twice) = loaded.iter().enumerate().find_map(|(at, one)| loaded[..at].iter().find(|other| other.name == one.name)) {
+    if let Some(twice) = loaded
+        .iter()
+        .enumerate()
+        .find_map(|(at, one)| loaded[..at].iter().find(|other| other.name == one.name))
+    {
         return Err(Error::input(format!("{}: named twice", twice.name)));
     }
     Ok(loaded)
@@ -220,25 +264,42 @@ fn decisions(path: &Path) -> Result<(Decisions, Notes)> {
 /// What is written down about flagged lumisections and in the review list of before.
 fn notes(lumisections: &Lumisections, list: Option<&List>, decided: Option<&Notes>) -> Notes {
     let mut notes = list.map(|list| list.notes.clone()).unwrap_or_default();
-    let is_flagged = |id: &Id| lumisections.get(id).is_some_and(|said| matches!(said.verdict, Verdict::Grey | Verdict::Bad));
+    let is_flagged = |id: &Id| {
+        lumisections
+            .get(id)
+            .is_some_and(|said| matches!(said.verdict, Verdict::Grey | Verdict::Bad))
+    };
     decided.iter().for_each(|decided| notes.lay(decided, is_flagged));
     notes
 }
 
 /// The run of `good.csv=297219`.
 fn run_of_file(text: &str) -> Result<(String, u32)> {
-    let parts = text.rsplit_once('=').and_then(|(file, run)| Some((file.to_owned(), run.trim().parse().ok()?)));
-    parts.ok_or_else(|| Error::input(format!("--run {text}: expected a file's name and a run number, such as good.csv=297219")))
+    let parts = text
+        .rsplit_once('=')
+        .and_then(|(file, run)| Some((file.to_owned(), run.trim().parse().ok()?)));
+    parts.ok_or_else(|| {
+        Error::input(format!(
+            "--run {text}: expected a file's name and a run number, such as good.csv=297219"
+        ))
+    })
 }
 
 /// Refuses names of files that no experiment has.
 fn check_named(named: &BTreeMap<String, u32>, loaded: &[Loaded]) -> Result<()> {
-    let files: BTreeSet<&str> = loaded.iter().flat_map(|one| one.judged().rows.iter().chain(&one.own.rows)).map(|row| &*row.file).collect();
+    let files: BTreeSet<&str> = loaded
+        .iter()
+        .flat_map(|one| one.judged().rows.iter().chain(&one.own.rows))
+        .map(|row| &*row.file)
+        .collect();
     match named.keys().find(|name| !files.contains(name.as_str())) {
         None => Ok(()),
         Some(name) => {
             let near = suggestion(name, files.iter().copied());
-            Err(Error::input(format!("--run {name}=…: no file has that name{near}; there are {}", listed(files.iter().copied()))))
+            Err(Error::input(format!(
+                "--run {name}=…: no file has that name{near}; there are {}",
+                listed(files.iter().copied())
+            )))
         }
     }
 }
@@ -259,9 +320,11 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
     let (scores, experiment) = (one.judged(), &one.model.experiment);
     let (ids, own_ids) = (judge::identities(scores, named), judge::identities(&one.own, named));
     judge::check_runs(scores, &ids)?;
-    let mut warnings: Vec<String> = one.notes.iter().cloned().chain(one.moved.iter().map(Moved::warning)).collect();
+    let mut warnings: Vec<String> =
+        one.notes.iter().cloned().chain(one.moved.iter().map(Moved::warning)).collect();
     let within = &experiment.config.certify.within;
-    let wanted: BTreeSet<String> = within.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect();
+    let wanted: BTreeSet<String> =
+        within.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect();
     let facts = match Facts::read(&experiment.facts, &wanted) {
         Ok(facts) => facts,
         Err(error) if !within.is_empty() => return Err(error),
@@ -271,32 +334,53 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
         }
     };
     let mut unfit = judge::outside(within, &facts, (&one.own, &own_ids), (scores, &ids))?;
-    let is_trained = |row: &usize| one.own.rows[*row].split == Split::Train && one.own.rows[*row].rejected.is_none();
-    let trained: BTreeSet<Id> = (0..own_ids.len()).filter(is_trained).filter_map(|row| own_ids[row]).collect();
+    let is_trained = |row: &usize| {
+        one.own.rows[*row].split == Split::Train && one.own.rows[*row].rejected.is_none()
+    };
+    let trained: BTreeSet<Id> =
+        (0..own_ids.len()).filter(is_trained).filter_map(|row| own_ids[row]).collect();
     if held_out {
-        if let Some(row) = (0..own_ids.len()).filter(is_trained).find(|row| own_ids[*row].is_none()) {
+        if let Some(row) = (0..own_ids.len()).filter(is_trained).find(|row| own_ids[*row].is_none())
+        {
             let file = &one.own.rows[row].file;
             return Err(Error::input(format!(
                 "--held-out: {file} holds rows that were trained on, and no run number of theirs is known, so they cannot be told from those to judge; say it with --run {file}=NUMBER"
             )));
         }
         let known = |id: &Option<Id>| id.is_some_and(|id| trained.contains(&id));
-        unfit.iter_mut().zip(&ids).filter(|(_, id)| known(id)).for_each(|(reason, _)| *reason = Some("trained on (--held-out)".into()));
+        unfit
+            .iter_mut()
+            .zip(&ids)
+            .filter(|(_, id)| known(id))
+            .for_each(|(reason, _)| *reason = Some("trained on (--held-out)".into()));
     }
 
     let (calibrating, calibrates, what) = one.calibration();
     let files = one.good.as_ref().map(|(files, _)| files.clone()).unwrap_or_default();
-    let fit = |row: &usize| scores.rows[*row].rejected.is_none() && unfit[*row].is_none() && ids[*row].is_some();
+    let fit = |row: &usize| {
+        scores.rows[*row].rejected.is_none() && unfit[*row].is_none() && ids[*row].is_some()
+    };
     let cuts = |channel: &ChannelScores| {
         let judged: Vec<f64> = scores
             .channels
             .iter()
             .filter(|other| other.name == channel.name)
-            .flat_map(|channel| (0..ids.len()).filter(fit).filter_map(move |row| channel.scores[row]))
+            .flat_map(|channel| {
+                (0..ids.len()).filter(fit).filter_map(move |row| channel.scores[row])
+            })
             .collect();
-        let of = |wanted: bool| cuts::by_run(calibrating, channel, |row| calibrates[row] == Some(wanted));
-        let sample = Sample { what: what.clone(), files: files.clone(), good: of(true), bad: of(false) };
-        Cuts::new(&experiment.certify, experiment.config.certify.block, &channel.name, &sample, &judged)
+        let of = |wanted: bool| {
+            cuts::by_run(calibrating, channel, |row| calibrates[row] == Some(wanted))
+        };
+        let sample =
+            Sample { what: what.clone(), files: files.clone(), good: of(true), bad: of(false) };
+        Cuts::new(
+            &experiment.certify,
+            experiment.config.certify.block,
+            &channel.name,
+            &sample,
+            &judged,
+        )
     };
     let cuts = calibrating.channels.iter().map(cuts).collect::<Result<Vec<Cuts>>>()?;
     warnings.extend(cuts.last().and_then(Cuts::warning));
@@ -314,14 +398,20 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
             terminal::count(unreadable, "row")
         ));
     }
-    let label = calibrating.labels.iter().position(|name| name == "good").filter(|_| one.good.is_none());
-    let unlabelled = |row: &usize| calibrates[*row] == Some(true) && label.is_some_and(|label| calibrating.rows[*row].labels[label].is_none());
+    let label =
+        calibrating.labels.iter().position(|name| name == "good").filter(|_| one.good.is_none());
+    let unlabelled = |row: &usize| {
+        calibrates[*row] == Some(true)
+            && label.is_some_and(|label| calibrating.rows[*row].labels[label].is_none())
+    };
     let unlabelled = (0..calibrates.len()).filter(unlabelled).count();
     if unlabelled > 0 {
         warnings.push(format!("{unlabelled} of the {what} have no label and count as good for the cuts; label them, or calibrate with --good"));
     }
     let calibrating_ids = judge::identities(calibrating, named);
-    let calibration = (0..calibrates.len()).filter_map(|row| Some((calibrating_ids[row]?, calibrating.main()?.scores[row]?, calibrates[row]?)));
+    let calibration = (0..calibrates.len()).filter_map(|row| {
+        Some((calibrating_ids[row]?, calibrating.main()?.scores[row]?, calibrates[row]?))
+    });
     let recorded = LUMINOSITIES.into_iter().find(|name| facts.has(name)).map(|name| {
         let of = |id: &Id| match facts.get(name, Lumisection { run: Some(id.0), ls: id.1 })?.0 {
             Value::Number(number) => Some((*id, number)),
@@ -338,15 +428,24 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
         unreadable,
         duplicates,
     };
-    Ok(Said { judge, calibration: calibration.collect(), opinions, trained, luminosities: recorded, warnings })
+    Ok(Said {
+        judge,
+        calibration: calibration.collect(),
+        opinions,
+        trained,
+        luminosities: recorded,
+        warnings,
+    })
 }
 
 /// What makes the scores of each experiment comparable with those of the others.
 fn standards(loaded: &[Loaded], calibrations: &[Vec<Calibration>]) -> Result<Vec<Standard>> {
     let one = |(one, rows): (&Loaded, &Vec<Calibration>)| {
-        let good: Vec<f64> = rows.iter().filter(|(_, _, good)| *good).map(|(_, score, _)| *score).collect();
+        let good: Vec<f64> =
+            rows.iter().filter(|(_, _, good)| *good).map(|(_, score, _)| *score).collect();
         let logarithms = one.judged().main().is_some_and(|channel| channel.name == COMBINED);
-        Standard::new(!logarithms, &good).map_err(|error| error.map(|message| format!("{}: {message}", one.name)))
+        Standard::new(!logarithms, &good)
+            .map_err(|error| error.map(|message| format!("{}: {message}", one.name)))
     };
     loaded.iter().zip(calibrations).map(one).collect()
 }
@@ -354,14 +453,25 @@ fn standards(loaded: &[Loaded], calibrations: &[Vec<Calibration>]) -> Result<Vec
 /// A review list explains no more stretches than this.
 const MOST_EXPLAINED: usize = 200;
 
-/// Explains the worst lumisection of each stretch, the worst stretches first; those whose data cannot be read stay unexplained.
-fn explain(loaded: &[Loaded], lumisections: &Lumisections, stretches: &[Stretch], device: &Opened, ui: &Ui) -> (Explanations, Vec<String>) {
+/// Explains the worst lumisection of each stretch, the worst stretches first; those whose data
+/// cannot be read stay unexplained.
+fn explain(
+    loaded: &[Loaded],
+    lumisections: &Lumisections,
+    stretches: &[Stretch],
+    device: &Opened,
+    ui: &Ui,
+) -> (Explanations, Vec<String>) {
     let (mut explanations, mut warnings) = (Explanations::new(), vec![]);
     for (at, one) in loaded.iter().enumerate() {
         let worst = |stretch: &Stretch| {
             let said = &lumisections[&(stretch.run, stretch.worst)];
             let row = said.opinions[at].as_ref()?.row;
-            (said.experiment == Some(at)).then_some((said.p_value, (stretch.run, stretch.worst), row))
+            (said.experiment == Some(at)).then_some((
+                said.p_value,
+                (stretch.run, stretch.worst),
+                row,
+            ))
         };
         let mut wanted: Vec<_> = stretches.iter().filter_map(worst).collect();
         wanted.sort_by(|a, b| a.0.unwrap_or(1.0).total_cmp(&b.0.unwrap_or(1.0)));
@@ -373,11 +483,17 @@ fn explain(loaded: &[Loaded], lumisections: &Lumisections, stretches: &[Stretch]
         let Model { experiment, networks, .. } = &one.model;
         let told = match &one.judged {
             Some((None, _)) => continue,
-            Some((Some(prepared), scores)) => explain::rows(experiment, networks, prepared, scores, &rows, device),
+            Some((Some(prepared), scores)) => {
+                explain::rows(experiment, networks, prepared, scores, &rows, device)
+            }
             None => {
                 let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-                let prepared = pipeline::prepare_scored(experiment, networks, &one.own, &|path| reading.read(path));
-                prepared.and_then(|prepared| explain::rows(experiment, networks, &prepared, &one.own, &rows, device))
+                let prepared = pipeline::prepare_scored(experiment, networks, &one.own, &|path| {
+                    reading.read(path)
+                });
+                prepared.and_then(|prepared| {
+                    explain::rows(experiment, networks, &prepared, &one.own, &rows, device)
+                })
             }
         };
         match told {
@@ -393,10 +509,19 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let names = Names::new(&arguments.out)?;
     let rule = Rule::parse(&arguments.rule, arguments.experiments.len())?;
     if !arguments.scores.is_empty() && arguments.scores.len() != arguments.experiments.len() {
-        let (files, experiments) = (terminal::count(arguments.scores.len(), "file"), terminal::count(arguments.experiments.len(), "experiment"));
-        return Err(Error::input(format!("--scores: {files} for {experiments}; expected one each")));
+        let (files, experiments) = (
+            terminal::count(arguments.scores.len(), "file"),
+            terminal::count(arguments.experiments.len(), "experiment"),
+        );
+        return Err(Error::input(format!(
+            "--scores: {files} for {experiments}; expected one each"
+        )));
     }
-    let named = arguments.run.iter().map(|text| run_of_file(text)).collect::<Result<BTreeMap<String, u32>>>()?;
+    let named = arguments
+        .run
+        .iter()
+        .map(|text| run_of_file(text))
+        .collect::<Result<BTreeMap<String, u32>>>()?;
     let opened = open(arguments)?;
     let list = List::read(&names.beside("review.csv"))?;
     let outputs = written(arguments, &names, list.as_ref(), &opened);
@@ -406,19 +531,28 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(device_argument(&arguments.device)?)?;
     let loaded = load(arguments, opened, &device, ui)?;
     check_named(&named, &loaded)?;
-    let runs = arguments.runs.as_deref().map(|path| Runs::read(path, loaded[0].model.experiment.certify.run_scores)).transpose()?;
+    let runs = arguments
+        .runs
+        .as_deref()
+        .map(|path| Runs::read(path, loaded[0].model.experiment.certify.run_scores))
+        .transpose()?;
     let experiments: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
     ui.detail("read");
 
     // What each says.
-    let (mut warnings, mut judges, mut opinions, mut calibrations) = (vec![], vec![], vec![], vec![]);
+    let (mut warnings, mut judges, mut opinions, mut calibrations) =
+        (vec![], vec![], vec![], vec![]);
     let mut trained: BTreeSet<Id> = BTreeSet::new();
     let mut luminosities: Option<(&str, BTreeMap<Id, f64>)> = None;
     for one in &loaded {
-        let of = |message: String| if loaded.len() > 1 { format!("{}: {message}", one.name) } else { message };
+        let of = |message: String| {
+            if loaded.len() > 1 { format!("{}: {message}", one.name) } else { message }
+        };
         let said = judge_one(one, &named, arguments.held_out).map_err(|error| error.map(of))?;
         warnings.extend(said.warnings.into_iter().map(of));
-        let evaluated = |id: &Id| said.opinions.get(id).is_some_and(|opinion| opinion.verdict != Verdict::NotEvaluated);
+        let evaluated = |id: &Id| {
+            said.opinions.get(id).is_some_and(|opinion| opinion.verdict != Verdict::NotEvaluated)
+        };
         trained.extend(said.trained.iter().filter(|id| evaluated(id)));
         if let Some((quantity, more)) = said.luminosities {
             let (known, all) = luminosities.get_or_insert((quantity, BTreeMap::new()));
@@ -441,34 +575,48 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         Rule::MaxScore => {
             let standards = standards(&loaded, &calibrations)?;
             let first = &loaded[0].model.experiment;
-            let (cuts, lumisections) =
-                join::max_score((&first.certify, first.config.certify.block), &experiments, &standards, &calibrations, opinions)?;
+            let (cuts, lumisections) = join::max_score(
+                (&first.certify, first.config.certify.block),
+                &experiments,
+                &standards,
+                &calibrations,
+                opinions,
+            )?;
             warnings.extend(cuts.warning());
             (Some(cuts), lumisections)
         }
     };
     for (id, said) in &mut lumisections {
-        said.luminosity = luminosities.as_ref().and_then(|(_, luminosities)| luminosities.get(id).copied());
+        said.luminosity =
+            luminosities.as_ref().and_then(|(_, luminosities)| luminosities.get(id).copied());
     }
-    let deciding = joint.as_ref().or(judges.first().filter(|_| judges.len() == 1).and_then(|judge| judge.cuts.last()));
+    let deciding = joint
+        .as_ref()
+        .or(judges.first().filter(|_| judges.len() == 1).and_then(|judge| judge.cuts.last()));
     let false_discoveries = deciding.and_then(|cuts| Expected::new(cuts, &lumisections));
-    let shown = |path: &Option<PathBuf>| path.as_deref().unwrap_or(Path::new("")).display().to_string();
+    let shown =
+        |path: &Option<PathBuf>| path.as_deref().unwrap_or(Path::new("")).display().to_string();
     let run_flags = runs.map(|runs| {
         let spoken = runs.apply(&mut lumisections);
         let Spoken { settled, overruled, grey, unnamed } = spoken;
         RunFlags { file: shown(&arguments.runs), settled, overruled, grey, unnamed }
     });
-    if let Some(RunFlags { file, overruled, .. }) = run_flags.as_ref().filter(|flags| flags.overruled > 0) {
+    if let Some(RunFlags { file, overruled, .. }) =
+        run_flags.as_ref().filter(|flags| flags.overruled > 0)
+    {
         let count = terminal::count(*overruled, "lumisection");
         warnings.push(format!("{file}: calls runs good in which scores call {count} grey or bad; look at their reasons in the table"));
     }
-    if let Some(RunFlags { file, unnamed, .. }) = run_flags.as_ref().filter(|flags| flags.unnamed > 0) {
+    if let Some(RunFlags { file, unnamed, .. }) =
+        run_flags.as_ref().filter(|flags| flags.unnamed > 0)
+    {
         warnings.push(format!(
             "{file}: does not name the runs of {}; their scores decide: add them if they should not",
             terminal::count(*unnamed, "lumisection")
         ));
     }
-    // The review list is made before people's decisions are applied, so that what was decided stays in it.
+    // The review list is made before people's decisions are applied, so that what was decided stays
+    // in it.
     let notes = notes(&lumisections, list.as_ref(), decided.as_ref().map(|(_, notes)| notes));
     let reviewed = outputs::flagged(&lumisections, &notes);
     let (explanations, doubts) = explain(&loaded, &lumisections, &reviewed, &device, ui);
@@ -507,7 +655,10 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
 
     rows.extend(notes.kept(&lumisections, &reviewed));
     let stretches = outputs::flagged(&lumisections, &Notes::default());
-    let quantity = luminosities.as_ref().filter(|(_, luminosities)| !luminosities.is_empty()).map(|(quantity, _)| (*quantity).to_owned());
+    let quantity = luminosities
+        .as_ref()
+        .filter(|(_, luminosities)| !luminosities.is_empty())
+        .map(|(quantity, _)| (*quantity).to_owned());
     let rates_not_met = match &joint {
         Some(cuts) => RateNotMet::new(cuts, None, &lumisections).into_iter().collect(),
         None => rates_not_met(&judges, &lumisections),
@@ -530,7 +681,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         to_review,
         run_flags,
         decisions: decided,
-        against: golden.map(|golden| Against::new(shown(&arguments.against), &golden, &lumisections, quantity)),
+        against: golden.map(|golden| {
+            Against::new(shown(&arguments.against), &golden, &lumisections, quantity)
+        }),
         warnings,
     };
     list.iter().try_for_each(List::check)?;
@@ -572,15 +725,27 @@ fn write(
     rows: &[review::Row],
 ) -> Result<()> {
     let experiments: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
-    let files: Vec<_> = loaded.iter().map(|one| one.judged().rows.iter().map(|row| row.file.clone()).collect()).collect();
-    let elements: Vec<Option<String>> = loaded.iter().map(|one| one.model.element().cloned()).collect();
+    let files: Vec<_> = loaded
+        .iter()
+        .map(|one| one.judged().rows.iter().map(|row| row.file.clone()).collect())
+        .collect();
+    let elements: Vec<Option<String>> =
+        loaded.iter().map(|one| one.model.element().cloned()).collect();
     let title = format!("Review: {}", listed(experiments.iter().map(String::as_str)));
     outputs::write_table(names, lumisections, &experiments, &files)?;
     outputs::write_dials(&names.beside("dials.csv"), lumisections, &elements)?;
     review::write_list(&names.beside("review.csv"), rows, summary.nothing_to_review.as_deref())?;
-    let lines = summary.rates_not_met.iter().map(|rate| rate.text.clone()).chain([verdicts(summary)]).chain(summary.nothing_to_review.clone());
+    let lines = summary
+        .rates_not_met
+        .iter()
+        .map(|rate| rate.text.clone())
+        .chain([verdicts(summary)])
+        .chain(summary.nothing_to_review.clone());
     review::write_page(&names.beside("review.html"), &title, &lines.collect::<Vec<_>>(), rows)?;
-    write_json(&names.beside("flagged.json"), &outputs::flagged_json(lumisections, stretches, &experiments))?;
+    write_json(
+        &names.beside("flagged.json"),
+        &outputs::flagged_json(lumisections, stretches, &experiments),
+    )?;
     write_json(&names.beside("summary.json"), summary)?;
     outputs::write_partition(names, lumisections)
 }
@@ -589,8 +754,15 @@ fn next(arguments: &Arguments, summary: &Summary, names: &Names) -> Vec<String> 
     let mut next = vec![];
     if summary.to_review > 0 {
         let (page, list) = (names.beside("review.html"), names.beside("review.csv"));
-        next.push(format!("open {} in a browser, decide and save decisions.csv, or fill in {} where it is", page.display(), list.display()));
-        next.push(format!("the same command with --decisions decisions.csv, or --decisions {}", list.display()));
+        next.push(format!(
+            "open {} in a browser, decide and save decisions.csv, or fill in {} where it is",
+            page.display(),
+            list.display()
+        ));
+        next.push(format!(
+            "the same command with --decisions decisions.csv, or --decisions {}",
+            list.display()
+        ));
     }
     if arguments.against.is_none() {
         next.push("the same command with --against GOLDEN.json: where the verdicts differ from those of others".into());
@@ -602,12 +774,17 @@ fn next(arguments: &Arguments, summary: &Summary, names: &Names) -> Vec<String> 
 fn verdicts(summary: &Summary) -> String {
     let PerVerdict { good, grey, bad, not_evaluated } = summary.lumisections;
     let all = terminal::count(good + grey + bad + not_evaluated, "lumisection");
-    format!("{good} good, {grey} grey, {bad} bad, {not_evaluated} not evaluated of {all} in {}", terminal::count(summary.runs, "run"))
+    format!(
+        "{good} good, {grey} grey, {bad} bad, {not_evaluated} not evaluated of {all} in {}",
+        terminal::count(summary.runs, "run")
+    )
 }
 
 /// A cut as people read it.
 fn cut(cut: &cuts::Calibrated) -> String {
-    let Some(score) = cut.score else { return format!("nothing is {}: no cut has {}", cut.above.name(), cut.rule) };
+    let Some(score) = cut.score else {
+        return format!("nothing is {}: no cut has {}", cut.above.name(), cut.rule);
+    };
     let share = |share: &cuts::Share, what: &str| {
         let percent = |share: f64| format!("{:.2}", 100.0 * share);
         format!(
@@ -624,43 +801,83 @@ fn cut(cut: &cuts::Calibrated) -> String {
         cut.efficiency.map(|s| share(&s, "bad above")),
         cut.purity.map(|s| share(&s, "above are bad")),
     ];
-    let parts: String = parts.into_iter().flatten().map(|part| format!("\n             {part}")).collect();
+    let parts: String =
+        parts.into_iter().flatten().map(|part| format!("\n             {part}")).collect();
     format!("{} above {score:.6} ({}){parts}", cut.above.name(), cut.rule)
 }
 
 fn cuts_text(cuts: &Cuts) -> String {
     let rows = format!("{} {} of {}", cuts.rows, cuts.sample, terminal::count(cuts.runs, "run"));
-    let counted = if cuts.block == 1 { String::new() } else { format!(", {} blocks of {} LSs", cuts.blocks, cuts.block) };
-    let bad = if cuts.bad_rows > 0 { format!(", {} bad ones", cuts.bad_rows) } else { String::new() };
-    format!("{}\n           {}\n           calibrated on {rows}{counted}{bad}", cut(&cuts.grey), cut(&cuts.bad))
+    let counted = if cuts.block == 1 {
+        String::new()
+    } else {
+        format!(", {} blocks of {} LSs", cuts.blocks, cuts.block)
+    };
+    let bad =
+        if cuts.bad_rows > 0 { format!(", {} bad ones", cuts.bad_rows) } else { String::new() };
+    format!(
+        "{}\n           {}\n           calibrated on {rows}{counted}{bad}",
+        cut(&cuts.grey),
+        cut(&cuts.bad)
+    )
 }
 
 /// Stretches that are shown, and runs that differ.
 const MOST_SHOWN: usize = 20;
 const MOST_RUNS: usize = 10;
 
-fn text(summary: &Summary, stretches: &[Stretch], lumisections: &Lumisections, explanations: &Explanations, width: u16) -> String {
+fn text(
+    summary: &Summary,
+    stretches: &[Stretch],
+    lumisections: &Lumisections,
+    explanations: &Explanations,
+    width: u16,
+) -> String {
     let names: Vec<String> = summary.experiments.iter().map(|judge| judge.name.clone()).collect();
     let mut text = String::new();
     for rate in &summary.rates_not_met {
-        let _ = writeln!(text, "{}     {}", style("notice").yellow().bold(), terminal::printable(&rate.text));
+        let _ = writeln!(
+            text,
+            "{}     {}",
+            style("notice").yellow().bold(),
+            terminal::printable(&rate.text)
+        );
     }
     let _ = writeln!(text, "verdicts   {}", style(verdicts(summary)).bold());
     if !summary.not_evaluated.is_empty() {
-        let reasons: Vec<String> = summary.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        let _ = writeln!(text, "           not evaluated: {}", listed(reasons.iter().map(String::as_str)));
+        let reasons: Vec<String> = summary
+            .not_evaluated
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        let _ = writeln!(
+            text,
+            "           not evaluated: {}",
+            listed(reasons.iter().map(String::as_str))
+        );
     }
     if let Some(Luminosity { quantity, sum, unknown }) = &summary.luminosity {
         let total = sum.good + sum.grey + sum.bad + sum.not_evaluated;
         // The sum of nothing is −0.
         let part = |part: f64| format!("{:.2} %", 0.0 + 100.0 * part / total);
-        let unknown = if *unknown > 0 { format!("; not known for {}", terminal::count(*unknown, "lumisection")) } else { String::new() };
-        let (good, grey, bad, not) = (part(sum.good), part(sum.grey), part(sum.bad), part(sum.not_evaluated));
-        let _ = writeln!(text, "luminosity {good} good, {grey} grey, {bad} bad, {not} not evaluated of {total:.6} ({quantity}){unknown}");
+        let unknown = if *unknown > 0 {
+            format!("; not known for {}", terminal::count(*unknown, "lumisection"))
+        } else {
+            String::new()
+        };
+        let (good, grey, bad, not) =
+            (part(sum.good), part(sum.grey), part(sum.bad), part(sum.not_evaluated));
+        let _ = writeln!(
+            text,
+            "luminosity {good} good, {grey} grey, {bad} bad, {not} not evaluated of {total:.6} ({quantity}){unknown}"
+        );
     }
     for judge in &summary.experiments {
         let of = if names.len() > 1 {
-            format!("{}: {} lumisections, {} missing\n           ", judge.name, judge.lumisections, judge.missing)
+            format!(
+                "{}: {} lumisections, {} missing\n           ",
+                judge.name, judge.lumisections, judge.missing
+            )
         } else {
             String::new()
         };
@@ -674,10 +891,19 @@ fn text(summary: &Summary, stretches: &[Stretch], lumisections: &Lumisections, e
     let PerVerdict { good, grey, bad, not_evaluated } = summary.above_threshold;
     let flagged_by_threshold = summary.above_threshold.sum();
     if flagged_by_threshold > 0 {
-        let (of, not) =
-            (if names.len() == 1 { "the" } else { "an" }, if not_evaluated > 0 { format!(", {not_evaluated} not evaluated") } else { String::new() });
+        let (of, not) = (
+            if names.len() == 1 { "the" } else { "an" },
+            if not_evaluated > 0 {
+                format!(", {not_evaluated} not evaluated")
+            } else {
+                String::new()
+            },
+        );
         let count = terminal::count(flagged_by_threshold, "lumisection");
-        let _ = writeln!(text, "threshold  {count} above {of} experiment's own threshold: {good} good, {grey} grey, {bad} bad{not}");
+        let _ = writeln!(
+            text,
+            "threshold  {count} above {of} experiment's own threshold: {good} good, {grey} grey, {bad} bad{not}"
+        );
     }
     if let Some(expected) = &summary.false_discoveries {
         let _ = writeln!(
@@ -719,22 +945,49 @@ fn text(summary: &Summary, stretches: &[Stretch], lumisections: &Lumisections, e
 }
 
 /// The worst stretches.
-fn flagged(stretches: &[Stretch], lumisections: &Lumisections, names: &[String], explanations: &Explanations, width: u16) -> String {
+fn flagged(
+    stretches: &[Stretch],
+    lumisections: &Lumisections,
+    names: &[String],
+    explanations: &Explanations,
+    width: u16,
+) -> String {
     let mut table = terminal::table(&["run", "LSs", "verdict", "score", "p-value", "why"], width);
-    let worst = |stretch: &Stretch| lumisections[&(stretch.run, stretch.worst)].p_value.unwrap_or(0.0);
-    let score = |stretch: &Stretch| lumisections[&(stretch.run, stretch.worst)].score.unwrap_or(f64::INFINITY);
+    let worst =
+        |stretch: &Stretch| lumisections[&(stretch.run, stretch.worst)].p_value.unwrap_or(0.0);
+    let score = |stretch: &Stretch| {
+        lumisections[&(stretch.run, stretch.worst)].score.unwrap_or(f64::INFINITY)
+    };
     let mut shown: Vec<&Stretch> = stretches.iter().collect();
     shown.sort_by(|a, b| {
-        (b.verdict == Verdict::Bad).cmp(&(a.verdict == Verdict::Bad)).then(worst(a).total_cmp(&worst(b))).then(score(b).total_cmp(&score(a)))
+        (b.verdict == Verdict::Bad)
+            .cmp(&(a.verdict == Verdict::Bad))
+            .then(worst(a).total_cmp(&worst(b)))
+            .then(score(b).total_cmp(&score(a)))
     });
     shown.truncate(MOST_SHOWN);
     let shown: Vec<Stretch> = shown.into_iter().cloned().collect();
     for row in review::rows(lumisections, &shown, &Notes::default(), names, explanations) {
-        let at = |name: &str| review::HEADER.iter().position(|other| *other == name).map(|at| row[at].clone()).unwrap_or_default();
-        let range = if at("first_ls") == at("last_ls") { at("first_ls") } else { format!("{}–{}", at("first_ls"), at("last_ls")) };
+        let at = |name: &str| {
+            review::HEADER
+                .iter()
+                .position(|other| *other == name)
+                .map(|at| row[at].clone())
+                .unwrap_or_default()
+        };
+        let range = if at("first_ls") == at("last_ls") {
+            at("first_ls")
+        } else {
+            format!("{}–{}", at("first_ls"), at("last_ls"))
+        };
         let experiment = if names.len() > 1 { at("experiment") } else { String::new() };
-        let told = if at("contributions").is_empty() { at("channels") } else { at("contributions") };
-        let why = [experiment, told].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+        let told =
+            if at("contributions").is_empty() { at("channels") } else { at("contributions") };
+        let why = [experiment, told]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(": ");
         let why = if at("source") == "autoencoder" && !why.is_empty() { why } else { at("reason") };
         table.add_row([at("run"), range, at("verdict"), at("score"), at("p_value"), why]);
     }
@@ -753,29 +1006,60 @@ fn beside(against: &Against, width: u16) -> String {
     header.extend(if known { vec!["golden luminosity", "other luminosity"] } else { vec![] });
     let mut table = terminal::table(&header, width);
     for line in &against.verdicts {
-        let mut row = vec![line.verdict.name().to_owned(), line.golden.to_string(), line.other.to_string()];
-        row.extend([line.golden_luminosity, line.other_luminosity].into_iter().filter(|_| known).map(|sum| format!("{sum:.6}")));
+        let mut row =
+            vec![line.verdict.name().to_owned(), line.golden.to_string(), line.other.to_string()];
+        row.extend(
+            [line.golden_luminosity, line.other_luminosity]
+                .into_iter()
+                .filter(|_| known)
+                .map(|sum| format!("{sum:.6}")),
+        );
         table.add_row(row);
     }
     let not_judged = match against.not_judged {
         Some(0) => String::new(),
         Some(count) => format!("{count} lumisections that it names are not judged here\n"),
-        None => "it names whole runs, so its lumisections that are not judged here cannot be counted\n".into(),
+        None => {
+            "it names whole runs, so its lumisections that are not judged here cannot be counted\n"
+                .into()
+        }
     };
     let mut text = format!("against    {}\n{table}\n{not_judged}", against.file);
     if against.runs.is_empty() {
         return text + "no lumisection is good in one and not in the other\n";
     }
     let show = |ranges: &[(u32, u32)]| {
-        let one = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}–{last}") };
+        let one = |(first, last): &(u32, u32)| {
+            if first == last { first.to_string() } else { format!("{first}–{last}") }
+        };
         listed(ranges.iter().map(one).collect::<Vec<_>>().iter().map(String::as_str))
     };
-    let mut table = terminal::table(&["run", "good here only", "golden, grey here", "golden, bad here", "golden, not evaluated"], width);
-    for RunDifference { run, good_here, grey_here, bad_here, not_evaluated_here } in against.runs.iter().take(MOST_RUNS) {
-        table.add_row([run.to_string(), show(good_here), show(grey_here), show(bad_here), show(not_evaluated_here)]);
+    let mut table = terminal::table(
+        &[
+            "run",
+            "good here only",
+            "golden, grey here",
+            "golden, bad here",
+            "golden, not evaluated",
+        ],
+        width,
+    );
+    for RunDifference { run, good_here, grey_here, bad_here, not_evaluated_here } in
+        against.runs.iter().take(MOST_RUNS)
+    {
+        table.add_row([
+            run.to_string(),
+            show(good_here),
+            show(grey_here),
+            show(bad_here),
+            show(not_evaluated_here),
+        ]);
     }
-    let more =
-        if against.runs.len() > MOST_RUNS { format!("{MOST_RUNS} of {} runs; all are in the summary\n", against.runs.len()) } else { String::new() };
+    let more = if against.runs.len() > MOST_RUNS {
+        format!("{MOST_RUNS} of {} runs; all are in the summary\n", against.runs.len())
+    } else {
+        String::new()
+    };
     let _ = write!(text, "{table}\n{more}");
     text
 }

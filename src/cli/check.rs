@@ -105,7 +105,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let count = |split: Split| prepared.splits.iter().filter(|one| **one == split).count();
     let labels = prepared.labels.iter().map(|set| {
         let count = |label: Option<bool>| set.good.iter().filter(|good| **good == label).count();
-        LabelCounts { name: set.name.clone(), origin: set.origin.clone(), good: count(Some(true)), bad: count(Some(false)), unknown: count(None) }
+        LabelCounts {
+            name: set.name.clone(),
+            origin: set.origin.clone(),
+            good: count(Some(true)),
+            bad: count(Some(false)),
+            unknown: count(None),
+        }
     });
     let checked = Checked {
         name: experiment.config.name.clone(),
@@ -123,7 +129,11 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         labels: labels.collect(),
         classes: prepared.classes.iter().flat_map(classes).collect(),
         groups: prepared.samples.hierarchy.as_ref().map(|hierarchy| hierarchy.groups.clone()),
-        left_out: prepared.samples.hierarchy.as_ref().map_or(0, |hierarchy| hierarchy.left_out.len()),
+        left_out: prepared
+            .samples
+            .hierarchy
+            .as_ref()
+            .map_or(0, |hierarchy| hierarchy.left_out.len()),
         channels: prepared
             .channels
             .iter()
@@ -148,7 +158,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
 }
 
 fn classes(classes: &Classes) -> Vec<ClassCounts> {
-    let values = |class: usize| classes.values.iter().filter(move |(_, of, _)| *of as usize == class);
+    let values =
+        |class: usize| classes.values.iter().filter(move |(_, of, _)| *of as usize == class);
     let count = |(class, name): (usize, &String)| ClassCounts {
         name: name.clone(),
         values: values(class).map(|(value, _, rows)| (value.clone(), *rows)).collect(),
@@ -160,10 +171,25 @@ fn classes(classes: &Classes) -> Vec<ClassCounts> {
 fn tree(groups: &[Group], left_out: usize, experiment: &Experiment) -> String {
     let config = &experiment.config.channels;
     let spread = groups.iter().filter(|group| group.fate == Fate::Spread).count();
-    let levels = config.levels.iter().take(config.depth as usize).map(String::as_str).collect::<Vec<_>>().join("/");
-    let out = if left_out > 0 { format!("; {left_out} features are left out by rules") } else { String::new() };
-    let mut text = format!("groups     {} of {levels}, {} channels after spreading{out}\n", groups.len(), groups.len() - spread);
-    let parent = |group: &Group| group.name.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
+    let levels = config
+        .levels
+        .iter()
+        .take(config.depth as usize)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join("/");
+    let out = if left_out > 0 {
+        format!("; {left_out} features are left out by rules")
+    } else {
+        String::new()
+    };
+    let mut text = format!(
+        "groups     {} of {levels}, {} channels after spreading{out}\n",
+        groups.len(),
+        groups.len() - spread
+    );
+    let parent =
+        |group: &Group| group.name.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
     let mut parents: Vec<String> = vec![];
     groups.iter().map(parent).for_each(|name| {
         if !parents.contains(&name) {
@@ -174,7 +200,11 @@ fn tree(groups: &[Group], left_out: usize, experiment: &Experiment) -> String {
         let beside = groups.iter().filter(|group| parent(group) == name);
         let shown: Vec<String> = beside
             .map(|group| {
-                let own = format!("{} {}", group.name.rsplit('/').next().unwrap_or_default(), group.features);
+                let own = format!(
+                    "{} {}",
+                    group.name.rsplit('/').next().unwrap_or_default(),
+                    group.features
+                );
                 match group.fate {
                     Fate::Spread => format!("{own} (spread)"),
                     Fate::Channel(all) if all == group.features => style(own).bold().to_string(),
@@ -184,7 +214,12 @@ fn tree(groups: &[Group], left_out: usize, experiment: &Experiment) -> String {
                 }
             })
             .collect();
-        let _ = writeln!(text, "           {}{}", if name.is_empty() { name } else { name + ": " }, shown.join(", "));
+        let _ = writeln!(
+            text,
+            "           {}{}",
+            if name.is_empty() { name } else { name + ": " },
+            shown.join(", ")
+        );
     }
     text
 }
@@ -193,47 +228,103 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}  on {}", style(&checked.name).bold(), checked.device);
     for file in &checked.files {
-        let _ = writeln!(text, "file       {} ({}, {} rows)", file.path.display(), file.format, file.rows);
+        let _ = writeln!(
+            text,
+            "file       {} ({}, {} rows)",
+            file.path.display(),
+            file.format,
+            file.rows
+        );
     }
     let what = match &checked.features {
-        Some(names) if checked.groups.is_some() => format!("{} features of {} channels", names.len(), checked.channels.len()),
-        Some(names) => format!("{} features: {}", names.len(), terminal::printable(&listed(names.iter().map(String::as_str)))),
-        None if checked.layers => format!("{} bins of {}", checked.bins, terminal::count(checked.channels.len(), "layer")),
-        None => format!("{} bins{}", checked.shape, if checked.flow_bins { " with underflow and overflow" } else { "" }),
+        Some(names) if checked.groups.is_some() => {
+            format!("{} features of {} channels", names.len(), checked.channels.len())
+        }
+        Some(names) => format!(
+            "{} features: {}",
+            names.len(),
+            terminal::printable(&listed(names.iter().map(String::as_str)))
+        ),
+        None if checked.layers => {
+            format!("{} bins of {}", checked.bins, terminal::count(checked.channels.len(), "layer"))
+        }
+        None => format!(
+            "{} bins{}",
+            checked.shape,
+            if checked.flow_bins { " with underflow and overflow" } else { "" }
+        ),
     };
-    let added = if checked.added.is_empty() { String::new() } else { format!(", and {}", checked.added.join(", ")) };
+    let added = if checked.added.is_empty() {
+        String::new()
+    } else {
+        format!(", and {}", checked.added.join(", "))
+    };
     let _ = writeln!(text, "inputs     {what}{added}");
     for channel in checked.channels.iter().filter(|_| checked.layers) {
-        let (shape, element) = (channel.shape.unwrap_or_default(), channel.element.as_deref().unwrap_or_default());
-        let _ = writeln!(text, "layer      {}: {shape} bins of {}", terminal::printable(&channel.name), terminal::printable(element));
+        let (shape, element) =
+            (channel.shape.unwrap_or_default(), channel.element.as_deref().unwrap_or_default());
+        let _ = writeln!(
+            text,
+            "layer      {}: {shape} bins of {}",
+            terminal::printable(&channel.name),
+            terminal::printable(element)
+        );
     }
-    let rows: Vec<String> = checked.rows.iter().map(|(name, rows)| format!("{rows} {name}")).collect();
+    let rows: Vec<String> =
+        checked.rows.iter().map(|(name, rows)| format!("{rows} {name}")).collect();
     let _ = writeln!(text, "rows       {}", rows.join(", "));
     for (reason, count) in &checked.not_evaluated {
         let _ = writeln!(text, "           {count} not evaluated: {reason}");
     }
     if let Some(told) = missing::told(&checked.missing) {
-        let _ = writeln!(text, "missing    {} (data.fill = \"{}\")", terminal::printable(&told), experiment.config.data.fill);
+        let _ = writeln!(
+            text,
+            "missing    {} (data.fill = \"{}\")",
+            terminal::printable(&told),
+            experiment.config.data.fill
+        );
     }
     for labels in &checked.labels {
-        let _ =
-            writeln!(text, "labels     {} ({}): {} good, {} bad, {} unknown", labels.name, labels.origin, labels.good, labels.bad, labels.unknown);
+        let _ = writeln!(
+            text,
+            "labels     {} ({}): {} good, {} bad, {} unknown",
+            labels.name, labels.origin, labels.good, labels.bad, labels.unknown
+        );
     }
     for class in &checked.classes {
         let rows: usize = class.values.iter().map(|(_, rows)| rows).sum();
-        let values: Vec<String> = class.values.iter().map(|(value, rows)| format!("{value}: {rows}")).collect();
-        let _ = writeln!(text, "class      {}: {rows} ({})", class.name, listed(values.iter().map(String::as_str)));
+        let values: Vec<String> =
+            class.values.iter().map(|(value, rows)| format!("{value}: {rows}")).collect();
+        let _ = writeln!(
+            text,
+            "class      {}: {rows} ({})",
+            class.name,
+            listed(values.iter().map(String::as_str))
+        );
     }
     let steps: Vec<&str> = experiment.scale.iter().map(|step| step.name()).collect();
-    let _ = writeln!(text, "scaling    {}, fitted on {}", steps.join(", then "), experiment.config.scale.fit_on);
+    let _ = writeln!(
+        text,
+        "scaling    {}, fitted on {}",
+        steps.join(", then "),
+        experiment.config.scale.fit_on
+    );
     if let Some(groups) = &checked.groups {
         text.push_str(&tree(groups, checked.left_out, experiment));
     }
     for channel in &checked.channels {
-        let of = if channel.name == ALL_FEATURES { String::new() } else { format!("{}: ", channel.name) };
+        let of = if channel.name == ALL_FEATURES {
+            String::new()
+        } else {
+            format!("{}: ", channel.name)
+        };
         let members = experiment.config.train.ensemble;
         let members = if members > 1 { format!(", ensemble of {members}") } else { String::new() };
-        let _ = writeln!(text, "model      {of}{}, {} parameters{members}", channel.model, channel.parameters);
+        let _ = writeln!(
+            text,
+            "model      {of}{}, {} parameters{members}",
+            channel.model, channel.parameters
+        );
     }
     let train = &experiment.config.train;
     let batches = match checked.batches_per_epoch {
@@ -244,10 +335,18 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
         ModelKind::Nmf => format!("solver {}", experiment.config.model.nmf.solver),
         ModelKind::Dense => format!("{} at {}", train.optimizer.kind, experiment.learning_rate),
     };
-    let _ = writeln!(text, "training   {} of {batches}, {rule}", terminal::count(train.epochs as usize, "epoch"));
+    let _ = writeln!(
+        text,
+        "training   {} of {batches}, {rule}",
+        terminal::count(train.epochs as usize, "epoch")
+    );
     for threshold in &experiment.thresholds {
         let threshold = threshold::describe(threshold, experiment.config.threshold.log);
-        let _ = writeln!(text, "threshold  {threshold}, calibrated on {} rows", experiment.config.threshold.on);
+        let _ = writeln!(
+            text,
+            "threshold  {threshold}, calibrated on {} rows",
+            experiment.config.threshold.on
+        );
     }
     for warning in &checked.warnings {
         let _ = writeln!(text, "{} {warning}", style("warning:").yellow().bold());

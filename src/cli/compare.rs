@@ -26,7 +26,8 @@ pub struct Arguments {
     /// The page to write
     #[arg(long, value_name = "FILE", default_value = "comparison.html")]
     out: PathBuf,
-    /// Replace an output file that another command wrote or that was changed since; inputs are never replaced
+    /// Replace an output file that another command wrote or that was changed since; inputs are
+    /// never replaced
     #[arg(long)]
     force: bool,
 }
@@ -48,26 +49,48 @@ const MOST_AREAS: usize = 4;
 /// The experiments by their areas, the largest first.
 fn ranking(ranks: &Ranks, order: &[usize], reports: &[(String, &Report)]) -> String {
     let Ranks { labels, good, bad, note, .. } = ranks;
-    let mut text = format!("ranked     by ROC area for \"{labels}\" on the {bad} bad and {good} good test rows that all scored; {note}\n");
-    let interval = |interval: Option<(f64, f64)>| interval.map_or_else(String::new, |(low, high)| format!(" ({low:.3} to {high:.3})"));
+    let mut text = format!(
+        "ranked     by ROC area for \"{labels}\" on the {bad} bad and {good} good test rows that all scored; {note}\n"
+    );
+    let interval = |interval: Option<(f64, f64)>| {
+        interval.map_or_else(String::new, |(low, high)| format!(" ({low:.3} to {high:.3})"))
+    };
     for &at in order {
         let Rank { place, area, interval: of_area, behind } = ranks.ranks[at];
-        let behind = behind.map_or_else(String::new, |(lead, of_lead)| format!(", behind the first by {lead:.3}{}", interval(of_lead)));
-        text.push_str(&format!("{place:>10} {area:.3}{}{behind}: {}\n", interval(of_area), reports[at].1.name));
+        let behind = behind.map_or_else(String::new, |(lead, of_lead)| {
+            format!(", behind the first by {lead:.3}{}", interval(of_lead))
+        });
+        text.push_str(&format!(
+            "{place:>10} {area:.3}{}{behind}: {}\n",
+            interval(of_area),
+            reports[at].1.name
+        ));
     }
     text.trim_end().to_owned()
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
-    let compared = arguments.experiments.iter().map(|path| Compared::read(Folder::open(path)?)).collect::<Result<Vec<_>>>()?;
-    let reads = |outputs: Outputs, compared: &Compared| outputs.reads_experiment(compared.folder.path(), &compared.experiment);
-    let outputs = compared.iter().fold(Outputs::new("compare", arguments.force).file("--out", &arguments.out, &[]), reads);
+    let compared = arguments
+        .experiments
+        .iter()
+        .map(|path| Compared::read(Folder::open(path)?))
+        .collect::<Result<Vec<_>>>()?;
+    let reads = |outputs: Outputs, compared: &Compared| {
+        outputs.reads_experiment(compared.folder.path(), &compared.experiment)
+    };
+    let outputs = compared
+        .iter()
+        .fold(Outputs::new("compare", arguments.force).file("--out", &arguments.out, &[]), reads);
     outputs.check()?;
-    let reports: Vec<(String, &Report)> = compared.iter().map(|compared| (compared.place(), &compared.report)).collect();
+    let reports: Vec<(String, &Report)> =
+        compared.iter().map(|compared| (compared.place(), &compared.report)).collect();
     let mut warnings = vec![];
     let scores: BTreeSet<&str> = reports.iter().map(|(_, report)| report.score.as_str()).collect();
     if scores.len() > 1 {
-        warnings.push("these experiments score differently; their losses and thresholds are not comparable".to_owned());
+        warnings.push(
+            "these experiments score differently; their losses and thresholds are not comparable"
+                .to_owned(),
+        );
     }
     let ranks = comparison::ranks(&compared);
     let rank = |at: usize| ranks.as_ref().map(|ranks| ranks.ranks[at]);
@@ -81,7 +104,16 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     let mut order: Vec<usize> = (0..reports.len()).collect();
     order.sort_by_key(|&at| rank(at).map(|rank| rank.place));
-    let header = ["experiment", "network", "epochs", "loss", "validation", "flagged", "false alarms", "ROC AUC"];
+    let header = [
+        "experiment",
+        "network",
+        "epochs",
+        "loss",
+        "validation",
+        "flagged",
+        "false alarms",
+        "ROC AUC",
+    ];
     let mut table = terminal::table(&header, ui.width());
     for (folder, report) in order.iter().map(|&at| &reports[at]) {
         let evaluated: usize = report.runs.iter().map(|run| run.evaluated).sum();
@@ -92,7 +124,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             .iter()
             .filter(|auc| auc.channel == report.main())
             .map(|auc| match (auc.auc, auc.interval) {
-                (Some(area), Some((low, high))) => format!("{}: {area:.3} ({low:.3}–{high:.3})", auc.labels),
+                (Some(area), Some((low, high))) => {
+                    format!("{}: {area:.3} ({low:.3}–{high:.3})", auc.labels)
+                }
                 _ => format!("{}: {}", auc.labels, auc.note),
             })
             .collect();
@@ -111,7 +145,10 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             range(report, |channel| channel.training.train_loss, 6),
             range(report, |channel| channel.training.valid_loss, 6),
             format!("{flagged} of {evaluated}"),
-            report.false_alarms.as_ref().map_or_else(|| "–".into(), |rate| format!("{:.2} %", 100.0 * rate.rate)),
+            report
+                .false_alarms
+                .as_ref()
+                .map_or_else(|| "–".into(), |rate| format!("{:.2} %", 100.0 * rate.rate)),
             areas.join("\n"),
         ]);
     }

@@ -22,7 +22,8 @@ use std::{
 
 /// Write samples from latents: what a trained decoder makes of them, in the units of the data
 ///
-/// Takes a table as `lumisift encode` writes it: columns latent_0, latent_1, … and, where the model has several channels, channel.
+/// Takes a table as `lumisift encode` writes it: columns latent_0, latent_1, … and, where the model
+/// has several channels, channel.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiment's folder
@@ -39,7 +40,8 @@ pub struct Arguments {
     /// Which model of an ensemble the latents are of
     #[arg(long, default_value = "1")]
     member: usize,
-    /// Replace an output file that another command wrote or that was changed since; inputs are never replaced
+    /// Replace an output file that another command wrote or that was changed since; inputs are
+    /// never replaced
     #[arg(long)]
     force: bool,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
@@ -59,36 +61,59 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let width = model.experiment.config.model.latent as usize;
     let wanted = Wanted {
         features: Some((0..width).map(latent_name).collect()),
-        ..Wanted::new(&raw::Data::default()).with_columns(vec![], vec!["channel".into(), "file".into()])
+        ..Wanted::new(&raw::Data::default())
+            .with_columns(vec![], vec!["channel".into(), "file".into()])
     };
     let table = table::read(&arguments.data, &wanted)?;
     if let Some(fault) = table.faults.first() {
-        return Err(Error::input(format!("{}: {}", table::place_in(&table.path, fault.line, fault.index), fault.reason)));
+        return Err(Error::input(format!(
+            "{}: {}",
+            table::place_in(&table.path, fault.line, fault.index),
+            fault.reason
+        )));
     }
     let codes = Codes::new(&table, &model)?;
 
     // A feature that is in several channels has a column for each of them.
     let mut seen = BTreeSet::new();
-    let twice: BTreeSet<&String> = model.networks.iter().flat_map(|network| &network.channel.features).filter(|name| !seen.insert(*name)).collect();
+    let twice: BTreeSet<&String> = model
+        .networks
+        .iter()
+        .flat_map(|network| &network.channel.features)
+        .filter(|name| !seen.insert(*name))
+        .collect();
     let mut columns: Vec<(String, Vec<Option<f32>>)> = vec![];
     for (network, of_channel) in model.networks.iter().zip(&codes.of_channel) {
-        let latents: Vec<f32> = of_channel.iter().flat_map(|&(row, _)| table.row(row).iter().copied()).collect();
-        let mut decoded = Runner::new(&network.architecture, network.member(arguments.member)?, &device).decode(&latents)?;
+        let latents: Vec<f32> =
+            of_channel.iter().flat_map(|&(row, _)| table.row(row).iter().copied()).collect();
+        let mut decoded =
+            Runner::new(&network.architecture, network.member(arguments.member)?, &device)
+                .decode(&latents)?;
         if !arguments.scaled {
             unscale(&model, network, &mut decoded);
         }
         let features = &network.channel.features;
         for (at, name) in features.iter().enumerate() {
-            let name = if twice.contains(name) { format!("{}:{name}", network.channel.name) } else { name.clone() };
+            let name = if twice.contains(name) {
+                format!("{}:{name}", network.channel.name)
+            } else {
+                name.clone()
+            };
             let mut values = vec![None; codes.rows.len()];
-            of_channel.iter().enumerate().for_each(|(i, &(_, sample))| values[sample] = Some(decoded[i * features.len() + at]));
+            of_channel.iter().enumerate().for_each(|(i, &(_, sample))| {
+                values[sample] = Some(decoded[i * features.len() + at])
+            });
             columns.push((name, values));
         }
     }
     outputs.open()?;
     latents::write_features(&arguments.out, &codes.rows, table.events, columns)?;
     outputs.close(ui);
-    if !arguments.scaled && (model.scaler.forgets().is_some() || model.scaler.clip.is_some() || model.experiment.divide_by.is_some()) {
+    if !arguments.scaled
+        && (model.scaler.forgets().is_some()
+            || model.scaler.clip.is_some()
+            || model.experiment.divide_by.is_some())
+    {
         ui.warn("what scaling took away (the area of a row, a divisor, what was clipped) cannot be given back: those steps stay");
     }
     ui.say(&format!("{}: {} rows", arguments.out.display(), codes.rows.len()));
@@ -104,28 +129,48 @@ struct Codes {
 
 impl Codes {
     fn new(table: &Table, model: &Model) -> Result<Self> {
-        let names: Vec<&str> = model.networks.iter().map(|network| network.channel.name.as_str()).collect();
+        let names: Vec<&str> =
+            model.networks.iter().map(|network| network.channel.name.as_str()).collect();
         let texts = |name: &str| match table.columns.get(name) {
             Some(Column::Texts(texts)) if texts.iter().any(|text| !text.is_empty()) => Some(texts),
             _ => None,
         };
         let (channels, files) = (texts("channel"), texts("file"));
         if channels.is_none() && names.len() > 1 {
-            return Err(Error::input(format!("{}: no column channel; the model has {}", table.path.display(), listed(names.iter().copied()))));
+            return Err(Error::input(format!(
+                "{}: no column channel; the model has {}",
+                table.path.display(),
+                listed(names.iter().copied())
+            )));
         }
         let (mut rows, mut of_channel) = (vec![], vec![vec![]; names.len()]);
-        // The same identity may come again in one channel: the first of each belong together, and so on.
+        // The same identity may come again in one channel: the first of each belong together, and
+        // so on.
         let (mut times, mut samples) = (HashMap::new(), HashMap::new());
         for row in 0..table.rows.len() {
             let channel = match channels {
                 None => 0,
-                Some(texts) => names.iter().position(|name| *name == &*texts[row]).ok_or_else(|| {
-                    let near = suggestion(&texts[row], names.iter().copied());
-                    let place = table::place_in(&table.path, table.rows[row].line, table.rows[row].index);
-                    Error::input(format!("{place}: no channel \"{}\"{near}; the model has {}", texts[row], listed(names.iter().copied())))
-                })?,
+                Some(texts) => {
+                    names.iter().position(|name| *name == &*texts[row]).ok_or_else(|| {
+                        let near = suggestion(&texts[row], names.iter().copied());
+                        let place = table::place_in(
+                            &table.path,
+                            table.rows[row].line,
+                            table.rows[row].index,
+                        );
+                        Error::input(format!(
+                            "{place}: no channel \"{}\"{near}; the model has {}",
+                            texts[row],
+                            listed(names.iter().copied())
+                        ))
+                    })?
+                }
             };
-            let id = (files.map(|files| files[row].to_string()), table.rows[row].run, table.rows[row].ls);
+            let id = (
+                files.map(|files| files[row].to_string()),
+                table.rows[row].run,
+                table.rows[row].ls,
+            );
             let time = times.entry((channel, id.clone())).or_insert(0_usize);
             let sample = *samples.entry((id, *time)).or_insert_with(|| {
                 let file = files.map(|files| Arc::from(&*files[row]));
@@ -141,10 +186,22 @@ impl Codes {
 
 /// Back to the units of the data, `[rows, features of the channel]`.
 fn unscale(model: &Model, network: &Network, decoded: &mut [f32]) {
-    let names: Vec<String> = model.read_names().into_iter().chain(model.scaler.added.iter().flat_map(|added| added.names.clone())).collect();
-    let place: HashMap<&str, usize> = names.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
-    let columns: Vec<usize> = network.channel.features.iter().filter_map(|name| place.get(name.as_str()).copied()).collect();
+    let names: Vec<String> = model
+        .read_names()
+        .into_iter()
+        .chain(model.scaler.added.iter().flat_map(|added| added.names.clone()))
+        .collect();
+    let place: HashMap<&str, usize> =
+        names.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+    let columns: Vec<usize> = network
+        .channel
+        .features
+        .iter()
+        .filter_map(|name| place.get(name.as_str()).copied())
+        .collect();
     for row in decoded.chunks_exact_mut(columns.len()) {
-        row.iter_mut().zip(&columns).for_each(|(value, &column)| *value = model.scaler.undo(column, *value));
+        row.iter_mut()
+            .zip(&columns)
+            .for_each(|(value, &column)| *value = model.scaler.undo(column, *value));
     }
 }

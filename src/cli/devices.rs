@@ -15,7 +15,11 @@ pub fn run(_: &Arguments, ui: &Ui) -> Result<()> {
     }
     let mut table = terminal::table(&["device", "", ""], ui.width());
     for device in devices {
-        table.add_row([device.name, if device.available { "available" } else { "missing" }.into(), device.detail]);
+        table.add_row([
+            device.name,
+            if device.available { "available" } else { "missing" }.into(),
+            device.detail,
+        ]);
     }
     ui.print(&table.to_string())
 }

@@ -29,7 +29,8 @@ pub struct Arguments {
     /// Which model of an ensemble: each has latents of its own
     #[arg(long, default_value = "1")]
     member: usize,
-    /// Replace an output file that another command wrote or that was changed since; inputs are never replaced
+    /// Replace an output file that another command wrote or that was changed since; inputs are
+    /// never replaced
     #[arg(long)]
     force: bool,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
@@ -57,22 +58,43 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let names = prepared.input_names();
     let encode = |network: &Network| {
         let columns = network.channel.columns(&names);
-        let rows = prepared.with_inputs(&columns, (0..prepared.samples.rows.len() as u32).collect());
-        let latents = Runner::new(&network.architecture, network.member(arguments.member)?, &device).encode(prepared.rows(&columns).at(&rows))?;
+        let rows =
+            prepared.with_inputs(&columns, (0..prepared.samples.rows.len() as u32).collect());
+        let latents =
+            Runner::new(&network.architecture, network.member(arguments.member)?, &device)
+                .encode(prepared.rows(&columns).at(&rows))?;
         let is_finite = |latents: &&[f32]| latents.iter().all(|latent| latent.is_finite());
-        let (rows, latents): (Vec<u32>, Vec<&[f32]>) =
-            rows.into_iter().zip(latents.chunks_exact(network.architecture.latent())).filter(|(_, latents)| is_finite(latents)).unzip();
+        let (rows, latents): (Vec<u32>, Vec<&[f32]>) = rows
+            .into_iter()
+            .zip(latents.chunks_exact(network.architecture.latent()))
+            .filter(|(_, latents)| is_finite(latents))
+            .unzip();
         Ok((rows, latents.concat()))
     };
     let latents = model.networks.iter().map(encode).collect::<Result<Vec<_>>>()?;
     let rows = Identity::of(&prepared.samples);
     outputs.open()?;
-    latents::write_latents(&arguments.out, &rows, prepared.samples.events, &model.networks, &latents)?;
+    latents::write_latents(
+        &arguments.out,
+        &rows,
+        prepared.samples.events,
+        &model.networks,
+        &latents,
+    )?;
     outputs.close(ui);
     let left_out = match prepared.samples.rejected.len() {
         0 => String::new(),
         n => format!("; {n} rows are not evaluated and have none"),
     };
-    ui.say(&format!("{}: latents of {} rows in {} channels{left_out}", arguments.out.display(), rows.len(), model.networks.len()));
-    ui.next(&[format!("lumisift decode {} --data {} --out decoded.parquet", arguments.experiment.display(), arguments.out.display())])
+    ui.say(&format!(
+        "{}: latents of {} rows in {} channels{left_out}",
+        arguments.out.display(),
+        rows.len(),
+        model.networks.len()
+    ));
+    ui.next(&[format!(
+        "lumisift decode {} --data {} --out decoded.parquet",
+        arguments.experiment.display(),
+        arguments.out.display()
+    )])
 }

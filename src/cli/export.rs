@@ -37,12 +37,15 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Format {
-    /// Weights named as PyTorch's Linear layers (encoder.0.weight is [out, in]; with several channels after their name and a dot)
-    /// with config, channels, scaling and thresholds as metadata
+    /// Weights named as PyTorch's Linear layers (encoder.0.weight is [out, in]; with several
+    /// channels after their name and a dot) with config, channels, scaling and thresholds as
+    /// metadata
     Safetensors,
-    /// One graph from raw bins to reconstruction, error and flag: scaling, networks, scores and thresholds inside
+    /// One graph from raw bins to reconstruction, error and flag: scaling, networks, scores and
+    /// thresholds inside
     Onnx,
-    /// A folder for the inference service of CMS' DIALS: the graph, its template, a script to try it with
+    /// A folder for the inference service of CMS' DIALS: the graph, its template, a script to try
+    /// it with
     Dism,
 }
 
@@ -55,12 +58,16 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     if out.symlink_metadata().is_ok() && !arguments.force {
         let what = if arguments.kind == Format::Dism { "folder" } else { "file" };
-        return Err(Error::input(format!("--out {}: exists; choose another {what}, or --force to replace it", out.display())));
+        return Err(Error::input(format!(
+            "--out {}: exists; choose another {what}, or --force to replace it",
+            out.display()
+        )));
     }
     let folder = Folder::open(&arguments.experiment)?;
     let mut model = folder.read_model(&[])?;
     // What exists was let pass by --force alone.
-    let outputs = Outputs::new("export", true).reads_experiment(&arguments.experiment, &model.experiment);
+    let outputs =
+        Outputs::new("export", true).reads_experiment(&arguments.experiment, &model.experiment);
     let outputs = match arguments.kind {
         Format::Dism => outputs.folder("--out", out, dism::FILES),
         Format::Safetensors | Format::Onnx => outputs.file("--out", out, &[]),
@@ -73,8 +80,15 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         Format::Safetensors => safetensors(arguments, &model, &outputs, ui),
         Format::Onnx => {
             let graph = scoring::graph(&model, None)?;
-            let description = format!("{}: reconstruction, error and flag of rows, as `lumisift score` tells them", model.experiment.config.name);
-            let bytes = graph.to_file("lumisift", &description, &export::metadata(&folder, &model, &graph)?);
+            let description = format!(
+                "{}: reconstruction, error and flag of rows, as `lumisift score` tells them",
+                model.experiment.config.name
+            );
+            let bytes = graph.to_file(
+                "lumisift",
+                &description,
+                &export::metadata(&folder, &model, &graph)?,
+            );
             outputs.open()?;
             write_atomically(out, &bytes)?;
             for (what, ports) in [("takes", graph.inputs()), ("gives", graph.outputs())] {
@@ -83,9 +97,16 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             ui.print(&format!("wrote  {} ({} bytes)", out.display(), bytes.len()))
         }
         Format::Dism => {
-            let package = dism::package(&folder, &model, me.as_deref(), workspace.as_deref().unwrap_or("global"))?;
+            let package = dism::package(
+                &folder,
+                &model,
+                me.as_deref(),
+                workspace.as_deref().unwrap_or("global"),
+            )?;
             outputs.open()?;
-            package.iter().try_for_each(|(name, bytes)| write_atomically(&out.join(name), bytes))?;
+            package
+                .iter()
+                .try_for_each(|(name, bytes)| write_atomically(&out.join(name), bytes))?;
             let names: Vec<&str> = package.iter().map(|(name, _)| *name).collect();
             ui.print(&format!("wrote  {}/ ({})", out.display(), names.join(", ")))?;
             ui.next(&[
@@ -97,16 +118,24 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
 }
 
 fn described(port: &Port) -> String {
-    let lengths: Vec<String> = std::iter::once("N".to_owned()).chain(port.lengths.iter().map(usize::to_string)).collect();
+    let lengths: Vec<String> =
+        std::iter::once("N".to_owned()).chain(port.lengths.iter().map(usize::to_string)).collect();
     format!("{} [{}]: {}", port.name, lengths.join(", "), port.description)
 }
 
 fn safetensors(arguments: &Arguments, model: &Model, outputs: &Outputs, ui: &Ui) -> Result<()> {
-    let json = |value: serde_json::Result<String>| value.map_err(|error| Error::failed(format!("export: {error}")));
+    let json = |value: serde_json::Result<String>| {
+        value.map_err(|error| Error::failed(format!("export: {error}")))
+    };
     let metadata = HashMap::from([
         ("lumisift".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("experiment".to_owned(), model.experiment.to_toml()?),
-        ("channels".to_owned(), json(serde_json::to_string(&model.networks.iter().map(|network| &network.channel).collect::<Vec<_>>()))?),
+        (
+            "channels".to_owned(),
+            json(serde_json::to_string(
+                &model.networks.iter().map(|network| &network.channel).collect::<Vec<_>>(),
+            ))?,
+        ),
         ("scaler".to_owned(), json(serde_json::to_string(&model.scaler))?),
         ("thresholds".to_owned(), json(serde_json::to_string(&model.thresholds))?),
     ]);
@@ -125,7 +154,12 @@ fn safetensors(arguments: &Arguments, model: &Model, outputs: &Outputs, ui: &Ui)
     outputs.open()?;
     write_atomically(&arguments.out, &bytes)?;
     for (name, architecture, _) in channels {
-        ui.say(&format!("{}: {name}, {}, {} parameters", arguments.out.display(), architecture.describe(), architecture.parameters()));
+        ui.say(&format!(
+            "{}: {name}, {}, {} parameters",
+            arguments.out.display(),
+            architecture.describe(),
+            architecture.parameters()
+        ));
     }
     Ok(())
 }

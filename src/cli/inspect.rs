@@ -23,8 +23,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Say what is in files: format, columns, monitoring elements, runs, LS ranges, gaps, duplicates, empties, rows that cannot be
-/// read; for JSONs of lumisections, OMS and HLT what they cover
+/// Say what is in files: format, columns, monitoring elements, runs, LS ranges, gaps, duplicates,
+/// empties, rows that cannot be read; for JSONs of lumisections, OMS and HLT what they cover
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Files, folders or patterns
@@ -133,8 +133,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let lumisections = crate::data::read_dials_lumisections(&arguments.lumisections)?;
     let one = |file: &PathBuf| {
         let bytes = std::fs::metadata(file).map_err(|error| Error::reading(file, &error))?.len();
-        let bring = if bytes > LARGE && !arguments.full { Bring::Identities } else { Bring::Summaries };
-        let wanted = Wanted { bring, dials: lumisections.clone(), keeps_missing: true, ..Wanted::new(&Data::default()) };
+        let bring =
+            if bytes > LARGE && !arguments.full { Bring::Identities } else { Bring::Summaries };
+        let wanted = Wanted {
+            bring,
+            dials: lumisections.clone(),
+            keeps_missing: true,
+            ..Wanted::new(&Data::default())
+        };
         inspect(file, bytes, &wanted)
     };
     // One file that cannot be read does not keep the others from being looked at.
@@ -171,14 +177,18 @@ fn inspect(file: &Path, bytes: u64, wanted: &Wanted) -> Result<Inspected> {
         return Ok(Inspected::Known(known_inspected(file, bytes, known)));
     }
     // What brilcalc writes is a table too, with names of columns in a comment.
-    let known = match if format == Format::Csv { facts::recognise(file).ok().flatten() } else { None } {
-        Some(known @ Known::Quantities { .. }) => return Ok(Inspected::Known(known_inspected(file, bytes, known))),
-        known => known,
-    };
+    let known =
+        match if format == Format::Csv { facts::recognise(file).ok().flatten() } else { None } {
+            Some(known @ Known::Quantities { .. }) => {
+                return Ok(Inspected::Known(known_inspected(file, bytes, known)));
+            }
+            known => known,
+        };
     match table::read(file, wanted) {
         Ok(table) => Ok(Inspected::Data(Box::new(data_inspected(&table, bytes, wanted.bring)))),
         // No table: perhaps a list of `run ls` lines.
-        Err(error) => known.map_or(Err(error), |known| Ok(Inspected::Known(known_inspected(file, bytes, known)))),
+        Err(error) => known
+            .map_or(Err(error), |known| Ok(Inspected::Known(known_inspected(file, bytes, known)))),
     }
 }
 
@@ -212,8 +222,16 @@ fn known_inspected(file: &Path, bytes: u64, known: Known) -> KnownInspected {
 }
 
 fn data_inspected(table: &Table, bytes: u64, bring: Bring) -> DataInspected {
-    let names: Vec<Option<String>> = if table.elements.is_empty() { vec![None] } else { table.elements.keys().cloned().map(Some).collect() };
-    let elements = names.into_iter().enumerate().map(|(at, name)| element(table, at as u32, name, bring)).collect();
+    let names: Vec<Option<String>> = if table.elements.is_empty() {
+        vec![None]
+    } else {
+        table.elements.keys().cloned().map(Some).collect()
+    };
+    let elements = names
+        .into_iter()
+        .enumerate()
+        .map(|(at, name)| element(table, at as u32, name, bring))
+        .collect();
     let mut ids: Vec<(Option<u32>, u32)> = table.rows.iter().map(|row| (row.run, row.ls)).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -230,11 +248,20 @@ fn data_inspected(table: &Table, bytes: u64, bring: Bring) -> DataInspected {
         runs: if table.events { vec![] } else { runs(table) },
         values_read: bring == Bring::Summaries,
         notes: notes(table),
-        unreadable: table.faults.iter().map(|fault| Unreadable { line: fault.line, row: fault.index, reason: fault.reason.clone() }).collect(),
+        unreadable: table
+            .faults
+            .iter()
+            .map(|fault| Unreadable {
+                line: fault.line,
+                row: fault.index,
+                reason: fault.reason.clone(),
+            })
+            .collect(),
     }
 }
 
-/// What is worth knowing about the file: how it was read, missing cells, and numbers that may stand for such.
+/// What is worth knowing about the file: how it was read, missing cells, and numbers that may stand
+/// for such.
 fn notes(table: &Table) -> Vec<String> {
     let mut notes = table.notes.clone();
     let missing = table.summaries.iter().filter(|summary| summary.missing > 0).count();
@@ -265,23 +292,35 @@ fn features(table: &Table) -> Vec<FeatureInspected> {
 }
 
 fn element(table: &Table, at: u32, name: Option<String>, bring: Bring) -> ElementInspected {
-    let of_element: Vec<&Summary> = table.summaries.iter().filter(|summary| summary.element == at).collect();
+    let of_element: Vec<&Summary> =
+        table.summaries.iter().filter(|summary| summary.element == at).collect();
     let mut shapes: Vec<Shape> = of_element.iter().map(|summary| summary.shape).collect();
     shapes.sort_unstable();
     shapes.dedup();
-    let sums: Vec<f64> = of_element.iter().map(|summary| summary.sum).filter(|sum| !sum.is_nan()).collect();
+    let sums: Vec<f64> =
+        of_element.iter().map(|summary| summary.sum).filter(|sum| !sum.is_nan()).collect();
     let percentile = |p: f64| crate::score::threshold::percentile(&sums, p);
     ElementInspected {
         name,
         rows: of_element.len(),
-        shapes: shapes.iter().map(|shape| if shape.y == 1 { vec![shape.x] } else { vec![shape.y, shape.x] }).collect(),
+        shapes: shapes
+            .iter()
+            .map(|shape| if shape.y == 1 { vec![shape.x] } else { vec![shape.y, shape.x] })
+            .collect(),
         flow_bins: of_element.iter().any(|summary| summary.flow_bins),
-        empty: (bring == Bring::Summaries).then(|| of_element.iter().filter(|summary| summary.empty).count()),
+        empty: (bring == Bring::Summaries)
+            .then(|| of_element.iter().filter(|summary| summary.empty).count()),
         missing: (bring == Bring::Summaries && table.features.is_none()).then(|| {
-            let missing = of_element.iter().map(|summary| summary.missing as usize).filter(|missing| *missing > 0);
+            let missing = of_element
+                .iter()
+                .map(|summary| summary.missing as usize)
+                .filter(|missing| *missing > 0);
             missing.fold((0, 0), |(rows, bins), missing| (rows + 1, bins + missing))
         }),
-        sum: percentile(0.0).zip(percentile(50.0)).zip(percentile(100.0)).map(|((low, middle), high)| (low, middle, high)),
+        sum: percentile(0.0)
+            .zip(percentile(50.0))
+            .zip(percentile(100.0))
+            .map(|((low, middle), high)| (low, middle, high)),
     }
 }
 
@@ -297,10 +336,18 @@ fn runs(table: &Table) -> Vec<RunInspected> {
             elements.sort_unstable();
             elements.windows(2).any(|pair| pair[0] == pair[1])
         };
-        let filled: Vec<bool> = lumisections.values().map(|summaries| summaries.iter().any(|summary| !summary.empty)).collect();
+        let filled: Vec<bool> = lumisections
+            .values()
+            .map(|summaries| summaries.iter().any(|summary| !summary.empty))
+            .collect();
         let leading = filled.iter().take_while(|filled| !**filled).count();
-        let trailing = if leading == filled.len() { 0 } else { filled.iter().rev().take_while(|filled| !**filled).count() };
-        let (first_ls, last_ls) = (lumisections.keys().next().copied(), lumisections.keys().next_back().copied());
+        let trailing = if leading == filled.len() {
+            0
+        } else {
+            filled.iter().rev().take_while(|filled| !**filled).count()
+        };
+        let (first_ls, last_ls) =
+            (lumisections.keys().next().copied(), lumisections.keys().next_back().copied());
         let (first_ls, last_ls) = (first_ls.unwrap_or_default(), last_ls.unwrap_or_default());
         RunInspected {
             run,
@@ -308,7 +355,11 @@ fn runs(table: &Table) -> Vec<RunInspected> {
             first_ls,
             last_ls,
             gaps: (last_ls - first_ls) as usize + 1 - lumisections.len(),
-            duplicates: lumisections.iter().filter(|(_, summaries)| twice(summaries)).map(|(ls, _)| *ls).collect(),
+            duplicates: lumisections
+                .iter()
+                .filter(|(_, summaries)| twice(summaries))
+                .map(|(ls, _)| *ls)
+                .collect(),
             empty_leading: leading,
             empty_interior: filled.iter().filter(|filled| !**filled).count() - leading - trailing,
             empty_trailing: trailing,
@@ -328,13 +379,18 @@ fn title(file: &Path, format: &str, bytes: u64) -> String {
 fn render_known(known: &KnownInspected) -> String {
     let mut text = title(&known.file, &known.format, known.bytes);
     if let (Some(first), Some(last)) = (known.first_run, known.last_run) {
-        let _ = writeln!(text, "covers     {}, {first} to {last}", terminal::count(known.runs, "run"));
+        let _ =
+            writeln!(text, "covers     {}, {first} to {last}", terminal::count(known.runs, "run"));
     }
     if let Some(count) = known.lumisections {
         let _ = writeln!(text, "           {count} lumisections");
     }
     if known.whole_runs > 0 {
-        let _ = writeln!(text, "           {} of them whole ([[-1]])", terminal::count(known.whole_runs, "run"));
+        let _ = writeln!(
+            text,
+            "           {} of them whole ([[-1]])",
+            terminal::count(known.whole_runs, "run")
+        );
     }
     if !known.names.is_empty() {
         let _ = writeln!(text, "has        {}", printable(&known.names.join(", ")));
@@ -345,22 +401,41 @@ fn render_known(known: &KnownInspected) -> String {
 fn render(file: &DataInspected, width: u16) -> String {
     let mut text = title(&file.file, &file.format, file.bytes);
     let named = file.columns.iter().any(|field| !field.name.is_empty());
-    let types: BTreeMap<&str, usize> = file.columns.iter().fold(BTreeMap::new(), |mut types, field| {
-        *types.entry(field.type_name.as_str()).or_insert(0) += 1;
-        types
-    });
+    let types: BTreeMap<&str, usize> =
+        file.columns.iter().fold(BTreeMap::new(), |mut types, field| {
+            *types.entry(field.type_name.as_str()).or_insert(0) += 1;
+            types
+        });
     if !named {
         let _ = writeln!(text, "columns    no header row");
     } else if file.columns.len() <= 12 {
-        let columns: Vec<String> = file.columns.iter().map(|field| format!("{} {}", printable(&field.name), style(&field.type_name).dim())).collect();
+        let columns: Vec<String> = file
+            .columns
+            .iter()
+            .map(|field| format!("{} {}", printable(&field.name), style(&field.type_name).dim()))
+            .collect();
         let _ = writeln!(text, "columns    {}", columns.join(", "));
     } else {
-        let types: Vec<String> = types.iter().map(|(name, count)| format!("{count} {name}")).collect();
-        let _ = writeln!(text, "columns    {} ({})", printable(&show_names(&file.columns)), types.join(", "));
+        let types: Vec<String> =
+            types.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let _ = writeln!(
+            text,
+            "columns    {} ({})",
+            printable(&show_names(&file.columns)),
+            types.join(", ")
+        );
     }
-    let several = if file.elements.len() > 1 { format!(" of {} monitoring elements", file.elements.len()) } else { String::new() };
+    let several = if file.elements.len() > 1 {
+        format!(" of {} monitoring elements", file.elements.len())
+    } else {
+        String::new()
+    };
     let of = match file.lumisections {
-        Some(count) => format!("{} in {}", terminal::count(count, "lumisection"), terminal::count(file.runs.len(), "run")),
+        Some(count) => format!(
+            "{} in {}",
+            terminal::count(count, "lumisection"),
+            terminal::count(file.runs.len(), "run")
+        ),
         None => "events, or rows that do not say which lumisection they are".into(),
     };
     let _ = writeln!(text, "rows       {}{several}: {of}", file.rows);
@@ -372,7 +447,11 @@ fn render(file: &DataInspected, width: u16) -> String {
         text += &render_features(&file.features, width);
     }
     if file.elements.len() > MOST_ELEMENTS {
-        let _ = writeln!(text, "           … and {} more elements", file.elements.len() - MOST_ELEMENTS);
+        let _ = writeln!(
+            text,
+            "           … and {} more elements",
+            file.elements.len() - MOST_ELEMENTS
+        );
     }
     if !file.values_read {
         let _ = writeln!(text, "values     not read: the file is large; --full reads them");
@@ -384,8 +463,17 @@ fn render(file: &DataInspected, width: u16) -> String {
         text += &render_runs(&file.runs, width);
     }
     for fault in file.unreadable.iter().take(MOST_FAULTS) {
-        let place = if fault.line > 0 { format!("line {}", fault.line) } else { format!("row {}", fault.row) };
-        let _ = writeln!(text, "{} {place}: {}", style("cannot be read:").yellow(), printable(&fault.reason));
+        let place = if fault.line > 0 {
+            format!("line {}", fault.line)
+        } else {
+            format!("row {}", fault.row)
+        };
+        let _ = writeln!(
+            text,
+            "{} {place}: {}",
+            style("cannot be read:").yellow(),
+            printable(&fault.reason)
+        );
     }
     if file.unreadable.len() > MOST_FAULTS {
         let _ = writeln!(text, "… and {} more rows", file.unreadable.len() - MOST_FAULTS);
@@ -397,18 +485,25 @@ const MOST_FEATURES: usize = 20;
 
 fn render_features(features: &[FeatureInspected], width: u16) -> String {
     let mut text = format!("features   {}\n", features.len());
-    let any_missing = features.iter().any(|feature| feature.missing.is_some_and(|missing| missing > 0));
+    let any_missing =
+        features.iter().any(|feature| feature.missing.is_some_and(|missing| missing > 0));
     let columns = ["feature", "lowest", "mean", "highest", "missing"];
     let mut table = terminal::table(&columns[..if any_missing { 5 } else { 4 }], width);
     for feature in features.iter().take(MOST_FEATURES) {
         let (low, mean, high) =
-            feature.values.map_or_else(Default::default, |(low, mean, high)| (low.to_string(), format!("{mean:.6}"), high.to_string()));
+            feature.values.map_or_else(Default::default, |(low, mean, high)| {
+                (low.to_string(), format!("{mean:.6}"), high.to_string())
+            });
         let missing = feature.missing.filter(|_| any_missing).map(|missing| missing.to_string());
         table.add_row([printable(&feature.name), low, mean, high].into_iter().chain(missing));
     }
     let _ = writeln!(text, "{table}");
     if features.len() > MOST_FEATURES {
-        let _ = writeln!(text, "… and {} more features (--format json tells all)", features.len() - MOST_FEATURES);
+        let _ = writeln!(
+            text,
+            "… and {} more features (--format json tells all)",
+            features.len() - MOST_FEATURES
+        );
     }
     text
 }
@@ -417,7 +512,11 @@ fn render_features(features: &[FeatureInspected], width: u16) -> String {
 fn render_element(element: &ElementInspected) -> String {
     let shape = |shape: &Vec<usize>| match (shape.as_slice(), element.flow_bins) {
         ([x], true) => format!("{x} ({} + underflow + overflow)", x.saturating_sub(2)),
-        ([y, x], true) => format!("{x} × {y} ({} × {} + underflow + overflow)", x.saturating_sub(2), y.saturating_sub(2)),
+        ([y, x], true) => format!(
+            "{x} × {y} ({} × {} + underflow + overflow)",
+            x.saturating_sub(2),
+            y.saturating_sub(2)
+        ),
         ([x], false) => x.to_string(),
         (lengths, _) => lengths.iter().rev().map(usize::to_string).collect::<Vec<_>>().join(" × "),
     };
@@ -436,16 +535,31 @@ fn render_element(element: &ElementInspected) -> String {
     if let Some(empty) = element.empty {
         parts.push(format!("{empty} empty"));
     }
-    format!("{:<10} {}", if element.name.is_some() { "element" } else { "values" }, parts.join(", "))
+    format!(
+        "{:<10} {}",
+        if element.name.is_some() { "element" } else { "values" },
+        parts.join(", ")
+    )
 }
 
 fn render_runs(runs: &[RunInspected], width: u16) -> String {
     let mut text = String::new();
     let sum = |get: fn(&RunInspected) -> usize| runs.iter().map(get).sum::<usize>();
     let (gaps, duplicates) = (sum(|run| run.gaps), sum(|run| run.duplicates.len()));
-    let empties = (sum(|run| run.empty_leading), sum(|run| run.empty_interior), sum(|run| run.empty_trailing));
-    let _ = writeln!(text, "empty LSs  {} leading, {} interior, {} trailing", empties.0, empties.1, empties.2);
-    let _ = writeln!(text, "missing    {gaps} LS numbers between the first and last of their runs; {duplicates} duplicates");
+    let empties = (
+        sum(|run| run.empty_leading),
+        sum(|run| run.empty_interior),
+        sum(|run| run.empty_trailing),
+    );
+    let _ = writeln!(
+        text,
+        "empty LSs  {} leading, {} interior, {} trailing",
+        empties.0, empties.1, empties.2
+    );
+    let _ = writeln!(
+        text,
+        "missing    {gaps} LS numbers between the first and last of their runs; {duplicates} duplicates"
+    );
     let mut shown: Vec<&RunInspected> = runs.iter().collect();
     if shown.len() > MOST_RUNS {
         shown.sort_by_key(|run| std::cmp::Reverse(run.rows));

@@ -1,4 +1,5 @@
-//! The command line: one file a verb. Only here, with [`crate::report::terminal`], is anything printed.
+//! The command line: one file a verb. Only here, with [`crate::report::terminal`], is anything
+//! printed.
 
 mod batch;
 mod calibrate;
@@ -33,7 +34,8 @@ use ui::Ui;
 
 /// Sift good lumisections from bad.
 ///
-/// Trains autoencoders on detector data-quality data from one TOML file, and tells which lumisections are anomalous.
+/// Trains autoencoders on detector data-quality data from one TOML file, and tells which
+/// lumisections are anomalous.
 #[derive(Debug, Parser)]
 #[command(name = "lumisift", version, propagate_version = true, max_term_width = 110)]
 #[command(
@@ -111,7 +113,10 @@ pub fn main() -> ExitCode {
         let place = info.location().map_or_else(|| "an unknown place".into(), ToString::to_string);
         let cause = info.payload_as_str().unwrap_or("no message");
         let told = "please report it with the command and the config; checkpoints that were kept are whole, and --resume goes on from them";
-        ui::to_stderr(&format!("error: this is a bug in lumisift {} at {place}: {cause}\n  {told}", env!("CARGO_PKG_VERSION")));
+        ui::to_stderr(&format!(
+            "error: this is a bug in lumisift {} at {place}: {cause}\n  {told}",
+            env!("CARGO_PKG_VERSION")
+        ));
     }));
     ExitCode::from(run(std::env::args_os()))
 }
@@ -172,12 +177,14 @@ fn devices_argument(text: &str) -> Result<Vec<DeviceChoice>> {
 
 /// The part of a `--part` argument.
 fn part_argument(text: Option<&str>) -> Result<Option<Part>> {
-    text.map(|text| Part::parse(text).map_err(|message| Error::input(format!("--part: {message}")))).transpose()
+    text.map(|text| Part::parse(text).map_err(|message| Error::input(format!("--part: {message}"))))
+        .transpose()
 }
 
 /// Reads and checks an experiment file with `--set` arguments and `--device` over it.
 fn load(path: &Path, sets: &Sets, device: Option<&str>) -> Result<Experiment> {
-    let options: Vec<(&str, &str, &str)> = device.map(|device| ("--device", "device", device)).into_iter().collect();
+    let options: Vec<(&str, &str, &str)> =
+        device.map(|device| ("--device", "device", device)).into_iter().collect();
     Experiment::load_with(path, &sets.sets, &options)
 }
 
@@ -185,7 +192,9 @@ fn load(path: &Path, sets: &Sets, device: Option<&str>) -> Result<Experiment> {
 fn only_keys(sets: &[String], allowed: &[&str], verb: &str) -> Result<()> {
     for set in sets {
         let key = set.split('=').next().unwrap_or_default().trim();
-        if !allowed.iter().any(|allowed| key == *allowed || key.strip_prefix(allowed).is_some_and(|rest| rest.starts_with('.'))) {
+        if !allowed.iter().any(|allowed| {
+            key == *allowed || key.strip_prefix(allowed).is_some_and(|rest| rest.starts_with('.'))
+        }) {
             return Err(Error::input(format!(
                 "--set {set}: {key} was settled when the experiment was trained; `lumisift {verb}` takes {}",
                 allowed.join(", ")

@@ -20,7 +20,8 @@ use crate::{
 use clap::Args;
 use std::path::PathBuf;
 
-/// Make the page and the figures of an experiment again from its scores and thresholds, and print them
+/// Make the page and the figures of an experiment again from its scores and thresholds, and print
+/// them
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiment's folder
@@ -37,7 +38,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
-    if let Some((place, reason)) = arguments.png.as_ref().and_then(|place| Some((place, files::no_folder(place)?))) {
+    if let Some((place, reason)) =
+        arguments.png.as_ref().and_then(|place| Some((place, files::no_folder(place)?)))
+    {
         return Err(Error::input(format!("--png {}: {reason}", place.display())));
     }
     let folder = Folder::open(&arguments.experiment)?;
@@ -47,16 +50,28 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(DeviceChoice::Cpu)?;
     let prepared = {
         let reading = ui.reading(&[&model.experiment.train_files, &model.experiment.test_files]);
-        pipeline::prepare_scored(&model.experiment, &model.networks, &scores, &|path| reading.read(path))
+        pipeline::prepare_scored(&model.experiment, &model.networks, &scores, &|path| {
+            reading.read(path)
+        })
     };
     let (report, projections, evidence) = match prepared {
         Ok(prepared) => {
-            let projections = pipeline::project(&model.experiment, &model.networks, &prepared, &scores, &device)?;
+            let projections =
+                pipeline::project(&model.experiment, &model.networks, &prepared, &scores, &device)?;
             projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
-            let worst = explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?;
-            let patterns = pipeline::patterns(&model.experiment, &model.networks, &prepared, &device)?;
+            let worst =
+                explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?;
+            let patterns =
+                pipeline::patterns(&model.experiment, &model.networks, &prepared, &device)?;
             let found = (&scores, patterns.as_ref());
-            let evidence = Evidence::new(&model.experiment, &model.networks, &prepared, found, &explain::features(&worst), &device)?;
+            let evidence = Evidence::new(
+                &model.experiment,
+                &model.networks,
+                &prepared,
+                found,
+                &explain::features(&worst),
+                &device,
+            )?;
             let context = Context {
                 experiment: &model.experiment,
                 networks: &model.networks,
@@ -77,7 +92,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             (Report::new(&scores, context)?, projections, Some(evidence))
         }
         Err(error) => {
-            ui.warn(&format!("the data can no longer be read, so figures and page are those of before: {error}"));
+            ui.warn(&format!(
+                "the data can no longer be read, so figures and page are those of before: {error}"
+            ));
             (before, vec![], None)
         }
     };
@@ -86,17 +103,31 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         Some(_) => {
             let (experiment, history) = (&model.experiment, folder.read_history()?);
             let maps = evidence.as_ref().map(|evidence| &evidence.maps);
-            pictures::pictures(Figures { experiment, report: &report, scores: &scores, history: &history, maps })?
+            pictures::pictures(Figures {
+                experiment,
+                report: &report,
+                scores: &scores,
+                history: &history,
+                maps,
+            })?
         }
     };
-    let outputs = Outputs::new("report", arguments.force).reads_experiment(&arguments.experiment, &model.experiment);
-    let outputs =
-        arguments.png.iter().fold(outputs, |outputs, place| outputs.folder("--png", place, pictures.iter().map(|picture| picture.name.as_str())));
+    let outputs = Outputs::new("report", arguments.force)
+        .reads_experiment(&arguments.experiment, &model.experiment);
+    let outputs = arguments.png.iter().fold(outputs, |outputs, place| {
+        outputs.folder("--png", place, pictures.iter().map(|picture| picture.name.as_str()))
+    });
     outputs.check()?;
     // A page with less in it would not replace one with more.
     if evidence.is_some() || !folder.file(names::PAGE).exists() {
-        let data =
-            page::data::experiment(&folder, &model.experiment, &report, &scores, &projections, evidence.as_ref().unwrap_or(&Evidence::default()))?;
+        let data = page::data::experiment(
+            &folder,
+            &model.experiment,
+            &report,
+            &scores,
+            &projections,
+            evidence.as_ref().unwrap_or(&Evidence::default()),
+        )?;
         page::write(&folder, &report.name, &data)?;
     }
     folder.write_json(names::REPORT, &report)?;

@@ -31,7 +31,8 @@ pub struct Arguments {
     /// Where to write the scores (.parquet or .csv)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Score only a part of the runs, such as "2 of 8": parts have no run in common and make all together
+    /// Score only a part of the runs, such as "2 of 8": parts have no run in common and make all
+    /// together
     #[arg(long, value_name = "PART")]
     part: Option<String>,
     /// With [patterns]: where to write the regions that were found (.parquet or .csv)
@@ -40,10 +41,12 @@ pub struct Arguments {
     /// Hold the flags against known anomalies: a CSV of file,first_ls,last_ls,anomaly
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
-    /// Tell why this lumisection scores as it does: which inputs make its error, channel by channel (repeatable)
+    /// Tell why this lumisection scores as it does: which inputs make its error, channel by channel
+    /// (repeatable)
     #[arg(long, value_name = "RUN:LS")]
     why: Vec<String>,
-    /// Replace output files that another command wrote or that were changed since; inputs are never replaced
+    /// Replace output files that another command wrote or that were changed since; inputs are never
+    /// replaced
     #[arg(long)]
     force: bool,
     /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]
@@ -83,9 +86,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let folder = Folder::open(&arguments.experiment)?;
     let model = folder.read_model(&arguments.sets.sets)?;
     if arguments.regions.is_some() && model.experiment.config.patterns.is_none() {
-        return Err(Error::input("--regions: the experiment has no [patterns], which regions are made of"));
+        return Err(Error::input(
+            "--regions: the experiment has no [patterns], which regions are made of",
+        ));
     }
-    let regions = arguments.regions.iter().fold(Outputs::new("score", arguments.force), |outputs, path| outputs.file("--regions", path, &[]));
+    let regions =
+        arguments.regions.iter().fold(Outputs::new("score", arguments.force), |outputs, path| {
+            outputs.file("--regions", path, &[])
+        });
     let outputs = regions
         .file("--out", &arguments.out, &[])
         .reads("--data", &arguments.data)
@@ -104,14 +112,32 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     ui.detail("flagged");
     let mut asked = vec![];
     for (text, &lumisection) in texts.iter().zip(&why) {
-        let told = explain::lumisection(&model.experiment, &model.networks, &prepared, &scores, lumisection, &device)?;
+        let told = explain::lumisection(
+            &model.experiment,
+            &model.networks,
+            &prepared,
+            &scores,
+            lumisection,
+            &device,
+        )?;
         if told.is_empty() {
-            let runs = if lumisection.0.is_none() { "; where rows have runs, expected RUN:LS" } else { "" };
-            return Err(Error::input(format!("--why {text}: there is no such {} among those that are evaluated{runs}", prepared.samples.what())));
+            let runs = if lumisection.0.is_none() {
+                "; where rows have runs, expected RUN:LS"
+            } else {
+                ""
+            };
+            return Err(Error::input(format!(
+                "--why {text}: there is no such {} among those that are evaluated{runs}",
+                prepared.samples.what()
+            )));
         }
         asked.extend(told);
     }
-    let worst = if asked.is_empty() { explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)? } else { asked.clone() };
+    let worst = if asked.is_empty() {
+        explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?
+    } else {
+        asked.clone()
+    };
     let report = Report::new(
         &scores,
         Context {
@@ -119,7 +145,12 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             networks: &model.networks,
             device: &device.name,
             thresholds: &model.thresholds,
-            training: folder.read_json::<Report>(names::REPORT)?.channels.into_iter().map(|channel| channel.training).collect(),
+            training: folder
+                .read_json::<Report>(names::REPORT)?
+                .channels
+                .into_iter()
+                .map(|channel| channel.training)
+                .collect(),
             worst,
             projections: &[],
             samples: &prepared.samples,
@@ -144,7 +175,10 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         return ui.print_json(&report);
     }
     if !asked.is_empty() {
-        ui.print(&terminal::explanations(&asked.iter().collect::<Vec<_>>(), prepared.samples.events))?;
+        ui.print(&terminal::explanations(
+            &asked.iter().collect::<Vec<_>>(),
+            prepared.samples.events,
+        ))?;
         return ui.print(&format!("wrote      {}", arguments.out.display()));
     }
     ui.print(&terminal::render(&report, Some(&scores), ui.width()))?;
@@ -156,7 +190,11 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
 
 /// `RUN:LS`, or the number of an LS or event alone where there are no runs.
 fn lumisection(text: &str) -> Result<(Option<u32>, u32)> {
-    let wrong = || Error::input(format!("--why {text}: expected RUN:LS, or a number alone where the data have no runs"));
+    let wrong = || {
+        Error::input(format!(
+            "--why {text}: expected RUN:LS, or a number alone where the data have no runs"
+        ))
+    };
     let number = |text: &str| text.trim().parse::<u32>().map_err(|_| wrong());
     match text.split_once(':') {
         Some((run, ls)) => Ok((Some(number(run)?), number(ls)?)),
@@ -171,15 +209,20 @@ const MOST_ANOMALIES: usize = 30;
 
 /// Which known anomalies each threshold finds.
 fn beside_truth(report: &Report, truth: &[Truth], width: u16) -> String {
-    let thresholds = report.thresholds.iter().filter(|threshold| threshold.channel == report.main());
-    let names: Vec<String> = thresholds.map(|threshold| format!("found by {}", threshold.describe())).collect();
-    let within = |flagged: &Flagged, first: u32, last: u32| flagged.ls.iter().filter(|ls| (first..=last).contains(*ls)).count();
+    let thresholds =
+        report.thresholds.iter().filter(|threshold| threshold.channel == report.main());
+    let names: Vec<String> =
+        thresholds.map(|threshold| format!("found by {}", threshold.describe())).collect();
+    let within = |flagged: &Flagged, first: u32, last: u32| {
+        flagged.ls.iter().filter(|ls| (first..=last).contains(*ls)).count()
+    };
     // An anomaly that is told for several channels is one.
     let mut seen = BTreeSet::new();
     let truth: Vec<&Truth> = truth.iter().filter(|known| seen.insert(*known)).collect();
     let run = |known: &Truth| report.runs.iter().find(|run| run.name == known.0);
     let by_kind = truth.iter().filter(|known| run(known).is_some()).count() > MOST_ANOMALIES;
-    let mut header = if by_kind { vec!["ranges", "LSs", "anomaly"] } else { vec!["run", "LSs", "anomaly"] };
+    let mut header =
+        if by_kind { vec!["ranges", "LSs", "anomaly"] } else { vec!["run", "LSs", "anomaly"] };
     header.extend(names.iter().map(String::as_str));
     let mut table = terminal::table(&header, width);
     let mut kinds: BTreeMap<&str, Vec<(&&Truth, &RunFigures)>> = BTreeMap::new();
@@ -199,23 +242,41 @@ fn beside_truth(report: &Report, truth: &[Truth], width: u16) -> String {
         table.add_row(row);
     }
     for (kind, known) in kinds.iter().filter(|_| by_kind) {
-        let length: u64 = known.iter().map(|((_, first, last, _), _)| u64::from(last - first) + 1).sum();
+        let length: u64 =
+            known.iter().map(|((_, first, last, _), _)| u64::from(last - first) + 1).sum();
         let mut row = vec![known.len().to_string(), length.to_string(), (*kind).to_owned()];
         row.extend((0..names.len()).map(|i| {
-            let found: Vec<usize> = known.iter().map(|((_, first, last, _), run)| within(&run.flagged[i], *first, *last)).collect();
-            format!("{} ranges, {} LSs", found.iter().filter(|found| **found > 0).count(), found.iter().sum::<usize>())
+            let found: Vec<usize> = known
+                .iter()
+                .map(|((_, first, last, _), run)| within(&run.flagged[i], *first, *last))
+                .collect();
+            format!(
+                "{} ranges, {} LSs",
+                found.iter().filter(|found| **found > 0).count(),
+                found.iter().sum::<usize>()
+            )
         }));
         table.add_row(row);
     }
     let mut others = vec![String::new(), String::new(), "flags elsewhere".to_owned()];
     for i in 0..names.len() {
-        let known = |run: &str, ls: u32| truth.iter().any(|(file, first, last, _)| file == run && (*first..=*last).contains(&ls));
-        let elsewhere: usize = report.runs.iter().map(|run| run.flagged[i].ls.iter().filter(|ls| !known(&run.name, **ls)).count()).sum();
+        let known = |run: &str, ls: u32| {
+            truth.iter().any(|(file, first, last, _)| file == run && (*first..=*last).contains(&ls))
+        };
+        let elsewhere: usize = report
+            .runs
+            .iter()
+            .map(|run| run.flagged[i].ls.iter().filter(|ls| !known(&run.name, **ls)).count())
+            .sum();
         let evaluated: usize = report.runs.iter().map(|run| run.evaluated).sum();
         others.push(format!("{elsewhere} of {evaluated} LSs"));
     }
     table.add_row(others);
     let elsewhere = truth.iter().filter(|known| run(known).is_none()).count();
-    let not_scored = if elsewhere > 0 { format!("{elsewhere} known anomalies are of runs that are not scored here\n") } else { String::new() };
+    let not_scored = if elsewhere > 0 {
+        format!("{elsewhere} known anomalies are of runs that are not scored here\n")
+    } else {
+        String::new()
+    };
     format!("known anomalies\n{table}\n{not_scored}")
 }

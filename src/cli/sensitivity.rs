@@ -27,7 +27,8 @@ use std::{
     time::Instant,
 };
 
-/// Inject defects of given sizes and strengths into good held-out lumisections, and tell how many are flagged
+/// Inject defects of given sizes and strengths into good held-out lumisections, and tell how many
+/// are flagged
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// An experiment's TOML file, which is trained first, or the folder of a trained experiment
@@ -64,17 +65,29 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if is_trained {
         only_keys(&arguments.sets.sets, &["sensitivity"], "sensitivity")?;
     }
-    let Trained { folder, place, prepared, plan, device } = if is_trained { open(arguments, ui)? } else { train(arguments, ui)? };
+    let Trained { folder, place, prepared, plan, device } =
+        if is_trained { open(arguments, ui)? } else { train(arguments, ui)? };
     let model = folder.read_model(&[])?;
     let score = folder.read_json::<Report>(names::REPORT)?.score;
     let stop = Stop::new(None)?;
     let bar = ui.bar(plan.points() as u64, "injecting {wide_bar:.green/dim} {pos}/{len} {eta}");
     let points = plan.points();
-    ui.say(&format!("{}: {} sizes and strengths on {}", model.experiment.config.name, points, device.name));
-    let again = format!("lumisift sensitivity {} --out {}", arguments.config.display(), arguments.out.display());
+    ui.say(&format!(
+        "{}: {} sizes and strengths on {}",
+        model.experiment.config.name, points, device.name
+    ));
+    let again = format!(
+        "lumisift sensitivity {} --out {}",
+        arguments.config.display(),
+        arguments.out.display()
+    );
     let done = || {
         bar.inc(1);
-        if stop.is_signalled() { Err(stop.paused(&format!("{} of {points} sizes and strengths", bar.position()), &again)) } else { Ok(()) }
+        if stop.is_signalled() {
+            Err(stop.paused(&format!("{} of {points} sizes and strengths", bar.position()), &again))
+        } else {
+            Ok(())
+        }
     };
     let outcome = plan.run(&model, prepared, (place, score), &device, &done);
     bar.finish_and_clear();
@@ -111,7 +124,11 @@ fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
             names::EXPERIMENT
         )));
     }
-    let experiment = load(&folder.file(names::EXPERIMENT), &arguments.sets, Some(arguments.device.as_deref().unwrap_or("cpu")))?;
+    let experiment = load(
+        &folder.file(names::EXPERIMENT),
+        &arguments.sets,
+        Some(arguments.device.as_deref().unwrap_or("cpu")),
+    )?;
     own(arguments).reads_experiment(&arguments.config, &experiment).check()?;
     let device = device::open(experiment.devices[0])?;
     let prepared = again(&folder, &experiment, ui)?;
@@ -123,7 +140,9 @@ fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
 fn again(folder: &Folder, experiment: &Experiment, ui: &Ui) -> Result<Prepared> {
     let scores = Scores::read(&folder.file(names::SCORES))?;
     let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-    pipeline::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| reading.read(path))
+    pipeline::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| {
+        reading.read(path)
+    })
 }
 
 /// Trains the experiment of a config in the folder that is written to, unless that has been done.
@@ -159,7 +178,11 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
     ui.warn_unreadable(&prepared.samples);
     // What cannot be tried is told before anything is trained.
     let plan = Plan::new(&wanted, &prepared)?;
-    let command = format!("lumisift sensitivity {} --out {}", arguments.config.display(), arguments.out.display());
+    let command = format!(
+        "lumisift sensitivity {} --out {}",
+        arguments.config.display(),
+        arguments.out.display()
+    );
     let local = Local { out: &path, force: arguments.force, begun, deadline, command, last: false };
     local.train(&experiment, &mut prepared, &devices, ui)?;
     Ok(of(Folder::open(&path)?, prepared, plan, &mut devices))
@@ -183,12 +206,17 @@ fn render(outcome: &Outcome, width: u16) -> String {
     let settings = &outcome.settings;
     let mut strengths = settings.strengths.clone();
     strengths.sort_by(f64::total_cmp);
-    let header: Vec<String> = std::iter::once(outcome.unit.clone()).chain(strengths.iter().map(|strength| format!("×{strength}"))).collect();
+    let header: Vec<String> = std::iter::once(outcome.unit.clone())
+        .chain(strengths.iter().map(|strength| format!("×{strength}")))
+        .collect();
     let mut table = terminal::table(&header.iter().map(String::as_str).collect::<Vec<_>>(), width);
     for size in &settings.sizes {
         let mut row = vec![size.to_string()];
         for strength in &strengths {
-            let point = outcome.points.iter().find(|point| point.size == *size && point.strength == *strength);
+            let point = outcome
+                .points
+                .iter()
+                .find(|point| point.size == *size && point.strength == *strength);
             row.push(point.map_or_else(|| "–".into(), |point| percent(&point.efficiency)));
         }
         table.add_row(row);
@@ -217,8 +245,14 @@ fn render(outcome: &Outcome, width: u16) -> String {
     }
     if let Some(alarms) = outcome.false_alarm() {
         let Share { flagged, rows, interval, .. } = alarms;
-        let interval = interval.map_or_else(String::new, |(low, high)| format!(" ({:.2} % to {:.2} %)", 100.0 * low, 100.0 * high));
-        text.push_str(&format!("as it is   {flagged} of {rows} {} flagged: {}{interval}", outcome.sample, percent(alarms)));
+        let interval = interval.map_or_else(String::new, |(low, high)| {
+            format!(" ({:.2} % to {:.2} %)", 100.0 * low, 100.0 * high)
+        });
+        text.push_str(&format!(
+            "as it is   {flagged} of {rows} {} flagged: {}{interval}",
+            outcome.sample,
+            percent(alarms)
+        ));
     }
     text
 }

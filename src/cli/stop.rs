@@ -10,7 +10,8 @@ use std::{
     time::Instant,
 };
 
-/// The exit code that says: asked to stop, try again later (`EX_TEMPFAIL`). Batch systems can requeue on it.
+/// The exit code that says: asked to stop, try again later (`EX_TEMPFAIL`). Batch systems can
+/// requeue on it.
 const LATER: u8 = 75;
 
 /// Whether a training is to stop for now.
@@ -20,26 +21,31 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Listens for SIGINT, SIGTERM and SIGUSR1 from now on; a second SIGINT ends the program at once.
+    /// Listens for SIGINT, SIGTERM and SIGUSR1 from now on; a second SIGINT ends the program at
+    /// once.
     pub fn new(deadline: Option<Instant>) -> Result<Self> {
         let failed = |error: std::io::Error| Error::failed(format!("signals: {error}"));
         let signal = Arc::new(AtomicUsize::new(0));
         let interrupted = Arc::new(AtomicBool::new(false));
         // In this order: the first interrupt finds the flag down, the second finds it up.
-        signal_hook::flag::register_conditional_shutdown(SIGINT, 130, interrupted.clone()).map_err(failed)?;
+        signal_hook::flag::register_conditional_shutdown(SIGINT, 130, interrupted.clone())
+            .map_err(failed)?;
         signal_hook::flag::register(SIGINT, interrupted).map_err(failed)?;
         for number in [SIGINT, SIGTERM, SIGUSR1] {
-            signal_hook::flag::register_usize(number, signal.clone(), number as usize).map_err(failed)?;
+            signal_hook::flag::register_usize(number, signal.clone(), number as usize)
+                .map_err(failed)?;
         }
         Ok(Self { signal, deadline })
     }
 
-    /// Asks it to stop when standard input ends: whoever holds the other end wants no more, or is gone.
+    /// Asks it to stop when standard input ends: whoever holds the other end wants no more, or is
+    /// gone.
     pub fn when_input_ends(&self) {
         let signal = self.signal.clone();
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-            let _ = signal.compare_exchange(0, SIGTERM as usize, Ordering::Relaxed, Ordering::Relaxed);
+            let _ =
+                signal.compare_exchange(0, SIGTERM as usize, Ordering::Relaxed, Ordering::Relaxed);
         });
     }
 

@@ -32,7 +32,8 @@ enum Kind {
         #[arg(long, default_value_t = 1.0)]
         size: f64,
     },
-    /// The CMS 2010B study: features.parquet (2,699 columns), labels.npy, Quality2010/ with a JSON per subsystem, truth.csv
+    /// The CMS 2010B study: features.parquet (2,699 columns), labels.npy, Quality2010/ with a JSON
+    /// per subsystem, truth.csv
     Cms2010b {
         /// The folder to write to
         out: PathBuf,
@@ -43,8 +44,8 @@ enum Kind {
         #[arg(long, default_value_t = 4_000)]
         rows: usize,
     },
-    /// Physics objects of four primary datasets, each quantity summarised by seven numbers: features.parquet (161 features),
-    /// golden.json, dcs.json, truth.csv
+    /// Physics objects of four primary datasets, each quantity summarised by seven numbers:
+    /// features.parquet (161 features), golden.json, dcs.json, truth.csv
     Certification {
         /// The folder to write to
         out: PathBuf,
@@ -69,8 +70,8 @@ enum Kind {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Maps of what the layers of a pixel detector count, one a lumisection and layer: train/ and test/ with a Parquet file a layer,
-    /// oms.json, hlt.json, automasks.csv, truth.csv
+    /// Maps of what the layers of a pixel detector count, one a lumisection and layer: train/ and
+    /// test/ with a Parquet file a layer, oms.json, hlt.json, automasks.csv, truth.csv
     Occupancy {
         /// The folder to write to
         out: PathBuf,
@@ -99,25 +100,40 @@ impl Kind {
         match self {
             Self::Metsig { out, .. } => ("synth metsig", out, owned(&synth::METSIG)),
             Self::Cms2010b { out, .. } => ("synth cms2010b", out, synth::cms2010b::files()),
-            Self::Certification { out, .. } => ("synth certification", out, owned(&synth::certification::FILES)),
+            Self::Certification { out, .. } => {
+                ("synth certification", out, owned(&synth::certification::FILES))
+            }
             Self::Events { out, .. } => ("synth events", out, owned(&synth::events::FILES)),
-            Self::Occupancy { out, layers, .. } => ("synth occupancy", out, synth::occupancy::files(*layers)),
+            Self::Occupancy { out, layers, .. } => {
+                ("synth occupancy", out, synth::occupancy::files(*layers))
+            }
         }
     }
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let (verb, out, files) = arguments.kind.writes();
-    let outputs = Outputs::new(verb, arguments.force).folder("", out, files.iter().map(String::as_str));
+    let outputs =
+        Outputs::new(verb, arguments.force).folder("", out, files.iter().map(String::as_str));
     outputs.check()?;
     match &arguments.kind {
         Kind::Metsig { out, seed, size } => metsig(out, *seed, *size, ui),
         Kind::Cms2010b { out, seed, rows } => cms2010b(out, *seed, *rows, ui),
-        Kind::Certification { out, lumisections, seed } => certification(out, *lumisections, *seed, ui),
-        Kind::Events { out, events: number, columns, seed } => events(out, *number, *columns, *seed, ui),
+        Kind::Certification { out, lumisections, seed } => {
+            certification(out, *lumisections, *seed, ui)
+        }
+        Kind::Events { out, events: number, columns, seed } => {
+            events(out, *number, *columns, *seed, ui)
+        }
         Kind::Occupancy { out, lumisections, test_lumisections, layers, true_shapes, seed } => {
-            let (lumisections, test_lumisections, layers, true_shapes) = (*lumisections, *test_lumisections, *layers, *true_shapes);
-            occupancy(out, synth::occupancy::Size { lumisections, test_lumisections, layers, true_shapes }, *seed, ui)
+            let (lumisections, test_lumisections, layers, true_shapes) =
+                (*lumisections, *test_lumisections, *layers, *true_shapes);
+            occupancy(
+                out,
+                synth::occupancy::Size { lumisections, test_lumisections, layers, true_shapes },
+                *seed,
+                ui,
+            )
         }
     }?;
     outputs.close(ui);
@@ -129,7 +145,11 @@ fn occupancy(out: &Path, size: synth::occupancy::Size, seed: u64, ui: &Ui) -> Re
         ui.say(&format!("{}: {rows} rows", out.join(name).display()));
     }
     let file = |name: &str| out.join(name).display().to_string();
-    ui.say(&format!("{}: what OMS says of each lumisection; {}: rates of triggers", file("oms.json"), file("hlt.json")));
+    ui.say(&format!(
+        "{}: what OMS says of each lumisection; {}: rates of triggers",
+        file("oms.json"),
+        file("hlt.json")
+    ));
     let sets = [
         ("data.train", "train/PXLayer_*.parquet"),
         ("data.test", "test/PXLayer_*.parquet"),
@@ -137,7 +157,8 @@ fn occupancy(out: &Path, size: synth::occupancy::Size, seed: u64, ui: &Ui) -> Re
         ("data.hlt", "hlt.json"),
         ("patterns.automasks", "automasks.csv"),
     ];
-    let sets: Vec<String> = sets.iter().map(|(key, name)| format!("--set '{key}=[\"{}\"]'", file(name))).collect();
+    let sets: Vec<String> =
+        sets.iter().map(|(key, name)| format!("--set '{key}=[\"{}\"]'", file(name))).collect();
     ui.next(&[
         format!("lumisift inspect {}", file("test/PXLayer_1.parquet")),
         format!("lumisift train configs/pixel-nmf.toml {} --out pixel", sets.join(" ")),
@@ -162,8 +183,16 @@ fn certification(out: &Path, lumisections: usize, seed: u64, ui: &Ui) -> Result<
         ui.say(&format!("{}: {rows} rows", out.join(name).display()));
     }
     let file = |name: &str| out.join(name).display().to_string();
-    ui.say(&format!("{}: good lumisections; {}: those with the tracker on", file("golden.json"), file("dcs.json")));
-    let sets = format!("--set 'data.train=[\"{}\"]' --set 'labels.good=\"{}\"'", file("features.parquet"), file("golden.json"));
+    ui.say(&format!(
+        "{}: good lumisections; {}: those with the tracker on",
+        file("golden.json"),
+        file("dcs.json")
+    ));
+    let sets = format!(
+        "--set 'data.train=[\"{}\"]' --set 'labels.good=\"{}\"'",
+        file("features.parquet"),
+        file("golden.json")
+    );
     ui.next(&[
         format!("lumisift check configs/certification-vanilla.toml {sets}"),
         format!("lumisift train configs/certification-vanilla.toml {sets} --out vanilla"),
@@ -182,7 +211,10 @@ fn cms2010b(out: &Path, seed: u64, rows: usize, ui: &Ui) -> Result<()> {
         file("labels.npy"),
         file("Quality2010")
     );
-    ui.next(&[format!("lumisift check configs/cms2010b.toml {sets}"), format!("lumisift train configs/cms2010b.toml {sets} --out cms2010b")])
+    ui.next(&[
+        format!("lumisift check configs/cms2010b.toml {sets}"),
+        format!("lumisift train configs/cms2010b.toml {sets} --out cms2010b"),
+    ])
 }
 
 fn metsig(out: &Path, seed: u64, size: f64, ui: &Ui) -> Result<()> {

@@ -41,10 +41,12 @@ pub struct Arguments {
     /// Replace the experiment in the folder
     #[arg(long)]
     force: bool,
-    /// Go on with the experiment in the folder from its last checkpoint; begin it where there is none
+    /// Go on with the experiment in the folder from its last checkpoint; begin it where there is
+    /// none
     #[arg(long, conflicts_with = "force")]
     resume: bool,
-    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N], or several with commas between them; wins over the config
+    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N], or several with commas between them; wins
+    /// over the config
     #[arg(long)]
     device: Option<String>,
     #[command(flatten)]
@@ -67,22 +69,34 @@ fn begin(out: &Path, force: bool, begun: Option<Folder>, experiment: &Experiment
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())
 }
 
-/// Leaves the training to a batch system: it goes on, as with `--resume`, with the folder that is begun here.
-fn send(arguments: &Arguments, engine: Engine, experiment: &Experiment, begun: Option<Folder>, ui: &Ui) -> Result<()> {
+/// Leaves the training to a batch system: it goes on, as with `--resume`, with the folder that is
+/// begun here.
+fn send(
+    arguments: &Arguments,
+    engine: Engine,
+    experiment: &Experiment,
+    begun: Option<Folder>,
+    ui: &Ui,
+) -> Result<()> {
     batch::check_devices(engine, experiment)?;
     let is_new = begun.is_none();
-    let out = std::path::absolute(&arguments.out).map_err(|error| Error::writing(&arguments.out, &error))?;
+    let out = std::path::absolute(&arguments.out)
+        .map_err(|error| Error::writing(&arguments.out, &error))?;
     let job = Job {
         name: batch::job_name(&experiment.config.name),
         folder: out.clone(),
-        arguments: ["train", "{folder}/experiment.toml", "--out", "{folder}", "--resume"].map(str::to_owned).to_vec(),
+        arguments: ["train", "{folder}/experiment.toml", "--out", "{folder}", "--resume"]
+            .map(str::to_owned)
+            .to_vec(),
         tasks: BTreeMap::from([(0, PathBuf::new())]),
         shared: vec![],
         after: vec![],
     };
     if arguments.engines.is_dry() {
-        let config = format!("# {}\n{}\n", out.join(names::EXPERIMENT).display(), experiment.to_toml()?);
-        return ui.print(&format!("{config}{}", engine::describe(engine, &experiment.batch, &job)?));
+        let config =
+            format!("# {}\n{}\n", out.join(names::EXPERIMENT).display(), experiment.to_toml()?);
+        return ui
+            .print(&format!("{config}{}", engine::describe(engine, &experiment.batch, &job)?));
     }
     engine::check_installed(engine)?;
     batch::refuse_twice(&out)?;
@@ -115,13 +129,21 @@ pub struct Local<'a> {
 
 impl Local<'_> {
     /// Trains and writes everything; nothing where another has done so meanwhile.
-    pub fn train(self, experiment: &Experiment, prepared: &mut Prepared, devices: &[Opened], ui: &Ui) -> Result<Option<(Report, Scores)>> {
+    pub fn train(
+        self,
+        experiment: &Experiment,
+        prepared: &mut Prepared,
+        devices: &[Opened],
+        ui: &Ui,
+    ) -> Result<Option<(Report, Scores)>> {
         let plan = Plan::new(experiment, prepared)?;
         ui.say(&plan.describe(prepared, devices));
         std::fs::create_dir_all(self.out).map_err(|error| Error::writing(self.out, &error))?;
         let _lock = Lock::take(self.out)?;
         let training = match self.begun {
-            None => plan.open(Folder::create(self.out, self.force)?, false, prepared, devices, ui)?,
+            None => {
+                plan.open(Folder::create(self.out, self.force)?, false, prepared, devices, ui)?
+            }
             // Another may have finished it before the lock was ours.
             Some(folder) if folder.is_complete() => return Ok(None),
             Some(folder) => plan.open(folder, true, prepared, devices, ui)?,
@@ -155,7 +177,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     outputs::check_room(&arguments.out, "the config", &experiment.inputs())?;
     if arguments.engines.batch().is_none() && arguments.engines.is_dry() {
-        return Err(Error::input("--dry-run: goes with --engine slurm or htcondor; `lumisift check` looks at a config"));
+        return Err(Error::input(
+            "--dry-run: goes with --engine slurm or htcondor; `lumisift check` looks at a config",
+        ));
     }
     if let Some(engine) = arguments.engines.batch() {
         return send(arguments, engine, &experiment, begun, ui);
@@ -172,10 +196,16 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         force: arguments.force,
         begun,
         deadline,
-        command: format!("lumisift train {0}/{1} --out {0} --resume", arguments.out.display(), names::EXPERIMENT),
+        command: format!(
+            "lumisift train {0}/{1} --out {0} --resume",
+            arguments.out.display(),
+            names::EXPERIMENT
+        ),
         last: true,
     };
-    let Some((report, scored)) = local.train(&experiment, &mut prepared, &devices, ui)? else { return complete(ui, arguments) };
+    let Some((report, scored)) = local.train(&experiment, &mut prepared, &devices, ui)? else {
+        return complete(ui, arguments);
+    };
 
     if ui.json {
         return ui.print_json(&report);

@@ -1,4 +1,5 @@
-//! One training from prepared rows to a complete folder, in the steps that `train` and the workers of a sweep share.
+//! One training from prepared rows to a complete folder, in the steps that `train` and the workers
+//! of a sweep share.
 
 use super::{
     stop::Stop,
@@ -75,7 +76,8 @@ struct Watcher<'a, 'e> {
     since: u32,
 }
 
-/// A training that took no longer than this is not kept when it ends: it would be trained again in no time.
+/// A training that took no longer than this is not kept when it ends: it would be trained again in
+/// no time.
 const SHORT: Duration = Duration::from_secs(2);
 
 impl Watcher<'_, '_> {
@@ -104,17 +106,32 @@ impl Watch for Watcher<'_, '_> {
     }
 
     fn keeps(&mut self) -> bool {
-        self.kept.elapsed().as_secs_f64() >= self.config().seconds || self.config().epochs.is_some_and(|epochs| self.since >= epochs)
+        self.kept.elapsed().as_secs_f64() >= self.config().seconds
+            || self.config().epochs.is_some_and(|epochs| self.since >= epochs)
     }
 
     fn keep(&mut self, state: &State) -> Result<()> {
-        if state.stopped.is_some() && self.kept.elapsed() < SHORT && self.config().epochs.is_none() && !self.pauses() {
+        if state.stopped.is_some()
+            && self.kept.elapsed() < SHORT
+            && self.config().epochs.is_none()
+            && !self.pauses()
+        {
             return Ok(());
         }
         (self.kept, self.since) = (Instant::now(), 0);
         let Self { training, channel, member, .. } = self;
-        training.ui.log(&format!("checkpoint of channel {channel}, member {}: {} epochs and {} batches", *member + 1, state.epoch(), state.batch));
-        training.folder.write_checkpoint((channel, *member), state, &training.plan.fingerprint, self.config().keep as usize)
+        training.ui.log(&format!(
+            "checkpoint of channel {channel}, member {}: {} epochs and {} batches",
+            *member + 1,
+            state.epoch(),
+            state.batch
+        ));
+        training.folder.write_checkpoint(
+            (channel, *member),
+            state,
+            &training.plan.fingerprint,
+            self.config().keep as usize,
+        )
     }
 }
 
@@ -124,9 +141,19 @@ pub fn names_of(devices: &[Opened]) -> String {
 }
 
 /// What is written before anything is trained.
-fn write_beginning(folder: &Folder, experiment: &Experiment, prepared: &Prepared, devices: &[Opened], fingerprint: &str) -> Result<()> {
+fn write_beginning(
+    folder: &Folder,
+    experiment: &Experiment,
+    prepared: &Prepared,
+    devices: &[Opened],
+    fingerprint: &str,
+) -> Result<()> {
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
-    let bad_values: BTreeMap<&str, &Scalar> = prepared.labels.iter().filter_map(|set| Some((set.name.as_str(), set.other.as_ref()?))).collect();
+    let bad_values: BTreeMap<&str, &Scalar> = prepared
+        .labels
+        .iter()
+        .filter_map(|set| Some((set.name.as_str(), set.other.as_ref()?)))
+        .collect();
     folder.write_json(
         names::PROVENANCE,
         &json!({
@@ -157,20 +184,39 @@ impl<'e> Plan<'e> {
 
     /// What it is, in a line.
     pub fn describe(&self, prepared: &Prepared, devices: &[Opened]) -> String {
-        let (config, rows) = (&self.experiment.config, prepared.splits.iter().filter(|split| **split == Split::Train).count());
-        let shapes: Vec<String> = pipeline::architectures(self.experiment, &prepared.channels).iter().map(|shape| shape.describe()).collect();
-        let shapes = if shapes.len() == 1 { shapes.concat() } else { format!("{} channels", shapes.len()) };
+        let (config, rows) = (
+            &self.experiment.config,
+            prepared.splits.iter().filter(|split| **split == Split::Train).count(),
+        );
+        let shapes: Vec<String> = pipeline::architectures(self.experiment, &prepared.channels)
+            .iter()
+            .map(|shape| shape.describe())
+            .collect();
+        let shapes =
+            if shapes.len() == 1 { shapes.concat() } else { format!("{} channels", shapes.len()) };
         let ensemble = config.train.ensemble;
-        let shapes = if ensemble > 1 { format!("{shapes}, ensembles of {ensemble}") } else { shapes };
+        let shapes =
+            if ensemble > 1 { format!("{shapes}, ensembles of {ensemble}") } else { shapes };
         format!("{} on {}: {shapes}, {rows} training rows", config.name, names_of(devices))
     }
 
     /// Begins it in a folder, or goes on with what was begun there. The folder's lock is held.
-    pub fn open(mut self, folder: Folder, begun: bool, prepared: &Prepared, devices: &[Opened], ui: &'e Ui) -> Result<Training<'e>> {
+    pub fn open(
+        mut self,
+        folder: Folder,
+        begun: bool,
+        prepared: &Prepared,
+        devices: &[Opened],
+        ui: &'e Ui,
+    ) -> Result<Training<'e>> {
         if begun {
             folder.tidy();
             for begin in &mut self.begins {
-                let (state, notes) = folder.read_checkpoint(&prepared.channels[begin.channel].name, begin.member, &self.fingerprint)?;
+                let (state, notes) = folder.read_checkpoint(
+                    &prepared.channels[begin.channel].name,
+                    begin.member,
+                    &self.fingerprint,
+                )?;
                 notes.iter().for_each(|note| ui.warn(note));
                 begin.state = state;
             }
@@ -178,34 +224,68 @@ impl<'e> Plan<'e> {
         // Of one that was begun, what a kill may have left out or torn.
         write_beginning(&folder, self.experiment, prepared, devices, &self.fingerprint)?;
         ui.log_to(&folder.file(names::LOG))?;
-        let done: Vec<&[Epoch]> = self.begins.iter().map(|begin| begin.state.as_ref().map_or(&[][..], |state| &state.history)).collect();
+        let done: Vec<&[Epoch]> = self
+            .begins
+            .iter()
+            .map(|begin| begin.state.as_ref().map_or(&[][..], |state| &state.history))
+            .collect();
         let epochs: usize = done.iter().map(|epochs| epochs.len()).sum();
         if epochs > 0 {
             ui.say(&format!("going on after {}", terminal::count(epochs, "epoch")));
         }
         let config = &self.experiment.config.train;
         let models = models(&self.begins, prepared);
-        let history = folder.write_history(HistoryColumns::new(self.experiment), models.iter().copied().zip(done.iter().copied()))?;
+        let history = folder.write_history(
+            HistoryColumns::new(self.experiment),
+            models.iter().copied().zip(done.iter().copied()),
+        )?;
         let events = Events::begin(&folder, self.experiment, models.iter().copied().zip(done))?;
         let bar = ui.training(models.len(), prepared.channels.len(), config.epochs, epochs);
-        Ok(Training { plan: self, folder, ui, told: Mutex::new(Told { history, events, bar }), pruning: None })
+        Ok(Training {
+            plan: self,
+            folder,
+            ui,
+            told: Mutex::new(Told { history, events, bar }),
+            pruning: None,
+        })
     }
 }
 
 /// Channel and member of each model.
 fn models<'p>(begins: &[Begin<'_>], prepared: &'p Prepared) -> Vec<(&'p str, usize)> {
-    begins.iter().map(|begin| (prepared.channels[begin.channel].name.as_str(), begin.member)).collect()
+    begins
+        .iter()
+        .map(|begin| (prepared.channels[begin.channel].name.as_str(), begin.member))
+        .collect()
 }
 
-/// Trains the models of several trainings on the same rows, side by side. For each training: what was fitted, nothing where it paused.
-pub fn fit(trainings: &[Training<'_>], prepared: &Prepared, devices: &[Opened], stop: &Stop) -> Result<Vec<Result<Option<Vec<Fitted>>>>> {
-    let begins: Vec<Begin<'_>> = trainings.iter().flat_map(|training| training.plan.begins.iter().cloned()).collect();
-    let owner: Vec<(usize, usize)> =
-        trainings.iter().enumerate().flat_map(|(at, training)| (0..training.plan.begins.len()).map(move |model| (at, model))).collect();
+/// Trains the models of several trainings on the same rows, side by side. For each training: what
+/// was fitted, nothing where it paused.
+pub fn fit(
+    trainings: &[Training<'_>],
+    prepared: &Prepared,
+    devices: &[Opened],
+    stop: &Stop,
+) -> Result<Vec<Result<Option<Vec<Fitted>>>>> {
+    let begins: Vec<Begin<'_>> =
+        trainings.iter().flat_map(|training| training.plan.begins.iter().cloned()).collect();
+    let owner: Vec<(usize, usize)> = trainings
+        .iter()
+        .enumerate()
+        .flat_map(|(at, training)| (0..training.plan.begins.len()).map(move |model| (at, model)))
+        .collect();
     let watch = |place: usize| {
         let ((at, model), begin) = (owner[place], &begins[place]);
         let (channel, member) = (prepared.channels[begin.channel].name.as_str(), begin.member);
-        Watcher { training: &trainings[at], model, channel, member, stop, kept: Instant::now(), since: 0 }
+        Watcher {
+            training: &trainings[at],
+            model,
+            channel,
+            member,
+            stop,
+            kept: Instant::now(),
+            since: 0,
+        }
     };
     let mut fitted = pipeline::train(&begins, prepared, devices, &watch)?.into_iter();
     let of = |training: &Training<'_>| {
@@ -226,7 +306,11 @@ impl<'e> Training<'e> {
         self.pruning = pruning;
         let Some(pruning) = pruning else { return };
         for (model, begin) in self.plan.begins.iter().enumerate() {
-            begin.state.iter().flat_map(|state| &state.history).for_each(|epoch| pruning.epoch(model, epoch));
+            begin
+                .state
+                .iter()
+                .flat_map(|state| &state.history)
+                .for_each(|epoch| pruning.epoch(model, epoch));
         }
     }
 
@@ -235,19 +319,34 @@ impl<'e> Training<'e> {
         Ok(self.folder.read_history()?.len())
     }
 
-    /// Learns what is usual, scores, and writes all the rest; `report.json` is the last. Nothing where it was asked to stop before.
-    /// With `last`, the scaled inputs make room once they have served.
-    pub fn finish(self, fitted: &[Fitted], prepared: &mut Prepared, last: bool, devices: &[Opened], stop: &Stop) -> Result<Option<(Report, Scores)>> {
+    /// Learns what is usual, scores, and writes all the rest; `report.json` is the last. Nothing
+    /// where it was asked to stop before. With `last`, the scaled inputs make room once they have
+    /// served.
+    pub fn finish(
+        self,
+        fitted: &[Fitted],
+        prepared: &mut Prepared,
+        last: bool,
+        devices: &[Opened],
+        stop: &Stop,
+    ) -> Result<Option<(Report, Scores)>> {
         let Self { plan: Plan { experiment, begins, warnings, .. }, folder, ui, told, .. } = self;
         let Told { events, bar, .. } = told.into_inner().unwrap_or_else(PoisonError::into_inner);
         drop(bar);
         // What is not trained is computed on the first.
         let device = &devices[0];
-        let models: Vec<(String, usize)> = models(&begins, prepared).into_iter().map(|(channel, member)| (channel.to_owned(), member)).collect();
-        let models: Vec<(&str, usize)> = models.iter().map(|(channel, member)| (channel.as_str(), *member)).collect();
+        let models: Vec<(String, usize)> = models(&begins, prepared)
+            .into_iter()
+            .map(|(channel, member)| (channel.to_owned(), member))
+            .collect();
+        let models: Vec<(&str, usize)> =
+            models.iter().map(|(channel, member)| (channel.as_str(), *member)).collect();
         let ensemble = experiment.config.train.ensemble;
         // Epochs of channels side by side come in any order; a finished file does not depend on it.
-        folder.write_history(HistoryColumns::new(experiment), models.iter().copied().zip(fitted.iter().map(|fitted| fitted.history.as_slice())))?;
+        folder.write_history(
+            HistoryColumns::new(experiment),
+            models.iter().copied().zip(fitted.iter().map(|fitted| fitted.history.as_slice())),
+        )?;
         if stop.is_signalled() {
             return Ok(None);
         }
@@ -255,20 +354,26 @@ impl<'e> Training<'e> {
         let (networks, doubts) = pipeline::learn(experiment, fitted, prepared, device)?;
         networks.iter().try_for_each(|network| folder.write_network(network))?;
         folder.write_json(names::SCALER, &prepared.scaler)?;
-        normalisation::write(&folder.file(names::NORMALISATION), &prepared.samples, &prepared.scaler)?;
+        normalisation::write(
+            &folder.file(names::NORMALISATION),
+            &prepared.samples,
+            &prepared.scaler,
+        )?;
         folder.write_channels(&networks)?;
         if stop.is_signalled() {
             return Ok(None);
         }
         ui.detail("scoring");
-        let Scored { scores: mut scored, patterns, mut fewer } = pipeline::score(experiment, &networks, prepared, device)?;
+        let Scored { scores: mut scored, patterns, mut fewer } =
+            pipeline::score(experiment, &networks, prepared, device)?;
         if let Some(fewer) = &fewer {
             folder.write(names::REJECTED, &scores::rejected(&fewer.samples)?)?;
         }
         let prepared = fewer.as_mut().unwrap_or(prepared);
         let moved = pipeline::moved(&networks, prepared);
         let on = experiment.config.threshold.on;
-        let thresholds = pipeline::calibrate(experiment, on, &scored, pipeline::calibration_split(on))?;
+        let thresholds =
+            pipeline::calibrate(experiment, on, &scored, pipeline::calibration_split(on))?;
         scored.flag(&thresholds)?;
         folder.write_json(names::THRESHOLDS, &thresholds)?;
         let worst = explain::worst(experiment, &networks, prepared, &scored, device)?;
@@ -277,8 +382,16 @@ impl<'e> Training<'e> {
         }
         let projections = pipeline::project(experiment, &networks, prepared, &scored, device)?;
         projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
-        let evidence = Evidence::new(experiment, &networks, prepared, (&scored, patterns.as_ref()), &explain::features(&worst), device)?;
-        // What was scaled has served and makes room for the tables; the rows as read stay for the report.
+        let evidence = Evidence::new(
+            experiment,
+            &networks,
+            prepared,
+            (&scored, patterns.as_ref()),
+            &explain::features(&worst),
+            device,
+        )?;
+        // What was scaled has served and makes room for the tables; the rows as read stay for the
+        // report.
         if last {
             prepared.inputs = vec![];
         }
@@ -318,7 +431,18 @@ impl<'e> Training<'e> {
         if let Some(events) = events {
             events.end(models.iter().copied().zip(fitted), &scored, &report)?;
         }
-        page::write(&folder, &report.name, &page::data::experiment(&folder, experiment, &report, &scored, &projections, &evidence)?)?;
+        page::write(
+            &folder,
+            &report.name,
+            &page::data::experiment(
+                &folder,
+                experiment,
+                &report,
+                &scored,
+                &projections,
+                &evidence,
+            )?,
+        )?;
         // The last: a folder that has it is complete.
         folder.write_json(names::REPORT, &report)?;
         ui.log("complete");

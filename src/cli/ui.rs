@@ -46,12 +46,24 @@ impl Ui {
                 console::set_colors_enabled_stderr(false);
             }
         }
-        Self { quiet: global.quiet, verbose: global.verbose, json: global.format == Format::Json, start: Instant::now(), log: Mutex::new(None) }
+        Self {
+            quiet: global.quiet,
+            verbose: global.verbose,
+            json: global.format == Format::Json,
+            start: Instant::now(),
+            log: Mutex::new(None),
+        }
     }
 
     /// For one of many trainings, which has a log and says nothing.
     pub fn silent() -> Self {
-        Self { quiet: true, verbose: false, json: false, start: Instant::now(), log: Mutex::new(None) }
+        Self {
+            quiet: true,
+            verbose: false,
+            json: false,
+            start: Instant::now(),
+            log: Mutex::new(None),
+        }
     }
 
     /// Width of the terminal, or a fixed one where there is none.
@@ -67,14 +79,19 @@ impl Ui {
             .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") })
             .and_then(|()| out.flush())
         {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::failed(format!("standard output: {error}"))),
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Error::failed(format!("standard output: {error}")))
+            }
             _ => Ok(()),
         }
     }
 
     /// A result as JSON.
     pub fn print_json(&self, value: &impl Serialize) -> Result<()> {
-        self.print(&serde_json::to_string_pretty(value).map_err(|error| Error::failed(format!("JSON: {error}")))?)
+        self.print(
+            &serde_json::to_string_pretty(value)
+                .map_err(|error| Error::failed(format!("JSON: {error}")))?,
+        )
     }
 
     /// What to do next; not in JSON.
@@ -87,7 +104,11 @@ impl Ui {
 
     /// From now on every line goes to this file too, with its time, whether it is shown or not.
     pub fn log_to(&self, path: &Path) -> Result<()> {
-        let file = File::options().create(true).append(true).open(path).map_err(|error| Error::writing(path, &error))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(|error| Error::writing(path, &error))?;
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some((path.to_path_buf(), file));
         let command: Vec<String> = std::env::args().collect();
         self.log(&format!("lumisift {}: {}", env!("CARGO_PKG_VERSION"), command.join(" ")));
@@ -123,7 +144,11 @@ impl Ui {
     pub fn warn(&self, text: &str) {
         self.log(&format!("warning: {text}"));
         if !self.quiet {
-            to_stderr(&format!("{} {}", style("warning:").for_stderr().yellow().bold(), terminal::printable(text)));
+            to_stderr(&format!(
+                "{} {}",
+                style("warning:").for_stderr().yellow().bold(),
+                terminal::printable(text)
+            ));
         }
     }
 
@@ -137,9 +162,14 @@ impl Ui {
     /// Rows that could not be read, the first of them by line.
     pub fn warn_unreadable(&self, samples: &Samples) {
         const MOST: usize = 10;
-        let unreadable: Vec<&Rejected> = samples.rejected.iter().filter(|rejected| rejected.unreadable).collect();
+        let unreadable: Vec<&Rejected> =
+            samples.rejected.iter().filter(|rejected| rejected.unreadable).collect();
         for rejected in unreadable.iter().take(MOST) {
-            let place = table::place_in(&samples.sources[rejected.source as usize].path, rejected.line, rejected.index);
+            let place = table::place_in(
+                &samples.sources[rejected.source as usize].path,
+                rejected.line,
+                rejected.index,
+            );
             self.warn(&format!("{place}: left out: {}", rejected.reason));
         }
         if unreadable.len() > MOST {
@@ -152,27 +182,49 @@ impl Ui {
         if matches!(error, Error::Paused { .. }) {
             return to_stderr(&terminal::printable(&error.to_string()));
         }
-        to_stderr(&format!("{} {}", style("error:").for_stderr().red().bold(), terminal::printable(&error.to_string())));
+        to_stderr(&format!(
+            "{} {}",
+            style("error:").for_stderr().red().bold(),
+            terminal::printable(&error.to_string())
+        ));
     }
 
     /// A bar over files being read; hidden where it would be over at once.
     pub fn reading(&self, patterns: &[&[PathBuf]]) -> Reading<'_> {
-        let files: Vec<PathBuf> = patterns.iter().filter_map(|patterns| data::expand(patterns).ok()).flatten().collect();
+        let files: Vec<PathBuf> =
+            patterns.iter().filter_map(|patterns| data::expand(patterns).ok()).flatten().collect();
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        let bar = self.bar(files.iter().map(|file| bytes(file)).sum(), "reading  {wide_bar:.cyan/dim} {bytes}/{total_bytes} {eta}");
+        let bar = self.bar(
+            files.iter().map(|file| bytes(file)).sum(),
+            "reading  {wide_bar:.cyan/dim} {bytes}/{total_bytes} {eta}",
+        );
         Reading { bar, ui: self }
     }
 
-    /// A bar over the epochs of all models with losses, rate and remaining time; off a terminal a line now and then.
-    pub fn training(&self, models: usize, channels: usize, epochs: u32, done: usize) -> Training<'_> {
-        let bar = self.bar(models as u64 * u64::from(epochs), "training {wide_bar:.green/dim} {pos}/{len} {msg} {eta}");
+    /// A bar over the epochs of all models with losses, rate and remaining time; off a terminal a
+    /// line now and then.
+    pub fn training(
+        &self,
+        models: usize,
+        channels: usize,
+        epochs: u32,
+        done: usize,
+    ) -> Training<'_> {
+        let bar = self.bar(
+            models as u64 * u64::from(epochs),
+            "training {wide_bar:.green/dim} {pos}/{len} {msg} {eta}",
+        );
         bar.inc(done as u64);
         Training { bar, models, channels, epochs, last_line: Instant::now(), ui: self }
     }
 
     /// A bar; hidden off a terminal.
     pub fn bar(&self, length: u64, template: &str) -> ProgressBar {
-        let target = if self.quiet || !std::io::stderr().is_terminal() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target = if self.quiet || !std::io::stderr().is_terminal() {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
         let bar = ProgressBar::with_draw_target(Some(length), target);
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━╸─"));
@@ -214,15 +266,25 @@ pub struct Training<'a> {
 impl Training<'_> {
     /// One more epoch of a channel's member has been trained.
     pub fn epoch(&mut self, channel: &str, member: usize, epoch: &Epoch) {
-        let valid = epoch.valid_loss.map(|loss| format!(", validation {loss:.6}")).unwrap_or_default();
+        let valid =
+            epoch.valid_loss.map(|loss| format!(", validation {loss:.6}")).unwrap_or_default();
         let of = if self.channels > 1 { format!("{channel}: ") } else { String::new() };
-        let of = if self.models > self.channels { format!("{of}member {}: ", member + 1) } else { of };
+        let of =
+            if self.models > self.channels { format!("{of}member {}: ", member + 1) } else { of };
         // A factorisation takes no steps of a size.
-        let rate = if epoch.learning_rate > 0.0 { format!(", rate {:.2e}", epoch.learning_rate) } else { String::new() };
+        let rate = if epoch.learning_rate > 0.0 {
+            format!(", rate {:.2e}", epoch.learning_rate)
+        } else {
+            String::new()
+        };
         let text = format!("{of}loss {:.6}{valid}{rate}", epoch.train_loss);
         self.bar.set_message(text.clone());
         self.bar.inc(1);
-        if self.bar.is_hidden() && (epoch.epoch == 1 || epoch.epoch == self.epochs || self.last_line.elapsed() > Duration::from_secs(10)) {
+        if self.bar.is_hidden()
+            && (epoch.epoch == 1
+                || epoch.epoch == self.epochs
+                || self.last_line.elapsed() > Duration::from_secs(10))
+        {
             self.last_line = Instant::now();
             self.ui.say(&format!("epoch {}/{}: {text}", epoch.epoch, self.epochs));
         }

@@ -15,7 +15,10 @@ pub(super) fn faults(config: &Config) -> Vec<(String, String)> {
         fault("levels".into(), "missing; expected the names of the levels, outermost first".into());
     }
     if config.depth as usize > config.levels.len() && !config.levels.is_empty() {
-        fault("depth".into(), format!("found {}; there are {} levels", config.depth, config.levels.len()));
+        fault(
+            "depth".into(),
+            format!("found {}; there are {} levels", config.depth, config.levels.len()),
+        );
     }
     let known = |level: &str| config.levels.iter().any(|known| known == level);
     for (i, rule) in config.rules.iter().enumerate() {
@@ -33,14 +36,36 @@ pub(super) fn faults(config: &Config) -> Vec<(String, String)> {
             }
         };
         let named: Vec<&str> = pattern.capture_names().flatten().collect();
-        for name in named.iter().copied().chain(rule.insert.keys().map(String::as_str)).filter(|name| !known(name)) {
+        for name in named
+            .iter()
+            .copied()
+            .chain(rule.insert.keys().map(String::as_str))
+            .filter(|name| !known(name))
+        {
             let near = suggestion(name, config.levels.iter().map(String::as_str));
-            fault(key("pattern"), format!("\"{name}\" is no level{near}; channels.levels are {}", config.levels.join(", ")));
+            fault(
+                key("pattern"),
+                format!(
+                    "\"{name}\" is no level{near}; channels.levels are {}",
+                    config.levels.join(", ")
+                ),
+            );
         }
-        let silent: Vec<&str> =
-            config.levels.iter().map(String::as_str).filter(|level| !named.contains(level) && !rule.insert.contains_key(*level)).collect();
+        let silent: Vec<&str> = config
+            .levels
+            .iter()
+            .map(String::as_str)
+            .filter(|level| !named.contains(level) && !rule.insert.contains_key(*level))
+            .collect();
         if !rule.leave_out && !silent.is_empty() {
-            fault(key("pattern"), format!("says nothing of {}; name it in the pattern, (?<{}>…), or in insert", silent.join(", "), silent[0]));
+            fault(
+                key("pattern"),
+                format!(
+                    "says nothing of {}; name it in the pattern, (?<{}>…), or in insert",
+                    silent.join(", "),
+                    silent[0]
+                ),
+            );
         }
         if rule.insert.values().any(|name| name.is_empty() || name.contains('/')) {
             fault(key("insert"), "expected names without \"/\"".into());
@@ -56,13 +81,32 @@ mod tests {
     #[test]
     fn faulty_rules_are_told_by_key() {
         let keys = |text: &str| {
-            faults(&toml::from_str(text).unwrap()).into_iter().map(|(key, message)| format!("{key}: {message}")).collect::<Vec<_>>().join("\n")
+            faults(&toml::from_str(text).unwrap())
+                .into_iter()
+                .map(|(key, message)| format!("{key}: {message}"))
+                .collect::<Vec<_>>()
+                .join("\n")
         };
-        assert_eq!(keys("levels = [\"a\", \"b\"]\nrules = [{ pattern = '(?<a>.)', insert = { b = \"x\" } }]"), "");
+        assert_eq!(
+            keys(
+                "levels = [\"a\", \"b\"]\nrules = [{ pattern = '(?<a>.)', insert = { b = \"x\" } }]"
+            ),
+            ""
+        );
         assert!(keys("use = [\"a\"]").starts_with("rules: missing"));
-        assert!(keys("levels = [\"a\"]\nrules = [{ pattern = '(' }]").contains("rules[0].pattern: not a regular expression"));
+        assert!(
+            keys("levels = [\"a\"]\nrules = [{ pattern = '(' }]")
+                .contains("rules[0].pattern: not a regular expression")
+        );
         let text = keys("levels = [\"stream\", \"b\"]\nrules = [{ pattern = '(?<strem>.)' }]");
-        assert!(text.contains("\"strem\" is no level (did you mean \"stream\"?)") && text.contains("says nothing of stream, b"), "{text}");
-        assert!(keys("levels = [\"a\"]\ndepth = 2\nrules = [{ pattern = '(?<a>.)' }]").contains("depth: found 2; there are 1 levels"));
+        assert!(
+            text.contains("\"strem\" is no level (did you mean \"stream\"?)")
+                && text.contains("says nothing of stream, b"),
+            "{text}"
+        );
+        assert!(
+            keys("levels = [\"a\"]\ndepth = 2\nrules = [{ pattern = '(?<a>.)' }]")
+                .contains("depth: found 2; there are 1 levels")
+        );
     }
 }

@@ -3,13 +3,15 @@
 use super::{
     Batch, Document, batch, channels,
     experiment::{
-        Certify, Cut, DeviceChoice, Divergence, Experiment, FactFiles, LabelOrigin, LabelSpec, LabelValues, Loss, Optimizer, Part, Penalties,
-        Schedule, Select, Sparsity, Threshold,
+        Certify, Cut, DeviceChoice, Divergence, Experiment, FactFiles, LabelOrigin, LabelSpec,
+        LabelValues, Loss, Optimizer, Part, Penalties, Schedule, Select, Sparsity, Threshold,
     },
     expression::Expression,
     raw::{
-        self, Activation, BadValues, CalibrateOn, Config, CutRule, EpsilonPlacement, Fill, FitOn, LabelSource, Lists, LossKind, ModelKind, NmfStart,
-        OneOrMany, OptimizerKind, Percentile, Scalar, ScaleKind, ScheduleKind, SparsityKind, SplitBy, ThresholdKind, ToldLabels, ValidateOn,
+        self, Activation, BadValues, CalibrateOn, Config, CutRule, EpsilonPlacement, Fill, FitOn,
+        LabelSource, Lists, LossKind, ModelKind, NmfStart, OneOrMany, OptimizerKind, Percentile,
+        Scalar, ScaleKind, ScheduleKind, SparsityKind, SplitBy, ThresholdKind, ToldLabels,
+        ValidateOn,
     },
     schema::{self, Fault},
     sweep::{self, Space},
@@ -26,7 +28,9 @@ pub(super) fn check(document: &Document, name: &str) -> Result<Experiment> {
     let mut faults = schema::faults(&document.table);
     let mut table = document.table.clone();
     faults.iter().for_each(|fault| remove(&mut table, &fault.key));
-    let config: Config = toml::Value::Table(table).try_into().map_err(|error| Error::input(format!("config: {error}")))?;
+    let config: Config = toml::Value::Table(table)
+        .try_into()
+        .map_err(|error| Error::input(format!("config: {error}")))?;
     let experiment = Checker { document, faults: &mut faults }.check(config, name);
     if faults.is_empty() { Ok(experiment) } else { Err(Error::input(message(document, &faults))) }
 }
@@ -40,10 +44,15 @@ fn message(document: &Document, faults: &[Fault]) -> String {
             None => format!("config: {}: {}", fault.key, fault.message),
         })
         .collect();
-    if lines.len() == 1 { lines.concat() } else { format!("the config has {} faults\n  {}", lines.len(), lines.join("\n  ")) }
+    if lines.len() == 1 {
+        lines.concat()
+    } else {
+        format!("the config has {} faults\n  {}", lines.len(), lines.join("\n  "))
+    }
 }
 
-/// Takes a faulty key out, so that the rest can be read and checked too. Of a list, the whole list goes.
+/// Takes a faulty key out, so that the rest can be read and checked too. Of a list, the whole list
+/// goes.
 fn remove(table: &mut toml::Table, key: &str) {
     let (name, rest) = match key.split_once('.') {
         Some((name, rest)) => (name, Some(rest)),
@@ -59,14 +68,20 @@ fn remove(table: &mut toml::Table, key: &str) {
 
 /// Whether a label source names a file: it has the ending of one, or is a path.
 fn is_file(text: &str) -> bool {
-    text.contains(['/', '\\']) || [".json", ".txt", ".npy"].iter().any(|ending| text.to_lowercase().ends_with(ending))
+    text.contains(['/', '\\'])
+        || [".json", ".txt", ".npy"].iter().any(|ending| text.to_lowercase().ends_with(ending))
 }
 
-/// Where a file or pattern is found that a batch system may have sent to this machine: the folder `LUMISIFT_INPUTS` holds what was
-/// sent, by its name. The config keeps the path that it has at home.
+/// Where a file or pattern is found that a batch system may have sent to this machine: the folder
+/// `LUMISIFT_INPUTS` holds what was sent, by its name. The config keeps the path that it has at
+/// home.
 fn sent(path: PathBuf) -> PathBuf {
-    let there = std::env::var_os("LUMISIFT_INPUTS").zip(path.file_name()).map(|(folder, name)| Path::new(&folder).join(name));
-    let holds = |path: &Path| glob::glob(&path.to_string_lossy()).is_ok_and(|mut found| found.next().is_some());
+    let there = std::env::var_os("LUMISIFT_INPUTS")
+        .zip(path.file_name())
+        .map(|(folder, name)| Path::new(&folder).join(name));
+    let holds = |path: &Path| {
+        glob::glob(&path.to_string_lossy()).is_ok_and(|mut found| found.next().is_some())
+    };
     there.filter(|there| there.exists() || holds(there)).unwrap_or(path)
 }
 
@@ -93,7 +108,9 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 
 fn run_range(runs: &Scalar) -> Option<(u32, u32)> {
     match runs {
-        Scalar::Number(run) if run.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(run) => Some((*run as u32, *run as u32)),
+        Scalar::Number(run) if run.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(run) => {
+            Some((*run as u32, *run as u32))
+        }
         Scalar::Number(_) => None,
         Scalar::Text(text) => {
             let (first, last) = text.split_once(['-', '–']).unwrap_or((text, text));
@@ -140,9 +157,16 @@ impl Checker<'_> {
         }
     }
 
-    /// Refuses keys that the chosen kind does not have. Those of a layer below the one that chose the kind are just dropped:
-    /// who overrides the kind need not know what the file below had set for another.
-    fn refuse(&mut self, section: &str, kind_key: &str, kind: &str, keys: &mut [(&str, &mut dyn Setting)]) {
+    /// Refuses keys that the chosen kind does not have. Those of a layer below the one that chose
+    /// the kind are just dropped: who overrides the kind need not know what the file below had set
+    /// for another.
+    fn refuse(
+        &mut self,
+        section: &str,
+        kind_key: &str,
+        kind: &str,
+        keys: &mut [(&str, &mut dyn Setting)],
+    ) {
         let chosen = format!("{section}.{kind_key}");
         for (name, setting) in keys {
             let key = format!("{section}.{name}");
@@ -165,7 +189,10 @@ impl Checker<'_> {
         let train_files = self.paths("data.train", &mut config.data.train);
         let test_files = self.paths("data.test", &mut config.data.test);
         if config.data.train.is_empty() {
-            self.fault("data.train", "no files; expected a list of paths or globs, such as [\"good.csv\"]");
+            self.fault(
+                "data.train",
+                "no files; expected a list of paths or globs, such as [\"good.csv\"]",
+            );
         }
         let data = &mut config.data;
         let facts = FactFiles {
@@ -179,7 +206,12 @@ impl Checker<'_> {
             Some(&[x]) if x > 0 => (x as usize, None),
             Some(&[x, y]) if x > 0 && y > 0 => (x as usize, Some(y as usize)),
             Some(found) => {
-                self.fault("data.rebin", format!("found {found:?}; expected a number of bins, or two of them for x and y"));
+                self.fault(
+                    "data.rebin",
+                    format!(
+                        "found {found:?}; expected a number of bins, or two of them for x and y"
+                    ),
+                );
                 (1, None)
             }
         };
@@ -187,19 +219,35 @@ impl Checker<'_> {
             [] => (0, 0),
             [x, y] => (x as usize, y as usize),
             _ => {
-                self.fault("data.cut_cross", format!("found {:?}; expected two numbers, of columns and of rows: [8, 2]", data.cut_cross));
+                self.fault(
+                    "data.cut_cross",
+                    format!(
+                        "found {:?}; expected two numbers, of columns and of rows: [8, 2]",
+                        data.cut_cross
+                    ),
+                );
                 (0, 0)
             }
         };
-        let part = data.part.as_deref().and_then(|text| Part::parse(text).map_err(|message| self.fault("data.part", message)).ok());
+        let part = data.part.as_deref().and_then(|text| {
+            Part::parse(text).map_err(|message| self.fault("data.part", message)).ok()
+        });
         let added = self.expressions("data.add_inputs", &data.add_inputs);
         let beside = self.expressions("report.beside", &config.report.beside);
         let labels = self.labels(&mut config);
         let subsystems = self.subsystems(&mut config);
         let weight = self.weight(&config);
         let select = self.select(&mut config);
-        let divide_by = config.scale.divide_by.as_ref().and_then(|text| self.expression("scale.divide_by", text));
-        let reference = config.scale.reference.as_mut().map(|reference| self.path("scale.reference", reference));
+        let divide_by = config
+            .scale
+            .divide_by
+            .as_ref()
+            .and_then(|text| self.expression("scale.divide_by", text));
+        let reference = config
+            .scale
+            .reference
+            .as_mut()
+            .map(|reference| self.path("scale.reference", reference));
         let init = config.train.init.as_mut().map(|init| self.path("train.init", init));
         if config.train.ensemble > 1 && config.score.one_class_svm.is_some() {
             self.fault("train.ensemble", "models of an ensemble have latents of their own, which score.one_class_svm cannot judge together");
@@ -209,20 +257,28 @@ impl Checker<'_> {
             self.fault("scale.fit_on", "\"read\" takes rows before data.add_inputs and scale.divide_by are known; expected \"train\" or \"all\"");
         }
         if scale.is_empty() {
-            self.fault("scale.kind", "found an empty list; expected a step such as \"range\", or \"none\"");
+            self.fault(
+                "scale.kind",
+                "found an empty list; expected a step such as \"range\", or \"none\"",
+            );
         }
-        if let Some(step) = scale.iter().find(|step| step.by_row()).filter(|_| !config.channels.is_empty()) {
+        if let Some(step) =
+            scale.iter().find(|step| step.by_row()).filter(|_| !config.channels.is_empty())
+        {
             self.fault("scale.kind", format!("\"{step}\" goes by the whole row, so that with [channels] features of other channels would count"));
         }
         let layers = self.layers(&config);
         self.normalisation(&config, &scale);
         if !config.channels.is_empty() {
-            channels::faults(&config.channels).into_iter().for_each(|(key, message)| self.fault(&format!("channels.{key}"), message));
+            channels::faults(&config.channels)
+                .into_iter()
+                .for_each(|(key, message)| self.fault(&format!("channels.{key}"), message));
         }
         if config.model.batch_norm && config.train.batch_size == 1 {
             self.fault("model.batch_norm", "a batch of one row is all 0 once normalised; expected train.batch_size of 2 or more");
         }
-        let usual = if config.model.variational { Activation::Linear } else { config.model.activation };
+        let usual =
+            if config.model.variational { Activation::Linear } else { config.model.activation };
         config.model.latent_activation.get_or_insert(usual);
         self.nmf(&mut config);
         self.missing(&mut config);
@@ -233,11 +289,17 @@ impl Checker<'_> {
         let time_limit = config.train.time_limit.as_ref().and_then(|text| {
             let limit = duration(text);
             if limit.is_none() {
-                self.fault("train.time_limit", format!("found \"{text}\"; expected a time such as \"90s\", \"30m\" or \"7h 30m\""));
+                self.fault(
+                    "train.time_limit",
+                    format!(
+                        "found \"{text}\"; expected a time such as \"90s\", \"30m\" or \"7h 30m\""
+                    ),
+                );
             }
             limit
         });
-        let usual_rate = if config.train.optimizer.kind == OptimizerKind::Adadelta { 1.0 } else { 1e-3 };
+        let usual_rate =
+            if config.train.optimizer.kind == OptimizerKind::Adadelta { 1.0 } else { 1e-3 };
         let learning_rate = match config.model.kind {
             ModelKind::Nmf => 0.0,
             ModelKind::Dense => *config.train.optimizer.learning_rate.get_or_insert(usual_rate),
@@ -289,7 +351,10 @@ impl Checker<'_> {
     fn sensitivity(&mut self, config: &Config) {
         let strengths = &config.sensitivity.strengths;
         if strengths.is_empty() {
-            self.fault("sensitivity.strengths", "found none; expected factors such as [0.0, 0.5, 2.0]");
+            self.fault(
+                "sensitivity.strengths",
+                "found none; expected factors such as [0.0, 0.5, 2.0]",
+            );
         }
         for (at, strength) in strengths.iter().enumerate() {
             let wrong = match () {
@@ -298,11 +363,18 @@ impl Checker<'_> {
                 () if strengths[..at].contains(strength) => "is there twice",
                 () => continue,
             };
-            self.fault(&format!("sensitivity.strengths[{at}]"), format!("found {strength}; {wrong}"));
+            self.fault(
+                &format!("sensitivity.strengths[{at}]"),
+                format!("found {strength}; {wrong}"),
+            );
         }
         let sizes = &config.sensitivity.sizes;
-        for (at, size) in sizes.iter().enumerate().filter(|(at, size)| sizes[..*at].contains(size)) {
-            self.fault(&format!("sensitivity.sizes[{at}]"), format!("found {} × {}, which is there twice", size.x, size.y));
+        for (at, size) in sizes.iter().enumerate().filter(|(at, size)| sizes[..*at].contains(size))
+        {
+            self.fault(
+                &format!("sensitivity.sizes[{at}]"),
+                format!("found {} × {}, which is there twice", size.x, size.y),
+            );
         }
     }
 
@@ -313,7 +385,9 @@ impl Checker<'_> {
         let automasks = self.paths("patterns.automasks", &mut patterns.automasks);
         let chips = patterns.chips.as_mut().map(|chips| self.path("patterns.chips", chips));
         let what = match () {
-            () if !config.channels.is_empty() => "[channels] are made of features, which have no place in a map",
+            () if !config.channels.is_empty() => {
+                "[channels] are made of features, which have no place in a map"
+            }
             () if config.data.summary => "data.summary leaves nothing of a histogram's bins",
             () if added => "data.add_inputs have no place in a map",
             () if config.score.kl != 0.0 => "score.kl is not of bins",
@@ -325,12 +399,24 @@ impl Checker<'_> {
         (automasks, chips)
     }
 
-    /// Refuses keys of a section that a kind of model does not have, but those of a layer below the one that chose the kind: they are
-    /// dropped.
-    fn only<T: Clone + Default + Serialize + DeserializeOwned>(&mut self, (section, kind): (&str, &str), value: &mut T, has: &[&str]) {
-        let (Ok(mut own), Ok(usual)) = (toml::Table::try_from(&*value), toml::Table::try_from(T::default())) else { return };
-        let other: Vec<String> =
-            own.iter().filter(|(key, value)| !has.contains(&key.as_str()) && usual.get(*key) != Some(value)).map(|(key, _)| key.clone()).collect();
+    /// Refuses keys of a section that a kind of model does not have, but those of a layer below the
+    /// one that chose the kind: they are dropped.
+    fn only<T: Clone + Default + Serialize + DeserializeOwned>(
+        &mut self,
+        (section, kind): (&str, &str),
+        value: &mut T,
+        has: &[&str],
+    ) {
+        let (Ok(mut own), Ok(usual)) =
+            (toml::Table::try_from(&*value), toml::Table::try_from(T::default()))
+        else {
+            return;
+        };
+        let other: Vec<String> = own
+            .iter()
+            .filter(|(key, value)| !has.contains(&key.as_str()) && usual.get(*key) != Some(value))
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in other {
             let name = format!("{section}.{key}");
             if !self.document.overrides("model.kind", &name) {
@@ -352,11 +438,18 @@ impl Checker<'_> {
             self.only(("model.nmf", "dense"), &mut config.model.nmf, &[]);
             return;
         }
-        self.only(("model", "nmf"), &mut config.model, &["kind", "latent", "latent_activation", "nmf"]);
+        self.only(
+            ("model", "nmf"),
+            &mut config.model,
+            &["kind", "latent", "latent_activation", "nmf"],
+        );
         self.only(("loss", "nmf"), &mut config.loss, &["kind"]);
         self.only(("train.optimizer", "nmf"), &mut config.train.optimizer, &[]);
         self.only(("train.schedule", "nmf"), &mut config.train.schedule, &[]);
-        for (key, set) in [("train.gradient_clip", config.train.gradient_clip.is_some()), ("score.kl", config.score.kl != 0.0)] {
+        for (key, set) in [
+            ("train.gradient_clip", config.train.gradient_clip.is_some()),
+            ("score.kl", config.score.kl != 0.0),
+        ] {
             if set {
                 self.fault(key, "has no meaning with model.kind = \"nmf\"");
             }
@@ -367,7 +460,10 @@ impl Checker<'_> {
                 format!("found \"{}\"; model.kind = \"nmf\" makes squared errors small: expected \"mse\" or \"sse\"", config.loss.kind),
             );
         }
-        if config.train.ensemble > 1 && config.model.nmf.start == NmfStart::Nndsvd && config.train.init.is_none() {
+        if config.train.ensemble > 1
+            && config.model.nmf.start == NmfStart::Nndsvd
+            && config.train.init.is_none()
+        {
             self.fault("train.ensemble", "members that start from singular vectors are all the same; expected model.nmf.start = \"random\"");
         }
         if !self.document.says("train.batch_size") {
@@ -386,9 +482,21 @@ impl Checker<'_> {
         }
         let beside = [
             ("data.me", data.me.is_some(), "data.layers says which monitoring elements are taken"),
-            ("data.summary", data.summary, "seven numbers are taken of one histogram, not of layers (data.layers)"),
-            ("data.keep_duplicates", data.keep_duplicates, "layers (data.layers) are joined by lumisection, of which each has one row"),
-            ("channels", !channels.is_empty(), "channels are made of features by their names; data.layers makes its own"),
+            (
+                "data.summary",
+                data.summary,
+                "seven numbers are taken of one histogram, not of layers (data.layers)",
+            ),
+            (
+                "data.keep_duplicates",
+                data.keep_duplicates,
+                "layers (data.layers) are joined by lumisection, of which each has one row",
+            ),
+            (
+                "channels",
+                !channels.is_empty(),
+                "channels are made of features by their names; data.layers makes its own",
+            ),
         ];
         for (key, _, message) in beside.into_iter().filter(|(_, is_set, _)| *is_set) {
             self.fault(key, message);
@@ -398,7 +506,9 @@ impl Checker<'_> {
             // Only * and ? stand for others.
             match glob::Pattern::new(&text.replace('[', "[[]")) {
                 Ok(pattern) => patterns.push(pattern),
-                Err(error) => self.fault(&format!("data.layers[{i}]"), format!("\"{text}\": {error}")),
+                Err(error) => {
+                    self.fault(&format!("data.layers[{i}]"), format!("\"{text}\": {error}"))
+                }
             }
         }
         patterns
@@ -406,30 +516,62 @@ impl Checker<'_> {
 
     /// What bins are divided by must be known, and is learned once.
     fn normalisation(&mut self, config: &Config, scale: &[ScaleKind]) {
-        let normalises = |step: &&ScaleKind| matches!(step, ScaleKind::BinMean | ScaleKind::Reference);
+        let normalises =
+            |step: &&ScaleKind| matches!(step, ScaleKind::BinMean | ScaleKind::Reference);
         if scale.iter().filter(normalises).count() > 1 {
             self.fault("scale.kind", "\"bin-mean\" and \"reference\" each divide by what is usual; expected one of them, once");
         }
         if let Some(at) = scale.iter().position(|step| normalises(&step))
-            && let Some(before) = scale[..at].iter().find(|step| matches!(step, ScaleKind::Standard | ScaleKind::Robust))
+            && let Some(before) = scale[..at]
+                .iter()
+                .find(|step| matches!(step, ScaleKind::Standard | ScaleKind::Robust))
         {
-            self.fault("scale.kind", format!("\"{}\" divides by a mean, which after \"{before}\" is 0 or any sign", scale[at]));
+            self.fault(
+                "scale.kind",
+                format!(
+                    "\"{}\" divides by a mean, which after \"{before}\" is 0 or any sign",
+                    scale[at]
+                ),
+            );
         }
         match (scale.contains(&ScaleKind::Reference), &config.scale.reference) {
-            (true, None) => self.fault("scale.reference", "missing; the step \"reference\" needs the normalisation.parquet of an experiment"),
-            (false, Some(_)) => self.fault("scale.reference", "has no meaning without a step \"reference\" in scale.kind"),
+            (true, None) => self.fault(
+                "scale.reference",
+                "missing; the step \"reference\" needs the normalisation.parquet of an experiment",
+            ),
+            (false, Some(_)) => self.fault(
+                "scale.reference",
+                "has no meaning without a step \"reference\" in scale.kind",
+            ),
             _ => {}
         }
-        if matches!(config.scale.added, ScaleKind::BinMean | ScaleKind::Reference | ScaleKind::MeanOne) {
-            self.fault("scale.added", format!("\"{}\" is for bins; expected another step such as \"standard\"", config.scale.added));
+        if matches!(
+            config.scale.added,
+            ScaleKind::BinMean | ScaleKind::Reference | ScaleKind::MeanOne
+        ) {
+            self.fault(
+                "scale.added",
+                format!(
+                    "\"{}\" is for bins; expected another step such as \"standard\"",
+                    config.scale.added
+                ),
+            );
         }
         if config.scale.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
-            self.fault("scale.clip", format!("found {}; expected a number above 0", config.scale.clip.unwrap_or_default()));
+            self.fault(
+                "scale.clip",
+                format!(
+                    "found {}; expected a number above 0",
+                    config.scale.clip.unwrap_or_default()
+                ),
+            );
         }
     }
 
     fn sweep(&mut self, config: &mut Config) -> Option<Space> {
-        let validated = config.split.valid > 0.0 || config.train.validate_on == ValidateOn::Train || config.split.column.is_some();
+        let validated = config.split.valid > 0.0
+            || config.train.validate_on == ValidateOn::Train
+            || config.split.column.is_some();
         let epochs = config.train.epochs;
         let section = config.sweep.as_mut()?;
         if section.warm_up.is_none() && section.pruner != raw::PrunerKind::None {
@@ -437,7 +579,10 @@ impl Checker<'_> {
         }
         let (space, mut faults) = sweep::check(section);
         if section.pruner != raw::PrunerKind::None && !validated {
-            faults.push(("pruner".into(), "goes by the validation loss, but no rows are held out for it (split.valid)".into()));
+            faults.push((
+                "pruner".into(),
+                "goes by the validation loss, but no rows are held out for it (split.valid)".into(),
+            ));
         }
         faults.into_iter().for_each(|(key, message)| self.fault(&format!("sweep.{key}"), message));
         Some(space)
@@ -459,11 +604,17 @@ impl Checker<'_> {
     }
 
     fn expression(&mut self, key: &str, text: &str) -> Option<Expression> {
-        Expression::parse(text).map_err(|message| self.fault(key, format!("\"{text}\": {message}"))).ok()
+        Expression::parse(text)
+            .map_err(|message| self.fault(key, format!("\"{text}\": {message}")))
+            .ok()
     }
 
     fn expressions(&mut self, key: &str, texts: &[String]) -> Vec<Expression> {
-        texts.iter().enumerate().filter_map(|(i, text)| self.expression(&format!("{key}[{i}]"), text)).collect()
+        texts
+            .iter()
+            .enumerate()
+            .filter_map(|(i, text)| self.expression(&format!("{key}[{i}]"), text))
+            .collect()
     }
 
     /// One path, made absolute in the config too.
@@ -476,7 +627,10 @@ impl Checker<'_> {
     fn labels(&mut self, config: &mut Config) -> Vec<LabelSpec> {
         let labels = &mut config.labels;
         if labels.sets.contains_key("good") {
-            self.fault("labels.sets.good", "the name \"good\" is that of labels.good; take another");
+            self.fault(
+                "labels.sets.good",
+                "the name \"good\" is that of labels.good; take another",
+            );
         }
         let complete = labels.complete;
         let mut specs = vec![];
@@ -488,23 +642,44 @@ impl Checker<'_> {
         }
         if let Some(classes) = &labels.classes {
             if classes.column.is_empty() {
-                self.fault("labels.classes.column", "missing; expected the column that tells the classes");
+                self.fault(
+                    "labels.classes.column",
+                    "missing; expected the column that tells the classes",
+                );
             }
-            let all: Vec<(&String, &Scalar)> =
-                classes.names.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value))).collect();
+            let all: Vec<(&String, &Scalar)> = classes
+                .names
+                .iter()
+                .flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
+                .collect();
             if let Some((name, value, other)) =
-                all.iter().enumerate().find_map(|(at, (name, value))| Some((name, value, all[..at].iter().find(|(_, before)| before == value)?.0)))
+                all.iter().enumerate().find_map(|(at, (name, value))| {
+                    Some((name, value, all[..at].iter().find(|(_, before)| before == value)?.0))
+                })
             {
-                self.fault("labels.classes.names", format!("{value} is of both {other} and {name}"));
+                self.fault(
+                    "labels.classes.names",
+                    format!("{value} is of both {other} and {name}"),
+                );
             }
         }
         specs
     }
 
-    fn label(&mut self, name: &str, key: &str, source: &mut LabelSource, complete: bool) -> Option<LabelSpec> {
+    fn label(
+        &mut self,
+        name: &str,
+        key: &str,
+        source: &mut LabelSource,
+        complete: bool,
+    ) -> Option<LabelSpec> {
         let mut told = match source {
-            LabelSource::Name(text) if is_file(text) => ToldLabels { file: Some(text.clone()), ..ToldLabels::default() },
-            LabelSource::Name(text) => ToldLabels { column: Some(text.clone()), ..ToldLabels::default() },
+            LabelSource::Name(text) if is_file(text) => {
+                ToldLabels { file: Some(text.clone()), ..ToldLabels::default() }
+            }
+            LabelSource::Name(text) => {
+                ToldLabels { column: Some(text.clone()), ..ToldLabels::default() }
+            }
             LabelSource::Told(told) => told.clone(),
         };
         let is_array = told.file.as_ref().is_some_and(|file| file.to_lowercase().ends_with(".npy"));
@@ -516,13 +691,20 @@ impl Checker<'_> {
             let set = if told.values.is_empty() { "bad_values" } else { "values" };
             self.fault(key, format!("{set} goes with a column or a .npy; lists = \"bad\" says that the lumisections of a file are bad"));
         }
-        if let Some(BadValues::These(bad)) = told.bad_values.as_ref().filter(|_| told.column.is_some() || is_array) {
+        if let Some(BadValues::These(bad)) =
+            told.bad_values.as_ref().filter(|_| told.column.is_some() || is_array)
+        {
             let place = format!("{key}.bad_values");
             if let Some(value) = bad.iter().find(|value| told.values.contains(value)) {
-                self.fault(&place, format!("{value} is in values as well; expected each value in one of them"));
+                self.fault(
+                    &place,
+                    format!("{value} is in values as well; expected each value in one of them"),
+                );
             }
-            let usual =
-                |value: &&Scalar| matches!(value, Scalar::Number(1.0)) || matches!(value, Scalar::Text(text) if text.eq_ignore_ascii_case("true"));
+            let usual = |value: &&Scalar| {
+                matches!(value, Scalar::Number(1.0))
+                    || matches!(value, Scalar::Text(text) if text.eq_ignore_ascii_case("true"))
+            };
             if let Some(value) = bad.iter().find(usual).filter(|_| told.values.is_empty()) {
                 self.fault(&place, format!("{value} means good where there is no values; expected values = [...] with those that mean good"));
             }
@@ -539,7 +721,9 @@ impl Checker<'_> {
             }
         };
         *source = match source {
-            LabelSource::Name(_) => LabelSource::Name(told.file.or(told.column).unwrap_or_default()),
+            LabelSource::Name(_) => {
+                LabelSource::Name(told.file.or(told.column).unwrap_or_default())
+            }
             LabelSource::Told(_) => LabelSource::Told(told),
         };
         Some(LabelSpec { name: name.to_owned(), origin })
@@ -548,12 +732,24 @@ impl Checker<'_> {
     fn subsystems(&mut self, config: &mut Config) -> Option<(PathBuf, String)> {
         let subsystems = config.labels.subsystems.as_mut()?;
         if subsystems.folder.is_empty() {
-            self.fault("labels.subsystems.folder", "missing; expected the folder of the label files");
+            self.fault(
+                "labels.subsystems.folder",
+                "missing; expected the folder of the label files",
+            );
         }
         if subsystems.pattern.matches('*').count() != 1 {
-            self.fault("labels.subsystems.pattern", format!("found \"{}\"; expected one *, which stands for the subsystem", subsystems.pattern));
+            self.fault(
+                "labels.subsystems.pattern",
+                format!(
+                    "found \"{}\"; expected one *, which stands for the subsystem",
+                    subsystems.pattern
+                ),
+            );
         }
-        Some((self.path("labels.subsystems.folder", &mut subsystems.folder), subsystems.pattern.clone()))
+        Some((
+            self.path("labels.subsystems.folder", &mut subsystems.folder),
+            subsystems.pattern.clone(),
+        ))
     }
 
     fn weight(&mut self, config: &Config) -> Option<Expression> {
@@ -574,27 +770,42 @@ impl Checker<'_> {
         for (i, runs) in select.runs.iter().enumerate() {
             match run_range(runs) {
                 Some(range) => checked.runs.push(range),
-                None => self.fault(&format!("select.runs[{i}]"), "expected a run number, or a range such as \"297050-297180\""),
+                None => self.fault(
+                    &format!("select.runs[{i}]"),
+                    "expected a run number, or a range such as \"297050-297180\"",
+                ),
             }
         }
         for (run, ranges) in &select.lumisections {
             let range = |range: &Vec<i64>| match range[..] {
-                [first, last] if first >= 0 && last >= first && last <= i64::from(u32::MAX) => Some((first as u32, last as u32)),
+                [first, last] if first >= 0 && last >= first && last <= i64::from(u32::MAX) => {
+                    Some((first as u32, last as u32))
+                }
                 _ => None,
             };
             match (run.parse(), ranges.iter().map(range).collect::<Option<Vec<_>>>()) {
                 (Ok(number), Some(ranges)) => {
                     if checked.lumisections.insert(number, ranges).is_some() {
-                        self.fault(&format!("select.lumisections.{run}"), format!("run {number} is there twice"));
+                        self.fault(
+                            &format!("select.lumisections.{run}"),
+                            format!("run {number} is there twice"),
+                        );
                     }
                 }
-                _ => self.fault(&format!("select.lumisections.{run}"), "expected a run number and ranges [first, last], first not above last"),
+                _ => self.fault(
+                    &format!("select.lumisections.{run}"),
+                    "expected a run number and ranges [first, last], first not above last",
+                ),
             }
         }
         checked.golden = select.golden.as_mut().map(|golden| self.path("select.golden", golden));
         checked.conditions = self.expressions("select.where", &select.conditions);
-        if select.nonzero_weight && config.weights.column.is_none() && config.weights.from.is_none() {
-            self.fault("select.nonzero_weight", "there are no weights; set weights.column or weights.from");
+        if select.nonzero_weight && config.weights.column.is_none() && config.weights.from.is_none()
+        {
+            self.fault(
+                "select.nonzero_weight",
+                "there are no weights; set weights.column or weights.from",
+            );
         }
         checked
     }
@@ -612,7 +823,13 @@ impl Checker<'_> {
     fn split(&mut self, config: &mut Config) {
         let split = &mut config.split;
         if split.valid + split.test >= 1.0 {
-            self.fault("split.valid", format!("valid {} and test {} leave no rows for training; expected a sum below 1", split.valid, split.test));
+            self.fault(
+                "split.valid",
+                format!(
+                    "valid {} and test {} leave no rows for training; expected a sum below 1",
+                    split.valid, split.test
+                ),
+            );
         }
         let by = split.by;
         if by == SplitBy::Block {
@@ -621,10 +838,23 @@ impl Checker<'_> {
             self.refuse("split", "by", by.name(), &mut [("block", &mut split.block)]);
         }
         if by != SplitBy::Run {
-            self.refuse("split", "by", by.name(), &mut [("valid_runs", &mut split.valid_runs), ("test_runs", &mut split.test_runs)]);
+            self.refuse(
+                "split",
+                "by",
+                by.name(),
+                &mut [("valid_runs", &mut split.valid_runs), ("test_runs", &mut split.test_runs)],
+            );
         }
         if by != SplitBy::File {
-            self.refuse("split", "by", by.name(), &mut [("valid_files", &mut split.valid_files), ("test_files", &mut split.test_files)]);
+            self.refuse(
+                "split",
+                "by",
+                by.name(),
+                &mut [
+                    ("valid_files", &mut split.valid_files),
+                    ("test_files", &mut split.test_files),
+                ],
+            );
         }
         if split.stratify && (by != SplitBy::Random || config.labels.good.is_none()) {
             self.fault("split.stratify", "goes with by = \"random\" and labels.good");
@@ -633,18 +863,33 @@ impl Checker<'_> {
         if by != SplitBy::Column {
             self.refuse("split", "by", by.name(), &mut [("column", &mut split.column)]);
         } else if split.column.is_none() {
-            self.fault("split.column", "missing; by = \"column\" needs the column that says train, valid or test");
+            self.fault(
+                "split.column",
+                "missing; by = \"column\" needs the column that says train, valid or test",
+            );
         }
     }
 
     fn missing(&mut self, config: &mut Config) {
         let data = &mut config.data;
-        if let Some(number) = data.missing.iter().find(|number| !number.is_finite() || !(**number as f32).is_finite()) {
-            self.fault("data.missing", format!("found {number}; expected finite numbers such as -999 (NaN is missing anyway)"));
+        if let Some(number) =
+            data.missing.iter().find(|number| !number.is_finite() || !(**number as f32).is_finite())
+        {
+            self.fault(
+                "data.missing",
+                format!(
+                    "found {number}; expected finite numbers such as -999 (NaN is missing anyway)"
+                ),
+            );
         }
         let data = &mut config.data;
         match data.fill {
-            Fill::Reject => self.refuse("data", "fill", Fill::Reject.name(), &mut [("min_present", &mut data.min_present)]),
+            Fill::Reject => self.refuse(
+                "data",
+                "fill",
+                Fill::Reject.name(),
+                &mut [("min_present", &mut data.min_present)],
+            ),
             _ => {
                 data.min_present.get_or_insert(0.5);
             }
@@ -698,14 +943,24 @@ impl Checker<'_> {
                 );
             }
             if sparsity.is_some() {
-                self.fault("loss.sparsity", "with model.variational latents are drawn, not silent; take one of the two");
+                self.fault(
+                    "loss.sparsity",
+                    "with model.variational latents are drawn, not silent; take one of the two",
+                );
             }
             if loss.contractive > 0.0 {
                 self.fault("loss.contractive", "with model.variational latents are drawn, and have no derivative; take one of the two");
             }
-            Some(Divergence { weight: *loss.kl.get_or_insert(1e-3), warmup: *loss.kl_warmup.get_or_insert(0) })
+            Some(Divergence {
+                weight: *loss.kl.get_or_insert(1e-3),
+                warmup: *loss.kl_warmup.get_or_insert(0),
+            })
         } else {
-            for (key, is_set) in [("loss.kl", loss.kl.is_some()), ("loss.kl_warmup", loss.kl_warmup.is_some()), ("score.kl", score.kl > 0.0)] {
+            for (key, is_set) in [
+                ("loss.kl", loss.kl.is_some()),
+                ("loss.kl_warmup", loss.kl_warmup.is_some()),
+                ("score.kl", score.kl > 0.0),
+            ] {
                 if is_set {
                     self.fault(key, "has no meaning without model.variational = true");
                 }
@@ -730,8 +985,19 @@ impl Checker<'_> {
         }
         let optimizer = &mut config.train.optimizer;
         let kind = optimizer.kind;
-        let raw::Optimizer { beta1, beta2, epsilon, epsilon_placement, weight_decay, momentum, rho, .. } = optimizer;
-        let mut refuse = |keys: &mut [(&str, &mut dyn Setting)]| self.refuse("train.optimizer", "kind", kind.name(), keys);
+        let raw::Optimizer {
+            beta1,
+            beta2,
+            epsilon,
+            epsilon_placement,
+            weight_decay,
+            momentum,
+            rho,
+            ..
+        } = optimizer;
+        let mut refuse = |keys: &mut [(&str, &mut dyn Setting)]| {
+            self.refuse("train.optimizer", "kind", kind.name(), keys)
+        };
         match kind {
             OptimizerKind::Adam | OptimizerKind::AdamW => {
                 refuse(&mut [("momentum", momentum), ("rho", rho)]);
@@ -745,23 +1011,46 @@ impl Checker<'_> {
                     beta2: *beta2.get_or_insert(0.999),
                     epsilon: *epsilon.get_or_insert(usual),
                     placement,
-                    weight_decay: if kind == OptimizerKind::AdamW { *weight_decay.get_or_insert(0.01) } else { 0.0 },
+                    weight_decay: if kind == OptimizerKind::AdamW {
+                        *weight_decay.get_or_insert(0.01)
+                    } else {
+                        0.0
+                    },
                 }
             }
             OptimizerKind::Sgd => {
-                refuse(&mut [("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon), ("epsilon_placement", epsilon_placement)]);
+                refuse(&mut [
+                    ("beta1", beta1),
+                    ("beta2", beta2),
+                    ("epsilon", epsilon),
+                    ("epsilon_placement", epsilon_placement),
+                ]);
                 refuse(&mut [("weight_decay", weight_decay), ("rho", rho)]);
                 Optimizer::Sgd { momentum: *momentum.get_or_insert(0.0) }
             }
             OptimizerKind::Adadelta => {
-                refuse(&mut [("beta1", beta1), ("beta2", beta2), ("epsilon_placement", epsilon_placement)]);
+                refuse(&mut [
+                    ("beta1", beta1),
+                    ("beta2", beta2),
+                    ("epsilon_placement", epsilon_placement),
+                ]);
                 refuse(&mut [("weight_decay", weight_decay), ("momentum", momentum)]);
-                Optimizer::Adadelta { rho: *rho.get_or_insert(0.95), epsilon: *epsilon.get_or_insert(1e-6) }
+                Optimizer::Adadelta {
+                    rho: *rho.get_or_insert(0.95),
+                    epsilon: *epsilon.get_or_insert(1e-6),
+                }
             }
             OptimizerKind::RmsProp => {
-                refuse(&mut [("beta1", beta1), ("beta2", beta2), ("epsilon_placement", epsilon_placement)]);
+                refuse(&mut [
+                    ("beta1", beta1),
+                    ("beta2", beta2),
+                    ("epsilon_placement", epsilon_placement),
+                ]);
                 refuse(&mut [("weight_decay", weight_decay), ("momentum", momentum)]);
-                Optimizer::RmsProp { rho: *rho.get_or_insert(0.9), epsilon: *epsilon.get_or_insert(1e-8) }
+                Optimizer::RmsProp {
+                    rho: *rho.get_or_insert(0.9),
+                    epsilon: *epsilon.get_or_insert(1e-8),
+                }
             }
         }
     }
@@ -770,16 +1059,26 @@ impl Checker<'_> {
         let schedule = &mut config.train.schedule;
         let kind = schedule.kind;
         let raw::Schedule { every, factor, patience, min_rate, .. } = schedule;
-        let mut refuse = |keys: &mut [(&str, &mut dyn Setting)]| self.refuse("train.schedule", "kind", kind.name(), keys);
+        let mut refuse = |keys: &mut [(&str, &mut dyn Setting)]| {
+            self.refuse("train.schedule", "kind", kind.name(), keys)
+        };
         match kind {
             ScheduleKind::Constant => {
-                refuse(&mut [("every", every), ("factor", factor), ("patience", patience), ("min_rate", min_rate)]);
+                refuse(&mut [
+                    ("every", every),
+                    ("factor", factor),
+                    ("patience", patience),
+                    ("min_rate", min_rate),
+                ]);
                 Schedule::Constant
             }
             ScheduleKind::Step => {
                 refuse(&mut [("patience", patience), ("min_rate", min_rate)]);
                 if every.is_none() {
-                    self.fault("train.schedule.every", "missing; kind = \"step\" needs the number of epochs between falls");
+                    self.fault(
+                        "train.schedule.every",
+                        "missing; kind = \"step\" needs the number of epochs between falls",
+                    );
                 }
                 Schedule::Step { every: every.unwrap_or(1), factor: *factor.get_or_insert(0.1) }
             }
@@ -804,21 +1103,34 @@ impl Checker<'_> {
 
     fn thresholds(&mut self, config: &mut Config) -> Vec<Threshold> {
         if config.patterns.is_some() && !self.document.says("threshold.kind") {
-            (config.threshold.kind, config.threshold.value) = (ThresholdKind::Fixed, config.threshold.value.or(Some(0.0)));
+            (config.threshold.kind, config.threshold.value) =
+                (ThresholdKind::Fixed, config.threshold.value.or(Some(0.0)));
         }
         let threshold = &mut config.threshold;
         let kind = threshold.kind;
         let raw::Threshold { percentile, smooth, value, k, ddof, log, also, .. } = threshold;
-        let mut refuse = |keys: &mut [(&str, &mut dyn Setting)]| self.refuse("threshold", "kind", kind.name(), keys);
+        let mut refuse = |keys: &mut [(&str, &mut dyn Setting)]| {
+            self.refuse("threshold", "kind", kind.name(), keys)
+        };
         match kind {
             ThresholdKind::Percentile => {
                 refuse(&mut [("value", value), ("k", k), ("ddof", ddof)]);
-                let first = Percentile { percentile: *percentile.get_or_insert(99.5), smooth: *smooth.get_or_insert(1) };
+                let first = Percentile {
+                    percentile: *percentile.get_or_insert(99.5),
+                    smooth: *smooth.get_or_insert(1),
+                };
                 let all = std::iter::once(&first).chain(also.iter());
-                all.map(|p| Threshold::Percentile { percentile: p.percentile, smooth: p.smooth }).collect()
+                all.map(|p| Threshold::Percentile { percentile: p.percentile, smooth: p.smooth })
+                    .collect()
             }
             ThresholdKind::Fixed => {
-                refuse(&mut [("percentile", percentile), ("smooth", smooth), ("also", also), ("k", k), ("ddof", ddof)]);
+                refuse(&mut [
+                    ("percentile", percentile),
+                    ("smooth", smooth),
+                    ("also", also),
+                    ("k", k),
+                    ("ddof", ddof),
+                ]);
                 if *log {
                     self.fault("threshold.log", "has no meaning with kind = \"fixed\"");
                 }
@@ -828,7 +1140,12 @@ impl Checker<'_> {
                 vec![Threshold::Fixed { value: value.unwrap_or(0.0) }]
             }
             ThresholdKind::MeanStd => {
-                refuse(&mut [("percentile", percentile), ("smooth", smooth), ("also", also), ("value", value)]);
+                refuse(&mut [
+                    ("percentile", percentile),
+                    ("smooth", smooth),
+                    ("also", also),
+                    ("value", value),
+                ]);
                 vec![Threshold::MeanStd { k: *k.get_or_insert(3.0), ddof: *ddof.get_or_insert(1) }]
             }
         }
@@ -836,17 +1153,26 @@ impl Checker<'_> {
 
     fn certify(&mut self, config: &mut Config) -> Certify {
         let certify = &mut config.certify;
-        let (grey, bad) = (self.cut("certify.grey", certify.grey.as_mut()), self.cut("certify.bad", certify.bad.as_mut()));
+        let (grey, bad) = (
+            self.cut("certify.grey", certify.grey.as_mut()),
+            self.cut("certify.bad", certify.bad.as_mut()),
+        );
         if let (Some(Cut::Score(grey)), Some(Cut::Score(bad))) = (grey, bad)
             && grey > bad
         {
-            self.fault("certify.grey.score", format!("{grey} is above certify.bad's {bad}; grey lies below bad"));
+            self.fault(
+                "certify.grey.score",
+                format!("{grey} is above certify.bad's {bad}; grey lies below bad"),
+            );
         }
         let run_scores = match certify.run_scores[..] {
             [] => None,
             [good, bad] if good <= bad => Some((good, bad)),
             _ => {
-                self.fault("certify.run_scores", "expected two numbers, the first not above the second: [0.2, 0.8]");
+                self.fault(
+                    "certify.run_scores",
+                    "expected two numbers, the first not above the second: [0.2, 0.8]",
+                );
                 None
             }
         };
@@ -855,11 +1181,14 @@ impl Checker<'_> {
 
     /// The one key that says where a cut lies. Those of layers below are dropped.
     fn cut(&mut self, key: &str, rule: Option<&mut CutRule>) -> Option<Cut> {
-        const NAMES: [&str; 6] = ["false_alarm_rate", "false_discovery_rate", "efficiency", "purity", "best", "score"];
+        const NAMES: [&str; 6] =
+            ["false_alarm_rate", "false_discovery_rate", "efficiency", "purity", "best", "score"];
         let rule = rule?;
         let of_name = |name: &str| format!("{key}.{name}");
-        let CutRule { false_alarm_rate, false_discovery_rate, efficiency, purity, best, score } = rule;
-        let settings: [&mut dyn Setting; 6] = [false_alarm_rate, false_discovery_rate, efficiency, purity, best, score];
+        let CutRule { false_alarm_rate, false_discovery_rate, efficiency, purity, best, score } =
+            rule;
+        let settings: [&mut dyn Setting; 6] =
+            [false_alarm_rate, false_discovery_rate, efficiency, purity, best, score];
         for (name, setting) in NAMES.iter().zip(settings) {
             if NAMES.iter().any(|above| self.document.overrides(&of_name(above), &of_name(name))) {
                 setting.clear();
@@ -877,11 +1206,20 @@ impl Checker<'_> {
         match (cuts.next(), cuts.next()) {
             (Some(cut), None) => Some(cut),
             (None, _) => {
-                self.fault(key, format!("says not where the cut lies; expected one of {}", NAMES.join(", ")));
+                self.fault(
+                    key,
+                    format!("says not where the cut lies; expected one of {}", NAMES.join(", ")),
+                );
                 None
             }
             (Some(first), Some(second)) => {
-                self.fault(key, format!("asks for {first} and for {second}; expected one of {}", NAMES.join(", ")));
+                self.fault(
+                    key,
+                    format!(
+                        "asks for {first} and for {second}; expected one of {}",
+                        NAMES.join(", ")
+                    ),
+                );
                 None
             }
         }
@@ -890,7 +1228,10 @@ impl Checker<'_> {
     /// What watches the validation loss needs one.
     fn validation(&mut self, config: &mut Config) {
         let split = &config.split;
-        let held_out = split.valid > 0.0 || split.by == SplitBy::Column || !split.valid_runs.is_empty() || !split.valid_files.is_empty();
+        let held_out = split.valid > 0.0
+            || split.by == SplitBy::Column
+            || !split.valid_runs.is_empty()
+            || !split.valid_files.is_empty();
         let watched = held_out || config.train.validate_on == ValidateOn::Train;
         let advice = "needs validation rows; set split.valid above 0";
         if config.train.stop.patience.is_some() && !watched {
@@ -903,7 +1244,10 @@ impl Checker<'_> {
         if config.train.schedule.kind == ScheduleKind::Plateau && !watched {
             self.fault("train.schedule.kind", format!("\"plateau\" {advice}"));
         }
-        if config.threshold.kind != ThresholdKind::Fixed && config.threshold.on == CalibrateOn::Valid && !held_out {
+        if config.threshold.kind != ThresholdKind::Fixed
+            && config.threshold.on == CalibrateOn::Valid
+            && !held_out
+        {
             self.fault("threshold.on", "\"valid\" needs validation rows; set split.valid above 0, or take \"train\" or \"scored\"");
         }
     }
@@ -940,37 +1284,76 @@ mod tests {
 
     #[test]
     fn batch_norm_wants_more_than_a_row_at_once() {
-        let error = check("data.train = [\"a\"]\nmodel.batch_norm = true\ntrain.batch_size = 1").unwrap_err().to_string();
+        let error = check("data.train = [\"a\"]\nmodel.batch_norm = true\ntrain.batch_size = 1")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("model.batch_norm: a batch of one row is all 0 once normalised; expected train.batch_size of 2 or more"), "{error}");
-        let error = check("data.train = [\"a\"]\nmodel.masking = 1.0\nmodel.noise = -0.1").unwrap_err().to_string();
-        assert!(error.contains("model.masking: found 1.0; expected") && error.contains("model.noise: found -0.1; expected"), "{error}");
+        let error = check("data.train = [\"a\"]\nmodel.masking = 1.0\nmodel.noise = -0.1")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("model.masking: found 1.0; expected")
+                && error.contains("model.noise: found -0.1; expected"),
+            "{error}"
+        );
     }
 
     #[test]
     fn penalties_that_contradict_each_other_are_told() {
-        let errors = |text: &str| check(&format!("data.train = [\"a\"]\n{text}")).unwrap_err().to_string();
+        let errors =
+            |text: &str| check(&format!("data.train = [\"a\"]\n{text}")).unwrap_err().to_string();
         for (text, told) in [
             ("loss.kl = 0.1", "loss.kl: has no meaning without model.variational"),
             ("score.kl = 0.1", "score.kl: has no meaning without model.variational"),
-            ("model = {variational = true, latent_activation = \"relu\"}", "model.latent_activation: found \"relu\"; with model.variational"),
-            ("model.variational = true\nloss.sparsity = {}", "loss.sparsity: with model.variational latents are drawn"),
-            ("model.variational = true\nloss.contractive = 0.1", "loss.contractive: with model.variational latents are drawn"),
-            ("model.batch_norm = true\nloss.contractive = 0.1", "loss.contractive: with model.batch_norm a row's latents depend"),
-            ("model.dropout = 0.1\nloss.contractive = 0.1", "loss.contractive: is of the whole encoder"),
-            ("loss.sparsity = {kind = \"kl\"}", "loss.sparsity.kind: \"kl\" takes latents for probabilities, but they are those of relu"),
-            ("loss.sparsity = {target = 0.1}", "loss.sparsity.target: has no meaning with kind = \"l1\""),
+            (
+                "model = {variational = true, latent_activation = \"relu\"}",
+                "model.latent_activation: found \"relu\"; with model.variational",
+            ),
+            (
+                "model.variational = true\nloss.sparsity = {}",
+                "loss.sparsity: with model.variational latents are drawn",
+            ),
+            (
+                "model.variational = true\nloss.contractive = 0.1",
+                "loss.contractive: with model.variational latents are drawn",
+            ),
+            (
+                "model.batch_norm = true\nloss.contractive = 0.1",
+                "loss.contractive: with model.batch_norm a row's latents depend",
+            ),
+            (
+                "model.dropout = 0.1\nloss.contractive = 0.1",
+                "loss.contractive: is of the whole encoder",
+            ),
+            (
+                "loss.sparsity = {kind = \"kl\"}",
+                "loss.sparsity.kind: \"kl\" takes latents for probabilities, but they are those of relu",
+            ),
+            (
+                "loss.sparsity = {target = 0.1}",
+                "loss.sparsity.target: has no meaning with kind = \"l1\"",
+            ),
             ("loss.sparsity = {weight = 0.0}", "loss.sparsity.weight: found 0.0; expected"),
         ] {
             assert!(errors(text).contains(told), "{text}: {}", errors(text));
         }
-        let variational = check(&format!("{DATA}[model]\nvariational = true\n[loss]\nkl_warmup = 3")).unwrap();
+        let variational =
+            check(&format!("{DATA}[model]\nvariational = true\n[loss]\nkl_warmup = 3")).unwrap();
         assert_eq!(variational.penalties.kl, Some(Divergence { weight: 1e-3, warmup: 3 }));
         assert_eq!(variational.config.model.latent_activation, Some(Activation::Linear));
-        assert_eq!([0, 2, 3].map(|epoch| Divergence { weight: 1.0, warmup: 3 }.factor(epoch)), [0.25, 0.75, 1.0]);
+        assert_eq!(
+            [0, 2, 3].map(|epoch| Divergence { weight: 1.0, warmup: 3 }.factor(epoch)),
+            [0.25, 0.75, 1.0]
+        );
         assert_eq!(check(&variational.to_toml().unwrap()).unwrap(), variational);
-        let text = format!("{DATA}[model]\nlatent_activation = \"sigmoid\"\n[loss]\nsparsity = {{kind = \"kl\"}}\ncontractive = 0.1");
+        let text = format!(
+            "{DATA}[model]\nlatent_activation = \"sigmoid\"\n[loss]\nsparsity = {{kind = \"kl\"}}\ncontractive = 0.1"
+        );
         let sparse = check(&text).unwrap();
-        assert_eq!(sparse.penalties.to_string(), "0.001 × KL divergence of mean latents from 0.05 + 0.1 × squared norm of d latent / d input");
+        assert_eq!(
+            sparse.penalties.to_string(),
+            "0.001 × KL divergence of mean latents from 0.05 + 0.1 × squared norm of d latent / d input"
+        );
         assert_eq!(check(&sparse.to_toml().unwrap()).unwrap(), sparse);
     }
 
@@ -992,31 +1375,59 @@ mod tests {
 
     #[test]
     fn who_overrides_a_kind_need_not_know_what_was_set_for_another() {
-        let mut document =
-            Document::parse(&format!("{DATA}[threshold]\nkind = \"percentile\"\npercentile = 99.0\nsmooth = 3"), Path::new("a.toml")).unwrap();
-        document.add_arguments(&["threshold.kind=mean-std".into(), "threshold.k=2".into()]).unwrap();
+        let mut document = Document::parse(
+            &format!("{DATA}[threshold]\nkind = \"percentile\"\npercentile = 99.0\nsmooth = 3"),
+            Path::new("a.toml"),
+        )
+        .unwrap();
+        document
+            .add_arguments(&["threshold.kind=mean-std".into(), "threshold.k=2".into()])
+            .unwrap();
         let experiment = Experiment::check(&document, "a").unwrap();
         assert_eq!(experiment.thresholds, [Threshold::MeanStd { k: 2.0, ddof: 1 }]);
         document.add_arguments(&["threshold.value=3".into()]).unwrap();
-        assert!(Experiment::check(&document, "a").unwrap_err().to_string().contains("threshold.value: has no meaning"));
+        assert!(
+            Experiment::check(&document, "a")
+                .unwrap_err()
+                .to_string()
+                .contains("threshold.value: has no meaning")
+        );
     }
 
     #[test]
     fn what_a_file_extends_holds_where_it_is_silent() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("base")).unwrap();
-        std::fs::write(folder.path().join("base/base.toml"), "seed = 5\ndata.train = [\"good.csv\"]\n[train]\nepochs = 7\nbatch_size = 9\n").unwrap();
+        std::fs::write(
+            folder.path().join("base/base.toml"),
+            "seed = 5\ndata.train = [\"good.csv\"]\n[train]\nepochs = 7\nbatch_size = 9\n",
+        )
+        .unwrap();
         let path = folder.path().join("own.toml");
         std::fs::write(&path, "extends = \"base/base.toml\"\n[train]\nepochs = 8\n").unwrap();
         let experiment = Experiment::load(&path, &["train.batch_size=10".into()]).unwrap();
         let train = &experiment.config.train;
-        assert_eq!((experiment.config.seed, train.epochs, train.batch_size, experiment.config.name.as_str()), (5, 8, 10, "own"));
-        assert_eq!(experiment.train_files, [folder.path().join("base/good.csv")], "paths are relative to the file they stand in");
+        assert_eq!(
+            (
+                experiment.config.seed,
+                train.epochs,
+                train.batch_size,
+                experiment.config.name.as_str()
+            ),
+            (5, 8, 10, "own")
+        );
+        assert_eq!(
+            experiment.train_files,
+            [folder.path().join("base/good.csv")],
+            "paths are relative to the file they stand in"
+        );
     }
 
     #[test]
     fn what_watches_validation_needs_it() {
-        let text = format!("{DATA}[split]\nvalid = 0.0\n[train.stop]\npatience = 3\n[train.schedule]\nkind = \"plateau\"");
+        let text = format!(
+            "{DATA}[split]\nvalid = 0.0\n[train.stop]\npatience = 3\n[train.schedule]\nkind = \"plateau\""
+        );
         let error = check(&text).unwrap_err().to_string();
         for key in ["train.stop.patience", "train.schedule.kind", "threshold.on"] {
             assert!(error.contains(key), "{key} in\n{error}");
@@ -1027,9 +1438,16 @@ mod tests {
     fn a_cut_lies_where_one_key_says() {
         let experiment =
             check(&format!("{DATA}[certify]\ngrey = {{false_alarm_rate = 0.05}}\nbad = {{best = \"f1\"}}\nrun_scores = [0.2, 0.8]")).unwrap();
-        assert_eq!((experiment.certify.grey, experiment.certify.bad), (Some(Cut::FalseAlarmRate(0.05)), Some(Cut::Best(Best::F1))));
+        assert_eq!(
+            (experiment.certify.grey, experiment.certify.bad),
+            (Some(Cut::FalseAlarmRate(0.05)), Some(Cut::Best(Best::F1)))
+        );
         assert_eq!(check(&experiment.to_toml().unwrap()).unwrap(), experiment);
-        let mut document = Document::parse(&format!("{DATA}[certify]\nbad = {{efficiency = 0.5}}"), Path::new("a.toml")).unwrap();
+        let mut document = Document::parse(
+            &format!("{DATA}[certify]\nbad = {{efficiency = 0.5}}"),
+            Path::new("a.toml"),
+        )
+        .unwrap();
         document.add_arguments(&["certify.bad={score = 3}".into()]).unwrap();
         let experiment = Experiment::check(&document, "a").unwrap();
         assert_eq!(experiment.certify.bad, Some(Cut::Score(3.0)), "what is set later stands");
@@ -1037,7 +1455,10 @@ mod tests {
         for (text, part) in [
             ("bad = {}", "certify.bad: says not where the cut lies"),
             ("bad = {score = 1.0, purity = 0.5}", "asks for 50 % purity and for score 1"),
-            ("bad = {score = 1.0}\ngrey = {score = 2.0}", "certify.grey.score: 2 is above certify.bad's 1"),
+            (
+                "bad = {score = 1.0}\ngrey = {score = 2.0}",
+                "certify.grey.score: 2 is above certify.bad's 1",
+            ),
             ("run_scores = [2.0, 1.0]", "certify.run_scores: expected two numbers"),
             ("bad = {false_alarm_rate = 1.0}", "less than 1"),
         ] {

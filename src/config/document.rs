@@ -1,5 +1,5 @@
-//! A TOML file with what it `extends`, what was `--set` and options that stand for a key, merged into one table whose keys remember where
-//! they were written.
+//! A TOML file with what it `extends`, what was `--set` and options that stand for a key, merged
+//! into one table whose keys remember where they were written.
 
 use crate::{
     error::{Error, Result},
@@ -65,27 +65,38 @@ impl Document {
         self.next_layer += 1;
         for argument in sets {
             let Some((key, value)) = argument.split_once('=') else {
-                return Err(Error::input(format!("--set {argument}: expected key=value, such as --set train.epochs=20")));
+                return Err(Error::input(format!(
+                    "--set {argument}: expected key=value, such as --set train.epochs=20"
+                )));
             };
             let key = key.trim();
             if key.is_empty() || key.split('.').any(|part| part.trim().is_empty()) {
-                return Err(Error::input(format!("--set {argument}: \"{key}\" is not a dotted key such as train.epochs")));
+                return Err(Error::input(format!(
+                    "--set {argument}: \"{key}\" is not a dotted key such as train.epochs"
+                )));
             }
             self.add_value(key, parse_value(value.trim()), &Place::Argument(argument.clone()));
         }
         Ok(())
     }
 
-    /// Lays the text of an option of the command line, such as `--device cuda`, over the key that it stands for.
+    /// Lays the text of an option of the command line, such as `--device cuda`, over the key that
+    /// it stands for.
     pub fn add_option(&mut self, option: &str, key: &str, text: &str) {
         self.next_layer += 1;
-        self.add_value(key, Value::String(text.to_owned()), &Place::Option(format!("{option} {text}")));
+        self.add_value(
+            key,
+            Value::String(text.to_owned()),
+            &Place::Option(format!("{option} {text}")),
+        );
     }
 
     /// Lays values over what is there, by dotted key.
     pub fn lay(&mut self, values: &[(String, Value)]) {
         self.next_layer += 1;
-        values.iter().for_each(|(key, value)| self.add_value(key, value.clone(), &Place::Argument(format!("{key}={value}"))));
+        values.iter().for_each(|(key, value)| {
+            self.add_value(key, value.clone(), &Place::Argument(format!("{key}={value}")))
+        });
     }
 
     fn add_value(&mut self, key: &str, value: Value, place: &Place) {
@@ -117,12 +128,14 @@ impl Document {
         self.places.contains_key(key)
     }
 
-    /// Whether `above` was written in a later layer than `below`: by the command line over a file, by a file over what it extends.
+    /// Whether `above` was written in a later layer than `below`: by the command line over a file,
+    /// by a file over what it extends.
     pub fn overrides(&self, above: &str, below: &str) -> bool {
         matches!((self.layers.get(above), self.layers.get(below)), (Some(above), Some(below)) if above > below)
     }
 
-    /// The path in `text`, relative to the file that holds `key` (or to the working directory for the command line), made absolute.
+    /// The path in `text`, relative to the file that holds `key` (or to the working directory for
+    /// the command line), made absolute.
     pub fn resolve(&self, key: &str, text: &str) -> PathBuf {
         let folder = match self.place(key) {
             Some(Place::File(file, _)) => file.parent().map(Path::to_path_buf).unwrap_or_default(),
@@ -136,29 +149,40 @@ impl Document {
         files::regular(path)?;
         let identity = fs::canonicalize(path).map_err(|error| Error::reading(path, &error))?;
         if seen.contains(&identity) {
-            return Err(Error::input(format!("{}: extends itself by way of the files it extends", path.display())));
+            return Err(Error::input(format!(
+                "{}: extends itself by way of the files it extends",
+                path.display()
+            )));
         }
         seen.push(identity);
         let text = fs::read_to_string(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::InvalidData => Error::input(format!("{}: is not text (not UTF-8), so not a TOML file", path.display())),
+            std::io::ErrorKind::InvalidData => Error::input(format!(
+                "{}: is not text (not UTF-8), so not a TOML file",
+                path.display()
+            )),
             _ => Error::reading(path, &error),
         })?;
         let base = Self::parse(&text, path)?;
         if let Some(Value::String(base)) = base.table.get("extends") {
             let base = path.parent().map(|folder| folder.join(base)).unwrap_or_else(|| base.into());
-            self.add_file(&base, seen).map_err(|error| error.map(|message| format!("{message}\n  extended by {}", path.display())))?;
+            self.add_file(&base, seen).map_err(|error| {
+                error.map(|message| format!("{message}\n  extended by {}", path.display()))
+            })?;
         }
         self.add_text(&text, path)
     }
 
     fn add_text(&mut self, text: &str, path: &Path) -> Result<()> {
-        let table: Table = toml::from_str(text).map_err(|error| Error::input(syntax_message(path, text, &error)))?;
+        let table: Table = toml::from_str(text)
+            .map_err(|error| Error::input(syntax_message(path, text, &error)))?;
         self.next_layer += 1;
         let mut lines = BTreeMap::new();
         if let Ok(spanned) = toml::de::DeTable::parse(text) {
             collect_lines(spanned.get_ref(), "", text, &mut lines);
         }
-        self.merge(table, &|key| Place::File(path.to_path_buf(), lines.get(key).copied().unwrap_or(1)));
+        self.merge(table, &|key| {
+            Place::File(path.to_path_buf(), lines.get(key).copied().unwrap_or(1))
+        });
         Ok(())
     }
 
@@ -170,11 +194,19 @@ impl Document {
     }
 }
 
-fn merge_into(table: &mut Table, layer: Table, prefix: &str, places: &mut BTreeMap<String, Place>, place: &dyn Fn(&str) -> Place) {
+fn merge_into(
+    table: &mut Table,
+    layer: Table,
+    prefix: &str,
+    places: &mut BTreeMap<String, Place>,
+    place: &dyn Fn(&str) -> Place,
+) {
     for (name, value) in layer {
         let key = join(prefix, &name);
         match (table.get_mut(&name), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => merge_into(below, above, &key, places, place),
+            (Some(Value::Table(below)), Value::Table(above)) => {
+                merge_into(below, above, &key, places, place)
+            }
             (_, value) => {
                 note_places(&key, &value, places, place);
                 table.insert(name, value);
@@ -196,16 +228,31 @@ fn take_out(table: &mut Table, key: &str) {
     }
 }
 
-fn note_places(key: &str, value: &Value, places: &mut BTreeMap<String, Place>, place: &dyn Fn(&str) -> Place) {
+fn note_places(
+    key: &str,
+    value: &Value,
+    places: &mut BTreeMap<String, Place>,
+    place: &dyn Fn(&str) -> Place,
+) {
     places.insert(key.to_owned(), place(key));
     match value {
-        Value::Table(table) => table.iter().for_each(|(name, value)| note_places(&join(key, name), value, places, place)),
-        Value::Array(items) => items.iter().enumerate().for_each(|(i, value)| note_places(&format!("{key}[{i}]"), value, places, place)),
+        Value::Table(table) => table
+            .iter()
+            .for_each(|(name, value)| note_places(&join(key, name), value, places, place)),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .for_each(|(i, value)| note_places(&format!("{key}[{i}]"), value, places, place)),
         _ => {}
     }
 }
 
-fn collect_lines(table: &toml::de::DeTable<'_>, prefix: &str, text: &str, lines: &mut BTreeMap<String, usize>) {
+fn collect_lines(
+    table: &toml::de::DeTable<'_>,
+    prefix: &str,
+    text: &str,
+    lines: &mut BTreeMap<String, usize>,
+) {
     for (name, value) in table {
         let key = join(prefix, name.get_ref());
         lines.insert(key.clone(), line_of(text, name.span().start));
@@ -213,7 +260,12 @@ fn collect_lines(table: &toml::de::DeTable<'_>, prefix: &str, text: &str, lines:
     }
 }
 
-fn collect_value_lines(value: &toml::Spanned<toml::de::DeValue<'_>>, key: &str, text: &str, lines: &mut BTreeMap<String, usize>) {
+fn collect_value_lines(
+    value: &toml::Spanned<toml::de::DeValue<'_>>,
+    key: &str,
+    text: &str,
+    lines: &mut BTreeMap<String, usize>,
+) {
     match value.get_ref() {
         toml::de::DeValue::Table(table) => collect_lines(table, key, text, lines),
         toml::de::DeValue::Array(items) => {
@@ -261,23 +313,38 @@ mod tests {
 
     #[test]
     fn keys_know_their_lines() {
-        let document = document("seed = 3\n[train]\nepochs = 2\noptimizer.kind = \"sgd\"\n[threshold]\nalso = [\n  {smooth = 3},\n]\n");
+        let document = document(
+            "seed = 3\n[train]\nepochs = 2\noptimizer.kind = \"sgd\"\n[threshold]\nalso = [\n  {smooth = 3},\n]\n",
+        );
         let line = |key: &str| document.place(key).unwrap().to_string();
         assert_eq!(line("seed"), "/folder/a.toml:1");
         assert_eq!(line("train.epochs"), "/folder/a.toml:3");
         assert_eq!(line("train.optimizer.kind"), "/folder/a.toml:4");
         assert_eq!(line("threshold.also[0].smooth"), "/folder/a.toml:7");
-        assert_eq!(line("train.unknown"), "/folder/a.toml:2", "the section stands in for a key that is not there");
+        assert_eq!(
+            line("train.unknown"),
+            "/folder/a.toml:2",
+            "the section stands in for a key that is not there"
+        );
     }
 
     #[test]
     fn arguments_win_and_say_so() {
         let mut document = document("[train]\nepochs = 2\n[data]\ntrain = [\"a.csv\"]\n");
-        document.add_arguments(&["train.epochs=5".into(), "data.train=[\"b.csv\"]".into(), "device=cuda:1".into()]).unwrap();
+        document
+            .add_arguments(&[
+                "train.epochs=5".into(),
+                "data.train=[\"b.csv\"]".into(),
+                "device=cuda:1".into(),
+            ])
+            .unwrap();
         assert_eq!(document.table["train"]["epochs"].as_integer(), Some(5));
         assert_eq!(document.place("train.epochs").unwrap().to_string(), "--set train.epochs=5");
         assert_eq!(document.table["device"].as_str(), Some("cuda:1"));
-        assert_eq!(document.resolve("data.train[0]", "b.csv"), std::env::current_dir().unwrap().join("b.csv"));
+        assert_eq!(
+            document.resolve("data.train[0]", "b.csv"),
+            std::env::current_dir().unwrap().join("b.csv")
+        );
     }
 
     #[test]
@@ -285,8 +352,14 @@ mod tests {
         let mut document = document("[split]\nby = \"block\"\nblock = 7\n");
         document.add_arguments(&["split.by=run".into(), "split.valid=0.1".into()]).unwrap();
         assert!(document.overrides("split.by", "split.block"));
-        assert!(!document.overrides("split.valid", "split.by"), "arguments are one layer, whatever their order");
-        assert!(!document.overrides("split.block", "split.by") && !document.overrides("split.by", "split.none"));
+        assert!(
+            !document.overrides("split.valid", "split.by"),
+            "arguments are one layer, whatever their order"
+        );
+        assert!(
+            !document.overrides("split.block", "split.by")
+                && !document.overrides("split.by", "split.none")
+        );
     }
 
     #[test]

@@ -17,7 +17,8 @@ use std::{
 /// A config that can be run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Experiment {
-    /// The config with every default filled in and every path absolute, as `experiment.toml` keeps it.
+    /// The config with every default filled in and every path absolute, as `experiment.toml` keeps
+    /// it.
     pub config: Config,
     /// Where to compute.
     pub devices: Vec<DeviceChoice>,
@@ -141,10 +142,14 @@ pub struct Part {
 impl Part {
     /// Reads "2 of 8".
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
-        let numbers = text.split_once(" of ").and_then(|(number, of)| Some((number.trim().parse().ok()?, of.trim().parse().ok()?)));
+        let numbers = text
+            .split_once(" of ")
+            .and_then(|(number, of)| Some((number.trim().parse().ok()?, of.trim().parse().ok()?)));
         match numbers {
             Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
-            _ => Err(format!("found \"{text}\"; expected a part such as \"2 of 8\", from \"1 of 8\" to \"8 of 8\"")),
+            _ => Err(format!(
+                "found \"{text}\"; expected a part such as \"2 of 8\", from \"1 of 8\" to \"8 of 8\""
+            )),
         }
     }
 }
@@ -222,7 +227,8 @@ impl LabelOrigin {
     pub fn settle(&mut self, bad: Option<&Scalar>) {
         let (Self::Column { values, .. } | Self::File { values, .. }) = self;
         if values.bad.is_none()
-            && let Some(bad) = bad.filter(|bad| !values.good.is_empty() && !values.good.contains(bad))
+            && let Some(bad) =
+                bad.filter(|bad| !values.good.is_empty() && !values.good.contains(bad))
         {
             values.bad = Some(BadValues::These(vec![bad.clone()]));
         }
@@ -233,7 +239,9 @@ impl std::fmt::Display for LabelOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Column { name, .. } => write!(f, "column \"{name}\""),
-            Self::File { path, .. } => write!(f, "{}", path.file_name().unwrap_or_default().to_string_lossy()),
+            Self::File { path, .. } => {
+                write!(f, "{}", path.file_name().unwrap_or_default().to_string_lossy())
+            }
         }
     }
 }
@@ -287,7 +295,8 @@ impl Loss {
     }
 }
 
-/// What the latents cost in training beside the distance of input and output; each is a mean over rows by their weights.
+/// What the latents cost in training beside the distance of input and output; each is a mean over
+/// rows by their weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Penalties {
     /// Latents that are not silent.
@@ -327,7 +336,11 @@ pub struct Divergence {
 impl Divergence {
     /// The factor in an epoch, counted from 0.
     pub fn factor(self, epoch: u32) -> f64 {
-        if epoch < self.warmup { self.weight * f64::from(epoch + 1) / f64::from(self.warmup + 1) } else { self.weight }
+        if epoch < self.warmup {
+            self.weight * f64::from(epoch + 1) / f64::from(self.warmup + 1)
+        } else {
+            self.weight
+        }
     }
 }
 
@@ -344,16 +357,22 @@ impl std::fmt::Display for Penalties {
         let mut parts = vec![];
         match self.sparsity {
             Some(Sparsity::L1 { weight }) => parts.push(format!("{weight} × sum of |latent|")),
-            Some(Sparsity::Kl { weight, target }) => parts.push(format!("{weight} × KL divergence of mean latents from {target}")),
+            Some(Sparsity::Kl { weight, target }) => {
+                parts.push(format!("{weight} × KL divergence of mean latents from {target}"))
+            }
             None => {}
         }
         if self.contractive > 0.0 {
             parts.push(format!("{} × squared norm of d latent / d input", self.contractive));
         }
         match self.kl {
-            Some(Divergence { weight, warmup: 0 }) => parts.push(format!("{weight} × KL divergence of latents from normal")),
+            Some(Divergence { weight, warmup: 0 }) => {
+                parts.push(format!("{weight} × KL divergence of latents from normal"))
+            }
             Some(Divergence { weight, warmup }) => {
-                parts.push(format!("{weight} × KL divergence of latents from normal (rising over {warmup} epochs)"));
+                parts.push(format!(
+                    "{weight} × KL divergence of latents from normal (rising over {warmup} epochs)"
+                ));
             }
             None => {}
         }
@@ -460,8 +479,13 @@ pub enum Threshold {
 impl std::fmt::Display for Threshold {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Percentile { percentile, smooth: 1 } => write!(f, "{percentile}th percentile of the score"),
-            Self::Percentile { percentile, smooth } => write!(f, "{percentile}th percentile of the score's moving average over {smooth} LSs"),
+            Self::Percentile { percentile, smooth: 1 } => {
+                write!(f, "{percentile}th percentile of the score")
+            }
+            Self::Percentile { percentile, smooth } => write!(
+                f,
+                "{percentile}th percentile of the score's moving average over {smooth} LSs"
+            ),
             Self::Fixed { value } => write!(f, "fixed at {value}"),
             Self::MeanStd { k, ddof } => write!(f, "mean + {k} standard deviations (ddof {ddof})"),
         }
@@ -477,7 +501,12 @@ impl DeviceChoice {
     /// Reads "auto", "cpu", "cuda", "cuda:1", "wgpu" or "wgpu:1".
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let (kind, index) = match text.split_once(':') {
-            Some((kind, index)) => (kind, Some(index.parse().map_err(|_| format!("found \"{text}\"; expected a device number after the colon"))?)),
+            Some((kind, index)) => (
+                kind,
+                Some(index.parse().map_err(|_| {
+                    format!("found \"{text}\"; expected a device number after the colon")
+                })?),
+            ),
             None => (text, None),
         };
         match (kind, index) {
@@ -487,21 +516,26 @@ impl DeviceChoice {
             ("wgpu", index) => Ok(Self::Wgpu(index)),
             _ => {
                 let near = suggestion(text, ["auto", "cpu", "cuda", "wgpu"]);
-                Err(format!("found \"{text}\"{near}; expected auto, cpu, cuda, cuda:N, wgpu or wgpu:N"))
+                Err(format!(
+                    "found \"{text}\"{near}; expected auto, cpu, cuda, cuda:N, wgpu or wgpu:N"
+                ))
             }
         }
     }
 }
 
 impl Experiment {
-    /// Reads and checks an experiment file with `--set` arguments over it; tells every fault at once.
+    /// Reads and checks an experiment file with `--set` arguments over it; tells every fault at
+    /// once.
     pub fn load(path: &Path, sets: &[String]) -> Result<Self> {
         Self::load_with(path, sets, &[])
     }
 
-    /// The same with other options of the command line laid over both: each with the key that it stands for, and its text.
+    /// The same with other options of the command line laid over both: each with the key that it
+    /// stands for, and its text.
     pub fn load_with(path: &Path, sets: &[String], options: &[(&str, &str, &str)]) -> Result<Self> {
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let stem =
+            path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let mut document = Document::load(path, sets)?;
         options.iter().for_each(|(option, key, text)| document.add_option(option, key, text));
         Self::check(&document, &stem)
@@ -515,18 +549,28 @@ impl Experiment {
     /// The files, folders and patterns that it names.
     pub fn inputs(&self) -> Vec<PathBuf> {
         let FactFiles { oms, hlt, brilcalc, lumisections } = &self.facts;
-        let many = [&self.train_files, &self.test_files, oms, hlt, brilcalc, lumisections, &self.automasks];
+        let many = [
+            &self.train_files,
+            &self.test_files,
+            oms,
+            hlt,
+            brilcalc,
+            lumisections,
+            &self.automasks,
+        ];
         let labels = self.labels.iter().filter_map(|spec| match &spec.origin {
             LabelOrigin::File { path, .. } => Some(path),
             LabelOrigin::Column { .. } => None,
         });
-        let single = [&self.reference, &self.init, &self.chips, &self.select.golden].into_iter().flatten();
+        let single =
+            [&self.reference, &self.init, &self.chips, &self.select.golden].into_iter().flatten();
         let folder = self.subsystems.iter().map(|(folder, _)| folder);
         many.into_iter().flatten().chain(labels).chain(single).chain(folder).cloned().collect()
     }
 
     /// The resolved config as TOML: training on it repeats the experiment.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(&self.config).map_err(|error| Error::failed(format!("experiment.toml: {error}")))
+        toml::to_string(&self.config)
+            .map_err(|error| Error::failed(format!("experiment.toml: {error}")))
     }
 }

@@ -1,8 +1,9 @@
-//! Conditions and quantities as people write them: `beams_stable and pileup > 25`, `max(lumi_a, lumi_b)`.
+//! Conditions and quantities as people write them: `beams_stable and pileup > 25`, `max(lumi_a,
+//! lumi_b)`.
 //!
-//! A small grammar of its own, never evaluated as code: numbers, 'texts', names, `+ - * /`, comparisons, `and or not`, and a
-//! few functions. What is not known stays unknown (three-valued logic): `false and unknown` is false, `true and unknown` is
-//! unknown.
+//! A small grammar of its own, never evaluated as code: numbers, 'texts', names, `+ - * /`,
+//! comparisons, `and or not`, and a few functions. What is not known stays unknown (three-valued
+//! logic): `false and unknown` is false, `true and unknown` is unknown.
 
 use std::{fmt, sync::Arc};
 
@@ -61,8 +62,13 @@ enum Function {
     Sqrt,
 }
 
-const FUNCTIONS: &[(&str, Function)] =
-    &[("max", Function::Max), ("min", Function::Min), ("abs", Function::Abs), ("log", Function::Log), ("sqrt", Function::Sqrt)];
+const FUNCTIONS: &[(&str, Function)] = &[
+    ("max", Function::Max),
+    ("min", Function::Min),
+    ("abs", Function::Abs),
+    ("log", Function::Log),
+    ("sqrt", Function::Sqrt),
+];
 
 /// Operators from the loosest to the tightest.
 const LEVELS: &[&[(&str, Operator)]] = &[
@@ -94,7 +100,10 @@ impl Expression {
         match parser.tokens.get(parser.at) {
             None => Ok(Self { text: text.trim().to_owned(), names: parser.names, root }),
             Some(token) if token.text == "=" => Err("found \"=\"; \"==\" compares".into()),
-            Some(token) => Err(format!("found \"{}\" after a whole expression; expected and, or, or an operator", token.text)),
+            Some(token) => Err(format!(
+                "found \"{}\" after a whole expression; expected and, or, or an operator",
+                token.text
+            )),
         }
     }
 
@@ -108,7 +117,8 @@ impl Expression {
         &self.names
     }
 
-    /// Its value where `known(i)` is the value of name `i`. Errors are comparisons of texts with numbers.
+    /// Its value where `known(i)` is the value of name `i`. Errors are comparisons of texts with
+    /// numbers.
     pub fn evaluate(&self, known: &dyn Fn(usize) -> Value) -> Result<Value, String> {
         self.root.evaluate(known)
     }
@@ -135,15 +145,19 @@ struct Token<'a> {
     text: &'a str,
 }
 
-/// Cuts a text into tokens. `HLT_ZeroBias_v*` is one name: the version of a trigger path changes from run to run.
+/// Cuts a text into tokens. `HLT_ZeroBias_v*` is one name: the version of a trigger path changes
+/// from run to run.
 fn tokens(text: &str) -> Result<Vec<Token<'_>>, String> {
     let mut tokens = vec![];
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
-        let length = |accept: &dyn Fn(char) -> bool| rest.find(|c| !accept(c)).unwrap_or(rest.len());
+        let length =
+            |accept: &dyn Fn(char) -> bool| rest.find(|c| !accept(c)).unwrap_or(rest.len());
         let (kind, from, to, end) = match first {
             '\'' | '`' => {
-                let Some(end) = rest[1..].find(first) else { return Err(format!("{first} is opened and never closed")) };
+                let Some(end) = rest[1..].find(first) else {
+                    return Err(format!("{first} is opened and never closed"));
+                };
                 (if first == '`' { Kind::Quoted } else { Kind::Text }, 1, end + 1, end + 2)
             }
             '0'..='9' | '.' => {
@@ -167,8 +181,16 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, String> {
             '<' | '>' | '=' | '!' if rest[1..].starts_with('=') => (Kind::Sign, 0, 2, 2),
             '<' | '>' | '=' | '+' | '-' | '*' | '/' | '(' | ')' | ',' => (Kind::Sign, 0, 1, 1),
             '"' => return Err("a text stands in single quotes: prescale_name == '386b'".into()),
-            '&' | '|' => return Err(format!("found \"{first}\"; conditions are joined by the words and, or")),
-            other => return Err(format!("found \"{other}\"; expected a name, a number, a 'text' or an operator")),
+            '&' | '|' => {
+                return Err(format!(
+                    "found \"{first}\"; conditions are joined by the words and, or"
+                ));
+            }
+            other => {
+                return Err(format!(
+                    "found \"{other}\"; expected a name, a number, a 'text' or an operator"
+                ));
+            }
         };
         tokens.push(Token { kind, text: &rest[from..to] });
         rest = rest[end..].trim_start();
@@ -189,14 +211,18 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn next_is(&mut self, kind: Kind, text: &str) -> bool {
-        let found = self.tokens.get(self.at).is_some_and(|token| token.kind == kind && token.text == text);
+        let found =
+            self.tokens.get(self.at).is_some_and(|token| token.kind == kind && token.text == text);
         self.at += usize::from(found);
         found
     }
 
     fn operator(&mut self, level: usize) -> Option<Operator> {
         let kind = if level <= AND { Kind::Word } else { Kind::Sign };
-        LEVELS[level].iter().find(|(text, _)| self.next_is(kind, text)).map(|(_, operator)| *operator)
+        LEVELS[level]
+            .iter()
+            .find(|(text, _)| self.next_is(kind, text))
+            .map(|(_, operator)| *operator)
     }
 
     /// An expression of operators of this level and the tighter ones.
@@ -222,7 +248,10 @@ impl<'a> Parser<'a> {
         Ok(left)
     }
 
-    fn nested(&mut self, parse: impl FnOnce(&mut Self) -> Result<Node, String>) -> Result<Node, String> {
+    fn nested(
+        &mut self,
+        parse: impl FnOnce(&mut Self) -> Result<Node, String>,
+    ) -> Result<Node, String> {
         self.depth += 1;
         if self.depth > MOST_NESTING {
             return Err(format!("is nested deeper than {MOST_NESTING} levels"));
@@ -236,18 +265,32 @@ impl<'a> Parser<'a> {
         if self.next_is(Kind::Sign, "-") {
             return Ok(Node::Negative(Box::new(self.nested(Self::unary)?)));
         }
-        let Some(token) = self.tokens.get(self.at).cloned() else { return Err("ends too early; expected a name or a number".into()) };
+        let Some(token) = self.tokens.get(self.at).cloned() else {
+            return Err("ends too early; expected a name or a number".into());
+        };
         self.at += 1;
         match token.kind {
-            Kind::Number => token.text.parse().map(Node::Number).map_err(|_| format!("\"{}\" is not a number", token.text)),
+            Kind::Number => token
+                .text
+                .parse()
+                .map(Node::Number)
+                .map_err(|_| format!("\"{}\" is not a number", token.text)),
             Kind::Text => Ok(Node::Text(token.text.into())),
-            Kind::Word if token.text == "true" || token.text == "false" => Ok(Node::Number(f64::from(u8::from(token.text == "true")))),
-            Kind::Word if ["and", "or", "not"].contains(&token.text) => Err(format!("found \"{}\"; expected a name or a number", token.text)),
+            Kind::Word if token.text == "true" || token.text == "false" => {
+                Ok(Node::Number(f64::from(u8::from(token.text == "true"))))
+            }
+            Kind::Word if ["and", "or", "not"].contains(&token.text) => {
+                Err(format!("found \"{}\"; expected a name or a number", token.text))
+            }
             Kind::Word if self.next_is(Kind::Sign, "(") => self.call(token.text),
             Kind::Word | Kind::Quoted => Ok(self.name(token.text)),
             Kind::Sign if token.text == "(" => {
                 let inner = self.level(0)?;
-                if self.next_is(Kind::Sign, ")") { Ok(inner) } else { Err("a bracket is opened and never closed".into()) }
+                if self.next_is(Kind::Sign, ")") {
+                    Ok(inner)
+                } else {
+                    Err("a bracket is opened and never closed".into())
+                }
             }
             Kind::Sign => Err(format!("found \"{}\"; expected a name or a number", token.text)),
         }
@@ -264,7 +307,9 @@ impl<'a> Parser<'a> {
     fn call(&mut self, name: &str) -> Result<Node, String> {
         let Some((_, function)) = FUNCTIONS.iter().find(|(known, _)| *known == name) else {
             let near = crate::error::suggestion(name, FUNCTIONS.iter().map(|(known, _)| *known));
-            return Err(format!("no function \"{name}\"{near}; there are max, min, abs, log and sqrt"));
+            return Err(format!(
+                "no function \"{name}\"{near}; there are max, min, abs, log and sqrt"
+            ));
         };
         let mut arguments = vec![self.level(0)?];
         while self.next_is(Kind::Sign, ",") {
@@ -286,11 +331,17 @@ impl Node {
             match node.evaluate(known)? {
                 Value::Number(number) => Ok(Some(number).filter(|number| !number.is_nan())),
                 Value::Unknown => Ok(None),
-                Value::Text(text) => Err(format!("\"{text}\" is a text where a number is needed; a text is compared with == or != 'text'")),
+                Value::Text(text) => Err(format!(
+                    "\"{text}\" is a text where a number is needed; a text is compared with == or != 'text'"
+                )),
             }
         };
-        let value = |number: Option<f64>| number.filter(|number| number.is_finite()).map_or(Value::Unknown, Value::Number);
-        let truth = |truth: Option<bool>| truth.map_or(Value::Unknown, |truth| Value::Number(f64::from(u8::from(truth))));
+        let value = |number: Option<f64>| {
+            number.filter(|number| number.is_finite()).map_or(Value::Unknown, Value::Number)
+        };
+        let truth = |truth: Option<bool>| {
+            truth.map_or(Value::Unknown, |truth| Value::Number(f64::from(u8::from(truth))))
+        };
         Ok(match self {
             Self::Number(number) => Value::Number(*number),
             Self::Text(text) => Value::Text(text.clone()),
@@ -299,7 +350,8 @@ impl Node {
             Self::Negative(inner) => value(number(inner)?.map(|number| -number)),
             Self::Binary(operator @ (Operator::And | Operator::Or), left, right) => {
                 let deciding = *operator == Operator::Or;
-                let (left, right) = (number(left)?.map(|n| n != 0.0), number(right)?.map(|n| n != 0.0));
+                let (left, right) =
+                    (number(left)?.map(|n| n != 0.0), number(right)?.map(|n| n != 0.0));
                 truth(match (left, right) {
                     (Some(one), _) | (_, Some(one)) if one == deciding => Some(deciding),
                     (Some(_), Some(_)) => Some(!deciding),
@@ -311,8 +363,11 @@ impl Node {
                     (Value::Unknown, _) | (_, Value::Unknown) => None,
                     (Value::Number(a), Value::Number(b)) => Some(a == b),
                     (Value::Text(a), Value::Text(b)) => Some(a == b),
-                    (Value::Text(text), Value::Number(number)) | (Value::Number(number), Value::Text(text)) => {
-                        return Err(format!("the text \"{text}\" is compared with the number {number}"));
+                    (Value::Text(text), Value::Number(number))
+                    | (Value::Number(number), Value::Text(text)) => {
+                        return Err(format!(
+                            "the text \"{text}\" is compared with the number {number}"
+                        ));
                     }
                 };
                 truth(equal.map(|equal| equal == (*operator == Operator::Equal)))
@@ -391,7 +446,17 @@ mod tests {
 
     #[test]
     fn unknown_stays_unknown_unless_the_rest_decides() {
-        for text in ["x", "x > 1", "x > 1 and pileup > 25", "x > 1 or pileup > 99", "not x", "max(x, 1)", "1 / 0", "log(-1)", "x == x"] {
+        for text in [
+            "x",
+            "x > 1",
+            "x > 1 and pileup > 25",
+            "x > 1 or pileup > 99",
+            "not x",
+            "max(x, 1)",
+            "1 / 0",
+            "log(-1)",
+            "x == x",
+        ] {
             assert_eq!(evaluate(text), Value::Unknown, "{text}");
         }
         assert_eq!(evaluate("x > 1 and pileup > 99"), Value::Number(0.0));
@@ -417,10 +482,17 @@ mod tests {
             let message = Expression::parse(text).unwrap_err();
             assert!(message.contains(part), "{text}: {message}");
         }
-        for (text, part) in [("(", "nested deeper"), ("-", "nested deeper"), ("not ", "nested deeper"), ("1 + ", "ends too early")] {
+        for (text, part) in [
+            ("(", "nested deeper"),
+            ("-", "nested deeper"),
+            ("not ", "nested deeper"),
+            ("1 + ", "ends too early"),
+        ] {
             assert!(Expression::parse(&text.repeat(200)).unwrap_err().contains(part), "{text}");
         }
-        assert!(Expression::parse(&"1 + ".repeat(100_000)).unwrap_err().contains("words and signs"));
+        assert!(
+            Expression::parse(&"1 + ".repeat(100_000)).unwrap_err().contains("words and signs")
+        );
         let text = Expression::parse("prescale_name > 3").unwrap();
         assert!(text.evaluate(&|_| Value::Text("386b".into())).unwrap_err().contains("is a text"));
     }

@@ -1,4 +1,5 @@
-//! The JSON schema of a config, and the check of a TOML table against it that finds every fault at once.
+//! The JSON schema of a config, and the check of a TOML table against it that finds every fault at
+//! once.
 
 use super::{document::join, raw::Config};
 use crate::error::suggestion;
@@ -55,10 +56,18 @@ impl<'a> Walk<'a> {
             } else if schema["additionalProperties"].is_object() {
                 self.value(value, &schema["additionalProperties"], &key);
             } else if schema["additionalProperties"] != true {
-                let known: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+                let known: Vec<&str> =
+                    properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
                 let near = suggestion(name, known.iter().copied());
-                let place = if prefix.is_empty() { "at the top".to_owned() } else { format!("in [{prefix}]") };
-                self.fault(&key, format!("unknown key {place}{near}; known are {}", known.join(", ")));
+                let place = if prefix.is_empty() {
+                    "at the top".to_owned()
+                } else {
+                    format!("in [{prefix}]")
+                };
+                self.fault(
+                    &key,
+                    format!("unknown key {place}{near}; known are {}", known.join(", ")),
+                );
             }
         }
     }
@@ -71,15 +80,24 @@ impl<'a> Walk<'a> {
         if let Some(names) = choice_names(resolved) {
             let found = value.as_str();
             if !found.is_some_and(|found| names.contains(&found)) {
-                let near = found.map(|found| suggestion(found, names.iter().copied())).unwrap_or_default();
-                self.fault(key, format!("found {}{near}; expected one of {}", show(value), names.join(", ")));
+                let near =
+                    found.map(|found| suggestion(found, names.iter().copied())).unwrap_or_default();
+                self.fault(
+                    key,
+                    format!("found {}{near}; expected one of {}", show(value), names.join(", ")),
+                );
             }
             return;
         }
         let expected = type_names(resolved);
         if !expected.iter().any(|name| has_type(value, name)) {
-            let words: Vec<&str> = expected.iter().filter(|name| **name != "null").map(|name| type_word(name)).collect();
-            return self.fault(key, format!("found {}; expected {}", show(value), words.join(" or ")));
+            let words: Vec<&str> = expected
+                .iter()
+                .filter(|name| **name != "null")
+                .map(|name| type_word(name))
+                .collect();
+            return self
+                .fault(key, format!("found {}; expected {}", show(value), words.join(" or ")));
         }
         match value {
             Value::Table(table) => self.table(table, resolved, key),
@@ -101,7 +119,10 @@ impl<'a> Walk<'a> {
             Some(_) => value.is_str(),
             None => type_names(shape).iter().any(|name| has_type(value, name)),
         };
-        let shape = shapes.iter().find(fits).or_else(|| shapes.iter().find(|shape| shape["type"] != "null"));
+        let shape = shapes
+            .iter()
+            .find(fits)
+            .or_else(|| shapes.iter().find(|shape| shape["type"] != "null"));
         if let Some(shape) = shape {
             self.value(value, shape, key);
         }
@@ -112,26 +133,48 @@ impl<'a> Walk<'a> {
         let rules = [
             (bound("minimum"), number >= bound("minimum").unwrap_or(0.0), "at least"),
             (bound("maximum"), number <= bound("maximum").unwrap_or(0.0), "at most"),
-            (bound("exclusiveMinimum"), number > bound("exclusiveMinimum").unwrap_or(0.0), "more than"),
-            (bound("exclusiveMaximum"), number < bound("exclusiveMaximum").unwrap_or(0.0), "less than"),
+            (
+                bound("exclusiveMinimum"),
+                number > bound("exclusiveMinimum").unwrap_or(0.0),
+                "more than",
+            ),
+            (
+                bound("exclusiveMaximum"),
+                number < bound("exclusiveMaximum").unwrap_or(0.0),
+                "less than",
+            ),
         ];
-        let allowed: Vec<String> = rules.iter().filter_map(|(bound, _, word)| bound.map(|bound| format!("{word} {bound}"))).collect();
+        let allowed: Vec<String> = rules
+            .iter()
+            .filter_map(|(bound, _, word)| bound.map(|bound| format!("{word} {bound}")))
+            .collect();
         let broken = rules.iter().any(|(bound, holds, _)| bound.is_some() && !holds);
         if broken || !number.is_finite() {
-            let allowed = if allowed.is_empty() { "a finite number".into() } else { allowed.join(" and ") };
+            let allowed =
+                if allowed.is_empty() { "a finite number".into() } else { allowed.join(" and ") };
             self.fault(key, format!("found {}; expected {allowed}", show(value)));
         }
     }
 }
 
-/// The words of a choice: schemars writes them as `enum` or, with descriptions, as `oneOf` of `const`s.
+/// The words of a choice: schemars writes them as `enum` or, with descriptions, as `oneOf` of
+/// `const`s.
 fn choice_names(schema: &Json) -> Option<Vec<&str>> {
-    let constants = |list: &'_ Json| list.as_array().map(|list| list.iter().filter_map(|item| item["const"].as_str()).count());
+    let constants = |list: &'_ Json| {
+        list.as_array().map(|list| list.iter().filter_map(|item| item["const"].as_str()).count())
+    };
     if let Some(names) = schema["enum"].as_array() {
         return Some(names.iter().filter_map(Json::as_str).collect());
     }
     match constants(&schema["oneOf"]) {
-        Some(count) if count > 0 => Some(schema["oneOf"].as_array().into_iter().flatten().filter_map(|item| item["const"].as_str()).collect()),
+        Some(count) if count > 0 => Some(
+            schema["oneOf"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|item| item["const"].as_str())
+                .collect(),
+        ),
         _ => schema["const"].as_str().map(|name| vec![name]),
     }
 }
@@ -181,22 +224,39 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<String> {
-        faults(&toml::from_str(text).unwrap()).into_iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect()
+        faults(&toml::from_str(text).unwrap())
+            .into_iter()
+            .map(|fault| format!("{}: {}", fault.key, fault.message))
+            .collect()
     }
 
     #[test]
     fn every_fault_is_told_at_once_with_the_nearest_name() {
-        let faults = found("sede = 1\n[train]\nepoch = 3\nbatch_size = 0\nshuffle = \"yes\"\n[model]\nactivation = \"rellu\"\nhidden = [10, 0]\n");
+        let faults = found(
+            "sede = 1\n[train]\nepoch = 3\nbatch_size = 0\nshuffle = \"yes\"\n[model]\nactivation = \"rellu\"\nhidden = [10, 0]\n",
+        );
         assert_eq!(faults.len(), 6, "{faults:#?}");
         assert!(
             faults[0].starts_with("model.activation: found \"rellu\" (did you mean \"relu\"?); expected one of relu, leaky_relu"),
             "{}",
             faults[0]
         );
-        assert!(faults[1].starts_with("model.hidden[1]: found 0; expected at least 1"), "{}", faults[1]);
-        assert!(faults.iter().any(|fault| fault.starts_with("sede: unknown key at the top (did you mean \"seed\"?)")));
-        assert!(faults.iter().any(|fault| fault.starts_with("train.epoch: unknown key in [train] (did you mean \"epochs\"?)")));
-        assert!(faults.iter().any(|fault| fault == "train.shuffle: found \"yes\"; expected true or false"));
+        assert!(
+            faults[1].starts_with("model.hidden[1]: found 0; expected at least 1"),
+            "{}",
+            faults[1]
+        );
+        assert!(faults.iter().any(|fault| {
+            fault.starts_with("sede: unknown key at the top (did you mean \"seed\"?)")
+        }));
+        assert!(faults.iter().any(|fault| {
+            fault.starts_with("train.epoch: unknown key in [train] (did you mean \"epochs\"?)")
+        }));
+        assert!(
+            faults
+                .iter()
+                .any(|fault| fault == "train.shuffle: found \"yes\"; expected true or false")
+        );
     }
 
     #[test]

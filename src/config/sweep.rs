@@ -77,23 +77,38 @@ impl Domain {
     pub fn draw(&self, generator: &mut impl Rng) -> Value {
         match self {
             Self::Choice(values) => values[generator.random_range(0..values.len())].clone(),
-            Self::Together(tables) => Value::Table(tables[generator.random_range(0..tables.len())].clone()),
-            Self::Int { low, high, log: false, .. } => Value::Integer(generator.random_range(*low..=*high)),
+            Self::Together(tables) => {
+                Value::Table(tables[generator.random_range(0..tables.len())].clone())
+            }
+            Self::Int { low, high, log: false, .. } => {
+                Value::Integer(generator.random_range(*low..=*high))
+            }
             Self::Int { low, high, log: true, .. } => {
                 // Every whole number owns the half unit on either side of it.
                 let (from, to) = ((*low as f64 - 0.5).ln(), (*high as f64 + 0.5).ln());
-                Value::Integer((generator.random_range(from..to).exp().round() as i64).clamp(*low, *high))
+                Value::Integer(
+                    (generator.random_range(from..to).exp().round() as i64).clamp(*low, *high),
+                )
             }
-            Self::Real { low, high, log: false, .. } => Value::Float(rounded(generator.random_range(*low..=*high), *low, *high)),
-            Self::Real { low, high, log: true, .. } => Value::Float(rounded(generator.random_range(low.ln()..=high.ln()).exp(), *low, *high)),
+            Self::Real { low, high, log: false, .. } => {
+                Value::Float(rounded(generator.random_range(*low..=*high), *low, *high))
+            }
+            Self::Real { low, high, log: true, .. } => Value::Float(rounded(
+                generator.random_range(low.ln()..=high.ln()).exp(),
+                *low,
+                *high,
+            )),
         }
     }
 
-    /// The place of a value in the list of a choice; nothing where it is none, or numbers are chosen.
+    /// The place of a value in the list of a choice; nothing where it is none, or numbers are
+    /// chosen.
     pub fn index(&self, value: &Value) -> Option<usize> {
         match self {
             Self::Choice(values) => values.iter().position(|other| other == value),
-            Self::Together(tables) => tables.iter().position(|other| Some(other) == value.as_table()),
+            Self::Together(tables) => {
+                tables.iter().position(|other| Some(other) == value.as_table())
+            }
             Self::Int { .. } | Self::Real { .. } => None,
         }
     }
@@ -102,20 +117,33 @@ impl Domain {
     fn steps(&self) -> Vec<Value> {
         let between = |low: f64, high: f64, log: bool, steps: usize| -> Vec<f64> {
             let at = |i: usize| if steps == 1 { 0.0 } else { i as f64 / (steps - 1) as f64 };
-            let number = |share: f64| if log { (low.ln() + share * (high.ln() - low.ln())).exp() } else { low + share * (high - low) };
+            let number = |share: f64| {
+                if log {
+                    (low.ln() + share * (high.ln() - low.ln())).exp()
+                } else {
+                    low + share * (high - low)
+                }
+            };
             (0..steps).map(|i| rounded(number(at(i)), low, high)).collect()
         };
         match self {
             Self::Choice(values) => values.clone(),
             Self::Together(tables) => tables.iter().cloned().map(Value::Table).collect(),
-            Self::Int { low, high, steps: None, .. } => (*low..=*high).map(Value::Integer).collect(),
+            Self::Int { low, high, steps: None, .. } => {
+                (*low..=*high).map(Value::Integer).collect()
+            }
             Self::Int { low, high, log, steps: Some(steps) } => {
-                let mut numbers: Vec<i64> =
-                    between(*low as f64, *high as f64, *log, *steps).into_iter().map(|number| number.round() as i64).collect();
+                let mut numbers: Vec<i64> = between(*low as f64, *high as f64, *log, *steps)
+                    .into_iter()
+                    .map(|number| number.round() as i64)
+                    .collect();
                 numbers.dedup();
                 numbers.into_iter().map(Value::Integer).collect()
             }
-            Self::Real { low, high, log, steps } => between(*low, *high, *log, steps.unwrap_or(1)).into_iter().map(Value::Float).collect(),
+            Self::Real { low, high, log, steps } => between(*low, *high, *log, steps.unwrap_or(1))
+                .into_iter()
+                .map(Value::Float)
+                .collect(),
         }
     }
 
@@ -142,7 +170,10 @@ fn leaves(prefix: &str, table: &Table, found: &mut Vec<(String, Value)>) {
 impl Space {
     /// Whether a parameter is varied at a point that has values for all parameters before it.
     fn applies(parameter: &Parameter, point: &Point) -> bool {
-        parameter.when.iter().all(|(name, values)| point.get(name).is_some_and(|value| values.contains(value)))
+        parameter
+            .when
+            .iter()
+            .all(|(name, values)| point.get(name).is_some_and(|value| values.contains(value)))
     }
 
     /// Goes through the parameters that apply, each with the value that `choose` gives it.
@@ -185,7 +216,9 @@ impl Space {
     pub fn keys(&self, point: &Point) -> Vec<(String, Value)> {
         let mut keys = vec![];
         for (name, value) in point {
-            let together = self.parameters.iter().any(|parameter| parameter.name == *name && matches!(parameter.domain, Domain::Together(_)));
+            let together = self.parameters.iter().any(|parameter| {
+                parameter.name == *name && matches!(parameter.domain, Domain::Together(_))
+            });
             match value {
                 Value::Table(table) if together => leaves("", table, &mut keys),
                 value => keys.push((name.clone(), value.clone())),
@@ -201,7 +234,11 @@ impl Space {
         for parameter in &self.parameters {
             for value in parameter.domain.extremes().into_iter().skip(1) {
                 // Where it depends on others, they are as it needs them.
-                let wanted: BTreeMap<&str, &Value> = parameter.when.iter().map(|(name, values)| (name.as_str(), &values[0])).collect();
+                let wanted: BTreeMap<&str, &Value> = parameter
+                    .when
+                    .iter()
+                    .map(|(name, values)| (name.as_str(), &values[0]))
+                    .collect();
                 probes.push(self.point(|other| match wanted.get(other.name.as_str()) {
                     _ if other.name == parameter.name => value.clone(),
                     Some(wanted) => (*wanted).clone(),
@@ -215,20 +252,32 @@ impl Space {
 
 /// Reads the section; what is wrong is told by key within `[sweep]`.
 pub(super) fn check(section: &Sweep) -> (Space, Vec<(String, String)>) {
-    let mut reader = Reader { grid: section.strategy == Strategy::Grid, faults: vec![], parameters: vec![] };
+    let mut reader =
+        Reader { grid: section.strategy == Strategy::Grid, faults: vec![], parameters: vec![] };
     if section.objective.is_empty() {
-        reader.fault("objective", "missing; expected a figure of report.json, such as \"auc.good.auc\"");
+        reader.fault(
+            "objective",
+            "missing; expected a figure of report.json, such as \"auc.good.auc\"",
+        );
     }
     if section.goal.is_none() {
         reader.fault("goal", "missing; expected \"min\" or \"max\"");
     }
     reader.walk("", &section.space);
     if reader.parameters.is_empty() && reader.faults.is_empty() {
-        reader.fault("space", "missing; expected what is varied, such as \"model.latent\" = { choice = [2, 4, 8] }");
+        reader.fault(
+            "space",
+            "missing; expected what is varied, such as \"model.latent\" = { choice = [2, 4, 8] }",
+        );
     }
     let space = reader.ordered();
     if section.strategy == Strategy::Grid && reader.faults.is_empty() && space.grid().is_none() {
-        reader.fault("space", &format!("a grid of more than {MOST} points; expected fewer values, or strategy = \"random\""));
+        reader.fault(
+            "space",
+            &format!(
+                "a grid of more than {MOST} points; expected fewer values, or strategy = \"random\""
+            ),
+        );
     }
     (space, reader.faults)
 }
@@ -251,16 +300,30 @@ impl Reader {
             let shown = format!("space.{key}");
             let expected = format!("expected a table with one of {}", DOMAINS.join(", "));
             match value {
-                Value::Table(inner) if inner.keys().any(|word| DOMAINS.contains(&word.as_str())) => {
+                Value::Table(inner)
+                    if inner.keys().any(|word| DOMAINS.contains(&word.as_str())) =>
+                {
                     if let Some(parameter) = self.parameter(&key, &shown, inner) {
                         self.parameters.push(parameter);
                     }
                 }
-                Value::Table(inner) if !inner.is_empty() && inner.values().all(Value::is_table) => self.walk(&key, inner),
+                Value::Table(inner) if !inner.is_empty() && inner.values().all(Value::is_table) => {
+                    self.walk(&key, inner)
+                }
                 Value::Table(inner) => {
-                    let near = inner.keys().map(|word| suggestion(word, DOMAINS)).find(|near| !near.is_empty()).unwrap_or_default();
+                    let near = inner
+                        .keys()
+                        .map(|word| suggestion(word, DOMAINS))
+                        .find(|near| !near.is_empty())
+                        .unwrap_or_default();
                     let found = inner.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                    self.fault(&shown, &format!("found {}{near}; {expected}", if found.is_empty() { "an empty table" } else { &found }));
+                    self.fault(
+                        &shown,
+                        &format!(
+                            "found {}{near}; {expected}",
+                            if found.is_empty() { "an empty table" } else { &found }
+                        ),
+                    );
                 }
                 other => self.fault(&shown, &format!("found {other}; {expected}")),
             }
@@ -269,7 +332,8 @@ impl Reader {
 
     fn parameter(&mut self, name: &str, shown: &str, table: &Table) -> Option<Parameter> {
         let before = self.faults.len();
-        let words: Vec<&str> = table.keys().map(String::as_str).filter(|word| DOMAINS.contains(word)).collect();
+        let words: Vec<&str> =
+            table.keys().map(String::as_str).filter(|word| DOMAINS.contains(word)).collect();
         if words.len() > 1 {
             self.fault(shown, &format!("found {}; expected one of them", words.join(" and ")));
         }
@@ -279,21 +343,37 @@ impl Reader {
             let known: &[&str] = if takes_steps { &["steps", "when"] } else { &["when"] };
             if !known.contains(&other.as_str()) {
                 let near = suggestion(other, known.iter().copied());
-                self.fault(&format!("{shown}.{other}"), &format!("unknown{near}; beside {word} are known {}", known.join(", ")));
+                self.fault(
+                    &format!("{shown}.{other}"),
+                    &format!("unknown{near}; beside {word} are known {}", known.join(", ")),
+                );
             }
         }
         let steps = self.steps(shown, table, word, takes_steps);
         let domain = self.domain(&format!("{shown}.{word}"), word, &table[word], steps);
         let when = self.when(&format!("{shown}.when"), table.get("when"));
-        (self.faults.len() == before).then_some(Parameter { name: name.to_owned(), domain: domain?, when })
+        (self.faults.len() == before).then_some(Parameter {
+            name: name.to_owned(),
+            domain: domain?,
+            when,
+        })
     }
 
-    fn steps(&mut self, shown: &str, table: &Table, word: &str, takes_steps: bool) -> Option<usize> {
+    fn steps(
+        &mut self,
+        shown: &str,
+        table: &Table,
+        word: &str,
+        takes_steps: bool,
+    ) -> Option<usize> {
         let key = format!("{shown}.steps");
         match table.get("steps") {
             Some(Value::Integer(steps)) if *steps > 0 => Some(*steps as usize),
             Some(found) => {
-                self.fault(&key, &format!("found {found}; expected a number of values of 1 or more"));
+                self.fault(
+                    &key,
+                    &format!("found {found}; expected a number of values of 1 or more"),
+                );
                 None
             }
             None if self.grid && takes_steps && word != "int" => {
@@ -304,46 +384,82 @@ impl Reader {
         }
     }
 
-    fn domain(&mut self, key: &str, word: &str, value: &Value, steps: Option<usize>) -> Option<Domain> {
+    fn domain(
+        &mut self,
+        key: &str,
+        word: &str,
+        value: &Value,
+        steps: Option<usize>,
+    ) -> Option<Domain> {
         let log = word.starts_with("log");
         match word {
             "choice" | "together" => {
                 let values = value.as_array().cloned().unwrap_or_default();
                 if values.is_empty() {
-                    self.fault(key, &format!("found {value}; expected a list of one or more values"));
+                    self.fault(
+                        key,
+                        &format!("found {value}; expected a list of one or more values"),
+                    );
                     return None;
                 }
-                if let Some(twice) = values.iter().enumerate().find(|(i, value)| values[..*i].contains(value)) {
-                    self.fault(&format!("{key}[{}]", twice.0), &format!("{} stands twice", twice.1));
+                if let Some(twice) =
+                    values.iter().enumerate().find(|(i, value)| values[..*i].contains(value))
+                {
+                    self.fault(
+                        &format!("{key}[{}]", twice.0),
+                        &format!("{} stands twice", twice.1),
+                    );
                 }
                 if word == "choice" {
                     return Some(Domain::Choice(values));
                 }
-                let tables: Option<Vec<Table>> = values.iter().map(|value| value.as_table().cloned().filter(|table| !table.is_empty())).collect();
+                let tables: Option<Vec<Table>> = values
+                    .iter()
+                    .map(|value| value.as_table().cloned().filter(|table| !table.is_empty()))
+                    .collect();
                 if tables.is_none() {
                     self.fault(key, "expected a list of tables, such as { model.latent = 8, train.epochs = 50 }");
                 }
                 tables.map(Domain::Together)
             }
             "int" | "log_int" => {
-                let ends: Option<Vec<i64>> = value.as_array().and_then(|ends| ends.iter().map(Value::as_integer).collect());
+                let ends: Option<Vec<i64>> =
+                    value.as_array().and_then(|ends| ends.iter().map(Value::as_integer).collect());
                 match ends.as_deref() {
-                    Some(&[low, high]) if low <= high && (!log || low >= 1) => Some(Domain::Int { low, high, log, steps }),
+                    Some(&[low, high]) if low <= high && (!log || low >= 1) => {
+                        Some(Domain::Int { low, high, log, steps })
+                    }
                     _ => {
                         let least = if log { " of 1 or more" } else { "" };
-                        self.fault(key, &format!("found {value}; expected [lowest, highest], whole numbers{least}"));
+                        self.fault(
+                            key,
+                            &format!(
+                                "found {value}; expected [lowest, highest], whole numbers{least}"
+                            ),
+                        );
                         None
                     }
                 }
             }
             _ => {
-                let number = |value: &Value| value.as_float().or(value.as_integer().map(|number| number as f64)).filter(|number| number.is_finite());
-                let ends: Option<Vec<f64>> = value.as_array().and_then(|ends| ends.iter().map(number).collect());
+                let number = |value: &Value| {
+                    value
+                        .as_float()
+                        .or(value.as_integer().map(|number| number as f64))
+                        .filter(|number| number.is_finite())
+                };
+                let ends: Option<Vec<f64>> =
+                    value.as_array().and_then(|ends| ends.iter().map(number).collect());
                 match ends.as_deref() {
-                    Some(&[low, high]) if low < high && (!log || low > 0.0) => Some(Domain::Real { low, high, log, steps }),
+                    Some(&[low, high]) if low < high && (!log || low > 0.0) => {
+                        Some(Domain::Real { low, high, log, steps })
+                    }
                     _ => {
                         let least = if log { " above 0" } else { "" };
-                        self.fault(key, &format!("found {value}; expected [lowest, highest], numbers{least}"));
+                        self.fault(
+                            key,
+                            &format!("found {value}; expected [lowest, highest], numbers{least}"),
+                        );
                         None
                     }
                 }
@@ -354,7 +470,12 @@ impl Reader {
     fn when(&mut self, key: &str, value: Option<&Value>) -> Vec<(String, Vec<Value>)> {
         let Some(value) = value else { return vec![] };
         let Some(table) = value.as_table() else {
-            self.fault(key, &format!("found {value}; expected a table such as {{ \"model.batch_norm\" = true }}"));
+            self.fault(
+                key,
+                &format!(
+                    "found {value}; expected a table such as {{ \"model.batch_norm\" = true }}"
+                ),
+            );
             return vec![];
         };
         let mut when = vec![];
@@ -366,7 +487,8 @@ impl Reader {
         when.into_iter().map(|(name, value)| (name, list(value))).collect()
     }
 
-    /// Conditions after what they ask for; those on nothing that is varied, and circles, are faults.
+    /// Conditions after what they ask for; those on nothing that is varied, and circles, are
+    /// faults.
     fn ordered(&mut self) -> Space {
         let mut waiting = std::mem::take(&mut self.parameters);
         let names: Vec<String> = waiting.iter().map(|parameter| parameter.name.clone()).collect();
@@ -374,16 +496,24 @@ impl Reader {
         for parameter in &waiting {
             for (name, _) in parameter.when.iter().filter(|(name, _)| !names.contains(name)) {
                 let near = suggestion(name, names.iter().map(String::as_str));
-                self.fault(&format!("space.{}.when", parameter.name), &format!("\"{name}\" is not varied{near}; varied are {}", names.join(", ")));
+                self.fault(
+                    &format!("space.{}.when", parameter.name),
+                    &format!("\"{name}\" is not varied{near}; varied are {}", names.join(", ")),
+                );
             }
         }
         while let Some(next) = waiting.iter().position(|parameter| {
-            parameter.when.iter().all(|(name, _)| !names.contains(name) || parameters.iter().any(|before| before.name == *name))
+            parameter.when.iter().all(|(name, _)| {
+                !names.contains(name) || parameters.iter().any(|before| before.name == *name)
+            })
         }) {
             parameters.push(waiting.remove(next));
         }
         for parameter in waiting {
-            self.fault(&format!("space.{}.when", parameter.name), "asks for itself by way of others");
+            self.fault(
+                &format!("space.{}.when", parameter.name),
+                "asks for itself by way of others",
+            );
         }
         Space { parameters }
     }
@@ -413,52 +543,109 @@ mod tests {
         );
         assert_eq!(faults, vec![]);
         let points = space.grid().unwrap();
-        let shown: Vec<String> = points.iter().map(|point| point.iter().map(|(k, v)| format!("{k}{v}")).collect::<String>()).collect();
-        assert_eq!(shown, ["a1", "a2b3c0.0", "a2b3c0.5", "a2b3c1.0", "a2b4c0.0", "a2b4c0.5", "a2b4c1.0", "a2b5"]);
+        let shown: Vec<String> = points
+            .iter()
+            .map(|point| point.iter().map(|(k, v)| format!("{k}{v}")).collect::<String>())
+            .collect();
+        assert_eq!(
+            shown,
+            ["a1", "a2b3c0.0", "a2b3c0.5", "a2b3c1.0", "a2b4c0.0", "a2b4c0.5", "a2b4c1.0", "a2b5"]
+        );
     }
 
     #[test]
     fn keys_that_are_tied_are_set_together() {
-        let (space, _) = read("[space]\nsize = { together = [{ model.hidden = [9], model.latent = 3 }, { model.hidden = [5] }] }");
-        let keys = |i: usize| space.keys(&space.grid().unwrap()[i]).iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
-        assert_eq!((keys(0), keys(1)), (vec!["model.hidden=[9]".into(), "model.latent=3".into()], vec!["model.hidden=[5]".into()]));
+        let (space, _) = read(
+            "[space]\nsize = { together = [{ model.hidden = [9], model.latent = 3 }, { model.hidden = [5] }] }",
+        );
+        let keys = |i: usize| {
+            space
+                .keys(&space.grid().unwrap()[i])
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (keys(0), keys(1)),
+            (
+                vec!["model.hidden=[9]".into(), "model.latent=3".into()],
+                vec!["model.hidden=[5]".into()]
+            )
+        );
     }
 
     #[test]
     fn draws_stay_inside_and_reach_the_ends() {
-        let (space, _) = read("[space]\na = { log_int = [1, 8] }\nb = { log_uniform = [1e-4, 1e-2] }\nc = { int = [-1, 1] }");
+        let (space, _) = read(
+            "[space]\na = { log_int = [1, 8] }\nb = { log_uniform = [1e-4, 1e-2] }\nc = { int = [-1, 1] }",
+        );
         let mut generator = random::generator(1, "test", 0);
-        let points: Vec<Point> = (0..2000).map(|_| space.point(|parameter| parameter.domain.draw(&mut generator))).collect();
-        let ints = |name: &str| points.iter().map(|point| point[name].as_integer().unwrap()).collect::<Vec<_>>();
+        let points: Vec<Point> = (0..2000)
+            .map(|_| space.point(|parameter| parameter.domain.draw(&mut generator)))
+            .collect();
+        let ints = |name: &str| {
+            points.iter().map(|point| point[name].as_integer().unwrap()).collect::<Vec<_>>()
+        };
         assert_eq!((ints("a").iter().min(), ints("a").iter().max()), (Some(&1), Some(&8)));
         assert_eq!((ints("c").iter().min(), ints("c").iter().max()), (Some(&-1), Some(&1)));
         let below = points.iter().filter(|point| point["b"].as_float().unwrap() < 1e-3).count();
         assert!(points.iter().all(|point| (1e-4..=1e-2).contains(&point["b"].as_float().unwrap())));
-        assert!((900..1100).contains(&below), "half of the draws are below the geometric middle: {below}");
+        assert!(
+            (900..1100).contains(&below),
+            "half of the draws are below the geometric middle: {below}"
+        );
     }
 
     #[test]
     fn every_fault_names_its_place() {
-        let faults = |text: &str| read(text).1.into_iter().map(|(key, message)| format!("{key}: {message}")).collect::<Vec<_>>();
-        assert_eq!(faults("[space]\na = { choice = [] }"), ["space.a.choice: found []; expected a list of one or more values"]);
+        let faults = |text: &str| {
+            read(text)
+                .1
+                .into_iter()
+                .map(|(key, message)| format!("{key}: {message}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            faults("[space]\na = { choice = [] }"),
+            ["space.a.choice: found []; expected a list of one or more values"]
+        );
         assert!(faults("[space]\na = { chioce = [1] }")[0].contains("did you mean \"choice\"?"));
-        assert!(faults("[space]\na = 3")[0].starts_with("space.a: found 3; expected a table with one of choice"));
+        assert!(
+            faults("[space]\na = 3")[0]
+                .starts_with("space.a: found 3; expected a table with one of choice")
+        );
         assert!(faults("[space]\na = { log_uniform = [0, 1] }")[0].contains("numbers above 0"));
         assert!(faults("[space]\na = { int = [3, 1] }")[0].contains("expected [lowest, highest]"));
-        assert!(faults("strategy = \"grid\"\n[space]\na = { uniform = [0, 1] }")[0].starts_with("space.a.steps: missing"));
+        assert!(
+            faults("strategy = \"grid\"\n[space]\na = { uniform = [0, 1] }")[0]
+                .starts_with("space.a.steps: missing")
+        );
         assert!(faults("[space]\na = { choice = [1, 1] }")[0].contains("stands twice"));
-        assert!(faults("[space]\na = { choice = [1] }\nb = { choice = [1], when = { c = 1 } }")[0].contains("\"c\" is not varied"));
+        assert!(
+            faults("[space]\na = { choice = [1] }\nb = { choice = [1], when = { c = 1 } }")[0]
+                .contains("\"c\" is not varied")
+        );
         assert_eq!(faults("[space]\na = { choice = [1], when = { b = 1 } }\nb = { choice = [1], when = { a = 1 } }").len(), 2);
         assert_eq!(faults("[space]").len(), 1);
-        assert_eq!(faults("strategy = \"grid\"\n[space]\na = { int = [1, 2000] }\nb = { int = [1, 2000] }").len(), 1);
+        assert_eq!(
+            faults(
+                "strategy = \"grid\"\n[space]\na = { int = [1, 2000] }\nb = { int = [1, 2000] }"
+            )
+            .len(),
+            1
+        );
     }
 
     #[test]
     fn probes_reach_every_value() {
-        let (space, _) = read("[space]\na = { choice = [1, 2] }\nb = { int = [3, 9], when = { a = 2 } }");
+        let (space, _) =
+            read("[space]\na = { choice = [1, 2] }\nb = { int = [3, 9], when = { a = 2 } }");
         let probes = space.probes();
         for (name, value) in [("a", 1), ("a", 2), ("b", 3), ("b", 9)] {
-            assert!(probes.iter().any(|probe| probe.get(name) == Some(&Value::Integer(value))), "{name} = {value}");
+            assert!(
+                probes.iter().any(|probe| probe.get(name) == Some(&Value::Integer(value))),
+                "{name} = {value}"
+            );
         }
     }
 }

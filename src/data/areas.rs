@@ -25,7 +25,9 @@ impl Area {
 
     /// The bins that both have.
     pub fn common(self, other: Self) -> Option<Self> {
-        let both = |a: (usize, usize), b: (usize, usize)| Some((a.0.max(b.0), a.1.min(b.1))).filter(|(first, last)| first <= last);
+        let both = |a: (usize, usize), b: (usize, usize)| {
+            Some((a.0.max(b.0), a.1.min(b.1))).filter(|(first, last)| first <= last)
+        };
         Some(Self { x: both(self.x, other.x)?, y: both(self.y, other.y)? })
     }
 
@@ -35,7 +37,8 @@ impl Area {
         Self { x: hull(self.x, other.x), y: hull(self.y, other.y) }
     }
 
-    /// Bins that both have, as a share of those that either has (intersection over union): 1 for the same area, 0 for areas apart.
+    /// Bins that both have, as a share of those that either has (intersection over union): 1 for
+    /// the same area, 0 for areas apart.
     pub fn iou(self, other: Self) -> f64 {
         let common = self.common(other).map_or(0, Self::bins);
         common as f64 / (self.bins() + other.bins() - common) as f64
@@ -45,7 +48,9 @@ impl Area {
 /// Ranges as people write them: `x 3–18, y 0–1`.
 impl std::fmt::Display for Area {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let range = |(first, last): (usize, usize)| if first == last { first.to_string() } else { format!("{first}–{last}") };
+        let range = |(first, last): (usize, usize)| {
+            if first == last { first.to_string() } else { format!("{first}–{last}") }
+        };
         write!(f, "x {}, y {}", range(self.x), range(self.y))
     }
 }
@@ -64,8 +69,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Where bins of an area as filed end up: an area across what is cut out closes up, one wholly inside is gone. A bin that is made of
-    /// several belongs to the area if any of them does.
+    /// Where bins of an area as filed end up: an area across what is cut out closes up, one wholly
+    /// inside is gone. A bin that is made of several belongs to the area if any of them does.
     pub fn area(&self, filed: Area) -> Option<Area> {
         let axis = |(first, last): (usize, usize), bins: usize, cut: usize, rebin: usize| {
             let start = bins.saturating_sub(cut) / 2;
@@ -73,7 +78,10 @@ impl Frame {
             let (first, end) = (left(first), left(last + 1));
             (first < end).then(|| (first / rebin.max(1), (end - 1) / rebin.max(1)))
         };
-        Some(Area { x: axis(filed.x, self.filed.x, self.cut.0, self.rebin.0)?, y: axis(filed.y, self.filed.y, self.cut.1, self.rebin.1)? })
+        Some(Area {
+            x: axis(filed.x, self.filed.x, self.cut.0, self.rebin.0)?,
+            y: axis(filed.y, self.filed.y, self.cut.1, self.rebin.1)?,
+        })
     }
 }
 
@@ -87,7 +95,8 @@ mod tests {
     }
 
     fn some_area() -> impl Strategy<Value = Area> {
-        (0_usize..9, 0_usize..5, 0_usize..9, 0_usize..5).prop_map(|(x, w, y, h)| area((x, x + w), (y, y + h)))
+        (0_usize..9, 0_usize..5, 0_usize..9, 0_usize..5)
+            .prop_map(|(x, w, y, h)| area((x, x + w), (y, y + h)))
     }
 
     fn bins(area: Area) -> Vec<(usize, usize)> {
@@ -96,7 +105,12 @@ mod tests {
 
     #[test]
     fn an_area_inside_the_cross_vanishes_and_one_across_it_closes_up() {
-        let frame = Frame { layer: "PXLayer_1".into(), filed: Shape { y: 26, x: 72 }, cut: (8, 2), rebin: (1, 1) };
+        let frame = Frame {
+            layer: "PXLayer_1".into(),
+            filed: Shape { y: 26, x: 72 },
+            cut: (8, 2),
+            rebin: (1, 1),
+        };
         assert_eq!(frame.area(area((32, 39), (0, 25))), None);
         assert_eq!(frame.area(area((0, 71), (12, 13))), None);
         assert_eq!(frame.area(area((30, 41), (11, 14))), Some(area((30, 33), (11, 12))));

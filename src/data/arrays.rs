@@ -1,4 +1,5 @@
-//! Files of named arrays (HDF5, NPY, NPZ): one-dimensional arrays are columns, others are matrices whose first axis is the row.
+//! Files of named arrays (HDF5, NPY, NPZ): one-dimensional arrays are columns, others are matrices
+//! whose first axis is the row.
 
 use super::{
     builder::{Builder, Holds, Incoming, identity, is_sound},
@@ -71,13 +72,26 @@ pub trait Arrays: Sync {
     /// Whether some rows can be read without those before them.
     fn seekable(&self) -> bool;
     /// Fills in rows of a numeric array, the inner axes in C order.
-    fn singles(&self, at: usize, rows: Range<usize>, into: &mut [f32]) -> std::result::Result<(), String>;
+    fn singles(
+        &self,
+        at: usize,
+        rows: Range<usize>,
+        into: &mut [f32],
+    ) -> std::result::Result<(), String>;
     /// Fills `[rows, sources]` with rows of numeric columns.
-    fn columns(&self, sources: &[usize], rows: Range<usize>, into: &mut [f32]) -> std::result::Result<(), String> {
+    fn columns(
+        &self,
+        sources: &[usize],
+        rows: Range<usize>,
+        into: &mut [f32],
+    ) -> std::result::Result<(), String> {
         let mut column = vec![0.0; rows.len()];
         for (at, &source) in sources.iter().enumerate() {
             self.singles(source, rows.clone(), &mut column)?;
-            column.iter().enumerate().for_each(|(row, value)| into[row * sources.len() + at] = *value);
+            column
+                .iter()
+                .enumerate()
+                .for_each(|(row, value)| into[row * sources.len() + at] = *value);
         }
         Ok(())
     }
@@ -124,7 +138,8 @@ pub fn read(path: &Path, format: Format, wanted: &Wanted) -> Result<Table> {
     let mut table = whole.finish()?;
     if wanted.layered && wanted.bring == Bring::Identities && plan.elements {
         // Layers with another number of rows are there too.
-        let matrices = arrays.list().iter().filter(|info| info.shape.len() > 1 && info.is_numeric());
+        let matrices =
+            arrays.list().iter().filter(|info| info.shape.len() > 1 && info.is_numeric());
         for info in matrices {
             table.elements.entry(info.name.clone()).or_insert(info.shape[0]);
         }
@@ -142,7 +157,8 @@ struct Plan {
     /// The run of all rows, where the file says it once.
     run: Option<f64>,
     rows: usize,
-    /// The matrices to read one after the other, by position in the list; none where columns are features.
+    /// The matrices to read one after the other, by position in the list; none where columns are
+    /// features.
     matrices: Vec<Option<usize>>,
     /// Whether the matrices are several monitoring elements.
     elements: bool,
@@ -157,75 +173,142 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
         info.kind != Kind::Other && (info.values().is_none() || !(1..=most).contains(&info.inner()))
     };
     if let Some(info) = list.iter().find(absurd) {
-        return Err(Error::input(format!("{}: \"{}\" claims the shape {}", path.display(), info.name, info.show_shape())));
+        return Err(Error::input(format!(
+            "{}: \"{}\" claims the shape {}",
+            path.display(),
+            info.name,
+            info.show_shape()
+        )));
     }
     // Beside other arrays, one of shape (n, 1) is a column.
     let is_column = |info: &ArrayInfo| {
-        let is_histogram = wanted.columns.histogram.as_ref().is_some_and(|name| name.trim_start_matches('/') == info.name);
-        info.shape.len() == 1 || info.is_narrow() && list.len() > 1 && !wanted.layered && !is_histogram
+        let is_histogram = wanted
+            .columns
+            .histogram
+            .as_ref()
+            .is_some_and(|name| name.trim_start_matches('/') == info.name);
+        info.shape.len() == 1
+            || info.is_narrow() && list.len() > 1 && !wanted.layered && !is_histogram
     };
-    let matrices: Vec<usize> = (0..list.len()).filter(|&at| list[at].shape.len() > 1 && list[at].is_numeric() && !is_column(&list[at])).collect();
+    let matrices: Vec<usize> = (0..list.len())
+        .filter(|&at| list[at].shape.len() > 1 && list[at].is_numeric() && !is_column(&list[at]))
+        .collect();
     let named = |name: &str, among: &[usize], what: &str| {
         let plain = name.trim_start_matches('/');
         among.iter().copied().find(|&at| list[at].name == plain).ok_or_else(|| {
             let names = || among.iter().map(|&at| list[at].name.as_str());
-            let near = refusal(list, plain).map_or_else(|| suggestion(plain, names()), |refusal| format!(" ({refusal})"));
-            Error::input(format!("{}: no {what} \"{name}\"{near}; it holds {}", path.display(), listed(names())))
+            let near = refusal(list, plain)
+                .map_or_else(|| suggestion(plain, names()), |refusal| format!(" ({refusal})"));
+            Error::input(format!(
+                "{}: no {what} \"{name}\"{near}; it holds {}",
+                path.display(),
+                listed(names())
+            ))
         })
     };
     let chosen = match (&wanted.columns.histogram, &wanted.me) {
-        (_, Some(me)) if wanted.layered && matrices.len() > 1 => vec![named(me, &matrices, "monitoring element")?],
+        (_, Some(me)) if wanted.layered && matrices.len() > 1 => {
+            vec![named(me, &matrices, "monitoring element")?]
+        }
         _ if !wanted.columns.features.is_empty() => vec![],
         (Some(name), _) => vec![named(name, &matrices, "matrix")?],
-        (None, Some(me)) if matrices.len() > 1 && wanted.bring == Bring::Values => vec![named(me, &matrices, "monitoring element")?],
-        _ if wanted.features.as_ref().is_some_and(|names| list.iter().any(|info| is_column(info) && names.contains(&info.name))) => vec![],
+        (None, Some(me)) if matrices.len() > 1 && wanted.bring == Bring::Values => {
+            vec![named(me, &matrices, "monitoring element")?]
+        }
+        _ if wanted.features.as_ref().is_some_and(|names| {
+            list.iter().any(|info| is_column(info) && names.contains(&info.name))
+        }) =>
+        {
+            vec![]
+        }
         _ => matrices.clone(),
     };
     if chosen.len() > 1 && wanted.bring == Bring::Values {
         let names = listed(chosen.iter().map(|&at| list[at].name.as_str()));
-        return Err(Error::input(format!("{}: holds several monitoring elements; choose one with data.me: {names}", path.display())));
+        return Err(Error::input(format!(
+            "{}: holds several monitoring elements; choose one with data.me: {names}",
+            path.display()
+        )));
     }
-    let columns: Vec<usize> = (0..list.len()).filter(|&at| is_column(&list[at]) && list[at].kind != Kind::Other).collect();
+    let columns: Vec<usize> = (0..list.len())
+        .filter(|&at| is_column(&list[at]) && list[at].kind != Kind::Other)
+        .collect();
     let rows = match chosen.first() {
         Some(&at) => list[at].rows(),
         None => usual_length(list, &columns),
     };
-    let (fitting, others): (Vec<usize>, Vec<usize>) = columns.into_iter().partition(|&at| list[at].rows() == rows);
+    let (fitting, others): (Vec<usize>, Vec<usize>) =
+        columns.into_iter().partition(|&at| list[at].rows() == rows);
     let mut members = fitting;
     members.extend(chosen.first());
     if members.is_empty() {
-        let names: Vec<String> = list.iter().map(|info| format!("{} {} of {}", info.name, info.show_shape(), info.type_name)).collect();
-        let found = if names.is_empty() { "no arrays".into() } else { listed(names.iter().map(String::as_str)) };
-        return Err(Error::input(format!("{}: holds no rows of numbers; found {found}", path.display())));
+        let names: Vec<String> = list
+            .iter()
+            .map(|info| format!("{} {} of {}", info.name, info.show_shape(), info.type_name))
+            .collect();
+        let found = if names.is_empty() {
+            "no arrays".into()
+        } else {
+            listed(names.iter().map(String::as_str))
+        };
+        return Err(Error::input(format!(
+            "{}: holds no rows of numbers; found {found}",
+            path.display()
+        )));
     }
     let field = |&at: &usize| {
         let info = &list[at];
         let kind = if is_column(info) { info.kind } else { Kind::List };
-        let type_name = if is_column(info) { info.type_name.clone() } else { format!("{} {}", info.type_name, info.show_shape()) };
+        let type_name = if is_column(info) {
+            info.type_name.clone()
+        } else {
+            format!("{} {}", info.type_name, info.show_shape())
+        };
         Field { name: info.name.clone(), kind, type_name }
     };
     let fields: Vec<Field> = members.iter().map(field).collect();
-    let (mut wanted, several, is_named) = (wanted.clone(), matrices.len() > 1, wanted.columns.histogram.is_some());
+    let (mut wanted, several, is_named) =
+        (wanted.clone(), matrices.len() > 1, wanted.columns.histogram.is_some());
     wanted.columns.histogram = chosen.first().map(|&at| list[at].name.clone());
     let has = |name: &str| members.iter().any(|&at| list[at].name == name);
     for name in wanted.names().filter(|name| !has(name)) {
         if let Some(refusal) = refusal(list, name.trim_start_matches('/')) {
-            return Err(Error::input(format!("{}: \"{name}\" cannot be read: {refusal}", path.display())));
+            return Err(Error::input(format!(
+                "{}: \"{name}\" cannot be read: {refusal}",
+                path.display()
+            )));
         }
     }
     let layout = Layout::find(path, &fields, &wanted)?;
     // Rows without lumisections would be events, and without a run another's.
     let run = match layout.run {
         Some(_) => None,
-        None => only_value(arrays, |info| layout::is_run(&info.name)).map_err(|reason| Error::input(format!("{}: {reason}", path.display())))?,
+        None => only_value(arrays, |info| layout::is_run(&info.name))
+            .map_err(|reason| Error::input(format!("{}: {reason}", path.display())))?,
     };
-    let lost_run =
-        list.iter().find(|info| layout.run.is_none() && run.is_none() && layout::is_run(&info.name) && refusal(list, &info.name).is_some());
-    let lost_ls = list.iter().find(|info| layout.ls.is_none() && layout::is_ls(&info.name) && (info.kind == Kind::Other || !info.shape.is_empty()));
-    if let Some((info, what, key)) = lost_run.map(|info| (info, "run", "run")).or(lost_ls.map(|info| (info, "lumisection", "ls"))) {
-        let refusal = refusal(list, &info.name).unwrap_or_else(|| format!("it is of shape {}, but there are {rows} rows", info.show_shape()));
-        let name = format!("{}: \"{}\" should be the {what} of each row", path.display(), info.name);
-        return Err(Error::input(format!("{name} and cannot be read: {refusal}; repair it, or name another column with data.columns.{key}")));
+    let lost_run = list.iter().find(|info| {
+        layout.run.is_none()
+            && run.is_none()
+            && layout::is_run(&info.name)
+            && refusal(list, &info.name).is_some()
+    });
+    let lost_ls = list.iter().find(|info| {
+        layout.ls.is_none()
+            && layout::is_ls(&info.name)
+            && (info.kind == Kind::Other || !info.shape.is_empty())
+    });
+    if let Some((info, what, key)) = lost_run
+        .map(|info| (info, "run", "run"))
+        .or(lost_ls.map(|info| (info, "lumisection", "ls")))
+    {
+        let refusal = refusal(list, &info.name).unwrap_or_else(|| {
+            format!("it is of shape {}, but there are {rows} rows", info.show_shape())
+        });
+        let name =
+            format!("{}: \"{}\" should be the {what} of each row", path.display(), info.name);
+        return Err(Error::input(format!(
+            "{name} and cannot be read: {refusal}; repair it, or name another column with data.columns.{key}"
+        )));
     }
     let mut notes: Vec<String> = vec![];
     let enumerations: Vec<&str> = layout
@@ -236,20 +319,37 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
         .map(|field| field.name.as_str())
         .collect();
     if !enumerations.is_empty() {
-        notes.push(format!("the numbers of enumerations are inputs: {}; data.columns.ignore leaves them out", listed(enumerations.into_iter())));
+        notes.push(format!(
+            "the numbers of enumerations are inputs: {}; data.columns.ignore leaves them out",
+            listed(enumerations.into_iter())
+        ));
     }
     // The name of a layer is that of its matrix, unless a column says it.
-    let elements = !chosen.is_empty() && if wanted.layered { several || layout.me.is_none() } else { several && !is_named };
+    let elements = !chosen.is_empty()
+        && if wanted.layered { several || layout.me.is_none() } else { several && !is_named };
     let is_only_run = |info: &ArrayInfo| run.is_some() && layout::is_run(&info.name);
     let others: Vec<usize> = others.into_iter().filter(|&at| !is_only_run(&list[at])).collect();
     if !others.is_empty() {
-        let names: Vec<String> = others.iter().map(|&at| format!("{} {}", list[at].name, list[at].show_shape())).collect();
-        notes.push(format!("not read, because the rows are {rows}: {}", listed(names.iter().map(String::as_str))));
+        let names: Vec<String> = others
+            .iter()
+            .map(|&at| format!("{} {}", list[at].name, list[at].show_shape()))
+            .collect();
+        notes.push(format!(
+            "not read, because the rows are {rows}: {}",
+            listed(names.iter().map(String::as_str))
+        ));
     }
-    let unread = list.iter().filter(|info| (info.kind == Kind::Other || info.shape.is_empty()) && !is_only_run(info));
-    let unread: Vec<String> = unread.map(|info| format!("{} ({})", info.name, refusal(list, &info.name).unwrap_or_default())).collect();
+    let unread = list
+        .iter()
+        .filter(|info| (info.kind == Kind::Other || info.shape.is_empty()) && !is_only_run(info));
+    let unread: Vec<String> = unread
+        .map(|info| format!("{} ({})", info.name, refusal(list, &info.name).unwrap_or_default()))
+        .collect();
     if !unread.is_empty() {
-        notes.push(format!("left out, because it cannot be read as a column: {}", listed(unread.iter().map(String::as_str))));
+        notes.push(format!(
+            "left out, because it cannot be read as a column: {}",
+            listed(unread.iter().map(String::as_str))
+        ));
     }
     let matrices = chosen.into_iter().filter(|&at| list[at].rows() == rows).map(Some).collect();
     Ok(Plan { members, fields, layout, run, rows, matrices, elements, notes })
@@ -267,8 +367,17 @@ fn refusal(list: &[ArrayInfo], name: &str) -> Option<String> {
 }
 
 /// The value of a numeric array that has one alone.
-fn only_value(arrays: &dyn Arrays, is_it: impl Fn(&ArrayInfo) -> bool) -> std::result::Result<Option<f64>, String> {
-    let Some(at) = arrays.list().iter().position(|info| is_it(info) && info.is_numeric() && info.values() == Some(1)) else { return Ok(None) };
+fn only_value(
+    arrays: &dyn Arrays,
+    is_it: impl Fn(&ArrayInfo) -> bool,
+) -> std::result::Result<Option<f64>, String> {
+    let Some(at) = arrays
+        .list()
+        .iter()
+        .position(|info| is_it(info) && info.is_numeric() && info.values() == Some(1))
+    else {
+        return Ok(None);
+    };
     Ok(arrays.doubles(at)?.first().copied())
 }
 
@@ -280,16 +389,26 @@ fn same(path: &Path, arrays: &dyn Arrays, plan: &Plan, bring: Bring) -> Result<V
             let position = plan.members[at];
             let entries = match plan.fields[at].kind {
                 Kind::Text => arrays.texts(position),
-                Kind::Number | Kind::Flag => arrays.doubles(position).map(|numbers| numbers.iter().map(f64::to_string).collect()),
+                Kind::Number | Kind::Flag => arrays
+                    .doubles(position)
+                    .map(|numbers| numbers.iter().map(f64::to_string).collect()),
                 _ => return Ok(None),
             };
-            entries.map(Some).map_err(|reason| Error::input(format!("{}: {reason}", path.display())))
+            entries
+                .map(Some)
+                .map_err(|reason| Error::input(format!("{}: {reason}", path.display())))
         };
         let differs = match (entries(twin.taken)?, entries(twin.left)?) {
-            (Some(taken), Some(left)) if taken.len() == left.len() => taken.iter().zip(&left).position(|(a, b)| a != b),
+            (Some(taken), Some(left)) if taken.len() == left.len() => {
+                taken.iter().zip(&left).position(|(a, b)| a != b)
+            }
             _ => Some(0),
         };
-        match twin.settle(path, &plan.fields, differs.map(|row| format!("first in row {row}")).as_deref()) {
+        match twin.settle(
+            path,
+            &plan.fields,
+            differs.map(|row| format!("first in row {row}")).as_deref(),
+        ) {
             Ok(note) => notes.extend(note),
             Err(error) if bring == Bring::Values => return Err(error),
             Err(error) => notes.push(error.to_string()),
@@ -301,38 +420,68 @@ fn same(path: &Path, arrays: &dyn Arrays, plan: &Plan, bring: Bring) -> Result<V
 /// The most common length of columns, the longest among equals.
 fn usual_length(list: &[ArrayInfo], columns: &[usize]) -> usize {
     let count = |length: usize| columns.iter().filter(|&&at| list[at].rows() == length).count();
-    columns.iter().map(|&at| list[at].rows()).max_by_key(|&length| (count(length), length)).unwrap_or(0)
+    columns
+        .iter()
+        .map(|&at| list[at].rows())
+        .max_by_key(|&length| (count(length), length))
+        .unwrap_or(0)
 }
 
 /// Reads all rows of one matrix, or of the columns that are features, in batches on all cores.
-fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matrix: Option<usize>, wanted: &Wanted) -> Result<Builder> {
+fn read_rows(
+    path: &Path,
+    format: Format,
+    arrays: &dyn Arrays,
+    plan: &Plan,
+    matrix: Option<usize>,
+    wanted: &Wanted,
+) -> Result<Builder> {
     let damaged = |reason: String| Error::input(format!("{}: {reason}", path.display()));
     let list = arrays.list();
     let Plan { layout, .. } = plan;
     let position = |at: usize| plan.members[at];
     let sources: Vec<usize> = match (matrix, &layout.contents) {
         (Some(at), _) => vec![at],
-        (None, Contents::Bins(columns) | Contents::Features(columns)) => columns.iter().map(|&at| position(at)).collect(),
+        (None, Contents::Bins(columns) | Contents::Features(columns)) => {
+            columns.iter().map(|&at| position(at)).collect()
+        }
         (None, Contents::List(at)) => vec![position(*at)],
     };
     let first = &list[sources[0]];
     let shape = match (matrix, first.shape.len()) {
-        (Some(_), axes) if axes > 2 => Some(Shape { y: first.shape[1..axes - 1].iter().product(), x: first.shape[axes - 1] }),
+        (Some(_), axes) if axes > 2 => {
+            Some(Shape { y: first.shape[1..axes - 1].iter().product(), x: first.shape[axes - 1] })
+        }
         _ => None,
     };
     let width = if matrix.is_some() { first.inner() } else { sources.len() };
-    // A matrix of two axes may be anything: unless it is said to hold histograms, its columns are features.
+    // A matrix of two axes may be anything: unless it is said to hold histograms, its columns are
+    // features.
     let holds = match (shape, &layout.contents) {
         (Some(_), _) | (None, Contents::Bins(_)) => Holds::Histograms,
-        (None, Contents::Features(_)) => Holds::Features(sources.iter().map(|&at| list[at].name.clone()).collect()),
-        (None, Contents::List(_)) if wanted.layered || wanted.columns.histogram.is_some() || layout::is_histogram(&first.name) => Holds::Histograms,
-        (None, Contents::List(_)) => Holds::Features((0..width).map(|i| format!("{}_{i}", first.name)).collect()),
+        (None, Contents::Features(_)) => {
+            Holds::Features(sources.iter().map(|&at| list[at].name.clone()).collect())
+        }
+        (None, Contents::List(_))
+            if wanted.layered
+                || wanted.columns.histogram.is_some()
+                || layout::is_histogram(&first.name) =>
+        {
+            Holds::Histograms
+        }
+        (None, Contents::List(_)) => {
+            Holds::Features((0..width).map(|i| format!("{}_{i}", first.name)).collect())
+        }
     };
     let histograms = matches!(holds, Holds::Histograms);
     let mut builder = Builder::new(path, format, vec![], holds, layout.extra_names(), wanted);
     builder.has_axis(layout.edges[0].is_some() && layout.edges[1].is_some());
-    builder.make_room(plan.rows, if wanted.bring == Bring::Values { plan.rows.saturating_mul(width) } else { 0 })?;
-    let doubles = |at: Option<usize>| at.map(|at| arrays.doubles(position(at)).map_err(damaged)).transpose();
+    builder.make_room(
+        plan.rows,
+        if wanted.bring == Bring::Values { plan.rows.saturating_mul(width) } else { 0 },
+    )?;
+    let doubles =
+        |at: Option<usize>| at.map(|at| arrays.doubles(position(at)).map_err(damaged)).transpose();
     let run = doubles(layout.run)?.or_else(|| plan.run.map(|run| vec![run; plan.rows]));
     let ls = doubles(layout.ls)?;
     let mut edges = vec![];
@@ -348,9 +497,15 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
         });
     }
     let element = plan.elements.then_some(first.name.as_str());
-    let step = if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
-    // Values that stay are allocated at once, and each thread is the first to touch its part; summaries need a few at a time.
-    let at_once = if wanted.bring == Bring::Values { plan.rows.max(1) } else { step.saturating_mul(2 * rayon::current_num_threads()) };
+    let step =
+        if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
+    // Values that stay are allocated at once, and each thread is the first to touch its part;
+    // summaries need a few at a time.
+    let at_once = if wanted.bring == Bring::Values {
+        plan.rows.max(1)
+    } else {
+        step.saturating_mul(2 * rayon::current_num_threads())
+    };
     for start in (0..plan.rows).step_by(at_once) {
         let rows = start..(start + at_once).min(plan.rows);
         if wanted.bring != Bring::Identities {
@@ -363,8 +518,12 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
                 let from = start + i * step;
                 let rows = from..from + target.len() / width.max(1);
                 crate::guard::decode(path, || {
-                    if matrix.is_some() { arrays.singles(sources[0], rows, target) } else { arrays.columns(&sources, rows, target) }
-                        .map_err(damaged)?;
+                    if matrix.is_some() {
+                        arrays.singles(sources[0], rows, target)
+                    } else {
+                        arrays.columns(&sources, rows, target)
+                    }
+                    .map_err(damaged)?;
                     all_sound.fetch_and(is_sound(target, histograms), Ordering::Relaxed);
                     Ok(())
                 })
@@ -378,7 +537,9 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
                 builder.pass(width);
                 continue;
             }
-            let edges = [0, 1, 2, 3].map(|edge| edges[edge].as_ref().map(|edges| edges[i]).filter(|edge| !edge.is_nan()));
+            let edges = [0, 1, 2, 3].map(|edge| {
+                edges[edge].as_ref().map(|edges| edges[i]).filter(|edge| !edge.is_nan())
+            });
             let mut incoming = Incoming { shape, edges, ..Incoming::default() };
             let id = identity(run.as_deref(), i, "run number").and_then(|run| {
                 incoming.run = run;
@@ -390,7 +551,10 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
                 continue;
             }
             match id {
-                Ok(()) if builder.row_of(width, incoming) => extra.iter().enumerate().for_each(|(at, column)| builder.extra(at).push(column, i)),
+                Ok(()) if builder.row_of(width, incoming) => extra
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, column)| builder.extra(at).push(column, i)),
                 Ok(()) => {}
                 Err(reason) => builder.refuse(width, incoming, reason),
             }
@@ -401,7 +565,8 @@ fn read_rows(path: &Path, format: Format, arrays: &dyn Arrays, plan: &Plan, matr
     Ok(builder)
 }
 
-/// Appends zeros; the first are of pages that nobody has touched yet. Memory that is not there is an error, not the end.
+/// Appends zeros; the first are of pages that nobody has touched yet. Memory that is not there is
+/// an error, not the end.
 fn grow(values: &mut Vec<f32>, more: usize) -> std::result::Result<(), String> {
     let missing = |_| "does not fit into memory".to_owned();
     if values.is_empty() {

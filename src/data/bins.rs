@@ -25,35 +25,77 @@ pub struct Binning {
 }
 
 impl Binning {
-    /// The way for a table. Only neighbouring bins can be added up, and only the middle of a map can be cut out.
+    /// The way for a table. Only neighbouring bins can be added up, and only the middle of a map
+    /// can be cut out.
     pub fn new(table: &Table, experiment: &Experiment) -> Result<Self> {
         let Shape { y, x } = table.shape;
         let (rebin, cut) = (experiment.rebin, experiment.cut);
-        let wrong = |key: &str, what: String| Err(Error::input(format!("data.{key}: {} holds {what}", table.path.display())));
+        let wrong = |key: &str, what: String| {
+            Err(Error::input(format!("data.{key}: {} holds {what}", table.path.display())))
+        };
         match rebin {
             (1, None | Some(1)) => {}
-            _ if table.features.is_some() => return wrong("rebin", "features, which have no neighbours".into()),
-            (_, Some(2..)) if y == 1 => return wrong("rebin", "histograms in one dimension; expected one number".into()),
+            _ if table.features.is_some() => {
+                return wrong("rebin", "features, which have no neighbours".into());
+            }
+            (_, Some(2..)) if y == 1 => {
+                return wrong("rebin", "histograms in one dimension; expected one number".into());
+            }
             _ => {}
         }
         let rebin = (rebin.0, if y == 1 { 1 } else { rebin.1.unwrap_or(rebin.0) });
         let enough = x > 2 && (y == 1 || y > 2);
-        let strip = experiment.config.data.flow_bins == FlowBins::Strip && table.flow_bins && enough;
+        let strip =
+            experiment.config.data.flow_bins == FlowBins::Strip && table.flow_bins && enough;
         let flow_bins = table.flow_bins && !strip;
-        let binning = Self { from: table.shape, turn: table.y_fastest, strip, flow_bins, cut, rebin };
+        let binning =
+            Self { from: table.shape, turn: table.y_fastest, strip, flow_bins, cut, rebin };
         if cut != (0, 0) && !table.rows.is_empty() {
             let inside = binning.stripped();
             let fits = |bins: usize, cut: usize| cut < bins && (bins - cut).is_multiple_of(2);
             match inside {
-                _ if table.features.is_some() => return wrong("cut_cross", "features; only the middle of a map can be cut out".into()),
-                Shape { y: 1, .. } => return wrong("cut_cross", "histograms in one dimension; only the middle of a map can be cut out".into()),
-                Shape { x, .. } if cut.0 >= x => return wrong("cut_cross", format!("maps of {x} columns; [{}, {}] would leave none", cut.0, cut.1)),
-                Shape { y, .. } if cut.1 >= y => return wrong("cut_cross", format!("maps of {y} rows; [{}, {}] would leave none", cut.0, cut.1)),
+                _ if table.features.is_some() => {
+                    return wrong(
+                        "cut_cross",
+                        "features; only the middle of a map can be cut out".into(),
+                    );
+                }
+                Shape { y: 1, .. } => {
+                    return wrong(
+                        "cut_cross",
+                        "histograms in one dimension; only the middle of a map can be cut out"
+                            .into(),
+                    );
+                }
+                Shape { x, .. } if cut.0 >= x => {
+                    return wrong(
+                        "cut_cross",
+                        format!("maps of {x} columns; [{}, {}] would leave none", cut.0, cut.1),
+                    );
+                }
+                Shape { y, .. } if cut.1 >= y => {
+                    return wrong(
+                        "cut_cross",
+                        format!("maps of {y} rows; [{}, {}] would leave none", cut.0, cut.1),
+                    );
+                }
                 Shape { x, .. } if !fits(x, cut.0) => {
-                    return wrong("cut_cross", format!("maps of {x} columns, of which {} have no middle: both must be even, or both odd", cut.0));
+                    return wrong(
+                        "cut_cross",
+                        format!(
+                            "maps of {x} columns, of which {} have no middle: both must be even, or both odd",
+                            cut.0
+                        ),
+                    );
                 }
                 Shape { y, .. } if !fits(y, cut.1) => {
-                    return wrong("cut_cross", format!("maps of {y} rows, of which {} have no middle: both must be even, or both odd", cut.1));
+                    return wrong(
+                        "cut_cross",
+                        format!(
+                            "maps of {y} rows, of which {} have no middle: both must be even, or both odd",
+                            cut.1
+                        ),
+                    );
                 }
                 _ => {}
             }
@@ -81,7 +123,8 @@ impl Binning {
     /// Whether bins lie evenly between the edges of their axes.
     pub fn keeps_axes(&self) -> bool {
         let Shape { y, x } = self.inside();
-        let added_up = self.rebin == (1, 1) || !self.flow_bins && x.is_multiple_of(self.rebin.0) && y.is_multiple_of(self.rebin.1);
+        let added_up = self.rebin == (1, 1)
+            || !self.flow_bins && x.is_multiple_of(self.rebin.0) && y.is_multiple_of(self.rebin.1);
         self.cut == (0, 0) && added_up
     }
 
@@ -111,13 +154,17 @@ impl Binning {
         }
         let (from, inside, to) = (self.from, self.inside(), self.shape());
         // What lies behind the middle begins so much later.
-        let beyond = |at: usize, bins: usize, cut: usize| if at >= bins / 2 { at + cut } else { at };
+        let beyond =
+            |at: usize, bins: usize, cut: usize| if at >= bins / 2 { at + cut } else { at };
         let (left, below) = if self.strip { (1, usize::from(from.y > 1)) } else { (0, 0) };
         let start = into.len();
         into.resize(start + to.width(), 0.0);
         for y in 0..inside.y {
             for x in 0..inside.x {
-                let (fx, fy) = (beyond(x, inside.x, self.cut.0) + left, beyond(y, inside.y, self.cut.1) + below);
+                let (fx, fy) = (
+                    beyond(x, inside.x, self.cut.0) + left,
+                    beyond(y, inside.y, self.cut.1) + below,
+                );
                 let value = if self.turn { row[fx * from.y + fy] } else { row[fy * from.x + fx] };
                 into[start + y / self.rebin.1 * to.x + x / self.rebin.0] += value;
             }
@@ -138,31 +185,68 @@ mod tests {
 
     #[test]
     fn flow_bins_of_a_map_are_its_frame() {
-        let binning = Binning { from: Shape { y: 3, x: 4 }, turn: false, strip: true, flow_bins: false, cut: (0, 0), rebin: (1, 1) };
+        let binning = Binning {
+            from: Shape { y: 3, x: 4 },
+            turn: false,
+            strip: true,
+            flow_bins: false,
+            cut: (0, 0),
+            rebin: (1, 1),
+        };
         assert_eq!(apply(binning, &[9., 9., 9., 9., 9., 1., 2., 9., 9., 9., 9., 9.]), [1.0, 2.0]);
         assert_eq!(binning.shape(), Shape { y: 1, x: 2 });
-        let line = Binning { from: Shape::line(4), turn: false, strip: true, flow_bins: false, cut: (0, 0), rebin: (1, 1) };
+        let line = Binning {
+            from: Shape::line(4),
+            turn: false,
+            strip: true,
+            flow_bins: false,
+            cut: (0, 0),
+            rebin: (1, 1),
+        };
         assert_eq!(apply(line, &[9., 1., 2., 9.]), [1.0, 2.0]);
     }
 
     #[test]
     fn axes_stay_where_bins_stay_equally_wide() {
         let keeps = |x, flow_bins, rebin| {
-            let binning = Binning { from: Shape::line(x), turn: false, strip: false, flow_bins, cut: (0, 0), rebin: (rebin, 1) };
+            let binning = Binning {
+                from: Shape::line(x),
+                turn: false,
+                strip: false,
+                flow_bins,
+                cut: (0, 0),
+                rebin: (rebin, 1),
+            };
             binning.keeps_axes()
         };
-        assert!(keeps(6, true, 1) && keeps(6, false, 2) && !keeps(6, true, 2) && !keeps(6, false, 4));
+        assert!(
+            keeps(6, true, 1) && keeps(6, false, 2) && !keeps(6, true, 2) && !keeps(6, false, 4)
+        );
     }
 
     #[test]
     fn a_map_with_y_fastest_is_turned() {
-        let binning = Binning { from: Shape { y: 2, x: 3 }, turn: true, strip: false, flow_bins: false, cut: (0, 0), rebin: (1, 1) };
+        let binning = Binning {
+            from: Shape { y: 2, x: 3 },
+            turn: true,
+            strip: false,
+            flow_bins: false,
+            cut: (0, 0),
+            rebin: (1, 1),
+        };
         assert_eq!(apply(binning, &[1., 4., 2., 5., 3., 6.]), [1., 2., 3., 4., 5., 6.]);
     }
 
     #[test]
     fn left_over_bins_make_a_smaller_last_one() {
-        let binning = Binning { from: Shape { y: 2, x: 5 }, turn: false, strip: false, flow_bins: false, cut: (0, 0), rebin: (2, 2) };
+        let binning = Binning {
+            from: Shape { y: 2, x: 5 },
+            turn: false,
+            strip: false,
+            flow_bins: false,
+            cut: (0, 0),
+            rebin: (2, 2),
+        };
         assert_eq!(apply(binning, &[1., 2., 3., 4., 5., 10., 20., 30., 40., 50.]), [33., 77., 55.]);
         assert_eq!(binning.shape(), Shape { y: 1, x: 3 });
     }

@@ -1,4 +1,5 @@
-//! What the cells of a column hold: their range, how many are missing, and numbers that look as if they stood for missing ones.
+//! What the cells of a column hold: their range, how many are missing, and numbers that look as if
+//! they stood for missing ones.
 
 /// Numbers that are often written where a value is missing.
 pub const SENTINELS: [f32; 4] = [-99.0, -999.0, -9999.0, 9999.0];
@@ -30,7 +31,15 @@ pub struct Cells {
 impl Default for Cells {
     fn default() -> Self {
         let nothing = (f32::INFINITY, f32::NEG_INFINITY);
-        Self { present: 0, missing: 0, low: nothing.0, sum: 0.0, high: nothing.1, counts: [0; SENTINELS.len()], others: nothing }
+        Self {
+            present: 0,
+            missing: 0,
+            low: nothing.0,
+            sum: 0.0,
+            high: nothing.1,
+            counts: [0; SENTINELS.len()],
+            others: nothing,
+        }
     }
 }
 
@@ -51,7 +60,8 @@ impl Cells {
             return;
         }
         self.present += 1;
-        (self.low, self.sum, self.high) = (self.low.min(value), self.sum + f64::from(value), self.high.max(value));
+        (self.low, self.sum, self.high) =
+            (self.low.min(value), self.sum + f64::from(value), self.high.max(value));
         match SENTINELS.iter().position(|sentinel| *sentinel == value) {
             Some(at) => self.counts[at] += 1,
             None => self.others = (self.others.0.min(value), self.others.1.max(value)),
@@ -61,7 +71,8 @@ impl Cells {
     /// Adds what another part of the column holds.
     pub fn join(&mut self, other: &Self) {
         (self.present, self.missing) = (self.present + other.present, self.missing + other.missing);
-        (self.low, self.sum, self.high) = (self.low.min(other.low), self.sum + other.sum, self.high.max(other.high));
+        (self.low, self.sum, self.high) =
+            (self.low.min(other.low), self.sum + other.sum, self.high.max(other.high));
         self.counts.iter_mut().zip(other.counts).for_each(|(count, other)| *count += other);
         self.others = (self.others.0.min(other.others.0), self.others.1.max(other.others.1));
     }
@@ -71,20 +82,27 @@ impl Cells {
         self.sum / self.present as f64
     }
 
-    /// The numbers that probably stand for missing values, and how often each occurs: repeated, and far outside the range of the
-    /// other values or the only ones below 0.
+    /// The numbers that probably stand for missing values, and how often each occurs: repeated, and
+    /// far outside the range of the other values or the only ones below 0.
     pub fn sentinels(&self) -> impl Iterator<Item = (f32, usize)> {
         let Self { present, counts, others: (low, high), .. } = *self;
         let is_far = move |sentinel: f32| {
             let gap = (low - sentinel).max(sentinel - high);
-            low <= high && gap > 0.0 && (gap >= FAR * (high - low) || (sentinel < 0.0 && low >= 0.0))
+            low <= high
+                && gap > 0.0
+                && (gap >= FAR * (high - low) || (sentinel < 0.0 && low >= 0.0))
         };
-        let is_repeated = move |count: usize| count >= LEAST && count as f64 >= LEAST_SHARE * present as f64;
-        SENTINELS.into_iter().zip(counts).filter(move |(sentinel, count)| is_repeated(*count) && is_far(*sentinel))
+        let is_repeated =
+            move |count: usize| count >= LEAST && count as f64 >= LEAST_SHARE * present as f64;
+        SENTINELS
+            .into_iter()
+            .zip(counts)
+            .filter(move |(sentinel, count)| is_repeated(*count) && is_far(*sentinel))
     }
 }
 
-/// Points out numbers that probably stand for missing values, feature by feature, in one sentence that says what to do.
+/// Points out numbers that probably stand for missing values, feature by feature, in one sentence
+/// that says what to do.
 pub fn suspicion<'a>(columns: impl Iterator<Item = (&'a str, &'a Cells)>) -> Option<String> {
     /// Features that are named.
     const MOST: usize = 5;
@@ -100,8 +118,16 @@ pub fn suspicion<'a>(columns: impl Iterator<Item = (&'a str, &'a Cells)>) -> Opt
     }
     numbers.sort_by(f32::total_cmp);
     let more = found.len().saturating_sub(MOST);
-    let named: Vec<String> = found.iter().take(MOST).map(|(name, number, count)| format!("\"{name}\" is {number} in {count} rows")).collect();
-    let more = if more > 0 { format!(" and {more} more features have such a number") } else { String::new() };
+    let named: Vec<String> = found
+        .iter()
+        .take(MOST)
+        .map(|(name, number, count)| format!("\"{name}\" is {number} in {count} rows"))
+        .collect();
+    let more = if more > 0 {
+        format!(" and {more} more features have such a number")
+    } else {
+        String::new()
+    };
     let list: Vec<String> = numbers.iter().map(f32::to_string).collect();
     (!found.is_empty()).then(|| {
         format!(
@@ -130,20 +156,35 @@ mod tests {
     fn repeated_numbers_far_from_all_others_are_pointed_out() {
         let usual = || (0..200).map(|i| (i % 37) as f32 / 10.0);
         assert_eq!(sentinels(usual().chain([-999.0; 5])), [(-999.0, 5)]);
-        assert_eq!(sentinels(usual().chain([9999.0; 3]).chain([-99.0; 4])), [(-99.0, 4), (9999.0, 3)]);
+        assert_eq!(
+            sentinels(usual().chain([9999.0; 3]).chain([-99.0; 4])),
+            [(-99.0, 4), (9999.0, 3)]
+        );
         assert_eq!(sentinels(usual().chain([-999.0; 2])), [], "twice is no habit");
         // Among counts up to 100,000 it is near, as ranges go, but nothing else is negative.
         assert_eq!(sentinels((0..200).map(|i| (i * 500) as f32).chain([-999.0; 5])), [(-999.0, 5)]);
-        assert_eq!(sentinels([5.0; 50].into_iter().chain([-999.0; 5])), [(-999.0, 5)], "beside a constant");
+        assert_eq!(
+            sentinels([5.0; 50].into_iter().chain([-999.0; 5])),
+            [(-999.0, 5)],
+            "beside a constant"
+        );
     }
 
     #[test]
     fn the_end_of_a_range_is_no_sentinel() {
         assert_eq!(sentinels((0..300).map(|i| (i - 99) as f32).chain([-99.0; 9])), []);
         assert_eq!(sentinels((0..2000).map(|i| (5 * i) as f32).chain([9999.0; 9])), []);
-        assert_eq!(sentinels((0..2000).map(|i| (i * 10) as f32).chain([9999.0; 9])), [], "inside the range");
+        assert_eq!(
+            sentinels((0..2000).map(|i| (i * 10) as f32).chain([9999.0; 9])),
+            [],
+            "inside the range"
+        );
         assert_eq!(sentinels([-999.0; 9]), [], "a constant is another matter");
-        assert_eq!(sentinels((0..9000).map(|i| i as f32 / 9000.0).chain([-99.0; 4])), [], "too few of so many rows");
+        assert_eq!(
+            sentinels((0..9000).map(|i| i as f32 / 9000.0).chain([-99.0; 4])),
+            [],
+            "too few of so many rows"
+        );
     }
 
     #[test]
@@ -154,6 +195,10 @@ mod tests {
         assert_eq!(joined, cells(values));
         assert_eq!((joined.present, joined.missing, joined.low, joined.high), (6, 2, -999.0, 4.0));
         let told = suspicion([("pt", &joined)].into_iter()).unwrap();
-        assert!(told.starts_with("\"pt\" is -999 in 3 rows, far from") && told.contains("data.missing = [-999]"), "{told}");
+        assert!(
+            told.starts_with("\"pt\" is -999 in 3 rows, far from")
+                && told.contains("data.missing = [-999]"),
+            "{told}"
+        );
     }
 }

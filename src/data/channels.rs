@@ -1,8 +1,9 @@
 //! The hierarchy of features, read from their names, and the channels that it makes.
 //!
-//! A name such as `muons_photons_eta__q3_mean` says where its feature belongs: stream, particle, quantity, quantile, statistic.
-//! Rules (regular expressions with named groups, tried in order) turn names into paths of one depth; features that share the
-//! outermost levels of their paths are a channel. This is the grouping of the CMS 2010B study, for names of any kind.
+//! A name such as `muons_photons_eta__q3_mean` says where its feature belongs: stream, particle,
+//! quantity, quantile, statistic. Rules (regular expressions with named groups, tried in order)
+//! turn names into paths of one depth; features that share the outermost levels of their paths are
+//! a channel. This is the grouping of the CMS 2010B study, for names of any kind.
 
 use super::{summary::Unit, table::Shape};
 use crate::{
@@ -34,7 +35,8 @@ pub struct Channel {
     /// The monitoring element whose bins they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub element: Option<String>,
-    /// How those bins are laid out, where they are a map or a layer; inputs beside them come after them.
+    /// How those bins are laid out, where they are a map or a layer; inputs beside them come after
+    /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
     /// What the features are in, where they are the seven numbers of a histogram.
@@ -45,7 +47,14 @@ pub struct Channel {
 impl Channel {
     /// Everything in one.
     pub fn all(features: Vec<String>, element: Option<String>) -> Self {
-        Self { name: ALL_FEATURES.into(), features, paths: vec![], element, shape: None, unit: None }
+        Self {
+            name: ALL_FEATURES.into(),
+            features,
+            paths: vec![],
+            element,
+            shape: None,
+            unit: None,
+        }
     }
 
     /// How its features are laid out: a map, or a line.
@@ -55,7 +64,8 @@ impl Channel {
 
     /// Its columns in a matrix whose columns are `inputs`, as ranges in the order of its features.
     pub fn columns(&self, inputs: &[String]) -> Vec<Range<usize>> {
-        let place: HashMap<&str, usize> = inputs.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+        let place: HashMap<&str, usize> =
+            inputs.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
         let mut ranges: Vec<Range<usize>> = vec![];
         for at in self.features.iter().filter_map(|name| place.get(name.as_str()).copied()) {
             match ranges.last_mut() {
@@ -70,7 +80,12 @@ impl Channel {
 /// The features of some channels, each once, in the order in which the channels name them.
 pub fn inputs(channels: &[Channel]) -> Vec<String> {
     let mut seen = BTreeSet::new();
-    channels.iter().flat_map(|channel| &channel.features).filter(|name| seen.insert(name.as_str())).cloned().collect()
+    channels
+        .iter()
+        .flat_map(|channel| &channel.features)
+        .filter(|name| seen.insert(name.as_str()))
+        .cloned()
+        .collect()
 }
 
 /// A line of the tree that `check` prints.
@@ -118,13 +133,17 @@ struct Rule<'a> {
     leave_out: bool,
 }
 
-/// Where each feature belongs, and which channels that makes. `names` are the features in the order of the table.
+/// Where each feature belongs, and which channels that makes. `names` are the features in the order
+/// of the table.
 pub fn read(config: &Config, names: &[String]) -> Result<Hierarchy> {
     let paths = paths(config, names)?;
     let mut hierarchy = Hierarchy { left_out: paths.left_out, ..Hierarchy::default() };
     if !paths.unmatched.is_empty() {
-        let told =
-            format!("{} read by no rule of [channels]: {}", count(paths.unmatched.len(), "feature is", "features are"), examples(&paths.unmatched));
+        let told = format!(
+            "{} read by no rule of [channels]: {}",
+            count(paths.unmatched.len(), "feature is", "features are"),
+            examples(&paths.unmatched)
+        );
         if config.unmatched == Unmatched::Error {
             return Err(Error::input(format!(
                 "{told}; add a rule (with leave_out = true if they belong to no channel), name them in data.columns.ignore, or set channels.unmatched = \"leave-out\""
@@ -146,25 +165,46 @@ pub fn read(config: &Config, names: &[String]) -> Result<Hierarchy> {
         groups[at].1.push(*feature);
     }
     let is_spread = |path: &[String]| config.spread.contains(&path[depth - 1]);
-    for name in config.spread.iter().filter(|name| !groups.iter().any(|(path, _)| path.last() == Some(name))) {
+    for name in config
+        .spread
+        .iter()
+        .filter(|name| !groups.iter().any(|(path, _)| path.last() == Some(name)))
+    {
         hierarchy.notes.push(format!("channels.spread: no feature belongs to \"{name}\""));
     }
-    let pattern = |text: &String| glob::Pattern::new(text).map_err(|error| Error::input(format!("channels.last: \"{text}\": {error}")));
+    let pattern = |text: &String| {
+        glob::Pattern::new(text)
+            .map_err(|error| Error::input(format!("channels.last: \"{text}\": {error}")))
+    };
     let last = config.last.iter().map(pattern).collect::<Result<Vec<_>>>()?;
-    for (_, text) in last.iter().zip(&config.last).filter(|(pattern, _)| !names.iter().any(|name| pattern.matches(name))) {
+    for (_, text) in last
+        .iter()
+        .zip(&config.last)
+        .filter(|(pattern, _)| !names.iter().any(|name| pattern.matches(name)))
+    {
         hierarchy.notes.push(format!("channels.last: no feature is named like \"{text}\""));
     }
     let mut all: Vec<(String, Vec<usize>)> = vec![];
     for (path, own) in groups.iter().filter(|(path, _)| !is_spread(path)) {
-        let beside = |other: &&(Vec<String>, Vec<usize>)| is_spread(&other.0) && other.0[..depth - 1] == path[..depth - 1];
+        let beside = |other: &&(Vec<String>, Vec<usize>)| {
+            is_spread(&other.0) && other.0[..depth - 1] == path[..depth - 1]
+        };
         let spread = groups.iter().filter(beside).flat_map(|(_, features)| features);
         let mut features: Vec<usize> = own.iter().chain(spread).copied().collect();
-        features.sort_by_key(|&feature| last.iter().position(|pattern| pattern.matches(&names[feature])).map_or(0, |at| at + 1));
+        features.sort_by_key(|&feature| {
+            last.iter().position(|pattern| pattern.matches(&names[feature])).map_or(0, |at| at + 1)
+        });
         all.push((path.join("/"), features));
     }
     for (path, _) in groups.iter().filter(|(path, _)| is_spread(path)) {
-        if !groups.iter().any(|(other, _)| !is_spread(other) && other[..depth - 1] == path[..depth - 1]) {
-            return Err(Error::input(format!("channels.spread: {} has no channel beside it to go to", path.join("/"))));
+        if !groups
+            .iter()
+            .any(|(other, _)| !is_spread(other) && other[..depth - 1] == path[..depth - 1])
+        {
+            return Err(Error::input(format!(
+                "channels.spread: {} has no channel beside it to go to",
+                path.join("/")
+            )));
         }
     }
     let used = choose(config, &all)?;
@@ -178,13 +218,17 @@ pub fn read(config: &Config, names: &[String]) -> Result<Hierarchy> {
         };
         hierarchy.groups.push(Group { name, features: own.len(), fate });
     }
-    let path_of: HashMap<usize, &Vec<String>> = paths.of.iter().map(|(feature, path)| (*feature, path)).collect();
+    let path_of: HashMap<usize, &Vec<String>> =
+        paths.of.iter().map(|(feature, path)| (*feature, path)).collect();
     for at in used {
         let (name, features) = &all[at];
         hierarchy.channels.push(Channel {
             name: name.clone(),
             features: features.iter().map(|feature| names[*feature].clone()).collect(),
-            paths: features.iter().filter_map(|feature| path_of.get(feature).map(|path| (*path).clone())).collect(),
+            paths: features
+                .iter()
+                .filter_map(|feature| path_of.get(feature).map(|path| (*path).clone()))
+                .collect(),
             element: None,
             shape: None,
             unit: None,
@@ -202,11 +246,16 @@ fn choose(config: &Config, all: &[(String, Vec<usize>)]) -> Result<Vec<usize>> {
     }
     let mut used: Vec<usize> = vec![];
     for wanted in &config.chosen {
-        let pattern = glob::Pattern::new(wanted).map_err(|error| Error::input(format!("channels.use: \"{wanted}\": {error}")))?;
-        let matching: Vec<usize> = (0..all.len()).filter(|&at| pattern.matches(&all[at].0)).collect();
+        let pattern = glob::Pattern::new(wanted)
+            .map_err(|error| Error::input(format!("channels.use: \"{wanted}\": {error}")))?;
+        let matching: Vec<usize> =
+            (0..all.len()).filter(|&at| pattern.matches(&all[at].0)).collect();
         if matching.is_empty() {
             let near = suggestion(wanted, names());
-            return Err(Error::input(format!("channels.use: no feature belongs to \"{wanted}\"{near}; there are {}", listed(names()))));
+            return Err(Error::input(format!(
+                "channels.use: no feature belongs to \"{wanted}\"{near}; there are {}",
+                listed(names())
+            )));
         }
         used.extend(matching);
     }
@@ -220,10 +269,15 @@ fn refuse_same_file(channels: &[Channel]) -> Result<()> {
     let mut files: HashMap<String, &str> = HashMap::new();
     for Channel { name, .. } in channels {
         if name == COMBINED {
-            return Err(Error::input(format!("[channels]: the name \"{COMBINED}\" is that of all channels together; take another")));
+            return Err(Error::input(format!(
+                "[channels]: the name \"{COMBINED}\" is that of all channels together; take another"
+            )));
         }
         if let Some(other) = files.insert(name.replace('/', "_"), name) {
-            return Err(Error::input(format!("[channels]: {other} and {name} would both be written to {}.safetensors", name.replace('/', "_"))));
+            return Err(Error::input(format!(
+                "[channels]: {other} and {name} would both be written to {}.safetensors",
+                name.replace('/', "_")
+            )));
         }
     }
     Ok(())
@@ -244,16 +298,31 @@ fn paths(config: &Config, names: &[String]) -> Result<Paths> {
         .iter()
         .enumerate()
         .map(|(at, rule)| {
-            let regex = |pattern: &str| Regex::new(pattern).map_err(|error| Error::input(format!("channels.rules[{at}].pattern: {error}")));
+            let regex = |pattern: &str| {
+                Regex::new(pattern)
+                    .map_err(|error| Error::input(format!("channels.rules[{at}].pattern: {error}")))
+            };
             let (whole, part) = (regex(&format!("^(?:{})$", rule.pattern))?, regex(&rule.pattern)?);
-            Ok(Rule { number: at + 1, whole, part, insert: &rule.insert, leave_out: rule.leave_out })
+            Ok(Rule {
+                number: at + 1,
+                whole,
+                part,
+                insert: &rule.insert,
+                leave_out: rule.leave_out,
+            })
         })
         .collect::<Result<Vec<_>>>()?;
     let mut paths = Paths::default();
     let mut taken: HashMap<Vec<String>, &str> = HashMap::new();
     for (at, name) in names.iter().enumerate() {
-        let Some((rule, captures)) = rules.iter().find_map(|rule| Some((rule, rule.whole.captures(name)?))) else {
-            if let Some((rule, times)) = rules.iter().map(|rule| (rule, rule.part.find_iter(name).count())).find(|(_, times)| *times > 1) {
+        let Some((rule, captures)) =
+            rules.iter().find_map(|rule| Some((rule, rule.whole.captures(name)?)))
+        else {
+            if let Some((rule, times)) = rules
+                .iter()
+                .map(|rule| (rule, rule.part.find_iter(name).count()))
+                .find(|(_, times)| *times > 1)
+            {
                 return Err(Error::input(format!(
                     "the feature \"{name}\" is ambiguous: rule {} of [channels] is found in it {times} times",
                     rule.number
@@ -268,7 +337,10 @@ fn paths(config: &Config, names: &[String]) -> Result<Paths> {
         }
         let mut path = Vec::with_capacity(config.levels.len());
         for level in &config.levels {
-            let said = captures.name(level).map(|found| found.as_str()).or_else(|| rule.insert.get(level).map(String::as_str));
+            let said = captures
+                .name(level)
+                .map(|found| found.as_str())
+                .or_else(|| rule.insert.get(level).map(String::as_str));
             match said.filter(|said| !said.is_empty() && !said.contains('/')) {
                 Some(said) => path.push(said.to_owned()),
                 None => {
@@ -281,7 +353,10 @@ fn paths(config: &Config, names: &[String]) -> Result<Paths> {
             }
         }
         if let Some(other) = taken.insert(path.clone(), name) {
-            return Err(Error::input(format!("the features \"{other}\" and \"{name}\" have the same place in the hierarchy: {}", path.join("/"))));
+            return Err(Error::input(format!(
+                "the features \"{other}\" and \"{name}\" have the same place in the hierarchy: {}",
+                path.join("/")
+            )));
         }
         paths.of.push((at, path));
     }
@@ -299,7 +374,8 @@ fn holes(paths: &[(usize, Vec<String>)]) -> Option<String> {
     let mut kinds: HashMap<&BTreeSet<&str>, usize> = HashMap::new();
     leaves.values().for_each(|kind| *kinds.entry(kind).or_insert(0) += 1);
     let (usual, times) = kinds.into_iter().max_by_key(|(kind, times)| (*times, kind.len()))?;
-    let others: Vec<(&&[String], &BTreeSet<&str>)> = leaves.iter().filter(|(_, kind)| *kind != usual).collect();
+    let others: Vec<(&&[String], &BTreeSet<&str>)> =
+        leaves.iter().filter(|(_, kind)| *kind != usual).collect();
     // Where kinds differ anyway, a difference says nothing.
     if others.is_empty() || times * 2 <= leaves.len() || times < 3 {
         return None;
@@ -309,7 +385,13 @@ fn holes(paths: &[(usize, Vec<String>)]) -> Option<String> {
         .map(|(above, kind)| {
             let lacks: Vec<&str> = usual.difference(kind).copied().collect();
             let has: Vec<&str> = kind.difference(usual).copied().collect();
-            let part = |word: &str, names: &[&str]| if names.is_empty() { String::new() } else { format!(" {word} {}", names.join(", ")) };
+            let part = |word: &str, names: &[&str]| {
+                if names.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {word} {}", names.join(", "))
+                }
+            };
             format!("{}{}{}", above.join("/"), part("lacks", &lacks), part("has", &has))
         })
         .collect();
@@ -328,7 +410,11 @@ fn count(n: usize, one: &str, many: &str) -> String {
 /// The first few, and how many more.
 fn examples(names: &[String]) -> String {
     const MOST: usize = 4;
-    let more = if names.len() > MOST { format!(", and {} more", names.len() - MOST) } else { String::new() };
+    let more = if names.len() > MOST {
+        format!(", and {} more", names.len() - MOST)
+    } else {
+        String::new()
+    };
     names[..names.len().min(MOST)].join(", ") + &more
 }
 
@@ -365,7 +451,11 @@ rules = [
     #[test]
     fn names_make_channels_and_spread_features_come_last() {
         let hierarchy = read(&config(RULES), &names(FEATURES)).unwrap();
-        let found: Vec<(&str, String)> = hierarchy.channels.iter().map(|channel| (channel.name.as_str(), channel.features.join(" "))).collect();
+        let found: Vec<(&str, String)> = hierarchy
+            .channels
+            .iter()
+            .map(|channel| (channel.name.as_str(), channel.features.join(" ")))
+            .collect();
         let expected = [
             ("mu/PF", "mu_PF_eta__mean mu_PF_eta__std mu_lumi__mean".to_owned()),
             ("mu/calo", "mu_calo_eta__mean mu_lumi__mean".to_owned()),
@@ -374,8 +464,11 @@ rules = [
         assert_eq!(found, expected);
         assert_eq!(hierarchy.channels[0].paths[2], ["mu", "allChannels", "lumi", "mean"]);
         assert_eq!(hierarchy.left_out, ["mu_nEvents"]);
-        let groups: Vec<(&str, usize, Fate)> =
-            hierarchy.groups.iter().map(|group| (group.name.as_str(), group.features, group.fate.clone())).collect();
+        let groups: Vec<(&str, usize, Fate)> = hierarchy
+            .groups
+            .iter()
+            .map(|group| (group.name.as_str(), group.features, group.fate.clone()))
+            .collect();
         assert_eq!(groups[0], ("mu/PF", 2, Fate::Channel(3)));
         assert_eq!(groups[2], ("mu/allChannels", 1, Fate::Spread));
         assert_eq!(groups.len(), 5);
@@ -383,37 +476,77 @@ rules = [
 
     #[test]
     fn columns_are_ranges_of_the_inputs() {
-        let hierarchy = read(&config(&format!("use = [\"mu/calo\", \"mu/PF\"]{RULES}")), &names(FEATURES)).unwrap();
+        let hierarchy =
+            read(&config(&format!("use = [\"mu/calo\", \"mu/PF\"]{RULES}")), &names(FEATURES))
+                .unwrap();
         let inputs = inputs(&hierarchy.channels);
-        assert_eq!(inputs, ["mu_calo_eta__mean", "mu_lumi__mean", "mu_PF_eta__mean", "mu_PF_eta__std"]);
+        assert_eq!(
+            inputs,
+            ["mu_calo_eta__mean", "mu_lumi__mean", "mu_PF_eta__mean", "mu_PF_eta__std"]
+        );
         assert_eq!(hierarchy.channels[0].columns(&inputs), std::slice::from_ref(&(0..2)));
         assert_eq!(hierarchy.channels[1].columns(&inputs), [2..4, 1..2]);
     }
 
     #[test]
     fn some_features_may_come_last() {
-        let hierarchy = read(&config(&format!("last = [\"*__mean\", \"*_PF_*__std\"]{RULES}")), &names(FEATURES)).unwrap();
-        assert_eq!(hierarchy.channels[0].features, ["mu_PF_eta__mean", "mu_lumi__mean", "mu_PF_eta__std"]);
+        let hierarchy = read(
+            &config(&format!("last = [\"*__mean\", \"*_PF_*__std\"]{RULES}")),
+            &names(FEATURES),
+        )
+        .unwrap();
+        assert_eq!(
+            hierarchy.channels[0].features,
+            ["mu_PF_eta__mean", "mu_lumi__mean", "mu_PF_eta__std"]
+        );
     }
 
     #[test]
     fn what_is_wrong_with_names_is_told() {
-        assert!(told(RULES, "mu_PF_eta_mean mu_PF_eta__mean").contains("have the same place in the hierarchy: mu/PF/eta/mean"));
-        assert!(told(RULES, "mu_PF_eta_mean other").contains("1 feature is read by no rule of [channels]: other"));
-        assert!(told(RULES, "mu_PF_eta_a-mu_PF_eta_a").contains("is ambiguous: rule 1 of [channels] is found in it 2 times"));
+        assert!(
+            told(RULES, "mu_PF_eta_mean mu_PF_eta__mean")
+                .contains("have the same place in the hierarchy: mu/PF/eta/mean")
+        );
+        assert!(
+            told(RULES, "mu_PF_eta_mean other")
+                .contains("1 feature is read by no rule of [channels]: other")
+        );
+        assert!(
+            told(RULES, "mu_PF_eta_a-mu_PF_eta_a")
+                .contains("is ambiguous: rule 1 of [channels] is found in it 2 times")
+        );
         assert!(told(RULES, "mu_lumi__mean").contains("mu/allChannels has no channel beside it"));
         let error = told(&format!("use = [\"mu/calor\"]{RULES}"), FEATURES);
-        assert!(error.contains("no feature belongs to \"mu/calor\" (did you mean \"mu/calo\"?)"), "{error}");
-        assert!(told("levels = [\"a\", \"b\"]\ndepth = 2\nrules = [{ pattern = '(?<a>.)(?<b>.)?' }]", "xy x").contains("says no b"));
-        assert!(told("levels = [\"a\"]\nrules = [{ pattern = '(?<a>.*)' }]", "combined").contains("\"combined\""));
-        let lenient = read(&config(&format!("unmatched = \"leave-out\"{RULES}")), &names("mu_PF_eta_mean other")).unwrap();
+        assert!(
+            error.contains("no feature belongs to \"mu/calor\" (did you mean \"mu/calo\"?)"),
+            "{error}"
+        );
+        assert!(
+            told(
+                "levels = [\"a\", \"b\"]\ndepth = 2\nrules = [{ pattern = '(?<a>.)(?<b>.)?' }]",
+                "xy x"
+            )
+            .contains("says no b")
+        );
+        assert!(
+            told("levels = [\"a\"]\nrules = [{ pattern = '(?<a>.*)' }]", "combined")
+                .contains("\"combined\"")
+        );
+        let lenient = read(
+            &config(&format!("unmatched = \"leave-out\"{RULES}")),
+            &names("mu_PF_eta_mean other"),
+        )
+        .unwrap();
         assert!(lenient.notes[0].contains("1 feature is read by no rule"), "{:?}", lenient.notes);
     }
 
     #[test]
     fn a_missing_or_renamed_column_is_noticed() {
         let usual = "a_b_x__mean a_b_x__std a_b_y__mean a_b_y__std a_b_z__mean a_b_z__std a_c_x__mean a_c_x__std";
-        assert_eq!(read(&config(RULES), &names(usual)).unwrap().notes, ["channels.spread: no feature belongs to \"allChannels\""]);
+        assert_eq!(
+            read(&config(RULES), &names(usual)).unwrap().notes,
+            ["channels.spread: no feature belongs to \"allChannels\""]
+        );
         let renamed = usual.replace("a_b_y__std", "a_b_y__rms");
         let notes = read(&config(RULES), &names(&renamed)).unwrap().notes;
         assert!(notes[0].contains("1 place of the hierarchy differs from the 3 others, which have mean, std: a/b/y lacks std has rms"), "{notes:?}");

@@ -1,6 +1,8 @@
-//! Compression filters of HDF5 files that the reader crate lacks: LZF (h5py), Blosc 1 (PyTables, hdf5plugin) and Zstandard.
+//! Compression filters of HDF5 files that the reader crate lacks: LZF (h5py), Blosc 1 (PyTables,
+//! hdf5plugin) and Zstandard.
 //!
-//! Every length comes from the file, so each is checked before it is used, and nothing is allocated that the input could not fill.
+//! Every length comes from the file, so each is checked before it is used, and nothing is allocated
+//! that the input could not fill.
 
 use flate2::{Decompress, FlushDecompress, Status};
 use std::io::Read;
@@ -42,7 +44,8 @@ pub fn lzf(input: &[u8], size: usize) -> Result<Vec<u8>, &'static str> {
     if output.len() == size { Ok(output) } else { Err(CUT) }
 }
 
-/// Appends `length` bytes that stand `distance` before the end; they may overlap with what is being written.
+/// Appends `length` bytes that stand `distance` before the end; they may overlap with what is being
+/// written.
 fn repeat(output: &mut Vec<u8>, distance: usize, length: usize) -> Option<()> {
     let from = output.len().checked_sub(distance)?;
     let mut left = length;
@@ -65,9 +68,12 @@ pub fn zstd(input: &[u8]) -> std::io::Result<Vec<u8>> {
 /// Decodes one Blosc 1 frame.
 pub fn blosc(input: &[u8]) -> Result<Vec<u8>, &'static str> {
     const CUT: &str = "Blosc data ends too early";
-    let number = |at: usize| Some(u32::from_le_bytes(input.get(at..at.checked_add(4)?)?.try_into().ok()?) as usize);
+    let number = |at: usize| {
+        Some(u32::from_le_bytes(input.get(at..at.checked_add(4)?)?.try_into().ok()?) as usize)
+    };
     let (flags, typesize) = (*input.get(2).ok_or(CUT)?, usize::from(*input.get(3).ok_or(CUT)?));
-    let (size, block, length) = (number(4).ok_or(CUT)?, number(8).ok_or(CUT)?, number(12).ok_or(CUT)?);
+    let (size, block, length) =
+        (number(4).ok_or(CUT)?, number(8).ok_or(CUT)?, number(12).ok_or(CUT)?);
     if input[0] > 2 {
         return Err("Blosc data of a later version than 1");
     }
@@ -89,8 +95,10 @@ pub fn blosc(input: &[u8]) -> Result<Vec<u8>, &'static str> {
     for (i, target) in output.chunks_mut(block).enumerate() {
         let start = number(16 + 4 * i).ok_or(CUT)?;
         let mut rest = input.get(start..length).ok_or(CUT)?;
-        // Whole blocks are split into one stream for each byte of the element, unless the flag says otherwise.
-        let split = flags & 16 == 0 && typesize <= 16 && target.len() == block && block / typesize >= 128;
+        // Whole blocks are split into one stream for each byte of the element, unless the flag says
+        // otherwise.
+        let split =
+            flags & 16 == 0 && typesize <= 16 && target.len() == block && block / typesize >= 128;
         let streams = if split { typesize } else { 1 };
         if target.len() % streams != 0 {
             return Err("Blosc data with a block that does not divide");
@@ -99,7 +107,8 @@ pub fn blosc(input: &[u8]) -> Result<Vec<u8>, &'static str> {
         let decoded = if shuffled { &mut scratch[..target.len()] } else { &mut *target };
         for part in decoded.chunks_mut(decoded.len() / streams) {
             let (head, tail) = rest.split_first_chunk::<4>().ok_or(CUT)?;
-            let (stream, tail) = tail.split_at_checked(u32::from_le_bytes(*head) as usize).ok_or(CUT)?;
+            let (stream, tail) =
+                tail.split_at_checked(u32::from_le_bytes(*head) as usize).ok_or(CUT)?;
             rest = tail;
             // A stream that would not shrink is stored.
             if stream.len() == part.len() {
@@ -132,7 +141,9 @@ impl Codec {
             1 => Codec::Lz4,
             2 => return Err("Blosc data compressed with Snappy, which is not supported"),
             3 => Codec::Zlib(Box::new(Decompress::new(true))),
-            4 => Codec::Zstd(zstd::bulk::Decompressor::new().map_err(|_| "no memory for Zstandard")?),
+            4 => {
+                Codec::Zstd(zstd::bulk::Decompressor::new().map_err(|_| "no memory for Zstandard")?)
+            }
             _ => return Err("Blosc data with an unknown codec"),
         })
     }
@@ -236,7 +247,8 @@ fn unshuffle_bits(from: &[u8], to: &mut [u8], typesize: usize) {
     for byte in 0..typesize {
         let planes: [&[u8]; 8] = std::array::from_fn(|bit| &from[(byte * 8 + bit) * row..][..row]);
         for (group, elements) in to.chunks_exact_mut(8 * typesize).enumerate() {
-            let bits = transpose(u64::from_le_bytes(planes.map(|plane| plane[group]))).to_le_bytes();
+            let bits =
+                transpose(u64::from_le_bytes(planes.map(|plane| plane[group]))).to_le_bytes();
             for (element, bits) in elements.chunks_exact_mut(typesize).zip(bits) {
                 element[byte] = bits;
             }
@@ -248,7 +260,9 @@ fn unshuffle_bits(from: &[u8], to: &mut [u8], typesize: usize) {
 
 /// Swaps rows and columns of eight times eight bits.
 fn transpose(mut x: u64) -> u64 {
-    for (shift, mask) in [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0x0000_0000_f0f0_f0f0)] {
+    for (shift, mask) in
+        [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0x0000_0000_f0f0_f0f0)]
+    {
         let t = (x ^ (x >> shift)) & mask;
         x ^= t ^ (t << shift);
     }
@@ -264,7 +278,14 @@ mod tests {
         // "ab", then six bytes from two before; then a long repeat of nine from one before.
         assert_eq!(lzf(b"\x01ab\x80\x01", 8).unwrap(), b"abababab");
         assert_eq!(lzf(b"\x00x\xe0\x00\x00", 10).unwrap(), b"xxxxxxxxxx");
-        for (input, size) in [(&b"\x01a"[..], 2), (b"\x20\x00", 3), (b"\x00x\xe0", 10), (b"\x00x", 2), (b"\x01ab", 1), (b"\x00x", usize::MAX)] {
+        for (input, size) in [
+            (&b"\x01a"[..], 2),
+            (b"\x20\x00", 3),
+            (b"\x00x\xe0", 10),
+            (b"\x00x", 2),
+            (b"\x01ab", 1),
+            (b"\x00x", usize::MAX),
+        ] {
             assert!(lzf(input, size).is_err());
         }
     }

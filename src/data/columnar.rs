@@ -45,26 +45,45 @@ pub fn metadata(path: &Path) -> Result<ArrowReaderMetadata> {
     let mut file = File::open(path).map_err(|error| Error::reading(path, &error))?;
     let length = file.metadata().map_err(|error| Error::reading(path, &error))?.len();
     pages::check_footer(&mut file, length).map_err(|reason| damaged_parquet(path, &reason))?;
-    let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged_parquet(path, &error))?;
-    for column in metadata.metadata().row_groups().iter().flat_map(parquet::file::metadata::RowGroupMetaData::columns) {
+    let metadata =
+        ArrowReaderMetadata::load(&file, options).map_err(|error| damaged_parquet(path, &error))?;
+    for column in metadata
+        .metadata()
+        .row_groups()
+        .iter()
+        .flat_map(parquet::file::metadata::RowGroupMetaData::columns)
+    {
         let (packed, unpacked) = (column.compressed_size().max(1), column.uncompressed_size());
         if unpacked > LARGE_CHUNK && unpacked / packed > MOST_PACKED {
-            return Err(damaged_parquet(path, &format!("\"{}\" claims to unpack {packed} bytes to {unpacked}", column.column_path())));
+            return Err(damaged_parquet(
+                path,
+                &format!(
+                    "\"{}\" claims to unpack {packed} bytes to {unpacked}",
+                    column.column_path()
+                ),
+            ));
         }
     }
     Ok(metadata)
 }
 
-/// Checks the pages of a group's columns; returns the longest that holds text, since each row may repeat all of it.
-pub fn check_pages(path: &Path, metadata: &ArrowReaderMetadata, group: usize, roots: &[usize]) -> Result<usize> {
+/// Checks the pages of a group's columns; returns the longest that holds text, since each row may
+/// repeat all of it.
+pub fn check_pages(
+    path: &Path,
+    metadata: &ArrowReaderMetadata,
+    group: usize,
+    roots: &[usize],
+) -> Result<usize> {
     let file = File::open(path).map_err(|error| Error::reading(path, &error))?;
     let (mut together, mut text) = (0_u64, 0);
     for (at, column) in metadata.metadata().row_group(group).columns().iter().enumerate() {
         if !roots.contains(&metadata.parquet_schema().get_column_root_idx(at)) {
             continue;
         }
-        let longest =
-            pages::check_chunk(&file, column).map_err(|reason| damaged_parquet(path, &format!("\"{}\": {reason}", column.column_path())))?;
+        let longest = pages::check_chunk(&file, column).map_err(|reason| {
+            damaged_parquet(path, &format!("\"{}\": {reason}", column.column_path()))
+        })?;
         // A dictionary and a page of data are there at once.
         together = together.saturating_add(longest.saturating_mul(2));
         if column.column_type() == parquet::basic::Type::BYTE_ARRAY {
@@ -73,7 +92,12 @@ pub fn check_pages(path: &Path, metadata: &ArrowReaderMetadata, group: usize, ro
     }
     let most = builder::budget(path);
     if together > most {
-        return Err(damaged_parquet(path, &format!("pages claim to unpack to {together} bytes, more than a file of its size can mean")));
+        return Err(damaged_parquet(
+            path,
+            &format!(
+                "pages claim to unpack to {together} bytes, more than a file of its size can mean"
+            ),
+        ));
     }
     Ok(usize::try_from(text).unwrap_or(usize::MAX))
 }
@@ -92,17 +116,21 @@ pub fn read_table(path: &Path, batch_rows: usize) -> Result<(Arc<Schema>, Vec<Re
         let (mut longest, mut values) = (1, 0_u64);
         for (at, group) in metadata.metadata().row_groups().iter().enumerate() {
             longest = check_pages(path, &metadata, at, &roots)?.max(longest);
-            let of_group = group.columns().iter().map(|column| u64::try_from(column.num_values()).unwrap_or(u64::MAX));
+            let of_group = group
+                .columns()
+                .iter()
+                .map(|column| u64::try_from(column.num_values()).unwrap_or(u64::MAX));
             values = of_group.fold(values, u64::saturating_add);
         }
         if values.saturating_mul(8) > builder::budget(path) {
             return Err(damaged(&format!("it claims to hold {values} values")));
         }
         let schema = metadata.schema().clone();
-        let reader =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size((LARGEST_TEXTS / longest).clamp(1, batch_rows));
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+            .with_batch_size((LARGEST_TEXTS / longest).clamp(1, batch_rows));
         let batches = reader.build().map_err(|error| damaged(&error))?;
-        let batches = batches.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| damaged(&error))?;
+        let batches =
+            batches.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| damaged(&error))?;
         Ok((schema, batches))
     })
 }
@@ -116,37 +144,58 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     let layout = Layout::find(path, &fields, wanted)?;
     layout.require_ls(path, &fields)?;
     // Rows and values of each group, as far as they become inputs.
-    let inputs: HashSet<&str> = layout.contents().iter().map(|&at| fields[at].name.as_str()).collect();
+    let inputs: HashSet<&str> =
+        layout.contents().iter().map(|&at| fields[at].name.as_str()).collect();
     let groups: Vec<(usize, usize)> = metadata
         .metadata()
         .row_groups()
         .iter()
         .map(|group| {
-            let columns =
-                group.columns().iter().filter(|column| column.column_path().parts().first().is_some_and(|name| inputs.contains(name.as_str())));
-            (group.num_rows().max(0) as usize, columns.map(|column| column.num_values().max(0) as usize).sum())
+            let columns = group.columns().iter().filter(|column| {
+                column
+                    .column_path()
+                    .parts()
+                    .first()
+                    .is_some_and(|name| inputs.contains(name.as_str()))
+            });
+            (
+                group.num_rows().max(0) as usize,
+                columns.map(|column| column.num_values().max(0) as usize).sum(),
+            )
         })
         .collect();
     let part = |group: usize| {
         crate::guard::decode(path, || {
             let (rows, values) = groups[group];
-            if !has_wanted_runs(open()?, &metadata, group, &layout, wanted).map_err(|error| damaged(&error))? {
-                let mut builder = Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
+            if !has_wanted_runs(open()?, &metadata, group, &layout, wanted)
+                .map_err(|error| damaged(&error))?
+            {
+                let mut builder =
+                    Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
                 builder.skip(rows);
                 return Ok(builder);
             }
             let columns = layout.columns(wanted.bring != Bring::Identities);
             let longest_text = check_pages(path, &metadata, group, &columns)?;
-            let batch_rows = (BATCH_VALUES / (values / rows.max(1)).max(1)).min(LARGEST_TEXTS / longest_text.max(1)).clamp(1, 8192);
-            let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, metadata.clone())
-                .with_row_groups(vec![group])
-                .with_projection(ProjectionMask::roots(metadata.parquet_schema(), columns))
-                .with_batch_size(batch_rows)
-                .build()
-                .map_err(|error| damaged(&error))?;
+            let batch_rows = (BATCH_VALUES / (values / rows.max(1)).max(1))
+                .min(LARGEST_TEXTS / longest_text.max(1))
+                .clamp(1, 8192);
+            let reader =
+                ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, metadata.clone())
+                    .with_row_groups(vec![group])
+                    .with_projection(ProjectionMask::roots(metadata.parquet_schema(), columns))
+                    .with_batch_size(batch_rows)
+                    .build()
+                    .map_err(|error| damaged(&error))?;
             let mut builder = Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
             for batch in reader {
-                append(&batch.map_err(|error| damaged(&error))?, &layout, &fields, wanted.bring, &mut builder)?;
+                append(
+                    &batch.map_err(|error| damaged(&error))?,
+                    &layout,
+                    &fields,
+                    wanted.bring,
+                    &mut builder,
+                )?;
             }
             Ok(builder)
         })
@@ -154,7 +203,12 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     let mut whole = Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
     // A claim of the file's, so no more than a reservation.
     let all = groups.iter().fold(0_usize, |sum, (_, values)| sum.saturating_add(*values));
-    let expected = if wanted.bring == Bring::Values && wanted.me.is_none() && wanted.runs.is_none() { all } else { 0 };
+    let expected = if wanted.bring == Bring::Values && wanted.me.is_none() && wanted.runs.is_none()
+    {
+        all
+    } else {
+        0
+    };
     whole.make_room(0, expected)?;
     if groups.len() > 1 && whole.values().try_reserve_exact(expected).is_err() {
         return Err(damaged(&format!("it claims to hold {expected} values")));
@@ -171,7 +225,8 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     Ok(table)
 }
 
-/// Whether a group of rows has some of the runs that are wanted: only the column of runs is read to know.
+/// Whether a group of rows has some of the runs that are wanted: only the column of runs is read to
+/// know.
 fn has_wanted_runs(
     file: File,
     metadata: &ArrowReaderMetadata,
@@ -186,7 +241,10 @@ fn has_wanted_runs(
         .build()?;
     for batch in reader {
         // What is no run number is a row that cannot be read, which is told.
-        if run_numbers(batch?.column(0))?.into_iter().any(|run| whole(run).is_none_or(|run| runs.contains(&run))) {
+        if run_numbers(batch?.column(0))?
+            .into_iter()
+            .any(|run| whole(run).is_none_or(|run| runs.contains(&run)))
+        {
             return Ok(true);
         }
     }
@@ -198,12 +256,17 @@ fn run_numbers(column: &ArrayRef) -> std::result::Result<Vec<f64>, ArrowError> {
     Ok(doubles(flat(column)?.as_ref()))
 }
 
-/// Whether maps lie as dqmiotools writes them to Parquet: flat, y fastest (`values().flatten()` of a ROOT histogram), without
-/// underflow and overflow. Its CSVs, which have those, and DIALS run x fastest.
+/// Whether maps lie as dqmiotools writes them to Parquet: flat, y fastest (`values().flatten()` of
+/// a ROOT histogram), without underflow and overflow. Its CSVs, which have those, and DIALS run x
+/// fastest.
 fn from_dqmiotools(table: &Table, layout: &Layout) -> bool {
     let named = |at: Option<usize>, name: &str| at.is_some_and(|at| table.fields[at].name == name);
     let flat = matches!(layout.contents, Contents::List(at) if !table.fields[at].type_name.starts_with("list(list"));
-    table.shape.y > 1 && !table.flow_bins && flat && named(layout.run, "fromrun") && named(layout.y_bins, "Ybins")
+    table.shape.y > 1
+        && !table.flow_bins
+        && flat
+        && named(layout.run, "fromrun")
+        && named(layout.y_bins, "Ybins")
 }
 
 /// Reads an Arrow IPC file (Feather) or stream.
@@ -214,11 +277,13 @@ pub fn read_arrow(path: &Path, wanted: &Wanted) -> Result<Table> {
     file.rewind().map_err(|error| Error::reading(path, &error))?;
     ipc::check(path, is_file).map_err(|reason| damaged_arrow(path, &reason))?;
     if is_file {
-        let reader = FileReader::try_new(file, None).map_err(|error| damaged_arrow(path, &error))?;
+        let reader =
+            FileReader::try_new(file, None).map_err(|error| damaged_arrow(path, &error))?;
         let schema = reader.schema();
         read_batches(path, &schema, reader, wanted)
     } else {
-        let reader = StreamReader::try_new(file, None).map_err(|error| damaged_arrow(path, &error))?;
+        let reader =
+            StreamReader::try_new(file, None).map_err(|error| damaged_arrow(path, &error))?;
         let schema = reader.schema();
         read_batches(path, &schema, reader, wanted)
     }
@@ -239,7 +304,13 @@ fn read_batches(
     layout.require_ls(path, &fields)?;
     let mut builder = Builder::of_layout(path, Format::Arrow, &fields, &layout, wanted);
     for batch in batches {
-        append(&batch.map_err(|error| damaged_arrow(path, &error))?, &layout, &fields, wanted.bring, &mut builder)?;
+        append(
+            &batch.map_err(|error| damaged_arrow(path, &error))?,
+            &layout,
+            &fields,
+            wanted.bring,
+            &mut builder,
+        )?;
     }
     builder.finish()
 }
@@ -254,23 +325,35 @@ fn fields(schema: &Schema) -> Vec<Field> {
     schema.fields().iter().map(field).collect()
 }
 
-/// Appends the rows of a batch, whose columns are those of [`Layout::columns`] (Parquet) or all (Arrow).
-fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, builder: &mut Builder) -> Result<()> {
+/// Appends the rows of a batch, whose columns are those of [`Layout::columns`] (Parquet) or all
+/// (Arrow).
+fn append(
+    batch: &RecordBatch,
+    layout: &Layout,
+    fields: &[Field],
+    bring: Bring,
+    builder: &mut Builder,
+) -> Result<()> {
     builder.make_room(batch.num_rows(), 0)?;
     let projected = batch.num_columns() < fields.len();
     let kept = layout.columns(bring != Bring::Identities);
     let (path, budget) = (builder.path().to_path_buf(), builder.budget());
-    let damaged = |error: &dyn std::fmt::Display| Error::input(format!("{}: {error}", path.display()));
+    let damaged =
+        |error: &dyn std::fmt::Display| Error::input(format!("{}: {error}", path.display()));
     let column = |at: usize| {
         let position = if projected { kept.binary_search(&at).unwrap_or_default() } else { at };
         flat(batch.column(position)).map_err(|error| damaged(&error))
     };
     let text = |at: usize| texts(column(at)?.as_ref(), budget).map_err(|reason| damaged(&reason));
-    let numbers = |at: Option<usize>| at.map(|at| column(at).map(|column| doubles(column.as_ref()))).transpose();
+    let numbers = |at: Option<usize>| {
+        at.map(|at| column(at).map(|column| doubles(column.as_ref()))).transpose()
+    };
     let known = |at: Option<usize>| {
         let Some(at) = at else { return Ok(None) };
         let texts = if fields[at].kind == Kind::Text { Some(text(at)?) } else { None };
-        let number = |text: &Option<String>| text.as_ref().and_then(|text| text.trim().parse().ok()).unwrap_or(f64::NAN);
+        let number = |text: &Option<String>| {
+            text.as_ref().and_then(|text| text.trim().parse().ok()).unwrap_or(f64::NAN)
+        };
         let numbers = match &texts {
             Some(texts) => texts.iter().map(number).collect(),
             None => doubles(column(at)?.as_ref()),
@@ -284,10 +367,22 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
     for (name, at) in &layout.extra {
         let kind = fields[*at].kind;
         extra.push(match kind {
-            Kind::Text => Column::Texts(text(*at)?.into_iter().map(Option::unwrap_or_default).collect()),
-            Kind::List => return Err(damaged(&format!("column \"{name}\" holds {}, neither numbers, texts nor times", fields[*at].type_name))),
-            Kind::Other if !is_time(column(*at)?.data_type()) && !column(*at)?.data_type().is_null() => {
-                return Err(damaged(&format!("column \"{name}\" holds {}, neither numbers, texts nor times", fields[*at].type_name)));
+            Kind::Text => {
+                Column::Texts(text(*at)?.into_iter().map(Option::unwrap_or_default).collect())
+            }
+            Kind::List => {
+                return Err(damaged(&format!(
+                    "column \"{name}\" holds {}, neither numbers, texts nor times",
+                    fields[*at].type_name
+                )));
+            }
+            Kind::Other
+                if !is_time(column(*at)?.data_type()) && !column(*at)?.data_type().is_null() =>
+            {
+                return Err(damaged(&format!(
+                    "column \"{name}\" holds {}, neither numbers, texts nor times",
+                    fields[*at].type_name
+                )));
             }
             _ => Column::Numbers(doubles(column(*at)?.as_ref())),
         });
@@ -297,19 +392,32 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
         Bring::Identities => None,
         _ => Some(RowValues::new(&layout.contents, fields, &column, &text)?),
     };
-    let of_row = |known: &Option<Known>, i: usize, what: &str| known.as_ref().map_or(Ok(None), |known| known.of_row(i, what));
+    let of_row = |known: &Option<Known>, i: usize, what: &str| {
+        known.as_ref().map_or(Ok(None), |known| known.of_row(i, what))
+    };
     let twins = if bring == Bring::Identities { &[][..] } else { layout.twins.as_slice() };
-    let differ = twins.iter().map(|twin| Ok(differ(&column(twin.taken)?, &column(twin.left)?, budget))).collect::<Result<Vec<Vec<bool>>>>()?;
+    let differ = twins
+        .iter()
+        .map(|twin| Ok(differ(&column(twin.taken)?, &column(twin.left)?, budget)))
+        .collect::<Result<Vec<Vec<bool>>>>()?;
 
     for i in 0..batch.num_rows() {
         let me = me.as_ref().map(|me| me[i].as_deref().unwrap_or_default());
         if me.is_some_and(|me| !builder.element(me)) {
             continue;
         }
-        let bins = |bins: &Option<Vec<f64>>| bins.as_ref().and_then(|bins| whole(bins[i])).map(|bins| bins as usize);
-        differ.iter().enumerate().filter(|(_, differ)| differ[i]).for_each(|(at, _)| builder.differs(at, 0));
-        let edges = [0, 1, 2, 3].map(|edge| edges[edge].as_ref().map(|edges| edges[i]).filter(|edge| !edge.is_nan()));
-        let mut incoming = Incoming { x_bins: bins(&x_bins), y_bins: bins(&y_bins), edges, ..Incoming::default() };
+        let bins = |bins: &Option<Vec<f64>>| {
+            bins.as_ref().and_then(|bins| whole(bins[i])).map(|bins| bins as usize)
+        };
+        differ
+            .iter()
+            .enumerate()
+            .filter(|(_, differ)| differ[i])
+            .for_each(|(at, _)| builder.differs(at, 0));
+        let edges = [0, 1, 2, 3]
+            .map(|edge| edges[edge].as_ref().map(|edges| edges[i]).filter(|edge| !edge.is_nan()));
+        let mut incoming =
+            Incoming { x_bins: bins(&x_bins), y_bins: bins(&y_bins), edges, ..Incoming::default() };
         let taken = of_row(&run, i, "run number")
             .and_then(|run| {
                 incoming.run = run;
@@ -322,7 +430,9 @@ fn append(batch: &RecordBatch, layout: &Layout, fields: &[Field], bring: Bring, 
             .map(|shape| incoming.shape = shape);
         match taken {
             Ok(()) if contents.is_none() => builder.identity(incoming),
-            Ok(()) if builder.row(incoming) => extra.iter().enumerate().for_each(|(at, column)| builder.extra(at).push(column, i)),
+            Ok(()) if builder.row(incoming) => {
+                extra.iter().enumerate().for_each(|(at, column)| builder.extra(at).push(column, i))
+            }
             Ok(()) => {}
             Err(reason) => builder.fault(incoming, reason),
         }
@@ -339,19 +449,24 @@ struct Known {
 
 impl Known {
     fn of_row(&self, i: usize, what: &str) -> std::result::Result<Option<u32>, String> {
-        identity(Some(&self.numbers), i, what).map_err(|reason| match self.texts.as_ref().and_then(|texts| texts[i].as_deref()) {
-            Some(text) => format!("the {what} is \"{text}\", not a whole number"),
-            None => reason,
+        identity(Some(&self.numbers), i, what).map_err(|reason| {
+            match self.texts.as_ref().and_then(|texts| texts[i].as_deref()) {
+                Some(text) => format!("the {what} is \"{text}\", not a whole number"),
+                None => reason,
+            }
         })
     }
 }
 
-/// In which rows two columns differ: as numbers or texts where they can be read so, else as they are.
+/// In which rows two columns differ: as numbers or texts where they can be read so, else as they
+/// are.
 fn differ(a: &ArrayRef, b: &ArrayRef, most: u64) -> Vec<bool> {
     let rows = 0..a.len();
     match (entries(a, most), entries(b, most)) {
         (Some(a), Some(b)) => rows.map(|i| a[i] != b[i]).collect(),
-        _ if a.data_type() == b.data_type() => rows.map(|i| a.slice(i, 1).to_data() != b.slice(i, 1).to_data()).collect(),
+        _ if a.data_type() == b.data_type() => {
+            rows.map(|i| a.slice(i, 1).to_data() != b.slice(i, 1).to_data()).collect()
+        }
         _ => rows.map(|_| true).collect(),
     }
 }
@@ -398,16 +513,24 @@ impl RowValues {
     }
 
     /// Appends the values of row `i`; the shape is that of nested lists.
-    fn append(&mut self, i: usize, values: &mut Vec<f32>) -> std::result::Result<Option<Shape>, String> {
+    fn append(
+        &mut self,
+        i: usize,
+        values: &mut Vec<f32>,
+    ) -> std::result::Result<Option<Shape>, String> {
         match &self.source {
             Values::List(list) => append_list(list.as_ref(), i, values),
-            Values::Texts(texts) => csv::parse_list(texts[i].as_deref().unwrap_or_default().trim().as_bytes(), values),
+            Values::Texts(texts) => {
+                csv::parse_list(texts[i].as_deref().unwrap_or_default().trim().as_bytes(), values)
+            }
             Values::Columns(columns) => {
                 let first = i - i % TILE;
                 if self.tile.0 != first {
                     self.tile = (first, vec![0.0; TILE * self.width]);
                     for (at, column) in columns.iter().enumerate() {
-                        for (row, value) in column[first..(first + TILE).min(column.len())].iter().enumerate() {
+                        for (row, value) in
+                            column[first..(first + TILE).min(column.len())].iter().enumerate()
+                        {
                             self.tile.1[row * self.width + at] = *value;
                         }
                     }

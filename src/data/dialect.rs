@@ -1,4 +1,5 @@
-//! How a CSV file is laid out: what stands between its fields, which row names the columns, what each column holds.
+//! How a CSV file is laid out: what stands between its fields, which row names the columns, what
+//! each column holds.
 
 use super::{
     layout::{Contents, Field, Kind, Layout},
@@ -23,7 +24,8 @@ pub struct Dialect {
     pub rows_at: usize,
     /// The columns.
     pub fields: Vec<Field>,
-    /// Number of fields that a row has at least; what is missing then are blank columns without a name at the end.
+    /// Number of fields that a row has at least; what is missing then are blank columns without a
+    /// name at the end.
     pub least: usize,
     /// Which column is what.
     pub layout: Layout,
@@ -33,7 +35,8 @@ pub struct Dialect {
     pub keeps_missing: bool,
 }
 
-/// Rows that are looked at to see what columns hold: so many at the start of the first block, and as many spread over it.
+/// Rows that are looked at to see what columns hold: so many at the start of the first block, and
+/// as many spread over it.
 const SAMPLE: usize = 64;
 
 /// What comes before the names of the columns.
@@ -53,8 +56,12 @@ fn lead(text: &[u8]) -> Lead<'_> {
         match line.trim_ascii() {
             [] => {}
             [b'#', comment @ ..] => lead.comment = Some(comment),
-            [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', delimiter] => lead.delimiter = Some(*delimiter),
-            [b's' | b'S', b'e' | b'E', b'p' | b'P', b'='] if line.contains(&b'\t') => lead.delimiter = Some(b'\t'),
+            [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', delimiter] => {
+                lead.delimiter = Some(*delimiter)
+            }
+            [b's' | b'S', b'e' | b'E', b'p' | b'P', b'='] if line.contains(&b'\t') => {
+                lead.delimiter = Some(b'\t')
+            }
             _ => return lead,
         }
         lead.end += line.len();
@@ -70,7 +77,9 @@ pub fn delimiter(start: &[u8], format: Format) -> u8 {
     match format {
         Format::LsBins => b';',
         Format::Ml4dqm => b',',
-        _ if lead.delimiter.is_some_and(|delimiter| delimiter != b'"') => lead.delimiter.unwrap_or(b','),
+        _ if lead.delimiter.is_some_and(|delimiter| delimiter != b'"') => {
+            lead.delimiter.unwrap_or(b',')
+        }
         _ if outside(b';') => b';',
         _ if outside(b'\t') && !outside(b',') => b'\t',
         _ => b',',
@@ -87,7 +96,12 @@ fn outside_brackets(line: &[u8]) -> impl Iterator<Item = u8> + '_ {
 
 /// A reader of rows without names of columns.
 pub fn rows(text: &[u8], delimiter: u8) -> csv::Reader<&[u8]> {
-    csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).buffer_capacity(1 << 16).from_reader(text)
+    csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        .flexible(true)
+        .buffer_capacity(1 << 16)
+        .from_reader(text)
 }
 
 /// Text in UTF-8, or else in Latin-1.
@@ -106,26 +120,39 @@ fn fields_of(line: &[u8], delimiter: u8) -> Vec<String> {
 
 impl Dialect {
     /// How a file is laid out that begins with `block`; `source` is what it is read from.
-    pub fn find(path: &Path, block: &Block, source: &Source, delimiter: u8, wanted: &Wanted) -> Result<Self> {
+    pub fn find(
+        path: &Path,
+        block: &Block,
+        source: &Source,
+        delimiter: u8,
+        wanted: &Wanted,
+    ) -> Result<Self> {
         let Lead { end: start, comment, .. } = lead(&block.text);
         let text = &block.text[start..];
         let mut reader = rows(text, delimiter);
         let mut first = csv::ByteRecord::new();
-        if !reader.read_byte_record(&mut first).map_err(|error| Error::input(format!("{}: {error}", path.display())))? {
+        if !reader
+            .read_byte_record(&mut first)
+            .map_err(|error| Error::input(format!("{}: {error}", path.display())))?
+        {
             return Err(Error::input(format!("{}: is empty", path.display())));
         }
         let mut notes = vec![];
         if first.iter().any(|name| std::str::from_utf8(name).is_err()) {
             notes.push("the names of the columns are not UTF-8 and are read as Latin-1; save the file as UTF-8".to_owned());
         }
-        let mut names: Vec<String> = first.iter().map(|field| decode(field.trim_ascii()).into_owned()).collect();
-        let headless = names.first().is_some_and(|field| field.parse::<u32>().is_ok()) && names.iter().any(|field| field.starts_with('['));
+        let mut names: Vec<String> =
+            first.iter().map(|field| decode(field.trim_ascii()).into_owned()).collect();
+        let headless = names.first().is_some_and(|field| field.parse::<u32>().is_ok())
+            && names.iter().any(|field| field.starts_with('['));
         let mut rows_at = start + if headless { 0 } else { reader.position().byte() as usize };
         let kinds = kinds(path, &block.behind(rows_at), source, delimiter, names.len())?;
         if headless {
             names.iter_mut().for_each(String::clear);
         } else if is_data(&names, &kinds) {
-            let said = comment.map(|comment| fields_of(comment, delimiter)).filter(|said| said.len() == names.len() && !is_data(said, &kinds));
+            let said = comment
+                .map(|comment| fields_of(comment, delimiter))
+                .filter(|said| said.len() == names.len() && !is_data(said, &kinds));
             let Some(said) = said else {
                 let line = 1 + block.text[..start].iter().filter(|byte| **byte == b'\n').count();
                 let found = listed(names.iter().map(String::as_str));
@@ -136,18 +163,32 @@ impl Dialect {
             };
             (names, rows_at) = (said, start);
         }
-        let least = if headless { names.len() } else { names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1) };
-        let field = |(name, kind): (String, Kind)| Field { name, kind, type_name: format!("{kind:?}").to_lowercase() };
+        let least = if headless {
+            names.len()
+        } else {
+            names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1)
+        };
+        let field = |(name, kind): (String, Kind)| Field {
+            name,
+            kind,
+            type_name: format!("{kind:?}").to_lowercase(),
+        };
         let fields: Vec<Field> = names.into_iter().zip(kinds).map(field).collect();
 
         // Two columns without usual names are LS and bins, as in the METSig notebook.
         let list_second = fields.get(1).is_some_and(|field| field.kind == Kind::List);
-        let bare =
-            headless || wanted.format == Format::LsBins || list_second && fields.len() == 2 && !matches!(wanted.format, Format::Ml4dqm | Format::Csv);
+        let bare = headless
+            || wanted.format == Format::LsBins
+            || list_second
+                && fields.len() == 2
+                && !matches!(wanted.format, Format::Ml4dqm | Format::Csv);
         let named = wanted.columns.ls.is_some() || wanted.columns.histogram.is_some();
-        let found = Layout::find(path, &fields, wanted).and_then(|layout| layout.require_ls(path, &fields).map(|()| layout));
+        let found = Layout::find(path, &fields, wanted)
+            .and_then(|layout| layout.require_ls(path, &fields).map(|()| layout));
         let mut layout = match found {
-            Err(_) if bare && !named && wanted.required.is_empty() && fields.len() > 1 => ls_and_bins(),
+            Err(_) if bare && !named && wanted.required.is_empty() && fields.len() > 1 => {
+                ls_and_bins()
+            }
             found => found?,
         };
         layout.notes.extend(notes);
@@ -157,7 +198,16 @@ impl Dialect {
             (Format::Auto, _) => Format::Csv,
             (given, _) => given,
         };
-        Ok(Self { format, delimiter, rows_at, fields, least, layout, file_run: run_in_name(path), keeps_missing: wanted.keeps_missing })
+        Ok(Self {
+            format,
+            delimiter,
+            rows_at,
+            fields,
+            least,
+            layout,
+            file_run: run_in_name(path),
+            keeps_missing: wanted.keeps_missing,
+        })
     }
 }
 
@@ -177,15 +227,27 @@ fn ls_and_bins() -> Layout {
     }
 }
 
-/// Whether what should be names of columns is a row of data: every column of numbers is "named" by a number. Names that count evenly
-/// (0, 1, 2, …) are names.
+/// Whether what should be names of columns is a row of data: every column of numbers is "named" by
+/// a number. Names that count evenly (0, 1, 2, …) are names.
 fn is_data(names: &[String], kinds: &[Kind]) -> bool {
     let number = |name: &String| name.parse::<f64>().ok();
-    let of_numbers = || names.iter().zip(kinds).filter(|(name, kind)| **kind == Kind::Number && !name.is_empty()).map(|(name, _)| name);
+    let of_numbers = || {
+        names
+            .iter()
+            .zip(kinds)
+            .filter(|(name, kind)| **kind == Kind::Number && !name.is_empty())
+            .map(|(name, _)| name)
+    };
     let numbers: Vec<f64> = of_numbers().map_while(number).collect();
-    let counts = names.len() > 1 && numbers.windows(2).all(|pair| pair[1] > pair[0] && pair[1] - pair[0] == numbers[1] - numbers[0]);
-    let from_start = numbers.first().is_some_and(|first| *first == 0.0 || *first == 1.0) && numbers.len() > 1;
-    !numbers.is_empty() && numbers.len() == of_numbers().count() && !(counts && (from_start || numbers.len() > 3))
+    let counts = names.len() > 1
+        && numbers
+            .windows(2)
+            .all(|pair| pair[1] > pair[0] && pair[1] - pair[0] == numbers[1] - numbers[0]);
+    let from_start =
+        numbers.first().is_some_and(|first| *first == 0.0 || *first == 1.0) && numbers.len() > 1;
+    !numbers.is_empty()
+        && numbers.len() == of_numbers().count()
+        && !(counts && (from_start || numbers.len() > 3))
 }
 
 /// What an entry looks like.
@@ -214,23 +276,38 @@ fn entry(field: &[u8]) -> Option<Entry> {
     })
 }
 
-/// Whether a field is a number in a form that is not read: with a decimal comma, separators between thousands, Fortran's exponent or a
-/// percent sign.
+/// Whether a field is a number in a form that is not read: with a decimal comma, separators between
+/// thousands, Fortran's exponent or a percent sign.
 pub fn is_number_of_people(field: &[u8]) -> bool {
-    static PATTERN: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"^[+-]?(\d+[.,]?\d*|[.,]\d+|\d{1,3}([,.' ]\d{3})+([.,]\d+)?)([eEdD][+-]?\d+)? ?%?$").ok());
+    static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(
+            r"^[+-]?(\d+[.,]?\d*|[.,]\d+|\d{1,3}([,.' ]\d{3})+([.,]\d+)?)([eEdD][+-]?\d+)? ?%?$",
+        )
+        .ok()
+    });
     PATTERN.as_ref().is_some_and(|pattern| pattern.is_match(field))
 }
 
 /// How many entries of a column are what, in the order of [`Entry`].
 type Tally = [usize; 4];
 
-/// What each column holds: what most of its entries are that are not missing. A sample settles most columns; those of which it shows
-/// nothing, or several things, are looked at in all rows of the block, and those that are blank there in the rest of the file.
-fn kinds(path: &Path, block: &Block, source: &Source, delimiter: u8, columns: usize) -> Result<Vec<Kind>> {
+/// What each column holds: what most of its entries are that are not missing. A sample settles most
+/// columns; those of which it shows nothing, or several things, are looked at in all rows of the
+/// block, and those that are blank there in the rest of the file.
+fn kinds(
+    path: &Path,
+    block: &Block,
+    source: &Source,
+    delimiter: u8,
+    columns: usize,
+) -> Result<Vec<Kind>> {
     let all: Vec<usize> = (0..columns).collect();
     let mut tallies = vec![[0; 4]; columns];
-    let first = rows(&block.text, delimiter).into_byte_records().take(SAMPLE).filter_map(std::result::Result::ok).collect::<Vec<_>>();
+    let first = rows(&block.text, delimiter)
+        .into_byte_records()
+        .take(SAMPLE)
+        .filter_map(std::result::Result::ok)
+        .collect::<Vec<_>>();
     if first.is_empty() {
         // Without rows there is nothing to say against numbers.
         return Ok(vec![Kind::Number; columns]);
@@ -242,12 +319,17 @@ fn kinds(path: &Path, block: &Block, source: &Source, delimiter: u8, columns: us
             count(&record, &all, &mut tallies);
         }
     }
-    let unsure: Vec<usize> = all.into_iter().filter(|&at| tallies[at].iter().filter(|count| **count > 0).count() != 1).collect();
+    let unsure: Vec<usize> = all
+        .into_iter()
+        .filter(|&at| tallies[at].iter().filter(|count| **count > 0).count() != 1)
+        .collect();
     if !unsure.is_empty() {
         unsure.iter().for_each(|&at| tallies[at] = [0; 4]);
         count_all(block, delimiter, &unsure, &mut tallies);
     }
-    let blank = |tallies: &[Tally]| unsure.iter().copied().filter(|&at| tallies[at] == [0; 4]).collect::<Vec<_>>();
+    let blank = |tallies: &[Tally]| {
+        unsure.iter().copied().filter(|&at| tallies[at] == [0; 4]).collect::<Vec<_>>()
+    };
     let mut left = blank(&tallies);
     // A file can be read again; what comes through a pipe cannot.
     if !left.is_empty() && !source.is_at_end() && path.is_file() {
@@ -260,13 +342,14 @@ fn kinds(path: &Path, block: &Block, source: &Source, delimiter: u8, columns: us
             }
         }
     }
-    let kind = |[numbers, flags, lists, texts]: Tally| match numbers.max(flags).max(lists).max(texts) {
-        0 => Kind::Blank,
-        most if most == numbers => Kind::Number,
-        most if most == flags => Kind::Flag,
-        most if most == lists => Kind::List,
-        _ => Kind::Text,
-    };
+    let kind =
+        |[numbers, flags, lists, texts]: Tally| match numbers.max(flags).max(lists).max(texts) {
+            0 => Kind::Blank,
+            most if most == numbers => Kind::Number,
+            most if most == flags => Kind::Flag,
+            most if most == lists => Kind::List,
+            _ => Kind::Text,
+        };
     Ok(tallies.into_iter().map(kind).collect())
 }
 
@@ -281,13 +364,16 @@ fn count(record: &csv::ByteRecord, columns: &[usize], tallies: &mut [Tally]) {
 /// Counts the entries of some columns in all rows.
 fn count_all(block: &Block, delimiter: u8, columns: &[usize], tallies: &mut [Tally]) {
     let of_piece = |(_, piece): &(usize, &[u8])| {
-        let (mut reader, mut record, mut own) = (rows(piece, delimiter), csv::ByteRecord::new(), vec![[0; 4]; tallies.len()]);
+        let (mut reader, mut record, mut own) =
+            (rows(piece, delimiter), csv::ByteRecord::new(), vec![[0; 4]; tallies.len()]);
         while reader.read_byte_record(&mut record).unwrap_or(false) {
             count(&record, columns, &mut own);
         }
         own
     };
-    for own in block.pieces(2 * rayon::current_num_threads()).par_iter().map(of_piece).collect::<Vec<_>>() {
+    for own in
+        block.pieces(2 * rayon::current_num_threads()).par_iter().map(of_piece).collect::<Vec<_>>()
+    {
         for &at in columns {
             (0..4).for_each(|what| tallies[at][what] += own[at][what]);
         }
@@ -296,7 +382,8 @@ fn count_all(block: &Block, delimiter: u8, columns: &[usize], tallies: &mut [Tal
 
 /// The run of `run_297219_METSig.csv`.
 fn run_in_name(path: &Path) -> Option<u32> {
-    static PATTERN: LazyLock<Option<regex::Regex>> = LazyLock::new(|| regex::Regex::new(r"(?i)run[_-]?(\d{6})(\D|$)").ok());
+    static PATTERN: LazyLock<Option<regex::Regex>> =
+        LazyLock::new(|| regex::Regex::new(r"(?i)run[_-]?(\d{6})(\D|$)").ok());
     PATTERN.as_ref()?.captures(path.file_name()?.to_str()?)?.get(1)?.as_str().parse().ok()
 }
 
@@ -313,16 +400,27 @@ mod tests {
 
     #[test]
     fn comments_and_the_separator_of_spreadsheets_come_before_the_names() {
-        assert_eq!(lead(b"\n# one\n#two\na,b\n# three\n"), Lead { end: 12, comment: Some(b"two"), delimiter: None });
-        assert_eq!(lead(b"sep=;\r\na;b\r\n"), Lead { end: 7, comment: None, delimiter: Some(b';') });
+        assert_eq!(
+            lead(b"\n# one\n#two\na,b\n# three\n"),
+            Lead { end: 12, comment: Some(b"two"), delimiter: None }
+        );
+        assert_eq!(
+            lead(b"sep=;\r\na;b\r\n"),
+            Lead { end: 7, comment: None, delimiter: Some(b';') }
+        );
         assert_eq!(delimiter(b"# x;y\na,b\n", Format::Auto), b',');
     }
 
     #[test]
     fn a_row_of_numbers_is_no_header_and_a_count_is() {
-        let is_data = |names: &[&str], kinds: &[Kind]| is_data(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), kinds);
+        let is_data = |names: &[&str], kinds: &[Kind]| {
+            is_data(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), kinds)
+        };
         assert!(is_data(&["1", "17", "0.5"], &[Kind::Number; 3]));
-        assert!(is_data(&["1", "17", "0.5", "good"], &[Kind::Number, Kind::Number, Kind::Number, Kind::Text]));
+        assert!(is_data(
+            &["1", "17", "0.5", "good"],
+            &[Kind::Number, Kind::Number, Kind::Number, Kind::Text]
+        ));
         assert!(is_data(&["1", "2", "0.5", ""], &[Kind::Number; 4]));
         assert!(!is_data(&["run", "17", "0.5"], &[Kind::Number; 3]));
         assert!(!is_data(&["", "0", "1", "2"], &[Kind::Number; 4]));

@@ -1,4 +1,5 @@
-//! Pages of the DIALS REST interface (JSON): histograms, and the lumisections that old pages refer to by number.
+//! Pages of the DIALS REST interface (JSON): histograms, and the lumisections that old pages refer
+//! to by number.
 
 use super::{
     builder::{Builder, Holds, Incoming},
@@ -65,11 +66,20 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
     };
     drop(text);
     let extra: Vec<String> = wanted.required.iter().chain(&wanted.welcome).cloned().collect();
-    if let Some(missing) = wanted.required.iter().find(|name| !page.results.iter().any(|one| one.others.contains_key(*name))) {
-        let near = crate::error::suggestion(missing, fields.iter().map(|field| field.name.as_str()));
-        return Err(Error::input(format!("{}: no key \"{missing}\"{near} in its results", path.display())));
+    if let Some(missing) = wanted
+        .required
+        .iter()
+        .find(|name| !page.results.iter().any(|one| one.others.contains_key(*name)))
+    {
+        let near =
+            crate::error::suggestion(missing, fields.iter().map(|field| field.name.as_str()));
+        return Err(Error::input(format!(
+            "{}: no key \"{missing}\"{near} in its results",
+            path.display()
+        )));
     }
-    let mut builder = Builder::new(path, Format::Dials, fields, Holds::Histograms, extra.clone(), wanted);
+    let mut builder =
+        Builder::new(path, Format::Dials, fields, Holds::Histograms, extra.clone(), wanted);
     builder.has_axis(page.results.iter().any(|one| one.x_min.is_some() || one.x_max.is_some()));
     let (mut unresolved, all) = (0, page.results.len());
     for one in page.results {
@@ -78,10 +88,22 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
             continue;
         }
         let known = one.lumisection.and_then(|number| wanted.dials.get(&number)).copied();
-        let (run, ls) = (one.run_number.or(known.map(|(run, _)| run)), one.ls_number.or(known.map(|(_, ls)| ls)));
-        let bins = |bins: Option<f64>| bins.filter(|bins| (0.0..1e9).contains(bins)).map(|bins| bins as usize);
+        let (run, ls) = (
+            one.run_number.or(known.map(|(run, _)| run)),
+            one.ls_number.or(known.map(|(_, ls)| ls)),
+        );
+        let bins = |bins: Option<f64>| {
+            bins.filter(|bins| (0.0..1e9).contains(bins)).map(|bins| bins as usize)
+        };
         let edges = [one.x_min, one.x_max, one.y_min, one.y_max];
-        let mut incoming = Incoming { run, ls, x_bins: bins(one.x_bin), y_bins: bins(one.y_bin), edges, ..Incoming::default() };
+        let mut incoming = Incoming {
+            run,
+            ls,
+            x_bins: bins(one.x_bin),
+            y_bins: bins(one.y_bin),
+            edges,
+            ..Incoming::default()
+        };
         if ls.is_none() && wanted.bring == Bring::Values {
             return Err(Error::input(match one.lumisection {
                 Some(number) => format!(
@@ -97,7 +119,11 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
             Contents::Map(rows) => {
                 incoming.shape = Some(Shape { y: rows.len(), x: rows.first().map_or(0, Vec::len) });
                 if let Some(y) = rows.iter().position(|row| row.len() != rows[0].len()) {
-                    let reason = format!("row {y} of the map has {} bins where row 0 has {}", rows[y].len(), rows[0].len());
+                    let reason = format!(
+                        "row {y} of the map has {} bins where row 0 has {}",
+                        rows[y].len(),
+                        rows[0].len()
+                    );
                     builder.fault(incoming, reason);
                     continue;
                 }
@@ -109,7 +135,9 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
                 let entry = match one.others.get(name) {
                     Some(Value::String(text)) => Column::Texts(vec![text.clone()]),
                     Some(Value::Bool(flag)) => Column::Numbers(vec![f64::from(u8::from(*flag))]),
-                    other => Column::Numbers(vec![other.and_then(Value::as_f64).unwrap_or(f64::NAN)]),
+                    other => {
+                        Column::Numbers(vec![other.and_then(Value::as_f64).unwrap_or(f64::NAN)])
+                    }
                 };
                 builder.extra(at).push(&entry, 0);
             }
@@ -141,15 +169,23 @@ fn not_a_page(path: &Path, text: &[u8], error: &serde_json::Error) -> Error {
     let found = match serde_json::from_slice::<Value>(text) {
         Err(error) => return Error::input(format!("{path}: not valid JSON: {error}")),
         Ok(Value::Object(keys)) if keys.contains_key("results") => {
-            return Error::input(format!("{path}: a page whose results are no histograms: {error}"));
+            return Error::input(format!(
+                "{path}: a page whose results are no histograms: {error}"
+            ));
         }
-        Ok(Value::Object(keys)) if keys.contains_key("run_number") => "columns by lumisection as OMS has them; data.oms reads it",
-        Ok(Value::Object(keys)) if !keys.is_empty() && keys.keys().all(|key| key.parse::<u32>().is_ok()) => {
+        Ok(Value::Object(keys)) if keys.contains_key("run_number") => {
+            "columns by lumisection as OMS has them; data.oms reads it"
+        }
+        Ok(Value::Object(keys))
+            if !keys.is_empty() && keys.keys().all(|key| key.parse::<u32>().is_ok()) =>
+        {
             "runs with ranges of lumisections or rates; labels.good, select.golden and data.hlt read such files"
         }
         Ok(_) => "some other JSON",
     };
-    Error::input(format!("{path}: expected a DIALS page of histograms ({{\"results\": [{{\"data\": …}}]}}); found {found}"))
+    Error::input(format!(
+        "{path}: expected a DIALS page of histograms ({{\"results\": [{{\"data\": …}}]}}); found {found}"
+    ))
 }
 
 /// Reads pages of lumisections: their number in DIALS, run and LS.
@@ -169,9 +205,13 @@ pub fn read_lumisections(path: &Path, into: &mut BTreeMap<u64, (u32, u32)>) -> R
         ))
     })?;
     for Numbered { id, run, ls_number } in page.results {
-        if let Some((before, ls)) = into.insert(id, (run, ls_number)).filter(|before| *before != (run, ls_number)) {
+        if let Some((before, ls)) =
+            into.insert(id, (run, ls_number)).filter(|before| *before != (run, ls_number))
+        {
             let path = path.display();
-            return Err(Error::input(format!("{path}: the number {id} is run {run} LS {ls_number}, but was run {before} LS {ls} before")));
+            return Err(Error::input(format!(
+                "{path}: the number {id} is run {run} LS {ls_number}, but was run {before} LS {ls} before"
+            )));
         }
     }
     Ok(())

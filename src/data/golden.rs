@@ -1,4 +1,5 @@
-//! Files that name lumisections: golden and DCS JSONs, lists of `run ls` lines, folders with one JSON per subsystem.
+//! Files that name lumisections: golden and DCS JSONs, lists of `run ls` lines, folders with one
+//! JSON per subsystem.
 
 use super::{json::Object, lumisections::Lumisection, text::Source};
 use crate::error::{Error, Result};
@@ -24,7 +25,9 @@ impl LumisectionSet {
         let text = Source::open(path)?.rest(path)?;
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
         match text.trim_ascii_start().first() {
-            None => Err(Error::input(format!("{}: is empty; expected lumisections", path.display()))),
+            None => {
+                Err(Error::input(format!("{}: is empty; expected lumisections", path.display())))
+            }
             Some(b'{') => Self::from_json(path, text),
             Some(_) => Self::from_lines(path, text),
         }
@@ -33,26 +36,41 @@ impl LumisectionSet {
     /// A set of ranges per run.
     pub fn from_ranges(runs: &BTreeMap<u32, Vec<(u32, u32)>>) -> Self {
         let mut set = Self::default();
-        runs.iter().for_each(|(run, ranges)| ranges.iter().for_each(|range| set.insert(*run, *range)));
+        runs.iter()
+            .for_each(|(run, ranges)| ranges.iter().for_each(|range| set.insert(*run, *range)));
         set.tidy();
         set
     }
 
     fn from_json(path: &Path, text: &[u8]) -> Result<Self> {
-        let wrong = |reason: String| Error::input(format!("{}: {reason}; expected {{\"run\": [[first, last], …]}}", path.display()));
-        let json: Object<Value> = serde_json::from_slice(text).map_err(|error| wrong(format!("not a lumisection JSON: {error}")))?;
+        let wrong = |reason: String| {
+            Error::input(format!(
+                "{}: {reason}; expected {{\"run\": [[first, last], …]}}",
+                path.display()
+            ))
+        };
+        let json: Object<Value> = serde_json::from_slice(text)
+            .map_err(|error| wrong(format!("not a lumisection JSON: {error}")))?;
         let mut set = Self::default();
         for (run, ranges) in json.iter() {
-            let number: u32 = run.trim().parse().map_err(|_| wrong(format!("\"{run}\" is not a run number")))?;
-            let Value::Array(ranges) = ranges else { return Err(wrong(format!("run {run} has no list of ranges"))) };
+            let number: u32 =
+                run.trim().parse().map_err(|_| wrong(format!("\"{run}\" is not a run number")))?;
+            let Value::Array(ranges) = ranges else {
+                return Err(wrong(format!("run {run} has no list of ranges")));
+            };
             if set.runs.insert(number, vec![]).is_some() {
                 return Err(wrong(format!("run {number} is there twice")));
             }
             for range in ranges {
-                let bounds: Option<Vec<i64>> = range.as_array().and_then(|bounds| bounds.iter().map(Value::as_i64).collect());
+                let bounds: Option<Vec<i64>> =
+                    range.as_array().and_then(|bounds| bounds.iter().map(Value::as_i64).collect());
                 let range = match bounds.as_deref() {
                     Some([-1]) => WHOLE_RUN,
-                    Some(&[first, last]) if first >= 0 && first <= last && last <= i64::from(u32::MAX) => (first as u32, last as u32),
+                    Some(&[first, last])
+                        if first >= 0 && first <= last && last <= i64::from(u32::MAX) =>
+                    {
+                        (first as u32, last as u32)
+                    }
                     _ => return Err(wrong(format!("run {run} has the range {range}"))),
                 };
                 set.insert(number, range);
@@ -69,14 +87,20 @@ impl LumisectionSet {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let numbers: Option<Vec<u32>> = line.split([' ', '\t', ',', ';']).filter(|word| !word.is_empty()).map(|word| word.parse().ok()).collect();
+            let numbers: Option<Vec<u32>> = line
+                .split([' ', '\t', ',', ';'])
+                .filter(|word| !word.is_empty())
+                .map(|word| word.parse().ok())
+                .collect();
             match numbers.as_deref() {
                 Some(&[run, ls]) => set.insert(run, (ls, ls)),
                 Some(&[run, first, last]) if first <= last => set.insert(run, (first, last)),
                 _ => {
                     let shown: String = line.chars().take(40).collect();
                     let place = format!("{}:{}", path.display(), i + 1);
-                    return Err(Error::input(format!("{place}: found \"{shown}\"; expected a line of run and LS, or a JSON of runs")));
+                    return Err(Error::input(format!(
+                        "{place}: found \"{shown}\"; expected a line of run and LS, or a JSON of runs"
+                    )));
                 }
             }
         }
@@ -116,7 +140,8 @@ impl LumisectionSet {
     /// Number of lumisections, where no run is whole.
     pub fn count(&self) -> Option<u64> {
         let ranges = || self.runs.values().flatten();
-        (!ranges().any(|range| *range == WHOLE_RUN)).then(|| ranges().map(|(first, last)| u64::from(last - first) + 1).sum())
+        (!ranges().any(|range| *range == WHOLE_RUN))
+            .then(|| ranges().map(|(first, last)| u64::from(last - first) + 1).sum())
     }
 
     /// Number of runs of which all lumisections are in the set.
@@ -134,7 +159,8 @@ pub fn within(ranges: &[(u32, u32)], number: u32) -> bool {
 /// A subsystem and its label file.
 pub type Subsystem = (String, PathBuf);
 
-/// The label files of a folder by subsystem, sorted by name, and the names of files that do not fit the pattern.
+/// The label files of a folder by subsystem, sorted by name, and the names of files that do not fit
+/// the pattern.
 pub fn subsystems(folder: &Path, pattern: &str) -> Result<(Vec<Subsystem>, Vec<String>)> {
     let (before, after) = pattern.split_once('*').unwrap_or((pattern, ""));
     let entries = std::fs::read_dir(folder).map_err(|error| Error::reading(folder, &error))?;
@@ -143,14 +169,19 @@ pub fn subsystems(folder: &Path, pattern: &str) -> Result<(Vec<Subsystem>, Vec<S
         let path = entry.map_err(|error| Error::reading(folder, &error))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)) {
-            Some(subsystem) if !subsystem.is_empty() && path.is_file() => files.push((subsystem.to_owned(), path)),
+            Some(subsystem) if !subsystem.is_empty() && path.is_file() => {
+                files.push((subsystem.to_owned(), path))
+            }
             _ => others.push(name),
         }
     }
     files.sort();
     others.sort();
     if files.is_empty() {
-        return Err(Error::input(format!("{}: no file is named like labels.subsystems.pattern = \"{pattern}\"", folder.display())));
+        return Err(Error::input(format!(
+            "{}: no file is named like labels.subsystems.pattern = \"{pattern}\"",
+            folder.display()
+        )));
     }
     Ok((files, others))
 }
@@ -175,7 +206,11 @@ mod tests {
         let set = set("{\"297050\": [[12, 14], [3, 5]], \"305040\": [[-1]], \"1\": []}").unwrap();
         let inside: Vec<u32> = (0..20).filter(|&ls| set.contains(id(297_050, ls))).collect();
         assert_eq!(inside, [3, 4, 5, 12, 13, 14]);
-        assert!(set.contains(id(305_040, 999_999)) && !set.contains(id(1, 1)) && !set.contains(Lumisection { run: None, ls: 3 }));
+        assert!(
+            set.contains(id(305_040, 999_999))
+                && !set.contains(id(1, 1))
+                && !set.contains(Lumisection { run: None, ls: 3 })
+        );
         assert_eq!((set.count(), set.whole_runs(), set.runs().len()), (None, 1, 3));
     }
 

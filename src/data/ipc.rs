@@ -1,4 +1,5 @@
-//! A look at the lengths that an Arrow IPC file claims, before arrow-ipc believes them: it allocates what they say.
+//! A look at the lengths that an Arrow IPC file claims, before arrow-ipc believes them: it
+//! allocates what they say.
 
 use super::builder;
 use arrow_ipc::{Message, root_as_footer, root_as_message};
@@ -8,7 +9,8 @@ use std::{
     path::Path,
 };
 
-/// A compressed buffer never unpacks to more than so many times its length, nor to more than [`LARGEST`].
+/// A compressed buffer never unpacks to more than so many times its length, nor to more than
+/// [`LARGEST`].
 const MOST_PACKED: u64 = 1 << 15;
 const LARGEST: u64 = 1 << 30;
 /// Rows that take no bytes, all of them missing or the same, at most.
@@ -32,17 +34,25 @@ pub fn check(path: &Path, is_file: bool) -> Result<(), String> {
     file.read_exact(&mut tail).map_err(torn)?;
     let [a, b, c, d, ..] = tail;
     let footer = u64::try_from(i32::from_le_bytes([a, b, c, d])).unwrap_or(u64::MAX);
-    let start = length.checked_sub(10).and_then(|end| end.checked_sub(footer)).ok_or("its footer claims to be longer than the file")?;
+    let start = length
+        .checked_sub(10)
+        .and_then(|end| end.checked_sub(footer))
+        .ok_or("its footer claims to be longer than the file")?;
     let mut bytes = vec![0; footer as usize];
     file.seek(SeekFrom::Start(start)).map_err(torn)?;
     file.read_exact(&mut bytes).map_err(torn)?;
     let footer = root_as_footer(&bytes).map_err(|error| error.to_string())?;
-    let blocks = footer.recordBatches().into_iter().flatten().chain(footer.dictionaries().into_iter().flatten());
+    let blocks = footer
+        .recordBatches()
+        .into_iter()
+        .flatten()
+        .chain(footer.dictionaries().into_iter().flatten());
     for block in blocks {
         let at = u64::try_from(block.offset()).map_err(|_| "a block begins before the file")?;
         let (body, end) = checked.message(&mut file, at)?.ok_or("a block without a message")?;
         // The reader goes by the lengths of the block, which are those of its message.
-        let claimed = u64::try_from(block.metaDataLength()).ok().zip(u64::try_from(block.bodyLength()).ok());
+        let claimed =
+            u64::try_from(block.metaDataLength()).ok().zip(u64::try_from(block.bodyLength()).ok());
         if claimed != Some((body - at, end - body)) {
             return Err("a block is of another length than its message".into());
         }
@@ -60,8 +70,13 @@ struct Checked {
 }
 
 impl Checked {
-    /// Checks the message at a place; returns where its body begins and where that ends, or nothing at the end of all.
-    fn message(&mut self, file: &mut BufReader<File>, at: u64) -> Result<Option<(u64, u64)>, String> {
+    /// Checks the message at a place; returns where its body begins and where that ends, or nothing
+    /// at the end of all.
+    fn message(
+        &mut self,
+        file: &mut BufReader<File>,
+        at: u64,
+    ) -> Result<Option<(u64, u64)>, String> {
         let torn = |error: std::io::Error| format!("it ends too early: {error}");
         let mut word = [0; 4];
         if at.saturating_add(4) > self.length {
@@ -74,7 +89,8 @@ impl Checked {
             file.read_exact(&mut word).map_err(torn)?;
             start += 4;
         }
-        let metadata = u64::try_from(i32::from_le_bytes(word)).map_err(|_| "a message of negative length")?;
+        let metadata =
+            u64::try_from(i32::from_le_bytes(word)).map_err(|_| "a message of negative length")?;
         if metadata == 0 {
             return Ok(None);
         }
@@ -85,8 +101,12 @@ impl Checked {
         let mut bytes = vec![0; metadata as usize];
         file.read_exact(&mut bytes).map_err(torn)?;
         let message = root_as_message(&bytes).map_err(|error| error.to_string())?;
-        let length = u64::try_from(message.bodyLength()).map_err(|_| "a message of negative length")?;
-        let end = body.checked_add(length).filter(|end| *end <= self.length).ok_or("a message claims to end behind the file")?;
+        let length =
+            u64::try_from(message.bodyLength()).map_err(|_| "a message of negative length")?;
+        let end = body
+            .checked_add(length)
+            .filter(|end| *end <= self.length)
+            .ok_or("a message claims to end behind the file")?;
         self.bodies = self.bodies.saturating_add(length);
         if self.bodies > self.length {
             return Err("its blocks lie in each other".into());
@@ -96,43 +116,63 @@ impl Checked {
             self.dictionaries = self.dictionaries.saturating_add(unpacked);
         }
         if unpacked.max(self.dictionaries) > self.budget {
-            return Err(format!("it claims to unpack to {unpacked} bytes, more than a file of its size can mean"));
+            return Err(format!(
+                "it claims to unpack to {unpacked} bytes, more than a file of its size can mean"
+            ));
         }
         Ok(Some((body, end)))
     }
 }
 
-/// Checks what the buffers of a message claim to unpack to, and whether there can be as many rows as it claims; returns the bytes
-/// of all buffers, unpacked.
-fn buffers(file: &mut BufReader<File>, message: &Message<'_>, body: u64, length: u64) -> Result<u64, String> {
-    let batch = message.header_as_record_batch().or_else(|| message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()));
+/// Checks what the buffers of a message claim to unpack to, and whether there can be as many rows
+/// as it claims; returns the bytes of all buffers, unpacked.
+fn buffers(
+    file: &mut BufReader<File>,
+    message: &Message<'_>,
+    body: u64,
+    length: u64,
+) -> Result<u64, String> {
+    let batch = message
+        .header_as_record_batch()
+        .or_else(|| message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()));
     let Some(batch) = batch else { return Ok(0) };
     let is_packed = batch.compression().is_some();
     let mut together = 0_u64;
     for buffer in batch.buffers().into_iter().flatten() {
         let place = u64::try_from(buffer.offset()).ok().zip(u64::try_from(buffer.length()).ok());
-        let Some((offset, packed)) = place.filter(|(offset, packed)| offset.checked_add(*packed).is_some_and(|end| end <= length)) else {
+        let Some((offset, packed)) = place.filter(|(offset, packed)| {
+            offset.checked_add(*packed).is_some_and(|end| end <= length)
+        }) else {
             return Err("a buffer claims to end behind its message".into());
         };
         let mut unpacked = packed;
         if is_packed && packed >= 8 {
             let mut claimed = [0; 8];
-            file.seek(SeekFrom::Start(body + offset)).and_then(|_| file.read_exact(&mut claimed)).map_err(|error| error.to_string())?;
+            file.seek(SeekFrom::Start(body + offset))
+                .and_then(|_| file.read_exact(&mut claimed))
+                .map_err(|error| error.to_string())?;
             // −1 says that the buffer is not packed after all.
             let claimed = i64::from_le_bytes(claimed);
             let most = packed.saturating_mul(MOST_PACKED).min(LARGEST);
             unpacked = match u64::try_from(claimed) {
                 Ok(claimed) if claimed <= most => claimed,
                 Err(_) if claimed == -1 => packed,
-                _ => return Err(format!("a buffer of {packed} bytes claims to unpack to {claimed}")),
+                _ => {
+                    return Err(format!(
+                        "a buffer of {packed} bytes claims to unpack to {claimed}"
+                    ));
+                }
             };
         }
         together = together.saturating_add(unpacked);
     }
     // A row of flags takes a bit.
     let most_rows = together.saturating_mul(8).saturating_add(MOST_EMPTY_ROWS);
-    let lengths = batch.nodes().into_iter().flatten().map(|node| node.length()).chain([batch.length()]);
-    if let Some(rows) = lengths.into_iter().find(|rows| u64::try_from(*rows).is_ok_and(|rows| rows > most_rows)) {
+    let lengths =
+        batch.nodes().into_iter().flatten().map(|node| node.length()).chain([batch.length()]);
+    if let Some(rows) =
+        lengths.into_iter().find(|rows| u64::try_from(*rows).is_ok_and(|rows| rows > most_rows))
+    {
         return Err(format!("it claims {rows} rows in {together} bytes"));
     }
     Ok(together)
@@ -148,9 +188,16 @@ mod tests {
     fn a_block_that_begins_elsewhere_than_its_message_is_refused() {
         let column: ArrayRef = Arc::new(Int32Array::from_iter_values(0..5000));
         let batch = RecordBatch::try_from_iter([("ls", column)]).unwrap();
-        let options = arrow_ipc::writer::IpcWriteOptions::default().try_with_compression(Some(arrow_ipc::CompressionType::ZSTD)).unwrap();
+        let options = arrow_ipc::writer::IpcWriteOptions::default()
+            .try_with_compression(Some(arrow_ipc::CompressionType::ZSTD))
+            .unwrap();
         let mut bytes = vec![];
-        let mut writer = arrow_ipc::writer::FileWriter::try_new_with_options(&mut bytes, &batch.schema(), options).unwrap();
+        let mut writer = arrow_ipc::writer::FileWriter::try_new_with_options(
+            &mut bytes,
+            &batch.schema(),
+            options,
+        )
+        .unwrap();
         writer.write(&batch).unwrap();
         writer.finish().unwrap();
         drop(writer);
@@ -161,7 +208,10 @@ mod tests {
             let mut broken = bytes.clone();
             broken[at] ^= 8;
             std::fs::write(place.path(), &broken).unwrap();
-            refused += usize::from(check(place.path(), true).is_err_and(|error| error.contains("another length than its message")));
+            refused += usize::from(
+                check(place.path(), true)
+                    .is_err_and(|error| error.contains("another length than its message")),
+            );
         }
         assert!(refused >= 2, "{refused}");
         std::fs::write(place.path(), &bytes).unwrap();
@@ -170,10 +220,14 @@ mod tests {
 
     #[test]
     fn rows_that_take_no_bytes_are_bounded() {
-        let columns: [(&str, ArrayRef); 2] = [("ls", Arc::new(Int32Array::from_iter_values(0..100))), ("nothing", Arc::new(NullArray::new(100)))];
+        let columns: [(&str, ArrayRef); 2] = [
+            ("ls", Arc::new(Int32Array::from_iter_values(0..100))),
+            ("nothing", Arc::new(NullArray::new(100))),
+        ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let mut bytes = vec![];
-        let mut writer = arrow_ipc::writer::FileWriter::try_new(&mut bytes, &batch.schema()).unwrap();
+        let mut writer =
+            arrow_ipc::writer::FileWriter::try_new(&mut bytes, &batch.schema()).unwrap();
         writer.write(&batch).unwrap();
         writer.finish().unwrap();
         drop(writer);
@@ -183,7 +237,8 @@ mod tests {
             check(file.path(), true)
         };
         assert_eq!(check(&bytes), Ok(()));
-        // The rows of the batch and of each column become 2⁵⁶ more; another number that happens to be the same may stay.
+        // The rows of the batch and of each column become 2⁵⁶ more; another number that happens to
+        // be the same may stay.
         let places = (0..bytes.len() - 8).filter(|at| bytes[*at..at + 8] == 100_i64.to_le_bytes());
         let refused = places.filter(|at| {
             let mut broken = bytes.clone();

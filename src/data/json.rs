@@ -1,4 +1,5 @@
-//! JSON objects whose keys are each there once: of a repeated key, parsers keep the last without a word.
+//! JSON objects whose keys are each there once: of a repeated key, parsers keep the last without a
+//! word.
 
 use serde::{
     Deserialize, Deserializer,

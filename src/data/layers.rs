@@ -1,6 +1,8 @@
-//! Several monitoring elements of one detector, each a layer: which they are, what they are called, and how their rows are joined.
+//! Several monitoring elements of one detector, each a layer: which they are, what they are called,
+//! and how their rows are joined.
 //!
-//! A row of the samples is a lumisection, with the bins of one layer after the other. A lumisection that lacks a layer is rejected.
+//! A row of the samples is a lumisection, with the bins of one layer after the other. A lumisection
+//! that lacks a layer is rejected.
 
 use super::{
     Lumisection, Rejected, Role, Row, Samples, Source,
@@ -56,22 +58,33 @@ pub struct Part {
 /// Where a row stands: index of the part, and of its table's row.
 type Place = (u32, u32);
 
-/// The layers that the patterns of `data.layers` mean among the monitoring elements of all files, in the order of the patterns and,
-/// within one, of their names with numbers as numbers.
+/// The layers that the patterns of `data.layers` mean among the monitoring elements of all files,
+/// in the order of the patterns and, within one, of their names with numbers as numbers.
 pub fn choose(experiment: &Experiment, elements: &BTreeSet<&str>) -> Result<Vec<Wanted>> {
     let texts = &experiment.config.data.layers;
     let mut chosen: Vec<&str> = vec![];
     for (pattern, text) in experiment.layers.iter().zip(texts) {
-        let mut own: Vec<&str> = elements.iter().copied().filter(|element| element == text || pattern.matches(element)).collect();
+        let mut own: Vec<&str> = elements
+            .iter()
+            .copied()
+            .filter(|element| element == text || pattern.matches(element))
+            .collect();
         if own.is_empty() {
-            return Err(Error::input(format!("data.layers: no monitoring element \"{text}\"{}", there_are(text, elements))));
+            return Err(Error::input(format!(
+                "data.layers: no monitoring element \"{text}\"{}",
+                there_are(text, elements)
+            )));
         }
         own.sort_by_cached_key(|element| natural(element));
         own.retain(|element| !chosen.contains(element));
         chosen.extend(own);
     }
     let names = names(&chosen)?;
-    Ok(names.into_iter().zip(chosen).map(|(name, element)| Wanted { name, element: element.to_owned(), shape: None }).collect())
+    Ok(names
+        .into_iter()
+        .zip(chosen)
+        .map(|(name, element)| Wanted { name, element: element.to_owned(), shape: None })
+        .collect())
 }
 
 /// Refuses files that lack a layer of a trained model.
@@ -80,12 +93,15 @@ pub fn refuse_missing(layers: &[Wanted], elements: &BTreeSet<&str>) -> Result<()
         None => Ok(()),
         Some(Wanted { name, element, .. }) => {
             let there_are = there_are(element, elements);
-            Err(Error::input(format!("no monitoring element \"{element}\", the layer {name} of the model{there_are}")))
+            Err(Error::input(format!(
+                "no monitoring element \"{element}\", the layer {name} of the model{there_are}"
+            )))
         }
     }
 }
 
-/// The nearest of the elements and all of them. The parts before the last are mostly alike, so that the last is compared as well.
+/// The nearest of the elements and all of them. The parts before the last are mostly alike, so that
+/// the last is compared as well.
 fn there_are(text: &str, elements: &BTreeSet<&str>) -> String {
     if elements.is_empty() {
         return "; the files name no monitoring elements".into();
@@ -94,7 +110,11 @@ fn there_are(text: &str, elements: &BTreeSet<&str>) -> String {
     let wanted = last(text).replace(['*', '?'], "");
     let by_last = elements.iter().map(|element| last(element)).collect::<Vec<_>>();
     let whole = suggestion(text, elements.iter().copied());
-    let near = if whole.is_empty() { suggestion(&wanted, by_last.iter().map(String::as_str)) } else { whole };
+    let near = if whole.is_empty() {
+        suggestion(&wanted, by_last.iter().map(String::as_str))
+    } else {
+        whole
+    };
     format!("{near}; there are {}", listed(elements.iter().copied()))
 }
 
@@ -104,52 +124,86 @@ fn natural(name: &str) -> Vec<(String, u64)> {
     let mut rest = name;
     while !rest.is_empty() {
         let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let digits = rest[text..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |digits| text + digits);
+        let digits = rest[text..]
+            .find(|c: char| !c.is_ascii_digit())
+            .map_or(rest.len(), |digits| text + digits);
         parts.push((rest[..text].to_owned(), rest[text..digits].parse().unwrap_or(u64::MAX)));
         rest = &rest[digits..];
     }
     parts
 }
 
-/// What the layers of some elements are called: the last part of their path without the words that all begin with, as long as what is
-/// left begins with a letter; where that is ambiguous, the last part, or the whole element.
+/// What the layers of some elements are called: the last part of their path without the words that
+/// all begin with, as long as what is left begins with a letter; where that is ambiguous, the last
+/// part, or the whole element.
 fn names(elements: &[&str]) -> Result<Vec<String>> {
-    let last: Vec<&str> = elements.iter().map(|element| element.rsplit('/').next().unwrap_or_default()).collect();
+    let last: Vec<&str> =
+        elements.iter().map(|element| element.rsplit('/').next().unwrap_or_default()).collect();
     let Some(first) = last.first() else { return Ok(vec![]) };
     let alike = |other: &&str| first.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
     let common = last.iter().map(alike).min().unwrap_or_default();
-    let begins = |cut: &usize| last.iter().all(|name| name[*cut..].starts_with(char::is_alphabetic));
-    let cut = (1..=common).rev().filter(|&at| first.as_bytes()[at - 1] == b'_').find(begins).unwrap_or_default();
+    let begins =
+        |cut: &usize| last.iter().all(|name| name[*cut..].starts_with(char::is_alphabetic));
+    let cut = (1..=common)
+        .rev()
+        .filter(|&at| first.as_bytes()[at - 1] == b'_')
+        .find(begins)
+        .unwrap_or_default();
     let short: Vec<String> = last.iter().map(|name| name[cut..].to_owned()).collect();
     let whole = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     for names in [short, whole(&last), whole(elements)] {
-        let files: HashSet<String> = names.iter().map(|name: &String| name.replace('/', "_")).collect();
+        let files: HashSet<String> =
+            names.iter().map(|name: &String| name.replace('/', "_")).collect();
         let taken = [channels::ALL_FEATURES, channels::COMBINED, ""];
         if files.len() == names.len() && !names.iter().any(|name| taken.contains(&name.as_str())) {
             return Ok(names);
         }
     }
-    Err(Error::input(format!("data.layers: the monitoring elements {} cannot be told apart in file names", listed(elements.iter().copied()))))
+    Err(Error::input(format!(
+        "data.layers: the monitoring elements {} cannot be told apart in file names",
+        listed(elements.iter().copied())
+    )))
 }
 
-/// Puts layers together, row by row, and sorts the rows by (run, LS). The values of a layer are given back once they are copied.
-pub fn join(sources: Vec<Source>, mut parts: Vec<Part>, wanted: &[Wanted], experiment: &Experiment) -> Result<Samples> {
+/// Puts layers together, row by row, and sorts the rows by (run, LS). The values of a layer are
+/// given back once they are copied.
+pub fn join(
+    sources: Vec<Source>,
+    mut parts: Vec<Part>,
+    wanted: &[Wanted],
+    experiment: &Experiment,
+) -> Result<Samples> {
     let mut samples = Samples::default();
-    let binnings = parts.iter().map(|part| Binning::new(&part.table, experiment)).collect::<Result<Vec<_>>>()?;
-    let frame = |(at, wanted): (usize, &Wanted)| Some(binnings[parts.iter().position(|part| part.layer == at)?].frame(&wanted.name));
+    let binnings = parts
+        .iter()
+        .map(|part| Binning::new(&part.table, experiment))
+        .collect::<Result<Vec<_>>>()?;
+    let frame = |(at, wanted): (usize, &Wanted)| {
+        Some(binnings[parts.iter().position(|part| part.layer == at)?].frame(&wanted.name))
+    };
     samples.frames = wanted.iter().enumerate().filter_map(frame).collect();
     samples.layers = layers(&parts, &binnings, wanted)?;
     samples.shape = Shape::line(samples.layers.last().map_or(0, |layer| layer.columns.end));
     let filled = || parts.iter().zip(&binnings).filter(|(part, _)| !part.table.rows.is_empty());
-    samples.flow_bins = filled().any(|(part, binning)| part.table.flow_bins && binning.keeps_flow_bins());
+    samples.flow_bins =
+        filled().any(|(part, binning)| part.table.flow_bins && binning.keeps_flow_bins());
     samples.events = filled().any(|(part, _)| part.table.events);
     refuse_mixture(&parts, wanted, samples.events)?;
 
     let faults: HashSet<(usize, Lumisection)> = parts
         .iter()
-        .flat_map(|part| part.table.faults.iter().filter_map(|fault| Some((part.layer, Lumisection { run: fault.run, ls: fault.ls? }))))
+        .flat_map(|part| {
+            part.table.faults.iter().filter_map(|fault| {
+                Some((part.layer, Lumisection { run: fault.run, ls: fault.ls? }))
+            })
+        })
         .collect();
-    describe(&mut samples, sources, parts.iter_mut().map(|part| (part.source, &mut part.table)), experiment);
+    describe(
+        &mut samples,
+        sources,
+        parts.iter_mut().map(|part| (part.source, &mut part.table)),
+        experiment,
+    );
     let index_of = index_runs(&mut samples, parts.iter().map(|part| (part.source, &part.table)));
 
     // Where the row of each layer stands, for each (run, LS, role).
@@ -158,7 +212,9 @@ pub fn join(sources: Vec<Source>, mut parts: Vec<Part>, wanted: &[Wanted], exper
         for (i, row) in table.rows.iter().enumerate() {
             let test = samples.sources[*source].role == Role::Test;
             let run = index_of[&run_key(row.run, *source)];
-            let place = &mut rows.entry((run, row.ls, test)).or_insert_with(|| vec![None; wanted.len()])[*layer];
+            let place = &mut rows
+                .entry((run, row.ls, test))
+                .or_insert_with(|| vec![None; wanted.len()])[*layer];
             let Some((other, first)) = *place else {
                 *place = Some((at as u32, i as u32));
                 continue;
@@ -166,7 +222,10 @@ pub fn join(sources: Vec<Source>, mut parts: Vec<Part>, wanted: &[Wanted], exper
             if experiment.config.data.bad_rows == BadRows::Error {
                 let other = &parts[other as usize].table;
                 let first = other.rows[first as usize];
-                let (a, b) = (table.place(row.line, row.index), place_in(&other.path, first.line, first.index));
+                let (a, b) = (
+                    table.place(row.line, row.index),
+                    place_in(&other.path, first.line, first.index),
+                );
                 let (id, name) = (Lumisection { run: row.run, ls: row.ls }, &wanted[*layer].name);
                 return Err(Error::input(format!(
                     "{a}: duplicate of {b}: {id} is there twice in {name}; data.bad_rows = \"reject\" keeps the first of each"
@@ -174,7 +233,14 @@ pub fn join(sources: Vec<Source>, mut parts: Vec<Part>, wanted: &[Wanted], exper
             }
             let (source, id) = (*source as u32, Some(Lumisection { run: row.run, ls: row.ls }));
             let reason = format!("duplicate of an earlier row of {}", wanted[*layer].name);
-            samples.rejected.push(Rejected { source, id, line: row.line, index: row.index, reason, ..Rejected::default() });
+            samples.rejected.push(Rejected {
+                source,
+                id,
+                line: row.line,
+                index: row.index,
+                reason,
+                ..Rejected::default()
+            });
         }
     }
     let mut complete: Vec<Vec<Place>> = vec![];
@@ -188,7 +254,14 @@ pub fn join(sources: Vec<Source>, mut parts: Vec<Part>, wanted: &[Wanted], exper
             if !faults.contains(&(lacks, id)) {
                 let what = if samples.layers[lacks].shape.y > 1 { "map" } else { "histogram" };
                 let reason = format!("no {what} of {}", wanted[lacks].name);
-                samples.rejected.push(Rejected { source, id: Some(id), line: row.line, index: row.index, reason, ..Rejected::default() });
+                samples.rejected.push(Rejected {
+                    source,
+                    id: Some(id),
+                    line: row.line,
+                    index: row.index,
+                    reason,
+                    ..Rejected::default()
+                });
             }
             continue;
         }
@@ -210,7 +283,10 @@ pub fn join(sources: Vec<Source>, mut parts: Vec<Part>, wanted: &[Wanted], exper
             binnings[part].apply(parts[part].table.row(i), &mut bins);
             samples.values[row * width..][layer.columns.clone()].copy_from_slice(&bins);
         }
-        parts.iter_mut().filter(|part| part.layer == at).for_each(|part| part.table.values = vec![]);
+        parts
+            .iter_mut()
+            .filter(|part| part.layer == at)
+            .for_each(|part| part.table.values = vec![]);
     }
     Ok(samples)
 }
@@ -219,21 +295,36 @@ pub fn join(sources: Vec<Source>, mut parts: Vec<Part>, wanted: &[Wanted], exper
 fn layers(parts: &[Part], binnings: &[Binning], wanted: &[Wanted]) -> Result<Vec<Layer>> {
     let mut layers: Vec<Layer> = vec![];
     for (at, Wanted { name, element, shape }) in wanted.iter().enumerate() {
-        let mut own = parts.iter().zip(binnings).filter(|(part, _)| part.layer == at && !part.table.rows.is_empty());
+        let mut own = parts
+            .iter()
+            .zip(binnings)
+            .filter(|(part, _)| part.layer == at && !part.table.rows.is_empty());
         let Some((first, binning)) = own.next() else {
-            return Err(Error::input(format!("{name}: no row of the monitoring element {element} can be read")));
+            return Err(Error::input(format!(
+                "{name}: no row of the monitoring element {element} can be read"
+            )));
         };
         let (found, path) = (binning.shape(), first.table.path.display());
         if let Some(trained) = shape.filter(|shape| *shape != found) {
-            return Err(Error::input(format!("{path}: {name} has {found} bins, but the model was trained on {trained}")));
+            return Err(Error::input(format!(
+                "{path}: {name} has {found} bins, but the model was trained on {trained}"
+            )));
         }
         if let Some((other, binning)) = own.find(|(_, binning)| binning.shape() != found) {
             let (shape, other) = (binning.shape(), other.table.path.display());
-            return Err(Error::input(format!("{other}: {name} has {shape} bins, but in {path} {found}")));
+            return Err(Error::input(format!(
+                "{other}: {name} has {shape} bins, but in {path} {found}"
+            )));
         }
         let start = layers.last().map_or(0, |layer| layer.columns.end);
         let edges = if binning.keeps_axes() { first.table.edges } else { [None; 4] };
-        layers.push(Layer { name: name.clone(), element: element.clone(), shape: found, edges, columns: start..start + found.width() });
+        layers.push(Layer {
+            name: name.clone(),
+            element: element.clone(),
+            shape: found,
+            edges,
+            columns: start..start + found.width(),
+        });
     }
     Ok(layers)
 }
@@ -243,17 +334,24 @@ fn refuse_mixture(parts: &[Part], wanted: &[Wanted], events: bool) -> Result<()>
     for Part { layer, table, .. } in parts {
         let (path, name) = (table.path.display(), &wanted[*layer].name);
         if table.features.is_some() {
-            return Err(Error::input(format!("{path}: holds features; the layers of data.layers are histograms or maps")));
+            return Err(Error::input(format!(
+                "{path}: holds features; the layers of data.layers are histograms or maps"
+            )));
         }
         if !table.rows.is_empty() && table.events != events {
-            return Err(Error::input(format!("{path}: the rows of {name} say which lumisection they are, but those of other layers do not")));
+            return Err(Error::input(format!(
+                "{path}: the rows of {name} say which lumisection they are, but those of other layers do not"
+            )));
         }
     }
     // Rows that are known by their position alone must all be there.
     let rows = |part: &Part| part.table.rows.len() + part.table.faults.len();
     for part in parts.iter().filter(|_| events) {
-        if let Some(other) = parts.iter().find(|other| other.source == part.source && rows(other) != rows(part)) {
-            let (path, name, other_name) = (part.table.path.display(), &wanted[part.layer].name, &wanted[other.layer].name);
+        if let Some(other) =
+            parts.iter().find(|other| other.source == part.source && rows(other) != rows(part))
+        {
+            let (path, name, other_name) =
+                (part.table.path.display(), &wanted[part.layer].name, &wanted[other.layer].name);
             let (found, expected) = (rows(part), rows(other));
             return Err(Error::input(format!(
                 "{path}: {name} has {found} rows, but {other_name} has {expected}; rows that name no lumisection are joined by their position"
@@ -269,25 +367,42 @@ fn nothing_in_common(parts: &[Part], wanted: &[Wanted]) -> Error {
         let ids: Vec<Lumisection> = parts
             .iter()
             .filter(|part| part.layer == at)
-            .flat_map(|part| part.table.rows.iter().map(|row| Lumisection { run: row.run, ls: row.ls }))
+            .flat_map(|part| {
+                part.table.rows.iter().map(|row| Lumisection { run: row.run, ls: row.ls })
+            })
             .collect();
-        let range = ids.iter().min().zip(ids.iter().max()).map(|(first, last)| format!(" ({first} to {last})"));
+        let range = ids
+            .iter()
+            .min()
+            .zip(ids.iter().max())
+            .map(|(first, last)| format!(" ({first} to {last})"));
         format!("{} has {}{}", layer.name, ids.len(), range.unwrap_or_default())
     };
     let told: Vec<String> = wanted.iter().enumerate().map(of_layer).collect();
-    let no_runs = parts.iter().any(|part| part.table.rows.first().is_some_and(|row| row.run.is_none()));
-    let no_runs = if no_runs { "; rows that say no run are joined only with those of their own file" } else { "" };
-    Error::input(format!("data.layers: no lumisection is in all layers: {}{no_runs}", told.join(", ")))
+    let no_runs =
+        parts.iter().any(|part| part.table.rows.first().is_some_and(|row| row.run.is_none()));
+    let no_runs = if no_runs {
+        "; rows that say no run are joined only with those of their own file"
+    } else {
+        ""
+    };
+    Error::input(format!(
+        "data.layers: no lumisection is in all layers: {}{no_runs}",
+        told.join(", ")
+    ))
 }
 
 /// Further columns, each from the first layer that knows it.
 fn columns(parts: &[Part], rows: &[Vec<Place>]) -> BTreeMap<String, Column> {
-    let names: BTreeSet<&String> = parts.iter().flat_map(|part| part.table.columns.keys()).collect();
+    let names: BTreeSet<&String> =
+        parts.iter().flat_map(|part| part.table.columns.keys()).collect();
     let unknown = Column::unknown(1);
     let column = |name: &String| {
         let mut column = Column::Numbers(vec![]);
         for places in rows {
-            let mut known = places.iter().filter_map(|&(part, i)| Some((parts[part as usize].table.columns.get(name)?, i as usize)));
+            let mut known = places.iter().filter_map(|&(part, i)| {
+                Some((parts[part as usize].table.columns.get(name)?, i as usize))
+            });
             match known.find(|(from, i)| from.is_known(*i)) {
                 Some((from, i)) => column.push(from, i),
                 None => column.push(&unknown, 0),
@@ -308,11 +423,26 @@ mod tests {
 
     #[test]
     fn names_are_as_short_as_they_can_be() {
-        assert_eq!(named(&["P/B/clusterposition_zphi_ontrack_PXLayer_1", "P/B/clusterposition_zphi_ontrack_PXLayer_2"]), ["PXLayer_1", "PXLayer_2"]);
+        assert_eq!(
+            named(&[
+                "P/B/clusterposition_zphi_ontrack_PXLayer_1",
+                "P/B/clusterposition_zphi_ontrack_PXLayer_2"
+            ]),
+            ["PXLayer_1", "PXLayer_2"]
+        );
         assert_eq!(named(&["P/B/clusterposition_zphi_ontrack_PXLayer_1"]), ["PXLayer_1"]);
-        assert_eq!(named(&["DigiTask_Occupancy_depth_depth1", "DigiTask_Occupancy_depth_depth7"]), ["depth1", "depth7"]);
-        assert_eq!(named(&["F/position_xy_PXDisk_+1", "F/position_xy_PXDisk_-1"]), ["PXDisk_+1", "PXDisk_-1"]);
-        assert_eq!(named(&["P_zphi_PXLayer_1", "P_xy_PXDisk_1"]), ["zphi_PXLayer_1", "xy_PXDisk_1"]);
+        assert_eq!(
+            named(&["DigiTask_Occupancy_depth_depth1", "DigiTask_Occupancy_depth_depth7"]),
+            ["depth1", "depth7"]
+        );
+        assert_eq!(
+            named(&["F/position_xy_PXDisk_+1", "F/position_xy_PXDisk_-1"]),
+            ["PXDisk_+1", "PXDisk_-1"]
+        );
+        assert_eq!(
+            named(&["P_zphi_PXLayer_1", "P_xy_PXDisk_1"]),
+            ["zphi_PXLayer_1", "xy_PXDisk_1"]
+        );
         assert_eq!(named(&["occupancy", "occupancy_fine"]), ["occupancy", "occupancy_fine"]);
     }
 
@@ -321,7 +451,12 @@ mod tests {
         assert_eq!(named(&["A/charge_1", "B/charge_1"]), ["A/charge_1", "B/charge_1"]);
         assert_eq!(named(&["D/hits_all", "D/hits_combined"]), ["hits_all", "hits_combined"]);
         assert_eq!(named(&["D/all"]), ["D/all"]);
-        assert!(names(&["A/b_1", "A_b/1", "A/b/1"]).unwrap_err().to_string().contains("cannot be told apart"));
+        assert!(
+            names(&["A/b_1", "A_b/1", "A/b/1"])
+                .unwrap_err()
+                .to_string()
+                .contains("cannot be told apart")
+        );
     }
 
     use crate::{
@@ -341,26 +476,55 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (name, rows) in files {
             let row = |(me, run, ls, bins): &Given<'_>| format!("{run},{ls},{me},\"{bins:?}\"\n");
-            let text = format!("fromrun,fromlumi,hname,histo\n{}", rows.iter().map(row).collect::<String>());
+            let text = format!(
+                "fromrun,fromlumi,hname,histo\n{}",
+                rows.iter().map(row).collect::<String>()
+            );
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        let experiment = Experiment::check(&Document::parse(config, &folder.path().join("x.toml")).unwrap(), "x").unwrap();
-        let files: [(Role, &[std::path::PathBuf]); 2] = [(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)];
-        load(&experiment, &files, Further { part: experiment.part, ..Further::default() }, &|_: &Path| {})
+        let experiment = Experiment::check(
+            &Document::parse(config, &folder.path().join("x.toml")).unwrap(),
+            "x",
+        )
+        .unwrap();
+        let files: [(Role, &[std::path::PathBuf]); 2] =
+            [(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)];
+        load(
+            &experiment,
+            &files,
+            Further { part: experiment.part, ..Further::default() },
+            &|_: &Path| {},
+        )
     }
 
     fn reasons(samples: &Samples) -> Vec<String> {
-        samples.rejected.iter().map(|row| format!("{} {}", row.id.unwrap().ls, row.reason)).collect()
+        samples
+            .rejected
+            .iter()
+            .map(|row| format!("{} {}", row.id.unwrap().ls, row.reason))
+            .collect()
     }
 
     #[test]
     fn layers_of_several_files_are_joined_by_run_and_ls() {
-        let a: &[Given<'_>] = &[("D/L_10", 7, 2, &[5., 6.]), ("D/L_9", 7, 2, &[1., 2., 3.]), ("D/L_9", 7, 1, &[7., 8., 9.])];
-        let b: &[Given<'_>] = &[("D/L_10", 7, 1, &[3., 4.]), ("D/other", 7, 1, &[9.]), ("D/L_9", 8, 1, &[1., 1., 1.])];
+        let a: &[Given<'_>] = &[
+            ("D/L_10", 7, 2, &[5., 6.]),
+            ("D/L_9", 7, 2, &[1., 2., 3.]),
+            ("D/L_9", 7, 1, &[7., 8., 9.]),
+        ];
+        let b: &[Given<'_>] = &[
+            ("D/L_10", 7, 1, &[3., 4.]),
+            ("D/other", 7, 1, &[9.]),
+            ("D/L_9", 8, 1, &[1., 1., 1.]),
+        ];
         let samples = load_rows(&[("a.csv", a), ("b.csv", b)], &format!("{DATA}}}")).unwrap();
         assert_eq!(samples.values, [7., 8., 9., 3., 4., 1., 2., 3., 5., 6.]);
         assert_eq!(
-            samples.layers.iter().map(|layer| (layer.name.as_str(), layer.columns.clone())).collect::<Vec<_>>(),
+            samples
+                .layers
+                .iter()
+                .map(|layer| (layer.name.as_str(), layer.columns.clone()))
+                .collect::<Vec<_>>(),
             [("L_9", 0..3), ("L_10", 3..5)]
         );
         assert_eq!(reasons(&samples), ["1 no histogram of L_10"]);
@@ -372,13 +536,27 @@ mod tests {
     fn what_is_wrong_with_a_layer_is_told_or_rejected() {
         let other: Given<'_> = ("D/L_2", 7, 1, &[1., 1.]);
         let told = |rows: &[Given<'_>]| {
-            let rows: Vec<_> = rows.iter().copied().chain([other, ("D/L_2", 7, 2, &[1., 1.]), ("D/L_2", 7, 3, &[1., 1.])]).collect();
-            let error = load_rows(&[("a.csv", &rows)], &format!("{DATA}}}")).map(|_| ()).unwrap_err().to_string();
-            let rejected = load_rows(&[("a.csv", &rows)], &format!("{DATA}, bad_rows = \"reject\"}}")).unwrap();
-            assert_eq!(rejected.rows.iter().map(|row| row.ls).collect::<Vec<_>>(), [1, 3], "{error}");
+            let rows: Vec<_> = rows
+                .iter()
+                .copied()
+                .chain([other, ("D/L_2", 7, 2, &[1., 1.]), ("D/L_2", 7, 3, &[1., 1.])])
+                .collect();
+            let error = load_rows(&[("a.csv", &rows)], &format!("{DATA}}}"))
+                .map(|_| ())
+                .unwrap_err()
+                .to_string();
+            let rejected =
+                load_rows(&[("a.csv", &rows)], &format!("{DATA}, bad_rows = \"reject\"}}"))
+                    .unwrap();
+            assert_eq!(
+                rejected.rows.iter().map(|row| row.ls).collect::<Vec<_>>(),
+                [1, 3],
+                "{error}"
+            );
             (error, reasons(&rejected))
         };
-        let (one, three): (Given<'_>, Given<'_>) = (("D/L_1", 7, 1, &[1., 2.]), ("D/L_1", 7, 3, &[1., 2.]));
+        let (one, three): (Given<'_>, Given<'_>) =
+            (("D/L_1", 7, 1, &[1., 2.]), ("D/L_1", 7, 3, &[1., 2.]));
         let (error, rejected) = told(&[one, ("D/L_1", 7, 2, &[1., 2., 3.]), three]);
         assert!(error.contains("a.csv:3: L_1: 3 bins where most rows have 2 bins"), "{error}");
         assert_eq!(rejected, ["2 L_1: 3 bins where most rows have 2 bins"]);
@@ -387,20 +565,47 @@ mod tests {
         assert_eq!(rejected.len(), 1);
         let (error, _) = told(&[one, ("D/L_1", 7, 2, &[-1., 3.]), three]);
         assert!(error.contains("a.csv:3: L_1: bin 0 is -1; counts cannot be negative"), "{error}");
-        let twice = load_rows(&[("a.csv", &[one, one, other])], &format!("{DATA}}}")).map(|_| ()).unwrap_err().to_string();
-        assert!(twice.contains("a.csv:3: duplicate of") && twice.contains("run 7 LS 1 is there twice in L_1"), "{twice}");
-        let twice = load_rows(&[("a.csv", &[one, one, other])], &format!("{DATA}, bad_rows = \"reject\"}}")).unwrap();
-        assert_eq!((twice.rows.len(), reasons(&twice)), (1, vec!["1 duplicate of an earlier row of L_1".to_owned()]));
+        let twice = load_rows(&[("a.csv", &[one, one, other])], &format!("{DATA}}}"))
+            .map(|_| ())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            twice.contains("a.csv:3: duplicate of")
+                && twice.contains("run 7 LS 1 is there twice in L_1"),
+            "{twice}"
+        );
+        let twice = load_rows(
+            &[("a.csv", &[one, one, other])],
+            &format!("{DATA}, bad_rows = \"reject\"}}"),
+        )
+        .unwrap();
+        assert_eq!(
+            (twice.rows.len(), reasons(&twice)),
+            (1, vec!["1 duplicate of an earlier row of L_1".to_owned()])
+        );
     }
 
     #[test]
     fn layers_that_never_meet_or_are_not_there_are_an_error() {
         let rows: &[Given<'_>] = &[("D/L_1", 7, 1, &[1., 2.]), ("D/L_2", 7, 2, &[1., 1.])];
-        let message = load_rows(&[("a.csv", rows)], &format!("{DATA}}}")).map(|_| ()).unwrap_err().to_string();
-        assert!(message.contains("no lumisection is in all layers: L_1 has 1 (run 7 LS 1 to run 7 LS 1), L_2 has 1"), "{message}");
+        let message = load_rows(&[("a.csv", rows)], &format!("{DATA}}}"))
+            .map(|_| ())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains(
+                "no lumisection is in all layers: L_1 has 1 (run 7 LS 1 to run 7 LS 1), L_2 has 1"
+            ),
+            "{message}"
+        );
         let config = "data = {train = [\"*.csv\"], layers = [\"D/L_1\", \"D/M_*\"]}";
         let message = load_rows(&[("a.csv", rows)], config).map(|_| ()).unwrap_err().to_string();
-        assert!(message.contains("no monitoring element \"D/M_*\" (did you mean \"D/L_1\"?); there are D/L_1, D/L_2"), "{message}");
+        assert!(
+            message.contains(
+                "no monitoring element \"D/M_*\" (did you mean \"D/L_1\"?); there are D/L_1, D/L_2"
+            ),
+            "{message}"
+        );
     }
 
     #[test]
@@ -408,8 +613,14 @@ mod tests {
         let rows: &[Given<'_>] = &[("D/L_1", 7, 1, &[1., 2.]), ("D/L_2", 7, 1, &[1., 1.])];
         let others: &[Given<'_>] = &[("D/L_1", 7, 1, &[1., 3.]), ("D/L_2", 7, 1, &[1., 1.])];
         let config = "data = {train = [\"a.csv\"], test = [\"b.csv\"], layers = [\"D/L_*\"]}";
-        let message = load_rows(&[("a.csv", rows), ("b.csv", others)], config).map(|_| ()).unwrap_err().to_string();
-        assert!(message.starts_with("training rows inside the test set: 1 lumisections"), "{message}");
+        let message = load_rows(&[("a.csv", rows), ("b.csv", others)], config)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.starts_with("training rows inside the test set: 1 lumisections"),
+            "{message}"
+        );
     }
 
     proptest! {

@@ -20,7 +20,8 @@ impl fmt::Display for Lumisection {
     }
 }
 
-/// Inclusive ranges of neighbouring numbers: `[1, 2, 3, 7]` is `[(1, 3), (7, 7)]`. Any order in, ascending out.
+/// Inclusive ranges of neighbouring numbers: `[1, 2, 3, 7]` is `[(1, 3), (7, 7)]`. Any order in,
+/// ascending out.
 pub fn ranges(numbers: &[u32]) -> Vec<(u32, u32)> {
     let mut sorted = numbers.to_vec();
     sorted.sort_unstable();
@@ -36,8 +37,14 @@ pub fn ranges(numbers: &[u32]) -> Vec<(u32, u32)> {
 
 /// Ranges as people write them: `1–3, 7`.
 pub fn show_ranges(numbers: &[u32]) -> String {
-    let parts: Vec<String> =
-        ranges(numbers).into_iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first}–{last}") }).collect();
+    let parts: Vec<String> = ranges(numbers)
+        .into_iter()
+        .map(
+            |(first, last)| {
+                if first == last { first.to_string() } else { format!("{first}–{last}") }
+            },
+        )
+        .collect();
     parts.join(", ")
 }
 

@@ -1,5 +1,6 @@
-//! Column names that mean the same: repeated ones, those that pandas and polars make of repeated ones, several usual names of one
-//! thing. A second column of labels, runs or weights must never become an input.
+//! Column names that mean the same: repeated ones, those that pandas and polars make of repeated
+//! ones, several usual names of one thing. A second column of labels, runs or weights must never
+//! become an input.
 
 use super::layout::Field;
 use crate::error::{Error, Result};
@@ -19,7 +20,8 @@ pub struct Twin {
     pub left: usize,
     /// Why they should be the same.
     pub alike: Alike,
-    /// Whether the format is known to repeat the name with other contents: then only the first column counts.
+    /// Whether the format is known to repeat the name with other contents: then only the first
+    /// column counts.
     pub lenient: bool,
 }
 
@@ -28,7 +30,8 @@ pub struct Twin {
 pub enum Alike {
     /// They have the same name.
     Name,
-    /// One has the name that pandas (`label.1`) or polars (`label_duplicated_0`) gives to a repeated column.
+    /// One has the name that pandas (`label.1`) or polars (`label_duplicated_0`) gives to a
+    /// repeated column.
     Suffix,
     /// Their names differ only in case or surrounding blanks.
     Case,
@@ -53,7 +56,8 @@ pub fn pairs(fields: &[Field]) -> Vec<Pair> {
     let bases: Vec<&str> = fields.iter().map(|field| base(&field.name, &whole)).collect();
     let mut first: HashMap<String, usize> = HashMap::new();
     // The column whose name has no suffix comes first, wherever it stands.
-    let mut order: Vec<usize> = (0..fields.len()).filter(|&at| !fields[at].name.trim().is_empty()).collect();
+    let mut order: Vec<usize> =
+        (0..fields.len()).filter(|&at| !fields[at].name.trim().is_empty()).collect();
     order.sort_by_key(|&at| bases[at].len() < fields[at].name.len());
     let mut pairs = vec![];
     for second in order {
@@ -72,15 +76,18 @@ pub fn pairs(fields: &[Field]) -> Vec<Pair> {
     pairs
 }
 
-/// A name without the suffix of a repeated column, where the columns before it in the count are there too.
+/// A name without the suffix of a repeated column, where the columns before it in the count are
+/// there too.
 fn base<'a>(name: &'a str, all: &HashSet<&str>) -> &'a str {
-    static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^(.+?)(\.|_duplicated_)(\d{1,4})$").ok());
+    static PATTERN: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"^(.+?)(\.|_duplicated_)(\d{1,4})$").ok());
     let suffixed = || {
         let found = PATTERN.as_ref()?.captures(name)?;
         let (base, link) = (found.get(1)?.as_str(), found.get(2)?.as_str());
         let first = if link == "." { 1 } else { 0 };
         let number: usize = found[3].parse().ok()?;
-        let counted = number >= first && (first..number).all(|before| all.contains(format!("{base}{link}{before}").as_str()));
+        let counted = number >= first
+            && (first..number).all(|before| all.contains(format!("{base}{link}{before}").as_str()));
         (counted && all.contains(base)).then_some(base)
     };
     suffixed().unwrap_or(name)
@@ -92,9 +99,14 @@ pub fn shown(fields: &[Field], at: usize) -> String {
 }
 
 impl Twin {
-    /// What is worth knowing about the pair; `differs` is the first row in which they differ. Fails where they differ and either could be
-    /// meant.
-    pub fn settle(&self, path: &Path, fields: &[Field], differs: Option<&str>) -> Result<Option<String>> {
+    /// What is worth knowing about the pair; `differs` is the first row in which they differ. Fails
+    /// where they differ and either could be meant.
+    pub fn settle(
+        &self,
+        path: &Path,
+        fields: &[Field],
+        differs: Option<&str>,
+    ) -> Result<Option<String>> {
         let (taken, left) = (shown(fields, self.taken), shown(fields, self.left));
         let why = match self.alike {
             Alike::Name => "have one name".into(),
@@ -103,10 +115,14 @@ impl Twin {
             Alike::Key(key) => format!("both have a usual name for data.columns.{key}"),
         };
         let Some(place) = differs else {
-            return Ok((!self.lenient).then(|| format!("{taken} and {left} {why} and hold the same; the latter is left out")));
+            return Ok((!self.lenient).then(|| {
+                format!("{taken} and {left} {why} and hold the same; the latter is left out")
+            }));
         };
         if self.lenient {
-            return Ok(Some(format!("{taken} and {left} {why} but differ ({place}); only the former is used")));
+            return Ok(Some(format!(
+                "{taken} and {left} {why} but differ ({place}); only the former is used"
+            )));
         }
         let (a, b) = (&fields[self.taken].name, &fields[self.left].name);
         let remedy = match self.alike {
@@ -116,12 +132,20 @@ impl Twin {
             ),
             Alike::Key(key) => format!("choose one with data.columns.{key} = \"{a}\" or \"{b}\""),
         };
-        Err(Error::input(format!("{}: {taken} and {left} {why} but differ ({place}); {remedy}", path.display())))
+        Err(Error::input(format!(
+            "{}: {taken} and {left} {why} but differ ({place}); {remedy}",
+            path.display()
+        )))
     }
 }
 
-/// An error where one of the columns at `wanted` has a name that another column has too. Names count without case.
-pub fn refuse_repeated(path: &Path, header: &[String], wanted: impl Iterator<Item = usize>) -> Result<()> {
+/// An error where one of the columns at `wanted` has a name that another column has too. Names
+/// count without case.
+pub fn refuse_repeated(
+    path: &Path,
+    header: &[String],
+    wanted: impl Iterator<Item = usize>,
+) -> Result<()> {
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (at, name) in header.iter().enumerate() {
         places.entry(name.trim().to_lowercase()).or_default().push((at + 1).to_string());
@@ -129,7 +153,11 @@ pub fn refuse_repeated(path: &Path, header: &[String], wanted: impl Iterator<Ite
     for name in wanted.map(|at| &header[at]) {
         let places = &places[&name.trim().to_lowercase()];
         if places.len() > 1 {
-            return Err(Error::input(format!("{}: columns {} are named \"{name}\"; expected one of them", path.display(), places.join(" and "))));
+            return Err(Error::input(format!(
+                "{}: columns {} are named \"{name}\"; expected one of them",
+                path.display(),
+                places.join(" and ")
+            )));
         }
     }
     Ok(())
@@ -141,15 +169,28 @@ mod tests {
     use crate::data::layout::Kind;
 
     fn found(names: &[&str]) -> Vec<(usize, usize, Alike)> {
-        let fields: Vec<Field> = names.iter().map(|name| Field { name: (*name).into(), kind: Kind::Number, type_name: String::new() }).collect();
+        let fields: Vec<Field> = names
+            .iter()
+            .map(|name| Field {
+                name: (*name).into(),
+                kind: Kind::Number,
+                type_name: String::new(),
+            })
+            .collect();
         pairs(&fields).into_iter().map(|pair| (pair.first, pair.second, pair.alike)).collect()
     }
 
     #[test]
     fn repeated_names_are_found_in_all_their_forms() {
         assert_eq!(found(&["a", "b", "a", "a"]), [(0, 2, Alike::Name), (0, 3, Alike::Name)]);
-        assert_eq!(found(&["label.1", "label", "label.2"]), [(1, 0, Alike::Suffix), (1, 2, Alike::Suffix)]);
-        assert_eq!(found(&["x", "x_duplicated_0", "x_duplicated_1"]), [(0, 1, Alike::Suffix), (0, 2, Alike::Suffix)]);
+        assert_eq!(
+            found(&["label.1", "label", "label.2"]),
+            [(1, 0, Alike::Suffix), (1, 2, Alike::Suffix)]
+        );
+        assert_eq!(
+            found(&["x", "x_duplicated_0", "x_duplicated_1"]),
+            [(0, 1, Alike::Suffix), (0, 2, Alike::Suffix)]
+        );
         assert_eq!(found(&["Label", " label"]), [(0, 1, Alike::Case)]);
     }
 

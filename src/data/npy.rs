@@ -1,4 +1,5 @@
-//! NumPy arrays: one in a .npy file, several in a .npz archive. Headers are npyz's to read, numbers are converted here.
+//! NumPy arrays: one in a .npy file, several in a .npz archive. Headers are npyz's to read, numbers
+//! are converted here.
 
 use super::{arrays::ArrayInfo, arrays::Arrays, layout::Kind};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, TypeStr};
@@ -43,7 +44,8 @@ const CHUNK: usize = 1 << 20;
 impl Npy {
     /// A .npy file; its array is called `x`.
     pub fn open(path: &Path) -> Result<Self, String> {
-        let mut npy = Self { path: path.to_path_buf(), archive: None, infos: vec![], members: vec![] };
+        let mut npy =
+            Self { path: path.to_path_buf(), archive: None, infos: vec![], members: vec![] };
         let mut file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
         let length = file.get_ref().metadata().map_err(|error| error.to_string())?.len();
         let header = header(&mut file)?;
@@ -56,31 +58,48 @@ impl Npy {
     /// The header must not claim more than there is.
     fn check_size(&self, at: usize, bytes: u64) -> Result<(), String> {
         let (info, member) = (&self.infos[at], &self.members[at]);
-        let needed = info.values().and_then(|values| (values as u64).checked_mul(member.size() as u64));
+        let needed =
+            info.values().and_then(|values| (values as u64).checked_mul(member.size() as u64));
         if info.kind != Kind::Other && needed.is_none_or(|needed| needed > bytes) {
             let (shape, type_name) = (info.show_shape(), &info.type_name);
-            return Err(format!("\"{}\": the header says {shape} of {type_name}, but only {bytes} bytes follow", info.name));
+            return Err(format!(
+                "\"{}\": the header says {shape} of {type_name}, but only {bytes} bytes follow",
+                info.name
+            ));
         }
         Ok(())
     }
 
     /// An .npz archive. Members that hold no plain arrays are left out.
     pub fn open_archive(path: &Path) -> Result<Self, String> {
-        let mut npy = Self { path: path.to_path_buf(), archive: None, infos: vec![], members: vec![] };
+        let mut npy =
+            Self { path: path.to_path_buf(), archive: None, infos: vec![], members: vec![] };
         let file = File::open(path).map_err(|error| error.to_string())?;
-        let mut archive = Archive::new(BufReader::new(file)).map_err(|error| format!("not a whole archive: {error}"))?;
-        let names: Vec<String> = archive.file_names().filter_map(Result::ok).map(String::from).filter(|name| name.ends_with(".npy")).collect();
+        let mut archive = Archive::new(BufReader::new(file))
+            .map_err(|error| format!("not a whole archive: {error}"))?;
+        let names: Vec<String> = archive
+            .file_names()
+            .filter_map(Result::ok)
+            .map(String::from)
+            .filter(|name| name.ends_with(".npy"))
+            .collect();
         if names.len() > MOST_MEMBERS {
             return Err(format!("holds {} arrays; at most {MOST_MEMBERS} are read", names.len()));
         }
-        if let Some(name) = File::open(path).ok().and_then(|file| repeated(file, archive.central_directory_start())) {
-            return Err(format!("holds two arrays of the name {name}, of which readers see one; expected each name once"));
+        if let Some(name) =
+            File::open(path).ok().and_then(|file| repeated(file, archive.central_directory_start()))
+        {
+            return Err(format!(
+                "holds two arrays of the name {name}, of which readers see one; expected each name once"
+            ));
         }
         for name in names {
             let mut member = archive.by_name(&name).map_err(|error| format!("{name}: {error}"))?;
             let header = header(&mut member).map_err(|error| format!("{name}: {error}"))?;
             // Deflate makes at most 1032 bytes of one.
-            let most = member.size().min(member.compressed_size().saturating_mul(1032).saturating_add(1024));
+            let most = member
+                .size()
+                .min(member.compressed_size().saturating_mul(1032).saturating_add(1024));
             npy.add(&name, &header, 0)?;
             npy.check_size(npy.infos.len() - 1, most)?;
         }
@@ -89,8 +108,12 @@ impl Npy {
     }
 
     fn add(&mut self, name: &str, header: &NpyHeader, start: u64) -> Result<(), String> {
-        let shape =
-            header.shape().iter().map(|&length| usize::try_from(length)).collect::<Result<Vec<_>, _>>().map_err(|_| "is too long".to_owned())?;
+        let shape = header
+            .shape()
+            .iter()
+            .map(|&length| usize::try_from(length))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| "is too long".to_owned())?;
         let (dtype, kind, type_name) = match header.dtype() {
             DType::Plain(dtype) => {
                 let kind = match dtype.type_char() {
@@ -106,17 +129,33 @@ impl Npy {
         let kind = if dtype.as_ref().is_some_and(readable) { kind } else { Kind::Other };
         // An array that is not read is listed all the same.
         let dtype = dtype.or_else(|| "|u1".parse().ok()).ok_or("has no type")?;
-        self.infos.push(ArrayInfo { name: name.trim_end_matches(".npy").to_owned(), shape, kind, type_name });
-        self.members.push(Member { name: name.to_owned(), dtype, fortran: header.order() == Order::Fortran, start });
+        self.infos.push(ArrayInfo {
+            name: name.trim_end_matches(".npy").to_owned(),
+            shape,
+            kind,
+            type_name,
+        });
+        self.members.push(Member {
+            name: name.to_owned(),
+            dtype,
+            fortran: header.order() == Order::Fortran,
+            start,
+        });
         Ok(())
     }
 
     /// The bytes of elements `range` of an array, in the order in which they lie.
-    fn elements(&self, at: usize, range: Range<usize>, each: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+    fn elements(
+        &self,
+        at: usize,
+        range: Range<usize>,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), String> {
         let member = &self.members[at];
         let size = member.size();
         let skip = range.start as u64 * size as u64;
-        let torn = |error: std::io::Error| format!("\"{}\" is not whole: {error}", self.infos[at].name);
+        let torn =
+            |error: std::io::Error| format!("\"{}\" is not whole: {error}", self.infos[at].name);
         if let Some(archive) = &self.archive {
             let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
             let mut file = archive.by_name(&member.name).map_err(|error| error.to_string())?;
@@ -139,7 +178,12 @@ impl Member {
 
 /// Reads a header, and stands behind it.
 fn header(reader: &mut impl Read) -> Result<NpyHeader, String> {
-    let torn = |error: std::io::Error| format!("not a whole NumPy header: {}", error.to_string().lines().next().unwrap_or_default());
+    let torn = |error: std::io::Error| {
+        format!(
+            "not a whole NumPy header: {}",
+            error.to_string().lines().next().unwrap_or_default()
+        )
+    };
     let mut bytes = vec![0; 8];
     reader.read_exact(&mut bytes).map_err(torn)?;
     let sized = if bytes[6] == 1 { 2 } else { 4 };
@@ -147,7 +191,9 @@ fn header(reader: &mut impl Read) -> Result<NpyHeader, String> {
     reader.read_exact(&mut size[..sized]).map_err(torn)?;
     let length = u32::from_le_bytes(size) as usize;
     if length > LONGEST_HEADER {
-        return Err(format!("the NumPy header claims {length} bytes; at most {LONGEST_HEADER} are read"));
+        return Err(format!(
+            "the NumPy header claims {length} bytes; at most {LONGEST_HEADER} are read"
+        ));
     }
     bytes.extend_from_slice(&size[..sized]);
     let start = bytes.len();
@@ -164,7 +210,12 @@ fn header(reader: &mut impl Read) -> Result<NpyHeader, String> {
 }
 
 /// Hands out the bytes of so many elements, whole elements at a time.
-fn feed(reader: &mut impl Read, elements: usize, size: usize, each: &mut dyn FnMut(&[u8])) -> std::io::Result<()> {
+fn feed(
+    reader: &mut impl Read,
+    elements: usize,
+    size: usize,
+    each: &mut dyn FnMut(&[u8]),
+) -> std::io::Result<()> {
     let most = (CHUNK / size).max(1);
     let mut buffer = vec![0; most.min(elements) * size];
     let mut left = elements;
@@ -187,7 +238,9 @@ fn repeated(mut file: File, list: u64) -> Option<String> {
     file.take(LONGEST).read_to_end(&mut bytes).ok()?;
     let (mut rest, mut seen) = (bytes.as_slice(), HashSet::new());
     while rest.starts_with(b"PK\x01\x02") {
-        let length = |at: usize| Some(usize::from(u16::from_le_bytes(rest.get(at..at + 2)?.try_into().ok()?)));
+        let length = |at: usize| {
+            Some(usize::from(u16::from_le_bytes(rest.get(at..at + 2)?.try_into().ok()?)))
+        };
         let (name, more) = (length(28)?, length(30)? + length(32)?);
         let name = rest.get(46..46 + name)?;
         if !seen.insert(name) {
@@ -218,7 +271,8 @@ impl Arrays for Npy {
                 filled += count;
             });
         }
-        // Column by column: element k of the inner axes, first axis fastest, goes where C order wants it.
+        // Column by column: element k of the inner axes, first axis fastest, goes where C order
+        // wants it.
         let all = info.shape[0];
         let target = |k: usize| {
             let (mut rest, mut stride, mut position) = (k, inner, 0);
@@ -271,18 +325,24 @@ impl Arrays for Npy {
         let member = &self.members[at];
         let mut texts = vec![];
         self.elements(at, 0..self.infos[at].shape[0], &mut |bytes| {
-            texts.extend(bytes.chunks_exact(member.size()).map(|text| match member.dtype.type_char() {
-                TypeChar::UnicodeStr => {
-                    let big = member.dtype.endianness() == Endianness::Big;
-                    let code = |bytes: &[u8]| match bytes.try_into() {
-                        Ok(bytes) if big => u32::from_be_bytes(bytes),
-                        Ok(bytes) => u32::from_le_bytes(bytes),
-                        Err(_) => 0,
-                    };
-                    text.chunks_exact(4).map(code).take_while(|code| *code != 0).filter_map(char::from_u32).collect()
-                }
-                _ => String::from_utf8_lossy(text).trim_end_matches('\0').to_owned(),
-            }));
+            texts.extend(bytes.chunks_exact(member.size()).map(
+                |text| match member.dtype.type_char() {
+                    TypeChar::UnicodeStr => {
+                        let big = member.dtype.endianness() == Endianness::Big;
+                        let code = |bytes: &[u8]| match bytes.try_into() {
+                            Ok(bytes) if big => u32::from_be_bytes(bytes),
+                            Ok(bytes) => u32::from_le_bytes(bytes),
+                            Err(_) => 0,
+                        };
+                        text.chunks_exact(4)
+                            .map(code)
+                            .take_while(|code| *code != 0)
+                            .filter_map(char::from_u32)
+                            .collect()
+                    }
+                    _ => String::from_utf8_lossy(text).trim_end_matches('\0').to_owned(),
+                },
+            ));
         })?;
         Ok(texts)
     }
@@ -294,7 +354,9 @@ fn readable(dtype: &TypeStr) -> bool {
         TypeChar::Bool => dtype.size_field() == 1,
         TypeChar::Int | TypeChar::Uint => matches!(dtype.size_field(), 1 | 2 | 4 | 8),
         TypeChar::Float => matches!(dtype.size_field(), 2 | 4 | 8),
-        TypeChar::ByteStr | TypeChar::UnicodeStr => dtype.num_bytes().is_some_and(|bytes| (1..1 << 16).contains(&bytes)),
+        TypeChar::ByteStr | TypeChar::UnicodeStr => {
+            dtype.num_bytes().is_some_and(|bytes| (1..1 << 16).contains(&bytes))
+        }
         _ => false,
     }
 }
@@ -307,7 +369,11 @@ macro_rules! convert {
             ($type:ty) => {
                 for (into, bytes) in $into.iter_mut().zip($bytes.chunks_exact(size_of::<$type>())) {
                     let bytes = bytes.try_into().unwrap_or_default();
-                    *into = (if big { <$type>::from_be_bytes(bytes) } else { <$type>::from_le_bytes(bytes) }) as $target;
+                    *into = (if big {
+                        <$type>::from_be_bytes(bytes)
+                    } else {
+                        <$type>::from_le_bytes(bytes)
+                    }) as $target;
                 }
             };
         }
@@ -323,7 +389,12 @@ macro_rules! convert {
             (TypeChar::Float, 2) => {
                 for (into, bytes) in $into.iter_mut().zip($bytes.chunks_exact(2)) {
                     let bytes = bytes.try_into().unwrap_or_default();
-                    *into = (if big { half::f16::from_be_bytes(bytes) } else { half::f16::from_le_bytes(bytes) }).$half();
+                    *into = (if big {
+                        half::f16::from_be_bytes(bytes)
+                    } else {
+                        half::f16::from_le_bytes(bytes)
+                    })
+                    .$half();
                 }
             }
             (TypeChar::Float, 4) => each!(f32),
@@ -350,16 +421,27 @@ mod tests {
     fn two_arrays_of_one_name_are_refused() {
         let mut writer = zip::ZipWriter::new(Cursor::new(vec![]));
         for name in ["a.npy", "b.npy"] {
-            writer.start_file(name, zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored)).unwrap();
+            writer
+                .start_file(
+                    name,
+                    zip::write::SimpleFileOptions::default()
+                        .compression_method(zip::CompressionMethod::Stored),
+                )
+                .unwrap();
             let mut header = b"\x93NUMPY\x01\x00\x46\x00".to_vec();
-            header.extend(format!("{:<69}\n", "{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }").bytes());
+            header.extend(
+                format!("{:<69}\n", "{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }")
+                    .bytes(),
+            );
             writer.write_all(&[header, 1_f64.to_le_bytes().to_vec()].concat()).unwrap();
         }
         let bytes = writer.finish().unwrap().into_inner();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &bytes).unwrap();
         assert_eq!(Npy::open_archive(file.path()).map(|npy| npy.infos.len()), Ok(2));
-        let place = |from: usize| bytes[from..].windows(5).position(|part| part == b"b.npy").unwrap() + from;
+        let place = |from: usize| {
+            bytes[from..].windows(5).position(|part| part == b"b.npy").unwrap() + from
+        };
         let mut twice = bytes.clone();
         let (local, listed) = (place(0), place(place(0) + 5));
         (twice[local], twice[listed]) = (b'a', b'a');

@@ -1,6 +1,8 @@
-//! A look at the lengths that a Parquet file claims, before the parquet crate believes them: it allocates what they say.
+//! A look at the lengths that a Parquet file claims, before the parquet crate believes them: it
+//! allocates what they say.
 //!
-//! Footer and page headers are messages of Thrift's compact protocol. They are walked through here without keeping anything.
+//! Footer and page headers are messages of Thrift's compact protocol. They are walked through here
+//! without keeping anything.
 
 use parquet::{
     basic::Type,
@@ -30,10 +32,15 @@ pub fn check_footer(file: &mut File, length: u64) -> Checked<()> {
     file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut tail)).map_err(torn)?;
     let [a, b, c, d, magic @ ..] = tail;
     if &magic != b"PAR1" {
-        return Err(if &magic == b"PARE" { "it is encrypted, which is not read".into() } else { "it does not end as one".into() });
+        return Err(if &magic == b"PARE" {
+            "it is encrypted, which is not read".into()
+        } else {
+            "it does not end as one".into()
+        });
     }
     let footer = u32::from_le_bytes([a, b, c, d]);
-    let start = start.checked_sub(footer.into()).ok_or("its footer claims to be longer than the file")?;
+    let start =
+        start.checked_sub(footer.into()).ok_or("its footer claims to be longer than the file")?;
     let mut bytes = vec![0; footer as usize];
     file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes)).map_err(torn)?;
     // How many columns are still to come on each level of the schema.
@@ -73,17 +80,29 @@ pub fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> Checked<u64> {
     let mut reader = file.try_clone().map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let (mut at, bytes) = column.byte_range();
-    let end = at.checked_add(bytes).filter(|end| *end <= length).ok_or("a column claims to end behind the file")?;
-    let most_values = u64::try_from(column.num_values()).map_err(|_| "a column of a negative number of values")?;
+    let end = at
+        .checked_add(bytes)
+        .filter(|end| *end <= length)
+        .ok_or("a column claims to end behind the file")?;
+    let most_values = u64::try_from(column.num_values())
+        .map_err(|_| "a column of a negative number of values")?;
     let (mut longest, mut values, mut has_deltas) = (0, 0_u64, false);
     while at < end {
         let (header, header_length) = header(&mut reader, at, end)?;
         at += header_length;
-        let size = |size: Option<i64>| size.and_then(|size| u64::try_from(size).ok()).ok_or("a page without a size");
+        let size = |size: Option<i64>| {
+            size.and_then(|size| u64::try_from(size).ok()).ok_or("a page without a size")
+        };
         let (packed, unpacked) = (size(header.packed)?, size(header.unpacked)?);
-        at = at.checked_add(packed).filter(|at| *at <= end).ok_or("a page claims to end behind its column")?;
+        at = at
+            .checked_add(packed)
+            .filter(|at| *at <= end)
+            .ok_or("a page claims to end behind its column")?;
         longest = longest.max(unpacked);
-        if header.words.is_some_and(|words| u64::try_from(words).is_ok_and(|words| words > unpacked)) {
+        if header
+            .words
+            .is_some_and(|words| u64::try_from(words).is_ok_and(|words| words > unpacked))
+        {
             return Err("a dictionary claims more entries than it has bytes".into());
         }
         values += u64::try_from(header.values.unwrap_or(0)).unwrap_or(0);
@@ -120,7 +139,10 @@ fn header(file: &mut File, at: u64, end: u64) -> Checked<(Header, u64)> {
     file.seek(SeekFrom::Start(at)).map_err(|error| error.to_string())?;
     loop {
         let missing = (wanted - bytes.len()) as u64;
-        let read = file.take(missing.min(end - at - bytes.len() as u64)).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        let read = file
+            .take(missing.min(end - at - bytes.len() as u64))
+            .read_to_end(&mut bytes)
+            .map_err(|error| error.to_string())?;
         let mut header = Header::default();
         let mut message = Thrift { bytes: &bytes, at: 0 };
         let walked = message.read(&mut |path, value| match path {
@@ -145,14 +167,17 @@ fn header(file: &mut File, at: u64, end: u64) -> Checked<(Header, u64)> {
 fn check_deltas(file: &File, column: &ColumnChunkMetaData) -> Checked<()> {
     let file = Arc::new(file.try_clone().map_err(|error| error.to_string())?);
     let description = column.column_descr();
-    let levels = usize::from(description.max_rep_level() > 0) + usize::from(description.max_def_level() > 0);
-    let mut pages = SerializedPageReader::new(file, column, 0, None).map_err(|error| error.to_string())?;
+    let levels =
+        usize::from(description.max_rep_level() > 0) + usize::from(description.max_def_level() > 0);
+    let mut pages =
+        SerializedPageReader::new(file, column, 0, None).map_err(|error| error.to_string())?;
     while let Some(page) = pages.get_next_page().map_err(|error| error.to_string())? {
         let encoding = page.encoding() as i64;
         let start = match &page {
             // Each kind of level comes with its length.
             Page::DataPage { buf, .. } => (0..levels).try_fold(0_usize, |at, _| {
-                let length = buf.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_le_bytes)?;
+                let length =
+                    buf.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_le_bytes)?;
                 at.checked_add(4)?.checked_add(length as usize)
             }),
             Page::DataPageV2 { def_levels_byte_len, rep_levels_byte_len, .. } => {
@@ -168,7 +193,8 @@ fn check_deltas(file: &File, column: &ColumnChunkMetaData) -> Checked<()> {
         };
         let mut data = Thrift { bytes: data.ok_or("levels are longer than their page")?, at: 0 };
         for _ in 0..lists {
-            data.pass_deltas(page.num_values().into()).ok_or("a page claims more texts than it has values")?;
+            data.pass_deltas(page.num_values().into())
+                .ok_or("a page claims more texts than it has values")?;
         }
     }
     Ok(())
@@ -180,7 +206,8 @@ struct Thrift<'a> {
     at: usize,
 }
 
-/// Told of every element that is a message (no value) and of every whole number, with the fields that lead there.
+/// Told of every element that is a message (no value) and of every whole number, with the fields
+/// that lead there.
 type Visit<'v> = &'v mut dyn FnMut(&[i16], Option<i64>);
 
 impl Thrift<'_> {
@@ -269,7 +296,13 @@ impl Thrift<'_> {
         }
     }
 
-    fn elements(&mut self, count: u64, kinds: &[u8], path: &mut Vec<i16>, visit: Visit) -> Option<()> {
+    fn elements(
+        &mut self,
+        count: u64,
+        kinds: &[u8],
+        path: &mut Vec<i16>,
+        visit: Visit,
+    ) -> Option<()> {
         if count > (self.bytes.len() - self.at) as u64 || path.len() >= DEEPEST {
             return None;
         }
@@ -298,11 +331,14 @@ impl Thrift<'_> {
     fn pass_deltas(&mut self, most: u64) -> Option<()> {
         let (block, parts, count) = (self.unsigned()?, self.unsigned()?, self.unsigned()?);
         self.signed()?;
-        let part = block.checked_div(parts).filter(|part| *part > 0 && part % 8 == 0 && block <= 1 << 20)?;
+        let part = block
+            .checked_div(parts)
+            .filter(|part| *part > 0 && part % 8 == 0 && block <= 1 << 20)?;
         let mut left = (count <= most).then_some(count)?.saturating_sub(1);
         while left > 0 {
             self.signed()?;
-            let widths = self.bytes.get(self.at..self.at.checked_add(usize::try_from(parts).ok()?)?)?;
+            let widths =
+                self.bytes.get(self.at..self.at.checked_add(usize::try_from(parts).ok()?)?)?;
             self.at += widths.len();
             for &width in widths {
                 if left > 0 {
@@ -321,16 +357,24 @@ impl Thrift<'_> {
 mod tests {
     use super::*;
     use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-    use parquet::{arrow::ArrowWriter, basic::Encoding, file::properties::WriterProperties, schema::types::ColumnPath};
+    use parquet::{
+        arrow::ArrowWriter, basic::Encoding, file::properties::WriterProperties,
+        schema::types::ColumnPath,
+    };
 
     fn file(encoding: Encoding) -> Vec<u8> {
-        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..5000).map(|i| format!("lumisection {i}"))));
+        let texts: ArrayRef =
+            Arc::new(StringArray::from_iter_values((0..5000).map(|i| format!("lumisection {i}"))));
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..5000));
         let batch = RecordBatch::try_from_iter([("text", texts), ("number", numbers)]).unwrap();
-        let properties = WriterProperties::builder().set_dictionary_enabled(false).set_data_page_size_limit(4096).set_write_batch_size(256);
+        let properties = WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_data_page_size_limit(4096)
+            .set_write_batch_size(256);
         let properties = properties.set_column_encoding(ColumnPath::from("text"), encoding).build();
         let mut bytes = vec![];
-        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
         bytes
@@ -339,14 +383,22 @@ mod tests {
     fn check(bytes: &[u8]) -> Checked<()> {
         let place = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(place.path(), bytes).unwrap();
-        let metadata = super::super::columnar::metadata(place.path()).map_err(|error| error.to_string())?;
+        let metadata =
+            super::super::columnar::metadata(place.path()).map_err(|error| error.to_string())?;
         let file = File::open(place.path()).unwrap();
-        metadata.metadata().row_group(0).columns().iter().try_for_each(|column| check_chunk(&file, column).map(drop))
+        metadata
+            .metadata()
+            .row_group(0)
+            .columns()
+            .iter()
+            .try_for_each(|column| check_chunk(&file, column).map(drop))
     }
 
     #[test]
     fn whole_files_pass() {
-        for encoding in [Encoding::PLAIN, Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY] {
+        for encoding in
+            [Encoding::PLAIN, Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY]
+        {
             assert_eq!(check(&file(encoding)), Ok(()), "{encoding:?}");
         }
     }

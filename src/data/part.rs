@@ -29,17 +29,25 @@ impl Dealt {
 
     /// Whether a file has rows of the part.
     pub fn has(&self, at: usize, role: Role, table: &Table) -> bool {
-        self.files.contains(&at) || table.rows.iter().any(|row| row.run.is_some_and(|run| self.numbers[role as usize].contains(&run)))
+        self.files.contains(&at)
+            || table
+                .rows
+                .iter()
+                .any(|row| row.run.is_some_and(|run| self.numbers[role as usize].contains(&run)))
     }
 }
 
-/// The runs of a part of the files, whose rows `tables` names. Runs are taken in order; one belongs to the part in which the middle of its
-/// rows falls. Runs of training files and of test files are dealt by themselves.
+/// The runs of a part of the files, whose rows `tables` names. Runs are taken in order; one belongs
+/// to the part in which the middle of its rows falls. Runs of training files and of test files are
+/// dealt by themselves.
 pub fn deal(part: Part, files: &[(Role, PathBuf)], tables: &[Table]) -> Result<Dealt> {
-    let (mut numbers, mut own, mut notes) = ([BTreeSet::new(), BTreeSet::new()], BTreeSet::new(), vec![]);
+    let (mut numbers, mut own, mut notes) =
+        ([BTreeSet::new(), BTreeSet::new()], BTreeSet::new(), vec![]);
     for role in [Role::Train, Role::Test] {
         let mut rows: BTreeMap<(bool, Option<u32>, u32), usize> = BTreeMap::new();
-        for (at, (_, table)) in files.iter().zip(tables).enumerate().filter(|(_, ((of, _), _))| *of == role) {
+        for (at, (_, table)) in
+            files.iter().zip(tables).enumerate().filter(|(_, ((of, _), _))| *of == role)
+        {
             for row in &table.rows {
                 let (number, source) = run_key(row.run, at);
                 *rows.entry((number.is_none(), number, source)).or_default() += 1;
@@ -49,11 +57,23 @@ pub fn deal(part: Part, files: &[(Role, PathBuf)], tables: &[Table]) -> Result<D
             continue;
         }
         let parts = of_runs(rows.values().copied(), part.of);
-        let taken: Vec<_> = rows.keys().zip(&parts).filter(|(_, of)| **of == part.number).map(|(run, _)| run).collect();
+        let taken: Vec<_> = rows
+            .keys()
+            .zip(&parts)
+            .filter(|(_, of)| **of == part.number)
+            .map(|(run, _)| run)
+            .collect();
         if taken.is_empty() {
-            return Err(Error::input(format!("part {part}: no run falls into it; there are {}, take fewer parts", rows.len())));
+            return Err(Error::input(format!(
+                "part {part}: no run falls into it; there are {}, take fewer parts",
+                rows.len()
+            )));
         }
-        let of_role = if files.iter().any(|(of, _)| *of != role) { format!(" of the {role} files") } else { String::new() };
+        let of_role = if files.iter().any(|(of, _)| *of != role) {
+            format!(" of the {role} files")
+        } else {
+            String::new()
+        };
         notes.push(format!("{} of {} runs{of_role}", taken.len(), rows.len()));
         for (_, number, source) in taken {
             match number {
@@ -62,7 +82,11 @@ pub fn deal(part: Part, files: &[(Role, PathBuf)], tables: &[Table]) -> Result<D
             };
         }
     }
-    Ok(Dealt { numbers: numbers.map(Arc::new), files: own, note: format!("part {part}: {}", notes.join(", ")) })
+    Ok(Dealt {
+        numbers: numbers.map(Arc::new),
+        files: own,
+        note: format!("part {part}: {}", notes.join(", ")),
+    })
 }
 
 /// The part of each run, from 1, by the rows that runs have.

@@ -97,7 +97,15 @@ impl Rejected {
     /// A row that cannot be read.
     pub fn unreadable(source: u32, fault: table::Fault) -> Self {
         let id = fault.ls.map(|ls| Lumisection { run: fault.run, ls });
-        Self { source, id, line: fault.line, index: fault.index, reason: fault.reason, unreadable: true, labels: vec![] }
+        Self {
+            source,
+            id,
+            line: fault.line,
+            index: fault.index,
+            reason: fault.reason,
+            unreadable: true,
+            labels: vec![],
+        }
     }
 
     /// The reason, with the place in the file where the row could not be read.
@@ -162,16 +170,26 @@ impl Samples {
         &self.values[i * self.width()..(i + 1) * self.width()]
     }
 
-    /// Names of the values of a row: features, or `bin_0`, `bin_1`, …, of layers behind their name: `PXLayer_1/bin_0`.
+    /// Names of the values of a row: features, or `bin_0`, `bin_1`, …, of layers behind their name:
+    /// `PXLayer_1/bin_0`.
     pub fn feature_names(&self) -> Vec<String> {
         match &self.features {
             Some(names) => names.to_vec(),
-            None if self.layers.is_empty() => (0..self.width()).map(|bin| format!("bin_{bin}")).collect(),
-            None => self.layers.iter().flat_map(|layer| (0..layer.columns.len()).map(|bin| format!("{}/bin_{bin}", layer.name))).collect(),
+            None if self.layers.is_empty() => {
+                (0..self.width()).map(|bin| format!("bin_{bin}")).collect()
+            }
+            None => self
+                .layers
+                .iter()
+                .flat_map(|layer| {
+                    (0..layer.columns.len()).map(|bin| format!("{}/bin_{bin}", layer.name))
+                })
+                .collect(),
         }
     }
 
-    /// What each channel is made of: features by their hierarchy, a layer each, or everything in one.
+    /// What each channel is made of: features by their hierarchy, a layer each, or everything in
+    /// one.
     pub fn channels(&self) -> Vec<Channel> {
         let names = self.feature_names();
         if let Some(hierarchy) = &self.hierarchy {
@@ -179,7 +197,11 @@ impl Samples {
         }
         if self.layers.is_empty() {
             let shape = Some(self.shape).filter(|shape| shape.y > 1);
-            return vec![Channel { shape, unit: self.summarised, ..Channel::all(names, self.element.clone()) }];
+            return vec![Channel {
+                shape,
+                unit: self.summarised,
+                ..Channel::all(names, self.element.clone())
+            }];
         }
         let of_layer = |Layer { name, element, shape, columns, .. }: &Layer| Channel {
             name: name.clone(),
@@ -272,14 +294,33 @@ impl Samples {
 impl Samples {
     /// Rows of one bin for tests, LSs counted from 1: one list of values a run.
     pub(crate) fn made(runs: &[Vec<f32>]) -> Self {
-        let source =
-            Source { name: "a".into(), path: "a".into(), role: Role::Train, format: Format::LsBins, bytes: 0, sha256: String::new(), rows: 0 };
-        let row = |run: usize, at: usize| Row { source: 0, run: run as u32, ls: at as u32 + 1, line: 1, index: at as u32 };
+        let source = Source {
+            name: "a".into(),
+            path: "a".into(),
+            role: Role::Train,
+            format: Format::LsBins,
+            bytes: 0,
+            sha256: String::new(),
+            rows: 0,
+        };
+        let row = |run: usize, at: usize| Row {
+            source: 0,
+            run: run as u32,
+            ls: at as u32 + 1,
+            line: 1,
+            index: at as u32,
+        };
         Self {
             sources: vec![source],
-            runs: (0..runs.len() as u32).map(|run| Run { number: Some(run), name: run.to_string() }).collect(),
+            runs: (0..runs.len() as u32)
+                .map(|run| Run { number: Some(run), name: run.to_string() })
+                .collect(),
             shape: Shape::line(1),
-            rows: runs.iter().enumerate().flat_map(|(run, values)| (0..values.len()).map(move |at| row(run, at))).collect(),
+            rows: runs
+                .iter()
+                .enumerate()
+                .flat_map(|(run, values)| (0..values.len()).map(move |at| row(run, at)))
+                .collect(),
             values: runs.concat(),
             ..Self::default()
         }

@@ -1,6 +1,6 @@
-//! A histogram in seven numbers: five quantiles, the mean and the standard deviation (ROOT's "RMS") of what it counts. So were the
-//! distributions of physics objects summarised, 39 of them for each lumisection, in the first studies of certification by
-//! autoencoders.
+//! A histogram in seven numbers: five quantiles, the mean and the standard deviation (ROOT's "RMS")
+//! of what it counts. So were the distributions of physics objects summarised, 39 of them for each
+//! lumisection, in the first studies of certification by autoencoders.
 
 use super::{Samples, table::Shape};
 use crate::error::{Error, Result};
@@ -12,7 +12,8 @@ pub const NAMES: [&str; 7] = ["q10", "q30", "q50", "q70", "q90", "mean", "rms"];
 /// What the quantiles among them are of.
 const SHARES: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
 
-/// Of bins between two edges; entries lie evenly in their bin, and counts below 0 are none. All 0 where there are no entries.
+/// Of bins between two edges; entries lie evenly in their bin, and counts below 0 are none. All 0
+/// where there are no entries.
 pub fn of_bins(bins: &[f32], (low, high): (f64, f64)) -> [f64; 7] {
     let width = (high - low) / bins.len() as f64;
     let counts = || bins.iter().map(|count| f64::from(*count).max(0.0));
@@ -29,16 +30,20 @@ pub fn of_bins(bins: &[f32], (low, high): (f64, f64)) -> [f64; 7] {
             (below, bin) = (below + count, bin + 1);
             count = all.next().unwrap_or(0.0);
         }
-        let part = if count > 0.0 { ((share * total - below) / count).clamp(0.0, 1.0) } else { 0.0 };
+        let part =
+            if count > 0.0 { ((share * total - below) / count).clamp(0.0, 1.0) } else { 0.0 };
         *number = low + (bin as f64 + part) * width;
     }
     let mean = counts().zip(centres()).map(|(count, centre)| count * centre).sum::<f64>() / total;
-    let variance = counts().zip(centres()).map(|(count, centre)| count * (centre - mean).powi(2)).sum::<f64>() / total;
+    let variance =
+        counts().zip(centres()).map(|(count, centre)| count * (centre - mean).powi(2)).sum::<f64>()
+            / total;
     (numbers[5], numbers[6]) = (mean, variance.sqrt());
     numbers
 }
 
-/// Of the values themselves, which are sorted; quantiles are interpolated linearly. All 0 where there are none.
+/// Of the values themselves, which are sorted; quantiles are interpolated linearly. All 0 where
+/// there are none.
 pub fn of_values(values: &mut [f64]) -> [f64; 7] {
     let mut numbers = [0.0; 7];
     if values.is_empty() {
@@ -51,7 +56,8 @@ pub fn of_values(values: &mut [f64]) -> [f64; 7] {
         *number = below + place.fract() * (above - below);
     }
     let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
+    let variance =
+        values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
     (numbers[5], numbers[6]) = (mean, variance.sqrt());
     numbers
 }
@@ -75,31 +81,49 @@ impl std::fmt::Display for Unit {
     }
 }
 
-/// Puts the seven numbers of each row in the place of its bins, in units of its own axis. Underflow and overflow have no place on the
-/// axis and are left out; where no file says the axis, the numbers are in bins.
+/// Puts the seven numbers of each row in the place of its bins, in units of its own axis. Underflow
+/// and overflow have no place on the axis and are left out; where no file says the axis, the
+/// numbers are in bins.
 pub(super) fn summarise(samples: &mut Samples) -> Result<()> {
     if samples.features.is_some() {
-        return Err(Error::input("data.summary: the rows hold features; expected histograms to make seven numbers of"));
+        return Err(Error::input(
+            "data.summary: the rows hold features; expected histograms to make seven numbers of",
+        ));
     }
     if samples.shape.y > 1 {
-        return Err(Error::input(format!("data.summary: the histograms are maps of {}; expected histograms in one dimension", samples.shape)));
+        return Err(Error::input(format!(
+            "data.summary: the histograms are maps of {}; expected histograms in one dimension",
+            samples.shape
+        )));
     }
     let width = samples.width();
     let inside = if samples.flow_bins && width > 2 { 1..width - 1 } else { 0..width };
     let axes = std::mem::take(&mut samples.axes);
     let unit = if axes.is_empty() { Unit::Bins } else { Unit::Axis };
-    let edges = |row: usize| axes.get(row).map_or((0.0, inside.len() as f64), |[low, high]| (*low, *high));
+    let edges =
+        |row: usize| axes.get(row).map_or((0.0, inside.len() as f64), |[low, high]| (*low, *high));
     if unit == Unit::Bins {
         samples.notes.push("data.summary: the files do not say the axis of their histograms, so the seven numbers are in bins from 0; give the files columns Xmin and Xmax to have units".into());
     }
     // What "entries" says of a row afterwards too.
     if !samples.columns.contains_key("entries") {
-        let entries = samples.values.chunks_exact(width).map(|bins| bins.iter().map(|count| f64::from(*count)).sum()).collect();
+        let entries = samples
+            .values
+            .chunks_exact(width)
+            .map(|bins| bins.iter().map(|count| f64::from(*count)).sum())
+            .collect();
         samples.columns.insert("entries".into(), super::table::Column::Numbers(entries));
     }
     let of_row = |(row, bins): (usize, &[f32])| of_bins(&bins[inside.clone()], edges(row));
-    samples.values = samples.values.par_chunks_exact(width).enumerate().flat_map_iter(of_row).map(|number| number as f32).collect();
-    (samples.shape, samples.flow_bins, samples.edges) = (Shape::line(NAMES.len()), false, [None; 4]);
+    samples.values = samples
+        .values
+        .par_chunks_exact(width)
+        .enumerate()
+        .flat_map_iter(of_row)
+        .map(|number| number as f32)
+        .collect();
+    (samples.shape, samples.flow_bins, samples.edges) =
+        (Shape::line(NAMES.len()), false, [None; 4]);
     samples.features = Some(NAMES.map(String::from).to_vec().into());
     samples.summarised = Some(unit);
     Ok(())
@@ -114,11 +138,15 @@ mod tests {
     fn seven_numbers_of_bins() {
         // Evenly filled from 0 to 10.
         let numbers = of_bins(&[5.0; 10], (0.0, 10.0));
-        for (found, expected) in numbers.iter().zip([1.0, 3.0, 5.0, 7.0, 9.0, 5.0, 8.25_f64.sqrt()]) {
+        for (found, expected) in numbers.iter().zip([1.0, 3.0, 5.0, 7.0, 9.0, 5.0, 8.25_f64.sqrt()])
+        {
             assert!((found - expected).abs() < 1e-12, "{numbers:?}");
         }
         // All in one bin, beside empty ones and one below 0.
-        assert_eq!(of_bins(&[0.0, -3.0, 4.0, 0.0], (10.0, 18.0)), [14.2, 14.6, 15.0, 15.4, 15.8, 15.0, 0.0]);
+        assert_eq!(
+            of_bins(&[0.0, -3.0, 4.0, 0.0], (10.0, 18.0)),
+            [14.2, 14.6, 15.0, 15.4, 15.8, 15.0, 0.0]
+        );
         assert_eq!(of_bins(&[0.0; 4], (0.0, 1.0)), [0.0; 7]);
     }
 

@@ -23,7 +23,8 @@ pub struct Table {
     pub fields: Vec<Field>,
     /// Which row is which lumisection, or event.
     pub rows: Vec<Row>,
-    /// Whether rows are events: they have no lumisection, and their `ls` is their position in the file.
+    /// Whether rows are events: they have no lumisection, and their `ls` is their position in the
+    /// file.
     pub events: bool,
     /// How the values of a row are laid out.
     pub shape: Shape,
@@ -33,13 +34,15 @@ pub struct Table {
     pub flow_bins: bool,
     /// Whether a map's bins lie with y running fastest (index x · y bins + y) instead of x.
     pub y_fastest: bool,
-    /// Edges of the axes where the file says them, the same for all rows: x from, x to, y from, y to.
+    /// Edges of the axes where the file says them, the same for all rows: x from, x to, y from, y
+    /// to.
     pub edges: [Option<f64>; 4],
     /// The ends of each row's axis in x, where they were asked for and the file says them.
     pub axes: Vec<[f64; 2]>,
     /// Names of the features; absent for histograms.
     pub features: Option<Arc<[String]>>,
-    /// Where features belong by their names, where rules for that were given; they are then those of the channels.
+    /// Where features belong by their names, where rules for that were given; they are then those
+    /// of the channels.
     pub hierarchy: Option<Hierarchy>,
     /// Further columns that were asked for.
     pub columns: BTreeMap<String, Column>,
@@ -56,7 +59,19 @@ pub struct Table {
 }
 
 /// The shape of a row's values: a map is `[y, x]`, a histogram or a set of features `[1, x]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Shape {
     /// Rows of a map; 1 for a histogram.
     pub y: usize,
@@ -189,8 +204,12 @@ impl Column {
     /// The entries at these positions, in this order.
     pub fn take(&self, positions: &[usize]) -> Self {
         match self {
-            Self::Numbers(numbers) => Self::Numbers(positions.iter().map(|&i| numbers[i]).collect()),
-            Self::Texts(texts) => Self::Texts(positions.iter().map(|&i| texts[i].clone()).collect()),
+            Self::Numbers(numbers) => {
+                Self::Numbers(positions.iter().map(|&i| numbers[i]).collect())
+            }
+            Self::Texts(texts) => {
+                Self::Texts(positions.iter().map(|&i| texts[i].clone()).collect())
+            }
         }
     }
 
@@ -200,7 +219,8 @@ impl Column {
             (Self::Numbers(numbers), Self::Numbers(from)) => numbers.push(from[i]),
             (Self::Texts(texts), from) => texts.push(from.text(i)),
             (Self::Numbers(numbers), from) => {
-                let mut texts: Vec<String> = (0..numbers.len()).map(|at| Self::Numbers(vec![numbers[at]]).text(0)).collect();
+                let mut texts: Vec<String> =
+                    (0..numbers.len()).map(|at| Self::Numbers(vec![numbers[at]]).text(0)).collect();
                 texts.push(from.text(i));
                 *self = Self::Texts(texts);
             }
@@ -214,14 +234,17 @@ impl Column {
                 a.extend(b);
                 Self::Numbers(a)
             }
-            (a, b) => Self::Texts((0..a.len()).map(|i| a.text(i)).chain((0..b.len()).map(|i| b.text(i))).collect()),
+            (a, b) => Self::Texts(
+                (0..a.len()).map(|i| a.text(i)).chain((0..b.len()).map(|i| b.text(i))).collect(),
+            ),
         }
     }
 }
 
 /// Whether an entry says that there is none.
 pub fn is_missing(text: &str) -> bool {
-    const MARKERS: [&str; 10] = ["na", "n/a", "<na>", "#n/a", "nan", "-nan", "null", "none", "-", "--"];
+    const MARKERS: [&str; 10] =
+        ["na", "n/a", "<na>", "#n/a", "nan", "-nan", "null", "none", "-", "--"];
     text.is_empty() || MARKERS.iter().any(|marker| marker.eq_ignore_ascii_case(text))
 }
 
@@ -246,7 +269,8 @@ pub struct Wanted {
     pub welcome: Vec<String>,
     /// What DIALS calls lumisections by: number in DIALS to (run, LS).
     pub dials: Arc<BTreeMap<u64, (u32, u32)>>,
-    /// The features to take, in this order, where the file has columns of these names: those of a trained model.
+    /// The features to take, in this order, where the file has columns of these names: those of a
+    /// trained model.
     pub features: Option<Vec<String>>,
     /// How names make channels: only features of the channels that are used are taken.
     pub channels: Channels,
@@ -306,7 +330,8 @@ pub enum Bring {
     Values,
     /// A [`Summary`] of each row of all monitoring elements.
     Summaries,
-    /// Identities only, where the format keeps them apart from the values; what a summary says of values is then not known.
+    /// Identities only, where the format keeps them apart from the values; what a summary says of
+    /// values is then not known.
     Identities,
 }
 
@@ -328,7 +353,10 @@ const REFUSED: &[(&[u8], &str)] = &[
     (b"\x80\x03", PICKLE),
     (b"\x80\x04", PICKLE),
     (b"\x80\x05", PICKLE),
-    (b"root", "is a ROOT file, which is not read; write its histograms to Parquet first (dqmiotools does, or uproot and pandas)"),
+    (
+        b"root",
+        "is a ROOT file, which is not read; write its histograms to Parquet first (dqmiotools does, or uproot and pandas)",
+    ),
     (b"BZh", "is compressed with bzip2; gzip and zstd are read"),
     (b"\xfd7zXZ", "is compressed with xz; gzip and zstd are read"),
 ];
@@ -347,16 +375,24 @@ pub fn format_of(path: &Path, wanted: Format) -> Result<Format> {
     if !MAGIC.iter().any(|(magic, _)| start.starts_with(magic)) && has_user_block(path) {
         return match wanted {
             Format::Auto | Format::Hdf5 => Ok(Format::Hdf5),
-            wanted => Err(Error::input(format!("{}: data.format is \"{wanted}\", but this looks like hdf5", path.display()))),
+            wanted => Err(Error::input(format!(
+                "{}: data.format is \"{wanted}\", but this looks like hdf5",
+                path.display()
+            ))),
         };
     }
     if start.contains(&0) && !MAGIC.iter().any(|(magic, _)| start.starts_with(magic)) {
         let expected = "CSV, Parquet, Arrow, HDF5, NPY, NPZ or DIALS JSON";
-        return Err(Error::input(format!("{}: is neither text nor of a format that is read; expected {expected}", path.display())));
+        return Err(Error::input(format!(
+            "{}: is neither text nor of a format that is read; expected {expected}",
+            path.display()
+        )));
     }
     let found = match MAGIC.iter().find(|(magic, _)| start.starts_with(magic)) {
         Some((_, format)) => *format,
-        None if start.trim_ascii().is_empty() => return Err(Error::input(format!("{}: is empty", path.display()))),
+        None if start.trim_ascii().is_empty() => {
+            return Err(Error::input(format!("{}: is empty", path.display())));
+        }
         None if looks_like_json(&start) => Format::Dials,
         None => Format::Csv,
     };
@@ -365,27 +401,44 @@ pub fn format_of(path: &Path, wanted: Format) -> Result<Format> {
         (Format::Auto, found) => Ok(found),
         (wanted, Format::Csv) if is_text(wanted) => Ok(wanted),
         (wanted, found) if wanted == found => Ok(found),
-        (wanted, found) => Err(Error::input(format!("{}: data.format is \"{wanted}\", but this looks like {found}", path.display()))),
+        (wanted, found) => Err(Error::input(format!(
+            "{}: data.format is \"{wanted}\", but this looks like {found}",
+            path.display()
+        ))),
     }
 }
 
-/// Whether an HDF5 file begins behind a block that its maker keeps for itself: 512 bytes in MATLAB's files, or that doubled any
-/// number of times.
+/// Whether an HDF5 file begins behind a block that its maker keeps for itself: 512 bytes in
+/// MATLAB's files, or that doubled any number of times.
 fn has_user_block(path: &Path) -> bool {
     // Opening a pipe would take from it.
-    let Some(length) = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len()) else { return false };
+    let Some(length) = std::fs::metadata(path)
+        .ok()
+        .filter(std::fs::Metadata::is_file)
+        .map(|metadata| metadata.len())
+    else {
+        return false;
+    };
     let Ok(mut file) = std::fs::File::open(path) else { return false };
     let mut signature = [0; 8];
-    let mut blocks = std::iter::successors(Some(512_u64), |at| at.checked_mul(2)).take_while(|at| *at < length);
-    blocks.any(|at| file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut signature)).is_ok() && signature == *b"\x89HDF\r\n\x1a\n")
+    let mut blocks =
+        std::iter::successors(Some(512_u64), |at| at.checked_mul(2)).take_while(|at| *at < length);
+    blocks.any(|at| {
+        file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut signature)).is_ok()
+            && signature == *b"\x89HDF\r\n\x1a\n"
+    })
 }
 
-/// Whether a text begins as JSON does; `[1,2,3]` could be a list of bins, and is no page of anything.
+/// Whether a text begins as JSON does; `[1,2,3]` could be a list of bins, and is no page of
+/// anything.
 pub fn looks_like_json(start: &[u8]) -> bool {
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     match start.first() {
         Some(b'{') => true,
-        Some(b'[') => start[1..].trim_ascii_start().first().is_some_and(|next| matches!(next, b'{' | b'[' | b']')),
+        Some(b'[') => start[1..]
+            .trim_ascii_start()
+            .first()
+            .is_some_and(|next| matches!(next, b'{' | b'[' | b']')),
         _ => false,
     }
 }
@@ -398,7 +451,9 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
         Format::Arrow => columnar::read_arrow(path, wanted),
         Format::Hdf5 | Format::Npy | Format::Npz => arrays::read(path, format, wanted),
         Format::Dials => dials::read(path, wanted),
-        Format::Auto | Format::Csv | Format::Ml4dqm | Format::LsBins => csv::read(path, &mut text::Source::open(path)?, wanted),
+        Format::Auto | Format::Csv | Format::Ml4dqm | Format::LsBins => {
+            csv::read(path, &mut text::Source::open(path)?, wanted)
+        }
     })
 }
 
@@ -430,7 +485,8 @@ impl Table {
         &self.values[i * self.width()..(i + 1) * self.width()]
     }
 
-    /// The place of a row or a fault, for messages: `file:line`, or the row's position where the file has no lines.
+    /// The place of a row or a fault, for messages: `file:line`, or the row's position where the
+    /// file has no lines.
     pub fn place(&self, line: u32, index: u32) -> String {
         place_in(&self.path, line, index)
     }
@@ -438,7 +494,11 @@ impl Table {
 
 /// The place of a row: `file:line`, or its position (from 0) where the file has no lines.
 pub fn place_in(path: &Path, line: u32, index: u32) -> String {
-    if line > 0 { format!("{}:{line}", path.display()) } else { format!("{}: row {index}", path.display()) }
+    if line > 0 {
+        format!("{}:{line}", path.display())
+    } else {
+        format!("{}: row {index}", path.display())
+    }
 }
 
 #[cfg(test)]
@@ -447,8 +507,12 @@ mod tests {
 
     #[test]
     fn columns_are_numbers_where_they_can_be() {
-        let column = |texts: &[&str]| Column::from_texts(texts.iter().map(|text| (*text).to_owned()).collect());
-        let Column::Numbers(numbers) = column(&["True", "0", "", "2.5"]) else { panic!("not numbers") };
+        let column = |texts: &[&str]| {
+            Column::from_texts(texts.iter().map(|text| (*text).to_owned()).collect())
+        };
+        let Column::Numbers(numbers) = column(&["True", "0", "", "2.5"]) else {
+            panic!("not numbers")
+        };
         assert!(numbers[0] == 1.0 && numbers[1] == 0.0 && numbers[2].is_nan() && numbers[3] == 2.5);
         let both = Column::Numbers(vec![1.0, f64::NAN]).append(column(&["a"]));
         assert_eq!(both, Column::Texts(vec!["1".into(), String::new(), "a".into()]));

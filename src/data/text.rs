@@ -50,17 +50,28 @@ impl Source {
         files::regular(path)?;
         let open = || File::open(path).map_err(|error| Error::reading(path, &error));
         let mut start = [0; 4];
-        let length = read_full(&mut open()?, &mut start).map_err(|error| Error::reading(path, &error))?;
+        let length =
+            read_full(&mut open()?, &mut start).map_err(|error| Error::reading(path, &error))?;
         let file = open()?;
         let reader: Box<dyn Read + Send> = match &start[..length] {
-            [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, file))),
-            [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(file).map_err(|error| Error::reading(path, &error))?),
+            [0x1f, 0x8b, ..] => {
+                Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, file)))
+            }
+            [0x28, 0xb5, 0x2f, 0xfd] => {
+                Box::new(zstd::Decoder::new(file).map_err(|error| Error::reading(path, &error))?)
+            }
             _ => Box::new(file),
         };
-        // What text becomes when it is parsed takes many times its length, so that little that is packed must not become much.
+        // What text becomes when it is parsed takes many times its length, so that little that is
+        // packed must not become much.
         let is_packed = matches!(&start[..length], [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]);
-        let bytes = std::fs::metadata(path).map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
-        let longest = if is_packed { bytes.saturating_mul(100).saturating_add(16 << 20).min(LONGEST_TEXT) } else { LONGEST_TEXT };
+        let bytes = std::fs::metadata(path)
+            .map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
+        let longest = if is_packed {
+            bytes.saturating_mul(100).saturating_add(16 << 20).min(LONGEST_TEXT)
+        } else {
+            LONGEST_TEXT
+        };
         Ok(Self { reader, ahead: vec![], ended: false, longest, tidy: 0, lines: 0 })
     }
 
@@ -87,13 +98,18 @@ impl Source {
     pub fn rest(&mut self, path: &Path) -> Result<Vec<u8>> {
         self.fill(path, self.longest)?;
         if !self.ended {
-            return Err(Error::input(format!("{}: is longer than {} bytes of text", path.display(), self.longest)));
+            return Err(Error::input(format!(
+                "{}: is longer than {} bytes of text",
+                path.display(),
+                self.longest
+            )));
         }
         Ok(std::mem::take(&mut self.ahead))
     }
 
-    /// The next whole rows, none cut in two; `None` at the end. Line ends inside quotes do not end a row, and a lone carriage return ends
-    /// one. A quote that is opened and not closed in its field is an error that names its line.
+    /// The next whole rows, none cut in two; `None` at the end. Line ends inside quotes do not end
+    /// a row, and a lone carriage return ends one. A quote that is opened and not closed in its
+    /// field is an error that names its line.
     pub fn block(&mut self, path: &Path, delimiter: u8) -> Result<Option<Block>> {
         let mut wanted = BLOCK;
         loop {
@@ -104,19 +120,28 @@ impl Source {
             let at_end = self.ended || wanted >= LONGEST_ROW;
             if let Some(open) = quoted.broken.or(quoted.open.filter(|_| at_end)) {
                 let line = self.lines + 1 + memchr_iter(b'\n', &self.ahead[..open]).count();
-                return Err(Error::input(format!("{}:{line}: a quote is opened and not closed in its field", path.display())));
+                return Err(Error::input(format!(
+                    "{}:{line}: a quote is opened and not closed in its field",
+                    path.display()
+                )));
             }
-            let end = if self.ended { Some(self.ahead.len()) } else { quoted.last_row_end(&self.ahead) };
+            let end =
+                if self.ended { Some(self.ahead.len()) } else { quoted.last_row_end(&self.ahead) };
             if let Some(end) = end {
                 let rest = self.ahead.split_off(end);
                 let text = std::mem::replace(&mut self.ahead, rest);
                 self.tidy = self.ahead.len();
                 let before = self.lines;
                 self.lines += memchr_iter(b'\n', &text).count();
-                return Ok(Some(Block { text, before, quoted: quoted.fields }).filter(|block| !block.text.is_empty()));
+                return Ok(Some(Block { text, before, quoted: quoted.fields })
+                    .filter(|block| !block.text.is_empty()));
             }
             if wanted >= LONGEST_ROW {
-                return Err(Error::input(format!("{}: a row is longer than {} MB", path.display(), LONGEST_ROW >> 20)));
+                return Err(Error::input(format!(
+                    "{}: a row is longer than {} MB",
+                    path.display(),
+                    LONGEST_ROW >> 20
+                )));
             }
             wanted *= 2;
         }
@@ -128,12 +153,18 @@ impl Source {
             return Ok(());
         }
         let missing = (wanted - self.ahead.len()) as u64;
-        let count = (&mut self.reader).take(missing).read_to_end(&mut self.ahead).map_err(|error| match error.kind() {
-            ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::Other => {
-                Error::input(format!("{}: cannot be unpacked: {error}", path.display()))
-            }
-            _ => Error::reading(path, &error),
-        })?;
+        let count =
+            (&mut self.reader).take(missing).read_to_end(&mut self.ahead).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::InvalidInput
+                    | ErrorKind::InvalidData
+                    | ErrorKind::UnexpectedEof
+                    | ErrorKind::Other => {
+                        Error::input(format!("{}: cannot be unpacked: {error}", path.display()))
+                    }
+                    _ => Error::reading(path, &error),
+                }
+            })?;
         self.ended = (count as u64) < missing;
         Ok(())
     }
@@ -150,7 +181,8 @@ fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize
     Ok(filled)
 }
 
-/// Makes a lone carriage return a line end; one at the very end may be half of a line end that is not read yet.
+/// Makes a lone carriage return a line end; one at the very end may be half of a line end that is
+/// not read yet.
 fn end_lines(text: &mut [u8], ended: bool) {
     let mut at = 0;
     while let Some(next) = memchr(b'\r', &text[at..]) {
@@ -166,7 +198,8 @@ struct Quoted {
     fields: Vec<Range<usize>>,
     /// Where a quote opens that is not closed before the end.
     open: Option<usize>,
-    /// Where a quote opens that is closed on another line, within a field: the quote that closes it was meant to open another.
+    /// Where a quote opens that is closed on another line, within a field: the quote that closes it
+    /// was meant to open another.
     broken: Option<usize>,
 }
 
@@ -207,8 +240,12 @@ impl Quoted {
     /// Just behind the last line end that is outside quotes.
     fn last_row_end(&self, text: &[u8]) -> Option<usize> {
         let starts = self.fields.iter().map(|field| field.end).rev().chain([0]);
-        let ends = [self.open.unwrap_or(text.len())].into_iter().chain(self.fields.iter().map(|field| field.start).rev());
-        starts.zip(ends).find_map(|(start, end)| Some(start + memrchr(b'\n', &text[start..end])? + 1))
+        let ends = [self.open.unwrap_or(text.len())]
+            .into_iter()
+            .chain(self.fields.iter().map(|field| field.start).rev());
+        starts
+            .zip(ends)
+            .find_map(|(start, end)| Some(start + memrchr(b'\n', &text[start..end])? + 1))
     }
 }
 
@@ -226,12 +263,17 @@ pub fn unclosed(text: &[u8], delimiter: u8) -> Option<usize> {
 impl Block {
     /// The rows behind the first `bytes`, which are whole lines.
     pub fn behind(&self, bytes: usize) -> Self {
-        let quoted = self.quoted.iter().filter(|field| field.start >= bytes).map(|field| field.start - bytes..field.end - bytes);
+        let quoted = self
+            .quoted
+            .iter()
+            .filter(|field| field.start >= bytes)
+            .map(|field| field.start - bytes..field.end - bytes);
         let before = self.before + memchr_iter(b'\n', &self.text[..bytes]).count();
         Self { text: self.text[bytes..].to_vec(), before, quoted: quoted.collect() }
     }
 
-    /// Cuts the rows into about `parts` pieces of whole rows, each with the number of lines before it.
+    /// Cuts the rows into about `parts` pieces of whole rows, each with the number of lines before
+    /// it.
     pub fn pieces(&self, parts: usize) -> Vec<(usize, &[u8])> {
         let text = self.text.as_slice();
         let step = text.len() / parts.max(1) + 1;
@@ -245,7 +287,8 @@ impl Block {
         pieces
     }
 
-    /// Just behind the first line end at or after `from` that is outside quotes; the length where there is none.
+    /// Just behind the first line end at or after `from` that is outside quotes; the length where
+    /// there is none.
     fn row_end(&self, mut from: usize) -> usize {
         let text = self.text.as_slice();
         let mut next = self.quoted.partition_point(|field| field.end <= from);
@@ -300,7 +343,10 @@ mod tests {
     #[test]
     fn little_that_is_packed_does_not_become_much() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let mut packed = flate2::write::GzEncoder::new(File::create(file.path()).unwrap(), flate2::Compression::best());
+        let mut packed = flate2::write::GzEncoder::new(
+            File::create(file.path()).unwrap(),
+            flate2::Compression::best(),
+        );
         (0..64).for_each(|_| std::io::Write::write_all(&mut packed, &[b' '; 1 << 20]).unwrap());
         packed.finish().unwrap();
         let error = Source::open(file.path()).unwrap().rest(file.path()).unwrap_err().to_string();

@@ -1,8 +1,8 @@
-//! A package for DISM, the manager of the inference service of CMS' DIALS: what `dismcli build` takes, and a script that does to
-//! histograms what the service does.
+//! A package for DISM, the manager of the inference service of CMS' DIALS: what `dismcli build`
+//! takes, and a script that does to histograms what the service does.
 //!
-//! The template is that of the `dism-core` package (format 2025-03-31), for models in ONNX that NVIDIA's Triton serves. Names of rows
-//! of bad lumisections are those of DIALS' own table.
+//! The template is that of the `dism-core` package (format 2025-03-31), for models in ONNX that
+//! NVIDIA's Triton serves. Names of rows of bad lumisections are those of DIALS' own table.
 
 use super::{metadata, scoring, text, trained_on};
 use crate::{
@@ -24,7 +24,12 @@ const LONGEST_NAME: usize = 36;
 pub const FILES: [&str; 5] = ["model.onnx", "model.json", "infer.py", "README.md", "template.yaml"];
 
 /// The files of a package: names and contents, the template last.
-pub fn package(folder: &Folder, model: &Model, me: Option<&str>, workspace: &str) -> Result<Vec<(&'static str, Vec<u8>)>> {
+pub fn package(
+    folder: &Folder,
+    model: &Model,
+    me: Option<&str>,
+    workspace: &str,
+) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let data = folder.read_json::<Report>(names::REPORT)?.data;
     let config = &model.experiment.config;
     let refused = if data.features {
@@ -41,7 +46,10 @@ pub fn package(folder: &Folder, model: &Model, me: Option<&str>, workspace: &str
         ""
     };
     if !refused.is_empty() {
-        return Err(Error::input(format!("{}: cannot go to DIALS: {refused}", folder.path().display())));
+        return Err(Error::input(format!(
+            "{}: cannot go to DIALS: {refused}",
+            folder.path().display()
+        )));
     }
     let element = match (model.element(), me) {
         (Some(known), Some(given)) if known != given => {
@@ -55,7 +63,11 @@ pub fn package(folder: &Folder, model: &Model, me: Option<&str>, workspace: &str
             ));
         }
     };
-    let all = if model.is_layered() { model.networks[0].channel.shape.unwrap_or(data.shape) } else { data.shape };
+    let all = if model.is_layered() {
+        model.networks[0].channel.shape.unwrap_or(data.shape)
+    } else {
+        data.shape
+    };
     let shape = Some(all).filter(|shape| shape.y > 1);
     let graph = scoring::graph(model, shape)?;
     let name = service_name(&config.name);
@@ -63,7 +75,9 @@ pub fn package(folder: &Folder, model: &Model, me: Option<&str>, workspace: &str
     let file = graph.to_file("lumisift", &description, &metadata(folder, model, &graph)?);
 
     let provenance: Value = folder.read_json(names::PROVENANCE)?;
-    let dims = |lengths: &[usize]| std::iter::once(-1).chain(lengths.iter().map(|length| *length as i64)).collect::<Vec<_>>();
+    let dims = |lengths: &[usize]| {
+        std::iter::once(-1).chain(lengths.iter().map(|length| *length as i64)).collect::<Vec<_>>()
+    };
     let facts = json!({
         "name": name,
         "description": description,
@@ -76,16 +90,24 @@ pub fn package(folder: &Folder, model: &Model, me: Option<&str>, workspace: &str
         "threshold": model.thresholds[0].brief(),
         "not_applied": config.select,
     });
-    let facts = serde_json::to_string_pretty(&facts).map_err(|error| Error::failed(format!("export: {error}")))? + "\n";
+    let facts = serde_json::to_string_pretty(&facts)
+        .map_err(|error| Error::failed(format!("export: {error}")))?
+        + "\n";
     let template = template(&name, &description, workspace, element, &graph)?;
     let readme = readme(model, &name, element, all);
-    let contents = [file, facts.into_bytes(), SCRIPT.into(), readme.into_bytes(), template.into_bytes()];
+    let contents =
+        [file, facts.into_bytes(), SCRIPT.into(), readme.into_bytes(), template.into_bytes()];
     Ok(FILES.into_iter().zip(contents).collect())
 }
 
 /// A name as Kubernetes takes it: small letters, digits and hyphens between them.
 fn service_name(name: &str) -> String {
-    let plain: String = name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' }).collect();
+    let plain: String = name
+        .chars()
+        .map(
+            |letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' },
+        )
+        .collect();
     let parts: Vec<&str> = plain.split('-').filter(|part| !part.is_empty()).collect();
     let short: String = parts.join("-").chars().take(LONGEST_NAME).collect();
     let short = short.trim_matches('-');
@@ -93,15 +115,33 @@ fn service_name(name: &str) -> String {
 }
 
 /// `template.yaml`. A text in JSON is one in YAML.
-fn template(name: &str, description: &str, workspace: &str, element: &str, graph: &super::onnx::Graph) -> Result<String> {
+fn template(
+    name: &str,
+    description: &str,
+    workspace: &str,
+    element: &str,
+    graph: &super::onnx::Graph,
+) -> Result<String> {
     let signature = |port: &super::onnx::Port, element: Option<&str>| -> Result<String> {
         let kind = if port.kind == super::onnx::Kind::Bool { "TYPE_BOOL" } else { "TYPE_FP32" };
-        let element = element.map(|element| Ok(format!("          MonitoringElement: {}\n", text(element)?))).transpose()?.unwrap_or_default();
-        let dims: String = port.lengths.iter().map(|length| format!("            - {length}\n")).collect();
-        Ok(format!("        - Name: {}\n{element}          DataType: {kind}\n          Dims:\n            - -1\n{dims}", port.name))
+        let element = element
+            .map(|element| Ok(format!("          MonitoringElement: {}\n", text(element)?)))
+            .transpose()?
+            .unwrap_or_default();
+        let dims: String =
+            port.lengths.iter().map(|length| format!("            - {length}\n")).collect();
+        Ok(format!(
+            "        - Name: {}\n{element}          DataType: {kind}\n          Dims:\n            - -1\n{dims}",
+            port.name
+        ))
     };
-    let inputs = graph.inputs().iter().map(|port| signature(port, Some(element))).collect::<Result<String>>()?;
-    let outputs = graph.outputs().iter().map(|port| signature(port, None)).collect::<Result<String>>()?;
+    let inputs = graph
+        .inputs()
+        .iter()
+        .map(|port| signature(port, Some(element)))
+        .collect::<Result<String>>()?;
+    let outputs =
+        graph.outputs().iter().map(|port| signature(port, None)).collect::<Result<String>>()?;
     Ok(format!(
         "TemplateFormatVersion: \"2025-03-31\"
 Description: {description}
@@ -129,8 +169,13 @@ Resources:
 
 fn readme(model: &Model, name: &str, element: &str, shape: Shape) -> String {
     let threshold = &model.thresholds[0];
-    let (value, described, rows, runs) = (threshold.value.unwrap_or(f64::NAN), threshold.describe(), threshold.rows, threshold.runs);
-    let dims = if shape.y > 1 { format!("{} x {} bins (y, x)", shape.y, shape.x) } else { format!("{} bins", shape.x) };
+    let (value, described, rows, runs) =
+        (threshold.value.unwrap_or(f64::NAN), threshold.describe(), threshold.rows, threshold.runs);
+    let dims = if shape.y > 1 {
+        format!("{} x {} bins (y, x)", shape.y, shape.x)
+    } else {
+        format!("{} bins", shape.x)
+    };
     format!(
         "# {name}
 

@@ -1,5 +1,5 @@
-//! Trained models for other programs: as an ONNX graph from raw bins to flags ([`scoring`], written by [`onnx`]), and as a package for
-//! the inference service of CMS' DIALS ([`dism`]).
+//! Trained models for other programs: as an ONNX graph from raw bins to flags ([`scoring`], written
+//! by [`onnx`]), and as a package for the inference service of CMS' DIALS ([`dism`]).
 
 pub mod dism;
 pub mod onnx;
@@ -21,21 +21,33 @@ pub fn metadata(folder: &Folder, model: &Model, graph: &Graph) -> Result<Vec<(St
     let told = |key: &str| provenance[key].as_str().map(str::to_owned);
     let mut metadata = vec![
         ("name".to_owned(), experiment.config.name.clone()),
-        ("lumisift".to_owned(), told("version").unwrap_or_else(|| env!("CARGO_PKG_VERSION").into())),
+        (
+            "lumisift".to_owned(),
+            told("version").unwrap_or_else(|| env!("CARGO_PKG_VERSION").into()),
+        ),
         ("inputs".to_owned(), text(graph.inputs())?),
         ("outputs".to_owned(), text(graph.outputs())?),
-        ("thresholds".to_owned(), text(&model.thresholds.iter().map(Calibrated::brief).collect::<Vec<_>>())?),
+        (
+            "thresholds".to_owned(),
+            text(&model.thresholds.iter().map(Calibrated::brief).collect::<Vec<_>>())?,
+        ),
         ("experiment".to_owned(), experiment.to_toml()?),
         ("trained_on".to_owned(), text(&trained_on(&provenance))?),
     ];
-    let all: Vec<String> = model.read_names().into_iter().chain(model.scaler.added.iter().flat_map(|added| added.names.clone())).collect();
-    let blind: Vec<&String> = model.scaler.blind_inputs().into_iter().filter_map(|at| all.get(at)).collect();
+    let all: Vec<String> = model
+        .read_names()
+        .into_iter()
+        .chain(model.scaler.added.iter().flat_map(|added| added.names.clone()))
+        .collect();
+    let blind: Vec<&String> =
+        model.scaler.blind_inputs().into_iter().filter_map(|at| all.get(at)).collect();
     if !blind.is_empty() {
         metadata.push(("blind_inputs".to_owned(), text(&blind)?));
     }
     // Folders of earlier versions do not say.
     metadata.extend(told("fingerprint").map(|fingerprint| ("fingerprint".to_owned(), fingerprint)));
-    metadata.extend(model.element().map(|element| ("monitoring_element".to_owned(), element.clone())));
+    metadata
+        .extend(model.element().map(|element| ("monitoring_element".to_owned(), element.clone())));
     Ok(metadata)
 }
 

@@ -1,7 +1,8 @@
-//! ONNX files, as far as scoring needs them: a graph of operators with constants, written as protobuf.
+//! ONNX files, as far as scoring needs them: a graph of operators with constants, written as
+//! protobuf.
 //!
-//! The field numbers are those of ONNX's `onnx.proto`. Operators are those of opset 17, in files of IR version 8: runtimes since 2022
-//! read them.
+//! The field numbers are those of ONNX's `onnx.proto`. Operators are those of opset 17, in files of
+//! IR version 8: runtimes since 2022 read them.
 
 use crate::protobuf::Message;
 use serde::Serialize;
@@ -91,7 +92,12 @@ impl Graph {
     }
 
     /// What an operator makes of values.
-    pub fn node(&mut self, operator: &str, inputs: &[&Value], attributes: &[(&str, Attribute)]) -> Value {
+    pub fn node(
+        &mut self,
+        operator: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute)],
+    ) -> Value {
         let name = self.name(operator);
         self.add(operator, inputs, attributes, name)
     }
@@ -103,12 +109,20 @@ impl Graph {
 
     /// Numbers in single precision, `lengths`.
     pub fn floats(&mut self, values: &[f32], lengths: &[usize]) -> Value {
-        self.constant(Kind::Float, lengths, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        self.constant(
+            Kind::Float,
+            lengths,
+            values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        )
     }
 
     /// Numbers in double precision, `lengths`.
     pub fn doubles(&mut self, values: &[f64], lengths: &[usize]) -> Value {
-        self.constant(Kind::Double, lengths, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        self.constant(
+            Kind::Double,
+            lengths,
+            values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        )
     }
 
     /// One number in double precision, without dimensions.
@@ -118,7 +132,11 @@ impl Graph {
 
     /// Whole numbers in a row.
     pub fn integers(&mut self, values: &[i64]) -> Value {
-        self.constant(Kind::Integer, &[values.len()], values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        self.constant(
+            Kind::Integer,
+            &[values.len()],
+            values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        )
     }
 
     /// The file: the graph and texts beside it.
@@ -130,7 +148,8 @@ impl Graph {
             .bytes(10, description)
             .messages(11, self.inputs.iter().map(Port::to_message))
             .messages(12, self.outputs.iter().map(Port::to_message));
-        let text = |(key, value): &(String, String)| Message::default().bytes(1, key).bytes(2, value);
+        let text =
+            |(key, value): &(String, String)| Message::default().bytes(1, key).bytes(2, value);
         Message::default()
             .integer(1, IR_VERSION)
             .bytes(2, "lumisift")
@@ -149,12 +168,20 @@ impl Graph {
 
     fn constant(&mut self, kind: Kind, lengths: &[usize], bytes: Vec<u8>) -> Value {
         let name = self.name("constant");
-        let tensor = lengths.iter().fold(Message::default(), |tensor, length| tensor.integer(1, *length as u64));
+        let tensor = lengths
+            .iter()
+            .fold(Message::default(), |tensor, length| tensor.integer(1, *length as u64));
         self.constants.push(tensor.integer(2, kind as u64).bytes(8, &name).bytes(9, bytes));
         Value(name)
     }
 
-    fn add(&mut self, operator: &str, inputs: &[&Value], attributes: &[(&str, Attribute)], output: String) -> Value {
+    fn add(
+        &mut self,
+        operator: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute)],
+        output: String,
+    ) -> Value {
         let attribute = |(name, value): &(&str, Attribute)| {
             let named = Message::default().bytes(1, name);
             match *value {
@@ -164,7 +191,12 @@ impl Graph {
         };
         let node = inputs.iter().fold(Message::default(), |node, input| node.bytes(1, &input.0));
         let name = format!("{output}_node");
-        self.nodes.push(node.bytes(2, &output).bytes(3, name).bytes(4, operator).messages(5, attributes.iter().map(attribute)));
+        self.nodes.push(
+            node.bytes(2, &output)
+                .bytes(3, name)
+                .bytes(4, operator)
+                .messages(5, attributes.iter().map(attribute)),
+        );
         Value(output)
     }
 }
@@ -173,10 +205,14 @@ impl Port {
     /// A `ValueInfoProto`.
     fn to_message(&self) -> Message {
         let rows = Message::default().bytes(2, ROWS);
-        let lengths = self.lengths.iter().map(|length| Message::default().integer(1, *length as u64));
+        let lengths =
+            self.lengths.iter().map(|length| Message::default().integer(1, *length as u64));
         let shape = Message::default().message(1, rows).messages(1, lengths);
         let tensor = Message::default().integer(1, self.kind as u64).message(2, shape);
-        Message::default().bytes(1, &self.name).message(2, Message::default().message(1, tensor)).bytes(3, &self.description)
+        Message::default()
+            .bytes(1, &self.name)
+            .message(2, Message::default().message(1, tensor))
+            .bytes(3, &self.description)
     }
 }
 
@@ -188,25 +224,53 @@ mod tests {
     fn a_constant_is_kept_with_its_shape_type_name_and_bytes() {
         let mut graph = Graph::default();
         assert_eq!(graph.floats(&[1.0, 2.0], &[2, 1]), Value("constant_1".into()));
-        let bytes = [&[0x08, 2, 0x08, 1, 0x10, 1, 0x42, 10][..], b"constant_1", &[0x4a, 8, 0, 0, 0x80, 0x3f, 0, 0, 0, 0x40]].concat();
+        let bytes = [
+            &[0x08, 2, 0x08, 1, 0x10, 1, 0x42, 10][..],
+            b"constant_1",
+            &[0x4a, 8, 0, 0, 0x80, 0x3f, 0, 0, 0, 0x40],
+        ]
+        .concat();
         assert_eq!(graph.constants[0].as_bytes(), bytes);
     }
 
     #[test]
     fn an_operator_names_what_it_takes_and_gives() {
         let mut graph = Graph::default();
-        let port = Port { name: "x".into(), kind: Kind::Float, lengths: vec![3], description: String::new(), columns: vec![] };
+        let port = Port {
+            name: "x".into(),
+            kind: Kind::Float,
+            lengths: vec![3],
+            description: String::new(),
+            columns: vec![],
+        };
         let input = graph.input(port);
-        let out = graph.node("LeakyRelu", &[&input], &[("alpha", Attribute::Float(1.0)), ("k", Attribute::Integer(-1))]);
+        let out = graph.node(
+            "LeakyRelu",
+            &[&input],
+            &[("alpha", Attribute::Float(1.0)), ("k", Attribute::Integer(-1))],
+        );
         assert_eq!(out, Value("LeakyRelu_1".into()));
         let minus_one = [&[0x18][..], &[0xff; 9], &[1]].concat();
-        let (alpha, k) =
-            ([&[0x0a, 5][..], b"alpha", &[0x15, 0, 0, 0x80, 0x3f, 0xa0, 1, 1]].concat(), [&[0x0a, 1, b'k'][..], &minus_one, &[0xa0, 1, 2]].concat());
+        let (alpha, k) = (
+            [&[0x0a, 5][..], b"alpha", &[0x15, 0, 0, 0x80, 0x3f, 0xa0, 1, 1]].concat(),
+            [&[0x0a, 1, b'k'][..], &minus_one, &[0xa0, 1, 2]].concat(),
+        );
         let attribute = |bytes: &[u8]| [&[0x2a, bytes.len() as u8], bytes].concat();
-        let names = [&[0x0a, 1, b'x', 0x12, 11][..], b"LeakyRelu_1", &[0x1a, 16], b"LeakyRelu_1_node", &[0x22, 9], b"LeakyRelu"].concat();
+        let names = [
+            &[0x0a, 1, b'x', 0x12, 11][..],
+            b"LeakyRelu_1",
+            &[0x1a, 16],
+            b"LeakyRelu_1_node",
+            &[0x22, 9],
+            b"LeakyRelu",
+        ]
+        .concat();
         assert_eq!(graph.nodes[0].as_bytes(), [names, attribute(&alpha), attribute(&k)].concat());
         // Name; type: tensor of floats whose shape is a name and a number; no description.
-        let expected = [0x0a, 1, b'x', 0x12, 15, 0x0a, 13, 8, 1, 0x12, 9, 0x0a, 3, 0x12, 1, b'N', 0x0a, 2, 8, 3, 0x1a, 0];
+        let expected = [
+            0x0a, 1, b'x', 0x12, 15, 0x0a, 13, 8, 1, 0x12, 9, 0x0a, 3, 0x12, 1, b'N', 0x0a, 2, 8,
+            3, 0x1a, 0,
+        ];
         assert_eq!(graph.inputs[0].to_message().as_bytes(), expected);
     }
 }

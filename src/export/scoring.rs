@@ -1,7 +1,9 @@
-//! What `lumisift score` does to a row, as an ONNX graph: raw bins in; reconstruction, error and flag out.
+//! What `lumisift score` does to a row, as an ONNX graph: raw bins in; reconstruction, error and
+//! flag out.
 //!
-//! The scaling, the networks, the scores and the thresholds are all inside. Networks compute in single precision, scaling and errors
-//! in double where scoring does, so that both agree to rounding.
+//! The scaling, the networks, the scores and the thresholds are all inside. Networks compute in
+//! single precision, scaling and errors in double where scoring does, so that both agree to
+//! rounding.
 
 mod missing;
 
@@ -31,9 +33,14 @@ pub fn only(model: &mut Model, channel: &str) -> Result<()> {
     let names = || model.networks.iter().map(|network| network.channel.name.as_str());
     if !names().any(|name| name == channel) {
         let near = suggestion(channel, names());
-        return Err(Error::input(format!("--channel {channel}: there is no such channel{near}; there are {}", listed(names()))));
+        return Err(Error::input(format!(
+            "--channel {channel}: there is no such channel{near}; there are {}",
+            listed(names())
+        )));
     }
-    if let Some(step) = model.scaler.forgets().filter(|_| model.networks.len() > 1 && !model.is_layered()) {
+    if let Some(step) =
+        model.scaler.forgets().filter(|_| model.networks.len() > 1 && !model.is_layered())
+    {
         return Err(Error::input(format!(
             "--channel {channel}: scale.kind has \"{step}\", which goes by the features of all channels; export all of them"
         )));
@@ -41,11 +48,16 @@ pub fn only(model: &mut Model, channel: &str) -> Result<()> {
     let all = model.read_names();
     model.networks.retain(|network| network.channel.name == channel);
     let own = model.read_names();
-    let kept: Vec<usize> = own.iter().filter_map(|name| all.iter().position(|known| known == name)).collect();
+    let kept: Vec<usize> =
+        own.iter().filter_map(|name| all.iter().position(|known| known == name)).collect();
     for step in model.scaler.steps.iter_mut().filter(|step| step.kind.learns()) {
         step.shift = kept.iter().map(|&at| step.shift[at]).collect();
         step.divisor = kept.iter().map(|&at| step.divisor[at]).collect();
-        step.floored = (0_u32..).zip(&kept).filter(|(_, at)| step.floored.binary_search(&(**at as u32)).is_ok()).map(|(own, _)| own).collect();
+        step.floored = (0_u32..)
+            .zip(&kept)
+            .filter(|(_, at)| step.floored.binary_search(&(**at as u32)).is_ok())
+            .map(|(own, _)| own)
+            .collect();
     }
     let added = model.scaler.added.as_ref().map_or(0, |added| added.names.len());
     if let Some(filling) = &mut model.scaler.filling {
@@ -59,7 +71,8 @@ pub fn only(model: &mut Model, channel: &str) -> Result<()> {
     Ok(())
 }
 
-/// The graph of a model. `map` is the shape of a row's bins where they go in as `[N, y, x]` instead of `[N, bins]`.
+/// The graph of a model. `map` is the shape of a row's bins where they go in as `[N, y, x]` instead
+/// of `[N, bins]`.
 pub fn graph(model: &Model, map: Option<Shape>) -> Result<Graph> {
     if model.scaler.fit_on == FitOn::EachFile {
         return Err(Error::input(
@@ -90,7 +103,8 @@ struct Said {
     /// `[N]` in double precision: the mean over the members, and each of them.
     error: Value,
     members: Vec<Value>,
-    /// Whether the row has any input of the channel, `[N]`, where inputs may be left out; where not, there is no error.
+    /// Whether the row has any input of the channel, `[N]`, where inputs may be left out; where
+    /// not, there is no error.
     present: Option<Value>,
 }
 
@@ -104,14 +118,20 @@ impl Building<'_> {
         let missing = self.told_missing();
         let read = match map {
             Some(Shape { y, x }) => {
-                let description = format!("contents of the {y} x {x} bins of a map, as they are{missing}");
+                let description =
+                    format!("contents of the {y} x {x} bins of a map, as they are{missing}");
                 let map = self.graph.input(port("input_0", Kind::Float, &[y, x], &description));
                 self.graph.node("Flatten", &[&map], &[("axis", Attribute::Integer(1))])
             }
             None => {
                 let port = Port {
                     columns: names.clone(),
-                    ..port("input_0", Kind::Float, &[width], &format!("the {width} {what} of a row, as they are{missing}"))
+                    ..port(
+                        "input_0",
+                        Kind::Float,
+                        &[width],
+                        &format!("the {width} {what} of a row, as they are{missing}"),
+                    )
                 };
                 self.graph.input(port)
             }
@@ -119,15 +139,23 @@ impl Building<'_> {
         let read = self.find_gaps(read);
         let (inputs, mut evaluated) = self.scaled(&read);
 
-        let all: Vec<String> = names.into_iter().chain(model.scaler.added.iter().flat_map(|added| added.names.clone())).collect();
+        let all: Vec<String> = names
+            .into_iter()
+            .chain(model.scaler.added.iter().flat_map(|added| added.names.clone()))
+            .collect();
         let mut said = vec![];
         for network in &model.networks {
-            let places: Vec<i64> = network.channel.columns(&all).into_iter().flatten().map(|at| at as i64).collect();
+            let places: Vec<i64> =
+                network.channel.columns(&all).into_iter().flatten().map(|at| at as i64).collect();
             let own = match places.iter().copied().eq(0..all.len() as i64) {
                 true => inputs.clone(),
                 false => {
                     let places = self.graph.integers(&places);
-                    self.graph.node("Gather", &[&inputs, &places], &[("axis", Attribute::Integer(1))])
+                    self.graph.node(
+                        "Gather",
+                        &[&inputs, &places],
+                        &[("axis", Attribute::Integer(1))],
+                    )
                 }
             };
             let missing = self.missing_of(&places);
@@ -136,13 +164,22 @@ impl Building<'_> {
 
         let several = said.len() > 1;
         let (main, error, members) = match &said[..] {
-            [only] => (model.networks[0].channel.name.as_str(), only.error.clone(), only.members.clone()),
+            [only] => {
+                (model.networks[0].channel.name.as_str(), only.error.clone(), only.members.clone())
+            }
             _ => {
                 let together = |this: &mut Self, of: &dyn Fn(&Said) -> Value| {
-                    this.combined(&said.iter().map(|said| (of(said), said.present.clone())).collect::<Vec<_>>())
+                    this.combined(
+                        &said
+                            .iter()
+                            .map(|said| (of(said), said.present.clone()))
+                            .collect::<Vec<_>>(),
+                    )
                 };
                 let error = together(self, &|said| said.error.clone());
-                let members = (0..said[0].members.len()).map(|member| together(self, &|said| said.members[member].clone())).collect();
+                let members = (0..said[0].members.len())
+                    .map(|member| together(self, &|said| said.members[member].clone()))
+                    .collect();
                 (COMBINED, error, members)
             }
         };
@@ -151,13 +188,22 @@ impl Building<'_> {
             false => all,
             true => {
                 let of = |network: &Network| {
-                    network.channel.features.iter().map(|feature| format!("{}:{feature}", network.channel.name)).collect::<Vec<_>>()
+                    network
+                        .channel
+                        .features
+                        .iter()
+                        .map(|feature| format!("{}:{feature}", network.channel.name))
+                        .collect::<Vec<_>>()
                 };
                 model.networks.iter().flat_map(of).collect()
             }
         };
         let parts: Vec<&Value> = said.iter().map(|said| &said.reconstruction).collect();
-        let reconstruction = if several { self.graph.node("Concat", &parts, &[("axis", Attribute::Integer(1))]) } else { parts[0].clone() };
+        let reconstruction = if several {
+            self.graph.node("Concat", &parts, &[("axis", Attribute::Integer(1))])
+        } else {
+            parts[0].clone()
+        };
         let description = "what the network makes of the scaled inputs, scaled as they are";
         let port_of = port("reconstruction", Kind::Float, &[columns.len()], description);
         self.graph.output(Port { columns, ..port_of }, &reconstruction);
@@ -167,20 +213,38 @@ impl Building<'_> {
                 let (name, stem) = (&network.channel.name, weights::stem(&network.channel.name, 0));
                 self.judged(&format!("_{stem}"), name, &said.error)?;
                 if let Some(present) = &said.present {
-                    let description =
-                        format!("whether any input of channel {name} is present; where not, its error is NaN and its flag says nothing");
-                    self.graph.output(port(&format!("evaluated_{stem}"), Kind::Bool, &[], &description), present);
+                    let description = format!(
+                        "whether any input of channel {name} is present; where not, its error is NaN and its flag says nothing"
+                    );
+                    self.graph.output(
+                        port(&format!("evaluated_{stem}"), Kind::Bool, &[], &description),
+                        present,
+                    );
                 }
             }
         }
         if members.len() > 1 {
             let spread = self.spread(&members);
             let single = self.graph.cast(&spread, Kind::Float);
-            self.graph.output(port("spread", Kind::Float, &[], "standard deviation (ddof 1) of the members' errors"), &single);
+            self.graph.output(
+                port(
+                    "spread",
+                    Kind::Float,
+                    &[],
+                    "standard deviation (ddof 1) of the members' errors",
+                ),
+                &single,
+            );
         }
-        let mut description = "whether the inputs, as they are and scaled, and the errors are finite".to_owned();
-        if model.columns().is_none() && model.experiment.config.select.drop_empty == DropEmpty::All {
-            let parts = if model.scaler.layers.is_empty() { vec![read] } else { self.layers_of(&model.scaler.layers, &read) };
+        let mut description =
+            "whether the inputs, as they are and scaled, and the errors are finite".to_owned();
+        if model.columns().is_none() && model.experiment.config.select.drop_empty == DropEmpty::All
+        {
+            let parts = if model.scaler.layers.is_empty() {
+                vec![read]
+            } else {
+                self.layers_of(&model.scaler.layers, &read)
+            };
             evaluated.extend(parts.iter().map(|part| self.filled(part)).collect::<Vec<_>>());
             description += ", and the row, and each layer of it, holds anything";
         }
@@ -201,28 +265,49 @@ impl Building<'_> {
         evaluated.push(self.finite(&error));
         let all = evaluated.into_iter().reduce(|a, b| self.graph.node("And", &[&a, &b], &[]));
         description += "; a row that is not evaluated is neither good nor bad, whatever its flag";
-        all.iter().for_each(|all| self.graph.output(port("evaluated", Kind::Bool, &[], &description), all));
+        all.iter().for_each(|all| {
+            self.graph.output(port("evaluated", Kind::Bool, &[], &description), all)
+        });
         Ok(())
     }
 
     /// A score with what it is held against: outputs `error` and `flag`.
     fn judged(&mut self, suffix: &str, channel: &str, score: &Value) -> Result<()> {
         let found = self.model.thresholds.iter().find(|threshold| threshold.channel == channel);
-        let (threshold, value) = found.and_then(|threshold| Some((threshold, threshold.value?))).ok_or_else(|| no_threshold(channel, found))?;
+        let (threshold, value) = found
+            .and_then(|threshold| Some((threshold, threshold.value?)))
+            .ok_or_else(|| no_threshold(channel, found))?;
         let single = self.graph.cast(score, Kind::Float);
-        let of = if channel == COMBINED { "all channels together".to_owned() } else { format!("channel {channel}") };
+        let of = if channel == COMBINED {
+            "all channels together".to_owned()
+        } else {
+            format!("channel {channel}")
+        };
         let config = &self.model.experiment.config.score;
         let how = if channel == COMBINED { config.combine.name() } else { config.kind.name() };
-        let port_of = |name: &str, kind, description: &str| port(&format!("{name}{suffix}"), kind, &[], description);
-        self.graph.output(port_of("error", Kind::Float, &format!("score of {of} ({how}); higher is worse")), &single);
+        let port_of = |name: &str, kind, description: &str| {
+            port(&format!("{name}{suffix}"), kind, &[], description)
+        };
+        self.graph.output(
+            port_of("error", Kind::Float, &format!("score of {of} ({how}); higher is worse")),
+            &single,
+        );
         let value = self.graph.double(value);
         let flag = self.graph.node("Greater", &[score, &value], &[]);
-        self.graph.output(port_of("flag", Kind::Bool, &format!("whether the score of {of} is above {}", threshold.describe())), &flag);
+        self.graph.output(
+            port_of(
+                "flag",
+                Kind::Bool,
+                &format!("whether the score of {of} is above {}", threshold.describe()),
+            ),
+            &flag,
+        );
         Ok(())
     }
 
-    /// The inputs of the networks, `[N, inputs]`: scaled bins and quantities beside them. With them come the conditions on which a row is
-    /// evaluated, `[N]` each: all numbers are finite and not too large, before and after scaling, and nothing is divided by 0.
+    /// The inputs of the networks, `[N, inputs]`: scaled bins and quantities beside them. With them
+    /// come the conditions on which a row is evaluated, `[N]` each: all numbers are finite and not
+    /// too large, before and after scaling, and nothing is divided by 0.
     fn scaled(&mut self, read: &Value) -> (Value, Vec<Value>) {
         let Scaler { steps, added, layers, clip, .. } = &self.model.scaler;
         let mut inputs = 0;
@@ -231,11 +316,23 @@ impl Building<'_> {
             let port = port(&format!("input_{inputs}"), Kind::Float, &[names.len()], description);
             graph.input(Port { columns: names.to_vec(), ..port })
         };
-        let added =
-            added.as_ref().map(|added| (added, further(&mut self.graph, &added.names, "quantities beside the bins (data.add_inputs), as they are")));
+        let added = added.as_ref().map(|added| {
+            (
+                added,
+                further(
+                    &mut self.graph,
+                    &added.names,
+                    "quantities beside the bins (data.add_inputs), as they are",
+                ),
+            )
+        });
         let (mut bins, mut evaluated) = (read.clone(), vec![]);
         if let Some(quantity) = &self.model.experiment.divide_by {
-            let divisor = further(&mut self.graph, &[quantity.to_string()], "what every bin is divided by (scale.divide_by)");
+            let divisor = further(
+                &mut self.graph,
+                &[quantity.to_string()],
+                "what every bin is divided by (scale.divide_by)",
+            );
             bins = self.divided(&bins, &divisor);
             evaluated.push(self.divides(&divisor));
         }
@@ -261,7 +358,11 @@ impl Building<'_> {
         if let Some((added, quantities)) = added {
             evaluated.push(self.within(&quantities, finite::LARGEST_CONTENT));
             let quantities = self.step(&added.step, added.names.len(), &quantities);
-            bins = self.graph.node("Concat", &[&bins, &quantities], &[("axis", Attribute::Integer(1))]);
+            bins = self.graph.node(
+                "Concat",
+                &[&bins, &quantities],
+                &[("axis", Attribute::Integer(1))],
+            );
         }
         evaluated.push(self.within(&bins, finite::LARGEST_INPUT));
         (bins, evaluated)
@@ -269,7 +370,8 @@ impl Building<'_> {
 
     /// Rows divided by a number each.
     fn divided(&mut self, rows: &Value, divisor: &Value) -> Value {
-        let (rows, divisor) = (self.graph.cast(rows, Kind::Double), self.graph.cast(divisor, Kind::Double));
+        let (rows, divisor) =
+            (self.graph.cast(rows, Kind::Double), self.graph.cast(divisor, Kind::Double));
         let quotient = self.graph.node("Div", &[&rows, &divisor], &[]);
         self.graph.cast(&quotient, Kind::Float)
     }
@@ -305,7 +407,8 @@ impl Building<'_> {
         let axis = self.graph.integers(&[1]);
         let mut start = 0;
         let mut part = |bins: &usize| {
-            let (from, to) = (self.graph.integers(&[start]), self.graph.integers(&[start + *bins as i64]));
+            let (from, to) =
+                (self.graph.integers(&[start]), self.graph.integers(&[start + *bins as i64]));
             start += *bins as i64;
             self.graph.node("Slice", &[rows, &from, &to, &axis], &[])
         };
@@ -323,7 +426,11 @@ impl Building<'_> {
             scaled.push(self.step(step, *bins, layer));
         }
         self.gaps = gaps;
-        self.graph.node("Concat", &scaled.iter().collect::<Vec<_>>(), &[("axis", Attribute::Integer(1))])
+        self.graph.node(
+            "Concat",
+            &scaled.iter().collect::<Vec<_>>(),
+            &[("axis", Attribute::Integer(1))],
+        )
     }
 
     /// A step of scaling of so many inputs.
@@ -331,7 +438,11 @@ impl Building<'_> {
         let count = (step.kind == ScaleKind::MeanOne).then(|| self.bins_present(inputs));
         let graph = &mut self.graph;
         // What is divided by infinity is 0.
-        let divisor = || step.divisor.iter().map(|divisor| if *divisor == 0.0 { f64::INFINITY } else { *divisor });
+        let divisor = || {
+            step.divisor
+                .iter()
+                .map(|divisor| if *divisor == 0.0 { f64::INFINITY } else { *divisor })
+        };
         let width = [step.divisor.len()];
         match step.kind {
             ScaleKind::None => rows.clone(),
@@ -355,19 +466,31 @@ impl Building<'_> {
                 let zero = graph.double(0.0);
                 let area = sum(graph, &rows, true);
                 let lacks = graph.node("LessOrEqual", &[&area, &zero], &[]);
-                let whole = count.map_or_else(|| area.clone(), |count| graph.node("Div", &[&area, &count], &[]));
+                let whole = count
+                    .map_or_else(|| area.clone(), |count| graph.node("Div", &[&area, &count], &[]));
                 let share = graph.node("Div", &[&rows, &whole], &[]);
                 let share = graph.node("Where", &[&lacks, &zero, &share], &[]);
                 graph.cast(&share, Kind::Float)
             }
             ScaleKind::MinMax => {
-                let shift = graph.floats(&step.shift.iter().map(|shift| *shift as f32).collect::<Vec<_>>(), &width);
-                let divisor = graph.floats(&divisor().map(|divisor| divisor as f32).collect::<Vec<_>>(), &width);
+                let shift = graph.floats(
+                    &step.shift.iter().map(|shift| *shift as f32).collect::<Vec<_>>(),
+                    &width,
+                );
+                let divisor = graph
+                    .floats(&divisor().map(|divisor| divisor as f32).collect::<Vec<_>>(), &width);
                 let shifted = graph.node("Sub", &[rows, &shift], &[]);
                 graph.node("Div", &[&shifted, &divisor], &[])
             }
-            ScaleKind::Range | ScaleKind::Standard | ScaleKind::Robust | ScaleKind::BinMean | ScaleKind::Reference => {
-                let (shift, divisor) = (graph.doubles(&step.shift, &width), graph.doubles(&divisor().collect::<Vec<_>>(), &width));
+            ScaleKind::Range
+            | ScaleKind::Standard
+            | ScaleKind::Robust
+            | ScaleKind::BinMean
+            | ScaleKind::Reference => {
+                let (shift, divisor) = (
+                    graph.doubles(&step.shift, &width),
+                    graph.doubles(&divisor().collect::<Vec<_>>(), &width),
+                );
                 let rows = graph.cast(rows, Kind::Double);
                 let shifted = graph.node("Sub", &[&rows, &shift], &[]);
                 let scaled = graph.node("Div", &[&shifted, &divisor], &[]);
@@ -377,7 +500,13 @@ impl Building<'_> {
     }
 
     /// What the members of a channel's ensemble say of its inputs.
-    fn network(&mut self, network: &Network, score: ScoreKind, inputs: &Value, missing: Option<&Value>) -> Said {
+    fn network(
+        &mut self,
+        network: &Network,
+        score: ScoreKind,
+        inputs: &Value,
+        missing: Option<&Value>,
+    ) -> Said {
         let exact = self.graph.cast(inputs, Kind::Double);
         let (mut reconstructions, mut members) = (vec![], vec![]);
         for weights in &network.members {
@@ -385,12 +514,16 @@ impl Building<'_> {
                 true => (network.architecture.clone(), weights.clone()),
                 false => (network.architecture.plain(), network.architecture.fold(weights)),
             };
-            let (encoder, decoder) = (0..plain.encoder_layers, plain.encoder_layers..plain.layers());
+            let (encoder, decoder) =
+                (0..plain.encoder_layers, plain.encoder_layers..plain.layers());
             let latents = self.layers(&plain, &folded, encoder.clone(), inputs);
             let reconstruction = self.layers(&plain, &folded, decoder, &latents);
-            let mut error = self.error(score, network.channel.features.len(), &exact, &reconstruction, missing);
+            let mut error =
+                self.error(score, network.channel.features.len(), &exact, &reconstruction, missing);
             let weight = self.model.experiment.config.score.kl;
-            if let Some(of_spread) = network.architecture.fold_log_variance(weights).filter(|_| weight > 0.0) {
+            if let Some(of_spread) =
+                network.architecture.fold_log_variance(weights).filter(|_| weight > 0.0)
+            {
                 let log_variances = self.layers(&plain, &of_spread, encoder, inputs);
                 error = self.with_divergence(&error, weight, &latents, &log_variances);
             }
@@ -406,9 +539,16 @@ impl Building<'_> {
     }
 
     /// An error and what `score.kl` adds to it: how far the latents are from standard normal ones.
-    fn with_divergence(&mut self, error: &Value, weight: f64, means: &Value, log_variances: &Value) -> Value {
+    fn with_divergence(
+        &mut self,
+        error: &Value,
+        weight: f64,
+        means: &Value,
+        log_variances: &Value,
+    ) -> Value {
         let graph = &mut self.graph;
-        let (means, log_variances) = (graph.cast(means, Kind::Double), graph.cast(log_variances, Kind::Double));
+        let (means, log_variances) =
+            (graph.cast(means, Kind::Double), graph.cast(log_variances, Kind::Double));
         let squares = graph.node("Mul", &[&means, &means], &[]);
         let largest = graph.double(LARGEST_LOG_VARIANCE);
         let above = graph.node("Greater", &[&log_variances, &largest], &[]);
@@ -424,7 +564,13 @@ impl Building<'_> {
         graph.node("Add", &[error, &added], &[])
     }
 
-    fn layers(&mut self, architecture: &Architecture, weights: &[f32], layers: Range<usize>, inputs: &Value) -> Value {
+    fn layers(
+        &mut self,
+        architecture: &Architecture,
+        weights: &[f32],
+        layers: Range<usize>,
+        inputs: &Value,
+    ) -> Value {
         let mut value = inputs.clone();
         let places = LayerPlace::all(architecture).into_iter().zip(&architecture.activations);
         for (place, kind) in places.skip(layers.start).take(layers.len()) {
@@ -449,12 +595,20 @@ impl Building<'_> {
                 graph.node("PRelu", &[value, &slope], &[])
             }
             Activation::Elu => graph.node("Elu", &[value], &[alpha(1.0)]),
-            Activation::Selu => graph.node("Selu", &[value], &[alpha(1.673_263_2), ("gamma", Attribute::Float(1.050_701))]),
+            Activation::Selu => graph.node(
+                "Selu",
+                &[value],
+                &[alpha(1.673_263_2), ("gamma", Attribute::Float(1.050_701))],
+            ),
             Activation::Tanh => graph.node("Tanh", &[value], &[]),
             Activation::Sigmoid => graph.node("Sigmoid", &[value], &[]),
             // An operator of its own only since opset 20.
             Activation::Gelu => {
-                let (root, one, half) = (graph.floats(&[std::f32::consts::SQRT_2], &[]), graph.floats(&[1.0], &[]), graph.floats(&[0.5], &[]));
+                let (root, one, half) = (
+                    graph.floats(&[std::f32::consts::SQRT_2], &[]),
+                    graph.floats(&[1.0], &[]),
+                    graph.floats(&[0.5], &[]),
+                );
                 let scaled = graph.node("Div", &[value, &root], &[]);
                 let erf = graph.node("Erf", &[&scaled], &[]);
                 let twice = graph.node("Add", &[&erf, &one], &[]);
@@ -464,8 +618,16 @@ impl Building<'_> {
         }
     }
 
-    /// The error of each row, `[N]` in double precision, over the inputs that are not `missing`; NaN where all are.
-    fn error(&mut self, kind: ScoreKind, features: usize, exact: &Value, reconstruction: &Value, missing: Option<&Value>) -> Value {
+    /// The error of each row, `[N]` in double precision, over the inputs that are not `missing`;
+    /// NaN where all are.
+    fn error(
+        &mut self,
+        kind: ScoreKind,
+        features: usize,
+        exact: &Value,
+        reconstruction: &Value,
+        missing: Option<&Value>,
+    ) -> Value {
         let graph = &mut self.graph;
         let reconstruction = graph.cast(reconstruction, Kind::Double);
         let difference = graph.node("Sub", &[&reconstruction, exact], &[]);
@@ -503,11 +665,17 @@ impl Building<'_> {
             let ratio = graph.node("Div", &[error, &held], &[]);
             let ratio = graph.node("Max", &[&ratio, &smallest], &[]);
             let log = graph.node("Log", &[&ratio], &[]);
-            let ratio = if how == Combine::Standardised { standardised(graph, usual, &log) } else { log };
+            let ratio =
+                if how == Combine::Standardised { standardised(graph, usual, &log) } else { log };
             ratios.push(match present {
                 None => ratio,
                 Some(present) => {
-                    let nothing = graph.double(if matches!(how, Combine::Standardised | Combine::Max) { f64::NEG_INFINITY } else { 0.0 });
+                    let nothing =
+                        graph.double(if matches!(how, Combine::Standardised | Combine::Max) {
+                            f64::NEG_INFINITY
+                        } else {
+                            0.0
+                        });
                     graph.node("Where", &[present, &ratio, &nothing], &[])
                 }
             });
@@ -517,12 +685,19 @@ impl Building<'_> {
             Combine::Standardised | Combine::Max => graph.node("Max", &values, &[]),
             Combine::Sum => graph.node("Sum", &values, &[]),
             Combine::Mean => {
-                let present: Option<Vec<&Value>> = errors.iter().map(|(_, present)| present.as_ref()).collect();
+                let present: Option<Vec<&Value>> =
+                    errors.iter().map(|(_, present)| present.as_ref()).collect();
                 match present {
                     None => self.mean(&ratios, Kind::Double),
                     Some(present) => {
-                        let present: Vec<Value> = present.into_iter().map(|present| graph.cast(present, Kind::Double)).collect();
-                        let (sum, count) = (graph.node("Sum", &values, &[]), graph.node("Sum", &present.iter().collect::<Vec<_>>(), &[]));
+                        let present: Vec<Value> = present
+                            .into_iter()
+                            .map(|present| graph.cast(present, Kind::Double))
+                            .collect();
+                        let (sum, count) = (
+                            graph.node("Sum", &values, &[]),
+                            graph.node("Sum", &present.iter().collect::<Vec<_>>(), &[]),
+                        );
                         graph.node("Div", &[&sum, &count], &[])
                     }
                 }
@@ -570,7 +745,13 @@ fn sum(graph: &mut Graph, rows: &Value, keep: bool) -> Value {
 }
 
 fn port(name: &str, kind: Kind, lengths: &[usize], description: &str) -> Port {
-    Port { name: name.into(), kind, lengths: lengths.to_vec(), description: description.into(), columns: vec![] }
+    Port {
+        name: name.into(),
+        kind,
+        lengths: lengths.to_vec(),
+        description: description.into(),
+        columns: vec![],
+    }
 }
 
 fn no_threshold(channel: &str, found: Option<&Calibrated>) -> Error {

@@ -1,9 +1,14 @@
-//! The layers on a GPU, as kernels of our own: one launch trains every member of a pack over many batches, one member a block.
+//! The layers on a GPU, as kernels of our own: one launch trains every member of a pack over many
+//! batches, one member a block.
 //!
-//! These networks are so small that a GPU spends its time on being asked. Here it is asked once an epoch. A block's threads share
-//! the work of a layer and wait for each other between layers; what lies between layers stays in the processor's cache. All numbers
-//! are single precision throughout: tensor cores, which would round to ten bits, are not used.
-#![allow(unsafe_code, reason = "buffers are handed to kernels with their lengths, which only the caller knows")]
+//! These networks are so small that a GPU spends its time on being asked. Here it is asked once an
+//! epoch. A block's threads share the work of a layer and wait for each other between layers; what
+//! lies between layers stays in the processor's cache. All numbers are single precision throughout:
+//! tensor cores, which would round to ten bits, are not used.
+#![allow(
+    unsafe_code,
+    reason = "buffers are handed to kernels with their lengths, which only the caller knows"
+)]
 #![allow(missing_docs, reason = "the launchers are written by a macro")]
 
 use super::Architecture;
@@ -50,16 +55,21 @@ pub struct Plan {
 const TILE: usize = 4;
 
 impl Plan {
-    /// Whether kernels know the activations of a network: the slopes of GELU and PReLU need what goes into them, which is not kept.
+    /// Whether kernels know the activations of a network: the slopes of GELU and PReLU need what
+    /// goes into them, which is not kept.
     pub fn knows(architecture: &Architecture) -> bool {
-        !architecture.activations.iter().any(|kind| [Activation::Gelu, Activation::Prelu].contains(kind))
+        !architecture
+            .activations
+            .iter()
+            .any(|kind| [Activation::Gelu, Activation::Prelu].contains(kind))
     }
 
     pub fn layers(&self) -> usize {
         self.kinds.len()
     }
 
-    /// Where a layer's weights begin in the flat parameters; after the last layer, how many there are.
+    /// Where a layer's weights begin in the flat parameters; after the last layer, how many there
+    /// are.
     pub fn weight_at(&self, layer: usize) -> usize {
         self.widths.windows(2).take(layer).map(|pair| pair[0] * pair[1] + pair[1]).sum()
     }
@@ -73,19 +83,26 @@ impl Plan {
     pub fn loops(&self) -> (usize, usize) {
         let tiles = self.padded() / TILE;
         let each = |items: usize, times: usize| items.div_ceil(self.units) * (times + 1);
-        let (mut forward, mut backward) = (2 * each(self.padded() * self.widths[0], 0) + 1, each(self.batch * self.widths[0], 0) + 1);
+        let (mut forward, mut backward) = (
+            2 * each(self.padded() * self.widths[0], 0) + 1,
+            each(self.batch * self.widths[0], 0) + 1,
+        );
         for pair in self.widths.windows(2) {
             forward += each(tiles * pair[1], pair[0]);
-            backward += each(tiles * pair[0], pair[1]) + each(pair[0].div_ceil(TILE) * pair[1], self.batch) + each(pair[1], self.batch);
+            backward += each(tiles * pair[0], pair[1])
+                + each(pair[0].div_ceil(TILE) * pair[1], self.batch)
+                + each(pair[1], self.batch);
         }
         let out = self.widths[self.layers()];
         (forward + each(self.batch * out, 0) + each(self.batch, out), forward + backward)
     }
 
-    /// Where the values of a layer (0: the inputs) begin in a block's buffer; after the last layer, how long it is.
+    /// Where the values of a layer (0: the inputs) begin in a block's buffer; after the last layer,
+    /// how long it is.
     pub fn value_at(&self, layer: usize) -> usize {
         // Threads that take several columns at once look a little beyond the last.
-        self.padded() * self.widths[..layer].iter().sum::<usize>() + if layer == self.widths.len() { TILE } else { 0 }
+        self.padded() * self.widths[..layer].iter().sum::<usize>()
+            + if layer == self.widths.len() { TILE } else { 0 }
     }
 }
 
@@ -131,7 +148,13 @@ fn slope(y: f32, #[comptime] kind: Activation) -> f32 {
 
 /// Sends the inputs at `values` through all layers.
 #[cube]
-fn through(scratch: &mut [f32], state: &mut [f32], parameters: usize, values: usize, #[comptime] plan: Plan) {
+fn through(
+    scratch: &mut [f32],
+    state: &mut [f32],
+    parameters: usize,
+    values: usize,
+    #[comptime] plan: Plan,
+) {
     #[unroll]
     for l in 0..comptime!(plan.layers()) {
         let (iw, ow) = comptime!((plan.widths[l], plan.widths[l + 1]));
@@ -194,13 +217,21 @@ fn pull(e: f32, beta: f32, #[comptime] kind: Distance) -> f32 {
     }
 }
 
-/// Numbers that a member's step takes: those of `train::optimizer`, one over the rows' weight (0 where the batch is left out), and
-/// the factors of the activity and L2 terms.
+/// Numbers that a member's step takes: those of `train::optimizer`, one over the rows' weight (0
+/// where the batch is left out), and the factors of the activity and L2 terms.
 pub const NUMBERS: usize = 9;
 
 /// Takes one parameter's step.
 #[cube]
-fn update(state: &mut [f32], at: usize, gradient: f32, numbers: &[f32], from: usize, #[comptime] parameters: usize, #[comptime] rule: Rule) {
+fn update(
+    state: &mut [f32],
+    at: usize,
+    gradient: f32,
+    numbers: &[f32],
+    from: usize,
+    #[comptime] parameters: usize,
+    #[comptime] rule: Rule,
+) {
     let first = at + parameters;
     let second = at + 2 * parameters;
     let rate = numbers[from];
@@ -232,9 +263,11 @@ fn update(state: &mut [f32], at: usize, gradient: f32, numbers: &[f32], from: us
 
 /// Trains each member, a block each, over some batches.
 ///
-/// `table` holds the rows `[samples, width]`, `weights` how much they count, `order` each member's order of them (`stride` apart; 0
-/// where all share one), `numbers` is `[members, batches, NUMBERS]`, `state` `[members, 3 · parameters]` (parameters, first and
-/// second moment), `scratch` `[members, 2 · values]`, `loss` `[members]` is added to. The first batch begins at the `first` position.
+/// `table` holds the rows `[samples, width]`, `weights` how much they count, `order` each member's
+/// order of them (`stride` apart; 0 where all share one), `numbers` is `[members, batches,
+/// NUMBERS]`, `state` `[members, 3 · parameters]` (parameters, first and second moment), `scratch`
+/// `[members, 2 · values]`, `loss` `[members]` is added to. The first batch begins at the `first`
+/// position.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub fn train(
@@ -264,7 +297,10 @@ pub fn train(
     let mut partial = f32::new(0.0);
     for k in 0..batches as usize {
         let begin = order0 + first as usize + k * comptime!(plan.batch);
-        let rows = min(comptime!(plan.batch), samples as usize - first as usize - k * comptime!(plan.batch));
+        let rows = min(
+            comptime!(plan.batch),
+            samples as usize - first as usize - k * comptime!(plan.batch),
+        );
         let from = (member * batches as usize + k) * NUMBERS;
         let share = numbers[from + 6];
         let activity = numbers[from + 7];
@@ -295,7 +331,8 @@ pub fn train(
             let y = scratch[v0 + out + j];
             let e = y - scratch[v0 + j];
             partial += factor * distance(e, beta, comptime!(plan.distance)) * f32::cast_from(rows);
-            scratch[d0 + out + j] = factor * pull(e, beta, comptime!(plan.distance)) * slope(y, last);
+            scratch[d0 + out + j] =
+                factor * pull(e, beta, comptime!(plan.distance)) * slope(y, last);
             j += units;
         }
         sync_storage();
@@ -388,7 +425,15 @@ pub fn train(
                     for b in 0..rows {
                         g += scratch[above + b * ow + o];
                     }
-                    update(state, weight + comptime!(plan.widths[l] * plan.widths[l + 1]) + o, g, numbers, from, parameters, rule);
+                    update(
+                        state,
+                        weight + comptime!(plan.widths[l] * plan.widths[l + 1]) + o,
+                        g,
+                        numbers,
+                        from,
+                        parameters,
+                        rule,
+                    );
                     o += units;
                 }
             }
@@ -407,8 +452,9 @@ pub fn train(
     }
 }
 
-/// Sends rows through each member. `table` is `[samples, width]`, `state` `[members, stride]`, `scratch` `[blocks, values]`, `out`
-/// `[members, samples, width of the last layer]`, or, with `distances`, the distance of each row, `[members, samples]`.
+/// Sends rows through each member. `table` is `[samples, width]`, `state` `[members, stride]`,
+/// `scratch` `[blocks, values]`, `out` `[members, samples, width of the last layer]`, or, with
+/// `distances`, the distance of each row, `[members, samples]`.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub fn run(
@@ -452,7 +498,11 @@ pub fn run(
             while row < rows {
                 let mut sum = f32::new(0.0);
                 for i in 0..width {
-                    sum += distance(scratch[o0 + row * width + i] - scratch[v0 + row * width + i], beta, comptime!(plan.distance));
+                    sum += distance(
+                        scratch[o0 + row * width + i] - scratch[v0 + row * width + i],
+                        beta,
+                        comptime!(plan.distance),
+                    );
                 }
                 out[member * samples + begin + row] = sum / divisor;
                 row += units;

@@ -1,14 +1,16 @@
-//! The layers on the CPU, on plain memory: products by the `gemm` crate and vectorised passes, without a framework.
+//! The layers on the CPU, on plain memory: products by the `gemm` crate and vectorised passes,
+//! without a framework.
 //!
-//! What the fused training step and scoring on the CPU are made of. A result depends neither on the number of threads nor on
-//! what else is computed.
+//! What the fused training step and scoring on the CPU are made of. A result depends neither on the
+//! number of threads nor on what else is computed.
 
 use super::{Architecture, autoencoder::LEAK};
 use crate::config::raw::Activation;
 use gemm::Parallelism;
 use std::ops::Range;
 
-/// Products of fewer multiply-adds than this run on one thread: starting others costs more than they bring.
+/// Products of fewer multiply-adds than this run on one thread: starting others costs more than
+/// they bring.
 const PARALLEL: usize = 192 * 192 * 192;
 
 /// Where a layer's weight and bias stand in the flat parameters.
@@ -23,7 +25,8 @@ pub(crate) struct LayerPlace {
     pub slope: Option<usize>,
 }
 
-/// Where batch norm's scale and shift stand in the flat parameters, and mean and variance in the running statistics.
+/// Where batch norm's scale and shift stand in the flat parameters, and mean and variance in the
+/// running statistics.
 #[derive(Clone, Debug)]
 pub(crate) struct NormPlace {
     pub scale: Range<usize>,
@@ -41,7 +44,8 @@ impl LayerPlace {
             *at - length..*at
         };
         let place = |(layer, (inputs, outputs)): (usize, (usize, usize))| {
-            let (weight, bias) = (next(&mut parameters, inputs * outputs), next(&mut parameters, outputs));
+            let (weight, bias) =
+                (next(&mut parameters, inputs * outputs), next(&mut parameters, outputs));
             let norm = architecture.is_normalised(layer).then(|| NormPlace {
                 scale: next(&mut parameters, outputs),
                 shift: next(&mut parameters, outputs),
@@ -54,11 +58,19 @@ impl LayerPlace {
         architecture.shapes().enumerate().map(place).collect()
     }
 
-    /// That of the layer that gives the logarithms of the latents' variances, where there is one: it is the last.
+    /// That of the layer that gives the logarithms of the latents' variances, where there is one:
+    /// it is the last.
     pub(crate) fn log_variance(architecture: &Architecture) -> Option<Self> {
         let (inputs, outputs) = architecture.log_variance()?;
         let bias = architecture.parameters() - outputs..architecture.parameters();
-        Some(Self { inputs, outputs, weight: bias.start - inputs * outputs..bias.start, bias, norm: None, slope: None })
+        Some(Self {
+            inputs,
+            outputs,
+            weight: bias.start - inputs * outputs..bias.start,
+            bias,
+            norm: None,
+            slope: None,
+        })
     }
 
     /// The slope of a leaky or parametric ReLU below 0.
@@ -67,9 +79,17 @@ impl LayerPlace {
     }
 
     /// `input · weight + bias` for `[rows, inputs]`, before the activation, into `output`.
-    pub(crate) fn apply(&self, parameters: &[f32], input: &[f32], rows: usize, output: &mut Vec<f32>) {
+    pub(crate) fn apply(
+        &self,
+        parameters: &[f32],
+        input: &[f32],
+        rows: usize,
+        output: &mut Vec<f32>,
+    ) {
         output.resize(rows * self.outputs, 0.0);
-        output.chunks_exact_mut(self.outputs).for_each(|row| row.copy_from_slice(&parameters[self.bias.clone()]));
+        output
+            .chunks_exact_mut(self.outputs)
+            .for_each(|row| row.copy_from_slice(&parameters[self.bias.clone()]));
         let weight = Matrix::new(&parameters[self.weight.clone()], self.inputs, self.outputs);
         multiply(Matrix::new(input, rows, self.inputs), weight, output, true);
     }
@@ -78,15 +98,23 @@ impl LayerPlace {
 /// Rows that go through a network at once: what lies between its layers stays in the cache.
 const ROWS: usize = 256;
 
-/// Sends values through some layers of a network without batch norm, `[rows, in]`, and appends `[rows, out]` to `out`; nothing is
-/// dropped.
-pub(crate) fn run(architecture: &Architecture, parameters: &[f32], layers: Range<usize>, input: &[f32], out: &mut Vec<f32>) {
+/// Sends values through some layers of a network without batch norm, `[rows, in]`, and appends
+/// `[rows, out]` to `out`; nothing is dropped.
+pub(crate) fn run(
+    architecture: &Architecture,
+    parameters: &[f32],
+    layers: Range<usize>,
+    input: &[f32],
+    out: &mut Vec<f32>,
+) {
     let width = architecture.widths[layers.start];
     let places = &LayerPlace::all(architecture)[layers.clone()];
     let (mut value, mut next) = (vec![], vec![]);
     for input in input.chunks(ROWS * width) {
         let rows = input.len() / width;
-        for (i, (place, kind)) in places.iter().zip(&architecture.activations[layers.clone()]).enumerate() {
+        for (i, (place, kind)) in
+            places.iter().zip(&architecture.activations[layers.clone()]).enumerate()
+        {
             place.apply(parameters, if i == 0 { input } else { &value }, rows, &mut next);
             activate(*kind, place.slope(parameters), &mut next);
             std::mem::swap(&mut value, &mut next);
@@ -111,19 +139,29 @@ impl<'a> Matrix<'a> {
     }
 
     pub(crate) fn transposed(self) -> Self {
-        Self { rows: self.columns, columns: self.rows, row_stride: self.column_stride, column_stride: self.row_stride, ..self }
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
     }
 }
 
 /// `out = left · right`, or `out += left · right`; `out` is row-major.
-#[allow(unsafe_code, reason = "gemm takes raw pointers; the lengths are checked just above the call")]
+#[allow(
+    unsafe_code,
+    reason = "gemm takes raw pointers; the lengths are checked just above the call"
+)]
 pub(crate) fn multiply(left: Matrix<'_>, right: Matrix<'_>, out: &mut [f32], add: bool) {
     let (m, k, n) = (left.rows, left.columns, right.columns);
     assert_eq!(right.rows, k);
     assert_eq!(out.len(), m * n);
     let parallelism = if m * n * k < PARALLEL { Parallelism::None } else { Parallelism::Rayon(0) };
-    // SAFETY: every index a product touches is below rows · columns of its matrix, which `Matrix::new` and the asserts above
-    // hold equal to the lengths of the slices; `out` is borrowed mutably, so it overlaps neither operand.
+    // SAFETY: every index a product touches is below rows · columns of its matrix, which
+    // `Matrix::new` and the asserts above hold equal to the lengths of the slices; `out` is
+    // borrowed mutably, so it overlaps neither operand.
     unsafe {
         gemm::gemm(
             m,
@@ -149,7 +187,8 @@ pub(crate) fn multiply(left: Matrix<'_>, right: Matrix<'_>, out: &mut [f32], add
     }
 }
 
-/// A function whose body is compiled for the vector units of several generations of processors, chosen at run time.
+/// A function whose body is compiled for the vector units of several generations of processors,
+/// chosen at run time.
 macro_rules! vectorised {
     ($(#[$doc:meta])* fn $name:ident<$life:lifetime>($($argument:ident: $type:ty),* $(,)?) $body:block) => {
         $(#[$doc])*
@@ -170,7 +209,8 @@ macro_rules! vectorised {
 
 pub(crate) use vectorised;
 
-/// eˣ to about 2e-7 relative: 2ⁿ · 2ᶠ with |f| ≤ ½ and the Taylor series of eʸ, y = f ln 2, to the seventh power.
+/// eˣ to about 2e-7 relative: 2ⁿ · 2ᶠ with |f| ≤ ½ and the Taylor series of eʸ, y = f ln 2, to the
+/// seventh power.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³: adding it rounds to a whole number
@@ -179,8 +219,12 @@ fn exp(x: f32) -> f32 {
     let n = shifted - ROUND;
     // ln 2 in two parts, so that the difference keeps its digits.
     let y = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let series =
-        1.0 + y * (1.0 + y * (0.5 + y * (0.166_666_67 + y * (0.041_666_668 + y * (0.008_333_334 + y * (0.001_388_889 + y * 0.000_198_412_7))))));
+    let series = 1.0
+        + y * (1.0
+            + y * (0.5
+                + y * (0.166_666_67
+                    + y * (0.041_666_668
+                        + y * (0.008_333_334 + y * (0.001_388_889 + y * 0.000_198_412_7))))));
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
     series * power
 }
@@ -227,20 +271,25 @@ vectorised! {
 
 /// The activation in place; `slope` is that of a leaky or parametric ReLU below 0.
 pub(crate) fn activate(kind: Activation, slope: f32, values: &mut [f32]) {
-    let each = |values: &mut [f32], f: fn(f32) -> f32| values.iter_mut().for_each(|value| *value = f(*value));
+    let each = |values: &mut [f32], f: fn(f32) -> f32| {
+        values.iter_mut().for_each(|value| *value = f(*value))
+    };
     match kind {
         Activation::Linear => {}
         Activation::Relu => relu(values),
         Activation::LeakyRelu | Activation::Prelu => leak(values, slope),
         Activation::Elu => each(values, |x| if x >= 0.0 { x } else { x.exp_m1() }),
-        Activation::Selu => each(values, |x| SELU.0 * if x >= 0.0 { x } else { SELU.1 * x.exp_m1() }),
+        Activation::Selu => {
+            each(values, |x| SELU.0 * if x >= 0.0 { x } else { SELU.1 * x.exp_m1() })
+        }
         Activation::Gelu => each(values, |x| x * normal_cdf(x)),
         Activation::Tanh => tanh(values),
         Activation::Sigmoid => sigmoid(values),
     }
 }
 
-/// Φ(x), from the complementary error function by Numerical Recipes' Chebyshev fit (1.2e-7 relative).
+/// Φ(x), from the complementary error function by Numerical Recipes' Chebyshev fit (1.2e-7
+/// relative).
 pub(crate) fn normal_cdf(x: f32) -> f32 {
     let z = f64::from(x) / std::f64::consts::SQRT_2;
     let t = 2.0 / (2.0 + z.abs());
@@ -309,8 +358,16 @@ mod tests {
                     x
                 }
             }
-            Activation::Selu => 1.050_700_987_355_480_5 * if x < 0.0 { 1.673_263_242_354_377_2 * (x.exp() - 1.0) } else { x },
-            Activation::Gelu => x * 0.5 * (1.0 + if x < 0.0 { -1.0 } else { 1.0 } * erf(x.abs() / std::f64::consts::SQRT_2)),
+            Activation::Selu => {
+                1.050_700_987_355_480_5
+                    * if x < 0.0 { 1.673_263_242_354_377_2 * (x.exp() - 1.0) } else { x }
+            }
+            Activation::Gelu => {
+                x * 0.5
+                    * (1.0
+                        + if x < 0.0 { -1.0 } else { 1.0 }
+                            * erf(x.abs() / std::f64::consts::SQRT_2))
+            }
             Activation::Tanh => x.tanh(),
             Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Activation::Linear => x,
@@ -321,7 +378,11 @@ mod tests {
                 let mut value = [x];
                 activate(kind, 0.3, &mut value);
                 let wanted = definition(kind, f64::from(x));
-                assert!((f64::from(value[0]) - wanted).abs() < 4e-7 * (1.0 + wanted.abs()), "{kind} {x}: {} {wanted}", value[0]);
+                assert!(
+                    (f64::from(value[0]) - wanted).abs() < 4e-7 * (1.0 + wanted.abs()),
+                    "{kind} {x}: {} {wanted}",
+                    value[0]
+                );
             }
         }
     }

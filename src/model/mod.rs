@@ -1,4 +1,5 @@
-//! The models: what they compute ([`autoencoder`] on any device, `host` on the CPU, `cube` as kernels for GPUs) and how their weights are kept ([`weights`]).
+//! The models: what they compute ([`autoencoder`] on any device, `host` on the CPU, `cube` as
+//! kernels for GPUs) and how their weights are kept ([`weights`]).
 
 pub mod autoencoder;
 #[cfg(feature = "gpu")]

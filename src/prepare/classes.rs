@@ -1,4 +1,5 @@
-//! Which class each row is of: what kind of event (or lumisection) it is, beside whether it is good.
+//! Which class each row is of: what kind of event (or lumisection) it is, beside whether it is
+//! good.
 
 use crate::{
     config::raw::{ClassNames, Scalar},
@@ -16,7 +17,8 @@ pub struct Classes {
     pub names: Vec<String>,
     /// The class of each row, an index into `names`; none where the column says nothing.
     pub of: Vec<Option<u8>>,
-    /// Each value of the column, as text, with its class and how many of all rows that were read have it.
+    /// Each value of the column, as text, with its class and how many of all rows that were read
+    /// have it.
     pub values: Vec<(String, u8, usize)>,
 }
 
@@ -26,17 +28,26 @@ const MOST: usize = 40;
 const MOST_VALUES: usize = 1000;
 
 impl Classes {
-    /// Reads the classes of rows from their column; nothing where the data lack it (those to be scored may).
+    /// Reads the classes of rows from their column; nothing where the data lack it (those to be
+    /// scored may).
     pub fn read(samples: &Samples, config: &ClassNames) -> Result<Option<Self>> {
         let Some(column) = samples.columns.get(&config.column) else { return Ok(None) };
-        let mut classes = Self { column: config.column.clone(), names: config.names.keys().cloned().collect(), ..Self::default() };
+        let mut classes = Self {
+            column: config.column.clone(),
+            names: config.names.keys().cloned().collect(),
+            ..Self::default()
+        };
         let mut known: BTreeMap<String, Option<usize>> = BTreeMap::new();
         for row in 0..samples.rows.len() {
             let text = column.text(row);
             let value = match known.get(&text) {
                 Some(value) => *value,
                 None => {
-                    let value = if text.is_empty() { None } else { Some(classes.add(&text, column, row, config)?) };
+                    let value = if text.is_empty() {
+                        None
+                    } else {
+                        Some(classes.add(&text, column, row, config)?)
+                    };
                     known.insert(text, value);
                     value
                 }
@@ -47,12 +58,22 @@ impl Classes {
             });
             classes.of.push(class);
         }
-        classes.values.sort_by(|a, b| (a.1, number(&a.0), &a.0).partial_cmp(&(b.1, number(&b.0), &b.0)).unwrap_or(std::cmp::Ordering::Equal));
+        classes.values.sort_by(|a, b| {
+            (a.1, number(&a.0), &a.0)
+                .partial_cmp(&(b.1, number(&b.0), &b.0))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
         Ok(Some(classes))
     }
 
     /// Notes a value that was not seen before; returns its place in `values`.
-    fn add(&mut self, text: &str, column: &Column, row: usize, config: &ClassNames) -> Result<usize> {
+    fn add(
+        &mut self,
+        text: &str,
+        column: &Column,
+        row: usize,
+        config: &ClassNames,
+    ) -> Result<usize> {
         let same = |value: &Scalar| match (value, column) {
             (Scalar::Number(value), Column::Numbers(numbers)) => *value == numbers[row],
             (Scalar::Number(value), Column::Texts(_)) => number(text) == Some(*value),
@@ -60,7 +81,9 @@ impl Classes {
         };
         let named = config.names.values().position(|values| values.iter().any(same));
         let name = config.others.clone().unwrap_or_else(|| format!("{} {text}", config.column));
-        let class = named.or_else(|| self.names.iter().position(|known| *known == name)).unwrap_or(self.names.len());
+        let class = named
+            .or_else(|| self.names.iter().position(|known| *known == name))
+            .unwrap_or(self.names.len());
         if class == self.names.len() {
             self.names.push(name);
         }
@@ -97,7 +120,8 @@ mod tests {
     }
 
     fn names(others: Option<&str>) -> ClassNames {
-        let names = BTreeMap::from([("background".into(), vec![Scalar::Number(1.0), Scalar::Number(2.0)])]);
+        let names =
+            BTreeMap::from([("background".into(), vec![Scalar::Number(1.0), Scalar::Number(2.0)])]);
         ClassNames { column: "id".into(), names, others: others.map(Into::into) }
     }
 
@@ -107,7 +131,11 @@ mod tests {
         let classes = Classes::read(&samples, &names(Some("signal"))).unwrap().unwrap();
         assert_eq!(classes.names, ["background", "signal"]);
         assert_eq!(classes.of, [Some(0), Some(1), Some(0), None, Some(1), Some(0)]);
-        let counted: Vec<(&str, u8, usize)> = classes.values.iter().map(|(value, class, rows)| (value.as_str(), *class, *rows)).collect();
+        let counted: Vec<(&str, u8, usize)> = classes
+            .values
+            .iter()
+            .map(|(value, class, rows)| (value.as_str(), *class, *rows))
+            .collect();
         assert_eq!(counted, [("1", 0, 2), ("2", 0, 1), ("3", 1, 1), ("10", 1, 1)]);
         let apart = Classes::read(&samples, &names(None)).unwrap().unwrap();
         assert_eq!(apart.names, ["background", "id 10", "id 3"]);
@@ -116,9 +144,19 @@ mod tests {
     #[test]
     fn a_column_of_measurements_makes_no_classes() {
         let samples = self::samples(&(0..100).map(f64::from).collect::<Vec<_>>());
-        assert!(Classes::read(&samples, &names(None)).unwrap_err().to_string().contains("labels.classes.others"));
+        assert!(
+            Classes::read(&samples, &names(None))
+                .unwrap_err()
+                .to_string()
+                .contains("labels.classes.others")
+        );
         let many = self::samples(&(0..2000).map(f64::from).collect::<Vec<_>>());
-        assert!(Classes::read(&many, &names(Some("signal"))).unwrap_err().to_string().contains("has more than 1000 values"));
+        assert!(
+            Classes::read(&many, &names(Some("signal")))
+                .unwrap_err()
+                .to_string()
+                .contains("has more than 1000 values")
+        );
         assert_eq!(Classes::read(&Samples::made(&[vec![1.0]]), &names(None)).unwrap(), None);
     }
 }

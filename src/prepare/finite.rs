@@ -1,6 +1,8 @@
-//! Rows with numbers that are too large to compute with in single precision: they are not evaluated.
+//! Rows with numbers that are too large to compute with in single precision: they are not
+//! evaluated.
 
-/// Larger contents are close to the end of single precision (and mostly stand for "missing"): differences and sums overflow.
+/// Larger contents are close to the end of single precision (and mostly stand for "missing"):
+/// differences and sums overflow.
 pub const LARGEST_CONTENT: f32 = f32::MAX / 100.0;
 /// The square of a larger scaled input, added up over inputs and rows, overflows.
 pub const LARGEST_INPUT: f32 = 1e18;
@@ -10,11 +12,18 @@ pub fn is_within(value: f32, largest: f32) -> bool {
     value.abs() <= largest
 }
 
-/// What is said against each row, `[rows, names]`, that has an input beyond the largest. `missing` tells whether one (row, input) is
-/// missing.
-pub fn reasons(inputs: &[f32], names: &[String], largest: f32, missing: impl Fn(usize, usize) -> bool) -> Vec<Option<String>> {
+/// What is said against each row, `[rows, names]`, that has an input beyond the largest. `missing`
+/// tells whether one (row, input) is missing.
+pub fn reasons(
+    inputs: &[f32],
+    names: &[String],
+    largest: f32,
+    missing: impl Fn(usize, usize) -> bool,
+) -> Vec<Option<String>> {
     let reason = |(at, row): (usize, &[f32])| {
-        let beyond = (0..row.len()).find(|&input| !(is_within(row[input], largest) || row[input].is_nan() && missing(at, input)))?;
+        let beyond = (0..row.len()).find(|&input| {
+            !(is_within(row[input], largest) || row[input].is_nan() && missing(at, input))
+        })?;
         Some(format!("not finite after scaling ({})", names[beyond]))
     };
     inputs.chunks_exact(names.len().max(1)).enumerate().map(reason).collect()
@@ -29,7 +38,15 @@ mod tests {
         let names = ["a".to_owned(), "b".to_owned()];
         let rows = [1.0, 2.0, 1.0, f32::INFINITY, f32::NAN, -3e38, -1e34, 5.0];
         let told = |missing: bool| reasons(&rows, &names, LARGEST_CONTENT, |_, _| missing);
-        assert_eq!(told(false), [None, Some("not finite after scaling (b)".into()), Some("not finite after scaling (a)".into()), None]);
+        assert_eq!(
+            told(false),
+            [
+                None,
+                Some("not finite after scaling (b)".into()),
+                Some("not finite after scaling (a)".into()),
+                None
+            ]
+        );
         assert_eq!(told(true)[2], Some("not finite after scaling (b)".into()), "NaN is missing");
     }
 }

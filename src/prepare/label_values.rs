@@ -43,11 +43,14 @@ impl Seen {
 
 /// Whether a text says that there is no value.
 fn is_blank(text: &str) -> bool {
-    text.is_empty() || text.parse().is_ok_and(f64::is_nan) || ["na", "n/a", "null"].iter().any(|blank| text.eq_ignore_ascii_case(blank))
+    text.is_empty()
+        || text.parse().is_ok_and(f64::is_nan)
+        || ["na", "n/a", "null"].iter().any(|blank| text.eq_ignore_ascii_case(blank))
 }
 
-/// Labels some entries; none where there is no entry. `key` is the config's key of the label set. Without `values` an entry other than
-/// 1, 0, true and false is an error (its place and its text), or unlabelled where the model is `trained` already.
+/// Labels some entries; none where there is no entry. `key` is the config's key of the label set.
+/// Without `values` an entry other than 1, 0, true and false is an error (its place and its text),
+/// or unlabelled where the model is `trained` already.
 pub fn read(
     entries: impl Iterator<Item = Option<String>>,
     values: &LabelValues,
@@ -59,7 +62,11 @@ pub fn read(
             Some(BadValues::These(bad)) => bad.as_slice(),
             _ => &[],
         };
-        values.good.iter().chain(bad).any(|value| matches!(value, Scalar::Text(value) if value == text))
+        values
+            .good
+            .iter()
+            .chain(bad)
+            .any(|value| matches!(value, Scalar::Text(value) if value == text))
     };
     let mut seen: Vec<Seen> = vec![];
     let mut known: HashMap<String, Option<usize>> = HashMap::new();
@@ -72,7 +79,9 @@ pub fn read(
                 let trimmed = text.trim();
                 let value = (named(trimmed) || !is_blank(trimmed)).then(|| {
                     // 1 and 1.0 are one value, 0 and -0 too.
-                    let text = trimmed.parse::<f64>().map_or_else(|_| trimmed.to_owned(), |number| (number + 0.0).to_string());
+                    let text = trimmed
+                        .parse::<f64>()
+                        .map_or_else(|_| trimmed.to_owned(), |number| (number + 0.0).to_string());
                     *places.entry(text).or_insert_with_key(|text| {
                         seen.push(Seen { text: text.clone(), entries: 0, first: at });
                         seen.len() - 1
@@ -93,17 +102,23 @@ pub fn read(
     };
     let others: Vec<&Seen> = seen.iter().filter(|value| !good(value)).collect();
     let other = match others[..] {
-        [other] if seen.len() == 2 && !values.good.is_empty() && values.bad.is_none() => Some(other),
+        [other] if seen.len() == 2 && !values.good.is_empty() && values.bad.is_none() => {
+            Some(other)
+        }
         _ => None,
     };
     let bad = |value: &Seen| match &values.bad {
         Some(BadValues::Others(_)) => true,
         Some(BadValues::These(bad)) => bad.iter().any(|bad| value.is(bad)),
-        None if values.good.is_empty() => value.text.parse() == Ok(0.0) || value.text.eq_ignore_ascii_case("false"),
+        None if values.good.is_empty() => {
+            value.text.parse() == Ok(0.0) || value.text.eq_ignore_ascii_case("false")
+        }
         None => other.is_some(),
     };
     let unknown: Vec<&&Seen> = others.iter().filter(|value| !bad(value)).collect();
-    if let Some(first) = unknown.first().filter(|_| !trained && values.good.is_empty() && values.bad.is_none()) {
+    if let Some(first) =
+        unknown.first().filter(|_| !trained && values.good.is_empty() && values.bad.is_none())
+    {
         return Err((first.first, first.text.clone()));
     }
     let note = other.map(|other| {
@@ -117,10 +132,15 @@ pub fn read(
         )
     });
     let note = note.or_else(|| (!unknown.is_empty()).then(|| unlabelled(key, &unknown)));
-    let meaning: Vec<Option<bool>> = seen.iter().map(|value| if good(value) { Some(true) } else { bad(value).then_some(false) }).collect();
+    let meaning: Vec<Option<bool>> = seen
+        .iter()
+        .map(|value| if good(value) { Some(true) } else { bad(value).then_some(false) })
+        .collect();
     Ok(Labels {
         good: of.into_iter().map(|value| meaning[value?]).collect(),
-        other: other.map(|other| other.text.parse().map_or_else(|_| Scalar::Text(other.text.clone()), Scalar::Number)),
+        other: other.map(|other| {
+            other.text.parse().map_or_else(|_| Scalar::Text(other.text.clone()), Scalar::Number)
+        }),
         note,
     })
 }
@@ -134,7 +154,8 @@ fn quoted(text: &str) -> String {
 fn unlabelled(key: &str, unknown: &[&&Seen]) -> String {
     let mut unknown = unknown.to_vec();
     unknown.sort_by(|a, b| b.entries.cmp(&a.entries).then_with(|| a.text.cmp(&b.text)));
-    let counts: Vec<String> = unknown.iter().map(|value| format!("{} {}", value.rows(), value.text)).collect();
+    let counts: Vec<String> =
+        unknown.iter().map(|value| format!("{} {}", value.rows(), value.text)).collect();
     let (verb, it) = if unknown.len() == 1 { ("is", "it") } else { ("are", "them") };
     format!(
         "{key}: {}, which {verb} neither in values nor in bad_values: unlabelled; name {it} in one of the two, or set bad_values = \"others\"",
@@ -154,7 +175,12 @@ mod tests {
         values.iter().copied().map(Scalar::Number).collect()
     }
 
-    fn read(texts: &[&str], good: &[f64], bad: Option<BadValues>, trained: bool) -> std::result::Result<Labels, (usize, String)> {
+    fn read(
+        texts: &[&str],
+        good: &[f64],
+        bad: Option<BadValues>,
+        trained: bool,
+    ) -> std::result::Result<Labels, (usize, String)> {
         let entries = texts.iter().map(|text| Some((*text).to_owned()));
         super::read(entries, &LabelValues { good: numbers(good), bad }, "labels.good", trained)
     }
@@ -165,10 +191,19 @@ mod tests {
         assert_eq!(labels.good, [GOOD, None, None, None, None, None, GOOD]);
         let note = labels.note.unwrap();
         assert!(note.contains("2 rows have -1, 1 row has 1, which are neither in values nor in bad_values: unlabelled"), "{note}");
-        let labels = read(&["0", "1", "-1", "0"], &[0.0], Some(BadValues::These(numbers(&[1.0]))), false).unwrap();
+        let labels =
+            read(&["0", "1", "-1", "0"], &[0.0], Some(BadValues::These(numbers(&[1.0]))), false)
+                .unwrap();
         assert_eq!(labels.good, [GOOD, BAD, None, GOOD]);
-        assert!(labels.note.unwrap().contains("1 row has -1, which is neither in values nor in bad_values: unlabelled"));
-        let labels = read(&["0", "1", "-1", ""], &[0.0], Some(BadValues::Others(Others::All)), false).unwrap();
+        assert!(
+            labels
+                .note
+                .unwrap()
+                .contains("1 row has -1, which is neither in values nor in bad_values: unlabelled")
+        );
+        let labels =
+            read(&["0", "1", "-1", ""], &[0.0], Some(BadValues::Others(Others::All)), false)
+                .unwrap();
         assert_eq!((labels.good.as_slice(), labels.note), (&[GOOD, BAD, BAD, None][..], None));
     }
 
@@ -177,7 +212,9 @@ mod tests {
         let labels = read(&["0", "1.0", "1", "", "0"], &[0.0], None, false).unwrap();
         assert_eq!(labels.good, [GOOD, BAD, BAD, None, GOOD]);
         assert_eq!(labels.other, Some(Scalar::Number(1.0)));
-        assert!(labels.note.unwrap().contains("2 rows have 1, the only value beside 0, and count as bad; bad_values = [1]"));
+        assert!(labels.note.unwrap().contains(
+            "2 rows have 1, the only value beside 0, and count as bad; bad_values = [1]"
+        ));
         // Of one value nobody knows.
         assert_eq!(read(&["1", "1"], &[0.0], None, false).unwrap().good, [None, None]);
         let texts = super::read(
@@ -191,13 +228,21 @@ mod tests {
 
     #[test]
     fn without_values_one_is_good_zero_is_bad_and_nothing_else_is_either() {
-        assert_eq!(read(&["1", "0", "True", "false", ""], &[], None, false).unwrap().good, [GOOD, BAD, GOOD, BAD, None]);
+        assert_eq!(
+            read(&["1", "0", "True", "false", ""], &[], None, false).unwrap().good,
+            [GOOD, BAD, GOOD, BAD, None]
+        );
         for other in ["-1", "2", "maybe"] {
             assert_eq!(read(&["1", "0", other], &[], None, false), Err((2, other.to_owned())));
             let trained = read(&["1", "0", other], &[], None, true).unwrap();
             assert_eq!(trained.good, [GOOD, BAD, None], "a trained model scores");
             assert!(trained.note.unwrap().contains(&format!("1 row has {other}, ")));
         }
-        assert_eq!(read(&["1", "0", "-1"], &[], Some(BadValues::These(numbers(&[-1.0]))), false).unwrap().good, [GOOD, None, BAD]);
+        assert_eq!(
+            read(&["1", "0", "-1"], &[], Some(BadValues::These(numbers(&[-1.0]))), false)
+                .unwrap()
+                .good,
+            [GOOD, None, BAD]
+        );
     }
 }

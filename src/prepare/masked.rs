@@ -11,7 +11,11 @@ use crate::{
 };
 
 /// Reads the tables that the config names; the texts say what is doubtful about them.
-pub fn read(experiment: &Experiment, samples: &Samples, facts: &Facts) -> Result<(Automasks, Vec<String>)> {
+pub fn read(
+    experiment: &Experiment,
+    samples: &Samples,
+    facts: &Facts,
+) -> Result<(Automasks, Vec<String>)> {
     if experiment.automasks.is_empty() {
         return Ok((Automasks::default(), vec![]));
     }
@@ -22,10 +26,19 @@ pub fn read(experiment: &Experiment, samples: &Samples, facts: &Facts) -> Result
             Value::Text(text) => automasks::seconds(&text),
             Value::Unknown => None,
         };
-        let starts: Vec<(u32, f64)> = facts.of_run(START_TIME, run).into_iter().filter_map(|(ls, value)| Some((ls, seconds(value)?))).collect();
+        let starts: Vec<(u32, f64)> = facts
+            .of_run(START_TIME, run)
+            .into_iter()
+            .filter_map(|(ls, value)| Some((ls, seconds(value)?)))
+            .collect();
         (!starts.is_empty()).then_some(starts)
     };
-    let masks = Automasks::read(&experiment.automasks, experiment.chips.as_deref(), &samples.frames, &starts)?;
+    let masks = Automasks::read(
+        &experiment.automasks,
+        experiment.chips.as_deref(),
+        &samples.frames,
+        &starts,
+    )?;
     if !masks.others.is_empty() {
         let others = listed(masks.others.iter().map(String::as_str));
         notes.push(format!("patterns.automasks: tell of layers that are not scored: {others}"));

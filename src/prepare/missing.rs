@@ -1,4 +1,5 @@
-//! What stands for missing inputs. A missing cell is NaN in rows as read; here it becomes a number, or is left out.
+//! What stands for missing inputs. A missing cell is NaN in rows as read; here it becomes a number,
+//! or is left out.
 
 use super::scale::percentile;
 use crate::{
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Filling {
     /// How.
     pub fill: Fill,
-    /// The number of each input: before it is scaled, or with "mask", where the network sees it, after.
+    /// The number of each input: before it is scaled, or with "mask", where the network sees it,
+    /// after.
     pub values: Vec<f32>,
     /// Share of the training rows in which each input is missing.
     pub shares: Vec<f64>,
@@ -35,23 +37,34 @@ pub struct MissingCells {
 impl MissingCells {
     /// "pt: missing in 40 % of rows, 0 % in training".
     pub fn beside_training(&self) -> String {
-        format!("{}: missing in {} of rows, {} in training", self.name, percent(self.share), percent(self.training))
+        format!(
+            "{}: missing in {} of rows, {} in training",
+            self.name,
+            percent(self.share),
+            percent(self.training)
+        )
     }
 
     /// Whether it is missing notably more often than in training.
     pub fn is_new(&self) -> bool {
-        /// A share that is no matter, how many times as large as in training it may be, and how much larger.
+        /// A share that is no matter, how many times as large as in training it may be, and how
+        /// much larger.
         const FEW: f64 = 0.01;
         const TIMES: f64 = 3.0;
         const MORE: f64 = 0.2;
-        self.share > FEW && (self.share > TIMES * self.training || self.share > self.training + MORE)
+        self.share > FEW
+            && (self.share > TIMES * self.training || self.share > self.training + MORE)
     }
 }
 
 /// A share in per cent, with as many digits as tell something.
 fn percent(share: f64) -> String {
     let percent = 100.0 * share;
-    if percent == 0.0 || percent >= 10.0 { format!("{percent:.0} %") } else { format!("{percent:.2} %") }
+    if percent == 0.0 || percent >= 10.0 {
+        format!("{percent:.0} %")
+    } else {
+        format!("{percent:.2} %")
+    }
 }
 
 /// The columns with most missing cells, in words; nothing where there are none.
@@ -60,19 +73,32 @@ pub fn told(missing: &[MissingCells]) -> Option<String> {
     const MOST: usize = 8;
     let mut worst: Vec<&MissingCells> = missing.iter().collect();
     worst.sort_by_key(|cells| std::cmp::Reverse(cells.rows));
-    let named: Vec<String> =
-        worst.iter().take(MOST).map(|cells| format!("{} in {} rows ({})", cells.name, cells.rows, percent(cells.share))).collect();
-    let more = if worst.len() > MOST { format!(", and {} more", worst.len() - MOST) } else { String::new() };
+    let named: Vec<String> = worst
+        .iter()
+        .take(MOST)
+        .map(|cells| format!("{} in {} rows ({})", cells.name, cells.rows, percent(cells.share)))
+        .collect();
+    let more = if worst.len() > MOST {
+        format!(", and {} more", worst.len() - MOST)
+    } else {
+        String::new()
+    };
     (!named.is_empty()).then(|| named.join(", ") + &more)
 }
 
 impl Filling {
-    /// From unscaled inputs `[rows, inputs]`, of which these rows train. Inputs that no training row has are refused.
+    /// From unscaled inputs `[rows, inputs]`, of which these rows train. Inputs that no training
+    /// row has are refused.
     pub fn learn(fill: Fill, inputs: &[f32], names: &[String], train: &[u32]) -> Result<Self> {
         let width = names.len();
         let rows = || train.iter().map(move |&row| &inputs[row as usize * width..][..width]);
         let mut missing = vec![0_usize; width];
-        rows().for_each(|row| missing.iter_mut().zip(row).for_each(|(missing, value)| *missing += usize::from(value.is_nan())));
+        rows().for_each(|row| {
+            missing
+                .iter_mut()
+                .zip(row)
+                .for_each(|(missing, value)| *missing += usize::from(value.is_nan()))
+        });
         if let Some(at) = missing.iter().position(|missing| *missing == train.len()) {
             return Err(Error::input(format!(
                 "\"{}\" is missing in all {} training rows: nothing can be learned of it; data.columns.ignore leaves a feature out",
@@ -81,12 +107,15 @@ impl Filling {
             )));
         }
         let median = |at: usize| {
-            let mut present: Vec<f32> = rows().map(|row| row[at]).filter(|value| !value.is_nan()).collect();
+            let mut present: Vec<f32> =
+                rows().map(|row| row[at]).filter(|value| !value.is_nan()).collect();
             present.sort_unstable_by(f32::total_cmp);
             percentile(&present, 50.0) as f32
         };
-        let values = if fill == Fill::Median { (0..width).map(median).collect() } else { vec![0.0; width] };
-        let shares = missing.into_iter().map(|missing| missing as f64 / train.len() as f64).collect();
+        let values =
+            if fill == Fill::Median { (0..width).map(median).collect() } else { vec![0.0; width] };
+        let shares =
+            missing.into_iter().map(|missing| missing as f64 / train.len() as f64).collect();
         Ok(Self { fill, values, shares })
     }
 
@@ -98,17 +127,23 @@ impl Filling {
         let width = self.values.len();
         let mut sums = vec![(0.0, 0_usize); width];
         for row in train.iter().map(|&row| &scaled[row as usize * width..][..width]) {
-            for ((sum, count), value) in sums.iter_mut().zip(row).filter(|(_, value)| !value.is_nan()) {
+            for ((sum, count), value) in
+                sums.iter_mut().zip(row).filter(|(_, value)| !value.is_nan())
+            {
                 (*sum, *count) = (*sum + f64::from(*value), *count + 1);
             }
         }
-        self.values = sums.into_iter().map(|(sum, count)| (sum / count.max(1) as f64) as f32).collect();
+        self.values =
+            sums.into_iter().map(|(sum, count)| (sum / count.max(1) as f64) as f32).collect();
     }
 
     /// Puts numbers in the place of missing inputs of one unscaled row, unless they are left out.
     pub fn apply(&self, row: &mut [f32]) {
         if self.fill != Fill::Mask {
-            row.iter_mut().zip(&self.values).filter(|(value, _)| value.is_nan()).for_each(|(value, fill)| *value = *fill);
+            row.iter_mut()
+                .zip(&self.values)
+                .filter(|(value, _)| value.is_nan())
+                .for_each(|(value, fill)| *value = *fill);
         }
     }
 }
@@ -118,21 +153,38 @@ pub fn count(samples: &Samples, filling: Option<&Filling>) -> Vec<MissingCells> 
     let rows = samples.rows.len();
     let mut missing = vec![0_usize; samples.width()];
     for row in 0..rows {
-        missing.iter_mut().zip(samples.row(row)).for_each(|(missing, value)| *missing += usize::from(value.is_nan()));
+        missing
+            .iter_mut()
+            .zip(samples.row(row))
+            .for_each(|(missing, value)| *missing += usize::from(value.is_nan()));
     }
     if missing.iter().all(|missing| *missing == 0) {
         return vec![];
     }
-    let training = |at: usize| filling.and_then(|filling| filling.shares.get(at)).copied().unwrap_or_default();
-    let names = samples.feature_names().into_iter().enumerate().zip(missing).filter(|(_, missing)| *missing > 0);
-    names.map(|((at, name), missing)| MissingCells { name, rows: missing, share: missing as f64 / rows as f64, training: training(at) }).collect()
+    let training =
+        |at: usize| filling.and_then(|filling| filling.shares.get(at)).copied().unwrap_or_default();
+    let names = samples
+        .feature_names()
+        .into_iter()
+        .enumerate()
+        .zip(missing)
+        .filter(|(_, missing)| *missing > 0);
+    names
+        .map(|((at, name), missing)| MissingCells {
+            name,
+            rows: missing,
+            share: missing as f64 / rows as f64,
+            training: training(at),
+        })
+        .collect()
 }
 
 /// Why a row is not evaluated that has too few of its inputs.
 pub fn too_few(row: &[f32], least: f64) -> Option<String> {
     let present = row.iter().filter(|value| !value.is_nan()).count();
     let few = present == 0 || (present as f64) < least * row.len() as f64;
-    (few && present < row.len()).then(|| format!("only {present} of {} inputs are present", row.len()))
+    (few && present < row.len())
+        .then(|| format!("only {present} of {} inputs are present", row.len()))
 }
 
 #[cfg(test)]
@@ -150,7 +202,10 @@ mod tests {
         let inputs = [1.0, NAN, 3.0, 8.0, NAN, 2.0, 5.0, 4.0, 99.0, 99.0];
         let train = [0, 1, 2, 3];
         let median = Filling::learn(Fill::Median, &inputs, &names(2), &train).unwrap();
-        assert_eq!((median.values.as_slice(), median.shares.as_slice()), ([3.0, 4.0].as_slice(), [0.25, 0.25].as_slice()));
+        assert_eq!(
+            (median.values.as_slice(), median.shares.as_slice()),
+            ([3.0, 4.0].as_slice(), [0.25, 0.25].as_slice())
+        );
         let mut row = [NAN, 7.0];
         median.apply(&mut row);
         assert_eq!(row, [3.0, 7.0]);
@@ -166,7 +221,10 @@ mod tests {
 
     #[test]
     fn rows_with_too_few_inputs_are_told() {
-        assert_eq!(too_few(&[1.0, NAN, NAN], 0.5).as_deref(), Some("only 1 of 3 inputs are present"));
+        assert_eq!(
+            too_few(&[1.0, NAN, NAN], 0.5).as_deref(),
+            Some("only 1 of 3 inputs are present")
+        );
         assert_eq!(too_few(&[1.0, NAN, 2.0], 0.5), None);
         assert_eq!(too_few(&[1.0, NAN], 0.5), None);
         assert_eq!(too_few(&[NAN, NAN], 0.0).as_deref(), Some("only 0 of 2 inputs are present"));
@@ -176,7 +234,10 @@ mod tests {
     fn missing_cells_are_counted_by_column() {
         let samples = Samples::made(&[vec![1.0, NAN, 3.0, NAN]]);
         let filling = Filling { fill: Fill::Zero, values: vec![0.0], shares: vec![0.125] };
-        assert_eq!(count(&samples, Some(&filling)), [MissingCells { name: "bin_0".into(), rows: 2, share: 0.5, training: 0.125 }]);
+        assert_eq!(
+            count(&samples, Some(&filling)),
+            [MissingCells { name: "bin_0".into(), rows: 2, share: 0.5, training: 0.125 }]
+        );
         assert_eq!(count(&Samples::made(&[vec![1.0]]), None), []);
     }
 }

@@ -1,5 +1,7 @@
-//! From samples to what the model sees: which rows count ([`select`]), which are for what ([`split`]), and how bins become
-//! inputs ([`scale`], with [`floors`] for bins that do not vary). Rows that are too large to compute with are not evaluated ([`finite`]). Nothing here is fitted on anything but training rows, unless the config asks for it by name.
+//! From samples to what the model sees: which rows count ([`select`]), which are for what
+//! ([`split`]), and how bins become inputs ([`scale`], with [`floors`] for bins that do not vary).
+//! Rows that are too large to compute with are not evaluated ([`finite`]). Nothing here is fitted
+//! on anything but training rows, unless the config asks for it by name.
 
 pub mod classes;
 pub mod finite;

@@ -31,12 +31,16 @@ pub fn reject(
 ) {
     let before = samples.rejected.len();
     let against: Vec<usize> = (0..reasons.len()).filter(|&row| reasons[row].is_some()).collect();
-    let known: Vec<Vec<Option<bool>>> = against.iter().map(|&row| labels.iter().map(|set| set.good[row]).collect()).collect();
+    let known: Vec<Vec<Option<bool>>> =
+        against.iter().map(|&row| labels.iter().map(|set| set.good[row]).collect()).collect();
     labels.iter_mut().for_each(|set| retain(&mut set.good, 1, &reasons));
     classes.iter_mut().for_each(|classes| retain(&mut classes.of, 1, &reasons));
     weights.iter_mut().for_each(|weights| retain(weights, 1, &reasons));
     samples.reject(reasons);
-    samples.rejected[before..].iter_mut().zip(known).for_each(|(rejected, labels)| rejected.labels = labels);
+    samples.rejected[before..]
+        .iter_mut()
+        .zip(known)
+        .for_each(|(rejected, labels)| rejected.labels = labels);
 }
 
 /// Rows that are ready for a model.
@@ -58,7 +62,8 @@ pub struct Prepared {
     pub scaler: Scaler,
     /// What the bins of each row are divided by before they are scaled, where the config says so.
     pub divisors: Option<Vec<f64>>,
-    /// Inputs, `[rows, inputs]`: the scaled bins and what is added to them. NaN where one is missing and left out.
+    /// Inputs, `[rows, inputs]`: the scaled bins and what is added to them. NaN where one is
+    /// missing and left out.
     pub inputs: Vec<f32>,
     /// Whether any of them is missing.
     pub masked: bool,
@@ -79,8 +84,16 @@ impl Prepared {
 
     /// All rows of a channel, weighted as they are; `columns` are those of the channel.
     pub fn rows<'a>(&'a self, columns: &'a [Range<usize>]) -> Rows<'a> {
-        let fill = self.scaler.filling.as_ref().filter(|_| self.masked).map(|filling| filling.values.as_slice());
-        Rows::new(&self.inputs, self.scaler.inputs()).columns(columns).weighted(self.weights.as_deref()).filled(fill)
+        let fill = self
+            .scaler
+            .filling
+            .as_ref()
+            .filter(|_| self.masked)
+            .map(|filling| filling.values.as_slice());
+        Rows::new(&self.inputs, self.scaler.inputs())
+            .columns(columns)
+            .weighted(self.weights.as_deref())
+            .filled(fill)
     }
 
     /// Those of some rows that have any input of a channel; the others are not evaluated there.
@@ -98,8 +111,8 @@ impl Prepared {
         &self.inputs[row as usize * width..][..width]
     }
 
-    /// The inputs of a row before the first step of scaling that is learned, appended to `out`; what is added to the bins as it is
-    /// scaled.
+    /// The inputs of a row before the first step of scaling that is learned, appended to `out`;
+    /// what is added to the bins as it is scaled.
     pub fn before_learned(&self, row: u32, out: &mut Vec<f32>) {
         let (width, start) = (self.samples.width(), out.len());
         out.extend_from_slice(self.samples.row(row as usize));
@@ -113,7 +126,8 @@ impl Prepared {
     /// The same without the rows against which there is a reason: they are rejected.
     pub fn without(&self, reasons: Vec<Option<String>>) -> Self {
         let mut kept = self.clone();
-        let Self { samples, labels, classes, beside, splits, weights, divisors, inputs, .. } = &mut kept;
+        let Self { samples, labels, classes, beside, splits, weights, divisors, inputs, .. } =
+            &mut kept;
         retain(inputs, self.scaler.inputs(), &reasons);
         retain(splits, 1, &reasons);
         divisors.iter_mut().for_each(|divisors| retain(divisors, 1, &reasons));
@@ -122,7 +136,8 @@ impl Prepared {
         kept
     }
 
-    /// Some rows by themselves, with as much as scoring them needs: nothing of what is known beside them.
+    /// Some rows by themselves, with as much as scoring them needs: nothing of what is known beside
+    /// them.
     pub fn pick(&self, rows: &[usize]) -> Self {
         let (samples, inputs) = (&self.samples, self.scaler.inputs());
         let picked = Samples {
@@ -150,8 +165,15 @@ impl Prepared {
             splits: rows.iter().map(|&row| self.splits[row]).collect(),
             weights: None,
             scaler: self.scaler.clone(),
-            divisors: self.divisors.as_ref().map(|divisors| rows.iter().map(|&row| divisors[row]).collect()),
-            inputs: rows.iter().flat_map(|&row| &self.inputs[row * inputs..(row + 1) * inputs]).copied().collect(),
+            divisors: self
+                .divisors
+                .as_ref()
+                .map(|divisors| rows.iter().map(|&row| divisors[row]).collect()),
+            inputs: rows
+                .iter()
+                .flat_map(|&row| &self.inputs[row * inputs..(row + 1) * inputs])
+                .copied()
+                .collect(),
             masked: self.masked,
             channels: self.channels.clone(),
             automasks: self.automasks.clone(),
@@ -159,8 +181,9 @@ impl Prepared {
         }
     }
 
-    /// Makes the inputs anew of contents that have changed. What is added to the bins stays as it is, and so does what they are divided
-    /// by. Rows are scaled one by one: not for a scaler that is fitted on each file.
+    /// Makes the inputs anew of contents that have changed. What is added to the bins stays as it
+    /// is, and so does what they are divided by. Rows are scaled one by one: not for a scaler that
+    /// is fitted on each file.
     pub fn rescale(&mut self) {
         let (width, inputs) = (self.samples.width(), self.scaler.inputs());
         let mut scaled = self.inputs.clone();
@@ -172,16 +195,21 @@ impl Prepared {
             }
         }
         self.scaler.apply(&mut scaled);
-        for (before, scaled) in self.inputs.chunks_exact_mut(inputs.max(1)).zip(scaled.chunks_exact(inputs.max(1))) {
+        for (before, scaled) in
+            self.inputs.chunks_exact_mut(inputs.max(1)).zip(scaled.chunks_exact(inputs.max(1)))
+        {
             before[..width].copy_from_slice(&scaled[..width]);
         }
     }
 
     /// Positions of the rows of a split, by run and LS or as they stand in their files.
     pub fn of_split(&self, wanted: Split, order: Order) -> Vec<u32> {
-        let mut rows: Vec<u32> = (0..self.splits.len() as u32).filter(|&i| self.splits[i as usize] == wanted).collect();
+        let mut rows: Vec<u32> =
+            (0..self.splits.len() as u32).filter(|&i| self.splits[i as usize] == wanted).collect();
         if order == Order::File {
-            rows.sort_by_key(|&i| (self.samples.rows[i as usize].source, self.samples.rows[i as usize].index));
+            rows.sort_by_key(|&i| {
+                (self.samples.rows[i as usize].source, self.samples.rows[i as usize].index)
+            });
         }
         rows
     }
@@ -196,7 +224,8 @@ mod tests {
         prepare::{floors::Contents, scale::Plan},
     };
 
-    /// Three rows of two bins and an added input; each is divided by its divisor, then goes by the largest of each bin.
+    /// Three rows of two bins and an added input; each is divided by its divisor, then goes by the
+    /// largest of each bin.
     fn prepared() -> Prepared {
         let mut inputs = vec![1.0, 4.0, 7.0, 2.0, 3.0, 8.0, 1.0, 1.0, 9.0];
         let rows: Vec<&[f32]> = inputs.chunks_exact(3).collect();
@@ -255,18 +284,34 @@ mod tests {
     #[test]
     fn picked_rows_are_as_they_were() {
         let (all, picked) = (prepared(), prepared().pick(&[2, 0]));
-        assert_eq!((picked.samples.row(0), picked.samples.row(1)), (all.samples.row(2), all.samples.row(0)));
-        assert_eq!((&picked.inputs[..3], &picked.inputs[3..]), (&all.inputs[6..], &all.inputs[..3]));
-        assert_eq!((picked.splits, picked.divisors), (vec![Split::Test, Split::Train], Some(vec![5.0, 2.0])));
+        assert_eq!(
+            (picked.samples.row(0), picked.samples.row(1)),
+            (all.samples.row(2), all.samples.row(0))
+        );
+        assert_eq!(
+            (&picked.inputs[..3], &picked.inputs[3..]),
+            (&all.inputs[6..], &all.inputs[..3])
+        );
+        assert_eq!(
+            (picked.splits, picked.divisors),
+            (vec![Split::Test, Split::Train], Some(vec![5.0, 2.0]))
+        );
         assert_eq!(picked.samples.rows[0].ls, 2);
     }
     #[test]
     fn rows_with_a_reason_are_rejected_and_the_others_stay_together() {
-        let (all, kept) = (prepared(), prepared().without(vec![None, Some("score is not finite".into()), None]));
+        let (all, kept) =
+            (prepared(), prepared().without(vec![None, Some("score is not finite".into()), None]));
         assert_eq!((kept.samples.rows.len(), kept.samples.row(1)), (2, all.samples.row(2)));
         assert_eq!((&kept.inputs[..3], &kept.inputs[3..]), (&all.inputs[..3], &all.inputs[6..]));
-        assert_eq!((kept.splits, kept.divisors), (vec![Split::Train, Split::Test], Some(vec![2.0, 5.0])));
-        assert_eq!((kept.samples.rejected[0].reason.as_str(), kept.samples.rejected[0].index), ("score is not finite", 1));
+        assert_eq!(
+            (kept.splits, kept.divisors),
+            (vec![Split::Train, Split::Test], Some(vec![2.0, 5.0]))
+        );
+        assert_eq!(
+            (kept.samples.rejected[0].reason.as_str(), kept.samples.rejected[0].index),
+            ("score is not finite", 1)
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What conditions and quantities are for each row: names stand for the row's identity, for what OMS and other files say of its
-//! lumisection, or for columns of the data.
+//! What conditions and quantities are for each row: names stand for the row's identity, for what
+//! OMS and other files say of its lumisection, or for columns of the data.
 
 use crate::{
     config::{Experiment, Expression, Value},
@@ -22,29 +22,42 @@ const FEWEST: &str = "entries_min";
 /// All names that the expressions of an experiment have.
 pub fn names(experiment: &Experiment) -> BTreeSet<String> {
     let Experiment { added, beside, weight, select, divide_by, .. } = experiment;
-    let expressions = added.iter().chain(beside).chain(weight).chain(&select.conditions).chain(divide_by);
+    let expressions =
+        added.iter().chain(beside).chain(weight).chain(&select.conditions).chain(divide_by);
     expressions.flat_map(|expression| expression.names().iter().cloned()).collect()
 }
 
-/// The names that must be columns of the data, because nothing else has them. Of several layers each has its entries.
+/// The names that must be columns of the data, because nothing else has them. Of several layers
+/// each has its entries.
 pub fn columns(names: &BTreeSet<String>, facts: &Facts, layered: bool) -> Vec<String> {
     let is_own = |name: &str| OWN.contains(&name) || layered && name.starts_with(OF_LAYER);
     names.iter().filter(|name| !is_own(name) && !facts.has(name)).cloned().collect()
 }
 
-/// The layers whose entries a name means: one, or all for the fewest of them; `None` where it is the name of something else.
+/// The layers whose entries a name means: one, or all for the fewest of them; `None` where it is
+/// the name of something else.
 fn layers_of<'s>(name: &str, samples: &'s Samples, facts: &Facts) -> Result<Option<&'s [Layer]>> {
     let layers = &samples.layers;
-    let Some(layer) = name.strip_prefix(OF_LAYER).filter(|_| !layers.is_empty() && !facts.has(name)) else { return Ok(None) };
+    let Some(layer) =
+        name.strip_prefix(OF_LAYER).filter(|_| !layers.is_empty() && !facts.has(name))
+    else {
+        return Ok(None);
+    };
     if let Some(at) = layers.iter().position(|known| known.name == layer) {
         return Ok(Some(&layers[at..=at]));
     }
     if name == FEWEST {
         return Ok(Some(layers));
     }
-    let known: Vec<String> = std::iter::once(FEWEST.to_owned()).chain(layers.iter().map(|layer| format!("{OF_LAYER}{}", layer.name))).collect();
+    let known: Vec<String> = std::iter::once(FEWEST.to_owned())
+        .chain(layers.iter().map(|layer| format!("{OF_LAYER}{}", layer.name)))
+        .collect();
     let names = || known.iter().map(String::as_str);
-    Err(Error::input(format!("no quantity \"{name}\"{}; of layers there are {}", suggestion(name, names()), listed(names()))))
+    Err(Error::input(format!(
+        "no quantity \"{name}\"{}; of layers there are {}",
+        suggestion(name, names()),
+        listed(names())
+    )))
 }
 
 fn sum(values: &[f32]) -> f64 {
@@ -61,7 +74,12 @@ pub struct Quantity {
 
 impl Quantity {
     /// Evaluates an expression for every row; `key` names it in errors.
-    pub fn new(key: &str, expression: &Expression, samples: &Samples, facts: &Facts) -> Result<Self> {
+    pub fn new(
+        key: &str,
+        expression: &Expression,
+        samples: &Samples,
+        facts: &Facts,
+    ) -> Result<Self> {
         let names = expression.names();
         let layers = names
             .iter()
@@ -70,7 +88,10 @@ impl Quantity {
             .map_err(|error| error.map(|message| format!("{key}: {message}")))?;
         let entries = |name: &str, row: usize| -> Option<f64> {
             let layers = layers[names.iter().position(|known| known == name)?]?;
-            layers.iter().map(|layer| sum(&samples.row(row)[layer.columns.clone()])).min_by(f64::total_cmp)
+            layers
+                .iter()
+                .map(|layer| sum(&samples.row(row)[layer.columns.clone()]))
+                .min_by(f64::total_cmp)
         };
         let value = |name: &str, row: usize| -> (Value, Option<Origin>) {
             if let Some((value, origin)) = facts.get(name, samples.id(row)) {
@@ -84,7 +105,9 @@ impl Quantity {
                 (Some(Column::Numbers(numbers)), _) => Value::Number(numbers[row]),
                 (Some(Column::Texts(texts)), _) if texts[row].is_empty() => Value::Unknown,
                 (Some(Column::Texts(texts)), _) => Value::Text(texts[row].as_str().into()),
-                (None, "run") => samples.id(row).run.map_or(Value::Unknown, |run| Value::Number(f64::from(run))),
+                (None, "run") => {
+                    samples.id(row).run.map_or(Value::Unknown, |run| Value::Number(f64::from(run)))
+                }
                 (None, "ls") => Value::Number(f64::from(samples.rows[row].ls)),
                 (None, "entries") => Value::Number(sum(samples.row(row))),
                 _ => Value::Unknown,
@@ -93,9 +116,9 @@ impl Quantity {
         };
         let (mut values, mut reasons) = (vec![], vec![]);
         for row in 0..samples.rows.len() {
-            let result = expression
-                .evaluate(&|i| value(&names[i], row).0)
-                .map_err(|reason| Error::input(format!("{key}: \"{expression}\" at {}: {reason}", samples.place(row))))?;
+            let result = expression.evaluate(&|i| value(&names[i], row).0).map_err(|reason| {
+                Error::input(format!("{key}: \"{expression}\" at {}: {reason}", samples.place(row)))
+            })?;
             reasons.push((result == Value::Unknown).then(|| {
                 let unknown = names.iter().find_map(|name| match value(name, row) {
                     (Value::Unknown, origin) => Some((name, origin)),
@@ -117,7 +140,10 @@ impl Quantity {
         let number = |(row, value): (usize, &Value)| match value {
             Value::Number(number) => Ok(*number),
             Value::Unknown => Ok(f64::NAN),
-            Value::Text(text) => Err(Error::input(format!("{key}: \"{text}\" at {}; expected a number", samples.place(row)))),
+            Value::Text(text) => Err(Error::input(format!(
+                "{key}: \"{text}\" at {}; expected a number",
+                samples.place(row)
+            ))),
         };
         self.values.iter().enumerate().map(number).collect()
     }

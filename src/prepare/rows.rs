@@ -10,7 +10,8 @@ pub struct Rows<'a> {
     columns: Option<&'a [Range<usize>]>,
     weights: Option<&'a [f32]>,
     index: Option<&'a [u32]>,
-    /// What a model sees of missing cells, one number a column of the matrix; absent where no cell is missing.
+    /// What a model sees of missing cells, one number a column of the matrix; absent where no cell
+    /// is missing.
     fill: Option<&'a [f32]>,
 }
 
@@ -25,8 +26,8 @@ impl<'a> Rows<'a> {
         Self { weights, ..self }
     }
 
-    /// Missing cells, which are NaN in the matrix, are left out of losses and errors, and a model sees these numbers instead: one a
-    /// column of the matrix.
+    /// Missing cells, which are NaN in the matrix, are left out of losses and errors, and a model
+    /// sees these numbers instead: one a column of the matrix.
     pub fn filled(self, fill: Option<&'a [f32]>) -> Self {
         Self { fill, ..self }
     }
@@ -39,7 +40,11 @@ impl<'a> Rows<'a> {
             self.extend_known(i, &mut row);
             row.iter().all(|value| !value.is_nan())
         };
-        if self.is_masked() && (0..self.len()).all(is_whole) { Self { fill: None, ..self } } else { self }
+        if self.is_masked() && (0..self.len()).all(is_whole) {
+            Self { fill: None, ..self }
+        } else {
+            self
+        }
     }
 
     /// Whether cells may be missing.
@@ -91,7 +96,10 @@ impl<'a> Rows<'a> {
         };
         match self.columns {
             None => out[first..].iter_mut().zip(fill).for_each(put),
-            Some(columns) => out[first..].iter_mut().zip(columns.iter().flat_map(|range| &fill[range.clone()])).for_each(put),
+            Some(columns) => out[first..]
+                .iter_mut()
+                .zip(columns.iter().flat_map(|range| &fill[range.clone()]))
+                .for_each(put),
         }
     }
 
@@ -101,7 +109,9 @@ impl<'a> Rows<'a> {
         let row = &self.values[at..at + self.stride];
         match self.columns {
             None => out.extend_from_slice(row),
-            Some(columns) => columns.iter().for_each(|range| out.extend_from_slice(&row[range.clone()])),
+            Some(columns) => {
+                columns.iter().for_each(|range| out.extend_from_slice(&row[range.clone()]))
+            }
         }
     }
 

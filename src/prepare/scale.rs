@@ -15,17 +15,19 @@ use std::ops::Range;
 /// A fitted chain of scaling steps: `scaler.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaler {
-    /// What the parameters were learned from. With "each-file" they are those of the training rows, and a scored file's own
-    /// take their place.
+    /// What the parameters were learned from. With "each-file" they are those of the training rows,
+    /// and a scored file's own take their place.
     pub fit_on: FitOn,
-    /// How bins that do not vary are scaled; folders of earlier versions do not say, and have "zero".
+    /// How bins that do not vary are scaled; folders of earlier versions do not say, and have
+    /// "zero".
     #[serde(default, skip_serializing_if = "is_zero")]
     pub constant: Constant,
     /// Number of rows they were learned from.
     pub rows: usize,
     /// Number of bins.
     pub width: usize,
-    /// How many of them each layer has, where there are several; steps that go by the row go by the layer then.
+    /// How many of them each layer has, where there are several; steps that go by the row go by the
+    /// layer then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<usize>,
     /// The steps, in order.
@@ -54,7 +56,8 @@ pub struct Added {
     pub step: Step,
 }
 
-/// One step: per bin `(x - shift) / divisor` where a step has parameters. A divisor of 0 makes the bin 0.
+/// One step: per bin `(x - shift) / divisor` where a step has parameters. A divisor of 0 makes the
+/// bin 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// Which.
@@ -91,15 +94,17 @@ pub struct Plan {
     pub clip: Option<f64>,
     /// Inputs behind the bins, and how they are scaled.
     pub added: Option<(ScaleKind, Vec<String>)>,
-    /// What becomes of missing bins: with "zero" they are learned from as zeros, otherwise not at all.
+    /// What becomes of missing bins: with "zero" they are learned from as zeros, otherwise not at
+    /// all.
     pub fill: Fill,
 }
 
 impl Scaler {
-    /// Learns the steps from rows of bins and the added inputs behind them; each step is learned from what the ones before it make of
-    /// the rows, which are not copied.
+    /// Learns the steps from rows of bins and the added inputs behind them; each step is learned
+    /// from what the ones before it make of the rows, which are not copied.
     pub fn fit(plan: Plan, rows: &[&[f32]]) -> Self {
-        let Plan { kinds, fit_on, constant, contents, width, layers, reference, clip, added, fill } = plan;
+        let Plan { kinds, fit_on, constant, contents, width, layers, reference, clip, added, fill } =
+            plan;
         let settle = |step: &mut Step, seen: &Seen<'_>, contents: Contents| match constant {
             Constant::Floor if !rows.is_empty() => floors::set(step, seen, contents),
             _ => step.leave_constant(),
@@ -108,27 +113,45 @@ impl Scaler {
         for kind in kinds {
             let seen = Seen { rows, columns: 0..width, before: &steps, layers: &layers, fill };
             let mut step = match kind {
-                ScaleKind::Reference => Step { shift: vec![0.0; width], divisor: reference.clone(), ..Step::new(kind) },
+                ScaleKind::Reference => {
+                    Step { shift: vec![0.0; width], divisor: reference.clone(), ..Step::new(kind) }
+                }
                 _ => Step::fit(kind, &seen),
             };
             settle(&mut step, &seen, contents);
             steps.push(step);
         }
         let added = added.map(|(kind, names)| {
-            let seen = Seen { rows, columns: width..width + names.len(), before: &[], layers: &[], fill };
+            let seen =
+                Seen { rows, columns: width..width + names.len(), before: &[], layers: &[], fill };
             let mut step = Step::fit(kind, &seen);
             settle(&mut step, &seen, Contents::Features);
             Added { names, step }
         });
-        Self { fit_on, constant, rows: rows.len(), width, layers, steps, clip, added, filling: None }
+        Self {
+            fit_on,
+            constant,
+            rows: rows.len(),
+            width,
+            layers,
+            steps,
+            clip,
+            added,
+            filling: None,
+        }
     }
 
-    /// The same steps learned from other rows. What a reference says is not learned; bins that do not vary in these rows, or did not in
-    /// those of the training, keep their floors or the scaling of the training.
+    /// The same steps learned from other rows. What a reference says is not learned; bins that do
+    /// not vary in these rows, or did not in those of the training, keep their floors or the
+    /// scaling of the training.
     pub fn refit(&self, rows: &[&[f32]]) -> Self {
         let fill = self.filling.as_ref().map_or(Fill::Reject, |filling| filling.fill);
         let again = |trained: &Step, seen: &Seen<'_>| {
-            let mut step = if trained.kind == ScaleKind::Reference { trained.clone() } else { Step::fit(trained.kind, seen) };
+            let mut step = if trained.kind == ScaleKind::Reference {
+                trained.clone()
+            } else {
+                Step::fit(trained.kind, seen)
+            };
             match self.constant {
                 Constant::Floor => step.take_constant(trained),
                 Constant::Zero => step.leave_constant(),
@@ -137,14 +160,27 @@ impl Scaler {
         };
         let mut steps: Vec<Step> = vec![];
         for trained in &self.steps {
-            let step = again(trained, &Seen { rows, columns: 0..self.width, before: &steps, layers: &self.layers, fill });
+            let step = again(
+                trained,
+                &Seen { rows, columns: 0..self.width, before: &steps, layers: &self.layers, fill },
+            );
             steps.push(step);
         }
         let added = self.added.as_ref().map(|added| {
             let columns = self.width..self.inputs();
-            Added { names: added.names.clone(), step: again(&added.step, &Seen { rows, columns, before: &[], layers: &[], fill }) }
+            Added {
+                names: added.names.clone(),
+                step: again(&added.step, &Seen { rows, columns, before: &[], layers: &[], fill }),
+            }
         });
-        Self { rows: rows.len(), steps, added, layers: self.layers.clone(), filling: self.filling.clone(), ..*self }
+        Self {
+            rows: rows.len(),
+            steps,
+            added,
+            layers: self.layers.clone(),
+            filling: self.filling.clone(),
+            ..*self
+        }
     }
 
     /// What each bin is divided by to become 1 where it is as usual, where that was learned here.
@@ -161,15 +197,18 @@ impl Scaler {
         self.width + self.added.as_ref().map_or(0, |added| added.names.len())
     }
 
-    /// Scales rows in place, `[rows, inputs]`. Missing inputs are filled first, or stay NaN where they are left out.
+    /// Scales rows in place, `[rows, inputs]`. Missing inputs are filled first, or stay NaN where
+    /// they are left out.
     pub fn apply(&self, values: &mut [f32]) {
         values.par_chunks_exact_mut(self.inputs().max(1)).for_each(|row| {
             self.filling.iter().for_each(|filling| filling.apply(row));
             let (bins, rest) = row.split_at_mut(self.width);
             apply_all(&self.steps, bins, &self.layers);
-            // Comparisons here and in the steps leave NaN as it is, so that no overflow passes for a number.
+            // Comparisons here and in the steps leave NaN as it is, so that no overflow passes for
+            // a number.
             if let Some(clip) = self.clip.map(|clip| clip as f32) {
-                bins.iter_mut().for_each(|value| *value = if *value > clip { clip } else { *value });
+                bins.iter_mut()
+                    .for_each(|value| *value = if *value > clip { clip } else { *value });
             }
             if let Some(added) = &self.added {
                 added.step.apply(rest, &[]);
@@ -177,11 +216,17 @@ impl Scaler {
         });
     }
 
-    /// A scaled number of one input in the units of the data. Steps that go by the row ([`Scaler::forgets`]) stay, and what was clipped.
+    /// A scaled number of one input in the units of the data. Steps that go by the row
+    /// ([`Scaler::forgets`]) stay, and what was clipped.
     pub fn undo(&self, input: usize, value: f32) -> f32 {
         match (&self.added, input.checked_sub(self.width)) {
             (Some(added), Some(at)) => added.step.undo(at, f64::from(value)) as f32,
-            _ => self.steps.iter().rev().fold(f64::from(value), |value, step| step.undo(input, value)) as f32,
+            _ => self
+                .steps
+                .iter()
+                .rev()
+                .fold(f64::from(value), |value, step| step.undo(input, value))
+                as f32,
         }
     }
 
@@ -192,18 +237,31 @@ impl Scaler {
 
     /// The bins of a row before the first step that is learned, in place.
     pub fn before_learned(&self, bins: &mut [f32]) {
-        let first = self.steps.iter().position(|step| step.kind.learns()).unwrap_or(self.steps.len());
+        let first =
+            self.steps.iter().position(|step| step.kind.learns()).unwrap_or(self.steps.len());
         apply_all(&self.steps[..first], bins, &self.layers);
     }
 
     /// Inputs that do not vary in the rows that the scaling was learned from.
     pub fn constant_inputs(&self) -> Vec<usize> {
         let left = |step: &Step, bin: usize| match step.kind {
-            ScaleKind::Range | ScaleKind::MinMax | ScaleKind::BinMean | ScaleKind::Reference => step.divisor[bin] == 0.0,
-            ScaleKind::Standard | ScaleKind::Robust => self.constant == Constant::Zero && step.divisor[bin] == 1.0 && step.shift[bin] == 0.0,
-            ScaleKind::None | ScaleKind::UnitArea | ScaleKind::MeanOne | ScaleKind::Sqrt | ScaleKind::Log1p => false,
+            ScaleKind::Range | ScaleKind::MinMax | ScaleKind::BinMean | ScaleKind::Reference => {
+                step.divisor[bin] == 0.0
+            }
+            ScaleKind::Standard | ScaleKind::Robust => {
+                self.constant == Constant::Zero
+                    && step.divisor[bin] == 1.0
+                    && step.shift[bin] == 0.0
+            }
+            ScaleKind::None
+            | ScaleKind::UnitArea
+            | ScaleKind::MeanOne
+            | ScaleKind::Sqrt
+            | ScaleKind::Log1p => false,
         };
-        self.inputs_where(|step, bin| left(step, bin) || step.floored.binary_search(&(bin as u32)).is_ok())
+        self.inputs_where(|step, bin| {
+            left(step, bin) || step.floored.binary_search(&(bin as u32)).is_ok()
+        })
     }
 
     /// Inputs that the scaling makes 0 whatever they hold.
@@ -213,8 +271,12 @@ impl Scaler {
 
     fn inputs_where(&self, holds: impl Fn(&Step, usize) -> bool) -> Vec<usize> {
         let bins = (0..self.width).filter(|&bin| self.steps.iter().any(|step| holds(step, bin)));
-        let added = self.added.iter().flat_map(|added| (0..added.names.len()).map(move |at| (&added.step, at)));
-        bins.chain(added.filter(|(step, at)| holds(step, *at)).map(|(_, at)| self.width + at)).collect()
+        let added = self
+            .added
+            .iter()
+            .flat_map(|added| (0..added.names.len()).map(move |at| (&added.step, at)));
+        bins.chain(added.filter(|(step, at)| holds(step, *at)).map(|(_, at)| self.width + at))
+            .collect()
     }
 
     /// Checks that a scaler read from a file is whole.
@@ -223,9 +285,15 @@ impl Scaler {
         for (step, width) in self.steps.iter().map(|step| (step, self.width)).chain(added) {
             let expected = if step.kind.learns() { width } else { 0 };
             if step.shift.len() != expected || step.divisor.len() != expected {
-                return Err(Error::input(format!("scaler.json: step \"{}\" has {} numbers; expected {expected}", step.kind, step.shift.len())));
+                return Err(Error::input(format!(
+                    "scaler.json: step \"{}\" has {} numbers; expected {expected}",
+                    step.kind,
+                    step.shift.len()
+                )));
             }
-            if !step.floored.is_sorted() || step.floored.last().is_some_and(|bin| *bin as usize >= expected) {
+            if !step.floored.is_sorted()
+                || step.floored.last().is_some_and(|bin| *bin as usize >= expected)
+            {
                 return Err(Error::input(format!(
                     "scaler.json: step \"{}\" has floors that are not in order or beyond its {expected} bins",
                     step.kind
@@ -233,12 +301,22 @@ impl Scaler {
             }
         }
         let inputs = self.inputs();
-        if let Some(filling) = self.filling.as_ref().filter(|filling| filling.values.len() != inputs || filling.shares.len() != inputs) {
-            return Err(Error::input(format!("scaler.json: \"filling\" has {} numbers; expected {inputs}", filling.values.len())));
+        if let Some(filling) = self
+            .filling
+            .as_ref()
+            .filter(|filling| filling.values.len() != inputs || filling.shares.len() != inputs)
+        {
+            return Err(Error::input(format!(
+                "scaler.json: \"filling\" has {} numbers; expected {inputs}",
+                filling.values.len()
+            )));
         }
         let bins = self.layers.iter().fold(0_usize, |sum, bins| sum.saturating_add(*bins));
         if !self.layers.is_empty() && bins != self.width {
-            return Err(Error::input(format!("scaler.json: layers of {bins} bins; expected {}", self.width)));
+            return Err(Error::input(format!(
+                "scaler.json: layers of {bins} bins; expected {}",
+                self.width
+            )));
         }
         Ok(())
     }
@@ -247,7 +325,15 @@ impl Scaler {
 impl ScaleKind {
     /// Whether the step has parameters per bin.
     pub fn learns(self) -> bool {
-        matches!(self, Self::Range | Self::MinMax | Self::Standard | Self::Robust | Self::BinMean | Self::Reference)
+        matches!(
+            self,
+            Self::Range
+                | Self::MinMax
+                | Self::Standard
+                | Self::Robust
+                | Self::BinMean
+                | Self::Reference
+        )
     }
 
     /// Whether the step goes by the whole row, or layer.
@@ -259,7 +345,8 @@ impl ScaleKind {
 /// Scales one row by all steps, one after the other; what is missing stays missing.
 fn apply_all(steps: &[Step], row: &mut [f32], layers: &[usize]) {
     let whole = row.iter().fold(true, |whole, value| whole & !value.is_nan());
-    let missing: Vec<usize> = if whole { vec![] } else { (0..row.len()).filter(|&at| row[at].is_nan()).collect() };
+    let missing: Vec<usize> =
+        if whole { vec![] } else { (0..row.len()).filter(|&at| row[at].is_nan()).collect() };
     for step in steps {
         step.apply(row, layers);
         missing.iter().for_each(|&at| row[at] = f32::NAN);
@@ -269,7 +356,8 @@ fn apply_all(steps: &[Step], row: &mut [f32], layers: &[usize]) {
 /// Numbers that are sorted at once to find percentiles.
 const SORTED_AT_ONCE: usize = 1 << 23;
 
-/// What a step is learned from: some columns of rows, after the steps before it, which may go by the layer.
+/// What a step is learned from: some columns of rows, after the steps before it, which may go by
+/// the layer.
 pub(super) struct Seen<'a> {
     pub rows: &'a [&'a [f32]],
     pub columns: Range<usize>,
@@ -313,7 +401,12 @@ impl Step {
         let mut present = vec![rows; width];
         if seen.fill != Fill::Reject {
             present.fill(0);
-            seen.each(&mut |row| present.iter_mut().zip(row).for_each(|(present, value)| *present += usize::from(!value.is_nan())));
+            seen.each(&mut |row| {
+                present
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(present, value)| *present += usize::from(!value.is_nan()))
+            });
         }
         let add = |sum: &mut f64, number: f64| {
             if !number.is_nan() {
@@ -323,29 +416,50 @@ impl Step {
         match kind {
             ScaleKind::Range | ScaleKind::MinMax => {
                 let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); width];
-                seen.each(&mut |row| ranges.iter_mut().zip(row).for_each(|(range, value)| *range = (range.0.min(*value), range.1.max(*value))));
-                for (low, high) in ranges.into_iter().map(|(low, high)| (f64::from(low), f64::from(high))) {
-                    shift.push(if kind == ScaleKind::MinMax && low.is_finite() { low } else { 0.0 });
+                seen.each(&mut |row| {
+                    ranges.iter_mut().zip(row).for_each(|(range, value)| {
+                        *range = (range.0.min(*value), range.1.max(*value))
+                    })
+                });
+                for (low, high) in
+                    ranges.into_iter().map(|(low, high)| (f64::from(low), f64::from(high)))
+                {
+                    shift.push(if kind == ScaleKind::MinMax && low.is_finite() {
+                        low
+                    } else {
+                        0.0
+                    });
                     divisor.push(if high > low { high - low } else { 0.0 });
                 }
             }
             ScaleKind::BinMean => {
                 let mut sums = vec![0.0; width];
-                seen.each(&mut |row| sums.iter_mut().zip(row).for_each(|(sum, value)| add(sum, f64::from(*value))));
+                seen.each(&mut |row| {
+                    sums.iter_mut().zip(row).for_each(|(sum, value)| add(sum, f64::from(*value)))
+                });
                 shift = vec![0.0; width];
-                divisor = sums.into_iter().zip(present).map(|(sum, rows)| sum / rows.max(1) as f64).collect();
+                divisor = sums
+                    .into_iter()
+                    .zip(present)
+                    .map(|(sum, rows)| sum / rows.max(1) as f64)
+                    .collect();
             }
             ScaleKind::Standard => {
                 let mut means = vec![0.0; width];
-                seen.each(&mut |row| means.iter_mut().zip(row).for_each(|(sum, value)| add(sum, f64::from(*value))));
+                seen.each(&mut |row| {
+                    means.iter_mut().zip(row).for_each(|(sum, value)| add(sum, f64::from(*value)))
+                });
                 means.iter_mut().zip(&present).for_each(|(mean, rows)| *mean /= *rows as f64);
                 let mut squares = vec![0.0; width];
                 seen.each(&mut |row| {
-                    squares.iter_mut().zip(&means).zip(row).for_each(|((sum, mean), value)| add(sum, (f64::from(*value) - mean).powi(2)));
+                    squares.iter_mut().zip(&means).zip(row).for_each(|((sum, mean), value)| {
+                        add(sum, (f64::from(*value) - mean).powi(2))
+                    });
                 });
                 for ((mean, squares), rows) in means.into_iter().zip(squares).zip(present) {
                     let std = (squares / rows as f64).sqrt();
-                    // A constant column can have a mean that is off by rounding, and then a tiny deviation.
+                    // A constant column can have a mean that is off by rounding, and then a tiny
+                    // deviation.
                     let varies = std > 1e-12 * mean.abs() && std.is_finite();
                     shift.push(mean);
                     divisor.push(if varies { std } else { 0.0 });
@@ -356,18 +470,31 @@ impl Step {
                 for start in (0..width).step_by(step) {
                     let some = start..(start + step).min(width);
                     let mut sorted: Vec<Vec<f32>> = vec![Vec::with_capacity(rows); some.len()];
-                    seen.each(&mut |row| sorted.iter_mut().zip(&row[some.clone()]).for_each(|(column, value)| column.push(*value)));
+                    seen.each(&mut |row| {
+                        sorted
+                            .iter_mut()
+                            .zip(&row[some.clone()])
+                            .for_each(|(column, value)| column.push(*value))
+                    });
                     for mut column in sorted {
                         column.retain(|value| !value.is_nan());
                         column.sort_unstable_by(f32::total_cmp);
-                        let (median, spread) = (percentile(&column, 50.0), percentile(&column, 75.0) - percentile(&column, 25.0));
+                        let (median, spread) = (
+                            percentile(&column, 50.0),
+                            percentile(&column, 75.0) - percentile(&column, 25.0),
+                        );
                         shift.push(median);
                         divisor.push(spread.max(0.0));
                     }
                 }
             }
             // What a reference says is not learned.
-            ScaleKind::None | ScaleKind::UnitArea | ScaleKind::MeanOne | ScaleKind::Sqrt | ScaleKind::Log1p | ScaleKind::Reference => {}
+            ScaleKind::None
+            | ScaleKind::UnitArea
+            | ScaleKind::MeanOne
+            | ScaleKind::Sqrt
+            | ScaleKind::Log1p
+            | ScaleKind::Reference => {}
         }
         Self { shift, divisor, ..Self::new(kind) }
     }
@@ -375,7 +502,9 @@ impl Step {
     /// Bins that do not vary become 0, or stay as they are.
     fn leave_constant(&mut self) {
         if matches!(self.kind, ScaleKind::Standard | ScaleKind::Robust) {
-            for (shift, divisor) in self.shift.iter_mut().zip(&mut self.divisor).filter(|(_, divisor)| **divisor == 0.0) {
+            for (shift, divisor) in
+                self.shift.iter_mut().zip(&mut self.divisor).filter(|(_, divisor)| **divisor == 0.0)
+            {
                 (*shift, *divisor) = (0.0, 1.0);
             }
         }
@@ -408,9 +537,12 @@ impl Step {
             ScaleKind::None | ScaleKind::UnitArea | ScaleKind::MeanOne => value,
             ScaleKind::Sqrt => value.max(0.0).powi(2),
             ScaleKind::Log1p => value.max(0.0).exp_m1(),
-            ScaleKind::Range | ScaleKind::MinMax | ScaleKind::Standard | ScaleKind::Robust | ScaleKind::BinMean | ScaleKind::Reference => {
-                value * self.divisor[bin] + self.shift[bin]
-            }
+            ScaleKind::Range
+            | ScaleKind::MinMax
+            | ScaleKind::Standard
+            | ScaleKind::Robust
+            | ScaleKind::BinMean
+            | ScaleKind::Reference => value * self.divisor[bin] + self.shift[bin],
         }
     }
 
@@ -427,28 +559,50 @@ impl Step {
         }
         match self.kind {
             ScaleKind::None => {}
-            ScaleKind::Sqrt => row.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { value.sqrt() }),
-            ScaleKind::Log1p => row.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { f64::from(*value).ln_1p() as f32 }),
+            ScaleKind::Sqrt => row
+                .iter_mut()
+                .for_each(|value| *value = if *value < 0.0 { 0.0 } else { value.sqrt() }),
+            ScaleKind::Log1p => row.iter_mut().for_each(|value| {
+                *value = if *value < 0.0 { 0.0 } else { f64::from(*value).ln_1p() as f32 }
+            }),
             ScaleKind::UnitArea | ScaleKind::MeanOne => {
                 let mut sum: f64 = row.iter().map(|&value| f64::from(value)).sum();
                 let mut bins = row.len();
                 // Of a row with missing bins those that are present count.
                 if sum.is_nan() {
                     let present = || row.iter().filter(|value| !value.is_nan());
-                    (sum, bins) = (present().map(|&value| f64::from(value)).sum(), present().count());
+                    (sum, bins) =
+                        (present().map(|&value| f64::from(value)).sum(), present().count());
                 }
                 let whole = if self.kind == ScaleKind::MeanOne { sum / bins as f64 } else { sum };
-                row.iter_mut().for_each(|value| *value = if sum <= 0.0 { 0.0 } else { (f64::from(*value) / whole) as f32 });
+                row.iter_mut().for_each(|value| {
+                    *value = if sum <= 0.0 { 0.0 } else { (f64::from(*value) / whole) as f32 }
+                });
             }
-            // As NumPy computes it on f32 data: inputs that differ in their last bit train to another model.
+            // As NumPy computes it on f32 data: inputs that differ in their last bit train to
+            // another model.
             ScaleKind::MinMax => {
-                for ((value, shift), divisor) in row.iter_mut().zip(&self.shift).zip(&self.divisor) {
-                    *value = if *divisor == 0.0 { 0.0 } else { (*value - *shift as f32) / *divisor as f32 };
+                for ((value, shift), divisor) in row.iter_mut().zip(&self.shift).zip(&self.divisor)
+                {
+                    *value = if *divisor == 0.0 {
+                        0.0
+                    } else {
+                        (*value - *shift as f32) / *divisor as f32
+                    };
                 }
             }
-            ScaleKind::Range | ScaleKind::Standard | ScaleKind::Robust | ScaleKind::BinMean | ScaleKind::Reference => {
-                for ((value, shift), divisor) in row.iter_mut().zip(&self.shift).zip(&self.divisor) {
-                    *value = if *divisor == 0.0 { 0.0 } else { ((f64::from(*value) - shift) / divisor) as f32 };
+            ScaleKind::Range
+            | ScaleKind::Standard
+            | ScaleKind::Robust
+            | ScaleKind::BinMean
+            | ScaleKind::Reference => {
+                for ((value, shift), divisor) in row.iter_mut().zip(&self.shift).zip(&self.divisor)
+                {
+                    *value = if *divisor == 0.0 {
+                        0.0
+                    } else {
+                        ((f64::from(*value) - shift) / divisor) as f32
+                    };
                 }
             }
         }
@@ -508,8 +662,14 @@ mod tests {
 
     #[test]
     fn robust_is_by_median_and_quartiles() {
-        assert_eq!(scaled(&[ScaleKind::Robust], &[1.0, 2.0, 3.0, 4.0, 100.0], 1), [-1.0, -0.5, 0.0, 0.5, 48.5]);
-        assert_eq!(scaled(&[ScaleKind::Robust], &[7.0, 7.0, 9.0, 7.0, 7.0], 1), [7.0, 7.0, 9.0, 7.0, 7.0]);
+        assert_eq!(
+            scaled(&[ScaleKind::Robust], &[1.0, 2.0, 3.0, 4.0, 100.0], 1),
+            [-1.0, -0.5, 0.0, 0.5, 48.5]
+        );
+        assert_eq!(
+            scaled(&[ScaleKind::Robust], &[7.0, 7.0, 9.0, 7.0, 7.0], 1),
+            [7.0, 7.0, 9.0, 7.0, 7.0]
+        );
     }
 
     #[test]
@@ -519,12 +679,18 @@ mod tests {
         let scaler = Scaler::fit(Plan { added, ..plan(&[ScaleKind::UnitArea], 2) }, &rows);
         let mut out = rows.concat();
         scaler.apply(&mut out);
-        assert_eq!((out.as_slice(), scaler.inputs()), ([0.25, 0.75, 0.0, 0.5, 0.5, 1.0].as_slice(), 3));
+        assert_eq!(
+            (out.as_slice(), scaler.inputs()),
+            ([0.25, 0.75, 0.0, 0.5, 0.5, 1.0].as_slice(), 3)
+        );
     }
 
     #[test]
     fn steps_are_learned_one_after_the_other() {
-        assert_eq!(scaled(&[ScaleKind::UnitArea, ScaleKind::MinMax], &[1.0, 3.0, 6.0, 2.0], 2), [0.0, 1.0, 1.0, 0.0]);
+        assert_eq!(
+            scaled(&[ScaleKind::UnitArea, ScaleKind::MinMax], &[1.0, 3.0, 6.0, 2.0], 2),
+            [0.0, 1.0, 1.0, 0.0]
+        );
     }
 
     #[test]
@@ -536,18 +702,36 @@ mod tests {
     fn a_map_becomes_1_on_average_and_so_does_each_of_its_bins() {
         assert_eq!(scaled(&[ScaleKind::MeanOne], &[1.0, 3.0, 0.0, 0.0], 2), [0.5, 1.5, 0.0, 0.0]);
         assert_eq!(scaled(&[ScaleKind::BinMean], &[1.0, 0.0, 3.0, 0.0], 2), [0.5, 0.0, 1.5, 0.0]);
-        assert_eq!(fit(&[ScaleKind::MeanOne, ScaleKind::BinMean], &[1.0, 3.0, 3.0, 1.0], 2).bin_means(), Some(vec![1.0, 1.0]));
-        let scaler = Scaler::fit(Plan { reference: vec![2.0, 0.0], clip: Some(5.0), ..plan(&[ScaleKind::Reference], 2) }, &[]);
+        assert_eq!(
+            fit(&[ScaleKind::MeanOne, ScaleKind::BinMean], &[1.0, 3.0, 3.0, 1.0], 2).bin_means(),
+            Some(vec![1.0, 1.0])
+        );
+        let scaler = Scaler::fit(
+            Plan { reference: vec![2.0, 0.0], clip: Some(5.0), ..plan(&[ScaleKind::Reference], 2) },
+            &[],
+        );
         let mut out = [8.0, 3.0, 30.0, 4.0];
         scaler.apply(&mut out);
-        assert_eq!((out, scaler.constant_inputs(), scaler.undo(0, 4.0)), ([4.0, 0.0, 5.0, 0.0], vec![1], 8.0));
-        assert_eq!(scaler.refit(&[&[1.0, 1.0]]).steps, scaler.steps, "what a reference says is not learned anew");
+        assert_eq!(
+            (out, scaler.constant_inputs(), scaler.undo(0, 4.0)),
+            ([4.0, 0.0, 5.0, 0.0], vec![1], 8.0)
+        );
+        assert_eq!(
+            scaler.refit(&[&[1.0, 1.0]]).steps,
+            scaler.steps,
+            "what a reference says is not learned anew"
+        );
     }
 
     #[test]
     fn missing_bins_are_left_out_of_what_is_learned_and_stay_missing() {
         const NAN: f32 = f32::NAN;
-        let fit = |kind, fill| Scaler::fit(Plan { fill, ..plan(&[kind], 1) }, &[&[1.0], &[NAN], &[3.0], &[NAN], &[5.0]]);
+        let fit = |kind, fill| {
+            Scaler::fit(
+                Plan { fill, ..plan(&[kind], 1) },
+                &[&[1.0], &[NAN], &[3.0], &[NAN], &[5.0]],
+            )
+        };
         for (kind, expected) in [
             (ScaleKind::Range, (0.0, 4.0)),
             (ScaleKind::MinMax, (1.0, 4.0)),
@@ -560,10 +744,21 @@ mod tests {
         }
         let step = &fit(ScaleKind::MinMax, Fill::Zero).steps[0];
         assert_eq!((step.shift[0], step.divisor[0]), (0.0, 5.0), "zeros are values");
-        let kinds = [ScaleKind::Sqrt, ScaleKind::Log1p, ScaleKind::UnitArea, ScaleKind::MeanOne, ScaleKind::Range];
+        let kinds = [
+            ScaleKind::Sqrt,
+            ScaleKind::Log1p,
+            ScaleKind::UnitArea,
+            ScaleKind::MeanOne,
+            ScaleKind::Range,
+        ];
         for kind in kinds {
-            let scaler =
-                Scaler { clip: Some(1e3), ..Scaler::fit(Plan { fill: Fill::Mask, ..plan(&[kind], 3) }, &[&[1.0, 2.0, 3.0], &[2.0, NAN, 4.0]]) };
+            let scaler = Scaler {
+                clip: Some(1e3),
+                ..Scaler::fit(
+                    Plan { fill: Fill::Mask, ..plan(&[kind], 3) },
+                    &[&[1.0, 2.0, 3.0], &[2.0, NAN, 4.0]],
+                )
+            };
             let mut row = [1.0, NAN, 3.0];
             scaler.apply(&mut row);
             assert!(row[1].is_nan() && row[0].is_finite() && row[2].is_finite(), "{kind}: {row:?}");

@@ -1,6 +1,7 @@
 //! Which rows are for training, which for validation, which for testing.
 //!
-//! Neighbouring lumisections are nearly equal, so whole runs, blocks or files stay together unless asked otherwise.
+//! Neighbouring lumisections are nearly equal, so whole runs, blocks or files stay together unless
+//! asked otherwise.
 
 use crate::{
     config::{
@@ -25,7 +26,8 @@ pub enum Split {
     Valid,
     /// Held out to judge the result.
     Test,
-    /// Of the runs for training or validation, but kept from both because it is not known to be good.
+    /// Of the runs for training or validation, but kept from both because it is not known to be
+    /// good.
     Unused,
 }
 
@@ -44,16 +46,26 @@ impl Split {
     }
 }
 
-/// The split of each row. Rows of `data.test` are test rows; those of `data.train` are split as the config says; bad and
-/// unlabelled rows of training and validation are set aside where `labels.train_on = "good"` and there are labels.
-pub fn split(samples: &Samples, labels: &[LabelSet], experiment: &Experiment) -> Result<Vec<Split>> {
+/// The split of each row. Rows of `data.test` are test rows; those of `data.train` are split as the
+/// config says; bad and unlabelled rows of training and validation are set aside where
+/// `labels.train_on = "good"` and there are labels.
+pub fn split(
+    samples: &Samples,
+    labels: &[LabelSet],
+    experiment: &Experiment,
+) -> Result<Vec<Split>> {
     let config = &experiment.config.split;
-    let ours: Vec<usize> = (0..samples.rows.len()).filter(|&i| samples.source(i).role == Role::Train).collect();
+    let ours: Vec<usize> =
+        (0..samples.rows.len()).filter(|&i| samples.source(i).role == Role::Train).collect();
     let mut splits = vec![Split::Test; samples.rows.len()];
     let assigned = match config.by {
         SplitBy::Column => by_column(samples, &ours, config)?,
-        SplitBy::Run if !config.valid_runs.is_empty() || !config.test_runs.is_empty() => by_runs(samples, &ours, config, experiment.config.seed)?,
-        SplitBy::File if !config.valid_files.is_empty() || !config.test_files.is_empty() => by_files(samples, &ours, config, experiment.config.seed)?,
+        SplitBy::Run if !config.valid_runs.is_empty() || !config.test_runs.is_empty() => {
+            by_runs(samples, &ours, config, experiment.config.seed)?
+        }
+        SplitBy::File if !config.valid_files.is_empty() || !config.test_files.is_empty() => {
+            by_files(samples, &ours, config, experiment.config.seed)?
+        }
         _ if config.stratify => stratified(samples, labels, &ours, experiment)?,
         _ => by_groups(samples, &ours, config, experiment.config.seed)?,
     };
@@ -69,8 +81,14 @@ pub fn split(samples: &Samples, labels: &[LabelSet], experiment: &Experiment) ->
         }
     }
     if !splits.contains(&Split::Train) {
-        let why = main.map(|set| format!("; none of them is labelled good by {}", set.origin)).unwrap_or_default();
-        return Err(Error::input(format!("no rows left for training: {} rows are split by {}{why}", ours.len(), config.by)));
+        let why = main
+            .map(|set| format!("; none of them is labelled good by {}", set.origin))
+            .unwrap_or_default();
+        return Err(Error::input(format!(
+            "no rows left for training: {} rows are split by {}{why}",
+            ours.len(),
+            config.by
+        )));
     }
     Ok(splits)
 }
@@ -82,14 +100,17 @@ fn groups(samples: &Samples, ours: &[usize], config: &Config) -> Vec<u64> {
         match config.by {
             SplitBy::Run => u64::from(row.run),
             SplitBy::File => u64::from(row.source),
-            SplitBy::Block => u64::from(row.run) << 32 | u64::from(row.ls / config.block.unwrap_or(1)),
+            SplitBy::Block => {
+                u64::from(row.run) << 32 | u64::from(row.ls / config.block.unwrap_or(1))
+            }
             SplitBy::Random | SplitBy::Order | SplitBy::Column => i as u64,
         }
     };
     ours.iter().map(|&i| key(i)).collect()
 }
 
-/// Whole groups go to test until it has its share of the rows, then to validation, the rest to training.
+/// Whole groups go to test until it has its share of the rows, then to validation, the rest to
+/// training.
 fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Result<Vec<Split>> {
     let keys = groups(samples, ours, config);
     let mut unique = keys.clone();
@@ -108,7 +129,9 @@ fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> R
     if order.len() < asked {
         let what = if config.by == SplitBy::Block { "blocks" } else { "parts" };
         let advice = match config.by {
-            SplitBy::Run | SplitBy::File => "; split.by = \"block\" splits within runs, and split.valid = 0 holds nothing out",
+            SplitBy::Run | SplitBy::File => {
+                "; split.by = \"block\" splits within runs, and split.valid = 0 holds nothing out"
+            }
             _ => "",
         };
         return Err(Error::input(format!(
@@ -123,8 +146,12 @@ fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> R
     for (split, rows) in [(Split::Test, share(config.test)), (Split::Valid, share(config.valid))] {
         let mut taken = 0;
         while taken < rows {
-            // A group that overshoots by more than it fills is left for training, unless nothing was taken yet.
-            let Some(group) = rest.next_if(|&group| taken == 0 || taken + sizes[group] / 2 <= rows) else { break };
+            // A group that overshoots by more than it fills is left for training, unless nothing
+            // was taken yet.
+            let Some(group) = rest.next_if(|&group| taken == 0 || taken + sizes[group] / 2 <= rows)
+            else {
+                break;
+            };
             taken += sizes[group];
             assigned[group] = split;
         }
@@ -132,16 +159,26 @@ fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> R
     Ok(keys.iter().map(|key| assigned[position(key)]).collect())
 }
 
-/// Good, bad and unlabelled rows are split each by themselves, so that every side has its share of them.
-fn stratified(samples: &Samples, labels: &[LabelSet], ours: &[usize], experiment: &Experiment) -> Result<Vec<Split>> {
+/// Good, bad and unlabelled rows are split each by themselves, so that every side has its share of
+/// them.
+fn stratified(
+    samples: &Samples,
+    labels: &[LabelSet],
+    ours: &[usize],
+    experiment: &Experiment,
+) -> Result<Vec<Split>> {
     let (config, seed) = (&experiment.config.split, experiment.config.seed);
     let label = |i: usize| labels.first().and_then(|set| set.good[i]);
     let mut splits = vec![Split::Train; ours.len()];
     for (at, class) in [Some(true), Some(false), None].into_iter().enumerate() {
-        let (positions, rows): (Vec<usize>, Vec<usize>) = ours.iter().copied().enumerate().filter(|(_, i)| label(*i) == class).unzip();
+        let (positions, rows): (Vec<usize>, Vec<usize>) =
+            ours.iter().copied().enumerate().filter(|(_, i)| label(*i) == class).unzip();
         // A class of one or two rows cannot be everywhere: it stays with training.
         if let Ok(assigned) = by_groups(samples, &rows, config, seed.wrapping_add(at as u64)) {
-            positions.into_iter().zip(assigned).for_each(|(position, split)| splits[position] = split);
+            positions
+                .into_iter()
+                .zip(assigned)
+                .for_each(|(position, split)| splits[position] = split);
         }
     }
     Ok(splits)
@@ -157,27 +194,40 @@ fn by_runs(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Res
     }
     let splits = explicit(ours, "runs", |at| {
         let named = |list: &[u32]| runs[at].is_some_and(|run| list.contains(&run));
-        (named(&config.valid_runs), named(&config.test_runs), format!("run {}", runs[at].unwrap_or_default()))
+        (
+            named(&config.valid_runs),
+            named(&config.test_runs),
+            format!("run {}", runs[at].unwrap_or_default()),
+        )
     })?;
     split_rest(samples, ours, splits, config, seed)
 }
 
 /// The files that the config names for validation and testing.
 fn by_files(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Result<Vec<Split>> {
-    let fits = |pattern: &glob::Pattern, source: &Source| pattern.matches(&source.name) || pattern.matches_path(&source.path);
+    let fits = |pattern: &glob::Pattern, source: &Source| {
+        pattern.matches(&source.name) || pattern.matches_path(&source.path)
+    };
     let patterns = |key: &str, texts: &[String]| {
         let pattern = |text: &String| {
-            let pattern = glob::Pattern::new(text).map_err(|error| Error::input(format!("split.{key}: \"{text}\": {error}")))?;
+            let pattern = glob::Pattern::new(text)
+                .map_err(|error| Error::input(format!("split.{key}: \"{text}\": {error}")))?;
             if samples.sources.iter().any(|source| fits(&pattern, source)) {
                 Ok(pattern)
             } else {
-                let near = suggestion(text, samples.sources.iter().map(|source| source.name.as_str()));
-                Err(Error::input(format!("split.{key}: no file of data.train is named \"{text}\"{near}")))
+                let near =
+                    suggestion(text, samples.sources.iter().map(|source| source.name.as_str()));
+                Err(Error::input(format!(
+                    "split.{key}: no file of data.train is named \"{text}\"{near}"
+                )))
             }
         };
         texts.iter().map(pattern).collect::<Result<Vec<_>>>()
     };
-    let (valid, test) = (patterns("valid_files", &config.valid_files)?, patterns("test_files", &config.test_files)?);
+    let (valid, test) = (
+        patterns("valid_files", &config.valid_files)?,
+        patterns("test_files", &config.test_files)?,
+    );
     let splits = explicit(ours, "files", |at| {
         let source = samples.source(ours[at]);
         let named = |list: &[glob::Pattern]| list.iter().any(|pattern| fits(pattern, source));
@@ -187,20 +237,34 @@ fn by_files(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Re
 }
 
 /// Where only one of validation and testing is named, the other takes its fraction of the rest.
-fn split_rest(samples: &Samples, ours: &[usize], mut splits: Vec<Split>, config: &Config, seed: u64) -> Result<Vec<Split>> {
+fn split_rest(
+    samples: &Samples,
+    ours: &[usize],
+    mut splits: Vec<Split>,
+    config: &Config,
+    seed: u64,
+) -> Result<Vec<Split>> {
     let named = |list: bool, fraction: f64| if list { 0.0 } else { fraction };
-    let valid = named(!config.valid_runs.is_empty() || !config.valid_files.is_empty(), config.valid);
+    let valid =
+        named(!config.valid_runs.is_empty() || !config.valid_files.is_empty(), config.valid);
     let test = named(!config.test_runs.is_empty() || !config.test_files.is_empty(), config.test);
-    let (positions, rest): (Vec<usize>, Vec<usize>) = ours.iter().copied().enumerate().filter(|(at, _)| splits[*at] == Split::Train).unzip();
+    let (positions, rest): (Vec<usize>, Vec<usize>) =
+        ours.iter().copied().enumerate().filter(|(at, _)| splits[*at] == Split::Train).unzip();
     let assigned = by_groups(samples, &rest, &Config { valid, test, ..config.clone() }, seed)?;
     positions.into_iter().zip(assigned).for_each(|(at, split)| splits[at] = split);
     Ok(splits)
 }
 
 /// Splits by what is named for validation and for testing; the rest trains.
-fn explicit(ours: &[usize], what: &str, named: impl Fn(usize) -> (bool, bool, String)) -> Result<Vec<Split>> {
+fn explicit(
+    ours: &[usize],
+    what: &str,
+    named: impl Fn(usize) -> (bool, bool, String),
+) -> Result<Vec<Split>> {
     let split = |at: usize| match named(at) {
-        (true, true, place) => Err(Error::input(format!("split.valid_{what} and split.test_{what} both name {place}"))),
+        (true, true, place) => {
+            Err(Error::input(format!("split.valid_{what} and split.test_{what} both name {place}")))
+        }
         (true, false, _) => Ok(Split::Valid),
         (false, true, _) => Ok(Split::Test),
         (false, false, _) => Ok(Split::Train),
@@ -211,7 +275,9 @@ fn explicit(ours: &[usize], what: &str, named: impl Fn(usize) -> (bool, bool, St
 fn by_column(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<Split>> {
     let name = config.column.as_deref().unwrap_or_default();
     let Some(column) = samples.columns.get(name) else {
-        return Err(Error::input(format!("split.column: no column \"{name}\" in the training files")));
+        return Err(Error::input(format!(
+            "split.column: no column \"{name}\" in the training files"
+        )));
     };
     let read = |&i: &usize| match column.text(i).to_lowercase().as_str() {
         "train" => Ok(Split::Train),
@@ -219,7 +285,10 @@ fn by_column(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<S
         "test" => Ok(Split::Test),
         other => {
             let near = suggestion(other, ["train", "valid", "test"]);
-            Err(Error::input(format!("{}: split column \"{name}\" is \"{other}\"{near}; expected train, valid or test", samples.place(i))))
+            Err(Error::input(format!(
+                "{}: split column \"{name}\" is \"{other}\"{near}; expected train, valid or test",
+                samples.place(i)
+            )))
         }
     };
     ours.iter().map(read).collect()
@@ -237,19 +306,33 @@ mod tests {
 
     fn experiment(split: &str) -> Experiment {
         let text = format!("data.train = [\"a\"]\nthreshold.on = \"train\"\n[split]\n{split}");
-        Experiment::check(&crate::config::Document::parse(&text, std::path::Path::new("x.toml")).unwrap(), "x").unwrap()
+        Experiment::check(
+            &crate::config::Document::parse(&text, std::path::Path::new("x.toml")).unwrap(),
+            "x",
+        )
+        .unwrap()
     }
 
     #[test]
     fn in_order_the_first_rows_train() {
-        let splits = split(&samples(&[10]), &[], &experiment("by = \"order\"\nvalid = 0.2\ntest = 0.1")).unwrap();
+        let splits =
+            split(&samples(&[10]), &[], &experiment("by = \"order\"\nvalid = 0.2\ntest = 0.1"))
+                .unwrap();
         let names: Vec<&str> = splits.iter().map(|split| split.name()).collect();
-        assert_eq!(names, ["train", "train", "train", "train", "train", "train", "train", "valid", "valid", "test"]);
+        assert_eq!(
+            names,
+            [
+                "train", "train", "train", "train", "train", "train", "train", "valid", "valid",
+                "test"
+            ]
+        );
     }
 
     #[test]
     fn one_run_cannot_be_split_by_run() {
-        let message = split(&samples(&[10]), &[], &experiment("by = \"run\"\nvalid = 0.2")).unwrap_err().to_string();
+        let message = split(&samples(&[10]), &[], &experiment("by = \"run\"\nvalid = 0.2"))
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("split.by = \"block\""), "{message}");
     }
 
@@ -261,7 +344,8 @@ mod tests {
             good: (0..10).map(|i| [Some(true), Some(false), None][i % 3]).collect(),
             other: None,
         };
-        let splits = split(&samples(&[10]), &[labels], &experiment("by = \"order\"\nvalid = 0.2")).unwrap();
+        let splits =
+            split(&samples(&[10]), &[labels], &experiment("by = \"order\"\nvalid = 0.2")).unwrap();
         assert_eq!(splits.iter().filter(|split| **split == Split::Train).count(), 3);
         assert_eq!(splits.iter().filter(|split| **split == Split::Unused).count(), 6);
     }
@@ -269,7 +353,8 @@ mod tests {
     #[test]
     fn named_runs_are_held_out() {
         let samples = samples(&[3, 4, 5]);
-        let splits = split(&samples, &[], &experiment("valid_runs = [1]\ntest_runs = [2]")).unwrap();
+        let splits =
+            split(&samples, &[], &experiment("valid_runs = [1]\ntest_runs = [2]")).unwrap();
         let rows = |wanted: Split| splits.iter().filter(|split| **split == wanted).count();
         assert_eq!((rows(Split::Train), rows(Split::Valid), rows(Split::Test)), (3, 4, 5));
         let rest = split(&samples, &[], &experiment("test_runs = [2]\nvalid = 0.4")).unwrap();
@@ -278,7 +363,10 @@ mod tests {
         let message = |text: &str| split(&samples, &[], &experiment(text)).unwrap_err().to_string();
         assert!(message("valid_runs = [7]").contains("no row of data.train is of run 7"));
         assert!(message("valid_runs = [1]\ntest_runs = [1]").contains("both name run 1"));
-        assert!(message("by = \"file\"\nvalid_files = [\"b\"]").contains("no file of data.train is named \"b\""));
+        assert!(
+            message("by = \"file\"\nvalid_files = [\"b\"]")
+                .contains("no file of data.train is named \"b\"")
+        );
     }
 
     proptest! {

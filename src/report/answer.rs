@@ -40,19 +40,29 @@ impl Report {
         if self.not_evaluated.of.is_empty() { "all files" } else { &self.not_evaluated.of }
     }
 
-    /// How many rows of all files are not evaluated, and how many of them in the files that are judged: `22 of all files, 5 of them in
-    /// the test files`.
+    /// How many rows of all files are not evaluated, and how many of them in the files that are
+    /// judged: `22 of all files, 5 of them in the test files`.
     pub fn absent(&self) -> String {
         let Counts { not_evaluated, not_evaluated_of_all: all, .. } = self.counts();
-        let part = if not_evaluated == all { String::new() } else { format!(", {} of them in {}", thousands(not_evaluated), self.judged_files()) };
+        let part = if not_evaluated == all {
+            String::new()
+        } else {
+            format!(", {} of them in {}", thousands(not_evaluated), self.judged_files())
+        };
         format!("{} of all files{part}", thousands(all))
     }
 
     /// The counts that the answer tells.
     pub fn counts(&self) -> Counts {
         let all = self.data.not_evaluated.iter().map(|(_, rows)| rows).sum();
-        let not_evaluated = if self.not_evaluated.of.is_empty() { all } else { self.not_evaluated.rows };
-        let in_runs: usize = self.runs.iter().map(|run| run.not_evaluated).chain(self.runs_not_evaluated.iter().map(|run| run.rows)).sum();
+        let not_evaluated =
+            if self.not_evaluated.of.is_empty() { all } else { self.not_evaluated.rows };
+        let in_runs: usize = self
+            .runs
+            .iter()
+            .map(|run| run.not_evaluated)
+            .chain(self.runs_not_evaluated.iter().map(|run| run.rows))
+            .sum();
         Counts {
             evaluated: self.runs.iter().map(|run| run.evaluated).sum(),
             flagged: self.runs.iter().map(|run| run.flags()).sum(),
@@ -67,26 +77,44 @@ impl Report {
     pub fn answer(&self) -> String {
         let Counts { evaluated, flagged, not_evaluated, .. } = self.counts();
         let unit = if self.data.events { "event" } else { "lumisection" };
-        let several = |count: usize| if count == 1 { format!("1 {unit}") } else { format!("{} {unit}s", thousands(count)) };
-        let mut text = self.findings.first().map_or_else(String::new, |finding| format!("{finding} "));
+        let several = |count: usize| {
+            if count == 1 { format!("1 {unit}") } else { format!("{} {unit}s", thousands(count)) }
+        };
+        let mut text =
+            self.findings.first().map_or_else(String::new, |finding| format!("{finding} "));
         text += &match (evaluated, flagged) {
             (0, _) if self.on == "all" => format!("No {unit} is evaluated."),
             (0, _) => "There are no test rows: nothing is judged.".into(),
             (1, 0) => format!("The one evaluated {unit} is not flagged."),
             (1, _) => format!("The one evaluated {unit} is flagged."),
             (_, 0) => format!("None of the {} evaluated {unit}s is flagged.", thousands(evaluated)),
-            _ if flagged == evaluated => format!("All {} evaluated {unit}s are flagged.", thousands(evaluated)),
+            _ if flagged == evaluated => {
+                format!("All {} evaluated {unit}s are flagged.", thousands(evaluated))
+            }
             _ => {
                 let with = self.runs.iter().filter(|run| run.flags() > 0).count();
                 let (runs, of) = (self.runs.len(), if self.data.events { "files" } else { "runs" });
-                let wherein = if runs > 1 { format!(", in {} of {} {of}", thousands(with), thousands(runs)) } else { String::new() };
+                let wherein = if runs > 1 {
+                    format!(", in {} of {} {of}", thousands(with), thousands(runs))
+                } else {
+                    String::new()
+                };
                 let verb = if flagged == 1 { "is" } else { "are" };
-                format!("{} of {} evaluated {unit}s {verb} flagged{wherein}.", thousands(flagged), thousands(evaluated))
+                format!(
+                    "{} of {} evaluated {unit}s {verb} flagged{wherein}.",
+                    thousands(flagged),
+                    thousands(evaluated)
+                )
             }
         };
         if not_evaluated > 0 {
             let verb = if not_evaluated == 1 { "is" } else { "are" };
-            let _ = write!(text, " {} of {} could not be evaluated and {verb} neither good nor bad.", several(not_evaluated), self.judged_files());
+            let _ = write!(
+                text,
+                " {} of {} could not be evaluated and {verb} neither good nor bad.",
+                several(not_evaluated),
+                self.judged_files()
+            );
         }
         text
     }
@@ -98,6 +126,9 @@ mod tests {
 
     #[test]
     fn thousands_are_set_off() {
-        assert_eq!([0, 999, 1000, 14_690, 1_234_567].map(thousands), ["0", "999", "1,000", "14,690", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 14_690, 1_234_567].map(thousands),
+            ["0", "999", "1,000", "14,690", "1,234,567"]
+        );
     }
 }

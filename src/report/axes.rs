@@ -1,10 +1,11 @@
-//! Where bins lie. Bins count from 0, as in their names: `bin_10` lies around 10 on an axis that counts bins, and between two edges
-//! where the files tell the ends of the axis.
+//! Where bins lie. Bins count from 0, as in their names: `bin_10` lies around 10 on an axis that
+//! counts bins, and between two edges where the files tell the ends of the axis.
 
 use crate::data::table::Shape;
 
-/// The ends of the axes of a histogram or a map (first and last of x, then of y), so that all bins lie evenly between them. Files tell
-/// them without underflow and overflow, which are one bin more at each end.
+/// The ends of the axes of a histogram or a map (first and last of x, then of y), so that all bins
+/// lie evenly between them. Files tell them without underflow and overflow, which are one bin more
+/// at each end.
 pub fn ends(edges: [Option<f64>; 4], shape: Shape, flow_bins: bool) -> [Option<f64>; 4] {
     let [x_low, x_high, y_low, y_high] = edges;
     let axis = |low: Option<f64>, high: Option<f64>, bins: usize| {
@@ -51,12 +52,22 @@ mod tests {
         let known = ends([Some(0.0), Some(5.0), None, None], line, false);
         assert_eq!(place(known, line, 7).unwrap(), "3.5 to 4");
         assert_eq!(place(ends([Some(0.0), None, None, None], line, false), line, 7), None);
-        assert_eq!(ends([Some(5.0), Some(5.0), None, None], line, false), [None; 4], "an axis of no length tells nothing");
+        assert_eq!(
+            ends([Some(5.0), Some(5.0), None, None], line, false),
+            [None; 4],
+            "an axis of no length tells nothing"
+        );
         // Eight bins from 0 to 4, and one below and one above.
         let flow = ends([Some(0.0), Some(4.0), None, None], line, true);
         assert_eq!((flow[0], flow[1]), (Some(-0.5), Some(4.5)));
-        assert_eq!((place(flow, line, 0).unwrap(), place(flow, line, 1).unwrap()), ("-0.5 to 0".into(), "0 to 0.5".into()));
+        assert_eq!(
+            (place(flow, line, 0).unwrap(), place(flow, line, 1).unwrap()),
+            ("-0.5 to 0".into(), "0 to 0.5".into())
+        );
         let map = Shape { y: 2, x: 4 };
-        assert_eq!(place(ends([Some(-1.0), Some(1.0), Some(0.0), Some(0.3)], map, false), map, 5).unwrap(), "x -0.5 to 0, y 0.15 to 0.3");
+        assert_eq!(
+            place(ends([Some(-1.0), Some(1.0), Some(0.0), Some(0.3)], map, false), map, 5).unwrap(),
+            "x -0.5 to 0, y 0.15 to 0.3"
+        );
     }
 }

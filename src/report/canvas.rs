@@ -6,8 +6,10 @@ use flate2::{Compression, Crc, write::ZlibEncoder};
 use std::{io::Write, sync::LazyLock};
 
 /// DejaVu Sans, of which `assets/` has the signs that are needed here.
-static REGULAR: LazyLock<FontRef<'static>> = LazyLock::new(|| font(include_bytes!("../../assets/DejaVuSans.ttf")));
-static BOLD: LazyLock<FontRef<'static>> = LazyLock::new(|| font(include_bytes!("../../assets/DejaVuSans-Bold.ttf")));
+static REGULAR: LazyLock<FontRef<'static>> =
+    LazyLock::new(|| font(include_bytes!("../../assets/DejaVuSans.ttf")));
+static BOLD: LazyLock<FontRef<'static>> =
+    LazyLock::new(|| font(include_bytes!("../../assets/DejaVuSans-Bold.ttf")));
 
 fn font(bytes: &'static [u8]) -> FontRef<'static> {
     FontRef::try_from_slice(bytes).expect("the font is a part of the program")
@@ -141,7 +143,13 @@ impl Canvas {
 
     /// Lays a colour over a pixel that it covers to some part.
     fn blend(&mut self, x: i64, y: i64, colour: Colour, part: f64) {
-        if x < 0 || y < 0 || x >= self.width as i64 || y >= self.height as i64 || part.is_nan() || part <= 0.0 {
+        if x < 0
+            || y < 0
+            || x >= self.width as i64
+            || y >= self.height as i64
+            || part.is_nan()
+            || part <= 0.0
+        {
             return;
         }
         let at = (y as usize * self.width + x as usize) * 3;
@@ -154,8 +162,10 @@ impl Canvas {
     /// Colours the pixels of an area by how far a shape covers them.
     fn cover(&mut self, within: Area, colour: Colour, part: impl Fn(f64, f64) -> f64) {
         let whole = self.area();
-        let (left, right) = (within.left.max(whole.left).floor(), within.right.min(whole.right).ceil());
-        let (top, bottom) = (within.top.max(whole.top).floor(), within.bottom.min(whole.bottom).ceil());
+        let (left, right) =
+            (within.left.max(whole.left).floor(), within.right.min(whole.right).ceil());
+        let (top, bottom) =
+            (within.top.max(whole.top).floor(), within.bottom.min(whole.bottom).ceil());
         for y in top as i64..bottom as i64 {
             for x in left as i64..right as i64 {
                 self.blend(x, y, colour, part(x as f64 + 0.5, y as f64 + 0.5));
@@ -166,17 +176,32 @@ impl Canvas {
     /// A rectangle; `opacity` from 0 to 1.
     pub fn rectangle(&mut self, area: Area, colour: Colour, opacity: f64) {
         let side = |low: f64, high: f64, at: f64| (high.min(at + 0.5) - low.max(at - 0.5)).max(0.0);
-        self.cover(area, colour, |x, y| side(area.left, area.right, x) * side(area.top, area.bottom, y) * opacity);
+        self.cover(area, colour, |x, y| {
+            side(area.left, area.right, x) * side(area.top, area.bottom, y) * opacity
+        });
     }
 
     /// A disc.
     pub fn disc(&mut self, (x, y): (f64, f64), radius: f64, colour: Colour) {
-        let around = Area { left: x - radius - 1.0, top: y - radius - 1.0, right: x + radius + 1.0, bottom: y + radius + 1.0 };
-        self.cover(around, colour, |px, py| (radius + 0.5 - (px - x).hypot(py - y)).clamp(0.0, 1.0));
+        let around = Area {
+            left: x - radius - 1.0,
+            top: y - radius - 1.0,
+            right: x + radius + 1.0,
+            bottom: y + radius + 1.0,
+        };
+        self.cover(around, colour, |px, py| {
+            (radius + 0.5 - (px - x).hypot(py - y)).clamp(0.0, 1.0)
+        });
     }
 
     /// A straight line with round ends, as far as it lies in `within`.
-    fn segment(&mut self, (x0, y0): (f64, f64), (x1, y1): (f64, f64), stroke: Stroke, within: Area) {
+    fn segment(
+        &mut self,
+        (x0, y0): (f64, f64),
+        (x1, y1): (f64, f64),
+        stroke: Stroke,
+        within: Area,
+    ) {
         let half = stroke.width / 2.0;
         let around = Area {
             left: (x0.min(x1) - half - 1.0).max(within.left),
@@ -187,7 +212,11 @@ impl Canvas {
         let (dx, dy) = (x1 - x0, y1 - y0);
         let square = dx * dx + dy * dy;
         self.cover(around, stroke.colour, |x, y| {
-            let along = if square > 0.0 { (((x - x0) * dx + (y - y0) * dy) / square).clamp(0.0, 1.0) } else { 0.0 };
+            let along = if square > 0.0 {
+                (((x - x0) * dx + (y - y0) * dy) / square).clamp(0.0, 1.0)
+            } else {
+                0.0
+            };
             (half + 0.5 - (x - x0 - along * dx).hypot(y - y0 - along * dy)).clamp(0.0, 1.0)
         });
     }
@@ -208,7 +237,9 @@ impl Canvas {
             while way < length {
                 let phase = (done + way) % (dash + gap);
                 // Never a step so small that it does not count.
-                let next = (way + if phase < dash { dash - phase } else { dash + gap - phase }.max(0.5)).min(length);
+                let next = (way
+                    + if phase < dash { dash - phase } else { dash + gap - phase }.max(0.5))
+                .min(length);
                 if phase < dash {
                     self.segment(at(way), at(next), stroke, within);
                 }
@@ -232,7 +263,8 @@ impl Canvas {
         for c in text.chars() {
             let id = scaled.glyph_id(c);
             // Where glyphs are turned, so is their part of a pixel.
-            let (fine_x, fine_y) = if style.upwards { (y - along, x + base) } else { (x + along, y + base) };
+            let (fine_x, fine_y) =
+                if style.upwards { (y - along, x + base) } else { (x + along, y + base) };
             let place = if style.upwards {
                 point((-fine_x).rem_euclid(1.0) as f32, fine_y.fract() as f32)
             } else {
@@ -241,7 +273,8 @@ impl Canvas {
             if let Some(outline) = font.outline_glyph(id.with_scale_and_position(scale, place)) {
                 let bounds = outline.px_bounds();
                 outline.draw(|dx, dy, part| {
-                    let (right, down) = (i64::from(dx) + bounds.min.x as i64, i64::from(dy) + bounds.min.y as i64);
+                    let (right, down) =
+                        (i64::from(dx) + bounds.min.x as i64, i64::from(dy) + bounds.min.y as i64);
                     let (px, py) = if style.upwards {
                         (fine_y.trunc() as i64 + down, fine_x.ceil() as i64 - right - 1)
                     } else {
@@ -254,8 +287,8 @@ impl Canvas {
         }
     }
 
-    /// What is what: marks with names, side by side from the left and the top of an area, in as many lines as they need. Returns
-    /// where the last line ends.
+    /// What is what: marks with names, side by side from the left and the top of an area, in as
+    /// many lines as they need. Returns where the last line ends.
     pub fn legend(&mut self, within: Area, entries: &[(Mark, String)]) -> f64 {
         let style = Style::of(20.0);
         let (sample, line) = (40.0, 32.0);
@@ -269,7 +302,11 @@ impl Canvas {
             match *mark {
                 Mark::Line(stroke) => self.line(&[(x, y), (x + sample, y)], stroke, self.area()),
                 Mark::Disc(colour) => self.disc((x + sample / 2.0, y), 6.0, colour),
-                Mark::Band(colour) => self.rectangle(Area { left: x, right: x + sample, top: y - 9.0, bottom: y + 9.0 }, colour, 1.0),
+                Mark::Band(colour) => self.rectangle(
+                    Area { left: x, right: x + sample, top: y - 9.0, bottom: y + 9.0 },
+                    colour,
+                    1.0,
+                ),
             }
             self.text((x + sample + 10.0, y), &name, style);
             x += width + 36.0;
@@ -283,12 +320,17 @@ impl Canvas {
         // Each line as its difference from the one above (filter 2): most are alike.
         let mut above = vec![0; self.width * 3];
         for row in self.pixels.chunks_exact(self.width * 3) {
-            let line: Vec<u8> = [2].into_iter().chain(row.iter().zip(&above).map(|(value, above)| value.wrapping_sub(*above))).collect();
+            let line: Vec<u8> = [2]
+                .into_iter()
+                .chain(row.iter().zip(&above).map(|(value, above)| value.wrapping_sub(*above)))
+                .collect();
             packed.write_all(&line)?;
             above.copy_from_slice(row);
         }
-        let (width, height) = ((self.width as u32).to_be_bytes(), (self.height as u32).to_be_bytes());
-        // Eight bits a channel, three channels, the one way of packing, filters a line, no interlacing.
+        let (width, height) =
+            ((self.width as u32).to_be_bytes(), (self.height as u32).to_be_bytes());
+        // Eight bits a channel, three channels, the one way of packing, filters a line, no
+        // interlacing.
         let header = [&width[..], &height, &[8, 2, 0, 0, 0]].concat();
         let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
         for (kind, data) in [(b"IHDR", header), (b"IDAT", packed.finish()?), (b"IEND", vec![])] {
@@ -312,8 +354,16 @@ pub fn number(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 || PLAIN.contains(&size) {
         // Ten significant digits are free of what binary fractions add.
-        let text = format!("{:.*}", (9 - size.max(1e-9).log10().floor() as i32).clamp(0, 12) as usize, value);
-        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        let text = format!(
+            "{:.*}",
+            (9 - size.max(1e-9).log10().floor() as i32).clamp(0, 12) as usize,
+            value
+        );
+        let text = if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.')
+        } else {
+            &text
+        };
         return text.replace('-', "−");
     }
     power(value)
@@ -334,7 +384,11 @@ fn power(value: f64) -> String {
         digit => char::from_u32('⁰' as u32 + digit.to_digit(10).unwrap_or(0)).unwrap_or(digit),
     };
     let power: String = (exponent as i32).to_string().chars().map(signs).collect();
-    if mantissa == 1.0 { format!("10{power}") } else { format!("{}×10{power}", mantissa.to_string().replace('-', "−")) }
+    if mantissa == 1.0 {
+        format!("10{power}")
+    } else {
+        format!("{}×10{power}", mantissa.to_string().replace('-', "−"))
+    }
 }
 
 /// A direction of a panel.
@@ -357,17 +411,29 @@ impl Axis {
     }
 
     /// Wide enough for all values that can be shown, with a margin; `None` where there is none.
-    pub fn around(label: impl Into<String>, values: impl IntoIterator<Item = f64>, log: bool) -> Option<Self> {
-        let shown = values.into_iter().filter(|value| value.abs() < 1e250 && (!log || *value > 1e-250));
+    pub fn around(
+        label: impl Into<String>,
+        values: impl IntoIterator<Item = f64>,
+        log: bool,
+    ) -> Option<Self> {
+        let shown =
+            values.into_iter().filter(|value| value.abs() < 1e250 && (!log || *value > 1e-250));
         let scaled = shown.map(|value| if log { value.ln() } else { value });
-        let (low, high) = scaled.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        let (low, high) = scaled.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
         if low > high {
             return None;
         }
         let least = if log { 0.1 } else { 1e-9 * low.abs().max(1e-3) };
         let margin = (0.05 * (high - low)).max(least);
         let (low, high) = (low - margin, high + margin);
-        Some(Self { label: label.into(), low: if log { low.exp() } else { low }, high: if log { high.exp() } else { high }, log })
+        Some(Self {
+            label: label.into(),
+            low: if log { low.exp() } else { low },
+            high: if log { high.exp() } else { high },
+            log,
+        })
     }
 
     /// Where a value lies, from 0 (low) to 1 (high) and beyond.
@@ -377,11 +443,15 @@ impl Axis {
         if high > low { (scale(value) - low) / (high - low) } else { 0.5 }
     }
 
-    /// Round values, about `wanted` of them, as they are written: on a logarithmic axis all as powers of ten where one must be.
+    /// Round values, about `wanted` of them, as they are written: on a logarithmic axis all as
+    /// powers of ten where one must be.
     fn written(&self, wanted: usize) -> Vec<(f64, String)> {
         let ticks = self.ticks(wanted);
         let powers = self.log && ticks.iter().any(|tick| !PLAIN.contains(tick));
-        ticks.into_iter().map(|tick| (tick, if powers { power(tick) } else { number(tick) })).collect()
+        ticks
+            .into_iter()
+            .map(|tick| (tick, if powers { power(tick) } else { number(tick) }))
+            .collect()
     }
 
     /// Round values, about `wanted` of them.
@@ -392,7 +462,9 @@ impl Axis {
             let decades = (last - first).max(1) as usize;
             let step = decades.div_ceil(wanted).max(1);
             let steps: &[f64] = if decades <= wanted / 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
-            let ticks = (first..=last).step_by(step).flat_map(|power| steps.iter().map(move |times| times * 10_f64.powi(power)));
+            let ticks = (first..=last)
+                .step_by(step)
+                .flat_map(|power| steps.iter().map(move |times| times * 10_f64.powi(power)));
             let ticks: Vec<f64> = ticks.filter(within).collect();
             if ticks.len() > 2 {
                 return ticks;
@@ -400,12 +472,20 @@ impl Axis {
         }
         let rough = (self.high - self.low) / wanted as f64;
         let power = 10_f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|times| times * power).find(|step| *step >= rough).unwrap_or(rough);
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .into_iter()
+            .map(|times| times * power)
+            .find(|step| *step >= rough)
+            .unwrap_or(rough);
         if !step.is_normal() {
             return vec![];
         }
         let first = (self.low / step).ceil();
-        (0..=2 * wanted).map(|i| (first + i as f64) * step).filter(within).map(|tick| if tick.abs() < step / 2.0 { 0.0 } else { tick }).collect()
+        (0..=2 * wanted)
+            .map(|i| (first + i as f64) * step)
+            .filter(within)
+            .map(|tick| if tick.abs() < step / 2.0 { 0.0 } else { tick })
+            .collect()
     }
 }
 
@@ -434,7 +514,10 @@ impl Panel {
 
     /// A band from one value of x to another, all the way up.
     pub fn band(&self, canvas: &mut Canvas, (low, high): (f64, f64), colour: Colour) {
-        let (left, right) = (self.at((low, self.y.low)).0.max(self.area.left), self.at((high, self.y.low)).0.min(self.area.right));
+        let (left, right) = (
+            self.at((low, self.y.low)).0.max(self.area.left),
+            self.at((high, self.y.low)).0.min(self.area.right),
+        );
         canvas.rectangle(Area { left, right, ..self.area }, colour, 1.0);
     }
 
@@ -452,7 +535,10 @@ impl Panel {
     /// Ticks that have room.
     fn counts(&self) -> (usize, usize) {
         let area = self.area;
-        (((area.right - area.left) / 140.0).clamp(2.0, 10.0) as usize, ((area.bottom - area.top) / 55.0).clamp(2.0, 8.0) as usize)
+        (
+            ((area.right - area.left) / 140.0).clamp(2.0, 10.0) as usize,
+            ((area.bottom - area.top) / 55.0).clamp(2.0, 8.0) as usize,
+        )
     }
 
     /// Size of the text at the axes.
@@ -465,16 +551,28 @@ impl Panel {
     pub fn frame_across(&self, canvas: &mut Canvas) {
         let Area { left, top, right, bottom } = self.area;
         let (size, within) = (self.text_size(), canvas.area());
-        canvas.line(&[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], Stroke::of(INK, 1.5), within);
+        canvas.line(
+            &[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)],
+            Stroke::of(INK, 1.5),
+            within,
+        );
         if self.x.label.is_empty() {
             return;
         }
         for (tick, written) in self.x.written(self.counts().0) {
             let (x, _) = self.at((tick, self.y.low));
             canvas.line(&[(x, bottom), (x, bottom + 6.0)], Stroke::of(INK, 1.5), within);
-            canvas.text((x, bottom + 10.0 + size / 2.0), &written, Style::of(size).align(Align::Middle));
+            canvas.text(
+                (x, bottom + 10.0 + size / 2.0),
+                &written,
+                Style::of(size).align(Align::Middle),
+            );
         }
-        canvas.text(((left + right) / 2.0, bottom + 18.0 + 1.75 * size), &self.x.label, Style::of(size).align(Align::Middle));
+        canvas.text(
+            ((left + right) / 2.0, bottom + 18.0 + 1.75 * size),
+            &self.x.label,
+            Style::of(size).align(Align::Middle),
+        );
     }
 
     /// The frame with its numbers and labels.
@@ -490,7 +588,11 @@ impl Panel {
             canvas.text((left - 12.0, y), &written, Style::of(size).align(Align::End));
         }
         let style = Style { upwards: true, ..Style::of(size).align(Align::Middle) };
-        canvas.text((left - 24.0 - widest - size / 2.0, (top + bottom) / 2.0), &style.fit(&self.y.label, bottom - top + 80.0), style);
+        canvas.text(
+            (left - 24.0 - widest - size / 2.0, (top + bottom) / 2.0),
+            &style.fit(&self.y.label, bottom - top + 80.0),
+            style,
+        );
     }
 
     /// A line through values, within the frame.
@@ -501,7 +603,11 @@ impl Panel {
 
     /// A histogram: heights between edges, one more of these.
     pub fn steps(&self, canvas: &mut Canvas, edges: &[f64], heights: &[f64], stroke: Stroke) {
-        let corners: Vec<(f64, f64)> = edges.windows(2).zip(heights).flat_map(|(edge, height)| [(edge[0], *height), (edge[1], *height)]).collect();
+        let corners: Vec<(f64, f64)> = edges
+            .windows(2)
+            .zip(heights)
+            .flat_map(|(edge, height)| [(edge[0], *height), (edge[1], *height)])
+            .collect();
         self.line(canvas, &corners, stroke);
     }
 
@@ -529,13 +635,30 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_people_do() {
-        let written = [0.0, 0.1 + 0.2, -0.02, 1.0, 20.0, 99_999.0, 1e5, -3e-7, 1234.5, 0.001, 2e-4].map(number);
-        assert_eq!(written, ["0", "0.3", "−0.02", "1", "20", "99999", "10⁵", "−3×10⁻⁷", "1234.5", "0.001", "2×10⁻⁴"]);
+        let written = [0.0, 0.1 + 0.2, -0.02, 1.0, 20.0, 99_999.0, 1e5, -3e-7, 1234.5, 0.001, 2e-4]
+            .map(number);
+        assert_eq!(
+            written,
+            [
+                "0",
+                "0.3",
+                "−0.02",
+                "1",
+                "20",
+                "99999",
+                "10⁵",
+                "−3×10⁻⁷",
+                "1234.5",
+                "0.001",
+                "2×10⁻⁴"
+            ]
+        );
     }
 
     #[test]
     fn fonts_have_every_sign_that_pictures_use() {
-        for c in ('!'..='~').chain("−×⁰¹²³⁴⁵⁶⁷⁸⁹⁻–…≤≥αβγδεμσχψ·±".chars()) {
+        for c in ('!'..='~').chain("−×⁰¹²³⁴⁵⁶⁷⁸⁹⁻–…≤≥αβγδεμσχψ·±".chars())
+        {
             assert!(REGULAR.glyph_id(c).0 != 0 && BOLD.glyph_id(c).0 != 0, "{c}");
         }
     }
@@ -544,11 +667,21 @@ mod tests {
     fn text_leaves_ink_where_it_stands() {
         for upwards in [false, true] {
             let mut canvas = Canvas::new(100, 100);
-            canvas.text((50.0, 50.0), "HH", Style { upwards, ..Style::of(20.0).align(Align::Middle) });
-            let dark: Vec<(usize, usize)> = (0..10_000).filter(|at| canvas.pixels[at * 3] < 128).map(|at| (at % 100, at / 100)).collect();
+            canvas.text(
+                (50.0, 50.0),
+                "HH",
+                Style { upwards, ..Style::of(20.0).align(Align::Middle) },
+            );
+            let dark: Vec<(usize, usize)> = (0..10_000)
+                .filter(|at| canvas.pixels[at * 3] < 128)
+                .map(|at| (at % 100, at / 100))
+                .collect();
             assert!(dark.len() > 80);
             let (wide, high) = if upwards { (10, 18) } else { (18, 10) };
-            assert!(dark.iter().all(|(x, y)| x.abs_diff(50) <= wide && y.abs_diff(50) <= high), "{dark:?}");
+            assert!(
+                dark.iter().all(|(x, y)| x.abs_diff(50) <= wide && y.abs_diff(50) <= high),
+                "{dark:?}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! Figures of one channel: how it was trained, how large its errors are, how they spread among the good and the bad.
+//! Figures of one channel: how it was trained, how large its errors are, how they spread among the
+//! good and the bad.
 
 use super::scores::{ChannelScores, Scores};
 use crate::{
@@ -31,9 +32,11 @@ pub struct ChannelFigures {
     pub mean_field_error: Measured,
     /// Error of the autoencoder.
     pub ae_error: Measured,
-    /// Where scores become flags, as ln(threshold / mean-field error); absent where each run has its own threshold.
+    /// Where scores become flags, as ln(threshold / mean-field error); absent where each run has
+    /// its own threshold.
     pub log_cut: Option<f64>,
-    /// Rows labelled bad that are flagged (badly reconstructed) and not (well reconstructed), where there are labels.
+    /// Rows labelled bad that are flagged (badly reconstructed) and not (well reconstructed), where
+    /// there are labels.
     pub bad: Option<BadFigures>,
     /// ln(score / mean-field error) of good and bad rows.
     pub log_ratios: Option<Histograms>,
@@ -54,7 +57,8 @@ pub struct TrainingFigures {
     pub members: usize,
     /// Epochs trained; the most of any member.
     pub epochs: usize,
-    /// The epoch whose weights were kept, of an ensemble the last of any member; 0 where none was trained.
+    /// The epoch whose weights were kept, of an ensemble the last of any member; 0 where none was
+    /// trained.
     pub kept_epoch: u32,
     /// Why training ended.
     pub stopped: String,
@@ -162,7 +166,8 @@ fn one() -> usize {
 }
 
 impl TrainingFigures {
-    /// From the training of a channel's members that has just ended. `inputs` are "bins" or "features".
+    /// From the training of a channel's members that has just ended. `inputs` are "bins" or
+    /// "features".
     pub fn new(experiment: &Experiment, members: &[Fitted], inputs: &str) -> Self {
         let mean = |number: &dyn Fn(&Fitted) -> Option<f64>| -> Option<f64> {
             let numbers: Vec<f64> = members.iter().filter_map(number).collect();
@@ -177,34 +182,64 @@ impl TrainingFigures {
         let weighted = if experiment.weight.is_some() { ", weighted" } else { "" };
         let weightless: usize = members.iter().map(|fitted| fitted.weightless_batches).sum();
         let doubts = if weightless > 0 {
-            vec![format!("{weightless} batches were left out of training because their rows weigh nothing; check the weights")]
+            vec![format!(
+                "{weightless} batches were left out of training because their rows weigh nothing; check the weights"
+            )]
         } else {
             vec![]
         };
         let penalised = !experiment.penalties.is_empty();
         let without = if penalised { "L2 terms and the penalty" } else { "L2 terms" };
-        let drawn = if experiment.config.model.variational { "; with drawn latents in training, with their means in validation" } else { "" };
-        let last = |number: fn(&crate::train::Epoch) -> Option<f64>| mean(&|fitted| fitted.history.last().and_then(number));
+        let drawn = if experiment.config.model.variational {
+            "; with drawn latents in training, with their means in validation"
+        } else {
+            ""
+        };
+        let last = |number: fn(&crate::train::Epoch) -> Option<f64>| {
+            mean(&|fitted| fitted.history.last().and_then(number))
+        };
         Self {
-            loss: format!("{}: {over}{weighted}, without {without}{drawn}", experiment.config.loss.kind),
+            loss: format!(
+                "{}: {over}{weighted}, without {without}{drawn}",
+                experiment.config.loss.kind
+            ),
             members: members.len(),
             epochs: members.iter().map(|fitted| fitted.history.len()).max().unwrap_or(0),
             kept_epoch: members.iter().map(|fitted| fitted.kept_epoch).max().unwrap_or(0),
             stopped: match (stopped(Stopped::Early), stopped(Stopped::Converged), members.len()) {
                 (0, 0, _) => "all epochs done".into(),
                 (early, _, all) if early == all => "the validation loss no longer fell".into(),
-                (_, converged, all) if converged == all => "the training loss hardly fell any more".into(),
-                (early, 0, all) => format!("the validation loss no longer fell for {early} of {all} members"),
-                (early, converged, all) => format!("the training loss hardly fell any more for {} of {all} members", early + converged),
+                (_, converged, all) if converged == all => {
+                    "the training loss hardly fell any more".into()
+                }
+                (early, 0, all) => {
+                    format!("the validation loss no longer fell for {early} of {all} members")
+                }
+                (early, converged, all) => format!(
+                    "the training loss hardly fell any more for {} of {all} members",
+                    early + converged
+                ),
             },
             first_loss: mean(&|fitted| Some(fitted.history.first()?.train_loss)),
-            kept_loss: mean(&|fitted| Some(fitted.history.get(fitted.kept_epoch.checked_sub(1)? as usize)?.train_loss)),
+            kept_loss: mean(&|fitted| {
+                Some(fitted.history.get(fitted.kept_epoch.checked_sub(1)? as usize)?.train_loss)
+            }),
             train_loss: last(|epoch| Some(epoch.train_loss)),
             valid_loss: last(|epoch| epoch.valid_loss),
-            best_valid_loss: mean(&|fitted| fitted.history.iter().filter_map(|epoch| epoch.valid_loss).min_by(f64::total_cmp)),
-            penalty: penalised.then(|| PenaltyFigures { of: experiment.penalties.to_string(), train: last(|epoch| epoch.penalty) }),
+            best_valid_loss: mean(&|fitted| {
+                fitted.history.iter().filter_map(|epoch| epoch.valid_loss).min_by(f64::total_cmp)
+            }),
+            penalty: penalised.then(|| PenaltyFigures {
+                of: experiment.penalties.to_string(),
+                train: last(|epoch| epoch.penalty),
+            }),
             // The sum of nothing is −0.
-            seconds: 0.0 + members.iter().flat_map(|fitted| &fitted.history).map(|epoch| epoch.seconds).sum::<f64>(),
+            seconds: 0.0
+                + members
+                    .iter()
+                    .flat_map(|fitted| &fitted.history)
+                    .map(|epoch| epoch.seconds)
+                    .sum::<f64>(),
             doubts,
         }
     }
@@ -233,32 +268,58 @@ impl ChannelFigures {
         let config = &experiment.config;
         let features = network.channel.features.len();
         let divisor = config.score.kind.divisor(features);
-        let measured = |error: f64| Measured { sum: error * divisor, mean: error * divisor / features as f64 };
+        let measured =
+            |error: f64| Measured { sum: error * divisor, mean: error * divisor / features as f64 };
         let threshold = thresholds.iter().find(|threshold| threshold.channel == channel.name);
         let weighted = if experiment.weight.is_some() { "weighted mean" } else { "mean" };
         let main = scores.labels.iter().position(|name| name == "good");
-        let bad: Vec<usize> = rows_of(experiment, scores, |row| main.is_some_and(|set| scores.rows[row].labels[set] == Some(false)));
-        let good: Vec<usize> = rows_of(experiment, scores, |row| main.is_none_or(|set| scores.rows[row].labels[set] == Some(true)));
-        let (badly, well): (Vec<usize>, Vec<usize>) = bad.iter().partition(|&&row| channel.flagged(row) == Some(true));
+        let bad: Vec<usize> = rows_of(experiment, scores, |row| {
+            main.is_some_and(|set| scores.rows[row].labels[set] == Some(false))
+        });
+        let good: Vec<usize> = rows_of(experiment, scores, |row| {
+            main.is_none_or(|set| scores.rows[row].labels[set] == Some(true))
+        });
+        let (badly, well): (Vec<usize>, Vec<usize>) =
+            bad.iter().partition(|&&row| channel.flagged(row) == Some(true));
         let judged = Judged { experiment, scores };
-        let classes: Vec<Vec<usize>> =
-            (0..scores.classes.len()).map(|class| rows_of(experiment, scores, |row| scores.rows[row].class == Some(class as u8))).collect();
-        let by_class: Vec<(&str, &Vec<usize>)> = scores.classes.iter().map(String::as_str).zip(&classes).collect();
+        let classes: Vec<Vec<usize>> = (0..scores.classes.len())
+            .map(|class| {
+                rows_of(experiment, scores, |row| scores.rows[row].class == Some(class as u8))
+            })
+            .collect();
+        let by_class: Vec<(&str, &Vec<usize>)> =
+            scores.classes.iter().map(String::as_str).zip(&classes).collect();
         let good_name = if main.is_some() { "good" } else { "all" };
         let svm = network.svm.as_ref().map(|svm| {
-            let groups = [(good_name, &good), ("well reconstructed bad", &well), ("badly reconstructed bad", &badly)];
+            let groups = [
+                (good_name, &good),
+                ("well reconstructed bad", &well),
+                ("badly reconstructed bad", &badly),
+            ];
             let is_outside = |row: &&usize| channel.inside[**row].is_some_and(|value| value < 0.0);
             let weight = |row: &usize| scores.rows[*row].weight.map_or(1.0, f64::from);
             let group = |(name, rows): &(&str, &Vec<usize>)| {
-                let (all, outside): (f64, f64) = (rows.iter().map(weight).sum(), rows.iter().filter(is_outside).map(weight).sum());
+                let (all, outside): (f64, f64) = (
+                    rows.iter().map(weight).sum(),
+                    rows.iter().filter(is_outside).map(weight).sum(),
+                );
                 let outside_share = if outside > 0.0 { outside / all } else { 0.0 };
-                SvmGroup { name: (*name).into(), rows: rows.len(), outside: rows.iter().filter(is_outside).count(), outside_share }
+                SvmGroup {
+                    name: (*name).into(),
+                    rows: rows.len(),
+                    outside: rows.iter().filter(is_outside).count(),
+                    outside_share,
+                }
             };
             SvmFigures {
                 gamma: svm.gamma,
                 support: svm.coefficients.len(),
                 groups: groups.iter().map(group).collect(),
-                decision: judged.histograms("decision value of the one-class SVM", &channel.inside, &groups),
+                decision: judged.histograms(
+                    "decision value of the one-class SVM",
+                    &channel.inside,
+                    &groups,
+                ),
             }
         });
         Self {
@@ -267,21 +328,41 @@ impl ChannelFigures {
             shape: network.architecture.describe(),
             parameters: network.architecture.parameters(),
             training,
-            errors: format!("{weighted} over the training rows; the {} of scaled inputs", config.score.kind.per_feature()),
+            errors: format!(
+                "{weighted} over the training rows; the {} of scaled inputs",
+                config.score.kind.per_feature()
+            ),
             mean_field_error: measured(network.usual.mean_field_error),
             ae_error: measured(network.usual.error),
             // Numbers of bins have no place among errors.
-            log_cut: threshold.filter(|_| experiment.config.patterns.is_none()).and_then(|threshold| Some(network.usual.log_ratio(threshold.value?))),
-            bad: main.map(|_| BadFigures { well_reconstructed: well.len(), badly_reconstructed: badly.len() }),
-            errors_by_class: judged.histograms("ln(score / mean-field error)", &channel.log_ratios, &by_class),
-            log_ratios: judged.histograms("ln(score / mean-field error)", &channel.log_ratios, &[(good_name, &good), ("bad", &bad)]),
+            log_cut: threshold
+                .filter(|_| experiment.config.patterns.is_none())
+                .and_then(|threshold| Some(network.usual.log_ratio(threshold.value?))),
+            bad: main.map(|_| BadFigures {
+                well_reconstructed: well.len(),
+                badly_reconstructed: badly.len(),
+            }),
+            errors_by_class: judged.histograms(
+                "ln(score / mean-field error)",
+                &channel.log_ratios,
+                &by_class,
+            ),
+            log_ratios: judged.histograms(
+                "ln(score / mean-field error)",
+                &channel.log_ratios,
+                &[(good_name, &good), ("bad", &bad)],
+            ),
             svm,
         }
     }
 }
 
 fn rows_of(experiment: &Experiment, scores: &Scores, wanted: impl Fn(usize) -> bool) -> Vec<usize> {
-    scores.evaluated().filter(|&row| judged(experiment, scores.rows[row].split)).filter(|&row| wanted(row)).collect()
+    scores
+        .evaluated()
+        .filter(|&row| judged(experiment, scores.rows[row].split))
+        .filter(|&row| wanted(row))
+        .collect()
 }
 
 struct Judged<'a> {
@@ -291,10 +372,17 @@ struct Judged<'a> {
 
 impl Judged<'_> {
     /// Histograms of groups of rows over the range of all of them; nothing where there are no rows.
-    fn histograms(&self, quantity: &str, values: &[Option<f64>], groups: &[(&str, &Vec<usize>)]) -> Option<Histograms> {
+    fn histograms(
+        &self,
+        quantity: &str,
+        values: &[Option<f64>],
+        groups: &[(&str, &Vec<usize>)],
+    ) -> Option<Histograms> {
         let value = |row: &usize| values.get(*row).copied().flatten();
         let all = groups.iter().flat_map(|(_, rows)| rows.iter().filter_map(value));
-        let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
         if low > high {
             return None;
         }
@@ -302,14 +390,24 @@ impl Judged<'_> {
         let histogram = |(name, rows): &(&str, &Vec<usize>)| {
             let mut shares = vec![0.0; BINS];
             for (row, value) in rows.iter().filter_map(|row| Some((*row, value(row)?))) {
-                shares[(((value - low) * step) as usize).min(BINS - 1)] += self.scores.rows[row].weight.map_or(1.0, f64::from);
+                shares[(((value - low) * step) as usize).min(BINS - 1)] +=
+                    self.scores.rows[row].weight.map_or(1.0, f64::from);
             }
             let total: f64 = shares.iter().sum();
             shares.iter_mut().filter(|_| total > 0.0).for_each(|share| *share /= total);
             Histogram { name: (*name).into(), rows: rows.len(), shares }
         };
-        let weighted = if self.scores.rows.iter().any(|row| row.weight.is_some()) { "weighted" } else { "unweighted" };
+        let weighted = if self.scores.rows.iter().any(|row| row.weight.is_some()) {
+            "weighted"
+        } else {
+            "unweighted"
+        };
         let on = judged_rows(self.experiment);
-        Some(Histograms { quantity: format!("{quantity}, {on} rows, {weighted}"), low, high, groups: groups.iter().map(histogram).collect() })
+        Some(Histograms {
+            quantity: format!("{quantity}, {on} rows, {weighted}"),
+            low,
+            high,
+            groups: groups.iter().map(histogram).collect(),
+        })
     }
 }

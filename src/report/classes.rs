@@ -1,4 +1,5 @@
-//! Classes of rows: how many of each are above the threshold, and how much of what is above is of each.
+//! Classes of rows: how many of each are above the threshold, and how much of what is above is of
+//! each.
 
 use super::{
     channels::{judged, judged_rows},
@@ -46,7 +47,8 @@ pub struct ClassFigures {
     pub efficiency: Option<f64>,
     /// Its 95 % interval (Wilson's).
     pub interval: Option<(f64, f64)>,
-    /// The share of the flagged rows of any class that are of this one; absent where none is flagged.
+    /// The share of the flagged rows of any class that are of this one; absent where none is
+    /// flagged.
     pub purity: Option<f64>,
     /// Its 95 % interval (Wilson's).
     pub purity_interval: Option<(f64, f64)>,
@@ -56,14 +58,26 @@ impl ClassesFigures {
     /// Counts the rows of each class and what the main channel flags of them.
     pub fn new(experiment: &Experiment, scores: &Scores, classes: &Classes) -> Self {
         let rows = || scores.evaluated().filter(|&row| judged(experiment, scores.rows[row].split));
-        let is_flagged = |row: usize| scores.main().is_some_and(|channel| channel.flagged(row) == Some(true));
-        let good = |row: usize| scores.labels.iter().position(|name| name == "good").and_then(|at| scores.rows[row].labels[at]);
-        let all_flagged = rows().filter(|&row| scores.rows[row].class.is_some() && is_flagged(row)).count();
+        let is_flagged =
+            |row: usize| scores.main().is_some_and(|channel| channel.flagged(row) == Some(true));
+        let good = |row: usize| {
+            scores
+                .labels
+                .iter()
+                .position(|name| name == "good")
+                .and_then(|at| scores.rows[row].labels[at])
+        };
+        let all_flagged =
+            rows().filter(|&row| scores.rows[row].class.is_some() && is_flagged(row)).count();
         let class = |(at, name): (usize, &String)| {
-            let of_class: Vec<usize> = rows().filter(|&row| scores.rows[row].class == Some(at as u8)).collect();
+            let of_class: Vec<usize> =
+                rows().filter(|&row| scores.rows[row].class == Some(at as u8)).collect();
             let flagged = of_class.iter().filter(|&&row| is_flagged(row)).count();
             let first = of_class.first().and_then(|&row| good(row));
-            let (efficiency, purity) = (roc::rate_with_interval(flagged, of_class.len()), roc::rate_with_interval(flagged, all_flagged));
+            let (efficiency, purity) = (
+                roc::rate_with_interval(flagged, of_class.len()),
+                roc::rate_with_interval(flagged, all_flagged),
+            );
             ClassFigures {
                 name: name.clone(),
                 good: first.filter(|_| of_class.iter().all(|&row| good(row) == first)),

@@ -63,7 +63,8 @@ pub struct Report {
     pub channels: Vec<ChannelFigures>,
     /// Where scores become flags: for each channel the one that flags first.
     pub thresholds: Vec<Calibrated>,
-    /// Flags among test rows labelled good; without labels, among validation rows where the threshold was not calibrated on them.
+    /// Flags among test rows labelled good; without labels, among validation rows where the
+    /// threshold was not calibrated on them.
     pub false_alarms: Option<Rate>,
     /// How far the models of an ensemble agree, where there is one.
     #[serde(default)]
@@ -81,7 +82,8 @@ pub struct Report {
     /// Latents in two dimensions; the points are in `projections.parquet`.
     #[serde(default)]
     pub projections: Vec<ProjectionFigures>,
-    /// How quantities known beside the scores go with them, among the rows that figures are taken on and that are not labelled bad.
+    /// How quantities known beside the scores go with them, among the rows that figures are taken
+    /// on and that are not labelled bad.
     #[serde(default)]
     pub beside: Vec<Beside>,
     /// How newly scored rows differ from those of training.
@@ -117,7 +119,8 @@ pub struct DataFigures {
     pub events: bool,
     /// Whether the first and last bin are underflow and overflow.
     pub flow_bins: bool,
-    /// The ends of the axes, underflow and overflow included: first and last of x, then of y; as far as they are known.
+    /// The ends of the axes, underflow and overflow included: first and last of x, then of y; as
+    /// far as they are known.
     #[serde(default)]
     pub ends: [Option<f64>; 4],
     /// Rows trained on.
@@ -189,7 +192,8 @@ pub struct RunFigures {
     pub sum: Option<Vec<f64>>,
 }
 
-/// Rows that are not evaluated: of the files of data.test where figures are taken on these alone, else of all files.
+/// Rows that are not evaluated: of the files of data.test where figures are taken on these alone,
+/// else of all files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotEvaluated {
     /// How many.
@@ -230,9 +234,16 @@ impl Combined {
                 ),
                 "combined score (standard deviations)",
             ),
-            Combine::Max => (format!("the largest of the channels' {ratio}"), "combined score (largest ln ratio)"),
-            Combine::Mean => (format!("the mean of the channels' {ratio}"), "combined score (mean ln ratio)"),
-            Combine::Sum => (format!("the sum of the channels' {ratio}"), "combined score (sum of ln ratios)"),
+            Combine::Max => (
+                format!("the largest of the channels' {ratio}"),
+                "combined score (largest ln ratio)",
+            ),
+            Combine::Mean => {
+                (format!("the mean of the channels' {ratio}"), "combined score (mean ln ratio)")
+            }
+            Combine::Sum => {
+                (format!("the sum of the channels' {ratio}"), "combined score (sum of ln ratios)")
+            }
         };
         Self { what, axis: axis.into() }
     }
@@ -275,7 +286,8 @@ pub struct Context<'a> {
     pub labels: &'a [LabelSet],
     /// The classes of rows.
     pub classes: Option<&'a Classes>,
-    /// What is known beside the scores: a name, and one number an evaluated row, NaN where it is unknown.
+    /// What is known beside the scores: a name, and one number an evaluated row, NaN where it is
+    /// unknown.
     pub beside: &'a [(String, Vec<f32>)],
     /// How rows differ from those of training, where they are new.
     pub drift: Option<Drift>,
@@ -307,14 +319,17 @@ impl Report {
         } = context;
         let config = &experiment.config;
         let main = scores.main().map_or("", |channel| channel.name.as_str());
-        let of_main: Vec<Calibrated> = thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
+        let of_main: Vec<Calibrated> =
+            thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
         warnings.extend(Severity::Misleading, of_main.iter().filter_map(Calibrated::warning));
         warnings.extend(
             Severity::Misleading,
-            networks
-                .iter()
-                .zip(&training)
-                .flat_map(|(network, training)| training.doubts.iter().map(|doubt| format!("{}{doubt}", of_channel(&network.channel.name)))),
+            networks.iter().zip(&training).flat_map(|(network, training)| {
+                training
+                    .doubts
+                    .iter()
+                    .map(|doubt| format!("{}{doubt}", of_channel(&network.channel.name)))
+            }),
         );
         let mut counts = [0; Split::ALL.len()];
         scores.evaluated().for_each(|row| counts[scores.rows[row].split as usize] += 1);
@@ -329,18 +344,28 @@ impl Report {
             .iter()
             .zip(training)
             .filter_map(|(network, training)| {
-                let channel = scores.channels.iter().find(|channel| channel.name == network.channel.name)?;
-                Some(ChannelFigures::new(experiment, network, training, scores, channel, thresholds))
+                let channel =
+                    scores.channels.iter().find(|channel| channel.name == network.channel.name)?;
+                Some(ChannelFigures::new(
+                    experiment, network, training, scores, channel, thresholds,
+                ))
             })
             .collect();
         let auc = areas(scores, labels, experiment);
-        warnings.extend(Severity::Misleading, auc.iter().filter(|auc| auc.channel != main).filter_map(upside_down));
+        warnings.extend(
+            Severity::Misleading,
+            auc.iter().filter(|auc| auc.channel != main).filter_map(upside_down),
+        );
         warnings.extend(Severity::Misleading, drift.iter().flat_map(Drift::warnings));
-        let beside: Vec<Beside> = beside.iter().filter_map(|(name, numbers)| goes_with(name, numbers, scores, experiment)).collect();
+        let beside: Vec<Beside> = beside
+            .iter()
+            .filter_map(|(name, numbers)| goes_with(name, numbers, scores, experiment))
+            .collect();
         warnings.extend(Severity::Misleading, beside.iter().filter_map(Beside::warning));
         let (absent, not_evaluated) = Absent::new(experiment, scores, samples);
         let findings = findings::find(experiment, networks, &channels, &auc, scores);
-        warnings.extend(Severity::Worthless, findings.iter().map(|finding| finding.warning.clone()));
+        warnings
+            .extend(Severity::Worthless, findings.iter().map(|finding| finding.warning.clone()));
         Ok(Self {
             name: config.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -372,7 +397,10 @@ impl Report {
                 ),
             },
             combined: (networks.len() > 1).then(|| match patterns {
-                Some(patterns) => Combined { what: patterns.describe_combined(), axis: "combined score (bins)".into() },
+                Some(patterns) => Combined {
+                    what: patterns.describe_combined(),
+                    axis: "combined score (bins)".into(),
+                },
                 None => Combined::new(config.score.combine),
             }),
             on: judged_rows(experiment).into(),
@@ -405,24 +433,47 @@ impl Report {
     }
 }
 
-/// Flags among rows that are held out and good: test rows labelled good, else validation rows where nothing was calibrated on them.
+/// Flags among rows that are held out and good: test rows labelled good, else validation rows where
+/// nothing was calibrated on them.
 fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
     let main = scores.labels.iter().position(|name| name == "good");
     let channel = scores.main()?;
     let rate = |sample: &str, wanted: &dyn Fn(&Row) -> bool| {
-        let evaluated: Vec<bool> = (0..scores.rows.len()).filter(|&i| wanted(&scores.rows[i])).filter_map(|i| channel.flagged(i)).collect();
+        let evaluated: Vec<bool> = (0..scores.rows.len())
+            .filter(|&i| wanted(&scores.rows[i]))
+            .filter_map(|i| channel.flagged(i))
+            .collect();
         let flagged = evaluated.iter().filter(|flagged| **flagged).count();
         let (rate, low, high) = roc::rate_with_interval(flagged, evaluated.len())?;
-        Some(Rate { sample: sample.into(), flagged, rows: evaluated.len(), rate, interval: (low, high) })
+        Some(Rate {
+            sample: sample.into(),
+            flagged,
+            rows: evaluated.len(),
+            rate,
+            interval: (low, high),
+        })
     };
     let fixed = matches!(threshold.threshold, Threshold::Fixed { .. });
-    let own = if threshold.on == CalibrateOn::Scored && !fixed { ", each run with a threshold found on itself" } else { "" };
-    let good_test = |i: usize| rate(&format!("test rows labelled good{own}"), &|row: &Row| row.split == Split::Test && row.labels[i] == Some(true));
-    let valid = || match main {
-        Some(i) => rate("validation rows labelled good", &|row: &Row| row.split == Split::Valid && row.labels[i] == Some(true)),
-        None => rate("validation rows taken for good (no labels)", &|row: &Row| row.split == Split::Valid),
+    let own = if threshold.on == CalibrateOn::Scored && !fixed {
+        ", each run with a threshold found on itself"
+    } else {
+        ""
     };
-    main.and_then(good_test).or_else(|| if threshold.on == CalibrateOn::Train || fixed { valid() } else { None })
+    let good_test = |i: usize| {
+        rate(&format!("test rows labelled good{own}"), &|row: &Row| {
+            row.split == Split::Test && row.labels[i] == Some(true)
+        })
+    };
+    let valid = || match main {
+        Some(i) => rate("validation rows labelled good", &|row: &Row| {
+            row.split == Split::Valid && row.labels[i] == Some(true)
+        }),
+        None => rate("validation rows taken for good (no labels)", &|row: &Row| {
+            row.split == Split::Valid
+        }),
+    };
+    main.and_then(good_test)
+        .or_else(|| if threshold.on == CalibrateOn::Train || fixed { valid() } else { None })
 }
 
 /// What a warning about a channel begins with; nothing where it is the only one.
@@ -433,7 +484,8 @@ pub(super) fn of_channel(name: &str) -> String {
 /// A warning where bad rows score lower than good ones.
 pub(super) fn upside_down(auc: &Auc) -> Option<String> {
     let area = auc.auc.filter(|area| *area < 0.5 && auc.labels == "good")?;
-    let sure = if auc.interval.is_some_and(|(_, high)| high < 0.5) { "" } else { ", perhaps by chance" };
+    let sure =
+        if auc.interval.is_some_and(|(_, high)| high < 0.5) { "" } else { ", perhaps by chance" };
     let channel = of_channel(&auc.channel);
     Some(format!(
         "{channel}the ROC area is {area:.3}, below 0.5{sure}: bad rows are reconstructed better than good ones, so a high score does not mean bad here; check the labels, the inputs and the loss"
@@ -441,20 +493,39 @@ pub(super) fn upside_down(auc: &Auc) -> Option<String> {
 }
 
 /// How a quantity goes with the scores of good rows.
-fn goes_with(name: &str, numbers: &[f32], scores: &Scores, experiment: &Experiment) -> Option<Beside> {
+fn goes_with(
+    name: &str,
+    numbers: &[f32],
+    scores: &Scores,
+    experiment: &Experiment,
+) -> Option<Beside> {
     let (channel, good) = (scores.main()?, scores.labels.iter().position(|label| label == "good"));
-    let wanted = |row: &Row| judged(experiment, row.split) && good.is_none_or(|good| row.labels[good] != Some(false));
-    let rows: Vec<(usize, f32)> = scores.evaluated().zip(numbers.iter().copied()).filter(|(row, _)| wanted(&scores.rows[*row])).collect();
+    let wanted = |row: &Row| {
+        judged(experiment, row.split) && good.is_none_or(|good| row.labels[good] != Some(false))
+    };
+    let rows: Vec<(usize, f32)> = scores
+        .evaluated()
+        .zip(numbers.iter().copied())
+        .filter(|(row, _)| wanted(&scores.rows[*row]))
+        .collect();
     let on = if judged_rows(experiment) == "all" { "" } else { "test " };
     let sample = match good {
         None => format!("{on}rows taken for good (no labels)"),
-        Some(good) if rows.iter().all(|(row, _)| scores.rows[*row].labels[good] == Some(true)) => format!("{on}rows labelled good"),
+        Some(good) if rows.iter().all(|(row, _)| scores.rows[*row].labels[good] == Some(true)) => {
+            format!("{on}rows labelled good")
+        }
         Some(_) => format!("{on}rows not labelled bad"),
     };
-    Beside::new(name, &sample, rows.iter().map(|(row, number)| (channel.scores[*row].unwrap_or(f64::NAN), f64::from(*number))))
+    Beside::new(
+        name,
+        &sample,
+        rows.iter()
+            .map(|(row, number)| (channel.scores[*row].unwrap_or(f64::NAN), f64::from(*number))),
+    )
 }
 
-/// The rows that are not evaluated of the files that are judged, and of runs of which some row is evaluated.
+/// The rows that are not evaluated of the files that are judged, and of runs of which some row is
+/// evaluated.
 struct Absent<'s> {
     rows: Vec<&'s Row>,
     evaluated: HashSet<RunKey>,
@@ -462,11 +533,25 @@ struct Absent<'s> {
 
 impl<'s> Absent<'s> {
     fn new(experiment: &Experiment, scores: &'s Scores, samples: &Samples) -> (Self, NotEvaluated) {
-        let of_test = experiment.config.report.on == ReportOn::Test && samples.sources.iter().any(|source| source.role == Role::Test);
+        let of_test = experiment.config.report.on == ReportOn::Test
+            && samples.sources.iter().any(|source| source.role == Role::Test);
         // A rejected row of a test file is a test row.
-        let rows = scores.rows.iter().filter(|row| row.rejected.is_some() && (!of_test || row.split == Split::Test)).collect::<Vec<_>>();
-        let counted = NotEvaluated { rows: rows.len(), of: if of_test { "the test files" } else { "all files" }.into() };
-        (Self { rows, evaluated: scores.evaluated().map(|row| scores.rows[row].run_key()).collect() }, counted)
+        let rows = scores
+            .rows
+            .iter()
+            .filter(|row| row.rejected.is_some() && (!of_test || row.split == Split::Test))
+            .collect::<Vec<_>>();
+        let counted = NotEvaluated {
+            rows: rows.len(),
+            of: if of_test { "the test files" } else { "all files" }.into(),
+        };
+        (
+            Self {
+                rows,
+                evaluated: scores.evaluated().map(|row| scores.rows[row].run_key()).collect(),
+            },
+            counted,
+        )
     }
 }
 
@@ -481,7 +566,10 @@ fn runs_not_evaluated(absent: &Absent<'_>) -> Vec<RunNotEvaluated> {
         }
         let at = *place.entry(key.clone()).or_insert(found.len());
         if at == found.len() {
-            found.push((key, RunNotEvaluated { name: row.run_name(), run: row.run, ls: (ls, ls), rows: 0 }));
+            found.push((
+                key,
+                RunNotEvaluated { name: row.run_name(), run: row.run, ls: (ls, ls), rows: 0 },
+            ));
         }
         let run = &mut found[at].1;
         run.rows += 1;
@@ -496,7 +584,11 @@ fn agreement(scores: &Scores, experiment: &Experiment) -> Option<Agreement> {
     let shares = || rows().filter_map(|row| Some((channel.flagged(row)?, channel.flagging[row]?)));
     // Where thresholds were set anew, members' own flags are not known.
     shares().next()?;
-    let relative: Vec<f64> = rows().filter_map(|row| Some(channel.spread[row]? / channel.scores[row].filter(|score| *score > 0.0)?)).collect();
+    let relative: Vec<f64> = rows()
+        .filter_map(|row| {
+            Some(channel.spread[row]? / channel.scores[row].filter(|score| *score > 0.0)?)
+        })
+        .collect();
     Some(Agreement {
         members: experiment.config.train.ensemble as usize,
         flagged: shares().filter(|(flagged, _)| *flagged).count(),
@@ -507,14 +599,24 @@ fn agreement(scores: &Scores, experiment: &Experiment) -> Option<Agreement> {
 }
 
 /// Rows of one channel that figures are taken on and of which a label set knows something, ranked.
-pub(super) fn ranking(scores: &Scores, experiment: &Experiment, channel: &ChannelScores, labels: usize) -> Ranking {
+pub(super) fn ranking(
+    scores: &Scores,
+    experiment: &Experiment,
+    channel: &ChannelScores,
+    labels: usize,
+) -> Ranking {
     let weighted = experiment.config.report.weighted;
     let mut rows = vec![];
     for (run, positions) in scores.runs().iter().enumerate() {
         rows.extend(positions.iter().filter_map(|&at| {
             let row = &scores.rows[at];
             let weight = row.weight.filter(|_| weighted).map_or(1.0, f64::from);
-            judged(experiment, row.split).then_some(Judged { score: channel.scores[at]?, good: row.labels[labels]?, weight, run: run as u32 })
+            judged(experiment, row.split).then_some(Judged {
+                score: channel.scores[at]?,
+                good: row.labels[labels]?,
+                weight,
+                run: run as u32,
+            })
         }));
     }
     Ranking::new(rows)
@@ -529,19 +631,36 @@ fn areas(scores: &Scores, labels: &[LabelSet], experiment: &Experiment) -> Vec<A
         Auc {
             channel: channel.name.clone(),
             labels: name.clone(),
-            origin: labels.iter().find(|set| set.name == *name).map(|set| set.origin.clone()).unwrap_or_default(),
+            origin: labels
+                .iter()
+                .find(|set| set.name == *name)
+                .map(|set| set.origin.clone())
+                .unwrap_or_default(),
             split: judged_rows(experiment).into(),
-            weighted: experiment.config.report.weighted && scores.rows.iter().any(|row| row.weight.is_some()),
+            weighted: experiment.config.report.weighted
+                && scores.rows.iter().any(|row| row.weight.is_some()),
             good,
             bad,
             auc: ranking.auc(),
             average_precision: ranking.average_precision(),
             interval,
             note,
-            efficiencies: experiment.config.report.background_rates.iter().filter_map(|&rate| ranking.efficiency(rate)).collect(),
+            efficiencies: experiment
+                .config
+                .report
+                .background_rates
+                .iter()
+                .filter_map(|&rate| ranking.efficiency(rate))
+                .collect(),
         }
     };
-    scores.channels.iter().flat_map(|channel| scores.labels.iter().enumerate().map(move |(at, name)| area(channel, at, name))).collect()
+    scores
+        .channels
+        .iter()
+        .flat_map(|channel| {
+            scores.labels.iter().enumerate().map(move |(at, name)| area(channel, at, name))
+        })
+        .collect()
 }
 
 /// `roc.parquet`: the points of the ROC curves, one channel and label set after the other.
@@ -555,7 +674,9 @@ pub fn curves(scores: &Scores, experiment: &Experiment) -> Result<Vec<u8>> {
             points.extend(curve);
         }
     }
-    let number = |get: fn(&Point) -> f64| -> ArrayRef { Arc::new(points.iter().map(get).collect::<Float64Array>()) };
+    let number = |get: fn(&Point) -> f64| -> ArrayRef {
+        Arc::new(points.iter().map(get).collect::<Float64Array>())
+    };
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("channel", Arc::new(channels.into_iter().map(Some).collect::<StringArray>())),
         ("labels", Arc::new(labels.into_iter().map(Some).collect::<StringArray>())),
@@ -566,7 +687,12 @@ pub fn curves(scores: &Scores, experiment: &Experiment) -> Result<Vec<u8>> {
     batch::to_parquet(&batch::of_columns(columns)?)
 }
 
-fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], samples: &Samples) -> Result<Vec<RunFigures>> {
+fn runs(
+    experiment: &Experiment,
+    scores: &Scores,
+    thresholds: &[Calibrated],
+    samples: &Samples,
+) -> Result<Vec<RunFigures>> {
     let Some(channel) = scores.main() else { return Ok(vec![]) };
     let mut without_score: HashMap<_, Vec<u32>> = HashMap::new();
     for row in scores.rows.iter().filter(|row| row.rejected.is_some()) {
@@ -582,7 +708,8 @@ fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], sam
         .collect();
     let mut figures = vec![];
     for run in scores.runs() {
-        let test: Vec<usize> = run.iter().copied().filter(|&i| judged(experiment, scores.rows[i].split)).collect();
+        let test: Vec<usize> =
+            run.iter().copied().filter(|&i| judged(experiment, scores.rows[i].split)).collect();
         let (Some(&first), Some(&last)) = (test.first(), test.last()) else { continue };
         let row = &scores.rows[first];
         let lumisection = |i: usize| scores.rows[i].ls.unwrap_or_default();
@@ -591,25 +718,47 @@ fn runs(experiment: &Experiment, scores: &Scores, thresholds: &[Calibrated], sam
         let range = ranges.get(&row.run_key()).cloned().unwrap_or(0..0);
         let sum = |leave_out: &[u32]| {
             let mut sum = vec![0.0_f64; samples.width()];
-            for i in range.clone().filter(|&i| leave_out.binary_search(&samples.rows[i].ls).is_err()) {
-                sum.iter_mut().zip(samples.row(i)).filter(|(_, value)| !value.is_nan()).for_each(|(sum, value)| *sum += f64::from(*value));
+            for i in
+                range.clone().filter(|&i| leave_out.binary_search(&samples.rows[i].ls).is_err())
+            {
+                sum.iter_mut()
+                    .zip(samples.row(i))
+                    .filter(|(_, value)| !value.is_nan())
+                    .for_each(|(sum, value)| *sum += f64::from(*value));
             }
-            (!range.is_empty() && samples.features.is_none() && samples.layers.is_empty()).then_some(sum)
+            (!range.is_empty() && samples.features.is_none() && samples.layers.is_empty())
+                .then_some(sum)
         };
         let mut flagged = vec![];
         for threshold in thresholds {
             let (mut value, mut ls) = (f64::NAN, vec![]);
             for sample in scores.by_split(&test) {
-                value = threshold.for_run(&sample.iter().filter_map(|&i| channel.scores[i]).collect::<Vec<_>>())?;
-                ls.extend(sample.into_iter().filter(|&i| channel.scores[i].is_some_and(|score| score > value)).map(lumisection));
+                value = threshold.for_run(
+                    &sample.iter().filter_map(|&i| channel.scores[i]).collect::<Vec<_>>(),
+                )?;
+                ls.extend(
+                    sample
+                        .into_iter()
+                        .filter(|&i| channel.scores[i].is_some_and(|score| score > value))
+                        .map(lumisection),
+                );
             }
             ls.sort_unstable();
-            flagged.push(Flagged { threshold: threshold.threshold.to_string(), value, sum_without: sum(&ls), ls });
+            flagged.push(Flagged {
+                threshold: threshold.threshold.to_string(),
+                value,
+                sum_without: sum(&ls),
+                ls,
+            });
         }
-        let mut present: Vec<u32> = run.iter().map(|&i| lumisection(i)).chain(without.iter().copied()).collect();
+        let mut present: Vec<u32> =
+            run.iter().map(|&i| lumisection(i)).chain(without.iter().copied()).collect();
         present.sort_unstable();
         present.dedup();
-        let span = present.last().zip(present.first()).map_or(0, |(last, first)| (last - first) as usize + 1);
+        let span = present
+            .last()
+            .zip(present.first())
+            .map_or(0, |(last, first)| (last - first) as usize + 1);
         figures.push(RunFigures {
             name: row.run_name(),
             run: row.run,

@@ -1,4 +1,5 @@
-//! What makes scores or flags worthless. It comes before everything else: in the answer's first sentence, and as the first warnings.
+//! What makes scores or flags worthless. It comes before everything else: in the answer's first
+//! sentence, and as the first warnings.
 
 use super::{
     channels::{ChannelFigures, judged},
@@ -38,7 +39,8 @@ struct Which<'a> {
 }
 
 impl Which<'_> {
-    /// `The network has`, `The networks of all 20 channels have`, `The networks of 3 of 20 channels have`.
+    /// `The network has`, `The networks of all 20 channels have`, `The networks of 3 of 20 channels
+    /// have`.
     fn have(&self) -> String {
         let (n, all, model) = (self.at.len(), self.channels.len(), self.model);
         match (n, all) {
@@ -56,8 +58,13 @@ impl Which<'_> {
         let named = match &self.at[..] {
             [_] => numbers.to_owned(),
             at => {
-                let names: Vec<&str> = at.iter().take(MOST_NAMED).map(|&at| self.channels[at].name.as_str()).collect();
-                let more = if at.len() > MOST_NAMED { format!(" and {} more", at.len() - MOST_NAMED) } else { String::new() };
+                let names: Vec<&str> =
+                    at.iter().take(MOST_NAMED).map(|&at| self.channels[at].name.as_str()).collect();
+                let more = if at.len() > MOST_NAMED {
+                    format!(" and {} more", at.len() - MOST_NAMED)
+                } else {
+                    String::new()
+                };
                 format!("{}{more}; in {first} {numbers}", names.join(", "))
             }
         };
@@ -68,43 +75,76 @@ impl Which<'_> {
 }
 
 /// All findings, the most important first.
-pub fn find(experiment: &Experiment, networks: &[Network], channels: &[ChannelFigures], auc: &[Auc], scores: &Scores) -> Vec<Finding> {
+pub fn find(
+    experiment: &Experiment,
+    networks: &[Network],
+    channels: &[ChannelFigures],
+    auc: &[Auc],
+    scores: &Scores,
+) -> Vec<Finding> {
     let trained = experiment.config.train.epochs > 0;
     let nmf = experiment.config.model.kind == ModelKind::Nmf;
     let model = if nmf { "factorisation" } else { "network" };
-    let which = |holds: &dyn Fn(usize) -> bool| Which { channels, at: (0..channels.len()).filter(|&at| trained && holds(at)).collect(), model };
-    let usual = |at: usize| networks.iter().find(|network| network.channel.name == channels[at].name).map(|network| &network.usual);
+    let which = |holds: &dyn Fn(usize) -> bool| Which {
+        channels,
+        at: (0..channels.len()).filter(|&at| trained && holds(at)).collect(),
+        model,
+    };
+    let usual = |at: usize| {
+        networks
+            .iter()
+            .find(|network| network.channel.name == channels[at].name)
+            .map(|network| &network.usual)
+    };
     let first = |which: &Which<'_>| which.at.first().copied();
 
     let losses = |at: usize| {
         let training = &channels[at].training;
-        Some((training.first_loss?, training.kept_loss?, training.train_loss?)).filter(|_| training.epochs > 1)
+        Some((training.first_loss?, training.kept_loss?, training.train_loss?))
+            .filter(|_| training.epochs > 1)
     };
-    let diverged = |at: usize| losses(at).is_some_and(|(start, kept, end)| kept >= start && (end.is_nan() || end > DIVERGED * start));
+    let diverged = |at: usize| {
+        losses(at).is_some_and(|(start, kept, end)| {
+            kept >= start && (end.is_nan() || end > DIVERGED * start)
+        })
+    };
     let stuck = |at: usize| {
         let started = experiment.init.is_none() && !nmf;
-        started && !diverged(at) && losses(at).is_some_and(|(start, kept, _)| channels[at].training.kept_epoch == 1 || kept >= start)
+        started
+            && !diverged(at)
+            && losses(at).is_some_and(|(start, kept, _)| {
+                channels[at].training.kept_epoch == 1 || kept >= start
+            })
     };
-    let collapsed = |at: usize| usual(at).and_then(|usual| usual.varies).is_some_and(|share| share < COLLAPSED);
-    let no_better =
-        |at: usize| usual(at).is_some_and(|usual| usual.mean_field_error > 0.0 && usual.error >= BETTER * usual.mean_field_error) && !collapsed(at);
+    let collapsed =
+        |at: usize| usual(at).and_then(|usual| usual.varies).is_some_and(|share| share < COLLAPSED);
+    let no_better = |at: usize| {
+        usual(at).is_some_and(|usual| {
+            usual.mean_field_error > 0.0 && usual.error >= BETTER * usual.mean_field_error
+        }) && !collapsed(at)
+    };
 
     let mut found = vec![];
-    let mut add = |which: &Which<'_>, what: &str, numbers: &dyn Fn(usize) -> Option<String>, advice: &str| {
-        if let Some(numbers) = first(which).and_then(numbers) {
-            found.extend(which.finding(what, &numbers, advice));
-        }
-    };
+    let mut add =
+        |which: &Which<'_>, what: &str, numbers: &dyn Fn(usize) -> Option<String>, advice: &str| {
+            if let Some(numbers) = first(which).and_then(numbers) {
+                found.extend(which.finding(what, &numbers, advice));
+            }
+        };
     add(
         &which(&diverged),
         "diverged in training",
-        &|at| losses(at).map(|(start, _, end)| format!("the training loss rose from {start:.4e} in the first epoch to {end:.4e} in the last")),
+        &|at| {
+            losses(at).map(|(start, _, end)| format!("the training loss rose from {start:.4e} in the first epoch to {end:.4e} in the last"))
+        },
         "lower train.optimizer.learning_rate",
     );
     add(
         &which(&collapsed),
         "collapsed and learnt nothing",
-        &|at| usual(at)?.varies.map(|share| format!("every row has the same reconstruction (its variance is {share:.1e} of that of the inputs)")),
+        &|at| {
+            usual(at)?.varies.map(|share| format!("every row has the same reconstruction (its variance is {share:.1e} of that of the inputs)"))
+        },
         "change the activations, the learning rate or the scaling",
     );
     add(
@@ -123,13 +163,26 @@ pub fn find(experiment: &Experiment, networks: &[Network], channels: &[ChannelFi
     add(
         &which(&stuck),
         "not improved after the first epoch",
-        &|at| losses(at).map(|(start, kept, _)| format!("training loss {start:.4e} in the first epoch, {kept:.4e} with the weights that were kept")),
+        &|at| {
+            losses(at).map(|(start, kept, _)| format!("training loss {start:.4e} in the first epoch, {kept:.4e} with the weights that were kept"))
+        },
         "change train.optimizer.learning_rate, or train longer",
     );
     let main = if channels.len() == 1 { channels[0].name.as_str() } else { COMBINED };
-    for (auc, warning) in auc.iter().filter(|auc| auc.channel == main).filter_map(|auc| Some((auc, upside_down(auc)?))) {
-        let perhaps = if auc.interval.is_some_and(|(_, high)| high < 0.5) { "" } else { ", perhaps by chance" };
-        let sentence = format!("Bad rows score lower than good ones{perhaps}: the ROC area is {:.3}, below 0.5.", auc.auc.unwrap_or(f64::NAN));
+    for (auc, warning) in auc
+        .iter()
+        .filter(|auc| auc.channel == main)
+        .filter_map(|auc| Some((auc, upside_down(auc)?)))
+    {
+        let perhaps = if auc.interval.is_some_and(|(_, high)| high < 0.5) {
+            ""
+        } else {
+            ", perhaps by chance"
+        };
+        let sentence = format!(
+            "Bad rows score lower than good ones{perhaps}: the ROC area is {:.3}, below 0.5.",
+            auc.auc.unwrap_or(f64::NAN)
+        );
         found.push(Finding { sentence: Some(sentence), warning });
     }
     found.extend(all_or_none(experiment, scores));
@@ -139,7 +192,10 @@ pub fn find(experiment: &Experiment, networks: &[Network], channels: &[ChannelFi
 /// Where all rows are flagged, or none.
 fn all_or_none(experiment: &Experiment, scores: &Scores) -> Option<Finding> {
     let main = scores.main()?;
-    let rows: Vec<usize> = scores.evaluated().filter(|&row| judged(experiment, scores.rows[row].split) && main.flagged(row).is_some()).collect();
+    let rows: Vec<usize> = scores
+        .evaluated()
+        .filter(|&row| judged(experiment, scores.rows[row].split) && main.flagged(row).is_some())
+        .collect();
     let unit = if scores.events { "events" } else { "lumisections" };
     let flagged = rows.iter().filter(|&&row| main.flagged(row) == Some(true)).count();
     if rows.len() < 2 || (flagged > 0 && flagged < rows.len()) {
@@ -152,8 +208,12 @@ fn all_or_none(experiment: &Experiment, scores: &Scores) -> Option<Finding> {
         )
     } else {
         let set = scores.labels.iter().position(|name| name == "good");
-        let bad = rows.iter().filter(|&&row| set.is_some_and(|set| scores.rows[row].labels[set] == Some(false))).count();
-        let missed = if bad > 0 { format!(", {bad} of which are labelled bad") } else { String::new() };
+        let bad = rows
+            .iter()
+            .filter(|&&row| set.is_some_and(|set| scores.rows[row].labels[set] == Some(false)))
+            .count();
+        let missed =
+            if bad > 0 { format!(", {bad} of which are labelled bad") } else { String::new() };
         format!(
             "none of the {} evaluated {unit}{missed} is flagged: check that the threshold is not too high; `lumisift sensitivity` tells which defects it finds",
             rows.len()

@@ -103,12 +103,16 @@ pub struct HistoryColumns {
 impl HistoryColumns {
     /// Those of an experiment.
     pub fn new(experiment: &Experiment) -> Self {
-        Self { member: experiment.config.train.ensemble > 1, penalty: !experiment.penalties.is_empty() }
+        Self {
+            member: experiment.config.train.ensemble > 1,
+            penalty: !experiment.penalties.is_empty(),
+        }
     }
 
     /// The first line of the file.
     fn header(self) -> String {
-        let (member, penalty) = (if self.member { "member," } else { "" }, if self.penalty { ",penalty" } else { "" });
+        let (member, penalty) =
+            (if self.member { "member," } else { "" }, if self.penalty { ",penalty" } else { "" });
         format!("epoch,channel,{member}train_loss,valid_loss,learning_rate,seconds{penalty}")
     }
 
@@ -117,8 +121,14 @@ impl HistoryColumns {
         let Epoch { epoch, train_loss, valid_loss, learning_rate, seconds, penalty } = epoch;
         let member = if self.member { format!("{},", member + 1) } else { String::new() };
         let valid = valid_loss.map(|loss| loss.to_string()).unwrap_or_default();
-        let penalty = if self.penalty { format!(",{}", penalty.map(|penalty| penalty.to_string()).unwrap_or_default()) } else { String::new() };
-        format!("{epoch},{channel},{member}{train_loss},{valid},{learning_rate},{seconds:.6}{penalty}\n")
+        let penalty = if self.penalty {
+            format!(",{}", penalty.map(|penalty| penalty.to_string()).unwrap_or_default())
+        } else {
+            String::new()
+        };
+        format!(
+            "{epoch},{channel},{member}{train_loss},{valid},{learning_rate},{seconds:.6}{penalty}\n"
+        )
     }
 }
 
@@ -150,7 +160,8 @@ pub struct ChannelEntry {
 /// What reading a model takes from `provenance.json`.
 #[derive(Debug, Default, serde::Deserialize)]
 struct Provenance {
-    /// By label set: the value that counted as bad because it was the only one beside those that mean good.
+    /// By label set: the value that counted as bad because it was the only one beside those that
+    /// mean good.
     #[serde(default)]
     bad_values: BTreeMap<String, Scalar>,
 }
@@ -175,9 +186,11 @@ pub struct Model {
 }
 
 impl Model {
-    /// Names of what is read of a row, in the order of the scaler: features, or `bin_0`, `bin_1`, ….
+    /// Names of what is read of a row, in the order of the scaler: features, or `bin_0`, `bin_1`,
+    /// ….
     pub fn read_names(&self) -> Vec<String> {
-        let channels: Vec<Channel> = self.networks.iter().map(|network| network.channel.clone()).collect();
+        let channels: Vec<Channel> =
+            self.networks.iter().map(|network| network.channel.clone()).collect();
         let added = self.scaler.added.as_ref().map_or(&[][..], |added| added.names.as_slice());
         let mut names = channels::inputs(&channels);
         names.retain(|name| !added.contains(name));
@@ -186,12 +199,17 @@ impl Model {
 
     /// The columns that it was trained on, where its inputs are features; histograms have bins.
     pub fn columns(&self) -> Option<Vec<String>> {
-        Some(self.read_names()).filter(|columns| !self.is_layered() && columns.first().is_some_and(|name| name != "bin_0"))
+        Some(self.read_names()).filter(|columns| {
+            !self.is_layered() && columns.first().is_some_and(|name| name != "bin_0")
+        })
     }
 
     /// The monitoring element that it was trained on, where that is one.
     pub fn element(&self) -> Option<&String> {
-        self.networks.first().filter(|_| self.networks.len() == 1).and_then(|network| network.channel.element.as_ref())
+        self.networks
+            .first()
+            .filter(|_| self.networks.len() == 1)
+            .and_then(|network| network.channel.element.as_ref())
     }
 
     /// What its features are in, where they are seven numbers of a histogram and it was recorded.
@@ -211,13 +229,17 @@ impl Model {
             element: channel.element.clone().unwrap_or_default(),
             shape: channel.shape,
         };
-        self.networks.iter().filter(|_| self.is_layered()).map(|network| layer(&network.channel)).collect()
+        self.networks
+            .iter()
+            .filter(|_| self.is_layered())
+            .map(|network| layer(&network.channel))
+            .collect()
     }
 }
 
 impl Folder {
-    /// A new folder. One that holds anything is refused, or with `force` loses the files of the experiment before (and no
-    /// others).
+    /// A new folder. One that holds anything is refused, or with `force` loses the files of the
+    /// experiment before (and no others).
     pub fn create(path: &Path, force: bool) -> Result<Self> {
         Self::check_free(path, force)?;
         fs::create_dir_all(path).map_err(|error| Error::writing(path, &error))?;
@@ -226,9 +248,12 @@ impl Folder {
         for name in names::ALL {
             let old = folder.file(name);
             lock::check(&old)?;
-            let removed = if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) };
+            let removed =
+                if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) };
             match removed {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::writing(&old, &error)),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::writing(&old, &error));
+                }
                 _ => {}
             }
         }
@@ -243,8 +268,11 @@ impl Folder {
         }
         // Of a training that was killed before it began: its lock, and what it was about to write.
         let is_left = |name: &str| lock::is_lock(name) || is_part(name);
-        let is_left = |entry: &std::io::Result<fs::DirEntry>| entry.as_ref().is_ok_and(|entry| is_left(&entry.file_name().to_string_lossy()));
-        match fs::read_dir(path).map(|entries| entries.filter(|entry| !is_left(entry)).count() > 0) {
+        let is_left = |entry: &std::io::Result<fs::DirEntry>| {
+            entry.as_ref().is_ok_and(|entry| is_left(&entry.file_name().to_string_lossy()))
+        };
+        match fs::read_dir(path).map(|entries| entries.filter(|entry| !is_left(entry)).count() > 0)
+        {
             Ok(true) if !force => {
                 let message = if !path.join(names::EXPERIMENT).exists() {
                     "is a folder with files in it; choose another folder, or --force to write into it"
@@ -255,12 +283,15 @@ impl Folder {
                 };
                 Err(Error::input(format!("--out {shown}: {message}")))
             }
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::reading(path, &error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::reading(path, &error))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The folder of an experiment that was begun and is to go on, where there is one. It must be of the same config.
+    /// The folder of an experiment that was begun and is to go on, where there is one. It must be
+    /// of the same config.
     pub fn begun(path: &Path, experiment: &Experiment) -> Result<Option<Self>> {
         let folder = Self { path: path.to_path_buf() };
         let file = folder.file(names::EXPERIMENT);
@@ -272,16 +303,28 @@ impl Folder {
         let differ = differences(&text, &experiment.to_toml()?);
         match differ.first() {
             None => Ok(Some(folder)),
-            Some(_) => Err(Error::input(format!("--resume: {} was begun with another config: {}", path.display(), differ.join(", ")))),
+            Some(_) => Err(Error::input(format!(
+                "--resume: {} was begun with another config: {}",
+                path.display(),
+                differ.join(", ")
+            ))),
         }
     }
 
-    /// Removes what writers that were killed left beside their targets. Only who holds the lock may.
+    /// Removes what writers that were killed left beside their targets. Only who holds the lock
+    /// may.
     pub fn tidy(&self) {
         let folders = [self.path.clone(), self.file(names::MODEL)];
-        let channels = fs::read_dir(self.file(names::CHECKPOINTS)).into_iter().flatten().flatten().map(|entry| entry.path());
-        for path in
-            folders.into_iter().chain(channels).flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten()).map(|entry| entry.path())
+        let channels = fs::read_dir(self.file(names::CHECKPOINTS))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        for path in folders
+            .into_iter()
+            .chain(channels)
+            .flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten())
+            .map(|entry| entry.path())
         {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if is_part(&name) && lock::check(&path).is_ok() {
@@ -296,8 +339,9 @@ impl Folder {
         self.file(names::REPORT).is_file() && !self.has_older_history()
     }
 
-    /// Whether the history lacks epochs of the report. HTCondor's file transfer lays the files of the last eviction over a folder that is
-    /// complete, where a task was held while it brought that home; the checkpoints have it all.
+    /// Whether the history lacks epochs of the report. HTCondor's file transfer lays the files of
+    /// the last eviction over a folder that is complete, where a task was held while it brought
+    /// that home; the checkpoints have it all.
     fn has_older_history(&self) -> bool {
         let Ok(report) = self.read_json::<Report>(names::REPORT) else { return false };
         if !self.file(names::HISTORY).is_file() {
@@ -307,17 +351,29 @@ impl Folder {
         let Ok(history) = self.read_history() else { return true };
         report.channels.iter().any(|channel| {
             let lines = || history.iter().filter(|line| line.channel == channel.name);
-            let (last, seconds) = (lines().map(|line| line.epoch.epoch).max(), lines().map(|line| line.epoch.seconds).sum::<f64>());
-            // Of an ensemble the report has the most epochs of any member; the times are those of all, in whole microseconds each.
-            (last.unwrap_or(0) as usize) < channel.training.epochs || seconds < channel.training.seconds - 1e-6 * lines().count() as f64
+            let (last, seconds) = (
+                lines().map(|line| line.epoch.epoch).max(),
+                lines().map(|line| line.epoch.seconds).sum::<f64>(),
+            );
+            // Of an ensemble the report has the most epochs of any member; the times are those of
+            // all, in whole microseconds each.
+            (last.unwrap_or(0) as usize) < channel.training.epochs
+                || seconds < channel.training.seconds - 1e-6 * lines().count() as f64
         })
     }
 
     /// A folder that a training wrote.
     pub fn open(path: &Path) -> Result<Self> {
         if !path.join(names::EXPERIMENT).is_file() {
-            let what = if path.exists() { format!("holds no {}", names::EXPERIMENT) } else { "does not exist".into() };
-            return Err(Error::input(format!("{}: {what}; expected a folder that `lumisift train` wrote", path.display())));
+            let what = if path.exists() {
+                format!("holds no {}", names::EXPERIMENT)
+            } else {
+                "does not exist".into()
+            };
+            return Err(Error::input(format!(
+                "{}: {what}; expected a folder that `lumisift train` wrote",
+                path.display()
+            )));
         }
         Ok(Self { path: path.to_path_buf() })
     }
@@ -358,7 +414,13 @@ impl Folder {
     }
 
     /// Writes the weights of a member of a channel's ensemble, from 0.
-    pub fn write_weights(&self, channel: &str, member: usize, architecture: &Architecture, flat: &[f32]) -> Result<()> {
+    pub fn write_weights(
+        &self,
+        channel: &str,
+        member: usize,
+        architecture: &Architecture,
+        flat: &[f32],
+    ) -> Result<()> {
         let path = self.weights_file(channel, member);
         if let Some(folder) = path.parent() {
             self.make(folder)?;
@@ -366,16 +428,23 @@ impl Folder {
         write_atomically(&path, &weights::to_bytes(architecture, flat)?)
     }
 
-    /// Writes `history.csv` with the epochs that models (channel and member) have behind them, whole or not at all; returns it open
-    /// to append to.
-    pub fn write_history<'a>(&self, columns: HistoryColumns, models: impl IntoIterator<Item = ((&'a str, usize), &'a [Epoch])>) -> Result<History> {
+    /// Writes `history.csv` with the epochs that models (channel and member) have behind them,
+    /// whole or not at all; returns it open to append to.
+    pub fn write_history<'a>(
+        &self,
+        columns: HistoryColumns,
+        models: impl IntoIterator<Item = ((&'a str, usize), &'a [Epoch])>,
+    ) -> Result<History> {
         let mut text = format!("{}\n", columns.header());
         for (model, epochs) in models {
             epochs.iter().for_each(|epoch| text.push_str(&columns.line(model, epoch)));
         }
         self.write(names::HISTORY, text.as_bytes())?;
         let path = self.file(names::HISTORY);
-        let file = File::options().append(true).open(&path).map_err(|error| Error::writing(&path, &error))?;
+        let file = File::options()
+            .append(true)
+            .open(&path)
+            .map_err(|error| Error::writing(&path, &error))?;
         Ok(History { file, path, columns })
     }
 
@@ -383,7 +452,8 @@ impl Folder {
         self.path.join(names::CHECKPOINTS).join(weights::stem(channel, member))
     }
 
-    /// Makes a folder in this one, which must still be there: what is left of a removed experiment would look like one.
+    /// Makes a folder in this one, which must still be there: what is left of a removed experiment
+    /// would look like one.
     pub(super) fn make(&self, place: &Path) -> Result<()> {
         if !self.path.is_dir() {
             return Err(Error::failed(format!("{}: the folder is gone", self.path.display())));
@@ -393,11 +463,18 @@ impl Folder {
     }
 
     /// Keeps where the training of a channel's member stands, and the last `keep` states of it.
-    pub fn write_checkpoint(&self, (channel, member): (&str, usize), state: &State, fingerprint: &str, keep: usize) -> Result<()> {
+    pub fn write_checkpoint(
+        &self,
+        (channel, member): (&str, usize),
+        state: &State,
+        fingerprint: &str,
+        keep: usize,
+    ) -> Result<()> {
         let place = self.checkpoints(channel, member);
         self.make(&place)?;
         let path = place.join(format!("{:07}-{:07}.safetensors", state.epoch(), state.batch));
-        let bytes = checkpoint::to_bytes(state, fingerprint).map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
+        let bytes = checkpoint::to_bytes(state, fingerprint)
+            .map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
         write_atomically(&path, &bytes)?;
         let kept = checkpoint_files(&place)?;
         for old in kept.iter().rev().skip(keep.max(1)) {
@@ -407,8 +484,14 @@ impl Folder {
         Ok(())
     }
 
-    /// The newest whole state of the training of a channel's member, and what is wrong with newer ones.
-    pub fn read_checkpoint(&self, channel: &str, member: usize, fingerprint: &str) -> Result<(Option<State>, Vec<String>)> {
+    /// The newest whole state of the training of a channel's member, and what is wrong with newer
+    /// ones.
+    pub fn read_checkpoint(
+        &self,
+        channel: &str,
+        member: usize,
+        fingerprint: &str,
+    ) -> Result<(Option<State>, Vec<String>)> {
         let mut notes = vec![];
         for path in checkpoint_files(&self.checkpoints(channel, member))?.iter().rev() {
             let shown = path.display();
@@ -416,7 +499,9 @@ impl Folder {
             match checkpoint::from_bytes(&bytes) {
                 Ok((state, of)) if of == fingerprint => return Ok((Some(state), notes)),
                 Ok(_) => {
-                    return Err(Error::input(format!("{shown}: of another config, other data or another version of lumisift; --force begins anew")));
+                    return Err(Error::input(format!(
+                        "{shown}: of another config, other data or another version of lumisift; --force begins anew"
+                    )));
                 }
                 Err(error) => notes.push(format!("{shown}: {error}; the one before is taken")),
             }
@@ -429,21 +514,40 @@ impl Folder {
         let path = self.file(names::HISTORY);
         let text = fs::read_to_string(&path).map_err(|error| Error::reading(&path, &error))?;
         let header = text.lines().next().unwrap_or_default();
-        let columns = HistoryColumns { member: header.contains(",member,"), penalty: header.ends_with(",penalty") };
+        let columns = HistoryColumns {
+            member: header.contains(",member,"),
+            penalty: header.ends_with(",penalty"),
+        };
         let parse = |line: &str| -> Option<HistoryLine> {
             let mut fields = line.split(',');
             let epoch = fields.next()?.parse().ok()?;
             let channel = fields.next()?.to_owned();
-            let member = if columns.member { fields.next()?.parse::<usize>().ok()?.checked_sub(1)? } else { 0 };
+            let member = if columns.member {
+                fields.next()?.parse::<usize>().ok()?.checked_sub(1)?
+            } else {
+                0
+            };
             let mut number = || fields.next()?.parse::<f64>().ok();
-            let (train_loss, valid_loss, learning_rate, seconds) = (number()?, number(), number()?, number()?);
+            let (train_loss, valid_loss, learning_rate, seconds) =
+                (number()?, number(), number()?, number()?);
             let penalty = if columns.penalty { number() } else { None };
-            Some(HistoryLine { channel, member, epoch: Epoch { epoch, train_loss, valid_loss, learning_rate, seconds, penalty } })
+            Some(HistoryLine {
+                channel,
+                member,
+                epoch: Epoch { epoch, train_loss, valid_loss, learning_rate, seconds, penalty },
+            })
         };
         let lines = text.lines().enumerate().skip(1);
         lines
             .map(|(i, line)| {
-                parse(line).ok_or_else(|| Error::input(format!("{}:{}: found \"{line}\"; expected {}", path.display(), i + 1, columns.header())))
+                parse(line).ok_or_else(|| {
+                    Error::input(format!(
+                        "{}:{}: found \"{line}\"; expected {}",
+                        path.display(),
+                        i + 1,
+                        columns.header()
+                    ))
+                })
             })
             .collect()
     }
@@ -461,8 +565,11 @@ impl Folder {
 
     /// Writes `channels.json`.
     pub fn write_channels(&self, networks: &[Network]) -> Result<()> {
-        let entry =
-            |network: &Network| ChannelEntry { channel: network.channel.clone(), usual: network.usual.clone(), masked: network.masked.clone() };
+        let entry = |network: &Network| ChannelEntry {
+            channel: network.channel.clone(),
+            usual: network.usual.clone(),
+            masked: network.masked.clone(),
+        };
         self.write_json(names::CHANNELS, &networks.iter().map(entry).collect::<Vec<_>>())
     }
 
@@ -471,26 +578,43 @@ impl Folder {
         let mut experiment = Experiment::load(&self.file(names::EXPERIMENT), sets)?;
         // What counted as bad in training does so in new data, which may hold no other value.
         let provenance: Provenance = self.read_json(names::PROVENANCE).unwrap_or_default();
-        experiment.labels.iter_mut().for_each(|set| set.origin.settle(provenance.bad_values.get(&set.name)));
+        experiment
+            .labels
+            .iter_mut()
+            .for_each(|set| set.origin.settle(provenance.bad_values.get(&set.name)));
         let scaler: Scaler = self.read_json(names::SCALER)?;
         scaler.check()?;
         let thresholds: Vec<Calibrated> = self.read_json(names::THRESHOLDS)?;
         if thresholds.is_empty() {
-            return Err(Error::input(format!("{}: holds no threshold", self.file(names::THRESHOLDS).display())));
+            return Err(Error::input(format!(
+                "{}: holds no threshold",
+                self.file(names::THRESHOLDS).display()
+            )));
         }
         let entries: Vec<ChannelEntry> = self.read_json(names::CHANNELS)?;
-        let wrong = |file: &str, reason: &dyn std::fmt::Display| Error::input(format!("{}: {reason}", self.file(file).display()));
-        consistent::channels(&entries, &experiment).map_err(|reason| wrong(names::CHANNELS, &reason))?;
-        consistent::thresholds(&thresholds, &entries).map_err(|reason| wrong(names::THRESHOLDS, &reason))?;
+        let wrong = |file: &str, reason: &dyn std::fmt::Display| {
+            Error::input(format!("{}: {reason}", self.file(file).display()))
+        };
+        consistent::channels(&entries, &experiment)
+            .map_err(|reason| wrong(names::CHANNELS, &reason))?;
+        consistent::thresholds(&thresholds, &entries)
+            .map_err(|reason| wrong(names::THRESHOLDS, &reason))?;
         let mut networks = vec![];
         for ChannelEntry { channel, usual, masked } in entries {
             let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
-            let read = |member: usize| weights::read(&self.weights_file(&channel.name, member), &architecture);
-            let members = (0..experiment.config.train.ensemble as usize).map(read).collect::<Result<Vec<_>>>()?;
+            let read = |member: usize| {
+                weights::read(&self.weights_file(&channel.name, member), &architecture)
+            };
+            let members = (0..experiment.config.train.ensemble as usize)
+                .map(read)
+                .collect::<Result<Vec<_>>>()?;
             let svm = self.svm_file(&channel.name);
-            let svm: Option<OneClassSvm> = if svm.is_file() { Some(read_json(&svm)?) } else { None };
-            let fits =
-                |svm: &OneClassSvm| svm.width == architecture.latent() && Some(svm.support.len()) == svm.width.checked_mul(svm.coefficients.len());
+            let svm: Option<OneClassSvm> =
+                if svm.is_file() { Some(read_json(&svm)?) } else { None };
+            let fits = |svm: &OneClassSvm| {
+                svm.width == architecture.latent()
+                    && Some(svm.support.len()) == svm.width.checked_mul(svm.coefficients.len())
+            };
             if svm.as_ref().is_some_and(|svm| !fits(svm)) {
                 return Err(Error::input(format!(
                     "{}: does not fit the latents of channel {}",
@@ -503,8 +627,12 @@ impl Folder {
         let model = Model { experiment, networks, scaler, thresholds };
         let names = model.read_names().len();
         if names != model.scaler.width {
-            let (channels, scaler) = (self.file(names::CHANNELS).display().to_string(), names::SCALER);
-            return Err(Error::input(format!("{channels}: names {names} features, but {scaler} has {}", model.scaler.width)));
+            let (channels, scaler) =
+                (self.file(names::CHANNELS).display().to_string(), names::SCALER);
+            return Err(Error::input(format!(
+                "{channels}: names {names} features, but {scaler} has {}",
+                model.scaler.width
+            )));
         }
         Ok(model)
     }
@@ -523,7 +651,10 @@ impl History {
     pub fn append(&mut self, model: (&str, usize), epoch: &Epoch) -> Result<()> {
         let line = self.columns.line(model, epoch);
         lock::check(&self.path)?;
-        self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush()).map_err(|error| cannot_write(&self.path, &error))
+        self.file
+            .write_all(line.as_bytes())
+            .and_then(|()| self.file.flush())
+            .map_err(|error| cannot_write(&self.path, &error))
     }
 }
 
@@ -545,11 +676,12 @@ fn checkpoint_files(place: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Keys that are no part of what an experiment is: where it is computed and how it gets there, how often it stops on the way, and
-/// who looks on.
+/// Keys that are no part of what an experiment is: where it is computed and how it gets there, how
+/// often it stops on the way, and who looks on.
 pub(super) fn is_circumstance(key: &str) -> bool {
     let sections = ["train.checkpoint.", "batch."];
-    ["device", "train.time_limit", "report.tensorboard"].contains(&key) || sections.iter().any(|section| key.starts_with(section))
+    ["device", "train.time_limit", "report.tensorboard"].contains(&key)
+        || sections.iter().any(|section| key.starts_with(section))
 }
 
 /// Whether a file of that name is one that a writer was still at.
@@ -561,13 +693,20 @@ fn is_part(name: &str) -> bool {
 pub(crate) fn differences(begun: &str, wanted: &str) -> Vec<String> {
     const MOST: usize = 6;
     let (begun, wanted) = (flat(begun), flat(wanted));
-    let keys: BTreeSet<&String> = begun.keys().chain(wanted.keys()).filter(|key| !is_circumstance(key)).collect();
-    let show = |value: Option<&toml::Value>| value.map_or_else(|| "nothing".to_owned(), toml::Value::to_string);
+    let keys: BTreeSet<&String> =
+        begun.keys().chain(wanted.keys()).filter(|key| !is_circumstance(key)).collect();
+    let show = |value: Option<&toml::Value>| {
+        value.map_or_else(|| "nothing".to_owned(), toml::Value::to_string)
+    };
     let differ = keys.into_iter().filter(|key| begun.get(*key) != wanted.get(*key));
-    differ.take(MOST).map(|key| format!("{key} was {}, is {}", show(begun.get(key)), show(wanted.get(key)))).collect()
+    differ
+        .take(MOST)
+        .map(|key| format!("{key} was {}, is {}", show(begun.get(key)), show(wanted.get(key))))
+        .collect()
 }
 
-/// SHA-256 of all that makes an experiment what it is: its config, its data, the version of this program.
+/// SHA-256 of all that makes an experiment what it is: its config, its data, the version of this
+/// program.
 pub fn fingerprint(experiment: &Experiment, sources: &[Source]) -> Result<String> {
     let mut hash = Sha256::new();
     let config = flat(&experiment.to_toml()?);
@@ -604,7 +743,8 @@ pub(super) fn flat(text: &str) -> BTreeMap<String, toml::Value> {
 
 /// Writes a JSON file whole or not at all.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
     text.push('\n');
     write_atomically(path, text.as_bytes())
 }
@@ -612,10 +752,13 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     files::regular(path)?;
     let text = fs::read_to_string(path).map_err(|error| Error::reading(path, &error))?;
-    serde_json::from_str(&text).map_err(|error| Error::input(format!("{}: not what `lumisift train` writes: {error}", path.display())))
+    serde_json::from_str(&text).map_err(|error| {
+        Error::input(format!("{}: not what `lumisift train` writes: {error}", path.display()))
+    })
 }
 
-/// Writes beside the target, makes sure it is on disk, then renames: readers see the old file or the new one, never a part.
+/// Writes beside the target, makes sure it is on disk, then renames: readers see the old file or
+/// the new one, never a part.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if name.is_empty() || path.is_dir() {
@@ -623,8 +766,14 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     // First, since the folder may have been removed with the lock.
     lock::check(path)?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-        return Err(Error::input(format!("{}: its folder {} does not exist", path.display(), folder.display())));
+    if let Some(folder) =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+    {
+        return Err(Error::input(format!(
+            "{}: its folder {} does not exist",
+            path.display(),
+            folder.display()
+        )));
     }
     let beside = path.with_file_name(format!(".{name}.{}.part", *WRITER));
     let write = || -> std::io::Result<()> {
@@ -640,10 +789,14 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         .and_then(|()| fs::rename(&beside, path).map_err(failed))
         .inspect_err(|_| drop(fs::remove_file(&beside)))?;
     // The new name, too, must be on disk.
-    sync_folder(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(failed)
+    sync_folder(
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+    )
+    .map_err(failed)
 }
 
-/// Why a file of an experiment cannot be written: another process took its folder over, where that is so, and else what the system says.
+/// Why a file of an experiment cannot be written: another process took its folder over, where that
+/// is so, and else what the system says.
 fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
     lock::check(path).err().unwrap_or_else(|| Error::writing(path, error))
 }
@@ -651,8 +804,8 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
 /// What tells the unfinished files of this process from those of others, on other machines too.
 static WRITER: LazyLock<String> = LazyLock::new(lock::token);
 
-/// Makes sure that the names in a folder are on disk, as far as its file system can and the folder may be opened: one may be written
-/// but not read.
+/// Makes sure that the names in a folder are on disk, as far as its file system can and the folder
+/// may be opened: one may be written but not read.
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
     match File::open(folder) {
         Ok(folder) => synced(folder.sync_all()),
@@ -661,11 +814,19 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The outcome of an `fsync`, which is well where the file system has none: CIFS, FUSE, AFS and EOS mounts answer EINVAL, ENOTSUP or
-/// ENOSYS, above all for folders. What is full or broken stays an error.
+/// The outcome of an `fsync`, which is well where the file system has none: CIFS, FUSE, AFS and EOS
+/// mounts answer EINVAL, ENOTSUP or ENOSYS, above all for folders. What is full or broken stays an
+/// error.
 pub(super) fn synced(outcome: std::io::Result<()>) -> std::io::Result<()> {
     match outcome {
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
         outcome => outcome,
     }
 }
@@ -691,11 +852,28 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::create(place.path(), false).unwrap();
         let epochs = [
-            Epoch { epoch: 1, train_loss: 0.1 + 0.2, valid_loss: None, learning_rate: 1e-3, seconds: 0.25, penalty: None },
-            Epoch { epoch: 2, train_loss: 0.1, valid_loss: Some(1e-9), learning_rate: 1e-4, seconds: 0.5, penalty: None },
+            Epoch {
+                epoch: 1,
+                train_loss: 0.1 + 0.2,
+                valid_loss: None,
+                learning_rate: 1e-3,
+                seconds: 0.25,
+                penalty: None,
+            },
+            Epoch {
+                epoch: 2,
+                train_loss: 0.1,
+                valid_loss: Some(1e-9),
+                learning_rate: 1e-4,
+                seconds: 0.5,
+                penalty: None,
+            },
         ];
-        for (columns, member, penalty) in [(false, 0, None), (true, 6, None), (false, 0, Some(0.1 + 0.7)), (true, 6, Some(1e-9))]
-            .map(|(has, member, penalty)| (HistoryColumns { member: has, penalty: penalty.is_some() }, member, penalty))
+        for (columns, member, penalty) in
+            [(false, 0, None), (true, 6, None), (false, 0, Some(0.1 + 0.7)), (true, 6, Some(1e-9))]
+                .map(|(has, member, penalty)| {
+                    (HistoryColumns { member: has, penalty: penalty.is_some() }, member, penalty)
+                })
         {
             let epochs = epochs.clone().map(|epoch| Epoch { penalty, ..epoch });
             let mut history = folder.write_history(columns, []).unwrap();
@@ -718,7 +896,10 @@ mod tests {
     #[test]
     fn nothing_is_left_beside_a_file_that_could_not_be_written() {
         let place = tempfile::tempdir().unwrap();
-        assert_eq!(write_atomically(&place.path().join("no/such/file"), b"x").unwrap_err().exit_code(), 2);
+        assert_eq!(
+            write_atomically(&place.path().join("no/such/file"), b"x").unwrap_err().exit_code(),
+            2
+        );
         assert_eq!(write_atomically(place.path(), b"x").unwrap_err().exit_code(), 2);
         write_atomically(&place.path().join("file"), b"x").unwrap();
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);

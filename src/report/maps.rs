@@ -1,4 +1,5 @@
-//! What there is to see of models of maps: their components, the latents of each row, and the worst maps with their regions.
+//! What there is to see of models of maps: their components, the latents of each row, and the worst
+//! maps with their regions.
 
 use super::{axes, patterns::Patterns, scores::Scores};
 use crate::{
@@ -91,50 +92,84 @@ impl Maps {
         let worst = worst(scores, &evaluated);
         let names = prepared.input_names();
         let of_channel = |(at, network): (usize, &Network)| {
-            let layer = prepared.samples.layers.iter().find(|layer| layer.name == network.channel.name);
+            let layer =
+                prepared.samples.layers.iter().find(|layer| layer.name == network.channel.name);
             let Network { channel, architecture, members, .. } = network;
             let columns = channel.columns(&names);
             let first = Runner::new(architecture, network.member(1)?, device);
             let width = architecture.latent();
             let Layer { shape, masked, .. } = network.layer();
             let latents = first.encode(prepared.rows(&columns).at(rows))?;
-            let components = if architecture.nmf.is_some() { components(&first, &latents, (width, shape.width()))? } else { vec![] };
+            let components = if architecture.nmf.is_some() {
+                components(&first, &latents, (width, shape.width()))?
+            } else {
+                vec![]
+            };
             let kept = if components.is_empty() {
                 liveliest(&latents, width)
             } else {
                 components.iter().map(|component| component.number).take(LATENTS).collect()
             };
             let mut triples: Vec<Triple> = vec![];
-            Runner::new(architecture, members, device).reconstruct(prepared.rows(&columns).at(&worst), &mut |_, member, input, output| {
-                if member == 0 {
-                    triples.push(Triple { input: input.to_vec(), output: vec![0.0; output.len()], error: vec![0.0; output.len()], regions: vec![] });
-                }
-                let Some(triple) = triples.last_mut() else { return };
-                for (i, (input, output)) in input.iter().zip(output).enumerate() {
-                    triple.output[i] += output / members.len() as f32;
-                    if !input.is_nan() {
-                        triple.error[i] += kind.of_feature(*input, *output) / members.len() as f64;
+            Runner::new(architecture, members, device).reconstruct(
+                prepared.rows(&columns).at(&worst),
+                &mut |_, member, input, output| {
+                    if member == 0 {
+                        triples.push(Triple {
+                            input: input.to_vec(),
+                            output: vec![0.0; output.len()],
+                            error: vec![0.0; output.len()],
+                            regions: vec![],
+                        });
                     }
-                }
-            })?;
+                    let Some(triple) = triples.last_mut() else { return };
+                    for (i, (input, output)) in input.iter().zip(output).enumerate() {
+                        triple.output[i] += output / members.len() as f32;
+                        if !input.is_nan() {
+                            triple.error[i] +=
+                                kind.of_feature(*input, *output) / members.len() as f64;
+                        }
+                    }
+                },
+            )?;
             for (triple, &row) in triples.iter_mut().zip(&worst) {
                 triple.regions = patterns
-                    .map(|patterns| patterns.of(row as usize, at).map(|(region, known)| (region.clone(), known)).collect())
+                    .map(|patterns| {
+                        patterns
+                            .of(row as usize, at)
+                            .map(|(region, known)| (region.clone(), known))
+                            .collect()
+                    })
                     .unwrap_or_default();
             }
             Ok(ChannelMaps {
                 channel: channel.name.clone(),
                 shape,
-                edges: axes::ends(layer.map_or(prepared.samples.edges, |layer| layer.edges), shape, prepared.samples.flow_bins),
+                edges: axes::ends(
+                    layer.map_or(prepared.samples.edges, |layer| layer.edges),
+                    shape,
+                    prepared.samples.flow_bins,
+                ),
                 masked,
-                latents: latents.chunks_exact(width).flat_map(|row| kept.iter().map(|&latent| row[latent])).collect(),
+                latents: latents
+                    .chunks_exact(width)
+                    .flat_map(|row| kept.iter().map(|&latent| row[latent]))
+                    .collect(),
                 components,
                 kept,
                 worst: triples,
             })
         };
-        let channels = networks.iter().enumerate().filter(|(_, network)| is_map(network)).map(of_channel).collect::<Result<_>>()?;
-        Ok(Self { channels, worst: worst.into_iter().map(|position| evaluated[position as usize]).collect() })
+        let channels = networks
+            .iter()
+            .enumerate()
+            .filter(|(_, network)| is_map(network))
+            .map(of_channel)
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            channels,
+            worst: worst.into_iter().map(|position| evaluated[position as usize]).collect(),
+        })
     }
 }
 
@@ -144,19 +179,32 @@ pub fn is_map(network: &Network) -> bool {
 }
 
 /// The components, the largest share first.
-fn components(runner: &Runner<'_>, latents: &[f32], (width, bins): (usize, usize)) -> Result<Vec<Component>> {
-    let ones: Vec<f32> = (0..width * width).map(|at| f32::from(u8::from(at / width == at % width))).collect();
+fn components(
+    runner: &Runner<'_>,
+    latents: &[f32],
+    (width, bins): (usize, usize),
+) -> Result<Vec<Component>> {
+    let ones: Vec<f32> =
+        (0..width * width).map(|at| f32::from(u8::from(at / width == at % width))).collect();
     let maps = runner.decode(&ones)?;
     let maps = maps.chunks_exact(maps.len() / width);
     let sums = maps.clone().enumerate().map(|(at, map)| {
-        let coefficients: f64 = latents.iter().skip(at).step_by(width).map(|value| f64::from(*value)).sum();
+        let coefficients: f64 =
+            latents.iter().skip(at).step_by(width).map(|value| f64::from(*value)).sum();
         coefficients * map.iter().map(|value| f64::from(*value)).sum::<f64>()
     });
     let sums: Vec<f64> = sums.collect();
     let total: f64 = sums.iter().sum();
     let share = |sum: f64| if total > 0.0 { sum / total } else { 0.0 };
-    let mut components: Vec<Component> =
-        maps.zip(&sums).enumerate().map(|(number, (map, sum))| Component { number, share: share(*sum), map: map[..bins].to_vec() }).collect();
+    let mut components: Vec<Component> = maps
+        .zip(&sums)
+        .enumerate()
+        .map(|(number, (map, sum))| Component {
+            number,
+            share: share(*sum),
+            map: map[..bins].to_vec(),
+        })
+        .collect();
     components.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.number.cmp(&b.number)));
     Ok(components)
 }
@@ -164,11 +212,13 @@ fn components(runner: &Runner<'_>, latents: &[f32], (width, bins): (usize, usize
 /// The latents that vary most, in their order.
 fn liveliest(latents: &[f32], width: usize) -> Vec<usize> {
     let spread = |latent: usize| {
-        let values = || latents.iter().skip(latent).step_by(width.max(1)).map(|value| f64::from(*value));
+        let values =
+            || latents.iter().skip(latent).step_by(width.max(1)).map(|value| f64::from(*value));
         let mean = values().sum::<f64>() / values().count().max(1) as f64;
         values().map(|value| (value - mean).powi(2)).sum::<f64>()
     };
-    let mut latents: Vec<(usize, f64)> = (0..width).map(|latent| (latent, spread(latent))).collect();
+    let mut latents: Vec<(usize, f64)> =
+        (0..width).map(|latent| (latent, spread(latent))).collect();
     latents.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     latents.truncate(LATENTS);
     let mut latents: Vec<usize> = latents.into_iter().map(|(latent, _)| latent).collect();
@@ -176,13 +226,15 @@ fn liveliest(latents: &[f32], width: usize) -> Vec<usize> {
     latents
 }
 
-/// The flagged rows with the highest scores, as positions among the evaluated ones: one of each stretch of flagged rows.
+/// The flagged rows with the highest scores, as positions among the evaluated ones: one of each
+/// stretch of flagged rows.
 fn worst(scores: &Scores, evaluated: &[usize]) -> Vec<u32> {
     let Some(main) = scores.main() else { return vec![] };
     let mut rows: Vec<(usize, usize, f64)> = vec![];
     let mut stretch = 0;
     for (position, &row) in evaluated.iter().enumerate() {
-        let goes_on = position > 0 && scores.rows[row].run_key() == scores.rows[evaluated[position - 1]].run_key();
+        let goes_on = position > 0
+            && scores.rows[row].run_key() == scores.rows[evaluated[position - 1]].run_key();
         let is_flagged = main.flagged(row) == Some(true);
         stretch += usize::from(!goes_on || !is_flagged);
         if is_flagged {
@@ -205,7 +257,8 @@ mod tests {
 
     #[test]
     fn the_latents_that_vary_most_are_kept_in_their_order() {
-        let latents: Vec<f32> = (0..10).flat_map(|row| (0..12).map(move |latent| (row * latent) as f32)).collect();
+        let latents: Vec<f32> =
+            (0..10).flat_map(|row| (0..12).map(move |latent| (row * latent) as f32)).collect();
         assert_eq!(liveliest(&latents, 12), [4, 5, 6, 7, 8, 9, 10, 11]);
         assert_eq!(liveliest(&latents[..36], 3), [0, 1, 2]);
         assert_eq!(liveliest(&[], 2), [0, 1]);
@@ -213,7 +266,18 @@ mod tests {
 
     #[test]
     fn the_worst_of_each_stretch_of_flagged_rows_is_shown() {
-        let values = [(1, 5.0), (1, 9.0), (1, 0.0), (1, 6.0), (2, 7.0), (2, 8.0), (2, 0.0), (2, 2.0), (2, 0.0), (2, 3.0)];
+        let values = [
+            (1, 5.0),
+            (1, 9.0),
+            (1, 0.0),
+            (1, 6.0),
+            (2, 7.0),
+            (2, 8.0),
+            (2, 0.0),
+            (2, 2.0),
+            (2, 0.0),
+            (2, 3.0),
+        ];
         let row = |run| Row {
             split: Split::Test,
             file: "a".into(),
@@ -230,7 +294,11 @@ mod tests {
             thresholds: vec![Some(1.0); values.len()],
             ..ChannelScores::default()
         };
-        let scores = Scores { rows: values.iter().map(|(run, _)| row(*run)).collect(), channels: vec![channel], ..Scores::default() };
+        let scores = Scores {
+            rows: values.iter().map(|(run, _)| row(*run)).collect(),
+            channels: vec![channel],
+            ..Scores::default()
+        };
         let evaluated: Vec<usize> = scores.evaluated().collect();
         assert_eq!(worst(&scores, &evaluated), [1, 5, 3, 9]);
     }

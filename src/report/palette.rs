@@ -1,5 +1,6 @@
-//! The colours of pages and pictures: one for each meaning. Pages have a light and a dark form, pictures use the light one. Hues are
-//! those of Okabe and Ito, which people with any kind of colour vision tell apart.
+//! The colours of pages and pictures: one for each meaning. Pages have a light and a dark form,
+//! pictures use the light one. Hues are those of Okabe and Ito, which people with any kind of
+//! colour vision tell apart.
 
 use std::fmt::Write as _;
 
@@ -108,7 +109,9 @@ pub fn css() -> String {
     let scheme = |dark: bool| {
         let mut text = format!("color-scheme:{};", if dark { "dark" } else { "light" });
         let named = ALL.iter().map(|(name, light, of_dark)| ((*name).to_owned(), *light, *of_dark));
-        let numbered = (1..).zip(NUMBERED).map(|(at, (light, of_dark))| (format!("series-{at}"), light, of_dark));
+        let numbered = (1..)
+            .zip(NUMBERED)
+            .map(|(at, (light, of_dark))| (format!("series-{at}"), light, of_dark));
         for (name, light, of_dark) in named.chain(numbered) {
             let _ = write!(text, "--{name}:#{:06x};", if dark { of_dark } else { light });
         }
@@ -128,11 +131,30 @@ mod tests {
     fn pages_and_pictures_have_the_same_colours() {
         let css = css();
         let light = css.split("@media").next().unwrap();
-        let hex = |colour: Colour| colour.iter().map(|part| format!("{part:02x}")).collect::<String>();
-        for (name, colour) in [("good", GOOD), ("bad", BAD), ("flagged", FLAGGED), ("train", TRAIN), ("valid", VALID), ("threshold", THRESHOLD)] {
+        let hex =
+            |colour: Colour| colour.iter().map(|part| format!("{part:02x}")).collect::<String>();
+        for (name, colour) in [
+            ("good", GOOD),
+            ("bad", BAD),
+            ("flagged", FLAGGED),
+            ("train", TRAIN),
+            ("valid", VALID),
+            ("threshold", THRESHOLD),
+        ] {
             assert!(light.contains(&format!("--{name}:#{};", hex(colour))), "{name}: {light}");
         }
-        assert!((0..SERIES).all(|at| light.contains(&format!("--series-{}:#{};", at + 1, hex(series(at))))), "{light}");
-        assert_eq!(css.matches("--bad:").count(), 3, "light, dark by the system's choice, dark by the reader's");
+        assert!(
+            (0..SERIES).all(|at| light.contains(&format!(
+                "--series-{}:#{};",
+                at + 1,
+                hex(series(at))
+            ))),
+            "{light}"
+        );
+        assert_eq!(
+            css.matches("--bad:").count(),
+            3,
+            "light, dark by the system's choice, dark by the reader's"
+        );
     }
 }

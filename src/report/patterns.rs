@@ -77,41 +77,87 @@ impl TrackFigures {
 }
 
 impl Patterns {
-    /// Follows what was found. `known` says which regions were masked; a `gap` of so many LSs is bridged.
-    pub fn new(settings: Settings, layers: Vec<Layer>, found: Vec<Found>, known: Vec<Vec<bool>>, samples: &Samples, gap: u32) -> Self {
-        let rows = samples.rows.iter().zip(&found).map(|(row, found)| (row.run, row.ls, found.regions.as_slice()));
+    /// Follows what was found. `known` says which regions were masked; a `gap` of so many LSs is
+    /// bridged.
+    pub fn new(
+        settings: Settings,
+        layers: Vec<Layer>,
+        found: Vec<Found>,
+        known: Vec<Vec<bool>>,
+        samples: &Samples,
+        gap: u32,
+    ) -> Self {
+        let rows = samples
+            .rows
+            .iter()
+            .zip(&found)
+            .map(|(row, found)| (row.run, row.ls, found.regions.as_slice()));
         let tracks = track(rows, gap);
         Self { settings, layers, found, known, tracks }
     }
 
     /// A row's regions that were not known.
     fn new_ones(&self, row: usize) -> impl Iterator<Item = &Region> {
-        self.found[row].regions.iter().zip(&self.known[row]).filter(|(_, known)| !**known).map(|(region, _)| region)
+        self.found[row]
+            .regions
+            .iter()
+            .zip(&self.known[row])
+            .filter(|(_, known)| !**known)
+            .map(|(region, _)| region)
     }
 
-    /// Puts numbers of bins in the place of scores, and adds all channels together where there are several.
+    /// Puts numbers of bins in the place of scores, and adds all channels together where there are
+    /// several.
     pub fn score(&self, channels: &mut Vec<ChannelScores>) {
         let several = channels.len() > 1;
         let rows = 0..self.found.len();
-        let scores = |number: &dyn Fn(usize) -> usize| rows.clone().map(|row| Some(number(row) as f64)).collect::<Vec<Option<f64>>>();
-        let coincident = |row: usize| if self.new_ones(row).any(|region| region.coincident) { self.found[row].coincident } else { 0 };
-        let reasons = |wanted: &dyn Fn(&Region) -> bool| rows.clone().map(|row| self.reason(row, wanted)).collect::<Vec<_>>();
+        let scores = |number: &dyn Fn(usize) -> usize| {
+            rows.clone().map(|row| Some(number(row) as f64)).collect::<Vec<Option<f64>>>()
+        };
+        let coincident = |row: usize| {
+            if self.new_ones(row).any(|region| region.coincident) {
+                self.found[row].coincident
+            } else {
+                0
+            }
+        };
+        let reasons = |wanted: &dyn Fn(&Region) -> bool| {
+            rows.clone().map(|row| self.reason(row, wanted)).collect::<Vec<_>>()
+        };
         for (at, channel) in channels.iter_mut().enumerate() {
-            let own = |row: usize| self.new_ones(row).filter(|region| region.layer == at).map(|region| region.bins).sum();
+            let own = |row: usize| {
+                self.new_ones(row)
+                    .filter(|region| region.layer == at)
+                    .map(|region| region.bins)
+                    .sum()
+            };
             channel.scores = scores(&own);
             channel.reasons = reasons(&|region| region.layer == at);
             (channel.members, channel.spread) = (vec![], vec![]);
         }
         if several {
             let scores = scores(&coincident);
-            channels.push(ChannelScores { name: COMBINED.into(), scores, reasons: reasons(&|region| region.coincident), ..ChannelScores::default() });
+            channels.push(ChannelScores {
+                name: COMBINED.into(),
+                scores,
+                reasons: reasons(&|region| region.coincident),
+                ..ChannelScores::default()
+            });
         }
     }
 
     /// A row's regions that flag it, in words.
     fn reason(&self, row: usize, wanted: &dyn Fn(&Region) -> bool) -> Option<Arc<str>> {
         let regions: Vec<&Region> = self.new_ones(row).filter(|region| wanted(region)).collect();
-        let told = |region: &&Region| format!("{} {} in {} ({} bins)", name(region.side), region.area, self.layers[region.layer].name, region.bins);
+        let told = |region: &&Region| {
+            format!(
+                "{} {} in {} ({} bins)",
+                name(region.side),
+                region.area,
+                self.layers[region.layer].name,
+                region.bins
+            )
+        };
         let mut texts: Vec<String> = regions.iter().take(NAMED).map(told).collect();
         if regions.len() > NAMED {
             texts.push(format!("{} more", regions.len() - NAMED));
@@ -128,7 +174,10 @@ impl Patterns {
         };
         let start = self.tracks.partition_point(|track| track.run < run);
         let of_run = self.tracks[start..].iter().take_while(|track| track.run == run).enumerate();
-        of_run.filter(|(_, track)| holds(track)).min_by_key(|(_, track)| track.area.bins()).map(|(at, _)| start + at)
+        of_run
+            .filter(|(_, track)| holds(track))
+            .min_by_key(|(_, track)| track.area.bins())
+            .map(|(at, _)| start + at)
     }
 
     /// A row's regions in one channel, and whether they were known to be masked.
@@ -144,7 +193,11 @@ impl Patterns {
         let mut most: Vec<(usize, usize)> = vec![(0, 0); self.tracks.len()];
         for (row, found) in self.found.iter().enumerate() {
             for region in &found.regions {
-                let Some(track) = self.track_of(samples.rows[row].run, samples.rows[row].ls, region) else { continue };
+                let Some(track) =
+                    self.track_of(samples.rows[row].run, samples.rows[row].ls, region)
+                else {
+                    continue;
+                };
                 let before = if now[track].0 == row { now[track].1 } else { 0 };
                 now[track] = (row, before + region.bins);
                 if now[track].1 > most[track].1 {
@@ -159,16 +212,32 @@ impl Patterns {
     /// Writes `regions.parquet`: a row per lumisection and region.
     pub fn write(&self, path: &Path, samples: &Samples, splits: &[Split]) -> Result<()> {
         let all: Vec<(usize, &Region, bool)> = (0..self.found.len())
-            .flat_map(|row| self.found[row].regions.iter().zip(&self.known[row]).map(move |(region, known)| (row, region, *known)))
+            .flat_map(|row| {
+                self.found[row]
+                    .regions
+                    .iter()
+                    .zip(&self.known[row])
+                    .map(move |(region, known)| (row, region, *known))
+            })
             .collect();
         let whole = |number: &dyn Fn(usize, &Region) -> Option<u32>| -> ArrayRef {
-            Arc::new(all.iter().map(|(row, region, _)| number(*row, region)).collect::<UInt32Array>())
+            Arc::new(
+                all.iter().map(|(row, region, _)| number(*row, region)).collect::<UInt32Array>(),
+            )
         };
         let text = |text: &dyn Fn(usize, &Region) -> String| -> ArrayRef {
-            Arc::new(all.iter().map(|(row, region, _)| Some(text(*row, region))).collect::<StringArray>())
+            Arc::new(
+                all.iter()
+                    .map(|(row, region, _)| Some(text(*row, region)))
+                    .collect::<StringArray>(),
+            )
         };
         let flag = |flag: &dyn Fn(&Region, bool) -> bool| -> ArrayRef {
-            Arc::new(all.iter().map(|(_, region, known)| Some(flag(region, *known))).collect::<BooleanArray>())
+            Arc::new(
+                all.iter()
+                    .map(|(_, region, known)| Some(flag(region, *known)))
+                    .collect::<BooleanArray>(),
+            )
         };
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("split", text(&|row, _| splits[row].name().into())),
@@ -182,10 +251,20 @@ impl Patterns {
             ("y_first", whole(&|_, region| Some(region.area.y.0 as u32))),
             ("y_last", whole(&|_, region| Some(region.area.y.1 as u32))),
             ("bins", whole(&|_, region| Some(region.bins as u32))),
-            ("error", Arc::new(all.iter().map(|(_, region, _)| Some(region.error)).collect::<Float64Array>())),
+            (
+                "error",
+                Arc::new(
+                    all.iter().map(|(_, region, _)| Some(region.error)).collect::<Float64Array>(),
+                ),
+            ),
             ("coincident", flag(&|region, _| region.coincident)),
             ("known", flag(&|_, known| known)),
-            ("track", whole(&|row, region| Some(self.track_of(samples.rows[row].run, samples.rows[row].ls, region)? as u32))),
+            (
+                "track",
+                whole(&|row, region| {
+                    Some(self.track_of(samples.rows[row].run, samples.rows[row].ls, region)? as u32)
+                }),
+            ),
         ];
         batch::write_parts(path, std::iter::once(batch::of_columns(columns)))
     }
@@ -211,27 +290,45 @@ impl Patterns {
             coincident: track.coincident,
             known,
         };
-        let count = |wanted: &dyn Fn(&Region) -> bool| (0..self.found.len()).filter(|&row| self.new_ones(row).any(wanted)).count();
+        let count = |wanted: &dyn Fn(&Region) -> bool| {
+            (0..self.found.len()).filter(|&row| self.new_ones(row).any(wanted)).count()
+        };
         PatternFigures {
             what: self.describe(),
             rows: count(&|_| true),
             coincident: count(&|region| region.coincident),
-            masked: self.layers.iter().map(|layer| (layer.name.clone(), layer.masked.iter().filter(|masked| **masked).count())).collect(),
+            masked: self
+                .layers
+                .iter()
+                .map(|layer| {
+                    (layer.name.clone(), layer.masked.iter().filter(|masked| **masked).count())
+                })
+                .collect(),
             tracks: self.tracks.iter().zip(known).map(track).collect(),
         }
     }
 
     /// What the score of all channels together is, in words.
     pub fn describe_combined(&self) -> String {
-        format!("number of such bins at the same place in at least {} of {} channels", self.settings.layers, self.layers.len())
+        format!(
+            "number of such bins at the same place in at least {} of {} channels",
+            self.settings.layers,
+            self.layers.len()
+        )
     }
 
     /// What the score of a channel is, in words.
     pub fn describe(&self) -> String {
         let Settings { bin_error, windows, fill, .. } = &self.settings;
-        let sizes: Vec<String> = windows.iter().map(|window| format!("{} × {}", window.x, window.y)).collect();
-        let full = if *fill < 1.0 { format!("{} % full of", 100.0 * fill) } else { "full of".into() };
-        let inside = if sizes.is_empty() { String::new() } else { format!(" in windows of {} (x × y) {full} such bins", sizes.join(", ")) };
+        let sizes: Vec<String> =
+            windows.iter().map(|window| format!("{} × {}", window.x, window.y)).collect();
+        let full =
+            if *fill < 1.0 { format!("{} % full of", 100.0 * fill) } else { "full of".into() };
+        let inside = if sizes.is_empty() {
+            String::new()
+        } else {
+            format!(" in windows of {} (x × y) {full} such bins", sizes.join(", "))
+        };
         format!("number of bins with a squared error above {bin_error}{inside}")
     }
 }

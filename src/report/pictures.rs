@@ -8,7 +8,10 @@ use super::{
     figures::{Report, RunFigures, ranking},
     folder::HistoryLine,
     maps::Maps,
-    palette::{self, ABSENT, Colour, FLAGGED, GOOD, HEAT_ABOVE, HEAT_BELOW, INK, INPUT, LINE, OUTPUT, PAPER, SOFT, THRESHOLD, TRAIN, VALID},
+    palette::{
+        self, ABSENT, Colour, FLAGGED, GOOD, HEAT_ABOVE, HEAT_BELOW, INK, INPUT, LINE, OUTPUT,
+        PAPER, SOFT, THRESHOLD, TRAIN, VALID,
+    },
     scores::Scores,
 };
 use crate::{
@@ -55,7 +58,9 @@ pub struct Picture {
 /// All pictures there are numbers for.
 pub fn pictures(figures: Figures<'_>) -> Result<Vec<Picture>> {
     let mut canvases: Vec<(String, Canvas)> = vec![];
-    let mut add = |name: &str, canvas: Option<Canvas>| canvases.extend(canvas.map(|canvas| (name.to_owned(), canvas)));
+    let mut add = |name: &str, canvas: Option<Canvas>| {
+        canvases.extend(canvas.map(|canvas| (name.to_owned(), canvas)))
+    };
     add("losses", figures.losses());
     add("errors", figures.errors());
     add("roc", figures.roc());
@@ -74,14 +79,19 @@ pub fn pictures(figures: Figures<'_>) -> Result<Vec<Picture>> {
     let picture = |(name, canvas): (String, Canvas)| {
         let times = taken.entry(name.clone()).and_modify(|times| *times += 1).or_insert(1);
         let name = if *times > 1 { format!("{name}-{times}.png") } else { format!("{name}.png") };
-        Ok(Picture { png: canvas.to_png().map_err(|error| Error::failed(format!("{name}: {error}")))?, name })
+        Ok(Picture {
+            png: canvas.to_png().map_err(|error| Error::failed(format!("{name}: {error}")))?,
+            name,
+        })
     };
     canvases.into_iter().map(picture).collect()
 }
 
 /// A run's name (a number, or a file's path) as a part of a file's name.
 fn file_name(run: &str) -> String {
-    run.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }).collect()
+    run.chars()
+        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
+        .collect()
 }
 
 /// A picture with its title and what is said below that.
@@ -96,7 +106,8 @@ pub(crate) fn titled(title: &str, told: &str) -> Canvas {
 }
 
 /// Where the one panel of a picture lies.
-pub(crate) const WHOLE: Area = Area { left: 150.0, top: 160.0, right: SIZE.0 as f64 - 40.0, bottom: SIZE.1 as f64 - 90.0 };
+pub(crate) const WHOLE: Area =
+    Area { left: 150.0, top: 160.0, right: SIZE.0 as f64 - 40.0, bottom: SIZE.1 as f64 - 90.0 };
 
 /// What is what, below the title; returns where the picture itself may begin.
 pub(crate) fn legend(canvas: &mut Canvas, entries: &[(Mark, String)]) -> f64 {
@@ -105,7 +116,9 @@ pub(crate) fn legend(canvas: &mut Canvas, entries: &[(Mark, String)]) -> f64 {
 
 /// Values without the gaps between neighbours that are not one apart.
 fn pieces(points: &[(u32, f64)]) -> impl Iterator<Item = Vec<(f64, f64)>> {
-    points.chunk_by(|a, b| b.0 == a.0.saturating_add(1)).map(|piece| piece.iter().map(|(x, y)| (f64::from(*x), *y)).collect())
+    points
+        .chunk_by(|a, b| b.0 == a.0.saturating_add(1))
+        .map(|piece| piece.iter().map(|(x, y)| (f64::from(*x), *y)).collect())
 }
 
 impl Figures<'_> {
@@ -121,13 +134,23 @@ impl Figures<'_> {
         let log = scores.is_log(channel);
         let unit = if report.data.events { "event" } else { "LS" };
         let of_run = || (0..scores.rows.len()).filter(|&at| run.is_of(&scores.rows[at]));
-        let rows: Vec<usize> = of_run().filter(|&at| judged(experiment, scores.rows[at].split)).collect();
-        let point = |&at: &usize| Some((scores.rows[at].ls?, channel.scores[at].filter(|score| score.is_finite())?));
+        let rows: Vec<usize> =
+            of_run().filter(|&at| judged(experiment, scores.rows[at].split)).collect();
+        let point = |&at: &usize| {
+            Some((scores.rows[at].ls?, channel.scores[at].filter(|score| score.is_finite())?))
+        };
         let points: Vec<(u32, f64)> = rows.iter().filter_map(point).collect();
-        let flagged: Vec<(f64, f64)> =
-            rows.iter().filter(|&&at| channel.flagged(at) == Some(true)).filter_map(point).map(|(x, y)| (x.into(), y)).collect();
+        let flagged: Vec<(f64, f64)> = rows
+            .iter()
+            .filter(|&&at| channel.flagged(at) == Some(true))
+            .filter_map(point)
+            .map(|(x, y)| (x.into(), y))
+            .collect();
         let threshold = rows.iter().find_map(|&at| channel.thresholds[at]);
-        let rejected: BTreeSet<u32> = of_run().filter(|&at| scores.rows[at].rejected.is_some()).filter_map(|at| scores.rows[at].ls).collect();
+        let rejected: BTreeSet<u32> = of_run()
+            .filter(|&at| scores.rows[at].rejected.is_some())
+            .filter_map(|at| scores.rows[at].ls)
+            .collect();
         let numbers = points.iter().map(|(x, _)| *x).chain(rejected.iter().copied()).map(f64::from);
         let x = Axis::around(unit, numbers, false)?;
         let combined = report.combined.as_ref().filter(|_| channel.name == COMBINED);
@@ -139,7 +162,11 @@ impl Figures<'_> {
         let of_channel = combined.map_or(&report.score, |combined| &combined.what);
         let counts = format!("{} of {} {unit}s flagged", flagged.len(), points.len());
         let mut canvas = titled(
-            &format!("Score of each {unit}, {} {}", if run.run.is_some() { "run" } else { "file" }, run.name),
+            &format!(
+                "Score of each {unit}, {} {}",
+                if run.run.is_some() { "run" } else { "file" },
+                run.name
+            ),
             &format!("{} · {counts}; {}; {of_channel}", report.name, self.rows()),
         );
         let rejected: Vec<u32> = rejected.into_iter().collect();
@@ -160,7 +187,11 @@ impl Figures<'_> {
         if let Some(threshold) = threshold {
             let stroke = Stroke::of(THRESHOLD, 2.5).dashed();
             panel.line(&mut canvas, &[(panel.x.low, threshold), (panel.x.high, threshold)], stroke);
-            let described = report.thresholds.iter().find(|threshold| threshold.channel == channel.name).map(|threshold| threshold.describe());
+            let described = report
+                .thresholds
+                .iter()
+                .find(|threshold| threshold.channel == channel.name)
+                .map(|threshold| threshold.describe());
             entries.push((Mark::Line(stroke), described.unwrap_or_else(|| "threshold".into())));
         }
         if !flagged.is_empty() {
@@ -183,27 +214,50 @@ impl Figures<'_> {
         if report.data.shape.y > 1 || before.len() != after.len() || before.is_empty() {
             return None;
         }
-        // Bins count from 0: bin_10 lies around 10. Where the ends of the axis are known, it is in their unit.
+        // Bins count from 0: bin_10 lies around 10. Where the ends of the axis are known, it is in
+        // their unit.
         let bins = before.len() as f64;
         let known = report.data.ends[0].zip(report.data.ends[1]);
         let (low, high) = known.unwrap_or((-0.5, bins - 0.5));
-        let edges: Vec<f64> = (0..=before.len()).map(|edge| low + (high - low) * edge as f64 / bins).collect();
+        let edges: Vec<f64> =
+            (0..=before.len()).map(|edge| low + (high - low) * edge as f64 / bins).collect();
         let x = |label: &str| Axis::new(label, low, high);
         let share = 1.0 - first.ls.len() as f64 / run.evaluated.max(1) as f64;
-        let unit = known.and(report.data.element.as_deref()).unwrap_or(if known.is_some() { "axis of the histogram" } else { "bin" });
+        let unit = known.and(report.data.element.as_deref()).unwrap_or(if known.is_some() {
+            "axis of the histogram"
+        } else {
+            "bin"
+        });
         let upper = Panel {
             area: Area { bottom: 570.0, ..WHOLE },
             x: x(""),
-            y: Axis::around("entries", before.iter().chain(after).copied().filter(|entries| *entries > 0.0), true)?,
+            y: Axis::around(
+                "entries",
+                before.iter().chain(after).copied().filter(|entries| *entries > 0.0),
+                true,
+            )?,
         };
-        let ratio: Vec<f64> = before.iter().zip(after).map(|(before, after)| if *before > 0.0 { after / before } else { f64::NAN }).collect();
+        let ratio: Vec<f64> = before
+            .iter()
+            .zip(after)
+            .map(|(before, after)| if *before > 0.0 { after / before } else { f64::NAN })
+            .collect();
         let y = Axis::around("kept / all", ratio.iter().copied().chain([share]), false)?;
         let lower = Panel { area: Area { top: 600.0, ..WHOLE }, x: x(unit), y };
 
         let element = report.data.element.as_deref().unwrap_or("the histograms");
         let mut canvas = titled(
-            &format!("Sum of {element}, {} {}", if run.run.is_some() { "run" } else { "file" }, run.name),
-            &format!("{} · evaluated LSs, with and without the {} flagged (LS {})", report.name, first.ls.len(), first.ranges()),
+            &format!(
+                "Sum of {element}, {} {}",
+                if run.run.is_some() { "run" } else { "file" },
+                run.name
+            ),
+            &format!(
+                "{} · evaluated LSs, with and without the {} flagged (LS {})",
+                report.name,
+                first.ls.len(),
+                first.ranges()
+            ),
         );
         let (all, kept) = (Stroke::of(INPUT, 2.5), Stroke::of(OUTPUT, 2.5).dashed());
         let (ratio_line, stay) = (Stroke::of(OUTPUT, 2.5), Stroke::of(INK, 1.5).dashed());
@@ -219,7 +273,11 @@ impl Figures<'_> {
         }
         upper.frame(&mut canvas);
         lower.frame(&mut canvas);
-        let entries = [(all, "all evaluated LSs"), (kept, "without the flagged"), (stay, "below: share of LSs that stay")];
+        let entries = [
+            (all, "all evaluated LSs"),
+            (kept, "without the flagged"),
+            (stay, "below: share of LSs that stay"),
+        ];
         legend(&mut canvas, &entries.map(|(stroke, name)| (Mark::Line(stroke), name.to_owned())));
         Some(canvas)
     }
@@ -227,14 +285,20 @@ impl Figures<'_> {
     /// Losses by epoch; of many channels those that end highest have colours.
     fn losses(&self) -> Option<Canvas> {
         let mut models: BTreeMap<(&str, usize), Vec<&HistoryLine>> = BTreeMap::new();
-        self.history.iter().for_each(|line| models.entry((&line.channel, line.member)).or_default().push(line));
+        self.history
+            .iter()
+            .for_each(|line| models.entry((&line.channel, line.member)).or_default().push(line));
         let watched = self.history.iter().any(|line| line.epoch.valid_loss.is_some());
-        let train = |line: &&HistoryLine| Some((f64::from(line.epoch.epoch), line.epoch.train_loss));
-        let valid = |line: &&HistoryLine| Some((f64::from(line.epoch.epoch), line.epoch.valid_loss?));
+        let train =
+            |line: &&HistoryLine| Some((f64::from(line.epoch.epoch), line.epoch.train_loss));
+        let valid =
+            |line: &&HistoryLine| Some((f64::from(line.epoch.epoch), line.epoch.valid_loss?));
         let one = self.report.channels.len() == 1;
         let shown = |line: &&HistoryLine| if watched { valid(line) } else { train(line) };
         // Of many channels those that end highest come first.
-        let last = |lines: &[&HistoryLine]| lines.last().and_then(shown).map_or(f64::NEG_INFINITY, |(_, loss)| loss);
+        let last = |lines: &[&HistoryLine]| {
+            lines.last().and_then(shown).map_or(f64::NEG_INFINITY, |(_, loss)| loss)
+        };
         let mut ends: BTreeMap<&str, f64> = BTreeMap::new();
         for ((channel, _), lines) in &models {
             let end = ends.entry(channel).or_insert(f64::NEG_INFINITY);
@@ -242,9 +306,11 @@ impl Figures<'_> {
         }
         let mut names: Vec<&str> = ends.keys().copied().collect();
         names.sort_by(|a, b| ends[b].total_cmp(&ends[a]));
-        let (first, second, other) = (Stroke::of(TRAIN, 2.5), Stroke::of(VALID, 2.5).dashed(), Stroke::of(ABSENT, 1.5));
+        let (first, second, other) =
+            (Stroke::of(TRAIN, 2.5), Stroke::of(VALID, 2.5).dashed(), Stroke::of(ABSENT, 1.5));
         let stroke = |channel: &str| {
-            let place = names.iter().position(|name| *name == channel).filter(|at| *at < MOST_CURVES);
+            let place =
+                names.iter().position(|name| *name == channel).filter(|at| *at < MOST_CURVES);
             place.map_or(other, |at| Stroke::of(palette::series(at), 2.5))
         };
         let kept = self.report.channels.first().map_or(0, |channel| channel.training.kept_epoch);
@@ -255,18 +321,37 @@ impl Figures<'_> {
         if one {
             entries.push((Mark::Line(first), "training rows".into()));
             entries.extend(watched.then(|| (Mark::Line(second), "validation rows".into())));
-            entries.extend(kept.map(|kept| (Mark::Line(mark), format!("weights kept: epoch {kept}"))));
+            entries
+                .extend(kept.map(|kept| (Mark::Line(mark), format!("weights kept: epoch {kept}"))));
         } else {
-            entries.extend(names.iter().take(MOST_CURVES).map(|name| (Mark::Line(stroke(name)), (*name).to_owned())));
+            entries.extend(
+                names
+                    .iter()
+                    .take(MOST_CURVES)
+                    .map(|name| (Mark::Line(stroke(name)), (*name).to_owned())),
+            );
             let others = names.len().saturating_sub(MOST_CURVES);
-            entries.extend((others > 0).then(|| (Mark::Line(other), format!("{others} other channels, which end lower"))));
+            entries.extend(
+                (others > 0).then(|| {
+                    (Mark::Line(other), format!("{others} other channels, which end lower"))
+                }),
+            );
         }
 
-        let losses = models.values().flatten().flat_map(|line| [shown(line), train(line).filter(|_| one)]).flatten();
+        let losses = models
+            .values()
+            .flatten()
+            .flat_map(|line| [shown(line), train(line).filter(|_| one)])
+            .flatten();
         let log_y = Axis::around("loss", losses.clone().map(|(_, loss)| loss), true);
         let x = Axis::around("epoch", losses.clone().map(|(epoch, _)| epoch), false)?;
         let y = log_y.or_else(|| Axis::around("loss", losses.map(|(_, loss)| loss), false))?;
-        let told = self.report.channels.first().map(|channel| channel.training.loss.as_str()).unwrap_or_default();
+        let told = self
+            .report
+            .channels
+            .first()
+            .map(|channel| channel.training.loss.as_str())
+            .unwrap_or_default();
         let which = match (one, watched) {
             (true, _) => "",
             (false, true) => "validation rows of each channel; ",
@@ -276,18 +361,28 @@ impl Figures<'_> {
         let top = legend(&mut canvas, &entries);
         let panel = Panel { area: Area { top, ..WHOLE }, x, y };
         panel.grid(&mut canvas);
-        let curve = |of: &dyn Fn(&&HistoryLine) -> Option<(f64, f64)>, lines: &[&HistoryLine]| lines.iter().filter_map(of).collect::<Vec<_>>();
+        let curve = |of: &dyn Fn(&&HistoryLine) -> Option<(f64, f64)>, lines: &[&HistoryLine]| {
+            lines.iter().filter_map(of).collect::<Vec<_>>()
+        };
         if one {
             for lines in models.values() {
                 panel.line(&mut canvas, &curve(&train, lines), first);
                 panel.line(&mut canvas, &curve(&valid, lines), second);
             }
             if let Some(kept) = kept {
-                panel.line(&mut canvas, &[(kept.into(), panel.y.low), (kept.into(), panel.y.high)], mark);
+                panel.line(
+                    &mut canvas,
+                    &[(kept.into(), panel.y.low), (kept.into(), panel.y.high)],
+                    mark,
+                );
             }
         } else {
             // What has a colour lies above what has none.
-            for (channel, lines) in names.iter().rev().flat_map(|name| models.iter().filter(move |((channel, _), _)| channel == name)) {
+            for (channel, lines) in names
+                .iter()
+                .rev()
+                .flat_map(|name| models.iter().filter(move |((channel, _), _)| channel == name))
+            {
                 panel.line(&mut canvas, &curve(&shown, lines), stroke(channel.0));
             }
         }
@@ -295,49 +390,84 @@ impl Figures<'_> {
         Some(canvas)
     }
 
-    /// How ln(score / mean-field error) spreads among groups of rows, with the cut; a panel a channel.
+    /// How ln(score / mean-field error) spreads among groups of rows, with the cut; a panel a
+    /// channel.
     fn errors(&self) -> Option<Canvas> {
-        let channels: Vec<(&ChannelFigures, &Histograms)> =
-            self.report.channels.iter().filter_map(|channel| Some((channel, channel.log_ratios.as_ref()?))).collect();
+        let channels: Vec<(&ChannelFigures, &Histograms)> = self
+            .report
+            .channels
+            .iter()
+            .filter_map(|channel| Some((channel, channel.log_ratios.as_ref()?)))
+            .collect();
         let (_, first) = channels.first()?;
         let cut = Stroke::of(THRESHOLD, 2.0).dashed();
         let shown = &channels[..channels.len().min(MOST_PANELS)];
-        let of = if shown.len() < channels.len() { format!("; the first {} of {} channels", shown.len(), channels.len()) } else { String::new() };
-        let mut canvas = titled("Reconstruction errors", &format!("{} · {}{of}", self.report.name, first.quantity));
+        let of = if shown.len() < channels.len() {
+            format!("; the first {} of {} channels", shown.len(), channels.len())
+        } else {
+            String::new()
+        };
+        let mut canvas = titled(
+            "Reconstruction errors",
+            &format!("{} · {}{of}", self.report.name, first.quantity),
+        );
         let groups = first.groups.iter().enumerate().filter(|(_, group)| group.rows > 0);
         let named = |(at, group): (usize, &Histogram)| {
-            (Mark::Line(Stroke::of(palette::group(&group.name, at), 2.5)), format!("{} ({} rows)", group.name, group.rows))
+            (
+                Mark::Line(Stroke::of(palette::group(&group.name, at), 2.5)),
+                format!("{} ({} rows)", group.name, group.rows),
+            )
         };
-        let threshold = shown.iter().any(|(channel, _)| channel.log_cut.is_some()).then(|| (Mark::Line(cut), "threshold".to_owned()));
+        let threshold = shown
+            .iter()
+            .any(|(channel, _)| channel.log_cut.is_some())
+            .then(|| (Mark::Line(cut), "threshold".to_owned()));
         let top = legend(&mut canvas, &groups.map(named).chain(threshold).collect::<Vec<_>>());
         let columns = (1..=4).find(|columns| shown.len() <= columns * columns).unwrap_or(4);
         let lines = shown.len().div_ceil(columns);
-        let (width, height) = ((SIZE.0 as f64 - 20.0) / columns as f64, (SIZE.1 as f64 - top) / lines as f64);
+        let (width, height) =
+            ((SIZE.0 as f64 - 20.0) / columns as f64, (SIZE.1 as f64 - top) / lines as f64);
         for (i, (channel, histograms)) in shown.iter().enumerate() {
             let (left, top) = ((i % columns) as f64 * width, top + (i / columns) as f64 * height);
             let area = if shown.len() == 1 {
                 WHOLE
             } else {
-                Area { left: left + 110.0, top: top + 34.0, right: left + width - 10.0, bottom: top + height - 66.0 }
+                Area {
+                    left: left + 110.0,
+                    top: top + 34.0,
+                    right: left + width - 10.0,
+                    bottom: top + height - 66.0,
+                }
             };
             error_panel(&mut canvas, area, channel, histograms, cut);
             if shown.len() > 1 {
                 let style = Style { bold: true, ..Style::of(20.0) };
-                canvas.text((area.left, area.top - 18.0), &style.fit(&channel.name, area.right - area.left), style);
+                canvas.text(
+                    (area.left, area.top - 18.0),
+                    &style.fit(&channel.name, area.right - area.left),
+                    style,
+                );
             }
         }
         Some(canvas)
     }
 
-    /// ROC curves: of one channel one a label set, of several those of the main label set with the largest areas.
+    /// ROC curves: of one channel one a label set, of several those of the main label set with the
+    /// largest areas.
     fn roc(&self) -> Option<Canvas> {
         let Self { experiment, report, scores, .. } = self;
         let known: Vec<&Auc> = report.auc.iter().filter(|area| area.auc.is_some()).collect();
-        let main = known.iter().find(|area| area.labels == "good").or(known.first())?.labels.as_str();
+        let main =
+            known.iter().find(|area| area.labels == "good").or(known.first())?.labels.as_str();
         let one = report.channels.len() == 1;
-        let mut shown: Vec<&Auc> = known.into_iter().filter(|area| one || area.labels == main).collect();
+        let mut shown: Vec<&Auc> =
+            known.into_iter().filter(|area| one || area.labels == main).collect();
         let total = shown.len();
-        shown.sort_by(|a, b| (b.channel == COMBINED).cmp(&(a.channel == COMBINED)).then(b.auc.unwrap_or(0.0).total_cmp(&a.auc.unwrap_or(0.0))));
+        shown.sort_by(|a, b| {
+            (b.channel == COMBINED)
+                .cmp(&(a.channel == COMBINED))
+                .then(b.auc.unwrap_or(0.0).total_cmp(&a.auc.unwrap_or(0.0)))
+        });
         shown.truncate(MOST_CURVES);
         let side = SIZE.1 as f64 - 210.0;
         let panel = Panel {
@@ -347,19 +477,31 @@ impl Figures<'_> {
         };
         let first = shown.first()?;
         let which = if one { "each label set".into() } else { format!("labels \"{main}\"") };
-        let best = if total > shown.len() { format!("; the {} largest areas of {total}", shown.len()) } else { String::new() };
+        let best = if total > shown.len() {
+            format!("; the {} largest areas of {total}", shown.len())
+        } else {
+            String::new()
+        };
         let weighted = if first.weighted { "weighted" } else { "unweighted" };
         let mut canvas = titled(
             "ROC curves",
-            &format!("{} · {which}, {} good and {} bad rows ({}), {weighted}{best}", report.name, first.good, first.bad, report.on),
+            &format!(
+                "{} · {which}, {} good and {} bad rows ({}), {weighted}{best}",
+                report.name, first.good, first.bad, report.on
+            ),
         );
         panel.grid(&mut canvas);
         panel.line(&mut canvas, &[(0.0, 0.0), (1.0, 1.0)], Stroke::of(SOFT, 1.5).dashed());
         let left = panel.area.right + 30.0;
         let room = SIZE.0 as f64 - left - 70.0;
         let style = Style::of(21.0);
-        canvas.text((left, panel.area.top + 10.0), "area (95 % interval)", Style { bold: true, ..style });
-        let place = |channel: &str| report.channels.iter().position(|own| own.name == channel).unwrap_or(0);
+        canvas.text(
+            (left, panel.area.top + 10.0),
+            "area (95 % interval)",
+            Style { bold: true, ..style },
+        );
+        let place =
+            |channel: &str| report.channels.iter().position(|own| own.name == channel).unwrap_or(0);
         for (i, area) in shown.iter().enumerate().rev() {
             let channel = scores.channels.iter().find(|channel| channel.name == area.channel)?;
             let labels = scores.labels.iter().position(|labels| *labels == area.labels)?;
@@ -368,14 +510,27 @@ impl Figures<'_> {
                 .iter()
                 .map(|point| (point.false_positive_rate, point.true_positive_rate))
                 .collect();
-            let stroke = Stroke::of(if area.channel == COMBINED { INK } else { palette::series(if one { i } else { place(&area.channel) }) }, 3.0);
+            let stroke = Stroke::of(
+                if area.channel == COMBINED {
+                    INK
+                } else {
+                    palette::series(if one { i } else { place(&area.channel) })
+                },
+                3.0,
+            );
             panel.line(&mut canvas, &points, stroke);
             let top = panel.area.top + 60.0 + 78.0 * i as f64;
             canvas.line(&[(left, top), (left + 40.0, top)], stroke, WHOLE);
             let name = if one { &area.labels } else { &area.channel };
             canvas.text((left + 52.0, top), &style.fit(name, room), style);
-            let interval = area.interval.map_or_else(String::new, |(low, high)| format!(" ({low:.3}–{high:.3})"));
-            canvas.text((left + 52.0, top + 30.0), &format!("{:.3}{interval}", area.auc?), style.colour(SOFT));
+            let interval = area
+                .interval
+                .map_or_else(String::new, |(low, high)| format!(" ({low:.3}–{high:.3})"));
+            canvas.text(
+                (left + 52.0, top + 30.0),
+                &format!("{:.3}{interval}", area.auc?),
+                style.colour(SOFT),
+            );
         }
         panel.frame(&mut canvas);
         Some(canvas)
@@ -397,21 +552,41 @@ impl Figures<'_> {
         if channels.len() < 2 || labels.len() < 2 || areas.iter().all(|area| area.auc.is_none()) {
             return None;
         }
-        let weighted = if areas.iter().any(|area| area.weighted) { "weighted" } else { "unweighted" };
-        let mut canvas =
-            titled("Area under the ROC curve", &format!("{} · each channel against each label set, {}, {weighted}", self.report.name, self.rows()));
-        let longest = channels.iter().map(|name| Style::of(18.0).width(name)).fold(0.0, f64::max).min(380.0);
+        let weighted =
+            if areas.iter().any(|area| area.weighted) { "weighted" } else { "unweighted" };
+        let mut canvas = titled(
+            "Area under the ROC curve",
+            &format!(
+                "{} · each channel against each label set, {}, {weighted}",
+                self.report.name,
+                self.rows()
+            ),
+        );
+        let longest =
+            channels.iter().map(|name| Style::of(18.0).width(name)).fold(0.0, f64::max).min(380.0);
         let (left, right) = (60.0 + longest, SIZE.0 as f64 - 150.0);
         // Labels stand upright where they would be too small side by side.
         let widest = labels.iter().map(|name| Style::of(18.0).width(name)).fold(1.0, f64::max);
         let label_size = (18.0 * 0.92 * (right - left) / labels.len() as f64 / widest).min(18.0);
-        let area = Area { left, right, top: if label_size < 12.0 { 240.0 } else { 160.0 }, bottom: SIZE.1 as f64 - 30.0 };
-        let (width, height) = ((area.right - area.left) / labels.len() as f64, (area.bottom - area.top) / channels.len() as f64);
+        let area = Area {
+            left,
+            right,
+            top: if label_size < 12.0 { 240.0 } else { 160.0 },
+            bottom: SIZE.1 as f64 - 30.0,
+        };
+        let (width, height) = (
+            (area.right - area.left) / labels.len() as f64,
+            (area.bottom - area.top) / channels.len() as f64,
+        );
         let size = (0.8 * height).min(18.0);
         let cell_size = (0.5 * height).min(0.32 * width).min(22.0);
         for (i, name) in channels.iter().enumerate() {
             let style = Style::of(size).align(Align::End);
-            canvas.text((area.left - 12.0, area.top + (i as f64 + 0.5) * height), &style.fit(name, longest), style);
+            canvas.text(
+                (area.left - 12.0, area.top + (i as f64 + 0.5) * height),
+                &style.fit(name, longest),
+                style,
+            );
         }
         for (i, name) in labels.iter().enumerate() {
             let x = area.left + (i as f64 + 0.5) * width;
@@ -423,19 +598,33 @@ impl Figures<'_> {
             }
         }
         for found in areas {
-            let (Some(row), Some(column)) =
-                (channels.iter().position(|name| *name == found.channel), labels.iter().position(|name| *name == found.labels))
-            else {
+            let (Some(row), Some(column)) = (
+                channels.iter().position(|name| *name == found.channel),
+                labels.iter().position(|name| *name == found.labels),
+            ) else {
                 continue;
             };
             let (left, top) = (area.left + column as f64 * width, area.top + row as f64 * height);
-            let cell = Area { left: left + 1.0, top: top + 1.0, right: left + width - 1.0, bottom: top + height - 1.0 };
+            let cell = Area {
+                left: left + 1.0,
+                top: top + 1.0,
+                right: left + width - 1.0,
+                bottom: top + height - 1.0,
+            };
             let colour = found.auc.map_or(LINE, heat);
             canvas.rectangle(cell, colour, 1.0);
             if cell_size > 7.0 {
-                let ink = if colour.iter().map(|part| u32::from(*part)).sum::<u32>() < 380 { PAPER } else { INK };
+                let ink = if colour.iter().map(|part| u32::from(*part)).sum::<u32>() < 380 {
+                    PAPER
+                } else {
+                    INK
+                };
                 let text = found.auc.map_or("–".into(), |auc| format!("{auc:.2}"));
-                canvas.text((left + width / 2.0, top + height / 2.0), &text, Style::of(cell_size).align(Align::Middle).colour(ink));
+                canvas.text(
+                    (left + width / 2.0, top + height / 2.0),
+                    &text,
+                    Style::of(cell_size).align(Align::Middle).colour(ink),
+                );
             }
         }
         let bar = Area { left: area.right + 30.0, right: area.right + 60.0, ..area };
@@ -443,7 +632,8 @@ impl Figures<'_> {
         let steps = 100;
         // From the top down, each over the one before: no seams.
         for step in (0..steps).rev() {
-            let (low, high) = (f64::from(step) / f64::from(steps), f64::from(step + 1) / f64::from(steps));
+            let (low, high) =
+                (f64::from(step) / f64::from(steps), f64::from(step + 1) / f64::from(steps));
             canvas.rectangle(Area { top: at(high), ..bar }, heat((low + high) / 2.0), 1.0);
         }
         for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
@@ -454,23 +644,36 @@ impl Figures<'_> {
 }
 
 /// Histograms of one channel; nothing where it has no rows.
-fn error_panel(canvas: &mut Canvas, area: Area, channel: &ChannelFigures, histograms: &Histograms, cut: Stroke) -> Option<()> {
-    let groups: Vec<(usize, &Histogram)> = histograms.groups.iter().enumerate().filter(|(_, group)| group.rows > 0).collect();
+fn error_panel(
+    canvas: &mut Canvas,
+    area: Area,
+    channel: &ChannelFigures,
+    histograms: &Histograms,
+    cut: Stroke,
+) -> Option<()> {
+    let groups: Vec<(usize, &Histogram)> =
+        histograms.groups.iter().enumerate().filter(|(_, group)| group.rows > 0).collect();
     let bins = groups.first()?.1.shares.len();
     // All values alike have no width.
     let width = (histograms.high - histograms.low).max(1e-6) / bins as f64;
     let inner = (0..=bins).map(|edge| histograms.low + edge as f64 * width);
     // An empty bin more at each end, so that the outline comes down to the axis.
-    let edges: Vec<f64> = inner.clone().take(1).chain(inner.clone()).chain(inner.rev().take(1)).collect();
+    let edges: Vec<f64> =
+        inner.clone().take(1).chain(inner.clone()).chain(inner.rev().take(1)).collect();
     let highest = groups.iter().flat_map(|(_, group)| &group.shares).copied().fold(0.0, f64::max);
     let panel = Panel {
         area,
-        x: Axis::around("ln(score / mean-field error)", edges.iter().copied().chain(channel.log_cut), false)?,
+        x: Axis::around(
+            "ln(score / mean-field error)",
+            edges.iter().copied().chain(channel.log_cut),
+            false,
+        )?,
         y: Axis::new("share of rows", 0.0, 1.1 * highest.max(1e-6)),
     };
     panel.grid(canvas);
     for (at, group) in &groups {
-        let heights: Vec<f64> = [0.0].into_iter().chain(group.shares.iter().copied()).chain([0.0]).collect();
+        let heights: Vec<f64> =
+            [0.0].into_iter().chain(group.shares.iter().copied()).chain([0.0]).collect();
         panel.steps(canvas, &edges, &heights, Stroke::of(palette::group(&group.name, *at), 2.5));
     }
     if let Some(at) = channel.log_cut.filter(|at| at.is_finite()) {
@@ -480,9 +683,11 @@ fn error_panel(canvas: &mut Canvas, area: Area, channel: &ChannelFigures, histog
     Some(())
 }
 
-/// The colour of an area: white where it tells nothing, blue where bad rows score higher, orange where lower.
+/// The colour of an area: white where it tells nothing, blue where bad rows score higher, orange
+/// where lower.
 fn heat(auc: f64) -> Colour {
-    let (end, part) = if auc >= 0.5 { (HEAT_ABOVE, 2.0 * auc - 1.0) } else { (HEAT_BELOW, 1.0 - 2.0 * auc) };
+    let (end, part) =
+        if auc >= 0.5 { (HEAT_ABOVE, 2.0 * auc - 1.0) } else { (HEAT_BELOW, 1.0 - 2.0 * auc) };
     palette::tint(end, part)
 }
 
@@ -534,7 +739,11 @@ mod tests {
             thresholds: values.iter().map(|_| Some(threshold)).collect(),
             ..ChannelScores::default()
         };
-        Scores { rows: values.iter().map(|(ls, _)| row(*ls)).collect(), channels: vec![channel], ..Scores::default() }
+        Scores {
+            rows: values.iter().map(|(ls, _)| row(*ls)).collect(),
+            channels: vec![channel],
+            ..Scores::default()
+        }
     }
 
     fn run(name: &str, flagged: &[u32], sums: Option<[[f64; 4]; 2]>) -> serde_json::Value {
@@ -566,7 +775,10 @@ mod tests {
         let mut colours = BTreeSet::new();
         for line in lines.chunks_exact(SIZE.0 * 3 + 1) {
             assert_eq!(line[0], 2);
-            above.iter_mut().zip(&line[1..]).for_each(|(value, difference)| *value = value.wrapping_add(*difference));
+            above
+                .iter_mut()
+                .zip(&line[1..])
+                .for_each(|(value, difference)| *value = value.wrapping_add(*difference));
             colours.extend(above.chunks_exact(3).map(<[u8]>::to_vec));
         }
         colours
@@ -576,14 +788,36 @@ mod tests {
     fn pictures_are_whole_and_show_what_they_name() {
         let sums = Some([[10.0, 100.0, 0.0, 5.0], [9.0, 60.0, 0.0, 0.0]]);
         let report = report(0.5, json!([run("a/b.csv", &[5], sums)]));
-        let epoch =
-            |epoch: u32| Epoch { epoch, train_loss: 1.0 / f64::from(epoch), valid_loss: Some(0.5), learning_rate: 0.1, seconds: 1.0, penalty: None };
-        let history: Vec<HistoryLine> = (1..=3).map(|at| HistoryLine { channel: "all".into(), member: 0, epoch: epoch(at) }).collect();
-        let pictures = drawn(&report, &scores(&[(1, 0.1), (2, 0.2), (4, 0.1), (5, 3.0)], 1.0), &history);
-        assert_eq!(names(&pictures), ["losses.png", "errors.png", "scores-a_b.csv.png", "sum-a_b.csv.png"]);
-        for (picture, shown) in pictures.iter().zip([[TRAIN, VALID], [GOOD, THRESHOLD], [GOOD, FLAGGED], [INPUT, OUTPUT]]) {
+        let epoch = |epoch: u32| Epoch {
+            epoch,
+            train_loss: 1.0 / f64::from(epoch),
+            valid_loss: Some(0.5),
+            learning_rate: 0.1,
+            seconds: 1.0,
+            penalty: None,
+        };
+        let history: Vec<HistoryLine> = (1..=3)
+            .map(|at| HistoryLine { channel: "all".into(), member: 0, epoch: epoch(at) })
+            .collect();
+        let pictures =
+            drawn(&report, &scores(&[(1, 0.1), (2, 0.2), (4, 0.1), (5, 3.0)], 1.0), &history);
+        assert_eq!(
+            names(&pictures),
+            ["losses.png", "errors.png", "scores-a_b.csv.png", "sum-a_b.csv.png"]
+        );
+        for (picture, shown) in pictures.iter().zip([
+            [TRAIN, VALID],
+            [GOOD, THRESHOLD],
+            [GOOD, FLAGGED],
+            [INPUT, OUTPUT],
+        ]) {
             let found = colours(&picture.png);
-            assert!(shown.iter().all(|colour| found.contains(colour.as_slice())) && found.contains(PAPER.as_slice()), "{}", picture.name);
+            assert!(
+                shown.iter().all(|colour| found.contains(colour.as_slice()))
+                    && found.contains(PAPER.as_slice()),
+                "{}",
+                picture.name
+            );
         }
     }
 
@@ -597,13 +831,30 @@ mod tests {
             (vec![(7, 1e308), (8, -1e308), (9, 1e-320)], f64::INFINITY),
             (vec![], 1.0),
         ] {
-            let drawn = drawn(&report(f64::NAN, no_flags.clone()), &scores(&values, threshold), &[]);
+            let drawn =
+                drawn(&report(f64::NAN, no_flags.clone()), &scores(&values, threshold), &[]);
             let least = usize::from(values.iter().any(|(_, score)| score.is_finite()));
-            assert!(drawn.len() > least && !names(&drawn).iter().any(|name| name.starts_with("sum-") || name.starts_with("losses")), "{values:?}");
+            assert!(
+                drawn.len() > least
+                    && !names(&drawn)
+                        .iter()
+                        .any(|name| name.starts_with("sum-") || name.starts_with("losses")),
+                "{values:?}"
+            );
         }
-        let senseless = Epoch { epoch: 1, train_loss: f64::NAN, valid_loss: Some(0.0), learning_rate: 0.0, seconds: 0.0, penalty: None };
+        let senseless = Epoch {
+            epoch: 1,
+            train_loss: f64::NAN,
+            valid_loss: Some(0.0),
+            learning_rate: 0.0,
+            seconds: 0.0,
+            penalty: None,
+        };
         let history = [HistoryLine { channel: "all".into(), member: 0, epoch: senseless }];
-        assert_eq!(names(&drawn(&report(0.0, json!([])), &Scores::default(), &history)), ["losses.png", "errors.png"]);
+        assert_eq!(
+            names(&drawn(&report(0.0, json!([])), &Scores::default(), &history)),
+            ["losses.png", "errors.png"]
+        );
     }
 
     #[test]
@@ -611,6 +862,9 @@ mod tests {
         let runs = json!([run("a/b.csv", &[1], None), run("a_b.csv", &[], None)]);
         let mut both = scores(&[(1, 2.0), (2, 0.1)], 1.0);
         both.rows[1].file = "a_b.csv".into();
-        assert_eq!(names(&drawn(&report(0.0, runs), &both, &[])), ["errors.png", "scores-a_b.csv.png", "scores-a_b.csv-2.png"]);
+        assert_eq!(
+            names(&drawn(&report(0.0, runs), &both, &[])),
+            ["errors.png", "scores-a_b.csv.png", "scores-a_b.csv-2.png"]
+        );
     }
 }

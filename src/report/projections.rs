@@ -29,7 +29,8 @@ pub struct Projection {
     pub channel: String,
     /// How they are laid out.
     pub method: raw::Projection,
-    /// The rows shown, ascending positions in the rows that are evaluated; none where there is nothing to lay out.
+    /// The rows shown, ascending positions in the rows that are evaluated; none where there is
+    /// nothing to lay out.
     pub rows: Vec<u32>,
     /// Rows that figures are taken on.
     pub of: usize,
@@ -52,7 +53,8 @@ pub struct ProjectionFigures {
     pub rows: usize,
     /// Rows that figures are taken on.
     pub of: usize,
-    /// What the axes are, of principal components with their share of the training latents' variance.
+    /// What the axes are, of principal components with their share of the training latents'
+    /// variance.
     pub axes: [String; 2],
     /// What is worth knowing about it.
     pub note: Option<String>,
@@ -68,13 +70,29 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// The rows that figures are taken on: those that the channel or all channels together flag, and of the others as many as there
-    /// is place for, drawn by chance.
-    pub fn new(experiment: &Experiment, channel: &str, prepared: &Prepared, scores: &Scores, seed: u64) -> Self {
-        let flagging: Vec<_> = scores.main().into_iter().chain(scores.channels.iter().filter(|scores| scores.name == channel)).collect();
-        let at = scores.evaluated().zip(0..prepared.splits.len() as u32).filter(|(_, at)| judged(experiment, prepared.splits[*at as usize]));
-        let (flagged, others): (Vec<_>, Vec<_>) = at.partition(|(row, _)| flagging.iter().any(|channel| channel.flagged(*row) == Some(true)));
-        let positions = |rows: Vec<(usize, u32)>| -> Vec<u32> { rows.into_iter().map(|(_, at)| at).collect() };
+    /// The rows that figures are taken on: those that the channel or all channels together flag,
+    /// and of the others as many as there is place for, drawn by chance.
+    pub fn new(
+        experiment: &Experiment,
+        channel: &str,
+        prepared: &Prepared,
+        scores: &Scores,
+        seed: u64,
+    ) -> Self {
+        let flagging: Vec<_> = scores
+            .main()
+            .into_iter()
+            .chain(scores.channels.iter().filter(|scores| scores.name == channel))
+            .collect();
+        let at = scores
+            .evaluated()
+            .zip(0..prepared.splits.len() as u32)
+            .filter(|(_, at)| judged(experiment, prepared.splits[*at as usize]));
+        let (flagged, others): (Vec<_>, Vec<_>) = at.partition(|(row, _)| {
+            flagging.iter().any(|channel| channel.flagged(*row) == Some(true))
+        });
+        let positions =
+            |rows: Vec<(usize, u32)>| -> Vec<u32> { rows.into_iter().map(|(_, at)| at).collect() };
         Self::thinned(positions(flagged), positions(others), MOST, seed)
     }
 
@@ -88,15 +106,20 @@ impl Shown {
         };
         draw(&mut flagged, most);
         draw(&mut others, most - flagged.len());
-        let kept =
-            if flagged.len() < all_flagged { format!("flagged ones alone are {all_flagged}") } else { "all that are flagged among them".into() };
+        let kept = if flagged.len() < all_flagged {
+            format!("flagged ones alone are {all_flagged}")
+        } else {
+            "all that are flagged among them".into()
+        };
         let mut rows = [flagged, others].concat();
         rows.sort_unstable();
-        let note = (rows.len() < of).then(|| format!("{} of {of} rows, drawn by chance, {kept}", rows.len()));
+        let note = (rows.len() < of)
+            .then(|| format!("{} of {of} rows, drawn by chance, {kept}", rows.len()));
         Self { rows, of, note }
     }
 
-    /// The latents of these rows laid out in two dimensions; `latents` and those of the training rows are `[rows, width]`.
+    /// The latents of these rows laid out in two dimensions; `latents` and those of the training
+    /// rows are `[rows, width]`.
     pub fn project(
         &self,
         experiment: &Experiment,
@@ -106,15 +129,30 @@ impl Shown {
         seed: u64,
     ) -> Projection {
         let (axes, laid_out, wide) = match method {
-            _ if !latents.iter().chain(train).all(|value| value.is_finite()) => {
-                ([1, 2].map(|axis| format!("{method} {axis}")), Err("some latents are not finite".into()), false)
-            }
+            _ if !latents.iter().chain(train).all(|value| value.is_finite()) => (
+                [1, 2].map(|axis| format!("{method} {axis}")),
+                Err("some latents are not finite".into()),
+                false,
+            ),
             raw::Projection::Pca => {
                 let pca = Pca::fit(train, width, 2);
-                let axes = [0, 1].map(|axis| format!("PC {} ({:.0} %)", axis + 1, 100.0 * pca.shares[axis]));
-                (axes, Ok(pca.project(latents).chunks_exact(2).map(|point| [point[0], point[1]]).collect()), false)
+                let axes = [0, 1]
+                    .map(|axis| format!("PC {} ({:.0} %)", axis + 1, 100.0 * pca.shares[axis]));
+                (
+                    axes,
+                    Ok(pca
+                        .project(latents)
+                        .chunks_exact(2)
+                        .map(|point| [point[0], point[1]])
+                        .collect()),
+                    false,
+                )
             }
-            raw::Projection::TSne => ([1, 2].map(|axis| format!("t-SNE {axis}")), tsne(latents, width, seed), width > TSNE_WIDTH),
+            raw::Projection::TSne => (
+                [1, 2].map(|axis| format!("t-SNE {axis}")),
+                tsne(latents, width, seed),
+                width > TSNE_WIDTH,
+            ),
         };
         let ensemble = experiment.config.train.ensemble;
         let notes = [
@@ -155,15 +193,30 @@ impl Projection {
 pub fn write(path: &Path, samples: &Samples, projections: &[Projection]) -> Result<()> {
     let identities = Identity::of(samples);
     let name = |get: fn(&Projection) -> &str| -> ArrayRef {
-        let names = projections.iter().flat_map(|projection| projection.rows.iter().map(move |_| Some(get(projection))));
+        let names = projections
+            .iter()
+            .flat_map(|projection| projection.rows.iter().map(move |_| Some(get(projection))));
         Arc::new(names.collect::<StringArray>())
     };
     let number = |axis: usize| -> ArrayRef {
-        Arc::new(projections.iter().flat_map(|projection| projection.points.iter().map(move |point| Some(point[axis]))).collect::<Float32Array>())
+        Arc::new(
+            projections
+                .iter()
+                .flat_map(|projection| projection.points.iter().map(move |point| Some(point[axis])))
+                .collect::<Float32Array>(),
+        )
     };
-    let mut columns =
-        vec![("channel".into(), name(|projection| &projection.channel)), ("method".into(), name(|projection| projection.method.name()))];
-    columns.extend(identity_columns(projections.iter().flat_map(|projection| &projection.rows).map(|&at| &identities[at as usize]), samples.events));
+    let mut columns = vec![
+        ("channel".into(), name(|projection| &projection.channel)),
+        ("method".into(), name(|projection| projection.method.name())),
+    ];
+    columns.extend(identity_columns(
+        projections
+            .iter()
+            .flat_map(|projection| &projection.rows)
+            .map(|&at| &identities[at as usize]),
+        samples.events,
+    ));
     columns.extend([("x".into(), number(0)), ("y".into(), number(1))]);
     batch::write(path, &batch::of_columns(columns)?)
 }
@@ -174,16 +227,24 @@ mod tests {
 
     #[test]
     fn flagged_rows_are_kept_and_others_thinned() {
-        let shown = |flagged: std::ops::Range<u32>, others: std::ops::Range<u32>| Shown::thinned(flagged.collect(), others.collect(), 10, 1);
+        let shown = |flagged: std::ops::Range<u32>, others: std::ops::Range<u32>| {
+            Shown::thinned(flagged.collect(), others.collect(), 10, 1)
+        };
         let all = shown(8..10, 0..8);
         assert_eq!((all.rows, all.of, all.note), ((0..10).collect(), 10, None));
         let thinned = shown(50..54, 0..50);
         assert_eq!((thinned.rows.len(), thinned.of), (10, 54));
         assert_eq!(thinned.rows[6..], [50, 51, 52, 53]);
         assert!(thinned.rows.is_sorted());
-        assert_eq!(thinned.note.unwrap(), "10 of 54 rows, drawn by chance, all that are flagged among them");
+        assert_eq!(
+            thinned.note.unwrap(),
+            "10 of 54 rows, drawn by chance, all that are flagged among them"
+        );
         let flagged = shown(0..30, 30..40);
         assert!(flagged.rows.len() == 10 && flagged.rows.iter().all(|row| *row < 30));
-        assert_eq!(flagged.note.unwrap(), "10 of 40 rows, drawn by chance, flagged ones alone are 30");
+        assert_eq!(
+            flagged.note.unwrap(),
+            "10 of 40 rows, drawn by chance, flagged ones alone are 30"
+        );
     }
 }

@@ -9,7 +9,8 @@ use crate::{
     score::threshold::Calibrated,
 };
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, RecordBatch, StringArray, UInt32Array,
+    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, RecordBatch, StringArray,
+    UInt32Array,
     cast::AsArray,
     types::{Float32Type, Float64Type, UInt32Type},
 };
@@ -113,13 +114,16 @@ pub struct ChannelScores {
     pub scores: Vec<Option<f64>>,
     /// ln(score / mean-field error); empty for "combined", which is made of them.
     pub log_ratios: Vec<Option<f64>>,
-    /// How far inside the one-class SVM's support the latent lies, negative outside; empty without an SVM.
+    /// How far inside the one-class SVM's support the latent lies, negative outside; empty without
+    /// an SVM.
     pub inside: Vec<Option<f64>>,
-    /// The scores of each member of an ensemble, of which `scores` are the means; empty where there is one, and not kept in files.
+    /// The scores of each member of an ensemble, of which `scores` are the means; empty where there
+    /// is one, and not kept in files.
     pub members: Vec<Vec<Option<f64>>>,
     /// Their standard deviation (ddof 1); empty without an ensemble.
     pub spread: Vec<Option<f64>>,
-    /// The share of members whose own score is above their own threshold; empty without an ensemble.
+    /// The share of members whose own score is above their own threshold; empty without an
+    /// ensemble.
     pub flagging: Vec<Option<f64>>,
     /// What each score is held against; none before it is.
     pub thresholds: Vec<Option<f64>>,
@@ -164,9 +168,17 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// Puts evaluated rows and rejected ones together. Each of `channels` has one entry a row of `samples`.
-    pub fn new(samples: &Samples, splits: &[Split], labels: &[LabelSet], weights: Option<&[f32]>, channels: Vec<ChannelScores>) -> Self {
-        let files: Vec<Arc<str>> = samples.sources.iter().map(|source| source.name.as_str().into()).collect();
+    /// Puts evaluated rows and rejected ones together. Each of `channels` has one entry a row of
+    /// `samples`.
+    pub fn new(
+        samples: &Samples,
+        splits: &[Split],
+        labels: &[LabelSet],
+        weights: Option<&[f32]>,
+        channels: Vec<ChannelScores>,
+    ) -> Self {
+        let files: Vec<Arc<str>> =
+            samples.sources.iter().map(|source| source.name.as_str().into()).collect();
         let mut known = HashSet::new();
         let mut share = |labels: Vec<Option<bool>>| shared(&mut known, labels.as_slice());
         let mut rows: Vec<Row> = (0..samples.rows.len())
@@ -182,17 +194,28 @@ impl Scores {
             })
             .collect();
         rows.extend(samples.rejected.iter().map(|rejected| Row {
-            split: if samples.sources[rejected.source as usize].role == crate::data::Role::Test { Split::Test } else { Split::Unused },
+            split: if samples.sources[rejected.source as usize].role == crate::data::Role::Test {
+                Split::Test
+            } else {
+                Split::Unused
+            },
             file: files[rejected.source as usize].clone(),
             run: rejected.id.and_then(|id| id.run),
             ls: rejected.id.map(|id| id.ls),
             weight: None,
             rejected: Some(rejected.told().into()),
             class: None,
-            labels: share((0..labels.len()).map(|set| rejected.labels.get(set).copied().flatten()).collect()),
+            labels: share(
+                (0..labels.len()).map(|set| rejected.labels.get(set).copied().flatten()).collect(),
+            ),
         }));
-        let mut scores =
-            Self { events: samples.events, labels: labels.iter().map(|set| set.name.clone()).collect(), classes: vec![], rows, channels };
+        let mut scores = Self {
+            events: samples.events,
+            labels: labels.iter().map(|set| set.name.clone()).collect(),
+            classes: vec![],
+            rows,
+            channels,
+        };
         let total = scores.rows.len();
         for channel in &mut scores.channels {
             channel.scores.resize(total, None);
@@ -200,16 +223,29 @@ impl Scores {
             if !channel.reasons.is_empty() {
                 channel.reasons.resize(total, None);
             }
-            [&mut channel.log_ratios, &mut channel.inside, &mut channel.spread, &mut channel.flagging]
-                .into_iter()
-                .chain(&mut channel.members)
-                .filter(|column| !column.is_empty())
-                .for_each(|column| column.resize(total, None));
+            [
+                &mut channel.log_ratios,
+                &mut channel.inside,
+                &mut channel.spread,
+                &mut channel.flagging,
+            ]
+            .into_iter()
+            .chain(&mut channel.members)
+            .filter(|column| !column.is_empty())
+            .for_each(|column| column.resize(total, None));
         }
         // Without rejected rows they are in order.
         if !samples.rejected.is_empty() {
-            let place: HashMap<&Arc<str>, usize> = files.iter().enumerate().map(|(at, file)| (file, at)).collect();
-            let key = |row: &Row| (row.run.is_none(), row.run, if row.run.is_none() { place.get(&row.file) } else { None }, row.ls);
+            let place: HashMap<&Arc<str>, usize> =
+                files.iter().enumerate().map(|(at, file)| (file, at)).collect();
+            let key = |row: &Row| {
+                (
+                    row.run.is_none(),
+                    row.run,
+                    if row.run.is_none() { place.get(&row.file) } else { None },
+                    row.ls,
+                )
+            };
             let mut order: Vec<usize> = (0..total).collect();
             order.sort_by_key(|&at| key(&scores.rows[at]));
             scores = scores.pick(&order);
@@ -220,12 +256,22 @@ impl Scores {
     /// Notes the classes of the evaluated rows.
     pub fn classify(&mut self, classes: &Classes) {
         self.classes = classes.names.clone();
-        self.rows.iter_mut().filter(|row| row.rejected.is_none()).zip(&classes.of).for_each(|(row, class)| row.class = *class);
+        self.rows
+            .iter_mut()
+            .filter(|row| row.rejected.is_none())
+            .zip(&classes.of)
+            .for_each(|(row, class)| row.class = *class);
     }
 
     /// The rows at these positions, in this order.
     pub fn pick(&self, positions: &[usize]) -> Self {
-        let pick = |column: &[Option<f64>]| if column.is_empty() { vec![] } else { positions.iter().map(|&at| column[at]).collect() };
+        let pick = |column: &[Option<f64>]| {
+            if column.is_empty() {
+                vec![]
+            } else {
+                positions.iter().map(|&at| column[at]).collect()
+            }
+        };
         let channels = self.channels.iter().map(|channel| ChannelScores {
             name: channel.name.clone(),
             scores: pick(&channel.scores),
@@ -236,7 +282,11 @@ impl Scores {
             flagging: pick(&channel.flagging),
             thresholds: pick(&channel.thresholds),
             why: channel.why.clone(),
-            reasons: if channel.reasons.is_empty() { vec![] } else { positions.iter().map(|&at| channel.reasons[at].clone()).collect() },
+            reasons: if channel.reasons.is_empty() {
+                vec![]
+            } else {
+                positions.iter().map(|&at| channel.reasons[at].clone()).collect()
+            },
         });
         Self {
             events: self.events,
@@ -257,7 +307,8 @@ impl Scores {
         self.channels.last()
     }
 
-    /// Whether a channel's scores are drawn on a logarithmic axis. What is combined is a logarithm itself, and 0 has none.
+    /// Whether a channel's scores are drawn on a logarithmic axis. What is combined is a logarithm
+    /// itself, and 0 has none.
     pub fn is_log(&self, channel: &ChannelScores) -> bool {
         channel.name != COMBINED && channel.scores.iter().flatten().all(|score| *score > 0.0)
     }
@@ -269,7 +320,9 @@ impl Scores {
 
     /// Positions of the evaluated rows of each run, in the order of LS.
     pub fn runs(&self) -> Vec<Vec<usize>> {
-        let same = |a: &Row, b: &Row| a.run == b.run && (a.run.is_some() || Arc::ptr_eq(&a.file, &b.file) || a.file == b.file);
+        let same = |a: &Row, b: &Row| {
+            a.run == b.run && (a.run.is_some() || Arc::ptr_eq(&a.file, &b.file) || a.file == b.file)
+        };
         let mut runs: Vec<Vec<usize>> = vec![];
         for i in self.evaluated() {
             match runs.last_mut() {
@@ -282,28 +335,44 @@ impl Scores {
 
     /// The rows of a run, split by split: what is scored as one sample.
     pub fn by_split(&self, run: &[usize]) -> Vec<Vec<usize>> {
-        let of = |split: Split| run.iter().copied().filter(|&i| self.rows[i].split == split).collect::<Vec<_>>();
+        let of = |split: Split| {
+            run.iter().copied().filter(|&i| self.rows[i].split == split).collect::<Vec<_>>()
+        };
         Split::ALL.into_iter().map(of).filter(|rows| !rows.is_empty()).collect()
     }
 
     /// Scores for the rows of one split, run by run.
     pub fn of_split(&self, scores: &[Option<f64>], split: Split) -> Vec<Vec<f64>> {
-        let of_run = |run: &Vec<usize>| -> Vec<f64> { run.iter().filter(|&&i| self.rows[i].split == split).filter_map(|&i| scores[i]).collect() };
+        let of_run = |run: &Vec<usize>| -> Vec<f64> {
+            run.iter()
+                .filter(|&&i| self.rows[i].split == split)
+                .filter_map(|&i| scores[i])
+                .collect()
+        };
         self.runs().iter().map(of_run).filter(|run| !run.is_empty()).collect()
     }
 
     /// Holds the scores of each channel against the first threshold that is for it.
     pub fn flag(&mut self, thresholds: &[Calibrated]) -> Result<()> {
-        let samples: Vec<Vec<usize>> = self.runs().iter().flat_map(|run| self.by_split(run)).collect();
+        let samples: Vec<Vec<usize>> =
+            self.runs().iter().flat_map(|run| self.by_split(run)).collect();
         for channel in &mut self.channels {
-            let Some(threshold) = thresholds.iter().find(|threshold| threshold.channel == channel.name) else { continue };
+            let Some(threshold) =
+                thresholds.iter().find(|threshold| threshold.channel == channel.name)
+            else {
+                continue;
+            };
             channel.why = match threshold.on {
-                _ if let Threshold::Fixed { value } = threshold.threshold => format!("above the fixed threshold {value}"),
+                _ if let Threshold::Fixed { value } = threshold.threshold => {
+                    format!("above the fixed threshold {value}")
+                }
                 CalibrateOn::Scored => format!("above the {} of its run", threshold.describe()),
                 _ => format!("above the {} of {}", threshold.describe(), threshold.sample()),
             }
             .into();
-            let of_run = |scores: &[Option<f64>], run: &[usize]| -> Vec<f64> { run.iter().filter_map(|&i| scores[i]).collect() };
+            let of_run = |scores: &[Option<f64>], run: &[usize]| -> Vec<f64> {
+                run.iter().filter_map(|&i| scores[i]).collect()
+            };
             for run in &samples {
                 let value = threshold.for_run(&of_run(&channel.scores, run))?;
                 run.iter().for_each(|&i| channel.thresholds[i] = channel.scores[i].map(|_| value));
@@ -312,13 +381,21 @@ impl Scores {
             for (member, scores) in channel.members.iter().enumerate() {
                 for run in &samples {
                     let value = threshold.for_member(member, &of_run(scores, run))?;
-                    run.iter().for_each(|&i| flags[i] += u32::from(scores[i].is_some_and(|score| score > value)));
+                    run.iter().for_each(|&i| {
+                        flags[i] += u32::from(scores[i].is_some_and(|score| score > value))
+                    });
                 }
             }
-            let share = |(score, flags): (&Option<f64>, u32)| score.map(|_| f64::from(flags) / channel.members.len() as f64);
+            let share = |(score, flags): (&Option<f64>, u32)| {
+                score.map(|_| f64::from(flags) / channel.members.len() as f64)
+            };
             // Where the members' own scores are not at hand nothing is known of their flags.
             let known = !channel.members.is_empty();
-            channel.flagging = if known { channel.scores.iter().zip(flags).map(share).collect() } else { vec![None; channel.flagging.len()] };
+            channel.flagging = if known {
+                channel.scores.iter().zip(flags).map(share).collect()
+            } else {
+                vec![None; channel.flagging.len()]
+            };
         }
         Ok(())
     }
@@ -326,7 +403,12 @@ impl Scores {
     /// Writes a Parquet file, or CSV where the name ends in .csv; beside its target, then renamed.
     pub fn write(&self, path: &Path) -> Result<()> {
         let all = self.rows.len() * self.channels.len();
-        batch::write_parts(path, (0..all.max(1)).step_by(batch::GROUP).map(|first| self.batch(first..(first + batch::GROUP).min(all))))
+        batch::write_parts(
+            path,
+            (0..all.max(1))
+                .step_by(batch::GROUP)
+                .map(|first| self.batch(first..(first + batch::GROUP).min(all))),
+        )
     }
 
     fn reason<'a>(&'a self, channel: &'a ChannelScores, row: usize) -> Option<&'a str> {
@@ -344,24 +426,83 @@ impl Scores {
     /// Some rows of the table, which has one channel after the other.
     fn batch<'a>(&'a self, range: Range<usize>) -> Result<RecordBatch> {
         let (first, end, rows) = (range.start, range.end, self.rows.len());
-        let of_channels = move || (first..end).map(move |at| (&self.channels[at / rows], at % rows));
+        let of_channels =
+            move || (first..end).map(move |at| (&self.channels[at / rows], at % rows));
         let repeated = move || of_channels().map(|(_, row)| &self.rows[row]);
         // None where a channel has no such numbers.
         let numbers = move |of: fn(&ChannelScores) -> &[Option<f64>]| -> Column<'a> {
-            Box::new(move || Arc::new(of_channels().map(|(channel, row)| of(channel).get(row).copied().flatten()).collect::<Float64Array>()))
+            Box::new(move || {
+                Arc::new(
+                    of_channels()
+                        .map(|(channel, row)| of(channel).get(row).copied().flatten())
+                        .collect::<Float64Array>(),
+                )
+            })
         };
         let mut columns: Vec<(String, Column<'a>)> = vec![];
         let mut add = |name: &str, column: Column<'a>| columns.push((name.into(), column));
-        add("split", Box::new(move || Arc::new(repeated().map(|row| Some(row.split.name())).collect::<StringArray>())));
-        add("file", Box::new(move || Arc::new(repeated().map(|row| Some(&*row.file)).collect::<StringArray>())));
-        add("run", Box::new(move || Arc::new(repeated().map(|row| row.run).collect::<UInt32Array>())));
-        add(self.number_column(), Box::new(move || Arc::new(repeated().map(|row| row.ls).collect::<UInt32Array>())));
-        add("channel", Box::new(move || Arc::new(of_channels().map(|(channel, _)| Some(channel.name.as_str())).collect::<StringArray>())));
+        add(
+            "split",
+            Box::new(move || {
+                Arc::new(repeated().map(|row| Some(row.split.name())).collect::<StringArray>())
+            }),
+        );
+        add(
+            "file",
+            Box::new(move || {
+                Arc::new(repeated().map(|row| Some(&*row.file)).collect::<StringArray>())
+            }),
+        );
+        add(
+            "run",
+            Box::new(move || Arc::new(repeated().map(|row| row.run).collect::<UInt32Array>())),
+        );
+        add(
+            self.number_column(),
+            Box::new(move || Arc::new(repeated().map(|row| row.ls).collect::<UInt32Array>())),
+        );
+        add(
+            "channel",
+            Box::new(move || {
+                Arc::new(
+                    of_channels()
+                        .map(|(channel, _)| Some(channel.name.as_str()))
+                        .collect::<StringArray>(),
+                )
+            }),
+        );
         add("score", numbers(|channel| &channel.scores));
         add("threshold", numbers(|channel| &channel.thresholds));
-        add("flagged", Box::new(move || Arc::new(of_channels().map(|(channel, row)| channel.flagged(row)).collect::<BooleanArray>())));
-        add("verdict", Box::new(move || Arc::new(of_channels().map(|(channel, row)| Some(channel.verdict(row).name())).collect::<StringArray>())));
-        add("reason", Box::new(move || Arc::new(of_channels().map(|(channel, row)| self.reason(channel, row)).collect::<StringArray>())));
+        add(
+            "flagged",
+            Box::new(move || {
+                Arc::new(
+                    of_channels()
+                        .map(|(channel, row)| channel.flagged(row))
+                        .collect::<BooleanArray>(),
+                )
+            }),
+        );
+        add(
+            "verdict",
+            Box::new(move || {
+                Arc::new(
+                    of_channels()
+                        .map(|(channel, row)| Some(channel.verdict(row).name()))
+                        .collect::<StringArray>(),
+                )
+            }),
+        );
+        add(
+            "reason",
+            Box::new(move || {
+                Arc::new(
+                    of_channels()
+                        .map(|(channel, row)| self.reason(channel, row))
+                        .collect::<StringArray>(),
+                )
+            }),
+        );
         add(LOG_RATIO, numbers(|channel| &channel.log_ratios));
         if self.channels.iter().any(|channel| !channel.inside.is_empty()) {
             add(INSIDE, numbers(|channel| &channel.inside));
@@ -371,14 +512,24 @@ impl Scores {
             add(FLAGGING, numbers(|channel| &channel.flagging));
         }
         if self.weighted() {
-            add(WEIGHT, Box::new(move || Arc::new(repeated().map(|row| row.weight).collect::<Float32Array>())));
+            add(
+                WEIGHT,
+                Box::new(move || {
+                    Arc::new(repeated().map(|row| row.weight).collect::<Float32Array>())
+                }),
+            );
         }
         if !self.classes.is_empty() {
             let name = |row: &Row| row.class.map(|class| self.classes[class as usize].as_str());
             add(CLASS, Box::new(move || Arc::new(repeated().map(name).collect::<StringArray>())));
         }
         for (i, name) in self.labels.iter().enumerate() {
-            add(&format!("label_{name}"), Box::new(move || Arc::new(repeated().map(|row| row.labels[i]).collect::<BooleanArray>())));
+            add(
+                &format!("label_{name}"),
+                Box::new(move || {
+                    Arc::new(repeated().map(|row| row.labels[i]).collect::<BooleanArray>())
+                }),
+            );
         }
         batch::of_columns(columns.into_par_iter().map(|(name, column)| (name, column())).collect())
     }
@@ -386,13 +537,22 @@ impl Scores {
     /// Reads a `scores.parquet`.
     pub fn read(path: &Path) -> Result<Self> {
         crate::files::regular(path)?;
-        let torn = |error: &dyn std::fmt::Display| Error::input(format!("{}: not a whole scores file: {error}", path.display()));
+        let torn = |error: &dyn std::fmt::Display| {
+            Error::input(format!("{}: not a whole scores file: {error}", path.display()))
+        };
         let (_, batches) = columnar::read_table(path, batch::GROUP)?;
         let mut scores = Self::default();
         for batch in batches {
             scores.events = batch.column_by_name("event").is_some();
-            scores.labels = batch.schema().fields().iter().filter_map(|field| Some(field.name().strip_prefix("label_")?.to_owned())).collect();
-            scores.append(&batch).ok_or_else(|| torn(&"its columns are not those of a scores file"))?;
+            scores.labels = batch
+                .schema()
+                .fields()
+                .iter()
+                .filter_map(|field| Some(field.name().strip_prefix("label_")?.to_owned()))
+                .collect();
+            scores
+                .append(&batch)
+                .ok_or_else(|| torn(&"its columns are not those of a scores file"))?;
         }
         // Where all are flagged for the same reason it is told once.
         for channel in &mut scores.channels {
@@ -402,7 +562,11 @@ impl Scores {
         }
         let rows = scores.rows.len();
         match scores.channels.iter().find(|channel| channel.scores.len() != rows) {
-            Some(channel) => Err(torn(&format!("{} rows of the channel {}, {rows} of others", channel.scores.len(), channel.name))),
+            Some(channel) => Err(torn(&format!(
+                "{} rows of the channel {}, {rows} of others",
+                channel.scores.len(),
+                channel.name
+            ))),
             None => Ok(scores),
         }
     }
@@ -412,20 +576,33 @@ impl Scores {
         let whole = |name: &str| batch.column_by_name(name)?.as_primitive_opt::<UInt32Type>();
         let number = |name: &str| batch.column_by_name(name)?.as_primitive_opt::<Float64Type>();
         let flag = |name: &str| batch.column_by_name(name)?.as_boolean_opt();
-        let (split, file, channel, reason) = (text("split")?, text("file")?, text("channel")?, text("reason")?);
-        let (run, ls, score, threshold, log_ratio) =
-            (whole("run")?, whole(self.number_column())?, number("score")?, number("threshold")?, number(LOG_RATIO)?);
+        let (split, file, channel, reason) =
+            (text("split")?, text("file")?, text("channel")?, text("reason")?);
+        let (run, ls, score, threshold, log_ratio) = (
+            whole("run")?,
+            whole(self.number_column())?,
+            number("score")?,
+            number("threshold")?,
+            number(LOG_RATIO)?,
+        );
         let (inside, spread, flagging) = (number(INSIDE), number(SPREAD), number(FLAGGING));
-        let weight = batch.column_by_name(WEIGHT).and_then(|column| column.as_primitive_opt::<Float32Type>());
+        let weight = batch
+            .column_by_name(WEIGHT)
+            .and_then(|column| column.as_primitive_opt::<Float32Type>());
         let class = text(CLASS);
-        let labels = self.labels.iter().map(|name| flag(&format!("label_{name}"))).collect::<Option<Vec<_>>>()?;
+        let labels = self
+            .labels
+            .iter()
+            .map(|name| flag(&format!("label_{name}")))
+            .collect::<Option<Vec<_>>>()?;
         let valid = |array: &dyn Array, i: usize| array.is_valid(i).then_some(i);
         let (mut texts, mut label_sets) = (HashSet::new(), HashSet::new());
         let mut share = |text: &str| shared(&mut texts, text);
         for i in 0..batch.num_rows() {
             let name = channel.value(i);
             if self.channels.last().is_none_or(|channel| channel.name != name) {
-                self.channels.push(ChannelScores { name: name.to_owned(), ..ChannelScores::default() });
+                self.channels
+                    .push(ChannelScores { name: name.to_owned(), ..ChannelScores::default() });
             }
             let first = self.channels.len() == 1;
             let of_channel = self.channels.last_mut()?;
@@ -437,14 +614,18 @@ impl Scores {
                     of_channel.inside.push(valid(inside, i).map(|i| inside.value(i)));
                 }
             }
-            for (column, numbers) in [(&mut of_channel.spread, spread), (&mut of_channel.flagging, flagging)] {
+            for (column, numbers) in
+                [(&mut of_channel.spread, spread), (&mut of_channel.flagging, flagging)]
+            {
                 column.extend(numbers.map(|numbers| valid(numbers, i).map(|i| numbers.value(i))));
             }
             let evaluated = of_channel.scores.last()?.is_some();
             if evaluated && let Some(i) = valid(reason, i) {
                 of_channel.why = share(reason.value(i));
             }
-            of_channel.reasons.push(valid(reason, i).filter(|_| evaluated).map(|i| share(reason.value(i))));
+            of_channel
+                .reasons
+                .push(valid(reason, i).filter(|_| evaluated).map(|i| share(reason.value(i))));
             if !first {
                 continue;
             }
@@ -462,8 +643,18 @@ impl Scores {
                 run: valid(run, i).map(|i| run.value(i)),
                 ls: valid(ls, i).map(|i| ls.value(i)),
                 weight: weight.and_then(|weight| valid(weight, i).map(|i| weight.value(i))),
-                rejected: valid(reason, i).map(|i| reason.value(i)).filter(|reason| !evaluated && *reason != NO_INPUTS).map(&mut share),
-                labels: shared(&mut label_sets, labels.iter().map(|label| valid(*label, i).map(|i| label.value(i))).collect::<Vec<_>>().as_slice()),
+                rejected: valid(reason, i)
+                    .map(|i| reason.value(i))
+                    .filter(|reason| !evaluated && *reason != NO_INPUTS)
+                    .map(&mut share),
+                labels: shared(
+                    &mut label_sets,
+                    labels
+                        .iter()
+                        .map(|label| valid(*label, i).map(|i| label.value(i)))
+                        .collect::<Vec<_>>()
+                        .as_slice(),
+                ),
             });
         }
         Some(())
@@ -481,18 +672,27 @@ const FLAGGING: &str = "members_flagging";
 const WEIGHT: &str = "weight";
 const CLASS: &str = "class";
 
-/// `rejected.parquet`: every row that is not evaluated, with its place in its file and the first reason against it.
+/// `rejected.parquet`: every row that is not evaluated, with its place in its file and the first
+/// reason against it.
 pub fn rejected(samples: &Samples) -> Result<Vec<u8>> {
     let rows = &samples.rejected;
-    let number = |get: &dyn Fn(&Rejected) -> Option<u32>| -> ArrayRef { Arc::new(rows.iter().map(get).collect::<UInt32Array>()) };
-    let files = rows.iter().map(|rejected| Some(samples.sources[rejected.source as usize].name.as_str()));
+    let number = |get: &dyn Fn(&Rejected) -> Option<u32>| -> ArrayRef {
+        Arc::new(rows.iter().map(get).collect::<UInt32Array>())
+    };
+    let files =
+        rows.iter().map(|rejected| Some(samples.sources[rejected.source as usize].name.as_str()));
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("file", Arc::new(files.collect::<StringArray>())),
         ("run", number(&|rejected| rejected.id?.run)),
         (if samples.events { "event" } else { "ls" }, number(&|rejected| Some(rejected.id?.ls))),
         ("line", number(&|rejected| Some(rejected.line).filter(|line| *line > 0))),
         ("row", number(&|rejected| Some(rejected.index))),
-        ("reason", Arc::new(rows.iter().map(|rejected| Some(rejected.reason.as_str())).collect::<StringArray>())),
+        (
+            "reason",
+            Arc::new(
+                rows.iter().map(|rejected| Some(rejected.reason.as_str())).collect::<StringArray>(),
+            ),
+        ),
     ];
     batch::to_parquet(&batch::of_columns(columns)?)
 }
@@ -515,7 +715,9 @@ mod tests {
         let empty = Row { rejected: Some("empty (leading)".into()), ..row(1, 1) };
         let channel = |name: &str, log_ratios: Vec<Option<f64>>, times: f64| ChannelScores {
             name: name.into(),
-            scores: [None, Some(0.5), Some(0.7), Some(5.0), Some(6.0)].map(|score| score.map(|score: f64| score * times)).to_vec(),
+            scores: [None, Some(0.5), Some(0.7), Some(5.0), Some(6.0)]
+                .map(|score| score.map(|score: f64| score * times))
+                .to_vec(),
             log_ratios,
             thresholds: vec![None; 5],
             ..ChannelScores::default()
@@ -553,14 +755,31 @@ mod tests {
     #[test]
     fn flags_are_strictly_above_and_runs_may_have_their_own_threshold() {
         let mut common = scores();
-        common.flag(&[threshold("a/b", CalibrateOn::Valid, Some(0.7)), threshold(COMBINED, CalibrateOn::Valid, Some(11.0))]).unwrap();
+        common
+            .flag(&[
+                threshold("a/b", CalibrateOn::Valid, Some(0.7)),
+                threshold(COMBINED, CalibrateOn::Valid, Some(11.0)),
+            ])
+            .unwrap();
         assert_eq!(flags(&common, 0), [None, Some(false), Some(false), Some(true), Some(true)]);
-        assert_eq!(flags(&common, 1), [None, Some(false), Some(false), Some(false), Some(true)], "each channel has its own threshold");
+        assert_eq!(
+            flags(&common, 1),
+            [None, Some(false), Some(false), Some(false), Some(true)],
+            "each channel has its own threshold"
+        );
         let mut own = scores();
         own.flag(&[threshold("a/b", CalibrateOn::Scored, None)]).unwrap();
         assert_eq!(flags(&own, 0), [None, Some(false), Some(true), Some(false), Some(true)]);
-        assert_eq!(own.channels[0].verdict(0), Verdict::NotEvaluated, "what has no score is never good");
-        assert_eq!(own.channels[1].verdict(1), Verdict::NotEvaluated, "nor is what was held against nothing");
+        assert_eq!(
+            own.channels[0].verdict(0),
+            Verdict::NotEvaluated,
+            "what has no score is never good"
+        );
+        assert_eq!(
+            own.channels[1].verdict(1),
+            Verdict::NotEvaluated,
+            "nor is what was held against nothing"
+        );
     }
 
     #[test]
@@ -568,7 +787,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("scores.parquet");
         let mut scores = scores();
-        scores.flag(&[threshold("a/b", CalibrateOn::Valid, Some(0.6)), threshold(COMBINED, CalibrateOn::Valid, Some(3.0))]).unwrap();
+        scores
+            .flag(&[
+                threshold("a/b", CalibrateOn::Valid, Some(0.6)),
+                threshold(COMBINED, CalibrateOn::Valid, Some(3.0)),
+            ])
+            .unwrap();
         scores.write(&path).unwrap();
         assert_eq!(Scores::read(&path).unwrap(), scores);
         scores.rows.iter_mut().for_each(|row| row.weight = Some(2.5));
@@ -593,17 +817,25 @@ mod tests {
     #[test]
     fn the_share_of_members_that_flag_is_told() {
         let mut scores = scores();
-        let member = |numbers: [f64; 4]| std::iter::once(None).chain(numbers.map(Some)).collect::<Vec<_>>();
-        scores.channels[0].members = vec![member([0.5, 0.9, 5.0, 6.0]), member([0.5, 0.5, 5.0, 6.0])];
+        let member =
+            |numbers: [f64; 4]| std::iter::once(None).chain(numbers.map(Some)).collect::<Vec<_>>();
+        scores.channels[0].members =
+            vec![member([0.5, 0.9, 5.0, 6.0]), member([0.5, 0.5, 5.0, 6.0])];
         scores.channels[0].spread = member([0.0, 0.3, 0.0, 0.0]);
-        let ensemble = Calibrated { members: vec![0.8, 5.5], ..threshold("a/b", CalibrateOn::Valid, Some(0.6)) };
+        let ensemble = Calibrated {
+            members: vec![0.8, 5.5],
+            ..threshold("a/b", CalibrateOn::Valid, Some(0.6))
+        };
         scores.flag(std::slice::from_ref(&ensemble)).unwrap();
         assert_eq!(scores.channels[0].flagging, [None, Some(0.0), Some(0.5), Some(0.5), Some(1.0)]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("scores.parquet");
         scores.write(&path).unwrap();
         let mut read = Scores::read(&path).unwrap();
-        assert_eq!((&read.channels[0].flagging, &read.channels[0].spread), (&scores.channels[0].flagging, &scores.channels[0].spread));
+        assert_eq!(
+            (&read.channels[0].flagging, &read.channels[0].spread),
+            (&scores.channels[0].flagging, &scores.channels[0].spread)
+        );
         read.flag(&[ensemble]).unwrap();
         assert_eq!(read.channels[0].flagging, [None; 5], "members' own scores are not in the file");
     }

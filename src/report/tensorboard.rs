@@ -1,8 +1,9 @@
-//! TensorBoard event files: one run a model, with its losses by epoch, its scores, its hyperparameters and its last figures.
+//! TensorBoard event files: one run a model, with its losses by epoch, its scores, its
+//! hyperparameters and its last figures.
 //!
-//! An event file is a row of records (length, its checksum, payload, its checksum), each payload an `Event` in protobuf's encoding.
-//! The field numbers are those of TensorFlow's `event.proto`, `summary.proto`, `tensor.proto` and TensorBoard's
-//! `hparams/plugin_data.proto`.
+//! An event file is a row of records (length, its checksum, payload, its checksum), each payload an
+//! `Event` in protobuf's encoding. The field numbers are those of TensorFlow's `event.proto`,
+//! `summary.proto`, `tensor.proto` and TensorBoard's `hparams/plugin_data.proto`.
 
 use super::{
     figures::Report,
@@ -34,7 +35,8 @@ const OPEN: usize = 64;
 /// Bins of the histograms, as many as TensorBoard's own.
 const BINS: usize = 30;
 /// Sections of the config that make one model differ from another.
-const HYPERPARAMETERS: [&str; 9] = ["seed", "channels.", "loss.", "model.", "scale.", "score.", "split.", "threshold.", "train."];
+const HYPERPARAMETERS: [&str; 9] =
+    ["seed", "channels.", "loss.", "model.", "scale.", "score.", "split.", "threshold.", "train."];
 
 /// CRC-32C (Castagnoli) of each byte.
 const TABLE: [u32; 256] = {
@@ -54,7 +56,9 @@ const TABLE: [u32; 256] = {
 };
 
 fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8))
+    !bytes
+        .iter()
+        .fold(!0, |crc, byte| TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8))
 }
 
 /// The checksum of a record: a CRC of bytes that hold their own CRC would say little.
@@ -70,7 +74,13 @@ fn record(payload: &[u8]) -> Vec<u8> {
 /// The record of an `Event` with values of a `Summary`.
 fn event(wall_time: f64, step: u32, values: impl IntoIterator<Item = Message>) -> Vec<u8> {
     let summary = Message::default().messages(1, values);
-    record(Message::default().double(1, wall_time).integer(2, step.into()).message(5, summary).as_bytes())
+    record(
+        Message::default()
+            .double(1, wall_time)
+            .integer(2, step.into())
+            .message(5, summary)
+            .as_bytes(),
+    )
 }
 
 /// A number under a tag.
@@ -92,15 +102,30 @@ fn shaped(kind: u64, lengths: &[usize]) -> Message {
     Message::default().integer(1, kind).message(2, shape)
 }
 
-/// What the tab "Histograms" shows: `[bins, 3]` with the lower edge, the upper edge and the count of each.
+/// What the tab "Histograms" shows: `[bins, 3]` with the lower edge, the upper edge and the count
+/// of each.
 fn histogram(tag: &str, description: &str, values: &[f64]) -> Message {
-    let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
+    let (low, high) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(*value), high.max(*value))
+        });
     let width = (high - low) / BINS as f64;
     let mut counts = [0.0; BINS];
     // One value alone has no width, and stands in the last bin as TensorBoard wants it.
-    values.iter().for_each(|value| counts[if width > 0.0 { (((value - low) / width) as usize).min(BINS - 1) } else { BINS - 1 }] += 1.0);
+    values.iter().for_each(|value| {
+        counts[if width > 0.0 {
+            (((value - low) / width) as usize).min(BINS - 1)
+        } else {
+            BINS - 1
+        }] += 1.0
+    });
     let edge = |bin: usize| if bin == BINS { high } else { low + width * bin as f64 };
-    let content: Vec<u8> = counts.iter().enumerate().flat_map(|(bin, count)| [edge(bin), edge(bin + 1), *count]).flat_map(f64::to_le_bytes).collect();
+    let content: Vec<u8> = counts
+        .iter()
+        .enumerate()
+        .flat_map(|(bin, count)| [edge(bin), edge(bin + 1), *count])
+        .flat_map(f64::to_le_bytes)
+        .collect();
     let (double, version) = (2, Message::default().integer(1, 0));
     tensor(tag, ("histograms", version), description, shaped(double, &[BINS, 3]).bytes(4, content))
 }
@@ -120,15 +145,22 @@ fn session_start(hyperparameters: &[(String, toml::Value)], wall_time: f64) -> M
         toml::Value::String(text) => Message::default().bytes(3, text),
         other => Message::default().bytes(3, other.to_string()),
     };
-    let info =
-        hyperparameters.iter().fold(Message::default(), |info, (name, of)| info.message(1, Message::default().bytes(1, name).message(2, value(of))));
-    session("_hparams_/session_start_info", Message::default().message(3, info.double(5, wall_time)))
+    let info = hyperparameters.iter().fold(Message::default(), |info, (name, of)| {
+        info.message(1, Message::default().bytes(1, name).message(2, value(of)))
+    });
+    session(
+        "_hparams_/session_start_info",
+        Message::default().message(3, info.double(5, wall_time)),
+    )
 }
 
 /// A session has ended well.
 fn session_end(wall_time: f64) -> Message {
     let success = 1;
-    session("_hparams_/session_end_info", Message::default().message(4, Message::default().integer(1, success).double(2, wall_time)))
+    session(
+        "_hparams_/session_end_info",
+        Message::default().message(4, Message::default().integer(1, success).double(2, wall_time)),
+    )
 }
 
 fn now() -> f64 {
@@ -138,7 +170,11 @@ fn now() -> f64 {
 /// The numbers of an epoch.
 fn of_epoch(epoch: &Epoch, wall_time: f64) -> Vec<u8> {
     let valid = epoch.valid_loss.map(|loss| scalar("loss/valid", loss));
-    let always = [scalar("loss/train", epoch.train_loss), scalar("learning_rate", epoch.learning_rate), scalar("seconds", epoch.seconds)];
+    let always = [
+        scalar("loss/train", epoch.train_loss),
+        scalar("learning_rate", epoch.learning_rate),
+        scalar("seconds", epoch.seconds),
+    ];
     let penalty = epoch.penalty.map(|penalty| scalar("loss/penalty", penalty));
     event(wall_time, epoch.epoch, always.into_iter().chain(valid).chain(penalty))
 }
@@ -149,13 +185,14 @@ pub struct Events {
     folder: Folder,
     hyperparameters: Vec<(String, toml::Value)>,
     open: HashMap<String, File>,
-    /// The last epoch of each run: a training that begins again on less memory tells its epochs once more.
+    /// The last epoch of each run: a training that begins again on less memory tells its epochs
+    /// once more.
     last: HashMap<String, u32>,
 }
 
 impl Events {
-    /// Writes the files of models (channel and member) anew, with the epochs that they have behind them. `None` where the config
-    /// wants no such files.
+    /// Writes the files of models (channel and member) anew, with the epochs that they have behind
+    /// them. `None` where the config wants no such files.
     pub fn begin<'a>(
         folder: &Folder,
         experiment: &Experiment,
@@ -164,9 +201,17 @@ impl Events {
         if !experiment.config.report.tensorboard {
             return Ok(None);
         }
-        let is_wanted = |key: &str| HYPERPARAMETERS.iter().any(|section| key.starts_with(section)) && !is_circumstance(key);
-        let hyperparameters = flat(&experiment.to_toml()?).into_iter().filter(|(key, _)| is_wanted(key)).collect();
-        let mut events = Self { folder: folder.clone(), hyperparameters, open: HashMap::new(), last: HashMap::new() };
+        let is_wanted = |key: &str| {
+            HYPERPARAMETERS.iter().any(|section| key.starts_with(section)) && !is_circumstance(key)
+        };
+        let hyperparameters =
+            flat(&experiment.to_toml()?).into_iter().filter(|(key, _)| is_wanted(key)).collect();
+        let mut events = Self {
+            folder: folder.clone(),
+            hyperparameters,
+            open: HashMap::new(),
+            last: HashMap::new(),
+        };
         for ((channel, member), epochs) in models {
             events.start(channel, member, epochs)?;
         }
@@ -177,16 +222,22 @@ impl Events {
         self.folder.file(names::TENSORBOARD).join(run).join(FILE)
     }
 
-    /// Begins a run anew. Its file is written over rather than replaced: a TensorBoard that looks on keeps it open, and finds what
-    /// follows where it stopped to read, since an epoch always takes as many bytes.
+    /// Begins a run anew. Its file is written over rather than replaced: a TensorBoard that looks
+    /// on keeps it open, and finds what follows where it stopped to read, since an epoch always
+    /// takes as many bytes.
     fn start(&mut self, channel: &str, member: usize, epochs: &[Epoch]) -> Result<()> {
         let run = weights::stem(channel, member);
         let now = now();
-        let own = [("channel".to_owned(), channel.into()), ("member".to_owned(), (member as i64 + 1).into())];
-        let hyperparameters: Vec<_> = own.into_iter().chain(self.hyperparameters.iter().cloned()).collect();
+        let own = [
+            ("channel".to_owned(), channel.into()),
+            ("member".to_owned(), (member as i64 + 1).into()),
+        ];
+        let hyperparameters: Vec<_> =
+            own.into_iter().chain(self.hyperparameters.iter().cloned()).collect();
         // When the epochs ended had they been trained just now.
         let mut left: f64 = epochs.iter().map(|epoch| epoch.seconds).sum();
-        let mut bytes = record(Message::default().double(1, now - left).bytes(3, "brain.Event:2").as_bytes());
+        let mut bytes =
+            record(Message::default().double(1, now - left).bytes(3, "brain.Event:2").as_bytes());
         bytes.extend(event(now - left, 0, [session_start(&hyperparameters, now - left)]));
         for epoch in epochs {
             left -= epoch.seconds;
@@ -228,18 +279,30 @@ impl Events {
         Ok(())
     }
 
-    /// Appends how each model scores and what came out. What is said of an ensemble stands with its first member, what is said of
-    /// all channels together in a run of its own.
-    pub fn end<'a>(mut self, models: impl IntoIterator<Item = ((&'a str, usize), &'a Fitted)>, scores: &Scores, report: &Report) -> Result<()> {
+    /// Appends how each model scores and what came out. What is said of an ensemble stands with its
+    /// first member, what is said of all channels together in a run of its own.
+    pub fn end<'a>(
+        mut self,
+        models: impl IntoIterator<Item = ((&'a str, usize), &'a Fitted)>,
+        scores: &Scores,
+        report: &Report,
+    ) -> Result<()> {
         let mut steps: HashMap<&str, u32> = HashMap::new();
         for ((channel, member), fitted) in models {
             let step = fitted.kept_epoch;
             let kept = (step as usize).checked_sub(1).and_then(|at| fitted.history.get(at));
             let mut values = vec![scalar("final/kept epoch", step.into())];
             values.extend(kept.map(|epoch| scalar("final/train loss", epoch.train_loss)));
-            values.extend(kept.and_then(|epoch| epoch.valid_loss).map(|loss| scalar("final/valid loss", loss)));
+            values.extend(
+                kept.and_then(|epoch| epoch.valid_loss)
+                    .map(|loss| scalar("final/valid loss", loss)),
+            );
             if let Some(of) = scores.channels.iter().find(|of| of.name == channel) {
-                values.extend(histograms(scores, channel, of.members.get(member).unwrap_or(&of.scores)));
+                values.extend(histograms(
+                    scores,
+                    channel,
+                    of.members.get(member).unwrap_or(&of.scores),
+                ));
                 if member == 0 {
                     values.extend(figures(of, report));
                 }
@@ -253,28 +316,50 @@ impl Events {
         let step = steps.values().copied().max().unwrap_or(0);
         for of in together {
             self.start(&of.name, 0, &[])?;
-            let values = histograms(scores, &of.name, &of.scores).into_iter().chain(figures(of, report)).chain([session_end(now())]);
+            let values = histograms(scores, &of.name, &of.scores)
+                .into_iter()
+                .chain(figures(of, report))
+                .chain([session_end(now())]);
             self.write(&weights::stem(&of.name, 0), &event(now(), step, values))?;
         }
         Ok(())
     }
 }
 
-/// Histograms of ln(score) for the rows of each split, and for those labelled good and bad; all channels together have scores that
-/// are logarithms themselves.
+/// Histograms of ln(score) for the rows of each split, and for those labelled good and bad; all
+/// channels together have scores that are logarithms themselves.
 fn histograms(scores: &Scores, channel: &str, of: &[Option<f64>]) -> Vec<Message> {
-    let (quantity, number): (&str, fn(f64) -> f64) = if channel == COMBINED { ("score", |score| score) } else { ("ln score", f64::ln) };
+    let (quantity, number): (&str, fn(f64) -> f64) =
+        if channel == COMBINED { ("score", |score| score) } else { ("ln score", f64::ln) };
     let good = scores.labels.iter().position(|name| name == "good");
     let label = |row: &Row| row.labels[good?];
-    let groups = [("", "", None), (" good", " labelled good", Some(true)), (" bad", " labelled bad", Some(false))];
+    let groups = [
+        ("", "", None),
+        (" good", " labelled good", Some(true)),
+        (" bad", " labelled bad", Some(false)),
+    ];
     let mut messages = vec![];
     for split in Split::ALL {
         for (name, which, wanted) in groups {
-            let rows = scores.rows.iter().zip(of).filter(|(row, _)| row.split == split && (wanted.is_none() || label(row) == wanted));
-            let numbers: Vec<f64> = rows.filter_map(|(_, score)| Some(number((*score)?)).filter(|number| number.is_finite())).collect();
+            let rows = scores.rows.iter().zip(of).filter(|(row, _)| {
+                row.split == split && (wanted.is_none() || label(row) == wanted)
+            });
+            let numbers: Vec<f64> = rows
+                .filter_map(|(_, score)| {
+                    Some(number((*score)?)).filter(|number| number.is_finite())
+                })
+                .collect();
             if !numbers.is_empty() {
-                let description = format!("{quantity} of {} rows{which}, {} of them, unweighted", split.name(), numbers.len());
-                messages.push(histogram(&format!("{quantity}/{}{name}", split.name()), &description, &numbers));
+                let description = format!(
+                    "{quantity} of {} rows{which}, {} of them, unweighted",
+                    split.name(),
+                    numbers.len()
+                );
+                messages.push(histogram(
+                    &format!("{quantity}/{}{name}", split.name()),
+                    &description,
+                    &numbers,
+                ));
             }
         }
     }
@@ -289,9 +374,12 @@ fn figures(channel: &ChannelScores, report: &Report) -> Vec<Message> {
         values.push(scalar("final/autoencoder error", figures.ae_error.mean));
     }
     let areas = report.auc.iter().filter(|area| area.channel == channel.name);
-    values.extend(areas.filter_map(|area| Some(scalar(&format!("final/AUC {}", area.labels), area.auc?))));
+    values.extend(
+        areas.filter_map(|area| Some(scalar(&format!("final/AUC {}", area.labels), area.auc?))),
+    );
     if report.main() == channel.name {
-        values.extend(report.false_alarms.iter().map(|rate| scalar("final/false alarms", rate.rate)));
+        values
+            .extend(report.false_alarms.iter().map(|rate| scalar("final/false alarms", rate.rate)));
     }
     values
 }

@@ -16,12 +16,15 @@ use crate::{
         threshold::Calibrated,
     },
 };
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
+};
 use console::style;
 use std::fmt::Write as _;
 
-const STYLE: TableStyle =
-    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')).bottom_border(LineStyle::none().fill('─').junction('─'));
+const STYLE: TableStyle = TableStyle::new()
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// An empty table in our style.
 pub fn table(header: &[&str], width: u16) -> Table {
@@ -40,20 +43,42 @@ pub fn printable(text: &str) -> String {
 pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     let mut text = String::new();
     let network = match &report.channels[..] {
-        [channel] => format!("{} on {}, {} parameters", channel.shape, report.device, channel.parameters),
-        channels => format!("{} channels on {}, {} parameters", channels.len(), report.device, channels.iter().map(|c| c.parameters).sum::<usize>()),
+        [channel] => {
+            format!("{} on {}, {} parameters", channel.shape, report.device, channel.parameters)
+        }
+        channels => format!(
+            "{} channels on {}, {} parameters",
+            channels.len(),
+            report.device,
+            channels.iter().map(|c| c.parameters).sum::<usize>()
+        ),
     };
     let _ = writeln!(text, "\n{}  {network}, seed {}", style(&report.name).bold(), report.seed);
     let _ = writeln!(text, "answer     {}", style(report.answer()).bold());
     let data = &report.data;
-    let rows = [(data.train, "train"), (data.valid, "valid"), (data.test, "test"), (data.unused, "set aside (bad or unlabelled)")];
-    let parts: Vec<String> = rows.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let rows = [
+        (data.train, "train"),
+        (data.valid, "valid"),
+        (data.test, "test"),
+        (data.unused, "set aside (bad or unlabelled)"),
+    ];
+    let parts: Vec<String> = rows
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
     let flow = if data.flow_bins { " with underflow and overflow" } else { "" };
     let what = if data.features { "features" } else { "bins" };
     let _ = writeln!(text, "rows       {}; {} {what}{flow}", parts.join(", "), data.shape);
     if !data.not_evaluated.is_empty() {
-        let reasons: Vec<String> = data.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        let _ = writeln!(text, "           not evaluated: {} ({})", report.absent(), reasons.join(", "));
+        let reasons: Vec<String> =
+            data.not_evaluated.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let _ = writeln!(
+            text,
+            "           not evaluated: {} ({})",
+            report.absent(),
+            reasons.join(", ")
+        );
     }
     if let Some((fill, told)) = data.fill.zip(missing::told(&data.missing)) {
         let _ = writeln!(text, "missing    {} (data.fill = \"{fill}\")", printable(&told));
@@ -68,7 +93,13 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
     for threshold in report.thresholds.iter().filter(|threshold| threshold.channel == main) {
         let from = match threshold.value {
             Some(value) if threshold.rows > 0 => {
-                format!("{} from {} {} of {}", number(value, 6), threshold.rows, threshold.sample(), count(threshold.runs, "run"))
+                format!(
+                    "{} from {} {} of {}",
+                    number(value, 6),
+                    threshold.rows,
+                    threshold.sample(),
+                    count(threshold.runs, "run")
+                )
             }
             Some(value) => number(value, 6),
             None => "each run's own".into(),
@@ -89,8 +120,9 @@ pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
         );
     }
     if let Some(agreement) = &report.agreement {
-        let spread =
-            agreement.relative_spread.map_or_else(String::new, |spread| format!("; their scores spread by {:.1} % (median)", 100.0 * spread));
+        let spread = agreement.relative_spread.map_or_else(String::new, |spread| {
+            format!("; their scores spread by {:.1} % (median)", 100.0 * spread)
+        });
         let _ = writeln!(
             text,
             "members    {} flagged, {} of them by all {} members; {} flagged by some of them only{spread}",
@@ -128,21 +160,39 @@ const MOST_REGIONS: usize = 30;
 fn regions(report: &Report, width: u16) -> String {
     let Some(found) = &report.patterns else { return String::new() };
     let known = found.tracks.iter().filter(|track| track.known).count();
-    let known = if known > 0 { format!(", {known} of them known to be masked") } else { String::new() };
+    let known =
+        if known > 0 { format!(", {known} of them known to be masked") } else { String::new() };
     if found.tracks.is_empty() {
         return "regions    none\n".into();
     }
-    let mut text = format!("regions    {}{known}; new ones in {}\n", found.tracks.len(), count(found.rows, "row"));
+    let mut text = format!(
+        "regions    {}{known}; new ones in {}\n",
+        found.tracks.len(),
+        count(found.rows, "row")
+    );
     let mut tracks: Vec<&TrackFigures> = found.tracks.iter().collect();
-    tracks.sort_by_key(|track| (track.known, !track.coincident, std::cmp::Reverse(track.bins * track.seen)));
+    tracks.sort_by_key(|track| {
+        (track.known, !track.coincident, std::cmp::Reverse(track.bins * track.seen))
+    });
     let mut rows = table(&["run", "LSs", "seen", "channel", "region", "bins", ""], width);
     for track in tracks.iter().take(MOST_REGIONS) {
         let (first, last) = track.ls;
         let ls = if first == last { first.to_string() } else { format!("{first}–{last}") };
         let what = format!("{} {}", patterns::name(track.side), track.area());
-        let marks: Vec<&str> =
-            [(track.coincident, "in several channels"), (track.known, "known")].into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
-        rows.add_row(vec![track.run.clone(), ls, track.seen.to_string(), track.channel.clone(), what, track.bins.to_string(), marks.join(", ")]);
+        let marks: Vec<&str> = [(track.coincident, "in several channels"), (track.known, "known")]
+            .into_iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, mark)| mark)
+            .collect();
+        rows.add_row(vec![
+            track.run.clone(),
+            ls,
+            track.seen.to_string(),
+            track.channel.clone(),
+            what,
+            track.bins.to_string(),
+            marks.join(", "),
+        ]);
     }
     let _ = writeln!(text, "{rows}");
     if tracks.len() > MOST_REGIONS {
@@ -157,16 +207,30 @@ fn training(report: &Report) -> String {
     let longest = report.channels.iter().map(|channel| channel.name.len()).max().unwrap_or(0);
     for channel in &report.channels {
         let training = &channel.training;
-        let of = if report.channels.len() > 1 { format!("{:longest$}  ", channel.name) } else { String::new() };
+        let of = if report.channels.len() > 1 {
+            format!("{:longest$}  ", channel.name)
+        } else {
+            String::new()
+        };
         let loss = |loss: Option<f64>| loss.map_or_else(|| "–".into(), |loss| number(loss, 6));
-        let penalty = training.penalty.as_ref().map_or_else(String::new, |penalty| format!(", penalty {}", loss(penalty.train)));
-        let kept =
-            if training.kept_epoch as usize == training.epochs { String::new() } else { format!(", weights of epoch {}", training.kept_epoch) };
+        let penalty = training
+            .penalty
+            .as_ref()
+            .map_or_else(String::new, |penalty| format!(", penalty {}", loss(penalty.train)));
+        let kept = if training.kept_epoch as usize == training.epochs {
+            String::new()
+        } else {
+            format!(", weights of epoch {}", training.kept_epoch)
+        };
         let _ = writeln!(
             text,
             "training   {of}{}{} in {:.1} s ({}){kept}; loss {}, validation {}{penalty}",
             count(training.epochs, "epoch"),
-            if training.members > 1 { format!(" of {} members", training.members) } else { String::new() },
+            if training.members > 1 {
+                format!(" of {} members", training.members)
+            } else {
+                String::new()
+            },
             training.seconds,
             training.stopped,
             loss(training.train_loss),
@@ -184,12 +248,25 @@ fn training(report: &Report) -> String {
 
 /// How large the errors of each channel are.
 fn channels_table(report: &Report, width: u16) -> String {
-    let header = ["channel", "inputs", "mean field", "error", "ln cut", "bad flagged", "outside SVM, %\ngood/well/badly"];
+    let header = [
+        "channel",
+        "inputs",
+        "mean field",
+        "error",
+        "ln cut",
+        "bad flagged",
+        "outside SVM, %\ngood/well/badly",
+    ];
     let svm = report.channels.iter().any(|channel| channel.svm.is_some());
     let columns = if svm { 7 } else { 6 };
     let mut table = table(&header[..columns], width);
     for channel in &report.channels {
-        let error = |measured: Measured| format!("{:.4e}", if report.score.starts_with("sse") { measured.sum } else { measured.mean });
+        let error = |measured: Measured| {
+            format!(
+                "{:.4e}",
+                if report.score.starts_with("sse") { measured.sum } else { measured.mean }
+            )
+        };
         let outside = |group: &SvmGroup| match group.rows {
             0 => "–".to_owned(),
             _ => format!("{:.0}", 100.0 * group.outside_share),
@@ -200,10 +277,19 @@ fn channels_table(report: &Report, width: u16) -> String {
             error(channel.mean_field_error),
             error(channel.ae_error),
             channel.log_cut.map_or_else(|| "–".into(), |cut| format!("{cut:.4}")),
-            channel
-                .bad
-                .map_or_else(|| "–".into(), |bad| format!("{} of {}", bad.badly_reconstructed, bad.badly_reconstructed + bad.well_reconstructed)),
-            channel.svm.as_ref().map_or_else(String::new, |svm| svm.groups.iter().map(outside).collect::<Vec<_>>().join(" / ")),
+            channel.bad.map_or_else(
+                || "–".into(),
+                |bad| {
+                    format!(
+                        "{} of {}",
+                        bad.badly_reconstructed,
+                        bad.badly_reconstructed + bad.well_reconstructed
+                    )
+                },
+            ),
+            channel.svm.as_ref().map_or_else(String::new, |svm| {
+                svm.groups.iter().map(outside).collect::<Vec<_>>().join(" / ")
+            }),
         ];
         table.add_row(&row[..columns]);
     }
@@ -217,7 +303,11 @@ fn channels_table(report: &Report, width: u16) -> String {
 fn areas(report: &Report, width: u16) -> String {
     let mut text = String::new();
     if report.auc.iter().all(|auc| auc.good + auc.bad == 0) {
-        return if report.auc.is_empty() { text } else { format!("ROC AUC    – (no {} row has a label)\n", report.auc[0].split) };
+        return if report.auc.is_empty() {
+            text
+        } else {
+            format!("ROC AUC    – (no {} row has a label)\n", report.auc[0].split)
+        };
     }
     if report.channels.len() < 2 {
         for auc in report.auc.iter().filter(|auc| auc.good + auc.bad > 0) {
@@ -225,14 +315,17 @@ fn areas(report: &Report, width: u16) -> String {
         }
         return text;
     }
-    if let Some(auc) = report.auc.iter().find(|auc| auc.channel == report.main() && auc.good + auc.bad > 0) {
+    if let Some(auc) =
+        report.auc.iter().find(|auc| auc.channel == report.main() && auc.good + auc.bad > 0)
+    {
         let _ = writeln!(text, "ROC AUC    {}, {}: {}", auc.channel, auc.labels, show_auc(auc));
     }
     let mut channels: Vec<&str> = report.auc.iter().map(|auc| auc.channel.as_str()).collect();
     channels.dedup();
     let sets: Vec<&Auc> = report.auc.iter().filter(|auc| auc.channel == channels[0]).collect();
     let longest = channels.iter().map(|channel| channel.len()).max().unwrap_or(0);
-    let column = |set: &&Auc| set.labels.chars().count().max(format!("{} bad", set.bad).len()).max(5) + 2;
+    let column =
+        |set: &&Auc| set.labels.chars().count().max(format!("{} bad", set.bad).len()).max(5) + 2;
     let widest = sets.iter().map(column).max().unwrap_or(1);
     let at_once = (usize::from(width).saturating_sub(longest.max(6) + 2) / widest).max(1);
     for sets in sets.chunks(at_once) {
@@ -241,7 +334,10 @@ fn areas(report: &Report, width: u16) -> String {
         table.set_header(std::iter::once("AUC of".to_owned()).chain(header));
         for channel in &channels {
             let cell = |set: &&Auc| {
-                let auc = report.auc.iter().find(|auc| auc.channel == **channel && auc.labels == set.labels);
+                let auc = report
+                    .auc
+                    .iter()
+                    .find(|auc| auc.channel == **channel && auc.labels == set.labels);
                 auc.and_then(|auc| auc.auc).map_or_else(|| "–".into(), |area| format!("{area:.3}"))
             };
             table.add_row(std::iter::once((*channel).to_owned()).chain(sets.iter().map(cell)));
@@ -282,7 +378,9 @@ const MOST_EXPLAINED: usize = 5;
 /// Of each run and channel the worst sample, the worst of those first.
 fn worst(explained: &[Explanation]) -> Vec<&Explanation> {
     let mut worst: Vec<&Explanation> = explained.iter().collect();
-    let above = |explained: &Explanation| explained.threshold.map_or(explained.score, |threshold| explained.score / threshold);
+    let above = |explained: &Explanation| {
+        explained.threshold.map_or(explained.score, |threshold| explained.score / threshold)
+    };
     worst.sort_by(|a, b| above(b).total_cmp(&above(a)));
     let mut seen = std::collections::BTreeSet::new();
     worst.retain(|explained| seen.insert((explained.run, &explained.file, &explained.channel)));
@@ -290,19 +388,40 @@ fn worst(explained: &[Explanation]) -> Vec<&Explanation> {
     worst
 }
 
-/// Why samples score high: names with large shares of the error, and how many times as large as in training it is.
+/// Why samples score high: names with large shares of the error, and how many times as large as in
+/// training it is.
 pub fn explanations(explained: &[&Explanation], events: bool) -> String {
     let mut text = String::new();
     let what = if events { "event" } else { "LS" };
     for explanation in explained {
-        let id = explanation.run.map_or_else(|| explanation.file.clone(), |run| format!("run {run}"));
-        let of = if explanation.channel == ALL_FEATURES { String::new() } else { format!(" in {}", explanation.channel) };
-        let threshold = explanation.threshold.map(|threshold| format!(" (threshold {})", number(threshold, 5))).unwrap_or_default();
-        let _ = writeln!(text, "why        {} {what} {}{of}: score {}{threshold}", style(id).bold(), explanation.ls, number(explanation.score, 5));
+        let id =
+            explanation.run.map_or_else(|| explanation.file.clone(), |run| format!("run {run}"));
+        let of = if explanation.channel == ALL_FEATURES {
+            String::new()
+        } else {
+            format!(" in {}", explanation.channel)
+        };
+        let threshold = explanation
+            .threshold
+            .map(|threshold| format!(" (threshold {})", number(threshold, 5)))
+            .unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "why        {} {what} {}{of}: score {}{threshold}",
+            style(id).bold(),
+            explanation.ls,
+            number(explanation.score, 5)
+        );
         let levels = explanation.levels.iter().map(|level| (level.level.as_str(), &level.shares));
         for (what, shares) in levels.chain(std::iter::once(("inputs", &explanation.features))) {
-            let share = |share: &Share| format!("{} {:.0} % ({})", share.place(), 100.0 * share.share, share.times());
-            let _ = writeln!(text, "           {what}: {}", shares.iter().take(3).map(share).collect::<Vec<_>>().join(", "));
+            let share = |share: &Share| {
+                format!("{} {:.0} % ({})", share.place(), 100.0 * share.share, share.times())
+            };
+            let _ = writeln!(
+                text,
+                "           {what}: {}",
+                shares.iter().take(3).map(share).collect::<Vec<_>>().join(", ")
+            );
         }
     }
     if !explained.is_empty() {
@@ -311,20 +430,26 @@ pub fn explanations(explained: &[&Explanation], events: bool) -> String {
     text
 }
 
-/// How many of each class are above the threshold, and how much of what is above is of it; and how many of the bad are found where few
-/// of the good are flagged.
+/// How many of each class are above the threshold, and how much of what is above is of it; and how
+/// many of the bad are found where few of the good are flagged.
 fn classes(report: &Report, width: u16) -> String {
     let mut text = String::new();
     let share = |rate: Option<f64>, interval: Option<(f64, f64)>| match (rate, interval) {
-        (Some(rate), Some((low, high))) => format!("{:.2} % ({:.2} to {:.2})", 100.0 * rate, 100.0 * low, 100.0 * high),
+        (Some(rate), Some((low, high))) => {
+            format!("{:.2} % ({:.2} to {:.2})", 100.0 * rate, 100.0 * low, 100.0 * high)
+        }
         (Some(rate), None) => format!("{:.2} %", 100.0 * rate),
         _ => "–".into(),
     };
     if let Some(classes) = &report.classes {
         let mut table = table(&["class", "values", "rows", "above", "efficiency", "purity"], width);
         for class in &classes.classes {
-            let values: Vec<String> =
-                classes.values.iter().filter(|value| value.class == class.name).map(|value| format!("{}: {}", value.value, value.rows)).collect();
+            let values: Vec<String> = classes
+                .values
+                .iter()
+                .filter(|value| value.class == class.name)
+                .map(|value| format!("{}: {}", value.value, value.rows))
+                .collect();
             table.add_row([
                 class.name.clone(),
                 shorten(&values.join(", "), 60),
@@ -335,10 +460,18 @@ fn classes(report: &Report, width: u16) -> String {
             ]);
         }
         align_right(&mut table, 2..6);
-        let _ = writeln!(text, "classes    by {} ({} rows), values among all rows that were read\n{table}", classes.column, classes.on);
+        let _ = writeln!(
+            text,
+            "classes    by {} ({} rows), values among all rows that were read\n{table}",
+            classes.column, classes.on
+        );
     }
-    for auc in report.auc.iter().filter(|auc| auc.channel == report.main() && auc.labels == "good" && !auc.efficiencies.is_empty()) {
-        let found = |at: &Efficiency| format!("{} at {} %", share(Some(at.efficiency), at.interval), 100.0 * at.background);
+    for auc in report.auc.iter().filter(|auc| {
+        auc.channel == report.main() && auc.labels == "good" && !auc.efficiencies.is_empty()
+    }) {
+        let found = |at: &Efficiency| {
+            format!("{} at {} %", share(Some(at.efficiency), at.interval), 100.0 * at.background)
+        };
         let _ = writeln!(
             text,
             "found      of the bad, where so many of the good are flagged: {}",
@@ -348,7 +481,8 @@ fn classes(report: &Report, width: u16) -> String {
     text
 }
 
-/// A number with so many digits behind the point, or by its power of ten where those would not show it.
+/// A number with so many digits behind the point, or by its power of ten where those would not show
+/// it.
 fn number(value: f64, digits: usize) -> String {
     let small = value != 0.0 && value.abs() < 10.0_f64.powi(2 - digits as i32);
     if small || value.abs() >= 1e7 { format!("{value:.3e}") } else { format!("{value:.digits$}") }
@@ -361,9 +495,12 @@ pub fn count(n: usize, what: &str) -> String {
 
 /// One line on an area: labels, sample, area, interval.
 pub fn show_auc(auc: &Auc) -> String {
-    let what = format!("{} good and {} bad rows ({}) by {}", auc.good, auc.bad, auc.split, auc.origin);
+    let what =
+        format!("{} good and {} bad rows ({}) by {}", auc.good, auc.bad, auc.split, auc.origin);
     match (auc.auc, auc.interval) {
-        (Some(area), Some((low, high))) => format!("{area:.4} ({low:.4} to {high:.4}; {}), {what}", auc.note),
+        (Some(area), Some((low, high))) => {
+            format!("{area:.4} ({low:.4} to {high:.4}; {}), {what}", auc.note)
+        }
         (Some(area), None) => format!("{area:.4} ({}), {what}", auc.note),
         _ => format!("– ({}), {what}", auc.note),
     }
@@ -372,7 +509,8 @@ pub fn show_auc(auc: &Auc) -> String {
 const MOST_RUNS: usize = 20;
 
 fn runs_table(report: &Report, width: u16) -> String {
-    let flagged = |run: &RunFigures| run.flagged.iter().map(|flagged| flagged.ls.len()).max().unwrap_or(0);
+    let flagged =
+        |run: &RunFigures| run.flagged.iter().map(|flagged| flagged.ls.len()).max().unwrap_or(0);
     let mut runs: Vec<&RunFigures> = report.runs.iter().collect();
     if runs.is_empty() {
         return String::new();
@@ -383,18 +521,32 @@ fn runs_table(report: &Report, width: u16) -> String {
         runs.sort_by_key(|run| std::cmp::Reverse(flagged(run)));
         runs.truncate(MOST_RUNS);
     }
-    let thresholds: Vec<&Calibrated> = report.thresholds.iter().filter(|threshold| threshold.channel == report.main()).collect();
+    let thresholds: Vec<&Calibrated> =
+        report.thresholds.iter().filter(|threshold| threshold.channel == report.main()).collect();
     let several = thresholds.len() > 1;
-    let names = if report.data.events { ["file", "events", "flagged events"] } else { ["run", "LSs", "flagged LSs"] };
-    let mut table = table(&[names[0], names[1], "evaluated", "flagged", "threshold", names[2]], width);
+    let names = if report.data.events {
+        ["file", "events", "flagged events"]
+    } else {
+        ["run", "LSs", "flagged LSs"]
+    };
+    let mut table =
+        table(&[names[0], names[1], "evaluated", "flagged", "threshold", names[2]], width);
     for run in &runs {
         for (i, (flagged, threshold)) in run.flagged.iter().zip(&thresholds).enumerate() {
             let first = |text: String| if i == 0 { text } else { String::new() };
-            let threshold = if several { format!("{}\n{}", number(flagged.value, 5), short(&threshold.threshold)) } else { number(flagged.value, 5) };
+            let threshold = if several {
+                format!("{}\n{}", number(flagged.value, 5), short(&threshold.threshold))
+            } else {
+                number(flagged.value, 5)
+            };
             table.add_row([
                 first(run.name.clone()),
                 first(format!("{}–{}", run.ls.0, run.ls.1)),
-                first(if run.not_evaluated > 0 { format!("{} (+{} not)", run.evaluated, run.not_evaluated) } else { run.evaluated.to_string() }),
+                first(if run.not_evaluated > 0 {
+                    format!("{} (+{} not)", run.evaluated, run.not_evaluated)
+                } else {
+                    run.evaluated.to_string()
+                }),
                 flagged.ls.len().to_string(),
                 threshold,
                 shorten(&flagged.ranges(), 400),
@@ -402,16 +554,32 @@ fn runs_table(report: &Report, width: u16) -> String {
         }
     }
     align_right(&mut table, 2..5);
-    let more = if report.runs.len() > runs.len() { format!("; the {MOST_RUNS} with most flags are shown") } else { String::new() };
+    let more = if report.runs.len() > runs.len() {
+        format!("; the {MOST_RUNS} with most flags are shown")
+    } else {
+        String::new()
+    };
     let all = report.on != "test";
-    let (what, of) =
-        if report.data.events { ("events", if all { "file" } else { "test file" }) } else { ("lumisections", if all { "run" } else { "test run" }) };
-    let mut text = format!("{table}\n{} of {evaluated} {what} flagged in {}{more}\n", style(total).bold(), count(report.runs.len(), of));
+    let (what, of) = if report.data.events {
+        ("events", if all { "file" } else { "test file" })
+    } else {
+        ("lumisections", if all { "run" } else { "test run" })
+    };
+    let mut text = format!(
+        "{table}\n{} of {evaluated} {what} flagged in {}{more}\n",
+        style(total).bold(),
+        count(report.runs.len(), of)
+    );
     let without = &report.runs_not_evaluated;
     if !without.is_empty() {
         let rows: usize = without.iter().map(|run| run.rows).sum();
-        let names: Vec<&str> = without.iter().take(MOST_RUNS).map(|run| run.name.as_str()).collect();
-        let more = if without.len() > names.len() { format!(" and {} more", without.len() - names.len()) } else { String::new() };
+        let names: Vec<&str> =
+            without.iter().take(MOST_RUNS).map(|run| run.name.as_str()).collect();
+        let more = if without.len() > names.len() {
+            format!(" and {} more", without.len() - names.len())
+        } else {
+            String::new()
+        };
         let _ = writeln!(
             text,
             "nothing is evaluated in {} of {} ({rows} {what}): {}{more}",
@@ -450,12 +618,23 @@ fn pictures(report: &Report, scores: &Scores, width: u16) -> String {
     let runs = scores.runs();
     let worth = |run: &&RunFigures| run.evaluated >= columns / 2;
     for figures in report.runs.iter().filter(worth).take(MOST_PICTURES) {
-        let Some(run) = runs.iter().find(|run| figures.is_of(&scores.rows[run[0]])) else { continue };
-        let test: Vec<(f64, bool)> = run.iter().filter_map(|&i| Some((channel.scores[i]?, channel.flagged(i) == Some(true)))).collect();
+        let Some(run) = runs.iter().find(|run| figures.is_of(&scores.rows[run[0]])) else {
+            continue;
+        };
+        let test: Vec<(f64, bool)> = run
+            .iter()
+            .filter_map(|&i| Some((channel.scores[i]?, channel.flagged(i) == Some(true))))
+            .collect();
         let cells: Vec<&[(f64, bool)]> = test.chunks(test.len().div_ceil(columns)).collect();
-        let highest: Vec<f64> = cells.iter().map(|cell| cell.iter().map(|(score, _)| *score).fold(f64::NEG_INFINITY, f64::max)).collect();
+        let highest: Vec<f64> = cells
+            .iter()
+            .map(|cell| cell.iter().map(|(score, _)| *score).fold(f64::NEG_INFINITY, f64::max))
+            .collect();
         let log = scores.is_log(channel);
-        let marks: String = cells.iter().map(|cell| if cell.iter().any(|(_, flagged)| *flagged) { '▲' } else { ' ' }).collect();
+        let marks: String = cells
+            .iter()
+            .map(|cell| if cell.iter().any(|(_, flagged)| *flagged) { '▲' } else { ' ' })
+            .collect();
         let _ = writeln!(
             text,
             "score of {} by {} {} to {} ({} scale, highest of each {}):",
@@ -474,8 +653,11 @@ fn pictures(report: &Report, scores: &Scores, width: u16) -> String {
 /// Values as bars of eight heights, on a log scale or a linear one.
 pub fn bars(values: &[f64], log: bool) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let logs: Vec<f64> = values.iter().map(|value| if log { value.max(1e-300).ln() } else { *value }).collect();
-    let (low, high) = logs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| (low.min(*log), high.max(*log)));
+    let logs: Vec<f64> =
+        values.iter().map(|value| if log { value.max(1e-300).ln() } else { *value }).collect();
+    let (low, high) = logs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| {
+        (low.min(*log), high.max(*log))
+    });
     let step = if high > low { 7.999 / (high - low) } else { 0.0 };
     logs.iter().map(|log| BARS[((log - low) * step) as usize]).collect()
 }

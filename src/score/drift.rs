@@ -1,15 +1,17 @@
-//! Whether new rows are like those that a model was trained and calibrated on: inputs outside what training saw, scores that are
-//! distributed otherwise.
+//! Whether new rows are like those that a model was trained and calibrated on: inputs outside what
+//! training saw, scores that are distributed otherwise.
 //!
-//! Rows of one run are alike, so that a test that takes each for a sample of its own finds a difference in any two runs. Here rows
-//! count for as many as they are worth: with the intraclass correlation of their scores over runs (or blocks of neighbouring LSs, where
-//! there is one run), the design effect of cluster sampling.
+//! Rows of one run are alike, so that a test that takes each for a sample of its own finds a
+//! difference in any two runs. Here rows count for as many as they are worth: with the intraclass
+//! correlation of their scores over runs (or blocks of neighbouring LSs, where there is one run),
+//! the design effect of cluster sampling.
 
 use super::threshold::percentile;
 use crate::{error::first_few, prepare::missing::MissingCells};
 use serde::{Deserialize, Serialize};
 
-/// How far beyond the range of the training rows an input is outside, as a share of that range: new rows always have new extremes.
+/// How far beyond the range of the training rows an input is outside, as a share of that range: new
+/// rows always have new extremes.
 pub const MARGIN: f32 = 0.1;
 /// Values outside, as a share of all, that are no matter.
 const FEW_OUTSIDE: f64 = 0.01;
@@ -17,7 +19,8 @@ const FEW_OUTSIDE: f64 = 0.01;
 const TIMES_USUAL: f64 = 3.0;
 /// Distributions of scores whose distance is smaller differ too little to matter.
 const NEAR: f64 = 0.2;
-/// The distance at which two large samples differ on the 1 % level, times √(nm / (n + m)): √(−½ ln(0.01 / 2)).
+/// The distance at which two large samples differ on the 1 % level, times √(nm / (n + m)): √(−½
+/// ln(0.01 / 2)).
 const ONE_PERCENT: f64 = 1.627_6;
 /// Neighbouring LSs that stand for one where there is a single run.
 const BLOCK: usize = 25;
@@ -42,12 +45,14 @@ pub struct Sample {
     pub effective: f64,
     /// Intraclass correlation of the scores.
     pub correlation: f64,
-    /// Whether it is over runs; else over blocks of neighbouring LSs, or rows are events and none is known.
+    /// Whether it is over runs; else over blocks of neighbouring LSs, or rows are events and none
+    /// is known.
     pub over_runs: bool,
 }
 
 impl Sample {
-    /// Of the scores of some runs, each in the order of LS; nothing of nothing. Events are taken for independent.
+    /// Of the scores of some runs, each in the order of LS; nothing of nothing. Events are taken
+    /// for independent.
     pub fn new(runs: &[Vec<f64>], events: bool) -> Option<Self> {
         let over_runs = runs.len() > 1 && !events;
         let clusters = clusters(runs, over_runs);
@@ -65,7 +70,10 @@ impl Sample {
     pub fn held_against(&self, runs: &[Vec<f64>]) -> Option<Shift> {
         let scores = runs.concat();
         let median = percentile(&scores, 50.0)?;
-        let effective = effective(clusters(runs, self.over_runs).iter().map(|cluster| cluster.len()), self.correlation);
+        let effective = effective(
+            clusters(runs, self.over_runs).iter().map(|cluster| cluster.len()),
+            self.correlation,
+        );
         Some(Shift {
             distance: distance(&self.quantiles, &scores),
             limit: NEAR.max(critical(self.effective, effective)),
@@ -81,9 +89,11 @@ impl Sample {
 /// How new scores are distributed beside those that the threshold was found on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shift {
-    /// The distance of Kolmogorov and Smirnov: the largest difference of the two cumulative distributions.
+    /// The distance of Kolmogorov and Smirnov: the largest difference of the two cumulative
+    /// distributions.
     pub distance: f64,
-    /// What it is held against: 0.2, or more where so few independent rows differ so much by chance once in a hundred times.
+    /// What it is held against: 0.2, or more where so few independent rows differ so much by chance
+    /// once in a hundred times.
     pub limit: f64,
     /// New rows.
     pub rows: usize,
@@ -102,7 +112,8 @@ pub struct Shift {
 pub struct Outside {
     /// The channel.
     pub channel: String,
-    /// Share of all values (rows times inputs), as they are before the first step of scaling that is learned.
+    /// Share of all values (rows times inputs), as they are before the first step of scaling that
+    /// is learned.
     pub share: f64,
     /// The same in the calibration rows.
     pub usual: f64,
@@ -122,11 +133,21 @@ pub struct Moved {
 impl Moved {
     /// What is worth a warning, in plain words.
     pub fn warning(&self) -> String {
-        let named: Vec<String> =
-            self.inputs.iter().map(|(name, rows)| format!("{name} in {rows} {}", if *rows == 1 { "row" } else { "rows" })).collect();
-        let what = format!("inputs that never changed in the training rows do now: {}", first_few(named.iter().map(String::as_str)));
+        let named: Vec<String> = self
+            .inputs
+            .iter()
+            .map(|(name, rows)| {
+                format!("{name} in {rows} {}", if *rows == 1 { "row" } else { "rows" })
+            })
+            .collect();
+        let what = format!(
+            "inputs that never changed in the training rows do now: {}",
+            first_few(named.iter().map(String::as_str))
+        );
         match self.blind {
-            true => format!("{what}; scores do not see it (scale.constant = \"zero\"): look at these rows, or train with scale.constant = \"floor\""),
+            true => format!(
+                "{what}; scores do not see it (scale.constant = \"zero\"): look at these rows, or train with scale.constant = \"floor\""
+            ),
             false => format!("{what}; check that this is expected"),
         }
     }
@@ -135,7 +156,8 @@ impl Moved {
 /// How new rows differ from those of training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
-    /// Inputs, channel by channel; nothing where a folder of an earlier version does not know the ranges.
+    /// Inputs, channel by channel; nothing where a folder of an earlier version does not know the
+    /// ranges.
     pub inputs: Vec<Outside>,
     /// Inputs that never changed in training and do now, where that could pass unseen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -164,15 +186,26 @@ impl Drift {
     fn missing_warning(&self) -> Option<String> {
         /// Inputs that are named.
         const MOST: usize = 5;
-        let named: Vec<String> = self.missing.iter().take(MOST).map(MissingCells::beside_training).collect();
-        let more = if self.missing.len() > MOST { format!("; and {} more", self.missing.len() - MOST) } else { String::new() };
-        (!named.is_empty()).then(|| format!("{}{more}: scores go by what is left; find out why it is missing", named.join("; ")))
+        let named: Vec<String> =
+            self.missing.iter().take(MOST).map(MissingCells::beside_training).collect();
+        let more = if self.missing.len() > MOST {
+            format!("; and {} more", self.missing.len() - MOST)
+        } else {
+            String::new()
+        };
+        (!named.is_empty()).then(|| {
+            format!(
+                "{}{more}: scores go by what is left; find out why it is missing",
+                named.join("; ")
+            )
+        })
     }
 }
 
 impl Outside {
     fn warning(&self) -> Option<String> {
-        let name = |(name, share): &(String, f64)| format!("{name} ({:.0} % of rows)", 100.0 * share);
+        let name =
+            |(name, share): &(String, f64)| format!("{name} ({:.0} % of rows)", 100.0 * share);
         (self.share > FEW_OUTSIDE + TIMES_USUAL * self.usual).then(|| {
             format!(
                 "channel {}: {:.1} % of the inputs lie outside what training saw ({:.1} % of the calibration rows' did), most of all {}",
@@ -204,7 +237,8 @@ pub struct Beside {
     pub name: String,
     /// Rows for which it is known.
     pub rows: usize,
-    /// What those rows are, such as "test rows labelled good"; empty in folders of earlier versions.
+    /// What those rows are, such as "test rows labelled good"; empty in folders of earlier
+    /// versions.
     #[serde(default)]
     pub sample: String,
     /// Spearman's rank correlation with the score.
@@ -212,10 +246,17 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Of scores and quantities of some rows, NaN where unknown; nothing where one of them never changes.
+    /// Of scores and quantities of some rows, NaN where unknown; nothing where one of them never
+    /// changes.
     pub fn new(name: &str, sample: &str, pairs: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
-        let (scores, quantities): (Vec<f64>, Vec<f64>) = pairs.filter(|(score, quantity)| score.is_finite() && quantity.is_finite()).unzip();
-        Some(Self { name: name.into(), rows: scores.len(), sample: sample.into(), correlation: spearman(&scores, &quantities)? })
+        let (scores, quantities): (Vec<f64>, Vec<f64>) =
+            pairs.filter(|(score, quantity)| score.is_finite() && quantity.is_finite()).unzip();
+        Some(Self {
+            name: name.into(),
+            rows: scores.len(),
+            sample: sample.into(),
+            correlation: spearman(&scores, &quantities)?,
+        })
     }
 
     /// A warning where scores tell of the quantity rather than of quality.
@@ -231,7 +272,11 @@ impl Beside {
 
 /// Runs, or blocks of neighbours in each.
 fn clusters(runs: &[Vec<f64>], over_runs: bool) -> Vec<&[f64]> {
-    if over_runs { runs.iter().map(Vec::as_slice).collect() } else { runs.iter().flat_map(|run| run.chunks(BLOCK)).collect() }
+    if over_runs {
+        runs.iter().map(Vec::as_slice).collect()
+    } else {
+        runs.iter().flat_map(|run| run.chunks(BLOCK)).collect()
+    }
 }
 
 /// How many independent rows clusters of these sizes are worth, for a mean over all rows.
@@ -244,7 +289,8 @@ fn effective(sizes: impl Iterator<Item = usize>, correlation: f64) -> f64 {
     rows * rows / (correlation * squares + (1.0 - correlation) * rows)
 }
 
-/// Intraclass correlation of the ranks of clustered numbers, by analysis of variance; 0 of a single cluster.
+/// Intraclass correlation of the ranks of clustered numbers, by analysis of variance; 0 of a single
+/// cluster.
 fn intraclass(clusters: &[&[f64]]) -> f64 {
     let ranks = ranks(&clusters.concat());
     let (n, k) = (ranks.len() as f64, clusters.len() as f64);
@@ -258,7 +304,8 @@ fn intraclass(clusters: &[&[f64]]) -> f64 {
         squares += size * size;
         at += cluster.len();
     }
-    let (between, within, size) = (between / (k - 1.0), within / (n - k), (n - squares / n) / (k - 1.0));
+    let (between, within, size) =
+        (between / (k - 1.0), within / (n - k), (n - squares / n) / (k - 1.0));
     let correlation = (between - within) / (between + (size - 1.0) * within);
     if correlation.is_finite() { correlation.clamp(0.0, 1.0) } else { 0.0 }
 }
@@ -271,7 +318,8 @@ fn ranks(numbers: &[f64]) -> Vec<f64> {
     for equal in order.chunk_by(|&a, &b| numbers[a] == numbers[b]) {
         // All before them are smaller.
         let before = equal[0];
-        let first = order.partition_point(|&at| numbers[at].total_cmp(&numbers[before]).is_lt()) as f64;
+        let first =
+            order.partition_point(|&at| numbers[at].total_cmp(&numbers[before]).is_lt()) as f64;
         let rank = first + (equal.len() as f64 + 1.0) / 2.0;
         equal.iter().for_each(|&at| ranks[at] = rank);
     }
@@ -282,13 +330,14 @@ fn ranks(numbers: &[f64]) -> Vec<f64> {
 fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
     let (a, b) = (ranks(a), ranks(b));
     let mean = (a.len() as f64 + 1.0) / 2.0;
-    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    let product =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
     let correlation = product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt();
     correlation.is_finite().then_some(correlation)
 }
 
-/// The distance at which samples of so many independent rows differ on the 1 % level, by Stephens' formula, which holds for small
-/// ones too; above 1 where they are too small to tell.
+/// The distance at which samples of so many independent rows differ on the 1 % level, by Stephens'
+/// formula, which holds for small ones too; above 1 where they are too small to tell.
 fn critical(n: f64, m: f64) -> f64 {
     let root = (n * m / (n + m)).sqrt();
     ONE_PERCENT / (root + 0.12 + 0.11 / root)
@@ -302,7 +351,9 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
         numbers
     };
     let (a, b) = (sorted(a), sorted(b));
-    let share = |numbers: &[f64], at: f64| numbers.partition_point(|number| *number <= at) as f64 / numbers.len() as f64;
+    let share = |numbers: &[f64], at: f64| {
+        numbers.partition_point(|number| *number <= at) as f64 / numbers.len() as f64
+    };
     a.iter().chain(&b).map(|&at| (share(&a, at) - share(&b, at)).abs()).fold(0.0, f64::max)
 }
 
@@ -327,14 +378,28 @@ mod tests {
 
     #[test]
     fn figures_are_those_of_scipy() {
-        // scipy.stats.ks_2samp([1, 2, 3, 4], [2, 3, 4, 5, 6]), spearmanr([1, 2, 2, 5, 7], [3, 1, 4, 4, 9])
+        // scipy.stats.ks_2samp([1, 2, 3, 4], [2, 3, 4, 5, 6]), spearmanr([1, 2, 2, 5, 7], [3, 1, 4,
+        // 4, 9])
         assert!((distance(&[4.0, 1.0, 3.0, 2.0], &[2.0, 3.0, 4.0, 5.0, 6.0]) - 0.4).abs() < 1e-12);
         assert_eq!(ranks(&[1.0, 2.0, 2.0, 5.0, 7.0]), [1.0, 2.5, 2.5, 4.0, 5.0]);
-        assert!((spearman(&[1.0, 2.0, 2.0, 5.0, 7.0], &[3.0, 1.0, 4.0, 4.0, 9.0]).unwrap() - 0.763_157_894_736_842_1).abs() < 1e-12);
+        assert!(
+            (spearman(&[1.0, 2.0, 2.0, 5.0, 7.0], &[3.0, 1.0, 4.0, 4.0, 9.0]).unwrap()
+                - 0.763_157_894_736_842_1)
+                .abs()
+                < 1e-12
+        );
         assert_eq!(spearman(&[1.0, 1.0], &[1.0, 2.0]), None);
-        // scipy.stats.ks_2samp(method="exact") rejects on the 1 % level from a distance of 0.34 on for 50 rows each, 0.55 for 20, 1 for 5.
-        let near = |rows: f64, exact: f64, step: f64| (exact - 2.0 * step..exact).contains(&critical(rows, rows));
-        assert!(near(50.0, 0.34, 0.02) && near(20.0, 0.55, 0.05) && near(5.0, 1.0, 0.2) && critical(1.0, 1e6) > 1.0);
+        // scipy.stats.ks_2samp(method="exact") rejects on the 1 % level from a distance of 0.34 on
+        // for 50 rows each, 0.55 for 20, 1 for 5.
+        let near = |rows: f64, exact: f64, step: f64| {
+            (exact - 2.0 * step..exact).contains(&critical(rows, rows))
+        };
+        assert!(
+            near(50.0, 0.34, 0.02)
+                && near(20.0, 0.55, 0.05)
+                && near(5.0, 1.0, 0.2)
+                && critical(1.0, 1e6) > 1.0
+        );
     }
 
     #[test]
@@ -343,7 +408,10 @@ mod tests {
         let unlike = Sample::new(&runs(2, 20, 100, 2.0), false).unwrap();
         assert!(alike.effective > 1000.0 && alike.correlation < 0.02, "{alike:?}");
         // Of the variance four fifths are between runs.
-        assert!((0.6..0.95).contains(&unlike.correlation) && (20.0..35.0).contains(&unlike.effective), "{unlike:?}");
+        assert!(
+            (0.6..0.95).contains(&unlike.correlation) && (20.0..35.0).contains(&unlike.effective),
+            "{unlike:?}"
+        );
         let events = Sample::new(&runs(2, 20, 100, 2.0), true).unwrap();
         assert_eq!((events.effective.round(), events.correlation), (2000.0, 0.0));
         assert_eq!(Sample::new(&[], false), None);
@@ -355,10 +423,13 @@ mod tests {
         let mut false_alarms = 0;
         for seed in 0..200 {
             let sample = Sample::new(&runs(seed, 15, 60, 1.0), false).unwrap();
-            let like = sample.held_against(&runs(1000 + seed, 1 + seed as usize % 6, 60, 1.0)).unwrap();
+            let like =
+                sample.held_against(&runs(1000 + seed, 1 + seed as usize % 6, 60, 1.0)).unwrap();
             false_alarms += usize::from(like.warning().is_some());
-            let moved: Vec<Vec<f64>> =
-                runs(2000 + seed, 10, 60, 1.0).into_iter().map(|run| run.into_iter().map(|score| score + 4.0).collect()).collect();
+            let moved: Vec<Vec<f64>> = runs(2000 + seed, 10, 60, 1.0)
+                .into_iter()
+                .map(|run| run.into_iter().map(|score| score + 4.0).collect())
+                .collect();
             let moved = sample.held_against(&moved).unwrap();
             assert!(moved.warning().unwrap().starts_with("scores are higher"), "{moved:?}");
         }
@@ -367,9 +438,21 @@ mod tests {
 
     #[test]
     fn what_is_outside_the_range_by_a_margin_is_told_with_its_names() {
-        assert!(!is_outside(1.09, (0.0, 1.0)) && is_outside(1.11, (0.0, 1.0)) && is_outside(-0.11, (0.0, 1.0)));
-        assert!(is_outside(0.1, (0.0, 0.0)) && !is_outside(0.0, (0.0, 0.0)), "what never changed is outside when it does");
-        let mut outside = Outside { channel: "all".into(), share: 0.05, usual: 0.01, worst: vec![("bin_3".into(), 0.8)] };
+        assert!(
+            !is_outside(1.09, (0.0, 1.0))
+                && is_outside(1.11, (0.0, 1.0))
+                && is_outside(-0.11, (0.0, 1.0))
+        );
+        assert!(
+            is_outside(0.1, (0.0, 0.0)) && !is_outside(0.0, (0.0, 0.0)),
+            "what never changed is outside when it does"
+        );
+        let mut outside = Outside {
+            channel: "all".into(),
+            share: 0.05,
+            usual: 0.01,
+            worst: vec![("bin_3".into(), 0.8)],
+        };
         assert!(outside.warning().unwrap().contains("most of all bin_3 (80 % of rows)"));
         outside.usual = 0.02;
         assert_eq!(outside.warning(), None);

@@ -1,4 +1,5 @@
-//! From a model to scores, thresholds and how well they tell good from bad. Higher scores are worse, always.
+//! From a model to scores, thresholds and how well they tell good from bad. Higher scores are
+//! worse, always.
 
 pub mod drift;
 pub mod error;

@@ -57,13 +57,17 @@ impl Said {
     /// Keeps what is said of rows against which there is no reason.
     pub fn retain(&mut self, reasons: &[Option<String>]) {
         let Self { scores, members, log_ratios, inside } = self;
-        [scores, log_ratios, inside].into_iter().chain(members).for_each(|numbers| retain(numbers, 1, reasons));
+        [scores, log_ratios, inside]
+            .into_iter()
+            .chain(members)
+            .for_each(|numbers| retain(numbers, 1, reasons));
     }
 }
 
 impl Network {
-    /// Learns what is usual: errors of reconstruction from the `train` rows, the spread of the scores' logarithms from the `calibrate`
-    /// rows, latents (where the config asks for it) from the `train` rows. The text says what is doubtful about the SVM.
+    /// Learns what is usual: errors of reconstruction from the `train` rows, the spread of the
+    /// scores' logarithms from the `calibrate` rows, latents (where the config asks for it) from
+    /// the `train` rows. The text says what is doubtful about the SVM.
     pub fn learn(
         (channel, architecture, members): (Channel, Architecture, Vec<Vec<f32>>),
         score: &Score,
@@ -84,9 +88,12 @@ impl Network {
             let weight = train.weight(i).map_or(1.0, f64::from) / total / members.len() as f64;
             if train.is_masked() {
                 error += weight * kind.of_row(input, output);
-                for ((sum, present), (input, output)) in feature_errors.iter_mut().zip(&mut present).zip(input.iter().zip(output)) {
+                for ((sum, present), (input, output)) in
+                    feature_errors.iter_mut().zip(&mut present).zip(input.iter().zip(output))
+                {
                     if !input.is_nan() {
-                        (*sum, *present) = (*sum + weight * kind.of_feature(*input, *output), *present + weight);
+                        (*sum, *present) =
+                            (*sum + weight * kind.of_feature(*input, *output), *present + weight);
                     }
                 }
                 return;
@@ -96,17 +103,34 @@ impl Network {
             }
         })?;
         if train.is_masked() {
-            feature_errors.iter_mut().zip(present).filter(|(_, present)| *present > 0.0).for_each(|(error, present)| *error /= present);
+            feature_errors
+                .iter_mut()
+                .zip(present)
+                .filter(|(_, present)| *present > 0.0)
+                .for_each(|(error, present)| *error /= present);
         } else {
             error = feature_errors.iter().sum::<f64>() / kind.divisor(train.width());
         }
         let mean_field_error = mean_field(kind, train);
-        let mut usual =
-            Usual { error, mean_field_error, log_mean: 0.0, log_std: 0.0, feature_errors, varies: spread.share(), unscaled: vec![], outside: 0.0 };
+        let mut usual = Usual {
+            error,
+            mean_field_error,
+            log_mean: 0.0,
+            log_std: 0.0,
+            feature_errors,
+            varies: spread.share(),
+            unscaled: vec![],
+            outside: 0.0,
+        };
         if !usual.error.is_finite() {
-            return Err(Error::failed(format!("channel {}: the reconstruction of the training rows is not finite", channel.name)));
+            return Err(Error::failed(format!(
+                "channel {}: the reconstruction of the training rows is not finite",
+                channel.name
+            )));
         }
-        usual.calibrate(mean(&scores(&architecture, &members, score, calibrate, device)?).into_iter());
+        usual.calibrate(
+            mean(&scores(&architecture, &members, score, calibrate, device)?).into_iter(),
+        );
         let (svm, note) = match &score.one_class_svm {
             Some(config) => fit_svm(&channel, &runner, &architecture, train, config)?,
             None => (None, None),
@@ -119,23 +143,41 @@ impl Network {
         let shape = self.channel.map();
         let mut masked = vec![false; shape.width()];
         self.masked.iter().for_each(|&bin| masked[bin as usize] = true);
-        let empty = self.usual.unscaled.iter().take(shape.width()).map(|range| *range == (0.0, 0.0)).collect();
+        let empty = self
+            .usual
+            .unscaled
+            .iter()
+            .take(shape.width())
+            .map(|range| *range == (0.0, 0.0))
+            .collect();
         Layer { name: self.channel.name.clone(), shape, masked, empty }
     }
 
     /// One of the members, counted from 1.
     pub fn member(&self, number: usize) -> Result<&[Vec<f32>]> {
-        let wrong = || Error::input(format!("--member {number}: there are {}, counted from 1", self.members.len()));
+        let wrong = || {
+            Error::input(format!(
+                "--member {number}: there are {}, counted from 1",
+                self.members.len()
+            ))
+        };
         number.checked_sub(1).and_then(|at| self.members.get(at..=at)).ok_or_else(wrong)
     }
 
-    /// Notes what the inputs of the training rows are, and which share of those of the calibration rows lies outside: of all inputs of
-    /// the samples, of which `columns` are those of the channel.
-    pub fn know_inputs(&mut self, columns: &[Range<usize>], ranges: &[(f32, f32)], calibration: &Counts) {
+    /// Notes what the inputs of the training rows are, and which share of those of the calibration
+    /// rows lies outside: of all inputs of the samples, of which `columns` are those of the
+    /// channel.
+    pub fn know_inputs(
+        &mut self,
+        columns: &[Range<usize>],
+        ranges: &[(f32, f32)],
+        calibration: &Counts,
+    ) {
         let own = || columns.iter().cloned().flatten();
         self.usual.unscaled = own().map(|at| ranges[at]).collect();
         let sum = |counts: &[usize]| own().map(|at| counts[at]).sum::<usize>();
-        self.usual.outside = sum(&calibration.outside) as f64 / sum(&calibration.present).max(1) as f64;
+        self.usual.outside =
+            sum(&calibration.outside) as f64 / sum(&calibration.present).max(1) as f64;
     }
 
     /// Scores rows.
@@ -147,19 +189,29 @@ impl Network {
         }
         said.log_ratios = said.scores.iter().map(|score| self.usual.log_ratio(*score)).collect();
         if let Some(svm) = &self.svm {
-            said.inside = svm.decision(&Runner::new(&self.architecture, &self.members, device).encode(rows)?);
+            said.inside =
+                svm.decision(&Runner::new(&self.architecture, &self.members, device).encode(rows)?);
         }
         Ok(said)
     }
 
-    /// The error of each feature of rows, `[rows, features]`; the mean over the members. NaN where a feature is missing.
-    pub fn feature_errors(&self, kind: ScoreKind, rows: Rows<'_>, device: &Opened) -> Result<Vec<Vec<f64>>> {
+    /// The error of each feature of rows, `[rows, features]`; the mean over the members. NaN where
+    /// a feature is missing.
+    pub fn feature_errors(
+        &self,
+        kind: ScoreKind,
+        rows: Rows<'_>,
+        device: &Opened,
+    ) -> Result<Vec<Vec<f64>>> {
         let mut errors = vec![vec![0.0; rows.width()]; rows.len()];
-        Runner::new(&self.architecture, &self.members, device).reconstruct(rows, &mut |i, _, input, output| {
-            for (sum, (input, output)) in errors[i].iter_mut().zip(input.iter().zip(output)) {
-                *sum += kind.of_feature(*input, *output) / self.members.len() as f64;
-            }
-        })?;
+        Runner::new(&self.architecture, &self.members, device).reconstruct(
+            rows,
+            &mut |i, _, input, output| {
+                for (sum, (input, output)) in errors[i].iter_mut().zip(input.iter().zip(output)) {
+                    *sum += kind.of_feature(*input, *output) / self.members.len() as f64;
+                }
+            },
+        )?;
         Ok(errors)
     }
 }
@@ -181,7 +233,9 @@ impl Spread {
         let columns = self.rows.iter_mut().zip(&mut self.means).zip(input.iter().zip(output));
         for ((rows, means), (input, output)) in columns.filter(|(_, (input, _))| !input.is_nan()) {
             *rows += 1.0;
-            for ((mean, squares), value) in means.iter_mut().zip(&mut self.squares).zip([*input, *output].map(f64::from)) {
+            for ((mean, squares), value) in
+                means.iter_mut().zip(&mut self.squares).zip([*input, *output].map(f64::from))
+            {
                 let before = value - *mean;
                 *mean += before / *rows;
                 *squares += before * (value - *mean);
@@ -189,7 +243,8 @@ impl Spread {
         }
     }
 
-    /// The variance of the reconstructions as a share of that of the inputs; nothing where inputs never vary.
+    /// The variance of the reconstructions as a share of that of the inputs; nothing where inputs
+    /// never vary.
     fn share(&self) -> Option<f64> {
         let [inputs, outputs] = self.squares;
         Some(outputs / inputs).filter(|share| share.is_finite())
@@ -197,14 +252,25 @@ impl Spread {
 }
 
 /// The score of each row by each member, `[members][rows]`.
-fn scores(architecture: &Architecture, members: &[Vec<f32>], score: &Score, rows: Rows<'_>, device: &Opened) -> Result<Vec<Vec<f64>>> {
+fn scores(
+    architecture: &Architecture,
+    members: &[Vec<f32>],
+    score: &Score,
+    rows: Rows<'_>,
+    device: &Opened,
+) -> Result<Vec<Vec<f64>>> {
     let mut scores = vec![Vec::with_capacity(rows.len()); members.len()];
-    let visit = &mut |_, member: usize, input: &[f32], output: &[f32]| scores[member].push(score.kind.of_row(input, output));
+    let visit = &mut |_, member: usize, input: &[f32], output: &[f32]| {
+        scores[member].push(score.kind.of_row(input, output))
+    };
     Runner::new(architecture, members, device).reconstruct(rows, visit)?;
     if score.kl > 0.0 {
         for (weights, scores) in members.iter().zip(&mut scores) {
             let divergences = divergences(architecture, weights, rows, device)?;
-            scores.iter_mut().zip(divergences).for_each(|(score_of_row, divergence)| *score_of_row += score.kl * divergence);
+            scores
+                .iter_mut()
+                .zip(divergences)
+                .for_each(|(score_of_row, divergence)| *score_of_row += score.kl * divergence);
         }
     }
     Ok(scores)
@@ -214,9 +280,9 @@ fn scores(architecture: &Architecture, members: &[Vec<f32>], score: &Score, rows
 fn mean(members: &[Vec<f64>]) -> Vec<f64> {
     match members {
         [only] => only.clone(),
-        _ => {
-            (0..members.first().map_or(0, Vec::len)).map(|row| members.iter().map(|errors| errors[row]).sum::<f64>() / members.len() as f64).collect()
-        }
+        _ => (0..members.first().map_or(0, Vec::len))
+            .map(|row| members.iter().map(|errors| errors[row]).sum::<f64>() / members.len() as f64)
+            .collect(),
     }
 }
 
@@ -230,11 +296,23 @@ fn fit_svm(
     let latents = runner.encode(train)?;
     let weights: Option<Vec<f32>> = (0..train.len()).map(|i| train.weight(i)).collect();
     let gamma = config.gamma.unwrap_or(2.0 / train.width() as f64);
-    // The tolerance is on the scale of the weights: it follows them where their unit makes them very small or large.
+    // The tolerance is on the scale of the weights: it follows them where their unit makes them
+    // very small or large.
     let mean = train.total_weight(0..train.len()) / train.len().max(1) as f64;
-    let settings = Settings { nu: config.nu, gamma, tolerance: config.tolerance * mean.min(1.0).max(mean / 1e4) };
-    let fitted = OneClassSvm::fit(&latents, architecture.latent(), weights.as_deref().filter(|weights| !weights.is_empty()), settings);
-    let (svm, fit) = fitted.map_err(|error| Error::failed(format!("the one-class SVM of channel {}: {error}", channel.name)))?;
+    let settings = Settings {
+        nu: config.nu,
+        gamma,
+        tolerance: config.tolerance * mean.min(1.0).max(mean / 1e4),
+    };
+    let fitted = OneClassSvm::fit(
+        &latents,
+        architecture.latent(),
+        weights.as_deref().filter(|weights| !weights.is_empty()),
+        settings,
+    );
+    let (svm, fit) = fitted.map_err(|error| {
+        Error::failed(format!("the one-class SVM of channel {}: {error}", channel.name))
+    })?;
     let note = (!fit.converged).then(|| {
         format!("the one-class SVM is not solved to score.one_class_svm.tolerance after {} steps; allow a larger tolerance", fit.iterations)
     });

@@ -1,8 +1,9 @@
 //! Latents in two dimensions: principal components, and t-SNE.
 //!
-//! t-SNE after van der Maaten and Hinton, "Visualizing data using t-SNE", JMLR 9 (2008) 2579, with the repulsion of far points taken
-//! together as in van der Maaten, "Accelerating t-SNE using tree-based algorithms", JMLR 15 (2014) 3221. Its settings are those of
-//! scikit-learn. No result depends on the number of threads.
+//! t-SNE after van der Maaten and Hinton, "Visualizing data using t-SNE", JMLR 9 (2008) 2579, with
+//! the repulsion of far points taken together as in van der Maaten, "Accelerating t-SNE using
+//! tree-based algorithms", JMLR 15 (2014) 3221. Its settings are those of scikit-learn. No result
+//! depends on the number of threads.
 
 use crate::{
     linear::{add, dot, eigen, orthonormalise, product},
@@ -28,8 +29,8 @@ const ROWS: usize = 8;
 pub struct Pca {
     /// The mean row, `[width]`.
     pub mean: Vec<f64>,
-    /// Orthonormal directions, the one with the most variance first, each `[width]` with its largest entry positive; zeros where the
-    /// width has no further direction.
+    /// Orthonormal directions, the one with the most variance first, each `[width]` with its
+    /// largest entry positive; zeros where the width has no further direction.
     pub components: Vec<Vec<f64>>,
     /// The share of the variance along each; 0 where nothing varies.
     pub shares: Vec<f64>,
@@ -42,34 +43,51 @@ impl Pca {
         // Counted from the first row, so that what is constant is so exactly.
         let mut mean = vec![0.0; width];
         let first = rows().next().unwrap_or_default();
-        let from_first = |row: &[f32], column: usize| f64::from(row[column]) - f64::from(first[column]);
-        rows().for_each(|row| mean.iter_mut().enumerate().for_each(|(column, sum)| *sum += from_first(row, column)));
+        let from_first =
+            |row: &[f32], column: usize| f64::from(row[column]) - f64::from(first[column]);
+        rows().for_each(|row| {
+            mean.iter_mut().enumerate().for_each(|(column, sum)| *sum += from_first(row, column))
+        });
         mean.iter_mut().for_each(|sum| *sum /= rows().len().max(1) as f64);
         mean.iter_mut().zip(first).for_each(|(mean, first)| *mean += f64::from(*first));
-        // The upper half, rows of it side by side; what is divided by does not matter for directions and shares.
+        // The upper half, rows of it side by side; what is divided by does not matter for
+        // directions and shares.
         let mut covariance = vec![0.0; width * width];
         covariance.par_chunks_mut((ROWS * width).max(1)).enumerate().for_each(|(block, sums)| {
             let first = block * ROWS;
             let mut centred = vec![0.0; width];
             for row in rows() {
-                centred.iter_mut().zip(row).zip(&mean).skip(first).for_each(|((to, value), mean)| *to = f64::from(*value) - mean);
+                centred
+                    .iter_mut()
+                    .zip(row)
+                    .zip(&mean)
+                    .skip(first)
+                    .for_each(|((to, value), mean)| *to = f64::from(*value) - mean);
                 for (i, sums) in (first..).zip(sums.chunks_exact_mut(width)) {
                     add(&mut sums[i..], centred[i], &centred[i..]);
                 }
             }
         });
-        (1..width).for_each(|i| (0..i).for_each(|j| covariance[i * width + j] = covariance[j * width + i]));
+        (1..width).for_each(|i| {
+            (0..i).for_each(|j| covariance[i * width + j] = covariance[j * width + i])
+        });
         let total: f64 = (0..width).map(|i| covariance[i * width + i]).sum();
         let (variances, directions) = leading(covariance, width, count);
-        let mut components: Vec<Vec<f64>> = directions.chunks_exact(width.max(1)).map(<[f64]>::to_vec).collect();
+        let mut components: Vec<Vec<f64>> =
+            directions.chunks_exact(width.max(1)).map(<[f64]>::to_vec).collect();
         for component in &mut components {
-            let largest = component.iter().fold(0.0_f64, |largest, entry| if entry.abs() > largest.abs() { *entry } else { largest });
+            let largest = component.iter().fold(0.0_f64, |largest, entry| {
+                if entry.abs() > largest.abs() { *entry } else { largest }
+            });
             if largest < 0.0 {
                 component.iter_mut().for_each(|entry| *entry = -*entry);
             }
         }
         components.resize(count, vec![0.0; width]);
-        let mut shares: Vec<f64> = variances.iter().map(|variance| if total > 0.0 { variance.max(0.0) / total } else { 0.0 }).collect();
+        let mut shares: Vec<f64> = variances
+            .iter()
+            .map(|variance| if total > 0.0 { variance.max(0.0) / total } else { 0.0 })
+            .collect();
         shares.resize(count, 0.0);
         Self { mean, components, shares }
     }
@@ -77,13 +95,21 @@ impl Pca {
     /// Where rows of `values` `[rows, width]` lie along the components, `[rows, components]`.
     pub fn project(&self, values: &[f32]) -> Vec<f32> {
         let along = |row: &[f32], component: &[f64]| {
-            row.iter().zip(&self.mean).zip(component).map(|((value, mean), entry)| (f64::from(*value) - mean) * entry).sum::<f64>() as f32
+            row.iter()
+                .zip(&self.mean)
+                .zip(component)
+                .map(|((value, mean), entry)| (f64::from(*value) - mean) * entry)
+                .sum::<f64>() as f32
         };
-        values.chunks_exact(self.mean.len().max(1)).flat_map(|row| self.components.iter().map(move |component| along(row, component))).collect()
+        values
+            .chunks_exact(self.mean.len().max(1))
+            .flat_map(|row| self.components.iter().map(move |component| along(row, component)))
+            .collect()
     }
 }
 
-/// The `count` largest eigenvalues of a symmetric matrix without negative ones, and their eigenvectors one after the other.
+/// The `count` largest eigenvalues of a symmetric matrix without negative ones, and their
+/// eigenvectors one after the other.
 fn leading(matrix: Vec<f64>, n: usize, count: usize) -> (Vec<f64>, Vec<f64>) {
     let cut = |(mut values, mut vectors): (Vec<f64>, Vec<f64>)| {
         values.truncate(count);
@@ -103,12 +129,23 @@ fn leading(matrix: Vec<f64>, n: usize, count: usize) -> (Vec<f64>, Vec<f64>) {
     loop {
         step += 1;
         let image = product(&basis, &matrix, n, n);
-        let within = basis.chunks_exact(n).flat_map(|a| image.chunks_exact(n).map(move |b| dot(a, b))).collect();
+        let within = basis
+            .chunks_exact(n)
+            .flat_map(|a| image.chunks_exact(n).map(move |b| dot(a, b)))
+            .collect();
         let (values, turns) = eigen(within, k);
         basis = product(&turns, &basis, k, n);
         let mut image = product(&turns, &image, k, n);
-        let error = |((vector, image), value): ((&[f64], &[f64]), &f64)| vector.iter().zip(image).map(|(v, i)| (i - value * v).powi(2)).sum::<f64>();
-        let worst = basis.chunks_exact(n).zip(image.chunks_exact(n)).zip(&values).take(count).map(error).fold(0.0, f64::max);
+        let error = |((vector, image), value): ((&[f64], &[f64]), &f64)| {
+            vector.iter().zip(image).map(|(v, i)| (i - value * v).powi(2)).sum::<f64>()
+        };
+        let worst = basis
+            .chunks_exact(n)
+            .zip(image.chunks_exact(n))
+            .zip(&values)
+            .take(count)
+            .map(error)
+            .fold(0.0, f64::max);
         if worst.sqrt() <= 1e-9 * values[0] || shift == 0.0 || step == MOST_STEPS {
             return cut((values, basis));
         }
@@ -124,7 +161,8 @@ const PERPLEXITY: f64 = 30.0;
 /// Wider rows are taken by so many principal components.
 pub const TSNE_WIDTH: usize = 50;
 
-/// Steps of gradient descent, and those of them at the beginning in which attraction is exaggerated.
+/// Steps of gradient descent, and those of them at the beginning in which attraction is
+/// exaggerated.
 const STEPS: (usize, usize) = (1000, 250);
 
 /// By how much it is.
@@ -138,9 +176,9 @@ const TILE: usize = 4096;
 
 type Point = [f32; 2];
 
-/// Lays `values` `[rows, width]` out in a plane such that neighbours stay neighbours, `[rows]` points. Distances between clusters and
-/// their sizes mean nothing. Rows wider than [`TSNE_WIDTH`] are taken by so many principal components. `seed` matters only where rows
-/// vary along a line.
+/// Lays `values` `[rows, width]` out in a plane such that neighbours stay neighbours, `[rows]`
+/// points. Distances between clusters and their sizes mean nothing. Rows wider than [`TSNE_WIDTH`]
+/// are taken by so many principal components. `seed` matters only where rows vary along a line.
 ///
 /// # Errors
 ///
@@ -155,22 +193,28 @@ pub fn tsne(values: &[f32], width: usize, seed: u64) -> Result<Vec<Point>, Strin
         return Err("all latents are the same".into());
     }
     let mut points = first_layout(&pca.project(values), pca.components.len(), seed);
-    let near =
-        if width > TSNE_WIDTH { affinities(&Pca::fit(values, width, TSNE_WIDTH).project(values), TSNE_WIDTH) } else { affinities(values, width) };
+    let near = if width > TSNE_WIDTH {
+        affinities(&Pca::fit(values, width, TSNE_WIDTH).project(values), TSNE_WIDTH)
+    } else {
+        affinities(values, width)
+    };
 
     let rate = (rows as f32 / EXAGGERATION / 4.0).max(50.0);
     let mut moves = vec![[0.0_f32; 2]; rows];
     let mut gains = vec![[1.0_f32; 2]; rows];
     let mut forces: Vec<(Point, Point, f32)> = vec![];
     for step in 0..STEPS.0 {
-        let (exaggeration, momentum) = if step < STEPS.1 { (EXAGGERATION, 0.5) } else { (1.0, 0.8) };
+        let (exaggeration, momentum) =
+            if step < STEPS.1 { (EXAGGERATION, 0.5) } else { (1.0, 0.8) };
         let tree = Tree::new(&points);
         let force = |i: usize| {
             let (repulsion, sum) = tree.repulsion(points[i], THETA);
             (near.attraction(i, &points), repulsion, sum)
         };
         (0..rows).into_par_iter().with_min_len(64).map(force).collect_into_vec(&mut forces);
-        let total = forces.iter().map(|(_, _, sum)| f64::from(*sum)).sum::<f64>().max(f64::MIN_POSITIVE) as f32;
+        let total =
+            forces.iter().map(|(_, _, sum)| f64::from(*sum)).sum::<f64>().max(f64::MIN_POSITIVE)
+                as f32;
         for (i, (attraction, repulsion, _)) in forces.iter().enumerate() {
             for axis in 0..2 {
                 let gradient = 4.0 * (exaggeration * attraction[axis] - repulsion[axis] / total);
@@ -187,7 +231,11 @@ pub fn tsne(values: &[f32], width: usize, seed: u64) -> Result<Vec<Point>, Strin
 /// A small picture of the principal components `[rows, axes]`; chance where there is no second.
 fn first_layout(along: &[f32], axes: usize, seed: u64) -> Vec<Point> {
     let rows = along.len() / axes;
-    let spread = |axis: usize| (along.iter().skip(axis).step_by(axes).map(|value| f64::from(*value).powi(2)).sum::<f64>() / rows as f64).sqrt();
+    let spread = |axis: usize| {
+        (along.iter().skip(axis).step_by(axes).map(|value| f64::from(*value).powi(2)).sum::<f64>()
+            / rows as f64)
+            .sqrt()
+    };
     let scale = 1e-4 / spread(0);
     let line = axes < 2 || spread(1) <= 1e-6 * spread(0);
     let mut chance = random::generator(seed, "t-SNE", 0);
@@ -195,7 +243,10 @@ fn first_layout(along: &[f32], axes: usize, seed: u64) -> Vec<Point> {
         let drawn: f64 = if line { StandardNormal.sample(&mut chance) } else { 0.0 };
         if line { 1e-4 * drawn } else { scale * f64::from(row[1]) }
     };
-    along.chunks_exact(axes).map(|row| [(scale * f64::from(row[0])) as f32, second(row) as f32]).collect()
+    along
+        .chunks_exact(axes)
+        .map(|row| [(scale * f64::from(row[0])) as f32, second(row) as f32])
+        .collect()
 }
 
 /// How near rows are: a sparse symmetric matrix whose entries add up to 1.
@@ -220,28 +271,38 @@ impl Affinities {
     }
 }
 
-/// The affinities of `values`, `[rows, width]`: Gaussian over each row's nearest neighbours, and as wide as the perplexity says.
+/// The affinities of `values`, `[rows, width]`: Gaussian over each row's nearest neighbours, and as
+/// wide as the perplexity says.
 fn affinities(values: &[f32], width: usize) -> Affinities {
     let rows = values.len() / width;
     let perplexity = PERPLEXITY.min((rows - 1) as f64 / 3.0);
     let count = ((3.0 * perplexity + 1.0) as usize).min(rows - 1);
     // By columns, so that a row is held against many at once.
-    let columns: Vec<f32> = (0..width).flat_map(|column| values.iter().skip(column).step_by(width).copied()).collect();
+    let columns: Vec<f32> =
+        (0..width).flat_map(|column| values.iter().skip(column).step_by(width).copied()).collect();
     let neighbours = |i: usize| {
         let row = &values[i * width..(i + 1) * width];
         let mut squares = vec![0.0_f32; rows];
         for (tile, squares) in squares.chunks_mut(TILE).enumerate() {
             for (value, column) in row.iter().zip(columns.chunks_exact(rows)) {
-                squares.iter_mut().zip(&column[tile * TILE..]).for_each(|(square, other)| *square += (value - other) * (value - other));
+                squares
+                    .iter_mut()
+                    .zip(&column[tile * TILE..])
+                    .for_each(|(square, other)| *square += (value - other) * (value - other));
             }
         }
-        let mut nearest: Vec<(f32, u32)> = squares.into_iter().zip(0..).filter(|(_, j)| *j != i as u32).collect();
+        let mut nearest: Vec<(f32, u32)> =
+            squares.into_iter().zip(0..).filter(|(_, j)| *j != i as u32).collect();
         let order = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
         nearest.select_nth_unstable_by(count - 1, order);
         nearest.truncate(count);
         nearest.sort_unstable_by(order);
         let squares: Vec<f64> = nearest.iter().map(|(square, _)| f64::from(*square)).collect();
-        nearest.into_iter().map(|(_, j)| j).zip(weights(&squares, perplexity)).collect::<Vec<(u32, f64)>>()
+        nearest
+            .into_iter()
+            .map(|(_, j)| j)
+            .zip(weights(&squares, perplexity))
+            .collect::<Vec<(u32, f64)>>()
     };
     let one_way: Vec<Vec<(u32, f64)>> = (0..rows).into_par_iter().map(neighbours).collect();
     let mut both: Vec<Vec<(u32, f64)>> = one_way.clone();
@@ -252,21 +313,34 @@ fn affinities(values: &[f32], width: usize) -> Affinities {
     for mut row in both {
         row.sort_by_key(|(j, _)| *j);
         let same = row.chunk_by(|a, b| a.0 == b.0);
-        entries.extend(same.map(|same| (same[0].0, (same.iter().map(|(_, weight)| weight).sum::<f64>() / (2 * rows) as f64) as f32)));
+        entries.extend(same.map(|same| {
+            (
+                same[0].0,
+                (same.iter().map(|(_, weight)| weight).sum::<f64>() / (2 * rows) as f64) as f32,
+            )
+        }));
         starts.push(entries.len());
     }
     Affinities { starts, entries }
 }
 
-/// Gaussian weights of neighbours at these squared distances (ascending), which add up to 1 and have this perplexity.
+/// Gaussian weights of neighbours at these squared distances (ascending), which add up to 1 and
+/// have this perplexity.
 fn weights(squares: &[f64], perplexity: f64) -> Vec<f64> {
     let (mut low, mut high, mut beta) = (0.0, f64::INFINITY, 1.0);
     // Distances from the nearest give the same weights, and one of them never vanishes.
-    let gauss = |beta: f64| squares.iter().map(|square| (-beta * (square - squares[0])).exp()).collect::<Vec<_>>();
+    let gauss = |beta: f64| {
+        squares.iter().map(|square| (-beta * (square - squares[0])).exp()).collect::<Vec<_>>()
+    };
     for _ in 0..100 {
         let weights = gauss(beta);
         let total: f64 = weights.iter().sum();
-        let mean: f64 = squares.iter().zip(&weights).map(|(square, weight)| (square - squares[0]) * weight).sum::<f64>() / total;
+        let mean: f64 = squares
+            .iter()
+            .zip(&weights)
+            .map(|(square, weight)| (square - squares[0]) * weight)
+            .sum::<f64>()
+            / total;
         let off = total.ln() + beta * mean - perplexity.ln();
         if off.abs() <= 1e-5 {
             break;
@@ -288,7 +362,8 @@ fn weights(squares: &[f64], perplexity: f64) -> Vec<f64> {
 struct Cell {
     centre: Point,
     points: f32,
-    /// The longer side of the smallest box around its points, squared; 0 where all lie at one place.
+    /// The longer side of the smallest box around its points, squared; 0 where all lie at one
+    /// place.
     side: f32,
     /// The first cell after it that is not within it.
     next: u32,
@@ -308,7 +383,8 @@ impl Tree {
         if points.is_empty() {
             return;
         }
-        let (mut low, mut high, mut sum) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2], [0.0_f64; 2]);
+        let (mut low, mut high, mut sum) =
+            ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2], [0.0_f64; 2]);
         for point in points.iter() {
             for axis in 0..2 {
                 (low[axis], high[axis]) = (low[axis].min(point[axis]), high[axis].max(point[axis]));
@@ -317,7 +393,12 @@ impl Tree {
         }
         let side = (high[0] - low[0]).max(high[1] - low[1]);
         let (at, count) = (self.0.len(), points.len());
-        self.0.push(Cell { centre: sum.map(|sum| (sum / count as f64) as f32), points: count as f32, side: side * side, next: 0 });
+        self.0.push(Cell {
+            centre: sum.map(|sum| (sum / count as f64) as f32),
+            points: count as f32,
+            side: side * side,
+            next: 0,
+        });
         // A side so short that its square vanishes makes one place.
         if side * side > 0.0 && count > 1 {
             let middle = [0, 1].map(|axis| (f64::from(low[axis]) + f64::from(high[axis])) / 2.0);
@@ -331,8 +412,8 @@ impl Tree {
         self.0[at].next = self.0.len() as u32;
     }
 
-    /// How a point is pushed away by all, and the sum of 1 / (1 + distance²) to the others. Cells whose side is less than `theta` times
-    /// their distance are taken whole.
+    /// How a point is pushed away by all, and the sum of 1 / (1 + distance²) to the others. Cells
+    /// whose side is less than `theta` times their distance are taken whole.
     fn repulsion(&self, [x, y]: Point, theta: f32) -> (Point, f32) {
         let (mut push, mut total, mut at) = ([0.0_f32; 2], 0.0_f32, 0);
         while let Some(cell) = self.0.get(at) {
@@ -389,11 +470,15 @@ mod tests {
     fn eigenvectors_make_the_matrix_again() {
         let n = 12;
         let half: Vec<f64> = made(n, n, 1).into_iter().map(f64::from).collect();
-        let matrix: Vec<f64> = half.chunks_exact(n).flat_map(|a| half.chunks_exact(n).map(move |b| dot(a, b))).collect();
+        let matrix: Vec<f64> = half
+            .chunks_exact(n)
+            .flat_map(|a| half.chunks_exact(n).map(move |b| dot(a, b)))
+            .collect();
         let (values, vectors) = eigen(matrix.clone(), n);
         assert!(values.is_sorted_by(|a, b| a >= b));
         for (i, entry) in matrix.iter().enumerate() {
-            let made: f64 = (0..n).map(|k| values[k] * vectors[k * n + i / n] * vectors[k * n + i % n]).sum();
+            let made: f64 =
+                (0..n).map(|k| values[k] * vectors[k * n + i / n] * vectors[k * n + i % n]).sum();
             assert!((made - entry).abs() < 1e-10, "{made} {entry}");
         }
     }
@@ -403,10 +488,23 @@ mod tests {
         for rank in [1, 5, 300] {
             let (rows, n) = (300, 200);
             let (left, right) = (made(rows, rank, 4), made(rank, n, 5));
-            let values: Vec<f32> =
-                (0..rows * n).map(|at| (0..rank).map(|k| left[at / n * rank + k] * right[k * n + at % n] / (1 + k % 7) as f32).sum()).collect();
-            let matrix: Vec<f64> =
-                (0..n * n).map(|at| values.chunks_exact(n).map(|row| f64::from(row[at / n]) * f64::from(row[at % n])).sum()).collect();
+            let values: Vec<f32> = (0..rows * n)
+                .map(|at| {
+                    (0..rank)
+                        .map(|k| {
+                            left[at / n * rank + k] * right[k * n + at % n] / (1 + k % 7) as f32
+                        })
+                        .sum()
+                })
+                .collect();
+            let matrix: Vec<f64> = (0..n * n)
+                .map(|at| {
+                    values
+                        .chunks_exact(n)
+                        .map(|row| f64::from(row[at / n]) * f64::from(row[at % n]))
+                        .sum()
+                })
+                .collect();
             let (whole, wanted) = eigen(matrix.clone(), n);
             let (found, vectors) = leading(matrix, n, 2);
             for k in 0..rank.min(2) {
@@ -421,11 +519,20 @@ mod tests {
     #[test]
     fn what_does_not_vary_has_no_share() {
         let constant = Pca::fit(&[0.1; 3000], 3, 2);
-        assert_eq!((constant.shares.as_slice(), constant.project(&[0.1; 3])), (&[0.0, 0.0][..], vec![0.0, 0.0]));
+        assert_eq!(
+            (constant.shares.as_slice(), constant.project(&[0.1; 3])),
+            (&[0.0, 0.0][..], vec![0.0, 0.0])
+        );
         let one_row = Pca::fit(&[1.0, -2.0], 2, 2);
-        assert_eq!((one_row.shares.as_slice(), one_row.project(&[1.0, -2.0])), (&[0.0, 0.0][..], vec![0.0, 0.0]));
+        assert_eq!(
+            (one_row.shares.as_slice(), one_row.project(&[1.0, -2.0])),
+            (&[0.0, 0.0][..], vec![0.0, 0.0])
+        );
         let column = Pca::fit(&[1.0, 2.0, 6.0], 1, 2);
-        assert_eq!((column.shares.as_slice(), column.project(&[1.0, 6.0])), (&[1.0, 0.0][..], vec![-2.0, 0.0, 3.0, 0.0]));
+        assert_eq!(
+            (column.shares.as_slice(), column.project(&[1.0, 6.0])),
+            (&[1.0, 0.0][..], vec![-2.0, 0.0, 3.0, 0.0])
+        );
         assert_eq!(Pca::fit(&[], 2, 2).shares, [0.0, 0.0]);
     }
 
@@ -434,7 +541,10 @@ mod tests {
         for seed in 0..20 {
             let pca = Pca::fit(&made(50, 5, seed), 5, 5);
             for component in &pca.components {
-                let (low, high) = component.iter().fold((0.0_f64, 0.0_f64), |(low, high), entry| (low.min(*entry), high.max(*entry)));
+                let (low, high) =
+                    component.iter().fold((0.0_f64, 0.0_f64), |(low, high), entry| {
+                        (low.min(*entry), high.max(*entry))
+                    });
                 assert!(high >= -low);
             }
             assert!((pca.shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
@@ -445,15 +555,26 @@ mod tests {
     fn weights_have_the_perplexity() {
         let squares: Vec<f64> = (0..90).map(|i| 1e-7 * f64::from(i * i)).collect();
         let weights = weights(&squares, 30.0);
-        let entropy: f64 = -weights.iter().map(|weight| weight * weight.max(1e-300).ln()).sum::<f64>();
-        assert!((entropy.exp() - 30.0).abs() < 1e-3 && (weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        let entropy: f64 =
+            -weights.iter().map(|weight| weight * weight.max(1e-300).ln()).sum::<f64>();
+        assert!(
+            (entropy.exp() - 30.0).abs() < 1e-3
+                && (weights.iter().sum::<f64>() - 1.0).abs() < 1e-12
+        );
         // Rows that are the same cannot be told apart.
-        assert!(super::weights(&[0.0; 90], 30.0).iter().all(|weight| (weight - 1.0 / 90.0).abs() < 1e-12));
+        assert!(
+            super::weights(&[0.0; 90], 30.0)
+                .iter()
+                .all(|weight| (weight - 1.0 / 90.0).abs() < 1e-12)
+        );
     }
 
     #[test]
     fn far_points_may_be_taken_together() {
-        let mut points: Vec<Point> = made(500, 2, 6).chunks_exact(2).map(|point| [10.0 * point[0], 10.0 * point[1]]).collect();
+        let mut points: Vec<Point> = made(500, 2, 6)
+            .chunks_exact(2)
+            .map(|point| [10.0 * point[0], 10.0 * point[1]])
+            .collect();
         points.extend([[1.0, 1.0]; 5]);
         let tree = Tree::new(&points);
         for &[x, y] in &points {
@@ -463,15 +584,27 @@ mod tests {
                 let (dx, dy) = (x - u, y - v);
                 let near = 1.0 / (1.0 + dx * dx + dy * dy);
                 let by = near * near;
-                exact = [exact[0] + by * dx, exact[1] + by * dy, exact[2] + near, exact[3] + by * dx.hypot(dy)];
+                exact = [
+                    exact[0] + by * dx,
+                    exact[1] + by * dy,
+                    exact[2] + near,
+                    exact[3] + by * dx.hypot(dy),
+                ];
             }
-            // Points spread evenly in a cell of side s at distance d have a variance of s²/12 along it. The term of the push that is
-            // left out is at most 6 of that over d², which is theta² / 2 at the edge of what is taken whole.
+            // Points spread evenly in a cell of side s at distance d have a variance of s²/12 along
+            // it. The term of the push that is left out is at most 6 of that over d², which is
+            // theta² / 2 at the edge of what is taken whole.
             for theta in [0.0, THETA / 5.0, THETA] {
                 let most = 1e-5 + theta * theta / 2.0;
                 let (push, total) = tree.repulsion([x, y], theta);
-                assert!((total + 1.0 - exact[2]).abs() < most * exact[2], "{theta}: {total} {exact:?}");
-                assert!((push[0] - exact[0]).hypot(push[1] - exact[1]) < most * exact[3], "{theta}: {push:?} {exact:?}");
+                assert!(
+                    (total + 1.0 - exact[2]).abs() < most * exact[2],
+                    "{theta}: {total} {exact:?}"
+                );
+                assert!(
+                    (push[0] - exact[0]).hypot(push[1] - exact[1]) < most * exact[3],
+                    "{theta}: {push:?} {exact:?}"
+                );
             }
         }
     }
@@ -482,7 +615,9 @@ mod tests {
         let points = with_threads(1, || tsne(&values, 8, 1)).unwrap();
         assert_eq!(with_threads(3, || tsne(&values, 8, 1)).unwrap(), points);
         let nearest = |i: usize| {
-            let square = |j: usize| (points[i][0] - points[j][0]).powi(2) + (points[i][1] - points[j][1]).powi(2);
+            let square = |j: usize| {
+                (points[i][0] - points[j][0]).powi(2) + (points[i][1] - points[j][1]).powi(2)
+            };
             (0..300).filter(|j| *j != i).min_by(|&a, &b| square(a).total_cmp(&square(b))).unwrap()
         };
         let alike = (0..300).filter(|&i| nearest(i) % 3 == i % 3).count();
@@ -492,14 +627,19 @@ mod tests {
     #[test]
     fn principal_components_do_not_depend_on_threads() {
         let values = made(700, 200, 8);
-        assert_eq!(with_threads(1, || Pca::fit(&values, 200, 2)), with_threads(3, || Pca::fit(&values, 200, 2)));
+        assert_eq!(
+            with_threads(1, || Pca::fit(&values, 200, 2)),
+            with_threads(3, || Pca::fit(&values, 200, 2))
+        );
     }
 
     #[test]
     fn few_rows_and_equal_ones_and_lines() {
         assert_eq!(tsne(&[1.0, 2.0, 3.0], 1, 1).unwrap_err(), "t-SNE needs 4 rows, there are 3");
         assert_eq!(tsne(&[0.1; 50], 5, 1).unwrap_err(), "all latents are the same");
-        let finite = |points: Vec<Point>| assert!(points.iter().flatten().all(|value| value.is_finite()), "{points:?}");
+        let finite = |points: Vec<Point>| {
+            assert!(points.iter().flatten().all(|value| value.is_finite()), "{points:?}")
+        };
         finite(tsne(&[1.0, 2.0, 3.0, 5.0], 1, 1).unwrap());
         finite(tsne(&[&[0.0_f32; 200][..], &[1.0; 200]].concat(), 2, 1).unwrap());
         finite(tsne(&made(60, 80, 1), 80, 1).unwrap());

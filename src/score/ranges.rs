@@ -1,6 +1,7 @@
-//! Where new inputs lie beside those of training. They are compared before the first step of scaling that is learned, so that what
-//! scaling hides (a bin that it makes 0, a clipped one, a file scaled by its own rows) is seen; steps that go by the row come before,
-//! so that the size of histograms does not count where the scaling takes it out.
+//! Where new inputs lie beside those of training. They are compared before the first step of
+//! scaling that is learned, so that what scaling hides (a bin that it makes 0, a clipped one, a
+//! file scaled by its own rows) is seen; steps that go by the row come before, so that the size of
+//! histograms does not count where the scaling takes it out.
 
 use super::drift::is_outside;
 use crate::prepare::Prepared;
@@ -24,7 +25,13 @@ pub struct Counts {
 }
 
 /// Shows each row to what begins as `empty`, and joins what comes of it, in order.
-fn each<T: Clone + Send + Sync>(prepared: &Prepared, rows: &[u32], empty: T, see: impl Fn(&mut T, &[f32]) + Sync, join: impl Fn(&mut T, T)) -> T {
+fn each<T: Clone + Send + Sync>(
+    prepared: &Prepared,
+    rows: &[u32],
+    empty: T,
+    see: impl Fn(&mut T, &[f32]) + Sync,
+    join: impl Fn(&mut T, T),
+) -> T {
     let part = |rows: &[u32]| {
         let (mut part, mut row) = (empty.clone(), vec![]);
         for &at in rows {
@@ -44,24 +51,38 @@ fn each<T: Clone + Send + Sync>(prepared: &Prepared, rows: &[u32], empty: T, see
 pub fn learn(prepared: &Prepared, rows: &[u32]) -> Vec<Range> {
     let empty = vec![(f32::MAX, f32::MIN); prepared.scaler.inputs()];
     let see = |ranges: &mut Vec<Range>, row: &[f32]| {
-        ranges.iter_mut().zip(row).for_each(|(range, value)| *range = (range.0.min(*value), range.1.max(*value)))
+        ranges
+            .iter_mut()
+            .zip(row)
+            .for_each(|(range, value)| *range = (range.0.min(*value), range.1.max(*value)))
     };
-    let join =
-        |all: &mut Vec<Range>, part: Vec<Range>| all.iter_mut().zip(part).for_each(|(all, part)| *all = (all.0.min(part.0), all.1.max(part.1)));
+    let join = |all: &mut Vec<Range>, part: Vec<Range>| {
+        all.iter_mut()
+            .zip(part)
+            .for_each(|(all, part)| *all = (all.0.min(part.0), all.1.max(part.1)))
+    };
     each(prepared, rows, empty, see, join)
 }
 
 /// Counts the rows that are unlike those that the ranges are of.
 pub fn compare(prepared: &Prepared, rows: &[u32], ranges: &[Range]) -> Counts {
-    let empty = Counts { present: vec![0; ranges.len()], outside: vec![0; ranges.len()], moved: vec![0; ranges.len()] };
+    let empty = Counts {
+        present: vec![0; ranges.len()],
+        outside: vec![0; ranges.len()],
+        moved: vec![0; ranges.len()],
+    };
     let see = |counts: &mut Counts, row: &[f32]| {
-        for (at, (value, range)) in row.iter().zip(ranges).enumerate().filter(|(_, (value, _))| !value.is_nan()) {
+        for (at, (value, range)) in
+            row.iter().zip(ranges).enumerate().filter(|(_, (value, _))| !value.is_nan())
+        {
             counts.present[at] += 1;
             counts.outside[at] += usize::from(is_outside(*value, *range));
             counts.moved[at] += usize::from(range.0 == range.1 && *value != range.0);
         }
     };
-    let add = |all: &mut Vec<usize>, part: Vec<usize>| all.iter_mut().zip(part).for_each(|(all, part)| *all += part);
+    let add = |all: &mut Vec<usize>, part: Vec<usize>| {
+        all.iter_mut().zip(part).for_each(|(all, part)| *all += part)
+    };
     let join = |all: &mut Counts, part: Counts| {
         add(&mut all.present, part.present);
         add(&mut all.outside, part.outside);

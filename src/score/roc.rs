@@ -1,6 +1,6 @@
-//! How well scores tell bad from good. Bad is what is looked for: the true positive rate is the share of the bad that score at
-//! least so high, the false positive rate that of the good. (Taking good for positive and the score's negative gives the same
-//! area.)
+//! How well scores tell bad from good. Bad is what is looked for: the true positive rate is the
+//! share of the bad that score at least so high, the false positive rate that of the good. (Taking
+//! good for positive and the score's negative gives the same area.)
 
 use crate::random;
 use rand::RngExt;
@@ -25,15 +25,18 @@ pub struct Auc {
     pub good: usize,
     /// Rows that are bad.
     pub bad: usize,
-    /// The probability that a bad row scores higher than a good one; `None` where there is only one class.
+    /// The probability that a bad row scores higher than a good one; `None` where there is only one
+    /// class.
     pub auc: Option<f64>,
-    /// The mean of the precision over the bad rows as they are found one after the other; `None` where there is only one class.
+    /// The mean of the precision over the bad rows as they are found one after the other; `None`
+    /// where there is only one class.
     pub average_precision: Option<f64>,
     /// The middle 95 % of the areas of resampled data.
     pub interval: Option<(f64, f64)>,
     /// What was resampled, or why there is no area.
     pub note: String,
-    /// The share of the bad that is found where a given share of the good is flagged; none where there is no area.
+    /// The share of the bad that is found where a given share of the good is flagged; none where
+    /// there is no area.
     #[serde(default)]
     pub efficiencies: Vec<Efficiency>,
 }
@@ -133,34 +136,49 @@ impl Ranking {
         (before.0 > 0.0 && before.1 > 0.0).then(|| area / (before.0 * before.1))
     }
 
-    /// What each unit wins against each other one: the area of resampled units then is a matter of units, not of rows.
+    /// What each unit wins against each other one: the area of resampled units then is a matter of
+    /// units, not of rows.
     fn pairs(&self, unit: &[usize], units: usize) -> Pairs {
-        let mut pairs = Pairs { units, wins: vec![0.0; units * units], good: vec![0.0; units], bad: vec![0.0; units] };
-        self.rows.iter().zip(unit).filter(|(row, _)| row.good).for_each(|(row, &unit)| pairs.good[unit] += row.weight);
+        let mut pairs = Pairs {
+            units,
+            wins: vec![0.0; units * units],
+            good: vec![0.0; units],
+            bad: vec![0.0; units],
+        };
+        self.rows
+            .iter()
+            .zip(unit)
+            .filter(|(row, _)| row.good)
+            .for_each(|(row, &unit)| pairs.good[unit] += row.weight);
         // Weight of good rows that score lower, unit by unit.
         let mut below = pairs.good.clone();
         let mut start = 0;
         for &end in &self.ends {
             let tied = || (start..end).map(|at| (&self.rows[at], unit[at]));
-            tied().filter(|(row, _)| row.good).for_each(|(row, unit)| below[unit] -= row.weight / 2.0);
+            tied()
+                .filter(|(row, _)| row.good)
+                .for_each(|(row, unit)| below[unit] -= row.weight / 2.0);
             for (row, unit) in tied().filter(|(row, _)| !row.good) {
                 pairs.bad[unit] += row.weight;
                 let wins = &mut pairs.wins[unit * units..(unit + 1) * units];
                 wins.iter_mut().zip(&below).for_each(|(wins, below)| *wins += row.weight * below);
             }
-            tied().filter(|(row, _)| row.good).for_each(|(row, unit)| below[unit] -= row.weight / 2.0);
+            tied()
+                .filter(|(row, _)| row.good)
+                .for_each(|(row, unit)| below[unit] -= row.weight / 2.0);
             start = end;
         }
         pairs
     }
 
-    /// The area under the curve: the share of (bad, good) pairs in which the bad row scores higher, ties counting half.
-    /// `None` where one of the classes is missing.
+    /// The area under the curve: the share of (bad, good) pairs in which the bad row scores higher,
+    /// ties counting half. `None` where one of the classes is missing.
     pub fn auc(&self) -> Option<f64> {
         self.area(|_| 1.0)
     }
 
-    /// The sum of precision × rise of the true positive rate from each score to the next lower one. `None` without both classes.
+    /// The sum of precision × rise of the true positive rate from each score to the next lower one.
+    /// `None` without both classes.
     pub fn average_precision(&self) -> Option<f64> {
         let (good, bad) = self.found(|_| 1.0).last()?.1;
         let (mut sum, mut before) = (0.0, 0.0);
@@ -171,8 +189,8 @@ impl Ranking {
         (good > 0.0 && bad > 0.0).then(|| sum / bad)
     }
 
-    /// The share of the bad strictly above the lowest score that at most a share `background` of the good exceeds. `None` without
-    /// both classes.
+    /// The share of the bad strictly above the lowest score that at most a share `background` of
+    /// the good exceeds. `None` without both classes.
     pub fn efficiency(&self, background: f64) -> Option<Efficiency> {
         let (good, bad) = self.found(|_| 1.0).last()?.1;
         if good <= 0.0 || bad <= 0.0 {
@@ -188,19 +206,26 @@ impl Ranking {
         // Nothing lies above the next lower score but what was found so far.
         let threshold = self.rows.get(start).or(self.rows.last())?.score;
         let bad_rows = || self.rows.iter().filter(|row| !row.good);
-        let (found, all) = (self.rows[..start].iter().filter(|row| !row.good).count(), bad_rows().count());
+        let (found, all) =
+            (self.rows[..start].iter().filter(|row| !row.good).count(), bad_rows().count());
         let even = self.rows.iter().all(|row| row.weight == 1.0);
-        let interval = rate_with_interval(found, all).filter(|_| even).map(|(_, low, high)| (low, high));
+        let interval =
+            rate_with_interval(found, all).filter(|_| even).map(|(_, low, high)| (low, high));
         Some(Efficiency { background, threshold, efficiency: above.1 / bad, interval, bad: all })
     }
 
-    /// The curve, without the points in the middle of its straight pieces. Empty without both classes.
+    /// The curve, without the points in the middle of its straight pieces. Empty without both
+    /// classes.
     pub fn curve(&self) -> Vec<Point> {
         let Some((_, (good, bad))) = self.found(|_| 1.0).last() else { return vec![] };
         if good <= 0.0 || bad <= 0.0 {
             return vec![];
         }
-        let mut points = vec![Point { threshold: f64::INFINITY, false_positive_rate: 0.0, true_positive_rate: 0.0 }];
+        let mut points = vec![Point {
+            threshold: f64::INFINITY,
+            false_positive_rate: 0.0,
+            true_positive_rate: 0.0,
+        }];
         points.extend(self.found(|_| 1.0).map(|(end, found)| Point {
             threshold: self.rows[end - 1].score,
             false_positive_rate: found.0 / good,
@@ -210,15 +235,21 @@ impl Ranking {
             let same = |get: fn(&Point) -> f64| get(a) == get(b) && get(b) == get(c);
             same(|point| point.false_positive_rate) || same(|point| point.true_positive_rate)
         };
-        let keep: Vec<bool> =
-            (0..points.len()).map(|i| i == 0 || i + 1 == points.len() || !straight(&points[i - 1], &points[i], &points[i + 1])).collect();
+        let keep: Vec<bool> = (0..points.len())
+            .map(|i| {
+                i == 0
+                    || i + 1 == points.len()
+                    || !straight(&points[i - 1], &points[i], &points[i + 1])
+            })
+            .collect();
         let mut keep = keep.into_iter();
         points.retain(|_| keep.next() == Some(true));
         points
     }
 
-    /// The middle 95 % of the areas of resampled data, and what was resampled: whole runs, since neighbouring lumisections are
-    /// nearly equal; with fewer than five runs single rows. Without an area, the reason.
+    /// The middle 95 % of the areas of resampled data, and what was resampled: whole runs, since
+    /// neighbouring lumisections are nearly equal; with fewer than five runs single rows. Without
+    /// an area, the reason.
     pub fn interval(&self, seed: u64) -> (Option<(f64, f64)>, String) {
         if self.auc().is_none() {
             let class = match self.rows.first() {
@@ -232,8 +263,9 @@ impl Ranking {
         (middle(areas), format!("95 % interval from {RESAMPLES} resamplings of {what}"))
     }
 
-    /// The middle 95 % of how much larger this area is than that of the same rows with other scores, where both are resampled alike.
-    /// Nothing without an area. Rows must be of five runs or more.
+    /// The middle 95 % of how much larger this area is than that of the same rows with other
+    /// scores, where both are resampled alike. Nothing without an area. Rows must be of five runs
+    /// or more.
     pub fn lead(&self, other: &Self, seed: u64) -> Option<(f64, f64)> {
         self.auc().zip(other.auc())?;
         let (own, others) = (self.resampled(seed).0, other.resampled(seed).0);
@@ -245,7 +277,11 @@ impl Ranking {
         let mut number: BTreeMap<u32, usize> = self.rows.iter().map(|row| (row.run, 0)).collect();
         number.values_mut().enumerate().for_each(|(at, number)| *number = at);
         let by_run = number.len() >= FEWEST_RUNS;
-        let unit: Vec<usize> = if by_run { self.rows.iter().map(|row| number[&row.run]).collect() } else { (0..self.rows.len()).collect() };
+        let unit: Vec<usize> = if by_run {
+            self.rows.iter().map(|row| number[&row.run]).collect()
+        } else {
+            (0..self.rows.len()).collect()
+        };
         let units = if by_run { number.len() } else { self.rows.len() };
         let pairs = (units * units <= self.rows.len()).then(|| self.pairs(&unit, units));
         let area = |i: u64| {
@@ -257,7 +293,11 @@ impl Ranking {
                 None => self.area(|at| times[unit[at]]),
             }
         };
-        let what = if by_run { format!("{units} runs") } else { format!("{units} rows (too few runs to resample those)") };
+        let what = if by_run {
+            format!("{units} runs")
+        } else {
+            format!("{units} rows (too few runs to resample those)")
+        };
         ((0..RESAMPLES).into_par_iter().map(area).collect(), what)
     }
 }
@@ -273,7 +313,8 @@ fn middle(numbers: Vec<Option<f64>>) -> Option<(f64, f64)> {
 /// Pairs of bad and good rows, unit by unit.
 struct Pairs {
     units: usize,
-    /// Weight of the pairs in which the bad row scores higher, ties counting half, `[units of the bad, units of the good]`.
+    /// Weight of the pairs in which the bad row scores higher, ties counting half, `[units of the
+    /// bad, units of the good]`.
     wins: Vec<f64>,
     /// Weight of the good, and of the bad rows, `[units]`.
     good: Vec<f64>,
@@ -284,7 +325,8 @@ impl Pairs {
     /// The area where each unit is taken so many times.
     fn area(&self, times: &[f64]) -> Option<f64> {
         let dot = |a: &[f64]| a.iter().zip(times).map(|(a, times)| a * times).sum::<f64>();
-        let taken = self.wins.chunks_exact(self.units).zip(times).filter(|(_, times)| **times > 0.0);
+        let taken =
+            self.wins.chunks_exact(self.units).zip(times).filter(|(_, times)| **times > 0.0);
         let wins: f64 = taken.map(|(wins, times)| times * dot(wins)).sum();
         let all = dot(&self.good) * dot(&self.bad);
         (all > 0.0).then(|| wins / all)
@@ -304,7 +346,8 @@ pub fn rate_with_interval(successes: usize, trials: usize) -> Option<(f64, f64, 
 /// How many standard deviations around its mean hold 95 % of a normal distribution.
 pub const Z_95: f64 = 1.959_963_984_540_054;
 
-/// Wilson's interval of a rate that was found in `n` independent trials; `z` standard deviations wide to each side.
+/// Wilson's interval of a rate that was found in `n` independent trials; `z` standard deviations
+/// wide to each side.
 pub fn wilson(rate: f64, n: f64, z: f64) -> (f64, f64) {
     let centre = (rate + z * z / (2.0 * n)) / (1.0 + z * z / n);
     let half = z / (1.0 + z * z / n) * (rate * (1.0 - rate) / n + z * z / (4.0 * n * n)).sqrt();
@@ -317,7 +360,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn ranking(rows: &[(f64, bool)]) -> Ranking {
-        Ranking::new(rows.iter().map(|&(score, good)| Judged { score, good, weight: 1.0, run: 0 }).collect())
+        Ranking::new(
+            rows.iter().map(|&(score, good)| Judged { score, good, weight: 1.0, run: 0 }).collect(),
+        )
     }
 
     fn auc(rows: &[(f64, bool)]) -> Option<f64> {
@@ -326,43 +371,72 @@ mod tests {
 
     #[test]
     fn areas() {
-        let rows = |scores: &[(f64, u8)]| scores.iter().map(|&(score, good)| (score, good == 1)).collect::<Vec<_>>();
+        let rows = |scores: &[(f64, u8)]| {
+            scores.iter().map(|&(score, good)| (score, good == 1)).collect::<Vec<_>>()
+        };
         assert_eq!(auc(&rows(&[(0.1, 1), (0.2, 1), (0.3, 0)])), Some(1.0));
         assert_eq!(auc(&rows(&[(0.1, 0), (0.2, 1)])), Some(0.0));
         assert_eq!(auc(&rows(&[(0.1, 0), (0.1, 1)])), Some(0.5));
-        assert_eq!(auc(&rows(&[(0.1, 1), (0.4, 1), (0.35, 0), (0.8, 0)])), Some(0.75), "scikit-learn's example");
+        assert_eq!(
+            auc(&rows(&[(0.1, 1), (0.4, 1), (0.35, 0), (0.8, 0)])),
+            Some(0.75),
+            "scikit-learn's example"
+        );
         assert_eq!(auc(&rows(&[(0.1, 1)])), None);
         assert_eq!(auc(&[]), None);
     }
 
     #[test]
     fn curves_and_precision() {
-        // scikit-learn's example: y = [0, 0, 1, 1], scores = [0.1, 0.4, 0.35, 0.8], 1 being bad here.
+        // scikit-learn's example: y = [0, 0, 1, 1], scores = [0.1, 0.4, 0.35, 0.8], 1 being bad
+        // here.
         let ranking = ranking(&[(0.1, true), (0.4, true), (0.35, false), (0.8, false)]);
-        let points: Vec<(f64, f64, f64)> =
-            ranking.curve().iter().map(|point| (point.threshold, point.false_positive_rate, point.true_positive_rate)).collect();
-        assert_eq!(points, [(f64::INFINITY, 0.0, 0.0), (0.8, 0.0, 0.5), (0.4, 0.5, 0.5), (0.35, 0.5, 1.0), (0.1, 1.0, 1.0)]);
+        let points: Vec<(f64, f64, f64)> = ranking
+            .curve()
+            .iter()
+            .map(|point| (point.threshold, point.false_positive_rate, point.true_positive_rate))
+            .collect();
+        assert_eq!(
+            points,
+            [
+                (f64::INFINITY, 0.0, 0.0),
+                (0.8, 0.0, 0.5),
+                (0.4, 0.5, 0.5),
+                (0.35, 0.5, 1.0),
+                (0.1, 1.0, 1.0)
+            ]
+        );
         assert!((ranking.average_precision().unwrap() - 0.833_333_333_333_333_3).abs() < 1e-15);
     }
 
     #[test]
     fn the_bad_are_found_at_a_given_share_of_the_good() {
-        let rows: Vec<(f64, bool)> =
-            (0..100).map(|i| (f64::from(i), true)).chain([(99.5, false), (97.5, false), (50.0, false), (99.0, false)]).collect();
+        let rows: Vec<(f64, bool)> = (0..100)
+            .map(|i| (f64::from(i), true))
+            .chain([(99.5, false), (97.5, false), (50.0, false), (99.0, false)])
+            .collect();
         let ranking = ranking(&rows);
-        let at = |background: f64| ranking.efficiency(background).map(|found| (found.threshold, found.efficiency)).unwrap();
+        let at = |background: f64| {
+            ranking.efficiency(background).map(|found| (found.threshold, found.efficiency)).unwrap()
+        };
         assert_eq!(at(0.001), (99.0, 0.25), "a tie with a good row is not above it");
         assert_eq!(at(0.02), (97.0, 0.75));
         assert_eq!(at(0.025), (97.0, 0.75));
         assert_eq!(at(0.99), (0.0, 1.0));
-        assert_eq!(ranking.efficiency(0.02).unwrap().interval, rate_with_interval(3, 4).map(|(_, low, high)| (low, high)));
+        assert_eq!(
+            ranking.efficiency(0.02).unwrap().interval,
+            rate_with_interval(3, 4).map(|(_, low, high)| (low, high))
+        );
         assert_eq!(self::ranking(&[(0.1, true)]).efficiency(0.1), None);
     }
 
     #[test]
     fn one_class_has_no_area_and_says_why() {
         let one = ranking(&[(0.1, true)]);
-        assert_eq!((one.auc(), one.average_precision(), one.curve(), one.interval(1)), (None, None, vec![], (None, "no area: no bad rows".into())));
+        assert_eq!(
+            (one.auc(), one.average_precision(), one.curve(), one.interval(1)),
+            (None, None, vec![], (None, "no area: no bad rows".into()))
+        );
         assert_eq!(ranking(&[]).interval(1).1, "no area: no rows with labels");
     }
 
@@ -371,7 +445,8 @@ mod tests {
         let rows = |noise: f64| {
             let row = |at: u32| {
                 let good = !at.is_multiple_of(4);
-                let score = f64::from(u8::from(!good)) + noise * f64::from(at * 7919 % 1000) / 1000.0;
+                let score =
+                    f64::from(u8::from(!good)) + noise * f64::from(at * 7919 % 1000) / 1000.0;
                 Judged { score, good, weight: 1.0, run: at % 12 }
             };
             Ranking::new((0..600).map(row).collect())

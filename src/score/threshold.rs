@@ -22,14 +22,16 @@ pub struct Calibrated {
     pub on: CalibrateOn,
     /// The threshold; `None` where each scored run gets its own.
     pub value: Option<f64>,
-    /// The same for each member of an ensemble, on its own scores; empty where there is one, or the threshold is fixed.
+    /// The same for each member of an ensemble, on its own scores; empty where there is one, or the
+    /// threshold is fixed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<f64>,
     /// Number of rows it was found on.
     pub rows: usize,
     /// Number of runs they are from.
     pub runs: usize,
-    /// What those rows are, such as "validation rows labelled good"; empty in folders of earlier versions.
+    /// What those rows are, such as "validation rows labelled good"; empty in folders of earlier
+    /// versions.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rows_are: String,
     /// The files that those rows are from.
@@ -96,19 +98,30 @@ pub fn describe(threshold: &Threshold, log: bool) -> String {
     }
 }
 
-/// The threshold found on the scores of some runs, each in the order of LS. A moving average never crosses from run to run. With
-/// `log` it is found on ln(score), and e to the power of that.
+/// The threshold found on the scores of some runs, each in the order of LS. A moving average never
+/// crosses from run to run. With `log` it is found on ln(score), and e to the power of that.
 pub fn value(threshold: &Threshold, log: bool, runs: &[&[f64]]) -> Result<f64> {
     if log && !matches!(threshold, Threshold::Fixed { .. }) {
-        let logs: Vec<Vec<f64>> = runs.iter().map(|scores| scores.iter().map(|score| score.max(f64::MIN_POSITIVE).ln()).collect()).collect();
-        return Ok(value(threshold, false, &logs.iter().map(Vec::as_slice).collect::<Vec<_>>())?.exp());
+        let logs: Vec<Vec<f64>> = runs
+            .iter()
+            .map(|scores| scores.iter().map(|score| score.max(f64::MIN_POSITIVE).ln()).collect())
+            .collect();
+        return Ok(
+            value(threshold, false, &logs.iter().map(Vec::as_slice).collect::<Vec<_>>())?.exp()
+        );
     }
     let rows: usize = runs.iter().map(|scores| scores.len()).sum();
-    let few = |needed: String| Error::input(format!("threshold: {rows} calibration rows in {} runs; {threshold} needs {needed}", runs.len()));
+    let few = |needed: String| {
+        Error::input(format!(
+            "threshold: {rows} calibration rows in {} runs; {threshold} needs {needed}",
+            runs.len()
+        ))
+    };
     match *threshold {
         Threshold::Fixed { value } => Ok(value),
         Threshold::Percentile { percentile: p, smooth } => {
-            let smoothed: Vec<f64> = runs.iter().flat_map(|scores| moving_average(scores, smooth as usize)).collect();
+            let smoothed: Vec<f64> =
+                runs.iter().flat_map(|scores| moving_average(scores, smooth as usize)).collect();
             percentile(&smoothed, p).ok_or_else(|| few(format!("a run of at least {smooth} LSs")))
         }
         Threshold::MeanStd { k, ddof } => {
@@ -132,7 +145,8 @@ pub fn moving_average(scores: &[f64], window: usize) -> Vec<f64> {
     scores.windows(window).map(|part| part.iter().sum::<f64>() / window as f64).collect()
 }
 
-/// The percentile with linear interpolation between neighbours (NumPy's default), or nothing of nothing.
+/// The percentile with linear interpolation between neighbours (NumPy's default), or nothing of
+/// nothing.
 pub fn percentile(values: &[f64], percentile: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -149,9 +163,11 @@ mod tests {
 
     #[test]
     fn what_is_written_of_each_kind_is_read_again() {
-        for threshold in
-            [Threshold::Percentile { percentile: 99.5, smooth: 3 }, Threshold::Fixed { value: 0.25 }, Threshold::MeanStd { k: 3.0, ddof: 1 }]
-        {
+        for threshold in [
+            Threshold::Percentile { percentile: 99.5, smooth: 3 },
+            Threshold::Fixed { value: 0.25 },
+            Threshold::MeanStd { k: 3.0, ddof: 1 },
+        ] {
             let calibrated = Calibrated {
                 channel: "all".into(),
                 threshold,
@@ -165,7 +181,11 @@ mod tests {
                 files: vec![],
                 sample: Sample::new(&[vec![0.1, 0.2], vec![0.3]], false),
             };
-            assert_eq!(serde_json::from_str::<Calibrated>(&serde_json::to_string(&calibrated).unwrap()).unwrap(), calibrated);
+            assert_eq!(
+                serde_json::from_str::<Calibrated>(&serde_json::to_string(&calibrated).unwrap())
+                    .unwrap(),
+                calibrated
+            );
         }
     }
 

@@ -17,12 +17,12 @@ pub struct Usual {
     pub log_std: f64,
     /// Mean error of each feature in the training rows, weighted as they are.
     pub feature_errors: Vec<f64>,
-    /// Variance of the reconstructions of the training rows as a share of that of their inputs: 0 where every row has the same
-    /// reconstruction. Absent in folders of earlier versions.
+    /// Variance of the reconstructions of the training rows as a share of that of their inputs: 0
+    /// where every row has the same reconstruction. Absent in folders of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub varies: Option<f64>,
-    /// Lowest and highest value of each input in the training rows, before the first step of scaling that is learned; empty in folders
-    /// of earlier versions.
+    /// Lowest and highest value of each input in the training rows, before the first step of
+    /// scaling that is learned; empty in folders of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unscaled: Vec<Range>,
     /// Share of the inputs of the calibration rows that lie outside those ranges.
@@ -30,15 +30,17 @@ pub struct Usual {
     pub outside: f64,
 }
 
-/// Scores are taken for at least this part of what they are held against: the logarithm of 0 says nothing.
+/// Scores are taken for at least this part of what they are held against: the logarithm of 0 says
+/// nothing.
 pub const SMALLEST: f64 = 1e-12;
 
-/// Where calibration scores hardly differ, a deviation is not made larger than by this spread of their logarithms.
+/// Where calibration scores hardly differ, a deviation is not made larger than by this spread of
+/// their logarithms.
 const LEAST_SPREAD: f64 = 1e-3;
 
 impl Usual {
-    /// What a score is held against: the mean-field error. Where training rows are all alike there is none, and the autoencoder's
-    /// own stands for it (or 1, where that is 0 too).
+    /// What a score is held against: the mean-field error. Where training rows are all alike there
+    /// is none, and the autoencoder's own stands for it (or 1, where that is 0 too).
     pub fn held_against(&self) -> f64 {
         [self.mean_field_error, self.error].into_iter().find(|error| *error > 0.0).unwrap_or(1.0)
     }
@@ -53,12 +55,15 @@ impl Usual {
         self.log_std.max(LEAST_SPREAD)
     }
 
-    /// Notes mean and standard deviation of the calibration rows' scores, as far as they are finite.
+    /// Notes mean and standard deviation of the calibration rows' scores, as far as they are
+    /// finite.
     pub fn calibrate(&mut self, scores: impl Iterator<Item = f64>) {
-        let logs: Vec<f64> = scores.map(|score| self.log_ratio(score)).filter(|log| log.is_finite()).collect();
+        let logs: Vec<f64> =
+            scores.map(|score| self.log_ratio(score)).filter(|log| log.is_finite()).collect();
         let n = logs.len().max(1) as f64;
         self.log_mean = logs.iter().sum::<f64>() / n;
-        self.log_std = (logs.iter().map(|log| (log - self.log_mean).powi(2)).sum::<f64>() / n).sqrt();
+        self.log_std =
+            (logs.iter().map(|log| (log - self.log_mean).powi(2)).sum::<f64>() / n).sqrt();
     }
 }
 
@@ -82,14 +87,27 @@ mod tests {
     use super::*;
 
     fn usual(mean_field_error: f64, log_mean: f64, log_std: f64) -> Usual {
-        Usual { error: 0.5, mean_field_error, log_mean, log_std, feature_errors: vec![], varies: None, unscaled: vec![], outside: 0.0 }
+        Usual {
+            error: 0.5,
+            mean_field_error,
+            log_mean,
+            log_std,
+            feature_errors: vec![],
+            varies: None,
+            unscaled: vec![],
+            outside: 0.0,
+        }
     }
 
     #[test]
     fn scores_are_held_against_the_mean_field() {
         assert!((usual(2.0, 0.0, 1.0).log_ratio(4.0) - 2.0_f64.ln()).abs() < 1e-15);
         assert_eq!(usual(2.0, 0.0, 1.0).log_ratio(0.0), 1e-12_f64.ln());
-        assert_eq!(usual(0.0, 0.0, 1.0).log_ratio(1.0), 2.0_f64.ln(), "without a mean-field error the autoencoder's own stands for it");
+        assert_eq!(
+            usual(0.0, 0.0, 1.0).log_ratio(1.0),
+            2.0_f64.ln(),
+            "without a mean-field error the autoencoder's own stands for it"
+        );
         let mut learned = usual(1.0, 0.0, 0.0);
         learned.calibrate([1.0_f64.exp(), 3.0_f64.exp()].into_iter());
         assert!((learned.log_mean - 2.0).abs() < 1e-12 && (learned.log_std - 1.0).abs() < 1e-12);
@@ -102,7 +120,11 @@ mod tests {
         assert_eq!(of(Combine::Max), Some(1.0));
         assert_eq!(of(Combine::Mean), Some(0.0));
         assert_eq!(of(Combine::Sum), Some(0.0));
-        assert_eq!(of(Combine::Standardised), Some(2.0), "b is two deviations above what is usual for it");
+        assert_eq!(
+            of(Combine::Standardised),
+            Some(2.0),
+            "b is two deviations above what is usual for it"
+        );
         assert_eq!(combine(Combine::Max, &[]), None);
     }
 
@@ -110,7 +132,13 @@ mod tests {
     fn a_channel_that_never_changed_counts_when_it_does() {
         let mut constant = usual(0.0, 0.0, 0.0);
         constant.calibrate([0.5, 0.5, 0.5].into_iter());
-        assert_eq!(combine(Combine::Standardised, &[(&constant, constant.log_ratio(0.5))]), Some(0.0));
-        assert!(combine(Combine::Standardised, &[(&constant, constant.log_ratio(5.0))]).unwrap() > 1000.0);
+        assert_eq!(
+            combine(Combine::Standardised, &[(&constant, constant.log_ratio(0.5))]),
+            Some(0.0)
+        );
+        assert!(
+            combine(Combine::Standardised, &[(&constant, constant.log_ratio(5.0))]).unwrap()
+                > 1000.0
+        );
     }
 }

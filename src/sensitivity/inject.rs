@@ -36,10 +36,16 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// The area of a defect in each of some maps that have room for it: anywhere in the first, and in the others around the same fraction of
-/// each axis as far as it stays inside. A place is drawn again where `alive` says of one of them, by its number, that there is nothing to
-/// break; nothing where no place is found.
-pub fn place(shapes: &[Shape], size: Size, chance: &mut ChaCha8Rng, alive: impl Fn(usize, Area) -> bool) -> Option<Vec<Area>> {
+/// The area of a defect in each of some maps that have room for it: anywhere in the first, and in
+/// the others around the same fraction of each axis as far as it stays inside. A place is drawn
+/// again where `alive` says of one of them, by its number, that there is nothing to break; nothing
+/// where no place is found.
+pub fn place(
+    shapes: &[Shape],
+    size: Size,
+    chance: &mut ChaCha8Rng,
+    alive: impl Fn(usize, Area) -> bool,
+) -> Option<Vec<Area>> {
     let first = shapes.first()?;
     let along = |start: usize, length: usize, of: usize, bins: usize| {
         let doubled = (2 * start + length) * bins / of;
@@ -47,8 +53,12 @@ pub fn place(shapes: &[Shape], size: Size, chance: &mut ChaCha8Rng, alive: impl 
         (start, start + length - 1)
     };
     (0..TRIES).find_map(|_| {
-        let (x, y) = (chance.random_range(0..=first.x - size.x), chance.random_range(0..=first.y - size.y));
-        let area = |shape: &Shape| Area { x: along(x, size.x, first.x, shape.x), y: along(y, size.y, first.y, shape.y) };
+        let (x, y) =
+            (chance.random_range(0..=first.x - size.x), chance.random_range(0..=first.y - size.y));
+        let area = |shape: &Shape| Area {
+            x: along(x, size.x, first.x, shape.x),
+            y: along(y, size.y, first.y, shape.y),
+        };
         let areas: Vec<Area> = shapes.iter().map(area).collect();
         areas.iter().enumerate().all(|(at, area)| alive(at, *area)).then_some(areas)
     })
@@ -59,11 +69,19 @@ pub fn bins(area: Area, columns: usize) -> impl Iterator<Item = usize> {
     (area.y.0..=area.y.1).flat_map(move |y| (area.x.0..=area.x.1).map(move |x| y * columns + x))
 }
 
-/// Multiplies the bins of an area; with chance, what comes out is drawn from a Poisson distribution around that, as far as there is one.
-pub fn inject(map: &mut [f32], columns: usize, area: Area, strength: f64, mut counts: Option<&mut ChaCha8Rng>) {
+/// Multiplies the bins of an area; with chance, what comes out is drawn from a Poisson distribution
+/// around that, as far as there is one.
+pub fn inject(
+    map: &mut [f32],
+    columns: usize,
+    area: Area,
+    strength: f64,
+    mut counts: Option<&mut ChaCha8Rng>,
+) {
     for bin in bins(area, columns) {
         let mean = f64::from(map[bin]) * strength;
-        let drawn = counts.as_deref_mut().and_then(|chance| Some(Poisson::new(mean).ok()?.sample(chance)));
+        let drawn =
+            counts.as_deref_mut().and_then(|chance| Some(Poisson::new(mean).ok()?.sample(chance)));
         map[bin] = drawn.unwrap_or(mean) as f32;
     }
 }
@@ -89,21 +107,43 @@ mod tests {
             let inside = [13, 14, 23, 24].contains(&bin);
             assert_eq!(*now, if inside { before * 0.25 } else { *before }, "bin {bin}");
         }
-        inject(&mut map, 10, area((0, 9), (0, 3)), 0.0, Some(&mut random::generator(1, "counts", 0)));
+        inject(
+            &mut map,
+            10,
+            area((0, 9), (0, 3)),
+            0.0,
+            Some(&mut random::generator(1, "counts", 0)),
+        );
         assert_eq!(map, [0.0; 40]);
     }
 
     #[test]
     fn counts_vary_around_what_they_are_multiplied_to_as_counts_do() {
         let mut map = vec![100.0; 10_000];
-        inject(&mut map, 100, area((0, 99), (0, 99)), 2.0, Some(&mut random::generator(1, "counts", 0)));
+        inject(
+            &mut map,
+            100,
+            area((0, 99), (0, 99)),
+            2.0,
+            Some(&mut random::generator(1, "counts", 0)),
+        );
         let mean = map.iter().map(|value| f64::from(*value)).sum::<f64>() / 1e4;
-        let variance = map.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / 1e4;
-        assert!((mean - 200.0).abs() < 0.6 && (variance / 200.0 - 1.0).abs() < 0.05, "{mean} {variance}");
+        let variance =
+            map.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / 1e4;
+        assert!(
+            (mean - 200.0).abs() < 0.6 && (variance / 200.0 - 1.0).abs() < 0.05,
+            "{mean} {variance}"
+        );
         assert!(map.iter().all(|value| value.fract() == 0.0));
         // What is no mean of counts is multiplied.
         let mut odd = vec![-3.0, f32::MAX];
-        inject(&mut odd, 2, area((0, 1), (0, 0)), 0.5, Some(&mut random::generator(1, "counts", 0)));
+        inject(
+            &mut odd,
+            2,
+            area((0, 1), (0, 0)),
+            0.5,
+            Some(&mut random::generator(1, "counts", 0)),
+        );
         assert_eq!((odd[0], odd[1].is_finite()), (-1.5, true));
     }
 

@@ -1,7 +1,8 @@
-//! How well an experiment finds defects of given sizes and strengths: they are injected into good rows that are held out, which are then
-//! scaled, scored and flagged as any others.
+//! How well an experiment finds defects of given sizes and strengths: they are injected into good
+//! rows that are held out, which are then scaled, scored and flagged as any others.
 //!
-//! Each changed row is judged by itself: a mask that goes by the rows before it in its run (`patterns.dynamic_mask`) is off for it.
+//! Each changed row is judged by itself: a mask that goes by the rows before it in its run
+//! (`patterns.dynamic_mask`) is off for it.
 
 mod inject;
 mod outputs;
@@ -107,10 +108,11 @@ pub struct Point {
     pub channels: usize,
     /// Rows that are flagged by the channel that judges.
     pub efficiency: Share,
-    /// With patterns: the mean overlap (intersection over union) of each injected area with the region on its side that matches it best;
-    /// 0 where there is none.
+    /// With patterns: the mean overlap (intersection over union) of each injected area with the
+    /// region on its side that matches it best; 0 where there is none.
     pub iou: Option<f64>,
-    /// Where there are several channels, those flagged by each, of the rows in which the defect is in it.
+    /// Where there are several channels, those flagged by each, of the rows in which the defect is
+    /// in it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_channel: Vec<Share>,
 }
@@ -167,9 +169,13 @@ impl Plan {
             () => "",
         };
         if !what.is_empty() {
-            return Err(Error::input(format!("sensitivity: {what}; defects are injected into the bins of histograms and maps")));
+            return Err(Error::input(format!(
+                "sensitivity: {what}; defects are injected into the bins of histograms and maps"
+            )));
         }
-        if config.threshold.on == CalibrateOn::Scored && !matches!(experiment.thresholds[0], Threshold::Fixed { .. }) {
+        if config.threshold.on == CalibrateOn::Scored
+            && !matches!(experiment.thresholds[0], Threshold::Fixed { .. })
+        {
             return Err(Error::input(
                 "sensitivity: threshold.on = \"scored\" finds a threshold on each run that is scored: a changed row alone has none; expected \"valid\" or \"train\"",
             ));
@@ -182,19 +188,32 @@ impl Plan {
         let layers = layers(samples);
         let channels = match (&config.sensitivity.channels, &config.patterns) {
             (Some(channels), _) => *channels as usize,
-            (None, Some(patterns)) => patterns.layers.map_or(layers.len().min(2), |layers| layers as usize),
+            (None, Some(patterns)) => {
+                patterns.layers.map_or(layers.len().min(2), |layers| layers as usize)
+            }
             (None, None) => 1,
         };
         if channels > layers.len() {
-            return Err(Error::input(format!("sensitivity.channels: found {channels}; expected at most {}, as many as there are", layers.len())));
+            return Err(Error::input(format!(
+                "sensitivity.channels: found {channels}; expected at most {}, as many as there are",
+                layers.len()
+            )));
         }
         let sizes = sizes(experiment, &layers)?;
         let (good, sample, mut notes) = held_out(prepared)?;
         if config.patterns.as_ref().is_some_and(|patterns| patterns.dynamic_mask > 0) {
-            notes.push("patterns.dynamic_mask is off for changed rows: each is judged by itself".into());
+            notes.push(
+                "patterns.dynamic_mask is off for changed rows: each is judged by itself".into(),
+            );
         }
         let section = &config.sensitivity;
-        let settings = Settings { sizes, strengths: section.strengths.clone(), rows: section.rows as usize, channels, poisson: section.poisson };
+        let settings = Settings {
+            sizes,
+            strengths: section.strengths.clone(),
+            rows: section.rows as usize,
+            channels,
+            poisson: section.poisson,
+        };
         Ok(Self { layers, settings, seed: config.seed, good, sample, notes })
     }
 
@@ -203,8 +222,8 @@ impl Plan {
         self.settings.sizes.len() * self.settings.strengths.len()
     }
 
-    /// Tries all of it, a size and strength at a time. `done` is told of each, and may end it. `experiment` and `score` say where the
-    /// experiment is and what its score is.
+    /// Tries all of it, a size and strength at a time. `done` is told of each, and may end it.
+    /// `experiment` and `score` say where the experiment is and what its score is.
     pub fn run(
         mut self,
         model: &Model,
@@ -215,17 +234,27 @@ impl Plan {
     ) -> Result<Outcome> {
         let (false_alarms, base) = self.choose(model, prepared, device)?;
         let rows = base.samples.rows.len();
-        if self.settings.poisson && base.samples.values.iter().any(|value| !value.is_nan() && (value.fract() != 0.0 || *value < 0.0)) {
+        if self.settings.poisson
+            && base
+                .samples
+                .values
+                .iter()
+                .any(|value| !value.is_nan() && (value.fract() != 0.0 || *value < 0.0))
+        {
             let what = "contents are not whole numbers, and are drawn from Poisson distributions all the same";
             self.notes.push(format!("{what}; sensitivity.poisson = false multiplies them"));
         }
         let alone = alone(&model.experiment);
         let mut points = vec![];
         for &size in &self.settings.sizes {
-            let defects: Vec<Option<Defect>> = (0..rows).map(|row| self.defect(model, &base.samples, row, size)).collect();
+            let defects: Vec<Option<Defect>> =
+                (0..rows).map(|row| self.defect(model, &base.samples, row, size)).collect();
             let without = defects.iter().filter(|defect| defect.is_none()).count();
             if without > 0 {
-                self.notes.push(format!("{without} of {rows} rows have no place of {} of which most hold something", size.told()));
+                self.notes.push(format!(
+                    "{without} of {rows} rows have no place of {} of which most hold something",
+                    size.told()
+                ));
             }
             for &strength in &self.settings.strengths {
                 let changed = self.changed(&base, &defects, size, strength);
@@ -253,7 +282,12 @@ impl Plan {
     }
 
     /// Scores the rows as they are; of the good ones that are held out and not flagged takes some.
-    fn choose(&mut self, model: &Model, prepared: Prepared, device: &Opened) -> Result<(Vec<Share>, Prepared)> {
+    fn choose(
+        &mut self,
+        model: &Model,
+        prepared: Prepared,
+        device: &Opened,
+    ) -> Result<(Vec<Share>, Prepared)> {
         let (scores, _) = judge(&model.experiment, model, &prepared, device)?;
         // Rows that are not evaluated stand among the others.
         let places: Vec<usize> = scores.evaluated().collect();
@@ -262,21 +296,34 @@ impl Plan {
                 "sensitivity: rows that have a score in the experiment have none on this device; take the device of the training",
             ));
         }
-        let flagged = |channel: usize, row: usize| scores.channels[channel].flagged(places[row]) == Some(true);
+        let flagged = |channel: usize, row: usize| {
+            scores.channels[channel].flagged(places[row]) == Some(true)
+        };
         let share = |channel: usize| {
             let flagged = self.good.iter().filter(|row| flagged(channel, **row)).count();
             Share::new(&scores.channels[channel].name, flagged, self.good.len())
         };
         let false_alarms: Vec<Share> = (0..scores.channels.len()).map(share).collect();
         let main = scores.channels.len() - 1;
-        let mut rows: Vec<usize> = self.good.iter().copied().filter(|row| !flagged(main, *row)).collect();
+        let mut rows: Vec<usize> =
+            self.good.iter().copied().filter(|row| !flagged(main, *row)).collect();
         let mut picked = prepared.pick(&rows);
         drop(prepared);
-        if model.experiment.config.patterns.as_ref().is_some_and(|patterns| patterns.dynamic_mask > 0) {
+        if model
+            .experiment
+            .config
+            .patterns
+            .as_ref()
+            .is_some_and(|patterns| patterns.dynamic_mask > 0)
+        {
             let (scores, _) = judge(&alone(&model.experiment), model, &picked, device)?;
-            let kept: Vec<usize> = (0..rows.len()).filter(|row| !is_flagged(&scores, *row)).collect();
+            let kept: Vec<usize> =
+                (0..rows.len()).filter(|row| !is_flagged(&scores, *row)).collect();
             if kept.len() < rows.len() {
-                self.notes.push(format!("{} good rows are left out, which are flagged without patterns.dynamic_mask", rows.len() - kept.len()));
+                self.notes.push(format!(
+                    "{} good rows are left out, which are flagged without patterns.dynamic_mask",
+                    rows.len() - kept.len()
+                ));
             }
             (picked, rows) = (picked.pick(&kept), kept);
         }
@@ -288,8 +335,14 @@ impl Plan {
             )));
         }
         if rows.len() < self.settings.rows {
-            let of = if rows.len() < self.good.len() { " that are not flagged as they are" } else { "" };
-            self.notes.push(format!("there are {} {}{of}, fewer than the {} of sensitivity.rows", rows.len(), self.sample, self.settings.rows));
+            let of =
+                if rows.len() < self.good.len() { " that are not flagged as they are" } else { "" };
+            self.notes.push(format!(
+                "there are {} {}{of}, fewer than the {} of sensitivity.rows",
+                rows.len(),
+                self.sample,
+                self.settings.rows
+            ));
         }
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.shuffle(&mut random::generator(self.seed, "sensitivity rows", 0));
@@ -298,9 +351,14 @@ impl Plan {
         Ok((false_alarms, picked.pick(&order)))
     }
 
-    /// Where the defect of a row is, the same for all strengths; nothing where there is no place for it.
+    /// Where the defect of a row is, the same for all strengths; nothing where there is no place
+    /// for it.
     fn defect(&self, model: &Model, samples: &Samples, row: usize, size: Size) -> Option<Defect> {
-        let mut chance = random::generator(self.seed, &format!("sensitivity places of {} × {}", size.x, size.y), row as u64);
+        let mut chance = random::generator(
+            self.seed,
+            &format!("sensitivity places of {} × {}", size.x, size.y),
+            row as u64,
+        );
         let mut chosen: Vec<usize> = (0..self.layers.len()).collect();
         chosen.shuffle(&mut chance);
         chosen.truncate(self.settings.channels);
@@ -308,15 +366,26 @@ impl Plan {
         let shapes: Vec<Shape> = chosen.iter().map(|&layer| self.layers[layer].shape).collect();
         let alive = |at: usize, area: Area| {
             let Layer { shape, columns, .. } = &self.layers[chosen[at]];
-            let (map, masked) = (&samples.row(row)[columns.clone()], &model.networks[chosen[at]].masked);
-            let is_empty = |bin: &usize| map[*bin] == 0.0 || map[*bin].is_nan() || masked.binary_search(&(*bin as u32)).is_ok();
+            let (map, masked) =
+                (&samples.row(row)[columns.clone()], &model.networks[chosen[at]].masked);
+            let is_empty = |bin: &usize| {
+                map[*bin] == 0.0
+                    || map[*bin].is_nan()
+                    || masked.binary_search(&(*bin as u32)).is_ok()
+            };
             2 * bins(area, shape.x).filter(is_empty).count() <= area.bins()
         };
         Some(chosen.iter().copied().zip(place(&shapes, size, &mut chance, alive)?).collect())
     }
 
     /// The rows with their defects.
-    fn changed(&self, base: &Prepared, defects: &[Option<Defect>], size: Size, strength: f64) -> Prepared {
+    fn changed(
+        &self,
+        base: &Prepared,
+        defects: &[Option<Defect>],
+        size: Size,
+        strength: f64,
+    ) -> Prepared {
         let mut changed = base.clone();
         let width = base.samples.width();
         let name = format!("sensitivity counts of {} × {} at {strength}", size.x, size.y);
@@ -324,7 +393,8 @@ impl Plan {
             let mut chance = random::generator(self.seed, &name, row as u64);
             for (layer, area) in defect.iter().flatten() {
                 let Layer { shape, columns, .. } = &self.layers[*layer];
-                let map = &mut changed.samples.values[row * width..(row + 1) * width][columns.clone()];
+                let map =
+                    &mut changed.samples.values[row * width..(row + 1) * width][columns.clone()];
                 inject(map, shape.x, *area, strength, self.settings.poisson.then_some(&mut chance));
             }
         }
@@ -333,13 +403,27 @@ impl Plan {
     }
 
     /// The figures of a size and strength.
-    fn point(&self, (size, strength): (Size, f64), defects: &[Option<Defect>], scores: &Scores, patterns: Option<&Patterns>) -> Point {
-        let tried = || defects.iter().enumerate().filter_map(|(row, defect)| Some((row, defect.as_ref()?)));
+    fn point(
+        &self,
+        (size, strength): (Size, f64),
+        defects: &[Option<Defect>],
+        scores: &Scores,
+        patterns: Option<&Patterns>,
+    ) -> Point {
+        let tried =
+            || defects.iter().enumerate().filter_map(|(row, defect)| Some((row, defect.as_ref()?)));
         let main = scores.main().map_or("", |channel| channel.name.as_str());
         let by_channel = |layer: usize| {
             let channel = &scores.channels[layer];
-            let of: Vec<usize> = tried().filter(|(_, defect)| defect.iter().any(|(other, _)| *other == layer)).map(|(row, _)| row).collect();
-            Share::new(&channel.name, of.iter().filter(|row| channel.flagged(**row) == Some(true)).count(), of.len())
+            let of: Vec<usize> = tried()
+                .filter(|(_, defect)| defect.iter().any(|(other, _)| *other == layer))
+                .map(|(row, _)| row)
+                .collect();
+            Share::new(
+                &channel.name,
+                of.iter().filter(|row| channel.flagged(**row) == Some(true)).count(),
+                of.len(),
+            )
         };
         let side = if strength < 1.0 { Side::Dead } else { Side::Hot };
         let iou = |patterns: &Patterns| {
@@ -347,19 +431,34 @@ impl Plan {
             let best = |row: usize, layer: usize, area: Area| {
                 // Nothing is found in a row that is so hot that its score is not finite.
                 let Ok(found) = evaluated.binary_search(&row) else { return 0.0 };
-                let own = patterns.found[found].regions.iter().filter(|region| region.layer == layer && region.side == side);
+                let own = patterns.found[found]
+                    .regions
+                    .iter()
+                    .filter(|region| region.layer == layer && region.side == side);
                 own.map(|region| overlap(region, area)).fold(0.0, f64::max)
             };
-            let all: Vec<f64> = tried().flat_map(|(row, defect)| defect.iter().map(move |(layer, area)| best(row, *layer, *area))).collect();
+            let all: Vec<f64> = tried()
+                .flat_map(|(row, defect)| {
+                    defect.iter().map(move |(layer, area)| best(row, *layer, *area))
+                })
+                .collect();
             (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
         };
         Point {
             size,
             strength,
             channels: self.settings.channels,
-            efficiency: Share::new(main, tried().filter(|(row, _)| is_flagged(scores, *row)).count(), tried().count()),
+            efficiency: Share::new(
+                main,
+                tried().filter(|(row, _)| is_flagged(scores, *row)).count(),
+                tried().count(),
+            ),
             iou: patterns.and_then(iou),
-            by_channel: if self.layers.len() > 1 { (0..self.layers.len()).map(by_channel).collect() } else { vec![] },
+            by_channel: if self.layers.len() > 1 {
+                (0..self.layers.len()).map(by_channel).collect()
+            } else {
+                vec![]
+            },
         }
     }
 }
@@ -376,8 +475,14 @@ fn is_flagged(scores: &Scores, row: usize) -> bool {
 }
 
 /// Scores rows and holds them against the thresholds.
-fn judge(experiment: &Experiment, model: &Model, prepared: &Prepared, device: &Opened) -> Result<(Scores, Option<Patterns>)> {
-    let Scored { mut scores, patterns, .. } = pipeline::score(experiment, &model.networks, prepared, device)?;
+fn judge(
+    experiment: &Experiment,
+    model: &Model,
+    prepared: &Prepared,
+    device: &Opened,
+) -> Result<(Scores, Option<Patterns>)> {
+    let Scored { mut scores, patterns, .. } =
+        pipeline::score(experiment, &model.networks, prepared, device)?;
     scores.flag(&model.thresholds)?;
     Ok((scores, patterns))
 }
@@ -392,25 +497,43 @@ fn alone(experiment: &Experiment) -> Experiment {
 /// The maps or histograms of the samples, in the order of the channels.
 fn layers(samples: &Samples) -> Vec<Layer> {
     if samples.layers.is_empty() {
-        return vec![Layer { name: String::new(), shape: samples.shape, columns: 0..samples.width() }];
+        return vec![Layer {
+            name: String::new(),
+            shape: samples.shape,
+            columns: 0..samples.width(),
+        }];
     }
-    samples.layers.iter().map(|layer| Layer { name: layer.name.clone(), shape: layer.shape, columns: layer.columns.clone() }).collect()
+    samples
+        .layers
+        .iter()
+        .map(|layer| Layer {
+            name: layer.name.clone(),
+            shape: layer.shape,
+            columns: layer.columns.clone(),
+        })
+        .collect()
 }
 
 /// The sizes that are tried; refuses those that a layer has no room for.
 fn sizes(experiment: &Experiment, layers: &[Layer]) -> Result<Vec<Size>> {
     let wanted = &experiment.config.sensitivity.sizes;
-    let sizes: Vec<Size> = wanted.iter().map(|size| Size { x: size.x as usize, y: size.y as usize }).collect();
+    let sizes: Vec<Size> =
+        wanted.iter().map(|size| Size { x: size.x as usize, y: size.y as usize }).collect();
     for (at, size) in sizes.iter().enumerate() {
-        if let Some(Layer { name, shape, .. }) = layers.iter().find(|layer| !size.fits(layer.shape)) {
+        if let Some(Layer { name, shape, .. }) = layers.iter().find(|layer| !size.fits(layer.shape))
+        {
             let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
-            return Err(Error::input(format!("sensitivity.sizes[{at}]: found {} × {} bins; expected at most the {shape}{of}", size.x, size.y)));
+            return Err(Error::input(format!(
+                "sensitivity.sizes[{at}]: found {} × {} bins; expected at most the {shape}{of}",
+                size.x, size.y
+            )));
         }
     }
     if !sizes.is_empty() {
         return Ok(sizes);
     }
-    let usual = if layers.iter().any(|layer| layer.shape.y == 1) { &OF_LINES[..] } else { &OF_MAPS };
+    let usual =
+        if layers.iter().any(|layer| layer.shape.y == 1) { &OF_LINES[..] } else { &OF_MAPS };
     let mut sizes: Vec<Size> = usual.iter().map(|&(x, y)| Size { x, y }).collect();
     sizes.retain(|size| layers.iter().all(|layer| size.fits(layer.shape)));
     if sizes.is_empty() {
@@ -419,14 +542,21 @@ fn sizes(experiment: &Experiment, layers: &[Layer]) -> Result<Vec<Size>> {
     Ok(sizes)
 }
 
-/// The rows that are held out and taken for good, what they are in words, and what is doubtful: those labelled good, else those of
-/// data.train that are not labelled bad, else all that are not labelled bad.
+/// The rows that are held out and taken for good, what they are in words, and what is doubtful:
+/// those labelled good, else those of data.train that are not labelled bad, else all that are not
+/// labelled bad.
 fn held_out(prepared: &Prepared) -> Result<(Vec<usize>, String, Vec<String>)> {
-    let rows: Vec<usize> = (0..prepared.splits.len()).filter(|&row| matches!(prepared.splits[row], Split::Valid | Split::Test)).collect();
-    let label = |row: usize| prepared.labels.iter().find(|set| set.name == "good").and_then(|set| set.good[row]);
+    let rows: Vec<usize> = (0..prepared.splits.len())
+        .filter(|&row| matches!(prepared.splits[row], Split::Valid | Split::Test))
+        .collect();
+    let label = |row: usize| {
+        prepared.labels.iter().find(|set| set.name == "good").and_then(|set| set.good[row])
+    };
     let is_ours = |row: usize| prepared.samples.source(row).role == Role::Train;
-    let choose =
-        |wanted: &dyn Fn(usize) -> bool| Some(rows.iter().copied().filter(|&row| wanted(row)).collect::<Vec<_>>()).filter(|rows| !rows.is_empty());
+    let choose = |wanted: &dyn Fn(usize) -> bool| {
+        Some(rows.iter().copied().filter(|&row| wanted(row)).collect::<Vec<_>>())
+            .filter(|rows| !rows.is_empty())
+    };
     if let Some(good) = choose(&|row| label(row) == Some(true)) {
         return Ok((good, "held-out rows labelled good".into(), vec![]));
     }

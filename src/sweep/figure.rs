@@ -5,8 +5,8 @@ use crate::{
     report::folder::names,
 };
 
-/// A figure of `report.json` by its path. Entries of lists are meant by their names, labels, channels or numbers, and where there is
-/// but one it needs not be named.
+/// A figure of `report.json` by its path. Entries of lists are meant by their names, labels,
+/// channels or numbers, and where there is but one it needs not be named.
 pub fn figure(report: &serde_json::Value, path: &str) -> Result<f64> {
     let mut at = vec![report];
     let parts: Vec<&str> = path.split('.').collect();
@@ -21,7 +21,8 @@ pub fn figure(report: &serde_json::Value, path: &str) -> Result<f64> {
             match value {
                 serde_json::Value::Object(fields) => next.extend(fields.get(*part)),
                 serde_json::Value::Array(entries) => {
-                    let numbered = part.parse::<usize>().ok().and_then(|number| entries.get(number));
+                    let numbered =
+                        part.parse::<usize>().ok().and_then(|number| entries.get(number));
                     next.extend(entries.iter().filter(|entry| is_called(entry, part)));
                     if next.is_empty() {
                         next.extend(numbered);
@@ -42,8 +43,13 @@ pub fn figure(report: &serde_json::Value, path: &str) -> Result<f64> {
     let found: Vec<&serde_json::Value> = at.into_iter().filter(|_| rest.is_empty()).collect();
     match found[..] {
         [value] if value.is_number() => Ok(value.as_f64().unwrap_or(f64::NAN)),
-        [value] if value.is_null() => Err(Error::input(format!("sweep.objective: \"{path}\" is null in {}", names::REPORT))),
-        [_, _, ..] => Err(Error::input(format!("sweep.objective: \"{path}\" is several figures of {}; name one of them", names::REPORT))),
+        [value] if value.is_null() => {
+            Err(Error::input(format!("sweep.objective: \"{path}\" is null in {}", names::REPORT)))
+        }
+        [_, _, ..] => Err(Error::input(format!(
+            "sweep.objective: \"{path}\" is several figures of {}; name one of them",
+            names::REPORT
+        ))),
         _ => {
             let mut known = vec![];
             figures("", report, &mut known);
@@ -56,7 +62,11 @@ pub fn figure(report: &serde_json::Value, path: &str) -> Result<f64> {
             }
             known.dedup();
             known.truncate(12);
-            Err(Error::input(format!("sweep.objective: {} has no figure \"{path}\"{near}; among them are {}", names::REPORT, known.join(", "))))
+            Err(Error::input(format!(
+                "sweep.objective: {} has no figure \"{path}\"{near}; among them are {}",
+                names::REPORT,
+                known.join(", ")
+            )))
         }
     }
 }
@@ -68,13 +78,21 @@ fn is_called(entry: &serde_json::Value, name: &str) -> bool {
 
 /// The paths of all figures.
 fn figures(prefix: &str, value: &serde_json::Value, found: &mut Vec<String>) {
-    let join = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+    let join =
+        |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
     match value {
-        serde_json::Value::Object(fields) => fields.iter().for_each(|(name, value)| figures(&join(name), value, found)),
-        serde_json::Value::Array(entries) => entries.iter().filter(|entry| entry.is_object()).for_each(|entry| {
-            let name = ["labels", "name", "channel"].iter().find_map(|key| entry[*key].as_str()).filter(|_| entries.len() > 1);
-            figures(&name.map_or_else(|| prefix.to_owned(), join), entry, found);
-        }),
+        serde_json::Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| figures(&join(name), value, found))
+        }
+        serde_json::Value::Array(entries) => {
+            entries.iter().filter(|entry| entry.is_object()).for_each(|entry| {
+                let name = ["labels", "name", "channel"]
+                    .iter()
+                    .find_map(|key| entry[*key].as_str())
+                    .filter(|_| entries.len() > 1);
+                figures(&name.map_or_else(|| prefix.to_owned(), join), entry, found);
+            })
+        }
         serde_json::Value::Number(_) => found.push(prefix.to_owned()),
         _ => {}
     }
@@ -100,7 +118,11 @@ mod tests {
         assert_eq!(figure("runs.1.flagged"), Ok(4.0));
         assert!(figure("auc.good.auc").unwrap_err().contains("several figures"));
         assert!(figure("channels.training.best").unwrap_err().contains("is null"));
-        assert!(figure("channels.training.valid_los").unwrap_err().contains("did you mean \"channels.training.valid_loss\"?"));
+        assert!(
+            figure("channels.training.valid_los")
+                .unwrap_err()
+                .contains("did you mean \"channels.training.valid_loss\"?")
+        );
         assert!(figure("auc").is_err() && figure("").is_err());
     }
 }

@@ -35,14 +35,24 @@ impl Rule {
         match section.pruner {
             PrunerKind::None => None,
             PrunerKind::Median => {
-                let pruner = Box::new(MedianPruner::new(Direction::Minimize).n_warmup_steps(first).n_min_trials(4));
+                let pruner = Box::new(
+                    MedianPruner::new(Direction::Minimize).n_warmup_steps(first).n_min_trials(4),
+                );
                 // Every epoch would tell little more than every twentieth part.
-                Some(Self { pruner, rungs: (first..epochs).step_by((epochs / 20).max(1) as usize).collect() })
+                Some(Self {
+                    pruner,
+                    rungs: (first..epochs).step_by((epochs / 20).max(1) as usize).collect(),
+                })
             }
             PrunerKind::Asha => {
                 let factor = u64::from(section.reduction);
-                let pruner = SuccessiveHalvingPruner::new().min_resource(first).max_resource(epochs.max(1)).reduction_factor(factor);
-                let rungs = std::iter::successors(Some(first), |rung| rung.checked_mul(factor)).take_while(|rung| *rung < epochs).collect();
+                let pruner = SuccessiveHalvingPruner::new()
+                    .min_resource(first)
+                    .max_resource(epochs.max(1))
+                    .reduction_factor(factor);
+                let rungs = std::iter::successors(Some(first), |rung| rung.checked_mul(factor))
+                    .take_while(|rung| *rung < epochs)
+                    .collect();
                 Some(Self { pruner: Box::new(pruner), rungs })
             }
         }
@@ -53,7 +63,8 @@ impl Rule {
         self.rungs.contains(&epoch)
     }
 
-    /// Whether a trial with this curve ends, others having theirs; those that are done are marked so.
+    /// Whether a trial with this curve ends, others having theirs; those that are done are marked
+    /// so.
     pub fn ends(&self, curve: &[(u64, f64)], others: &[(Curve, bool)]) -> bool {
         let Some(&(epoch, _)) = curve.last() else { return false };
         let other = |(i, (curve, done)): (usize, &(Curve, bool))| {
@@ -79,7 +90,8 @@ fn curve(models: &[BTreeMap<u32, f64>]) -> Curve {
     let mut lowest = f64::MAX;
     (1..)
         .map_while(|epoch| {
-            let losses: Option<Vec<f64>> = models.iter().map(|losses| losses.get(&epoch).copied()).collect();
+            let losses: Option<Vec<f64>> =
+                models.iter().map(|losses| losses.get(&epoch).copied()).collect();
             let losses = losses.filter(|losses| !losses.is_empty())?;
             lowest = lowest.min(losses.iter().sum::<f64>() / losses.len() as f64);
             Some((u64::from(epoch), lowest))
@@ -93,7 +105,11 @@ pub fn read_curve(history: &str) -> Curve {
     let mut lines = whole.lines();
     let names: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
     let at = |name: &str| names.iter().position(|other| *other == name);
-    let (Some(epoch), Some(loss), Some(channel), member) = (at("epoch"), at("valid_loss"), at("channel"), at("member")) else { return vec![] };
+    let (Some(epoch), Some(loss), Some(channel), member) =
+        (at("epoch"), at("valid_loss"), at("channel"), at("member"))
+    else {
+        return vec![];
+    };
     let mut models: BTreeMap<(String, String), BTreeMap<u32, f64>> = BTreeMap::new();
     for line in lines {
         let fields: Vec<&str> = line.split(',').collect();
@@ -115,9 +131,19 @@ pub struct Pruning {
 }
 
 impl Pruning {
-    /// Of a trial with so many models; `others` tells the curves of the others, and which of them are done.
-    pub fn new(rule: Rule, models: usize, others: Box<dyn Fn() -> Vec<(Curve, bool)> + Send + Sync>) -> Self {
-        Self { rule, others, models: Mutex::new(vec![BTreeMap::new(); models]), pruned: AtomicBool::new(false) }
+    /// Of a trial with so many models; `others` tells the curves of the others, and which of them
+    /// are done.
+    pub fn new(
+        rule: Rule,
+        models: usize,
+        others: Box<dyn Fn() -> Vec<(Curve, bool)> + Send + Sync>,
+    ) -> Self {
+        Self {
+            rule,
+            others,
+            models: Mutex::new(vec![BTreeMap::new(); models]),
+            pruned: AtomicBool::new(false),
+        }
     }
 
     /// Notes an epoch of a model, and ends the trial where the rule says so.
@@ -133,7 +159,9 @@ impl Pruning {
             curve(&models)
         };
         // The last model to get there asks.
-        if curve.last().is_some_and(|(reached, _)| *reached == u64::from(epoch.epoch)) && self.rule.ends(&curve, &(self.others)()) {
+        if curve.last().is_some_and(|(reached, _)| *reached == u64::from(epoch.epoch))
+            && self.rule.ends(&curve, &(self.others)())
+        {
             self.pruned.store(true, Ordering::Relaxed);
         }
     }
@@ -173,9 +201,11 @@ mod tests {
     fn search(pruner: &str) -> (f64, u32) {
         const EPOCHS: u32 = 81;
         let experiment = section(pruner, EPOCHS);
-        let (section, space) = (experiment.config.sweep.as_ref().unwrap(), experiment.space.as_ref().unwrap());
+        let (section, space) =
+            (experiment.config.sweep.as_ref().unwrap(), experiment.space.as_ref().unwrap());
         let points = Points::new(section, space, 1);
-        let (mut others, mut best, mut epochs): (Vec<(Curve, bool)>, f64, u32) = (vec![], f64::MAX, 0);
+        let (mut others, mut best, mut epochs): (Vec<(Curve, bool)>, f64, u32) =
+            (vec![], f64::MAX, 0);
         // A grid goes along its axes; workers do not get them in that order either.
         let order: Vec<usize> = (0..points.len()).map(|i| i * 32 % points.len()).collect();
         assert_eq!(order.iter().collect::<std::collections::BTreeSet<_>>().len(), 81);
@@ -187,7 +217,10 @@ mod tests {
             for epoch in 1..=EPOCHS {
                 epochs += 1;
                 curve.push((u64::from(epoch), loss(&point, epoch)));
-                if rule.as_ref().is_some_and(|rule| rule.asks(u64::from(epoch)) && rule.ends(&curve, &others)) {
+                if rule
+                    .as_ref()
+                    .is_some_and(|rule| rule.asks(u64::from(epoch)) && rule.ends(&curve, &others))
+                {
                     ended = true;
                     break;
                 }
@@ -217,20 +250,32 @@ mod tests {
 
     #[test]
     fn a_history_that_is_written_to_is_read_as_far_as_it_is_whole() {
-        let history =
-            "epoch,channel,train_loss,valid_loss,learning_rate,seconds\n1,a,9,3,1,1\n1,b,9,5,1,1\n2,a,9,9,1,1\n2,b,9,1,1,1\n3,a,9,1,1,1\n3,b,9,0.";
+        let history = "epoch,channel,train_loss,valid_loss,learning_rate,seconds\n1,a,9,3,1,1\n1,b,9,5,1,1\n2,a,9,9,1,1\n2,b,9,1,1,1\n3,a,9,1,1,1\n3,b,9,0.";
         assert_eq!(read_curve(history), [(1, 4.0), (2, 4.0)]);
         assert_eq!(read_curve(""), []);
-        assert_eq!(read_curve("epoch,channel,member,train_loss,valid_loss,learning_rate,seconds\n1,a,1,9,,1,1\n"), []);
+        assert_eq!(
+            read_curve(
+                "epoch,channel,member,train_loss,valid_loss,learning_rate,seconds\n1,a,1,9,,1,1\n"
+            ),
+            []
+        );
     }
 
     #[test]
     fn the_last_model_to_reach_a_rung_asks() {
         let experiment = section("asha", 81);
-        let others = || vec![(vec![(3, 1.0)], true), (vec![(3, 1.1)], false), (vec![(3, 1.2)], false)];
+        let others =
+            || vec![(vec![(3, 1.0)], true), (vec![(3, 1.1)], false), (vec![(3, 1.2)], false)];
         let rule = Rule::new(experiment.config.sweep.as_ref().unwrap(), 81).unwrap();
         let pruning = Pruning::new(rule, 2, Box::new(others));
-        let epoch = |epoch, loss| Epoch { epoch, train_loss: 0.0, valid_loss: Some(loss), learning_rate: 0.0, seconds: 0.0, penalty: None };
+        let epoch = |epoch, loss| Epoch {
+            epoch,
+            train_loss: 0.0,
+            valid_loss: Some(loss),
+            learning_rate: 0.0,
+            seconds: 0.0,
+            penalty: None,
+        };
         for n in 1..=3 {
             pruning.epoch(0, &epoch(n, 9.0));
             assert!(!pruning.is_pruned());

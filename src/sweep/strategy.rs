@@ -31,7 +31,11 @@ pub struct Points {
 impl Points {
     /// Those of a checked section.
     pub fn new(section: &Sweep, space: &Space, seed: u64) -> Self {
-        let grid = if section.strategy == Strategy::Grid { space.grid().unwrap_or_default() } else { vec![] };
+        let grid = if section.strategy == Strategy::Grid {
+            space.grid().unwrap_or_default()
+        } else {
+            vec![]
+        };
         Self { section: section.clone(), space: space.clone(), seed, grid }
     }
 
@@ -59,35 +63,53 @@ impl Points {
         self.len() == 0
     }
 
-    /// How many points before this one must be done before it can be told: those of the rounds before, with "tpe".
+    /// How many points before this one must be done before it can be told: those of the rounds
+    /// before, with "tpe".
     pub fn needs(&self, number: usize) -> usize {
         let round = self.section.round as usize;
-        if self.section.strategy == Strategy::Tpe && number >= STARTUP { number / round * round } else { 0 }
+        if self.section.strategy == Strategy::Tpe && number >= STARTUP {
+            number / round * round
+        } else {
+            0
+        }
     }
 
-    /// A point by its number, from 0. It depends on nothing but the config, the seed and the points that it [needs](Self::needs).
+    /// A point by its number, from 0. It depends on nothing but the config, the seed and the points
+    /// that it [needs](Self::needs).
     pub fn point(&self, number: usize, tried: &[Tried]) -> Point {
         if self.section.strategy == Strategy::Grid {
             return self.grid[number].clone();
         }
-        let learns = self.section.strategy == Strategy::Tpe && number >= STARTUP && tried.iter().any(|(_, figure)| figure.is_some());
+        let learns = self.section.strategy == Strategy::Tpe
+            && number >= STARTUP
+            && tried.iter().any(|(_, figure)| figure.is_some());
         if !learns {
             let mut generator = random::generator(self.seed, "sweep", number as u64);
             return self.space.point(|parameter| parameter.domain.draw(&mut generator));
         }
         // Those of the round before it are known, though not what they come to.
-        let mut pending: Vec<Point> = (tried.len()..number.min(STARTUP)).map(|earlier| self.point(earlier, &[])).collect();
+        let mut pending: Vec<Point> =
+            (tried.len()..number.min(STARTUP)).map(|earlier| self.point(earlier, &[])).collect();
         for at in tried.len().max(STARTUP)..=number {
             let mut generator = random::generator(self.seed, "sweep", at as u64);
-            let point = self.space.point(|parameter| self.learnt(parameter, tried, &pending, &mut generator));
+            let point = self
+                .space
+                .point(|parameter| self.learnt(parameter, tried, &pending, &mut generator));
             pending.push(point);
         }
         pending.pop().unwrap_or_default()
     }
 
-    /// Drawn by the estimator from what was tried of this parameter. A pending point counts as a bad one, so that those of a round do
-    /// not crowd: of figures that the estimator takes for bad it does not ask how bad they are.
-    fn learnt(&self, parameter: &Parameter, tried: &[Tried], pending: &[Point], generator: &mut impl Rng) -> Value {
+    /// Drawn by the estimator from what was tried of this parameter. A pending point counts as a
+    /// bad one, so that those of a round do not crowd: of figures that the estimator takes for bad
+    /// it does not ask how bad they are.
+    fn learnt(
+        &self,
+        parameter: &Parameter,
+        tried: &[Tried],
+        pending: &[Point],
+        generator: &mut impl Rng,
+    ) -> Value {
         let sign = if self.section.goal == Some(Goal::Max) { -1.0 } else { 1.0 };
         let figures = || tried.iter().filter_map(|(_, figure)| figure.map(|figure| sign * figure));
         let worst = figures().fold(f64::MIN, f64::max);
@@ -95,14 +117,22 @@ impl Points {
             Domain::Choice(ref values) => (tpe::histogram_estimator(), 0.0, values.len() as f64),
             Domain::Together(ref tables) => (tpe::histogram_estimator(), 0.0, tables.len() as f64),
             // Every whole number owns the half unit on either side of it.
-            Domain::Int { low, high, log, .. } => (tpe::parzen_estimator(), at(log, low as f64 - 0.5), at(log, high as f64 + 0.5)),
-            Domain::Real { low, high, log, .. } => (tpe::parzen_estimator(), at(log, low), at(log, high)),
+            Domain::Int { low, high, log, .. } => {
+                (tpe::parzen_estimator(), at(log, low as f64 - 0.5), at(log, high as f64 + 0.5))
+            }
+            Domain::Real { low, high, log, .. } => {
+                (tpe::parzen_estimator(), at(log, low), at(log, high))
+            }
         };
-        let known = tried.iter().map(|(point, figure)| (point, figure.map_or(worst, |figure| sign * figure)));
+        let known = tried
+            .iter()
+            .map(|(point, figure)| (point, figure.map_or(worst, |figure| sign * figure)));
         let learn = || -> Option<f64> {
             let mut optimizer = tpe::TpeOptimizer::new(estimator, tpe::range(low, high).ok()?);
             for (point, figure) in pending.iter().map(|point| (point, worst)).chain(known) {
-                if let Some(place) = point.get(&parameter.name).and_then(|value| place(&parameter.domain, value)) {
+                if let Some(place) =
+                    point.get(&parameter.name).and_then(|value| place(&parameter.domain, value))
+                {
                     optimizer.tell(place, figure).ok()?;
                 }
             }
@@ -124,7 +154,9 @@ fn at(log: bool, number: f64) -> f64 {
 fn place(domain: &Domain, value: &Value) -> Option<f64> {
     match *domain {
         Domain::Choice(_) | Domain::Together(_) => domain.index(value).map(|at| at as f64),
-        Domain::Int { log, .. } | Domain::Real { log, .. } => number(value).map(|number| at(log, number)),
+        Domain::Int { log, .. } | Domain::Real { log, .. } => {
+            number(value).map(|number| at(log, number))
+        }
     }
 }
 
@@ -135,12 +167,15 @@ fn value_at(domain: &Domain, place: f64) -> Value {
     match *domain {
         Domain::Choice(ref values) => values[index(values.len())].clone(),
         Domain::Together(ref tables) => Value::Table(tables[index(tables.len())].clone()),
-        Domain::Int { low, high, log, .. } => Value::Integer((number(log).round() as i64).clamp(low, high)),
+        Domain::Int { low, high, log, .. } => {
+            Value::Integer((number(log).round() as i64).clamp(low, high))
+        }
         Domain::Real { low, high, log, .. } => Value::Float(rounded(number(log), low, high)),
     }
 }
 
-/// Where a value stands among all, for what looks at differences; where the parameter does not apply, below all others.
+/// Where a value stands among all, for what looks at differences; where the parameter does not
+/// apply, below all others.
 pub(super) fn place_among(domain: &Domain, value: Option<&Value>) -> f64 {
     let below = match *domain {
         Domain::Choice(_) | Domain::Together(_) => -1.0,
@@ -160,7 +195,8 @@ mod tests {
     use super::*;
     use crate::config::{Document, Experiment};
 
-    /// A search with a known best: valleys in the rate (on a log scale) and the width, and a choice that costs.
+    /// A search with a known best: valleys in the rate (on a log scale) and the width, and a choice
+    /// that costs.
     fn search(strategy: &str, seed: u64) -> Experiment {
         let text = format!(
             "seed = {seed}\ndata.train = [\"a.csv\"]\n[split]\nby = \"block\"\n[sweep]\nobjective = \"x\"\ngoal = \"min\"\nstrategy = \"{strategy}\"\ntrials = 60\n\
@@ -178,12 +214,16 @@ mod tests {
             "relu" => 0.4,
             _ => 1.0,
         };
-        (log("train.optimizer.learning_rate") + 3.0).powi(2) + ((width - 20.0) / 16.0).powi(2) + 0.2 * (log("loss.l2") + 5.0).powi(2) + activation
+        (log("train.optimizer.learning_rate") + 3.0).powi(2)
+            + ((width - 20.0) / 16.0).powi(2)
+            + 0.2 * (log("loss.l2") + 5.0).powi(2)
+            + activation
     }
 
     fn best_of(strategy: &str, seed: u64) -> f64 {
         let experiment = search(strategy, seed);
-        let (section, space) = (experiment.config.sweep.as_ref().unwrap(), experiment.space.as_ref().unwrap());
+        let (section, space) =
+            (experiment.config.sweep.as_ref().unwrap(), experiment.space.as_ref().unwrap());
         let points = Points::new(section, space, seed);
         let mut tried: Vec<Tried> = vec![];
         for number in 0..points.len() {
@@ -204,7 +244,11 @@ mod tests {
     fn the_same_seed_gives_the_same_points_and_another_gives_others() {
         let points = |seed: u64| {
             let experiment = search("random", seed);
-            let points = Points::new(experiment.config.sweep.as_ref().unwrap(), experiment.space.as_ref().unwrap(), seed);
+            let points = Points::new(
+                experiment.config.sweep.as_ref().unwrap(),
+                experiment.space.as_ref().unwrap(),
+                seed,
+            );
             (0..points.len()).map(|number| points.point(number, &[])).collect::<Vec<_>>()
         };
         assert_eq!(points(1), points(1));
@@ -216,8 +260,13 @@ mod tests {
     fn parameters_with_the_same_range_are_told_apart() {
         let text = "data.train = [\"a.csv\"]\n[split]\nby = \"block\"\n[sweep]\nobjective = \"x\"\ngoal = \"max\"\nstrategy = \"tpe\"\ntrials = 80\n\
                     [sweep.space]\nloss.l2 = { uniform = [0, 1] }\nloss.activity_l2 = { uniform = [0, 1] }";
-        let experiment = Experiment::check(&Document::parse(text, "a.toml".as_ref()).unwrap(), "a").unwrap();
-        let points = Points::new(experiment.config.sweep.as_ref().unwrap(), experiment.space.as_ref().unwrap(), 1);
+        let experiment =
+            Experiment::check(&Document::parse(text, "a.toml".as_ref()).unwrap(), "a").unwrap();
+        let points = Points::new(
+            experiment.config.sweep.as_ref().unwrap(),
+            experiment.space.as_ref().unwrap(),
+            1,
+        );
         let mut tried: Vec<Tried> = vec![];
         for number in 0..points.len() {
             let point = points.point(number, &tried[..points.needs(number)]);
@@ -225,7 +274,14 @@ mod tests {
             let figure = -(at("loss.l2") - 0.1).abs() - (at("loss.activity_l2") - 0.9).abs();
             tried.push((point, Some(figure)));
         }
-        let mean = |name: &str| tried[40..].iter().map(|(point, _)| point[name].as_float().unwrap()).sum::<f64>() / 40.0;
-        assert!(mean("loss.l2") < 0.4 && mean("loss.activity_l2") > 0.6, "{} {}", mean("loss.l2"), mean("loss.activity_l2"));
+        let mean = |name: &str| {
+            tried[40..].iter().map(|(point, _)| point[name].as_float().unwrap()).sum::<f64>() / 40.0
+        };
+        assert!(
+            mean("loss.l2") < 0.4 && mean("loss.activity_l2") > 0.6,
+            "{} {}",
+            mean("loss.l2"),
+            mean("loss.activity_l2")
+        );
     }
 }

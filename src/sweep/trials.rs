@@ -103,7 +103,16 @@ pub struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { state: Phase::Planned, objective: None, message: None, epochs: 0, claims: 0, job: None, seconds: None, figures: BTreeMap::new() }
+        Self {
+            state: Phase::Planned,
+            objective: None,
+            message: None,
+            epochs: 0,
+            claims: 0,
+            job: None,
+            seconds: None,
+            figures: BTreeMap::new(),
+        }
     }
 }
 
@@ -164,7 +173,9 @@ pub struct Board {
 /// The job that this process runs in, where it is one of a batch system.
 fn job() -> Option<String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let task = variable("SLURM_ARRAY_JOB_ID").zip(variable("SLURM_ARRAY_TASK_ID")).map(|(job, task)| format!("{job}_{task}"));
+    let task = variable("SLURM_ARRAY_JOB_ID")
+        .zip(variable("SLURM_ARRAY_TASK_ID"))
+        .map(|(job, task)| format!("{job}_{task}"));
     task.or_else(|| variable("SLURM_JOB_ID")).map(|job| format!("slurm {job}"))
 }
 
@@ -177,16 +188,20 @@ fn document_of(document: &Document, keys: &[(String, Value)]) -> Document {
 }
 
 impl Board {
-    /// A sweep of a config, not written yet. What its points would make of the config is checked: each value of a choice, both ends
-    /// of each range.
+    /// A sweep of a config, not written yet. What its points would make of the config is checked:
+    /// each value of a choice, both ends of each range.
     pub fn plan(path: &Path, experiment: &Experiment, place: &Path) -> Result<Self> {
         let text = experiment.to_toml()?;
         let document = Document::parse(&text, place)?;
         let (Some(section), Some(space)) = (&experiment.config.sweep, &experiment.space) else {
-            return Err(Error::input(format!("{}: has no [sweep]; expected what to vary (docs/sweeps.md)", place.display())));
+            return Err(Error::input(format!(
+                "{}: has no [sweep]; expected what to vary (docs/sweeps.md)",
+                place.display()
+            )));
         };
         let points = Points::new(section, space, experiment.config.seed);
-        let board = Self { path: path.to_path_buf(), document, experiment: experiment.clone(), points };
+        let board =
+            Self { path: path.to_path_buf(), document, experiment: experiment.clone(), points };
         let name = &experiment.config.name;
         for point in space.probes() {
             let document = document_of(&board.document, &space.keys(&point));
@@ -204,24 +219,34 @@ impl Board {
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.join(SWEEP);
         if !file.is_file() {
-            let what = if path.exists() { format!("holds no {SWEEP}") } else { "does not exist".into() };
-            return Err(Error::input(format!("{}: {what}; expected a folder that `lumisift sweep` wrote", path.display())));
+            let what =
+                if path.exists() { format!("holds no {SWEEP}") } else { "does not exist".into() };
+            return Err(Error::input(format!(
+                "{}: {what}; expected a folder that `lumisift sweep` wrote",
+                path.display()
+            )));
         }
         Self::plan(path, &Experiment::load(&file, &[])?, &file)
     }
 
-    /// Begins the sweep, or goes on with it where it was begun with the same config (but for how many trials there are and what
-    /// ends it).
+    /// Begins the sweep, or goes on with it where it was begun with the same config (but for how
+    /// many trials there are and what ends it).
     pub fn begin(&self, resume: bool) -> Result<()> {
         let (shown, file) = (self.path.display(), self.path.join(SWEEP));
         let found = match fs::read_to_string(&file) {
             Ok(text) => Some(text),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                None
+            }
             Err(error) => return Err(Error::reading(&file, &error)),
         };
         match found {
             Some(_) if !resume => {
-                return Err(Error::input(format!("--out {shown}: holds a sweep; --resume goes on with it or joins in, another folder begins anew")));
+                return Err(Error::input(format!(
+                    "--out {shown}: holds a sweep; --resume goes on with it or joins in, another folder begins anew"
+                )));
             }
             Some(text) => {
                 let mut growing = vec!["sweep.trials", "sweep.max_failures", "device"];
@@ -230,14 +255,20 @@ impl Board {
                     growing.extend(["sweep.objective", "sweep.goal"]);
                 }
                 let mut differ = folder::differences(&text, &self.experiment.to_toml()?);
-                differ.retain(|key| !growing.iter().any(|grows| key.split(&[' ', ':'][..]).next() == Some(grows)));
+                differ.retain(|key| {
+                    !growing.iter().any(|grows| key.split(&[' ', ':'][..]).next() == Some(grows))
+                });
                 if !differ.is_empty() {
-                    return Err(Error::input(format!("--resume: {shown} was begun with another config: {}", differ.join(", "))));
+                    return Err(Error::input(format!(
+                        "--resume: {shown} was begun with another config: {}",
+                        differ.join(", ")
+                    )));
                 }
             }
             None => Folder::check_free(&self.path, false)?,
         }
-        fs::create_dir_all(self.path.join(TRIALS)).map_err(|error| Error::writing(&self.path, &error))?;
+        fs::create_dir_all(self.path.join(TRIALS))
+            .map_err(|error| Error::writing(&self.path, &error))?;
         folder::write_atomically(&file, self.experiment.to_toml()?.as_bytes())
     }
 
@@ -282,7 +313,8 @@ impl Board {
         Trial { point: place / repeats, repeat: place % repeats }
     }
 
-    /// The name of a trial's folder: its number from 1, of at least four digits, and that of the repeat where there are several.
+    /// The name of a trial's folder: its number from 1, of at least four digits, and that of the
+    /// repeat where there are several.
     pub fn name(&self, trial: Trial) -> String {
         let number = format!("{:04}", trial.point + 1);
         if self.section().repeats > 1 { format!("{number}-{}", trial.repeat + 1) } else { number }
@@ -297,7 +329,9 @@ impl Board {
     pub fn state(&self, trial: Trial) -> Result<Option<State>> {
         let file = self.folder(trial).join(STATE);
         match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::failed(format!("{}: {error}", file.display()))),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| Error::failed(format!("{}: {error}", file.display()))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::reading(&file, &error)),
         }
@@ -305,13 +339,17 @@ impl Board {
 
     /// Epochs of all its models that a trial has behind it.
     pub fn epochs(&self, trial: Trial) -> usize {
-        fs::read_to_string(self.folder(trial).join(names::HISTORY)).map_or(0, |history| history.lines().count().saturating_sub(1))
+        fs::read_to_string(self.folder(trial).join(names::HISTORY))
+            .map_or(0, |history| history.lines().count().saturating_sub(1))
     }
 
     /// What is known of every trial. Only folders that are there are looked into.
     pub fn states(&self) -> Result<Vec<Option<State>>> {
         let begun: BTreeSet<String> = match fs::read_dir(self.path.join(TRIALS)) {
-            Ok(entries) => entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(),
+            Ok(entries) => entries
+                .flatten()
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .collect(),
             Err(_) => BTreeSet::new(),
         };
         let state = |place: usize| {
@@ -326,7 +364,9 @@ impl Board {
         let file = self.folder(trial).join(TRIAL);
         match fs::read_to_string(&file) {
             Ok(text) => {
-                let written: Written = toml::from_str(&text).map_err(|error| Error::failed(format!("{}: {}", file.display(), error.message())))?;
+                let written: Written = toml::from_str(&text).map_err(|error| {
+                    Error::failed(format!("{}: {}", file.display(), error.message()))
+                })?;
                 Ok(Some(written.parameters.into_iter().collect()))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -348,18 +388,28 @@ impl Board {
                     _ => return Ok(None),
                 }
             }
-            let Some(written) = self.written_point(Trial { point, repeat: 0 })? else { return Ok(None) };
-            let mean = (!figures.is_empty()).then(|| figures.iter().sum::<f64>() / figures.len() as f64);
+            let Some(written) = self.written_point(Trial { point, repeat: 0 })? else {
+                return Ok(None);
+            };
+            let mean =
+                (!figures.is_empty()).then(|| figures.iter().sum::<f64>() / figures.len() as f64);
             tried.push((written, mean));
         }
         Ok(Some(self.points.point(trial.point, &tried)))
     }
 
-    /// The checked config of a trial at a point. The first training of a point has the config's seed, the next ones those after it.
+    /// The checked config of a trial at a point. The first training of a point has the config's
+    /// seed, the next ones those after it.
     pub fn experiment_of(&self, trial: Trial, point: &Point) -> Result<Experiment> {
         let mut keys = self.space().keys(point);
-        let seed = keys.iter().position(|(key, _)| key == "seed").map(|at| keys.remove(at).1).and_then(|seed| seed.as_integer());
-        let seed = seed.map_or(self.experiment.config.seed, |seed| seed as u64).wrapping_add(trial.repeat as u64);
+        let seed = keys
+            .iter()
+            .position(|(key, _)| key == "seed")
+            .map(|at| keys.remove(at).1)
+            .and_then(|seed| seed.as_integer());
+        let seed = seed
+            .map_or(self.experiment.config.seed, |seed| seed as u64)
+            .wrapping_add(trial.repeat as u64);
         keys.push(("seed".into(), Value::Integer(seed as i64)));
         Experiment::check(&document_of(&self.document, &keys), &self.experiment.config.name)
     }
@@ -372,7 +422,9 @@ impl Board {
         }
         let Some(point) = self.point(trial)? else { return Ok(Asked::Later) };
         match fs::create_dir(&path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Error::writing(&path, &error)),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(Error::writing(&path, &error));
+            }
             _ => {}
         }
         let Some(lock) = Lock::try_take(&path, seen)? else { return Ok(Asked::Later) };
@@ -385,9 +437,15 @@ impl Board {
         let point = self.written_point(trial)?.unwrap_or(point);
         let experiment = self.experiment_of(trial, &point);
         let epochs = self.epochs(trial);
-        state.claims = if epochs > state.epochs || state.state == Phase::Planned { 1 } else { state.claims + 1 };
+        state.claims = if epochs > state.epochs || state.state == Phase::Planned {
+            1
+        } else {
+            state.claims + 1
+        };
         (state.state, state.epochs, state.job) = (Phase::Claimed, epochs, job());
-        let seed = experiment.as_ref().map_or(self.experiment.config.seed, |experiment| experiment.config.seed);
+        let seed = experiment
+            .as_ref()
+            .map_or(self.experiment.config.seed, |experiment| experiment.config.seed);
         let set = self.space().keys(&point);
         let written = Written {
             trial: trial.point + 1,
@@ -396,17 +454,32 @@ impl Board {
             parameters: point.into_iter().collect(),
             set: set.into_iter().collect(),
         };
-        let text = toml::to_string(&written).map_err(|error| Error::failed(format!("{TRIAL}: {error}")))?;
+        let text = toml::to_string(&written)
+            .map_err(|error| Error::failed(format!("{TRIAL}: {error}")))?;
         folder::write_atomically(&path.join(TRIAL), text.as_bytes())?;
         folder::write_json(&path.join(STATE), &state)?;
-        let claim = |experiment| Claim { trial, path: path.clone(), experiment, state: state.clone(), _lock: lock };
+        let claim = |experiment| Claim {
+            trial,
+            path: path.clone(),
+            experiment,
+            state: state.clone(),
+            _lock: lock,
+        };
         match experiment {
-            Ok(experiment) if state.claims <= DEATHS => Ok(Asked::Mine(Box::new(claim(experiment)))),
+            Ok(experiment) if state.claims <= DEATHS => {
+                Ok(Asked::Mine(Box::new(claim(experiment))))
+            }
             // Not a config, though each of its values is: nothing to train.
-            Err(error) => claim(self.experiment.clone()).settle(Phase::Failed, None, Some(error.to_string())).map(|()| Asked::Settled(Phase::Failed)),
+            Err(error) => claim(self.experiment.clone())
+                .settle(Phase::Failed, None, Some(error.to_string()))
+                .map(|()| Asked::Settled(Phase::Failed)),
             Ok(experiment) => {
-                let message = format!("{DEATHS} workers died over it without an epoch more: is there enough memory?");
-                claim(experiment).settle(Phase::Failed, None, Some(message)).map(|()| Asked::Settled(Phase::Failed))
+                let message = format!(
+                    "{DEATHS} workers died over it without an epoch more: is there enough memory?"
+                );
+                claim(experiment)
+                    .settle(Phase::Failed, None, Some(message))
+                    .map(|()| Asked::Settled(Phase::Failed))
             }
         }
     }
@@ -415,8 +488,11 @@ impl Board {
     pub fn curves(&self, but: Trial) -> Vec<(Curve, bool)> {
         let of = |place: usize| {
             let trial = self.trial(place);
-            let history = fs::read_to_string(self.folder(trial).join(names::HISTORY)).ok().filter(|_| trial != but)?;
-            let done = self.state(trial).ok().flatten().is_some_and(|state| state.state == Phase::Done);
+            let history = fs::read_to_string(self.folder(trial).join(names::HISTORY))
+                .ok()
+                .filter(|_| trial != but)?;
+            let done =
+                self.state(trial).ok().flatten().is_some_and(|state| state.state == Phase::Done);
             Some((read_curve(&history), done))
         };
         (0..self.len()).filter_map(of).collect()
@@ -440,11 +516,18 @@ impl Claim {
     }
 
     /// Ends it for good, and gives it back.
-    pub fn settle(mut self, phase: Phase, objective: Option<f64>, message: Option<String>) -> Result<()> {
+    pub fn settle(
+        mut self,
+        phase: Phase,
+        objective: Option<f64>,
+        message: Option<String>,
+    ) -> Result<()> {
         if let Ok(history) = Folder::open(&self.path).and_then(|folder| folder.read_history()) {
-            (self.state.epochs, self.state.seconds) = (history.len(), Some(history.iter().map(|line| line.epoch.seconds).sum()));
+            (self.state.epochs, self.state.seconds) =
+                (history.len(), Some(history.iter().map(|line| line.epoch.seconds).sum()));
         }
-        (self.state.state, self.state.objective, self.state.message, self.state.claims) = (phase, objective, message, 0);
+        (self.state.state, self.state.objective, self.state.message, self.state.claims) =
+            (phase, objective, message, 0);
         self.write()
     }
 
@@ -468,7 +551,8 @@ mod tests {
             "data.train = [\"a.csv\"]\n[split]\nby = \"block\"\n[sweep]\nobjective = \"x\"\ngoal = \"min\"\ntrials = {trials}\n{more}\n\
              [sweep.space]\nmodel.latent = {{ int = [1, 9] }}"
         );
-        let experiment = Experiment::check(&Document::parse(&text, "a.toml".as_ref()).unwrap(), "a").unwrap();
+        let experiment =
+            Experiment::check(&Document::parse(&text, "a.toml".as_ref()).unwrap(), "a").unwrap();
         Board::plan(path, &experiment, "a.toml".as_ref()).unwrap()
     }
 
@@ -485,14 +569,16 @@ mod tests {
                     let mut seen = Seen::default();
                     let mut open: Vec<usize> = (0..TRIALS).collect();
                     while !open.is_empty() {
-                        open.retain(|&place| match board.ask(board.trial(place), &mut seen).unwrap() {
-                            Asked::Mine(claim) => {
-                                had[place].fetch_add(1, Ordering::Relaxed);
-                                claim.settle(Phase::Done, Some(place as f64), None).unwrap();
-                                false
+                        open.retain(|&place| {
+                            match board.ask(board.trial(place), &mut seen).unwrap() {
+                                Asked::Mine(claim) => {
+                                    had[place].fetch_add(1, Ordering::Relaxed);
+                                    claim.settle(Phase::Done, Some(place as f64), None).unwrap();
+                                    false
+                                }
+                                Asked::Settled(_) => false,
+                                Asked::Later => true,
                             }
-                            Asked::Settled(_) => false,
-                            Asked::Later => true,
                         });
                     }
                 });
@@ -500,7 +586,12 @@ mod tests {
         });
         assert!(had.iter().all(|had| had.load(Ordering::Relaxed) == 1));
         let states = board.states().unwrap();
-        assert!(states.iter().enumerate().all(|(place, state)| state.as_ref().unwrap().objective == Some(place as f64)));
+        assert!(
+            states
+                .iter()
+                .enumerate()
+                .all(|(place, state)| state.as_ref().unwrap().objective == Some(place as f64))
+        );
     }
 
     #[test]
@@ -513,7 +604,10 @@ mod tests {
             // Dropped without a word, as a worker that dies drops it.
             assert!(matches!(board.ask(trial, &mut Seen::default()).unwrap(), Asked::Mine(_)));
         }
-        assert!(matches!(board.ask(trial, &mut Seen::default()).unwrap(), Asked::Settled(Phase::Failed)));
+        assert!(matches!(
+            board.ask(trial, &mut Seen::default()).unwrap(),
+            Asked::Settled(Phase::Failed)
+        ));
         assert!(board.state(trial).unwrap().unwrap().message.unwrap().contains("8 workers died"));
     }
 
@@ -524,12 +618,15 @@ mod tests {
         board.begin(false).unwrap();
         let trial = board.trial(0);
         for round in 0..3 * DEATHS {
-            let Asked::Mine(claim) = board.ask(trial, &mut Seen::default()).unwrap() else { panic!("not to be had") };
+            let Asked::Mine(claim) = board.ask(trial, &mut Seen::default()).unwrap() else {
+                panic!("not to be had")
+            };
             if round % 2 == 0 {
                 claim.lay_aside().unwrap();
             } else {
                 let epochs: String = (0..round).map(|_| "1,all,1,1,1,1\n").collect();
-                fs::write(board.folder(trial).join(names::HISTORY), format!("header\n{epochs}")).unwrap();
+                fs::write(board.folder(trial).join(names::HISTORY), format!("header\n{epochs}"))
+                    .unwrap();
             }
         }
     }
@@ -542,7 +639,9 @@ mod tests {
         let mut seen = Seen::default();
         assert!(matches!(board.ask(board.trial(12), &mut seen).unwrap(), Asked::Later));
         for place in 0..10 {
-            let Asked::Mine(claim) = board.ask(board.trial(place), &mut seen).unwrap() else { panic!("not to be had") };
+            let Asked::Mine(claim) = board.ask(board.trial(place), &mut seen).unwrap() else {
+                panic!("not to be had")
+            };
             claim.settle(Phase::Done, Some(1.0), None).unwrap();
         }
         assert!(matches!(board.ask(board.trial(12), &mut seen).unwrap(), Asked::Mine(_)));

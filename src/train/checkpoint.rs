@@ -1,4 +1,5 @@
-//! The state of a training as a file: safetensors that know what they are of, and whether they are whole.
+//! The state of a training as a file: safetensors that know what they are of, and whether they are
+//! whole.
 
 use super::{Moments, State};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -10,7 +11,8 @@ const LAYOUT: &str = "1";
 const STATE: &str = "state";
 const FINGERPRINT: &str = "fingerprint";
 const SUM: &str = "sha256";
-/// The arrays beside the number of steps, in the order in which they are summed up; the last two need not be there.
+/// The arrays beside the number of steps, in the order in which they are summed up; the last two
+/// need not be there.
 const NAMES: [&str; 5] = ["parameters", "first", "second", "best", "statistics"];
 
 /// The bytes of a state of the training with that fingerprint.
@@ -19,43 +21,69 @@ pub fn to_bytes(state: &State, fingerprint: &str) -> Result<Vec<u8>, String> {
     let Moments { steps, parameters, statistics, first, second } = &state.moments;
     let mut arrays: Vec<(&str, Vec<u8>)> = vec![("steps", steps.to_le_bytes().to_vec())];
     let statistics = Some(statistics).filter(|statistics| !statistics.is_empty());
-    let named = [Some(parameters), Some(first), Some(second), state.best_weights.as_ref(), statistics];
+    let named =
+        [Some(parameters), Some(first), Some(second), state.best_weights.as_ref(), statistics];
     let named = NAMES.into_iter().zip(named);
-    arrays.extend(named.filter_map(|(name, values)| Some((name, values?.iter().flat_map(|value| value.to_le_bytes()).collect()))));
+    arrays.extend(named.filter_map(|(name, values)| {
+        Some((name, values?.iter().flat_map(|value| value.to_le_bytes()).collect()))
+    }));
     let views = arrays
         .iter()
         .map(|(name, bytes)| {
-            let (kind, length) = if *name == "steps" { (Dtype::I32, 1) } else { (Dtype::F32, bytes.len() / 4) };
-            TensorView::new(kind, vec![length], bytes).map(|view| (*name, view)).map_err(|error| error.to_string())
+            let (kind, length) =
+                if *name == "steps" { (Dtype::I32, 1) } else { (Dtype::F32, bytes.len() / 4) };
+            TensorView::new(kind, vec![length], bytes)
+                .map(|view| (*name, view))
+                .map_err(|error| error.to_string())
         })
         .collect::<Result<Vec<_>, String>>()?;
     let sum = sum(&text, fingerprint, arrays.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
-    let metadata = [("layout", LAYOUT.to_owned()), (STATE, text), (FINGERPRINT, fingerprint.to_owned()), (SUM, sum)];
-    let metadata: HashMap<String, String> = metadata.into_iter().map(|(key, text)| (key.to_owned(), text)).collect();
+    let metadata = [
+        ("layout", LAYOUT.to_owned()),
+        (STATE, text),
+        (FINGERPRINT, fingerprint.to_owned()),
+        (SUM, sum),
+    ];
+    let metadata: HashMap<String, String> =
+        metadata.into_iter().map(|(key, text)| (key.to_owned(), text)).collect();
     safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())
 }
 
-/// The state in a file, and the fingerprint of the training that it is of. The error says what is wrong with the file.
+/// The state in a file, and the fingerprint of the training that it is of. The error says what is
+/// wrong with the file.
 pub fn from_bytes(bytes: &[u8]) -> Result<(State, String), String> {
     let torn = |error: &dyn std::fmt::Display| format!("not a whole checkpoint: {error}");
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| torn(&error))?;
     let metadata = header.metadata().as_ref().ok_or_else(|| torn(&"it says nothing of itself"))?;
-    let told = |key: &str| metadata.get(key).cloned().ok_or_else(|| torn(&format!("it says no {key}")));
+    let told =
+        |key: &str| metadata.get(key).cloned().ok_or_else(|| torn(&format!("it says no {key}")));
     let (text, fingerprint) = (told(STATE)?, told(FINGERPRINT)?);
     let file = SafeTensors::deserialize(bytes).map_err(|error| torn(&error))?;
     let mut arrays: Vec<(String, TensorView<'_>)> = file.tensors();
     // The order in which they were summed up, steps before all.
     arrays.sort_by_key(|(name, _)| NAMES.iter().position(|known| known == name));
-    if told("layout")? != LAYOUT || told(SUM)? != sum(&text, &fingerprint, arrays.iter().map(|(name, view)| (name.as_str(), view.data()))) {
+    if told("layout")? != LAYOUT
+        || told(SUM)?
+            != sum(
+                &text,
+                &fingerprint,
+                arrays.iter().map(|(name, view)| (name.as_str(), view.data())),
+            )
+    {
         return Err(torn(&"its bytes are not those that were written"));
     }
     let mut state: State = serde_json::from_str(&text).map_err(|error| torn(&error))?;
     let numbers = |name: &str| -> Option<Vec<f32>> {
         let view = &arrays.iter().find(|(other, _)| other == name)?.1;
-        Some(view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        Some(
+            view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        )
     };
     let all = |name: &str| numbers(name).ok_or_else(|| torn(&format!("it has no {name}")));
-    let steps = arrays.iter().find(|(name, _)| name == "steps").and_then(|(_, view)| view.data().first_chunk::<4>().copied());
+    let steps = arrays
+        .iter()
+        .find(|(name, _)| name == "steps")
+        .and_then(|(_, view)| view.data().first_chunk::<4>().copied());
     state.moments = Moments {
         steps: i32::from_le_bytes(steps.ok_or_else(|| torn(&"it has no steps"))?),
         parameters: all("parameters")?,
@@ -68,7 +96,11 @@ pub fn from_bytes(bytes: &[u8]) -> Result<(State, String), String> {
 }
 
 /// SHA-256 over everything that a state is.
-fn sum<'a>(text: &str, fingerprint: &str, arrays: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+fn sum<'a>(
+    text: &str,
+    fingerprint: &str,
+    arrays: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> String {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
@@ -90,8 +122,21 @@ mod tests {
 
     fn state() -> State {
         let (parameters, statistics) = (vec![1.0, -2.5, 3.0], vec![0.5, 2.0]);
-        let moments = Moments { steps: 7, parameters, statistics, first: vec![0.1, 0.2, 0.3], second: vec![0.0; 3] };
-        let epoch = Epoch { epoch: 1, train_loss: 0.1 + 0.2, valid_loss: Some(1e-300), learning_rate: 1e-3, seconds: 0.5, penalty: Some(0.1 + 0.7) };
+        let moments = Moments {
+            steps: 7,
+            parameters,
+            statistics,
+            first: vec![0.1, 0.2, 0.3],
+            second: vec![0.0; 3],
+        };
+        let epoch = Epoch {
+            epoch: 1,
+            train_loss: 0.1 + 0.2,
+            valid_loss: Some(1e-300),
+            learning_rate: 1e-3,
+            seconds: 0.5,
+            penalty: Some(0.1 + 0.7),
+        };
         State {
             stopped: None,
             batch: 3,
@@ -128,7 +173,8 @@ mod tests {
                 let mut altered = bytes.clone();
                 altered[at] ^= flip;
                 match from_bytes(&altered) {
-                    // White space at the end of the header, or the order of its keys, is no content.
+                    // White space at the end of the header, or the order of its keys, is no
+                    // content.
                     Ok(read) => assert_eq!(read, (state(), "abc".to_owned()), "byte {at}"),
                     Err(error) => assert!(error.starts_with("not a whole checkpoint"), "{error}"),
                 }

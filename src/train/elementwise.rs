@@ -1,5 +1,5 @@
-//! Passes over memory that the fused step makes: slopes of activations, distances, Adam. Each is compiled for several
-//! generations of vector units and picks one at run time.
+//! Passes over memory that the fused step makes: slopes of activations, distances, Adam. Each is
+//! compiled for several generations of vector units and picks one at run time.
 
 use crate::{
     config::{Loss, raw::Activation},
@@ -20,7 +20,8 @@ pub(super) struct AdamNumbers {
     pub(super) keep: f32,
 }
 
-/// Below this a mean gradient moves nothing, but as a denormal number it would slow the processor down tenfold.
+/// Below this a mean gradient moves nothing, but as a denormal number it would slow the processor
+/// down tenfold.
 const TINY: f32 = 1e-30;
 
 vectorised! {
@@ -29,7 +30,8 @@ vectorised! {
         let (gradient, first, second) = (&gradient[..n], &mut first[..n], &mut second[..n]);
         for i in 0..n {
             let g = gradient[i];
-            // Not β m + (1 − β) g: in f32 the two factors do not add up to 1, and every step is off the same way.
+            // Not β m + (1 − β) g: in f32 the two factors do not add up to 1, and every step is off
+            // the same way.
             let m = first[i] + numbers.fresh1 * (g - first[i]);
             let v = second[i] + numbers.fresh2 * (g * g - second[i]);
             first[i] = if m.abs() < TINY { 0.0 } else { m };
@@ -69,8 +71,9 @@ vectorised! {
 }
 
 vectorised! {
-    /// Takes the mean from each column of `values`, `[rows, columns]`, and divides it by the root of its variance plus epsilon. Writes
-    /// down means and (biased) variances, and one over those roots.
+    /// Takes the mean from each column of `values`, `[rows, columns]`, and divides it by the root
+    /// of its variance plus epsilon. Writes down means and (biased) variances, and one over those
+    /// roots.
     fn normalise<'a>(values: &'a mut [f32], mean: &'a mut [f32], variance: &'a mut [f32], inverse: &'a mut [f32]) {
         let columns = mean.len();
         let share = 1.0 / (values.len() / columns) as f32;
@@ -114,7 +117,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// Turns the gradient by what batch norm gave into that by what it was given, and writes down those by its scale and shift.
+    /// Turns the gradient by what batch norm gave into that by what it was given, and writes down
+    /// those by its scale and shift.
     fn normalised_slope<'a>(
         normalised: &'a [f32],
         inverse: &'a [f32],
@@ -167,9 +171,15 @@ vectorised! {
     }
 }
 
-/// Multiplies the gradient by the activation's derivative, told from its output, or from what was saved of its input. `slope` is
-/// that of a leaky or parametric ReLU below 0.
-pub(super) fn differentiate(kind: Activation, slope: f32, output: &[f32], saved: &[f32], gradient: &mut [f32]) {
+/// Multiplies the gradient by the activation's derivative, told from its output, or from what was
+/// saved of its input. `slope` is that of a leaky or parametric ReLU below 0.
+pub(super) fn differentiate(
+    kind: Activation,
+    slope: f32,
+    output: &[f32],
+    saved: &[f32],
+    gradient: &mut [f32],
+) {
     fn each(values: &[f32], gradient: &mut [f32], slope: impl Fn(f32) -> f32) {
         gradient.iter_mut().zip(values).for_each(|(gradient, value)| *gradient *= slope(*value));
     }
@@ -179,16 +189,26 @@ pub(super) fn differentiate(kind: Activation, slope: f32, output: &[f32], saved:
         Activation::LeakyRelu => leak_slope(output, gradient, slope),
         Activation::Prelu => leak_slope(saved, gradient, slope),
         Activation::Elu => each(output, gradient, |a| if a >= 0.0 { 1.0 } else { a + 1.0 }),
-        Activation::Selu => each(output, gradient, |a| if a >= 0.0 { SELU.0 } else { a + SELU.0 * SELU.1 }),
-        Activation::Gelu => each(saved, gradient, |x| normal_cdf(x) + x * (-0.5 * x * x).exp() * 0.398_942_3),
+        Activation::Selu => {
+            each(output, gradient, |a| if a >= 0.0 { SELU.0 } else { a + SELU.0 * SELU.1 })
+        }
+        Activation::Gelu => {
+            each(saved, gradient, |x| normal_cdf(x) + x * (-0.5 * x * x).exp() * 0.398_942_3)
+        }
         Activation::Tanh => each(output, gradient, |a| 1.0 - a * a),
         Activation::Sigmoid => sigmoid_slope(output, gradient),
     }
 }
 
-/// Leaves missing targets (NaN) out of [`distances`]: a target becomes its output, and the weight of its row (1 where there are
-/// none) grows by the share that is missing, as if what is present were all.
-pub(super) fn leave_out(output: &[f32], target: &mut [f32], width: usize, weights: Option<&[f32]>) -> Vec<f32> {
+/// Leaves missing targets (NaN) out of [`distances`]: a target becomes its output, and the weight
+/// of its row (1 where there are none) grows by the share that is missing, as if what is present
+/// were all.
+pub(super) fn leave_out(
+    output: &[f32],
+    target: &mut [f32],
+    width: usize,
+    weights: Option<&[f32]>,
+) -> Vec<f32> {
     let of_row = |(i, (output, target)): (usize, (&[f32], &mut [f32]))| {
         let mut present = width;
         for (output, target) in output.iter().zip(target).filter(|(_, target)| target.is_nan()) {
@@ -200,12 +220,23 @@ pub(super) fn leave_out(output: &[f32], target: &mut [f32], width: usize, weight
     output.chunks_exact(width).zip(target.chunks_exact_mut(width)).enumerate().map(of_row).collect()
 }
 
-/// Writes the gradient of the loss by each output and returns the sum over rows of weight times distance. `scale` is one over
-/// (total weight · the loss' divisor).
-pub(super) fn distances(loss: Loss, output: &[f32], target: &[f32], gradient: &mut [f32], width: usize, weights: Option<&[f32]>, scale: f32) -> f64 {
+/// Writes the gradient of the loss by each output and returns the sum over rows of weight times
+/// distance. `scale` is one over (total weight · the loss' divisor).
+pub(super) fn distances(
+    loss: Loss,
+    output: &[f32],
+    target: &[f32],
+    gradient: &mut [f32],
+    width: usize,
+    weights: Option<&[f32]>,
+    scale: f32,
+) -> f64 {
     let mut sum = 0.0;
-    for (i, ((output, target), gradient)) in
-        output.chunks_exact(width).zip(target.chunks_exact(width)).zip(gradient.chunks_exact_mut(width)).enumerate()
+    for (i, ((output, target), gradient)) in output
+        .chunks_exact(width)
+        .zip(target.chunks_exact(width))
+        .zip(gradient.chunks_exact_mut(width))
+        .enumerate()
     {
         let weight = weights.map_or(1.0, |weights| weights[i]);
         let factor = weight * scale;
@@ -224,7 +255,11 @@ pub(super) fn distances(loss: Loss, output: &[f32], target: &[f32], gradient: &m
                 for ((output, target), gradient) in output.iter().zip(target).zip(gradient) {
                     let difference = output - target;
                     let distance = difference.abs();
-                    row += if distance < beta { 0.5 * difference * difference / beta } else { distance - 0.5 * beta };
+                    row += if distance < beta {
+                        0.5 * difference * difference / beta
+                    } else {
+                        distance - 0.5 * beta
+                    };
                     *gradient = factor * (difference / beta).clamp(-1.0, 1.0);
                 }
             }
@@ -267,8 +302,24 @@ mod tests {
             for weights in [None, Some([1.0, 2.0, 0.5])] {
                 let of = |output: &[f32]| {
                     let (mut target, mut gradient) = (known, [0.0; 9]);
-                    let weights = leave_out(output, &mut target, 3, weights.as_ref().map(|weights| weights.as_slice()));
-                    (distances(loss, output, &target, &mut gradient, 3, Some(&weights), (1.0 / loss.divisor(3)) as f32), gradient)
+                    let weights = leave_out(
+                        output,
+                        &mut target,
+                        3,
+                        weights.as_ref().map(|weights| weights.as_slice()),
+                    );
+                    (
+                        distances(
+                            loss,
+                            output,
+                            &target,
+                            &mut gradient,
+                            3,
+                            Some(&weights),
+                            (1.0 / loss.divisor(3)) as f32,
+                        ),
+                        gradient,
+                    )
                 };
                 let (_, gradient) = of(&output);
                 for at in 0..9 {
@@ -278,7 +329,11 @@ mod tests {
                         of(&output).0
                     };
                     let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
-                    assert!((f64::from(gradient[at]) - slope).abs() < 2e-3, "{loss:?} {at}: {} {slope}", gradient[at]);
+                    assert!(
+                        (f64::from(gradient[at]) - slope).abs() < 2e-3,
+                        "{loss:?} {at}: {} {slope}",
+                        gradient[at]
+                    );
                     assert!(!known[at].is_nan() || gradient[at] == 0.0);
                 }
             }
@@ -286,7 +341,18 @@ mod tests {
         // One of three is present: it counts for all.
         let (mut target, mut gradient) = ([f32::NAN, f32::NAN, 1.0], [0.0; 3]);
         let weights = leave_out(&[5.0, 5.0, 3.0], &mut target, 3, None);
-        assert_eq!(distances(Loss::Mse, &[5.0, 5.0, 3.0], &target, &mut gradient, 3, Some(&weights), 1.0 / 3.0), 4.0);
+        assert_eq!(
+            distances(
+                Loss::Mse,
+                &[5.0, 5.0, 3.0],
+                &target,
+                &mut gradient,
+                3,
+                Some(&weights),
+                1.0 / 3.0
+            ),
+            4.0
+        );
     }
 
     #[test]
@@ -301,7 +367,11 @@ mod tests {
                 let slope = (f64::from(at(x + 1e-2)) - f64::from(at(x - 1e-2))) / 2e-2;
                 let mut gradient = [1.0];
                 differentiate(kind, 0.3, &[at(x)], &[x], &mut gradient);
-                assert!((f64::from(gradient[0]) - slope).abs() < 2e-4, "{kind} {x}: {} {slope}", gradient[0]);
+                assert!(
+                    (f64::from(gradient[0]) - slope).abs() < 2e-4,
+                    "{kind} {x}: {} {slope}",
+                    gradient[0]
+                );
             }
         }
     }

@@ -24,10 +24,12 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 use std::{ops::Range, time::Instant};
 
-/// One model to train: alone, or as a member of a pack that goes through the same batches in lock step.
+/// One model to train: alone, or as a member of a pack that goes through the same batches in lock
+/// step.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
-    /// What the config says of losses, steps and epochs. Members of a pack may differ in numbers only.
+    /// What the config says of losses, steps and epochs. Members of a pack may differ in numbers
+    /// only.
     pub experiment: &'a Experiment,
     /// The network; the same for all members of a pack.
     pub architecture: &'a Architecture,
@@ -61,9 +63,11 @@ pub struct Share<'a> {
     pub rate: f64,
     /// Dropout: what each hidden layer's outputs are multiplied by, `[rows, width]` each.
     pub masks: Option<Vec<Vec<f32>>>,
-    /// What becomes of the inputs before the model sees them; what comes out is held to them as they were.
+    /// What becomes of the inputs before the model sees them; what comes out is held to them as
+    /// they were.
     pub corruption: Option<Corruption>,
-    /// What latents are drawn with, standard normal, `[rows, latent]`; absent where they are not drawn.
+    /// What latents are drawn with, standard normal, `[rows, latent]`; absent where they are not
+    /// drawn.
     pub latents: Option<Vec<f32>>,
     /// The factor of the divergence of drawn latents in this epoch.
     pub kl: f64,
@@ -85,7 +89,8 @@ impl Share<'_> {
     }
 }
 
-/// What the batches of an epoch came to so far: means over a batch times its number of rows, added up.
+/// What the batches of an epoch came to so far: means over a batch times its number of rows, added
+/// up.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
     /// Of the loss, a mean over rows by their weights; without L2 terms and penalties.
@@ -102,7 +107,8 @@ pub trait Trainer {
     fn step(&mut self, batch: Batch<'_>) -> Result<()>;
     /// What the epoch's batches came to so far.
     fn sums(&mut self) -> Result<Vec<Sums>>;
-    /// Members whose loss is known to be no number any more; devices that are not waited for tell at the end of the epoch.
+    /// Members whose loss is known to be no number any more; devices that are not waited for tell
+    /// at the end of the epoch.
     fn diverged(&self) -> Vec<usize> {
         vec![]
     }
@@ -118,7 +124,8 @@ pub trait Trainer {
     fn keep(&mut self, members: &[usize]) -> Result<()>;
 }
 
-/// What the next step of a model in training depends on, each `[parameters]` but for the statistics.
+/// What the next step of a model in training depends on, each `[parameters]` but for the
+/// statistics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moments {
     /// Steps taken.
@@ -140,8 +147,9 @@ impl Moments {
     }
 }
 
-/// Where a training stands, between two batches. Going on from it gives the same bytes as never having stopped (on the CPU):
-/// chance has no state, since every use of it is drawn anew from the seed.
+/// Where a training stands, between two batches. Going on from it gives the same bytes as never
+/// having stopped (on the CPU): chance has no state, since every use of it is drawn anew from the
+/// seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Why training ended, where it has.
@@ -202,17 +210,18 @@ impl<F: FnMut(&Epoch) -> Result<()>> Watch for F {
 pub struct Epoch {
     /// From 1.
     pub epoch: u32,
-    /// Mean over the epoch's batches, as long as they are, of their losses while they were trained on; without L2 terms and
-    /// penalties. Within a batch rows count by their weight.
+    /// Mean over the epoch's batches, as long as they are, of their losses while they were trained
+    /// on; without L2 terms and penalties. Within a batch rows count by their weight.
     pub train_loss: f64,
-    /// Mean loss of the validation rows after the epoch; without L2 terms and penalties, and with means for drawn latents.
+    /// Mean loss of the validation rows after the epoch; without L2 terms and penalties, and with
+    /// means for drawn latents.
     pub valid_loss: Option<f64>,
     /// The rate of this epoch.
     pub learning_rate: f64,
     /// Time the epoch took.
     pub seconds: f64,
-    /// What `loss.sparsity`, `loss.contractive` and `loss.kl` added to what was made small, with their factors: a mean as
-    /// `train_loss` is. Absent without any of them.
+    /// What `loss.sparsity`, `loss.contractive` and `loss.kl` added to what was made small, with
+    /// their factors: a mean as `train_loss` is. Absent without any of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<f64>,
 }
@@ -257,12 +266,24 @@ struct Member<'j, 'a, W> {
 
 impl<W: Watch> Member<'_, '_, W> {
     /// Notes an epoch that is done; true where its weights are the best so far and wanted.
-    fn epoch_done(&mut self, losses: (f64, Option<f64>, f64), rate: f64, seconds: f64) -> Result<bool> {
+    fn epoch_done(
+        &mut self,
+        losses: (f64, Option<f64>, f64),
+        rate: f64,
+        seconds: f64,
+    ) -> Result<bool> {
         let config = &self.job.experiment.config.train;
         let (train_loss, valid_loss, penalty) = losses;
         let epoch = self.state.epoch();
         let penalty = (!self.job.experiment.penalties.is_empty()).then_some(penalty);
-        let record = Epoch { epoch: epoch + 1, train_loss, valid_loss, learning_rate: rate, seconds, penalty };
+        let record = Epoch {
+            epoch: epoch + 1,
+            train_loss,
+            valid_loss,
+            learning_rate: rate,
+            seconds,
+            penalty,
+        };
         self.watch.epoch(&record)?;
         self.schedule.observe(valid_loss);
         let mut best = false;
@@ -273,13 +294,15 @@ impl<W: Watch> Member<'_, '_, W> {
             }
         }
         let state = &mut self.state;
-        if let (Some(first), Some(last), Some(tolerance)) = (state.history.first(), state.history.last(), config.stop.tolerance)
+        if let (Some(first), Some(last), Some(tolerance)) =
+            (state.history.first(), state.history.last(), config.stop.tolerance)
             && last.train_loss - train_loss < tolerance * first.train_loss
         {
             state.stopped.get_or_insert(Stopped::Converged);
         }
         state.history.push(record);
-        (state.batch, state.rows, state.loss_sum, state.penalty_sum, state.seconds) = (0, 0, 0.0, 0.0, 0.0);
+        (state.batch, state.rows, state.loss_sum, state.penalty_sum, state.seconds) =
+            (0, 0, 0.0, 0.0, 0.0);
         (state.schedule, state.best) = (self.schedule.seen(), self.stopping.best());
         if state.stopped.is_none() && state.epoch() == config.epochs {
             state.stopped = Some(Stopped::AllEpochs);
@@ -293,10 +316,18 @@ impl<W: Watch> Member<'_, '_, W> {
     }
 }
 
-/// Trains a pack in lock step, from the start or from where its members stood before, all of them after the same batch. A member
-/// that stops early or diverges leaves the pack; the others go on. One entry for each member, or nothing where it was paused.
-pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watches: Vec<W>) -> Result<Option<Vec<Result<Fitted>>>> {
-    let Some(&Job { experiment, architecture, train, valid, .. }) = pack.first() else { return Ok(Some(vec![])) };
+/// Trains a pack in lock step, from the start or from where its members stood before, all of them
+/// after the same batch. A member that stops early or diverges leaves the pack; the others go on.
+/// One entry for each member, or nothing where it was paused.
+pub fn fit<W: Watch>(
+    pack: &[Job<'_>],
+    device: &Opened,
+    from: Vec<State>,
+    watches: Vec<W>,
+) -> Result<Option<Vec<Result<Fitted>>>> {
+    let Some(&Job { experiment, architecture, train, valid, .. }) = pack.first() else {
+        return Ok(Some(vec![]));
+    };
     let config = &experiment.config.train;
     let batch_rows = config.batch_size as usize;
     let batches = config.batches(train.len());
@@ -311,7 +342,12 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
             done[place] = Some(Ok(state.into()));
             continue;
         }
-        let mut schedule = Schedule::new(job.experiment.schedule, job.experiment.learning_rate, config.schedule.warmup, config.epochs);
+        let mut schedule = Schedule::new(
+            job.experiment.schedule,
+            job.experiment.learning_rate,
+            config.schedule.warmup,
+            config.epochs,
+        );
         let mut stopping = Stopping::new(config.stop.patience, config.stop.min_delta);
         schedule.go_on(state.schedule);
         stopping.go_on(state.best);
@@ -327,12 +363,20 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
     while !members.is_empty() {
         let (clock, epoch) = (Instant::now(), members[0].state.epoch());
         let before = members[0].state.seconds;
-        let mut rates: Vec<f64> = members.iter().map(|member| member.schedule.rate(epoch)).collect();
-        let mut orders: Vec<_> = members.iter().map(|member| order(config.shuffle, train.len(), member.job.seed, epoch)).collect();
+        let mut rates: Vec<f64> =
+            members.iter().map(|member| member.schedule.rate(epoch)).collect();
+        let mut orders: Vec<_> = members
+            .iter()
+            .map(|member| order(config.shuffle, train.len(), member.job.seed, epoch))
+            .collect();
         trainer.start_epoch();
         if std::mem::take(&mut from_moments) {
-            let moments: Vec<&Moments> = members.iter().map(|member| &member.state.moments).collect();
-            let sums = |member: &Member<'_, '_, W>| Sums { loss: member.state.loss_sum, penalty: member.state.penalty_sum };
+            let moments: Vec<&Moments> =
+                members.iter().map(|member| &member.state.moments).collect();
+            let sums = |member: &Member<'_, '_, W>| Sums {
+                loss: member.state.loss_sum,
+                penalty: member.state.penalty_sum,
+            };
             trainer.restore(&moments, &members.iter().map(sums).collect::<Vec<_>>());
         }
         while members.first().is_some_and(|member| member.state.batch < batches) {
@@ -340,7 +384,8 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
             let rows = batch * batch_rows..((batch + 1) * batch_rows).min(train.len());
             let mut shares = vec![];
             for ((member, order), &rate) in members.iter_mut().zip(&orders).zip(&rates) {
-                let total = train.total_weight(rows.clone().map(|i| order.as_ref().map_or(i, |order| order[i])));
+                let total = train
+                    .total_weight(rows.clone().map(|i| order.as_ref().map_or(i, |order| order[i])));
                 let state = &mut member.state;
                 if total > 0.0 {
                     state.rows += rows.len();
@@ -348,20 +393,45 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
                     state.weightless_batches += 1;
                 }
                 state.batch += 1;
-                let masks = (architecture.dropout > 0.0).then(|| dropout_masks(architecture, rows.len(), member.job.seed, epoch, batch));
+                let masks = (architecture.dropout > 0.0).then(|| {
+                    dropout_masks(architecture, rows.len(), member.job.seed, epoch, batch)
+                });
                 let model = &member.job.experiment.config.model;
-                let corruption = corruption(model, rows.len() * train.width(), member.job.seed, epoch, batch);
-                let latents = architecture.variational.then(|| normal_numbers(rows.len() * architecture.latent(), member.job.seed, epoch, batch));
-                let kl = member.job.experiment.penalties.kl.map_or(0.0, |divergence| divergence.factor(epoch));
-                shares.push(Share { order: order.as_deref(), total, rate, masks, corruption, latents, kl });
+                let corruption =
+                    corruption(model, rows.len() * train.width(), member.job.seed, epoch, batch);
+                let latents = architecture.variational.then(|| {
+                    normal_numbers(
+                        rows.len() * architecture.latent(),
+                        member.job.seed,
+                        epoch,
+                        batch,
+                    )
+                });
+                let kl = member
+                    .job
+                    .experiment
+                    .penalties
+                    .kl
+                    .map_or(0.0, |divergence| divergence.factor(epoch));
+                shares.push(Share {
+                    order: order.as_deref(),
+                    total,
+                    rate,
+                    masks,
+                    corruption,
+                    latents,
+                    kl,
+                });
             }
             trainer.step(Batch { rows, members: &shares })?;
             let diverged = trainer.diverged();
             if !diverged.is_empty() {
                 for &at in &diverged {
-                    done[members[at].place] = Some(Err(diverged_error(&members[at].state, Some(batch + 1), rates[at])));
+                    done[members[at].place] =
+                        Some(Err(diverged_error(&members[at].state, Some(batch + 1), rates[at])));
                 }
-                let staying: Vec<usize> = (0..members.len()).filter(|at| !diverged.contains(at)).collect();
+                let staying: Vec<usize> =
+                    (0..members.len()).filter(|at| !diverged.contains(at)).collect();
                 trainer.keep(&staying)?;
                 retain(&mut members, &staying);
                 retain(&mut orders, &staying);
@@ -369,7 +439,9 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
             }
             if batch + 1 < batches && members.iter_mut().any(|member| member.watch.pauses()) {
                 let (sums, moments) = (trainer.sums()?, trainer.moments()?);
-                for (member, (sums, moments)) in members.iter_mut().zip(sums.into_iter().zip(&moments)) {
+                for (member, (sums, moments)) in
+                    members.iter_mut().zip(sums.into_iter().zip(&moments))
+                {
                     member.state.seconds = before + clock.elapsed().as_secs_f64();
                     (member.state.loss_sum, member.state.penalty_sum) = (sums.loss, sums.penalty);
                     member.keep(moments)?;
@@ -390,9 +462,15 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
         let mut best = vec![];
         for (at, member) in members.iter_mut().enumerate() {
             let rows = member.state.rows as f64;
-            let losses = (train_sums[at].loss / rows, valid_sums.as_ref().map(|sums| sums[at] / valid_weight), train_sums[at].penalty / rows);
+            let losses = (
+                train_sums[at].loss / rows,
+                valid_sums.as_ref().map(|sums| sums[at] / valid_weight),
+                train_sums[at].penalty / rows,
+            );
             if member.state.rows == 0 {
-                done[member.place] = Some(Err(Error::input("the training rows weigh nothing: all their weights are 0")));
+                done[member.place] = Some(Err(Error::input(
+                    "the training rows weigh nothing: all their weights are 0",
+                )));
             } else if !losses.0.is_finite() || losses.1.is_some_and(|loss| !loss.is_finite()) {
                 done[member.place] = Some(Err(diverged_error(&member.state, None, rates[at])));
             } else {
@@ -404,11 +482,18 @@ pub fn fit<W: Watch>(pack: &[Job<'_>], device: &Opened, from: Vec<State>, watche
         }
         if !best.is_empty() {
             let mut weights = trainer.weights()?;
-            best.iter().for_each(|&at| members[at].state.best_weights = Some(std::mem::take(&mut weights[at])));
+            best.iter().for_each(|&at| {
+                members[at].state.best_weights = Some(std::mem::take(&mut weights[at]))
+            });
         }
         let pauses = staying.iter().any(|&at| members[at].watch.pauses());
-        let keeps: Vec<usize> =
-            staying.iter().copied().filter(|&at| pauses || members[at].state.stopped.is_some() || members[at].watch.keeps()).collect();
+        let keeps: Vec<usize> = staying
+            .iter()
+            .copied()
+            .filter(|&at| {
+                pauses || members[at].state.stopped.is_some() || members[at].watch.keeps()
+            })
+            .collect();
         if !keeps.is_empty() {
             let moments = trainer.moments()?;
             keeps.iter().try_for_each(|&at| members[at].keep(&moments[at]))?;
@@ -446,7 +531,8 @@ fn diverged_error(state: &State, batch: Option<usize>, rate: f64) -> Error {
     let good = match state.history.last() {
         None => "no epoch before it was whole".into(),
         Some(Epoch { epoch, train_loss, valid_loss, .. }) => {
-            let valid = valid_loss.map_or_else(String::new, |loss| format!(", validation loss {loss:.6}"));
+            let valid =
+                valid_loss.map_or_else(String::new, |loss| format!(", validation loss {loss:.6}"));
             format!("the last good epoch was {epoch}: loss {train_loss:.6}{valid}")
         }
     };
@@ -461,7 +547,13 @@ impl State {
     pub fn start(job: &Job<'_>) -> Self {
         let (parameters, statistics) = job.start.split_at(job.architecture.parameters());
         let zeros = vec![0.0; parameters.len()];
-        let moments = Moments { steps: 0, parameters: parameters.to_vec(), statistics: statistics.to_vec(), first: zeros.clone(), second: zeros };
+        let moments = Moments {
+            steps: 0,
+            parameters: parameters.to_vec(),
+            statistics: statistics.to_vec(),
+            first: zeros.clone(),
+            second: zeros,
+        };
         Self {
             stopped: None,
             batch: 0,
@@ -493,23 +585,39 @@ impl From<State> for Fitted {
             _ => (state.moments.weights(), last),
         };
         let stopped = state.stopped.unwrap_or(Stopped::AllEpochs);
-        Self { weights, history: state.history, stopped, kept_epoch, weightless_batches: state.weightless_batches }
+        Self {
+            weights,
+            history: state.history,
+            stopped,
+            kept_epoch,
+            weightless_batches: state.weightless_batches,
+        }
     }
 }
 
-/// Whether a network of this config is trained and scored by hand on any device: by our own kernels, not by Burn's operations.
+/// Whether a network of this config is trained and scored by hand on any device: by our own
+/// kernels, not by Burn's operations.
 pub fn by_hand(experiment: &Experiment) -> bool {
     let config = &experiment.config;
-    let activations = [config.model.activation, config.model.output_activation, config.model.latent_activation.unwrap_or(config.model.activation)];
-    let known = !activations.iter().any(|kind| [Activation::Gelu, Activation::Prelu].contains(kind))
-        && !config.model.is_regularised()
-        && experiment.penalties.is_empty()
-        && config.train.gradient_clip.is_none();
+    let activations = [
+        config.model.activation,
+        config.model.output_activation,
+        config.model.latent_activation.unwrap_or(config.model.activation),
+    ];
+    let known =
+        !activations.iter().any(|kind| [Activation::Gelu, Activation::Prelu].contains(kind))
+            && !config.model.is_regularised()
+            && experiment.penalties.is_empty()
+            && config.train.gradient_clip.is_none();
     config.train.kernels != Kernels::Reference && known
 }
 
 /// Who computes: by hand where the device has a way to, else by autodiff.
-fn trainer<'a>(jobs: &[Job<'a>], wanted: Kernels, device: &Opened) -> Result<Box<dyn Trainer + 'a>> {
+fn trainer<'a>(
+    jobs: &[Job<'a>],
+    wanted: Kernels,
+    device: &Opened,
+) -> Result<Box<dyn Trainer + 'a>> {
     let by_hand = wanted != Kernels::Reference;
     if jobs.iter().any(|job| job.architecture.nmf.is_some()) {
         if wanted == Kernels::Fused && !device.is_cpu() {
@@ -528,7 +636,10 @@ fn trainer<'a>(jobs: &[Job<'a>], wanted: Kernels, device: &Opened) -> Result<Box
     if by_hand && let (Some(job), Some(gpu)) = (jobs.first(), device.gpu()) {
         if super::kernel::can(job, &gpu) {
             if !super::kernel::fits(job, jobs.len(), &gpu) {
-                return Err(Error::Memory(format!("a pack of {} models is larger than what can be allocated at once", jobs.len())));
+                return Err(Error::Memory(format!(
+                    "a pack of {} models is larger than what can be allocated at once",
+                    jobs.len()
+                )));
             }
             return Ok(Box::new(super::kernel::Kernel::new(jobs, gpu)));
         }
@@ -551,17 +662,35 @@ fn order(shuffle: bool, rows: usize, seed: u64, epoch: u32) -> Option<Vec<usize>
     })
 }
 
-/// One mask per hidden layer for a batch, `[rows, width]`: 0 where a value is dropped, else 1 / (1 − dropout).
-fn dropout_masks(architecture: &Architecture, rows: usize, seed: u64, epoch: u32, batch: usize) -> Vec<Vec<f32>> {
+/// One mask per hidden layer for a batch, `[rows, width]`: 0 where a value is dropped, else 1 / (1
+/// − dropout).
+fn dropout_masks(
+    architecture: &Architecture,
+    rows: usize,
+    seed: u64,
+    epoch: u32,
+    batch: usize,
+) -> Vec<Vec<f32>> {
     let mut chance = random::generator(seed, "dropout", u64::from(epoch) << 32 | batch as u64);
     let kept = (1.0 / (1.0 - architecture.dropout)) as f32;
     let hidden = &architecture.widths[1..architecture.widths.len() - 1];
-    let mut mask = |width: &usize| (0..rows * width).map(|_| if chance.random_bool(architecture.dropout) { 0.0 } else { kept }).collect();
+    let mut mask = |width: &usize| {
+        (0..rows * width)
+            .map(|_| if chance.random_bool(architecture.dropout) { 0.0 } else { kept })
+            .collect()
+    };
     hidden.iter().map(&mut mask).collect()
 }
 
-/// Noise and masks of the inputs of a batch, so many values in all; nothing where the config asks for neither.
-fn corruption(model: &Model, values: usize, seed: u64, epoch: u32, batch: usize) -> Option<Corruption> {
+/// Noise and masks of the inputs of a batch, so many values in all; nothing where the config asks
+/// for neither.
+fn corruption(
+    model: &Model,
+    values: usize,
+    seed: u64,
+    epoch: u32,
+    batch: usize,
+) -> Option<Corruption> {
     if model.noise == 0.0 && model.masking == 0.0 {
         return None;
     }
@@ -569,7 +698,9 @@ fn corruption(model: &Model, values: usize, seed: u64, epoch: u32, batch: usize)
     let (mut noise, mut masking) = (chance("input noise"), chance("input masking"));
     let mut draw = || model.noise * Distribution::<f64>::sample(&StandardNormal, &mut noise);
     let added = (0..values).map(|_| if model.noise > 0.0 { draw() as f32 } else { 0.0 }).collect();
-    let kept = (0..values).map(|_| if model.masking > 0.0 && masking.random_bool(model.masking) { 0.0 } else { 1.0 }).collect();
+    let kept = (0..values)
+        .map(|_| if model.masking > 0.0 && masking.random_bool(model.masking) { 0.0 } else { 1.0 })
+        .collect();
     Some(Corruption { added, kept })
 }
 
@@ -612,7 +743,8 @@ mod tests {
 
     fn experiment(text: &str) -> Experiment {
         let text = format!("data.train = [\"a\"]\nthreshold.on = \"train\"\n{text}");
-        Experiment::check(&Document::parse(&text, std::path::Path::new("x.toml")).unwrap(), "x").unwrap()
+        Experiment::check(&Document::parse(&text, std::path::Path::new("x.toml")).unwrap(), "x")
+            .unwrap()
     }
 
     fn data(rows: usize, width: usize) -> Vec<f32> {
@@ -640,7 +772,14 @@ mod tests {
         let start = architecture.draw(Init::GlorotUniform, experiment.config.seed, 0);
         let (values, held_out) = (data(200, 6), data(50, 6));
         let (train, valid) = (Rows::new(&values, 6), Some(Rows::new(&held_out, 6)));
-        run(&Job { experiment: &experiment, architecture: &architecture, start: &start, seed: experiment.config.seed, train, valid })
+        run(&Job {
+            experiment: &experiment,
+            architecture: &architecture,
+            start: &start,
+            seed: experiment.config.seed,
+            train,
+            valid,
+        })
     }
 
     const SMALL: &str = "model = {hidden = [8], latent = 3}\n";
@@ -657,7 +796,12 @@ mod tests {
             for loss in ["mse", "sse", "mae", "smooth_l1"] {
                 let fitted = train(&format!("{SMALL}loss = {{kind = \"{loss}\", l2 = 1e-5, activity_l2 = 1e-5}}\ntrain = {{epochs = 20, batch_size = 32, optimizer = {optimizer}}}")).unwrap();
                 let (first, last) = (&fitted.history[0], &fitted.history[19]);
-                assert!(last.train_loss < 0.7 * first.train_loss, "{optimizer} {loss}: {} to {}", first.train_loss, last.train_loss);
+                assert!(
+                    last.train_loss < 0.7 * first.train_loss,
+                    "{optimizer} {loss}: {} to {}",
+                    first.train_loss,
+                    last.train_loss
+                );
             }
         }
     }
@@ -665,8 +809,10 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_bytes_and_dropout_is_drawn_from_it() {
         let text = |seed: u32| {
-            format!("seed = {seed}\n{SMALL}model.dropout = 0.2\ntrain.epochs = 3")
-                .replace("model = {hidden = [8], latent = 3}\n", "model.hidden = [8]\nmodel.latent = 3\n")
+            format!("seed = {seed}\n{SMALL}model.dropout = 0.2\ntrain.epochs = 3").replace(
+                "model = {hidden = [8], latent = 3}\n",
+                "model.hidden = [8]\nmodel.latent = 3\n",
+            )
         };
         assert_eq!(train(&text(1)).unwrap().weights, train(&text(1)).unwrap().weights);
         assert_ne!(train(&text(1)).unwrap().weights, train(&text(2)).unwrap().weights);
@@ -675,12 +821,22 @@ mod tests {
     #[test]
     fn inputs_are_masked_and_shaken_as_often_and_as_far_as_asked() {
         let model = |noise: f64, masking: f64| Model { noise, masking, ..Model::default() };
-        let draw = |noise, masking, epoch, batch| corruption(&model(noise, masking), 20_000, 1, epoch, batch).unwrap();
+        let draw = |noise, masking, epoch, batch| {
+            corruption(&model(noise, masking), 20_000, 1, epoch, batch).unwrap()
+        };
         assert!(corruption(&model(0.0, 0.0), 20_000, 1, 0, 0).is_none());
         let Corruption { added, kept } = draw(0.2, 0.3, 0, 0);
-        let mean = |values: &[f32], of: fn(f32) -> f32| values.iter().map(|value| of(*value)).sum::<f32>() / values.len() as f32;
-        assert!(mean(&added, |value| value).abs() < 0.005 && (mean(&added, |value| value * value).sqrt() - 0.2).abs() < 0.005);
-        assert!(kept.iter().all(|kept| [0.0, 1.0].contains(kept)) && (mean(&kept, |value| value) - 0.7).abs() < 0.01);
+        let mean = |values: &[f32], of: fn(f32) -> f32| {
+            values.iter().map(|value| of(*value)).sum::<f32>() / values.len() as f32
+        };
+        assert!(
+            mean(&added, |value| value).abs() < 0.005
+                && (mean(&added, |value| value * value).sqrt() - 0.2).abs() < 0.005
+        );
+        assert!(
+            kept.iter().all(|kept| [0.0, 1.0].contains(kept))
+                && (mean(&kept, |value| value) - 0.7).abs() < 0.01
+        );
         // The one does not disturb the other, and every batch has its own.
         assert_eq!((draw(0.2, 0.0, 0, 0).added, draw(0.0, 0.3, 0, 0).kept), (added.clone(), kept));
         assert!(draw(0.2, 0.0, 1, 0).added != added && draw(0.2, 0.0, 0, 1).added != added);
@@ -691,15 +847,24 @@ mod tests {
     fn the_output_is_held_to_clean_inputs() {
         let values = data(40, 6);
         let rows = Rows::new(&values, 6);
-        // A network of zeros makes 0 of everything: its loss is the mean square of what it is held to.
-        let square = values.iter().map(|value| f64::from(value * value)).sum::<f64>() / values.len() as f64;
+        // A network of zeros makes 0 of everything: its loss is the mean square of what it is held
+        // to.
+        let square =
+            values.iter().map(|value| f64::from(value * value)).sum::<f64>() / values.len() as f64;
         for kernels in ["fused", "reference"] {
             let experiment = experiment(&format!(
                 "train = {{epochs = 1, batch_size = 40, kernels = \"{kernels}\"}}\nmodel = {{hidden = [3], latent = 2, noise = 5.0, masking = 0.5}}"
             ));
             let architecture = Architecture::new(6, &experiment.config.model);
             let start = vec![0.0; architecture.parameters()];
-            let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train: rows, valid: None };
+            let job = Job {
+                experiment: &experiment,
+                architecture: &architecture,
+                start: &start,
+                seed: 1,
+                train: rows,
+                valid: None,
+            };
             let loss = run(&job).unwrap().history[0].train_loss;
             assert!((loss / square - 1.0).abs() < 1e-6, "{kernels}: {loss} {square}");
         }
@@ -708,7 +873,9 @@ mod tests {
     /// Held to the numbers that `scripts/reference/batch_norm.py` prints.
     #[test]
     fn batch_norm_is_that_of_torch() {
-        let rows: Vec<f32> = (0..64).map(|at| (0.7 * f64::from(at / 4) + 1.3 * f64::from(at % 4)).sin() as f32).collect();
+        let rows: Vec<f32> = (0..64)
+            .map(|at| (0.7 * f64::from(at / 4) + 1.3 * f64::from(at % 4)).sin() as f32)
+            .collect();
         let (train, valid) = (Rows::new(&rows[..40], 4), Some(Rows::new(&rows[40..], 4)));
         for kernels in ["fused", "reference"] {
             let experiment = experiment(&format!(
@@ -720,14 +887,25 @@ mod tests {
             let sines = (0..architecture.parameters()).map(|at| 0.5 * (1.0 + at as f64).sin());
             let mut start: Vec<f32> = sines.map(|sine| sine as f32).collect();
             // The scales of the two layers lie around 1.
-            [15..18, 38..41].into_iter().for_each(|scales| start[scales].iter_mut().for_each(|scale| *scale += 1.0));
+            [15..18, 38..41]
+                .into_iter()
+                .for_each(|scales| start[scales].iter_mut().for_each(|scale| *scale += 1.0));
             start.extend([0.0, 0.0, 0.0, 1.0, 1.0, 1.0].repeat(2));
-            let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid };
+            let job = Job {
+                experiment: &experiment,
+                architecture: &architecture,
+                start: &start,
+                seed: 1,
+                train,
+                valid,
+            };
             let fitted = run(&job).unwrap();
             let near = |a: f64, b: f64| assert!((a - b).abs() < 2e-6, "{kernels}: {a} {b}");
-            for (epoch, (train_loss, valid_loss)) in
-                fitted.history.iter().zip([(0.478_813_6, 0.496_454_1), (0.403_020_6, 0.467_745_2), (0.318_165_4, 0.377_527_3)])
-            {
+            for (epoch, (train_loss, valid_loss)) in fitted.history.iter().zip([
+                (0.478_813_6, 0.496_454_1),
+                (0.403_020_6, 0.467_745_2),
+                (0.318_165_4, 0.377_527_3),
+            ]) {
                 near(epoch.train_loss, train_loss);
                 near(epoch.valid_loss.unwrap(), valid_loss);
             }
@@ -738,7 +916,10 @@ mod tests {
                 [0.406_775_6, 0.416_850_5, 0.400_626_8],
             ];
             let found = &fitted.weights[architecture.parameters()..];
-            found.iter().zip(statistics.iter().flatten()).for_each(|(a, b)| near(f64::from(*a), *b));
+            found
+                .iter()
+                .zip(statistics.iter().flatten())
+                .for_each(|(a, b)| near(f64::from(*a), *b));
             assert_eq!(found.len(), 12);
         }
     }
@@ -747,17 +928,30 @@ mod tests {
     fn a_batch_of_one_row_leaves_running_statistics_alone() {
         let values = data(1, 6);
         for kernels in ["fused", "reference"] {
-            let experiment =
-                experiment(&format!("train = {{epochs = 3, kernels = \"{kernels}\"}}\nmodel = {{hidden = [4], latent = 2, batch_norm = true}}"));
+            let experiment = experiment(&format!(
+                "train = {{epochs = 3, kernels = \"{kernels}\"}}\nmodel = {{hidden = [4], latent = 2, batch_norm = true}}"
+            ));
             let architecture = Architecture::new(6, &experiment.config.model);
             let start = architecture.draw(Init::GlorotUniform, 1, 0);
             let train = Rows::new(&values, 6);
-            let fitted = run(&Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid: None }).unwrap();
+            let fitted = run(&Job {
+                experiment: &experiment,
+                architecture: &architecture,
+                start: &start,
+                seed: 1,
+                train,
+                valid: None,
+            })
+            .unwrap();
             let (parameters, statistics) = fitted.weights.split_at(architecture.parameters());
             assert_eq!(statistics, &start[architecture.parameters()..], "{kernels}");
-            // Nothing of the row goes through: only what comes after the first normalised layer is trained.
+            // Nothing of the row goes through: only what comes after the first normalised layer is
+            // trained.
             assert_eq!(parameters[..6 * 4], start[..6 * 4], "{kernels}");
-            assert!(parameters.iter().all(|parameter| parameter.is_finite()) && parameters[..] != start[..parameters.len()]);
+            assert!(
+                parameters.iter().all(|parameter| parameter.is_finite())
+                    && parameters[..] != start[..parameters.len()]
+            );
         }
     }
 
@@ -771,7 +965,10 @@ mod tests {
 
     #[test]
     fn a_diverging_training_says_so() {
-        let error = train(&format!("{SMALL}train = {{epochs = 50, optimizer = {{kind = \"sgd\", learning_rate = 1e6}}}}")).unwrap_err();
+        let error = train(&format!(
+            "{SMALL}train = {{epochs = 50, optimizer = {{kind = \"sgd\", learning_rate = 1e6}}}}"
+        ))
+        .unwrap_err();
         assert!(
             error.to_string().contains("training diverged: the loss of epoch")
                 && error.to_string().contains("is not finite in batch")
@@ -784,18 +981,31 @@ mod tests {
     fn no_epochs_leave_the_weights_alone() {
         let fitted = train(&format!("{SMALL}train.epochs = 0")).unwrap();
         let architecture = Architecture::new(6, &experiment(SMALL).config.model);
-        assert_eq!((fitted.weights, fitted.kept_epoch), (architecture.draw(Init::GlorotUniform, 1, 0), 0));
+        assert_eq!(
+            (fitted.weights, fitted.kept_epoch),
+            (architecture.draw(Init::GlorotUniform, 1, 0), 0)
+        );
     }
 
     #[test]
     fn a_weight_counts_like_so_many_rows() {
-        let experiment = experiment(&format!("{SMALL}train = {{epochs = 3, batch_size = 400, shuffle = false, optimizer = {{kind = \"sgd\"}}}}"));
+        let experiment = experiment(&format!(
+            "{SMALL}train = {{epochs = 3, batch_size = 400, shuffle = false, optimizer = {{kind = \"sgd\"}}}}"
+        ));
         let architecture = Architecture::new(6, &experiment.config.model);
         let start = architecture.draw(Init::GlorotUniform, 1, 0);
         let values = data(20, 6);
         let weights: Vec<f32> = (0..20).map(|i| (i % 3) as f32).collect();
-        let repeated: Vec<f32> = (0..20).flat_map(|i| values[i * 6..(i + 1) * 6].repeat(i % 3)).collect();
-        let job = |train| Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid: None };
+        let repeated: Vec<f32> =
+            (0..20).flat_map(|i| values[i * 6..(i + 1) * 6].repeat(i % 3)).collect();
+        let job = |train| Job {
+            experiment: &experiment,
+            architecture: &architecture,
+            start: &start,
+            seed: 1,
+            train,
+            valid: None,
+        };
         let weighted = run(&job(Rows::new(&values, 6).weighted(Some(&weights)))).unwrap();
         let plain = run(&job(Rows::new(&repeated, 6))).unwrap();
         for (a, b) in weighted.weights.iter().zip(&plain.weights) {
@@ -815,14 +1025,23 @@ mod tests {
             "model.variational = true\nmodel.batch_norm = true\nloss = {kl = 0.1, kl_warmup = 3}",
         ];
         let (values, held_out) = (data(100, 6), data(40, 6));
-        for (variant, kernels) in variants.iter().flat_map(|variant| [(variant, "fused"), (variant, "reference")]) {
+        for (variant, kernels) in
+            variants.iter().flat_map(|variant| [(variant, "fused"), (variant, "reference")])
+        {
             let experiment = experiment(&format!(
                 "train.kernels = \"{kernels}\"\nmodel.hidden = [8]\nmodel.latent = 3\ntrain.epochs = 6\ntrain.batch_size = 32\n{variant}"
             ));
             let architecture = Architecture::new(6, &experiment.config.model);
             let start = architecture.draw(Init::GlorotUniform, 1, 0);
             let (train, valid) = (Rows::new(&values, 6), Some(Rows::new(&held_out, 6)));
-            let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid };
+            let job = Job {
+                experiment: &experiment,
+                architecture: &architecture,
+                start: &start,
+                seed: 1,
+                train,
+                valid,
+            };
             let through = run(&job).unwrap();
             for left in 1..24 {
                 let mut state = State::start(&job);
@@ -834,9 +1053,17 @@ mod tests {
                     }
                 };
                 assert_eq!(fitted.weights, through.weights, "{variant} {kernels} every {left}");
-                let losses =
-                    |fitted: &Fitted| fitted.history.iter().map(|epoch| (epoch.train_loss, epoch.valid_loss, epoch.penalty)).collect::<Vec<_>>();
-                assert_eq!((losses(&fitted), fitted.kept_epoch, fitted.stopped), (losses(&through), through.kept_epoch, through.stopped));
+                let losses = |fitted: &Fitted| {
+                    fitted
+                        .history
+                        .iter()
+                        .map(|epoch| (epoch.train_loss, epoch.valid_loss, epoch.penalty))
+                        .collect::<Vec<_>>()
+                };
+                assert_eq!(
+                    (losses(&fitted), fitted.kept_epoch, fitted.stopped),
+                    (losses(&through), through.kept_epoch, through.stopped)
+                );
             }
         }
     }
@@ -850,14 +1077,29 @@ mod tests {
         let weights: Vec<f32> = (0..60).map(|i| 1.0 + (i % 3) as f32).collect();
         let index: Vec<u32> = (0..60).filter(|i| i % 3 != 1).collect();
         let columns = [5..9, 1..3];
-        let of_row = |&i: &u32| columns.iter().flat_map(move |range| range.clone().map(move |column| i as usize * 9 + column));
+        let of_row = |&i: &u32| {
+            columns
+                .iter()
+                .flat_map(move |range| range.clone().map(move |column| i as usize * 9 + column))
+        };
         let copied: Vec<f32> = index.iter().flat_map(of_row).map(|at| values[at]).collect();
         let copied_weights: Vec<f32> = index.iter().map(|&i| weights[i as usize]).collect();
         for kernels in [Kernels::Fused, Kernels::Reference] {
             let mut experiment = experiment.clone();
             experiment.config.train.kernels = kernels;
-            let job = |train| Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid: Some(train) };
-            let chosen = run(&job(Rows::new(&values, 9).columns(&columns).weighted(Some(&weights)).at(&index))).unwrap();
+            let job = |train| Job {
+                experiment: &experiment,
+                architecture: &architecture,
+                start: &start,
+                seed: 1,
+                train,
+                valid: Some(train),
+            };
+            let chosen = run(&job(Rows::new(&values, 9)
+                .columns(&columns)
+                .weighted(Some(&weights))
+                .at(&index)))
+            .unwrap();
             let plain = run(&job(Rows::new(&copied, 6).weighted(Some(&copied_weights)))).unwrap();
             assert_eq!(chosen.weights, plain.weights);
             assert_eq!(chosen.history[1].valid_loss, plain.history[1].valid_loss);
@@ -873,22 +1115,33 @@ mod tests {
         let start = architecture.draw(Init::GlorotUniform, 1, 0);
         let (values, weights) = (data(4, 6), [1.0, 3.0, 10.0, 0.0]);
         let loss = |range: std::ops::Range<usize>| {
-            let train = Rows::new(&values[range.start * 6..range.end * 6], 6).weighted(Some(&weights[range]));
-            let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid: None };
+            let train = Rows::new(&values[range.start * 6..range.end * 6], 6)
+                .weighted(Some(&weights[range]));
+            let job = Job {
+                experiment: &experiment,
+                architecture: &architecture,
+                start: &start,
+                seed: 1,
+                train,
+                valid: None,
+            };
             run(&job).unwrap().history[0].train_loss
         };
         assert!((loss(0..4) - (loss(0..2) + loss(2..4)) / 2.0).abs() < 1e-7);
     }
 
-    /// Members that differ in numbers, one of which stops early, one diverges, and one leaves batches out.
+    /// Members that differ in numbers, one of which stops early, one diverges, and one leaves
+    /// batches out.
     #[test]
     fn members_of_a_pack_train_as_alone() {
         let (values, held_out) = (data(90, 6), data(30, 6));
-        let weights: Vec<f32> = (0..90).map(|i| if i % 10 == 0 { 0.5 + (i % 3) as f32 } else { 0.0 }).collect();
+        let weights: Vec<f32> =
+            (0..90).map(|i| if i % 10 == 0 { 0.5 + (i % 3) as f32 } else { 0.0 }).collect();
         let common = "model.hidden = [7]\nmodel.latent = 2\ntrain.epochs = 8\ntrain.batch_size = 8\ntrain.stop.patience = 2";
         let normalised = "model.batch_norm = true\nmodel.noise = 0.01";
         let drawn = "model.variational = true\nmodel.activation = \"prelu\"\nloss.kl = 0.01";
-        let silent = "model.latent_activation = \"sigmoid\"\nloss.sparsity = {kind = \"kl\", weight = 0.01}";
+        let silent =
+            "model.latent_activation = \"sigmoid\"\nloss.sparsity = {kind = \"kl\", weight = 0.01}";
         let contracted = "loss.contractive = 0.01\nloss.sparsity = {weight = 0.01}";
         for (optimizer, more) in [
             ("adam", ""),
@@ -906,28 +1159,55 @@ mod tests {
                 ))
             };
             for kernels in ["reference", "fused"] {
-                let mut experiments = vec![member(0.01, 0.0, kernels), member(0.03, 1e-3, kernels), member(1e-9, 0.0, kernels)];
+                let mut experiments = vec![
+                    member(0.01, 0.0, kernels),
+                    member(0.03, 1e-3, kernels),
+                    member(1e-9, 0.0, kernels),
+                ];
                 if optimizer == "sgd" {
                     experiments.push(member(1e12, 0.0, kernels));
                 }
                 let architecture = Architecture::new(6, &experiments[0].config.model);
-                let starts: Vec<Vec<f32>> = (0..4).map(|at| architecture.draw(Init::GlorotUniform, at, 0)).collect();
-                let (train, valid) = (Rows::new(&values, 6).weighted(Some(&weights)), Some(Rows::new(&held_out, 6)));
+                let starts: Vec<Vec<f32>> =
+                    (0..4).map(|at| architecture.draw(Init::GlorotUniform, at, 0)).collect();
+                let (train, valid) =
+                    (Rows::new(&values, 6).weighted(Some(&weights)), Some(Rows::new(&held_out, 6)));
                 let jobs: Vec<Job<'_>> = (0_u64..)
                     .zip(experiments.iter().zip(&starts))
-                    .map(|(seed, (experiment, start))| Job { experiment, architecture: &architecture, start, seed, train, valid })
+                    .map(|(seed, (experiment, start))| Job {
+                        experiment,
+                        architecture: &architecture,
+                        start,
+                        seed,
+                        train,
+                        valid,
+                    })
                     .collect();
                 let mut unlike = false;
                 for (together, alone) in run_pack(&jobs).iter().zip(jobs.iter().map(run)) {
                     match (together, &alone) {
                         (Ok(together), Ok(alone)) => {
-                            let far = together.weights.iter().zip(&alone.weights).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                            let far = together
+                                .weights
+                                .iter()
+                                .zip(&alone.weights)
+                                .map(|(a, b)| (a - b).abs())
+                                .fold(0.0, f32::max);
                             assert!(far < 1e-5, "{optimizer} {kernels}: weights differ by {far}");
-                            let told = |fitted: &Fitted| (fitted.history.len(), fitted.kept_epoch, fitted.stopped, fitted.weightless_batches);
+                            let told = |fitted: &Fitted| {
+                                (
+                                    fitted.history.len(),
+                                    fitted.kept_epoch,
+                                    fitted.stopped,
+                                    fitted.weightless_batches,
+                                )
+                            };
                             assert_eq!(told(together), told(alone), "{optimizer} {kernels}");
                             unlike |= together.weightless_batches > 0;
                         }
-                        (Err(together), Err(alone)) => assert_eq!(together.to_string(), alone.to_string()),
+                        (Err(together), Err(alone)) => {
+                            assert_eq!(together.to_string(), alone.to_string())
+                        }
                         _ => panic!("{optimizer} {kernels}: {together:?} {alone:?}"),
                     }
                 }
@@ -940,7 +1220,11 @@ mod tests {
     #[test]
     fn the_fused_step_leaves_out_what_the_reference_step_does() {
         let holes = |mut values: Vec<f32>| {
-            values.iter_mut().enumerate().filter(|(i, _)| i * 7919 % 11 < 3 || (i % 6 == 2 && i / 6 < 40)).for_each(|(_, value)| *value = f32::NAN);
+            values
+                .iter_mut()
+                .enumerate()
+                .filter(|(i, _)| i * 7919 % 11 < 3 || (i % 6 == 2 && i / 6 < 40))
+                .for_each(|(_, value)| *value = f32::NAN);
             values
         };
         let (values, held_out) = (holes(data(150, 6)), holes(data(40, 6)));
@@ -964,14 +1248,31 @@ mod tests {
                     let start = architecture.draw(experiment.config.model.init, 1, 0);
                     let train = Rows::new(&values, 6).weighted(weights).filled(Some(&fill));
                     let valid = Some(Rows::new(&held_out, 6).filled(Some(&fill)));
-                    run(&Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid }).unwrap()
+                    run(&Job {
+                        experiment: &experiment,
+                        architecture: &architecture,
+                        start: &start,
+                        seed: 1,
+                        train,
+                        valid,
+                    })
+                    .unwrap()
                 };
                 let (fused, reference) = (run("fused"), run("reference"));
                 for (a, b) in fused.history.iter().zip(&reference.history) {
                     let near = |a: f64, b: f64| (a / b - 1.0).abs() < 2e-5;
-                    assert!(near(a.train_loss, b.train_loss) && near(a.valid_loss.unwrap(), b.valid_loss.unwrap()), "{variant}: {a:?} {b:?}");
+                    assert!(
+                        near(a.train_loss, b.train_loss)
+                            && near(a.valid_loss.unwrap(), b.valid_loss.unwrap()),
+                        "{variant}: {a:?} {b:?}"
+                    );
                 }
-                let far = fused.weights.iter().zip(&reference.weights).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                let far = fused
+                    .weights
+                    .iter()
+                    .zip(&reference.weights)
+                    .map(|(a, b)| (a - b).abs())
+                    .fold(0.0, f32::max);
                 assert!(far < 1e-4, "{variant}: weights differ by {far}");
             }
         }
@@ -984,7 +1285,14 @@ mod tests {
         let architecture = Architecture::new(6, &experiment.config.model);
         let start = architecture.draw(Init::GlorotUniform, 1, 0);
         let train = |rows: Rows<'_>| {
-            let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train: rows, valid: Some(rows) };
+            let job = Job {
+                experiment: &experiment,
+                architecture: &architecture,
+                start: &start,
+                seed: 1,
+                train: rows,
+                valid: Some(rows),
+            };
             run(&job).unwrap().weights
         };
         let (plain, filled) = (Rows::new(&values, 6), Rows::new(&values, 6).filled(Some(&fill)));
@@ -992,7 +1300,8 @@ mod tests {
         assert!(!filled.whole_where_possible().is_masked());
     }
 
-    /// Both ways to compute, from the same start, on weighted rows; they may differ by rounding only.
+    /// Both ways to compute, from the same start, on weighted rows; they may differ by rounding
+    /// only.
     #[test]
     fn the_fused_step_is_the_reference_step() {
         same_as_the_fused_step(&cpu(), "reference", |_| true);
@@ -1003,9 +1312,20 @@ mod tests {
     fn the_kernels_step_is_the_fused_step() {
         let Some(device) = crate::device::tests::software() else { return };
         same_as_the_fused_step(&device, "fused", |variant| {
-            !["gelu", "prelu", "dropout", "gradient_clip", "batch_norm", "noise", "masking", "sparsity", "contractive", "variational"]
-                .iter()
-                .any(|unknown| variant.contains(unknown))
+            ![
+                "gelu",
+                "prelu",
+                "dropout",
+                "gradient_clip",
+                "batch_norm",
+                "noise",
+                "masking",
+                "sparsity",
+                "contractive",
+                "variational",
+            ]
+            .iter()
+            .any(|unknown| variant.contains(unknown))
         });
     }
 
@@ -1016,17 +1336,38 @@ mod tests {
         let values = data(900, 53);
         let weights: Vec<f32> = (0..900).map(|i| 1.0 + (i % 3) as f32).collect();
         for weighted in [false, true] {
-            let experiment = experiment("model = {hidden = [103], latent = 82}\ntrain = {epochs = 1, batch_size = 42}");
+            let experiment = experiment(
+                "model = {hidden = [103], latent = 82}\ntrain = {epochs = 1, batch_size = 42}",
+            );
             let architecture = Architecture::new(53, &experiment.config.model);
             let start = architecture.draw(Init::GlorotUniform, 1, 0);
             let rows = Rows::new(&values, 53).weighted(weighted.then_some(&weights));
-            let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train: rows, valid: Some(rows) };
+            let job = Job {
+                experiment: &experiment,
+                architecture: &architecture,
+                start: &start,
+                seed: 1,
+                train: rows,
+                valid: Some(rows),
+            };
             let history = |device: &Opened| -> Vec<(f64, f64)> {
-                let fitted = fit(&[job], device, vec![State::start(&job)], vec![|_: &Epoch| Ok(())]).unwrap().unwrap().remove(0).unwrap();
-                fitted.history.iter().map(|epoch| (epoch.train_loss, epoch.valid_loss.unwrap())).collect()
+                let fitted =
+                    fit(&[job], device, vec![State::start(&job)], vec![|_: &Epoch| Ok(())])
+                        .unwrap()
+                        .unwrap()
+                        .remove(0)
+                        .unwrap();
+                fitted
+                    .history
+                    .iter()
+                    .map(|epoch| (epoch.train_loss, epoch.valid_loss.unwrap()))
+                    .collect()
             };
             for (a, b) in history(&cpu()).iter().zip(history(&device)) {
-                assert!((a.0 / b.0 - 1.0).abs() < 1e-5 && (a.1 / b.1 - 1.0).abs() < 1e-5, "weighted {weighted}: {a:?} {b:?}");
+                assert!(
+                    (a.0 / b.0 - 1.0).abs() < 1e-5 && (a.1 / b.1 - 1.0).abs() < 1e-5,
+                    "weighted {weighted}: {a:?} {b:?}"
+                );
             }
         }
     }
@@ -1070,7 +1411,8 @@ mod tests {
         for variant in variants.into_iter().filter(|variant| can(variant)) {
             let run = |device: &Opened, kernels: &str| {
                 // Of 150 rows, 22 are left for the last batch, or with 149 a single one.
-                let batch_size = if variant.contains("batch_size") { "" } else { "train.batch_size = 32" };
+                let batch_size =
+                    if variant.contains("batch_size") { "" } else { "train.batch_size = 32" };
                 let experiment = experiment(&format!(
                     "train.kernels = \"{kernels}\"\nmodel.hidden = [9, 7]\nmodel.latent = 3\ntrain.epochs = 3\n{batch_size}\n{variant}"
                 ));
@@ -1078,22 +1420,45 @@ mod tests {
                 let start = architecture.draw(experiment.config.model.init, 1, 0);
                 let train = Rows::new(&values, 6).weighted(Some(&weights));
                 let valid = Some(Rows::new(&held_out, 6).weighted(Some(&held_out_weights)));
-                let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid };
-                let fitted = fit(&[job], device, vec![State::start(&job)], vec![|_: &Epoch| Ok(())]);
+                let job = Job {
+                    experiment: &experiment,
+                    architecture: &architecture,
+                    start: &start,
+                    seed: 1,
+                    train,
+                    valid,
+                };
+                let fitted =
+                    fit(&[job], device, vec![State::start(&job)], vec![|_: &Epoch| Ok(())]);
                 fitted.unwrap().unwrap().remove(0).unwrap()
             };
             let (fused, reference) = (run(&cpu(), "fused"), run(device, kernels));
             for (a, b) in fused.history.iter().zip(&reference.history) {
                 let near = |a: f64, b: f64| (a / b - 1.0).abs() < 2e-5;
-                assert!(near(a.train_loss, b.train_loss) && near(a.valid_loss.unwrap(), b.valid_loss.unwrap()), "{variant}: {a:?} {b:?}");
-                assert!(a.penalty.zip(b.penalty).is_none_or(|(a, b)| a > 0.0 && near(a, b)), "{variant}: {a:?} {b:?}");
+                assert!(
+                    near(a.train_loss, b.train_loss)
+                        && near(a.valid_loss.unwrap(), b.valid_loss.unwrap()),
+                    "{variant}: {a:?} {b:?}"
+                );
+                assert!(
+                    a.penalty.zip(b.penalty).is_none_or(|(a, b)| a > 0.0 && near(a, b)),
+                    "{variant}: {a:?} {b:?}"
+                );
                 assert_eq!(
                     (a.penalty.is_some(), b.penalty.is_some()),
-                    [["sparsity", "contractive", "variational"].iter().any(|penalty| variant.contains(penalty)); 2].into(),
+                    [["sparsity", "contractive", "variational"]
+                        .iter()
+                        .any(|penalty| variant.contains(penalty)); 2]
+                        .into(),
                     "{variant}"
                 );
             }
-            let far = fused.weights.iter().zip(&reference.weights).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let far = fused
+                .weights
+                .iter()
+                .zip(&reference.weights)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
             assert!(far < 1e-4, "{variant}: weights differ by {far}");
         }
     }

@@ -1,12 +1,17 @@
-//! Training on the CPU without an autodiff graph: forward, backward and update by hand on flat buffers.
+//! Training on the CPU without an autodiff graph: forward, backward and update by hand on flat
+//! buffers.
 //!
-//! These networks are so small that a framework's bookkeeping costs more than their arithmetic. Here a step is seven matrix
-//! products per pair of layers (the `gemm` crate) and a few vectorised passes over memory that stays in the cache. The
-//! arithmetic is that of the reference path ([`super::reference`]), and tests hold the two together.
+//! These networks are so small that a framework's bookkeeping costs more than their arithmetic.
+//! Here a step is seven matrix products per pair of layers (the `gemm` crate) and a few vectorised
+//! passes over memory that stays in the cache. The arithmetic is that of the reference path
+//! ([`super::reference`]), and tests hold the two together.
 
 use super::{
     Batch, Corruption, Job, Moments, Share, Sums, Trainer,
-    elementwise::{AdamNumbers, adadelta, adam, add_rows, differentiate, distances, leave_out, normalise, normalised_slope, scale_and_shift},
+    elementwise::{
+        AdamNumbers, adadelta, adam, add_rows, differentiate, distances, leave_out, normalise,
+        normalised_slope, scale_and_shift,
+    },
     fit::retain,
     optimizer::numbers,
     penalty::{Drawn, Encoder, sparsity},
@@ -51,7 +56,8 @@ pub struct Fused<'a> {
 struct Space {
     /// The batch's inputs as the model sees them, `[rows, width]`.
     input: Vec<f32>,
-    /// The batch's inputs as they are known, NaN where one is missing; empty where the model sees just those.
+    /// The batch's inputs as they are known, NaN where one is missing; empty where the model sees
+    /// just those.
     clean: Vec<f32>,
     /// What batch norm makes of each layer.
     norms: Vec<Normalised>,
@@ -59,7 +65,8 @@ struct Space {
     outputs: Vec<Vec<f32>>,
     /// Each layer's output as the next one sees it; empty without dropout.
     dropped: Vec<Vec<f32>>,
-    /// Logarithms of the latents' variances, the gradient by them, and the latents that were drawn; empty where none are.
+    /// Logarithms of the latents' variances, the gradient by them, and the latents that were drawn;
+    /// empty where none are.
     log_variances: Vec<f32>,
     by_log_variance: Vec<f32>,
     latents: Vec<f32>,
@@ -85,7 +92,9 @@ impl Normalised {
     fn fill(&mut self, values: &[f32], width: usize) {
         self.values.clear();
         self.values.extend_from_slice(values);
-        [&mut self.mean, &mut self.variance, &mut self.inverse].into_iter().for_each(|numbers| numbers.resize(width, 0.0));
+        [&mut self.mean, &mut self.variance, &mut self.inverse]
+            .into_iter()
+            .for_each(|numbers| numbers.resize(width, 0.0));
         normalise(&mut self.values, &mut self.mean, &mut self.variance, &mut self.inverse);
     }
 }
@@ -127,7 +136,9 @@ impl<'a> Fused<'a> {
             let input = match i {
                 0 => &space.input,
                 _ if masks.is_some() => &space.dropped[i - 1],
-                _ if i == self.architecture.encoder_layers && share.latents.is_some() => &space.latents,
+                _ if i == self.architecture.encoder_layers && share.latents.is_some() => {
+                    &space.latents
+                }
                 _ => &done[i - 1],
             };
             let output = &mut rest[0];
@@ -135,7 +146,12 @@ impl<'a> Fused<'a> {
             if let Some(norm) = &layer.norm {
                 let normalised = &mut space.norms[i];
                 normalised.fill(output, layer.outputs);
-                scale_and_shift(&normalised.values, &self.parameters[norm.scale.clone()], &self.parameters[norm.shift.clone()], output);
+                scale_and_shift(
+                    &normalised.values,
+                    &self.parameters[norm.scale.clone()],
+                    &self.parameters[norm.shift.clone()],
+                    output,
+                );
             }
             let kind = self.architecture.activations[i];
             if [Activation::Gelu, Activation::Prelu].contains(&kind) {
@@ -148,7 +164,8 @@ impl<'a> Fused<'a> {
                 && i + 1 == self.architecture.encoder_layers
             {
                 place.apply(&self.parameters, input, rows, &mut space.log_variances);
-                Drawn { means: output, log_variances: &space.log_variances, numbers }.draw(&mut space.latents);
+                Drawn { means: output, log_variances: &space.log_variances, numbers }
+                    .draw(&mut space.latents);
                 seen = &space.latents;
             }
             if let Some(mask) = masks.and_then(|masks| masks.get(i)) {
@@ -159,24 +176,46 @@ impl<'a> Fused<'a> {
         }
     }
 
-    /// Turns the gradient by a layer's output into that by what goes into its activation, and notes that by its slope.
+    /// Turns the gradient by a layer's output into that by what goes into its activation, and notes
+    /// that by its slope.
     fn differentiate(&mut self, layer: usize, output: &[f32], saved: &[f32], gradient: &mut [f32]) {
         let place = &self.layers[layer];
         if let Some(slope) = place.slope {
-            self.gradient[slope] = saved.iter().zip(&*gradient).map(|(value, gradient)| value.min(0.0) * gradient).sum();
+            self.gradient[slope] = saved
+                .iter()
+                .zip(&*gradient)
+                .map(|(value, gradient)| value.min(0.0) * gradient)
+                .sum();
         }
-        differentiate(self.architecture.activations[layer], place.slope(&self.parameters), output, saved, gradient);
+        differentiate(
+            self.architecture.activations[layer],
+            place.slope(&self.parameters),
+            output,
+            saved,
+            gradient,
+        );
     }
 
-    /// Fills `gradient` for the batch whose outputs are in `space`, and returns the sum over rows of weight times distance, and the
-    /// batch's penalty.
-    fn backward(&mut self, space: &mut Space, batch: Range<usize>, share: &Share<'_>) -> (f64, f64) {
+    /// Fills `gradient` for the batch whose outputs are in `space`, and returns the sum over rows
+    /// of weight times distance, and the batch's penalty.
+    fn backward(
+        &mut self,
+        space: &mut Space,
+        batch: Range<usize>,
+        share: &Share<'_>,
+    ) -> (f64, f64) {
         let rows = batch.len();
         let last = self.layers.len() - 1;
         let width = self.train.width();
         let weights: Option<Vec<f32>> = batch.map(|i| self.train.weight(share.row(i))).collect();
         // Each row's part of the batch.
-        let parts = || (0..rows).map(|row| weights.as_ref().map_or(1.0, |weights| weights[row]) / share.total as f32).collect::<Vec<f32>>();
+        let parts = || {
+            (0..rows)
+                .map(|row| {
+                    weights.as_ref().map_or(1.0, |weights| weights[row]) / share.total as f32
+                })
+                .collect::<Vec<f32>>()
+        };
         let penalties = self.experiment.penalties;
         let encoder_layers = self.architecture.encoder_layers;
         let (mut penalty, mut contracted, mut bent) = (0.0, vec![], vec![]);
@@ -192,11 +231,18 @@ impl<'a> Fused<'a> {
             (penalty, bent) = encoder.contraction(penalties.contractive, &parts(), &mut contracted);
         }
         space.above.resize(rows * width, 0.0);
-        let left_out = self.train.is_masked().then(|| leave_out(&space.outputs[last], &mut space.clean, width, weights.as_deref()));
+        let left_out = self
+            .train
+            .is_masked()
+            .then(|| leave_out(&space.outputs[last], &mut space.clean, width, weights.as_deref()));
         let loss = distances(
             self.experiment.loss,
             &space.outputs[last],
-            if share.corruption.is_some() || left_out.is_some() { &space.clean } else { &space.input },
+            if share.corruption.is_some() || left_out.is_some() {
+                &space.clean
+            } else {
+                &space.input
+            },
             &mut space.above,
             width,
             left_out.as_deref().or(weights.as_deref()),
@@ -206,9 +252,17 @@ impl<'a> Fused<'a> {
         for i in (0..=last).rev() {
             let layer = &self.layers[i];
             if let Some(norm) = &layer.norm {
-                let (by_scale, by_shift) = self.gradient[norm.scale.start..norm.shift.end].split_at_mut(layer.outputs);
+                let (by_scale, by_shift) =
+                    self.gradient[norm.scale.start..norm.shift.end].split_at_mut(layer.outputs);
                 let Normalised { values, inverse, .. } = &space.norms[i];
-                normalised_slope(values, inverse, &self.parameters[norm.scale.clone()], &mut space.above, by_scale, by_shift);
+                normalised_slope(
+                    values,
+                    inverse,
+                    &self.parameters[norm.scale.clone()],
+                    &mut space.above,
+                    by_scale,
+                    by_shift,
+                );
             }
             let input = match i {
                 0 => &space.input,
@@ -225,14 +279,20 @@ impl<'a> Fused<'a> {
                 &mut self.gradient[layer.weight.clone()],
                 false,
             );
-            // A bias that is normalised away has no gradient, where its sum would be one of rounding alone.
+            // A bias that is normalised away has no gradient, where its sum would be one of
+            // rounding alone.
             if layer.norm.is_none() {
                 add_rows(&space.above, &mut self.gradient[layer.bias.clone()]);
             }
             let beside = self.log_variance.as_ref().filter(|_| i + 1 == encoder_layers);
             if let Some(place) = beside {
                 let by_log_variance = Matrix::new(&space.by_log_variance, rows, place.outputs);
-                multiply(Matrix::new(input, rows, place.inputs).transposed(), by_log_variance, &mut self.gradient[place.weight.clone()], false);
+                multiply(
+                    Matrix::new(input, rows, place.inputs).transposed(),
+                    by_log_variance,
+                    &mut self.gradient[place.weight.clone()],
+                    false,
+                );
                 add_rows(&space.by_log_variance, &mut self.gradient[place.bias.clone()]);
             }
             if i == 0 {
@@ -241,13 +301,24 @@ impl<'a> Fused<'a> {
             space.below.resize(rows * layer.inputs, 0.0);
             multiply(
                 Matrix::new(&space.above, rows, layer.outputs),
-                Matrix::new(&self.parameters[layer.weight.clone()], layer.inputs, layer.outputs).transposed(),
+                Matrix::new(&self.parameters[layer.weight.clone()], layer.inputs, layer.outputs)
+                    .transposed(),
                 &mut space.below,
                 false,
             );
             if let Some(place) = beside {
-                let weight = Matrix::new(&self.parameters[place.weight.clone()], place.inputs, place.outputs).transposed();
-                multiply(Matrix::new(&space.by_log_variance, rows, place.outputs), weight, &mut space.below, true);
+                let weight = Matrix::new(
+                    &self.parameters[place.weight.clone()],
+                    place.inputs,
+                    place.outputs,
+                )
+                .transposed();
+                multiply(
+                    Matrix::new(&space.by_log_variance, rows, place.outputs),
+                    weight,
+                    &mut space.below,
+                    true,
+                );
             }
             if let Some(mask) = share.masks.as_ref().and_then(|masks| masks.get(i - 1)) {
                 space.below.iter_mut().zip(mask).for_each(|(gradient, mask)| *gradient *= mask);
@@ -258,19 +329,32 @@ impl<'a> Fused<'a> {
                     penalty += sparsity(silence, latents, &parts(), &mut space.below);
                 }
                 if let Some(numbers) = &share.latents {
-                    let drawn = Drawn { means: latents, log_variances: &space.log_variances, numbers };
-                    penalty += drawn.divergence(share.kl, &parts(), &mut space.below, &mut space.by_log_variance);
+                    let drawn =
+                        Drawn { means: latents, log_variances: &space.log_variances, numbers };
+                    penalty += drawn.divergence(
+                        share.kl,
+                        &parts(),
+                        &mut space.below,
+                        &mut space.by_log_variance,
+                    );
                 }
             }
             let activity = self.experiment.config.loss.activity_l2;
             if i == 1 && activity > 0.0 {
                 let factor = (2.0 * activity / rows as f64) as f32;
-                space.below.iter_mut().zip(&space.outputs[0]).for_each(|(gradient, value)| *gradient += factor * value);
+                space
+                    .below
+                    .iter_mut()
+                    .zip(&space.outputs[0])
+                    .for_each(|(gradient, value)| *gradient += factor * value);
             }
             self.differentiate(i - 1, &space.outputs[i - 1], &space.saved[i - 1], &mut space.below);
             std::mem::swap(&mut space.above, &mut space.below);
         }
-        self.gradient.iter_mut().zip(&contracted).for_each(|(gradient, contracted)| *gradient += contracted);
+        self.gradient
+            .iter_mut()
+            .zip(&contracted)
+            .for_each(|(gradient, contracted)| *gradient += contracted);
         (loss, penalty)
     }
 
@@ -283,9 +367,13 @@ impl<'a> Fused<'a> {
         let unbiased = (rows as f64 / (rows as f64 - 1.0)) as f32;
         for (layer, batch) in self.layers.iter().zip(&space.norms) {
             let Some(norm) = &layer.norm else { continue };
-            for (range, values, factor) in [(&norm.mean, &batch.mean, 1.0), (&norm.variance, &batch.variance, unbiased)] {
+            for (range, values, factor) in
+                [(&norm.mean, &batch.mean, 1.0), (&norm.variance, &batch.variance, unbiased)]
+            {
                 let running = &mut self.statistics[range.clone()];
-                running.iter_mut().zip(values).for_each(|(running, value)| *running = (1.0 - fresh) * *running + fresh * (factor * value));
+                running.iter_mut().zip(values).for_each(|(running, value)| {
+                    *running = (1.0 - fresh) * *running + fresh * (factor * value)
+                });
             }
         }
     }
@@ -297,34 +385,57 @@ impl<'a> Fused<'a> {
             let factor = (2.0 * config.loss.l2) as f32;
             for layer in self.layers.iter().chain(&self.log_variance) {
                 let range = layer.weight.clone();
-                self.gradient[range.clone()].iter_mut().zip(&self.parameters[range]).for_each(|(gradient, weight)| *gradient += factor * weight);
+                self.gradient[range.clone()]
+                    .iter_mut()
+                    .zip(&self.parameters[range])
+                    .for_each(|(gradient, weight)| *gradient += factor * weight);
             }
         }
         if let Some(limit) = config.train.gradient_clip {
-            let norm = self.gradient.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+            let norm =
+                self.gradient.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
             if norm > limit {
                 let factor = (limit / norm) as f32;
                 self.gradient.iter_mut().for_each(|value| *value *= factor);
             }
         }
         let rule = self.experiment.optimizer;
-        let [rate, momentum, fresh1, fresh2, epsilon, keep] = numbers(rule, self.steps, rate).map(|number| number as f32);
+        let [rate, momentum, fresh1, fresh2, epsilon, keep] =
+            numbers(rule, self.steps, rate).map(|number| number as f32);
         match rule {
             Optimizer::Adam { .. } => {
                 let numbers = AdamNumbers { fresh1, fresh2, epsilon, rate, keep };
-                adam(&mut self.parameters, &self.gradient, &mut self.first, &mut self.second, numbers);
+                adam(
+                    &mut self.parameters,
+                    &self.gradient,
+                    &mut self.first,
+                    &mut self.second,
+                    numbers,
+                );
             }
             Optimizer::Sgd { .. } => {
-                for ((parameter, gradient), velocity) in self.parameters.iter_mut().zip(&self.gradient).zip(&mut self.first) {
+                for ((parameter, gradient), velocity) in
+                    self.parameters.iter_mut().zip(&self.gradient).zip(&mut self.first)
+                {
                     *velocity = momentum * *velocity + gradient;
                     *parameter -= rate * *velocity;
                 }
             }
             Optimizer::Adadelta { .. } => {
-                adadelta(&mut self.parameters, &self.gradient, &mut self.first, &mut self.second, fresh2, epsilon, rate);
+                adadelta(
+                    &mut self.parameters,
+                    &self.gradient,
+                    &mut self.first,
+                    &mut self.second,
+                    fresh2,
+                    epsilon,
+                    rate,
+                );
             }
             Optimizer::RmsProp { .. } => {
-                for ((parameter, gradient), second) in self.parameters.iter_mut().zip(&self.gradient).zip(&mut self.second) {
+                for ((parameter, gradient), second) in
+                    self.parameters.iter_mut().zip(&self.gradient).zip(&mut self.second)
+                {
                     *second += fresh2 * (gradient * gradient - *second);
                     *parameter -= rate * (gradient / (second.sqrt() + epsilon));
                 }
@@ -351,7 +462,12 @@ impl Fused<'_> {
             space.clean.clone_from(&space.input);
         }
         if let Some(Corruption { added, kept }) = &share.corruption {
-            space.input.iter_mut().zip(added).zip(kept).for_each(|((input, added), kept)| *input = (*input + added) * kept);
+            space
+                .input
+                .iter_mut()
+                .zip(added)
+                .zip(kept)
+                .for_each(|((input, added), kept)| *input = (*input + added) * kept);
         }
         self.forward(&mut space, rows, share);
         self.follow(&space, rows);
@@ -380,7 +496,15 @@ impl Fused<'_> {
                 target = valid.copy_known(range);
                 weights = Some(leave_out(&output, &mut target, valid.width(), weights.as_deref()));
             }
-            sum += distances(self.experiment.loss, &output, &target, &mut gradient, valid.width(), weights.as_deref(), 0.0);
+            sum += distances(
+                self.experiment.loss,
+                &output,
+                &target,
+                &mut gradient,
+                valid.width(),
+                weights.as_deref(),
+                0.0,
+            );
         }
         sum
     }
@@ -392,7 +516,13 @@ impl Fused<'_> {
 
     fn moments(&self) -> Moments {
         let (parameters, statistics) = (self.parameters.clone(), self.statistics.clone());
-        Moments { steps: self.steps, parameters, statistics, first: self.first.clone(), second: self.second.clone() }
+        Moments {
+            steps: self.steps,
+            parameters,
+            statistics,
+            first: self.first.clone(),
+            second: self.second.clone(),
+        }
     }
 
     fn restore(&mut self, moments: &Moments, sums: Sums) {
@@ -409,7 +539,9 @@ impl Trainer for Vec<Fused<'_>> {
     }
 
     fn step(&mut self, batch: Batch<'_>) -> Result<()> {
-        self.iter_mut().zip(batch.members).for_each(|(member, share)| member.step(batch.rows.clone(), share));
+        self.iter_mut()
+            .zip(batch.members)
+            .for_each(|(member, share)| member.step(batch.rows.clone(), share));
         Ok(())
     }
 
@@ -430,7 +562,9 @@ impl Trainer for Vec<Fused<'_>> {
     }
 
     fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
-        self.iter_mut().zip(moments.iter().zip(sums)).for_each(|(member, (moments, sums))| member.restore(moments, *sums));
+        self.iter_mut()
+            .zip(moments.iter().zip(sums))
+            .for_each(|(member, (moments, sums))| member.restore(moments, *sums));
     }
 
     fn weights(&mut self) -> Result<Vec<Vec<f32>>> {

@@ -1,4 +1,5 @@
-//! Training on a GPU by kernels of our own ([`crate::model::cube`]): a pack goes through an epoch in a few launches.
+//! Training on a GPU by kernels of our own ([`crate::model::cube`]): a pack goes through an epoch
+//! in a few launches.
 
 use super::{
     Batch, Job, Moments, Sums, Trainer,
@@ -60,7 +61,12 @@ impl Table {
     fn new(rows: Rows<'_>, client: &Client) -> Self {
         let weights: Option<Vec<f32>> = (0..rows.len()).map(|i| rows.weight(i)).collect();
         let weights = weights.filter(|weights| !weights.is_empty()).unwrap_or_else(|| vec![1.0]);
-        Self { values: upload(client, &rows.copy(0..rows.len())), weights: upload(client, &weights), rows: rows.len(), width: rows.width() }
+        Self {
+            values: upload(client, &rows.copy(0..rows.len())),
+            weights: upload(client, &weights),
+            rows: rows.len(),
+            width: rows.width(),
+        }
     }
 }
 
@@ -69,12 +75,16 @@ fn upload(client: &Client, values: &[f32]) -> Handle {
 }
 
 fn download(client: &Client, handle: &Handle) -> Result<Vec<f32>> {
-    let bytes = client.read_one(handle.clone()).map_err(|error| device::failure(&format!("{error:?}")))?;
+    let bytes =
+        client.read_one(handle.clone()).map_err(|error| device::failure(&format!("{error:?}")))?;
     Ok(f32::from_bytes(&bytes).to_vec())
 }
 
 /// A kernel's argument.
-#[allow(unsafe_code, reason = "kernels do not check where they read and write; lengths are those the buffers were made with")]
+#[allow(
+    unsafe_code,
+    reason = "kernels do not check where they read and write; lengths are those the buffers were made with"
+)]
 fn argument(handle: &Handle, length: usize) -> BufferArg {
     // SAFETY: every caller passes the number of values that the buffer was made for.
     unsafe { BufferArg::from_raw_parts(handle.clone(), length) }
@@ -101,12 +111,14 @@ pub fn can(job: &Job<'_>, gpu: &Gpu) -> bool {
         && job.experiment.config.train.gradient_clip.is_none()
         && gpu.most_loops.is_none_or(|most| plan.loops().1 + plan.units < most)
         && rows * job.train.width() < u32::MAX as usize
-        && bytes(rows * job.train.width()).max(largest(job, 1, &plan)) <= gpu.client.properties().memory.max_page_size
+        && bytes(rows * job.train.width()).max(largest(job, 1, &plan))
+            <= gpu.client.properties().memory.max_page_size
 }
 
 /// Whether a pack of so many fits into the device's largest allocation, part by part.
 pub fn fits(job: &Job<'_>, members: usize, gpu: &Gpu) -> bool {
-    largest(job, members, &plan_of(job, gpu.threads)) <= gpu.client.properties().memory.max_page_size
+    largest(job, members, &plan_of(job, gpu.threads))
+        <= gpu.client.properties().memory.max_page_size
 }
 
 fn bytes(values: usize) -> u64 {
@@ -115,7 +127,9 @@ fn bytes(values: usize) -> u64 {
 
 /// The largest buffer of a pack: its states, what lies between layers, or the orders of rows.
 fn largest(job: &Job<'_>, members: usize, plan: &Plan) -> u64 {
-    let values = (3 * job.architecture.parameters()).max(2 * plan.value_at(plan.widths.len())).max(job.train.len());
+    let values = (3 * job.architecture.parameters())
+        .max(2 * plan.value_at(plan.widths.len()))
+        .max(job.train.len());
     bytes(members * values)
 }
 
@@ -128,7 +142,14 @@ fn plan_of(job: &Job<'_>, threads: usize) -> Plan {
 }
 
 /// What kernels of a network are compiled for, `batch` rows at once.
-fn plan(architecture: &Architecture, batch: usize, loss: Loss, rule: Rule, weighted: bool, units: usize) -> Plan {
+fn plan(
+    architecture: &Architecture,
+    batch: usize,
+    loss: Loss,
+    rule: Rule,
+    weighted: bool,
+    units: usize,
+) -> Plan {
     let distance = match loss {
         Loss::Mse | Loss::Sse => Distance::Square,
         Loss::Mae => Distance::Absolute,
@@ -145,19 +166,22 @@ impl<'a> Kernel<'a> {
         let Gpu { client, threads, most_loops } = gpu;
         let plan = plan_of(&pack[0], threads);
         let zeros = vec![0.0; 2 * architecture.parameters()];
-        let state: Vec<f32> = pack.iter().flat_map(|job| job.start.iter().chain(&zeros)).copied().collect();
+        let state: Vec<f32> =
+            pack.iter().flat_map(|job| job.start.iter().chain(&zeros)).copied().collect();
         Self {
             experiments: pack.iter().map(|job| job.experiment).collect(),
             architecture,
             train: Table::new(train, &client),
             valid: valid.map(|valid| (valid, Table::new(valid, &client))),
             state: upload(&client, &state),
-            scratch: client.empty(pack.len() * 2 * plan.value_at(plan.widths.len()) * size_of::<f32>()),
+            scratch: client
+                .empty(pack.len() * 2 * plan.value_at(plan.widths.len()) * size_of::<f32>()),
             losses: upload(&client, &vec![0.0; pack.len()]),
             steps: vec![0; pack.len()],
             order: None,
             waiting: (0, vec![]),
-            at_once: most_loops.map_or(AT_ONCE, |most| ((most - plan.units) / plan.loops().1).clamp(1, AT_ONCE)),
+            at_once: most_loops
+                .map_or(AT_ONCE, |most| ((most - plan.units) / plan.loops().1).clamp(1, AT_ONCE)),
             most_loops,
             plan,
             client,
@@ -175,9 +199,13 @@ impl<'a> Kernel<'a> {
     /// Launches what waits.
     fn flush(&mut self) {
         let (first, waiting) = std::mem::take(&mut self.waiting);
-        let (Some((order, length, stride)), batches @ 1..) = (&self.order, waiting.len()) else { return };
+        let (Some((order, length, stride)), batches @ 1..) = (&self.order, waiting.len()) else {
+            return;
+        };
         let members = self.members();
-        let numbers: Vec<f32> = (0..members).flat_map(|member| waiting.iter().flat_map(move |batch| batch[member])).collect();
+        let numbers: Vec<f32> = (0..members)
+            .flat_map(|member| waiting.iter().flat_map(move |batch| batch[member]))
+            .collect();
         let Plan { widths, .. } = &self.plan;
         let values = 2 * self.plan.value_at(widths.len());
         cube::train::launch(
@@ -203,7 +231,10 @@ impl<'a> Kernel<'a> {
     /// Parameters, first and second moment of each member.
     fn read_state(&mut self) -> Result<Vec<Vec<f32>>> {
         self.flush();
-        Ok(download(&self.client, &self.state)?.chunks(3 * self.architecture.parameters()).map(<[f32]>::to_vec).collect())
+        Ok(download(&self.client, &self.state)?
+            .chunks(3 * self.architecture.parameters())
+            .map(<[f32]>::to_vec)
+            .collect())
     }
 }
 
@@ -218,9 +249,13 @@ impl Trainer for Kernel<'_> {
             let rows = 0..self.train.rows;
             let all_alike = batch.members.iter().all(|share| share.order.is_none());
             let shares = if all_alike { &batch.members[..1] } else { batch.members };
-            let order: Vec<u32> = shares.iter().flat_map(|share| rows.clone().map(|at| share.row(at) as u32)).collect();
+            let order: Vec<u32> = shares
+                .iter()
+                .flat_map(|share| rows.clone().map(|at| share.row(at) as u32))
+                .collect();
             let stride = if all_alike { 0 } else { rows.len() };
-            self.order = Some((self.client.create_from_slice(u32::as_bytes(&order)), order.len(), stride));
+            self.order =
+                Some((self.client.create_from_slice(u32::as_bytes(&order)), order.len(), stride));
         }
         if self.waiting.1.is_empty() {
             self.waiting.0 = batch.rows.start;
@@ -230,7 +265,8 @@ impl Trainer for Kernel<'_> {
             let experiment = self.experiments[at];
             let taken = share.total > 0.0;
             self.steps[at] += i32::from(taken);
-            let rule: Numbers = optimizer::numbers(experiment.optimizer, self.steps[at].max(1), share.rate);
+            let rule: Numbers =
+                optimizer::numbers(experiment.optimizer, self.steps[at].max(1), share.rate);
             let mut own = [0.0; NUMBERS];
             own.iter_mut().zip(rule).for_each(|(own, number)| *own = number as f32);
             own[6] = if taken { (1.0 / share.total) as f32 } else { 0.0 };
@@ -247,7 +283,10 @@ impl Trainer for Kernel<'_> {
 
     fn sums(&mut self) -> Result<Vec<Sums>> {
         self.flush();
-        Ok(download(&self.client, &self.losses)?.into_iter().map(|loss| Sums { loss: f64::from(loss), penalty: 0.0 }).collect())
+        Ok(download(&self.client, &self.losses)?
+            .into_iter()
+            .map(|loss| Sums { loss: f64::from(loss), penalty: 0.0 })
+            .collect())
     }
 
     fn valid_loss_sums(&mut self) -> Result<Vec<f64>> {
@@ -256,15 +295,29 @@ impl Trainer for Kernel<'_> {
         let Some((rows, table)) = &self.valid else { return Ok(vec![0.0; members]) };
         let plan = Plan { batch: ROWS, ..self.plan.clone() };
         let states = (&self.state, 3 * self.architecture.parameters(), members);
-        let distances = run(&self.client, self.most_loops, plan, self.beta(), (&table.values, table.rows), states, true)?;
-        let sum =
-            |distances: &[f32]| distances.iter().enumerate().map(|(i, distance)| f64::from(*distance) * rows.weight(i).map_or(1.0, f64::from)).sum();
+        let distances = run(
+            &self.client,
+            self.most_loops,
+            plan,
+            self.beta(),
+            (&table.values, table.rows),
+            states,
+            true,
+        )?;
+        let sum = |distances: &[f32]| {
+            distances
+                .iter()
+                .enumerate()
+                .map(|(i, distance)| f64::from(*distance) * rows.weight(i).map_or(1.0, f64::from))
+                .sum()
+        };
         Ok(distances.chunks(table.rows.max(1)).map(sum).collect())
     }
 
     fn moments(&mut self) -> Result<Vec<Moments>> {
         let length = self.architecture.parameters();
-        let part = |state: &[f32], which: usize| state[which * length..(which + 1) * length].to_vec();
+        let part =
+            |state: &[f32], which: usize| state[which * length..(which + 1) * length].to_vec();
         let states = self.read_state()?;
         let moments = |(state, steps): (Vec<f32>, &i32)| Moments {
             steps: *steps,
@@ -278,9 +331,12 @@ impl Trainer for Kernel<'_> {
 
     fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
         self.steps = moments.iter().map(|moments| moments.steps).collect();
-        let states = moments.iter().flat_map(|Moments { parameters, first, second, .. }| [parameters, first, second]);
+        let states = moments
+            .iter()
+            .flat_map(|Moments { parameters, first, second, .. }| [parameters, first, second]);
         self.state = upload(&self.client, &states.flatten().copied().collect::<Vec<f32>>());
-        self.losses = upload(&self.client, &sums.iter().map(|sums| sums.loss as f32).collect::<Vec<f32>>());
+        self.losses =
+            upload(&self.client, &sums.iter().map(|sums| sums.loss as f32).collect::<Vec<f32>>());
     }
 
     fn weights(&mut self) -> Result<Vec<Vec<f32>>> {
@@ -298,8 +354,14 @@ impl Trainer for Kernel<'_> {
     fn keep(&mut self, members: &[usize]) -> Result<()> {
         if !members.is_empty() {
             let (states, losses) = (self.read_state()?, self.sums()?);
-            self.state = upload(&self.client, &members.iter().flat_map(|&at| &states[at]).copied().collect::<Vec<f32>>());
-            self.losses = upload(&self.client, &members.iter().map(|&at| losses[at].loss as f32).collect::<Vec<f32>>());
+            self.state = upload(
+                &self.client,
+                &members.iter().flat_map(|&at| &states[at]).copied().collect::<Vec<f32>>(),
+            );
+            self.losses = upload(
+                &self.client,
+                &members.iter().map(|&at| losses[at].loss as f32).collect::<Vec<f32>>(),
+            );
         }
         retain(&mut self.experiments, members);
         retain(&mut self.steps, members);
@@ -318,28 +380,54 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// From flat weights `[parameters]` of each member; nothing where the kernels do not know the network.
-    pub fn new(architecture: &Architecture, members: &[Vec<f32>], layers: Range<usize>, gpu: Gpu) -> Option<Self> {
+    /// From flat weights `[parameters]` of each member; nothing where the kernels do not know the
+    /// network.
+    pub fn new(
+        architecture: &Architecture,
+        members: &[Vec<f32>],
+        layers: Range<usize>,
+        gpu: Gpu,
+    ) -> Option<Self> {
         if !Plan::knows(architecture) {
             return None;
         }
         let whole = plan(architecture, ROWS, Loss::Mse, Rule::Sgd, false, gpu.threads);
         let own = whole.weight_at(layers.start)..whole.weight_at(layers.end);
-        let states: Vec<f32> = members.iter().flat_map(|weights| &weights[own.clone()]).copied().collect();
-        let plan = Plan { widths: whole.widths[layers.start..=layers.end].to_vec(), kinds: whole.kinds[layers].to_vec(), ..whole };
-        Some(Self { states: upload(&gpu.client, &states), plan, stride: own.len(), members: members.len(), gpu })
+        let states: Vec<f32> =
+            members.iter().flat_map(|weights| &weights[own.clone()]).copied().collect();
+        let plan = Plan {
+            widths: whole.widths[layers.start..=layers.end].to_vec(),
+            kinds: whole.kinds[layers].to_vec(),
+            ..whole
+        };
+        Some(Self {
+            states: upload(&gpu.client, &states),
+            plan,
+            stride: own.len(),
+            members: members.len(),
+            gpu,
+        })
     }
 
     /// What the layers make of rows `[rows, in]`: `[members, rows, out]`.
     pub fn run(&self, input: &[f32]) -> Result<Vec<f32>> {
         let rows = input.len() / self.plan.widths[0];
         let table = upload(&self.gpu.client, input);
-        run(&self.gpu.client, self.gpu.most_loops, self.plan.clone(), 1.0, (&table, rows), (&self.states, self.stride, self.members), false)
+        run(
+            &self.gpu.client,
+            self.gpu.most_loops,
+            self.plan.clone(),
+            1.0,
+            (&table, rows),
+            (&self.states, self.stride, self.members),
+            false,
+        )
     }
 }
 
-/// Sends rows through members: their outputs `[members, rows, width of the last layer]`, or the distances of input and output
-/// `[members, rows]`. `states` are the members' parameters, how far apart they lie, and how many there are.
+/// Sends rows through members: their outputs `[members, rows, width of the last layer]`, or the
+/// distances of input and output `[members, rows]`. `states` are the members' parameters, how far
+/// apart they lie, and how many there are.
 fn run(
     client: &Client,
     most_loops: Option<usize>,
@@ -350,9 +438,12 @@ fn run(
     distances: bool,
 ) -> Result<Vec<f32>> {
     let blocks = rows.div_ceil(plan.batch).max(1);
-    let workers = WORKERS.max(most_loops.map_or(0, |most| blocks.div_ceil((most / plan.loops().0).max(1)))).min(blocks);
+    let workers = WORKERS
+        .max(most_loops.map_or(0, |most| blocks.div_ceil((most / plan.loops().0).max(1))))
+        .min(blocks);
     let values = plan.value_at(plan.widths.len());
-    let (width, out_width) = (plan.widths[0], if distances { 1 } else { plan.widths[plan.layers()] });
+    let (width, out_width) =
+        (plan.widths[0], if distances { 1 } else { plan.widths[plan.layers()] });
     let out = client.empty(members * rows * out_width * size_of::<f32>());
     cube::run::launch(
         client,
@@ -360,7 +451,10 @@ fn run(
         CubeDim::new_1d(plan.units as u32),
         argument(table, rows * width),
         argument(states, members * stride),
-        argument(&client.empty(members * workers * values * size_of::<f32>()), members * workers * values),
+        argument(
+            &client.empty(members * workers * values * size_of::<f32>()),
+            members * workers * values,
+        ),
         argument(&out, members * rows * out_width),
         stride as u32,
         rows as u32,

@@ -3,13 +3,15 @@
 use crate::config::Loss;
 use burn::tensor::Tensor;
 
-/// The distance of each row, a mean over its features (of the sum of squares, the sum): `[members, rows, 1]`.
+/// The distance of each row, a mean over its features (of the sum of squares, the sum): `[members,
+/// rows, 1]`.
 pub fn per_row(loss: Loss, output: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
     let difference = output - target;
     let distance = match loss {
         Loss::Mse | Loss::Sse => difference.square(),
         Loss::Mae => difference.abs(),
-        // With a the distance capped at beta, a²/2β + (|d| − a) is the square below beta and the line above.
+        // With a the distance capped at beta, a²/2β + (|d| − a) is the square below beta and the
+        // line above.
         Loss::SmoothL1 { beta } => {
             let distance = difference.abs();
             let capped = distance.clone().clamp_max(beta);
@@ -19,17 +21,24 @@ pub fn per_row(loss: Loss, output: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
     if loss == Loss::Sse { distance.sum_dim(2) } else { distance.mean_dim(2) }
 }
 
-/// The distance of each row over the targets that are present, where `present` is 1 and else 0, as if they were all:
-/// `[members, rows, 1]`.
-pub fn per_row_present(loss: Loss, output: Tensor<3>, target: Tensor<3>, present: Tensor<3>) -> Tensor<3> {
+/// The distance of each row over the targets that are present, where `present` is 1 and else 0, as
+/// if they were all: `[members, rows, 1]`.
+pub fn per_row_present(
+    loss: Loss,
+    output: Tensor<3>,
+    target: Tensor<3>,
+    present: Tensor<3>,
+) -> Tensor<3> {
     let width = present.dims()[2] as f64;
     let share = present.clone().sum_dim(2).clamp_min(1.0).div_scalar(width);
     per_row(loss, output * present.clone(), target * present) / share
 }
 
-/// The sum over rows, each times its weight `[1 or members, rows, 1]` where there are weights: `[members, 1, 1]`.
+/// The sum over rows, each times its weight `[1 or members, rows, 1]` where there are weights:
+/// `[members, 1, 1]`.
 ///
-/// Sums go row by row along a dimension and never over everything at once, so that the result does not depend on threads.
+/// Sums go row by row along a dimension and never over everything at once, so that the result does
+/// not depend on threads.
 pub fn sum(per_row: Tensor<3>, weights: Option<Tensor<3>>) -> Tensor<3> {
     let weighted = match weights {
         Some(weights) => per_row * weights,
@@ -38,23 +47,27 @@ pub fn sum(per_row: Tensor<3>, weights: Option<Tensor<3>>) -> Tensor<3> {
     weighted.sum_dim(1)
 }
 
-/// Keras' activity regularisation of the first hidden layer before its factor, `[members, 1, 1]`: the sum of squares over the batch
-/// size.
+/// Keras' activity regularisation of the first hidden layer before its factor, `[members, 1, 1]`:
+/// the sum of squares over the batch size.
 pub fn activity(first_hidden: Tensor<3>) -> Tensor<3> {
     let rows = first_hidden.dims()[1] as f64;
     first_hidden.square().sum_dim(2).sum_dim(1).div_scalar(rows)
 }
 
-/// The divergence of each row's latents, normal around `mean` with variances of these logarithms `[members, rows, latent]`, from
-/// standard normal ones, summed over latents: `[members, rows, 1]`.
+/// The divergence of each row's latents, normal around `mean` with variances of these logarithms
+/// `[members, rows, latent]`, from standard normal ones, summed over latents: `[members, rows, 1]`.
 pub fn divergence(mean: Tensor<3>, log_variance: Tensor<3>) -> Tensor<3> {
-    (mean.square() + log_variance.clone().exp() - log_variance).sub_scalar(1.0).sum_dim(2).mul_scalar(0.5)
+    (mean.square() + log_variance.clone().exp() - log_variance)
+        .sub_scalar(1.0)
+        .sum_dim(2)
+        .mul_scalar(0.5)
 }
 
 /// As near to 0 and 1 as a mean latent counts.
 pub const EDGE: f64 = 1e-6;
 
-/// The divergence of mean latents, taken for probabilities, from `target` in each member: `[members, 1, latent]` to `[members, 1, 1]`.
+/// The divergence of mean latents, taken for probabilities, from `target` in each member:
+/// `[members, 1, latent]` to `[members, 1, 1]`.
 pub fn silence(mean: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
     let mean = mean.clamp(EDGE, 1.0 - EDGE);
     let (on, off) = (target.clone(), target.clone().neg().add_scalar(1.0));
@@ -73,7 +86,10 @@ mod tests {
     }
 
     fn rows(loss: Loss) -> Vec<f32> {
-        per_row(loss, tensor(&[0.5, 3.0, 1.0, 1.0]), tensor(&[0.0, 0.0, 1.0, -1.0])).into_data().try_to_vec().unwrap()
+        per_row(loss, tensor(&[0.5, 3.0, 1.0, 1.0]), tensor(&[0.0, 0.0, 1.0, -1.0]))
+            .into_data()
+            .try_to_vec()
+            .unwrap()
     }
 
     #[test]
@@ -87,7 +103,12 @@ mod tests {
     #[test]
     fn missing_targets_do_not_count() {
         let rows = |loss: Loss| -> Vec<f32> {
-            let distances = per_row_present(loss, tensor(&[0.5, 3.0, 1.0, 1.0]), tensor(&[0.0, 7.0, 1.0, -1.0]), tensor(&[1.0, 0.0, 1.0, 1.0]));
+            let distances = per_row_present(
+                loss,
+                tensor(&[0.5, 3.0, 1.0, 1.0]),
+                tensor(&[0.0, 7.0, 1.0, -1.0]),
+                tensor(&[1.0, 0.0, 1.0, 1.0]),
+            );
             distances.into_data().try_to_vec().unwrap()
         };
         assert_eq!(rows(Loss::Mse), [0.25, 2.0]);
@@ -98,15 +119,27 @@ mod tests {
     #[test]
     fn weights_count() {
         let weights = Tensor::from_data(TensorData::new(vec![3.0_f32, 1.0], [1, 2, 1]), &cpu());
-        let value: f32 = sum(per_row(Loss::Mae, tensor(&[1.0, 1.0, 2.0, 2.0]), tensor(&[0.0; 4])), Some(weights)).into_scalar();
+        let value: f32 = sum(
+            per_row(Loss::Mae, tensor(&[1.0, 1.0, 2.0, 2.0]), tensor(&[0.0; 4])),
+            Some(weights),
+        )
+        .into_scalar();
         assert_eq!(value, 5.0);
     }
 
     #[test]
     fn divergences_are_those_of_the_definitions() {
-        // ½ (0.25 + 4 − ln 4 − 1) + ½ (1 + 1 − 0 − 1), and nothing where the latents are standard normal.
-        let found: Vec<f32> = divergence(tensor(&[0.5, 1.0, 0.0, 0.0]), tensor(&[4_f32.ln(), 0.0, 0.0, 0.0])).into_data().try_to_vec().unwrap();
-        assert!((found[0] - (1.625 - 2_f32.ln() + 0.5)).abs() < 1e-6 && found[1] == 0.0, "{found:?}");
+        // ½ (0.25 + 4 − ln 4 − 1) + ½ (1 + 1 − 0 − 1), and nothing where the latents are standard
+        // normal.
+        let found: Vec<f32> =
+            divergence(tensor(&[0.5, 1.0, 0.0, 0.0]), tensor(&[4_f32.ln(), 0.0, 0.0, 0.0]))
+                .into_data()
+                .try_to_vec()
+                .unwrap();
+        assert!(
+            (found[0] - (1.625 - 2_f32.ln() + 0.5)).abs() < 1e-6 && found[1] == 0.0,
+            "{found:?}"
+        );
         let target = Tensor::from_data(TensorData::new(vec![0.1_f32], [1, 1, 1]), &cpu());
         let found: f32 = silence(tensor(&[0.1, 0.4]), target.clone()).into_scalar();
         let expected = 0.1 * (0.1_f64 / 0.4).ln() + 0.9 * (0.9_f64 / 0.6).ln();

@@ -1,5 +1,6 @@
-//! Training: one loop ([`fit`](mod@fit)), three ways to compute a step ([`reference`](mod@reference) by autodiff on any device,
-//! [`fused`] by hand on the CPU, `kernel` by hand on GPUs), and their parts.
+//! Training: one loop ([`fit`](mod@fit)), three ways to compute a step
+//! ([`reference`](mod@reference) by autodiff on any device, [`fused`] by hand on the CPU, `kernel`
+//! by hand on GPUs), and their parts.
 
 pub mod checkpoint;
 mod elementwise;
@@ -16,4 +17,7 @@ pub mod reference;
 pub mod schedule;
 pub mod stopping;
 
-pub use fit::{Batch, Corruption, Epoch, Fitted, Job, Moments, Share, State, Stopped, Sums, Trainer, Watch, by_hand, fit};
+pub use fit::{
+    Batch, Corruption, Epoch, Fitted, Job, Moments, Share, State, Stopped, Sums, Trainer, Watch,
+    by_hand, fit,
+};

@@ -1,8 +1,9 @@
 //! How gradients become steps.
 //!
-//! Parameters, gradients and moments are flat, `[members, parameters]`: one update is a dozen tensor operations whatever
-//! the number of layers, every rule is elementwise, and the state is two arrays that a checkpoint can hold. Burn's own
-//! optimisers keep their state per parameter, have no place for Keras' epsilon, and Adadelta (Zeiler 2012) is not among them.
+//! Parameters, gradients and moments are flat, `[members, parameters]`: one update is a dozen
+//! tensor operations whatever the number of layers, every rule is elementwise, and the state is two
+//! arrays that a checkpoint can hold. Burn's own optimisers keep their state per parameter, have no
+//! place for Keras' epsilon, and Adadelta (Zeiler 2012) is not among them.
 
 use super::fit::retain;
 use crate::config::{Optimizer as Rule, raw::EpsilonPlacement};
@@ -15,7 +16,8 @@ pub struct Optimizer {
     rules: Vec<Rule>,
     /// Steps that each member has taken.
     steps: Vec<i32>,
-    /// Mean gradient (Adam), last step (momentum) or mean squared step (Adadelta), `[members, parameters]`.
+    /// Mean gradient (Adam), last step (momentum) or mean squared step (Adadelta), `[members,
+    /// parameters]`.
     first: Option<Tensor<2>>,
     /// Mean squared gradient, `[members, parameters]`.
     second: Option<Tensor<2>>,
@@ -46,18 +48,34 @@ impl Optimizer {
         }
     }
 
-    /// The parameters after one step with each member's learning rate, all `[members, parameters]`. A member without a rate stays as
-    /// it is.
-    pub fn step(&mut self, parameters: Tensor<2>, gradient: Tensor<2>, rates: &[Option<f64>]) -> Tensor<2> {
-        let before = rates.contains(&None).then(|| (parameters.clone(), self.first.clone(), self.second.clone()));
-        self.steps.iter_mut().zip(rates).for_each(|(steps, rate)| *steps += i32::from(rate.is_some()));
+    /// The parameters after one step with each member's learning rate, all `[members, parameters]`.
+    /// A member without a rate stays as it is.
+    pub fn step(
+        &mut self,
+        parameters: Tensor<2>,
+        gradient: Tensor<2>,
+        rates: &[Option<f64>],
+    ) -> Tensor<2> {
+        let before = rates
+            .contains(&None)
+            .then(|| (parameters.clone(), self.first.clone(), self.second.clone()));
+        self.steps
+            .iter_mut()
+            .zip(rates)
+            .for_each(|(steps, rate)| *steps += i32::from(rate.is_some()));
         let device = parameters.device();
         // One number a member, [members, 1], in one transfer.
-        let numbers: Vec<Numbers> = (0..rates.len()).map(|at| numbers(self.rules[at], self.steps[at].max(1), rates[at].unwrap_or(0.0))).collect();
-        let flat: Vec<f32> = (0..NUMBERS).flat_map(|which| numbers.iter().map(move |numbers| numbers[which] as f32)).collect();
-        let table = Tensor::<3>::from_data(TensorData::new(flat, [NUMBERS, rates.len(), 1]), &device);
+        let numbers: Vec<Numbers> = (0..rates.len())
+            .map(|at| numbers(self.rules[at], self.steps[at].max(1), rates[at].unwrap_or(0.0)))
+            .collect();
+        let flat: Vec<f32> = (0..NUMBERS)
+            .flat_map(|which| numbers.iter().map(move |numbers| numbers[which] as f32))
+            .collect();
+        let table =
+            Tensor::<3>::from_data(TensorData::new(flat, [NUMBERS, rates.len(), 1]), &device);
         let number = |which: usize| table.clone().narrow(0, which, 1).squeeze_dim::<2>(0);
-        let (rate, momentum, fresh1, fresh2, epsilon, keep) = (number(0), number(1), number(2), number(3), number(4), number(5));
+        let (rate, momentum, fresh1, fresh2, epsilon, keep) =
+            (number(0), number(1), number(2), number(3), number(4), number(5));
         let after = match self.rules[0] {
             Rule::Adam { .. } => {
                 let first = average(self.first.take(), gradient.clone(), fresh1);
@@ -93,8 +111,10 @@ impl Optimizer {
         };
         let Some((parameters, first, second)) = before else { return after };
         // What a member had before, where it takes no step; a moment that was not there was 0.
-        let taken: Vec<f32> = rates.iter().map(|rate| f32::from(u8::from(rate.is_some()))).collect();
-        let taken = Tensor::<2>::from_data(TensorData::new(taken, [rates.len(), 1]), &device).expand(after.dims());
+        let taken: Vec<f32> =
+            rates.iter().map(|rate| f32::from(u8::from(rate.is_some()))).collect();
+        let taken = Tensor::<2>::from_data(TensorData::new(taken, [rates.len(), 1]), &device)
+            .expand(after.dims());
         let choose = |after: Tensor<2>, before: Option<Tensor<2>>| {
             let before = before.unwrap_or_else(|| after.zeros_like());
             after.mask_where(taken.clone().equal_elem(0.0), before)
@@ -107,8 +127,8 @@ impl Optimizer {
 
 const NUMBERS: usize = 6;
 
-/// What a member's step needs: rate, momentum, the fresh part of the first and of the second moment, epsilon, what is kept of the
-/// parameters.
+/// What a member's step needs: rate, momentum, the fresh part of the first and of the second
+/// moment, epsilon, what is kept of the parameters.
 pub type Numbers = [f64; NUMBERS];
 
 /// Those of one step, the `steps`th.
@@ -119,14 +139,24 @@ pub fn numbers(rule: Rule, steps: i32, rate: f64) -> Numbers {
             [rate_now, 0.0, 1.0 - beta1, 1.0 - beta2, epsilon, 1.0 - rate * weight_decay]
         }
         Rule::Sgd { momentum } => [rate, momentum, 1.0, 1.0, 0.0, 1.0],
-        Rule::Adadelta { rho, epsilon } | Rule::RmsProp { rho, epsilon } => [rate, 0.0, 1.0, 1.0 - rho, epsilon, 1.0],
+        Rule::Adadelta { rho, epsilon } | Rule::RmsProp { rho, epsilon } => {
+            [rate, 0.0, 1.0, 1.0 - rho, epsilon, 1.0]
+        }
     }
 }
 
 /// Adam's rate and epsilon of a step, so that it is rate · m / (√v + epsilon).
-fn corrected(rate: f64, epsilon: f64, (beta1, beta2): (f64, f64), placement: EpsilonPlacement, steps: i32) -> (f64, f64) {
-    // m̂ / (√v̂ + ε) = (√c₂ / c₁) m / (√v + ε √c₂) with c the bias corrections; Keras leaves ε uncorrected.
-    let corrections = |power: &dyn Fn(f64) -> f64| (1.0 - power(beta1), (1.0 - power(beta2)).sqrt());
+fn corrected(
+    rate: f64,
+    epsilon: f64,
+    (beta1, beta2): (f64, f64),
+    placement: EpsilonPlacement,
+    steps: i32,
+) -> (f64, f64) {
+    // m̂ / (√v̂ + ε) = (√c₂ / c₁) m / (√v + ε √c₂) with c the bias corrections; Keras leaves ε
+    // uncorrected.
+    let corrections =
+        |power: &dyn Fn(f64) -> f64| (1.0 - power(beta1), (1.0 - power(beta2)).sqrt());
     match placement {
         EpsilonPlacement::Torch => {
             let (first, second) = corrections(&|beta| beta.powi(steps));
@@ -134,13 +164,15 @@ fn corrected(rate: f64, epsilon: f64, (beta1, beta2): (f64, f64), placement: Eps
         }
         // Keras takes the powers in f32, which makes early steps shorter by some 1e-5.
         EpsilonPlacement::Keras => {
-            let (first, second) = corrections(&|beta| f64::from(f64::from(beta as f32).powi(steps) as f32));
+            let (first, second) =
+                corrections(&|beta| f64::from(f64::from(beta as f32).powi(steps) as f32));
             (rate * second / first, epsilon)
         }
     }
 }
 
-/// A running mean that starts at 0. Not as a sum of a decaying and a fresh part: in f32 the two factors do not add up to 1.
+/// A running mean that starts at 0. Not as a sum of a decaying and a fresh part: in f32 the two
+/// factors do not add up to 1.
 fn average(mean: Option<Tensor<2>>, value: Tensor<2>, fresh: Tensor<2>) -> Tensor<2> {
     match mean {
         Some(mean) => mean.clone() + (value - mean) * fresh,
@@ -148,7 +180,8 @@ fn average(mean: Option<Tensor<2>>, value: Tensor<2>, fresh: Tensor<2>) -> Tenso
     }
 }
 
-/// Scales each member's gradient `[members, parameters]` down to the norm in `limit`, `[members, 1]`, where it is longer.
+/// Scales each member's gradient `[members, parameters]` down to the norm in `limit`, `[members,
+/// 1]`, where it is longer.
 pub fn clip(gradient: Tensor<2>, limit: Tensor<2>) -> Tensor<2> {
     let norm = gradient.clone().square().sum_dim(1).sqrt();
     let factor = limit.clone() / norm.max_pair(limit);
@@ -164,7 +197,8 @@ mod tests {
         Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &cpu())
     }
 
-    /// Minimises ½(x − 1)² from 3 for three steps of rate 0.1; the numbers are PyTorch 2's and Keras 3's.
+    /// Minimises ½(x − 1)² from 3 for three steps of rate 0.1; the numbers are PyTorch 2's and
+    /// Keras 3's.
     fn three_steps(rule: Rule) -> f32 {
         let mut optimizer = Optimizer::new(vec![rule]);
         let mut x = tensor(&[3.0]);
@@ -188,20 +222,42 @@ mod tests {
             v = 0.999 * v + 0.001 * g * g;
             let (c1, c2) = (1.0 - 0.9_f64.powi(t), 1.0 - 0.999_f64.powi(t));
             x *= 1.0 - 0.1 * decay;
-            x -= if keras { 0.1 * c2.sqrt() / c1 * m / (v.sqrt() + epsilon) } else { 0.1 * (m / c1) / ((v / c2).sqrt() + epsilon) };
+            x -= if keras {
+                0.1 * c2.sqrt() / c1 * m / (v.sqrt() + epsilon)
+            } else {
+                0.1 * (m / c1) / ((v / c2).sqrt() + epsilon)
+            };
         }
         x
     }
 
     #[test]
     fn adam_has_two_places_for_epsilon() {
-        let rule = |placement, epsilon, weight_decay| Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon, placement, weight_decay };
+        let rule = |placement, epsilon, weight_decay| Rule::Adam {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon,
+            placement,
+            weight_decay,
+        };
         for epsilon in [1e-8, 0.1] {
-            near(three_steps(rule(EpsilonPlacement::Torch, epsilon, 0.0)), adam(epsilon, false, 0.0));
-            near(three_steps(rule(EpsilonPlacement::Keras, epsilon, 0.0)), adam(epsilon, true, 0.0));
-            near(three_steps(rule(EpsilonPlacement::Torch, epsilon, 0.2)), adam(epsilon, false, 0.2));
+            near(
+                three_steps(rule(EpsilonPlacement::Torch, epsilon, 0.0)),
+                adam(epsilon, false, 0.0),
+            );
+            near(
+                three_steps(rule(EpsilonPlacement::Keras, epsilon, 0.0)),
+                adam(epsilon, true, 0.0),
+            );
+            near(
+                three_steps(rule(EpsilonPlacement::Torch, epsilon, 0.2)),
+                adam(epsilon, false, 0.2),
+            );
         }
-        assert!((adam(0.1, true, 0.0) - adam(0.1, false, 0.0)).abs() > 0.01, "the two must differ for the test to mean anything");
+        assert!(
+            (adam(0.1, true, 0.0) - adam(0.1, false, 0.0)).abs() > 0.01,
+            "the two must differ for the test to mean anything"
+        );
     }
 
     #[test]
@@ -239,9 +295,16 @@ mod tests {
 
     #[test]
     fn clipping_goes_by_the_norm_over_everything() {
-        assert_eq!(clip(tensor(&[3.0, 4.0]), tensor(&[10.0])).into_data().try_to_vec::<f32>().unwrap(), [3.0, 4.0]);
-        let clipped = clip(tensor(&[3.0, 4.0]), tensor(&[1.0])).into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(
+            clip(tensor(&[3.0, 4.0]), tensor(&[10.0])).into_data().try_to_vec::<f32>().unwrap(),
+            [3.0, 4.0]
+        );
+        let clipped =
+            clip(tensor(&[3.0, 4.0]), tensor(&[1.0])).into_data().try_to_vec::<f32>().unwrap();
         assert!((clipped[0] - 0.6).abs() < 1e-6 && (clipped[1] - 0.8).abs() < 1e-6);
-        assert_eq!(clip(tensor(&[0.0, 0.0]), tensor(&[1.0])).into_data().try_to_vec::<f32>().unwrap(), [0.0, 0.0]);
+        assert_eq!(
+            clip(tensor(&[0.0, 0.0]), tensor(&[1.0])).into_data().try_to_vec::<f32>().unwrap(),
+            [0.0, 0.0]
+        );
     }
 }

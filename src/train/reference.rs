@@ -1,6 +1,10 @@
-//! Training by autodiff over the module, on any device, a pack as one computation: the reference that faster ways are held to.
+//! Training by autodiff over the module, on any device, a pack as one computation: the reference
+//! that faster ways are held to.
 
-use super::{Batch, Corruption, Job, Moments, Share, Sums, Trainer, fit::retain, loss, optimizer, optimizer::Optimizer};
+use super::{
+    Batch, Corruption, Job, Moments, Share, Sums, Trainer, fit::retain, loss, optimizer,
+    optimizer::Optimizer,
+};
 use crate::{
     config::{Experiment, Loss, Penalties, Sparsity},
     device,
@@ -14,7 +18,8 @@ use crate::{
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::ops::Range;
 
-/// Rows that go through a model at once when nothing is trained: fewer where they are wide, so that memory stays bounded.
+/// Rows that go through a model at once when nothing is trained: fewer where they are wide, so that
+/// memory stays bounded.
 pub fn scoring_rows(width: usize) -> usize {
     ((1 << 22) / width.max(1)).clamp(1, 4096)
 }
@@ -31,10 +36,12 @@ pub struct Reference<'a> {
     parameters: Tensor<2>,
     /// Running means and variances, `[members, statistics]`; absent where no layer is normalised.
     statistics: Option<Tensor<2>>,
-    /// What the L2 term adds to the gradient by each parameter, in units of it, `[members, parameters]`; absent without one.
+    /// What the L2 term adds to the gradient by each parameter, in units of it, `[members,
+    /// parameters]`; absent without one.
     decay: Option<Tensor<2>>,
     optimizer: Optimizer,
-    /// Stays on the device and is read once an epoch: reading makes the host wait. `[members, 1, 1]`
+    /// Stays on the device and is read once an epoch: reading makes the host wait. `[members, 1,
+    /// 1]`
     loss_sum: Option<Tensor<3>>,
     /// The same of penalties; absent without any.
     penalty_sum: Option<Tensor<3>>,
@@ -47,7 +54,8 @@ pub(super) struct OnDevice {
     pub(super) values: Tensor<3>,
     /// `[1 or members, rows, 1]`
     pub(super) weights: Option<Tensor<3>>,
-    /// 1 where a value is present, else 0, `[1 or members, rows, width]`; absent where none is missing.
+    /// 1 where a value is present, else 0, `[1 or members, rows, width]`; absent where none is
+    /// missing.
     pub(super) present: Option<Tensor<3>>,
 }
 
@@ -59,24 +67,34 @@ fn presence(known: &[f32]) -> Vec<f32> {
 impl OnDevice {
     /// From the host, all the same for all members.
     pub(super) fn new(rows: Rows<'_>, range: Range<usize>, device: &Device) -> Self {
-        let tensor = |values: Vec<f32>, width: usize| Tensor::from_data(TensorData::new(values, [1, range.len(), width]), device);
+        let tensor = |values: Vec<f32>, width: usize| {
+            Tensor::from_data(TensorData::new(values, [1, range.len(), width]), device)
+        };
         let weights: Option<Vec<f32>> = range.clone().map(|i| rows.weight(i)).collect();
         Self {
             values: tensor(rows.copy(range.clone()), rows.width()),
             weights: weights.filter(|_| !range.is_empty()).map(|weights| tensor(weights, 1)),
-            present: rows.is_masked().then(|| tensor(presence(&rows.copy_known(range.clone())), rows.width())),
+            present: rows
+                .is_masked()
+                .then(|| tensor(presence(&rows.copy_known(range.clone())), rows.width())),
         }
     }
 
     fn map(&self, change: impl Fn(&Tensor<3>) -> Tensor<3>) -> Self {
-        Self { values: change(&self.values), weights: self.weights.as_ref().map(&change), present: self.present.as_ref().map(&change) }
+        Self {
+            values: change(&self.values),
+            weights: self.weights.as_ref().map(&change),
+            present: self.present.as_ref().map(&change),
+        }
     }
 
     /// The distance of each row and what a model makes of it.
     fn distance(&self, loss: Loss, output: Tensor<3>) -> Tensor<3> {
         match &self.present {
             None => loss::per_row(loss, output, self.values.clone()),
-            Some(present) => loss::per_row_present(loss, output, self.values.clone(), present.clone()),
+            Some(present) => {
+                loss::per_row_present(loss, output, self.values.clone(), present.clone())
+            }
         }
     }
 }
@@ -86,19 +104,21 @@ const TABLE: usize = 4 << 30;
 /// Ordered rows are put on the device in pieces of about this size.
 const PIECE: usize = 256 << 20;
 
-/// Brings the training rows to the device in the order of each member: in pieces of several batches, gathered on the device where
-/// the table is there, else on the host.
+/// Brings the training rows to the device in the order of each member: in pieces of several
+/// batches, gathered on the device where the table is there, else on the host.
 pub(super) struct Feed<'a> {
     rows: Rows<'a>,
     table: Option<OnDevice>,
     device: Device,
-    /// Positions of the epoch's order that are on the device, batch by batch `[batches · members, rows of a batch, width]`.
+    /// Positions of the epoch's order that are on the device, batch by batch `[batches · members,
+    /// rows of a batch, width]`.
     piece: Option<(Range<usize>, OnDevice)>,
 }
 
 impl<'a> Feed<'a> {
     pub(super) fn new(rows: Rows<'a>, device: &Device) -> Self {
-        let table = (rows.len() * rows.width() * size_of::<f32>() <= TABLE).then(|| OnDevice::new(rows, 0..rows.len(), device));
+        let table = (rows.len() * rows.width() * size_of::<f32>() <= TABLE)
+            .then(|| OnDevice::new(rows, 0..rows.len(), device));
         Self { rows, table, device: device.clone(), piece: None }
     }
 
@@ -107,18 +127,31 @@ impl<'a> Feed<'a> {
         self.piece = None;
     }
 
-    /// The rows of a batch, `[1 or members, rows, width]`: one for all where every member takes them in their own order.
+    /// The rows of a batch, `[1 or members, rows, width]`: one for all where every member takes
+    /// them in their own order.
     pub(super) fn batch(&mut self, batch: &Batch<'_>) -> OnDevice {
-        let shares = if batch.members.iter().all(|share| share.order.is_none()) { &batch.members[..1] } else { batch.members };
+        let shares = if batch.members.iter().all(|share| share.order.is_none()) {
+            &batch.members[..1]
+        } else {
+            batch.members
+        };
         let (length, members) = (batch.rows.len(), shares.len());
-        let fits = |(range, _): &&(Range<usize>, OnDevice)| range.start <= batch.rows.start && batch.rows.end <= range.end;
+        let fits = |(range, _): &&(Range<usize>, OnDevice)| {
+            range.start <= batch.rows.start && batch.rows.end <= range.end
+        };
         if self.piece.as_ref().filter(fits).is_none() {
             let bytes = members * length * self.rows.width() * size_of::<f32>();
-            let batches = (PIECE / bytes.max(1)).min((self.rows.len() - batch.rows.start) / length).max(1);
+            let batches =
+                (PIECE / bytes.max(1)).min((self.rows.len() - batch.rows.start) / length).max(1);
             let range = batch.rows.start..batch.rows.start + batches * length;
             let starts = range.clone().step_by(length);
-            let order: Vec<usize> =
-                starts.flat_map(|start| shares.iter().flat_map(move |share| (start..start + length).map(|at| share.row(at)))).collect();
+            let order: Vec<usize> = starts
+                .flat_map(|start| {
+                    shares
+                        .iter()
+                        .flat_map(move |share| (start..start + length).map(|at| share.row(at)))
+                })
+                .collect();
             self.piece = Some((range, self.gather(&order, batches * members, length)));
         }
         let Some((range, piece)) = &self.piece else { unreachable!("it was just filled") };
@@ -132,20 +165,32 @@ impl<'a> Feed<'a> {
         match &self.table {
             Some(table) => {
                 let indices: Vec<i64> = order.iter().map(|&row| row as i64).collect();
-                let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [order.len()]), &self.device);
-                table.map(|tensor| shaped(tensor.clone().select(1, indices.clone()), tensor.dims()[2]))
+                let indices = Tensor::<1, Int>::from_data(
+                    TensorData::new(indices, [order.len()]),
+                    &self.device,
+                );
+                table.map(|tensor| {
+                    shaped(tensor.clone().select(1, indices.clone()), tensor.dims()[2])
+                })
             }
             None => {
                 let mut values = Vec::with_capacity(order.len() * self.rows.width());
                 order.iter().for_each(|&row| self.rows.extend(row, &mut values));
-                let weights: Option<Vec<f32>> = order.iter().map(|&row| self.rows.weight(row)).collect();
-                let tensor = |values: Vec<f32>, width: usize| Tensor::from_data(TensorData::new(values, [count, length, width]), &self.device);
+                let weights: Option<Vec<f32>> =
+                    order.iter().map(|&row| self.rows.weight(row)).collect();
+                let tensor = |values: Vec<f32>, width: usize| {
+                    Tensor::from_data(TensorData::new(values, [count, length, width]), &self.device)
+                };
                 let present = self.rows.is_masked().then(|| {
                     let mut known = Vec::with_capacity(values.len());
                     order.iter().for_each(|&row| self.rows.extend_known(row, &mut known));
                     tensor(presence(&known), self.rows.width())
                 });
-                OnDevice { values: tensor(values, self.rows.width()), weights: weights.map(|weights| tensor(weights, 1)), present }
+                OnDevice {
+                    values: tensor(values, self.rows.width()),
+                    weights: weights.map(|weights| tensor(weights, 1)),
+                    present,
+                }
             }
         }
     }
@@ -161,7 +206,11 @@ impl<'a> Reference<'a> {
         };
         let split = |job: &Job<'a>| job.start.split_at(architecture.parameters());
         let l2 = |job: &Job<'_>| {
-            architecture.weight_mask().into_iter().map(|mask| (2.0 * job.experiment.config.loss.l2) as f32 * mask).collect::<Vec<_>>()
+            architecture
+                .weight_mask()
+                .into_iter()
+                .map(|mask| (2.0 * job.experiment.config.loss.l2) as f32 * mask)
+                .collect::<Vec<_>>()
         };
         Self {
             experiments: pack.iter().map(|job| job.experiment).collect(),
@@ -170,8 +219,12 @@ impl<'a> Reference<'a> {
             feed: Feed::new(train, device),
             valid,
             parameters: flat(pack.iter().flat_map(|job| split(job).0).copied().collect()),
-            statistics: (architecture.statistics() > 0).then(|| flat(pack.iter().flat_map(|job| split(job).1).copied().collect())),
-            decay: pack.iter().any(|job| job.experiment.config.loss.l2 > 0.0).then(|| flat(pack.iter().flat_map(l2).collect())),
+            statistics: (architecture.statistics() > 0)
+                .then(|| flat(pack.iter().flat_map(|job| split(job).1).copied().collect())),
+            decay: pack
+                .iter()
+                .any(|job| job.experiment.config.loss.l2 > 0.0)
+                .then(|| flat(pack.iter().flat_map(l2).collect())),
             optimizer: Optimizer::new(pack.iter().map(|job| job.experiment.optimizer).collect()),
             loss_sum: None,
             penalty_sum: None,
@@ -191,14 +244,23 @@ impl<'a> Reference<'a> {
         }
         let shape = [batch.members.len(), batch.rows.len(), self.architecture.widths[0]];
         let tensor = |of: fn(&Corruption) -> &Vec<f32>, without: f32| {
-            let own = |share: &Share<'_>| share.corruption.as_ref().map_or_else(|| vec![without; shape[1] * shape[2]], |own| of(own).clone());
-            Tensor::<3>::from_data(TensorData::new(batch.members.iter().flat_map(own).collect::<Vec<f32>>(), shape), &self.device).autodiff()
+            let own = |share: &Share<'_>| {
+                share
+                    .corruption
+                    .as_ref()
+                    .map_or_else(|| vec![without; shape[1] * shape[2]], |own| of(own).clone())
+            };
+            Tensor::<3>::from_data(
+                TensorData::new(batch.members.iter().flat_map(own).collect::<Vec<f32>>(), shape),
+                &self.device,
+            )
+            .autodiff()
         };
         (values + tensor(|own| &own.added, 0.0)) * tensor(|own| &own.kept, 1.0)
     }
 
-    /// What the config's penalties are for a batch, with their factors, `[members, 1, 1]`; nothing where it has none. `share` is one
-    /// over the weight of a member's rows.
+    /// What the config's penalties are for a batch, with their factors, `[members, 1, 1]`; nothing
+    /// where it has none. `share` is one over the weight of a member's rows.
     fn penalties(
         &self,
         model: &Autoencoder,
@@ -209,25 +271,49 @@ impl<'a> Reference<'a> {
     ) -> Option<Tensor<3>> {
         let of = |number: &dyn Fn(usize, &Penalties) -> f64| {
             // A batch that weighs nothing for a member costs it nothing.
-            let own = |at: usize| if batch.members[at].total > 0.0 { number(at, &self.experiments[at].penalties) } else { 0.0 };
+            let own = |at: usize| {
+                if batch.members[at].total > 0.0 {
+                    number(at, &self.experiments[at].penalties)
+                } else {
+                    0.0
+                }
+            };
             let numbers: Vec<f64> = (0..self.experiments.len()).map(own).collect();
-            numbers.iter().any(|number| *number > 0.0).then(|| self.numbers(|at| numbers[at]).reshape([numbers.len(), 1, 1]).autodiff())
+            numbers
+                .iter()
+                .any(|number| *number > 0.0)
+                .then(|| self.numbers(|at| numbers[at]).reshape([numbers.len(), 1, 1]).autodiff())
         };
         let mean = |per_row: Tensor<3>| loss::sum(per_row, weights.cloned()) * share.clone();
-        let l1 = of(&|_, penalties| if let Some(Sparsity::L1 { weight }) = penalties.sparsity { weight } else { 0.0 });
-        let kl = of(&|_, penalties| if let Some(Sparsity::Kl { weight, .. }) = penalties.sparsity { weight } else { 0.0 });
+        let l1 = of(&|_, penalties| {
+            if let Some(Sparsity::L1 { weight }) = penalties.sparsity { weight } else { 0.0 }
+        });
+        let kl = of(&|_, penalties| {
+            if let Some(Sparsity::Kl { weight, .. }) = penalties.sparsity { weight } else { 0.0 }
+        });
         let contractive = of(&|_, penalties| penalties.contractive);
         let divergence = of(&|at, _| batch.members[at].kl);
         let mut parts = vec![];
         parts.extend(l1.map(|factor| mean(forward.latent.clone().abs().sum_dim(2)) * factor));
         parts.extend(kl.map(|factor| {
-            let target = |at: usize| if let Some(Sparsity::Kl { target, .. }) = self.experiments[at].penalties.sparsity { target } else { 0.5 };
+            let target = |at: usize| {
+                if let Some(Sparsity::Kl { target, .. }) = self.experiments[at].penalties.sparsity {
+                    target
+                } else {
+                    0.5
+                }
+            };
             let target = self.numbers(target).reshape([self.experiments.len(), 1, 1]).autodiff();
             loss::silence(mean(forward.latent.clone()), target) * factor
         }));
-        parts.extend(contractive.map(|factor| mean(model.contraction(self.architecture, &forward.linear)) * factor));
+        parts
+            .extend(contractive.map(|factor| {
+                mean(model.contraction(self.architecture, &forward.linear)) * factor
+            }));
         let latents = forward.log_variance.clone().zip(divergence);
-        parts.extend(latents.map(|(log_variance, factor)| mean(loss::divergence(forward.latent.clone(), log_variance)) * factor));
+        parts.extend(latents.map(|(log_variance, factor)| {
+            mean(loss::divergence(forward.latent.clone(), log_variance)) * factor
+        }));
         parts.into_iter().reduce(|sum, part| sum + part)
     }
 
@@ -236,16 +322,26 @@ impl<'a> Reference<'a> {
         if of_batch.is_empty() || batch.rows.len() < 2 {
             return;
         }
-        let of_batch = Tensor::cat(of_batch.into_iter().map(|tensor| tensor.inner().flatten(1, 2)).collect::<Vec<Tensor<2>>>(), 1);
+        let of_batch = Tensor::cat(
+            of_batch
+                .into_iter()
+                .map(|tensor| tensor.inner().flatten(1, 2))
+                .collect::<Vec<Tensor<2>>>(),
+            1,
+        );
         let fresh = self.numbers(|at| if batch.members[at].total > 0.0 { MOMENTUM } else { 0.0 });
         let kept = fresh.ones_like() - fresh.clone();
-        self.statistics = self.statistics.take().map(|statistics| statistics * kept + of_batch * fresh);
+        self.statistics =
+            self.statistics.take().map(|statistics| statistics * kept + of_batch * fresh);
     }
 
     /// The running statistics of each member.
     fn read_statistics(&self) -> Result<Vec<Vec<f32>>> {
         match self.statistics.clone() {
-            Some(statistics) => Ok(read(statistics)?.chunks(self.architecture.statistics()).map(<[f32]>::to_vec).collect()),
+            Some(statistics) => Ok(read(statistics)?
+                .chunks(self.architecture.statistics())
+                .map(<[f32]>::to_vec)
+                .collect()),
             None => Ok(vec![vec![]; self.experiments.len()]),
         }
     }
@@ -255,7 +351,8 @@ impl<'a> Reference<'a> {
         if self.statistics.is_none() {
             return Ok(self.parameters.clone());
         }
-        let folded: Vec<f32> = self.weights()?.iter().flat_map(|weights| self.architecture.fold(weights)).collect();
+        let folded: Vec<f32> =
+            self.weights()?.iter().flat_map(|weights| self.architecture.fold(weights)).collect();
         let shape = [self.experiments.len(), self.architecture.plain().parameters()];
         Ok(Tensor::from_data(TensorData::new(folded, shape), &self.device))
     }
@@ -274,25 +371,46 @@ impl Trainer for Reference<'_> {
         }
         let part = self.feed.batch(&batch).map(|tensor| tensor.clone().autodiff());
         let mask = |layer: usize, width: usize| {
-            let masks = batch.members.iter().filter_map(|share| share.masks.as_ref()).flat_map(|masks| &masks[layer]).copied().collect::<Vec<f32>>();
-            Tensor::<3>::from_data(TensorData::new(masks, [members, rows, width]), &self.device).autodiff()
+            let masks = batch
+                .members
+                .iter()
+                .filter_map(|share| share.masks.as_ref())
+                .flat_map(|masks| &masks[layer])
+                .copied()
+                .collect::<Vec<f32>>();
+            Tensor::<3>::from_data(TensorData::new(masks, [members, rows, width]), &self.device)
+                .autodiff()
         };
         let hidden = &self.architecture.widths[1..self.architecture.layers()];
-        let masks: Option<Vec<Tensor<3>>> =
-            (self.architecture.dropout > 0.0).then(|| hidden.iter().enumerate().map(|(layer, width)| mask(layer, *width)).collect());
+        let masks: Option<Vec<Tensor<3>>> = (self.architecture.dropout > 0.0)
+            .then(|| hidden.iter().enumerate().map(|(layer, width)| mask(layer, *width)).collect());
 
         let latents = self.architecture.variational.then(|| {
-            let numbers: Vec<f32> = batch.members.iter().filter_map(|share| share.latents.as_ref()).flatten().copied().collect();
-            Tensor::<3>::from_data(TensorData::new(numbers, [members, rows, self.architecture.latent()]), &self.device).autodiff()
+            let numbers: Vec<f32> = batch
+                .members
+                .iter()
+                .filter_map(|share| share.latents.as_ref())
+                .flatten()
+                .copied()
+                .collect();
+            Tensor::<3>::from_data(
+                TensorData::new(numbers, [members, rows, self.architecture.latent()]),
+                &self.device,
+            )
+            .autodiff()
         });
 
         let model = Autoencoder::from_flat(self.architecture, &self.parameters).tracked();
         let drawn = Drawn { dropout: masks.as_deref(), latents: latents.as_ref() };
-        let mut forward = model.forward(self.architecture, self.corrupted(part.values.clone(), &batch), drawn);
+        let mut forward =
+            model.forward(self.architecture, self.corrupted(part.values.clone(), &batch), drawn);
         self.follow(std::mem::take(&mut forward.statistics), &batch);
         let distance = part.distance(self.experiments[0].loss, forward.output.clone());
-        // A batch that weighs nothing for a member adds nothing to its loss, and its step is not taken.
-        let share = self.numbers(|at| if batch.members[at].total > 0.0 { 1.0 / batch.members[at].total } else { 0.0 });
+        // A batch that weighs nothing for a member adds nothing to its loss, and its step is not
+        // taken.
+        let share = self.numbers(|at| {
+            if batch.members[at].total > 0.0 { 1.0 / batch.members[at].total } else { 0.0 }
+        });
         let share = share.reshape([members, 1, 1]).autodiff();
         let penalty = self.penalties(&model, &forward, part.weights.as_ref(), &share, &batch);
         let data_loss = loss::sum(distance, part.weights) * share;
@@ -313,24 +431,40 @@ impl Trainer for Reference<'_> {
         }
 
         let mut gradients = objective.sum_dim(0).backward();
-        let flat = |tensor: &Tensor<3>| tensor.grad_remove(&mut gradients).unwrap_or_else(|| tensor.clone().inner().zeros_like()).flatten(1, 2);
-        let mut gradient = Tensor::cat(model.tensors().iter().map(flat).collect::<Vec<Tensor<2>>>(), 1);
+        let flat = |tensor: &Tensor<3>| {
+            tensor
+                .grad_remove(&mut gradients)
+                .unwrap_or_else(|| tensor.clone().inner().zeros_like())
+                .flatten(1, 2)
+        };
+        let mut gradient =
+            Tensor::cat(model.tensors().iter().map(flat).collect::<Vec<Tensor<2>>>(), 1);
         if let Some(decay) = &self.decay {
             gradient = gradient + self.parameters.clone() * decay.clone();
         }
-        let limit = |at: usize| self.experiments[at].config.train.gradient_clip.unwrap_or(f64::from(f32::MAX));
+        let limit = |at: usize| {
+            self.experiments[at].config.train.gradient_clip.unwrap_or(f64::from(f32::MAX))
+        };
         if (0..members).any(|at| self.experiments[at].config.train.gradient_clip.is_some()) {
             gradient = optimizer::clip(gradient, self.numbers(limit));
         }
-        let taken: Vec<Option<f64>> = batch.members.iter().map(|share| (share.total > 0.0).then_some(share.rate)).collect();
+        let taken: Vec<Option<f64>> =
+            batch.members.iter().map(|share| (share.total > 0.0).then_some(share.rate)).collect();
         self.parameters = self.optimizer.step(self.parameters.clone(), gradient, &taken);
         Ok(())
     }
 
     fn sums(&mut self) -> Result<Vec<Sums>> {
-        let of = |sum: &Option<Tensor<3>>| sum.as_ref().map_or_else(|| Ok(vec![0.0; self.experiments.len()]), |sum| read(sum.clone()));
+        let of = |sum: &Option<Tensor<3>>| {
+            sum.as_ref()
+                .map_or_else(|| Ok(vec![0.0; self.experiments.len()]), |sum| read(sum.clone()))
+        };
         let (losses, penalties) = (of(&self.loss_sum)?, of(&self.penalty_sum)?);
-        Ok(losses.iter().zip(penalties).map(|(loss, penalty)| Sums { loss: f64::from(*loss), penalty: f64::from(penalty) }).collect())
+        Ok(losses
+            .iter()
+            .zip(penalties)
+            .map(|(loss, penalty)| Sums { loss: f64::from(*loss), penalty: f64::from(penalty) })
+            .collect())
     }
 
     fn valid_loss_sums(&mut self) -> Result<Vec<f64>> {
@@ -343,7 +477,9 @@ impl Trainer for Reference<'_> {
             let part = OnDevice::new(valid, start..(start + step).min(valid.len()), &self.device);
             let output = model.forward(&plain, part.values.clone(), Drawn::default()).output;
             let distance = part.distance(self.experiments[0].loss, output);
-            sums.iter_mut().zip(read(loss::sum(distance, part.weights))?).for_each(|(sum, part)| *sum += f64::from(part));
+            sums.iter_mut()
+                .zip(read(loss::sum(distance, part.weights))?)
+                .for_each(|(sum, part)| *sum += f64::from(part));
         }
         Ok(sums)
     }
@@ -352,8 +488,11 @@ impl Trainer for Reference<'_> {
         let (steps, first, second) = self.optimizer.moments();
         let length = self.architecture.parameters();
         // A moment that is not there yet is 0.
-        let read_or_zeros = |tensor: Option<Tensor<2>>| tensor.map_or_else(|| Ok(vec![0.0; steps.len() * length]), read);
-        let (parameters, first, second) = (read(self.parameters.clone())?, read_or_zeros(first)?, read_or_zeros(second)?);
+        let read_or_zeros = |tensor: Option<Tensor<2>>| {
+            tensor.map_or_else(|| Ok(vec![0.0; steps.len() * length]), read)
+        };
+        let (parameters, first, second) =
+            (read(self.parameters.clone())?, read_or_zeros(first)?, read_or_zeros(second)?);
         let of = |values: &[f32], at: usize| values[at * length..(at + 1) * length].to_vec();
         let statistics = self.read_statistics()?;
         let moments = |((at, steps), statistics): ((usize, &i32), Vec<f32>)| Moments {
@@ -368,7 +507,8 @@ impl Trainer for Reference<'_> {
 
     fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
         let flat = |part: fn(&Moments) -> &Vec<f32>| {
-            let values: Vec<f32> = moments.iter().flat_map(|moments| part(moments)).copied().collect();
+            let values: Vec<f32> =
+                moments.iter().flat_map(|moments| part(moments)).copied().collect();
             let width = values.len() / moments.len();
             Tensor::<2>::from_data(TensorData::new(values, [moments.len(), width]), &self.device)
         };
@@ -378,26 +518,36 @@ impl Trainer for Reference<'_> {
             flat(|moments| &moments.second),
         );
         self.parameters = flat(|moments| &moments.parameters);
-        self.statistics = (self.architecture.statistics() > 0).then(|| flat(|moments| &moments.statistics));
-        let tensor =
-            |of: fn(&Sums) -> f64| sums.iter().any(|sums| of(sums) != 0.0).then(|| self.numbers(|at| of(&sums[at])).reshape([moments.len(), 1, 1]));
+        self.statistics =
+            (self.architecture.statistics() > 0).then(|| flat(|moments| &moments.statistics));
+        let tensor = |of: fn(&Sums) -> f64| {
+            sums.iter()
+                .any(|sums| of(sums) != 0.0)
+                .then(|| self.numbers(|at| of(&sums[at])).reshape([moments.len(), 1, 1]))
+        };
         (self.loss_sum, self.penalty_sum) = (tensor(|sums| sums.loss), tensor(|sums| sums.penalty));
     }
 
     fn weights(&mut self) -> Result<Vec<Vec<f32>>> {
         let (parameters, statistics) = (read(self.parameters.clone())?, self.read_statistics()?);
-        Ok(parameters.chunks(self.architecture.parameters()).zip(statistics).map(|(own, statistics)| [own, &statistics].concat()).collect())
+        Ok(parameters
+            .chunks(self.architecture.parameters())
+            .zip(statistics)
+            .map(|(own, statistics)| [own, &statistics].concat())
+            .collect())
     }
 
     fn keep(&mut self, members: &[usize]) -> Result<()> {
         let indices: Vec<i64> = members.iter().map(|&at| at as i64).collect();
-        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [members.len()]), &self.device);
+        let indices =
+            Tensor::<1, Int>::from_data(TensorData::new(indices, [members.len()]), &self.device);
         retain(&mut self.experiments, members);
         if members.is_empty() {
             return Ok(());
         }
         self.parameters = self.parameters.clone().select(0, indices.clone());
-        self.statistics = self.statistics.take().map(|statistics| statistics.select(0, indices.clone()));
+        self.statistics =
+            self.statistics.take().map(|statistics| statistics.select(0, indices.clone()));
         self.decay = self.decay.take().map(|decay| decay.select(0, indices.clone()));
         for sum in [&mut self.loss_sum, &mut self.penalty_sum] {
             *sum = sum.take().map(|sum| sum.select(0, indices.clone()));

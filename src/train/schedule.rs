@@ -25,7 +25,8 @@ pub struct Seen {
 }
 
 impl Schedule {
-    /// A course from the `full` rate over so many epochs, the first `warmup` of which rise linearly.
+    /// A course from the `full` rate over so many epochs, the first `warmup` of which rise
+    /// linearly.
     pub fn new(course: Course, full: f64, warmup: u32, epochs: u32) -> Self {
         Self { course, full, warmup, epochs, seen: Seen::default() }
     }
@@ -48,20 +49,28 @@ impl Schedule {
         let after = f64::from(epoch - self.warmup);
         match self.course {
             Course::Constant => self.full,
-            Course::Step { every, factor } => self.full * factor.powf((after / f64::from(every.max(1))).floor()),
+            Course::Step { every, factor } => {
+                self.full * factor.powf((after / f64::from(every.max(1))).floor())
+            }
             Course::Exponential { factor } => self.full * factor.powf(after),
             Course::Cosine { min_rate } => {
                 let length = f64::from(self.epochs.saturating_sub(self.warmup + 1).max(1));
                 let low = min_rate.min(self.full);
-                low + 0.5 * (self.full - low) * (1.0 + (std::f64::consts::PI * (after / length).min(1.0)).cos())
+                low + 0.5
+                    * (self.full - low)
+                    * (1.0 + (std::f64::consts::PI * (after / length).min(1.0)).cos())
             }
-            Course::Plateau { factor, min_rate, .. } => (self.full * factor.powi(self.seen.falls)).max(min_rate.min(self.full)),
+            Course::Plateau { factor, min_rate, .. } => {
+                (self.full * factor.powi(self.seen.falls)).max(min_rate.min(self.full))
+            }
         }
     }
 
     /// Tells the validation loss at the end of an epoch.
     pub fn observe(&mut self, valid_loss: Option<f64>) {
-        let (Course::Plateau { patience, .. }, Some(loss)) = (self.course, valid_loss) else { return };
+        let (Course::Plateau { patience, .. }, Some(loss)) = (self.course, valid_loss) else {
+            return;
+        };
         let seen = &mut self.seen;
         if seen.best.is_none_or(|best| loss < best) {
             (seen.best, seen.waited) = (Some(loss), 0);
@@ -95,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_plateau_lowers_the_rate() {
-        let mut schedule = Schedule::new(Course::Plateau { patience: 1, factor: 0.1, min_rate: 0.05 }, 1.0, 0, 10);
+        let mut schedule =
+            Schedule::new(Course::Plateau { patience: 1, factor: 0.1, min_rate: 0.05 }, 1.0, 0, 10);
         let mut seen = vec![];
         for loss in [3.0, 2.0, 2.0, 2.0, 2.0, 2.0] {
             seen.push((schedule.rate(0) * 1e6).round() / 1e6);

@@ -5,7 +5,10 @@ use serde_json::Value;
 
 fn configs_in(folder: &str) -> Vec<String> {
     let entries = std::fs::read_dir(root().join(folder)).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| name.ends_with(".toml")).collect()
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".toml"))
+        .collect()
 }
 
 fn configs() -> Vec<String> {
@@ -18,9 +21,16 @@ fn made(name: &str) -> Option<Vec<String>> {
     let sets: &[&str] = if name.starts_with("metsig") {
         &["data.train=[\"good.csv\"]", "data.test=[\"bad1.csv\", \"bad2.csv\"]"]
     } else if name.starts_with("cms2010b") {
-        &["data.train=[\"2010/features.parquet\"]", "labels.good=\"2010/labels.npy\"", "labels.subsystems.folder=\"2010/Quality2010\""]
+        &[
+            "data.train=[\"2010/features.parquet\"]",
+            "labels.good=\"2010/labels.npy\"",
+            "labels.subsystems.folder=\"2010/Quality2010\"",
+        ]
     } else if name.starts_with("certification") && !name.contains("2017") {
-        &["data.train=[\"certification/features.parquet\"]", "labels.good=\"certification/golden.json\""]
+        &[
+            "data.train=[\"certification/features.parquet\"]",
+            "labels.good=\"certification/golden.json\"",
+        ]
     } else if name.starts_with("pixel") {
         &[
             "data.train=[\"pixel/train/*.parquet\"]",
@@ -40,9 +50,24 @@ fn made(name: &str) -> Option<Vec<String>> {
 fn data() -> tempfile::TempDir {
     let place = metsig("0.3");
     succeed(place.path(), &["synth", "cms2010b", "2010", "--rows", "1500", "-q"]);
-    succeed(place.path(), &["synth", "occupancy", "pixel", "--lumisections", "300", "--test-lumisections", "240", "-q"]);
+    succeed(
+        place.path(),
+        &[
+            "synth",
+            "occupancy",
+            "pixel",
+            "--lumisections",
+            "300",
+            "--test-lumisections",
+            "240",
+            "-q",
+        ],
+    );
     succeed(place.path(), &["synth", "events", "collisions", "--events", "3000", "-q"]);
-    succeed(place.path(), &["synth", "certification", "certification", "--lumisections", "1500", "-q"]);
+    succeed(
+        place.path(),
+        &["synth", "certification", "certification", "--lumisections", "1500", "-q"],
+    );
     place
 }
 
@@ -60,7 +85,12 @@ fn every_config_fits_the_schema_that_editors_get() {
         .args(configs().iter().map(|name| config(name)))
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
@@ -77,7 +107,11 @@ fn every_config_trains_two_epochs() {
         let mut arguments = vec!["train", &path, "--out", out, "--set", "train.epochs=2", "-q"];
         sets.iter().for_each(|set| arguments.extend(["--set", set]));
         succeed(place.path(), &arguments);
-        assert_eq!(crate::common::report(&place.path().join(out)).channels[0].training.epochs, 2, "{name}");
+        assert_eq!(
+            crate::common::report(&place.path().join(out)).channels[0].training.epochs,
+            2,
+            "{name}"
+        );
     }
 }
 
@@ -86,8 +120,19 @@ fn every_sweep_finds_its_objective() {
     let place = data();
     for name in configs_in("configs/sweeps") {
         let path = config(&format!("sweeps/{name}"));
-        let mut arguments =
-            vec!["sweep", &path, "--out", &name, "-q", "--set", "train.epochs=1", "--set", "sweep.trials=2", "--set", "report.projections=[]"];
+        let mut arguments = vec![
+            "sweep",
+            &path,
+            "--out",
+            &name,
+            "-q",
+            "--set",
+            "train.epochs=1",
+            "--set",
+            "sweep.trials=2",
+            "--set",
+            "report.projections=[]",
+        ];
         let sets = made(&name).unwrap();
         sets.iter().for_each(|set| arguments.extend(["--set", set]));
         let told = succeed(place.path(), &arguments);

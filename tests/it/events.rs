@@ -31,7 +31,8 @@ fn made_events_are_what_other_readers_find() {
     let Some(python) = crate::common::python("h5py and tables") else { return };
     let place = tempfile::tempdir().unwrap();
     succeed(place.path(), &["synth", "events", ".", "--events", "40000", "--columns", "30"]);
-    let output = Command::new(python).current_dir(place.path()).args(["-c", PYTHON]).output().unwrap();
+    let output =
+        Command::new(python).current_dir(place.path()).args(["-c", PYTHON]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -39,7 +40,8 @@ fn made_events_are_what_other_readers_find() {
 fn seeds_make_events_and_sizes_out_of_range_are_refused() {
     let place = tempfile::tempdir().unwrap();
     let make = |out: &str, seed: &str| {
-        let said = succeed(place.path(), &["synth", "events", out, "--events", "1000", "--seed", seed]);
+        let said =
+            succeed(place.path(), &["synth", "events", out, "--events", "1000", "--seed", seed]);
         assert!(said.contains("lumisift train configs/events.toml"), "{said}");
         fs::read(place.path().join(out).join("events.h5")).unwrap()
     };

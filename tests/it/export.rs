@@ -7,7 +7,12 @@ use std::{fs, path::Path, process::Command};
 fn python(python: &str, place: &Path, arguments: &[&str]) -> String {
     let output = Command::new(python).current_dir(place).args(arguments).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{arguments:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{arguments:?}\n{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
@@ -21,11 +26,25 @@ fn train(place: &Path, name: &str, out: &str, sets: &[&str]) {
 
 /// A short training on METSig.
 fn train_metsig(place: &Path, out: &str, more: &[&str]) {
-    train(place, "metsig.toml", out, &[&["data.train=[\"good.csv\"]", "data.test=[\"bad1.csv\"]", "train.epochs=8"], more].concat());
+    train(
+        place,
+        "metsig.toml",
+        out,
+        &[&["data.train=[\"good.csv\"]", "data.test=[\"bad1.csv\"]", "train.epochs=8"], more]
+            .concat(),
+    );
 }
 
-/// Scores files, exports the graph, and holds the one to the other in onnxruntime; `members` of each ensemble.
-fn check(interpreter: &str, place: &Path, experiment: &str, files: &[&str], members: usize, more: &[&str]) -> String {
+/// Scores files, exports the graph, and holds the one to the other in onnxruntime; `members` of
+/// each ensemble.
+fn check(
+    interpreter: &str,
+    place: &Path,
+    experiment: &str,
+    files: &[&str],
+    members: usize,
+    more: &[&str],
+) -> String {
     let (graph, scores) = (format!("{experiment}.onnx"), format!("{experiment}.scores.parquet"));
     succeed(place, &[&["score", experiment, "--out", &scores, "-q", "--data"], files].concat());
     succeed(place, &["export", experiment, "onnx", "--out", &graph, "-q", "--force"]);
@@ -34,10 +53,26 @@ fn check(interpreter: &str, place: &Path, experiment: &str, files: &[&str], memb
     arguments.extend(files.iter().chain(more).map(|argument| (*argument).to_owned()));
     arguments.push("--decoded".into());
     for member in 1..=members {
-        let (member, latents, decoded) =
-            (member.to_string(), format!("{experiment}.latents.{member}.parquet"), format!("{experiment}.{member}.parquet"));
-        succeed(place, &[&["encode", experiment, "--out", &latents, "-q", "--member", &member, "--data"], files].concat());
-        succeed(place, &["decode", experiment, "--data", &latents, "--out", &decoded, "-q", "--member", &member, "--scaled"]);
+        let (member, latents, decoded) = (
+            member.to_string(),
+            format!("{experiment}.latents.{member}.parquet"),
+            format!("{experiment}.{member}.parquet"),
+        );
+        succeed(
+            place,
+            &[
+                &["encode", experiment, "--out", &latents, "-q", "--member", &member, "--data"],
+                files,
+            ]
+            .concat(),
+        );
+        succeed(
+            place,
+            &[
+                "decode", experiment, "--data", &latents, "--out", &decoded, "-q", "--member",
+                &member, "--scaled",
+            ],
+        );
         arguments.push(decoded);
     }
     python(interpreter, place, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
@@ -86,7 +121,13 @@ fn variational_networks_their_slopes_and_divergences_are_in_the_graph() {
     let Some(interpreter) = crate::common::python(MODULES) else { return };
     let place = metsig("0.3");
     let place = place.path();
-    let sets = ["model.variational=true", "model.activation=\"prelu\"", "loss.kl=1e-3", "score.kl=1e-3", "train.ensemble=2"];
+    let sets = [
+        "model.variational=true",
+        "model.activation=\"prelu\"",
+        "loss.kl=1e-3",
+        "score.kl=1e-3",
+        "train.ensemble=2",
+    ];
     train_metsig(place, "variational", &sets);
     check(&interpreter, place, "variational", &["good.csv", "bad1.csv"], 2, &[]);
 }
@@ -96,7 +137,16 @@ fn batch_norm_and_ensembles_are_in_the_graph() {
     let Some(interpreter) = crate::common::python(MODULES) else { return };
     let place = metsig("0.3");
     let place = place.path();
-    train_metsig(place, "three", &["train.ensemble=3", "model.batch_norm=true", "threshold.kind=\"mean-std\"", "threshold.log=true"]);
+    train_metsig(
+        place,
+        "three",
+        &[
+            "train.ensemble=3",
+            "model.batch_norm=true",
+            "threshold.kind=\"mean-std\"",
+            "threshold.log=true",
+        ],
+    );
     check(&interpreter, place, "three", &["good.csv", "bad1.csv"], 3, &[]);
 }
 
@@ -106,10 +156,18 @@ fn events_have_their_graph() {
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     succeed(place, &["synth", "events", ".", "--events", "6000", "-q"]);
-    train(place, "events.toml", "events", &["data.train=[\"events.h5\"]", "train.epochs=4", "report.projections=[]"]);
+    train(
+        place,
+        "events.toml",
+        "events",
+        &["data.train=[\"events.h5\"]", "train.epochs=4", "report.projections=[]"],
+    );
     check(&interpreter, place, "events", &["events.h5"], 1, &[]);
     let (code, _, error) = run(place, &["export", "events", "dism", "--out", "package"]);
-    assert!(code == 2 && error.contains("its inputs are features") && !place.join("package").exists(), "{error}");
+    assert!(
+        code == 2 && error.contains("its inputs are features") && !place.join("package").exists(),
+        "{error}"
+    );
 }
 
 /// A table of runs and a config with ensembles in channels that share a feature.
@@ -153,20 +211,44 @@ fn channels_say_something_together_and_each_alone() {
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     succeed(place, &["synth", "cms2010b", ".", "--rows", "2000", "-q"]);
-    let sets = ["data.train=[\"features.parquet\"]", "labels.good=\"labels.npy\"", "labels.subsystems.folder=\"Quality2010\"", "train.epochs=3"];
+    let sets = [
+        "data.train=[\"features.parquet\"]",
+        "labels.good=\"labels.npy\"",
+        "labels.subsystems.folder=\"Quality2010\"",
+        "train.epochs=3",
+    ];
     for (out, combine) in [("standardised", "standardised"), ("mean", "mean")] {
         let combine = format!("score.combine=\"{combine}\"");
         train(place, "cms2010b.toml", out, &[&sets[..], &[&combine]].concat());
         check(&interpreter, place, out, &["features.parquet"], 1, &[]);
     }
-    succeed(place, &["export", "mean", "onnx", "--out", "muons.onnx", "--channel", "muons/muons", "-q"]);
+    succeed(
+        place,
+        &["export", "mean", "onnx", "--out", "muons.onnx", "--channel", "muons/muons", "-q"],
+    );
     let script = root().join("scripts/reference/check_onnx.py").display().to_string();
-    python(&interpreter, place, &[&script, "muons.onnx", "mean.scores.parquet", "features.parquet", "--channel", "muons/muons"]);
-    let (code, _, error) = run(place, &["export", "mean", "onnx", "--out", "muon.onnx", "--channel", "muons/muon"]);
-    assert!(code == 2 && error.contains("there is no such channel (did you mean \"muons/muons\"?)"), "{error}");
+    python(
+        &interpreter,
+        place,
+        &[
+            &script,
+            "muons.onnx",
+            "mean.scores.parquet",
+            "features.parquet",
+            "--channel",
+            "muons/muons",
+        ],
+    );
+    let (code, _, error) =
+        run(place, &["export", "mean", "onnx", "--out", "muon.onnx", "--channel", "muons/muon"]);
+    assert!(
+        code == 2 && error.contains("there is no such channel (did you mean \"muons/muons\"?)"),
+        "{error}"
+    );
 }
 
-/// Two trained tables, of histograms with bins that were always 0 or 7 and of features, each with rows that change there or overflow.
+/// Two trained tables, of histograms with bins that were always 0 or 7 and of features, each with
+/// rows that change there or overflow.
 const ODD: &str = r#"
 import numpy as np, pandas
 chance = np.random.default_rng(4)
@@ -224,8 +306,15 @@ fn bins_that_never_changed_and_rows_that_overflow_are_the_same_in_the_graph() {
         more.iter().for_each(|set| arguments.extend(["--set", set]));
         succeed(place, &arguments);
     };
-    let kinds =
-        ["\"range\"", "\"min-max\"", "\"robust\"", "[\"unit-area\", \"bin-mean\"]", "[\"sqrt\", \"standard\"]", "[\"log1p\", \"range\"]", "\"none\""];
+    let kinds = [
+        "\"range\"",
+        "\"min-max\"",
+        "\"robust\"",
+        "[\"unit-area\", \"bin-mean\"]",
+        "[\"sqrt\", \"standard\"]",
+        "[\"log1p\", \"range\"]",
+        "\"none\"",
+    ];
     for (at, kind) in kinds.into_iter().enumerate() {
         for data in ["histograms", "features"] {
             let (name, kind) = (format!("{data}.{at}"), format!("scale.kind={kind}"));
@@ -261,7 +350,8 @@ for run in range(360001, 360009):
 pandas.DataFrame(rows).to_parquet("maps.parquet")
 "#;
 
-/// The rows that the packaged script writes are those that Lumisift flags, and the template is one that DISM takes.
+/// The rows that the packaged script writes are those that Lumisift flags, and the template is one
+/// that DISM takes.
 const PACKAGE: &str = r#"
 import json, pandas, onnx
 from dism_core import InferenceServiceValidator, Template
@@ -287,7 +377,11 @@ assert len(json.load(open("model.json"))["fingerprint"]) == 64
 
 #[test]
 fn a_package_for_dials_flags_the_same_maps() {
-    let Some(interpreter) = crate::common::python("onnx, onnxruntime, pandas, pyarrow and dism-core") else { return };
+    let Some(interpreter) =
+        crate::common::python("onnx, onnxruntime, pandas, pyarrow and dism-core")
+    else {
+        return;
+    };
     let place = tempfile::tempdir().unwrap();
     let place = place.path();
     python(&interpreter, place, &["-c", MAPS]);
@@ -301,7 +395,21 @@ fn a_package_for_dials_flags_the_same_maps() {
     check(&interpreter, place, "maps", &["maps.parquet"], 1, &[]);
     succeed(place, &["export", "maps", "dism", "--out", "package", "--workspace", "tracker", "-q"]);
     let script = "package/infer.py";
-    python(&interpreter, place, &[script, "--data", "maps.parquet", "--out", "bad.csv", "--not-evaluated", "empty.csv", "--model-id", "17"]);
+    python(
+        &interpreter,
+        place,
+        &[
+            script,
+            "--data",
+            "maps.parquet",
+            "--out",
+            "bad.csv",
+            "--not-evaluated",
+            "empty.csv",
+            "--model-id",
+            "17",
+        ],
+    );
     python(&interpreter, place, &["-c", PACKAGE]);
 }
 
@@ -314,18 +422,44 @@ fn what_a_graph_cannot_do_is_refused_with_the_reason() {
         assert!(code == 2 && error.contains(wanted), "{error}");
     };
     train_metsig(place, "each", &["scale.fit_on=\"each-file\"", "train.epochs=1"]);
-    refused(&["each", "onnx", "--out", "x.onnx"], "scale.fit_on = \"each-file\" scales a file by its own rows");
+    refused(
+        &["each", "onnx", "--out", "x.onnx"],
+        "scale.fit_on = \"each-file\" scales a file by its own rows",
+    );
     train_metsig(place, "scored", &["threshold.on=\"scored\"", "train.epochs=1"]);
     refused(&["scored", "onnx", "--out", "x.onnx"], "`lumisift calibrate` sets one on good data");
-    refused(&["scored", "onnx", "--out", "x.onnx", "--me", "METSig"], "only `lumisift export … dism` takes it");
+    refused(
+        &["scored", "onnx", "--out", "x.onnx", "--me", "METSig"],
+        "only `lumisift export … dism` takes it",
+    );
     assert!(!place.join("x.onnx").exists());
     succeed(place, &["calibrate", "scored", "--data", "good.csv", "-q"]);
-    refused(&["scored", "dism", "--out", "package"], "the data do not say which monitoring element they hold");
-    succeed(place, &["export", "scored", "dism", "--out", "package", "--me", "JetMET/MET/pfMETT1/Cleaned/METSig", "-q"]);
-    refused(&["scored", "dism", "--out", "package", "--me", "JetMET/MET/pfMETT1/Cleaned/METSig"], "exists; choose another folder");
+    refused(
+        &["scored", "dism", "--out", "package"],
+        "the data do not say which monitoring element they hold",
+    );
+    succeed(
+        place,
+        &[
+            "export",
+            "scored",
+            "dism",
+            "--out",
+            "package",
+            "--me",
+            "JetMET/MET/pfMETT1/Cleaned/METSig",
+            "-q",
+        ],
+    );
+    refused(
+        &["scored", "dism", "--out", "package", "--me", "JetMET/MET/pfMETT1/Cleaned/METSig"],
+        "exists; choose another folder",
+    );
     let files = ["README.md", "infer.py", "model.json", "model.onnx", "template.yaml"];
-    let mut written: Vec<String> =
-        fs::read_dir(place.join("package")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut written: Vec<String> = fs::read_dir(place.join("package"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     written.sort();
     assert_eq!(written, files);
 }
@@ -346,19 +480,33 @@ save_file(model, "torch.safetensors")
 
 #[test]
 fn a_model_trained_elsewhere_comes_in_by_its_weights_and_goes_out_as_a_graph() {
-    let Some(interpreter) = crate::common::python("onnx, onnxruntime, safetensors, pandas and pyarrow") else { return };
+    let Some(interpreter) =
+        crate::common::python("onnx, onnxruntime, safetensors, pandas and pyarrow")
+    else {
+        return;
+    };
     let place = metsig("0.2");
     let place = place.path();
     python(&interpreter, place, &["-c", TORCH]);
-    let shape = ["model.hidden=[16]", "model.latent=4", "train.init=\"torch.safetensors\"", "train.epochs=0"];
+    let shape = [
+        "model.hidden=[16]",
+        "model.latent=4",
+        "train.init=\"torch.safetensors\"",
+        "train.epochs=0",
+    ];
     train_metsig(place, "foreign", &shape);
     check(&interpreter, place, "foreign", &["good.csv", "bad1.csv"], 1, &[]);
     let weights = "import sys; from safetensors.numpy import load_file; a, b = (load_file(path) for path in sys.argv[1:]); \
                    assert a.keys() == b.keys() and all((a[name] == b[name]).all() for name in a)";
-    python(&interpreter, place, &["-c", weights, "torch.safetensors", "foreign/model/all.safetensors"]);
+    python(
+        &interpreter,
+        place,
+        &["-c", weights, "torch.safetensors", "foreign/model/all.safetensors"],
+    );
 }
 
-/// Tables with missing cells, blank or -999: of features, of which some rows lack a whole channel, and of histograms.
+/// Tables with missing cells, blank or -999: of features, of which some rows lack a whole channel,
+/// and of histograms.
 const HOLES: &str = r#"
 import numpy as np, pandas
 mixing = np.random.default_rng(1).normal(size=(2, 8))
@@ -402,10 +550,22 @@ fn missing_inputs_are_filled_and_left_out_in_the_graph_too() {
         succeed(place, &arguments);
         check(&interpreter, place, &name, &[&format!("{data}.new.parquet")], members, &[]);
     };
-    for (fill, scale, score) in
-        [("mask", "\"standard\"", "sse"), ("mask", "\"min-max\"", "mae"), ("median", "\"robust\"", "mse"), ("zero", "\"range\"", "mse")]
-    {
-        same("features", 1, "", &[&format!("data.fill=\"{fill}\""), &format!("scale.kind={scale}"), &format!("score.kind=\"{score}\"")]);
+    for (fill, scale, score) in [
+        ("mask", "\"standard\"", "sse"),
+        ("mask", "\"min-max\"", "mae"),
+        ("median", "\"robust\"", "mse"),
+        ("zero", "\"range\"", "mse"),
+    ] {
+        same(
+            "features",
+            1,
+            "",
+            &[
+                &format!("data.fill=\"{fill}\""),
+                &format!("scale.kind={scale}"),
+                &format!("score.kind=\"{score}\""),
+            ],
+        );
     }
     for (fill, scale) in [
         ("mask", "[\"mean-one\", \"bin-mean\"]"),
@@ -413,10 +573,25 @@ fn missing_inputs_are_filled_and_left_out_in_the_graph_too() {
         ("median", "[\"unit-area\", \"min-max\"]"),
         ("zero", "[\"log1p\", \"mean-one\"]"),
     ] {
-        same("histograms", 1, "", &[&format!("data.fill=\"{fill}\""), &format!("scale.kind={scale}"), "scale.clip=50.0"]);
+        same(
+            "histograms",
+            1,
+            "",
+            &[&format!("data.fill=\"{fill}\""), &format!("scale.kind={scale}"), "scale.clip=50.0"],
+        );
     }
     for combine in ["standardised", "max", "mean", "sum"] {
-        same("features", 2, channels, &["data.fill=\"mask\"", "data.min_present=0.3", "train.ensemble=2", &format!("score.combine=\"{combine}\"")]);
+        same(
+            "features",
+            2,
+            channels,
+            &[
+                "data.fill=\"mask\"",
+                "data.min_present=0.3",
+                "train.ensemble=2",
+                &format!("score.combine=\"{combine}\""),
+            ],
+        );
     }
     let asked = "import onnxruntime, numpy as np\nsession = onnxruntime.InferenceSession('model9.onnx')\n\
                  row = np.full((1, 8), 5, np.float32); row[0, :4] = -999\n\

@@ -1,4 +1,5 @@
-//! The program as users run it, and the library as its users call it: one binary, since linking takes longer than most tests.
+//! The program as users run it, and the library as its users call it: one binary, since linking
+//! takes longer than most tests.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! Maps of several layers: real ones of HCAL and of the pixel detector, made ones, and what users get wrong about them.
+//! Maps of several layers: real ones of HCAL and of the pixel detector, made ones, and what users
+//! get wrong about them.
 
 use crate::common::{judged, run, scores, shared, succeed};
 use std::{fmt::Write as _, ops::RangeInclusive, path::Path};
@@ -19,19 +20,43 @@ fn refused(folder: &Path, text: &str) -> String {
     err
 }
 
-/// Maps of 6 columns of some LSs of a run, in the file of one layer. `bins` says what a bin holds by layer, LS, x and y.
-fn layer(path: &Path, layer: u32, rows: u32, run: u32, ls: RangeInclusive<u32>, bins: impl Fn(u32, u32, u32, u32) -> f64) {
+/// Maps of 6 columns of some LSs of a run, in the file of one layer. `bins` says what a bin holds
+/// by layer, LS, x and y.
+fn layer(
+    path: &Path,
+    layer: u32,
+    rows: u32,
+    run: u32,
+    ls: RangeInclusive<u32>,
+    bins: impl Fn(u32, u32, u32, u32) -> f64,
+) {
     let mut text = String::from("fromrun,fromlumi,hname,histo\n");
     for ls in ls {
-        let row = |y: u32| format!("[{}]", (0..6).map(|x| bins(layer, ls, x, y).to_string()).collect::<Vec<_>>().join(","));
-        let _ = writeln!(text, "{run},{ls},D/occupancy_L_{layer},\"[{}]\"", (0..rows).map(row).collect::<Vec<_>>().join(","));
+        let row = |y: u32| {
+            format!(
+                "[{}]",
+                (0..6).map(|x| bins(layer, ls, x, y).to_string()).collect::<Vec<_>>().join(",")
+            )
+        };
+        let _ = writeln!(
+            text,
+            "{run},{ls},D/occupancy_L_{layer},\"[{}]\"",
+            (0..rows).map(row).collect::<Vec<_>>().join(",")
+        );
     }
     std::fs::write(path, text).unwrap();
 }
 
 /// Maps of 6 × 4 bins of two layers, `L_1` and `L_2`, each in its own file.
-fn maps(folder: &Path, run: u32, ls: RangeInclusive<u32>, bins: impl Fn(u32, u32, u32, u32) -> f64 + Copy) {
-    (1..=2).for_each(|number| layer(&folder.join(format!("{run}_{number}.csv")), number, 4, run, ls.clone(), bins));
+fn maps(
+    folder: &Path,
+    run: u32,
+    ls: RangeInclusive<u32>,
+    bins: impl Fn(u32, u32, u32, u32) -> f64 + Copy,
+) {
+    (1..=2).for_each(|number| {
+        layer(&folder.join(format!("{run}_{number}.csv")), number, 4, run, ls.clone(), bins)
+    });
 }
 
 /// Something smooth that differs from bin to bin.
@@ -48,16 +73,32 @@ fn seven_depths_of_hcal_are_seven_channels() {
         "data = {{train = [\"{}\"], layers = [\"DigiTask_Occupancy_depth_depth?\"], cut_cross = [4, 0], rebin = [4, 6]}}\nsplit = {{by = \"order\", valid = 0.2}}\n",
         file.display()
     );
-    let own = config(folder, "own.toml", &format!("{data}scale = {{kind = [\"mean-one\", \"bin-mean\"], clip = 5.0}}\n"));
+    let own = config(
+        folder,
+        "own.toml",
+        &format!("{data}scale = {{kind = [\"mean-one\", \"bin-mean\"], clip = 5.0}}\n"),
+    );
     let checked = succeed(folder, &["check", &own]);
     assert!(checked.contains("1680 bins of 7 layers"), "{checked}");
-    assert!(checked.contains("layer      depth7: 20 × 12 bins of DigiTask_Occupancy_depth_depth7"), "{checked}");
+    assert!(
+        checked.contains("layer      depth7: 20 × 12 bins of DigiTask_Occupancy_depth_depth7"),
+        "{checked}"
+    );
     succeed(folder, &["train", &own, "--out", "own", "-q"]);
-    let names: Vec<String> = scores(&folder.join("own")).channels.into_iter().map(|channel| channel.name).collect();
-    assert_eq!(names, ["depth1", "depth2", "depth3", "depth4", "depth5", "depth6", "depth7", "combined"]);
-    let channels: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(folder.join("own/channels.json")).unwrap()).unwrap();
+    let names: Vec<String> =
+        scores(&folder.join("own")).channels.into_iter().map(|channel| channel.name).collect();
+    assert_eq!(
+        names,
+        ["depth1", "depth2", "depth3", "depth4", "depth5", "depth6", "depth7", "combined"]
+    );
+    let channels: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("own/channels.json")).unwrap())
+            .unwrap();
     assert_eq!(channels[3]["shape"], serde_json::json!({"y": 12, "x": 20}));
-    assert_eq!((&channels[3]["element"], &channels[3]["features"][0]), (&"DigiTask_Occupancy_depth_depth4".into(), &"depth4/bin_0".into()));
+    assert_eq!(
+        (&channels[3]["element"], &channels[3]["features"][0]),
+        (&"DigiTask_Occupancy_depth_depth4".into(), &"depth4/bin_0".into())
+    );
 
     // Scored again, and with its own means as a reference, it says the same.
     let data_file = file.display().to_string();
@@ -65,13 +106,27 @@ fn seven_depths_of_hcal_are_seven_channels() {
     let again = lumisift::report::scores::Scores::read(&folder.join("again.parquet")).unwrap();
     assert_eq!(again.main().unwrap().scores, scores(&folder.join("own")).main().unwrap().scores);
     let reference = "scale = {kind = [\"mean-one\", \"reference\"], reference = \"own/normalisation.parquet\", clip = 5.0}\n";
-    succeed(folder, &["train", &config(folder, "other.toml", &format!("{data}{reference}")), "--out", "other", "-q"]);
+    succeed(
+        folder,
+        &[
+            "train",
+            &config(folder, "other.toml", &format!("{data}{reference}")),
+            "--out",
+            "other",
+            "-q",
+        ],
+    );
     assert_eq!(judged(&folder.join("other")), judged(&folder.join("own")));
 
     // Other layers are not those of the reference, and a service of DIALS reads one.
     let rechits = format!("{data}{reference}").replace("DigiTask", "RecHitTask");
     let err = refused(folder, &rechits);
-    assert!(err.contains("scale.reference:") && err.contains("has no layer depth1 (RecHitTask_Occupancy_depth_depth1) (did you mean"), "{err}");
+    assert!(
+        err.contains("scale.reference:")
+            && err
+                .contains("has no layer depth1 (RecHitTask_Occupancy_depth_depth1) (did you mean"),
+        "{err}"
+    );
     let err = refused(folder, &format!("{data}{reference}").replace("[4, 6]", "[4, 4]"));
     assert!(err.contains("depth1 has 20 × 12 bins there, but 20 × 18 here"), "{err}");
     let (code, _, err) = run(folder, &["export", "own", "dism", "--out", "service"]);
@@ -84,10 +139,18 @@ fn seven_depths_of_hcal_are_seven_channels() {
 fn the_middle_of_maps_must_be_one() {
     let Some(file) = shared("data/hcal_occupancy_2017/HCAL_digi+rechit_occ.hdf5") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let with =
-        |cut: &str| refused(folder.path(), &format!("data = {{train = [\"{}\"], layers = [\"DigiTask*1\"], cut_cross = {cut}}}", file.display()));
+    let with = |cut: &str| {
+        refused(
+            folder.path(),
+            &format!(
+                "data = {{train = [\"{}\"], layers = [\"DigiTask*1\"], cut_cross = {cut}}}",
+                file.display()
+            ),
+        )
+    };
     assert!(
-        with("[3, 0]").contains("data.cut_cross: ") && with("[3, 0]").contains("maps of 84 columns, of which 3 have no middle"),
+        with("[3, 0]").contains("data.cut_cross: ")
+            && with("[3, 0]").contains("maps of 84 columns, of which 3 have no middle"),
         "{}",
         with("[3, 0]")
     );
@@ -110,17 +173,31 @@ fn maps_of_two_shapes_are_joined_and_lumisections_that_oms_lacks_are_not_evaluat
     let both = config(folder, "both.toml", &data("\"*clusterposition_*\"", ""));
     let checked = succeed(folder, &["check", &both, "--format", "json"]);
     let checked: serde_json::Value = serde_json::from_str(&checked).unwrap();
-    let shapes: Vec<&serde_json::Value> = checked["channels"].as_array().unwrap().iter().map(|channel| &channel["shape"]).collect();
-    assert_eq!(shapes, [&serde_json::json!({"y": 20, "x": 30}), &serde_json::json!({"y": 20, "x": 20})]);
+    let shapes: Vec<&serde_json::Value> =
+        checked["channels"].as_array().unwrap().iter().map(|channel| &channel["shape"]).collect();
+    assert_eq!(
+        shapes,
+        [&serde_json::json!({"y": 20, "x": 30}), &serde_json::json!({"y": 20, "x": 20})]
+    );
     assert_eq!(checked["channels"][1]["name"], "PXForward_clusterposition_xy_ontrack_PXDisk_+1");
     succeed(folder, &["train", &both, "--out", "both", "-q"]);
     assert_eq!(judged(&folder.join("both")).iter().filter(|(_, score)| score.is_some()).count(), 5);
 
     let err = refused(folder, &data("\"*charge*\", \"*zphi*\"", ""));
-    assert!(err.contains("no lumisection is in all layers: charge_PXLayer_1 has 45 (run 367094 LS 1"), "{err}");
+    assert!(
+        err.contains("no lumisection is in all layers: charge_PXLayer_1 has 45 (run 367094 LS 1"),
+        "{err}"
+    );
     let err = refused(folder, &data("\"*PXLayers_*\"", ""));
-    assert!(err.contains("no monitoring element \"*PXLayers_*\"") && err.contains("PixelPhase1_Tracks_PXBarrel_charge_PXLayer_1"), "{err}");
-    let unknown = format!("oms = [\"{}/omsdata_Run2024B-v1.json\"]\n[select]\nwhere = [\"pileup > 5\"]\n", oms.display());
+    assert!(
+        err.contains("no monitoring element \"*PXLayers_*\"")
+            && err.contains("PixelPhase1_Tracks_PXBarrel_charge_PXLayer_1"),
+        "{err}"
+    );
+    let unknown = format!(
+        "oms = [\"{}/omsdata_Run2024B-v1.json\"]\n[select]\nwhere = [\"pileup > 5\"]\n",
+        oms.display()
+    );
     let err = refused(folder, &data("\"*clusterposition_*\"", &unknown));
     assert!(err.contains("no rows left of 5: 5 unknown in OMS"), "{err}");
 }
@@ -128,9 +205,12 @@ fn maps_of_two_shapes_are_joined_and_lumisections_that_oms_lacks_are_not_evaluat
 #[test]
 fn conditions_of_oms_and_of_layers_select_lumisections() {
     let Some(oms) = shared("data/oms_pixelae_2024/pixel") else { return };
-    let known: serde_json::Value = serde_json::from_slice(&std::fs::read(oms.join("omsdata_Run2024B-v1.json")).unwrap()).unwrap();
+    let known: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(oms.join("omsdata_Run2024B-v1.json")).unwrap())
+            .unwrap();
     let column = |name: &str| known[name].as_array().unwrap().clone();
-    let (runs, numbers, pileup) = (column("run_number"), column("lumisection_number"), column("pileup"));
+    let (runs, numbers, pileup) =
+        (column("run_number"), column("lumisection_number"), column("pileup"));
     // The LSs of a run with much pileup, and two that OMS does not know.
     let at = pileup.iter().position(|pileup| pileup.as_f64().unwrap() > 40.0).unwrap();
     let own: Vec<usize> = (0..runs.len()).filter(|&i| runs[i] == runs[at]).collect();
@@ -143,23 +223,46 @@ fn conditions_of_oms_and_of_layers_select_lumisections() {
         (1, 12) => 0.1,
         _ => smooth(layer, ls, x, y),
     });
-    let data = format!("data = {{train = [\"*_?.csv\"], layers = [\"D/occupancy_L_*\"], oms = [\"{}/omsdata_Run2024B-v1.json\"]}}\n", oms.display());
+    let data = format!(
+        "data = {{train = [\"*_?.csv\"], layers = [\"D/occupancy_L_*\"], oms = [\"{}/omsdata_Run2024B-v1.json\"]}}\n",
+        oms.display()
+    );
     let text = format!(
         "{data}split = {{by = \"order\", valid = 0.2}}\nselect = {{where = [\"pileup > 25\", \"entries_min > 100 or entries_L_1 == 0 or entries_L_2 == 0\"]}}\n"
     );
-    let checked: serde_json::Value =
-        serde_json::from_str(&succeed(folder, &["check", &config(folder, "own.toml", &text), "--format", "json"])).unwrap();
-    let reasons: Vec<(String, u64)> = serde_json::from_value(checked["not_evaluated"].clone()).unwrap();
-    let count = |reason: &str| reasons.iter().find(|(name, _)| name == reason).map_or(0, |(_, count)| *count);
+    let checked: serde_json::Value = serde_json::from_str(&succeed(
+        folder,
+        &["check", &config(folder, "own.toml", &text), "--format", "json"],
+    ))
+    .unwrap();
+    let reasons: Vec<(String, u64)> =
+        serde_json::from_value(checked["not_evaluated"].clone()).unwrap();
+    let count = |reason: &str| {
+        reasons.iter().find(|(name, _)| name == reason).map_or(0, |(_, count)| *count)
+    };
     let low = own.iter().filter(|&&i| pileup[i].as_f64().unwrap() <= 25.0).count() as u64;
     let unknown = u64::from(last) + 2 - own.len() as u64;
-    assert_eq!((count("unknown in OMS"), count("fails pileup > 25")), (unknown, low), "{reasons:?}");
-    let high = |ls: u64| own.iter().any(|&i| numbers[i] == ls && pileup[i].as_f64().unwrap() > 25.0);
-    for (ls, reason) in [(10, "empty L_2"), (11, "empty (interior)"), (12, "fails entries_min > 100 or entries_L_1 == 0 or entries_L_2 == 0")] {
+    assert_eq!(
+        (count("unknown in OMS"), count("fails pileup > 25")),
+        (unknown, low),
+        "{reasons:?}"
+    );
+    let high =
+        |ls: u64| own.iter().any(|&i| numbers[i] == ls && pileup[i].as_f64().unwrap() > 25.0);
+    for (ls, reason) in [
+        (10, "empty L_2"),
+        (11, "empty (interior)"),
+        (12, "fails entries_min > 100 or entries_L_1 == 0 or entries_L_2 == 0"),
+    ] {
         assert_eq!(count(reason), u64::from(high(ls)), "{reason}: {reasons:?}");
     }
     let err = refused(folder, &format!("{data}select = {{where = [\"entries_L_3 > 1\"]}}\n"));
-    assert!(err.contains("select.where[0]: no quantity \"entries_L_3\" (did you mean \"entries_L_1\"?)") && err.contains("entries_min"), "{err}");
+    assert!(
+        err.contains(
+            "select.where[0]: no quantity \"entries_L_3\" (did you mean \"entries_L_1\"?)"
+        ) && err.contains("entries_min"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -170,7 +273,8 @@ fn parts_are_scored_one_by_one_as_all_together() {
     let data = "data = {train = [\"*_?.csv\"], layers = [\"D/occupancy_L_*\"]}\nscale = {kind = \"mean-one\"}\nsplit = {by = \"run\", valid = 0.2}\n";
     succeed(folder, &["train", &config(folder, "all.toml", data), "--out", "all", "-q"]);
     let all = judged(&folder.join("all"));
-    let files: Vec<String> = (1..=7).flat_map(|run| [1, 2].map(|layer| format!("{run}_{layer}.csv"))).collect();
+    let files: Vec<String> =
+        (1..=7).flat_map(|run| [1, 2].map(|layer| format!("{run}_{layer}.csv"))).collect();
     let mut parts = vec![];
     for part in 1..=3 {
         let (out, part) = (format!("part{part}.parquet"), format!("{part} of 3"));
@@ -187,8 +291,14 @@ fn parts_are_scored_one_by_one_as_all_together() {
     let trained = config(folder, "part.toml", &data.replace("L_*\"]", "L_*\"], part = \"2 of 3\""));
     let checked = succeed(folder, &["check", &trained]);
     assert!(checked.contains("part 2 of 3: 2 of 7 runs"), "{checked}");
-    let (code, _, err) = run(folder, &["score", "all", "--data", "1_1.csv", "--out", "x.parquet", "--part", "4 of 3"]);
-    assert!(code == 2 && err.contains("--part: found \"4 of 3\"; expected a part such as \"2 of 8\""), "{err}");
+    let (code, _, err) = run(
+        folder,
+        &["score", "all", "--data", "1_1.csv", "--out", "x.parquet", "--part", "4 of 3"],
+    );
+    assert!(
+        code == 2 && err.contains("--part: found \"4 of 3\"; expected a part such as \"2 of 8\""),
+        "{err}"
+    );
     let err = refused(folder, &data.replace("L_*\"]", "L_*\"], part = \"1 of 50\""));
     assert!(err.contains("part 1 of 50: no run falls into it; there are 7"), "{err}");
 }
@@ -200,7 +310,9 @@ fn a_model_of_layers_takes_the_same_layers() {
     maps(folder, 5, 1..=12, smooth);
     let data = "data = {train = [\"5_?.csv\"], layers = [\"D/occupancy_L_*\"]}\nscale = {kind = [\"unit-area\", \"sqrt\"]}\nsplit = {by = \"order\", valid = 0.2}\n";
     succeed(folder, &["train", &config(folder, "own.toml", data), "--out", "own", "-q"]);
-    let score = |files: &[&str]| run(folder, &[&["score", "own", "--out", "x.parquet", "--data"], files].concat());
+    let score = |files: &[&str]| {
+        run(folder, &[&["score", "own", "--out", "x.parquet", "--data"], files].concat())
+    };
     let (code, _, err) = score(&["5_1.csv"]);
     assert!(
         code == 2 && err.contains("no monitoring element \"D/occupancy_L_2\", the layer L_2 of the model (did you mean \"D/occupancy_L_1\"?)"),
@@ -208,7 +320,11 @@ fn a_model_of_layers_takes_the_same_layers() {
     );
     layer(&folder.join("narrow.csv"), 2, 3, 5, 1..=12, smooth);
     let (code, _, err) = score(&["5_1.csv", "narrow.csv"]);
-    assert!(code == 2 && err.contains("narrow.csv: L_2 has 6 × 3 bins, but the model was trained on 6 × 4"), "{err}");
+    assert!(
+        code == 2
+            && err.contains("narrow.csv: L_2 has 6 × 3 bins, but the model was trained on 6 × 4"),
+        "{err}"
+    );
     // A third layer does not disturb it, nor does the order of the files.
     maps(folder, 6, 1..=3, smooth);
     layer(&folder.join("third.csv"), 3, 4, 5, 1..=12, smooth);

@@ -28,14 +28,16 @@ for part, rows in [("train", 300), ("test", 240)]:
             assert inside.sum() == 0 and (len(inside) > 3) == (part == "test")
 "#;
 
-const SMALL: [&str; 8] = ["--lumisections", "300", "--test-lumisections", "240", "--layers", "2", "--seed", "5"];
+const SMALL: [&str; 8] =
+    ["--lumisections", "300", "--test-lumisections", "240", "--layers", "2", "--seed", "5"];
 
 #[test]
 fn made_maps_are_what_other_readers_find() {
     let Some(python) = crate::common::python("pandas and pyarrow") else { return };
     let place = tempfile::tempdir().unwrap();
     succeed(place.path(), &[&["synth", "occupancy", "maps", "--true-shapes"], &SMALL[..]].concat());
-    let output = Command::new(python).current_dir(place.path()).args(["-c", PYTHON]).output().unwrap();
+    let output =
+        Command::new(python).current_dir(place.path()).args(["-c", PYTHON]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -43,21 +45,39 @@ fn made_maps_are_what_other_readers_find() {
 fn made_maps_are_inspected_and_sizes_out_of_range_are_refused() {
     let place = tempfile::tempdir().unwrap();
     let said = succeed(place.path(), &[&["synth", "occupancy", "maps"], &SMALL[..]].concat());
-    assert!(said.contains("lumisift inspect maps/test/PXLayer_1.parquet") && said.contains("configs/pixel-nmf.toml"), "{said}");
+    assert!(
+        said.contains("lumisift inspect maps/test/PXLayer_1.parquet")
+            && said.contains("configs/pixel-nmf.toml"),
+        "{said}"
+    );
     for file in ["train/PXLayer_1.parquet", "test/PXLayer_2.parquet"] {
         let told = succeed(place.path(), &["inspect", &format!("maps/{file}")]);
         assert!(told.contains("72 × 26 bins"), "{told}");
     }
-    let mut left: Vec<String> =
-        fs::read_dir(place.path().join("maps")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut left: Vec<String> = fs::read_dir(place.path().join("maps"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     left.sort();
-    assert_eq!(left, [".synth-occupancy.lumisift", "automasks.csv", "hlt.json", "oms.json", "test", "train", "truth.csv"]);
+    assert_eq!(
+        left,
+        [
+            ".synth-occupancy.lumisift",
+            "automasks.csv",
+            "hlt.json",
+            "oms.json",
+            "test",
+            "train",
+            "truth.csv"
+        ]
+    );
     let (code, _, error) = run(place.path(), &["synth", "occupancy", "other", "--layers", "5"]);
     assert!(code == 2 && error.contains("--layers 5: expected from 2 to 4"), "{error}");
     assert!(!place.path().join("other").exists());
 }
 
-/// A line of truth.csv that counts as large, in bins of the map as it is scored (the cross of 8 columns and 2 rows cut out).
+/// A line of truth.csv that counts as large, in bins of the map as it is scored (the cross of 8
+/// columns and 2 rows cut out).
 struct Defect {
     run: u32,
     ls: (u32, u32),
@@ -110,18 +130,39 @@ const DATA: [&str; 10] = [
 fn what_was_put_into_maps_is_found_where_it_is_and_nothing_else_is() {
     let place = tempfile::tempdir().unwrap();
     succeed(place.path(), &["synth", "occupancy", "data"]);
-    let said = succeed(place.path(), &[&["train", &config("pixel-nmf.toml"), "--out", "pixel"], &DATA[..]].concat());
-    assert!(said.contains("PXLayer_4") && said.contains("regions") && said.contains("known"), "{said}");
+    let said = succeed(
+        place.path(),
+        &[&["train", &config("pixel-nmf.toml"), "--out", "pixel"], &DATA[..]].concat(),
+    );
+    assert!(
+        said.contains("PXLayer_4") && said.contains("regions") && said.contains("known"),
+        "{said}"
+    );
     let tracks = report(&place.path().join("pixel")).patterns.unwrap().tracks;
     let truth = truth(place.path());
     for defect in truth.iter().filter(|defect| defect.large) {
-        let told = format!("{} {:?} {} x {:?} y {:?}", defect.run, defect.ls, defect.layer, defect.x, defect.y);
-        let own = tracks.iter().filter(|track| track.run == defect.run.to_string() && track.channel == defect.layer);
-        let own = own.filter(|track| patterns::name(track.side) == defect.kind && track.ls.0 <= defect.ls.1 && track.ls.1 >= defect.ls.0);
+        let told = format!(
+            "{} {:?} {} x {:?} y {:?}",
+            defect.run, defect.ls, defect.layer, defect.x, defect.y
+        );
+        let own = tracks
+            .iter()
+            .filter(|track| track.run == defect.run.to_string() && track.channel == defect.layer);
+        let own = own.filter(|track| {
+            patterns::name(track.side) == defect.kind
+                && track.ls.0 <= defect.ls.1
+                && track.ls.1 >= defect.ls.0
+        });
         let area = Area { x: defect.x, y: defect.y };
-        let best = own.max_by(|a, b| a.area().iou(area).total_cmp(&b.area().iou(area))).unwrap_or_else(|| panic!("{told} is not found"));
+        let best = own
+            .max_by(|a, b| a.area().iou(area).total_cmp(&b.area().iou(area)))
+            .unwrap_or_else(|| panic!("{told} is not found"));
         assert!(best.area().iou(area) >= 0.5, "{told}: {best:?}");
-        assert_eq!((best.ls, best.known, best.coincident), (defect.ls, defect.known, true), "{told}: {best:?}");
+        assert_eq!(
+            (best.ls, best.known, best.coincident),
+            (defect.ls, defect.known, true),
+            "{told}: {best:?}"
+        );
     }
     // Flags of lumisections: all with a large defect that is not known, and hardly any other.
     let (mut found, mut wanted, mut wrong, mut good) = (0, 0, 0, 0);
@@ -129,7 +170,10 @@ fn what_was_put_into_maps_is_found_where_it_is_and_nothing_else_is() {
     let combined = scores.main().unwrap();
     for (at, row) in scores.rows.iter().enumerate().filter(|(_, row)| row.split == Split::Test) {
         let Some(flagged) = combined.flagged(at) else { continue };
-        let within = |defect: &&Defect| row.run == Some(defect.run) && row.ls.is_some_and(|ls| (defect.ls.0..=defect.ls.1).contains(&ls));
+        let within = |defect: &&Defect| {
+            row.run == Some(defect.run)
+                && row.ls.is_some_and(|ls| (defect.ls.0..=defect.ls.1).contains(&ls))
+        };
         match truth.iter().filter(within).any(|defect| defect.large && !defect.known) {
             true => (found, wanted) = (found + usize::from(flagged), wanted + 1),
             false => (wrong, good) = (wrong + usize::from(flagged), good + 1),
@@ -140,14 +184,34 @@ fn what_was_put_into_maps_is_found_where_it_is_and_nothing_else_is() {
 
     // New data through the folder: the same regions, as a table; a layer alone is no coincidence.
     let score = ["score", "pixel", "--out", "scores.csv", "--regions", "regions.csv", "--data"];
-    let layers: Vec<String> = (1..=4).map(|layer| format!("data/test/PXLayer_{layer}.parquet")).collect();
-    succeed(place.path(), &[&score[..], &layers.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+    let layers: Vec<String> =
+        (1..=4).map(|layer| format!("data/test/PXLayer_{layer}.parquet")).collect();
+    succeed(
+        place.path(),
+        &[&score[..], &layers.iter().map(String::as_str).collect::<Vec<_>>()].concat(),
+    );
     let regions = fs::read_to_string(place.path().join("regions.csv")).unwrap();
     let header = "split,file,run,ls,channel,side,x_first,x_last,y_first,y_last,bins,error,coincident,known,track";
     assert_eq!(regions.lines().next().unwrap(), header);
-    let alone =
-        truth.iter().find(|defect| !defect.large && defect.kind == "dead" && defect.x.1 - defect.x.0 == 7 && defect.y.1 - defect.y.0 == 2).unwrap();
-    let own = format!(",{},{},{},dead,{},{},{},{},24,", alone.run, alone.ls.0 + 1, alone.layer, alone.x.0, alone.x.1, alone.y.0, alone.y.1);
+    let alone = truth
+        .iter()
+        .find(|defect| {
+            !defect.large
+                && defect.kind == "dead"
+                && defect.x.1 - defect.x.0 == 7
+                && defect.y.1 - defect.y.0 == 2
+        })
+        .unwrap();
+    let own = format!(
+        ",{},{},{},dead,{},{},{},{},24,",
+        alone.run,
+        alone.ls.0 + 1,
+        alone.layer,
+        alone.x.0,
+        alone.x.1,
+        alone.y.0,
+        alone.y.1
+    );
     let found = regions.lines().find(|line| line.contains(&own)).unwrap_or_else(|| panic!("{own}"));
     assert!(found.contains(",false,false,"), "{found}");
 }
@@ -157,7 +221,11 @@ fn an_autoencoder_on_the_same_maps_is_a_config_away() {
     let place = tempfile::tempdir().unwrap();
     succeed(place.path(), &[&["synth", "occupancy", "data"], &SMALL[..]].concat());
     let few = ["--set", "train.epochs=2", "--set", "model.hidden=[8]"];
-    let said = succeed(place.path(), &[&["train", &config("pixel-autoencoder.toml"), "--out", "pixel"], &DATA[..], &few].concat());
+    let said = succeed(
+        place.path(),
+        &[&["train", &config("pixel-autoencoder.toml"), "--out", "pixel"], &DATA[..], &few]
+            .concat(),
+    );
     assert!(said.contains("number of bins with a squared error above 0.04"), "{said}");
     let weights = fs::read(place.path().join("pixel/model/PXLayer_1.safetensors")).unwrap();
     assert!(String::from_utf8_lossy(&weights[..600]).contains("encoder.0.weight"));
@@ -171,21 +239,53 @@ fn a_factorisation_goes_on_where_it_stopped_and_its_components_are_read_again() 
         let nmf = config("pixel-nmf.toml");
         run(
             place.path(),
-            &[&["train", nmf.as_str(), "--out", out, "--set", "train.batch_size=64", "--set", "train.stop.tolerance=0.0"], &DATA[..], more].concat(),
+            &[
+                &[
+                    "train",
+                    nmf.as_str(),
+                    "--out",
+                    out,
+                    "--set",
+                    "train.batch_size=64",
+                    "--set",
+                    "train.stop.tolerance=0.0",
+                ],
+                &DATA[..],
+                more,
+            ]
+            .concat(),
         )
     };
     let (code, _, error) = train("whole", &["--set", "train.epochs=12"]);
     assert_eq!(code, 0, "{error}");
-    let (code, _, error) = train("paused", &["--set", "train.epochs=12", "--set", "train.time_limit=\"0.001s\""]);
+    let (code, _, error) =
+        train("paused", &["--set", "train.epochs=12", "--set", "train.time_limit=\"0.001s\""]);
     assert_eq!(code, 75, "{error}");
-    let (code, _, error) = run(place.path(), &["train", "paused/experiment.toml", "--out", "paused", "--resume", "--set", "train.time_limit=\"1h\""]);
+    let (code, _, error) = run(
+        place.path(),
+        &[
+            "train",
+            "paused/experiment.toml",
+            "--out",
+            "paused",
+            "--resume",
+            "--set",
+            "train.time_limit=\"1h\"",
+        ],
+    );
     assert_eq!(code, 0, "{error}");
-    for file in ["model/PXLayer_1.safetensors", "model/PXLayer_2.safetensors", "scores.parquet", "regions.parquet"] {
+    for file in [
+        "model/PXLayer_1.safetensors",
+        "model/PXLayer_2.safetensors",
+        "scores.parquet",
+        "regions.parquet",
+    ] {
         let read = |out: &str| fs::read(place.path().join(out).join(file)).unwrap();
         assert!(read("whole") == read("paused"), "{file}");
     }
     // The same components, not trained: the same scores.
-    let (code, _, error) = train("again", &["--set", "train.epochs=0", "--set", "train.init=\"whole/model\""]);
+    let (code, _, error) =
+        train("again", &["--set", "train.epochs=0", "--set", "train.init=\"whole/model\""]);
     assert_eq!(code, 0, "{error}");
     let read = |out: &str| fs::read(place.path().join(out).join("regions.parquet")).unwrap();
     assert!(read("whole") == read("again"));
@@ -201,22 +301,46 @@ fn what_does_not_go_with_factorisations_and_patterns_is_told() {
     for (set, told) in [
         ("model.hidden=[8]", "model.hidden: has no meaning with model.kind = \"nmf\""),
         ("loss.l2=0.1", "loss.l2: has no meaning with model.kind = \"nmf\""),
-        ("loss.kind=\"mae\"", "loss.kind: found \"mae\"; model.kind = \"nmf\" makes squared errors small"),
-        ("train.ensemble=2", "train.ensemble: members that start from singular vectors are all the same"),
-        ("patterns.windows=[{x = 65, y = 1}]", "a window of 65 × 1 bins (x × y) is larger than the maps of PXLayer_1, which have 64 × 24"),
+        (
+            "loss.kind=\"mae\"",
+            "loss.kind: found \"mae\"; model.kind = \"nmf\" makes squared errors small",
+        ),
+        (
+            "train.ensemble=2",
+            "train.ensemble: members that start from singular vectors are all the same",
+        ),
+        (
+            "patterns.windows=[{x = 65, y = 1}]",
+            "a window of 65 × 1 bins (x × y) is larger than the maps of PXLayer_1, which have 64 × 24",
+        ),
         ("patterns.layers=3", "patterns.layers: found 3; expected at least 1 and at most 2"),
         ("patterns.fill=0.0", "patterns.fill: found 0.0; expected"),
         ("patterns.automasks=[\"no.csv\"]", "no.csv"),
     ] {
-        let (code, _, error) = run(place.path(), &[&["train", &config("pixel-nmf.toml"), "--out", "pixel"], &DATA[..], &["--set", set]].concat());
+        let (code, _, error) = run(
+            place.path(),
+            &[&["train", &config("pixel-nmf.toml"), "--out", "pixel"], &DATA[..], &["--set", set]]
+                .concat(),
+        );
         assert!(code == 2 && error.contains(told), "{set}: {error}");
     }
-    fs::write(place.path().join("dense.toml"), "data.train = [\"a\"]\nmodel.nmf.solver = \"mu\"").unwrap();
+    fs::write(place.path().join("dense.toml"), "data.train = [\"a\"]\nmodel.nmf.solver = \"mu\"")
+        .unwrap();
     let (code, _, error) = run(place.path(), &["check", "dense.toml"]);
-    assert!(code == 2 && error.contains("model.nmf.solver: has no meaning with model.kind = \"dense\""), "{error}");
+    assert!(
+        code == 2 && error.contains("model.nmf.solver: has no meaning with model.kind = \"dense\""),
+        "{error}"
+    );
     // Negative inputs have no factors: told before anything is trained.
-    let (code, _, error) =
-        run(place.path(), &[&["train", &config("pixel-nmf.toml"), "--out", "pixel"], &DATA[..], &["--set", "scale.kind=\"standard\""]].concat());
+    let (code, _, error) = run(
+        place.path(),
+        &[
+            &["train", &config("pixel-nmf.toml"), "--out", "pixel"],
+            &DATA[..],
+            &["--set", "scale.kind=\"standard\""],
+        ]
+        .concat(),
+    );
     assert!(code == 2 && error.contains("scale.kind"), "{error}");
 }
 
@@ -243,20 +367,47 @@ fn jobs_by_layer_are_joined() {
          joined = pd.concat(parts, ignore_index=True)\n\
          pd.testing.assert_frame_equal(all[list(joined)], joined)\n\
          assert all.groupby('data.layers').channel.nunique().eq(1).all()\n";
-    let output = Command::new(python).current_dir(place.path()).args(["-c", check]).output().unwrap();
+    let output =
+        Command::new(python).current_dir(place.path()).args(["-c", check]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
 fn a_factorisation_is_as_good_as_that_of_scikit_learn() {
-    let Some(python) = crate::common::python("pandas, pyarrow, safetensors and scikit-learn") else { return };
+    let Some(python) = crate::common::python("pandas, pyarrow, safetensors and scikit-learn")
+    else {
+        return;
+    };
     let place = tempfile::tempdir().unwrap();
     let script = |arguments: &[&str]| {
         let script = crate::common::root().join("scripts/reference/check_nmf.py");
-        let output = Command::new(&python).current_dir(place.path()).arg(script).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let output = Command::new(&python)
+            .current_dir(place.path())
+            .arg(script)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
-    succeed(place.path(), &["synth", "occupancy", "data", "--lumisections", "800", "--test-lumisections", "200", "--layers", "2"]);
+    succeed(
+        place.path(),
+        &[
+            "synth",
+            "occupancy",
+            "data",
+            "--lumisections",
+            "800",
+            "--test-lumisections",
+            "200",
+            "--layers",
+            "2",
+        ],
+    );
     script(&["make", "data"]);
     fs::write(
         place.path().join("nmf.toml"),
@@ -266,7 +417,16 @@ fn a_factorisation_is_as_good_as_that_of_scikit_learn() {
     .unwrap();
     succeed(place.path(), &["train", "nmf.toml", "--out", "whole"]);
     script(&["check", "whole"]);
-    let batches = ["--set", "train.batch_size=128", "--set", "model.nmf.forget=0.7", "--set", "train.epochs=30", "--set", "train.stop.tolerance=0.0"];
+    let batches = [
+        "--set",
+        "train.batch_size=128",
+        "--set",
+        "model.nmf.forget=0.7",
+        "--set",
+        "train.epochs=30",
+        "--set",
+        "train.stop.tolerance=0.0",
+    ];
     succeed(place.path(), &[&["train", "nmf.toml", "--out", "batches"], &batches[..]].concat());
     script(&["check", "batches", "128"]);
 }

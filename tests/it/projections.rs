@@ -18,7 +18,11 @@ fn normal(count: usize, name: &str) -> Vec<f32> {
 /// `[rows, rank]` times `[rank, width]`, off the origin.
 fn of_rank(rows: usize, rank: usize, width: usize) -> Vec<f32> {
     let (left, right) = (normal(rows * rank, "left"), normal(rank * width, "right"));
-    let entry = |at: usize| 3.0 + (0..rank).map(|k| left[at / width * rank + k] * right[k * width + at % width] / (k + 1) as f32).sum::<f32>();
+    let entry = |at: usize| {
+        3.0 + (0..rank)
+            .map(|k| left[at / width * rank + k] * right[k * width + at % width] / (k + 1) as f32)
+            .sum::<f32>()
+    };
     (0..rows * width).map(entry).collect()
 }
 
@@ -41,7 +45,9 @@ fn projections_are_those_of_scikit_learn() {
     clusters.chunks_exact_mut(16).enumerate().for_each(|(i, row)| row[i % 3] += 6.0);
     let mut curve = normal(800 * 10, "curve");
     for (i, row) in curve.chunks_exact_mut(10).enumerate() {
-        row.iter_mut().enumerate().for_each(|(k, value)| *value = 0.05 * *value + (i as f32 / 800.0 * (k + 1) as f32).sin());
+        row.iter_mut().enumerate().for_each(|(k, value)| {
+            *value = 0.05 * *value + (i as f32 / 800.0 * (k + 1) as f32).sin()
+        });
     }
     let cases = [
         by_pca("random", normal(500 * 8, "random"), 8),
@@ -73,7 +79,8 @@ fn written(folder: &Path) -> BTreeMap<String, usize> {
     let mut rows = BTreeMap::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
         let batch = batch.unwrap();
-        let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let names: Vec<String> =
+            batch.schema().fields().iter().map(|field| field.name().clone()).collect();
         assert_eq!(names, ["channel", "method", "file", "run", "ls", "x", "y"]);
         assert!(batch.columns()[5..].iter().all(|column| column.null_count() == 0));
         let methods = arrow_array::cast::AsArray::as_string::<i32>(batch.column(1)).clone();
@@ -86,16 +93,39 @@ fn written(folder: &Path) -> BTreeMap<String, usize> {
 fn an_experiment_has_its_latents_in_two_dimensions() {
     let place = metsig("0.1");
     let folder = place.path().join("out");
-    let set = ["--set", "train.epochs=2", "--set", "data.train=[\"good.csv\"]", "--set", "data.test=[\"bad1.csv\"]"];
-    let methods = ["--set", "report.projections=[\"pca\",\"t-sne\"]", "--set", "train.ensemble=2", "--out", "out", "-q"];
+    let set = [
+        "--set",
+        "train.epochs=2",
+        "--set",
+        "data.train=[\"good.csv\"]",
+        "--set",
+        "data.test=[\"bad1.csv\"]",
+    ];
+    let methods = [
+        "--set",
+        "report.projections=[\"pca\",\"t-sne\"]",
+        "--set",
+        "train.ensemble=2",
+        "--out",
+        "out",
+        "-q",
+    ];
     let config = config("metsig.toml");
     std::fs::copy(config, place.path().join("metsig.toml")).unwrap();
     succeed(place.path(), &[&["train", "metsig.toml"][..], &set, &methods].concat());
     let figures = report(&folder);
     let [pca, tsne] = &figures.projections[..] else { panic!("{:?}", figures.projections) };
     assert_eq!((pca.method.as_str(), tsne.method.as_str()), ("pca", "t-sne"));
-    assert!(pca.axes[0].starts_with("PC 1 (") && tsne.axes[1] == "t-SNE 2", "{:?} {:?}", pca.axes, tsne.axes);
-    assert_eq!((pca.rows, pca.of, pca.note.as_deref()), (figures.data.test, figures.data.test, Some("latents of member 1 of 2")));
+    assert!(
+        pca.axes[0].starts_with("PC 1 (") && tsne.axes[1] == "t-SNE 2",
+        "{:?} {:?}",
+        pca.axes,
+        tsne.axes
+    );
+    assert_eq!(
+        (pca.rows, pca.of, pca.note.as_deref()),
+        (figures.data.test, figures.data.test, Some("latents of member 1 of 2"))
+    );
     assert_eq!(written(&folder), [("pca".into(), pca.rows), ("t-sne".into(), tsne.rows)].into());
     let bytes = || std::fs::read(folder.join("projections.parquet")).unwrap();
     let before = bytes();

@@ -1,5 +1,5 @@
-//! Nothing is lost: trainings that are killed, asked to stop or run out of time go on to the same bytes, and what is torn is never
-//! taken for whole.
+//! Nothing is lost: trainings that are killed, asked to stop or run out of time go on to the same
+//! bytes, and what is torn is never taken for whole.
 
 use crate::common::{config, lumisift, metsig, results, run, same, succeed};
 use std::{
@@ -34,7 +34,9 @@ impl Job {
             "model.dropout=0.1",
         ];
         let mut arguments = vec![config("metsig.toml")];
-        sets.iter().chain(more).for_each(|set| arguments.extend(["--set".to_owned(), (*set).to_owned()]));
+        sets.iter()
+            .chain(more)
+            .for_each(|set| arguments.extend(["--set".to_owned(), (*set).to_owned()]));
         Self { place, arguments }
     }
 
@@ -43,7 +45,11 @@ impl Job {
     }
 
     fn arguments<'a>(&'a self, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-        ["train", "--out", out, "-q"].into_iter().chain(self.arguments.iter().map(String::as_str)).chain(more.iter().copied()).collect()
+        ["train", "--out", out, "-q"]
+            .into_iter()
+            .chain(self.arguments.iter().map(String::as_str))
+            .chain(more.iter().copied())
+            .collect()
     }
 
     fn start(&self, out: &str) -> Child {
@@ -68,7 +74,9 @@ fn kill_and_go_on(job: &Job, kill: impl Fn(&mut Child)) {
         for attempt in 1.. {
             let mut child = job.start(&out);
             // Anywhere from reading to reporting; later each time, so that it comes to an end.
-            sleep(whole.mul_f64(((round * 37 + attempt * 29) % 100) as f64 / 100.0 * (1.0 + attempt as f64 / 4.0)));
+            sleep(whole.mul_f64(
+                ((round * 37 + attempt * 29) % 100) as f64 / 100.0 * (1.0 + attempt as f64 / 4.0),
+            ));
             if child.try_wait().unwrap().is_none() {
                 kill(&mut child);
                 times += 1;
@@ -85,18 +93,28 @@ fn kill_and_go_on(job: &Job, kill: impl Fn(&mut Child)) {
 
 #[test]
 fn killed_trainings_go_on_to_the_same_bytes() {
-    let sets = ["train.stop.patience=30", "train.ensemble=2", "model.batch_norm=true", "model.noise=0.05", "model.masking=0.1"];
+    let sets = [
+        "train.stop.patience=30",
+        "train.ensemble=2",
+        "model.batch_norm=true",
+        "model.noise=0.05",
+        "model.masking=0.1",
+    ];
     kill_and_go_on(&Job::new(&sets), |child| child.kill().unwrap());
 }
 
 #[test]
 fn trainings_that_are_asked_to_end_go_on_to_the_same_bytes() {
     let term = |child: &mut Child| {
-        std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        std::process::Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status()
+            .unwrap();
         let clock = Instant::now();
         let code = child.wait().unwrap().code();
         assert!(clock.elapsed() < Duration::from_secs(300));
-        // Where the signal comes before it is listened for, it ends the program as ever; after training there is nothing to pause.
+        // Where the signal comes before it is listened for, it ends the program as ever; after
+        // training there is nothing to pause.
         assert!([None, Some(75), Some(0)].contains(&code), "{code:?}");
     };
     kill_and_go_on(&Job::new(&["train.optimizer.kind=\"adadelta\""]), term);
@@ -126,7 +144,10 @@ fn channels_go_on_each_from_where_it_stood() {
         let (code, _, err) = train("paused", &["--resume"]);
         match code {
             0 => break,
-            75 => assert!(err.contains("train.time_limit reached after") && err.contains("--resume"), "{err}"),
+            75 => assert!(
+                err.contains("train.time_limit reached after") && err.contains("--resume"),
+                "{err}"
+            ),
             _ => panic!("{code}: {err}"),
         }
         pauses += 1;
@@ -166,7 +187,11 @@ fn damaged_checkpoints_are_named_and_the_one_before_is_taken() {
     fs::write(&history, &text[..text.len() - 9]).unwrap();
     let mut told = false;
     loop {
-        let arguments: Vec<&str> = job.arguments("half", &["--resume"]).into_iter().filter(|argument| *argument != "-q").collect();
+        let arguments: Vec<&str> = job
+            .arguments("half", &["--resume"])
+            .into_iter()
+            .filter(|argument| *argument != "-q")
+            .collect();
         let (code, _, err) = run(job.place.path(), &arguments);
         told |= err.contains("not a whole checkpoint") && err.contains("the one before is taken");
         match code {
@@ -185,10 +210,23 @@ fn what_does_not_belong_together_does_not_go_on() {
     half_way(&job);
     let (code, _, err) = job.run("half", &[]);
     assert!(code == 2 && err.contains("not complete; --resume goes on with it"), "{err}");
-    let (code, _, err) = job.run("half", &["--resume", "--set", "train.batch_size=17", "--set", "seed=5"]);
-    assert!(code == 2 && err.contains("was begun with another config: seed was 1, is 5, train.batch_size was 42, is 17"), "{err}");
-    let (code, _, err) = job.run("half", &["--resume", "--set", "train.time_limit=\"0.01s\"", "--set", "train.checkpoint.keep=5"]);
-    assert_eq!(code, 75, "how long to train and what to keep is no part of what an experiment is: {err}");
+    let (code, _, err) =
+        job.run("half", &["--resume", "--set", "train.batch_size=17", "--set", "seed=5"]);
+    assert!(
+        code == 2
+            && err.contains(
+                "was begun with another config: seed was 1, is 5, train.batch_size was 42, is 17"
+            ),
+        "{err}"
+    );
+    let (code, _, err) = job.run(
+        "half",
+        &["--resume", "--set", "train.time_limit=\"0.01s\"", "--set", "train.checkpoint.keep=5"],
+    );
+    assert_eq!(
+        code, 75,
+        "how long to train and what to keep is no part of what an experiment is: {err}"
+    );
     let data = job.path("good.csv");
     let text = fs::read_to_string(&data).unwrap();
     fs::write(&data, format!("{text}99999;[{}]\n", ["1"; 53].join(","))).unwrap();
@@ -228,8 +266,12 @@ fn signal(child: &Child, name: &str) {
 fn stop(child: &Child) {
     signal(child, "-STOP");
     let tasks = PathBuf::from(format!("/proc/{}/task", child.id()));
-    let stands = |task: &PathBuf| fs::read_to_string(task.join("stat")).map_or(true, |stat| stat.rsplit_once(") ").unwrap().1.starts_with('T'));
-    let all = || fs::read_dir(&tasks).into_iter().flatten().all(|task| stands(&task.unwrap().path()));
+    let stands = |task: &PathBuf| {
+        fs::read_to_string(task.join("stat"))
+            .map_or(true, |stat| stat.rsplit_once(") ").unwrap().1.starts_with('T'))
+    };
+    let all =
+        || fs::read_dir(&tasks).into_iter().flatten().all(|task| stands(&task.unwrap().path()));
     while !all() {
         sleep(Duration::from_millis(5));
     }
@@ -238,7 +280,13 @@ fn stop(child: &Child) {
 /// Lets a training run for some epochs, and stops it as a suspended machine does.
 fn asleep(job: &Job, out: &str) -> Child {
     let arguments: Vec<&str> = job.arguments(out, &[]);
-    let child = lumisift().current_dir(job.place.path()).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = lumisift()
+        .current_dir(job.place.path())
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     until_epochs(&job.path(out), 3);
     stop(&child);
     child
@@ -246,13 +294,16 @@ fn asleep(job: &Job, out: &str) -> Child {
 
 fn until_epochs(out: &Path, epochs: usize) {
     let clock = Instant::now();
-    while !fs::read_to_string(out.join("history.csv")).is_ok_and(|text| text.lines().count() > epochs) {
+    while !fs::read_to_string(out.join("history.csv"))
+        .is_ok_and(|text| text.lines().count() > epochs)
+    {
         assert!(clock.elapsed() < Duration::from_secs(300));
         sleep(Duration::from_millis(10));
     }
 }
 
-/// Wakes a training that was taken over; returns what it says. It must end with exit code 1, and leave everything as it was.
+/// Wakes a training that was taken over; returns what it says. It must end with exit code 1, and
+/// leave everything as it was.
 fn wakes(sleeper: Child, out: &Path) -> String {
     let before = bytes(out);
     signal(&sleeper, "-CONT");
@@ -260,7 +311,11 @@ fn wakes(sleeper: Child, out: &Path) -> String {
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{err}");
     let after = bytes(out);
-    let changed: Vec<&PathBuf> = before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path)).collect();
+    let changed: Vec<&PathBuf> = before
+        .keys()
+        .chain(after.keys())
+        .filter(|path| before.get(*path) != after.get(*path))
+        .collect();
     assert!(changed.is_empty(), "{changed:?}: {err}");
     err
 }
@@ -273,7 +328,11 @@ fn a_complete_folder_under_an_older_history_is_made_whole_again() {
     let text = fs::read_to_string(&history).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     // A whole line and half a line too few; one epoch of one member.
-    for older in [lines[..9].join("\n"), text[..text.len() - 20].to_owned(), format!("{}\n", lines[..lines.len() - 1].join("\n"))] {
+    for older in [
+        lines[..9].join("\n"),
+        text[..text.len() - 20].to_owned(),
+        format!("{}\n", lines[..lines.len() - 1].join("\n")),
+    ] {
         fs::write(&history, older).unwrap();
         assert_eq!(job.run("out", &["--resume"]).0, 0);
         same(&job.path("through"), &job.path("out"));
@@ -285,13 +344,15 @@ fn a_complete_folder_under_an_older_history_is_made_whole_again() {
 
 #[test]
 fn who_slept_while_another_took_over_stops_and_writes_nothing() {
-    let job = Job::new(&["train.epochs=100000", "train.stop.patience=100000", "report.tensorboard=true"]);
+    let job =
+        Job::new(&["train.epochs=100000", "train.stop.patience=100000", "report.tensorboard=true"]);
     // As if it were gone: the number of a process that began at another time.
     let forget = |out: &str| {
         let lock = job.path(out).join("lock-000001.json");
         let text = fs::read_to_string(&lock).unwrap();
         let began = text.split_once("\"began\":\"").unwrap().1.split_once('"').unwrap().0;
-        fs::write(&lock, text.replace(&format!("\"began\":\"{began}\""), "\"began\":\"1\"")).unwrap();
+        fs::write(&lock, text.replace(&format!("\"began\":\"{began}\""), "\"began\":\"1\""))
+            .unwrap();
     };
     for (out, more) in [("resumed", "--resume"), ("replaced", "--force")] {
         let sleeper = asleep(&job, out);
@@ -308,13 +369,22 @@ fn who_slept_while_another_took_over_stops_and_writes_nothing() {
         forget(&out);
         fs::remove_file(job.path(&out).join("history.csv")).unwrap();
         let arguments = job.arguments(&out, &[more]);
-        let mut other = lumisift().current_dir(job.place.path()).args(arguments).stderr(Stdio::null()).spawn().unwrap();
+        let mut other = lumisift()
+            .current_dir(job.place.path())
+            .args(arguments)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         until_epochs(&job.path(&out), 3);
         stop(&other);
         let err = wakes(sleeper, &job.path(&out));
         other.kill().unwrap();
         other.wait().unwrap();
-        assert!(err.contains(&format!("process {} on ", other.id())) && err.contains("has taken over this folder (since 2"), "{err}");
+        assert!(
+            err.contains(&format!("process {} on ", other.id()))
+                && err.contains("has taken over this folder (since 2"),
+            "{err}"
+        );
     }
 }
 
@@ -322,7 +392,10 @@ fn who_slept_while_another_took_over_stops_and_writes_nothing() {
 fn a_machine_that_slept_loses_its_folder_to_another() {
     let elsewhere = |program: &Path, arguments: &[&str]| {
         let mut command = Command::new("unshare");
-        command.args(["--uts", "sh", "-c", "hostname elsewhere && exec \"$0\" \"$@\""]).arg(program).args(arguments);
+        command
+            .args(["--uts", "sh", "-c", "hostname elsewhere && exec \"$0\" \"$@\""])
+            .arg(program)
+            .args(arguments);
         command
     };
     if !elsewhere(Path::new("true"), &[]).output().is_ok_and(|output| output.status.success()) {
@@ -333,9 +406,17 @@ fn a_machine_that_slept_loses_its_folder_to_another() {
     // After a minute without a beat, and a beat more.
     let clock = Instant::now();
     let arguments = job.arguments("out", &["--resume", "--set", "train.time_limit=\"68s\""]);
-    let other = elsewhere(Path::new(crate::common::PROGRAM), &arguments).current_dir(job.place.path()).output().unwrap();
+    let other = elsewhere(Path::new(crate::common::PROGRAM), &arguments)
+        .current_dir(job.place.path())
+        .output()
+        .unwrap();
     let err = String::from_utf8_lossy(&other.stderr);
-    assert!(other.status.code() == Some(75) && clock.elapsed() > Duration::from_secs(60), "{:?} after {:?}: {err}", other.status, clock.elapsed());
+    assert!(
+        other.status.code() == Some(75) && clock.elapsed() > Duration::from_secs(60),
+        "{:?} after {:?}: {err}",
+        other.status,
+        clock.elapsed()
+    );
     wakes(sleeper, &job.path("out"));
 }
 
@@ -343,7 +424,15 @@ fn a_machine_that_slept_loses_its_folder_to_another() {
 fn a_channel_that_diverges_does_not_stop_the_others() {
     let place = tempfile::tempdir().unwrap();
     // Gradients of values so large make steps ever larger.
-    let row = |ls: u32| format!("1,{ls},{},{},{},{}\n", ls % 7, ls % 5, 1e9 * f64::from(ls % 7), 1e9 * f64::from(ls % 5));
+    let row = |ls: u32| {
+        format!(
+            "1,{ls},{},{},{},{}\n",
+            ls % 7,
+            ls % 5,
+            1e9 * f64::from(ls % 7),
+            1e9 * f64::from(ls % 5)
+        )
+    };
     let rows: String = (1..=200).map(row).collect();
     fs::write(place.path().join("data.csv"), format!("run,ls,a_x,a_y,b_x,b_y\n{rows}")).unwrap();
     let text = "data.train = [\"data.csv\"]\nsplit.by = \"block\"\nsplit.block = 10\nscale.kind = \"none\"\nmodel = {hidden = [4], latent = 1}\ntrain = {epochs = 5, checkpoint = {epochs = 1}, optimizer = {kind = \"sgd\", learning_rate = 0.001}}\n[channels]\nlevels = [\"part\", \"quantity\"]\nrules = [{ pattern = '(?<part>[a-z]+)_(?<quantity>[a-z])' }]\n";
@@ -351,7 +440,9 @@ fn a_channel_that_diverges_does_not_stop_the_others() {
     let (code, _, err) = run(place.path(), &["train", "own.toml", "--out", "out", "-q"]);
     assert!(
         code == 1
-            && err.contains("channel b: training diverged: the loss of epoch 1 is not finite in batch ")
+            && err.contains(
+                "channel b: training diverged: the loss of epoch 1 is not finite in batch "
+            )
             && err.contains(" (learning rate 0.001; no epoch before it was whole)")
             && err.contains("(the other models, 1, went on)"),
         "{err}"
@@ -382,22 +473,39 @@ fn a_full_disk_is_told_and_nothing_torn_is_left() {
     let out = disk.join("out").display().to_string();
     assert_eq!(job.run("through", &[]).0, 0);
     let (code, _, err) = job.run(&out, &[]);
-    let torn: Vec<PathBuf> = glob(&disk.join("out")).into_iter().filter(|path| path.to_string_lossy().ends_with(".part")).collect();
+    let torn: Vec<PathBuf> = glob(&disk.join("out"))
+        .into_iter()
+        .filter(|path| path.to_string_lossy().ends_with(".part"))
+        .collect();
     let larger = mount("50m");
     let again = job.run(&out, &["--resume"]);
     let is_same = again.0 == 0 && results(&disk.join("out")) == results(&job.path("through"));
     std::process::Command::new("umount").arg(&disk).status().unwrap();
-    assert!(code == 1 && err.contains("cannot be written: No space left on device"), "{code} {err}");
+    assert!(
+        code == 1 && err.contains("cannot be written: No space left on device"),
+        "{code} {err}"
+    );
     assert!(torn.is_empty(), "{torn:?}");
     assert!(larger && is_same, "{again:?}");
 }
 
 #[test]
 fn a_folder_that_goes_away_or_cannot_be_written_ends_the_training_with_a_word() {
-    let job = Job::new(&["train.epochs=100000", "train.stop.patience=100000", "train.checkpoint.epochs=2000"]);
-    let child = lumisift().current_dir(job.place.path()).args(job.arguments("gone", &[])).stderr(Stdio::piped()).spawn().unwrap();
+    let job = Job::new(&[
+        "train.epochs=100000",
+        "train.stop.patience=100000",
+        "train.checkpoint.epochs=2000",
+    ]);
+    let child = lumisift()
+        .current_dir(job.place.path())
+        .args(job.arguments("gone", &[]))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let clock = Instant::now();
-    while !fs::read_to_string(job.path("gone/history.csv")).is_ok_and(|text| text.lines().count() > 3) {
+    while !fs::read_to_string(job.path("gone/history.csv"))
+        .is_ok_and(|text| text.lines().count() > 3)
+    {
         assert!(clock.elapsed() < Duration::from_secs(300));
         sleep(Duration::from_millis(10));
     }
@@ -407,7 +515,9 @@ fn a_folder_that_goes_away_or_cannot_be_written_ends_the_training_with_a_word() 
     }
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8_lossy(&output.stderr);
-    let is_named = ["gone: the folder is gone", "gone: the lock of this process was removed"].iter().any(|words| err.contains(words));
+    let is_named = ["gone: the folder is gone", "gone: the lock of this process was removed"]
+        .iter()
+        .any(|words| err.contains(words));
     assert!(output.status.code() == Some(1) && is_named, "{err}");
     assert!(!job.path("gone").exists(), "nothing comes back that looks like an experiment");
 

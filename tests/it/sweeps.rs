@@ -26,13 +26,22 @@ const SPACE: &str = "[sweep.space]\nmodel.latent = { int = [2, 8] }\ntrain.optim
 /// `trials.parquet` as texts by trial, without what no two runs have in common.
 fn table(folder: &Path) -> BTreeMap<String, Vec<String>> {
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    let reader = SerializedFileReader::new(fs::File::open(folder.join("trials.parquet")).unwrap()).unwrap();
+    let reader =
+        SerializedFileReader::new(fs::File::open(folder.join("trials.parquet")).unwrap()).unwrap();
     let mut rows = BTreeMap::new();
     for row in reader.get_row_iter(None).unwrap() {
         let row = row.unwrap();
-        let fields: BTreeMap<&String, String> = row.get_column_iter().map(|(name, value)| (name, value.to_string())).collect();
+        let fields: BTreeMap<&String, String> =
+            row.get_column_iter().map(|(name, value)| (name, value.to_string())).collect();
         let name = fields.iter().find(|(name, _)| **name == "folder").unwrap().1.clone();
-        rows.insert(name, fields.iter().filter(|(name, _)| **name != "seconds").map(|(name, value)| format!("{name}={value}")).collect());
+        rows.insert(
+            name,
+            fields
+                .iter()
+                .filter(|(name, _)| **name != "seconds")
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+        );
     }
     rows
 }
@@ -42,7 +51,12 @@ fn of_state(rows: &BTreeMap<String, Vec<String>>, state: &str) -> usize {
 }
 
 fn same_bytes(one: &Path, other: &Path, name: &str) {
-    assert!(fs::read(one.join(name)).unwrap() == fs::read(other.join(name)).unwrap(), "{} and {}: {name}", one.display(), other.display());
+    assert!(
+        fs::read(one.join(name)).unwrap() == fs::read(other.join(name)).unwrap(),
+        "{} and {}: {name}",
+        one.display(),
+        other.display()
+    );
 }
 
 #[test]
@@ -57,17 +71,32 @@ fn trials_are_what_they_would_be_alone_and_the_best_is_ready_for_use() {
     for name in ["0001", "0005"] {
         let trial = folder.join("s/trials").join(name);
         let alone = folder.join(name);
-        succeed(folder, &["train", trial.join("experiment.toml").to_str().unwrap(), "--out", alone.to_str().unwrap(), "-q"]);
-        ["model/all.safetensors", "scores.parquet", "thresholds.json", "scaler.json"].iter().for_each(|name| same_bytes(&trial, &alone, name));
+        succeed(
+            folder,
+            &[
+                "train",
+                trial.join("experiment.toml").to_str().unwrap(),
+                "--out",
+                alone.to_str().unwrap(),
+                "-q",
+            ],
+        );
+        ["model/all.safetensors", "scores.parquet", "thresholds.json", "scaler.json"]
+            .iter()
+            .for_each(|name| same_bytes(&trial, &alone, name));
     }
     succeed(folder, &["score", "s/best", "--data", "bad1.csv", "--out", "scores.csv"]);
     // Telling and collecting change nothing.
     let before = fs::read(folder.join("s/trials.parquet")).unwrap();
-    let status: serde_json::Value = serde_json::from_str(&succeed(folder, &["sweep", "status", "s", "--format", "json"])).unwrap();
+    let status: serde_json::Value =
+        serde_json::from_str(&succeed(folder, &["sweep", "status", "s", "--format", "json"]))
+            .unwrap();
     succeed(folder, &["sweep", "collect", "s"]);
     assert!(before == fs::read(folder.join("s/trials.parquet")).unwrap());
     // The best is the lowest of all.
-    let figure = |row: &Vec<String>| row.iter().find_map(|field| field.strip_prefix("objective=")?.parse::<f64>().ok()).unwrap();
+    let figure = |row: &Vec<String>| {
+        row.iter().find_map(|field| field.strip_prefix("objective=")?.parse::<f64>().ok()).unwrap()
+    };
     let lowest = rows.values().map(figure).fold(f64::MAX, f64::min);
     assert_eq!(status["best"]["mean"].as_f64(), Some(lowest));
     assert_eq!(status["states"]["done"], 7);
@@ -87,20 +116,37 @@ fn the_estimators_trials_do_not_depend_on_the_number_of_workers() {
 fn repeats_have_seeds_of_their_own_and_count_by_their_mean() {
     let folder = metsig("0.2");
     let folder = folder.path();
-    sweep(folder, "strategy = \"grid\"\nrepeats = 3\n[sweep.space]\nmodel.latent = { choice = [2, 6] }\n");
+    sweep(
+        folder,
+        "strategy = \"grid\"\nrepeats = 3\n[sweep.space]\nmodel.latent = { choice = [2, 6] }\n",
+    );
     succeed(folder, &["sweep", "sweep.toml", "--out", "s"]);
     let rows = table(&folder.join("s"));
-    assert_eq!(rows.keys().map(|name| name.trim_matches('"')).collect::<Vec<_>>(), ["0001-1", "0001-2", "0001-3", "0002-1", "0002-2", "0002-3"]);
-    let ranked: serde_json::Value = serde_json::from_str(&succeed(folder, &["sweep", "collect", "s", "--format", "json"])).unwrap();
+    assert_eq!(
+        rows.keys().map(|name| name.trim_matches('"')).collect::<Vec<_>>(),
+        ["0001-1", "0001-2", "0001-3", "0002-1", "0002-2", "0002-3"]
+    );
+    let ranked: serde_json::Value =
+        serde_json::from_str(&succeed(folder, &["sweep", "collect", "s", "--format", "json"]))
+            .unwrap();
     let figure = |name: &str| {
-        let state: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("s/trials").join(name).join("state.json")).unwrap()).unwrap();
+        let state: serde_json::Value = serde_json::from_slice(
+            &fs::read(folder.join("s/trials").join(name).join("state.json")).unwrap(),
+        )
+        .unwrap();
         state["objective"].as_f64().unwrap()
     };
     for point in ranked["ranked"].as_array().unwrap() {
-        let figures: Vec<f64> = (1..=3).map(|repeat| figure(&format!("{:04}-{repeat}", point["trial"].as_u64().unwrap()))).collect();
+        let figures: Vec<f64> = (1..=3)
+            .map(|repeat| figure(&format!("{:04}-{repeat}", point["trial"].as_u64().unwrap())))
+            .collect();
         let mean = figures.iter().sum::<f64>() / 3.0;
-        let spread = (figures.iter().map(|figure| (figure - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
-        assert!((point["mean"].as_f64().unwrap() - mean).abs() < 1e-12 && (point["spread"].as_f64().unwrap() - spread).abs() < 1e-12);
+        let spread =
+            (figures.iter().map(|figure| (figure - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
+        assert!(
+            (point["mean"].as_f64().unwrap() - mean).abs() < 1e-12
+                && (point["spread"].as_f64().unwrap() - spread).abs() < 1e-12
+        );
         assert!(spread > 0.0, "seeds differ");
     }
 }
@@ -117,7 +163,8 @@ fn weak_trials_are_ended_early_and_say_after_how_many_epochs() {
     assert!(pruned >= 3 && done >= 1 && done + pruned == 12, "{done} done, {pruned} pruned");
     assert!(told.contains("pruned after 2 epochs"), "{told}");
     for row in rows.values().filter(|row| row.contains(&"state=\"pruned\"".to_owned())) {
-        let epochs: u32 = row.iter().find_map(|field| field.strip_prefix("epochs=")?.parse().ok()).unwrap();
+        let epochs: u32 =
+            row.iter().find_map(|field| field.strip_prefix("epochs=")?.parse().ok()).unwrap();
         assert!([2, 4, 8].contains(&epochs), "{row:?}");
     }
 }
@@ -128,7 +175,9 @@ fn children(parent: u32) -> Vec<u32> {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Ok(process) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        let after = stat.rsplit_once(')').map(|(_, after)| after.split_whitespace().nth(1).and_then(|parent| parent.parse::<u32>().ok()));
+        let after = stat.rsplit_once(')').map(|(_, after)| {
+            after.split_whitespace().nth(1).and_then(|parent| parent.parse::<u32>().ok())
+        });
         if after.flatten() == Some(parent) {
             found.push(process);
         }
@@ -137,7 +186,8 @@ fn children(parent: u32) -> Vec<u32> {
 }
 
 fn kill(process: u32, signal: &str) {
-    let _ = Command::new("kill").args([signal, &process.to_string()]).stderr(Stdio::null()).status();
+    let _ =
+        Command::new("kill").args([signal, &process.to_string()]).stderr(Stdio::null()).status();
 }
 
 fn start(folder: &Path, out: &str) -> Child {
@@ -168,21 +218,39 @@ fn a_worker_that_slept_while_another_took_its_trial_stops_and_writes_nothing() {
     let folder = folder.path();
     sweep(folder, &format!("trials = 2\n{SPACE}"));
     let sets = ["--set", "train.epochs=3000", "--set", "train.checkpoint.epochs=1"];
-    let arguments = [&["sweep", "sweep.toml", "--out", "s", "--workers", "1", "--resume"], &sets[..]].concat();
-    let mut sweeping = lumisift().current_dir(folder).args(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let arguments =
+        [&["sweep", "sweep.toml", "--out", "s", "--workers", "1", "--resume"], &sets[..]].concat();
+    let mut sweeping = lumisift()
+        .current_dir(folder)
+        .args(&arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let trial = folder.join("s/trials/0001");
     let clock = Instant::now();
-    while !fs::read_to_string(trial.join("history.csv")).is_ok_and(|text| text.lines().count() > 3) {
+    while !fs::read_to_string(trial.join("history.csv")).is_ok_and(|text| text.lines().count() > 3)
+    {
         assert!(clock.elapsed() < Duration::from_secs(300));
         sleep(Duration::from_millis(5));
     }
     let lock = trial.join("lock-000001.json");
     let text = fs::read_to_string(&lock).unwrap();
-    let field = |name: &str| text.split_once(&format!("\"{name}\":")).unwrap().1.split([',', '}']).next().unwrap().trim_matches('"').to_owned();
+    let field = |name: &str| {
+        text.split_once(&format!("\"{name}\":"))
+            .unwrap()
+            .1
+            .split([',', '}'])
+            .next()
+            .unwrap()
+            .trim_matches('"')
+            .to_owned()
+    };
     let worker = field("process");
     kill(worker.parse().unwrap(), "-STOP");
     // As if it were gone: the number of a process that began at another time.
-    fs::write(&lock, text.replace(&format!("\"began\":\"{}\"", field("began")), "\"began\":\"1\"")).unwrap();
+    fs::write(&lock, text.replace(&format!("\"began\":\"{}\"", field("began")), "\"began\":\"1\""))
+        .unwrap();
     succeed(folder, &arguments);
     let before = bytes(&folder.join("s/trials"));
     kill(worker.parse().unwrap(), "-CONT");
@@ -190,7 +258,11 @@ fn a_worker_that_slept_while_another_took_its_trial_stops_and_writes_nothing() {
     assert!(sweeping.wait().unwrap().success());
     assert!(bytes(&folder.join("s/trials")) == before);
     let logs = bytes(&folder.join("s/workers"));
-    let said = logs.iter().find(|(path, _)| path.to_string_lossy().contains(&format!("/{}-", sweeping.id()))).unwrap().1;
+    let said = logs
+        .iter()
+        .find(|(path, _)| path.to_string_lossy().contains(&format!("/{}-", sweeping.id())))
+        .unwrap()
+        .1;
     let said = String::from_utf8_lossy(said);
     assert!(said.contains("0001: the lock of this process was removed"), "{said}");
 }
@@ -200,7 +272,8 @@ fn a_sweep_whose_workers_are_killed_comes_to_the_same_end() {
     if !Path::new("/proc/self/stat").exists() {
         return crate::common::skipped("no /proc here to find workers by");
     }
-    let trials: u32 = std::env::var("LUMISIFT_SWEEP_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(16);
+    let trials: u32 =
+        std::env::var("LUMISIFT_SWEEP_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(16);
     let folder = metsig("0.2");
     let folder = folder.path();
     sweep(folder, &format!("trials = {trials}\n{SPACE}"));
@@ -235,10 +308,15 @@ fn a_sweep_whose_workers_are_killed_comes_to_the_same_end() {
     assert_eq!(calm, table(&folder.join("torn")));
     for name in calm.keys().map(|name| name.trim_matches('"')) {
         let of = |sweep: &str| folder.join(sweep).join("trials").join(name);
-        ["model/all.safetensors", "scores.parquet"].iter().for_each(|file| same_bytes(&of("calm"), &of("torn"), file));
+        ["model/all.safetensors", "scores.parquet"]
+            .iter()
+            .for_each(|file| same_bytes(&of("calm"), &of("torn"), file));
         let log = fs::read_to_string(of("torn").join("log.txt")).unwrap();
         // None where the worker was killed between the report and this line.
-        assert!(log.lines().filter(|line| line.ends_with(" complete")).count() <= 1, "trial {name} came to its end more than once\n{log}");
+        assert!(
+            log.lines().filter(|line| line.ends_with(" complete")).count() <= 1,
+            "trial {name} came to its end more than once\n{log}"
+        );
     }
 }
 
@@ -248,8 +326,13 @@ fn an_interrupted_sweep_says_how_to_go_on_and_can_grow() {
     let folder = folder.path();
     sweep(folder, &format!("trials = 40\n{SPACE}"));
     let mut sweeping = Command::new(PROGRAM);
-    let sweeping =
-        sweeping.current_dir(folder).args(["sweep", "sweep.toml", "--out", "s"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let sweeping = sweeping
+        .current_dir(folder)
+        .args(["sweep", "sweep.toml", "--out", "s"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     while !folder.join("s/trials/0002/state.json").exists() {
         sleep(Duration::from_millis(20));
     }
@@ -261,14 +344,26 @@ fn an_interrupted_sweep_says_how_to_go_on_and_can_grow() {
     let begun = fs::read_dir(folder.join("s/trials")).unwrap().count();
     assert!((1..40).contains(&begun), "{begun}");
     // Fewer now, then more than ever planned; two processes share them.
-    let (code, _, told) = run(folder, &["sweep", "sweep.toml", "--out", "s", "--set", "sweep.trials=4"]);
+    let (code, _, told) =
+        run(folder, &["sweep", "sweep.toml", "--out", "s", "--set", "sweep.trials=4"]);
     assert!(code == 2 && told.contains("holds a sweep; --resume goes on with it"), "{told}");
-    let (code, _, told) = run(folder, &["sweep", "sweep.toml", "--out", "s", "--resume", "--set", "train.epochs=3"]);
+    let (code, _, told) =
+        run(folder, &["sweep", "sweep.toml", "--out", "s", "--resume", "--set", "train.epochs=3"]);
     assert!(code == 2 && told.contains("train.epochs was 12, is 3"), "{told}");
     let both: Vec<Child> = (0..2)
         .map(|_| {
             let mut command = lumisift();
-            command.current_dir(folder).args(["sweep", "sweep.toml", "--out", "s", "--resume", "--set", "sweep.trials=45", "--workers", "1"]);
+            command.current_dir(folder).args([
+                "sweep",
+                "sweep.toml",
+                "--out",
+                "s",
+                "--resume",
+                "--set",
+                "sweep.trials=45",
+                "--workers",
+                "1",
+            ]);
             command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
         })
         .collect();
@@ -277,7 +372,11 @@ fn an_interrupted_sweep_says_how_to_go_on_and_can_grow() {
     assert_eq!((rows.len(), of_state(&rows, "done")), (45, 45));
     for name in rows.keys().map(|name| name.trim_matches('"')) {
         let log = fs::read_to_string(folder.join("s/trials").join(name).join("log.txt")).unwrap();
-        assert_eq!(log.lines().filter(|line| line.ends_with(" complete")).count(), 1, "trial {name}");
+        assert_eq!(
+            log.lines().filter(|line| line.ends_with(" complete")).count(),
+            1,
+            "trial {name}"
+        );
     }
 }
 
@@ -289,12 +388,21 @@ fn a_failed_trial_is_recorded_and_the_others_go_on() {
     sweep(folder, space);
     let (code, told, warned) = run(folder, &["sweep", "sweep.toml", "--out", "s"]);
     assert_eq!(code, 0, "{warned}");
-    assert!(told.contains("1 failed, 1 done") && warned.contains("training diverged"), "{told}\n{warned}");
+    assert!(
+        told.contains("1 failed, 1 done") && warned.contains("training diverged"),
+        "{told}\n{warned}"
+    );
     let status = succeed(folder, &["sweep", "status", "s"]);
     assert!(status.contains("trial 0002 failed: training diverged"), "{status}");
     // Too many of them end it.
-    let (code, _, told) = run(folder, &["sweep", "sweep.toml", "--out", "t", "--set", "sweep.max_failures=0", "--workers", "1"]);
-    assert!(code == 0 || (code == 1 && told.contains("more than sweep.max_failures")), "{code} {told}");
+    let (code, _, told) = run(
+        folder,
+        &["sweep", "sweep.toml", "--out", "t", "--set", "sweep.max_failures=0", "--workers", "1"],
+    );
+    assert!(
+        code == 0 || (code == 1 && told.contains("more than sweep.max_failures")),
+        "{code} {told}"
+    );
 }
 
 #[test]
@@ -309,16 +417,26 @@ fn what_is_wrong_with_a_search_is_told_before_anything_is_trained() {
         (code, told)
     };
     let (code, unknown) = told("[sweep.space]\nmodel.latnet = { choice = [2] }\n");
-    assert!(code == 2 && unknown.contains("model.latnet") && unknown.contains("did you mean \"latent\"?"), "{unknown}");
-    let (code, wrong) = told("[sweep.space]\nmodel.activation = { choice = [\"relu\", \"rellu\"] }\n");
-    assert!(code == 2 && wrong.contains("rellu") && wrong.contains("did you mean \"relu\"?"), "{wrong}");
+    assert!(
+        code == 2
+            && unknown.contains("model.latnet")
+            && unknown.contains("did you mean \"latent\"?"),
+        "{unknown}"
+    );
+    let (code, wrong) =
+        told("[sweep.space]\nmodel.activation = { choice = [\"relu\", \"rellu\"] }\n");
+    assert!(
+        code == 2 && wrong.contains("rellu") && wrong.contains("did you mean \"relu\"?"),
+        "{wrong}"
+    );
     let (code, empty) = told("[sweep.space]\nmodel.latent = { choice = [] }\n");
     assert!(code == 2 && empty.contains("sweep.space.model.latent.choice: found []"), "{empty}");
     let (code, none) = told("");
     assert!(code == 2 && none.contains("sweep.space: missing"), "{none}");
     let (code, gone) = told(&format!("{SPACE}\n[data]\n"));
     assert!(code == 2 && gone.contains("duplicate key"), "{gone}");
-    let (code, _, none) = run(folder, &["sweep", &crate::common::config("metsig.toml"), "--out", "s"]);
+    let (code, _, none) =
+        run(folder, &["sweep", &crate::common::config("metsig.toml"), "--out", "s"]);
     assert!(code == 2 && none.contains("has no [sweep]"), "{none}");
     let (code, _, none) = run(folder, &["sweep", "status", "nowhere"]);
     assert!(code == 2 && none.contains("does not exist"), "{none}");
@@ -331,7 +449,10 @@ fn an_objective_that_no_trial_has_is_told_with_the_nearest_and_can_be_mended() {
     sweep(folder, &format!("trials = 3\n{SPACE}"));
     let wrong = "sweep.objective=\"channels.training.best_valid_los\"";
     let (code, _, told) = run(folder, &["sweep", "sweep.toml", "--out", "s", "--set", wrong]);
-    assert!(code == 2 && told.contains("did you mean \"channels.training.best_valid_loss\"?"), "{told}");
+    assert!(
+        code == 2 && told.contains("did you mean \"channels.training.best_valid_loss\"?"),
+        "{told}"
+    );
     // What was trained counts.
     let model = folder.join("s/trials/0001/model/all.safetensors");
     let before = fs::metadata(&model).unwrap().modified().unwrap();
@@ -346,7 +467,10 @@ fn ten_thousand_trials_are_planned_and_told_without_a_folder_each() {
     let folder = folder.path();
     sweep(folder, &format!("trials = 10000\n{SPACE}"));
     let told = succeed(folder, &["sweep", "sweep.toml", "--out", "s", "--dry-run"]);
-    assert!(told.contains("10000 trainings of 10000 points") && !folder.join("s").exists(), "{told}");
+    assert!(
+        told.contains("10000 trainings of 10000 points") && !folder.join("s").exists(),
+        "{told}"
+    );
     let mut sweeping = start(folder, "s");
     while !folder.join("s/trials/0001/state.json").exists() {
         sleep(Duration::from_millis(20));
@@ -358,7 +482,9 @@ fn ten_thousand_trials_are_planned_and_told_without_a_folder_each() {
     succeed(folder, &["sweep", "collect", "s"]);
     let rows = table(&folder.join("s"));
     assert_eq!(rows.len(), 10_000);
-    assert!(rows.values().all(|row| row.iter().any(|field| field.starts_with("model.latent=") && !field.ends_with("null"))));
+    assert!(rows.values().all(|row| {
+        row.iter().any(|field| field.starts_with("model.latent=") && !field.ends_with("null"))
+    }));
 }
 
 #[test]
@@ -374,9 +500,17 @@ fn parameters_that_depend_on_others_have_values_only_where_they_apply() {
     succeed(folder, &["sweep", "sweep.toml", "--out", "s"]);
     let rows = table(&folder.join("s"));
     assert_eq!((rows.len(), of_state(&rows, "done")), (6, 6));
-    assert_eq!(rows.values().filter(|row| row.contains(&"train.optimizer.momentum=null".to_owned())).count(), 2);
+    assert_eq!(
+        rows.values()
+            .filter(|row| row.contains(&"train.optimizer.momentum=null".to_owned()))
+            .count(),
+        2
+    );
     let wide = rows.keys().filter(|name| {
-        let text = fs::read_to_string(folder.join("s/trials").join(name.trim_matches('"')).join("experiment.toml")).unwrap();
+        let text = fs::read_to_string(
+            folder.join("s/trials").join(name.trim_matches('"')).join("experiment.toml"),
+        )
+        .unwrap();
         text.contains("hidden = [24, 12]") && text.contains("latent = 3")
     });
     assert_eq!(wide.count(), 3);
@@ -389,7 +523,10 @@ fn a_full_disk_ends_a_sweep_with_a_word_and_loses_nothing() {
     fs::create_dir(&disk).unwrap();
     let mount = |size: &str| {
         let options = format!("{}size={size}", if size == "1m" { "" } else { "remount," });
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&disk).output();
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(&disk)
+            .output();
         output.is_ok_and(|output| output.status.success())
     };
     if !mount("1m") {

@@ -42,19 +42,36 @@ fn values_are_those_of_independent_readers() {
     }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(place.path().join("cases.json")).unwrap()).unwrap();
+    let cases: Vec<Case> =
+        serde_json::from_slice(&std::fs::read(place.path().join("cases.json")).unwrap()).unwrap();
     assert!(cases.len() > 300, "only {} cases were made", cases.len());
-    let wrong: Vec<String> = cases.iter().filter_map(|case| differs(place.path(), case).err().map(|what| format!("{}: {what}", case.name))).collect();
-    assert!(wrong.is_empty(), "{} of {} cases differ\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    cases.iter().filter(|case| !Path::new(&case.file).is_absolute()).for_each(|case| torn(place.path(), case));
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter_map(|case| {
+            differs(place.path(), case).err().map(|what| format!("{}: {what}", case.name))
+        })
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases differ\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+    cases
+        .iter()
+        .filter(|case| !Path::new(&case.file).is_absolute())
+        .for_each(|case| torn(place.path(), case));
 }
 
 /// A file that is cut short or has a few bytes changed is read or refused; neither panics.
 fn torn(folder: &Path, case: &Case) {
     let whole = std::fs::read(folder.join(&case.file)).unwrap();
-    let mut chance = case.name.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let mut chance =
+        case.name.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     let mut draw = |below: usize| {
-        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        chance =
+            chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (chance >> 33) as usize % below.max(1)
     };
     let path = folder.join(format!("torn-{}", case.file));
@@ -71,7 +88,11 @@ fn torn(folder: &Path, case: &Case) {
         std::fs::write(&path, bytes).unwrap();
         for wanted in [Wanted::default(), Wanted { bring: Bring::Summaries, ..Wanted::default() }] {
             if let Err(error) = read(&path, &wanted) {
-                assert!(error.exit_code() == 2 && error.to_string().contains("torn-"), "{}: {error}", case.name);
+                assert!(
+                    error.exit_code() == 2 && error.to_string().contains("torn-"),
+                    "{}: {error}",
+                    case.name
+                );
             }
         }
     }
@@ -89,8 +110,11 @@ fn differs(folder: &Path, case: &Case) -> Result<(), String> {
         Err(error) if case.optional && error.exit_code() == 2 => return Ok(()),
         result => result.map_err(|error| error.to_string())?,
     };
-    let same = |what: &str, ours: String, theirs: String| if ours == theirs { Ok(()) } else { Err(format!("{what} {ours}, expected {theirs}")) };
-    let shape = if table.shape.y == 1 { vec![table.shape.x] } else { vec![table.shape.y, table.shape.x] };
+    let same = |what: &str, ours: String, theirs: String| {
+        if ours == theirs { Ok(()) } else { Err(format!("{what} {ours}, expected {theirs}")) }
+    };
+    let shape =
+        if table.shape.y == 1 { vec![table.shape.x] } else { vec![table.shape.y, table.shape.x] };
     same("format", table.format.to_string(), case.format.clone())?;
     same("rows", table.rows.len().to_string(), case.rows.to_string())?;
     same("faults", format!("{:?}", table.faults.first()), "None".into())?;
@@ -99,25 +123,43 @@ fn differs(folder: &Path, case: &Case) -> Result<(), String> {
     }
     same("flow bins", table.flow_bins.to_string(), case.flow_bins.to_string())?;
     same("y fastest", table.y_fastest.to_string(), case.y_fastest.to_string())?;
-    same("features", format!("{:?}", table.features.as_deref()), format!("{:?}", case.features.as_deref()))?;
+    same(
+        "features",
+        format!("{:?}", table.features.as_deref()),
+        format!("{:?}", case.features.as_deref()),
+    )?;
     identities(&table, case)?;
     for (name, expected) in &case.extra {
         let column = &table.columns[name];
         for (i, value) in expected.iter().enumerate() {
             let fits = match (column, value) {
                 (Column::Numbers(numbers), serde_json::Value::Null) => numbers[i].is_nan(),
-                (Column::Numbers(numbers), serde_json::Value::String(text)) => f64::from(u8::from(text == "True")) == numbers[i],
+                (Column::Numbers(numbers), serde_json::Value::String(text)) => {
+                    f64::from(u8::from(text == "True")) == numbers[i]
+                }
                 (Column::Numbers(numbers), value) => value.as_f64() == Some(numbers[i]),
                 (Column::Texts(texts), value) => value.as_str() == Some(texts[i].as_str()),
             };
-            same(&format!("column {name}, row {i}:"), if fits { value.to_string() } else { column.text(i) }, value.to_string())?;
+            same(
+                &format!("column {name}, row {i}:"),
+                if fits { value.to_string() } else { column.text(i) },
+                value.to_string(),
+            )?;
         }
     }
     let bytes = std::fs::read(folder.join(&case.values)).unwrap();
-    let expected: Vec<f32> = bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    let expected: Vec<f32> =
+        bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
     same("number of values", table.values.len().to_string(), expected.len().to_string())?;
-    match table.values.iter().zip(&expected).position(|(ours, theirs)| ours.to_bits() != theirs.to_bits()) {
-        Some(at) => Err(format!("value {at} is {:?}, expected {:?}", table.values[at], expected[at])),
+    match table
+        .values
+        .iter()
+        .zip(&expected)
+        .position(|(ours, theirs)| ours.to_bits() != theirs.to_bits())
+    {
+        Some(at) => {
+            Err(format!("value {at} is {:?}, expected {:?}", table.values[at], expected[at]))
+        }
         None => Ok(()),
     }
 }
@@ -127,7 +169,10 @@ fn identities(table: &Table, case: &Case) -> Result<(), String> {
         let run = case.runs.as_ref().map(|runs| runs[i]);
         let ls = case.ls.as_ref().map(|ls| ls[i]);
         if run.is_some() && row.run != run || ls.is_some_and(|ls| row.ls != ls || table.events) {
-            return Err(format!("row {i} is run {:?} LS {}, expected {run:?} {ls:?}", row.run, row.ls));
+            return Err(format!(
+                "row {i} is run {:?} LS {}, expected {run:?} {ls:?}",
+                row.run, row.ls
+            ));
         }
         if ls.is_none() && !case.name.contains("dials") && !table.events {
             return Err(format!("row {i} has LS {}, but rows are events", row.ls));
@@ -136,13 +181,18 @@ fn identities(table: &Table, case: &Case) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs Python in a folder, which makes files there; `run`, `ls`, `H` (60 × 3 numbers) and the libraries are there.
+/// Runs Python in a folder, which makes files there; `run`, `ls`, `H` (60 × 3 numbers) and the
+/// libraries are there.
 fn python_makes(script: &str) -> Option<tempfile::TempDir> {
     let python = crate::common::python("pandas, pyarrow, h5py and tables")?;
     let place = tempfile::tempdir().unwrap();
     let head = "import os, h5py, numpy as np, pandas as pd, pyarrow as pa, pyarrow.feather as feather, pyarrow.parquet as pq\n\
                 n = 60; run = np.full(n, 297050); ls = np.arange(1, n + 1); H = np.arange(3 * n).reshape(n, 3) / 4\n";
-    let output = Command::new(python).current_dir(place.path()).args(["-W", "ignore", "-c", &format!("{head}{script}")]).output().unwrap();
+    let output = Command::new(python)
+        .current_dir(place.path())
+        .args(["-W", "ignore", "-c", &format!("{head}{script}")])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(place)
 }
@@ -152,9 +202,18 @@ fn contents(path: &Path) -> Result<(Vec<String>, String), String> {
     let table = read(path, &Wanted::default()).map_err(|error| error.to_string())?;
     assert!(table.faults.is_empty(), "{:?}", table.faults[0]);
     let mut features = table.features.as_deref().unwrap_or_default().to_vec();
-    for (at, name) in features.iter().enumerate().filter(|(_, name)| ["a", "b", "c"].contains(&name.as_str())) {
+    for (at, name) in
+        features.iter().enumerate().filter(|(_, name)| ["a", "b", "c"].contains(&name.as_str()))
+    {
         let column = ["a", "b", "c"].iter().position(|known| known == name).unwrap();
-        (0..60).for_each(|row| assert_eq!(table.row(row)[at], (row * 3 + column) as f32 / 4.0, "{name}, row {row} of {}", path.display()));
+        (0..60).for_each(|row| {
+            assert_eq!(
+                table.row(row)[at],
+                (row * 3 + column) as f32 / 4.0,
+                "{name}, row {row} of {}",
+                path.display()
+            )
+        });
     }
     if table.events {
         features.push("events".into());
@@ -223,12 +282,23 @@ frame.assign(c=["x", "y"] * 30).to_hdf("pickled.h5", key="df", format="fixed")
         ("pickled", "a, b", "c (pickled Python objects"),
     ] {
         let (found, notes) = of(name).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(found.join(", ") == features && notes.contains(note) && notes.is_empty() == note.is_empty(), "{name}: {found:?}\n{notes}");
+        assert!(
+            found.join(", ") == features
+                && notes.contains(note)
+                && notes.is_empty() == note.is_empty(),
+            "{name}: {found:?}\n{notes}"
+        );
     }
     for (name, part) in [
-        ("far_ls", "\"ls\" should be the lumisection of each row and cannot be read: an external link to other.h5:/ls"),
+        (
+            "far_ls",
+            "\"ls\" should be the lumisection of each row and cannot be read: an external link to other.h5:/ls",
+        ),
         ("far_run", "\"run\" should be the run of each row and cannot be read: an external link"),
-        ("short_ls", "\"ls\" should be the lumisection of each row and cannot be read: it is of shape (59), but there are 60 rows"),
+        (
+            "short_ls",
+            "\"ls\" should be the lumisection of each row and cannot be read: it is of shape (59), but there are 60 rows",
+        ),
     ] {
         let error = of(name).unwrap_err();
         assert!(error.contains(part), "{name}: {error}");
@@ -292,10 +362,17 @@ w("list_of_flags", data=(H > 10).tolist())
             if !file(name).is_file() {
                 continue;
             }
-            let (found, notes) = contents(&file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let (found, notes) =
+                contents(&file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
             let is_missing = name == "missing" && ending == "parquet";
-            assert!(found.join(", ") == features || is_missing, "{name}.{ending}: {found:?}\n{notes}");
-            assert!(notes.contains(note) && notes.is_empty() == note.is_empty() || is_missing, "{name}.{ending}: {found:?}\n{notes}");
+            assert!(
+                found.join(", ") == features || is_missing,
+                "{name}.{ending}: {found:?}\n{notes}"
+            );
+            assert!(
+                notes.contains(note) && notes.is_empty() == note.is_empty() || is_missing,
+                "{name}.{ending}: {found:?}\n{notes}"
+            );
         }
         for (name, part) in [
             ("half_run", "the run number is 297050.5, not a whole number"),
@@ -304,18 +381,28 @@ w("list_of_flags", data=(H > 10).tolist())
             ("large_run", "the run number is 1099511924826, not a whole number"),
         ] {
             let table = read(&file(name), &Wanted::default()).unwrap();
-            assert!(table.rows.is_empty() && table.faults.len() == 60 && table.faults[0].reason == part, "{name}: {:?}", table.faults.first());
+            assert!(
+                table.rows.is_empty() && table.faults.len() == 60 && table.faults[0].reason == part,
+                "{name}: {:?}",
+                table.faults.first()
+            );
         }
         for name in ["list_view", "large_list", "list_of_flags"] {
             if file(name).is_file() {
                 let table = read(&file(name), &Wanted::default()).unwrap();
                 let expected = if name == "list_of_flags" { 1.0 } else { 44.75 };
-                assert_eq!((table.shape.x, table.rows.len(), table.values[179]), (3, 60, expected), "{name}.{ending}");
+                assert_eq!(
+                    (table.shape.x, table.rows.len(), table.values[179]),
+                    (3, 60, expected),
+                    "{name}.{ending}"
+                );
             }
         }
         let wanted = Wanted::default().with_columns(vec!["c".into()], vec![]);
         let table = read(&file("time"), &wanted).unwrap();
-        assert!(matches!(&table.columns["c"], Column::Numbers(seconds) if seconds[..2] == [1.0, 2.0]));
+        assert!(
+            matches!(&table.columns["c"], Column::Numbers(seconds) if seconds[..2] == [1.0, 2.0])
+        );
         let error = read(&file("struct"), &wanted).unwrap_err().to_string();
         assert!(error.contains("column \"c\" holds struct"), "{error}");
     }
@@ -333,17 +420,23 @@ pq.write_table(pa.table(dict(run=run, ls=ls, a=H[:, 0])), "set/run=297056/other.
     ) else {
         return;
     };
-    let table = read(&place.path().join("set/run=297056/part-0.parquet"), &Wanted::default()).unwrap();
+    let table =
+        read(&place.path().join("set/run=297056/part-0.parquet"), &Wanted::default()).unwrap();
     assert!(table.rows.iter().all(|row| row.run == Some(297_056)));
-    let table = read(&place.path().join("set/run=297056/other.parquet"), &Wanted::default()).unwrap();
+    let table =
+        read(&place.path().join("set/run=297056/other.parquet"), &Wanted::default()).unwrap();
     assert!(
-        table.rows.is_empty() && table.faults[0].reason.contains("the run is 297050, but the folder is run=297056"),
+        table.rows.is_empty()
+            && table.faults[0].reason.contains("the run is 297050, but the folder is run=297056"),
         "{:?}",
         table.faults.first()
     );
     std::fs::remove_file(place.path().join("set/run=297056/other.parquet")).unwrap();
     let files = lumisift::data::expand(&[place.path().join("set")]).unwrap();
-    let names: Vec<String> = files.iter().map(|file| file.strip_prefix(place.path()).unwrap().display().to_string()).collect();
+    let names: Vec<String> = files
+        .iter()
+        .map(|file| file.strip_prefix(place.path()).unwrap().display().to_string())
+        .collect();
     assert_eq!(names, ["set/run=297050/part-0.parquet", "set/run=297056/part-0.parquet"]);
     std::fs::create_dir_all(place.path().join("outer/inner")).unwrap();
     let error = lumisift::data::expand(&[place.path().join("outer")]).unwrap_err().to_string();

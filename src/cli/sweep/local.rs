@@ -1,4 +1,5 @@
-//! The workers of a sweep on this machine: processes of their own, so that one that dies takes nothing with it.
+//! The workers of a sweep on this machine: processes of their own, so that one that dies takes
+//! nothing with it.
 
 use super::{command, deadline, show::Progress};
 use crate::{
@@ -33,14 +34,20 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
     let devices: Vec<&str> = board.experiment().config.device.split(',').map(str::trim).collect();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let on_cpu = board.experiment().devices.iter().all(|device| *device == DeviceChoice::Cpu);
-    let count = workers.unwrap_or(if on_cpu { cores } else { devices.len() }).min(board.len()).max(1);
+    let count =
+        workers.unwrap_or(if on_cpu { cores } else { devices.len() }).min(board.len()).max(1);
     let threads = (cores / count).max(1);
     let logs = board.path().join(WORKERS);
     fs::create_dir_all(&logs).map_err(|error| Error::writing(&logs, &error))?;
-    let program = std::env::current_exe().map_err(|error| Error::failed(format!("this program: {error}")))?;
+    let program =
+        std::env::current_exe().map_err(|error| Error::failed(format!("this program: {error}")))?;
     let start = |at: usize| -> Result<Worker> {
         let log = logs.join(format!("{}-{}.log", std::process::id(), at + 1));
-        let file = File::options().create(true).append(true).open(&log).map_err(|error| Error::writing(&log, &error))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(|error| Error::writing(&log, &error))?;
         let mut command = Command::new(&program);
         command.arg("sweep").arg(board.path().join(SWEEP)).arg("--out").arg(board.path()).args([
             "--worker",
@@ -49,8 +56,14 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
             "never",
         ]);
         command.arg("--device").arg(devices[at % devices.len()]);
-        command.env("RAYON_NUM_THREADS", threads.to_string()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(file);
-        let child = command.spawn().map_err(|error| Error::failed(format!("{}: cannot be started: {error}", program.display())))?;
+        command
+            .env("RAYON_NUM_THREADS", threads.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(file);
+        let child = command.spawn().map_err(|error| {
+            Error::failed(format!("{}: cannot be started: {error}", program.display()))
+        })?;
         Ok(Worker { child, log, at })
     };
 
@@ -64,7 +77,10 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
     loop {
         let mut still = vec![];
         for mut worker in running {
-            let status = worker.child.try_wait().map_err(|error| Error::failed(format!("a worker: {error}")))?;
+            let status = worker
+                .child
+                .try_wait()
+                .map_err(|error| Error::failed(format!("a worker: {error}")))?;
             match status {
                 None => still.push(worker),
                 Some(status) if status.success() => {}
@@ -74,10 +90,18 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
                     let died = status.code().is_none();
                     deaths += usize::from(died);
                     if died && !stop.wanted() && deaths <= 10 * count {
-                        ui.warn(&format!("worker {} died ({status}); another takes its place", worker.at + 1));
+                        ui.warn(&format!(
+                            "worker {} died ({status}); another takes its place",
+                            worker.at + 1
+                        ));
                         still.push(start(worker.at)?);
                     } else {
-                        ends.push((status.code(), last.unwrap_or_else(|| format!("worker {} ended with {status}", worker.at + 1))));
+                        ends.push((
+                            status.code(),
+                            last.unwrap_or_else(|| {
+                                format!("worker {} ended with {status}", worker.at + 1)
+                            }),
+                        ));
                     }
                 }
             }
@@ -110,7 +134,9 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
     match ends.iter().find(|(code, _)| *code == Some(2)).or(ends.first()) {
         _ if settled == board.len() => Ok(()),
         Some((Some(2), said)) => Err(Error::input(said.clone())),
-        Some((_, said)) => Err(Error::failed(format!("{said}\n  after {done}; go on with: {}", command(board)))),
+        Some((_, said)) => {
+            Err(Error::failed(format!("{said}\n  after {done}; go on with: {}", command(board))))
+        }
         None => Ok(()),
     }
 }

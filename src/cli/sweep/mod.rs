@@ -44,7 +44,8 @@ pub struct Arguments {
     workers: Option<usize>,
     #[command(flatten)]
     engines: Engines,
-    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N], or several with commas between them, which share the trials
+    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N], or several with commas between them, which
+    /// share the trials
     #[arg(long)]
     device: Option<String>,
     #[command(flatten)]
@@ -70,14 +71,16 @@ enum Then {
         #[arg(long)]
         watch: bool,
     },
-    /// Write trials.parquet and report.html and point best to the best trial, as far as the sweep is
+    /// Write trials.parquet and report.html and point best to the best trial, as far as the sweep
+    /// is
     Collect {
         /// The sweep's folder
         dir: PathBuf,
         /// Open the page in the browser
         #[arg(long)]
         open: bool,
-        /// Join what all trials found: scores.parquet, regions.parquet and rejected.parquet with a column for each parameter, into this folder
+        /// Join what all trials found: scores.parquet, regions.parquet and rejected.parquet with a
+        /// column for each parameter, into this folder
         #[arg(long, value_name = "DIR")]
         join: Option<PathBuf>,
         /// With --join: replace tables that another command wrote or that were changed since
@@ -90,7 +93,12 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     match &arguments.then {
         Some(Then::Status { dir, watch }) => return show::status(dir, *watch, ui),
         Some(Then::Collect { dir, open, join, force }) => {
-            return show::collect(&Board::open(dir)?, *open, join.as_deref().map(|join| (join, *force)), ui);
+            return show::collect(
+                &Board::open(dir)?,
+                *open,
+                join.as_deref().map(|join| (join, *force)),
+                ui,
+            );
         }
         None => {}
     }
@@ -153,10 +161,16 @@ fn dry_run(board: &Board, ui: &Ui) -> Result<()> {
     let points = board.points();
     let rows = results::rows(board)?;
     if ui.json {
-        let first: Vec<_> = rows.iter().take(MOST).map(|row| json!({"trial": row.name, "parameters": row.point})).collect();
-        return ui.print_json(&json!({"trials": board.len(), "points": points.len(), "first": first}));
+        let first: Vec<_> = rows
+            .iter()
+            .take(MOST)
+            .map(|row| json!({"trial": row.name, "parameters": row.point}))
+            .collect();
+        return ui
+            .print_json(&json!({"trials": board.len(), "points": points.len(), "first": first}));
     }
-    let names: Vec<&str> = board.space().parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    let names: Vec<&str> =
+        board.space().parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     let mut table = terminal::table(&[&["trial"], names.as_slice()].concat(), ui.width());
     for row in rows.iter().take(MOST) {
         let value = |name: &&str| match &row.point {
@@ -166,8 +180,16 @@ fn dry_run(board: &Board, ui: &Ui) -> Result<()> {
         table.add_row(std::iter::once(row.name.clone()).chain(names.iter().map(value)));
     }
     ui.print(&table.to_string())?;
-    let more = if rows.len() > MOST { format!(", of which these are the first {MOST}") } else { String::new() };
-    ui.print(&format!("{} of {}{more}; nothing was written", terminal::count(board.len(), "training"), terminal::count(points.len(), "point")))
+    let more = if rows.len() > MOST {
+        format!(", of which these are the first {MOST}")
+    } else {
+        String::new()
+    };
+    ui.print(&format!(
+        "{} of {}{more}; nothing was written",
+        terminal::count(board.len(), "training"),
+        terminal::count(points.len(), "point")
+    ))
 }
 
 /// When a process that works on the sweep stops for now.

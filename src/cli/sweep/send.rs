@@ -26,23 +26,39 @@ pub fn check(board: &Board, engine: Engine) -> Result<()> {
     Ok(())
 }
 
-/// Trials that nobody has settled and no queue has, by their numbers from 1, in rounds that wait for each other.
-fn rounds(board: &Board, queued: &BTreeMap<usize, TaskState>) -> Result<Vec<BTreeMap<usize, PathBuf>>> {
+/// Trials that nobody has settled and no queue has, by their numbers from 1, in rounds that wait
+/// for each other.
+fn rounds(
+    board: &Board,
+    queued: &BTreeMap<usize, TaskState>,
+) -> Result<Vec<BTreeMap<usize, PathBuf>>> {
     let points = board.points();
     let mut rounds: BTreeMap<usize, BTreeMap<usize, PathBuf>> = BTreeMap::new();
     for (place, state) in board.states()?.into_iter().enumerate() {
         let is_queued = queued.get(&(place + 1)).is_some_and(|task| task.state != State::Ended);
         if !is_queued && state.is_none_or(|state| !state.state.is_settled()) {
             let trial = board.trial(place);
-            rounds.entry(points.needs(trial.point)).or_default().insert(place + 1, Path::new(TRIALS).join(board.name(trial)));
+            rounds
+                .entry(points.needs(trial.point))
+                .or_default()
+                .insert(place + 1, Path::new(TRIALS).join(board.name(trial)));
         }
     }
     Ok(rounds.into_values().collect())
 }
 
 fn job(board: &Board, tasks: BTreeMap<usize, PathBuf>, after: Vec<String>) -> Result<Job> {
-    let folder = std::path::absolute(board.path()).map_err(|error| Error::writing(board.path(), &error))?;
-    let arguments = ["sweep", &format!("{{folder}}/{SWEEP}"), "--out", "{folder}", "--worker", "--trial", "{task}"];
+    let folder =
+        std::path::absolute(board.path()).map_err(|error| Error::writing(board.path(), &error))?;
+    let arguments = [
+        "sweep",
+        &format!("{{folder}}/{SWEEP}"),
+        "--out",
+        "{folder}",
+        "--worker",
+        "--trial",
+        "{task}",
+    ];
     Ok(Job {
         name: batch::job_name(&board.experiment().config.name),
         folder,
@@ -57,7 +73,11 @@ fn job(board: &Board, tasks: BTreeMap<usize, PathBuf>, after: Vec<String>) -> Re
 pub fn describe(board: &Board, engine: Engine, ui: &Ui) -> Result<()> {
     let mut after = vec![];
     for tasks in rounds(board, &BTreeMap::new())? {
-        ui.print(&engine::describe(engine, &board.experiment().batch, &job(board, tasks, after)?)?)?;
+        ui.print(&engine::describe(
+            engine,
+            &board.experiment().batch,
+            &job(board, tasks, after)?,
+        )?)?;
         after = vec!["<the round before>".to_owned()];
     }
     Ok(())
@@ -65,7 +85,9 @@ pub fn describe(board: &Board, engine: Engine, ui: &Ui) -> Result<()> {
 
 /// What batch systems say of the trials, by their numbers from 1.
 pub fn queued(folder: &Path) -> Result<BTreeMap<usize, TaskState>> {
-    let submissions = engine::submissions(&std::path::absolute(folder).map_err(|error| Error::writing(folder, &error))?)?;
+    let submissions = engine::submissions(
+        &std::path::absolute(folder).map_err(|error| Error::writing(folder, &error))?,
+    )?;
     if submissions.is_empty() { Ok(BTreeMap::new()) } else { engine::states(&submissions) }
 }
 
@@ -88,5 +110,8 @@ pub fn send(board: &Board, engine: Engine, ui: &Ui) -> Result<()> {
         sent.extend(round);
     }
     batch::tell(&sent, &board.experiment().batch, ui)?;
-    ui.next(&[format!("lumisift sweep status {}", board.path().display()), format!("lumisift sweep collect {}", board.path().display())])
+    ui.next(&[
+        format!("lumisift sweep status {}", board.path().display()),
+        format!("lumisift sweep collect {}", board.path().display()),
+    ])
 }

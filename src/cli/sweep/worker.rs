@@ -32,7 +32,8 @@ const PACK: usize = 32;
 /// Time between two looks at trials that others have.
 const WAIT: Duration = Duration::from_millis(200);
 /// Sections on which the rows depend.
-const OF_ROWS: [&str; 8] = ["seed", "data", "labels", "weights", "select", "split", "channels", "scale"];
+const OF_ROWS: [&str; 8] =
+    ["seed", "data", "labels", "weights", "select", "split", "channels", "scale"];
 
 /// What a worker keeps from trial to trial.
 struct Worker<'a> {
@@ -52,33 +53,58 @@ fn rows_key(experiment: &Experiment) -> Result<String> {
     let plain = raw::Config::default();
     let config = &mut experiment.config;
     let report = raw::Report { beside: config.report.beside.clone(), ..plain.report };
-    (config.model, config.loss, config.train, config.score, config.report) = (plain.model, plain.loss, plain.train, plain.score, report);
+    (config.model, config.loss, config.train, config.score, config.report) =
+        (plain.model, plain.loss, plain.train, plain.score, report);
     experiment.to_toml()
 }
 
-/// Works on the trials of a sweep, or on one of them (from 0), until nothing is left to do or something asks it to stop.
-pub fn work(board: Board, only: Option<usize>, device: Option<&str>, stop: &Stop, ui: &Ui) -> Result<()> {
+/// Works on the trials of a sweep, or on one of them (from 0), until nothing is left to do or
+/// something asks it to stop.
+pub fn work(
+    board: Board,
+    only: Option<usize>,
+    device: Option<&str>,
+    stop: &Stop,
+    ui: &Ui,
+) -> Result<()> {
     let devices = match device {
         Some(device) => devices_argument(device)?,
         None => board.experiment().devices.clone(),
     };
     let devices = device::open_all(&devices)?;
-    let mut worker = Worker { board: Arc::new(board), devices, stop, rows: None, settled: BTreeMap::new(), seen: Seen::default() };
+    let mut worker = Worker {
+        board: Arc::new(board),
+        devices,
+        stop,
+        rows: None,
+        settled: BTreeMap::new(),
+        seen: Seen::default(),
+    };
     let places: Vec<usize> = match only {
         Some(place) if place >= worker.board.len() => {
-            return Err(Error::input(format!("--trial {}: the sweep has {} trials", place + 1, worker.board.len())));
+            return Err(Error::input(format!(
+                "--trial {}: the sweep has {} trials",
+                place + 1,
+                worker.board.len()
+            )));
         }
         Some(place) => vec![place],
         None => (0..worker.board.len()).collect(),
     };
-    let command = format!("lumisift sweep {0}/{1} --out {0} --resume", worker.board.path().display(), crate::sweep::trials::SWEEP);
+    let command = format!(
+        "lumisift sweep {0}/{1} --out {0} --resume",
+        worker.board.path().display(),
+        crate::sweep::trials::SWEEP
+    );
     loop {
         if stop.wanted() {
             return Err(stop.paused(&format!("{} trials", worker.settled.len()), &command));
         }
         let failed = worker.settled.values().filter(|phase| **phase == Phase::Failed).count();
         if failed > worker.board.section().max_failures as usize {
-            return Err(Error::failed(format!("{failed} trials have failed, more than sweep.max_failures; `lumisift sweep status` tells why")));
+            return Err(Error::failed(format!(
+                "{failed} trials have failed, more than sweep.max_failures; `lumisift sweep status` tells why"
+            )));
         }
         let claims = worker.claim(&places)?;
         if claims.is_empty() {
@@ -88,7 +114,9 @@ pub fn work(board: Board, only: Option<usize>, device: Option<&str>, stop: &Stop
             sleep(WAIT);
             continue;
         }
-        claims.iter().for_each(|claim| ui.say(&format!("trial {}", worker.board.name(claim.trial))));
+        claims
+            .iter()
+            .for_each(|claim| ui.say(&format!("trial {}", worker.board.name(claim.trial))));
         worker.train(claims)?;
     }
 }
@@ -114,7 +142,8 @@ impl Worker<'_> {
         Ok(claims)
     }
 
-    /// The rows of an experiment; those of the trial before where they are the same. Others make room first.
+    /// The rows of an experiment; those of the trial before where they are the same. Others make
+    /// room first.
     fn rows(&mut self, key: &str, experiment: &Experiment) -> Result<Prepared> {
         match self.rows.take() {
             Some((of, rows)) if of == key => Ok(rows),
@@ -125,7 +154,11 @@ impl Worker<'_> {
     /// Whether no trial can have other rows than this one.
     fn rows_are_fixed(&self) -> bool {
         let space = self.board.space();
-        !space.probes().iter().flat_map(|point| space.keys(point)).any(|(key, _)| OF_ROWS.contains(&key.split('.').next().unwrap_or_default()))
+        !space
+            .probes()
+            .iter()
+            .flat_map(|point| space.keys(point))
+            .any(|(key, _)| OF_ROWS.contains(&key.split('.').next().unwrap_or_default()))
     }
 
     /// Trains claimed trials, those with the same rows together, and settles them.
@@ -161,19 +194,23 @@ impl Worker<'_> {
     fn train_alike(&mut self, claims: Vec<Claim>, prepared: &mut Prepared) -> Result<Vec<Claim>> {
         let board = &self.board;
         let uis: Vec<Ui> = claims.iter().map(|_| Ui::silent()).collect();
-        let experiments: Vec<Experiment> = claims.iter().map(|claim| claim.experiment.clone()).collect();
+        let experiments: Vec<Experiment> =
+            claims.iter().map(|claim| claim.experiment.clone()).collect();
         let prunings: Vec<Option<Pruning>> = claims
             .iter()
             .map(|claim| {
                 let train = &claim.experiment.config.train;
                 let (board, trial) = (board.clone(), claim.trial);
                 let models = prepared.channels.len() * train.ensemble as usize;
-                Rule::new(board.section(), train.epochs).map(|rule| Pruning::new(rule, models, Box::new(move || board.curves(trial))))
+                Rule::new(board.section(), train.epochs)
+                    .map(|rule| Pruning::new(rule, models, Box::new(move || board.curves(trial))))
             })
             .collect();
         let mut trainings: Vec<Training<'_>> = vec![];
         let mut running: Vec<Claim> = vec![];
-        for (((mut claim, experiment), ui), pruning) in claims.into_iter().zip(&experiments).zip(&uis).zip(&prunings) {
+        for (((mut claim, experiment), ui), pruning) in
+            claims.into_iter().zip(&experiments).zip(&uis).zip(&prunings)
+        {
             match open(&claim, experiment, prepared, &self.devices, ui) {
                 Ok(Some(mut training)) => {
                     training.watch(pruning.as_ref());
@@ -203,7 +240,13 @@ impl Worker<'_> {
         Ok(going_on)
     }
 
-    fn finish(&self, training: Training<'_>, fitted: &[Fitted], claim: Claim, prepared: &mut Prepared) -> Result<()> {
+    fn finish(
+        &self,
+        training: Training<'_>,
+        fitted: &[Fitted],
+        claim: Claim,
+        prepared: &mut Prepared,
+    ) -> Result<()> {
         match training.finish(fitted, prepared, false, &self.devices, self.stop) {
             Ok(Some((report, _))) => settle_done(&self.board, claim, Some(&report)),
             Ok(None) => claim.lay_aside(),
@@ -213,7 +256,13 @@ impl Worker<'_> {
 }
 
 /// Begins a trial's training, or goes on with it; nothing where it is complete.
-fn open<'e>(claim: &Claim, experiment: &'e Experiment, prepared: &Prepared, devices: &[Opened], ui: &'e Ui) -> Result<Option<Training<'e>>> {
+fn open<'e>(
+    claim: &Claim,
+    experiment: &'e Experiment,
+    prepared: &Prepared,
+    devices: &[Opened],
+    ui: &'e Ui,
+) -> Result<Option<Training<'e>>> {
     let begun = Folder::begun(&claim.path, experiment)?;
     if begun.as_ref().is_some_and(Folder::is_complete) {
         return Ok(None);
@@ -249,11 +298,16 @@ fn settle_done(board: &Board, mut claim: Claim, report: Option<&Report>) -> Resu
         }
     };
     claim.note(results::figures(report));
-    let json = serde_json::to_value(report).map_err(|error| Error::failed(format!("{}: {error}", names::REPORT)))?;
+    let json = serde_json::to_value(report)
+        .map_err(|error| Error::failed(format!("{}: {error}", names::REPORT)))?;
     let objective = &board.section().objective;
     match figure(&json, objective) {
         Ok(figure) if figure.is_finite() => claim.settle(Phase::Done, Some(figure), None),
-        Ok(_) => claim.settle(Phase::Failed, None, Some(format!("sweep.objective: {objective} is no number"))),
+        Ok(_) => claim.settle(
+            Phase::Failed,
+            None,
+            Some(format!("sweep.objective: {objective} is no number")),
+        ),
         // No trial will have it: with another objective this one counts.
         Err(error) => {
             claim.lay_aside()?;

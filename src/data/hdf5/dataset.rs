@@ -7,7 +7,8 @@ use super::{
 };
 use crate::error::listed;
 use hdf5_reader::{
-    CompoundField, Datatype, H5Type, Hdf5File, SliceInfo, SliceInfoElem, StringPadding, StringSize, VarLenKind, dtype_element_size,
+    CompoundField, Datatype, H5Type, Hdf5File, SliceInfo, SliceInfoElem, StringPadding, StringSize,
+    VarLenKind, dtype_element_size,
     error::Result as Read,
     io::Cursor,
     messages::{HdfMessage, layout::DataLayout},
@@ -57,21 +58,33 @@ pub struct Field {
 
 impl Dataset {
     /// Looks at a dataset of a file of so many bytes; says what it is where it cannot be read.
-    pub fn new(path: String, inner: hdf5_reader::Dataset, file: &Arc<Hdf5File>, length: u64) -> Result<Self, String> {
+    pub fn new(
+        path: String,
+        inner: hdf5_reader::Dataset,
+        file: &Arc<Hdf5File>,
+        length: u64,
+    ) -> Result<Self, String> {
         let kind = inner.dtype();
         standard(&guard(|| inner.raw_datatype())?)?;
         let fields = match kind {
-            Datatype::Compound { fields, .. } if inner.ndim() == 1 && !is_complex(fields) => fields.iter().map(Field::new).collect(),
+            Datatype::Compound { fields, .. } if inner.ndim() == 1 && !is_complex(fields) => {
+                fields.iter().map(Field::new).collect()
+            }
             _ => vec![],
         };
         // Deflate makes at most 1032 bytes of one; the rest is for small files of fill values.
         let limit = length.saturating_mul(1032).saturating_add(1 << 28);
-        let values = inner.shape().iter().chain(inner_shape(kind)).try_fold(8_u64, |product, length| product.checked_mul(*length));
+        let values = inner
+            .shape()
+            .iter()
+            .chain(inner_shape(kind))
+            .try_fold(8_u64, |product, length| product.checked_mul(*length));
         if values.is_none_or(|bytes| bytes > limit) {
             return Err("an array that claims to hold far more than such a file can".into());
         }
         let elsewhere = |message: &HdfMessage| matches!(message, HdfMessage::ExternalFiles(_));
-        if guard(|| Ok(file.get_or_parse_header(inner.address())?.messages.iter().any(elsewhere)))? {
+        if guard(|| Ok(file.get_or_parse_header(inner.address())?.messages.iter().any(elsewhere)))?
+        {
             return Err("a dataset whose values lie in another file".into());
         }
         let mut shape = inner.shape().to_vec();
@@ -82,25 +95,49 @@ impl Dataset {
         let transposed = is_matlab && shape.len() == 2;
         shape[..].rotate_left(usize::from(transposed));
         let start = guard(|| start(file, &inner)).unwrap_or(None).filter(|_| !transposed);
-        Ok(Self { path, shape, type_name: type_name(kind), fields, inner, file: file.clone(), start, transposed, limit })
+        Ok(Self {
+            path,
+            shape,
+            type_name: type_name(kind),
+            fields,
+            inner,
+            file: file.clone(),
+            start,
+            transposed,
+            limit,
+        })
     }
 
     fn fault(&self, what: impl std::fmt::Display) -> String {
         // The crate puts its own name of the dataset before what it says.
         let (name, what) = (self.inner.name(), what.to_string());
-        format!("{}: {}", self.path, what.strip_prefix(name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&what))
+        format!(
+            "{}: {}",
+            self.path,
+            what.strip_prefix(name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&what)
+        )
     }
 
     /// Checks a range of rows and cuts it where chunks begin, into batches.
     fn batches(&self, rows: &Range<u64>, row_bytes: u64) -> Result<Vec<Range<u64>>, String> {
-        let Some(&count) = self.shape.first() else { return Err(self.fault("a single value has no rows")) };
+        let Some(&count) = self.shape.first() else {
+            return Err(self.fault("a single value has no rows"));
+        };
         if rows.start > rows.end || rows.end > count {
             return Err(self.fault(format!("rows {}..{} of {count}", rows.start, rows.end)));
         }
-        if (rows.end - rows.start).checked_mul(row_bytes.max(1)).is_none_or(|bytes| bytes > self.limit) {
+        if (rows.end - rows.start)
+            .checked_mul(row_bytes.max(1))
+            .is_none_or(|bytes| bytes > self.limit)
+        {
             return Err(self.fault("claims to hold far more than such a file can"));
         }
-        let chunk = self.inner.chunks().and_then(|chunk| chunk.first().copied()).map_or(1, u64::from).max(1);
+        let chunk = self
+            .inner
+            .chunks()
+            .and_then(|chunk| chunk.first().copied())
+            .map_or(1, u64::from)
+            .max(1);
         let step = (BATCH / row_bytes.max(1) / chunk).max(1) * chunk;
         let mut batches = vec![];
         let mut start = rows.start;
@@ -115,16 +152,25 @@ impl Dataset {
     /// Elements in one row, by the dataset's shape and that of its type.
     fn width(&self, kind: &Datatype) -> Option<u64> {
         let outer = self.shape.get(1..).unwrap_or(&[]);
-        outer.iter().chain(inner_shape(kind)).try_fold(1_u64, |width, size| width.checked_mul(*size))
+        outer
+            .iter()
+            .chain(inner_shape(kind))
+            .try_fold(1_u64, |width, size| width.checked_mul(*size))
     }
 
-    /// The columns that a field holds: pandas puts those of one type side by side and keeps their names in an attribute.
+    /// The columns that a field holds: pandas puts those of one type side by side and keeps their
+    /// names in an attribute.
     pub fn columns_of(&self, field: &Field) -> Vec<Field> {
-        let (Datatype::Array { base, .. }, &[count]) = (&field.kind, field.shape.as_slice()) else { return vec![field.clone()] };
+        let (Datatype::Array { base, .. }, &[count]) = (&field.kind, field.shape.as_slice()) else {
+            return vec![field.clone()];
+        };
         let kind = guard(|| self.inner.attribute(&format!("{}_kind", field.name))?.read_string());
         let names = kind.map(|kind| pickled_names(&kind)).unwrap_or_default();
         let size = dtype_element_size(base).unwrap_or(0);
-        if !field.name.starts_with("values_block_") || names.len() as u64 != count || field.size != size * names.len() {
+        if !field.name.starts_with("values_block_")
+            || names.len() as u64 != count
+            || field.size != size * names.len()
+        {
             return vec![field.clone()];
         }
         let column = |(i, name)| Field {
@@ -139,16 +185,33 @@ impl Dataset {
         names.into_iter().enumerate().map(column).collect()
     }
 
-    /// Fills in rows of the first axis, each flattened in row-major order, converted as NumPy's `astype` does.
-    pub fn read<T: Number>(&self, field: Option<&Field>, rows: Range<u64>, into: &mut [T]) -> Result<(), String> {
+    /// Fills in rows of the first axis, each flattened in row-major order, converted as NumPy's
+    /// `astype` does.
+    pub fn read<T: Number>(
+        &self,
+        field: Option<&Field>,
+        rows: Range<u64>,
+        into: &mut [T],
+    ) -> Result<(), String> {
         let kind = field.map_or(self.inner.dtype(), |field| &field.kind);
         if fill::<T>(&[], kind, &mut []).is_none() {
-            return Err(self.fault(format!("holds {}, which cannot be read as {}", type_name(kind), T::NAME)));
+            return Err(self.fault(format!(
+                "holds {}, which cannot be read as {}",
+                type_name(kind),
+                T::NAME
+            )));
         }
-        let width = self.width(kind).ok_or_else(|| self.fault("has a shape that makes no sense"))?;
-        let stored = guard(|| self.inner.raw_element_size()).map_err(|error| self.fault(error))? as u64;
-        let per_row = if field.is_some() { stored } else { (width / inner_count(kind).max(1)).saturating_mul(stored) };
-        let batches = self.batches(&rows, per_row.max(width.saturating_mul(size_of::<T>() as u64)))?;
+        let width =
+            self.width(kind).ok_or_else(|| self.fault("has a shape that makes no sense"))?;
+        let stored =
+            guard(|| self.inner.raw_element_size()).map_err(|error| self.fault(error))? as u64;
+        let per_row = if field.is_some() {
+            stored
+        } else {
+            (width / inner_count(kind).max(1)).saturating_mul(stored)
+        };
+        let batches =
+            self.batches(&rows, per_row.max(width.saturating_mul(size_of::<T>() as u64)))?;
         let width = width as usize;
         if into.len() != (rows.end - rows.start) as usize * width {
             return Err(self.fault("has rows of another length"));
@@ -163,20 +226,29 @@ impl Dataset {
         work.into_par_iter().try_for_each(|(batch, target)| {
             let bytes;
             let bytes: &[u8] = if field.is_some() || !inner_shape(kind).is_empty() {
-                let (offset, size) = field.map_or((0, stored as usize), |field| (field.offset, field.size));
+                let (offset, size) =
+                    field.map_or((0, stored as usize), |field| (field.offset, field.size));
                 let mut parts = vec![];
                 for element in self.rows::<Raw>(batch)? {
                     parts.extend_from_slice(self.bytes(&element, offset, size)?);
                 }
                 &{ parts }
             } else if let Some(start) = self.start {
-                bytes = guard(|| self.file.storage().read_range(start.saturating_add(batch.start * per_row), target.len() * stored as usize));
+                bytes = guard(|| {
+                    self.file.storage().read_range(
+                        start.saturating_add(batch.start * per_row),
+                        target.len() * stored as usize,
+                    )
+                });
                 bytes.as_ref().map_err(|error| self.fault(error))?
             } else {
                 let values = self.rows::<Cast<T>>(batch)?;
                 if values.len() == target.len() && self.transposed {
                     let rows = target.len() / width.max(1);
-                    values.iter().enumerate().for_each(|(at, value)| target[at % rows * width + at / rows] = value.0);
+                    values
+                        .iter()
+                        .enumerate()
+                        .for_each(|(at, value)| target[at % rows * width + at / rows] = value.0);
                     return Ok(());
                 }
                 if values.len() == target.len() {
@@ -185,13 +257,15 @@ impl Dataset {
                 }
                 &[]
             };
-            fill(bytes, kind, target).ok_or_else(|| self.fault("holds another number of values than its shape says"))
+            fill(bytes, kind, target)
+                .ok_or_else(|| self.fault("holds another number of values than its shape says"))
         })
     }
 
     /// The number of a dataset without axes; none where it holds nothing.
     pub fn only_value(&self) -> Result<Option<f64>, String> {
-        let values = guard(|| self.inner.read_array::<Cast<f64>>()).map_err(|error| self.fault(error))?;
+        let values =
+            guard(|| self.inner.read_array::<Cast<f64>>()).map_err(|error| self.fault(error))?;
         Ok(values.first().map(|value| value.0))
     }
 
@@ -201,7 +275,8 @@ impl Dataset {
         let mut selections: Vec<_> = self.shape.iter().map(|size| slice(*size, 0)).collect();
         selections[0] = slice(rows.end, rows.start);
         selections[..].rotate_left(usize::from(self.transposed));
-        let array = guard(|| self.inner.read_slice::<T>(&SliceInfo { selections })).map_err(|error| self.fault(error))?;
+        let array = guard(|| self.inner.read_slice::<T>(&SliceInfo { selections }))
+            .map_err(|error| self.fault(error))?;
         Ok(array.into_raw_vec_and_offset().0)
     }
 
@@ -211,37 +286,56 @@ impl Dataset {
     }
 
     fn bytes<'a>(&self, element: &'a Raw, offset: usize, size: usize) -> Result<&'a [u8], String> {
-        element.0.get(offset..).and_then(|rest| rest.get(..size)).ok_or_else(|| self.fault("has fields that reach beyond its rows"))
+        element
+            .0
+            .get(offset..)
+            .and_then(|rest| rest.get(..size))
+            .ok_or_else(|| self.fault("has fields that reach beyond its rows"))
     }
 
     /// Whether pandas says that a column holds positions in a list of words.
     pub fn is_category(&self, field: &Field) -> bool {
-        guard(|| self.inner.attribute(&format!("{}_meta", field.block))?.read_string()).is_ok_and(|meta| meta == "category")
+        guard(|| self.inner.attribute(&format!("{}_meta", field.block))?.read_string())
+            .is_ok_and(|meta| meta == "category")
     }
 
     /// Rows of strings, of fixed or variable length; what is not UTF-8 is replaced.
     pub fn text_of(&self, field: Option<&Field>, rows: Range<u64>) -> Result<Vec<String>, String> {
-        let (offset, kind) = field.map_or((0, self.inner.dtype()), |field| (field.offset, &field.kind));
+        let (offset, kind) =
+            field.map_or((0, self.inner.dtype()), |field| (field.offset, &field.kind));
         let (count, element) = match kind {
             Datatype::Array { base, .. } => (inner_count(kind) as usize, &**base),
             _ => (1, kind),
         };
         let (size, padding) = match element {
-            Datatype::String { size: StringSize::Fixed(size), padding, .. } => (*size as usize, Some(*padding)),
-            Datatype::String { size: StringSize::Variable, .. } | Datatype::VarLen { kind: VarLenKind::String, .. } => {
+            Datatype::String { size: StringSize::Fixed(size), padding, .. } => {
+                (*size as usize, Some(*padding))
+            }
+            Datatype::String { size: StringSize::Variable, .. }
+            | Datatype::VarLen { kind: VarLenKind::String, .. } => {
                 (self.inner.vlen_reference_size(), None)
             }
-            _ => return Err(self.fault(format!("holds {}, which cannot be read as text", type_name(kind)))),
+            _ => {
+                return Err(
+                    self.fault(format!("holds {}, which cannot be read as text", type_name(kind)))
+                );
+            }
         };
-        let stored = guard(|| self.inner.raw_element_size()).map_err(|error| self.fault(error))? as u64;
-        let width = self.width(kind).ok_or_else(|| self.fault("has a shape that makes no sense"))?;
+        let stored =
+            guard(|| self.inner.raw_element_size()).map_err(|error| self.fault(error))? as u64;
+        let width =
+            self.width(kind).ok_or_else(|| self.fault("has a shape that makes no sense"))?;
         let mut texts = vec![];
         for batch in self.batches(&rows, width.saturating_mul(stored.max(24)))? {
             for element in self.rows::<Raw>(batch)? {
-                for bytes in self.bytes(&element, offset, size.saturating_mul(count))?.chunks_exact(size.max(1)) {
+                for bytes in self
+                    .bytes(&element, offset, size.saturating_mul(count))?
+                    .chunks_exact(size.max(1))
+                {
                     let bytes = match padding {
                         Some(padding) => unpadded(bytes, padding),
-                        None => &guard(|| self.inner.resolve_vlen_reference_bytes(bytes, 1)).map_err(|error| self.fault(error))?,
+                        None => &guard(|| self.inner.resolve_vlen_reference_bytes(bytes, 1))
+                            .map_err(|error| self.fault(error))?,
                     };
                     texts.push(String::from_utf8_lossy(bytes).into_owned());
                 }
@@ -269,7 +363,8 @@ impl Field {
 
 /// Where the values of a dataset begin that lie in one piece; the crate would copy them twice more.
 fn start(file: &Hdf5File, dataset: &hdf5_reader::Dataset) -> Read<Option<u64>> {
-    let (header, bytes) = (file.get_or_parse_header(dataset.address())?, dataset.raw_byte_len()? as u64);
+    let (header, bytes) =
+        (file.get_or_parse_header(dataset.address())?, dataset.raw_byte_len()? as u64);
     Ok(header
         .messages
         .iter()
@@ -283,12 +378,17 @@ fn start(file: &Hdf5File, dataset: &hdf5_reader::Dataset) -> Read<Option<u64>> {
         .filter(|address| !Cursor::is_undefined_offset(*address, file.superblock().offset_size)))
 }
 
-/// The crate takes every number for a plain one, so the stored type is checked: 16 bits may be bfloat16, 32 bits may hold 24.
+/// The crate takes every number for a plain one, so the stored type is checked: 16 bits may be
+/// bfloat16, 32 bits may hold 24.
 fn standard(message: &[u8]) -> Result<(), &'static str> {
     let at = |from: usize, size: usize| {
-        message.get(from..from + size).map(|bytes| bytes.iter().rev().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte)))
+        message
+            .get(from..from + size)
+            .map(|bytes| bytes.iter().rev().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte)))
     };
-    let (Some(class), Some(size)) = (message.first().map(|byte| byte & 15), at(4, 4)) else { return Err("has no type") };
+    let (Some(class), Some(size)) = (message.first().map(|byte| byte & 15), at(4, 4)) else {
+        return Err("has no type");
+    };
     if class > 1 {
         return Ok(());
     }
@@ -301,10 +401,14 @@ fn standard(message: &[u8]) -> Result<(), &'static str> {
         (_, 8) => Some(0x3400_0b34),
         _ => return Err("holds floating-point numbers of an unusual size"),
     };
-    let read = at(12, 4).map(u32::to_le_bytes).map(|[exponent, bits, mantissa, size]| u32::from_be_bytes([size, mantissa, bits, exponent]));
+    let read = at(12, 4).map(u32::to_le_bytes).map(|[exponent, bits, mantissa, size]| {
+        u32::from_be_bytes([size, mantissa, bits, exponent])
+    });
     match layout {
         _ if !plain => Err("holds numbers of an unusual layout"),
-        Some(layout) if read != Some(layout) => Err("holds floating-point numbers of an unusual layout"),
+        Some(layout) if read != Some(layout) => {
+            Err("holds floating-point numbers of an unusual layout")
+        }
         _ => Ok(()),
     }
 }
@@ -317,18 +421,32 @@ fn is_complex(fields: &[CompoundField]) -> bool {
 /// The name of an element's type.
 fn type_name(kind: &Datatype) -> String {
     match kind {
-        Datatype::FixedPoint { size, signed, .. } => format!("{}int{}", if *signed { "" } else { "u" }, u32::from(*size) * 8),
+        Datatype::FixedPoint { size, signed, .. } => {
+            format!("{}int{}", if *signed { "" } else { "u" }, u32::from(*size) * 8)
+        }
         Datatype::FloatingPoint { size, .. } => format!("float{}", u32::from(*size) * 8),
         // PyTables' bool; h5py calls it a whole number, too.
         Datatype::Bitfield { size, .. } => format!("uint{}", u32::from(*size) * 8),
-        Datatype::Enum { members, .. } if members.len() == 2 && members.iter().all(|member| ["FALSE", "TRUE"].contains(&member.name.as_str())) => {
+        Datatype::Enum { members, .. }
+            if members.len() == 2
+                && members
+                    .iter()
+                    .all(|member| ["FALSE", "TRUE"].contains(&member.name.as_str())) =>
+        {
             "bool".into()
         }
-        Datatype::Enum { members, .. } => format!("enum({})", listed(members.iter().map(|member| member.name.as_str()))),
+        Datatype::Enum { members, .. } => {
+            format!("enum({})", listed(members.iter().map(|member| member.name.as_str())))
+        }
         Datatype::Array { base, .. } => type_name(base),
-        Datatype::String { .. } | Datatype::VarLen { kind: VarLenKind::String, .. } => "string".into(),
+        Datatype::String { .. } | Datatype::VarLen { kind: VarLenKind::String, .. } => {
+            "string".into()
+        }
         Datatype::Compound { fields, .. } if is_complex(fields) => "complex".into(),
-        Datatype::Compound { fields, .. } => format!("compound({})", fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ")),
+        Datatype::Compound { fields, .. } => format!(
+            "compound({})",
+            fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ")
+        ),
         Datatype::VarLen { base, .. } => format!("sequence({})", type_name(base)),
         Datatype::Opaque { .. } => "opaque".into(),
         Datatype::Reference { .. } => "reference".into(),
@@ -347,8 +465,12 @@ fn inner_count(kind: &Datatype) -> u64 {
 fn unpadded(bytes: &[u8], padding: StringPadding) -> &[u8] {
     match padding {
         StringPadding::NullTerminate => bytes.split(|byte| *byte == 0).next().unwrap_or_default(),
-        StringPadding::NullPad => &bytes[..bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)],
-        StringPadding::SpacePad => &bytes[..bytes.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1)],
+        StringPadding::NullPad => {
+            &bytes[..bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)]
+        }
+        StringPadding::SpacePad => {
+            &bytes[..bytes.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1)]
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! HDF5 files: lists their datasets and reads rows of them as numbers or text.
 //!
-//! The file format is hdf5-reader's work; the two filters that it lacks are in `codecs`. Rows are read in batches of a few
-//! megabytes on all cores, and each number is converted once, straight to the type that is asked for.
+//! The file format is hdf5-reader's work; the two filters that it lacks are in `codecs`. Rows are
+//! read in batches of a few megabytes on all cores, and each number is converted once, straight to
+//! the type that is asked for.
 
 mod dataset;
 mod numbers;
@@ -55,17 +56,36 @@ impl Hdf5 {
             32000,
             Box::new(|filter, data, _| {
                 // h5py writes its version, LZF's version and the size of the chunk.
-                let size = filter.client_data.get(2).ok_or_else(|| Error::FilterError("LZF without the size of a chunk".into()))?;
+                let size = filter
+                    .client_data
+                    .get(2)
+                    .ok_or_else(|| Error::FilterError("LZF without the size of a chunk".into()))?;
                 codecs::lzf(data, *size as usize).map_err(|fault| Error::FilterError(fault.into()))
             }),
         );
-        filters.register(32001, Box::new(|_, data, _| codecs::blosc(data).map_err(|fault| Error::FilterError(fault.into()))));
-        filters.register(32015, Box::new(|_, data, _| codecs::zstd(data).map_err(|fault| Error::FilterError(fault.to_string()))));
-        // What one chunk may unpack to: as much as such a file can hold, and something for small files of fill values.
-        let most = usize::try_from(length.saturating_mul(1032).saturating_add(LEAST_CHUNK)).unwrap_or(usize::MAX);
-        let options = OpenOptions::default().with_filter_registry(filters).with_max_chunk_bytes(most.min(DEFAULT_MAX_CHUNK_BYTES));
+        filters.register(
+            32001,
+            Box::new(|_, data, _| {
+                codecs::blosc(data).map_err(|fault| Error::FilterError(fault.into()))
+            }),
+        );
+        filters.register(
+            32015,
+            Box::new(|_, data, _| {
+                codecs::zstd(data).map_err(|fault| Error::FilterError(fault.to_string()))
+            }),
+        );
+        // What one chunk may unpack to: as much as such a file can hold, and something for small
+        // files of fill values.
+        let most = usize::try_from(length.saturating_mul(1032).saturating_add(LEAST_CHUNK))
+            .unwrap_or(usize::MAX);
+        let options = OpenOptions::default()
+            .with_filter_registry(filters)
+            .with_max_chunk_bytes(most.min(DEFAULT_MAX_CHUNK_BYTES));
         // Read, not mapped: a file that another program cuts short must not end this one.
-        let inner = guard(|| Hdf5File::from_storage_with_options(Arc::new(FileStorage::open(path)?), options))?;
+        let inner = guard(|| {
+            Hdf5File::from_storage_with_options(Arc::new(FileStorage::open(path)?), options)
+        })?;
         let walk = Walk::through(inner, length)?;
         let (infos, places) = list_arrays(&walk).into_iter().unzip();
         Ok(Self { infos, places, datasets: walk.found, notes: walk.notes })
@@ -77,7 +97,12 @@ impl Hdf5 {
     }
 
     /// Rows of an array in the order in which they lie, as any type.
-    fn values<T: Number>(&self, at: usize, rows: Range<usize>, into: &mut [T]) -> Result<(), String> {
+    fn values<T: Number>(
+        &self,
+        at: usize,
+        rows: Range<usize>,
+        into: &mut [T],
+    ) -> Result<(), String> {
         let range = rows.start as u64..rows.end as u64;
         match &self.places[at] {
             Place::Whole(dataset) => self.datasets[*dataset].read(None, range, into),
@@ -87,11 +112,18 @@ impl Hdf5 {
                 let width = dataset.shape[1] as usize;
                 let mut block = vec![T::default(); into.len() * width];
                 dataset.read(None, range, &mut block)?;
-                into.iter_mut().zip(block.chunks_exact(width.max(1))).for_each(|(into, row)| *into = row[*index]);
+                into.iter_mut()
+                    .zip(block.chunks_exact(width.max(1)))
+                    .for_each(|(into, row)| *into = row[*index]);
                 Ok(())
             }
-            Place::Words(dataset, field, _) => Err(format!("{}: {} holds words, not numbers", self.datasets[*dataset].path, field.name)),
-            Place::Nowhere => Err(format!("{}: is {}", self.infos[at].name, self.infos[at].type_name)),
+            Place::Words(dataset, field, _) => Err(format!(
+                "{}: {} holds words, not numbers",
+                self.datasets[*dataset].path, field.name
+            )),
+            Place::Nowhere => {
+                Err(format!("{}: is {}", self.infos[at].name, self.infos[at].type_name))
+            }
         }
     }
 }
@@ -110,34 +142,52 @@ impl Arrays for Hdf5 {
     }
 
     /// Columns of one table or frame are taken from rows that are decoded once.
-    fn columns(&self, sources: &[usize], rows: Range<usize>, into: &mut [f32]) -> Result<(), String> {
+    fn columns(
+        &self,
+        sources: &[usize],
+        rows: Range<usize>,
+        into: &mut [f32],
+    ) -> Result<(), String> {
         let width = sources.len();
         let range = rows.start as u64..rows.end as u64;
-        let mut left: Vec<(usize, &Place)> = sources.iter().map(|&at| &self.places[at]).enumerate().collect();
+        let mut left: Vec<(usize, &Place)> =
+            sources.iter().map(|&at| &self.places[at]).enumerate().collect();
         while let Some((column, place)) = left.first().copied() {
             match place {
                 Place::Whole(dataset) => {
                     let mut values = vec![0.0_f32; rows.len()];
                     self.datasets[*dataset].read(None, range.clone(), &mut values)?;
-                    values.iter().enumerate().for_each(|(row, value)| into[row * width + column] = *value);
+                    values
+                        .iter()
+                        .enumerate()
+                        .for_each(|(row, value)| into[row * width + column] = *value);
                     left.remove(0);
                 }
                 Place::Field(table, _) => {
-                    let (same, others) =
-                        left.into_iter().partition::<Vec<_>, _>(|(_, place)| matches!(place, Place::Field(other, _) if other == table));
+                    let (same, others) = left.into_iter().partition::<Vec<_>, _>(
+                        |(_, place)| matches!(place, Place::Field(other, _) if other == table),
+                    );
                     left = others;
-                    for (row, element) in self.datasets[*table].rows::<Raw>(range.clone())?.iter().enumerate() {
+                    for (row, element) in
+                        self.datasets[*table].rows::<Raw>(range.clone())?.iter().enumerate()
+                    {
                         for (column, place) in &same {
                             let Place::Field(_, field) = place else { continue };
                             let bytes = self.datasets[*table].part(element, field)?;
                             let target = &mut into[row * width + column..][..1];
-                            fill(bytes, &field.kind, target).ok_or_else(|| format!("{}: {} is no number", self.datasets[*table].path, field.name))?;
+                            fill(bytes, &field.kind, target).ok_or_else(|| {
+                                format!(
+                                    "{}: {} is no number",
+                                    self.datasets[*table].path, field.name
+                                )
+                            })?;
                         }
                     }
                 }
                 Place::Column(block, _) => {
-                    let (same, others) =
-                        left.into_iter().partition::<Vec<_>, _>(|(_, place)| matches!(place, Place::Column(other, _) if other == block));
+                    let (same, others) = left.into_iter().partition::<Vec<_>, _>(
+                        |(_, place)| matches!(place, Place::Column(other, _) if other == block),
+                    );
                     left = others;
                     let inner = self.datasets[*block].shape[1] as usize;
                     let mut values = vec![0.0_f32; rows.len() * inner];
@@ -170,20 +220,26 @@ impl Arrays for Hdf5 {
         match &self.places[at] {
             Place::Whole(dataset) => self.datasets[*dataset].text_of(None, rows),
             Place::Field(dataset, field) => self.datasets[*dataset].text_of(Some(field), rows),
-            Place::Column(dataset, _) => Err(format!("{}: holds numbers, not text", self.datasets[*dataset].path)),
+            Place::Column(dataset, _) => {
+                Err(format!("{}: holds numbers, not text", self.datasets[*dataset].path))
+            }
             Place::Words(dataset, field, words) => {
                 let mut codes = vec![0.0_f64; self.infos[at].rows()];
                 self.datasets[*dataset].read(Some(field), rows, &mut codes)?;
                 // What is missing has the code −1.
-                let word = |code: f64| if code < 0.0 { None } else { words.get(code as usize).cloned() };
+                let word =
+                    |code: f64| if code < 0.0 { None } else { words.get(code as usize).cloned() };
                 Ok(codes.into_iter().map(|code| word(code).unwrap_or_default()).collect())
             }
-            Place::Nowhere => Err(format!("{}: is {}", self.infos[at].name, self.infos[at].type_name)),
+            Place::Nowhere => {
+                Err(format!("{}: is {}", self.infos[at].name, self.infos[at].type_name))
+            }
         }
     }
 }
 
-/// Tables become columns, pandas frames too; other datasets are arrays as they are. What cannot be read is listed as well.
+/// Tables become columns, pandas frames too; other datasets are arrays as they are. What cannot be
+/// read is listed as well.
 fn list_arrays(walk: &Walk) -> Vec<(ArrayInfo, Place)> {
     let (columns, frames) = frames(&walk.found);
     let tables = walk.found.iter().filter(|dataset| !dataset.fields.is_empty()).count();
@@ -193,28 +249,56 @@ fn list_arrays(walk: &Walk) -> Vec<(ArrayInfo, Place)> {
         if frames.iter().any(|frame| dataset.path.starts_with(frame.as_str())) {
             continue;
         }
-        let lengths = |inner: &[u64]| dataset.shape.iter().chain(inner).map(|length| usize::try_from(*length).unwrap_or(usize::MAX)).collect();
-        let mut fields: Vec<Field> = dataset.fields.iter().flat_map(|field| dataset.columns_of(field)).collect();
-        if let Some((_, order)) = walk.orders.iter().find(|(group, _)| dataset.path == format!("{group}/table")) {
+        let lengths = |inner: &[u64]| {
+            dataset
+                .shape
+                .iter()
+                .chain(inner)
+                .map(|length| usize::try_from(*length).unwrap_or(usize::MAX))
+                .collect()
+        };
+        let mut fields: Vec<Field> =
+            dataset.fields.iter().flat_map(|field| dataset.columns_of(field)).collect();
+        if let Some((_, order)) =
+            walk.orders.iter().find(|(group, _)| dataset.path == format!("{group}/table"))
+        {
             fields.sort_by_key(|field| order.iter().position(|name| *name == field.name));
         }
         for field in fields {
-            let name = if tables > 1 { format!("{path}/{}", field.name) } else { field.name.clone() };
-            let (kind, type_name, place) = match dataset.is_category(&field).then(|| words(walk, dataset, &field)) {
-                Some(Some(words)) => (Kind::Text, "category".into(), Place::Words(at, field.clone(), words)),
+            let name =
+                if tables > 1 { format!("{path}/{}", field.name) } else { field.name.clone() };
+            let (kind, type_name, place) = match dataset
+                .is_category(&field)
+                .then(|| words(walk, dataset, &field))
+            {
+                Some(Some(words)) => {
+                    (Kind::Text, "category".into(), Place::Words(at, field.clone(), words))
+                }
                 Some(None) => (Kind::Other, "category without its words".into(), Place::Nowhere),
-                None => (kind_of(&field.type_name), field.type_name.clone(), Place::Field(at, field.clone())),
+                None => (
+                    kind_of(&field.type_name),
+                    field.type_name.clone(),
+                    Place::Field(at, field.clone()),
+                ),
             };
             arrays.push((ArrayInfo { name, shape: lengths(&field.shape), kind, type_name }, place));
         }
         if dataset.fields.is_empty() {
             let (kind, type_name) = (kind_of(&dataset.type_name), dataset.type_name.clone());
-            arrays.push((ArrayInfo { name: path.to_owned(), shape: lengths(&[]), kind, type_name }, Place::Whole(at)));
+            arrays.push((
+                ArrayInfo { name: path.to_owned(), shape: lengths(&[]), kind, type_name },
+                Place::Whole(at),
+            ));
         }
     }
     arrays.extend(columns);
-    let unread = walk.unread.iter().filter(|(path, _)| !frames.iter().any(|frame| path.starts_with(frame.as_str())));
-    arrays.extend(unread.map(|(path, what)| nowhere(path.trim_start_matches('/').to_owned(), what.clone())));
+    let unread = walk
+        .unread
+        .iter()
+        .filter(|(path, _)| !frames.iter().any(|frame| path.starts_with(frame.as_str())));
+    arrays.extend(
+        unread.map(|(path, what)| nowhere(path.trim_start_matches('/').to_owned(), what.clone())),
+    );
     arrays
 }
 
@@ -237,20 +321,36 @@ fn words(walk: &Walk, dataset: &Dataset, field: &Field) -> Option<Vec<String>> {
     Some(numbers.iter().map(f64::to_string).collect())
 }
 
-/// The columns of frames that pandas wrote with `to_hdf(format="fixed")`, and those frames. Columns of objects are pickled
-/// there.
+/// The columns of frames that pandas wrote with `to_hdf(format="fixed")`, and those frames. Columns
+/// of objects are pickled there.
 fn frames(datasets: &[Dataset]) -> (Vec<(ArrayInfo, Place)>, Vec<String>) {
     let mut columns: Vec<(String, ArrayInfo, Place)> = vec![];
     for items in datasets {
-        let Some(block) = items.path.strip_suffix("_items").filter(|block| block.contains("/block")) else { continue };
+        let Some(block) =
+            items.path.strip_suffix("_items").filter(|block| block.contains("/block"))
+        else {
+            continue;
+        };
         let path = format!("{block}_values");
         let count = items.shape.first().copied().unwrap_or(0);
-        let Some(at) = datasets.iter().position(|dataset| dataset.path == path && dataset.shape.get(1) == Some(&count)) else { continue };
+        let Some(at) = datasets
+            .iter()
+            .position(|dataset| dataset.path == path && dataset.shape.get(1) == Some(&count))
+        else {
+            continue;
+        };
         let values = &datasets[at];
         let frame = block.rsplit_once('/').map_or("", |(frame, _)| frame);
-        for (index, name) in items.text_of(None, 0..count).unwrap_or_default().into_iter().enumerate() {
+        for (index, name) in
+            items.text_of(None, 0..count).unwrap_or_default().into_iter().enumerate()
+        {
             let rows = usize::try_from(values.shape[0]).unwrap_or(usize::MAX);
-            let info = ArrayInfo { name, shape: vec![rows], kind: kind_of(&values.type_name), type_name: values.type_name.clone() };
+            let info = ArrayInfo {
+                name,
+                shape: vec![rows],
+                kind: kind_of(&values.type_name),
+                type_name: values.type_name.clone(),
+            };
             columns.push((format!("{frame}/"), info, Place::Column(at, index)));
         }
     }
@@ -259,18 +359,32 @@ fn frames(datasets: &[Dataset]) -> (Vec<(ArrayInfo, Place)>, Vec<String>) {
     // Blocks are by type; the frame's own order is on its first axis.
     for frame in &frames {
         let axis = datasets.iter().find(|dataset| dataset.path == format!("{frame}axis0"));
-        let names = axis.and_then(|axis| axis.text_of(None, 0..axis.shape.first().copied().unwrap_or(0)).ok()).unwrap_or_default();
-        let pickled = names.iter().filter(|name| !columns.iter().any(|(of, info, _)| of == frame && info.name == **name)).cloned();
+        let names = axis
+            .and_then(|axis| axis.text_of(None, 0..axis.shape.first().copied().unwrap_or(0)).ok())
+            .unwrap_or_default();
+        let pickled = names
+            .iter()
+            .filter(|name| !columns.iter().any(|(of, info, _)| of == frame && info.name == **name))
+            .cloned();
         let pickled: Vec<String> = pickled.collect();
         columns.extend(pickled.into_iter().map(|name| {
-            let (info, place) = nowhere(name, "pickled Python objects; pandas writes text with to_hdf(format=\"table\")".into());
+            let (info, place) = nowhere(
+                name,
+                "pickled Python objects; pandas writes text with to_hdf(format=\"table\")".into(),
+            );
             (frame.clone(), info, place)
         }));
-        columns.sort_by_cached_key(|(of, info, _)| (of != frame, names.iter().position(|name| *name == info.name)));
+        columns.sort_by_cached_key(|(of, info, _)| {
+            (of != frame, names.iter().position(|name| *name == info.name))
+        });
     }
     let several = frames.len() > 1;
     let named = |(frame, info, place): (String, ArrayInfo, Place)| {
-        let name = if several { format!("{}{}", frame.trim_start_matches('/'), info.name) } else { info.name };
+        let name = if several {
+            format!("{}{}", frame.trim_start_matches('/'), info.name)
+        } else {
+            info.name
+        };
         (ArrayInfo { name, ..info }, place)
     };
     (columns.into_iter().map(named).collect(), frames)
@@ -283,14 +397,24 @@ fn kind_of(type_name: &str) -> Kind {
         "string" => Kind::Text,
         // What h5py makes of an enumeration: its numbers.
         name if name.starts_with("enum(") => Kind::Number,
-        name if name.starts_with("int") || name.starts_with("uint") || name.starts_with("float") => Kind::Number,
+        name if name.starts_with("int")
+            || name.starts_with("uint")
+            || name.starts_with("float") =>
+        {
+            Kind::Number
+        }
         _ => Kind::Other,
     }
 }
 
-/// The texts in a pickle of protocol 0, which has each on a line behind a V: the names of columns. Nothing is run.
+/// The texts in a pickle of protocol 0, which has each on a line behind a V: the names of columns.
+/// Nothing is run.
 fn pickled_names(pickle: &str) -> Vec<String> {
-    pickle.lines().filter_map(|line| line.strip_prefix("aV").or_else(|| line.strip_prefix('V'))).map(str::to_owned).collect()
+    pickle
+        .lines()
+        .filter_map(|line| line.strip_prefix("aV").or_else(|| line.strip_prefix('V')))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Runs a call into the crate; should it ever panic, that is an error like any other.
@@ -307,7 +431,10 @@ mod tests {
 
     #[test]
     fn names_of_columns_are_read_from_a_pickle_without_running_it() {
-        assert_eq!(pickled_names("(lp0\nVrun\np1\naVVp2\np2\naVf 7\np3\na."), ["run", "Vp2", "f 7"]);
+        assert_eq!(
+            pickled_names("(lp0\nVrun\np1\naVVp2\np2\naVf 7\np3\na."),
+            ["run", "Vp2", "f 7"]
+        );
         assert_eq!(pickled_names("integer"), [""; 0]);
     }
 

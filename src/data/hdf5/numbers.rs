@@ -38,9 +38,15 @@ macro_rules! number {
 number!(f32, "float32");
 number!(f64, "float64");
 
-/// Converts stored numbers; None where there are more or fewer of them than asked for, or the type holds none that `T` takes.
+/// Converts stored numbers; None where there are more or fewer of them than asked for, or the type
+/// holds none that `T` takes.
 pub fn fill<T: Number>(raw: &[u8], kind: &Datatype, into: &mut [T]) -> Option<()> {
-    fn each<const N: usize, T>(raw: &[u8], order: ByteOrder, into: &mut [T], convert: impl Fn([u8; N]) -> T) -> Option<()> {
+    fn each<const N: usize, T>(
+        raw: &[u8],
+        order: ByteOrder,
+        into: &mut [T],
+        convert: impl Fn([u8; N]) -> T,
+    ) -> Option<()> {
         let (elements, rest) = raw.as_chunks::<N>();
         if elements.len() != into.len() || !rest.is_empty() {
             return None;
@@ -58,20 +64,40 @@ pub fn fill<T: Number>(raw: &[u8], kind: &Datatype, into: &mut [T]) -> Option<()
     }
     match kind {
         Datatype::Enum { base, .. } | Datatype::Array { base, .. } => fill(raw, base, into),
-        Datatype::Bitfield { size: 1, .. } => fill(raw, &Datatype::FixedPoint { size: 1, signed: false, byte_order: ByteOrder::LittleEndian }, into),
+        Datatype::Bitfield { size: 1, .. } => fill(
+            raw,
+            &Datatype::FixedPoint { size: 1, signed: false, byte_order: ByteOrder::LittleEndian },
+            into,
+        ),
         Datatype::FixedPoint { size, signed, byte_order } => match (size, signed) {
-            (1, true) => each(raw, *byte_order, into, |bytes| T::signed(i8::from_le_bytes(bytes).into())),
-            (2, true) => each(raw, *byte_order, into, |bytes| T::signed(i16::from_le_bytes(bytes).into())),
-            (4, true) => each(raw, *byte_order, into, |bytes| T::signed(i32::from_le_bytes(bytes).into())),
+            (1, true) => {
+                each(raw, *byte_order, into, |bytes| T::signed(i8::from_le_bytes(bytes).into()))
+            }
+            (2, true) => {
+                each(raw, *byte_order, into, |bytes| T::signed(i16::from_le_bytes(bytes).into()))
+            }
+            (4, true) => {
+                each(raw, *byte_order, into, |bytes| T::signed(i32::from_le_bytes(bytes).into()))
+            }
             (8, true) => each(raw, *byte_order, into, |bytes| T::signed(i64::from_le_bytes(bytes))),
-            (1, false) => each(raw, *byte_order, into, |bytes| T::unsigned(u8::from_le_bytes(bytes).into())),
-            (2, false) => each(raw, *byte_order, into, |bytes| T::unsigned(u16::from_le_bytes(bytes).into())),
-            (4, false) => each(raw, *byte_order, into, |bytes| T::unsigned(u32::from_le_bytes(bytes).into())),
-            (8, false) => each(raw, *byte_order, into, |bytes| T::unsigned(u64::from_le_bytes(bytes))),
+            (1, false) => {
+                each(raw, *byte_order, into, |bytes| T::unsigned(u8::from_le_bytes(bytes).into()))
+            }
+            (2, false) => {
+                each(raw, *byte_order, into, |bytes| T::unsigned(u16::from_le_bytes(bytes).into()))
+            }
+            (4, false) => {
+                each(raw, *byte_order, into, |bytes| T::unsigned(u32::from_le_bytes(bytes).into()))
+            }
+            (8, false) => {
+                each(raw, *byte_order, into, |bytes| T::unsigned(u64::from_le_bytes(bytes)))
+            }
             _ => None,
         },
         Datatype::FloatingPoint { size, byte_order } => match size {
-            2 => each(raw, *byte_order, into, |bytes| T::single(half::f16::from_le_bytes(bytes).to_f32())),
+            2 => each(raw, *byte_order, into, |bytes| {
+                T::single(half::f16::from_le_bytes(bytes).to_f32())
+            }),
             4 => each(raw, *byte_order, into, |bytes| T::single(f32::from_le_bytes(bytes))),
             8 => each(raw, *byte_order, into, |bytes| T::double(f64::from_le_bytes(bytes))),
             _ => None,
@@ -91,7 +117,9 @@ impl<T: Number> H5Type for Cast<T> {
 
     fn from_bytes(bytes: &[u8], kind: &Datatype) -> Read<Self> {
         let mut value = [T::default()];
-        fill(bytes, kind, &mut value).map(|()| Cast(value[0])).ok_or_else(|| Error::InvalidData("not a number".into()))
+        fill(bytes, kind, &mut value)
+            .map(|()| Cast(value[0]))
+            .ok_or_else(|| Error::InvalidData("not a number".into()))
     }
 
     fn element_size(kind: &Datatype) -> usize {
@@ -101,7 +129,9 @@ impl<T: Number> H5Type for Cast<T> {
     fn decode_vec(raw: &[u8], kind: &Datatype, count: usize) -> Option<Read<Vec<Self>>> {
         let mut values = vec![];
         if values.try_reserve_exact(count).is_err() {
-            return Some(Err(Error::InvalidData("does not fit into memory; read fewer rows at a time".into())));
+            return Some(Err(Error::InvalidData(
+                "does not fit into memory; read fewer rows at a time".into(),
+            )));
         }
         values.resize(count, T::default());
         fill(raw, kind, &mut values).map(|()| Ok(values.into_iter().map(Cast).collect()))
@@ -140,11 +170,23 @@ mod tests {
         let whole = |size, signed, byte_order| Datatype::FixedPoint { size, signed, byte_order };
         // By way of a double, this would become 2⁶⁰ + 2³⁷.
         let value = (1_i64 << 60) + (1 << 36) + 1;
-        assert_eq!(read::<f32>(&value.to_be_bytes(), &whole(8, true, ByteOrder::BigEndian), 1), Some(vec![value as f32]));
-        assert_eq!(read::<f64>(&[0xff, 0xfe], &whole(2, true, ByteOrder::BigEndian), 1), Some(vec![-2.0]));
-        assert_eq!(read::<f64>(&[0xff, 0xff], &whole(2, false, ByteOrder::LittleEndian), 1), Some(vec![65535.0]));
+        assert_eq!(
+            read::<f32>(&value.to_be_bytes(), &whole(8, true, ByteOrder::BigEndian), 1),
+            Some(vec![value as f32])
+        );
+        assert_eq!(
+            read::<f64>(&[0xff, 0xfe], &whole(2, true, ByteOrder::BigEndian), 1),
+            Some(vec![-2.0])
+        );
+        assert_eq!(
+            read::<f64>(&[0xff, 0xff], &whole(2, false, ByteOrder::LittleEndian), 1),
+            Some(vec![65535.0])
+        );
         let half = Datatype::FloatingPoint { size: 2, byte_order: ByteOrder::LittleEndian };
-        assert_eq!(read::<f32>(&[0x00, 0x3c, 0x00, 0xfc], &half, 2), Some(vec![1.0, f32::NEG_INFINITY]));
+        assert_eq!(
+            read::<f32>(&[0x00, 0x3c, 0x00, 0xfc], &half, 2),
+            Some(vec![1.0, f32::NEG_INFINITY])
+        );
         assert_eq!(read::<f32>(&[0x00, 0x3c], &half, 2), None);
     }
 }

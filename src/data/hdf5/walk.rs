@@ -34,7 +34,8 @@ pub struct Walk {
     pub found: Vec<Dataset>,
     /// Paths of what is there and cannot be read, and what it is.
     pub unread: Vec<(String, String)>,
-    /// The columns of frames that pandas wrote as tables, in the frame's order, by the path of the group.
+    /// The columns of frames that pandas wrote as tables, in the frame's order, by the path of the
+    /// group.
     pub orders: Vec<(String, Vec<String>)>,
     /// What was not looked into, and why.
     pub notes: Vec<String>,
@@ -45,7 +46,15 @@ impl Walk {
     pub fn through(file: Hdf5File, length: u64) -> Result<Self, String> {
         let root = guard(|| file.root_group())?;
         let seen = HashSet::from([root.address()]);
-        let mut walk = Self { file: Arc::new(file), length, seen, found: vec![], unread: vec![], orders: vec![], notes: vec![] };
+        let mut walk = Self {
+            file: Arc::new(file),
+            length,
+            seen,
+            found: vec![],
+            unread: vec![],
+            orders: vec![],
+            notes: vec![],
+        };
         walk.group(&root, "", 0);
         walk.found.sort_by(|a, b| a.path.cmp(&b.path));
         walk.unread.sort();
@@ -53,7 +62,8 @@ impl Walk {
     }
 
     fn group(&mut self, group: &Group, at: &str, depth: usize) {
-        let is_frame = if let Ok(axes) = guard(|| group.attribute("non_index_axes")?.read_string()) {
+        let is_frame = if let Ok(axes) = guard(|| group.attribute("non_index_axes")?.read_string())
+        {
             self.orders.push((at.to_owned(), pickled_names(&axes)));
             true
         } else {
@@ -72,7 +82,10 @@ impl Walk {
                 return self.notes.push(format!("{at}/ is not looked through: too many datasets"));
             }
             if let LinkTarget::External { filename, path: inside } = target {
-                self.unread.push((path, format!("an external link to {filename}:{inside}, which is not followed")));
+                self.unread.push((
+                    path,
+                    format!("an external link to {filename}:{inside}, which is not followed"),
+                ));
                 continue;
             }
             match self.dataset(group, &name, &path) {
@@ -80,9 +93,13 @@ impl Walk {
                 Ok(None) => match guard(|| group.group(&name)) {
                     Ok(inner) => groups.push((name, path, inner)),
                     Err(_) => {
-                        // What a hard link leads to and is neither is a type with a name: it holds no values.
+                        // What a hard link leads to and is neither is a type with a name: it holds
+                        // no values.
                         if let LinkTarget::Soft { path: to } = target {
-                            self.unread.push((path, format!("a soft link to {to}, where there is nothing")));
+                            self.unread.push((
+                                path,
+                                format!("a soft link to {to}, where there is nothing"),
+                            ));
                         }
                     }
                 },
@@ -90,14 +107,16 @@ impl Walk {
             }
         }
         for (name, path, inner) in groups {
-            // PyTables keeps the indices of tables in groups of such names, pandas the words of its categories.
+            // PyTables keeps the indices of tables in groups of such names, pandas the words of its
+            // categories.
             if name.starts_with("_i_") || is_frame && name == "meta" {
                 continue;
             }
             if !self.seen.insert(inner.address()) {
                 self.notes.push(format!("{path} is another name of a group listed already"));
             } else if depth == DEPTH || self.seen.len() > OBJECTS {
-                self.notes.push(format!("{path} is not looked into: too deep, or too many objects"));
+                self.notes
+                    .push(format!("{path} is not looked into: too deep, or too many objects"));
             } else {
                 self.group(&inner, &path, depth + 1);
             }
@@ -110,7 +129,9 @@ impl Walk {
             Ok(inner) => Dataset::new(path.to_owned(), inner, &self.file, self.length).map(Some),
             Err(error) if error.contains("dataset not found") => Ok(None),
             // Class 3 of layouts.
-            Err(error) if error.contains("layout class 3") => Err("a virtual dataset, whose values lie elsewhere".into()),
+            Err(error) if error.contains("layout class 3") => {
+                Err("a virtual dataset, whose values lie elsewhere".into())
+            }
             Err(error) => Err(format!("damaged or of an unknown kind ({error})")),
         }
     }
@@ -129,7 +150,12 @@ fn links(file: &Hdf5File, group: &Group) -> Read<Vec<(String, LinkTarget)>> {
     for message in &header.messages {
         match message {
             HdfMessage::Link(link) => links.push((link.name.clone(), link.target.clone())),
-            HdfMessage::LinkInfo(info) if !Cursor::is_undefined_offset(info.fractal_heap_address, file.superblock().offset_size) => {
+            HdfMessage::LinkInfo(info)
+                if !Cursor::is_undefined_offset(
+                    info.fractal_heap_address,
+                    file.superblock().offset_size,
+                ) =>
+            {
                 dense_links(file, info, &mut links)?;
             }
             HdfMessage::SymbolTable(table) => old_links(file, table, &mut links)?,
@@ -140,14 +166,27 @@ fn links(file: &Hdf5File, group: &Group) -> Read<Vec<(String, LinkTarget)>> {
 }
 
 /// Links in a heap, as groups of many have them.
-fn dense_links(file: &Hdf5File, info: &LinkInfoMessage, into: &mut Vec<(String, LinkTarget)>) -> Read<()> {
-    let (storage, offsets, lengths) = (file.storage(), file.superblock().offset_size, file.superblock().length_size);
+fn dense_links(
+    file: &Hdf5File,
+    info: &LinkInfoMessage,
+    into: &mut Vec<(String, LinkTarget)>,
+) -> Read<()> {
+    let (storage, offsets, lengths) =
+        (file.storage(), file.superblock().offset_size, file.superblock().length_size);
     let heap = FractalHeap::parse_at_storage(storage, info.fractal_heap_address, offsets, lengths)?;
-    let index = BTreeV2Header::parse_at_storage(storage, info.btree_name_index_address, offsets, lengths)?;
+    let index =
+        BTreeV2Header::parse_at_storage(storage, info.btree_name_index_address, offsets, lengths)?;
     let mut blocks = FractalHeapDirectBlockCache::default();
-    for record in collect_btree_v2_records_storage(storage, &index, offsets, lengths, None, &[], None)? {
-        let (BTreeV2Record::LinkNameHash { heap_id, .. } | BTreeV2Record::CreationOrder { heap_id, .. }) = record else { continue };
-        let bytes = heap.get_object_storage_cached(&heap_id, storage, offsets, lengths, &mut blocks)?;
+    for record in
+        collect_btree_v2_records_storage(storage, &index, offsets, lengths, None, &[], None)?
+    {
+        let (BTreeV2Record::LinkNameHash { heap_id, .. }
+        | BTreeV2Record::CreationOrder { heap_id, .. }) = record
+        else {
+            continue;
+        };
+        let bytes =
+            heap.get_object_storage_cached(&heap_id, storage, offsets, lengths, &mut blocks)?;
         let link = link::parse(&mut Cursor::new(&bytes), offsets, lengths, bytes.len())?;
         into.push((link.name, link.target));
     }
@@ -155,19 +194,37 @@ fn dense_links(file: &Hdf5File, info: &LinkInfoMessage, into: &mut Vec<(String, 
 }
 
 /// Links in a symbol table, as old files have them.
-fn old_links(file: &Hdf5File, table: &SymbolTableMessage, into: &mut Vec<(String, LinkTarget)>) -> Read<()> {
-    let (storage, offsets, lengths) = (file.storage(), file.superblock().offset_size, file.superblock().length_size);
+fn old_links(
+    file: &Hdf5File,
+    table: &SymbolTableMessage,
+    into: &mut Vec<(String, LinkTarget)>,
+) -> Read<()> {
+    let (storage, offsets, lengths) =
+        (file.storage(), file.superblock().offset_size, file.superblock().length_size);
     let heap = LocalHeap::parse_at_storage(storage, table.heap_address, offsets, lengths)?;
-    for (_, address) in collect_btree_v1_leaves_storage(storage, table.btree_address, offsets, lengths, None, &[], None)? {
+    for (_, address) in collect_btree_v1_leaves_storage(
+        storage,
+        table.btree_address,
+        offsets,
+        lengths,
+        None,
+        &[],
+        None,
+    )? {
         let prefix = storage.read_range(address, 8)?;
         let symbols = usize::from(u16::from_le_bytes([prefix[6], prefix[7]]));
         let bytes = storage.read_range(address, 8 + symbols * (2 * usize::from(offsets) + 24))?;
-        for entry in SymbolTableNode::parse(&mut Cursor::new(bytes.as_ref()), offsets, lengths)?.entries {
+        for entry in
+            SymbolTableNode::parse(&mut Cursor::new(bytes.as_ref()), offsets, lengths)?.entries
+        {
             let name = heap.get_string_storage(entry.link_name_offset, storage)?;
             let [a, b, c, d, ..] = entry.scratch;
             // Kind 2 is a soft link, whose path lies in the heap.
             let target = match entry.cache_type {
-                2 => LinkTarget::Soft { path: heap.get_string_storage(u32::from_le_bytes([a, b, c, d]).into(), storage)? },
+                2 => LinkTarget::Soft {
+                    path: heap
+                        .get_string_storage(u32::from_le_bytes([a, b, c, d]).into(), storage)?,
+                },
                 _ => LinkTarget::Hard { address: entry.object_header_address },
             };
             into.push((name, target));

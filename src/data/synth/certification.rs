@@ -1,11 +1,13 @@
-//! Made data of the kind that runs are certified on: for each lumisection the distributions of physics objects in four primary
-//! datasets (tracks and vertices in ZeroBias, muons in SingleMuon, photons in EGamma, jets and missing momentum in JetHT), each
-//! summarised by seven numbers.
+//! Made data of the kind that runs are certified on: for each lumisection the distributions of
+//! physics objects in four primary datasets (tracks and vertices in ZeroBias, muons in SingleMuon,
+//! photons in EGamma, jets and missing momentum in JetHT), each summarised by seven numbers.
 //!
-//! Pile-up falls through a run with the luminosity and moves most distributions; so do the beam spot, which differs from run to run,
-//! and the calibration of each dataset, which differs from era to era. The seven numbers are those of values that are drawn, so that
-//! their noise is what the number of objects leaves. What goes wrong has five kinds, of any strength: one quantity is shifted, a part
-//! of the detector is dead, there is noise, a whole run is a little off, or the tracker stands by.
+//! Pile-up falls through a run with the luminosity and moves most distributions; so do the beam
+//! spot, which differs from run to run, and the calibration of each dataset, which differs from era
+//! to era. The seven numbers are those of values that are drawn, so that their noise is what the
+//! number of objects leaves. What goes wrong has five kinds, of any strength: one quantity is
+//! shifted, a part of the detector is dead, there is noise, a whole run is a little off, or the
+//! tracker stands by.
 
 use super::{
     super::summary::{self, NAMES},
@@ -38,7 +40,8 @@ use std::{
 
 const DATASETS: [&str; 4] = ["ZeroBias", "SingleMuon", "EGamma", "JetHT"];
 
-/// Objects of a dataset, how many of them a lumisection has at a usual pile-up, and what is known of each.
+/// Objects of a dataset, how many of them a lumisection has at a usual pile-up, and what is known
+/// of each.
 struct Object {
     dataset: usize,
     name: &'static str,
@@ -85,7 +88,10 @@ const OBJECTS: [Object; 6] = [
         dataset: 0,
         name: "vertex",
         entries: 250.0,
-        quantities: &[("n", Shape::Count { mean: 25.0, by_pile_up: 1.0 }), ("z", Shape::Bell { mean: 0.8, width: 4.2, by_pile_up: 0.0 })],
+        quantities: &[
+            ("n", Shape::Count { mean: 25.0, by_pile_up: 1.0 }),
+            ("z", Shape::Bell { mean: 0.8, width: 4.2, by_pile_up: 0.0 }),
+        ],
     },
     Object {
         dataset: 1,
@@ -122,7 +128,12 @@ const OBJECTS: [Object; 6] = [
             ("n", Shape::Count { mean: 5.0, by_pile_up: 0.3 }),
         ],
     },
-    Object { dataset: 3, name: "met", entries: 150.0, quantities: &[("pt", Shape::Falling { from: 0.0, scale: 32.0 }), PHI] },
+    Object {
+        dataset: 3,
+        name: "met",
+        entries: 150.0,
+        quantities: &[("pt", Shape::Falling { from: 0.0, scale: 32.0 }), PHI],
+    },
 ];
 
 /// What goes wrong.
@@ -154,7 +165,9 @@ impl Kind {
     /// What it is in.
     fn place(self) -> String {
         match self {
-            Self::Shift(object, quantity) => column(&OBJECTS[object], OBJECTS[object].quantities[quantity].0),
+            Self::Shift(object, quantity) => {
+                column(&OBJECTS[object], OBJECTS[object].quantities[quantity].0)
+            }
             Self::DeadSector { dataset, .. } | Self::Noise { dataset } => DATASETS[dataset].into(),
             Self::BadRun => "all".into(),
             Self::Standby => "ZeroBias".into(),
@@ -206,33 +219,49 @@ const BATCH: usize = 2_000;
 /// The files that are written.
 pub const FILES: [&str; 4] = ["features.parquet", "golden.json", "dcs.json", "truth.csv"];
 
-/// Writes features.parquet, golden.json (the lumisections where nothing is wrong), dcs.json (those where the tracker is on) and
-/// truth.csv into a folder; returns the names and rows of the tables.
+/// Writes features.parquet, golden.json (the lumisections where nothing is wrong), dcs.json (those
+/// where the tracker is on) and truth.csv into a folder; returns the names and rows of the tables.
 pub fn write(folder: &Path, lumisections: usize, seed: u64) -> Result<Vec<(String, usize)>> {
     if !(FEWEST..=MOST).contains(&lumisections) {
-        return Err(Error::input(format!("--lumisections {lumisections}: expected from {FEWEST} to {MOST}")));
+        return Err(Error::input(format!(
+            "--lumisections {lumisections}: expected from {FEWEST} to {MOST}"
+        )));
     }
     fs::create_dir_all(folder).map_err(|error| Error::writing(folder, &error))?;
     let runs = runs(lumisections, seed);
     beside(&folder.join("features.parquet"), |file| features(file, &runs, seed))?;
-    let json =
-        |name: &str, good: &dyn Fn(Option<Kind>) -> bool| beside(&folder.join(name), |file| Ok(serde_json::to_writer(file, &ranges(&runs, good))?));
+    let json = |name: &str, good: &dyn Fn(Option<Kind>) -> bool| {
+        beside(&folder.join(name), |file| Ok(serde_json::to_writer(file, &ranges(&runs, good))?))
+    };
     json("golden.json", &|kind| kind.is_none())?;
     json("dcs.json", &|kind| kind != Some(Kind::Standby))?;
     let mut truth = String::from("run,first_ls,last_ls,anomaly,where,strength\n");
-    for (run, anomaly) in runs.iter().flat_map(|run| run.anomalies.iter().map(move |anomaly| (run, anomaly))) {
+    for (run, anomaly) in
+        runs.iter().flat_map(|run| run.anomalies.iter().map(move |anomaly| (run, anomaly)))
+    {
         let Anomaly { first_ls, last_ls, kind, strength } = anomaly;
-        let _ = writeln!(truth, "{},{first_ls},{last_ls},{},{},{strength:.3}", run.number, kind.name(), kind.place());
+        let _ = writeln!(
+            truth,
+            "{},{first_ls},{last_ls},{},{},{strength:.3}",
+            run.number,
+            kind.name(),
+            kind.place()
+        );
     }
     beside(&folder.join("truth.csv"), |file| file.write_all(truth.as_bytes()))?;
-    Ok(vec![("features.parquet".into(), lumisections), ("truth.csv".into(), truth.lines().count() - 1)])
+    Ok(vec![
+        ("features.parquet".into(), lumisections),
+        ("truth.csv".into(), truth.lines().count() - 1),
+    ])
 }
 
 /// The lumisections of each run that are good, as ranges.
 fn ranges(runs: &[Run], good: &dyn Fn(Option<Kind>) -> bool) -> BTreeMap<String, Vec<[u32; 2]>> {
     let of_run = |run: &Run| {
         let mut ranges: Vec<[u32; 2]> = vec![];
-        for ls in (run.first_ls..run.first_ls + run.lumisections).filter(|ls| good(run.anomaly(*ls).map(|anomaly| anomaly.kind))) {
+        for ls in (run.first_ls..run.first_ls + run.lumisections)
+            .filter(|ls| good(run.anomaly(*ls).map(|anomaly| anomaly.kind)))
+        {
             match ranges.last_mut() {
                 Some([_, last]) if *last + 1 == ls => *last = ls,
                 _ => ranges.push([ls, ls]),
@@ -268,19 +297,33 @@ fn runs(lumisections: usize, seed: u64) -> Vec<Run> {
         let bad = chance.random_bool(0.06);
         let last_ls = run.first_ls + run.lumisections - 1;
         if bad {
-            run.anomalies.push(Anomaly { first_ls: run.first_ls, last_ls, kind: Kind::BadRun, strength: chance.random_range(0.4..1.0) });
+            run.anomalies.push(Anomaly {
+                first_ls: run.first_ls,
+                last_ls,
+                kind: Kind::BadRun,
+                strength: chance.random_range(0.4..1.0),
+            });
         }
         // Some stretches of other runs; a run starts now and then before the tracker is on.
         if !bad && chance.random_bool(0.25) {
             let last_ls = last_ls.min(run.first_ls + chance.random_range(1..6));
-            run.anomalies.push(Anomaly { first_ls: run.first_ls, last_ls, kind: Kind::Standby, strength: chance.random_range(0.5..1.0) });
+            run.anomalies.push(Anomaly {
+                first_ls: run.first_ls,
+                last_ls,
+                kind: Kind::Standby,
+                strength: chance.random_range(0.5..1.0),
+            });
         }
         while !bad && chance.random_bool(0.35) {
             let first_ls = chance.random_range(run.first_ls..=last_ls);
             let last_ls = last_ls.min(first_ls + chance.random_range(2..30));
             let strength = chance.random_range(0.2..1.0);
             let anomaly = Anomaly { first_ls, last_ls, kind: kind(&mut chance), strength };
-            if run.anomalies.iter().all(|other| other.last_ls < first_ls || last_ls < other.first_ls) {
+            if run
+                .anomalies
+                .iter()
+                .all(|other| other.last_ls < first_ls || last_ls < other.first_ls)
+            {
                 run.anomalies.push(anomaly);
             }
         }
@@ -296,11 +339,16 @@ fn kind(chance: &mut ChaCha8Rng) -> Kind {
         0 => {
             let object = chance.random_range(0..OBJECTS.len());
             // What is all around is nowhere else when it is shifted.
-            let quantities: Vec<usize> =
-                (0..OBJECTS[object].quantities.len()).filter(|&at| !matches!(OBJECTS[object].quantities[at].1, Shape::Phi)).collect();
+            let quantities: Vec<usize> = (0..OBJECTS[object].quantities.len())
+                .filter(|&at| !matches!(OBJECTS[object].quantities[at].1, Shape::Phi))
+                .collect();
             Kind::Shift(object, quantities[chance.random_range(0..quantities.len())])
         }
-        1 => Kind::DeadSector { dataset, phi: chance.random_range(-PI..PI), side: if chance.random_bool(0.5) { 1.0 } else { -1.0 } },
+        1 => Kind::DeadSector {
+            dataset,
+            phi: chance.random_range(-PI..PI),
+            side: if chance.random_bool(0.5) { 1.0 } else { -1.0 },
+        },
         _ => Kind::Noise { dataset },
     }
 }
@@ -310,25 +358,47 @@ fn normal(chance: &mut ChaCha8Rng) -> f64 {
 }
 
 fn features(file: &mut BufWriter<File>, runs: &[Run], seed: u64) -> io::Result<()> {
-    let quantities = OBJECTS.iter().flat_map(|object| object.quantities.iter().map(move |(quantity, _)| column(object, quantity)));
-    let names: Vec<String> = quantities.flat_map(|name| NAMES.map(|number| format!("{name}_{number}"))).collect();
+    let quantities = OBJECTS.iter().flat_map(|object| {
+        object.quantities.iter().map(move |(quantity, _)| column(object, quantity))
+    });
+    let names: Vec<String> =
+        quantities.flat_map(|name| NAMES.map(|number| format!("{name}_{number}"))).collect();
     let whole = ["run", "ls", "dcs"].map(|name| Field::new(name, DataType::Int64, false));
-    let numbers = std::iter::once("lumi".to_owned()).chain(names).map(|name| Field::new(name, DataType::Float32, false));
+    let numbers = std::iter::once("lumi".to_owned())
+        .chain(names)
+        .map(|name| Field::new(name, DataType::Float32, false));
     let schema = Arc::new(Schema::new(whole.into_iter().chain(numbers).collect::<Vec<Field>>()));
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).set_dictionary_enabled(false).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_dictionary_enabled(false)
+        .build();
     let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
-    let mut rows = runs.iter().flat_map(|run| (run.first_ls..run.first_ls + run.lumisections).map(move |ls| (run, ls)));
+    let mut rows = runs
+        .iter()
+        .flat_map(|run| (run.first_ls..run.first_ls + run.lumisections).map(move |ls| (run, ls)));
     loop {
         let batch: Vec<(&Run, u32)> = rows.by_ref().take(BATCH).collect();
         if batch.is_empty() {
             break;
         }
         let made: Vec<Vec<f32>> = batch.par_iter().map(|(run, ls)| row(run, *ls, seed)).collect();
-        let whole = |of: &dyn Fn(&Run, u32) -> i64| -> ArrayRef { Arc::new(batch.iter().map(|(run, ls)| of(run, *ls)).collect::<Int64Array>()) };
-        let dcs = |run: &Run, ls: u32| i64::from(run.anomaly(ls).is_none_or(|anomaly| anomaly.kind != Kind::Standby));
-        let mut columns = vec![whole(&|run, _| i64::from(run.number)), whole(&|_, ls| i64::from(ls)), whole(&dcs)];
-        columns.extend((0..schema.fields().len() - 3).map(|at| -> ArrayRef { Arc::new(made.iter().map(|row| row[at]).collect::<Float32Array>()) }));
-        writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns).map_err(io::Error::other)?)?;
+        let whole = |of: &dyn Fn(&Run, u32) -> i64| -> ArrayRef {
+            Arc::new(batch.iter().map(|(run, ls)| of(run, *ls)).collect::<Int64Array>())
+        };
+        let dcs = |run: &Run, ls: u32| {
+            i64::from(run.anomaly(ls).is_none_or(|anomaly| anomaly.kind != Kind::Standby))
+        };
+        let mut columns = vec![
+            whole(&|run, _| i64::from(run.number)),
+            whole(&|_, ls| i64::from(ls)),
+            whole(&dcs),
+        ];
+        columns.extend((0..schema.fields().len() - 3).map(|at| -> ArrayRef {
+            Arc::new(made.iter().map(|row| row[at]).collect::<Float32Array>())
+        }));
+        writer.write(
+            &RecordBatch::try_new(Arc::clone(&schema), columns).map_err(io::Error::other)?,
+        )?;
     }
     writer.close()?;
     Ok(())
@@ -336,23 +406,38 @@ fn features(file: &mut BufWriter<File>, runs: &[Run], seed: u64) -> io::Result<(
 
 /// Recorded luminosity of a lumisection, and the seven numbers of each quantity.
 fn row(run: &Run, ls: u32, seed: u64) -> Vec<f32> {
-    let mut chance = random::generator(seed, "certification lumisections", u64::from(run.number) << 32 | u64::from(ls));
+    let mut chance = random::generator(
+        seed,
+        "certification lumisections",
+        u64::from(run.number) << 32 | u64::from(ls),
+    );
     let anomaly = run.anomaly(ls);
     let pile_up = run.pile_up(ls) * (1.0 + 0.01 * normal(&mut chance));
     // An inverse nanobarn or so for each collision.
     let mut row = vec![(pile_up * 11.5) as f32];
     for (place, object) in OBJECTS.iter().enumerate() {
-        let standby = anomaly.is_some_and(|anomaly| anomaly.kind == Kind::Standby) && object.dataset == 0;
+        let standby =
+            anomaly.is_some_and(|anomaly| anomaly.kind == Kind::Standby) && object.dataset == 0;
         let entries = object.entries * pile_up / USUAL * if standby { 0.3 } else { 1.0 };
         let entries = (entries + entries.sqrt() * normal(&mut chance)).max(10.0) as usize;
-        let mut values: Vec<Vec<f64>> = object.quantities.iter().map(|_| Vec::with_capacity(entries)).collect();
+        let mut values: Vec<Vec<f64>> =
+            object.quantities.iter().map(|_| Vec::with_capacity(entries)).collect();
         for _ in 0..entries {
-            let of_object: Vec<f64> = object.quantities.iter().map(|(_, shape)| shape.draw(run, object.dataset, pile_up, &mut chance)).collect();
+            let of_object: Vec<f64> = object
+                .quantities
+                .iter()
+                .map(|(_, shape)| shape.draw(run, object.dataset, pile_up, &mut chance))
+                .collect();
             if let Some(of_object) = disturbed(of_object, (place, object), anomaly, &mut chance) {
                 values.iter_mut().zip(of_object).for_each(|(values, value)| values.push(value));
             }
         }
-        row.extend(values.iter_mut().flat_map(|values| summary::of_values(values)).map(|number| number as f32));
+        row.extend(
+            values
+                .iter_mut()
+                .flat_map(|values| summary::of_values(values))
+                .map(|number| number as f32),
+        );
     }
     row
 }
@@ -376,7 +461,8 @@ impl Shape {
                 phi + 0.06 * run.spot[0] * phi.sin()
             }
             Self::Bell { mean, width, by_pile_up } => {
-                let moved = mean * (1.0 + by_pile_up * further) + width * (0.05 * calibration + 0.08 * run.spot[1]);
+                let moved = mean * (1.0 + by_pile_up * further)
+                    + width * (0.05 * calibration + 0.08 * run.spot[1]);
                 moved + width * normal(chance)
             }
             Self::Count { mean, by_pile_up } => {
@@ -403,17 +489,27 @@ impl Shape {
 }
 
 /// What becomes of an object, if anything.
-fn disturbed(mut values: Vec<f64>, (place, object): (usize, &Object), anomaly: Option<&Anomaly>, chance: &mut ChaCha8Rng) -> Option<Vec<f64>> {
+fn disturbed(
+    mut values: Vec<f64>,
+    (place, object): (usize, &Object),
+    anomaly: Option<&Anomaly>,
+    chance: &mut ChaCha8Rng,
+) -> Option<Vec<f64>> {
     let Some(&Anomaly { kind, strength, .. }) = anomaly else { return Some(values) };
     let shapes = || object.quantities.iter().map(|(_, shape)| *shape);
     match kind {
-        Kind::Shift(wrong, quantity) if wrong == place => values[quantity] += 0.6 * strength * object.quantities[quantity].1.spread(),
+        Kind::Shift(wrong, quantity) if wrong == place => {
+            values[quantity] += 0.6 * strength * object.quantities[quantity].1.spread()
+        }
         Kind::DeadSector { dataset, phi: centre, side } if dataset == object.dataset => {
             let mut dead = chance.random_bool(strength);
             for (value, shape) in values.iter().zip(shapes()) {
                 dead &= match shape {
                     Shape::Eta { .. } => value * side > 0.0,
-                    Shape::Phi => (value - centre - 2.0 * PI * ((value - centre) / (2.0 * PI)).round()).abs() < 0.7,
+                    Shape::Phi => {
+                        (value - centre - 2.0 * PI * ((value - centre) / (2.0 * PI)).round()).abs()
+                            < 0.7
+                    }
                     _ => true,
                 };
             }
@@ -422,8 +518,12 @@ fn disturbed(mut values: Vec<f64>, (place, object): (usize, &Object), anomaly: O
                 return None;
             }
         }
-        Kind::Noise { dataset } if dataset == object.dataset && chance.random_bool(0.3 * strength) => {
-            for (value, (shape, (name, _))) in values.iter_mut().zip(shapes().zip(object.quantities)) {
+        Kind::Noise { dataset }
+            if dataset == object.dataset && chance.random_bool(0.3 * strength) =>
+        {
+            for (value, (shape, (name, _))) in
+                values.iter_mut().zip(shapes().zip(object.quantities))
+            {
                 match shape {
                     Shape::Falling { from, .. } => *value = from + 0.15 * (*value - from),
                     Shape::Bell { width, .. } if *name == "chi2" => *value += 2.0 * width,
@@ -463,7 +563,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), lumisections, seed).unwrap();
         let columns = crate::config::raw::Columns { ls: Some("ls".into()), ..Default::default() };
-        let table = read(&folder.path().join("features.parquet"), &Wanted { columns, ..Wanted::default() }).unwrap();
+        let table =
+            read(&folder.path().join("features.parquet"), &Wanted { columns, ..Wanted::default() })
+                .unwrap();
         (folder, table)
     }
 
@@ -485,7 +587,12 @@ mod tests {
         assert_eq!(names.len() - first, 7 * 23);
         for row in 0..300 {
             for numbers in table.row(row)[first..].chunks_exact(7) {
-                assert!(numbers[..5].is_sorted() && numbers[6] > 0.0 && numbers.iter().all(|number| number.is_finite()), "{numbers:?}");
+                assert!(
+                    numbers[..5].is_sorted()
+                        && numbers[6] > 0.0
+                        && numbers.iter().all(|number| number.is_finite()),
+                    "{numbers:?}"
+                );
             }
         }
     }
@@ -494,10 +601,14 @@ mod tests {
     fn what_is_wrong_is_where_the_truth_says() {
         let (folder, table) = made(4_000, 3);
         let truth = super::super::read_truth(&folder.path().join("truth.csv")).unwrap();
-        let golden: BTreeMap<String, Vec<[u32; 2]>> = serde_json::from_slice(&fs::read(folder.path().join("golden.json")).unwrap()).unwrap();
-        let dcs: BTreeMap<String, Vec<[u32; 2]>> = serde_json::from_slice(&fs::read(folder.path().join("dcs.json")).unwrap()).unwrap();
+        let golden: BTreeMap<String, Vec<[u32; 2]>> =
+            serde_json::from_slice(&fs::read(folder.path().join("golden.json")).unwrap()).unwrap();
+        let dcs: BTreeMap<String, Vec<[u32; 2]>> =
+            serde_json::from_slice(&fs::read(folder.path().join("dcs.json")).unwrap()).unwrap();
         let names = |good: &BTreeMap<String, Vec<[u32; 2]>>, run: u32, ls: u32| {
-            good.get(&run.to_string()).is_some_and(|ranges| ranges.iter().any(|[first, last]| (*first..=*last).contains(&ls)))
+            good.get(&run.to_string()).is_some_and(|ranges| {
+                ranges.iter().any(|[first, last]| (*first..=*last).contains(&ls))
+            })
         };
         let features = table.features.as_ref().unwrap();
         let at = |name: &str| features.iter().position(|feature| feature == name).unwrap();
@@ -505,18 +616,32 @@ mod tests {
         let (mut bad, mut standby) = (0, 0);
         for (place, row) in table.rows.iter().enumerate() {
             let run = row.run.unwrap();
-            let kind =
-                truth.iter().find(|(of, first, last, _)| *of == run.to_string() && (*first..=*last).contains(&row.ls)).map(|row| row.3.as_str());
+            let kind = truth
+                .iter()
+                .find(|(of, first, last, _)| {
+                    *of == run.to_string() && (*first..=*last).contains(&row.ls)
+                })
+                .map(|row| row.3.as_str());
             assert_eq!(names(&golden, run, row.ls), kind.is_none(), "{run} {}", row.ls);
             assert_eq!(names(&dcs, run, row.ls), kind != Some("standby"));
             assert_eq!(table.row(place)[dcs_column] == 1.0, kind != Some("standby"));
-            assert_eq!(table.row(place)[hits] < 12.0, kind == Some("standby"), "{run} {}: {}", row.ls, table.row(place)[hits]);
+            assert_eq!(
+                table.row(place)[hits] < 12.0,
+                kind == Some("standby"),
+                "{run} {}: {}",
+                row.ls,
+                table.row(place)[hits]
+            );
             bad += usize::from(kind.is_some());
             standby += usize::from(kind == Some("standby"));
         }
         assert!((100..1_200).contains(&bad) && standby > 5, "{bad} bad, {standby} in standby");
-        let kinds: std::collections::BTreeSet<&str> = truth.iter().map(|row| row.3.as_str()).collect();
-        assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["bad run", "dead sector", "noise", "shift", "standby"]);
+        let kinds: std::collections::BTreeSet<&str> =
+            truth.iter().map(|row| row.3.as_str()).collect();
+        assert_eq!(
+            kinds.into_iter().collect::<Vec<_>>(),
+            ["bad run", "dead sector", "noise", "shift", "standby"]
+        );
     }
 
     #[test]
@@ -532,8 +657,11 @@ mod tests {
             let values = of(name);
             let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
             let (a, b) = (mean(&lumi), mean(&values));
-            let product = |x: &[f64], y: &[f64], a: f64, b: f64| x.iter().zip(y).map(|(x, y)| (x - a) * (y - b)).sum::<f64>();
-            product(&lumi, &values, a, b) / (product(&lumi, &lumi, a, a) * product(&values, &values, b, b)).sqrt()
+            let product = |x: &[f64], y: &[f64], a: f64, b: f64| {
+                x.iter().zip(y).map(|(x, y)| (x - a) * (y - b)).sum::<f64>()
+            };
+            product(&lumi, &values, a, b)
+                / (product(&lumi, &lumi, a, a) * product(&values, &values, b, b)).sqrt()
         };
         assert!(with_lumi("ZeroBias_vertex_n_mean") > 0.8 && with_lumi("JetHT_jet_n_mean") > 0.6);
         assert!(with_lumi("EGamma_photon_phi_q50").abs() < 0.3);

@@ -1,9 +1,11 @@
-//! Made collision events of the kind of searches with three leptons: four channels (eee, eeμ, eμμ, μμμ; A to D), of which an event
-//! fills one, a Z boson from two of the leptons, a W boson from the third and missing transverse momentum (MET).
+//! Made collision events of the kind of searches with three leptons: four channels (eee, eeμ, eμμ,
+//! μμμ; A to D), of which an event fills one, a Z boson from two of the leptons, a W boson from the
+//! third and missing transverse momentum (MET).
 //!
-//! Two backgrounds: jets taken for leptons (1) and pairs of bosons (2). Two signals: resonances of 0.6 (3) and 1 TeV (4) that decay
-//! into WZ, so that the Z is fast, its leptons are close to each other and MET is hard. A few background events are anomalous in ways
-//! of the detector: their MET is far too large, or a second channel is filled with noise.
+//! Two backgrounds: jets taken for leptons (1) and pairs of bosons (2). Two signals: resonances of
+//! 0.6 (3) and 1 TeV (4) that decay into WZ, so that the Z is fast, its leptons are close to each
+//! other and MET is hard. A few background events are anomalous in ways of the detector: their MET
+//! is far too large, or a second channel is filled with noise.
 
 use super::{
     beside,
@@ -23,7 +25,8 @@ use std::{
     path::Path,
 };
 
-/// Columns of the smallest file: what autoencoders are trained on, the class and the numbers of leptons.
+/// Columns of the smallest file: what autoencoders are trained on, the class and the numbers of
+/// leptons.
 pub const FEWEST: usize = 12;
 /// Columns of the widest file.
 pub const MOST: usize = 4 * OF_CHANNEL.len() + OF_EVENT.len();
@@ -74,7 +77,8 @@ struct Class {
     share: f64,
     /// Share of events in the peak of the Z boson, and its width.
     peak: (f64, f64),
-    /// Momentum of the Z boson: half the mass of what decays into it, if anything, and a scale of what comes by chance.
+    /// Momentum of the Z boson: half the mass of what decays into it, if anything, and a scale of
+    /// what comes by chance.
     z_pt: (f64, f64),
     /// MET: how many decays it is a sum of, and their scale.
     met: (usize, f64),
@@ -115,9 +119,15 @@ impl Anomaly {
 /// The files that are written.
 pub const FILES: [&str; 2] = ["events.h5", "truth.csv"];
 
-/// Writes events.h5 and truth.csv (`event,class,anomaly`, counted from 0, of events that are no usual background); returns their
-/// names and rows. More `columns` are further ones: events and the first columns stay the same.
-pub fn write(folder: &Path, events: usize, columns: usize, seed: u64) -> Result<Vec<(String, usize)>> {
+/// Writes events.h5 and truth.csv (`event,class,anomaly`, counted from 0, of events that are no
+/// usual background); returns their names and rows. More `columns` are further ones: events and the
+/// first columns stay the same.
+pub fn write(
+    folder: &Path,
+    events: usize,
+    columns: usize,
+    seed: u64,
+) -> Result<Vec<(String, usize)>> {
     if !(100..=1_000_000_000).contains(&events) {
         return Err(Error::input(format!("--events {events}: expected from 100 to 1000000000")));
     }
@@ -134,7 +144,12 @@ pub fn write(folder: &Path, events: usize, columns: usize, seed: u64) -> Result<
     Ok(vec![("events.h5".into(), events), ("truth.csv".into(), anomalous)])
 }
 
-fn write_events(file: &mut BufWriter<File>, events: usize, columns: usize, seed: u64) -> io::Result<()> {
+fn write_events(
+    file: &mut BufWriter<File>,
+    events: usize,
+    columns: usize,
+    seed: u64,
+) -> io::Result<()> {
     let places: Vec<Place> = places().take(columns).collect();
     let mut writer = Writer::new(file, places.iter().map(Place::name))?;
     for first in (0..events).step_by(CHUNK) {
@@ -142,7 +157,10 @@ fn write_events(file: &mut BufWriter<File>, events: usize, columns: usize, seed:
         let mut chance = random::generator(seed, "events", first as u64);
         for (class, anomaly) in kinds(seed, first, events) {
             let event = Event::new(class, anomaly, &mut chance);
-            places.iter().zip(&mut values).for_each(|(place, values)| values.push(event.at(place) as f32));
+            places
+                .iter()
+                .zip(&mut values)
+                .for_each(|(place, values)| values.push(event.at(place) as f32));
         }
         writer.append(&values)?;
     }
@@ -155,7 +173,8 @@ fn write_truth(file: &mut impl Write, events: usize, seed: u64) -> io::Result<us
     writeln!(file, "event,class,anomaly")?;
     for first in (0..events).step_by(CHUNK) {
         for (at, (class, anomaly)) in kinds(seed, first, events).enumerate() {
-            let name = if class >= BACKGROUNDS { Some("signal") } else { anomaly.map(Anomaly::name) };
+            let name =
+                if class >= BACKGROUNDS { Some("signal") } else { anomaly.map(Anomaly::name) };
             if let Some(name) = name {
                 writeln!(file, "{},{},{name}", first + at, class + 1)?;
                 rows += 1;
@@ -169,8 +188,10 @@ fn write_truth(file: &mut impl Write, events: usize, seed: u64) -> io::Result<us
 fn kinds(seed: u64, first: usize, events: usize) -> impl Iterator<Item = (usize, Option<Anomaly>)> {
     let mut chance = random::generator(seed, "kinds of events", first as u64);
     (first..events.min(first + CHUNK)).map(move |_| {
-        let class = pick(&CLASSES.map(|class| class.share), chance.random()).unwrap_or(BACKGROUNDS - 1);
-        let anomaly = pick(&ANOMALIES.map(|(_, share)| share), chance.random()).map(|at| ANOMALIES[at].0);
+        let class =
+            pick(&CLASSES.map(|class| class.share), chance.random()).unwrap_or(BACKGROUNDS - 1);
+        let anomaly =
+            pick(&ANOMALIES.map(|(_, share)| share), chance.random()).map(|at| ANOMALIES[at].0);
         (class, anomaly.filter(|_| class < BACKGROUNDS))
     })
 }
@@ -192,15 +213,21 @@ enum Place {
 
 /// All columns: the smallest file's first.
 fn places() -> impl Iterator<Item = Place> {
-    let of_channels =
-        |quantities: std::ops::Range<usize>| quantities.flat_map(|quantity| (0..CHANNELS.len()).map(move |at| Place::Channel(at, quantity)));
-    of_channels(0..2).chain((0..OF_EVENT.len()).map(Place::Event)).chain(of_channels(2..OF_CHANNEL.len()))
+    let of_channels = |quantities: std::ops::Range<usize>| {
+        quantities
+            .flat_map(|quantity| (0..CHANNELS.len()).map(move |at| Place::Channel(at, quantity)))
+    };
+    of_channels(0..2)
+        .chain((0..OF_EVENT.len()).map(Place::Event))
+        .chain(of_channels(2..OF_CHANNEL.len()))
 }
 
 impl Place {
     fn name(&self) -> String {
         match *self {
-            Self::Channel(channel, quantity) => format!("{}_{}", CHANNELS[channel], OF_CHANNEL[quantity]),
+            Self::Channel(channel, quantity) => {
+                format!("{}_{}", CHANNELS[channel], OF_CHANNEL[quantity])
+            }
             Self::Event(quantity) => OF_EVENT[quantity].to_owned(),
         }
     }
@@ -219,7 +246,8 @@ impl Event {
         let channel = chance.random_range(0..CHANNELS.len());
         let mut channels = [[0.0; OF_CHANNEL.len()]; CHANNELS.len()];
         let mass = z_mass(class, chance);
-        let z_pt = class.z_pt.0 * (1.0 + 0.15 * normal(chance)).abs() + class.z_pt.1 * decays(2, chance);
+        let z_pt =
+            class.z_pt.0 * (1.0 + 0.15 * normal(chance)).abs() + class.z_pt.1 * decays(2, chance);
         let mut met = class.met.1 * decays(class.met.0, chance);
         if anomaly == Some(Anomaly::Met) {
             met += 250.0 + 150.0 * decays(1, chance);
@@ -232,8 +260,10 @@ impl Event {
             channels[other] = of_channel(mass, pt, angle(chance), met, met_phi, chance);
         }
         let pile_up = (24.0 + 7.0 * normal(chance)).max(1.0);
-        let jets: Vec<f64> =
-            (0..decays(1, chance).min(8.0) as usize + usize::from(class.jets > 25.0)).map(|_| 25.0 + class.jets * decays(1, chance)).collect();
+        let jets: Vec<f64> = (0..decays(1, chance).min(8.0) as usize
+            + usize::from(class.jets > 25.0))
+            .map(|_| 25.0 + class.jets * decays(1, chance))
+            .collect();
         let (ht, hardest) = (jets.iter().sum::<f64>(), jets.iter().copied().fold(0.0, f64::max));
         let extra = usize::from(chance.random_bool(0.03));
         let tagged = jets.iter().filter(|_| chance.random_bool(0.08)).count();
@@ -267,7 +297,8 @@ impl Event {
     }
 }
 
-/// In the peak, with a tail where a photon is radiated, or anywhere above the threshold of the leptons.
+/// In the peak, with a tail where a photon is radiated, or anywhere above the threshold of the
+/// leptons.
 fn z_mass(class: &Class, chance: &mut ChaCha8Rng) -> f64 {
     if !chance.random_bool(class.peak.0) {
         return 15.0 + 32.0 * decays(2, chance);
@@ -277,22 +308,37 @@ fn z_mass(class: &Class, chance: &mut ChaCha8Rng) -> f64 {
 }
 
 /// The quantities of a channel, in the order of [`OF_CHANNEL`].
-fn of_channel(mass: f64, z_pt: f64, z_phi: f64, met: f64, met_phi: f64, chance: &mut ChaCha8Rng) -> [f64; OF_CHANNEL.len()] {
+fn of_channel(
+    mass: f64,
+    z_pt: f64,
+    z_phi: f64,
+    met: f64,
+    met_phi: f64,
+    chance: &mut ChaCha8Rng,
+) -> [f64; OF_CHANNEL.len()] {
     // The faster the Z boson, the closer its leptons.
     let opening = 2.0 * (mass / z_pt.max(1e-3)).atan();
     let dr = (opening * (1.0 + 0.12 * normal(chance))).abs() + 0.1 * decays(1, chance);
     let eta = 1.1 * normal(chance);
     let share = chance.random_range(0.2..0.8);
     let energy = (z_pt.powi(2) + mass.powi(2)).sqrt();
-    let lepton = |share: f64, side: f64| (share * energy, (eta + side * 0.3 * dr).clamp(-2.5, 2.5), turned(z_phi + side * 0.4 * dr));
+    let lepton = |share: f64, side: f64| {
+        (share * energy, (eta + side * 0.3 * dr).clamp(-2.5, 2.5), turned(z_phi + side * 0.4 * dr))
+    };
     let (mut first, mut second) = (lepton(share, 1.0), lepton(1.0 - share, -1.0));
     if first.0 < second.0 {
         std::mem::swap(&mut first, &mut second);
     }
-    let third = (10.0 + 0.5 * met + 14.0 * decays(1, chance), (1.1 * normal(chance)).clamp(-2.5, 2.5), angle(chance));
+    let third = (
+        10.0 + 0.5 * met + 14.0 * decays(1, chance),
+        (1.1 * normal(chance)).clamp(-2.5, 2.5),
+        angle(chance),
+    );
     let w_mass = (2.0 * third.0 * met * (1.0 - (third.2 - met_phi).cos())).sqrt();
     let sum = first.0 + second.0 + third.0;
-    let whole = (mass.powi(2) + w_mass.powi(2) + 2.0 * z_pt * third.0 * (1.0 - (third.2 - z_phi).cos())).sqrt();
+    let whole =
+        (mass.powi(2) + w_mass.powi(2) + 2.0 * z_pt * third.0 * (1.0 - (third.2 - z_phi).cos()))
+            .sqrt();
     [
         mass,
         dr,
@@ -344,7 +390,8 @@ mod tests {
     }
 
     fn column(table: &Table, name: &str) -> Vec<f32> {
-        let at = table.features.as_ref().unwrap().iter().position(|feature| feature == name).unwrap();
+        let at =
+            table.features.as_ref().unwrap().iter().position(|feature| feature == name).unwrap();
         (0..table.rows.len()).map(|row| table.row(row)[at]).collect()
     }
 
@@ -365,12 +412,19 @@ mod tests {
 
     #[test]
     fn the_same_seed_makes_the_same_bytes_and_more_columns_the_same_events() {
-        let bytes = |folder: &Path| ["events.h5", "truth.csv"].map(|name| fs::read(folder.join(name)).unwrap());
+        let bytes = |folder: &Path| {
+            ["events.h5", "truth.csv"].map(|name| fs::read(folder.join(name)).unwrap())
+        };
         let (one, table) = made(20_000, 12, 7);
         let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let again = alone.install(|| made(20_000, 12, 7));
         assert!(bytes(one.path()) == bytes(again.0.path()));
-        assert!(bytes(one.path()).iter().zip(bytes(made(20_000, 12, 8).0.path())).all(|(one, other)| *one != other));
+        assert!(
+            bytes(one.path())
+                .iter()
+                .zip(bytes(made(20_000, 12, 8).0.path()))
+                .all(|(one, other)| *one != other)
+        );
         let (wide, all) = made(20_000, MOST, 7);
         assert_eq!(all.features.as_ref().unwrap().len(), 80);
         for name in table.features.as_ref().unwrap().iter() {
@@ -384,7 +438,8 @@ mod tests {
     fn one_channel_is_filled_unless_the_truth_says_noise() {
         let (folder, table) = made(40_000, 12, 1);
         let truth = truth(folder.path());
-        let noisy: Vec<usize> = truth.iter().filter(|row| row.2 == "noisy channel").map(|row| row.0).collect();
+        let noisy: Vec<usize> =
+            truth.iter().filter(|row| row.2 == "noisy channel").map(|row| row.0).collect();
         assert!((10..100).contains(&noisy.len()), "{}", noisy.len());
         for quantity in ["Zmass", "Dr_Z"] {
             let channels = CHANNELS.map(|channel| column(&table, &format!("{channel}_{quantity}")));
@@ -399,15 +454,20 @@ mod tests {
     fn classes_are_what_their_names_say() {
         let (folder, table) = made(200_000, 12, 2);
         let (ids, met) = (column(&table, "Dataset_ID"), column(&table, "MET_pt"));
-        let of = |id: f32, values: &[f32]| -> Vec<f32> { ids.iter().zip(values).filter(|(i, _)| **i == id).map(|(_, value)| *value).collect() };
+        let of = |id: f32, values: &[f32]| -> Vec<f32> {
+            ids.iter().zip(values).filter(|(i, _)| **i == id).map(|(_, value)| *value).collect()
+        };
         let filled = |quantity: &str| -> Vec<f32> {
             let channels = CHANNELS.map(|channel| column(&table, &format!("{channel}_{quantity}")));
-            (0..ids.len()).map(|event| channels.iter().map(|channel| channel[event]).fold(0.0, f32::max)).collect()
+            (0..ids.len())
+                .map(|event| channels.iter().map(|channel| channel[event]).fold(0.0, f32::max))
+                .collect()
         };
         let (mass, dr) = (filled("Zmass"), filled("Dr_Z"));
         let off_peak = |id: f32| {
             let mass = of(id, &mass);
-            mass.iter().filter(|mass| (**mass - 91.2).abs() > 15.0).count() as f64 / mass.len() as f64
+            mass.iter().filter(|mass| (**mass - 91.2).abs() > 15.0).count() as f64
+                / mass.len() as f64
         };
         for (id, class) in (1_u8..).zip(&CLASSES).map(|(id, class)| (f32::from(id), class)) {
             let share = of(id, &met).len() as f64 / ids.len() as f64;
@@ -422,7 +482,9 @@ mod tests {
         let truth = truth(folder.path());
         let signals = truth.iter().filter(|row| row.2 == "signal").count();
         assert_eq!(signals, ids.iter().filter(|id| **id > 2.0).count());
-        assert!(truth.iter().all(|row| ids[row.0] == row.1 && (row.2 == "signal") == (row.1 > 2.0)));
+        assert!(
+            truth.iter().all(|row| ids[row.0] == row.1 && (row.2 == "signal") == (row.1 > 2.0))
+        );
         assert!(truth.iter().filter(|row| row.2 == "met").all(|row| met[row.0] > 250.0));
     }
 

@@ -1,8 +1,10 @@
-//! Writes HDF5 files of one-dimensional float32 datasets in the root group, chunk by chunk: what made data need of the format.
+//! Writes HDF5 files of one-dimensional float32 datasets in the root group, chunk by chunk: what
+//! made data need of the format.
 //!
-//! The oldest layout, which every library reads (HDF5 file format specification 1.0): superblock 0, object headers 1, a symbol table,
-//! chunks found by a B-tree of version 1, their bytes shuffled and deflated. Chunks come first and what says where they are last, so
-//! that memory holds a chunk of each dataset and 16 bytes for each chunk written.
+//! The oldest layout, which every library reads (HDF5 file format specification 1.0): superblock 0,
+//! object headers 1, a symbol table, chunks found by a B-tree of version 1, their bytes shuffled
+//! and deflated. Chunks come first and what says where they are last, so that memory holds a chunk
+//! of each dataset and 16 bytes for each chunk written.
 
 use flate2::{Compression, write::ZlibEncoder};
 use rayon::prelude::*;
@@ -13,7 +15,8 @@ pub const CHUNK: usize = 16_384;
 
 const UNDEFINED: u64 = u64::MAX;
 const SUPERBLOCK: u64 = 96;
-/// A node of the B-tree of chunks has up to twice as many children: the library's constant for this superblock.
+/// A node of the B-tree of chunks has up to twice as many children: the library's constant for this
+/// superblock.
 const HALF_NODE: usize = 32;
 /// The same for the tree of the group, which has but one child here.
 const HALF_GROUP_NODE: usize = 16;
@@ -44,14 +47,17 @@ impl<W: Write + Seek> Writer<W> {
         Ok(Self { file, end: SUPERBLOCK, rows: 0, datasets })
     }
 
-    /// Appends rows: a column for each dataset, as long as each other. Only the last may have fewer than [`CHUNK`] rows.
+    /// Appends rows: a column for each dataset, as long as each other. Only the last may have fewer
+    /// than [`CHUNK`] rows.
     pub fn append(&mut self, columns: &[Vec<f32>]) -> io::Result<()> {
         let rows = columns.first().map_or(0, Vec::len);
-        let fits = columns.len() == self.datasets.len() && columns.iter().all(|column| column.len() == rows);
+        let fits = columns.len() == self.datasets.len()
+            && columns.iter().all(|column| column.len() == rows);
         if !fits || rows > CHUNK || !self.rows.is_multiple_of(CHUNK) {
             return Err(io::Error::other("the columns are not a chunk of each dataset"));
         }
-        let chunks = columns.par_iter().map(|column| packed(column)).collect::<io::Result<Vec<_>>>()?;
+        let chunks =
+            columns.par_iter().map(|column| packed(column)).collect::<io::Result<Vec<_>>>()?;
         for (at, chunk) in chunks.iter().enumerate() {
             let address = self.put(chunk)?;
             self.datasets[at].chunks.push((address, chunk.len() as u32));
@@ -121,7 +127,8 @@ impl<W: Write + Seek> Writer<W> {
     fn messages(&self, tree: u64) -> [(u16, Vec<u8>); 5] {
         let mut space = vec![1, 1, 0, 0, 0, 0, 0, 0];
         words(&mut space, &[self.rows as u64]);
-        // IEEE, little-endian: sign at 31, exponent of 8 bits at 23 with bias 127, mantissa of 23 bits at 0.
+        // IEEE, little-endian: sign at 31, exponent of 8 bits at 23 with bias 127, mantissa of 23
+        // bits at 0.
         let float = vec![0x11, 0x20, 31, 0, 4, 0, 0, 0, 0, 0, 32, 0, 23, 8, 0, 23, 127, 0, 0, 0];
         let fill = vec![2, 3, 2, 1, 0, 0, 0, 0];
         let mut layout = vec![3, 2, 2];
@@ -176,7 +183,8 @@ fn node(kind: u8, level: u8, children: usize, neighbours: [u64; 2]) -> Vec<u8> {
     bytes
 }
 
-/// A key of the B-tree of chunks: stored bytes, no filter left out, first row, first byte of the element.
+/// A key of the B-tree of chunks: stored bytes, no filter left out, first row, first byte of the
+/// element.
 fn key(bytes: &mut Vec<u8>, chunks: &[(u64, u32)], chunk: usize) {
     let stored = chunks.get(chunk).map_or(0, |(_, stored)| *stored);
     words(bytes, &[stored.into(), (chunk * CHUNK) as u64, 0]);
@@ -198,7 +206,8 @@ fn object_header(messages: &[(u16, Vec<u8>)]) -> Vec<u8> {
     header
 }
 
-/// A chunk as it is stored: filled up with 0, the first bytes of all values, then the second bytes and so on, deflated.
+/// A chunk as it is stored: filled up with 0, the first bytes of all values, then the second bytes
+/// and so on, deflated.
 fn packed(column: &[f32]) -> io::Result<Vec<u8>> {
     let mut shuffled = vec![0; 4 * CHUNK];
     for (row, value) in column.iter().enumerate() {
@@ -225,7 +234,13 @@ mod tests {
         let mut writer = Writer::new(Cursor::new(vec![]), (0..names).map(name)).unwrap();
         for start in (0..rows).step_by(CHUNK) {
             let rows = start..rows.min(start + CHUNK);
-            writer.append(&(0..names).map(|at| rows.clone().map(|row| value(at, row)).collect()).collect::<Vec<_>>()).unwrap();
+            writer
+                .append(
+                    &(0..names)
+                        .map(|at| rows.clone().map(|row| value(at, row)).collect())
+                        .collect::<Vec<_>>(),
+                )
+                .unwrap();
         }
         writer.finish().unwrap().into_inner()
     }
@@ -245,12 +260,16 @@ mod tests {
         // 70 chunks fill a node of 64.
         for (names, rows) in [(1, 10), (3, CHUNK), (100, CHUNK + 1), (2, 69 * CHUNK + 5)] {
             std::fs::write(file.path(), written(names, rows)).unwrap();
-            let table = read(file.path(), &Wanted { bring: Bring::Values, ..Wanted::default() }).unwrap();
+            let table =
+                read(file.path(), &Wanted { bring: Bring::Values, ..Wanted::default() }).unwrap();
             let features = table.features.clone().unwrap();
             assert_eq!((table.rows.len(), features.len()), (rows, names));
             for (i, feature) in features.iter().enumerate() {
                 let at = (0..names).find(|at| name(*at) == **feature).unwrap();
-                assert!((0..rows).all(|row| table.row(row)[i] == value(at, row)), "{names} {rows} {feature}");
+                assert!(
+                    (0..rows).all(|row| table.row(row)[i] == value(at, row)),
+                    "{names} {rows} {feature}"
+                );
             }
         }
     }
@@ -263,7 +282,8 @@ mod tests {
 
     #[test]
     fn columns_that_are_no_chunk_are_refused() {
-        let mut writer = Writer::new(Cursor::new(vec![]), ["a".to_owned(), "b".to_owned()]).unwrap();
+        let mut writer =
+            Writer::new(Cursor::new(vec![]), ["a".to_owned(), "b".to_owned()]).unwrap();
         assert!(writer.append(&[vec![1.0]]).is_err());
         assert!(writer.append(&[vec![1.0], vec![]]).is_err());
         assert!(writer.append(&[vec![0.0; CHUNK + 1], vec![0.0; CHUNK + 1]]).is_err());

@@ -69,16 +69,29 @@ pub struct Made {
     pub files: Vec<(String, usize, String)>,
 }
 
-/// METSig-like runs of the ML-INFN notebook's kind: one good run and two with known anomalies, luminosity falling through
-/// each. `size` scales the lengths (1 gives 1520, 980 and 1210 LSs). Rows stand in any order, as in real files.
+/// METSig-like runs of the ML-INFN notebook's kind: one good run and two with known anomalies,
+/// luminosity falling through each. `size` scales the lengths (1 gives 1520, 980 and 1210 LSs).
+/// Rows stand in any order, as in real files.
 pub fn metsig(seed: u64, size: f64) -> Result<Made> {
     if !(0.1..=1000.0).contains(&size) {
         return Err(Error::input(format!("--size {size}: expected a number from 0.1 to 1000")));
     }
     let scaled = |n: u32| ((f64::from(n) * size).round() as u32).max(1);
-    let anomaly = |first: u32, length: u32, kind: Kind| Anomaly { first_ls: scaled(first), last_ls: scaled(first) + length - 1, kind };
+    let anomaly = |first: u32, length: u32, kind: Kind| Anomaly {
+        first_ls: scaled(first),
+        last_ls: scaled(first) + length - 1,
+        kind,
+    };
     let plans = [
-        Plan { name: "good", first_ls: 1, empty: 1..18, lumisections: scaled(1520), peak: 520.0, lifetime: 1400.0 * size, anomalies: vec![] },
+        Plan {
+            name: "good",
+            first_ls: 1,
+            empty: 1..18,
+            lumisections: scaled(1520),
+            peak: 520.0,
+            lifetime: 1400.0 * size,
+            anomalies: vec![],
+        },
         Plan {
             name: "bad1",
             first_ls: 1,
@@ -95,14 +108,25 @@ pub fn metsig(seed: u64, size: f64) -> Result<Made> {
             lumisections: scaled(1210),
             peak: 510.0,
             lifetime: 1600.0 * size,
-            anomalies: vec![anomaly(174, 2, Kind::Drop(0.25)), anomaly(724, 12, Kind::Shift(4.0)), anomaly(1124, 3, Kind::Tail(0.2))],
+            anomalies: vec![
+                anomaly(174, 2, Kind::Drop(0.25)),
+                anomaly(724, 12, Kind::Shift(4.0)),
+                anomaly(1124, 3, Kind::Tail(0.2)),
+            ],
         },
     ];
     let mut truth = String::from("file,first_ls,last_ls,anomaly\n");
     let mut files = vec![];
     for plan in &plans {
         for anomaly in &plan.anomalies {
-            let _ = writeln!(truth, "{}.csv,{},{},{}", plan.name, anomaly.first_ls, anomaly.last_ls, anomaly.kind.name());
+            let _ = writeln!(
+                truth,
+                "{}.csv,{},{},{}",
+                plan.name,
+                anomaly.first_ls,
+                anomaly.last_ls,
+                anomaly.kind.name()
+            );
         }
         files.push((format!("{}.csv", plan.name), plan.lumisections as usize, run(plan, seed)?));
     }
@@ -118,7 +142,8 @@ fn run(plan: &Plan, seed: u64) -> Result<String> {
         let mut counts = vec![0_u64; BINS];
         if !plan.empty.contains(&ls) {
             for (bin, rate) in rates(plan, ls).into_iter().enumerate() {
-                let poisson = Poisson::new(rate).map_err(|error| Error::failed(format!("synth: rate {rate}: {error}")))?;
+                let poisson = Poisson::new(rate)
+                    .map_err(|error| Error::failed(format!("synth: rate {rate}: {error}")))?;
                 counts[bin] = poisson.sample(&mut chance) as u64;
             }
         }
@@ -126,10 +151,13 @@ fn run(plan: &Plan, seed: u64) -> Result<String> {
         rows.push((ls, format!("{ls};[{}]\n", bins.join(","))));
     }
     rand::seq::SliceRandom::shuffle(&mut rows[..], &mut chance);
-    Ok(std::iter::once("fromlumi;histo\n").chain(rows.iter().map(|(_, row)| row.as_str())).collect())
+    Ok(std::iter::once("fromlumi;histo\n")
+        .chain(rows.iter().map(|(_, row)| row.as_str()))
+        .collect())
 }
 
-/// Expected counts per bin: a peak that moves a little and shrinks with the luminosity, above a falling floor.
+/// Expected counts per bin: a peak that moves a little and shrinks with the luminosity, above a
+/// falling floor.
 fn rates(plan: &Plan, ls: u32) -> Vec<f64> {
     let luminosity = plan.peak * (-f64::from(ls - plan.first_ls) / plan.lifetime).exp();
     let here = |anomaly: &&Anomaly| (anomaly.first_ls..=anomaly.last_ls).contains(&ls);
@@ -138,7 +166,8 @@ fn rates(plan: &Plan, ls: u32) -> Vec<f64> {
     let peak = 20.0 + 1.5 * luminosity / plan.peak + shift;
     let rate = |bin: usize| {
         let x = bin as f64;
-        let usual = luminosity * ((-0.5 * ((x - peak) / 5.5).powi(2)).exp() + 0.02 * (-x / 12.0).exp());
+        let usual =
+            luminosity * ((-0.5 * ((x - peak) / 5.5).powi(2)).exp() + 0.02 * (-x / 12.0).exp());
         match kind {
             Some(Kind::Tail(share)) if bin > 34 => usual + share * luminosity,
             Some(Kind::Drop(share)) => usual * share,
@@ -169,14 +198,24 @@ pub fn read_truth(path: &Path) -> Result<Vec<(String, u32, u32, String)>> {
     const EXPECTED: &str = "file (or run),first_ls,last_ls,anomaly";
     let sheet = Sheet::open(path)?;
     if sheet.header().iter().skip(1).take(2).any(|name| name.parse::<f64>().is_ok()) {
-        return Err(Error::input(format!("{}: found {} as the first row; expected a header: {EXPECTED}", path.display(), sheet.header().join(","))));
+        return Err(Error::input(format!(
+            "{}: found {} as the first row; expected a header: {EXPECTED}",
+            path.display(),
+            sheet.header().join(",")
+        )));
     }
     let mut truth = vec![];
     sheet.all(|place, fields| {
         let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok());
         match (fields.first(), number(1), number(2), fields.get(3)) {
-            (Some(file), Some(first), Some(last), Some(kind)) if first <= last => truth.push((file.to_string(), first, last, kind.to_string())),
-            _ => return Err(place.wrong(format!("found \"{}\"; expected {EXPECTED}", fields.join(",")))),
+            (Some(file), Some(first), Some(last), Some(kind)) if first <= last => {
+                truth.push((file.to_string(), first, last, kind.to_string()))
+            }
+            _ => {
+                return Err(
+                    place.wrong(format!("found \"{}\"; expected {EXPECTED}", fields.join(",")))
+                );
+            }
         }
         Ok(())
     })?;
@@ -199,10 +238,13 @@ mod tests {
         let truth = &made.files[3].2;
         assert!(truth.contains("bad1.csv,611,613,shift"), "{truth}");
         let mean_bin = |ls: u32| {
-            let line = made.files[1].2.lines().find(|line| line.starts_with(&format!("{ls};"))).unwrap();
+            let line =
+                made.files[1].2.lines().find(|line| line.starts_with(&format!("{ls};"))).unwrap();
             let mut bins = vec![];
-            crate::data::csv::parse_list(line.split(';').nth(1).unwrap().as_bytes(), &mut bins).unwrap();
-            bins.iter().enumerate().map(|(i, n)| i as f32 * n).sum::<f32>() / bins.iter().sum::<f32>()
+            crate::data::csv::parse_list(line.split(';').nth(1).unwrap().as_bytes(), &mut bins)
+                .unwrap();
+            bins.iter().enumerate().map(|(i, n)| i as f32 * n).sum::<f32>()
+                / bins.iter().sum::<f32>()
         };
         assert!(mean_bin(612) > mean_bin(609) + 5.0);
     }

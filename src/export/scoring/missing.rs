@@ -21,14 +21,16 @@ impl Building<'_> {
         self.filling().is_some_and(|filling| filling.fill == Fill::Mask)
     }
 
-    /// What missing inputs look like, in the description of those that go in; nothing where there may be none.
+    /// What missing inputs look like, in the description of those that go in; nothing where there
+    /// may be none.
     pub(super) fn told_missing(&self) -> String {
         let numbers = &self.model.experiment.config.data.missing;
         let more: String = numbers.iter().map(|number| format!(", {number}")).collect();
         self.filling().map_or_else(String::new, |_| format!("; missing ones are NaN{more}"))
     }
 
-    /// Finds where inputs are missing, where rows with such are taken, and gives the inputs with 0 there.
+    /// Finds where inputs are missing, where rows with such are taken, and gives the inputs with 0
+    /// there.
     pub(super) fn find_gaps(&mut self, read: Value) -> Value {
         if self.filling().is_none() {
             return read;
@@ -54,10 +56,13 @@ impl Building<'_> {
         if self.masks() { self.zeros(rows) } else { rows.clone() }
     }
 
-    /// What takes the place of missing bins: before they are scaled, or, where they are left out, when they are `scaled`.
+    /// What takes the place of missing bins: before they are scaled, or, where they are left out,
+    /// when they are `scaled`.
     pub(super) fn fill(&mut self, rows: &Value, scaled: bool) -> Value {
         let width = self.model.scaler.width;
-        let (Some(gaps), Some(filling)) = (&self.gaps, &self.model.scaler.filling) else { return rows.clone() };
+        let (Some(gaps), Some(filling)) = (&self.gaps, &self.model.scaler.filling) else {
+            return rows.clone();
+        };
         if (filling.fill == Fill::Mask) != scaled {
             return rows.clone();
         }
@@ -85,22 +90,26 @@ impl Building<'_> {
         let missing = self.gaps.as_ref()?.missing.clone();
         let present = self.present(&missing, false);
         // A row without any input is not evaluated, whatever the least share.
-        let least = self.model.experiment.config.data.min_present.unwrap_or_default() * self.model.scaler.width as f64;
+        let least = self.model.experiment.config.data.min_present.unwrap_or_default()
+            * self.model.scaler.width as f64;
         let least = self.graph.double(least.max(1.0));
         Some(self.graph.node("GreaterOrEqual", &[&present, &least], &[]))
     }
 
-    /// Which inputs of a channel are missing and left out, `[N, inputs]`, by their places among all.
+    /// Which inputs of a channel are missing and left out, `[N, inputs]`, by their places among
+    /// all.
     pub(super) fn missing_of(&mut self, places: &[i64]) -> Option<Value> {
         let missing = self.gaps.as_ref().filter(|_| self.masks())?.missing.clone();
         let width = self.model.scaler.width;
         if places.iter().copied().eq(0..width as i64) {
             return Some(missing);
         }
-        // Quantities beside the bins are never missing: they stand behind, in a column that is false.
+        // Quantities beside the bins are never missing: they stand behind, in a column that is
+        // false.
         let never = self.graph.node("Not", &[&missing], &[]);
         let never = self.graph.node("And", &[&missing, &never], &[]);
-        let all = self.graph.node("Concat", &[&missing, &never], &[("axis", Attribute::Integer(1))]);
+        let all =
+            self.graph.node("Concat", &[&missing, &never], &[("axis", Attribute::Integer(1))]);
         let places: Vec<i64> = places.iter().map(|place| (*place).min(width as i64)).collect();
         let places = self.graph.integers(&places);
         Some(self.graph.node("Gather", &[&all, &places], &[("axis", Attribute::Integer(1))]))
@@ -114,7 +123,13 @@ impl Building<'_> {
     }
 
     /// The error of each row over the inputs that are present, as if they were all.
-    pub(super) fn error_of_present(&mut self, kind: ScoreKind, features: usize, of_feature: &Value, missing: &Value) -> Value {
+    pub(super) fn error_of_present(
+        &mut self,
+        kind: ScoreKind,
+        features: usize,
+        of_feature: &Value,
+        missing: &Value,
+    ) -> Value {
         let zero = self.graph.double(0.0);
         let known = self.graph.node("Where", &[missing, &zero, of_feature], &[]);
         let present = self.present(missing, false);

@@ -1,15 +1,17 @@
-//! Non-negative matrix factorisation: a row is a sum of a few *components*, each so many times as its *coefficient* says, and
-//! neither is ever negative.
+//! Non-negative matrix factorisation: a row is a sum of a few *components*, each so many times as
+//! its *coefficient* says, and neither is ever negative.
 //!
-//! Given components `H` `[components, bins]`, the coefficients `w` of a row `x` make
-//! ½ ‖x − wH‖² + bins · (l1 Σw + ½ l2 ‖w‖²) small; the components do the same with all rows, with rows in the place of bins (the
-//! objective of scikit-learn's `NMF`, its alpha_W · l1_ratio being `l1_coefficients` here, and so on). Either is a problem without
-//! false minima once the other is held, and is solved to the end, by coordinate descent (Hsieh and Dhillon, "Fast coordinate descent
-//! methods with variable selection for non-negative matrix factorization", KDD 2011). Coefficients are found anew whenever they are
-//! wanted, so that a model is its components and nothing else.
+//! Given components `H` `[components, bins]`, the coefficients `w` of a row `x` make ½ ‖x − wH‖² +
+//! bins · (l1 Σw + ½ l2 ‖w‖²) small; the components do the same with all rows, with rows in the
+//! place of bins (the objective of scikit-learn's `NMF`, its alpha_W · l1_ratio being
+//! `l1_coefficients` here, and so on). Either is a problem without false minima once the other is
+//! held, and is solved to the end, by coordinate descent (Hsieh and Dhillon, "Fast coordinate
+//! descent methods with variable selection for non-negative matrix factorization", KDD 2011).
+//! Coefficients are found anew whenever they are wanted, so that a model is its components and
+//! nothing else.
 //!
-//! In memory everything has the components in front: coefficients are `[components, rows]`, so that one pass over rows or bins
-//! updates one component of all of them at once.
+//! In memory everything has the components in front: coefficients are `[components, rows]`, so that
+//! one pass over rows or bins updates one component of all of them at once.
 
 mod solve;
 mod start;
@@ -35,7 +37,11 @@ pub struct Numbers {
 impl Numbers {
     /// As a config says.
     pub fn new(nmf: &Nmf) -> Self {
-        Self { l1: nmf.l1_coefficients, l2: nmf.l2_coefficients, clip: nmf.clip.map(|clip| clip as f32) }
+        Self {
+            l1: nmf.l1_coefficients,
+            l2: nmf.l2_coefficients,
+            clip: nmf.clip.map(|clip| clip as f32),
+        }
     }
 }
 
@@ -54,7 +60,11 @@ impl<'a> Filled<'a> {
             for i in 0..rows.len() {
                 row.clear();
                 rows.extend(i, &mut row);
-                zeros.iter_mut().zip(&row).filter(|(_, value)| **value != 0.0).for_each(|(zero, _)| *zero = fill as f32);
+                zeros
+                    .iter_mut()
+                    .zip(&row)
+                    .filter(|(_, value)| **value != 0.0)
+                    .for_each(|(zero, _)| *zero = fill as f32);
             }
             zeros
         });
@@ -66,7 +76,11 @@ impl<'a> Filled<'a> {
         let before = out.len();
         self.rows.extend(i, out);
         if let Some(zeros) = &self.zeros {
-            out[before..].iter_mut().zip(zeros).filter(|(value, _)| **value == 0.0).for_each(|(value, zero)| *value = *zero);
+            out[before..]
+                .iter_mut()
+                .zip(zeros)
+                .filter(|(value, _)| **value == 0.0)
+                .for_each(|(value, zero)| *value = *zero);
         }
     }
 }
@@ -89,18 +103,37 @@ pub(crate) struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     /// From components, `[count, bins]`.
-    pub(crate) fn new(components: &'a [f32], count: usize, numbers: Numbers, solver: Solver) -> Self {
+    pub(crate) fn new(
+        components: &'a [f32],
+        count: usize,
+        numbers: Numbers,
+        solver: Solver,
+    ) -> Self {
         let bins = components.len() / count.max(1);
         let scale = |penalty: f64| (penalty * bins as f64) as f32;
-        Self { components, bins, count, gram: gram(components, count), l1: scale(numbers.l1), l2: scale(numbers.l2), solver }
+        Self {
+            components,
+            bins,
+            count,
+            gram: gram(components, count),
+            l1: scale(numbers.l1),
+            l2: scale(numbers.l2),
+            solver,
+        }
     }
 
-    /// The coefficients of rows `[rows, bins]`, as `[components, rows]`. Those of a row do not depend on the rows beside it.
+    /// The coefficients of rows `[rows, bins]`, as `[components, rows]`. Those of a row do not
+    /// depend on the rows beside it.
     pub(crate) fn coefficients(&self, input: &[f32], out: &mut Vec<f32>) {
         let rows = input.len() / self.bins;
         let mut products = vec![0.0; self.count * rows];
         let components = Matrix::new(self.components, self.count, self.bins);
-        multiply(components, Matrix::new(input, rows, self.bins).transposed(), &mut products, false);
+        multiply(
+            components,
+            Matrix::new(input, rows, self.bins).transposed(),
+            &mut products,
+            false,
+        );
         out.clear();
         out.resize(self.count * rows, self.solver.start());
         solve(self.solver, &self.gram, &products, (self.l1, self.l2), out);
@@ -130,5 +163,10 @@ pub(crate) fn decode(components: &[f32], count: usize, coefficients: &[f32], out
     let (bins, rows) = (components.len() / count.max(1), coefficients.len() / count.max(1));
     let before = out.len();
     out.resize(before + rows * bins, 0.0);
-    multiply(Matrix::new(coefficients, rows, count), Matrix::new(components, count, bins), &mut out[before..], false);
+    multiply(
+        Matrix::new(coefficients, rows, count),
+        Matrix::new(components, count, bins),
+        &mut out[before..],
+        false,
+    );
 }

@@ -50,14 +50,25 @@ impl Solver {
 pub(crate) fn gram(components: &[f32], count: usize) -> Vec<f32> {
     let bins = components.len() / count.max(1);
     let mut gram = vec![0.0; count * count];
-    multiply(Matrix::new(components, count, bins), Matrix::new(components, count, bins).transposed(), &mut gram, false);
+    multiply(
+        Matrix::new(components, count, bins),
+        Matrix::new(components, count, bins).transposed(),
+        &mut gram,
+        false,
+    );
     gram
 }
 
-/// Makes ½ xᵀGx − bᵀx + l1 Σx + ½ l2 ‖x‖² small for every column x of `solution` without negative entries, going on from what
-/// stands there. `gram` is `[k, k]`; `products` (the columns b) and `solution` are `[k, columns]`. A column's solution does not depend
-/// on the columns beside it.
-pub(crate) fn solve(solver: Solver, gram: &[f32], products: &[f32], penalties: (f32, f32), solution: &mut [f32]) {
+/// Makes ½ xᵀGx − bᵀx + l1 Σx + ½ l2 ‖x‖² small for every column x of `solution` without negative
+/// entries, going on from what stands there. `gram` is `[k, k]`; `products` (the columns b) and
+/// `solution` are `[k, columns]`. A column's solution does not depend on the columns beside it.
+pub(crate) fn solve(
+    solver: Solver,
+    gram: &[f32],
+    products: &[f32],
+    penalties: (f32, f32),
+    solution: &mut [f32],
+) {
     let count = gram.len().isqrt();
     let columns = solution.len() / count.max(1);
     if columns == 0 {
@@ -66,7 +77,8 @@ pub(crate) fn solve(solver: Solver, gram: &[f32], products: &[f32], penalties: (
     match solver {
         Solver::Descent => {
             let zeros = || vec![0.0; columns];
-            let mut space = Space { moving: vec![1.0; columns], moved: zeros(), size: zeros(), line: zeros() };
+            let mut space =
+                Space { moving: vec![1.0; columns], moved: zeros(), size: zeros(), line: zeros() };
             for _ in 0..MOST_SWEEPS {
                 sweep(gram, products, penalties, solution, &mut space);
                 if space.moving.iter().all(|moving| *moving == 0.0) {
@@ -77,7 +89,12 @@ pub(crate) fn solve(solver: Solver, gram: &[f32], products: &[f32], penalties: (
         Solver::Multiplicative(steps) => {
             let mut sums = vec![0.0; solution.len()];
             for _ in 0..steps {
-                multiply(Matrix::new(gram, count, count), Matrix::new(solution, count, columns), &mut sums, false);
+                multiply(
+                    Matrix::new(gram, count, count),
+                    Matrix::new(solution, count, columns),
+                    &mut sums,
+                    false,
+                );
                 rescale(products, penalties, &sums, solution);
             }
         }
@@ -88,7 +105,8 @@ pub(crate) fn solve(solver: Solver, gram: &[f32], products: &[f32], penalties: (
 pub(crate) struct Space {
     /// 1 while it moves, then 0.
     moving: Vec<f32>,
-    /// The largest step of the last sweep, and the largest entry, both in units of what they change.
+    /// The largest step of the last sweep, and the largest entry, both in units of what they
+    /// change.
     moved: Vec<f32>,
     size: Vec<f32>,
     /// What pulls at the entry at hand.
@@ -151,7 +169,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The best solution over all choices of entries that are not 0, each solved exactly: for few entries.
+    /// The best solution over all choices of entries that are not 0, each solved exactly: for few
+    /// entries.
     fn by_all_choices(gram: &[f32], product: &[f32], l1: f64, l2: f64) -> f64 {
         let k = product.len();
         let g = |i: usize, j: usize| f64::from(gram[i * k + j]) + if i == j { l2 } else { 0.0 };
@@ -159,10 +178,16 @@ mod tests {
         for choice in 1..1_usize << k {
             let chosen: Vec<usize> = (0..k).filter(|i| choice >> i & 1 == 1).collect();
             let n = chosen.len();
-            let mut rows: Vec<Vec<f64>> =
-                chosen.iter().map(|&i| chosen.iter().map(|&j| g(i, j)).chain([f64::from(product[i]) - l1]).collect()).collect();
+            let mut rows: Vec<Vec<f64>> = chosen
+                .iter()
+                .map(|&i| {
+                    chosen.iter().map(|&j| g(i, j)).chain([f64::from(product[i]) - l1]).collect()
+                })
+                .collect();
             for at in 0..n {
-                let pivot = (at..n).max_by(|&a, &b| rows[a][at].abs().total_cmp(&rows[b][at].abs())).unwrap();
+                let pivot = (at..n)
+                    .max_by(|&a, &b| rows[a][at].abs().total_cmp(&rows[b][at].abs()))
+                    .unwrap();
                 rows.swap(at, pivot);
                 let pivot = rows[at].clone();
                 for (_, row) in rows.iter_mut().enumerate().filter(|(other, _)| *other != at) {
@@ -172,7 +197,10 @@ mod tests {
             }
             let x: Vec<f64> = (0..n).map(|at| rows[at][n] / rows[at][at]).collect();
             if x.iter().all(|x| *x >= 0.0 && x.is_finite()) {
-                let quadratic: f64 = (0..n).flat_map(|a| (0..n).map(move |b| (a, b))).map(|(a, b)| x[a] * g(chosen[a], chosen[b]) * x[b]).sum();
+                let quadratic: f64 = (0..n)
+                    .flat_map(|a| (0..n).map(move |b| (a, b)))
+                    .map(|(a, b)| x[a] * g(chosen[a], chosen[b]) * x[b])
+                    .sum();
                 let linear: f64 = (0..n).map(|a| x[a] * (f64::from(product[chosen[a]]) - l1)).sum();
                 best = best.min(0.5 * quadratic - linear);
             }
@@ -183,8 +211,14 @@ mod tests {
     fn objective(gram: &[f32], product: &[f32], l1: f64, l2: f64, x: &[f32]) -> f64 {
         let k = product.len();
         let value = |i: usize| f64::from(x[i]);
-        let quadratic: f64 = (0..k).flat_map(|i| (0..k).map(move |j| (i, j))).map(|(i, j)| value(i) * f64::from(gram[i * k + j]) * value(j)).sum();
-        (0..k).map(|i| l1 * value(i) + 0.5 * l2 * value(i).powi(2) - value(i) * f64::from(product[i])).sum::<f64>() + 0.5 * quadratic
+        let quadratic: f64 = (0..k)
+            .flat_map(|i| (0..k).map(move |j| (i, j)))
+            .map(|(i, j)| value(i) * f64::from(gram[i * k + j]) * value(j))
+            .sum();
+        (0..k)
+            .map(|i| l1 * value(i) + 0.5 * l2 * value(i).powi(2) - value(i) * f64::from(product[i]))
+            .sum::<f64>()
+            + 0.5 * quadratic
     }
 
     proptest! {
@@ -227,6 +261,9 @@ mod tests {
         let (mut descent, mut steps) = (vec![0.0; 2], vec![1.0; 2]);
         solve(Solver::Descent, &gram, &product, (0.0, 0.0), &mut descent);
         solve(Solver::Multiplicative(500), &gram, &product, (0.0, 0.0), &mut steps);
-        assert!(descent.iter().zip(&steps).all(|(a, b): (&f32, &f32)| (a - b).abs() < 1e-3), "{descent:?} {steps:?}");
+        assert!(
+            descent.iter().zip(&steps).all(|(a, b): (&f32, &f32)| (a - b).abs() < 1e-3),
+            "{descent:?} {steps:?}"
+        );
     }
 }

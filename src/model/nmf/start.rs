@@ -14,20 +14,28 @@ const BESIDE: usize = 10;
 /// How often the table is multiplied with them.
 const PASSES: usize = 4;
 
-/// Components from the singular vectors of the rows, `[count, bins]`: of each pair of vectors the parts of one sign that carry more
-/// (Boutsidis and Gallopoulos, "SVD based initialization", Pattern Recognition 41 (2008) 1350). Where the rows have fewer directions
-/// than are wanted, the rest is drawn.
+/// Components from the singular vectors of the rows, `[count, bins]`: of each pair of vectors the
+/// parts of one sign that carry more (Boutsidis and Gallopoulos, "SVD based initialization",
+/// Pattern Recognition 41 (2008) 1350). Where the rows have fewer directions than are wanted, the
+/// rest is drawn.
 pub(crate) fn nndsvd(rows: &Filled<'_>, count: usize, seed: u64) -> Vec<f32> {
     let bins = rows.rows.width();
     let wanted = (count + BESIDE).min(bins);
     let mut chance = random::generator(seed, "singular vectors", 0);
-    let mut vectors: Vec<f64> = (0..wanted * bins).map(|_| Distribution::<f64>::sample(&StandardNormal, &mut chance)).collect();
+    let mut vectors: Vec<f64> = (0..wanted * bins)
+        .map(|_| Distribution::<f64>::sample(&StandardNormal, &mut chance))
+        .collect();
     orthonormalise(&mut vectors, bins);
     for _ in 0..PASSES {
         // V ← XᵀX V, orthonormal again.
         let add = |input: &[f32], products: &[f32], sums: &mut [f32]| {
             let rows = input.len() / bins;
-            multiply(Matrix::new(products, wanted, rows), Matrix::new(input, rows, bins), sums, true);
+            multiply(
+                Matrix::new(products, wanted, rows),
+                Matrix::new(input, rows, bins),
+                sums,
+                true,
+            );
         };
         vectors = pass(rows, &vectors, wanted * bins, &add);
         orthonormalise(&mut vectors, bins);
@@ -35,7 +43,12 @@ pub(crate) fn nndsvd(rows: &Filled<'_>, count: usize, seed: u64) -> Vec<f32> {
     // Among the directions found, those of the largest singular values.
     let squares = pass(rows, &vectors, wanted * wanted, &|_, products, sums| {
         let rows = products.len() / wanted;
-        multiply(Matrix::new(products, wanted, rows), Matrix::new(products, wanted, rows).transposed(), sums, true);
+        multiply(
+            Matrix::new(products, wanted, rows),
+            Matrix::new(products, wanted, rows).transposed(),
+            sums,
+            true,
+        );
     });
     let (values, turns) = eigen(squares, wanted);
     let found = count.min(wanted);
@@ -53,12 +66,15 @@ pub(crate) fn nndsvd(rows: &Filled<'_>, count: usize, seed: u64) -> Vec<f32> {
     for at in 0..count {
         let own = kept.get(at * bins..(at + 1) * bins).filter(|_| values[at] > 1e-10 * largest);
         let Some(vector) = own else {
-            components.extend((0..bins).map(|_| Distribution::<f32>::sample(&StandardNormal, &mut chance).abs()));
+            components.extend(
+                (0..bins).map(|_| Distribution::<f32>::sample(&StandardNormal, &mut chance).abs()),
+            );
             continue;
         };
         let length = |negative: bool| {
             let part = |value: &f64| if (*value < 0.0) == negative { value.powi(2) } else { 0.0 };
-            vector.iter().map(part).sum::<f64>().sqrt() * lengths[2 * at + usize::from(negative)].sqrt()
+            vector.iter().map(part).sum::<f64>().sqrt()
+                * lengths[2 * at + usize::from(negative)].sqrt()
         };
         let sign = if length(true) > length(false) { -1.0 } else { 1.0 };
         components.extend(vector.iter().map(|value| (sign * value).max(0.0) as f32));
@@ -66,9 +82,14 @@ pub(crate) fn nndsvd(rows: &Filled<'_>, count: usize, seed: u64) -> Vec<f32> {
     components
 }
 
-/// One pass over all rows: for pieces of them, `[rows, bins]`, and their products with `vectors`, `[vectors, rows]`, `add` adds to
-/// sums, so many. The same whatever the number of threads.
-fn pass(rows: &Filled<'_>, vectors: &[f64], length: usize, add: &(impl Fn(&[f32], &[f32], &mut [f32]) + Sync)) -> Vec<f64> {
+/// One pass over all rows: for pieces of them, `[rows, bins]`, and their products with `vectors`,
+/// `[vectors, rows]`, `add` adds to sums, so many. The same whatever the number of threads.
+fn pass(
+    rows: &Filled<'_>,
+    vectors: &[f64],
+    length: usize,
+    add: &(impl Fn(&[f32], &[f32], &mut [f32]) + Sync),
+) -> Vec<f64> {
     const PIECES: usize = 16;
     let (bins, length_of_all) = (rows.rows.width(), rows.rows.len());
     let step = rows_at_once(bins);
@@ -83,13 +104,19 @@ fn pass(rows: &Filled<'_>, vectors: &[f64], length: usize, add: &(impl Fn(&[f32]
             (start..(start + step).min(end)).for_each(|i| rows.extend(i, &mut input));
             let piece = input.len() / bins;
             let mut products = vec![0.0; count * piece];
-            multiply(Matrix::new(&vectors, count, bins), Matrix::new(&input, piece, bins).transposed(), &mut products, false);
+            multiply(
+                Matrix::new(&vectors, count, bins),
+                Matrix::new(&input, piece, bins).transposed(),
+                &mut products,
+                false,
+            );
             add(&input, &products, &mut sums);
         }
         sums
     };
     let sums: Vec<Vec<f32>> = starts.par_iter().map(of_pieces).collect();
     let mut all = vec![0.0; length];
-    sums.iter().for_each(|sums| all.iter_mut().zip(sums).for_each(|(all, sum)| *all += f64::from(*sum)));
+    sums.iter()
+        .for_each(|sums| all.iter_mut().zip(sums).for_each(|(all, sum)| *all += f64::from(*sum)));
     all
 }

@@ -7,14 +7,22 @@ use super::{
 use crate::config::raw::NmfSolver;
 use burn::tensor::{Tensor, TensorData};
 
-/// Sweeps of coordinate descent over coefficients: a device is not asked in between whether more are needed.
+/// Sweeps of coordinate descent over coefficients: a device is not asked in between whether more
+/// are needed.
 const SWEEPS: usize = 120;
 /// The same over components, which go on from where they are.
 const COMPONENT_SWEEPS: usize = 20;
 
-/// Least squares without negative numbers for every column: `gram` is `[members, k, k]`; `products` and `solution` are
-/// `[members, k, columns]`; `penalties` are those of entries and of their squares, each `[members, 1, 1]`.
-fn descend(sweeps: usize, gram: &Tensor<3>, products: &Tensor<3>, penalties: &[Tensor<3>; 2], mut solution: Tensor<3>) -> Tensor<3> {
+/// Least squares without negative numbers for every column: `gram` is `[members, k, k]`; `products`
+/// and `solution` are `[members, k, columns]`; `penalties` are those of entries and of their
+/// squares, each `[members, 1, 1]`.
+fn descend(
+    sweeps: usize,
+    gram: &Tensor<3>,
+    products: &Tensor<3>,
+    penalties: &[Tensor<3>; 2],
+    mut solution: Tensor<3>,
+) -> Tensor<3> {
     let [members, count, columns] = solution.dims();
     let rows: Vec<_> = (0..count)
         .map(|at| {
@@ -29,7 +37,9 @@ fn descend(sweeps: usize, gram: &Tensor<3>, products: &Tensor<3>, penalties: &[T
     for _ in 0..sweeps {
         for (at, (gram, product, inverse, keep)) in rows.iter().enumerate() {
             let own = solution.clone().narrow(1, at, 1);
-            let open = product.clone() - gram.clone().matmul(solution.clone()) - own.clone() * penalties[1].clone();
+            let open = product.clone()
+                - gram.clone().matmul(solution.clone())
+                - own.clone() * penalties[1].clone();
             let next = ((own + open * inverse.clone()) * keep.clone()).clamp_min(0.0);
             solution = solution.slice_assign([0..members, at..at + 1, 0..columns], next);
         }
@@ -38,10 +48,18 @@ fn descend(sweeps: usize, gram: &Tensor<3>, products: &Tensor<3>, penalties: &[T
 }
 
 /// Multiplicative updates of every column.
-fn rescale(steps: usize, gram: &Tensor<3>, products: &Tensor<3>, penalties: &[Tensor<3>; 2], mut solution: Tensor<3>) -> Tensor<3> {
+fn rescale(
+    steps: usize,
+    gram: &Tensor<3>,
+    products: &Tensor<3>,
+    penalties: &[Tensor<3>; 2],
+    mut solution: Tensor<3>,
+) -> Tensor<3> {
     let above = products.clone().clamp_min(0.0);
     for _ in 0..steps {
-        let below = gram.clone().matmul(solution.clone()) + penalties[0].clone() + solution.clone() * penalties[1].clone();
+        let below = gram.clone().matmul(solution.clone())
+            + penalties[0].clone()
+            + solution.clone() * penalties[1].clone();
         solution = solution * above.clone() / below.clamp_min(SMALLEST);
     }
     solution
@@ -49,26 +67,45 @@ fn rescale(steps: usize, gram: &Tensor<3>, products: &Tensor<3>, penalties: &[Te
 
 /// One number for all of `members`, `[members, 1, 1]`.
 fn number(like: &Tensor<3>, members: usize, number: f64) -> Tensor<3> {
-    Tensor::from_data(TensorData::new(vec![number as f32; members], [members, 1, 1]), &like.device())
+    Tensor::from_data(
+        TensorData::new(vec![number as f32; members], [members, 1, 1]),
+        &like.device(),
+    )
 }
 
-/// Coefficients of rows `[members or 1, rows, bins]` for components `[members, k, bins]`, as `[members, k, rows]`.
-pub fn coefficients(components: &Tensor<3>, rows: &Tensor<3>, numbers: Numbers, solver: NmfSolver) -> Tensor<3> {
+/// Coefficients of rows `[members or 1, rows, bins]` for components `[members, k, bins]`, as
+/// `[members, k, rows]`.
+pub fn coefficients(
+    components: &Tensor<3>,
+    rows: &Tensor<3>,
+    numbers: Numbers,
+    solver: NmfSolver,
+) -> Tensor<3> {
     let ([members, count, bins], height) = (components.dims(), rows.dims()[1]);
     let gram = components.clone().matmul(components.clone().swap_dims(1, 2));
     let rows = rows.clone().expand([members, height, bins]);
     let products = components.clone().matmul(rows.swap_dims(1, 2));
-    let penalties = [numbers.l1, numbers.l2].map(|penalty| number(components, members, penalty * bins as f64));
+    let penalties =
+        [numbers.l1, numbers.l2].map(|penalty| number(components, members, penalty * bins as f64));
     let start = Tensor::<3>::zeros([members, count, height], &components.device());
     match solver {
         NmfSolver::Descent => descend(SWEEPS, &gram, &products, &penalties, start),
-        NmfSolver::Multiplicative => rescale(STEPS, &gram, &products, &penalties, start.add_scalar(1.0)),
+        NmfSolver::Multiplicative => {
+            rescale(STEPS, &gram, &products, &penalties, start.add_scalar(1.0))
+        }
     }
 }
 
-/// Components that fit sums over rows best, going on from those at hand, `[members, k, bins]`: `products` are sums of coefficients times
-/// rows, `gram` of coefficients times coefficients `[members, k, k]`; `penalties` as they are, `[members, 1, 1]`.
-pub fn components(gram: &Tensor<3>, products: &Tensor<3>, penalties: &[Tensor<3>; 2], solver: NmfSolver, at_hand: Tensor<3>) -> Tensor<3> {
+/// Components that fit sums over rows best, going on from those at hand, `[members, k, bins]`:
+/// `products` are sums of coefficients times rows, `gram` of coefficients times coefficients
+/// `[members, k, k]`; `penalties` as they are, `[members, 1, 1]`.
+pub fn components(
+    gram: &Tensor<3>,
+    products: &Tensor<3>,
+    penalties: &[Tensor<3>; 2],
+    solver: NmfSolver,
+    at_hand: Tensor<3>,
+) -> Tensor<3> {
     match solver {
         NmfSolver::Descent => descend(COMPONENT_SWEEPS, gram, products, penalties, at_hand),
         NmfSolver::Multiplicative => rescale(1, gram, products, penalties, at_hand),

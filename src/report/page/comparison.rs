@@ -31,7 +31,12 @@ impl Compared {
     /// Reads it from its folder.
     pub fn read(folder: Folder) -> Result<Self> {
         let experiment = Experiment::load(&folder.file(names::EXPERIMENT), &[])?;
-        Ok(Self { report: folder.read_json(names::REPORT)?, scores: Scores::read(&folder.file(names::SCORES))?, experiment, folder })
+        Ok(Self {
+            report: folder.read_json(names::REPORT)?,
+            scores: Scores::read(&folder.file(names::SCORES))?,
+            experiment,
+            folder,
+        })
     }
 
     /// Where it lies.
@@ -54,7 +59,8 @@ impl Compared {
 /// Run and LS.
 type Identity = (RunKey, Option<u32>);
 
-/// Experiments by how well their scores tell bad test rows from good ones, on the rows that all of them scored.
+/// Experiments by how well their scores tell bad test rows from good ones, on the rows that all of
+/// them scored.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ranks {
     /// The label set.
@@ -78,7 +84,8 @@ pub struct Rank {
     pub area: f64,
     /// The middle 95 % of the areas of resampled data.
     pub interval: Option<(f64, f64)>,
-    /// How much larger the first one's area is, with the middle 95 % of that where both are resampled alike; absent for the first.
+    /// How much larger the first one's area is, with the middle 95 % of that where both are
+    /// resampled alike; absent for the first.
     pub behind: Option<(f64, Option<(f64, f64)>)>,
 }
 
@@ -88,20 +95,31 @@ impl Compared {
         let set = self.scores.labels.iter().position(|name| name == labels);
         let (Some(main), Some(set)) = (self.scores.main(), set) else { return HashMap::new() };
         let rows = self.scores.rows.iter().enumerate().filter(|(_, row)| row.split == Split::Test);
-        rows.filter_map(|(at, row)| Some(((row.run_key(), row.ls), (main.scores[at]?, row.labels[set]?)))).collect()
+        rows.filter_map(|(at, row)| {
+            Some(((row.run_key(), row.ls), (main.scores[at]?, row.labels[set]?)))
+        })
+        .collect()
     }
 }
 
 /// Ranks experiments; nothing where they share no labels, or no rows of both kinds.
 pub fn ranks(compared: &[Compared]) -> Option<Ranks> {
     let first = compared.first()?;
-    let has = |name: &str| compared.iter().all(|one| one.scores.labels.iter().any(|other| other == name));
+    let has =
+        |name: &str| compared.iter().all(|one| one.scores.labels.iter().any(|other| other == name));
     let mut names = first.scores.labels.iter().filter(|name| has(name));
     let labels = names.clone().find(|name| *name == "good").or_else(|| names.next())?;
-    let judged: Vec<HashMap<Identity, (f64, bool)>> = compared.iter().map(|one| one.judged(labels)).collect();
+    let judged: Vec<HashMap<Identity, (f64, bool)>> =
+        compared.iter().map(|one| one.judged(labels)).collect();
     // Rows on whose label all agree, in an order that does not depend on the tables they come from.
-    let agreed = |row: &Identity, good: bool| judged.iter().all(|rows| rows.get(row).is_some_and(|(_, other)| *other == good));
-    let mut rows: Vec<(&Identity, bool)> = judged[0].iter().map(|(row, (_, good))| (row, *good)).filter(|(row, good)| agreed(row, *good)).collect();
+    let agreed = |row: &Identity, good: bool| {
+        judged.iter().all(|rows| rows.get(row).is_some_and(|(_, other)| *other == good))
+    };
+    let mut rows: Vec<(&Identity, bool)> = judged[0]
+        .iter()
+        .map(|(row, (_, good))| (row, *good))
+        .filter(|(row, good)| agreed(row, *good))
+        .collect();
     rows.sort();
     let mut runs: BTreeMap<&RunKey, u32> = rows.iter().map(|((run, _), _)| (run, 0)).collect();
     runs.values_mut().zip(0..).for_each(|(number, at)| *number = at);
@@ -110,23 +128,43 @@ pub fn ranks(compared: &[Compared]) -> Option<Ranks> {
     let ranking = |scores: &HashMap<Identity, (f64, bool)>| {
         let unit = |at: u32, run: &RunKey| if by_run { runs[run] } else { at };
         Ranking::new(
-            (0..).zip(&rows).map(|(at, (row, good))| Judged { score: scores[*row].0, good: *good, weight: 1.0, run: unit(at, &row.0) }).collect(),
+            (0..)
+                .zip(&rows)
+                .map(|(at, (row, good))| Judged {
+                    score: scores[*row].0,
+                    good: *good,
+                    weight: 1.0,
+                    run: unit(at, &row.0),
+                })
+                .collect(),
         )
     };
     let rankings: Vec<Ranking> = judged.iter().map(ranking).collect();
     let areas: Vec<f64> = rankings.iter().map(Ranking::auc).collect::<Option<_>>()?;
-    let best = (0..areas.len()).reduce(|best, at| if areas[at] > areas[best] { at } else { best })?;
+    let best =
+        (0..areas.len()).reduce(|best, at| if areas[at] > areas[best] { at } else { best })?;
     let seed = first.experiment.config.seed;
     let rank = |at: usize| Rank {
         place: 1 + areas.iter().filter(|area| **area > areas[at]).count(),
         area: areas[at],
         interval: rankings[at].interval(seed).0,
-        behind: (areas[at] < areas[best]).then(|| (areas[best] - areas[at], rankings[best].lead(&rankings[at], seed))),
+        behind: (areas[at] < areas[best])
+            .then(|| (areas[best] - areas[at], rankings[best].lead(&rankings[at], seed))),
     };
     let (good, bad) = rankings[best].counts();
-    let units = if by_run { format!("{} runs", runs.len()) } else { format!("{} rows (too few runs to resample those)", rows.len()) };
+    let units = if by_run {
+        format!("{} runs", runs.len())
+    } else {
+        format!("{} rows (too few runs to resample those)", rows.len())
+    };
     let note = format!("95 % intervals from resamplings of {units}, the same ones for all");
-    Some(Ranks { labels: labels.clone(), good, bad, note, ranks: (0..areas.len()).map(rank).collect() })
+    Some(Ranks {
+        labels: labels.clone(),
+        good,
+        bad,
+        note,
+        ranks: (0..areas.len()).map(rank).collect(),
+    })
 }
 
 /// What the page draws; `warnings` say what is not comparable.
@@ -150,15 +188,25 @@ pub fn data(compared: &[Compared], ranks: Option<&Ranks>, warnings: &[String]) -
     }))
 }
 
-/// How many test rows each two experiments both flag, of those that all of them scored; nothing where there are none.
+/// How many test rows each two experiments both flag, of those that all of them scored; nothing
+/// where there are none.
 fn overlap(compared: &[Compared]) -> Option<Value> {
     let flags: Vec<HashMap<Identity, bool>> = compared.iter().map(Compared::flags).collect();
-    let shared: Vec<&Identity> = flags.first()?.keys().filter(|row| flags.iter().all(|flags| flags.contains_key(*row))).collect();
+    let shared: Vec<&Identity> = flags
+        .first()?
+        .keys()
+        .filter(|row| flags.iter().all(|flags| flags.contains_key(*row)))
+        .collect();
     if shared.is_empty() {
         return None;
     }
-    let both = |a: &HashMap<Identity, bool>, b: &HashMap<Identity, bool>| shared.iter().filter(|row| a[**row] && b[**row]).count();
-    let common: Vec<Vec<usize>> = flags.iter().map(|a| flags.iter().map(|b| both(a, b)).collect()).collect();
+    let both = |a: &HashMap<Identity, bool>, b: &HashMap<Identity, bool>| {
+        shared.iter().filter(|row| a[**row] && b[**row]).count()
+    };
+    let common: Vec<Vec<usize>> =
+        flags.iter().map(|a| flags.iter().map(|b| both(a, b)).collect()).collect();
     let names: Vec<String> = compared.iter().map(Compared::place).collect();
-    Some(json!({"names": names, "common": common, "note": format!("test rows that all of them scored: {}", shared.len())}))
+    Some(
+        json!({"names": names, "common": common, "note": format!("test rows that all of them scored: {}", shared.len())}),
+    )
 }

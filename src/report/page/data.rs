@@ -1,4 +1,5 @@
-//! What the page draws, as JSON; rows of numbers are packed: deflated if they are long, then base64.
+//! What the page draws, as JSON; rows of numbers are packed: deflated if they are long, then
+//! base64.
 
 use super::frames;
 use crate::{
@@ -32,7 +33,8 @@ const MOST: usize = 40_000;
 const TRACKS: usize = 2_000;
 /// Components of a channel that are drawn at most.
 const COMPONENTS: usize = 30;
-/// Features whose distributions are drawn at most: those that made most rows flagged, then the first ones.
+/// Features whose distributions are drawn at most: those that made most rows flagged, then the
+/// first ones.
 const DISTRIBUTIONS: usize = 24;
 /// Bins of these distributions.
 const BINS: usize = 60;
@@ -58,7 +60,8 @@ macro_rules! packable {
 
 packable!(u8 = "u8", u16 = "u16", u32 = "u32", f32 = "f32");
 
-/// Bytes of which deflating saves less than unpacking takes time: a page can have thousands of such arrays, several a run.
+/// Bytes of which deflating saves less than unpacking takes time: a page can have thousands of such
+/// arrays, several a run.
 const SMALL: usize = 512;
 
 /// Packs numbers.
@@ -74,7 +77,8 @@ pub fn packed<T: Packable>(numbers: impl Iterator<Item = T>) -> Result<Value> {
     Ok(json!({"t": T::NAME, "d": BASE64_STANDARD.encode(encoder.finish().map_err(failed)?)}))
 }
 
-/// Which rows the page shows: all that any channel flags, then those that figures are taken on, then the others as long as there is place.
+/// Which rows the page shows: all that any channel flags, then those that figures are taken on,
+/// then the others as long as there is place.
 pub struct Shown {
     runs: Vec<Run>,
     /// Every so many of the unflagged rows that figures are taken on.
@@ -98,10 +102,13 @@ impl Shown {
     }
 
     fn at_most(most: usize, scores: &Scores, is_judged: impl Fn(Split) -> bool) -> Self {
-        let is_flagged = |row: usize| scores.channels.iter().any(|channel| channel.flagged(row) == Some(true));
+        let is_flagged =
+            |row: usize| scores.channels.iter().any(|channel| channel.flagged(row) == Some(true));
         let is_judged = |row: usize| is_judged(scores.rows[row].split);
         let runs = scores.runs();
-        let counted = |wanted: &dyn Fn(usize) -> bool| runs.iter().flatten().filter(|&&row| wanted(row)).count();
+        let counted = |wanted: &dyn Fn(usize) -> bool| {
+            runs.iter().flatten().filter(|&&row| wanted(row)).count()
+        };
         let flagged = counted(&is_flagged);
         let tested = counted(&|row| !is_flagged(row) && is_judged(row));
         let others = counted(&|row| !is_flagged(row) && !is_judged(row));
@@ -113,20 +120,26 @@ impl Shown {
         };
         let (mut tested, mut others) = (0_usize, 0_usize);
         let mut is_shown = |row: &usize| {
-            let (seen, step) = if is_judged(*row) { (&mut tested, step) } else { (&mut others, others_step) };
+            let (seen, step) =
+                if is_judged(*row) { (&mut tested, step) } else { (&mut others, others_step) };
             is_flagged(*row) || {
                 *seen += 1;
                 step > 0 && (*seen - 1).is_multiple_of(step)
             }
         };
-        let runs = runs.into_iter().map(|all| Run { shown: all.iter().copied().filter(&mut is_shown).collect(), all });
+        let runs = runs
+            .into_iter()
+            .map(|all| Run { shown: all.iter().copied().filter(&mut is_shown).collect(), all });
         let runs: Vec<Run> = runs.filter(|run| !run.shown.is_empty()).collect();
         Self { runs, step, others_step, evaluated: scores.evaluated().collect() }
     }
 
-    /// Each row with its run and its place among the rows shown of it: (run, place, position in the scores).
+    /// Each row with its run and its place among the rows shown of it: (run, place, position in the
+    /// scores).
     pub fn places(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
-        self.runs.iter().enumerate().flat_map(|(run, Run { shown, .. })| shown.iter().enumerate().map(move |(at, row)| (run, at, *row)))
+        self.runs.iter().enumerate().flat_map(|(run, Run { shown, .. })| {
+            shown.iter().enumerate().map(move |(at, row)| (run, at, *row))
+        })
     }
 
     /// Where a row that is shown stands among those that are evaluated.
@@ -159,15 +172,25 @@ impl Evidence {
         let shown = Shown::new(experiment, scores);
         let rows: Vec<u32> = shown.places().map(|(_, _, row)| shown.position(row)).collect();
         Ok(Self {
-            maps: Maps::new(networks, prepared, (scores, patterns), &rows, experiment.config.score.kind, device)?,
-            viewer: frames::of_channels(experiment, networks, prepared, scores, patterns, &shown, device)?,
+            maps: Maps::new(
+                networks,
+                prepared,
+                (scores, patterns),
+                &rows,
+                experiment.config.score.kind,
+                device,
+            )?,
+            viewer: frames::of_channels(
+                experiment, networks, prepared, scores, patterns, &shown, device,
+            )?,
             beside: prepared.beside.clone(),
             distributions: distributions(&prepared.samples, scores, worst),
         })
     }
 }
 
-/// The classes of rows: those of the config, else good and bad as labels say; and the class of a row.
+/// The classes of rows: those of the config, else good and bad as labels say; and the class of a
+/// row.
 fn classes(scores: &Scores) -> (Vec<String>, Vec<Option<bool>>, impl Fn(usize) -> u8 + '_) {
     let good = scores.labels.iter().position(|name| name == "good");
     let by_label = scores.classes.is_empty();
@@ -185,7 +208,11 @@ fn classes(scores: &Scores) -> (Vec<String>, Vec<Option<bool>>, impl Fn(usize) -
         if by_label {
             return Some(at == 0);
         }
-        let mut labels = scores.rows.iter().filter(|row| row.class == Some(at as u8)).map(|row| row.labels[good?]);
+        let mut labels = scores
+            .rows
+            .iter()
+            .filter(|row| row.class == Some(at as u8))
+            .map(|row| row.labels[good?]);
         let first = labels.next()??;
         labels.all(|label| label == Some(first)).then_some(first)
     };
@@ -198,15 +225,29 @@ fn distributions(samples: &Samples, scores: &Scores, first: &[&str]) -> Vec<Hist
     let Some(features) = &samples.features else { return vec![] };
     let (names, _, class) = classes(scores);
     let evaluated: Vec<u8> = scores.evaluated().map(class).collect();
-    let mut chosen: Vec<usize> = first.iter().filter_map(|name| features.iter().position(|feature| feature == name)).collect();
+    let mut chosen: Vec<usize> = first
+        .iter()
+        .filter_map(|name| features.iter().position(|feature| feature == name))
+        .collect();
     chosen.extend(0..features.len());
     let mut seen = HashSet::new();
     chosen.retain(|feature| seen.insert(*feature));
     chosen.truncate(DISTRIBUTIONS);
-    let groups: Vec<(String, u8)> = if names.is_empty() { vec![("all".into(), UNKNOWN)] } else { names.into_iter().zip(0..).collect() };
+    let groups: Vec<(String, u8)> = if names.is_empty() {
+        vec![("all".into(), UNKNOWN)]
+    } else {
+        names.into_iter().zip(0..).collect()
+    };
     let of_feature = |at: usize| {
-        let values = || (0..samples.rows.len()).map(move |row| samples.row(row)[at]).filter(|value| value.is_finite());
-        let (low, high) = values().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        let values = || {
+            (0..samples.rows.len())
+                .map(move |row| samples.row(row)[at])
+                .filter(|value| value.is_finite())
+        };
+        let (low, high) = values()
+            .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| {
+                (low.min(value), high.max(value))
+            });
         let (low, high) = if low <= high { (f64::from(low), f64::from(high)) } else { (0.0, 0.0) };
         let step = if high > low { BINS as f64 / (high - low) } else { 0.0 };
         let group = |(name, wanted): &(String, u8)| {
@@ -218,9 +259,18 @@ fn distributions(samples: &Samples, scores: &Scores, first: &[&str]) -> Vec<Hist
                 }
             }
             let rows: usize = counts.iter().sum();
-            Histogram { name: name.clone(), rows, shares: counts.iter().map(|count| *count as f64 / rows.max(1) as f64).collect() }
+            Histogram {
+                name: name.clone(),
+                rows,
+                shares: counts.iter().map(|count| *count as f64 / rows.max(1) as f64).collect(),
+            }
         };
-        Histograms { quantity: format!("{}, all evaluated rows, unweighted", features[at]), low, high, groups: groups.iter().map(group).collect() }
+        Histograms {
+            quantity: format!("{}, all evaluated rows, unweighted", features[at]),
+            low,
+            high,
+            groups: groups.iter().map(group).collect(),
+        }
     };
     chosen.into_iter().map(of_feature).collect()
 }
@@ -237,7 +287,10 @@ pub fn experiment(
     let (class_names, class_good, class) = classes(scores);
     let shown = Shown::new(experiment, scores);
     let places: Places = shown.places().map(|(run, at, row)| (row, (run, at))).collect();
-    let read = |name: &str| std::fs::read_to_string(folder.file(name)).map_err(|error| Error::reading(&folder.file(name), &error));
+    let read = |name: &str| {
+        std::fs::read_to_string(folder.file(name))
+            .map_err(|error| Error::reading(&folder.file(name), &error))
+    };
     let place = folder.path().display();
     Ok(json!({
         "kind": "experiment",
@@ -267,13 +320,19 @@ pub(super) fn answer(report: &Report) -> Value {
 
 /// The report without what would make a page large.
 fn brief(report: &Report) -> Result<Value> {
-    let mut brief = serde_json::to_value(report).map_err(|error| Error::failed(format!("report.html: {error}")))?;
-    if let Some(patterns) = report.patterns.as_ref().filter(|patterns| patterns.tracks.len() > TRACKS) {
+    let mut brief = serde_json::to_value(report)
+        .map_err(|error| Error::failed(format!("report.html: {error}")))?;
+    if let Some(patterns) =
+        report.patterns.as_ref().filter(|patterns| patterns.tracks.len() > TRACKS)
+    {
         let mut order: Vec<usize> = (0..patterns.tracks.len()).collect();
-        order.sort_by_key(|&at| (std::cmp::Reverse(patterns.tracks[at].bins * patterns.tracks[at].seen), at));
+        order.sort_by_key(|&at| {
+            (std::cmp::Reverse(patterns.tracks[at].bins * patterns.tracks[at].seen), at)
+        });
         order.truncate(TRACKS);
         order.sort_unstable();
-        brief["patterns"]["tracks"] = order.into_iter().map(|at| json!(patterns.tracks[at])).collect();
+        brief["patterns"]["tracks"] =
+            order.into_iter().map(|at| json!(patterns.tracks[at])).collect();
         brief["patterns"]["left_out"] = json!(patterns.tracks.len() - TRACKS);
     }
     Ok(brief)
@@ -283,7 +342,12 @@ fn brief(report: &Report) -> Result<Value> {
 fn components(channel: &ChannelMaps) -> Result<Value> {
     let highest = |component: &Component| component.map.iter().copied().fold(0.0, f32::max);
     let shown = || channel.components.iter().take(COMPONENTS);
-    let codes = shown().flat_map(|component| component.map.iter().map(move |value| frames::code(f64::from(*value), f64::from(highest(component)))));
+    let codes = shown().flat_map(|component| {
+        component
+            .map
+            .iter()
+            .map(move |value| frames::code(f64::from(*value), f64::from(highest(component))))
+    });
     Ok(json!({
         "channel": channel.channel,
         "shape": [channel.shape.y, channel.shape.x],
@@ -296,18 +360,41 @@ fn components(channel: &ChannelMaps) -> Result<Value> {
     }))
 }
 
-/// The latents of a run's rows in each channel that has maps, each from its lowest value in the run to its highest, and how large errors
-/// are. `first` is the place of the run's first row among all that are shown.
-fn latents(evidence: &Evidence, scores: &Scores, rows: &[usize], first: usize) -> Result<Vec<Value>> {
+/// The latents of a run's rows in each channel that has maps, each from its lowest value in the run
+/// to its highest, and how large errors are. `first` is the place of the run's first row among all
+/// that are shown.
+fn latents(
+    evidence: &Evidence,
+    scores: &Scores,
+    rows: &[usize],
+    first: usize,
+) -> Result<Vec<Value>> {
     let of_channel = |channel: &ChannelMaps| {
         let width = channel.kept.len();
         let own = &channel.latents[first * width..(first + rows.len()) * width];
         let of_latent = |latent: usize| own.iter().skip(latent).step_by(width).copied();
-        let (low, high): (Vec<f32>, Vec<f32>) =
-            (0..width).map(|latent| (of_latent(latent).fold(f32::INFINITY, f32::min), of_latent(latent).fold(f32::NEG_INFINITY, f32::max))).unzip();
-        let code = |latent: usize, value: f32| ((value - low[latent]) / (high[latent] - low[latent]).max(f32::MIN_POSITIVE) * 255.0).round() as u8;
-        let ratios = scores.channels.iter().find(|scored| scored.name == channel.channel).map(|scored| scored.log_ratios.as_slice());
-        let ratio = |row: &usize| ratios.and_then(|ratios| *ratios.get(*row)?).map_or(f32::NAN, |ratio| ratio.exp() as f32);
+        let (low, high): (Vec<f32>, Vec<f32>) = (0..width)
+            .map(|latent| {
+                (
+                    of_latent(latent).fold(f32::INFINITY, f32::min),
+                    of_latent(latent).fold(f32::NEG_INFINITY, f32::max),
+                )
+            })
+            .unzip();
+        let code = |latent: usize, value: f32| {
+            ((value - low[latent]) / (high[latent] - low[latent]).max(f32::MIN_POSITIVE) * 255.0)
+                .round() as u8
+        };
+        let ratios = scores
+            .channels
+            .iter()
+            .find(|scored| scored.name == channel.channel)
+            .map(|scored| scored.log_ratios.as_slice());
+        let ratio = |row: &usize| {
+            ratios
+                .and_then(|ratios| *ratios.get(*row)?)
+                .map_or(f32::NAN, |ratio| ratio.exp() as f32)
+        };
         Ok(json!({
             "channel": channel.channel,
             "names": channel.kept,
@@ -325,7 +412,11 @@ fn latents(evidence: &Evidence, scores: &Scores, rows: &[usize], first: usize) -
 /// The losses of each model.
 pub(super) fn history(lines: Vec<HistoryLine>, report: &Report) -> Vec<Value> {
     let of_model = |lines: &[HistoryLine]| {
-        let training = report.channels.iter().find(|channel| channel.name == lines[0].channel).map(|channel| &channel.training);
+        let training = report
+            .channels
+            .iter()
+            .find(|channel| channel.name == lines[0].channel)
+            .map(|channel| &channel.training);
         json!({
             "channel": lines[0].channel,
             "member": lines[0].member + 1,
@@ -344,7 +435,9 @@ pub(super) fn history(lines: Vec<HistoryLine>, report: &Report) -> Vec<Value> {
 /// The ROC curves, of all channels or of one.
 pub(super) fn curves(experiment: &Experiment, scores: &Scores, only: Option<&str>) -> Vec<Value> {
     let mut curves = vec![];
-    for channel in scores.channels.iter().filter(|channel| only.is_none_or(|name| channel.name == name)) {
+    for channel in
+        scores.channels.iter().filter(|channel| only.is_none_or(|name| channel.name == name))
+    {
         for (at, labels) in scores.labels.iter().enumerate() {
             let points = thinned(figures::ranking(scores, experiment, channel, at).curve());
             if !points.is_empty() {
@@ -367,25 +460,45 @@ const POINTS: usize = 400;
 fn thinned<T>(points: Vec<T>) -> Vec<T> {
     let step = points.len().div_ceil(POINTS).max(1);
     let last = points.len().saturating_sub(1);
-    points.into_iter().enumerate().filter(|(at, _)| at % step == 0 || *at == last).map(|(_, point)| point).collect()
+    points
+        .into_iter()
+        .enumerate()
+        .filter(|(at, _)| at % step == 0 || *at == last)
+        .map(|(_, point)| point)
+        .collect()
 }
 
-fn runs(scores: &Scores, shown: &Shown, class: &dyn Fn(usize) -> u8, evidence: &Evidence) -> Result<Vec<Value>> {
+fn runs(
+    scores: &Scores,
+    shown: &Shown,
+    class: &dyn Fn(usize) -> u8,
+    evidence: &Evidence,
+) -> Result<Vec<Value>> {
     let mut without: HashMap<RunKey, Vec<(u32, &str)>> = HashMap::new();
     for row in &scores.rows {
         if let (Some(reason), Some(ls)) = (&row.rejected, row.ls) {
             without.entry(row.run_key()).or_default().push((ls, reason));
         }
     }
-    let split = |row: usize| Split::ALL.iter().position(|split| *split == scores.rows[row].split).unwrap_or_default() as u8;
+    let split = |row: usize| {
+        Split::ALL.iter().position(|split| *split == scores.rows[row].split).unwrap_or_default()
+            as u8
+    };
     let number = |value: Option<f64>| value.map_or(f32::NAN, |value| value as f32);
     let mut behind = 0;
     let of_run = |Run { all, shown: rows }: &Run| {
         let first = all[0];
         let place = behind;
         behind += rows.len();
-        // One threshold a run, but for runs of several splits that have one each: then that of the test rows.
-        let test = || all.iter().copied().rev().find(|&row| scores.rows[row].split == Split::Test).unwrap_or(first);
+        // One threshold a run, but for runs of several splits that have one each: then that of the
+        // test rows.
+        let test = || {
+            all.iter()
+                .copied()
+                .rev()
+                .find(|&row| scores.rows[row].split == Split::Test)
+                .unwrap_or(first)
+        };
         let channels = || scores.channels.iter();
         Ok(json!({
             "name": scores.rows[first].run_name(),
@@ -426,7 +539,13 @@ fn ranges(without: &[(u32, &str)]) -> Vec<Value> {
 type Places = HashMap<usize, (usize, usize)>;
 
 /// The points of a projection, with the rows that the page shows.
-fn laid_out(projection: &Projection, scores: &Scores, shown: &Shown, places: &Places, class: &dyn Fn(usize) -> u8) -> Result<Value> {
+fn laid_out(
+    projection: &Projection,
+    scores: &Scores,
+    shown: &Shown,
+    places: &Places,
+    class: &dyn Fn(usize) -> u8,
+) -> Result<Value> {
     let known: Vec<(usize, [f32; 2], (usize, usize))> = projection
         .rows
         .iter()
@@ -464,9 +583,20 @@ mod tests {
 
     /// One run of training rows, one of test rows; every tenth row is flagged.
     fn scores(train: usize, test: usize) -> Scores {
-        let row =
-            |run, split| Row { split, file: "a".into(), run: Some(run), ls: Some(1), weight: None, rejected: None, class: None, labels: [].into() };
-        let rows: Vec<Row> = (0..train).map(|_| row(1, Split::Train)).chain((0..test).map(|_| row(2, Split::Test))).collect();
+        let row = |run, split| Row {
+            split,
+            file: "a".into(),
+            run: Some(run),
+            ls: Some(1),
+            weight: None,
+            rejected: None,
+            class: None,
+            labels: [].into(),
+        };
+        let rows: Vec<Row> = (0..train)
+            .map(|_| row(1, Split::Train))
+            .chain((0..test).map(|_| row(2, Split::Test)))
+            .collect();
         let channel = ChannelScores {
             name: "all".into(),
             scores: (0..rows.len()).map(|at| Some(f64::from(at % 10 == 0))).collect(),
@@ -485,10 +615,18 @@ mod tests {
     #[test]
     fn flagged_rows_are_shown_first_then_test_rows_then_the_others() {
         assert_eq!(shown(100, 100, 200), (vec![100, 100], 1, 1), "all fit");
-        assert_eq!(shown(100, 100, 140), (vec![10 + 30, 100], 1, 3), "90 of the others have place for 30");
+        assert_eq!(
+            shown(100, 100, 140),
+            (vec![10 + 30, 100], 1, 3),
+            "90 of the others have place for 30"
+        );
         assert_eq!(shown(100, 100, 110), (vec![10, 100], 1, 0), "no place for the others");
         assert_eq!(shown(100, 100, 60), (vec![10, 10 + 30], 3, 0));
-        assert_eq!(shown(100, 100, 10), (vec![10, 10 + 1], 90, 0), "all that are flagged, though they alone are more");
+        assert_eq!(
+            shown(100, 100, 10),
+            (vec![10, 10 + 1], 90, 0),
+            "all that are flagged, though they alone are more"
+        );
         assert_eq!(shown(0, 100, 1000), (vec![100], 1, 1));
     }
 }

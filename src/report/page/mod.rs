@@ -1,6 +1,7 @@
-//! `report.html`: one page that carries everything with it and draws itself. What it draws is put together here ([`data`]; of several experiments [`comparison`]; and
-//! frame by frame for the lumisection viewer in [`frames`]); how it is drawn is in `base.js`, `maps.js`, `viewer.js`, `sweep.js`, `sensitivity.js` and
-//! `page.js`, by ECharts.
+//! `report.html`: one page that carries everything with it and draws itself. What it draws is put
+//! together here ([`data`]; of several experiments [`comparison`]; and frame by frame for the
+//! lumisection viewer in [`frames`]); how it is drawn is in `base.js`, `maps.js`, `viewer.js`,
+//! `sweep.js`, `sensitivity.js` and `page.js`, by ECharts.
 
 pub mod comparison;
 pub mod data;
@@ -61,11 +62,22 @@ mod tests {
 
     #[test]
     fn nothing_in_the_data_ends_the_script() {
-        let page = html("a <b> & c", &serde_json::json!({"name": "</script><img src=x>{{STYLE}}"})).unwrap();
+        let page = html("a <b> & c", &serde_json::json!({"name": "</script><img src=x>{{STYLE}}"}))
+            .unwrap();
         assert!(page.contains("<title>a &lt;b&gt; &amp; c</title>"));
-        assert!(page.contains("\\u003c/script>\\u003cimg src=x>{{STYLE}}"), "filled in once, and never again");
+        assert!(
+            page.contains("\\u003c/script>\\u003cimg src=x>{{STYLE}}"),
+            "filled in once, and never again"
+        );
         assert_eq!(page.matches("id=\"data\"").count(), 1);
-        assert!(page.contains("--flagged:#c84a00") && !page.contains("{{PALETTE}}"), "with its colours");
-        assert!(!page.contains("{{DATA}}") && !page.contains("{{SCRIPT}}") && !page.contains("{{LIBRARY}}"));
+        assert!(
+            page.contains("--flagged:#c84a00") && !page.contains("{{PALETTE}}"),
+            "with its colours"
+        );
+        assert!(
+            !page.contains("{{DATA}}")
+                && !page.contains("{{SCRIPT}}")
+                && !page.contains("{{LIBRARY}}")
+        );
     }
 }

@@ -14,7 +14,8 @@ const SIDES: [Side; 2] = [Side::Dead, Side::Hot];
 /// A layer's map in one lumisection, each `[y, x]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Map<'a> {
-    /// Its contents, of which only those that are 0 matter: as read, or scaled in a way that leaves 0 at 0.
+    /// Its contents, of which only those that are 0 matter: as read, or scaled in a way that leaves
+    /// 0 at 0.
     pub contents: &'a [f32],
     /// What the model saw.
     pub input: &'a [f32],
@@ -27,7 +28,8 @@ pub struct Map<'a> {
 pub struct Found {
     /// By layer, how many bad bins lie in windows.
     pub bins: Vec<usize>,
-    /// Cells of a grid as fine as the finest layer that are bad in enough layers, on each side for itself.
+    /// Cells of a grid as fine as the finest layer that are bad in enough layers, on each side for
+    /// itself.
     pub coincident: usize,
     /// The bad bins in windows that touch, by layer, side and first bin.
     pub regions: Vec<Region>,
@@ -35,7 +37,8 @@ pub struct Found {
 
 /// Finds the patterns of one row after another.
 ///
-/// What it remembers, for the dynamic mask, begins anew with each run; so runs can be given to finders of their own, side by side.
+/// What it remembers, for the dynamic mask, begins anew with each run; so runs can be given to
+/// finders of their own, side by side.
 pub struct Finder<'a> {
     settings: &'a Settings,
     layers: &'a [Layer],
@@ -69,14 +72,26 @@ impl<'a> Finder<'a> {
         let work = |layer: &Layer| {
             let none = || vec![false; layer.shape.width()];
             let marks = || Marks { count: 0, kept: none(), shared: none() };
-            Work { memory: Memory::new(layer.shape.width()), masked: none(), bad: none(), sides: [marks(), marks()] }
+            Work {
+                memory: Memory::new(layer.shape.width()),
+                masked: none(),
+                bad: none(),
+                sides: [marks(), marks()],
+            }
         };
         let grid = Grid::new(layers.iter().map(|layer| layer.shape));
-        Self { settings, layers, grid, run: None, work: layers.iter().map(work).collect(), filter: Filter::default() }
+        Self {
+            settings,
+            layers,
+            grid,
+            run: None,
+            work: layers.iter().map(work).collect(),
+            filter: Filter::default(),
+        }
     }
 
-    /// The patterns of a row, of which there is one map a layer. The rows of a run come one after another, in the order of LS; a row that
-    /// is passed over is not remembered.
+    /// The patterns of a row, of which there is one map a layer. The rows of a run come one after
+    /// another, in the order of LS; a row that is passed over is not remembered.
     pub fn row(&mut self, run: u32, maps: &[Map]) -> Found {
         if self.run.replace(run) != Some(run) {
             self.work.iter_mut().for_each(|work| work.memory.forget());
@@ -88,10 +103,13 @@ impl<'a> Finder<'a> {
             }
         }
         let coincident = (0..SIDES.len()).map(|side| self.coincide(side)).sum();
-        let bins = self.work.iter().map(|work| work.sides.iter().map(|marks| marks.count).sum()).collect();
+        let bins =
+            self.work.iter().map(|work| work.sides.iter().map(|marks| marks.count).sum()).collect();
         let mut regions = vec![];
         for (at, ((layer, work), map)) in self.layers.iter().zip(&self.work).zip(maps).enumerate() {
-            for (side, marks) in SIDES.into_iter().zip(&work.sides).filter(|(_, marks)| marks.count > 0) {
+            for (side, marks) in
+                SIDES.into_iter().zip(&work.sides).filter(|(_, marks)| marks.count > 0)
+            {
                 let region = |spans| region(at, side, spans, layer.shape.x, map, &marks.shared);
                 regions.extend(components(&marks.kept, layer.shape).into_iter().map(region));
             }
@@ -105,8 +123,12 @@ impl<'a> Finder<'a> {
         if self.work.iter().filter(|work| work.sides[side].count > 0).count() < least {
             return 0;
         }
-        let (kept, mut shared): (Vec<&[bool]>, Vec<&mut [bool]>) =
-            self.work.iter_mut().map(|work| &mut work.sides[side]).map(|marks| (marks.kept.as_slice(), marks.shared.as_mut_slice())).unzip();
+        let (kept, mut shared): (Vec<&[bool]>, Vec<&mut [bool]>) = self
+            .work
+            .iter_mut()
+            .map(|work| &mut work.sides[side])
+            .map(|marks| (marks.kept.as_slice(), marks.shared.as_mut_slice()))
+            .unzip();
         self.grid.coincide(least, &kept, &mut shared)
     }
 }
@@ -128,30 +150,53 @@ impl Work {
         if settings.dynamic_mask > 0 {
             self.memory.mask(settings.dynamic_mask, &mut self.masked);
         }
-        for (side, marks) in SIDES.into_iter().zip(&mut self.sides).filter(|(side, _)| settings.sides.have(*side)) {
+        for (side, marks) in
+            SIDES.into_iter().zip(&mut self.sides).filter(|(side, _)| settings.sides.have(*side))
+        {
             let mut count = 0;
             // A place that was always empty is hot where it no longer is.
             if side == Side::Hot {
-                for (((masked, empty), input), output) in self.masked.iter_mut().zip(&layer.empty).zip(map.input).zip(map.output) {
+                for (((masked, empty), input), output) in
+                    self.masked.iter_mut().zip(&layer.empty).zip(map.input).zip(map.output)
+                {
                     *masked &= !(*empty && input > output && bad((input, output)));
                 }
             }
-            for ((marked, masked), (input, output)) in self.bad.iter_mut().zip(&self.masked).zip(pairs()) {
-                *marked = bad((input, output)) && !masked && (side == Side::Dead) == (output > input);
+            for ((marked, masked), (input, output)) in
+                self.bad.iter_mut().zip(&self.masked).zip(pairs())
+            {
+                *marked =
+                    bad((input, output)) && !masked && (side == Side::Dead) == (output > input);
                 count += usize::from(*marked);
             }
             if count > 0 {
-                marks.count = filter.keep(layer.shape, &settings.windows, settings.fill, &self.masked, &self.bad, &mut marks.kept);
+                marks.count = filter.keep(
+                    layer.shape,
+                    &settings.windows,
+                    settings.fill,
+                    &self.masked,
+                    &self.bad,
+                    &mut marks.kept,
+                );
             }
         }
     }
 }
 
 /// A region of these bins.
-fn region(layer: usize, side: Side, spans: Vec<Span>, columns: usize, map: &Map, shared: &[bool]) -> Region {
+fn region(
+    layer: usize,
+    side: Side,
+    spans: Vec<Span>,
+    columns: usize,
+    map: &Map,
+    shared: &[bool],
+) -> Region {
     let area = |span: &Span| Area { x: (span.first, span.last), y: (span.y, span.y) };
     let hull = spans.iter().map(area).reduce(Area::hull).unwrap_or(Area { x: (0, 0), y: (0, 0) });
-    let bins = || spans.iter().flat_map(|span| span.y * columns + span.first..=span.y * columns + span.last);
+    let bins = || {
+        spans.iter().flat_map(|span| span.y * columns + span.first..=span.y * columns + span.last)
+    };
     Region {
         layer,
         side,
@@ -178,14 +223,26 @@ mod tests {
 
     fn settings() -> Settings {
         let windows = vec![Window { x: 16, y: 2 }, Window { x: 20, y: 1 }, Window { x: 8, y: 2 }];
-        Settings { bin_error: 0.04, windows, fill: 1.0, sides: Sides::Both, dynamic_mask: 0, layers: 2 }
+        Settings {
+            bin_error: 0.04,
+            windows,
+            fill: 1.0,
+            sides: Sides::Both,
+            dynamic_mask: 0,
+            layers: 2,
+        }
     }
 
     fn layers(shapes: &[Shape]) -> Vec<Layer> {
         shapes
             .iter()
             .enumerate()
-            .map(|(at, shape)| Layer { name: format!("L{at}"), shape: *shape, masked: vec![false; shape.width()], empty: vec![] })
+            .map(|(at, shape)| Layer {
+                name: format!("L{at}"),
+                shape: *shape,
+                masked: vec![false; shape.width()],
+                empty: vec![],
+            })
             .collect()
     }
 
@@ -193,7 +250,9 @@ mod tests {
     fn map(shape: Shape, areas: &[(Area, f32)]) -> Vec<f32> {
         let mut values = vec![1.0; shape.width()];
         for (area, value) in areas {
-            (0..shape.width()).filter(|at| area.contains(at % shape.x, at / shape.x)).for_each(|at| values[at] = *value);
+            (0..shape.width())
+                .filter(|at| area.contains(at % shape.x, at / shape.x))
+                .for_each(|at| values[at] = *value);
         }
         values
     }
@@ -204,7 +263,11 @@ mod tests {
 
     fn find(finder: &mut Finder, run: u32, inputs: &[Vec<f32>]) -> Found {
         let outputs: Vec<Vec<f32>> = inputs.iter().map(|input| vec![1.0; input.len()]).collect();
-        let maps: Vec<Map> = inputs.iter().zip(&outputs).map(|(input, output)| Map { contents: input, input, output }).collect();
+        let maps: Vec<Map> = inputs
+            .iter()
+            .zip(&outputs)
+            .map(|(input, output)| Map { contents: input, input, output })
+            .collect();
         finder.row(run, &maps)
     }
 
@@ -214,16 +277,31 @@ mod tests {
         let mut finder = Finder::new(&settings, &layers);
         let hole = area((4, 12), (1, 3));
         let quiet = vec![1.0; SHAPE.width()];
-        let inputs = [map(SHAPE, &[(hole, 0.5), (area((20, 20), (5, 5)), 0.0)]), quiet.clone(), map(SHAPE, &[(area((10, 17), (3, 4)), 0.5)])];
+        let inputs = [
+            map(SHAPE, &[(hole, 0.5), (area((20, 20), (5, 5)), 0.0)]),
+            quiet.clone(),
+            map(SHAPE, &[(area((10, 17), (3, 4)), 0.5)]),
+        ];
         let found = find(&mut finder, 1, &inputs);
         assert_eq!((found.bins.as_slice(), found.coincident), ([27, 0, 16].as_slice(), 3));
-        let told: Vec<_> = found.regions.iter().map(|region| (region.layer, region.side, region.area, region.bins, region.coincident)).collect();
-        assert_eq!(told, [(0, Side::Dead, hole, 27, true), (2, Side::Dead, area((10, 17), (3, 4)), 16, true)]);
+        let told: Vec<_> = found
+            .regions
+            .iter()
+            .map(|region| (region.layer, region.side, region.area, region.bins, region.coincident))
+            .collect();
+        assert_eq!(
+            told,
+            [(0, Side::Dead, hole, 27, true), (2, Side::Dead, area((10, 17), (3, 4)), 16, true)]
+        );
         assert_eq!(found.regions[0].error, 27.0 * 0.25);
         // Nothing is left over for the next row.
-        assert_eq!(find(&mut finder, 1, &vec![quiet.clone(); 3]), Found { bins: vec![0; 3], coincident: 0, regions: vec![] });
+        assert_eq!(
+            find(&mut finder, 1, &vec![quiet.clone(); 3]),
+            Found { bins: vec![0; 3], coincident: 0, regions: vec![] }
+        );
         find(&mut finder, 1, &inputs);
-        let elsewhere = [quiet, map(SHAPE, &[(hole, 0.5)]), map(SHAPE, &[(area((14, 29), (4, 5)), 0.5)])];
+        let elsewhere =
+            [quiet, map(SHAPE, &[(hole, 0.5)]), map(SHAPE, &[(area((14, 29), (4, 5)), 0.5)])];
         assert_eq!(find(&mut finder, 1, &elsewhere).coincident, 0);
     }
 
@@ -233,7 +311,10 @@ mod tests {
         let hole = area((4, 12), (1, 3));
         let inputs = [map(SHAPE, &[(hole, 0.5)]), map(SHAPE, &[(hole, 1.5)])];
         let found = find(&mut Finder::new(&settings, &layers), 1, &inputs);
-        assert_eq!((found.coincident, found.regions.len(), found.regions[1].side), (0, 2, Side::Hot));
+        assert_eq!(
+            (found.coincident, found.regions.len(), found.regions[1].side),
+            (0, 2, Side::Hot)
+        );
         assert!(found.regions.iter().all(|region| !region.coincident));
         settings.sides = Sides::Dead;
         assert_eq!(find(&mut Finder::new(&settings, &layers), 1, &inputs).bins, [27, 0]);
@@ -245,7 +326,8 @@ mod tests {
     fn an_error_at_the_limit_is_not_above_it() {
         let settings = Settings { bin_error: 0.25, ..settings() };
         let layers = layers(&[SHAPE, SHAPE]);
-        let at = |value: f32| [map(SHAPE, &[(area((0, 29), (0, 5)), value)]), vec![1.0; SHAPE.width()]];
+        let at =
+            |value: f32| [map(SHAPE, &[(area((0, 29), (0, 5)), value)]), vec![1.0; SHAPE.width()]];
         assert_eq!(find(&mut Finder::new(&settings, &layers), 1, &at(0.5)).bins, [0, 0]);
         assert_eq!(find(&mut Finder::new(&settings, &layers), 1, &at(0.499)).bins, [180, 0]);
         assert_eq!(find(&mut Finder::new(&settings, &layers), 1, &at(f32::NAN)).bins, [0, 0]);
@@ -264,10 +346,15 @@ mod tests {
         let outputs = [dead.clone(), dead.clone()];
         let bins = |layers: &[Layer], value: f32| {
             let inputs = [map(SHAPE, &[(place, value)]), dead.clone()];
-            let maps: Vec<Map> = inputs.iter().zip(&outputs).map(|(input, output)| Map { contents: input, input, output }).collect();
+            let maps: Vec<Map> = inputs
+                .iter()
+                .zip(&outputs)
+                .map(|(input, output)| Map { contents: input, input, output })
+                .collect();
             Finder::new(&settings, layers).row(1, &maps).bins
         };
-        // A stray count is a usual deviation; with the floor of a map of a hundred counts a bin it is 0.1.
+        // A stray count is a usual deviation; with the floor of a map of a hundred counts a bin it
+        // is 0.1.
         assert_eq!((bins(&layers, 0.1), bins(&layers, 5.0)), (vec![0, 0], vec![51, 0]));
         // Where training rows held something now and then, the mask holds.
         layers.iter_mut().for_each(|layer| layer.empty.fill(false));
@@ -281,7 +368,10 @@ mod tests {
         let hole = area((4, 12), (1, 3));
         let inputs = [map(SHAPE, &[(hole, 0.0)]), map(SHAPE, &[(hole, 0.0)])];
         let mut finder = Finder::new(&settings, &layers);
-        let counts: Vec<usize> = [1, 1, 1, 1, 1, 2, 2].into_iter().map(|run| find(&mut finder, run, &inputs).bins[0]).collect();
+        let counts: Vec<usize> = [1, 1, 1, 1, 1, 2, 2]
+            .into_iter()
+            .map(|run| find(&mut finder, run, &inputs).bins[0])
+            .collect();
         assert_eq!(counts, [27, 27, 27, 0, 0, 27, 27]);
         layers[1].masked = inputs[1].iter().map(|value| *value == 0.0).collect();
         let found = find(&mut Finder::new(&settings, &layers), 1, &inputs);

@@ -2,8 +2,8 @@
 
 use crate::data::table::Shape;
 
-/// A grid as fine as the finest layer on each axis, and which bin of each layer its cells belong to: the one at the same fraction of the
-/// axes as the cell's centre.
+/// A grid as fine as the finest layer on each axis, and which bin of each layer its cells belong
+/// to: the one at the same fraction of the axes as the cell's centre.
 #[derive(Clone, Debug)]
 pub(super) struct Grid {
     shape: Shape,
@@ -15,19 +15,31 @@ impl Grid {
     pub fn new(layers: impl Iterator<Item = Shape> + Clone) -> Self {
         let finest = |axis: fn(Shape) -> usize| layers.clone().map(axis).max().unwrap_or(0);
         let shape = Shape { y: finest(|shape| shape.y), x: finest(|shape| shape.x) };
-        let axis = |cells: usize, bins: usize| (0..cells).map(|cell| (2 * cell + 1) * bins / (2 * cells)).collect();
-        Self { shape, bins: layers.map(|layer| (layer.x, axis(shape.x, layer.x), axis(shape.y, layer.y))).collect() }
+        let axis = |cells: usize, bins: usize| {
+            (0..cells).map(|cell| (2 * cell + 1) * bins / (2 * cells)).collect()
+        };
+        Self {
+            shape,
+            bins: layers
+                .map(|layer| (layer.x, axis(shape.x, layer.x), axis(shape.y, layer.y)))
+                .collect(),
+        }
     }
 
-    /// Counts the cells that at least so many layers have marked, and marks in `shared` the bins that have such a cell.
+    /// Counts the cells that at least so many layers have marked, and marks in `shared` the bins
+    /// that have such a cell.
     pub fn coincide(&self, least: usize, marked: &[&[bool]], shared: &mut [&mut [bool]]) -> usize {
         let mut count = 0;
         for y in 0..self.shape.y {
             for x in 0..self.shape.x {
-                let bins = || self.bins.iter().map(|(columns, to_x, to_y)| to_y[y] * columns + to_x[x]);
+                let bins =
+                    || self.bins.iter().map(|(columns, to_x, to_y)| to_y[y] * columns + to_x[x]);
                 if bins().zip(marked).filter(|(bin, marked)| marked[*bin]).count() >= least {
                     count += 1;
-                    bins().zip(marked).zip(&mut *shared).for_each(|((bin, marked), shared)| shared[bin] |= marked[bin]);
+                    bins()
+                        .zip(marked)
+                        .zip(&mut *shared)
+                        .for_each(|((bin, marked), shared)| shared[bin] |= marked[bin]);
                 }
             }
         }
@@ -41,7 +53,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn coincide(layers: &[(Shape, Vec<bool>)], least: usize) -> (usize, Vec<Vec<bool>>) {
-        let mut shared: Vec<Vec<bool>> = layers.iter().map(|(shape, _)| vec![false; shape.width()]).collect();
+        let mut shared: Vec<Vec<bool>> =
+            layers.iter().map(|(shape, _)| vec![false; shape.width()]).collect();
         let marked: Vec<&[bool]> = layers.iter().map(|(_, marked)| marked.as_slice()).collect();
         let count = Grid::new(layers.iter().map(|(shape, _)| *shape)).coincide(
             least,
@@ -57,7 +70,11 @@ mod tests {
 
     #[test]
     fn a_coarse_bin_is_as_many_cells_as_it_covers() {
-        let layers = [(Shape::line(6), marked("..##.#")), (Shape::line(3), marked(".#.")), (Shape::line(2), marked("#."))];
+        let layers = [
+            (Shape::line(6), marked("..##.#")),
+            (Shape::line(3), marked(".#.")),
+            (Shape::line(2), marked("#.")),
+        ];
         let (count, shared) = coincide(&layers, 2);
         assert_eq!(count, 2);
         assert_eq!(shared, [marked("..##.."), marked(".#."), marked("#.")]);
@@ -66,7 +83,9 @@ mod tests {
     }
 
     fn some_layer() -> impl Strategy<Value = (Shape, Vec<bool>)> {
-        (1_usize..6, 1_usize..7).prop_flat_map(|(y, x)| (Just(Shape { y, x }), prop::collection::vec(any::<bool>(), x * y)))
+        (1_usize..6, 1_usize..7).prop_flat_map(|(y, x)| {
+            (Just(Shape { y, x }), prop::collection::vec(any::<bool>(), x * y))
+        })
     }
 
     proptest! {

@@ -19,7 +19,10 @@ impl Zeros {
     /// Counts a row.
     pub fn add(&mut self, row: &[f32]) {
         self.rows += 1;
-        self.zeros.iter_mut().zip(row).for_each(|(zeros, value)| *zeros += usize::from(*value == 0.0));
+        self.zeros
+            .iter_mut()
+            .zip(row)
+            .for_each(|(zeros, value)| *zeros += usize::from(*value == 0.0));
     }
 
     /// Counts what another has counted.
@@ -28,9 +31,13 @@ impl Zeros {
         self.zeros.iter_mut().zip(&other.zeros).for_each(|(zeros, more)| *zeros += more);
     }
 
-    /// The static mask: bins that are 0 in at least this share of the rows; none where there are no rows.
+    /// The static mask: bins that are 0 in at least this share of the rows; none where there are no
+    /// rows.
     pub fn mask(&self, share: f64) -> Vec<bool> {
-        self.zeros.iter().map(|&zeros| self.rows > 0 && zeros as f64 + ROUNDING >= share * self.rows as f64).collect()
+        self.zeros
+            .iter()
+            .map(|&zeros| self.rows > 0 && zeros as f64 + ROUNDING >= share * self.rows as f64)
+            .collect()
     }
 }
 
@@ -49,12 +56,18 @@ impl Memory {
     }
 
     pub fn add(&mut self, row: &[f32]) {
-        self.0.iter_mut().zip(row).for_each(|(zeros, value)| *zeros = if *value == 0.0 { zeros.saturating_add(1) } else { 0 });
+        self.0.iter_mut().zip(row).for_each(|(zeros, value)| {
+            *zeros = if *value == 0.0 { zeros.saturating_add(1) } else { 0 }
+        });
     }
 
-    /// Masks the bins that were 0 in each of the last `rows` rows, beside those that are masked anyway.
+    /// Masks the bins that were 0 in each of the last `rows` rows, beside those that are masked
+    /// anyway.
     pub fn mask(&self, rows: usize, masked: &mut [bool]) {
-        masked.iter_mut().zip(&self.0).for_each(|(masked, zeros)| *masked |= *zeros as usize >= rows);
+        masked
+            .iter_mut()
+            .zip(&self.0)
+            .for_each(|(masked, zeros)| *masked |= *zeros as usize >= rows);
     }
 }
 

@@ -1,9 +1,11 @@
-//! Patterns in space in the errors of maps: bins that are reconstructed badly side by side in a layer, in several layers at once, and
-//! over neighbouring lumisections.
+//! Patterns in space in the errors of maps: bins that are reconstructed badly side by side in a
+//! layer, in several layers at once, and over neighbouring lumisections.
 //!
-//! A bin is bad where its squared error is above a limit, on one side: *dead* where the map holds less than its reconstruction, *hot*
-//! where it holds more. Bins that are masked are never bad. Bad bins stay that lie together in a window; those of several layers at the
-//! same place coincide; those that touch are a [`Region`], and regions that overlap from lumisection to lumisection a [`Track`].
+//! A bin is bad where its squared error is above a limit, on one side: *dead* where the map holds
+//! less than its reconstruction, *hot* where it holds more. Bins that are masked are never bad. Bad
+//! bins stay that lie together in a window; those of several layers at the same place coincide;
+//! those that touch are a [`Region`], and regions that overlap from lumisection to lumisection a
+//! [`Track`].
 
 mod find;
 mod grid;
@@ -31,14 +33,15 @@ pub use track::{GAP, Track, track};
 pub struct Settings {
     /// A bin is bad where its squared error is above this.
     pub bin_error: f64,
-    /// A bad bin counts where it lies in a window of one of these sizes, anywhere in the map, enough of whose bins are bad on the same
-    /// side; every bad bin counts where there are none.
+    /// A bad bin counts where it lies in a window of one of these sizes, anywhere in the map,
+    /// enough of whose bins are bad on the same side; every bad bin counts where there are none.
     pub windows: Vec<Window>,
     /// The share of a window's unmasked bins that is enough.
     pub fill: f64,
     /// Which sides count.
     pub sides: Sides,
-    /// Bins that were 0 in each of so many rows of the run before this one are masked; 0 for no such mask.
+    /// Bins that were 0 in each of so many rows of the run before this one are masked; 0 for no
+    /// such mask.
     pub dynamic_mask: usize,
     /// In how many layers a cell must be bad on the same side to coincide.
     pub layers: usize,
@@ -85,7 +88,8 @@ pub struct Layer {
     pub shape: Shape,
     /// The static mask, `[y, x]` (see [`Zeros::mask`]).
     pub masked: Vec<bool>,
-    /// Bins that were 0 in all training rows, `[y, x]`: they can be hot, mask or not. None where that is not known.
+    /// Bins that were 0 in all training rows, `[y, x]`: they can be hot, mask or not. None where
+    /// that is not known.
     pub empty: Vec<bool>,
 }
 
@@ -99,7 +103,11 @@ impl Settings {
         };
         Self {
             bin_error: config.bin_error,
-            windows: config.windows.iter().map(|window| Window { x: window.x as usize, y: window.y as usize }).collect(),
+            windows: config
+                .windows
+                .iter()
+                .map(|window| Window { x: window.x as usize, y: window.y as usize })
+                .collect(),
             fill: config.fill,
             sides,
             dynamic_mask: config.dynamic_mask as usize,
@@ -110,9 +118,13 @@ impl Settings {
     /// Refuses what cannot be looked for in layers of these names and shapes.
     pub fn check<'a>(&self, layers: impl IntoIterator<Item = (&'a str, Shape)>) -> Result<()> {
         let Self { bin_error, fill, .. } = *self;
-        let wrong = |key: &str, reason: String| Err(Error::input(format!("patterns.{key}: {reason}")));
+        let wrong =
+            |key: &str, reason: String| Err(Error::input(format!("patterns.{key}: {reason}")));
         if !(bin_error.is_finite() && bin_error >= 0.0) {
-            return wrong("bin_error", format!("found {bin_error}; expected a squared error of at least 0"));
+            return wrong(
+                "bin_error",
+                format!("found {bin_error}; expected a squared error of at least 0"),
+            );
         }
         if !(fill > 0.0 && fill <= 1.0) {
             return wrong("fill", format!("found {fill}; expected a share above 0 and at most 1"));
@@ -123,16 +135,29 @@ impl Settings {
             for (at, Window { x, y }) in self.windows.iter().enumerate() {
                 let key = format!("windows[{at}]");
                 if *x == 0 || *y == 0 {
-                    return wrong(&key, format!("found {{ x = {x}, y = {y} }}; expected at least one bin in x and in y"));
+                    return wrong(
+                        &key,
+                        format!(
+                            "found {{ x = {x}, y = {y} }}; expected at least one bin in x and in y"
+                        ),
+                    );
                 }
                 if *x > shape.x || *y > shape.y {
-                    let found = format!("a window of {x} × {y} bins (x × y) is larger than the maps of {name}");
+                    let found = format!(
+                        "a window of {x} × {y} bins (x × y) is larger than the maps of {name}"
+                    );
                     return wrong(&key, format!("{found}, which have {} × {}", shape.x, shape.y));
                 }
             }
         }
         if self.layers == 0 || self.layers > count {
-            return wrong("layers", format!("found {}; expected at least 1 and at most {count}, as many as there are layers", self.layers));
+            return wrong(
+                "layers",
+                format!(
+                    "found {}; expected at least 1 and at most {count}, as many as there are layers",
+                    self.layers
+                ),
+            );
         }
         Ok(())
     }
@@ -159,14 +184,31 @@ mod tests {
             dynamic_mask: 100,
             layers: 2,
         };
-        let check = |settings: &Settings| settings.check([("PXLayer_1", Shape { y: 24, x: 64 }), ("PXLayer_2", Shape { y: 24, x: 18 })]);
+        let check = |settings: &Settings| {
+            settings.check([
+                ("PXLayer_1", Shape { y: 24, x: 64 }),
+                ("PXLayer_2", Shape { y: 24, x: 18 }),
+            ])
+        };
         let narrow = Settings { windows: vec![Window { x: 16, y: 2 }], ..fine.clone() };
         assert_eq!(check(&narrow), Ok(()));
         for (settings, parts) in [
-            (fine.clone(), ["patterns.windows[1]: a window of 20 × 1", "larger than the maps of PXLayer_2, which have 18 × 24"]),
-            (Settings { windows: vec![Window { x: 2, y: 0 }], ..fine.clone() }, ["patterns.windows[0]", "found { x = 2, y = 0 }"]),
+            (
+                fine.clone(),
+                [
+                    "patterns.windows[1]: a window of 20 × 1",
+                    "larger than the maps of PXLayer_2, which have 18 × 24",
+                ],
+            ),
+            (
+                Settings { windows: vec![Window { x: 2, y: 0 }], ..fine.clone() },
+                ["patterns.windows[0]", "found { x = 2, y = 0 }"],
+            ),
             (Settings { fill: 0.0, ..narrow.clone() }, ["patterns.fill", "found 0;"]),
-            (Settings { bin_error: f64::NAN, ..narrow.clone() }, ["patterns.bin_error", "found NaN"]),
+            (
+                Settings { bin_error: f64::NAN, ..narrow.clone() },
+                ["patterns.bin_error", "found NaN"],
+            ),
             (Settings { layers: 3, ..narrow.clone() }, ["patterns.layers", "at most 2"]),
             (Settings { layers: 0, ..narrow.clone() }, ["patterns.layers", "found 0"]),
         ] {

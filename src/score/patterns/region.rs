@@ -34,7 +34,8 @@ pub struct Region {
     pub spans: Vec<Span>,
 }
 
-/// A region is known where at least this share of its bins lies in areas that are known to be masked.
+/// A region is known where at least this share of its bins lies in areas that are known to be
+/// masked.
 pub const KNOWN: f64 = 0.5;
 
 impl Region {
@@ -45,13 +46,17 @@ impl Region {
 
     /// The share of its bins that lie in one of some areas.
     pub fn share_in(&self, areas: &[Area]) -> f64 {
-        let inside = |span: &Span| (span.first..=span.last).filter(|&x| areas.iter().any(|area| area.contains(x, span.y))).count();
+        let inside = |span: &Span| {
+            (span.first..=span.last)
+                .filter(|&x| areas.iter().any(|area| area.contains(x, span.y)))
+                .count()
+        };
         self.spans.iter().map(inside).sum::<usize>() as f64 / self.bins as f64
     }
 }
 
-/// Groups of marked bins that touch each other, also across corners, in the order of their first bins; the spans of each in the order of
-/// rows.
+/// Groups of marked bins that touch each other, also across corners, in the order of their first
+/// bins; the spans of each in the order of rows.
 pub(super) fn components(marked: &[bool], shape: Shape) -> Vec<Vec<Span>> {
     let mut spans: Vec<Span> = vec![];
     // A forest: each span points to one of its group that is not behind it.
@@ -61,7 +66,10 @@ pub(super) fn components(marked: &[bool], shape: Shape) -> Vec<Vec<Span>> {
         let start = spans.len();
         let mut x = 0;
         while let Some(first) = row[x..].iter().position(|marked| *marked).map(|ahead| x + ahead) {
-            x = row[first..].iter().position(|marked| !marked).map_or(shape.x, |ahead| first + ahead);
+            x = row[first..]
+                .iter()
+                .position(|marked| !marked)
+                .map_or(shape.x, |ahead| first + ahead);
             parent.push(spans.len());
             spans.push(Span { y, first, last: x - 1 });
         }
@@ -115,12 +123,19 @@ mod tests {
 
     /// Groups found by flooding from each bin.
     fn flooded(marked: &[bool], shape: Shape) -> BTreeSet<BTreeSet<(usize, usize)>> {
-        let mut left: BTreeSet<(usize, usize)> = (0..marked.len()).filter(|&at| marked[at]).map(|at| (at / shape.x, at % shape.x)).collect();
+        let mut left: BTreeSet<(usize, usize)> = (0..marked.len())
+            .filter(|&at| marked[at])
+            .map(|at| (at / shape.x, at % shape.x))
+            .collect();
         let mut groups = BTreeSet::new();
         while let Some(start) = left.pop_first() {
             let (mut group, mut border) = (BTreeSet::from([start]), vec![start]);
             while let Some((y, x)) = border.pop() {
-                let near: Vec<_> = left.iter().copied().filter(|&(ny, nx)| ny.abs_diff(y) <= 1 && nx.abs_diff(x) <= 1).collect();
+                let near: Vec<_> = left
+                    .iter()
+                    .copied()
+                    .filter(|&(ny, nx)| ny.abs_diff(y) <= 1 && nx.abs_diff(x) <= 1)
+                    .collect();
                 near.iter().for_each(|bin| _ = left.remove(bin));
                 group.extend(&near);
                 border.extend(near);
@@ -133,7 +148,8 @@ mod tests {
     #[test]
     fn corners_touch() {
         let shape = Shape { y: 2, x: 5 };
-        let marked = [true, false, false, true, false, false, true, false, false, true].map(|marked| marked);
+        let marked =
+            [true, false, false, true, false, false, true, false, false, true].map(|marked| marked);
         let groups = components(&marked, shape);
         assert_eq!(groups.len(), 2);
         assert_eq!(groups[0], [Span { y: 0, first: 0, last: 0 }, Span { y: 1, first: 1, last: 1 }]);
@@ -143,9 +159,20 @@ mod tests {
     fn the_share_of_a_region_in_areas_counts_each_bin_once() {
         let spans = vec![Span { y: 0, first: 0, last: 3 }, Span { y: 1, first: 2, last: 3 }];
         let area = Area { x: (0, 3), y: (0, 1) };
-        let region = Region { layer: 0, side: Side::Dead, area, bins: 6, error: 1.0, coincident: false, spans };
+        let region = Region {
+            layer: 0,
+            side: Side::Dead,
+            area,
+            bins: 6,
+            error: 1.0,
+            coincident: false,
+            spans,
+        };
         assert_eq!(region.share_in(&[]), 0.0);
-        assert_eq!(region.share_in(&[Area { x: (2, 9), y: (0, 0) }, Area { x: (3, 3), y: (0, 9) }]), 0.5);
+        assert_eq!(
+            region.share_in(&[Area { x: (2, 9), y: (0, 0) }, Area { x: (3, 3), y: (0, 9) }]),
+            0.5
+        );
         assert!(region.is_known(&[Area { x: (2, 9), y: (0, 0) }, Area { x: (3, 3), y: (0, 9) }]));
         assert!(!region.is_known(&[Area { x: (2, 9), y: (0, 0) }]));
     }

@@ -6,10 +6,12 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How many LSs without a region between two regions still make them one track, where nothing else is asked for: about a minute.
+/// How many LSs without a region between two regions still make them one track, where nothing else
+/// is asked for: about a minute.
 pub const GAP: u32 = 2;
 
-/// Regions of one layer and side in neighbouring LSs of a run whose areas overlap, and all that hang together in this way.
+/// Regions of one layer and side in neighbouring LSs of a run whose areas overlap, and all that
+/// hang together in this way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Track {
     /// The run.
@@ -36,18 +38,22 @@ pub struct Track {
     pub coincident: bool,
 }
 
-/// Follows regions through each run: those of two LSs with at most `gap` LSs between them (by their numbers, whether they were looked at
-/// or not) belong together where their areas overlap. Rows are (run, LS) and regions, each at most once, in any order. The tracks come by
-/// run, first LS, layer, side and area.
+/// Follows regions through each run: those of two LSs with at most `gap` LSs between them (by their
+/// numbers, whether they were looked at or not) belong together where their areas overlap. Rows are
+/// (run, LS) and regions, each at most once, in any order. The tracks come by run, first LS, layer,
+/// side and area.
 pub fn track<'a>(rows: impl IntoIterator<Item = (u32, u32, &'a [Region])>, gap: u32) -> Vec<Track> {
-    let mut nodes: Vec<(u32, u32, &Region)> =
-        rows.into_iter().flat_map(|(run, ls, regions)| regions.iter().map(move |region| (run, ls, region))).collect();
+    let mut nodes: Vec<(u32, u32, &Region)> = rows
+        .into_iter()
+        .flat_map(|(run, ls, regions)| regions.iter().map(move |region| (run, ls, region)))
+        .collect();
     let place = |(run, _, region): &(u32, u32, &Region)| (*run, region.layer, region.side);
     nodes.sort_by_key(|node| (place(node), node.1));
     let mut parent: Vec<usize> = (0..nodes.len()).collect();
     let mut start = 0;
     for (at, node) in nodes.iter().enumerate() {
-        while place(&nodes[start]) != place(node) || node.1 - nodes[start].1 > gap.saturating_add(1) {
+        while place(&nodes[start]) != place(node) || node.1 - nodes[start].1 > gap.saturating_add(1)
+        {
             start += 1;
         }
         for (before, other) in nodes.iter().enumerate().take(at).skip(start) {
@@ -57,7 +63,8 @@ pub fn track<'a>(rows: impl IntoIterator<Item = (u32, u32, &'a [Region])>, gap: 
         }
     }
     let mut tracks: Vec<Track> = vec![];
-    // The track of each node that is the first of its group, and how many bins that has in its last LS so far.
+    // The track of each node that is the first of its group, and how many bins that has in its last
+    // LS so far.
     let mut track_of = vec![(0, 0); nodes.len()];
     for (at, &(run, ls, region)) in nodes.iter().enumerate() {
         let root = root(&mut parent, at);
@@ -65,7 +72,19 @@ pub fn track<'a>(rows: impl IntoIterator<Item = (u32, u32, &'a [Region])>, gap: 
             track_of[at] = (tracks.len(), 0);
             let Region { layer, side, area, .. } = *region;
             let (first_ls, last_ls) = (ls, ls);
-            tracks.push(Track { run, layer, side, first_ls, last_ls, seen: 0, regions: 0, area, bins: 0, error: 0.0, coincident: false });
+            tracks.push(Track {
+                run,
+                layer,
+                side,
+                first_ls,
+                last_ls,
+                seen: 0,
+                regions: 0,
+                area,
+                bins: 0,
+                error: 0.0,
+                coincident: false,
+            });
         }
         let (track, bins) = &mut track_of[root];
         let track = &mut tracks[*track];
@@ -91,18 +110,42 @@ mod tests {
 
     fn region(layer: usize, side: Side, x: (usize, usize), y: (usize, usize)) -> Region {
         let area = Area { x, y };
-        Region { layer, side, area, bins: area.bins(), error: area.bins() as f64, coincident: x.0 == 0, spans: vec![] }
+        Region {
+            layer,
+            side,
+            area,
+            bins: area.bins(),
+            error: area.bins() as f64,
+            coincident: x.0 == 0,
+            spans: vec![],
+        }
     }
 
     #[test]
     fn a_region_that_flickers_is_one_track_and_one_that_is_gone_for_long_is_two() {
         let here = [region(0, Side::Dead, (4, 12), (1, 3))];
-        let moved = [region(0, Side::Dead, (12, 15), (3, 3)), region(0, Side::Hot, (4, 12), (1, 3))];
-        let rows: Vec<(u32, u32, &[Region])> = vec![(7, 10, &here), (7, 11, &[]), (7, 13, &moved), (7, 17, &here), (8, 18, &here)];
+        let moved =
+            [region(0, Side::Dead, (12, 15), (3, 3)), region(0, Side::Hot, (4, 12), (1, 3))];
+        let rows: Vec<(u32, u32, &[Region])> =
+            vec![(7, 10, &here), (7, 11, &[]), (7, 13, &moved), (7, 17, &here), (8, 18, &here)];
         let tracks = track(rows.clone(), 2);
-        let told: Vec<_> = tracks.iter().map(|track| (track.run, track.side, track.first_ls, track.last_ls, track.seen)).collect();
-        assert_eq!(told, [(7, Side::Dead, 10, 13, 2), (7, Side::Hot, 13, 13, 1), (7, Side::Dead, 17, 17, 1), (8, Side::Dead, 18, 18, 1)]);
-        assert_eq!((tracks[0].area, tracks[0].bins, tracks[0].error), (Area { x: (4, 15), y: (1, 3) }, 27, 31.0));
+        let told: Vec<_> = tracks
+            .iter()
+            .map(|track| (track.run, track.side, track.first_ls, track.last_ls, track.seen))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (7, Side::Dead, 10, 13, 2),
+                (7, Side::Hot, 13, 13, 1),
+                (7, Side::Dead, 17, 17, 1),
+                (8, Side::Dead, 18, 18, 1)
+            ]
+        );
+        assert_eq!(
+            (tracks[0].area, tracks[0].bins, tracks[0].error),
+            (Area { x: (4, 15), y: (1, 3) }, 27, 31.0)
+        );
         assert_eq!(track(rows.clone(), 1).len(), 5);
         assert_eq!(track(rows, 3).len(), 3);
     }
@@ -110,10 +153,13 @@ mod tests {
     /// Rows of a few regions on a small map, so that many overlap.
     fn some_rows() -> impl Strategy<Value = Vec<(u32, u32, Vec<Region>)>> {
         let region = (0_usize..2, any::<bool>(), 0_usize..12, 0_usize..3, 0_usize..4, 0_usize..2)
-            .prop_map(|(layer, dead, x, w, y, h)| region(layer, if dead { Side::Dead } else { Side::Hot }, (x, x + w), (y, y + h)));
+            .prop_map(|(layer, dead, x, w, y, h)| {
+                region(layer, if dead { Side::Dead } else { Side::Hot }, (x, x + w), (y, y + h))
+            });
         let row = (0_u32..2, 1_u32..15, prop::collection::vec(region, 0..4));
-        prop::collection::btree_map((0_u32..2, 1_u32..15), row, 0..16)
-            .prop_map(|rows| rows.into_iter().map(|((run, ls), (_, _, regions))| (run, ls, regions)).collect())
+        prop::collection::btree_map((0_u32..2, 1_u32..15), row, 0..16).prop_map(|rows| {
+            rows.into_iter().map(|((run, ls), (_, _, regions))| (run, ls, regions)).collect()
+        })
     }
 
     proptest! {

@@ -13,9 +13,18 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Keeps the bad bins that lie in a window enough of whose unmasked bins are bad; says how many there are. A window of which more
-    /// than half is masked says nothing. Without windows every bad bin is kept.
-    pub fn keep(&mut self, shape: Shape, windows: &[Window], fill: f64, masked: &[bool], bad: &[bool], kept: &mut [bool]) -> usize {
+    /// Keeps the bad bins that lie in a window enough of whose unmasked bins are bad; says how many
+    /// there are. A window of which more than half is masked says nothing. Without windows every
+    /// bad bin is kept.
+    pub fn keep(
+        &mut self,
+        shape: Shape,
+        windows: &[Window],
+        fill: f64,
+        masked: &[bool],
+        bad: &[bool],
+        kept: &mut [bool],
+    ) -> usize {
         let Shape { y: rows, x: columns } = shape;
         let stride = columns + 1;
         let all = bad.iter().filter(|bad| **bad).count();
@@ -24,7 +33,10 @@ impl Filter {
             return all;
         }
         // So few bad bins as most maps have cannot fill a window half of which is masked.
-        if windows.iter().all(|window| (all as f64) + ROUNDING < fill * (window.x * window.y).div_ceil(2) as f64) {
+        if windows
+            .iter()
+            .all(|window| (all as f64) + ROUNDING < fill * (window.x * window.y).div_ceil(2) as f64)
+        {
             kept.fill(false);
             return 0;
         }
@@ -49,7 +61,10 @@ impl Filter {
                     let corners = [bottom + x + window.x, top + x, top + x + window.x, bottom + x];
                     let [a, b, c, d] = corners.map(|corner| self.sums[corner]);
                     let (bad, open) = (a.0 + b.0 - c.0 - d.0, a.1 + b.1 - c.1 - d.1);
-                    if bad > 0 && 2 * open >= bins && f64::from(bad) + ROUNDING >= fill * f64::from(open) {
+                    if bad > 0
+                        && 2 * open >= bins
+                        && f64::from(bad) + ROUNDING >= fill * f64::from(open)
+                    {
                         self.held[corners[0]] += 1;
                         self.held[corners[1]] += 1;
                         self.held[corners[2]] -= 1;
@@ -80,15 +95,26 @@ mod tests {
     use proptest::prelude::*;
 
     /// The same by its definition: each placed window in turn, bin by bin.
-    fn slowly(shape: Shape, windows: &[Window], fill: f64, masked: &[bool], bad: &[bool]) -> Vec<bool> {
+    fn slowly(
+        shape: Shape,
+        windows: &[Window],
+        fill: f64,
+        masked: &[bool],
+        bad: &[bool],
+    ) -> Vec<bool> {
         let mut kept = vec![false; shape.width()];
         for window in windows {
             for y in 0..(shape.y + 1).saturating_sub(window.y) {
                 for x in 0..(shape.x + 1).saturating_sub(window.x) {
-                    let inside = || (y..y + window.y).flat_map(|y| (x..x + window.x).map(move |x| y * shape.x + x));
+                    let inside = || {
+                        (y..y + window.y)
+                            .flat_map(|y| (x..x + window.x).map(move |x| y * shape.x + x))
+                    };
                     let open: Vec<usize> = inside().filter(|&at| !masked[at]).collect();
                     let count = open.iter().filter(|&&at| bad[at]).count();
-                    if open.len() as f64 >= 0.5 * inside().count() as f64 && count as f64 / open.len() as f64 >= fill - 1e-12 {
+                    if open.len() as f64 >= 0.5 * inside().count() as f64
+                        && count as f64 / open.len() as f64 >= fill - 1e-12
+                    {
                         open.iter().filter(|&&at| bad[at]).for_each(|&at| kept[at] = true);
                     }
                 }
@@ -97,7 +123,13 @@ mod tests {
         kept
     }
 
-    fn keep(shape: Shape, windows: &[Window], fill: f64, masked: &[bool], bad: &[bool]) -> Vec<bool> {
+    fn keep(
+        shape: Shape,
+        windows: &[Window],
+        fill: f64,
+        masked: &[bool],
+        bad: &[bool],
+    ) -> Vec<bool> {
         let mut kept = vec![false; shape.width()];
         // Room that was used for a larger map before must not matter.
         let mut filter = Filter { sums: vec![(7, 7); 999], held: vec![7; 999] };
@@ -118,7 +150,8 @@ mod tests {
             .filter(|c| !c.is_whitespace())
             .map(|c| c == '#')
             .collect();
-        let kept = keep(shape, &[Window { x: 2, y: 2 }, Window { x: 3, y: 1 }], 1.0, &[false; 24], &bad);
+        let kept =
+            keep(shape, &[Window { x: 2, y: 2 }, Window { x: 3, y: 1 }], 1.0, &[false; 24], &bad);
         let shown: String = kept.iter().map(|kept| if *kept { '#' } else { '.' }).collect();
         assert_eq!(shown, "##....##.......###......");
         assert_eq!(keep(shape, &[], 1.0, &[false; 24], &bad), bad);
@@ -130,7 +163,10 @@ mod tests {
         let window = [Window { x: 4, y: 1 }];
         let bad = [true, true, false, false];
         assert_eq!(keep(shape, &window, 1.0, &[false, false, true, true], &bad), bad);
-        assert_eq!(keep(shape, &window, 1.0, &[false, true, true, true], &[true, false, false, false]), [false; 4]);
+        assert_eq!(
+            keep(shape, &window, 1.0, &[false, true, true, true], &[true, false, false, false]),
+            [false; 4]
+        );
     }
 
     proptest! {

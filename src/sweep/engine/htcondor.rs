@@ -1,9 +1,10 @@
 //! HTCondor: a submit description that queues the tasks from a file.
 //!
-//! With a shared file system a task works in the job's folder, and one that paused (exit code 75) goes back into the queue. With file
-//! transfer it works in a copy of its own folder. There a pause must be a checkpoint to HTCondor: were its files sent home, an
-//! older copy that an eviction left with the scheduler would win at the next start. Either way a task whose time is up is held, which
-//! ends it as an eviction does, and is released at once.
+//! With a shared file system a task works in the job's folder, and one that paused (exit code 75)
+//! goes back into the queue. With file transfer it works in a copy of its own folder. There a pause
+//! must be a checkpoint to HTCondor: were its files sent home, an older copy that an eviction left
+//! with the scheduler would win at the next start. Either way a task whose time is up is held,
+//! which ends it as an eviction does, and is released at once.
 
 use super::{Group, Job, Known, State, Submission, ask, script};
 use crate::{
@@ -20,7 +21,10 @@ use std::{
 /// All tasks at once: how many run at the same time is HTCondor's `max_materialize`.
 pub(super) fn group(job: &Job) -> Result<Group> {
     if !job.after.is_empty() {
-        return Err(Error::input(format!("HTCondor cannot wait for job {} to end before it begins another", job.after.join(", "))));
+        return Err(Error::input(format!(
+            "HTCondor cannot wait for job {} to end before it begins another",
+            job.after.join(", ")
+        )));
     }
     Ok(Group { tasks: job.tasks.keys().copied().collect(), offset: 0 })
 }
@@ -35,7 +39,9 @@ fn item(path: &Path) -> Result<String> {
     let text = path.to_string_lossy();
     match text.contains([',', '\n']) || text.trim() != text {
         false => Ok(value(&text)),
-        true => Err(Error::input(format!("{text}: HTCondor cannot transfer a file with a comma in its path, or a blank at its end"))),
+        true => Err(Error::input(format!(
+            "{text}: HTCondor cannot transfer a file with a comma in its path, or a blank at its end"
+        ))),
     }
 }
 
@@ -51,7 +57,9 @@ fn inputs(batch: &Batch) -> Result<Vec<PathBuf>> {
         None => Ok(inputs),
         Some(twice) => {
             let name = twice.file_name().unwrap_or_default().display();
-            Err(Error::input(format!("batch.htcondor.inputs: two files are called {name}; on the machine they lie in one folder")))
+            Err(Error::input(format!(
+                "batch.htcondor.inputs: two files are called {name}; on the machine they lie in one folder"
+            )))
         }
     }
 }
@@ -69,7 +77,8 @@ struct Carried {
 fn in_place(batch: &Batch, job: &Job, place: &Path) -> Result<Carried> {
     let log = script::quoted(&place.to_string_lossy());
     Ok(Carried {
-        // The script alone is sent: whether home and machine call their file systems by the same name does not matter.
+        // The script alone is sent: whether home and machine call their file systems by the same
+        // name does not matter.
         lines: [
             "should_transfer_files = YES",
             "when_to_transfer_output = ON_EXIT",
@@ -87,7 +96,9 @@ fn in_place(batch: &Batch, job: &Job, place: &Path) -> Result<Carried> {
 }
 
 fn transferred(batch: &Batch, job: &Job, place: &Path) -> Result<Carried> {
-    let none = || Error::input(format!("{}: has no folder above it to transfer from", job.folder.display()));
+    let none = || {
+        Error::input(format!("{}: has no folder above it to transfer from", job.folder.display()))
+    };
     let (home, name) = job.folder.parent().zip(job.folder.file_name()).ok_or_else(none)?;
     let name = Path::new(name);
     let logs = name.join(place.strip_prefix(&job.folder).unwrap_or(place));
@@ -121,15 +132,25 @@ fn transferred(batch: &Batch, job: &Job, place: &Path) -> Result<Carried> {
         ],
         folder: name.to_string_lossy().into_owned(),
         program,
-        // What is kept of submissions is written at home, meanwhile, and must not come back as it was.
+        // What is kept of submissions is written at home, meanwhile, and must not come back as it
+        // was.
         begin: format!("exec 2>&1\nrm -rf {quoted}/batch\nexport LUMISIFT_INPUTS=$PWD\n"),
     })
 }
 
 /// The submit description, the tasks and the script.
-pub(super) fn files(batch: &Batch, job: &Job, group: &Group, place: &Path) -> Result<Vec<(&'static str, String)>> {
+pub(super) fn files(
+    batch: &Batch,
+    job: &Job,
+    group: &Group,
+    place: &Path,
+) -> Result<Vec<(&'static str, String)>> {
     let config = &batch.config;
-    let carried = if config.htcondor.transfer { transferred(batch, job, place)? } else { in_place(batch, job, place)? };
+    let carried = if config.htcondor.transfer {
+        transferred(batch, job, place)?
+    } else {
+        in_place(batch, job, place)?
+    };
     let name = Path::new(job.folder.file_name().unwrap_or_default());
     let mut tasks = String::new();
     for task in &group.tasks {
@@ -137,9 +158,13 @@ pub(super) fn files(batch: &Batch, job: &Job, group: &Group, place: &Path) -> Re
         let own: PathBuf = name.join(&job.tasks[task]).components().collect();
         // HTCondor takes a blank for the end of a name where it lists a checkpoint's files.
         if config.htcondor.transfer && own.to_string_lossy().contains(char::is_whitespace) {
-            return Err(Error::input(format!("{}: HTCondor cannot transfer a folder with a blank in its name", own.display())));
+            return Err(Error::input(format!(
+                "{}: HTCondor cannot transfer a folder with a blank in its name",
+                own.display()
+            )));
         }
-        let own = if config.htcondor.transfer { format!(", {}", item(&own)?) } else { String::new() };
+        let own =
+            if config.htcondor.transfer { format!(", {}", item(&own)?) } else { String::new() };
         tasks.push_str(&format!("{task}{own}\n"));
     }
     let mut lines = vec![
@@ -153,7 +178,8 @@ pub(super) fn files(batch: &Batch, job: &Job, group: &Group, place: &Path) -> Re
         lines.push(format!("request_gpus = {}", batch.gpus));
     }
     if let Some(image) = &config.image {
-        lines.extend(["universe = container".into(), format!("container_image = {}", value(image))]);
+        lines
+            .extend(["universe = container".into(), format!("container_image = {}", value(image))]);
         if !config.htcondor.transfer && !image.contains("://") {
             lines.push("transfer_container = false".into());
         }
@@ -174,7 +200,8 @@ pub(super) fn files(batch: &Batch, job: &Job, group: &Group, place: &Path) -> Re
         ]);
     }
     lines.push(format!("job_max_vacate_time = {}", batch.lead.as_secs()));
-    lines.push("# It is done, or its config is wrong, or it failed for good; 75 is a pause.".into());
+    lines
+        .push("# It is done, or its config is wrong, or it failed for good; 75 is a pause.".into());
     lines.push(format!("on_exit_remove = ExitCode =?= 0 || ExitCode =?= 2 || (ExitCode =!= {PAUSED} && NumJobStarts > {})", config.retries));
     lines.extend(carried.lines);
     lines.extend(config.at_once.map(|at_once| format!("max_materialize = {at_once}")));
@@ -183,7 +210,13 @@ pub(super) fn files(batch: &Batch, job: &Job, group: &Group, place: &Path) -> Re
     let version = env!("CARGO_PKG_VERSION");
     let own = if config.htcondor.transfer { ", own" } else { "" };
     Ok(vec![
-        ("job.sub", format!("# Written by lumisift {version}.\n{}\nqueue task{own} from tasks.txt\n", lines.join("\n"))),
+        (
+            "job.sub",
+            format!(
+                "# Written by lumisift {version}.\n{}\nqueue task{own} from tasks.txt\n",
+                lines.join("\n")
+            ),
+        ),
         ("tasks.txt", tasks),
         (
             "job.sh",
@@ -204,19 +237,26 @@ pub(super) fn id(answer: &str) -> Option<String> {
     (!id.is_empty() && id.bytes().all(|letter| letter.is_ascii_digit())).then(|| id.to_owned())
 }
 
-/// Where tasks stand, by `cluster.process`: those in the queue, those that HTCondor remembers, and those that are not in the queue yet.
+/// Where tasks stand, by `cluster.process`: those in the queue, those that HTCondor remembers, and
+/// those that are not in the queue yet.
 pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
     let list = |program: &str| -> Result<Vec<Json>> {
         let attributes = "ClusterId,ProcId,JobStatus,HoldReason,HoldReasonCode,HoldReasonSubCode,ExitCode,ExitBySignal,ExitSignal,RemoveReason";
-        let command = [program].into_iter().chain(submissions.iter().map(|submission| submission.id())).chain(["-json", "-attributes", attributes]);
+        let command = [program]
+            .into_iter()
+            .chain(submissions.iter().map(|submission| submission.id()))
+            .chain(["-json", "-attributes", attributes]);
         let answer = ask(None, &command.map(str::to_owned).collect::<Vec<_>>())?;
         if answer.trim().is_empty() {
             return Ok(vec![]);
         }
-        serde_json::from_str(&answer).map_err(|error| Error::failed(format!("{program} -json: its answer is no JSON: {error}")))
+        serde_json::from_str(&answer).map_err(|error| {
+            Error::failed(format!("{program} -json: its answer is no JSON: {error}"))
+        })
     };
     let queued = list("condor_q")?;
-    let missing = submissions.iter().map(|submission| submission.tasks.len()).sum::<usize>() > queued.len();
+    let missing =
+        submissions.iter().map(|submission| submission.tasks.len()).sum::<usize>() > queued.len();
     let ended = if missing { list("condor_history")? } else { vec![] };
     let mut known: Known = ended.iter().chain(&queued).filter_map(state).collect();
     // With max_materialize processes come into the queue in order, as those before them leave it.
@@ -229,10 +269,15 @@ pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
         }
     }
     for submission in submissions {
-        let lives = queued.iter().any(|ad| number(ad, "ClusterId").is_some_and(|cluster| cluster.to_string() == submission.id()));
+        let lives = queued.iter().any(|ad| {
+            number(ad, "ClusterId").is_some_and(|cluster| cluster.to_string() == submission.id())
+        });
         let next = last.get(submission.id()).map_or(0, |last| *last as usize + 1);
         for position in (next..submission.tasks.len()).filter(|_| lives) {
-            known.insert(submission.task_id(position), (State::Pending, "not in the queue yet".into()));
+            known.insert(
+                submission.task_id(position),
+                (State::Pending, "not in the queue yet".into()),
+            );
         }
     }
     Ok(known)
@@ -241,13 +286,17 @@ pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
 /// What a job's description says of it.
 fn state(ad: &Json) -> Option<(String, (State, String))> {
     let id = format!("{}.{}", ad["ClusterId"].as_u64()?, ad["ProcId"].as_u64()?);
-    let reason = |key: &str, word: &str| ad[key].as_str().map_or_else(|| word.to_owned(), |reason| format!("{word} ({reason})"));
+    let reason = |key: &str, word: &str| {
+        ad[key].as_str().map_or_else(|| word.to_owned(), |reason| format!("{word} ({reason})"))
+    };
     let paused = ad["HoldReasonCode"] == 3 && ad["HoldReasonSubCode"] == PAUSED;
     let state = match ad["JobStatus"].as_u64()? {
         1 => (State::Pending, "idle".into()),
         2 => (State::Running, "running".into()),
         3 => (State::Ended, reason("RemoveReason", "removed")),
-        4 if ad["ExitBySignal"] == true => (State::Ended, format!("killed (signal {})", ad["ExitSignal"])),
+        4 if ad["ExitBySignal"] == true => {
+            (State::Ended, format!("killed (signal {})", ad["ExitSignal"]))
+        }
         4 => (State::Ended, format!("completed (exit code {})", ad["ExitCode"])),
         5 if paused => (State::Pending, reason("HoldReason", "held")),
         5 => (State::Held, reason("HoldReason", "held")),
@@ -265,7 +314,10 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
-        assert_eq!((id("12.0 - 12.99\n"), id("12.0 - 12.0")), (Some("12".into()), Some("12".into())));
+        assert_eq!(
+            (id("12.0 - 12.99\n"), id("12.0 - 12.0")),
+            (Some("12".into()), Some("12".into()))
+        );
         assert_eq!((id("ERROR: no"), id("")), (None, None));
         let read = |ad: Json| state(&ad).unwrap();
         assert_eq!(

@@ -1,9 +1,11 @@
 //! Sends tasks to a batch system and asks it how they do.
 //!
-//! A [`Job`] is a command that is run for each of its tasks, which have numbers. [`submit`] sends it in as few submissions as the
-//! batch system takes, [`describe`] tells what would be sent, [`states`] asks where the tasks of [`submissions`] stand.
+//! A [`Job`] is a command that is run for each of its tasks, which have numbers. [`submit`] sends
+//! it in as few submissions as the batch system takes, [`describe`] tells what would be sent,
+//! [`states`] asks where the tasks of [`submissions`] stand.
 //!
-//! A submission is a folder, `batch/1`, `batch/2`, … in the folder of the job, which one alone can create:
+//! A submission is a folder, `batch/1`, `batch/2`, … in the folder of the job, which one alone can
+//! create:
 //!
 //! | file | what it is |
 //! |---|---|
@@ -13,11 +15,13 @@
 //! | `job.log`, `<task>.err` | HTCondor: what happened to the tasks; why a task could not even open its log |
 //! | `submission.json` | the [`Submission`]: written before it is sent, and again with the number that the batch system gave it |
 //!
-//! The command says by its exit code what is to become of its task: 0 is done, 75 paused and goes on later, 2 is wrong, everything
-//! else failed. Whoever was told to stop (SIGTERM, SIGUSR1) before listening for it has paused, too.
+//! The command says by its exit code what is to become of its task: 0 is done, 75 paused and goes
+//! on later, 2 is wrong, everything else failed. Whoever was told to stop (SIGTERM, SIGUSR1) before
+//! listening for it has paused, too.
 //!
-//! With HTCondor's file transfer tasks share nothing while they run: each finds a copy of its own folder and of the files that all
-//! read, where `{folder}` says, and what it wrote to its own folder comes home when it has ended.
+//! With HTCondor's file transfer tasks share nothing while they run: each finds a copy of its own
+//! folder and of the files that all read, where `{folder}` says, and what it wrote to its own
+//! folder comes home when it has ended.
 
 mod htcondor;
 mod script;
@@ -63,14 +67,16 @@ pub struct Job {
     pub name: String,
     /// The folder that its tasks write to; submissions are kept in `batch/` there. Absolute.
     pub folder: PathBuf,
-    /// The arguments of the program, in which `{task}` is the number of a task and `{folder}` the folder.
+    /// The arguments of the program, in which `{task}` is the number of a task and `{folder}` the
+    /// folder.
     pub arguments: Vec<String>,
-    /// The tasks by their numbers, each with the folder that it alone writes to, relative to that of the job (empty for all of it). It
-    /// must be there.
+    /// The tasks by their numbers, each with the folder that it alone writes to, relative to that
+    /// of the job (empty for all of it). It must be there.
     pub tasks: BTreeMap<usize, PathBuf>,
     /// Files in the folder that every task reads, relative to it.
     pub shared: Vec<PathBuf>,
-    /// Submissions that must have ended, well or not, before this one begins. Only Slurm can wait for them.
+    /// Submissions that must have ended, well or not, before this one begins. Only Slurm can wait
+    /// for them.
     pub after: Vec<String>,
 }
 
@@ -136,7 +142,13 @@ fn groups(engine: Engine, job: &Job) -> Result<Vec<Group>> {
 }
 
 /// The files of a submission in the folder `place`, and the command that sends it from there.
-fn files(engine: Engine, batch: &Batch, job: &Job, group: &Group, place: &Path) -> Result<Vec<(&'static str, String)>> {
+fn files(
+    engine: Engine,
+    batch: &Batch,
+    job: &Job,
+    group: &Group,
+    place: &Path,
+) -> Result<Vec<(&'static str, String)>> {
     match engine {
         Engine::Slurm => slurm::files(batch, job, group),
         Engine::HtCondor => htcondor::files(batch, job, group, place),
@@ -165,13 +177,22 @@ pub fn describe(engine: Engine, batch: &Batch, job: &Job) -> Result<String> {
         for (name, content) in &files(engine, batch, job, group, &place)? {
             text.push_str(&format!("# {}\n{content}\n", place.join(name).display()));
         }
-        let after = if i > 0 && batch.config.at_once.is_some() { vec!["<the job before>".to_owned()] } else { job.after.clone() };
-        text.push_str(&format!("# then\ncd {} && {}\n", script::quoted(&place.to_string_lossy()), command(engine, &after).join(" ")));
+        let after = if i > 0 && batch.config.at_once.is_some() {
+            vec!["<the job before>".to_owned()]
+        } else {
+            job.after.clone()
+        };
+        text.push_str(&format!(
+            "# then\ncd {} && {}\n",
+            script::quoted(&place.to_string_lossy()),
+            command(engine, &after).join(" ")
+        ));
     }
     Ok(text)
 }
 
-/// Sends a job. What the batch system refuses leaves nothing behind; what it took is on disk before this returns.
+/// Sends a job. What the batch system refuses leaves nothing behind; what it took is on disk before
+/// this returns.
 pub fn submit(engine: Engine, batch: &Batch, job: &Job) -> Result<Vec<Submission>> {
     check_installed(engine)?;
     let mut sent: Vec<Submission> = vec![];
@@ -186,7 +207,9 @@ pub fn submit(engine: Engine, batch: &Batch, job: &Job) -> Result<Vec<Submission
             Err(error) if sent.is_empty() => return Err(error),
             Err(error) => {
                 let jobs: Vec<&str> = sent.iter().map(Submission::id).collect();
-                return Err(error.map(|message| format!("{message}\n  before that, the tasks of {} were sent", jobs.join(", "))));
+                return Err(error.map(|message| {
+                    format!("{message}\n  before that, the tasks of {} were sent", jobs.join(", "))
+                }));
             }
         }
     }
@@ -194,11 +217,25 @@ pub fn submit(engine: Engine, batch: &Batch, job: &Job) -> Result<Vec<Submission
 }
 
 /// Sends one submission.
-fn send(engine: Engine, batch: &Batch, job: &Job, group: Group, after: &[String]) -> Result<Submission> {
+fn send(
+    engine: Engine,
+    batch: &Batch,
+    job: &Job,
+    group: Group,
+    after: &[String],
+) -> Result<Submission> {
     let folder = make_place(&job.folder)?;
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let files = files(engine, batch, job, &group, &folder);
-    let mut submission = Submission { engine, job: None, name: job.name.clone(), tasks: group.tasks, offset: group.offset, time, folder };
+    let mut submission = Submission {
+        engine,
+        job: None,
+        name: job.name.clone(),
+        tasks: group.tasks,
+        offset: group.offset,
+        time,
+        folder,
+    };
     let command = command(engine, after);
     let asked = (|| {
         for (name, content) in &files? {
@@ -217,13 +254,20 @@ fn send(engine: Engine, batch: &Batch, job: &Job, group: Group, after: &[String]
         Engine::HtCondor => htcondor::id(&answer),
     };
     if submission.job.is_none() {
-        return Err(Error::failed(format!("{}: its answer holds no job number: {}", command.join(" "), answer.trim())));
+        return Err(Error::failed(format!(
+            "{}: its answer holds no job number: {}",
+            command.join(" "),
+            answer.trim()
+        )));
     }
     submission.write().map_err(|error| {
         let cancelled = submission.cancel();
         error.map(|message| match cancelled {
             Ok(()) => format!("{message}; job {} was cancelled", submission.id()),
-            Err(_) => format!("{message}; job {} could not be cancelled and is on its own", submission.id()),
+            Err(_) => format!(
+                "{message}; job {} could not be cancelled and is on its own",
+                submission.id()
+            ),
         })
     })?;
     Ok(submission)
@@ -238,7 +282,9 @@ impl Submission {
     /// What the batch system calls the task at a position of the list.
     fn task_id(&self, position: usize) -> String {
         match self.engine {
-            Engine::Slurm => format!("{}_{}", self.id(), self.tasks[position].saturating_sub(self.offset)),
+            Engine::Slurm => {
+                format!("{}_{}", self.id(), self.tasks[position].saturating_sub(self.offset))
+            }
             Engine::HtCondor => format!("{}.{position}", self.id()),
         }
     }
@@ -267,7 +313,8 @@ impl Submission {
 
     fn write(&self) -> Result<()> {
         let path = self.folder.join(SUBMISSION);
-        let text = serde_json::to_string(self).map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
+        let text = serde_json::to_string(self)
+            .map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
         write_atomically(&path, format!("{text}\n").as_bytes())
     }
 }
@@ -287,7 +334,10 @@ fn numbers(folder: &Path) -> Result<Vec<usize>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
         Err(error) => return Err(Error::reading(&place, &error)),
     };
-    let mut numbers: Vec<usize> = entries.flatten().filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).collect();
+    let mut numbers: Vec<usize> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
+        .collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
@@ -322,8 +372,9 @@ pub fn submissions(folder: &Path) -> Result<Vec<Submission>> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Error::reading(&path, &error)),
         };
-        let submission: Submission =
-            serde_json::from_str(&text).map_err(|error| Error::input(format!("{}: not what lumisift writes: {error}", path.display())))?;
+        let submission: Submission = serde_json::from_str(&text).map_err(|error| {
+            Error::input(format!("{}: not what lumisift writes: {error}", path.display()))
+        })?;
         submissions.push(Submission { folder: place(folder, number), ..submission });
     }
     Ok(submissions)
@@ -336,7 +387,10 @@ type Known = BTreeMap<String, (State, String)>;
 pub fn states(submissions: &[Submission]) -> Result<BTreeMap<usize, TaskState>> {
     let mut known = Known::new();
     for engine in [Engine::Slurm, Engine::HtCondor] {
-        let sent: Vec<&Submission> = submissions.iter().filter(|submission| submission.engine == engine && submission.job.is_some()).collect();
+        let sent: Vec<&Submission> = submissions
+            .iter()
+            .filter(|submission| submission.engine == engine && submission.job.is_some())
+            .collect();
         if !sent.is_empty() {
             known.extend(match engine {
                 Engine::Slurm => slurm::states(&sent)?,
@@ -350,7 +404,13 @@ pub fn states(submissions: &[Submission]) -> Result<BTreeMap<usize, TaskState>> 
             let id = submission.task_id(position);
             let (state, why) = match &submission.job {
                 Some(_) => known.get(&id).cloned().unwrap_or((State::Ended, String::new())),
-                None => (State::Unknown, format!("sending it was interrupted: look in the queue for {}", submission.name)),
+                None => (
+                    State::Unknown,
+                    format!(
+                        "sending it was interrupted: look in the queue for {}",
+                        submission.name
+                    ),
+                ),
             };
             states.insert(*task, TaskState { state, why, id });
         }
@@ -364,12 +424,19 @@ pub fn check_installed(engine: Engine) -> Result<()> {
         Engine::Slurm => ["sbatch", "squeue", "scancel"],
         Engine::HtCondor => ["condor_submit", "condor_q", "condor_rm"],
     };
-    let folders: Vec<PathBuf> = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-    match programs.iter().find(|program| !folders.iter().any(|folder| folder.join(program).is_file())) {
+    let folders: Vec<PathBuf> = std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default();
+    match programs
+        .iter()
+        .find(|program| !folders.iter().any(|folder| folder.join(program).is_file()))
+    {
         None => Ok(()),
         Some(program) => {
             let told = "submit from a machine that has it, or work on this one with --engine local";
-            Err(Error::input(format!("{engine}: there is no {program} on this machine's PATH; {told}")))
+            Err(Error::input(format!(
+                "{engine}: there is no {program} on this machine's PATH; {told}"
+            )))
         }
     }
 }
@@ -386,7 +453,8 @@ fn ask(folder: Option<&Path>, command: &[String]) -> Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let words = [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes).trim().replace('\n', "\n  "));
+    let words = [&output.stderr, &output.stdout]
+        .map(|bytes| String::from_utf8_lossy(bytes).trim().replace('\n', "\n  "));
     let words: Vec<String> = words.into_iter().filter(|words| !words.is_empty()).collect();
     Err(Error::failed(format!("{shown} ({}):\n  {}", output.status, words.join("\n  "))))
 }

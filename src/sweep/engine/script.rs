@@ -10,35 +10,57 @@ use std::path::{Path, PathBuf};
 /// A word as a shell reads it.
 pub(super) fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+=:,@%".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// The program on the machines of the batch system.
 pub(super) fn program(batch: &Batch) -> Result<PathBuf> {
     match &batch.config.program {
         Some(program) => Ok(program.into()),
-        None => {
-            std::env::current_exe().map_err(|error| Error::failed(format!("batch.program: the path of this program is not known ({error}); set it")))
-        }
+        None => std::env::current_exe().map_err(|error| {
+            Error::failed(format!(
+                "batch.program: the path of this program is not known ({error}); set it"
+            ))
+        }),
     }
 }
 
-/// The command of a task, in whose shell `$task` is its number. `folder` is where it finds the job's folder.
+/// The command of a task, in whose shell `$task` is its number. `folder` is where it finds the
+/// job's folder.
 fn command(job: &Job, program: &Path, folder: &str) -> String {
     let word = |argument: &String| {
-        let parts: Vec<String> = argument.split("{task}").map(|part| part.replace("{folder}", folder)).collect();
+        let parts: Vec<String> =
+            argument.split("{task}").map(|part| part.replace("{folder}", folder)).collect();
         // The number stands outside of the quotes of what is around it.
-        parts.iter().map(|part| if part.is_empty() { String::new() } else { quoted(part) }).collect::<Vec<_>>().join("\"$task\"")
+        parts
+            .iter()
+            .map(|part| if part.is_empty() { String::new() } else { quoted(part) })
+            .collect::<Vec<_>>()
+            .join("\"$task\"")
     };
     let program = quoted(&program.to_string_lossy());
     std::iter::once(program).chain(job.arguments.iter().map(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// Runs the program so that it hears of signals, and leaves its exit code in `$code`. `wrapper` stands before its command, `folder`
-/// is where it finds the job's folder.
-pub(super) fn body(batch: &Batch, job: &Job, wrapper: &str, program: &Path, folder: &str) -> String {
+/// Runs the program so that it hears of signals, and leaves its exit code in `$code`. `wrapper`
+/// stands before its command, `folder` is where it finds the job's folder.
+pub(super) fn body(
+    batch: &Batch,
+    job: &Job,
+    wrapper: &str,
+    program: &Path,
+    folder: &str,
+) -> String {
     let setup: String = batch.config.setup.iter().map(|line| format!("{line}\n")).collect();
-    let setup = if setup.is_empty() { setup } else { format!("\n# batch.setup\n{setup}# end of batch.setup\n") };
+    let setup = if setup.is_empty() {
+        setup
+    } else {
+        format!("\n# batch.setup\n{setup}# end of batch.setup\n")
+    };
     format!(
         r#"export RAYON_NUM_THREADS={cpus}
 

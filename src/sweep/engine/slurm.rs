@@ -17,10 +17,15 @@ fn ranges(numbers: &[usize]) -> String {
     let mut text = String::new();
     let mut rest = numbers;
     while let Some(&first) = rest.first() {
-        let length = rest.iter().enumerate().take_while(|(i, number)| **number == first + i).count();
+        let length =
+            rest.iter().enumerate().take_while(|(i, number)| **number == first + i).count();
         let separator = if text.is_empty() { "" } else { "," };
         let last = rest[length - 1];
-        let _ = if length == 1 { write!(text, "{separator}{first}") } else { write!(text, "{separator}{first}-{last}") };
+        let _ = if length == 1 {
+            write!(text, "{separator}{first}")
+        } else {
+            write!(text, "{separator}{first}-{last}")
+        };
         rest = &rest[length..];
     }
     text
@@ -34,7 +39,10 @@ fn arrays(tasks: impl Iterator<Item = usize>, limit: usize) -> Vec<Group> {
         let offset = task / limit * limit;
         // Each number and its comma; ranges are shorter.
         let own = (task - offset).to_string().len() + 1;
-        match arrays.last_mut().filter(|before| before.offset == offset && length + own <= LONGEST_LIST) {
+        match arrays
+            .last_mut()
+            .filter(|before| before.offset == offset && length + own <= LONGEST_LIST)
+        {
             Some(group) => {
                 group.tasks.push(task);
                 length += own;
@@ -51,20 +59,32 @@ fn arrays(tasks: impl Iterator<Item = usize>, limit: usize) -> Vec<Group> {
 /// The number of indices that an array may have.
 fn array_limit() -> usize {
     let config = ask(None, &["scontrol", "show", "config"].map(str::to_owned)).unwrap_or_default();
-    let limit = config.lines().filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "MaxArraySize");
-    limit.and_then(|(_, limit)| limit.trim().parse().ok()).filter(|limit| *limit > 0).unwrap_or(USUAL_ARRAY)
+    let limit = config
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .find(|(key, _)| key.trim() == "MaxArraySize");
+    limit
+        .and_then(|(_, limit)| limit.trim().parse().ok())
+        .filter(|limit| *limit > 0)
+        .unwrap_or(USUAL_ARRAY)
 }
 
 pub(super) fn groups(job: &Job) -> Result<Vec<Group>> {
     let folder = job.folder.to_string_lossy();
     if folder.contains(['%', '\\', '\n']) {
-        return Err(Error::input(format!("{folder}: Slurm takes % and \\ in the path of a log for patterns; choose another folder")));
+        return Err(Error::input(format!(
+            "{folder}: Slurm takes % and \\ in the path of a log for patterns; choose another folder"
+        )));
     }
     Ok(arrays(job.tasks.keys().copied(), array_limit()))
 }
 
 /// The job script.
-pub(super) fn files(batch: &Batch, job: &Job, group: &Group) -> Result<Vec<(&'static str, String)>> {
+pub(super) fn files(
+    batch: &Batch,
+    job: &Job,
+    group: &Group,
+) -> Result<Vec<(&'static str, String)>> {
     let offset = group.offset;
     let indices: Vec<usize> = group.tasks.iter().map(|task| task - offset).collect();
     let config = &batch.config;
@@ -81,7 +101,12 @@ pub(super) fn files(batch: &Batch, job: &Job, group: &Group) -> Result<Vec<(&'st
     }
     if let Some(time) = batch.time {
         let seconds = time.as_secs();
-        options.push(format!("--time={}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60));
+        options.push(format!(
+            "--time={}:{:02}:{:02}",
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60
+        ));
     }
     // Slurm takes no longer warning than this.
     options.push(format!("--signal=B:USR1@{}", batch.lead.as_secs().clamp(1, 65_535)));
@@ -91,16 +116,29 @@ pub(super) fn files(batch: &Batch, job: &Job, group: &Group) -> Result<Vec<(&'st
         ("qos", &config.slurm.qos),
         ("constraint", &config.slurm.constraint),
     ];
-    options.extend(words.into_iter().filter_map(|(key, word)| word.as_ref().map(|word| format!("--{key}={word}"))));
+    options.extend(
+        words
+            .into_iter()
+            .filter_map(|(key, word)| word.as_ref().map(|word| format!("--{key}={word}"))),
+    );
     options.extend(["--requeue", "--open-mode=append", "--output=%a.log"].map(str::to_owned));
     options.extend(config.slurm.extra.iter().cloned());
     let options: String = options.iter().map(|option| format!("#SBATCH {option}\n")).collect();
-    let number = if offset == 0 { "$SLURM_ARRAY_TASK_ID".to_owned() } else { format!("$((SLURM_ARRAY_TASK_ID + {offset}))") };
+    let number = if offset == 0 {
+        "$SLURM_ARRAY_TASK_ID".to_owned()
+    } else {
+        format!("$((SLURM_ARRAY_TASK_ID + {offset}))")
+    };
     let wrapper = match &config.image {
-        Some(image) => format!("apptainer exec{} {} ", if batch.gpus > 0 { " --nv" } else { "" }, script::quoted(image)),
+        Some(image) => format!(
+            "apptainer exec{} {} ",
+            if batch.gpus > 0 { " --nv" } else { "" },
+            script::quoted(image)
+        ),
         None => String::new(),
     };
-    let body = script::body(batch, job, &wrapper, &script::program(batch)?, &job.folder.to_string_lossy());
+    let body =
+        script::body(batch, job, &wrapper, &script::program(batch)?, &job.folder.to_string_lossy());
     let text = format!(
         r#"#!/bin/bash
 {options}
@@ -141,7 +179,8 @@ pub(super) fn id(answer: &str) -> Option<String> {
 pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
     let jobs: Vec<&str> = submissions.iter().map(|submission| submission.id()).collect();
     let jobs = jobs.join(",");
-    let squeue = ["squeue", "-h", "-r", "-t", "all", "-o", "%i|%T|%r", "-j", &jobs].map(str::to_owned);
+    let squeue =
+        ["squeue", "-h", "-r", "-t", "all", "-o", "%i|%T|%r", "-j", &jobs].map(str::to_owned);
     let listed = match ask(None, &squeue) {
         Ok(listed) => listed,
         // It has forgotten them all.
@@ -149,7 +188,8 @@ pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
         Err(error) => return Err(error),
     };
     // Who keeps accounts remembers for longer; who does not has no answer.
-    let sacct = ["sacct", "-n", "-X", "-P", "-o", "JobID,State,ExitCode", "-j", &jobs].map(str::to_owned);
+    let sacct =
+        ["sacct", "-n", "-X", "-P", "-o", "JobID,State,ExitCode", "-j", &jobs].map(str::to_owned);
     let remembered = ask(None, &sacct).unwrap_or_default();
     Ok(remembered.lines().filter_map(line).chain(listed.lines().filter_map(line)).collect())
 }
@@ -157,16 +197,23 @@ pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
 /// A line `123_4|STATE|reason`.
 fn line(line: &str) -> Option<(String, (State, String))> {
     let mut fields = line.split('|');
-    let (id, word, reason) = (fields.next()?.trim(), fields.next()?.trim(), fields.next().unwrap_or_default().trim());
+    let (id, word, reason) =
+        (fields.next()?.trim(), fields.next()?.trim(), fields.next().unwrap_or_default().trim());
     let held = reason.contains("Held") || reason.contains("NeverSatisfied");
     let state = match word.split(' ').next().unwrap_or_default() {
         "PENDING" if held => State::Held,
         "PENDING" | "REQUEUED" => State::Pending,
         "REQUEUE_HOLD" | "SPECIAL_EXIT" | "SUSPENDED" | "STOPPED" | "RESV_DEL_HOLD" => State::Held,
-        "RUNNING" | "COMPLETING" | "CONFIGURING" | "STAGE_OUT" | "SIGNALING" | "RESIZING" => State::Running,
+        "RUNNING" | "COMPLETING" | "CONFIGURING" | "STAGE_OUT" | "SIGNALING" | "RESIZING" => {
+            State::Running
+        }
         _ => State::Ended,
     };
-    let why = if ["", "None", "0:0"].contains(&reason) { word.to_owned() } else { format!("{word} ({reason})") };
+    let why = if ["", "None", "0:0"].contains(&reason) {
+        word.to_owned()
+    } else {
+        format!("{word} ({reason})")
+    };
     Some((id.to_owned(), (state, why)))
 }
 
@@ -189,13 +236,19 @@ mod tests {
         );
         let sparse: Vec<usize> = (0..20_000).map(|task| task * 2).collect();
         let groups = arrays(sparse.iter().copied(), 4_000_001);
-        assert!(groups.len() > 1 && groups.iter().all(|group| ranges(&group.tasks).len() <= LONGEST_LIST));
+        assert!(
+            groups.len() > 1
+                && groups.iter().all(|group| ranges(&group.tasks).len() <= LONGEST_LIST)
+        );
         assert_eq!(groups.into_iter().flat_map(|group| group.tasks).collect::<Vec<_>>(), sparse);
     }
 
     #[test]
     fn answers_are_read() {
-        assert_eq!((id("123\n"), id("123;cluster\n"), id("sbatch: warning\n77\n")), (Some("123".into()), Some("123".into()), Some("77".into())));
+        assert_eq!(
+            (id("123\n"), id("123;cluster\n"), id("sbatch: warning\n77\n")),
+            (Some("123".into()), Some("123".into()), Some("77".into()))
+        );
         assert_eq!((id("queued"), id("")), (None, None));
         let state = |text: &str| line(text).map(|(_, (state, why))| (state, why)).unwrap();
         assert_eq!(state("1_4|RUNNING|None"), (State::Running, "RUNNING".into()));

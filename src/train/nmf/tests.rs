@@ -16,19 +16,26 @@ fn cpu() -> Opened {
 }
 
 fn experiment(text: &str) -> Experiment {
-    let text = format!("data.train = [\"a\"]\nthreshold.on = \"train\"\nmodel.kind = \"nmf\"\nmodel.latent = 3\n{text}");
-    Experiment::check(&Document::parse(&text, std::path::Path::new("x.toml")).unwrap(), "x").unwrap()
+    let text = format!(
+        "data.train = [\"a\"]\nthreshold.on = \"train\"\nmodel.kind = \"nmf\"\nmodel.latent = 3\n{text}"
+    );
+    Experiment::check(&Document::parse(&text, std::path::Path::new("x.toml")).unwrap(), "x")
+        .unwrap()
 }
 
 /// Rows that are sums of three components, with some noise.
 fn made(rows: usize, noise: f32) -> Vec<f32> {
     let mut chance = random::generator(3, "test data", rows as u64);
-    let component = |j: usize, bin: usize| if bin % 3 == j { 1.0 + (bin as f32 * 0.7).sin().abs() } else { 0.05 };
+    let component = |j: usize, bin: usize| {
+        if bin % 3 == j { 1.0 + (bin as f32 * 0.7).sin().abs() } else { 0.05 }
+    };
     (0..rows)
         .flat_map(|_| {
             let coefficients: [f32; 3] = std::array::from_fn(|_| chance.random_range(0.0..2.0));
             let row = |bin: usize| (0..3).map(|j| coefficients[j] * component(j, bin)).sum::<f32>();
-            (0..BINS).map(|bin| (row(bin) + chance.random_range(0.0..=noise)).max(0.0)).collect::<Vec<_>>()
+            (0..BINS)
+                .map(|bin| (row(bin) + chance.random_range(0.0..=noise)).max(0.0))
+                .collect::<Vec<_>>()
         })
         .collect()
 }
@@ -68,12 +75,16 @@ fn losses(fitted: &Fitted) -> Vec<(f64, Option<f64>)> {
 #[test]
 fn rows_that_are_sums_of_components_are_factorised() {
     let values = made(ROWS, 0.0);
-    let square = values.iter().map(|value| f64::from(value * value)).sum::<f64>() / values.len() as f64;
+    let square =
+        values.iter().map(|value| f64::from(value * value)).sum::<f64>() / values.len() as f64;
     for (text, part) in [
         ("train.epochs = 300\ntrain.stop.tolerance = 0.0", 1e-6),
         ("train.epochs = 300\ntrain.stop.tolerance = 0.0\nmodel.nmf.start = \"random\"", 1e-6),
         ("train.epochs = 1000\ntrain.stop.tolerance = 0.0\nmodel.nmf.solver = \"mu\"", 1e-3),
-        ("train.epochs = 300\ntrain.batch_size = 40\ntrain.stop.tolerance = 0.0\nmodel.nmf.forget = 0.7", 1e-4),
+        (
+            "train.epochs = 300\ntrain.batch_size = 40\ntrain.stop.tolerance = 0.0\nmodel.nmf.forget = 0.7",
+            1e-4,
+        ),
         ("train.epochs = 100\ntrain.kernels = \"reference\"\ntrain.stop.tolerance = 0.0", 1e-5),
     ] {
         let fitted = train(text, &values);
@@ -87,7 +98,12 @@ fn rows_that_are_sums_of_components_are_factorised() {
 fn with_all_rows_at_once_the_loss_never_rises_and_training_ends_where_it_hardly_falls() {
     let values = made(ROWS, 0.3);
     for start in ["nndsvd", "random"] {
-        let fitted = train(&format!("train.epochs = 500\nmodel.nmf.start = \"{start}\"\ntrain.stop.tolerance = 1e-4"), &values);
+        let fitted = train(
+            &format!(
+                "train.epochs = 500\nmodel.nmf.start = \"{start}\"\ntrain.stop.tolerance = 1e-4"
+            ),
+            &values,
+        );
         let losses: Vec<f64> = fitted.history.iter().map(|epoch| epoch.train_loss).collect();
         assert!(losses.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-6)), "{losses:?}");
         assert_eq!(fitted.stopped, Stopped::Converged);
@@ -107,9 +123,16 @@ fn tensors_come_to_the_same_as_plain_memory() {
         "model.nmf.fill_zeros = 1.0",
     ] {
         let text = format!("train.epochs = 5\ntrain.stop.tolerance = 0.0\n{text}");
-        let (plain, tensors) = (train(&text, &values), train(&format!("train.kernels = \"reference\"\n{text}"), &values));
+        let (plain, tensors) = (
+            train(&text, &values),
+            train(&format!("train.kernels = \"reference\"\n{text}"), &values),
+        );
         for (a, b) in losses(&plain).iter().zip(losses(&tensors)) {
-            assert!((a.0 - b.0).abs() <= 2e-3 * a.0 && (a.1.unwrap() - b.1.unwrap()).abs() <= 2e-3 * a.0, "{text}: {a:?} {b:?}");
+            assert!(
+                (a.0 - b.0).abs() <= 2e-3 * a.0
+                    && (a.1.unwrap() - b.1.unwrap()).abs() <= 2e-3 * a.0,
+                "{text}: {a:?} {b:?}"
+            );
         }
     }
 }
@@ -117,12 +140,19 @@ fn tensors_come_to_the_same_as_plain_memory() {
 #[test]
 fn going_on_gives_the_same_numbers_wherever_it_stopped() {
     let values = made(ROWS, 0.3);
-    for text in ["", "train.batch_size = 32\nmodel.nmf.forget = 0.7", "train.batch_size = 32\ntrain.shuffle = true\ntrain.kernels = \"reference\""] {
+    for text in [
+        "",
+        "train.batch_size = 32\nmodel.nmf.forget = 0.7",
+        "train.batch_size = 32\ntrain.shuffle = true\ntrain.kernels = \"reference\"",
+    ] {
         let text = format!("train.epochs = 4\ntrain.stop.tolerance = 0.0\n{text}");
         let through = train(&text, &values);
         for every in 1..9 {
             let pieces = train_in_pieces(&text, &values, every);
-            assert!(pieces.weights == through.weights && losses(&pieces) == losses(&through), "{text} every {every}");
+            assert!(
+                pieces.weights == through.weights && losses(&pieces) == losses(&through),
+                "{text} every {every}"
+            );
         }
     }
 }
@@ -141,7 +171,11 @@ fn a_bin_that_was_dead_for_a_while_is_not_learned_as_such() {
         let (members, device) = ([fitted.weights], cpu());
         let runner = crate::score::error::Runner::new(&architecture, &members, &device);
         let mut first = vec![];
-        runner.reconstruct(Rows::new(&values[..BINS], BINS), &mut |_, _, _, output| first = output[..10].to_vec()).unwrap();
+        runner
+            .reconstruct(Rows::new(&values[..BINS], BINS), &mut |_, _, _, output| {
+                first = output[..10].to_vec()
+            })
+            .unwrap();
         first.iter().sum::<f32>() / 10.0
     };
     assert!(reconstructed("") < 0.3);
@@ -160,29 +194,52 @@ fn coefficients_of_scored_rows_do_not_follow_what_is_cut_off() {
         let mut errors = vec![];
         let runner = crate::score::error::Runner::new(&architecture, &members, &device);
         runner
-            .reconstruct(Rows::new(row, BINS), &mut |_, _, input, output| errors = input.iter().zip(output).map(|(a, b)| (a - b).abs()).collect())
+            .reconstruct(Rows::new(row, BINS), &mut |_, _, input, output| {
+                errors = input.iter().zip(output).map(|(a, b)| (a - b).abs()).collect()
+            })
             .unwrap();
         errors
     };
     let (clipped, followed) = (errors("model.nmf.clip = 5.0", &hot), errors("", &hot));
     assert!(clipped[0] > 990.0, "the error is that of the row as it is: {}", clipped[0]);
     let others = |errors: &[f32]| errors[1..].iter().sum::<f32>();
-    assert!(others(&clipped) < 0.1 * others(&followed), "{} {}", others(&clipped), others(&followed));
+    assert!(
+        others(&clipped) < 0.1 * others(&followed),
+        "{} {}",
+        others(&clipped),
+        others(&followed)
+    );
 }
 
 #[test]
 fn rows_count_by_their_weight() {
     let values = made(ROWS, 0.3);
     let weights: Vec<f32> = (0..ROWS).map(|row| (row % 3) as f32).collect();
-    let repeated: Vec<f32> = values.chunks_exact(BINS).zip(&weights).flat_map(|(row, weight)| row.repeat(*weight as usize)).collect();
+    let repeated: Vec<f32> = values
+        .chunks_exact(BINS)
+        .zip(&weights)
+        .flat_map(|(row, weight)| row.repeat(*weight as usize))
+        .collect();
     let experiment = experiment("train.epochs = 5\nmodel.nmf.start = \"random\"");
     let architecture = Architecture::new(BINS, &experiment.config.model);
     let start = architecture.draw(experiment.config.model.init, 1, 0);
     let run = |train: Rows<'_>| {
-        let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 1, train, valid: None };
-        fit(&[job], &cpu(), vec![State::start(&job)], vec![|_: &Epoch| Ok(())]).unwrap().unwrap().remove(0).unwrap()
+        let job = Job {
+            experiment: &experiment,
+            architecture: &architecture,
+            start: &start,
+            seed: 1,
+            train,
+            valid: None,
+        };
+        fit(&[job], &cpu(), vec![State::start(&job)], vec![|_: &Epoch| Ok(())])
+            .unwrap()
+            .unwrap()
+            .remove(0)
+            .unwrap()
     };
-    let (weighted, repeated) = (run(Rows::new(&values, BINS).weighted(Some(&weights))), run(Rows::new(&repeated, BINS)));
+    let (weighted, repeated) =
+        (run(Rows::new(&values, BINS).weighted(Some(&weights))), run(Rows::new(&repeated, BINS)));
     let (a, b) = (weighted.history[4].train_loss, repeated.history[4].train_loss);
     assert!((a - b).abs() < 1e-3 * a, "{a} {b}");
 }

@@ -1,7 +1,10 @@
-//! Gradients of penalties, held to finite differences in double precision of what the definitions say.
+//! Gradients of penalties, held to finite differences in double precision of what the definitions
+//! say.
 
 use crate::{
-    config::{DeviceChoice, Divergence, Document, Experiment, Penalties, Sparsity, raw::Activation},
+    config::{
+        DeviceChoice, Divergence, Document, Experiment, Penalties, Sparsity, raw::Activation,
+    },
     device,
     model::{Architecture, host::LayerPlace},
     prepare::Rows,
@@ -18,7 +21,8 @@ fn experiment(text: &str, kernels: &str) -> Experiment {
         "data.train = [\"a\"]\nthreshold.on = \"train\"\nmodel.hidden = [5, 3]\nmodel.latent = 2\n\
          train = {{epochs = 1, shuffle = false, kernels = \"{kernels}\", optimizer = {{kind = \"sgd\", learning_rate = 1.0}}}}\n{text}"
     );
-    Experiment::check(&Document::parse(&text, std::path::Path::new("x.toml")).unwrap(), "x").unwrap()
+    Experiment::check(&Document::parse(&text, std::path::Path::new("x.toml")).unwrap(), "x")
+        .unwrap()
 }
 
 fn activate(kind: Activation, slope: f64, x: f64) -> f64 {
@@ -37,7 +41,8 @@ fn activate(kind: Activation, slope: f64, x: f64) -> f64 {
         Activation::Selu => scale * if x < 0.0 { alpha * x.exp_m1() } else { x },
         // The error function by its series.
         Activation::Gelu => {
-            let (z, mut term, mut sum) = (x / 2.0_f64.sqrt(), x / 2.0_f64.sqrt(), x / 2.0_f64.sqrt());
+            let (z, mut term, mut sum) =
+                (x / 2.0_f64.sqrt(), x / 2.0_f64.sqrt(), x / 2.0_f64.sqrt());
             for n in 1..100 {
                 term *= -z * z / f64::from(n);
                 sum += term / f64::from(2 * n + 1);
@@ -58,17 +63,31 @@ struct Network<'a> {
 
 impl Network<'_> {
     fn linear(&self, place: &LayerPlace, input: &[f64]) -> Vec<f64> {
-        let (weight, bias) = (&self.parameters[place.weight.clone()], &self.parameters[place.bias.clone()]);
-        (0..place.outputs).map(|o| bias[o] + input.iter().enumerate().map(|(i, x)| x * weight[i * place.outputs + o]).sum::<f64>()).collect()
+        let (weight, bias) =
+            (&self.parameters[place.weight.clone()], &self.parameters[place.bias.clone()]);
+        (0..place.outputs)
+            .map(|o| {
+                bias[o]
+                    + input
+                        .iter()
+                        .enumerate()
+                        .map(|(i, x)| x * weight[i * place.outputs + o])
+                        .sum::<f64>()
+            })
+            .collect()
     }
 
     /// What some layers make of a row, and what goes into the last of them.
     fn run(&self, layers: std::ops::Range<usize>, row: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let (mut value, mut input) = (row.to_vec(), vec![]);
-        for (place, kind) in LayerPlace::all(self.architecture)[layers.clone()].iter().zip(&self.architecture.activations[layers]) {
+        for (place, kind) in LayerPlace::all(self.architecture)[layers.clone()]
+            .iter()
+            .zip(&self.architecture.activations[layers])
+        {
             let slope = place.slope.map_or(0.0, |at| self.parameters[at]);
             input = value;
-            value = self.linear(place, &input).into_iter().map(|x| activate(*kind, slope, x)).collect();
+            value =
+                self.linear(place, &input).into_iter().map(|x| activate(*kind, slope, x)).collect();
         }
         (value, input)
     }
@@ -78,27 +97,53 @@ impl Network<'_> {
     }
 
     /// Mean squared error plus penalties of rows with weights.
-    fn objective(&self, rows: &[f64], weights: &[f64], numbers: &[f64], penalties: &Penalties) -> f64 {
-        let (encoder, layers, latent) = (self.architecture.encoder_layers, self.architecture.layers(), self.architecture.latent());
+    fn objective(
+        &self,
+        rows: &[f64],
+        weights: &[f64],
+        numbers: &[f64],
+        penalties: &Penalties,
+    ) -> f64 {
+        let (encoder, layers, latent) = (
+            self.architecture.encoder_layers,
+            self.architecture.layers(),
+            self.architecture.latent(),
+        );
         let total: f64 = weights.iter().sum();
         let mut sum = 0.0;
         let mut means = vec![0.0; latent];
         for (row, (values, weight)) in rows.chunks_exact(WIDTH).zip(weights).enumerate() {
             let (mut latents, last_hidden) = self.run(0..encoder, values);
-            means.iter_mut().zip(&latents).for_each(|(mean, value)| *mean += weight / total * value);
+            means
+                .iter_mut()
+                .zip(&latents)
+                .for_each(|(mean, value)| *mean += weight / total * value);
             let mut cost = 0.0;
             if let Some(Sparsity::L1 { weight }) = penalties.sparsity {
                 cost += weight * latents.iter().map(|value| value.abs()).sum::<f64>();
             }
             if penalties.contractive > 0.0 {
                 for input in 0..WIDTH {
-                    let at =
-                        |step: f64| self.encode(&values.iter().enumerate().map(|(i, x)| x + if i == input { step } else { 0.0 }).collect::<Vec<_>>());
-                    let squares = at(1e-4).iter().zip(at(-1e-4)).map(|(above, below)| ((above - below) / 2e-4).powi(2)).sum::<f64>();
+                    let at = |step: f64| {
+                        self.encode(
+                            &values
+                                .iter()
+                                .enumerate()
+                                .map(|(i, x)| x + if i == input { step } else { 0.0 })
+                                .collect::<Vec<_>>(),
+                        )
+                    };
+                    let squares = at(1e-4)
+                        .iter()
+                        .zip(at(-1e-4))
+                        .map(|(above, below)| ((above - below) / 2e-4).powi(2))
+                        .sum::<f64>();
                     cost += penalties.contractive * squares;
                 }
             }
-            if let (Some(Divergence { weight, .. }), Some(place)) = (penalties.kl, LayerPlace::log_variance(self.architecture)) {
+            if let (Some(Divergence { weight, .. }), Some(place)) =
+                (penalties.kl, LayerPlace::log_variance(self.architecture))
+            {
                 let spreads = self.linear(&place, &last_hidden);
                 for (at, (value, spread)) in latents.iter_mut().zip(spreads).enumerate() {
                     cost += weight * 0.5 * (*value * *value + spread.exp() - 1.0 - spread);
@@ -106,12 +151,23 @@ impl Network<'_> {
                 }
             }
             let (output, _) = self.run(encoder..layers, &latents);
-            cost += output.iter().zip(values).map(|(output, input)| (output - input).powi(2)).sum::<f64>() / WIDTH as f64;
+            cost += output
+                .iter()
+                .zip(values)
+                .map(|(output, input)| (output - input).powi(2))
+                .sum::<f64>()
+                / WIDTH as f64;
             sum += weight / total * cost;
         }
         if let Some(Sparsity::Kl { weight, target }) = penalties.sparsity {
-            sum +=
-                weight * means.iter().map(|mean| target * (target / mean).ln() + (1.0 - target) * ((1.0 - target) / (1.0 - mean)).ln()).sum::<f64>();
+            sum += weight
+                * means
+                    .iter()
+                    .map(|mean| {
+                        target * (target / mean).ln()
+                            + (1.0 - target) * ((1.0 - target) / (1.0 - mean)).ln()
+                    })
+                    .sum::<f64>();
         }
         sum
     }
@@ -126,23 +182,48 @@ fn holds_by(text: &str, kernels: &str) {
     let experiment = experiment(text, kernels);
     let architecture = Architecture::new(WIDTH, &experiment.config.model);
     let mut chance = random::generator(7, "test weights", 0);
-    let start: Vec<f32> = (0..architecture.parameters()).map(|_| 0.6 * Distribution::<f32>::sample(&StandardNormal, &mut chance)).collect();
-    let values: Vec<f32> = (0..ROWS * WIDTH).map(|_| Distribution::<f32>::sample(&StandardNormal, &mut chance)).collect();
+    let start: Vec<f32> = (0..architecture.parameters())
+        .map(|_| 0.6 * Distribution::<f32>::sample(&StandardNormal, &mut chance))
+        .collect();
+    let values: Vec<f32> = (0..ROWS * WIDTH)
+        .map(|_| Distribution::<f32>::sample(&StandardNormal, &mut chance))
+        .collect();
     let weights = [1.0_f32, 0.5, 2.0];
     let rows = Rows::new(&values, WIDTH).weighted(Some(&weights));
-    let job = Job { experiment: &experiment, architecture: &architecture, start: &start, seed: 3, train: rows, valid: None };
+    let job = Job {
+        experiment: &experiment,
+        architecture: &architecture,
+        start: &start,
+        seed: 3,
+        train: rows,
+        valid: None,
+    };
     let device = device::open(DeviceChoice::Cpu).unwrap();
-    let fitted = fit(&[job], &device, vec![State::start(&job)], vec![|_: &Epoch| Ok(())]).unwrap().unwrap().remove(0).unwrap();
+    let fitted = fit(&[job], &device, vec![State::start(&job)], vec![|_: &Epoch| Ok(())])
+        .unwrap()
+        .unwrap()
+        .remove(0)
+        .unwrap();
 
-    let double = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>();
+    let double =
+        |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>();
     let numbers = double(&crate::train::fit::normal_numbers(ROWS * architecture.latent(), 3, 0, 0));
     let mut parameters = double(&start);
     let objective = |parameters: &[f64]| {
-        Network { architecture: &architecture, parameters }.objective(&double(&values), &double(&weights), &numbers, &experiment.penalties)
+        Network { architecture: &architecture, parameters }.objective(
+            &double(&values),
+            &double(&weights),
+            &numbers,
+            &experiment.penalties,
+        )
     };
     let epoch = &fitted.history[0];
     let told = epoch.train_loss + epoch.penalty.unwrap();
-    assert!((told / objective(&parameters) - 1.0).abs() < 1e-5, "{text} {kernels}: {told} {}", objective(&parameters));
+    assert!(
+        (told / objective(&parameters) - 1.0).abs() < 1e-5,
+        "{text} {kernels}: {told} {}",
+        objective(&parameters)
+    );
     for (at, begun) in start.iter().enumerate() {
         let own = parameters[at];
         let mut moved = |step: f64| {
@@ -152,26 +233,37 @@ fn holds_by(text: &str, kernels: &str) {
         let slope = (moved(1e-4) - moved(-1e-4)) / 2e-4;
         parameters[at] = own;
         let found = f64::from(*begun) - f64::from(fitted.weights[at]);
-        assert!((found - slope).abs() < 2e-5 * (1.0 + slope.abs()), "{text} {kernels}: parameter {at}: {found} {slope}");
+        assert!(
+            (found - slope).abs() < 2e-5 * (1.0 + slope.abs()),
+            "{text} {kernels}: parameter {at}: {found} {slope}"
+        );
     }
 }
 
 #[test]
 fn of_sparse_ones() {
     holds("model.activation = \"prelu\"\nloss.sparsity = {weight = 0.3}");
-    holds("model.activation = \"tanh\"\nmodel.latent_activation = \"sigmoid\"\nloss.sparsity = {kind = \"kl\", weight = 0.3, target = 0.2}");
+    holds(
+        "model.activation = \"tanh\"\nmodel.latent_activation = \"sigmoid\"\nloss.sparsity = {kind = \"kl\", weight = 0.3, target = 0.2}",
+    );
 }
 
 #[test]
 fn of_contractive_ones() {
     for kind in crate::model::host::ALL {
-        holds(&format!("model.activation = \"{kind}\"\nmodel.output_activation = \"sigmoid\"\nloss.contractive = 0.3"));
+        holds(&format!(
+            "model.activation = \"{kind}\"\nmodel.output_activation = \"sigmoid\"\nloss.contractive = 0.3"
+        ));
     }
-    holds("model.activation = \"prelu\"\nmodel.latent_activation = \"sigmoid\"\nloss = {contractive = 0.3, sparsity = {kind = \"kl\"}}");
+    holds(
+        "model.activation = \"prelu\"\nmodel.latent_activation = \"sigmoid\"\nloss = {contractive = 0.3, sparsity = {kind = \"kl\"}}",
+    );
 }
 
 #[test]
 fn of_variational_ones() {
-    holds("model.activation = \"prelu\"\nmodel.output_activation = \"sigmoid\"\nmodel.variational = true\nloss.kl = 0.3");
+    holds(
+        "model.activation = \"prelu\"\nmodel.output_activation = \"sigmoid\"\nmodel.variational = true\nloss.kl = 0.3",
+    );
     holds("model.activation = \"gelu\"\nmodel.variational = true\nloss.kl = 0.3");
 }

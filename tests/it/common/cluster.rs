@@ -1,4 +1,5 @@
-//! Real batch systems on this machine. They need root, and the network where they are not installed yet; who has neither skips.
+//! Real batch systems on this machine. They need root, and the network where they are not installed
+//! yet; who has neither skips.
 
 use super::root;
 use std::{
@@ -19,10 +20,12 @@ fn possible() -> bool {
     possible
 }
 
-/// Longest wait for anything: batch systems answer within seconds, but the machine may be busy and the work goes on side by side.
+/// Longest wait for anything: batch systems answer within seconds, but the machine may be busy and
+/// the work goes on side by side.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Waits until something is so. A batch system's own `until` shows its state where that takes too long; this one is for tests within.
+/// Waits until something is so. A batch system's own `until` shows its state where that takes too
+/// long; this one is for tests within.
 pub fn until(what: &str, so: impl Fn() -> bool) {
     until_or(what, so, String::new);
 }
@@ -39,9 +42,15 @@ fn until_or(what: &str, so: impl Fn() -> bool, state: impl Fn() -> String) {
 fn tails(files: impl IntoIterator<Item = PathBuf>) -> String {
     const LINES: usize = 40;
     let tail = |path: PathBuf| {
-        let text = std::fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let text = std::fs::read(&path)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        format!("== {}\n{}\n", path.display(), lines[lines.len().saturating_sub(LINES)..].join("\n"))
+        format!(
+            "== {}\n{}\n",
+            path.display(),
+            lines[lines.len().saturating_sub(LINES)..].join("\n")
+        )
     };
     files.into_iter().map(tail).collect()
 }
@@ -49,14 +58,19 @@ fn tails(files: impl IntoIterator<Item = PathBuf>) -> String {
 /// The files of a folder whose names pass.
 fn files(folder: &Path, pass: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries.filter(|entry| pass(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect();
+    let mut files: Vec<PathBuf> = entries
+        .filter(|entry| pass(&entry.file_name().to_string_lossy()))
+        .map(|entry| entry.path())
+        .collect();
     files.sort();
     files
 }
 
 /// What a command prints, whether it succeeds or not.
 fn shown(command: &mut Command) -> String {
-    let text = |output: std::process::Output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let text = |output: std::process::Output| {
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
     format!("== {command:?}\n{}\n", command.output().map_or_else(|error| error.to_string(), text))
 }
 
@@ -70,7 +84,8 @@ pub fn output(command: &mut Command) -> String {
 /// Runs a test of this file that is ignored otherwise, so that it has an environment of its own.
 fn run_inner(command: &mut Command, test: &str, state: impl Fn() -> String) {
     let done = command.args(["--exact", test, "--ignored", "--nocapture"]).output().unwrap();
-    let text = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    let text =
+        String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success() && text.contains("1 passed"), "{text}\n{}", state());
 }
 
@@ -87,13 +102,20 @@ impl Slurm {
         }
         let base = tempfile::tempdir().unwrap();
         let script = root().join("scripts/cluster/slurm/start.sh");
-        let started = Command::new(script).arg(base.path()).args([free_ports(3).to_string(), max_array.to_string()]).output().unwrap();
+        let started = Command::new(script)
+            .arg(base.path())
+            .args([free_ports(3).to_string(), max_array.to_string()])
+            .output()
+            .unwrap();
         let slurm = Self { base };
         if started.status.success() {
             return Some(slurm);
         }
         let words = String::from_utf8_lossy(&started.stderr).into_owned();
-        assert!(Command::new("slurmctld").arg("-V").output().is_err(), "Slurm is installed and did not start: {words}");
+        assert!(
+            Command::new("slurmctld").arg("-V").output().is_err(),
+            "Slurm is installed and did not start: {words}"
+        );
         super::skipped(&format!("Slurm cannot be installed here: {words}"));
         None
     }
@@ -138,7 +160,9 @@ impl Slurm {
 
 impl Drop for Slurm {
     fn drop(&mut self) {
-        let _ = Command::new(root().join("scripts/cluster/slurm/stop.sh")).arg(self.base.path()).output();
+        let _ = Command::new(root().join("scripts/cluster/slurm/stop.sh"))
+            .arg(self.base.path())
+            .output();
     }
 }
 
@@ -146,13 +170,16 @@ impl Drop for Slurm {
 fn free_ports(count: u16) -> u16 {
     loop {
         let first = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        if first < u16::MAX - count && (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+        if first < u16::MAX - count
+            && (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        {
             return first;
         }
     }
 }
 
-/// A personal HTCondor in a folder of its own, ended when dropped. What is at the path of `shared` is so within, too.
+/// A personal HTCondor in a folder of its own, ended when dropped. What is at the path of `shared`
+/// is so within, too.
 pub struct HtCondor {
     /// What users see.
     pub shared: tempfile::TempDir,
@@ -174,7 +201,12 @@ impl HtCondor {
         let shared = tempfile::tempdir().unwrap();
         std::fs::copy(super::PROGRAM, shared.path().join("lumisift")).unwrap();
         let script = root().join("scripts/cluster/htcondor/start.sh");
-        let started = Command::new(script).arg(HTCONDOR).arg(shared.path()).arg(free_ports(1).to_string()).output().unwrap();
+        let started = Command::new(script)
+            .arg(HTCONDOR)
+            .arg(shared.path())
+            .arg(free_ports(1).to_string())
+            .output()
+            .unwrap();
         let condor = Self { shared, _alone: alone };
         if started.status.success() {
             condor.hand_over();
@@ -182,7 +214,10 @@ impl HtCondor {
         }
         let words = String::from_utf8_lossy(&started.stderr).into_owned();
         let allowed = started.status.code() != Some(3);
-        assert!(!allowed || !Path::new(HTCONDOR).exists(), "HTCondor is installed and did not start: {words}");
+        assert!(
+            !allowed || !Path::new(HTCONDOR).exists(),
+            "HTCondor is installed and did not start: {words}"
+        );
         super::skipped(&format!("HTCondor cannot be started here: {words}"));
         None
     }
@@ -195,7 +230,16 @@ impl HtCondor {
     /// A command of the user in a folder.
     pub fn command(&self, folder: &Path, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("chroot");
-        command.args([HTCONDOR, "runuser", "-u", "physicist", "--", "sh", "-c", "umask 0; cd \"$0\" && exec \"$@\""]);
+        command.args([
+            HTCONDOR,
+            "runuser",
+            "-u",
+            "physicist",
+            "--",
+            "sh",
+            "-c",
+            "umask 0; cd \"$0\" && exec \"$@\"",
+        ]);
         command.arg(folder).arg(program).env("NO_COLOR", "1").env_remove("TMPDIR");
         command
     }
@@ -220,29 +264,46 @@ impl HtCondor {
 
     /// What HTCondor says: the queue, why nothing matches, the pool and the daemons' logs.
     fn report(&self) -> String {
-        let lines = ["condor_q -nobatch", "condor_q -hold", "condor_q -better-analyze", "condor_history -limit 20", "condor_status"].map(|line| {
+        let lines = [
+            "condor_q -nobatch",
+            "condor_q -hold",
+            "condor_q -better-analyze",
+            "condor_history -limit 20",
+            "condor_status",
+        ]
+        .map(|line| {
             let words: Vec<&str> = line.split(' ').collect();
             shown(self.command(self.shared.path(), words[0]).args(&words[1..]))
         });
         let logs = Path::new(HTCONDOR).join("var/log/condor");
         let daemons = ["SchedLog", "NegotiatorLog", "StartLog", "ShadowLog"];
-        lines.concat() + &tails(files(&logs, |name| daemons.contains(&name) || name.starts_with("StarterLog.slot")))
+        lines.concat()
+            + &tails(files(&logs, |name| {
+                daemons.contains(&name) || name.starts_with("StarterLog.slot")
+            }))
     }
 
-    /// Epochs in the history of a folder that is on a machine of the pool, where a task has brought it there.
+    /// Epochs in the history of a folder that is on a machine of the pool, where a task has brought
+    /// it there.
     pub fn carried_epochs(&self, out: &str) -> usize {
-        let sandboxes = files(&Path::new(HTCONDOR).join("var/lib/condor/execute"), |name| name.starts_with("dir_"));
+        let sandboxes = files(&Path::new(HTCONDOR).join("var/lib/condor/execute"), |name| {
+            name.starts_with("dir_")
+        });
         sandboxes.iter().map(|sandbox| epochs(&sandbox.join(out))).max().unwrap_or(0)
     }
 }
 
 impl Drop for HtCondor {
     fn drop(&mut self) {
-        let _ = Command::new(root().join("scripts/cluster/htcondor/stop.sh")).arg(HTCONDOR).arg(self.shared.path()).output();
+        let _ = Command::new(root().join("scripts/cluster/htcondor/stop.sh"))
+            .arg(HTCONDOR)
+            .arg(self.shared.path())
+            .output();
     }
 }
 
-/// Writes a small training of some seconds, `job.toml`, that is kept after every epoch, with its data; `more` is added to its config.
+/// Writes a small training of some seconds, `job.toml`, that is kept after every epoch, with its
+/// data; `more` is added to its config.
 pub fn small(folder: &Path, epochs: usize, more: &str) {
     super::succeed(folder, &["synth", "metsig", ".", "--size", "0.5", "-q"]);
     std::fs::copy(super::config("metsig.toml"), folder.join("metsig.toml")).unwrap();
@@ -255,5 +316,6 @@ pub fn small(folder: &Path, epochs: usize, more: &str) {
 
 /// The number of whole lines in a folder's history.
 pub fn epochs(folder: &Path) -> usize {
-    std::fs::read_to_string(folder.join("history.csv")).map_or(0, |text| text.lines().count().saturating_sub(1))
+    std::fs::read_to_string(folder.join("history.csv"))
+        .map_or(0, |text| text.lines().count().saturating_sub(1))
 }

@@ -37,14 +37,19 @@ pub fn succeed(folder: &Path, arguments: &[&str]) -> String {
     out
 }
 
-/// Says that a test is skipped, and why; `scripts/test` collects it in the file that LUMISIFT_SKIPPED names.
+/// Says that a test is skipped, and why; `scripts/test` collects it in the file that
+/// LUMISIFT_SKIPPED names.
 pub fn skipped(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     eprintln!("skipped: {why}");
     if let Some(path) = std::env::var_os("LUMISIFT_SKIPPED") {
         let line = format!("{test}: {}\n", why.replace('\n', " "));
-        let _ = std::fs::File::options().create(true).append(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()));
+        let _ = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(line.as_bytes()));
     }
 }
 
@@ -58,7 +63,8 @@ pub fn config(name: &str) -> String {
     root().join("configs").join(name).display().to_string()
 }
 
-/// A file or folder of the reference data beside the repository; says so and returns nothing where they are absent.
+/// A file or folder of the reference data beside the repository; says so and returns nothing where
+/// they are absent.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let path = root().join("../shared").join(path);
     if path.exists() {
@@ -77,8 +83,13 @@ pub fn metsig(size: &str) -> tempfile::TempDir {
 
 /// Whether there is a software GPU; says so where not.
 pub fn software_gpu() -> bool {
-    let listed: serde_json::Value = serde_json::from_str(&succeed(Path::new("."), &["devices", "--format", "json"])).unwrap();
-    let there = listed.as_array().unwrap().iter().any(|device| device["name"] == "wgpu" && device["available"] == true);
+    let listed: serde_json::Value =
+        serde_json::from_str(&succeed(Path::new("."), &["devices", "--format", "json"])).unwrap();
+    let there = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|device| device["name"] == "wgpu" && device["available"] == true);
     if !there {
         skipped("no software Vulkan here (Debian: mesa-vulkan-drivers)");
     }
@@ -89,7 +100,9 @@ pub fn software_gpu() -> bool {
 pub fn python(modules: &str) -> Option<String> {
     let python = std::env::var("LUMISIFT_PYTHON").ok();
     if python.is_none() {
-        skipped(&format!("LUMISIFT_PYTHON does not name a Python with {modules} (scripts/test sets it)"));
+        skipped(&format!(
+            "LUMISIFT_PYTHON does not name a Python with {modules} (scripts/test sets it)"
+        ));
     }
     python
 }
@@ -114,16 +127,31 @@ pub fn scores(folder: &Path) -> Scores {
 /// What must be the same bytes, and the history without its times.
 pub fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut results = vec![];
-    let mut names: Vec<PathBuf> = std::fs::read_dir(folder.join("model")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut names: Vec<PathBuf> = std::fs::read_dir(folder.join("model"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     names.sort();
     names.extend(
-        ["scores.parquet", "scaler.json", "thresholds.json", "channels.json", "roc.parquet", "projections.parquet"].map(|name| folder.join(name)),
+        [
+            "scores.parquet",
+            "scaler.json",
+            "thresholds.json",
+            "channels.json",
+            "roc.parquet",
+            "projections.parquet",
+        ]
+        .map(|name| folder.join(name)),
     );
     for path in names {
-        results.push((path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()));
+        results.push((
+            path.file_name().unwrap().to_string_lossy().into_owned(),
+            std::fs::read(&path).unwrap(),
+        ));
     }
     let history = std::fs::read_to_string(folder.join("history.csv")).unwrap();
-    let without: String = history.lines().map(|line| format!("{}\n", line.rsplit_once(',').unwrap().0)).collect();
+    let without: String =
+        history.lines().map(|line| format!("{}\n", line.rsplit_once(',').unwrap().0)).collect();
     results.push(("history.csv".into(), without.into_bytes()));
     results
 }
@@ -132,11 +160,18 @@ pub fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
 pub fn same(a: &Path, b: &Path) {
     let shown = b.display();
     for ((name, a), (_, b)) in results(a).iter().zip(&results(b)) {
-        let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>();
+        let lines = |bytes: &[u8]| {
+            String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>()
+        };
         let told = || match name.ends_with(".csv") {
             true => {
                 let (a, b) = (lines(a), lines(b));
-                format!(": {} and {} lines, {:?}", a.len(), b.len(), a.iter().zip(&b).find(|(a, b)| a != b))
+                format!(
+                    ": {} and {} lines, {:?}",
+                    a.len(),
+                    b.len(),
+                    a.iter().zip(&b).find(|(a, b)| a != b)
+                )
             }
             false => format!(": {} and {} bytes", a.len(), b.len()),
         };

@@ -1,8 +1,11 @@
-//! Damaged files: whatever is read, no verb may panic, abort, hang, or end in another way than with exit code 0, 1 or 2.
+//! Damaged files: whatever is read, no verb may panic, abort, hang, or end in another way than with
+//! exit code 0, 1 or 2.
 //!
-//! A case is a number: from it and the seed come the whole file that is taken, what is broken in it, and the verb that reads it. Cases
-//! run inside this process, by the program's own entry point; the number of the one in progress is on disk before it starts, so that
-//! even an abort names its case. `scripts/fuzz/run` starts many such processes under a limit of memory; here some run as a test.
+//! A case is a number: from it and the seed come the whole file that is taken, what is broken in
+//! it, and the verb that reads it. Cases run inside this process, by the program's own entry point;
+//! the number of the one in progress is on disk before it starts, so that even an abort names its
+//! case. `scripts/fuzz/run` starts many such processes under a limit of memory; here some run as a
+//! test.
 
 mod mutate;
 
@@ -98,7 +101,8 @@ impl Place {
 
     /// Copies an experiment, which some verbs write to; returns the files in it, too.
     fn experiment(&self, kind: &str) -> (PathBuf, Vec<String>) {
-        let (from, to) = (self.seeds.join(format!("experiment-{kind}")), self.case.join("experiment"));
+        let (from, to) =
+            (self.seeds.join(format!("experiment-{kind}")), self.case.join("experiment"));
         let mut files = all_files(&from);
         // No verb reads the page or the log.
         files.retain(|file| !["html", "txt"].iter().any(|ending| file.ends_with(ending)));
@@ -118,9 +122,18 @@ impl Place {
         let out = self.path("out.parquet");
         let (verb, arguments) = match chance.below(20) {
             0..7 => ("inspect", vec!["inspect".to_owned(), file]),
-            7..11 => ("check", vec!["check".into(), config, "--set".into(), format!("data.train=[\"{file}\"]")]),
-            11..15 => ("score", vec!["score".into(), experiment, "--data".into(), file, "--out".into(), out]),
-            15..17 => ("encode", vec!["encode".into(), experiment, "--data".into(), file, "--out".into(), out]),
+            7..11 => (
+                "check",
+                vec!["check".into(), config, "--set".into(), format!("data.train=[\"{file}\"]")],
+            ),
+            11..15 => (
+                "score",
+                vec!["score".into(), experiment, "--data".into(), file, "--out".into(), out],
+            ),
+            15..17 => (
+                "encode",
+                vec!["encode".into(), experiment, "--data".into(), file, "--out".into(), out],
+            ),
             17..19 => (
                 "certify",
                 vec![
@@ -134,7 +147,17 @@ impl Place {
             ),
             _ => {
                 let trained = self.path("trained");
-                ("train", vec!["train".into(), config, "--set".into(), format!("data.train=[\"{file}\"]"), "--out".into(), trained])
+                (
+                    "train",
+                    vec![
+                        "train".into(),
+                        config,
+                        "--set".into(),
+                        format!("data.train=[\"{file}\"]"),
+                        "--out".into(),
+                        trained,
+                    ],
+                )
             }
         };
         let ending = Path::new(from).extension().unwrap_or_default().to_string_lossy().into_owned();
@@ -145,21 +168,41 @@ impl Place {
         let config = self.seeds.join("features.toml").display().to_string();
         if chance.below(4) == 0 {
             let experiment = self.experiment("features").0.display().to_string();
-            let (name, option) = *chance.pick(&[("decisions.csv", "--decisions"), ("golden.json", "--against"), ("golden.json", "--runs")]);
+            let (name, option) = *chance.pick(&[
+                ("decisions.csv", "--decisions"),
+                ("golden.json", "--against"),
+                ("golden.json", "--runs"),
+            ]);
             let file = self.damaged(&self.seeds.join("beside").join(name), chance);
             let data = self.seeds.join("features/comma.csv").display().to_string();
             let out = self.path("golden-out.json");
-            let arguments = vec!["certify".into(), experiment, "--data".into(), data, option.into(), file, "--out".into(), out];
+            let arguments = vec![
+                "certify".into(),
+                experiment,
+                "--data".into(),
+                data,
+                option.into(),
+                file,
+                "--out".into(),
+                out,
+            ];
             return Case { name: format!("certify {option}"), arguments };
         }
         let (name, keys) = chance.pick(BESIDE);
-        let from = if *name == "dials.json" { self.seeds.join("histograms") } else { self.seeds.join("beside") }.join(name);
+        let from = if *name == "dials.json" {
+            self.seeds.join("histograms")
+        } else {
+            self.seeds.join("beside")
+        }
+        .join(name);
         let file = self.damaged(&from, chance);
         let set = chance.pick(keys).replace("{}", &file);
         let mut arguments = vec!["check".to_owned(), config, "--set".into(), set];
         // What is known of lumisections is read where something asks for it.
         if let Some(quantity) =
-            [("oms", "pileup"), ("brilcalc", "avgpu"), ("hlt", "`HLT_ZeroBias_v*`")].iter().find(|(file, _)| name.starts_with(file))
+            [("oms", "pileup"), ("brilcalc", "avgpu"), ("hlt", "`HLT_ZeroBias_v*`")]
+                .iter()
+                .find(|(file, _)| name.starts_with(file))
         {
             arguments.extend(["--set".into(), format!("select.where=[\"{} > 1\"]", quantity.1)]);
         }
@@ -174,13 +217,22 @@ impl Place {
             // All keys, with their values.
             self.seeds.join(format!("experiment-{kind}/experiment.toml"))
         };
-        let text = fs::read_to_string(&from).unwrap().replace("features/", &format!("{}/features/", self.seeds.display()));
+        let text = fs::read_to_string(&from)
+            .unwrap()
+            .replace("features/", &format!("{}/features/", self.seeds.display()));
         let text = text.replace("histograms/", &format!("{}/histograms/", self.seeds.display()));
         let name = "config.toml";
         fs::write(self.case.join(name), mutate(name, text.as_bytes(), chance)).unwrap();
         let config = self.path(name);
         if chance.below(8) == 0 {
-            let arguments = vec!["train".into(), config, "--out".into(), self.path("trained"), "--set".into(), "train.epochs=1".into()];
+            let arguments = vec![
+                "train".into(),
+                config,
+                "--out".into(),
+                self.path("trained"),
+                "--set".into(),
+                "train.epochs=1".into(),
+            ];
             return Case { name: "train config".into(), arguments };
         }
         Case { name: "check config".into(), arguments: vec!["check".into(), config] }
@@ -193,7 +245,11 @@ impl Place {
         let bytes = fs::read(experiment.join(file)).unwrap();
         fs::write(experiment.join(file), mutate(file, &bytes, chance)).unwrap();
         let experiment = experiment.display().to_string();
-        let data = self.seeds.join(if kind == "features" { "features/comma.csv" } else { "histograms/bins.csv" }).display().to_string();
+        let data = self
+            .seeds
+            .join(if kind == "features" { "features/comma.csv" } else { "histograms/bins.csv" })
+            .display()
+            .to_string();
         let out = self.path("out.parquet");
         let arguments: Vec<&str> = match chance.below(12) {
             0..3 => vec!["score", &experiment, "--data", &data, "--out", &out],
@@ -207,19 +263,29 @@ impl Place {
         };
         let verb = arguments[0].to_owned();
         let inside = |text: &&str| {
-            if text.starts_with("golden-out") || text.starts_with("model.") || text.starts_with("compared") {
+            if text.starts_with("golden-out")
+                || text.starts_with("model.")
+                || text.starts_with("compared")
+            {
                 self.path(text)
             } else {
                 (*text).to_owned()
             }
         };
         let ending = Path::new(file).extension().unwrap_or_default().to_string_lossy().into_owned();
-        Case { name: format!("{verb} folder {ending}"), arguments: arguments.iter().map(inside).collect() }
+        Case {
+            name: format!("{verb} folder {ending}"),
+            arguments: arguments.iter().map(inside).collect(),
+        }
     }
 }
 
 fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
     files.sort();
     files
 }
@@ -230,7 +296,11 @@ fn all_files(folder: &Path) -> Vec<String> {
         for entry in fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if entry.path().is_dir() { add(&entry.path(), &format!("{name}/"), into) } else { into.push(name) }
+            if entry.path().is_dir() {
+                add(&entry.path(), &format!("{name}/"), into)
+            } else {
+                into.push(name)
+            }
         }
     }
     let mut files = vec![];
@@ -239,18 +309,30 @@ fn all_files(folder: &Path) -> Vec<String> {
     files
 }
 
-/// Makes the whole files that cases are made of; Python makes data, the program itself the experiments.
+/// Makes the whole files that cases are made of; Python makes data, the program itself the
+/// experiments.
 fn make_seeds(seeds: &Path, python: &str) {
-    let made =
-        Command::new(python).arg("-W").arg("ignore").arg(crate::common::root().join("scripts/fuzz/make_seeds.py")).arg(seeds).output().unwrap();
+    let made = Command::new(python)
+        .arg("-W")
+        .arg("ignore")
+        .arg(crate::common::root().join("scripts/fuzz/make_seeds.py"))
+        .arg(seeds)
+        .output()
+        .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    for (kind, data, train, labels) in
-        [("features", "features/comma.csv", "", "\n[labels]\ngood = \"label\"\n"), ("histograms", "histograms/bins.csv", "ensemble = 2\n", "")]
-    {
+    for (kind, data, train, labels) in [
+        ("features", "features/comma.csv", "", "\n[labels]\ngood = \"label\"\n"),
+        ("histograms", "histograms/bins.csv", "ensemble = 2\n", ""),
+    ] {
         let model = "[model]\nhidden = [4]\nlatent = 2\n";
-        let text = format!("[data]\ntrain = [\"{data}\"]\n\n{model}\n[train]\nepochs = 2\nbatch_size = 16\n{train}{labels}");
+        let text = format!(
+            "[data]\ntrain = [\"{data}\"]\n\n{model}\n[train]\nepochs = 2\nbatch_size = 16\n{train}{labels}"
+        );
         fs::write(seeds.join(format!("{kind}.toml")), text).unwrap();
-        crate::common::succeed(seeds, &["train", &format!("{kind}.toml"), "--out", &format!("experiment-{kind}"), "-q"]);
+        crate::common::succeed(
+            seeds,
+            &["train", &format!("{kind}.toml"), "--out", &format!("experiment-{kind}"), "-q"],
+        );
     }
 }
 
@@ -273,23 +355,34 @@ fn work(place: &Path, seed: u64, numbers: std::ops::Range<u64>, until: Option<In
         fs::write(&progress, number.to_string()).unwrap();
         PANICKED.store(false, Ordering::SeqCst);
         let start = Instant::now();
-        let code = lumisift::cli::run(std::iter::once("lumisift".to_owned()).chain(case.arguments.iter().cloned()).chain(["-q".into()]));
+        let code = lumisift::cli::run(
+            std::iter::once("lumisift".to_owned())
+                .chain(case.arguments.iter().cloned())
+                .chain(["-q".into()]),
+        );
         let took = start.elapsed();
         *counts.entry((case.name.clone(), code)).or_default() += 1;
         let panicked = PANICKED.load(Ordering::SeqCst);
         if code > 2 || panicked || took > LONGEST {
             let why = if panicked { "panic".to_owned() } else { format!("exit code {code}") };
-            failed.push(format!("{number}: {}: {why} after {:.1} s: {}", case.name, took.as_secs_f64(), case.arguments.join(" ")));
+            failed.push(format!(
+                "{number}: {}: {why} after {:.1} s: {}",
+                case.name,
+                took.as_secs_f64(),
+                case.arguments.join(" ")
+            ));
             fs::write(place.join(format!("failures-{worker}")), failed.join("\n") + "\n").unwrap();
         }
     }
-    let lines: Vec<String> = counts.iter().map(|((name, code), count)| format!("{name}\t{code}\t{count}")).collect();
+    let lines: Vec<String> =
+        counts.iter().map(|((name, code), count)| format!("{name}\t{code}\t{count}")).collect();
     fs::write(place.join(format!("counts-{worker}")), lines.join("\n") + "\n").unwrap();
     fs::remove_file(progress).unwrap();
     let _ = fs::remove_dir_all(&folder.case);
 }
 
-/// A worker, started by `scripts/fuzz/run` or the test below: LUMISIFT_FUZZ is `FOLDER SEED FIRST END [SECONDS]`.
+/// A worker, started by `scripts/fuzz/run` or the test below: LUMISIFT_FUZZ is `FOLDER SEED FIRST
+/// END [SECONDS]`.
 #[test]
 #[ignore = "started by others"]
 fn worker() {
@@ -304,7 +397,11 @@ fn worker() {
 #[test]
 #[ignore = "started by others"]
 fn seeds() {
-    let (Ok(place), Some(python)) = (std::env::var("LUMISIFT_FUZZ"), crate::common::python("pandas, pyarrow, h5py and tables")) else { return };
+    let (Ok(place), Some(python)) =
+        (std::env::var("LUMISIFT_FUZZ"), crate::common::python("pandas, pyarrow, h5py and tables"))
+    else {
+        return;
+    };
     let seeds = Path::new(&place).join("seeds");
     fs::create_dir_all(&seeds).unwrap();
     make_seeds(&seeds, &python);
@@ -319,7 +416,10 @@ fn show() {
     let place = Path::new(job[0]);
     let folder = Place { seeds: place.join("seeds"), case: place.join(format!("case-{}", job[2])) };
     let case = folder.prepare(job[1].parse().unwrap(), job[2].parse().unwrap());
-    println!("COMMAND {}", case.arguments.iter().map(|text| format!("'{text}'")).collect::<Vec<_>>().join(" "));
+    println!(
+        "COMMAND {}",
+        case.arguments.iter().map(|text| format!("'{text}'")).collect::<Vec<_>>().join(" ")
+    );
 }
 
 #[test]
@@ -332,14 +432,24 @@ fn no_damaged_file_ends_the_program() {
     let this = std::env::current_exe().unwrap();
     let command = format!("ulimit -v {MEMORY}; exec \"$0\" --ignored --exact fuzz::worker");
     let job = format!("{} 1 0 {FEW}", place.path().display());
-    let child = Command::new("bash").args(["-c", &command]).arg(&this).env("LUMISIFT_FUZZ", job).stdout(Stdio::null()).output().unwrap();
+    let child = Command::new("bash")
+        .args(["-c", &command])
+        .arg(&this)
+        .env("LUMISIFT_FUZZ", job)
+        .stdout(Stdio::null())
+        .output()
+        .unwrap();
     let of = |start: &str| {
         let mut files = files_in(place.path());
         files.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with(start));
         files.iter().map(|path| fs::read_to_string(path).unwrap()).collect::<Vec<_>>()
     };
     let in_progress = of("progress-");
-    assert!(child.status.success(), "case {in_progress:?} ended the program: {}", String::from_utf8_lossy(&child.stderr));
+    assert!(
+        child.status.success(),
+        "case {in_progress:?} ended the program: {}",
+        String::from_utf8_lossy(&child.stderr)
+    );
     let failures = of("failures-");
     assert!(failures.is_empty(), "{}", failures.join(""));
     let counts = of("counts-");

@@ -8,7 +8,9 @@ pub struct Chance(u64);
 impl Chance {
     /// The row of a case.
     pub fn new(seed: u64, case: u64) -> Self {
-        let mut chance = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ case.wrapping_mul(0xbf58_476d_1ce4_e5b9));
+        let mut chance = Self(
+            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ case.wrapping_mul(0xbf58_476d_1ce4_e5b9),
+        );
         chance.next();
         chance
     }
@@ -103,7 +105,13 @@ pub fn mutate(name: &str, whole: &[u8], chance: &mut Chance) -> Vec<u8> {
                 packed.write_all(&mutate("x.csv", &text, chance)).unwrap();
                 return packed.finish().unwrap();
             }
-            "zst" => return zstd::encode_all(mutate("x.csv", &zstd::decode_all(whole).unwrap(), chance).as_slice(), 1).unwrap(),
+            "zst" => {
+                return zstd::encode_all(
+                    mutate("x.csv", &zstd::decode_all(whole).unwrap(), chance).as_slice(),
+                    1,
+                )
+                .unwrap();
+            }
             "npz" => return members(whole, chance),
             _ => {}
         }
@@ -111,7 +119,11 @@ pub fn mutate(name: &str, whole: &[u8], chance: &mut Chance) -> Vec<u8> {
     let is_text = ["csv", "json", "toml", "txt"].contains(&ending);
     let mut bytes = whole.to_vec();
     for _ in 0..=chance.below(3) {
-        if is_text && chance.below(4) > 0 { text(&mut bytes, chance) } else { binary(&mut bytes, chance) }
+        if is_text && chance.below(4) > 0 {
+            text(&mut bytes, chance)
+        } else {
+            binary(&mut bytes, chance)
+        }
     }
     bytes
 }
@@ -125,8 +137,16 @@ fn members(whole: &[u8], chance: &mut Chance) -> Vec<u8> {
         let mut member = archive.by_index(at).unwrap();
         let mut bytes = vec![];
         member.read_to_end(&mut bytes).unwrap();
-        let method = if chance.below(2) == 0 { zip::CompressionMethod::Stored } else { zip::CompressionMethod::Deflated };
-        out.start_file(member.name().unwrap().to_string(), zip::write::SimpleFileOptions::default().compression_method(method)).unwrap();
+        let method = if chance.below(2) == 0 {
+            zip::CompressionMethod::Stored
+        } else {
+            zip::CompressionMethod::Deflated
+        };
+        out.start_file(
+            member.name().unwrap().to_string(),
+            zip::write::SimpleFileOptions::default().compression_method(method),
+        )
+        .unwrap();
         out.write_all(&if at == broken { mutate("x.npy", &bytes, chance) } else { bytes }).unwrap();
     }
     out.finish().unwrap().into_inner()
@@ -156,7 +176,8 @@ fn binary(bytes: &mut Vec<u8>, chance: &mut Chance) {
         2 => bytes[at] = chance.below(256) as u8,
         3..7 => {
             let number = *chance.pick(&EXTREMES);
-            let number = if chance.below(4) == 0 { number.to_be_bytes() } else { number.to_le_bytes() };
+            let number =
+                if chance.below(4) == 0 { number.to_be_bytes() } else { number.to_le_bytes() };
             let size = *chance.pick(&[1, 2, 4, 8]);
             let end = (at + size).min(length);
             bytes[at..end].copy_from_slice(&number[..end - at]);
@@ -199,7 +220,9 @@ fn words(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
 }
 
 fn text(bytes: &mut Vec<u8>, chance: &mut Chance) {
-    let lines: Vec<usize> = std::iter::once(0).chain(bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1)).collect();
+    let lines: Vec<usize> = std::iter::once(0)
+        .chain(bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1))
+        .collect();
     let line = |chance: &mut Chance| {
         let at = chance.below(lines.len());
         lines[at]..lines.get(at + 1).copied().unwrap_or(bytes.len())

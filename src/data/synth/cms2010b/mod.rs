@@ -1,9 +1,10 @@
-//! Made data of the CMS 2010B open-data study's kind: a wide table of one row per LS, labels, certification files by
-//! subsystem and the truth about the anomalies put in.
+//! Made data of the CMS 2010B open-data study's kind: a wide table of one row per LS, labels,
+//! certification files by subsystem and the truth about the anomalies put in.
 //!
-//! A dozen slow conditions (luminosity, pile-up, beam spot, temperature, era, trigger menu, run) move the shapes of all
-//! distributions. The statistics are taken from the shapes, with the noise that the number of events leaves. Bad LSs
-//! have their shapes changed in ways that no condition changes them.
+//! A dozen slow conditions (luminosity, pile-up, beam spot, temperature, era, trigger menu, run)
+//! move the shapes of all distributions. The statistics are taken from the shapes, with the noise
+//! that the number of events leaves. Bad LSs have their shapes changed in ways that no condition
+//! changes them.
 
 mod plan;
 mod shapes;
@@ -37,10 +38,17 @@ const PHOTONS: usize = 1;
 const PF: usize = 2;
 const CALO: usize = 3;
 
-const SUBSYSTEMS: [&str; 16] =
-    ["Muon", "L1tcalo", "Hlt", "Ecal", "Track", "Lumi", "Csc", "Pix", "Rpc", "L1tmu", "Strip", "Hcal", "Egamma", "Jetmet", "Dt", "Es"];
+const SUBSYSTEMS: [&str; 16] = [
+    "Muon", "L1tcalo", "Hlt", "Ecal", "Track", "Lumi", "Csc", "Pix", "Rpc", "L1tmu", "Strip",
+    "Hcal", "Egamma", "Jetmet", "Dt", "Es",
+];
 /// Columns that stay 0: most events have no such particle.
-const CONSTANT: [&str; 4] = ["photons_photons_pt__q5_p1", "minibias_muons_mass__q1_p1", "minibias_muons_pt__q1_p1", "photons_muons_mass__q1_p1"];
+const CONSTANT: [&str; 4] = [
+    "photons_photons_pt__q5_p1",
+    "minibias_muons_mass__q1_p1",
+    "minibias_muons_pt__q1_p1",
+    "photons_muons_mass__q1_p1",
+];
 
 /// Conditions that move everything.
 const LATENT: usize = 12;
@@ -49,12 +57,17 @@ const BATCH: usize = 1_000;
 
 /// The files that are written.
 pub fn files() -> Vec<String> {
-    let certified = SUBSYSTEMS.iter().map(|subsystem| format!("Quality2010/Cert_13TeV_2010_{subsystem}.txt"));
-    ["features.parquet", "labels.npy", "truth.csv"].map(str::to_owned).into_iter().chain(certified).collect()
+    let certified =
+        SUBSYSTEMS.iter().map(|subsystem| format!("Quality2010/Cert_13TeV_2010_{subsystem}.txt"));
+    ["features.parquet", "labels.npy", "truth.csv"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(certified)
+        .collect()
 }
 
-/// Writes features.parquet, labels.npy, Quality2010/Cert_13TeV_2010_*.txt and truth.csv; returns the names and rows of the
-/// tables.
+/// Writes features.parquet, labels.npy, Quality2010/Cert_13TeV_2010_*.txt and truth.csv; returns
+/// the names and rows of the tables.
 ///
 /// LSs without luminosity are labelled bad, as in the study, and are not in the truth.
 pub fn write(folder: &Path, rows: usize, seed: u64) -> Result<Vec<(String, usize)>> {
@@ -82,7 +95,8 @@ pub fn write(folder: &Path, rows: usize, seed: u64) -> Result<Vec<(String, usize
 }
 
 fn labels(file: &mut BufWriter<File>, plan: &Plan, order: &[u32]) -> io::Result<()> {
-    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({},), }}", order.len());
+    let mut header =
+        format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({},), }}", order.len());
     while !(10 + header.len() + 1).is_multiple_of(64) {
         header.push(' ');
     }
@@ -97,12 +111,19 @@ fn labels(file: &mut BufWriter<File>, plan: &Plan, order: &[u32]) -> io::Result<
     Ok(())
 }
 
-fn features(file: &mut BufWriter<File>, plan: &Plan, model: &Model, order: &[u32]) -> io::Result<()> {
+fn features(
+    file: &mut BufWriter<File>,
+    plan: &Plan,
+    model: &Model,
+    order: &[u32],
+) -> io::Result<()> {
     let is_wide = |name: &str| name == "_run" || name == "_luminosityBlock";
     let kind = |name: &str| if is_wide(name) { DataType::Float64 } else { DataType::Float32 };
-    let fields: Vec<Field> = model.names.iter().map(|name| Field::new(name, kind(name), true)).collect();
+    let fields: Vec<Field> =
+        model.names.iter().map(|name| Field::new(name, kind(name), true)).collect();
     let schema = Arc::new(Schema::new(fields));
-    // Without statistics and page indices the footer of a large table stays small: it holds an entry per column and row group.
+    // Without statistics and page indices the footer of a large table stays small: it holds an
+    // entry per column and row group.
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_dictionary_enabled(false)
@@ -114,7 +135,10 @@ fn features(file: &mut BufWriter<File>, plan: &Plan, model: &Model, order: &[u32
     let make = |rows: &[u32]| -> io::Result<RecordBatch> {
         let width = model.names.len();
         let mut values = vec![0_f32; rows.len() * width];
-        values.par_chunks_mut(width).zip(rows).for_each(|(values, &row)| model.fill(plan, row, values));
+        values
+            .par_chunks_mut(width)
+            .zip(rows)
+            .for_each(|(values, &row)| model.fill(plan, row, values));
         // Sixteen neighbours at once: they share cache lines.
         let columns: Vec<ArrayRef> = (0..width.div_ceil(16))
             .into_par_iter()
@@ -122,7 +146,10 @@ fn features(file: &mut BufWriter<File>, plan: &Plan, model: &Model, order: &[u32
                 let here = block * 16..(block * 16 + 16).min(width);
                 let mut columns = vec![Vec::with_capacity(rows.len()); here.len()];
                 for row in values.chunks_exact(width) {
-                    columns.iter_mut().zip(&row[here.clone()]).for_each(|(column, value)| column.push(*value));
+                    columns
+                        .iter_mut()
+                        .zip(&row[here.clone()])
+                        .for_each(|(column, value)| column.push(*value));
                 }
                 here.zip(columns)
             })
@@ -166,14 +193,25 @@ mod tests {
 
     fn read(folder: &Path) -> RecordBatch {
         let file = File::open(folder.join("features.parquet")).unwrap();
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_batch_size(1_000_000).build().unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+            .unwrap()
+            .with_batch_size(1_000_000)
+            .build()
+            .unwrap();
         let batches: Vec<RecordBatch> = reader.map(|batch| batch.unwrap()).collect();
         assert_eq!(batches.len(), 1);
         batches.into_iter().next().unwrap()
     }
 
     fn wide(batch: &RecordBatch, name: &str) -> Vec<u32> {
-        batch.column_by_name(name).unwrap().as_primitive::<Float64Type>().values().iter().map(|x| *x as u32).collect()
+        batch
+            .column_by_name(name)
+            .unwrap()
+            .as_primitive::<Float64Type>()
+            .values()
+            .iter()
+            .map(|x| *x as u32)
+            .collect()
     }
 
     fn narrow(batch: &RecordBatch, name: &str) -> Vec<f32> {
@@ -196,13 +234,21 @@ mod tests {
         let bytes = fs::read(folder.join("labels.npy")).unwrap();
         let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
         assert_eq!(start % 64, 0);
-        bytes[start..].chunks_exact(8).map(|x| f64::from_le_bytes(x.try_into().unwrap()) == 1.0).collect()
+        bytes[start..]
+            .chunks_exact(8)
+            .map(|x| f64::from_le_bytes(x.try_into().unwrap()) == 1.0)
+            .collect()
     }
 
     #[test]
     fn the_same_seed_makes_the_same_bytes() {
         let all = |folder: &Path| {
-            let names = ["features.parquet", "labels.npy", "truth.csv", "Quality2010/Cert_13TeV_2010_Ecal.txt"];
+            let names = [
+                "features.parquet",
+                "labels.npy",
+                "truth.csv",
+                "Quality2010/Cert_13TeV_2010_Ecal.txt",
+            ];
             names.map(|name| fs::read(folder.join(name)).unwrap())
         };
         let one = all(made(300, 7).path());
@@ -217,7 +263,8 @@ mod tests {
         let folder = made(300, 1);
         let batch = read(folder.path());
         assert_eq!((batch.num_rows(), batch.num_columns()), (300, 2_699));
-        let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let names: Vec<String> =
+            batch.schema().fields().iter().map(|field| field.name().clone()).collect();
         assert!(names.is_sorted());
         let count = |start: &str| names.iter().filter(|name| name.starts_with(start)).count();
         for (particle, size) in [("muons", 266), ("photons", 231), ("PF", 126), ("calo", 266)] {
@@ -225,7 +272,10 @@ mod tests {
         }
         assert_eq!(count("minibias_instantLumi__"), 7);
         assert_eq!(batch.schema().field_with_name("_run").unwrap().data_type(), &DataType::Float64);
-        assert_eq!(batch.schema().field_with_name("muons_calo_Px_p25").unwrap().data_type(), &DataType::Float32);
+        assert_eq!(
+            batch.schema().field_with_name("muons_calo_Px_p25").unwrap().data_type(),
+            &DataType::Float32
+        );
         assert!(names.contains(&"photons_photons_pt__q5_p1".to_owned()));
     }
 
@@ -234,13 +284,29 @@ mod tests {
         let folder = made(300, 2);
         let batch = read(folder.path());
         let lit = narrow(&batch, "_instantLumi_minibias");
-        let starts = ["minibias_calo_pt__q5", "minibias_PF_phi__q1", "minibias_muons_fZ__q3", "minibias_calo_Pz", "minibias_instantLumi_"];
+        let starts = [
+            "minibias_calo_pt__q5",
+            "minibias_PF_phi__q1",
+            "minibias_muons_fZ__q3",
+            "minibias_calo_Pz",
+            "minibias_instantLumi_",
+        ];
         for start in starts {
-            let [mean, std, a, b, c, d, e] = STATISTICS.map(|statistic| narrow(&batch, &format!("{start}_{statistic}")));
+            let [mean, std, a, b, c, d, e] =
+                STATISTICS.map(|statistic| narrow(&batch, &format!("{start}_{statistic}")));
             for i in 0..300 {
-                assert!(a[i] <= b[i] && b[i] <= c[i] && c[i] <= d[i] && d[i] <= e[i] && a[i] <= mean[i] && mean[i] <= e[i]);
+                assert!(
+                    a[i] <= b[i]
+                        && b[i] <= c[i]
+                        && c[i] <= d[i]
+                        && d[i] <= e[i]
+                        && a[i] <= mean[i]
+                        && mean[i] <= e[i]
+                );
                 assert_eq!(std[i] > 0.0, lit[i] > 0.0, "{start} {i}");
-                assert!(std[i].is_finite() && (!start.contains("phi") || f64::from(e[i]) <= PI + 1e-6));
+                assert!(
+                    std[i].is_finite() && (!start.contains("phi") || f64::from(e[i]) <= PI + 1e-6)
+                );
             }
         }
         for name in CONSTANT {
@@ -252,17 +318,21 @@ mod tests {
     fn labels_follow_luminosity_and_truth() {
         let folder = made(300, 3);
         let batch = read(folder.path());
-        let (runs, sections, good) = (wide(&batch, "_run"), wide(&batch, "_luminosityBlock"), good(folder.path()));
+        let (runs, sections, good) =
+            (wide(&batch, "_run"), wide(&batch, "_luminosityBlock"), good(folder.path()));
         let lumi = STREAMS.map(|stream| narrow(&batch, &format!("_instantLumi_{stream}")));
         let truth = truth(folder.path());
         let lit: Vec<bool> = (0..300).map(|i| lumi.iter().any(|lumi| lumi[i] > 0.0)).collect();
         for i in 0..300 {
-            let is_hit = truth.iter().any(|row| row.0 == runs[i] && (row.1..=row.2).contains(&sections[i]));
+            let is_hit =
+                truth.iter().any(|row| row.0 == runs[i] && (row.1..=row.2).contains(&sections[i]));
             assert_eq!(good[i], lit[i] && !is_hit);
             assert!(lit[i] || !is_hit);
         }
         for row in &truth {
-            let there = (0..300).filter(|i| row.0 == runs[*i] && (row.1..=row.2).contains(&sections[*i])).count();
+            let there = (0..300)
+                .filter(|i| row.0 == runs[*i] && (row.1..=row.2).contains(&sections[*i]))
+                .count();
             assert_eq!(there as u32, row.2 - row.1 + 1, "{row:?}");
         }
         let mut rows: Vec<(u32, u32)> = runs.into_iter().zip(sections).collect();
@@ -272,17 +342,25 @@ mod tests {
         assert_eq!(rows.len(), 300);
         let lit_rows = lit.iter().filter(|lit| **lit).count();
         let bad = (0..300).filter(|i| lit[*i] && !good[*i]).count();
-        assert!((150..=230).contains(&lit_rows) && (0.15..0.3).contains(&(bad as f64 / lit_rows as f64)), "{lit_rows} {bad}");
+        assert!(
+            (150..=230).contains(&lit_rows)
+                && (0.15..0.3).contains(&(bad as f64 / lit_rows as f64)),
+            "{lit_rows} {bad}"
+        );
     }
 
     #[test]
     fn certified_ranges_are_inside_the_runs() {
         let folder = made(300, 4);
         let batch = read(folder.path());
-        let rows: Vec<(u32, u32)> = wide(&batch, "_run").into_iter().zip(wide(&batch, "_luminosityBlock")).collect();
+        let rows: Vec<(u32, u32)> =
+            wide(&batch, "_run").into_iter().zip(wide(&batch, "_luminosityBlock")).collect();
         let good = good(folder.path());
         for subsystem in SUBSYSTEMS {
-            let text = fs::read_to_string(folder.path().join(format!("Quality2010/Cert_13TeV_2010_{subsystem}.txt"))).unwrap();
+            let text = fs::read_to_string(
+                folder.path().join(format!("Quality2010/Cert_13TeV_2010_{subsystem}.txt")),
+            )
+            .unwrap();
             let json: serde_json::Value = serde_json::from_str(&text).unwrap();
             let mut named = vec![];
             for (run, ranges) in json.as_object().unwrap() {
@@ -296,7 +374,8 @@ mod tests {
             }
             assert!(named.iter().all(|row| rows.contains(row)));
             assert_eq!(named.is_empty(), subsystem == "Lumi");
-            let same = rows.iter().zip(&good).filter(|(row, good)| named.contains(row) == **good).count();
+            let same =
+                rows.iter().zip(&good).filter(|(row, good)| named.contains(row) == **good).count();
             assert!(subsystem == "Lumi" || same > 150, "{subsystem} {same}");
         }
     }
@@ -307,8 +386,12 @@ mod tests {
         assert!(write(folder.path(), 99, 1).is_err());
         assert!(write(folder.path(), 1_000_001, 1).is_err());
         assert!(write(folder.path(), 100, 1).is_ok());
-        let left: Vec<_> =
-            fs::read_dir(folder.path()).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part")).collect();
+        let left: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .filter(|entry| {
+                entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part")
+            })
+            .collect();
         assert!(left.is_empty());
     }
 }

@@ -40,8 +40,15 @@ pub(super) enum Kind {
 }
 
 /// How often each kind comes, in a round.
-const ROUND: [(Kind, usize); 7] =
-    [(Kind::Off, 4), (Kind::Scale, 3), (Kind::Noise, 2), (Kind::Hole, 3), (Kind::Prescale, 2), (Kind::Drift, 2), (Kind::Decision, 1)];
+const ROUND: [(Kind, usize); 7] = [
+    (Kind::Off, 4),
+    (Kind::Scale, 3),
+    (Kind::Noise, 2),
+    (Kind::Hole, 3),
+    (Kind::Prescale, 2),
+    (Kind::Drift, 2),
+    (Kind::Decision, 1),
+];
 
 impl Kind {
     fn name(self) -> &'static str {
@@ -57,7 +64,8 @@ impl Kind {
     }
 }
 
-/// What an anomaly touches and how much; a channel without a particle is a whole stream, one without both is nothing.
+/// What an anomaly touches and how much; a channel without a particle is a whole stream, one
+/// without both is nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Target {
     pub(super) stream: Option<usize>,
@@ -68,7 +76,9 @@ pub(super) struct Target {
 impl Target {
     fn name(self) -> String {
         match (self.stream, self.particle) {
-            (Some(stream), Some(particle)) => format!("{}/{}", STREAMS[stream], PARTICLES[particle]),
+            (Some(stream), Some(particle)) => {
+                format!("{}/{}", STREAMS[stream], PARTICLES[particle])
+            }
             (None, Some(particle)) => PARTICLES[particle].to_owned(),
             (Some(stream), None) => format!("{}/allChannels", STREAMS[stream]),
             (None, None) => "none".to_owned(),
@@ -118,15 +128,19 @@ impl Anomaly {
             _ => chance.random_range(0..PARTICLES.len()),
         };
         let stream = chance.random_range(0..STREAMS.len());
-        let target = |stream, particle, strength| Target { stream, particle: Some(particle), strength };
+        let target =
+            |stream, particle, strength| Target { stream, particle: Some(particle), strength };
         let mut targets = match kind {
             Kind::Prescale => vec![Target { stream: Some(stream), particle: None, strength: 1.0 }],
             Kind::Decision => vec![Target { stream: None, particle: None, strength: 0.0 }],
-            Kind::Off | Kind::Hole if chance.random_bool(0.25) => vec![target(Some(stream), particle, 1.0)],
+            Kind::Off | Kind::Hole if chance.random_bool(0.25) => {
+                vec![target(Some(stream), particle, 1.0)]
+            }
             _ => vec![target(None, particle, 1.0)],
         };
         let subsystems = blamed(kind, particle, stream, chance);
-        // Particle flow is made from all detectors, muons from tracks, and spikes in Ecal look like photons.
+        // Particle flow is made from all detectors, muons from tracks, and spikes in Ecal look like
+        // photons.
         if targets[0].stream.is_none() {
             match (kind, particle) {
                 (Kind::Noise, _) => {
@@ -149,13 +163,19 @@ impl Anomaly {
             Kind::Drift => f64::from(at - self.first + 1) / f64::from(self.last - self.first + 1),
             _ => 1.0,
         };
-        let is_hit = |target: &&Target| target.stream.is_none_or(|s| s == stream) && target.particle == Some(particle);
+        let is_hit = |target: &&Target| {
+            target.stream.is_none_or(|s| s == stream) && target.particle == Some(particle)
+        };
         ramp * self.targets.iter().find(is_hit).map_or(0.0, |target| target.strength)
     }
 
     /// The share of events that remains in a stream.
     pub(super) fn kept(&self, stream: usize) -> f64 {
-        if self.kind == Kind::Prescale && self.targets[0].stream == Some(stream) { self.size } else { 1.0 }
+        if self.kind == Kind::Prescale && self.targets[0].stream == Some(stream) {
+            self.size
+        } else {
+            1.0
+        }
     }
 }
 
@@ -188,7 +208,10 @@ fn blamed(kind: Kind, particle: usize, stream: usize, chance: &mut ChaCha8Rng) -
     };
     // Some detectors look again at what others saw.
     names.extend(SUBSYSTEMS.iter().filter(|_| chance.random_bool(0.04)));
-    names.iter().filter_map(|name| SUBSYSTEMS.iter().position(|other| other == name)).fold(0, |mask, i| mask | 1 << i)
+    names
+        .iter()
+        .filter_map(|name| SUBSYSTEMS.iter().position(|other| other == name))
+        .fold(0, |mask, i| mask | 1 << i)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -219,7 +242,11 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn luminosity(&self, at: u32) -> f64 {
-        if self.lit.contains(&at) { self.luminosity * (-f64::from(at - self.lit.start) / self.lifetime).exp() } else { 0.0 }
+        if self.lit.contains(&at) {
+            self.luminosity * (-f64::from(at - self.lit.start) / self.lifetime).exp()
+        } else {
+            0.0
+        }
     }
 
     pub(super) fn anomaly(&self, at: u32) -> Option<&Anomaly> {
@@ -262,10 +289,14 @@ impl Plan {
                 anomalies: vec![],
             };
             // A run that begins lit after one that ended lit is in the same fill.
-            if let Some(last) = runs.last().filter(|last| last.lit.end == last.length && last.era == era && run.lit.start == 0) {
+            if let Some(last) = runs
+                .last()
+                .filter(|last| last.lit.end == last.length && last.era == era && run.lit.start == 0)
+            {
                 let left = last.luminosity(last.length - 1);
                 if left > 0.25 * LUMINOSITY[era] {
-                    (run.luminosity, run.lifetime, run.bunches) = (left, last.lifetime, last.bunches);
+                    (run.luminosity, run.lifetime, run.bunches) =
+                        (left, last.lifetime, last.bunches);
                 }
             }
             let lit = run.lit.len() as u32;
@@ -295,7 +326,8 @@ impl Plan {
         run.lit.contains(&at) && run.anomaly(at).is_none()
     }
 
-    /// The order of the rows in the file: runs are cut into pieces, which are shuffled, and so are the LSs of each.
+    /// The order of the rows in the file: runs are cut into pieces, which are shuffled, and so are
+    /// the LSs of each.
     pub(super) fn order(&self) -> Vec<u32> {
         let mut chance = random::generator(self.seed, "2010B order", 0);
         let mut pieces = vec![];
@@ -323,7 +355,13 @@ impl Plan {
             for anomaly in &run.anomalies {
                 let (first, last) = (run.first_ls + anomaly.first, run.first_ls + anomaly.last);
                 for target in &anomaly.targets {
-                    let _ = writeln!(text, "{},{first},{last},{},{}", run.number, anomaly.kind.name(), target.name());
+                    let _ = writeln!(
+                        text,
+                        "{},{first},{last},{},{}",
+                        run.number,
+                        anomaly.kind.name(),
+                        target.name()
+                    );
                 }
             }
         }
@@ -355,7 +393,9 @@ fn certify(run: &Run, subsystem: usize, chance: &mut ChaCha8Rng) -> Vec<[u32; 2]
     if chance.random_bool(0.12) {
         is_good.fill(true);
     }
-    let mut spoil = |first: u32, last: u32| is_good[first as usize..=(last.min(run.length - 1)) as usize].fill(false);
+    let mut spoil = |first: u32, last: u32| {
+        is_good[first as usize..=(last.min(run.length - 1)) as usize].fill(false)
+    };
     for anomaly in &run.anomalies {
         let is_blamed = is_in(anomaly.subsystems, SUBSYSTEMS[subsystem]);
         let (before, after) = (chance.random_range(-2..=2), chance.random_range(-2..=2));
@@ -379,7 +419,11 @@ fn certify(run: &Run, subsystem: usize, chance: &mut ChaCha8Rng) -> Vec<[u32; 2]
 }
 
 fn wave(chance: &mut ChaCha8Rng) -> Wave {
-    Wave { size: 0.45 * normal(chance), turns: 1.0 / chance.random_range(150.0..1200.0), phase: chance.random_range(0.0..2.0 * PI) }
+    Wave {
+        size: 0.45 * normal(chance),
+        turns: 1.0 / chance.random_range(150.0..1200.0),
+        phase: chance.random_range(0.0..2.0 * PI),
+    }
 }
 
 /// Lengths of runs that sum to `rows`.
@@ -415,8 +459,12 @@ fn lit(lengths: &[u32], rows: usize, seed: u64) -> Vec<Range<u32>> {
         let sizes = empty.iter().zip(lengths).filter(|(share, _)| (**share < 1.0) == partial);
         sizes.map(|(share, &length)| share * f64::from(length)).sum()
     };
-    let factor = ((EMPTY * rows as f64 - sum(false, &empty)) / sum(true, &empty).max(1.0)).clamp(0.1, 1.8);
-    empty.iter_mut().filter(|share| **share < 1.0).for_each(|share| *share = (*share * factor).min(0.95));
+    let factor =
+        ((EMPTY * rows as f64 - sum(false, &empty)) / sum(true, &empty).max(1.0)).clamp(0.1, 1.8);
+    empty
+        .iter_mut()
+        .filter(|share| **share < 1.0)
+        .for_each(|share| *share = (*share * factor).min(0.95));
     lengths
         .iter()
         .zip(empty)
@@ -458,14 +506,16 @@ fn place(runs: &mut [Run], seed: u64) {
         let size = run.lit.len() as u32;
         let wanted = (3.3 + 0.8 * normal(&mut chance)).exp() as u32;
         let whole = chance.random_bool(0.2) && size <= longest.min(left).min(250);
-        let length = if whole { size } else { wanted.clamp(3, 200).min(longest).min(size).min(left) };
+        let length =
+            if whole { size } else { wanted.clamp(3, 200).min(longest).min(size).min(left) };
         let first = run.lit.start + chance.random_range(0..=size - length);
         let last = first + length - 1;
         if run.anomalies.iter().any(|other| first <= other.last + 3 && other.first <= last + 3) {
             continue;
         }
         if kinds.is_empty() {
-            kinds = ROUND.iter().flat_map(|(kind, times)| std::iter::repeat_n(*kind, *times)).collect();
+            kinds =
+                ROUND.iter().flat_map(|(kind, times)| std::iter::repeat_n(*kind, *times)).collect();
             kinds.shuffle(&mut chance);
         }
         let Some(kind) = kinds.pop() else { break };

@@ -13,8 +13,10 @@ const MODULES: usize = 4;
 /// Length of a module in cm.
 const LENGTH: f64 = 6.7;
 
-/// What is known of each layer: its distance from the beam in cm, ladders of a half, entries of a lumisection at full pile-up.
-const LAYERS: [(f64, usize, f64); 4] = [(2.9, 6, 4.5e6), (6.8, 14, 4.2e6), (10.9, 22, 3.8e6), (16.0, 32, 3.5e6)];
+/// What is known of each layer: its distance from the beam in cm, ladders of a half, entries of a
+/// lumisection at full pile-up.
+const LAYERS: [(f64, usize, f64); 4] =
+    [(2.9, 6, 4.5e6), (6.8, 14, 4.2e6), (10.9, 22, 3.8e6), (16.0, 32, 3.5e6)];
 /// The most layers.
 pub(super) const MOST: usize = LAYERS.len();
 
@@ -38,7 +40,8 @@ pub(super) struct Region {
 impl Region {
     /// Whether two regions have a bin in common.
     pub fn meets(&self, other: &Self) -> bool {
-        let meet = |one: (usize, usize), other: (usize, usize)| one.0 <= other.1 && other.0 <= one.1;
+        let meet =
+            |one: (usize, usize), other: (usize, usize)| one.0 <= other.1 && other.0 <= one.1;
         meet(self.x, other.x) && meet(self.y, other.y)
     }
 
@@ -88,7 +91,14 @@ impl Layer {
         let mut chance = random::generator(seed, "occupancy layers", index as u64);
         let (radius, own, entries) = LAYERS[index];
         let ladders = if true_shape { own } else { LAYERS[0].1 };
-        let mut layer = Self { index, ladders, entries, shares: vec![], modes: Default::default(), dead: vec![] };
+        let mut layer = Self {
+            index,
+            ladders,
+            entries,
+            shares: vec![],
+            modes: Default::default(),
+            dead: vec![],
+        };
         let strength = FURTHER.powi(index as i32);
         let width = layer.shape().width();
         layer.modes = std::array::from_fn(|_| Vec::with_capacity(width));
@@ -99,11 +109,20 @@ impl Layer {
             let place = layer.place(bin);
             let (z, phi, inner) = place.unwrap_or_default();
             let eta = (z / radius).asinh();
-            // Chips differ, those at the ends of a module count less, and so do ladders that are further out.
-            let chip = 1.0 + chance.random_range(-0.06..0.06) - if matches!(bin % MODULE.x, 0 | 7) { 0.05 } else { 0.0 };
-            let usual = chip * (1.0 + 0.05 * eta * eta) * (1.0 + if inner { 0.08 } else { -0.08 }) * (1.0 + 0.08 * strength * (phi - nearer).cos());
+            // Chips differ, those at the ends of a module count less, and so do ladders that are
+            // further out.
+            let chip = 1.0 + chance.random_range(-0.06..0.06)
+                - if matches!(bin % MODULE.x, 0 | 7) { 0.05 } else { 0.0 };
+            let usual = chip
+                * (1.0 + 0.05 * eta * eta)
+                * (1.0 + if inner { 0.08 } else { -0.08 })
+                * (1.0 + 0.08 * strength * (phi - nearer).cos());
             layer.shares.push(if place.is_some() { usual } else { 0.0 });
-            for (mode, value) in [3.0 * (eta.abs() / forward - 0.5), 2.0 * phi.sin(), z / LENGTH].map(f64::tanh).into_iter().enumerate() {
+            for (mode, value) in [3.0 * (eta.abs() / forward - 0.5), 2.0 * phi.sin(), z / LENGTH]
+                .map(f64::tanh)
+                .into_iter()
+                .enumerate()
+            {
                 layer.modes[mode].push(STRENGTHS[mode] * strength * value);
             }
         }
@@ -142,7 +161,13 @@ impl Layer {
     pub const COLUMNS: usize = MODULES * MODULE.x;
 
     /// A region of a quarter, given in `rows` rows of which the quarter would have `of`.
-    pub fn region(&self, quarter: Quarter, x: (usize, usize), rows: (usize, usize), of: usize) -> Region {
+    pub fn region(
+        &self,
+        quarter: Quarter,
+        x: (usize, usize),
+        rows: (usize, usize),
+        of: usize,
+    ) -> Region {
         let left = if quarter.right { Self::COLUMNS + MODULE.x } else { 0 };
         let below = if quarter.above { self.rows() + MODULE.y } else { 0 };
         let (first, end) = (rows.0 * self.rows() / of, ((rows.1 + 1) * self.rows()).div_ceil(of));
@@ -176,7 +201,8 @@ impl Layer {
     /// A chip that works.
     pub fn chip(&self, chance: &mut ChaCha8Rng) -> Region {
         loop {
-            let (x, y) = (chance.random_range(0..self.shape().x), chance.random_range(0..self.shape().y));
+            let (x, y) =
+                (chance.random_range(0..self.shape().x), chance.random_range(0..self.shape().y));
             if self.shares[y * self.shape().x + x] > 0.0 {
                 return Region { x: (x, x), y: (y, y) };
             }

@@ -1,9 +1,11 @@
-//! Made maps of what the layers of a pixel detector count in each lumisection, as DIALS gives them: a bin is a readout chip, x the
-//! signed number of its module and y that of its ladder, so that the middle is an empty cross.
+//! Made maps of what the layers of a pixel detector count in each lumisection, as DIALS gives them:
+//! a bin is a readout chip, x the signed number of its module and y that of its ladder, so that the
+//! middle is an empty cross.
 //!
-//! A layer's map has a mean, in which some modules are dead for good, and three ways to vary, with pile-up and with the place of the
-//! beams across and along. Counts go with pile-up and with the rate of the trigger. In the test part regions are dead or count five
-//! times too much for a while, large ones at the same place of several layers.
+//! A layer's map has a mean, in which some modules are dead for good, and three ways to vary, with
+//! pile-up and with the place of the beams across and along. Counts go with pile-up and with the
+//! rate of the trigger. In the test part regions are dead or count five times too much for a while,
+//! large ones at the same place of several layers.
 
 mod detector;
 mod plan;
@@ -47,7 +49,8 @@ pub struct Size {
     pub test_lumisections: usize,
     /// Layers, from 2 to 4.
     pub layers: usize,
-    /// Whether layers have as many ladders as the real ones, or all those of the first: 26 rows of 72 bins.
+    /// Whether layers have as many ladders as the real ones, or all those of the first: 26 rows of
+    /// 72 bins.
     pub true_shapes: bool,
 }
 
@@ -58,19 +61,23 @@ const ELEMENT: &str = "PixelPhase1/Phase1_MechanicalView/PXBarrel/digi_occupancy
 /// Lumisections made at once, and in a row group.
 const BATCH: usize = 200;
 const GROUP: usize = 1_000;
-/// Recorded luminosity of a lumisection for a pile-up of 1, as OMS has it, and the delivered that it takes.
+/// Recorded luminosity of a lumisection for a pile-up of 1, as OMS has it, and the delivered that
+/// it takes.
 const LUMINOSITY: f64 = 0.00263;
 const DELIVERED: f64 = 1.014;
 
 /// The files that are written of so many layers.
 pub fn files(layers: usize) -> Vec<String> {
     let layer = |part: &str, index: usize| format!("{part}/PXLayer_{}.parquet", index + 1);
-    let layers = (0..layers.min(detector::MOST)).flat_map(|index| ["train", "test"].map(|part| layer(part, index)));
-    layers.chain(["oms.json", "hlt.json", "automasks.csv", "truth.csv"].map(str::to_owned)).collect()
+    let layers = (0..layers.min(detector::MOST))
+        .flat_map(|index| ["train", "test"].map(|part| layer(part, index)));
+    layers
+        .chain(["oms.json", "hlt.json", "automasks.csv", "truth.csv"].map(str::to_owned))
+        .collect()
 }
 
-/// Writes train/ and test/ with a file a layer, oms.json, hlt.json, automasks.csv and truth.csv into a folder; returns the names
-/// and rows of the tables.
+/// Writes train/ and test/ with a file a layer, oms.json, hlt.json, automasks.csv and truth.csv
+/// into a folder; returns the names and rows of the tables.
 pub fn write(folder: &Path, size: Size, seed: u64) -> Result<Vec<(String, usize)>> {
     for (option, found, fewest, most) in [
         ("--lumisections", size.lumisections, FEWEST, MOST),
@@ -78,17 +85,34 @@ pub fn write(folder: &Path, size: Size, seed: u64) -> Result<Vec<(String, usize)
         ("--layers", size.layers, 2, detector::MOST),
     ] {
         if !(fewest..=most).contains(&found) {
-            return Err(Error::input(format!("{option} {found}: expected from {fewest} to {most}")));
+            return Err(Error::input(format!(
+                "{option} {found}: expected from {fewest} to {most}"
+            )));
         }
     }
-    let layers: Vec<Layer> = (0..size.layers).map(|index| Layer::new(index, size.true_shapes, seed)).collect();
-    let runs = |part, first, shortest, lumisections| plan::runs(part, first, shortest, lumisections, &layers, seed);
-    let train = runs(("occupancy training runs", 1.0), 378_981, (size.lumisections / 400).max(6), size.lumisections);
+    let layers: Vec<Layer> =
+        (0..size.layers).map(|index| Layer::new(index, size.true_shapes, seed)).collect();
+    let runs = |part, first, shortest, lumisections| {
+        plan::runs(part, first, shortest, lumisections, &layers, seed)
+    };
+    let train = runs(
+        ("occupancy training runs", 1.0),
+        378_981,
+        (size.lumisections / 400).max(6),
+        size.lumisections,
+    );
     let after = train.last().map_or(0, |run| run.number);
-    let mut test = runs(("occupancy test runs", 0.5), after, (size.test_lumisections / 400).max(3), size.test_lumisections);
+    let mut test = runs(
+        ("occupancy test runs", 0.5),
+        after,
+        (size.test_lumisections / 400).max(3),
+        size.test_lumisections,
+    );
     plan::break_things(&mut test, &layers, seed);
     let mut files = vec![];
-    for (part, runs, lumisections) in [("train", &train, size.lumisections), ("test", &test, size.test_lumisections)] {
+    for (part, runs, lumisections) in
+        [("train", &train, size.lumisections), ("test", &test, size.test_lumisections)]
+    {
         let inner = folder.join(part);
         fs::create_dir_all(&inner).map_err(|error| Error::writing(&inner, &error))?;
         for layer in &layers {
@@ -98,10 +122,14 @@ pub fn write(folder: &Path, size: Size, seed: u64) -> Result<Vec<(String, usize)
         }
     }
     let all = || train.iter().chain(&test);
-    let json = |name: &str, value: &Value| beside(&folder.join(name), |file| Ok(serde_json::to_writer(file, value)?));
+    let json = |name: &str, value: &Value| {
+        beside(&folder.join(name), |file| Ok(serde_json::to_writer(file, value)?))
+    };
     json("oms.json", &oms(all(), seed))?;
     json("hlt.json", &hlt(all(), seed))?;
-    for (name, text) in [("automasks.csv", automasks(all(), &layers, seed)), ("truth.csv", truth(&test, &layers))] {
+    for (name, text) in
+        [("automasks.csv", automasks(all(), &layers, seed)), ("truth.csv", truth(&test, &layers))]
+    {
         beside(&folder.join(name), |file| file.write_all(text.as_bytes()))?;
         files.push((name.into(), text.lines().count() - 1));
     }
@@ -124,21 +152,33 @@ fn maps(file: &mut BufWriter<File>, layer: &Layer, runs: &[Run], seed: u64) -> i
         ("entries", DataType::Int64),
         ("data", list(list(DataType::Int64))),
     ];
-    let schema = Arc::new(Schema::new(fields.map(|(name, of)| Field::new(name, of, true)).to_vec()));
-    let properties =
-        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).set_max_row_group_row_count(Some(GROUP)).build();
+    let schema =
+        Arc::new(Schema::new(fields.map(|(name, of)| Field::new(name, of, true)).to_vec()));
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(GROUP))
+        .build();
     let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
-    let (shape, (x_reach, y_reach), element) = (layer.shape(), layer.reach(), format!("{ELEMENT}{}", layer.name()));
-    let mut lumisections = runs.iter().flat_map(|run| (1..=run.lumisections).map(move |ls| (run, ls)));
+    let (shape, (x_reach, y_reach), element) =
+        (layer.shape(), layer.reach(), format!("{ELEMENT}{}", layer.name()));
+    let mut lumisections =
+        runs.iter().flat_map(|run| (1..=run.lumisections).map(move |ls| (run, ls)));
     loop {
         let batch: Vec<(&Run, u32)> = lumisections.by_ref().take(BATCH).collect();
         if batch.is_empty() {
             break;
         }
-        let made: Vec<Vec<i64>> = batch.par_iter().map(|(run, ls)| counts(layer, run, *ls, seed)).collect();
-        let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(repeat_n(text, batch.len()))) };
-        let number = |number: f64| -> ArrayRef { Arc::new(Float64Array::from_iter_values(repeat_n(number, batch.len()))) };
-        let whole = |of: &dyn Fn(usize) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values((0..batch.len()).map(of))) };
+        let made: Vec<Vec<i64>> =
+            batch.par_iter().map(|(run, ls)| counts(layer, run, *ls, seed)).collect();
+        let text = |text: &str| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values(repeat_n(text, batch.len())))
+        };
+        let number = |number: f64| -> ArrayRef {
+            Arc::new(Float64Array::from_iter_values(repeat_n(number, batch.len())))
+        };
+        let whole = |of: &dyn Fn(usize) -> i64| -> ArrayRef {
+            Arc::new(Int64Array::from_iter_values((0..batch.len()).map(of)))
+        };
         let mut data = ListBuilder::new(ListBuilder::new(Int64Builder::new()));
         for map in &made {
             for row in map.chunks_exact(shape.x) {
@@ -161,7 +201,9 @@ fn maps(file: &mut BufWriter<File>, layer: &Layer, runs: &[Run], seed: u64) -> i
             whole(&|at| made[at].iter().sum()),
             Arc::new(data.finish()),
         ];
-        writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns).map_err(io::Error::other)?)?;
+        writer.write(
+            &RecordBatch::try_new(Arc::clone(&schema), columns).map_err(io::Error::other)?,
+        )?;
     }
     writer.close()?;
     Ok(())
@@ -176,9 +218,16 @@ fn counts(layer: &Layer, run: &Run, ls: u32, seed: u64) -> Vec<i64> {
     let entries = layer.entries * conditions.pile_up / FULL * conditions.rate / RATE;
     let mut expected: Vec<f64> = layer.shares.iter().map(|share| entries * share).collect();
     for (bin, expected) in expected.iter_mut().enumerate() {
-        *expected *= 1.0 + amplitudes.iter().zip(&layer.modes).map(|(amplitude, mode)| amplitude * mode[bin]).sum::<f64>();
+        *expected *= 1.0
+            + amplitudes
+                .iter()
+                .zip(&layer.modes)
+                .map(|(amplitude, mode)| amplitude * mode[bin])
+                .sum::<f64>();
     }
-    for defect in run.defects.iter().filter(|defect| defect.layer == layer.index && defect.holds(ls)) {
+    for defect in
+        run.defects.iter().filter(|defect| defect.layer == layer.index && defect.holds(ls))
+    {
         defect.region.bins(layer.shape().x).for_each(|bin| expected[bin] *= defect.factor);
     }
     expected.into_iter().map(|expected| poisson(expected, &mut chance)).collect()
@@ -244,43 +293,64 @@ fn oms<'a>(runs: impl Iterator<Item = &'a Run>, seed: u64) -> Value {
 fn hlt<'a>(runs: impl Iterator<Item = &'a Run>, seed: u64) -> Value {
     let of_run = |run: &Run| {
         let path = |lumisections: std::ops::Range<u32>| {
-            let rates: Vec<f64> = lumisections.clone().map(|ls| rounded(run.conditions(ls, seed).rate)).collect();
+            let rates: Vec<f64> =
+                lumisections.clone().map(|ls| rounded(run.conditions(ls, seed).rate)).collect();
             let runs = vec![run.number; rates.len()];
             json!({ "rate": rates, "first_lumisection_number": lumisections.collect::<Vec<u32>>(), "run_number": runs })
         };
         let (version, change) = run.version;
         let paths = [(version, 1..change), (version + 1, change..run.lumisections + 1)];
-        let paths: Map<String, Value> = paths.into_iter().map(|(version, ls)| (format!("HLT_ZeroBias_v{version}"), path(ls))).collect();
+        let paths: Map<String, Value> = paths
+            .into_iter()
+            .map(|(version, ls)| (format!("HLT_ZeroBias_v{version}"), path(ls)))
+            .collect();
         (run.number.to_string(), paths.into())
     };
     runs.map(of_run).collect::<Map<String, Value>>().into()
 }
 
-/// What is masked from a lumisection on, until the next entry of the run; without a layer, nothing is.
+/// What is masked from a lumisection on, until the next entry of the run; without a layer, nothing
+/// is.
 fn automasks<'a>(runs: impl Iterator<Item = &'a Run>, layers: &[Layer], seed: u64) -> String {
     let mut text = String::from("run,ls,layer,x_first,x_last,y_first,y_last\n");
-    for (run, ls) in runs.flat_map(|run| run.automasked(seed).into_iter().map(move |ls| (run, ls))) {
-        let masked: Vec<&Defect> = run.defects.iter().filter(|defect| defect.known && defect.holds(ls)).collect();
+    for (run, ls) in runs.flat_map(|run| run.automasked(seed).into_iter().map(move |ls| (run, ls)))
+    {
+        let masked: Vec<&Defect> =
+            run.defects.iter().filter(|defect| defect.known && defect.holds(ls)).collect();
         if masked.is_empty() {
             let _ = writeln!(text, "{},{ls},,,,,", run.number);
         }
         for defect in masked {
-            let _ = writeln!(text, "{},{ls},{},{}", run.number, layers[defect.layer].name(), defect.region);
+            let _ = writeln!(
+                text,
+                "{},{ls},{},{}",
+                run.number,
+                layers[defect.layer].name(),
+                defect.region
+            );
         }
     }
     text
 }
 
 fn truth(runs: &[Run], layers: &[Layer]) -> String {
-    let mut text = String::from("run,first_ls,last_ls,layer,x_first,x_last,y_first,y_last,factor,kind,known,large\n");
+    let mut text = String::from(
+        "run,first_ls,last_ls,layer,x_first,x_last,y_first,y_last,factor,kind,known,large\n",
+    );
     for run in runs {
-        let mut defects: Vec<&Defect> = run.defects.iter().filter(|defect| defect.kind != Kind::Flicker).collect();
+        let mut defects: Vec<&Defect> =
+            run.defects.iter().filter(|defect| defect.kind != Kind::Flicker).collect();
         defects.sort_by_key(|defect| (defect.first_ls, defect.layer));
         for defect in defects {
             let Defect { first_ls, last_ls, layer, region, factor, kind, known } = defect;
             let word = if *factor > 1.0 { "hot" } else { "dead" };
             let large = *kind == Kind::Large;
-            let _ = writeln!(text, "{},{first_ls},{last_ls},{},{region},{factor},{word},{known},{large}", run.number, layers[*layer].name());
+            let _ = writeln!(
+                text,
+                "{},{first_ls},{last_ls},{},{region},{factor},{word},{known},{large}",
+                run.number,
+                layers[*layer].name()
+            );
         }
     }
     text
