@@ -32,12 +32,14 @@
 
 pub mod certify;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod data;
 pub mod device;
 pub mod error;
+pub mod experiment;
 pub mod export;
-mod files;
+pub mod files;
 mod guard;
 mod linear;
 pub mod model;
@@ -49,6 +51,8 @@ pub mod report;
 pub mod score;
 pub mod sensitivity;
 pub mod sweep;
+pub mod synth;
 pub mod train;
+pub mod warnings;
 
-pub use error::{Error, Result};
+pub use crate::error::{Error, Result};

@@ -10,14 +10,14 @@ use crate::{
     },
     data::{
         self, Further, Role, Samples,
-        automasks::Automasks,
         cells::{self, Cells},
         channels::{ALL_FEATURES, COMBINED, Channel},
-        facts::{Facts, LUMINOSITIES, START_TIME},
-        summary::Unit,
+        histogram_quantiles::Unit,
+        lumi::{Facts, LUMINOSITIES, START_TIME, automasks::Automasks},
     },
     device::Opened,
     error::{Error, Result, first_few, listed, suggestion},
+    experiment::trained::TrainedModel,
     model::{Architecture, weights},
     prepare::{
         Prepared,
@@ -27,6 +27,7 @@ use crate::{
         labels::{self, LabelSet},
         masked,
         missing::{self, Filling, MissingCells},
+        normalisation,
         quantities::{self, Quantity},
         reject, retain,
         scale::{Plan, Scaler},
@@ -34,24 +35,19 @@ use crate::{
         split::{self, Split},
     },
     random,
-    report::{
-        folder::Model,
-        normalisation,
-        patterns::Patterns,
-        projections::{Projection, Shown},
-        scores::{ChannelScores, Scores},
-        warnings::{Severity, Warnings},
-    },
     score::{
         drift::{Drift, Moved, Outside, Sample},
         error::Runner,
+        error_baseline::{self, Usual},
         network::{Network, Said},
-        patterns::{Found, Layer, Region, Settings, Zeros, find_all},
+        patterns::{Found, Layer, Region, Settings, Zeros, find_all, scored::Patterns},
+        projections::{Projection, Shown},
         ranges,
+        scores::{ChannelScores, Scores},
         threshold::{self, Calibrated},
-        usual::{self, Usual},
     },
     train::{Fitted, Job, State, Watch, fit},
+    warnings::{Severity, Warnings},
 };
 use rayon::prelude::*;
 use std::{
@@ -960,7 +956,9 @@ pub fn score(
                         })
                         .collect()
                 };
-                (0..prepared.samples.rows.len()).map(|i| usual::combine(how, &of_row(i))).collect()
+                (0..prepared.samples.rows.len())
+                    .map(|i| error_baseline::combine(how, &of_row(i)))
+                    .collect()
             };
         let scores = combine(&|_, channel, i| channel.log_ratios[i]);
         let member = |member: usize| {
@@ -1085,7 +1083,7 @@ fn spread(members: &[Vec<f64>]) -> Vec<Option<f64>> {
 /// Scores new files, or a part of their runs, with a trained model: same features, same scaler,
 /// same networks. Rows have no split but test.
 pub fn score_files(
-    model: &Model,
+    model: &TrainedModel,
     files: &[PathBuf],
     part: Option<Part>,
     device: &Opened,
@@ -1158,7 +1156,7 @@ pub fn moved(networks: &[Network], prepared: &Prepared) -> Vec<Moved> {
 
 /// How newly scored rows differ from those that a model was trained and calibrated on; rows that
 /// are labelled bad are left out.
-pub fn drift(model: &Model, prepared: &Prepared, scores: &Scores) -> Drift {
+pub fn drift(model: &TrainedModel, prepared: &Prepared, scores: &Scores) -> Drift {
     /// Inputs that are named.
     const WORST: usize = 5;
     let good = scores.labels.iter().position(|name| name == "good");
@@ -1215,7 +1213,7 @@ pub fn missing(prepared: &Prepared) -> Vec<MissingCells> {
 
 /// Reads, selects and scales new files, or a part of their runs, for a trained model.
 pub fn prepare_files(
-    model: &Model,
+    model: &TrainedModel,
     files: &[PathBuf],
     part: Option<Part>,
     read: &(dyn Fn(&Path) + Sync),

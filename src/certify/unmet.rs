@@ -2,7 +2,7 @@
 //! nothing above it is good.
 
 use super::{Lumisections, Source, conformal::Reference, cuts::Cuts};
-use crate::{report::scores::Verdict, report::terminal};
+use crate::{report::terminal, score::scores::Verdict};
 use serde::Serialize;
 
 /// A rate that a cut was to have, and that the calibration rows cannot tell.
@@ -122,7 +122,7 @@ mod tests {
         certify::{Id, cuts::Sample, join, judge, ranges},
         config::{Certify, Cut},
         prepare::split::Split,
-        report::scores::{ChannelScores, Row, Scores},
+        score::scores::{ChannelScores, Row, Scores},
     };
     use proptest::prelude::*;
     use std::collections::BTreeSet;

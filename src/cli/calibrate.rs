@@ -5,15 +5,17 @@ use crate::{
     config::raw::CalibrateOn,
     device,
     error::{Error, Result},
-    pipeline,
-    prepare::split::Split,
-    report::{
+    files::{
         folder::{Folder, names},
         lock::Lock,
-        scores::{Row, Scores},
-        terminal,
     },
-    score::threshold::Calibrated,
+    pipeline,
+    prepare::split::Split,
+    report::terminal,
+    score::{
+        scores::{Row, Scores},
+        threshold::Calibrated,
+    },
 };
 use clap::Args;
 use std::path::PathBuf;

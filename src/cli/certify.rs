@@ -6,6 +6,7 @@ use crate::{
         Id, Lumisections,
         against::{Against, RunDifference},
         cuts::{self, Cuts, Sample},
+        decisions::{Decisions, Runs, Spoken},
         join::{self, Calibration, Rule, Standard},
         judge::{self, Opinions},
         notes::{List, Notes},
@@ -13,27 +14,27 @@ use crate::{
         review::{self, Explanations},
         summary::{self, Decided, Expected, Judge, Luminosity, PerVerdict, RunFlags, Summary},
         unmet::RateNotMet,
-        words::{Decisions, Runs, Spoken},
     },
     config::{Part, Value, raw::CertifyOn},
     data::{
         channels::COMBINED,
-        facts::{Facts, LUMINOSITIES},
-        golden::LumisectionSet,
+        lumi::{Facts, LUMINOSITIES, golden_json::LumisectionSet},
         lumisections::Lumisection,
     },
     device::{self, Opened},
     error::{Error, Result, listed, suggestion},
+    experiment::trained::TrainedModel,
+    files::{
+        atomic::write_json,
+        folder::{Folder, names},
+    },
     pipeline,
     prepare::{Prepared, split::Split},
-    report::{
-        explain,
-        figures::Report,
-        folder::{self, Folder, Model, write_json},
+    report::{explain, figures::Report, terminal},
+    score::{
+        drift::Moved,
         scores::{ChannelScores, Row, Scores, Verdict},
-        terminal,
     },
-    score::drift::Moved,
 };
 use clap::Args;
 use console::style;
@@ -104,7 +105,7 @@ pub struct Arguments {
 struct Loaded {
     name: String,
     folder: Folder,
-    model: Model,
+    model: TrainedModel,
     /// Its own rows.
     own: Scores,
     /// Those that are judged, where they are others.
@@ -145,7 +146,7 @@ impl Loaded {
 }
 
 /// Opens experiments.
-fn open(arguments: &Arguments) -> Result<Vec<(Folder, Model)>> {
+fn open(arguments: &Arguments) -> Result<Vec<(Folder, TrainedModel)>> {
     let one = |path: &PathBuf| {
         let folder = Folder::open(path)?;
         let model = folder.read_model(&arguments.sets.sets)?;
@@ -159,7 +160,7 @@ fn written(
     arguments: &Arguments,
     names: &Names,
     list: Option<&List>,
-    opened: &[(Folder, Model)],
+    opened: &[(Folder, TrainedModel)],
 ) -> Outputs {
     let outputs = Outputs::new("certify", arguments.force)
         .file("--out", names.golden(), &names.all()[1..])
@@ -178,14 +179,14 @@ fn written(
 /// Scores what experiments are to judge and to calibrate on.
 fn load(
     arguments: &Arguments,
-    opened: Vec<(Folder, Model)>,
+    opened: Vec<(Folder, TrainedModel)>,
     device: &Opened,
     ui: &Ui,
 ) -> Result<Vec<Loaded>> {
     let mut loaded: Vec<Loaded> = vec![];
     let part = part_argument(arguments.part.as_deref())?;
     for (at, (folder, model)) in opened.into_iter().enumerate() {
-        let own = Scores::read(&folder.file(folder::names::SCORES))?;
+        let own = Scores::read(&folder.file(names::SCORES))?;
         let score = |files: &[PathBuf], part: Option<Part>| {
             let reading = ui.reading(&[files]);
             pipeline::score_files(&model, files, part, device, &|path| reading.read(path))
@@ -208,7 +209,7 @@ fn load(
             }
             None if arguments.data.is_empty() => {
                 moved = folder
-                    .read_json::<Report>(folder::names::REPORT)?
+                    .read_json::<Report>(names::REPORT)?
                     .drift
                     .map_or(vec![], |drift| drift.moved);
                 None
@@ -480,7 +481,7 @@ fn explain(
         if rows.is_empty() {
             continue;
         }
-        let Model { experiment, networks, .. } = &one.model;
+        let TrainedModel { experiment, networks, .. } = &one.model;
         let told = match &one.judged {
             Some((None, _)) => continue,
             Some((Some(prepared), scores)) => {
@@ -692,7 +693,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     outputs.close(ui);
     for (one, judge) in loaded.iter().zip(&summary.experiments) {
         // The folder may be another's.
-        if let Err(error) = one.folder.write_json(folder::names::CUTS, &judge.cuts) {
+        if let Err(error) = one.folder.write_json(names::CUTS, &judge.cuts) {
             ui.warn(&format!("the cuts are not kept with the model: {error}"));
         }
     }

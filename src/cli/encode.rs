@@ -4,13 +4,13 @@ use super::{Sets, device_argument, only_keys, outputs::Outputs, score, ui::Ui};
 use crate::{
     device,
     error::Result,
+    files::{folder::Folder, tables},
     pipeline,
-    report::{
-        batch,
-        folder::Folder,
+    score::{
+        error::Runner,
         latents::{self, Identity},
+        network::Network,
     },
-    score::{error::Runner, network::Network},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, score::SETTABLE, "encode")?;
-    batch::check_name("--out", &arguments.out)?;
+    tables::check_name("--out", &arguments.out)?;
     let model = Folder::open(&arguments.experiment)?.read_model(&arguments.sets.sets)?;
     let outputs = Outputs::new("encode", arguments.force)
         .file("--out", &arguments.out, &[])

@@ -5,10 +5,9 @@ use crate::{
     config::raw::{Data, Format},
     data::{
         cells::{self, Cells},
-        facts::{self, Known},
-        golden::LumisectionSet,
-        layout::{Field, show_names},
+        lumi::{self, Known, golden_json::LumisectionSet},
         lumisections::show_ranges,
+        read::layout::{Field, show_names},
         table::{self, Bring, Shape, Summary, Table, Wanted},
     },
     error::{Error, Result},
@@ -172,13 +171,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
 fn inspect(file: &Path, bytes: u64, wanted: &Wanted) -> Result<Inspected> {
     let format = table::format_of(file, Format::Auto)?;
     if format == Format::Dials
-        && let Some(known) = facts::recognise(file)?
+        && let Some(known) = lumi::recognise(file)?
     {
         return Ok(Inspected::Known(known_inspected(file, bytes, known)));
     }
     // What brilcalc writes is a table too, with names of columns in a comment.
     let known =
-        match if format == Format::Csv { facts::recognise(file).ok().flatten() } else { None } {
+        match if format == Format::Csv { lumi::recognise(file).ok().flatten() } else { None } {
             Some(known @ Known::Quantities { .. }) => {
                 return Ok(Inspected::Known(known_inspected(file, bytes, known)));
             }

@@ -5,17 +5,20 @@ use crate::{
     config::DeviceChoice,
     device,
     error::{Error, Result},
-    files, pipeline,
+    files::{
+        self,
+        atomic::write_atomically,
+        folder::{Folder, names},
+    },
+    pipeline,
     report::{
         explain,
         figures::{Context, Report},
-        folder::{Folder, names, write_atomically},
         page::{self, data::Evidence},
-        pictures::{self, Figures},
-        projections,
-        scores::Scores,
+        plots::{self, Figures},
         terminal,
     },
+    score::{projections, scores::Scores},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -103,7 +106,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         Some(_) => {
             let (experiment, history) = (&model.experiment, folder.read_history()?);
             let maps = evidence.as_ref().map(|evidence| &evidence.maps);
-            pictures::pictures(Figures {
+            plots::pictures(Figures {
                 experiment,
                 report: &report,
                 scores: &scores,

@@ -2,17 +2,20 @@
 
 use super::{Sets, device_argument, only_keys, outputs::Outputs, part_argument, ui::Ui};
 use crate::{
-    data::synth,
     device,
     error::{Error, Result},
+    files::{
+        folder::{Folder, names},
+        tables,
+    },
     pipeline,
     report::{
-        batch, explain,
+        explain,
         figures::{Context, Flagged, Report, RunFigures},
-        folder::{Folder, names},
         terminal,
-        warnings::Warnings,
     },
+    synth,
+    warnings::Warnings,
 };
 use clap::Args;
 use std::{
@@ -77,8 +80,8 @@ pub const SETTABLE: &[&str] = &[
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, SETTABLE, "score")?;
-    batch::check_name("--out", &arguments.out)?;
-    arguments.regions.iter().try_for_each(|path| batch::check_name("--regions", path))?;
+    tables::check_name("--out", &arguments.out)?;
+    arguments.regions.iter().try_for_each(|path| tables::check_name("--regions", path))?;
     let mut texts = arguments.why.clone();
     texts.dedup();
     let why = texts.iter().map(|text| lumisection(text)).collect::<Result<Vec<_>>>()?;

@@ -11,14 +11,11 @@ use crate::{
     config::Experiment,
     device::{self, Opened},
     error::{Error, Result},
+    files::folder::{Folder, names},
     pipeline,
     prepare::Prepared,
-    report::{
-        figures::Report,
-        folder::{Folder, names},
-        scores::Scores,
-        terminal,
-    },
+    report::{figures::Report, terminal},
+    score::scores::Scores,
     sensitivity::{self, FILES, Outcome, Plan, Share},
 };
 use clap::Args;

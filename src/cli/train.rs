@@ -12,15 +12,14 @@ use crate::{
     config::Experiment,
     device::{self, Opened},
     error::{Error, Result},
-    pipeline,
-    prepare::Prepared,
-    report::{
-        figures::Report,
+    files::{
         folder::{Folder, names},
         lock::Lock,
-        scores::Scores,
-        terminal,
     },
+    pipeline,
+    prepare::Prepared,
+    report::{figures::Report, terminal},
+    score::scores::Scores,
     sweep::engine::{self, Engine, Job},
 };
 use clap::Args;

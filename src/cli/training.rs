@@ -12,24 +12,29 @@ use crate::{
     },
     device::Opened,
     error::Result,
+    experiment::identity::fingerprint,
+    files::folder::{Folder, names},
     pipeline::{self, Begin, Scored},
-    prepare::{Prepared, select, split::Split},
+    prepare::{Prepared, normalisation, select, split::Split},
     report::{
         channels::TrainingFigures,
         explain,
         figures::{self, Context, Report},
-        folder::{Folder, History, HistoryColumns, fingerprint, names},
-        normalisation,
         page::{self, data::Evidence},
-        projections,
-        scores::{self, Scores},
         tensorboard::Events,
         terminal,
-        warnings::Warnings,
     },
-    score::drift::Drift,
+    score::{
+        drift::Drift,
+        projections,
+        scores::{self, Scores},
+    },
     sweep::pruner::Pruning,
-    train::{Epoch, Fitted, State, Watch, by_hand},
+    train::{
+        Epoch, Fitted, State, Watch, by_hand,
+        history::{History, HistoryColumns},
+    },
+    warnings::Warnings,
 };
 use serde_json::json;
 use std::{

@@ -2,9 +2,11 @@
 
 use super::{Format, Global, When};
 use crate::{
+    clock::utc,
     data::{self, Rejected, Samples, table},
     error::{Error, Result},
-    report::{clock::utc, lock, terminal},
+    files::lock,
+    report::terminal,
     train::Epoch,
 };
 use console::style;

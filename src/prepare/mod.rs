@@ -10,6 +10,7 @@ mod label_values;
 pub mod labels;
 pub mod masked;
 pub mod missing;
+pub mod normalisation;
 mod prepared;
 pub mod quantities;
 mod rows;

@@ -3,7 +3,7 @@
 use super::{Rows, classes::Classes, labels::LabelSet, scale::Scaler, split::Split};
 use crate::{
     config::raw::Order,
-    data::{Samples, automasks::Automasks, channels::Channel},
+    data::{Samples, channels::Channel, lumi::automasks::Automasks},
 };
 use std::ops::Range;
 

@@ -5,19 +5,22 @@
 //! `Event` in protobuf's encoding. The field numbers are those of TensorFlow's `event.proto`,
 //! `summary.proto`, `tensor.proto` and TensorBoard's `hparams/plugin_data.proto`.
 
-use super::{
-    figures::Report,
-    folder::{Folder, flat, is_circumstance, names},
-    lock,
-    scores::{ChannelScores, Row, Scores},
-};
+use super::figures::Report;
 use crate::{
-    config::Experiment,
+    config::{
+        Experiment,
+        resolved::{flat, is_circumstance},
+    },
     data::channels::COMBINED,
     error::{Error, Result},
+    files::{
+        folder::{Folder, names},
+        lock,
+    },
     model::weights,
     prepare::split::Split,
     protobuf::Message,
+    score::scores::{ChannelScores, Row, Scores},
     train::{Epoch, Fitted},
 };
 use std::{

@@ -4,15 +4,15 @@ use super::{
     channels::{Measured, SvmGroup},
     explain::{Explanation, Share},
     figures::{Report, RunFigures},
-    patterns::{self, TrackFigures},
-    scores::Scores,
 };
 use crate::{
     config::Threshold,
     data::channels::{ALL_FEATURES, COMBINED},
     prepare::missing,
     score::{
+        patterns::scored::{self, TrackFigures},
         roc::{Auc, Efficiency},
+        scores::Scores,
         threshold::Calibrated,
     },
 };
@@ -178,7 +178,7 @@ fn regions(report: &Report, width: u16) -> String {
     for track in tracks.iter().take(MOST_REGIONS) {
         let (first, last) = track.ls;
         let ls = if first == last { first.to_string() } else { format!("{first}–{last}") };
-        let what = format!("{} {}", patterns::name(track.side), track.area());
+        let what = format!("{} {}", scored::name(track.side), track.area());
         let marks: Vec<&str> = [(track.coincident, "in several channels"), (track.known, "known")]
             .into_iter()
             .filter(|(is, _)| *is)

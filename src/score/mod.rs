@@ -3,11 +3,14 @@
 
 pub mod drift;
 pub mod error;
+pub mod error_baseline;
+pub mod latents;
 pub mod network;
 pub mod one_class_svm;
 pub mod patterns;
 pub mod projection;
+pub mod projections;
 pub mod ranges;
 pub mod roc;
+pub mod scores;
 pub mod threshold;
-pub mod usual;

@@ -4,7 +4,8 @@ use super::{command, send::queued};
 use crate::{
     cli::{outputs::Outputs, ui::Ui},
     error::Result,
-    report::{folder::names, terminal},
+    files::folder::names,
+    report::terminal,
     sweep::{
         engine::{self, TaskState},
         join, page,

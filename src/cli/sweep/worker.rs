@@ -10,15 +10,15 @@ use crate::{
     config::{Experiment, raw},
     device::{self, Opened},
     error::{Error, Result},
-    pipeline,
-    prepare::Prepared,
-    report::{
-        figures::Report,
+    files::{
         folder::{Folder, names},
         lock::Seen,
     },
+    pipeline,
+    prepare::Prepared,
+    report::figures::Report,
     sweep::{
-        figure::figure,
+        objective::figure,
         pruner::{Pruning, Rule},
         results,
         trials::{Asked, Board, Claim, Phase},
