@@ -16,7 +16,7 @@
 //!
 //! [`sensitivity`] tells which defects an experiment finds.
 //!
-//! [`pipeline`] puts the stages in a row, [`device`] is the one place that names a backend. Host
+//! [`experiment`] ties the stages together, [`device`] is the one place that names a backend. Host
 //! arrays between stages are plain row-major `f32`; good = 1 wherever a number stands for a label;
 //! a higher score is worse.
 //!
@@ -43,7 +43,6 @@ pub mod files;
 mod guard;
 mod linear;
 pub mod model;
-pub mod pipeline;
 pub mod prepare;
 mod protobuf;
 pub mod random;

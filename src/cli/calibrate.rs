@@ -5,14 +5,15 @@ use crate::{
     config::raw::CalibrateOn,
     device,
     error::{Error, Result},
+    experiment::rows,
     files::{
         folder::{Folder, names},
         lock::Lock,
     },
-    pipeline,
     prepare::split::Split,
     report::terminal,
     score::{
+        calibrate,
         scores::{Row, Scores},
         threshold::Calibrated,
     },
@@ -53,14 +54,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(device_argument(&arguments.device)?)?;
     let (prepared, scored, _) = {
         let reading = ui.reading(&[&arguments.data]);
-        pipeline::score_files(&model, &arguments.data, None, &device, &|path| reading.read(path))?
+        rows::score_files(&model, &arguments.data, None, &device, &|path| reading.read(path))?
     };
     // Rows that are labelled bad do not belong into a sample of good data.
     let main = scored.labels.iter().position(|name| name == "good");
     let bad = |row: &Row| main.is_some_and(|i| row.labels[i] == Some(false));
     let good = scored
         .pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
-    let mut thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;
+    let mut thresholds = calibrate::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;
     // These files may have the names of those of the training.
     for file in thresholds.iter_mut().flat_map(|threshold| &mut threshold.files) {
         if let Some(source) = prepared.samples.sources.iter().find(|source| source.name == *file) {

@@ -23,16 +23,16 @@ use crate::{
     },
     device::{self, Opened},
     error::{Error, Result, listed, suggestion},
-    experiment::trained::TrainedModel,
+    experiment::{rows, trained::TrainedModel},
     files::{
         atomic::write_json,
         folder::{Folder, names},
     },
-    pipeline,
     prepare::{Prepared, split::Split},
     report::{explain, figures::Report, terminal},
     score::{
         drift::Moved,
+        new_rows,
         scores::{ChannelScores, Row, Scores, Verdict},
     },
 };
@@ -189,7 +189,7 @@ fn load(
         let own = Scores::read(&folder.file(names::SCORES))?;
         let score = |files: &[PathBuf], part: Option<Part>| {
             let reading = ui.reading(&[files]);
-            pipeline::score_files(&model, files, part, device, &|path| reading.read(path))
+            rows::score_files(&model, files, part, device, &|path| reading.read(path))
         };
         let (mut moved, mut notes) = (vec![], vec![]);
         let judged = match arguments.scores.get(at) {
@@ -218,7 +218,7 @@ fn load(
                 let (mut prepared, mut scores, _) = score(&arguments.data, part)?;
                 scores.flag(&model.thresholds)?;
                 ui.warn_unreadable(&prepared.samples);
-                moved = pipeline::moved(&model.networks, &prepared);
+                moved = new_rows::moved(&model.networks, &prepared);
                 notes.append(&mut prepared.notes);
                 Some((Some(prepared), scores))
             }
@@ -489,7 +489,7 @@ fn explain(
             }
             None => {
                 let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-                let prepared = pipeline::prepare_scored(experiment, networks, &one.own, &|path| {
+                let prepared = rows::prepare_scored(experiment, networks, &one.own, &|path| {
                     reading.read(path)
                 });
                 prepared.and_then(|prepared| {

@@ -4,8 +4,8 @@ use super::{Sets, device_argument, only_keys, outputs::Outputs, score, ui::Ui};
 use crate::{
     device,
     error::Result,
+    experiment::rows,
     files::{folder::Folder, tables},
-    pipeline,
     score::{
         error::Runner,
         latents::{self, Identity},
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(device_argument(&arguments.device)?)?;
     let prepared = {
         let reading = ui.reading(&[&arguments.data]);
-        pipeline::prepare_files(&model, &arguments.data, None, &|path| reading.read(path))?
+        rows::prepare_files(&model, &arguments.data, None, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     let names = prepared.input_names();

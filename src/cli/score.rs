@@ -4,16 +4,17 @@ use super::{Sets, device_argument, only_keys, outputs::Outputs, part_argument, u
 use crate::{
     device,
     error::{Error, Result},
+    experiment::rows,
     files::{
         folder::{Folder, names},
         tables,
     },
-    pipeline,
     report::{
         explain,
         figures::{Context, Flagged, Report, RunFigures},
         terminal,
     },
+    score::new_rows,
     synth,
     warnings::Warnings,
 };
@@ -107,7 +108,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let truth = arguments.truth.as_deref().map(synth::read_truth).transpose()?;
     let (prepared, mut scores, patterns) = {
         let reading = ui.reading(&[&arguments.data]);
-        pipeline::score_files(&model, &arguments.data, part, &device, &|path| reading.read(path))?
+        rows::score_files(&model, &arguments.data, part, &device, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     ui.detail("scored");
@@ -157,11 +158,11 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             worst,
             projections: &[],
             samples: &prepared.samples,
-            missing: pipeline::missing(&prepared),
+            missing: prepared.missing_cells(),
             labels: &prepared.labels,
             classes: prepared.classes.as_ref(),
             beside: &prepared.beside,
-            drift: Some(pipeline::drift(&model, &prepared, &scores)),
+            drift: Some(new_rows::drift(&model.networks, &model.thresholds, &prepared, &scores)),
             patterns: patterns.as_ref(),
             warnings: Warnings::notes(&prepared.notes),
         },

@@ -11,9 +11,9 @@ use crate::{
     config::Experiment,
     device::{self, Opened},
     error::{Error, Result},
+    experiment::rows,
     files::folder::{Folder, names},
-    pipeline,
-    prepare::Prepared,
+    prepare::{Prepared, training},
     report::{figures::Report, terminal},
     score::scores::Scores,
     sensitivity::{self, FILES, Outcome, Plan, Share},
@@ -137,7 +137,7 @@ fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
 fn again(folder: &Folder, experiment: &Experiment, ui: &Ui) -> Result<Prepared> {
     let scores = Scores::read(&folder.file(names::SCORES))?;
     let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-    pipeline::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| {
+    rows::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| {
         reading.read(path)
     })
 }
@@ -170,7 +170,7 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
     }
     let mut prepared = {
         let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-        pipeline::prepare(&experiment, &|path| reading.read(path))?
+        training::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     // What cannot be tried is told before anything is trained.

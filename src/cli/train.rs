@@ -16,8 +16,7 @@ use crate::{
         folder::{Folder, names},
         lock::Lock,
     },
-    pipeline,
-    prepare::Prepared,
+    prepare::{Prepared, training::prepare},
     report::{figures::Report, terminal},
     score::scores::Scores,
     sweep::engine::{self, Engine, Job},
@@ -187,7 +186,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let devices = device::open_all(&experiment.devices)?;
     let mut prepared = {
         let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-        pipeline::prepare(&experiment, &|path| reading.read(path))?
+        prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     let local = Local {

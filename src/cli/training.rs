@@ -12,9 +12,8 @@ use crate::{
     },
     device::Opened,
     error::Result,
-    experiment::identity::fingerprint,
+    experiment::{checks, identity::fingerprint},
     files::folder::{Folder, names},
-    pipeline::{self, Begin, Scored},
     prepare::{Prepared, normalisation, select, split::Split},
     report::{
         channels::TrainingFigures,
@@ -25,14 +24,18 @@ use crate::{
         terminal,
     },
     score::{
+        calibrate,
         drift::Drift,
-        projections,
+        new_rows, projections,
+        run::{self, Scored},
         scores::{self, Scores},
     },
     sweep::pruner::Pruning,
     train::{
         Epoch, Fitted, State, Watch, by_hand,
         history::{History, HistoryColumns},
+        init::{self, Begin},
+        packs,
     },
     warnings::Warnings,
 };
@@ -178,10 +181,10 @@ fn write_beginning(
 impl<'e> Plan<'e> {
     /// Refuses what cannot be trained.
     pub fn new(experiment: &'e Experiment, prepared: &Prepared) -> Result<Self> {
-        pipeline::check_rows(experiment, prepared)?;
+        checks::check_rows(experiment, prepared)?;
         Ok(Self {
-            begins: pipeline::begin(experiment, &prepared.channels)?,
-            warnings: pipeline::warnings(experiment, prepared),
+            begins: init::begin(experiment, &prepared.channels)?,
+            warnings: checks::warnings(experiment, prepared),
             fingerprint: fingerprint(experiment, &prepared.samples.sources)?,
             experiment,
         })
@@ -193,7 +196,7 @@ impl<'e> Plan<'e> {
             &self.experiment.config,
             prepared.splits.iter().filter(|split| **split == Split::Train).count(),
         );
-        let shapes: Vec<String> = pipeline::architectures(self.experiment, &prepared.channels)
+        let shapes: Vec<String> = init::architectures(self.experiment, &prepared.channels)
             .iter()
             .map(|shape| shape.describe())
             .collect();
@@ -292,10 +295,10 @@ pub fn fit(
             since: 0,
         }
     };
-    let mut fitted = pipeline::train(&begins, prepared, devices, &watch)?.into_iter();
+    let mut fitted = packs::train(&begins, prepared, devices, &watch)?.into_iter();
     let of = |training: &Training<'_>| {
         let own = fitted.by_ref().take(training.plan.begins.len()).collect();
-        pipeline::together(&training.plan.begins, &prepared.channels, own)
+        packs::together(&training.plan.begins, &prepared.channels, own)
     };
     Ok(trainings.iter().map(of).collect())
 }
@@ -356,7 +359,7 @@ impl<'e> Training<'e> {
             return Ok(None);
         }
         ui.detail("learning what is usual");
-        let (networks, doubts) = pipeline::learn(experiment, fitted, prepared, device)?;
+        let (networks, doubts) = run::learn(experiment, fitted, prepared, device)?;
         networks.iter().try_for_each(|network| folder.write_network(network))?;
         folder.write_json(names::SCALER, &prepared.scaler)?;
         normalisation::write(
@@ -370,22 +373,22 @@ impl<'e> Training<'e> {
         }
         ui.detail("scoring");
         let Scored { scores: mut scored, patterns, mut fewer } =
-            pipeline::score(experiment, &networks, prepared, device)?;
+            run::score(experiment, &networks, prepared, device)?;
         if let Some(fewer) = &fewer {
             folder.write(names::REJECTED, &scores::rejected(&fewer.samples)?)?;
         }
         let prepared = fewer.as_mut().unwrap_or(prepared);
-        let moved = pipeline::moved(&networks, prepared);
+        let moved = new_rows::moved(&networks, prepared);
         let on = experiment.config.threshold.on;
         let thresholds =
-            pipeline::calibrate(experiment, on, &scored, pipeline::calibration_split(on))?;
+            calibrate::calibrate(experiment, on, &scored, calibrate::calibration_split(on))?;
         scored.flag(&thresholds)?;
         folder.write_json(names::THRESHOLDS, &thresholds)?;
         let worst = explain::worst(experiment, &networks, prepared, &scored, device)?;
         if !experiment.config.report.projections.is_empty() {
             ui.detail("projecting latents");
         }
-        let projections = pipeline::project(experiment, &networks, prepared, &scored, device)?;
+        let projections = projections::project(experiment, &networks, prepared, &scored, device)?;
         projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
         let evidence = Evidence::new(
             experiment,
@@ -424,7 +427,7 @@ impl<'e> Training<'e> {
                 worst,
                 projections: &projections,
                 samples: &prepared.samples,
-                missing: pipeline::missing(prepared),
+                missing: prepared.missing_cells(),
                 labels: &prepared.labels,
                 classes: prepared.classes.as_ref(),
                 beside: &prepared.beside,

@@ -4,12 +4,16 @@ use super::{
     latents::{Identity, identity_columns},
     scores::Scores,
 };
+use crate::config::raw::Order;
+use crate::device::{Opened, side_by_side};
+use crate::score::{error::Runner, network::Network};
+use crate::train::init::seed;
 use crate::{
     config::{Experiment, raw},
     data::Samples,
     error::Result,
     files::tables,
-    prepare::Prepared,
+    prepare::{Prepared, split::Split},
     random,
     report::channels::judged,
     score::projection::{Pca, TSNE_WIDTH, tsne},
@@ -219,6 +223,46 @@ pub fn write(path: &Path, samples: &Samples, projections: &[Projection]) -> Resu
     ));
     columns.extend([("x".into(), number(0)), ("y".into(), number(1))]);
     tables::write(path, &tables::of_columns(columns)?)
+}
+
+/// Lays each channel's latents out in two dimensions as the config says, those of the rows that
+/// figures are taken on; of an ensemble, by its first member. `scores` must be flagged.
+pub fn project(
+    experiment: &Experiment,
+    networks: &[Network],
+    prepared: &Prepared,
+    scores: &Scores,
+    device: &Opened,
+) -> Result<Vec<Projection>> {
+    let methods = &experiment.config.report.projections;
+    if methods.is_empty() {
+        return Ok(vec![]);
+    }
+    let train = prepared.of_split(Split::Train, Order::Ls);
+    let names = prepared.input_names();
+    let one = |network: &Network| {
+        let Network { channel, architecture, .. } = network;
+        let (columns, seed) = (channel.columns(&names), seed(experiment, channel, 0));
+        let shown = Shown::new(experiment, &channel.name, prepared, scores, seed);
+        let runner = Runner::new(architecture, network.member(1)?, device);
+        let (rows, width) = (prepared.rows(&columns), architecture.latent());
+        let (latents, train) =
+            (runner.encode(rows.at(&shown.rows))?, runner.encode(rows.at(&train))?);
+        let mut projections: Vec<Projection> = vec![];
+        for &method in methods {
+            if projections.iter().all(|projection| projection.method != method) {
+                projections.push(shown.project(
+                    experiment,
+                    &channel.name,
+                    method,
+                    (&latents, &train, width),
+                    seed,
+                ));
+            }
+        }
+        Ok(projections)
+    };
+    Ok(side_by_side(device, networks.iter().collect(), one)?.concat())
 }
 
 #[cfg(test)]

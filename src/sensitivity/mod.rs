@@ -16,12 +16,12 @@ use crate::{
     device::Opened,
     error::{Error, Result},
     experiment::trained::TrainedModel,
-    pipeline::{self, Scored},
     prepare::{Prepared, split::Split},
     random,
     score::{
         patterns::{Region, Side, scored::Patterns},
         roc::rate_with_interval,
+        run::{self, Scored},
         scores::Scores,
         threshold::Calibrated,
     },
@@ -489,7 +489,7 @@ fn judge(
     device: &Opened,
 ) -> Result<(Scores, Option<Patterns>)> {
     let Scored { mut scores, patterns, .. } =
-        pipeline::score(experiment, &model.networks, prepared, device)?;
+        run::score(experiment, &model.networks, prepared, device)?;
     scores.flag(&model.thresholds)?;
     Ok((scores, patterns))
 }

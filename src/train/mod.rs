@@ -5,8 +5,10 @@ pub mod checkpoint;
 pub mod early_stopping;
 pub mod fit;
 pub mod history;
+pub mod init;
 pub mod loss;
 pub mod optimizer;
+pub mod packs;
 pub mod schedule;
 
 pub use fit::{

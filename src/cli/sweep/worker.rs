@@ -14,8 +14,7 @@ use crate::{
         folder::{Folder, names},
         lock::Seen,
     },
-    pipeline,
-    prepare::Prepared,
+    prepare::{Prepared, training::prepare},
     report::figures::Report,
     sweep::{
         objective::figure,
@@ -147,7 +146,7 @@ impl Worker<'_> {
     fn rows(&mut self, key: &str, experiment: &Experiment) -> Result<Prepared> {
         match self.rows.take() {
             Some((of, rows)) if of == key => Ok(rows),
-            _ => pipeline::prepare(experiment, &|_| {}),
+            _ => prepare(experiment, &|_| {}),
         }
     }
 
