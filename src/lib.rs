@@ -49,8 +49,10 @@ pub mod random;
 pub mod report;
 pub mod score;
 pub mod sensitivity;
+mod statistics;
 pub mod sweep;
 pub mod synth;
+mod text;
 pub mod train;
 pub mod warnings;
 

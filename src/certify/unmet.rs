@@ -2,7 +2,8 @@
 //! nothing above it is good.
 
 use super::{Lumisections, Source, conformal::Reference, cuts::Cuts};
-use crate::{report::terminal, score::scores::Verdict};
+use crate::score::scores::Verdict;
+use crate::text::count;
 use serde::Serialize;
 
 /// A rate that a cut was to have, and that the calibration rows cannot tell.
@@ -91,11 +92,7 @@ impl RateNotMet {
                 percent(unmet.rate)
             )
         };
-        let there = format!(
-            "{} of {}",
-            terminal::count(cuts.blocks, "block"),
-            terminal::count(cuts.block, "LS")
-        );
+        let there = format!("{} of {}", count(cuts.blocks, "block"), count(cuts.block, "LS"));
         let others = if cuts.blocks == cuts.runs { " of other runs" } else { "" };
         let enough = match (unmet.needed, unmet.more_lumisections) {
             (Some(needed), Some(more)) => {

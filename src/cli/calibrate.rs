@@ -1,6 +1,7 @@
 //! `lumisift calibrate`: the thresholds anew, on other good data.
 
 use super::{Sets, device_argument, only_keys, outputs, score, ui::Ui};
+use crate::text::count;
 use crate::{
     config::raw::CalibrateOn,
     device,
@@ -11,7 +12,6 @@ use crate::{
         lock::Lock,
     },
     prepare::split::Split,
-    report::terminal,
     score::{
         calibrate,
         scores::{Row, Scores},
@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             new.describe(),
             new.rows,
             new.sample(),
-            terminal::count(new.runs, "run")
+            count(new.runs, "run")
         ))?;
         new.warning().iter().for_each(|warning| ui.warn(warning));
     }

@@ -389,14 +389,14 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
     if duplicates > 0 {
         warnings.push(format!(
             "{} of a lumisection that has another row, and the worse verdict counts; look for duplicates in the data",
-            terminal::count(duplicates, "row")
+            crate::text::count(duplicates, "row")
         ));
     }
     let unreadable = ids.iter().filter(|id| id.is_none()).count();
     if unreadable > 0 {
         warnings.push(format!(
             "{} without run and LS could not be read and are in none of the files; repair or remove them",
-            terminal::count(unreadable, "row")
+            crate::text::count(unreadable, "row")
         ));
     }
     let label =
@@ -511,8 +511,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let rule = Rule::parse(&arguments.rule, arguments.experiments.len())?;
     if !arguments.scores.is_empty() && arguments.scores.len() != arguments.experiments.len() {
         let (files, experiments) = (
-            terminal::count(arguments.scores.len(), "file"),
-            terminal::count(arguments.experiments.len(), "experiment"),
+            crate::text::count(arguments.scores.len(), "file"),
+            crate::text::count(arguments.experiments.len(), "experiment"),
         );
         return Err(Error::input(format!(
             "--scores: {files} for {experiments}; expected one each"
@@ -605,7 +605,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if let Some(RunFlags { file, overruled, .. }) =
         run_flags.as_ref().filter(|flags| flags.overruled > 0)
     {
-        let count = terminal::count(*overruled, "lumisection");
+        let count = crate::text::count(*overruled, "lumisection");
         warnings.push(format!("{file}: calls runs good in which scores call {count} grey or bad; look at their reasons in the table"));
     }
     if let Some(RunFlags { file, unnamed, .. }) =
@@ -613,7 +613,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     {
         warnings.push(format!(
             "{file}: does not name the runs of {}; their scores decide: add them if they should not",
-            terminal::count(*unnamed, "lumisection")
+            crate::text::count(*unnamed, "lumisection")
         ));
     }
     // The review list is made before people's decisions are applied, so that what was decided stays
@@ -628,14 +628,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if let Some(List { path, notes, .. }) = &list {
         let count = notes.decided_beyond(decided.as_ref().map(|(_, notes)| notes));
         if count > 0 {
-            let (path, count) = (path.display(), terminal::count(count, "lumisection"));
+            let (path, count) = (path.display(), crate::text::count(count, "lumisection"));
             warnings.push(format!("{path}: decides on {count}, which is not applied here; --decisions {path} applies it"));
         }
     }
     let decided = decided.map(|(decisions, _)| {
         let (settled, changed, unknown) = decisions.apply(&mut lumisections);
         if let Some((run, ls)) = unknown.first() {
-            let count = terminal::count(unknown.len(), "lumisection");
+            let count = crate::text::count(unknown.len(), "lumisection");
             warnings
                 .push(format!("{}: decides on {count} that are not judged here, the first of them run {run} LS {ls}", shown(&arguments.decisions)));
         }
@@ -774,10 +774,10 @@ fn next(arguments: &Arguments, summary: &Summary, names: &Names) -> Vec<String> 
 /// "12 good, 3 grey, …" of how many.
 fn verdicts(summary: &Summary) -> String {
     let PerVerdict { good, grey, bad, not_evaluated } = summary.lumisections;
-    let all = terminal::count(good + grey + bad + not_evaluated, "lumisection");
+    let all = crate::text::count(good + grey + bad + not_evaluated, "lumisection");
     format!(
         "{good} good, {grey} grey, {bad} bad, {not_evaluated} not evaluated of {all} in {}",
-        terminal::count(summary.runs, "run")
+        crate::text::count(summary.runs, "run")
     )
 }
 
@@ -808,7 +808,7 @@ fn cut(cut: &cuts::Calibrated) -> String {
 }
 
 fn cuts_text(cuts: &Cuts) -> String {
-    let rows = format!("{} {} of {}", cuts.rows, cuts.sample, terminal::count(cuts.runs, "run"));
+    let rows = format!("{} {} of {}", cuts.rows, cuts.sample, crate::text::count(cuts.runs, "run"));
     let counted = if cuts.block == 1 {
         String::new()
     } else {
@@ -862,7 +862,7 @@ fn text(
         // The sum of nothing is −0.
         let part = |part: f64| format!("{:.2} %", 0.0 + 100.0 * part / total);
         let unknown = if *unknown > 0 {
-            format!("; not known for {}", terminal::count(*unknown, "lumisection"))
+            format!("; not known for {}", crate::text::count(*unknown, "lumisection"))
         } else {
             String::new()
         };
@@ -900,7 +900,7 @@ fn text(
                 String::new()
             },
         );
-        let count = terminal::count(flagged_by_threshold, "lumisection");
+        let count = crate::text::count(flagged_by_threshold, "lumisection");
         let _ = writeln!(
             text,
             "threshold  {count} above {of} experiment's own threshold: {good} good, {grey} grey, {bad} bad{not}"
@@ -929,7 +929,7 @@ fn text(
             text,
             "decisions  {}: on {}, {} of them changed",
             decided.file,
-            terminal::count(decided.settled, "lumisection"),
+            crate::text::count(decided.settled, "lumisection"),
             decided.changed
         );
     }

@@ -248,7 +248,11 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
             terminal::printable(&listed(names.iter().map(String::as_str)))
         ),
         None if checked.layers => {
-            format!("{} bins of {}", checked.bins, terminal::count(checked.channels.len(), "layer"))
+            format!(
+                "{} bins of {}",
+                checked.bins,
+                crate::text::count(checked.channels.len(), "layer")
+            )
         }
         None => format!(
             "{} bins{}",
@@ -340,7 +344,7 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
     let _ = writeln!(
         text,
         "training   {} of {batches}, {rule}",
-        terminal::count(train.epochs as usize, "epoch")
+        crate::text::count(train.epochs as usize, "epoch")
     );
     for threshold in &experiment.thresholds {
         let threshold = threshold::describe(threshold, experiment.config.threshold.log);

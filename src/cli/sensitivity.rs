@@ -7,6 +7,7 @@ use super::{
     train::Local,
     ui::Ui,
 };
+use crate::text::count;
 use crate::{
     config::Experiment,
     device::{self, Opened},
@@ -226,13 +227,13 @@ fn render(outcome: &Outcome, width: u16) -> String {
         .fold((0, 0.0), |(n, sum), iou| (n + 1, sum + iou));
     let mut text = format!("{table}\n");
     let channels = if outcome.false_alarms.len() > 1 {
-        format!(" in {} at the same place", terminal::count(settings.channels, "channel"))
+        format!(" in {} at the same place", count(settings.channels, "channel"))
     } else {
         String::new()
     };
     text.push_str(&format!(
         "efficiency share of {} flagged with a defect{channels}, by size and what contents are multiplied by\n",
-        terminal::count(outcome.rows, "row")
+        count(outcome.rows, "row")
     ));
     if overlap > 0 {
         text.push_str(&format!(

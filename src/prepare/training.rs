@@ -17,7 +17,6 @@ use crate::{
         scale::{Plan, Scaler},
         split::{self, Split},
     },
-    score::threshold::{self},
 };
 use std::path::Path;
 
@@ -162,7 +161,7 @@ fn contents(samples: &Samples, divisors: Option<&[f64]>, rows: &[u32]) -> Conten
             });
             Contents::Counts(
                 1.0 / divisors
-                    .and_then(|divisors| threshold::percentile(&divisors, 50.0))
+                    .and_then(|divisors| crate::statistics::percentile(&divisors, 50.0))
                     .unwrap_or(1.0),
             )
         }

@@ -28,7 +28,7 @@ use crate::{
         projections::{Projection, ProjectionFigures},
         roc::{self, Auc, Judged, Point, Ranking},
         scores::{ChannelScores, Row, RunKey, Scores},
-        threshold::{self, Calibrated},
+        threshold::Calibrated,
     },
     warnings::{Severity, Warnings},
 };
@@ -595,7 +595,7 @@ fn agreement(scores: &Scores, experiment: &Experiment) -> Option<Agreement> {
         flagged: shares().filter(|(flagged, _)| *flagged).count(),
         by_all: shares().filter(|(flagged, share)| *flagged && *share == 1.0).count(),
         disputed: shares().filter(|(_, share)| *share > 0.0 && *share < 1.0).count(),
-        relative_spread: threshold::percentile(&relative, 50.0),
+        relative_spread: crate::statistics::percentile(&relative, 50.0),
     })
 }
 

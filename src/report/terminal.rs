@@ -5,6 +5,7 @@ use super::{
     explain::{Explanation, Share},
     figures::{Report, RunFigures},
 };
+use crate::text::count;
 use crate::{
     config::Threshold,
     data::channels::{ALL_FEATURES, COMBINED},
@@ -486,11 +487,6 @@ fn classes(report: &Report, width: u16) -> String {
 fn number(value: f64, digits: usize) -> String {
     let small = value != 0.0 && value.abs() < 10.0_f64.powi(2 - digits as i32);
     if small || value.abs() >= 1e7 { format!("{value:.3e}") } else { format!("{value:.digits$}") }
-}
-
-/// `1 run`, `2 runs`.
-pub fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 /// One line on an area: labels, sample, area, interval.

@@ -1,9 +1,10 @@
-//! One training from prepared rows to a complete folder, in the steps that `train` and the workers
-//! of a sweep share.
+//! Runs an experiment: from prepared rows to a complete folder, in the steps that `lumisift train`
+//! and the workers of a sweep share.
 
 use super::{
-    stop::Stop,
-    ui::{self, Ui},
+    checks,
+    identity::fingerprint,
+    observer::{ModelId, Note, RunObserver, Size},
 };
 use crate::{
     config::{
@@ -12,7 +13,6 @@ use crate::{
     },
     device::Opened,
     error::Result,
-    experiment::{checks, identity::fingerprint},
     files::folder::{Folder, names},
     prepare::{Prepared, normalisation, select, split::Split},
     report::{
@@ -21,7 +21,6 @@ use crate::{
         figures::{self, Context, Report},
         page::{self, data::Evidence},
         tensorboard::Events,
-        terminal,
     },
     score::{
         calibrate,
@@ -30,7 +29,7 @@ use crate::{
         run::{self, Scored},
         scores::{self, Scores},
     },
-    sweep::pruner::Pruning,
+    text::count,
     train::{
         Epoch, Fitted, State, Watch, by_hand,
         history::{History, HistoryColumns},
@@ -57,35 +56,27 @@ pub struct Plan<'e> {
 /// A training with a folder, whose lock its owner holds.
 pub struct Training<'e> {
     plan: Plan<'e>,
-    pub folder: Folder,
-    ui: &'e Ui,
-    told: Mutex<Told<'e>>,
-    /// What may end it early, where it is a trial of a sweep.
-    pruning: Option<&'e Pruning>,
+    folder: Folder,
+    observer: &'e dyn RunObserver,
+    files: Mutex<Files>,
 }
 
-/// Where epochs go.
-struct Told<'e> {
+/// The files that every epoch is appended to.
+struct Files {
     history: History,
     events: Option<Events>,
-    bar: ui::Training<'e>,
 }
 
-/// Looks on while a model is trained: tells epochs, keeps states, asks whether to stop.
+/// Follows the training of a model: writes epochs and checkpoints, asks whether to stop.
 struct Watcher<'a, 'e> {
     training: &'a Training<'e>,
-    /// Which of its models.
-    model: usize,
-    channel: &'a str,
-    member: usize,
-    stop: &'a Stop,
-    /// When a state was last kept, and epochs since.
+    model: ModelId<'a>,
+    /// When the last checkpoint was written, and epochs since.
     kept: Instant,
     since: u32,
 }
 
-/// A training that took no longer than this is not kept when it ends: it would be trained again in
-/// no time.
+/// A training that took no longer than this has no checkpoint when it ends.
 const SHORT: Duration = Duration::from_secs(2);
 
 impl Watcher<'_, '_> {
@@ -96,21 +87,19 @@ impl Watcher<'_, '_> {
 
 impl Watch for Watcher<'_, '_> {
     fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
-        let mut told = self.training.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.history.append((self.channel, self.member), epoch)?;
-        if let Some(events) = &mut told.events {
-            events.append((self.channel, self.member), epoch)?;
+        let ModelId { channel, member, .. } = self.model;
+        let mut files = self.training.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.history.append((channel, member), epoch)?;
+        if let Some(events) = &mut files.events {
+            events.append((channel, member), epoch)?;
         }
-        told.bar.epoch(self.channel, self.member, epoch);
-        if let Some(pruning) = self.training.pruning {
-            pruning.epoch(self.model, epoch);
-        }
+        self.training.observer.epoch(self.model, epoch, true);
         self.since += 1;
         Ok(())
     }
 
     fn pauses(&mut self) -> bool {
-        self.stop.wanted() || self.training.pruning.is_some_and(Pruning::is_pruned)
+        self.training.observer.pauses()
     }
 
     fn keeps(&mut self) -> bool {
@@ -127,15 +116,15 @@ impl Watch for Watcher<'_, '_> {
             return Ok(());
         }
         (self.kept, self.since) = (Instant::now(), 0);
-        let Self { training, channel, member, .. } = self;
-        training.ui.log(&format!(
+        let (training, ModelId { channel, member, .. }) = (self.training, self.model);
+        training.observer.note(Note::Log(&format!(
             "checkpoint of channel {channel}, member {}: {} epochs and {} batches",
-            *member + 1,
+            member + 1,
             state.epoch(),
             state.batch
-        ));
+        )));
         training.folder.write_checkpoint(
-            (channel, *member),
+            (channel, member),
             state,
             &training.plan.fingerprint,
             self.config().keep as usize,
@@ -215,7 +204,7 @@ impl<'e> Plan<'e> {
         begun: bool,
         prepared: &Prepared,
         devices: &[Opened],
-        ui: &'e Ui,
+        observer: &'e dyn RunObserver,
     ) -> Result<Training<'e>> {
         if begun {
             folder.tidy();
@@ -225,13 +214,13 @@ impl<'e> Plan<'e> {
                     begin.member,
                     &self.fingerprint,
                 )?;
-                notes.iter().for_each(|note| ui.warn(note));
+                notes.iter().for_each(|note| observer.note(Note::Warning(note)));
                 begin.state = state;
             }
         }
         // Of one that was begun, what a kill may have left out or torn.
         write_beginning(&folder, self.experiment, prepared, devices, &self.fingerprint)?;
-        ui.log_to(&folder.file(names::LOG))?;
+        observer.opened(&folder.file(names::LOG))?;
         let done: Vec<&[Epoch]> = self
             .begins
             .iter()
@@ -239,7 +228,8 @@ impl<'e> Plan<'e> {
             .collect();
         let epochs: usize = done.iter().map(|epochs| epochs.len()).sum();
         if epochs > 0 {
-            ui.say(&format!("going on after {}", terminal::count(epochs, "epoch")));
+            let text = format!("going on after {}", count(epochs, "epoch"));
+            observer.note(Note::Message(&text));
         }
         let config = &self.experiment.config.train;
         let models = models(&self.begins, prepared);
@@ -247,15 +237,19 @@ impl<'e> Plan<'e> {
             HistoryColumns::new(self.experiment),
             models.iter().copied().zip(done.iter().copied()),
         )?;
-        let events = Events::begin(&folder, self.experiment, models.iter().copied().zip(done))?;
-        let bar = ui.training(models.len(), prepared.channels.len(), config.epochs, epochs);
-        Ok(Training {
-            plan: self,
-            folder,
-            ui,
-            told: Mutex::new(Told { history, events, bar }),
-            pruning: None,
-        })
+        let events =
+            Events::begin(&folder, self.experiment, models.iter().copied().zip(done.clone()))?;
+        observer.begins(Size {
+            models: models.len(),
+            channels: prepared.channels.len(),
+            epochs: config.epochs,
+            done: epochs,
+        });
+        for (index, ((channel, member), done)) in models.into_iter().zip(done).enumerate() {
+            let model = ModelId { index, channel, member };
+            done.iter().for_each(|epoch| observer.epoch(model, epoch, false));
+        }
+        Ok(Training { plan: self, folder, observer, files: Mutex::new(Files { history, events }) })
     }
 }
 
@@ -273,7 +267,6 @@ pub fn fit(
     trainings: &[Training<'_>],
     prepared: &Prepared,
     devices: &[Opened],
-    stop: &Stop,
 ) -> Result<Vec<Result<Option<Vec<Fitted>>>>> {
     let begins: Vec<Begin<'_>> =
         trainings.iter().flat_map(|training| training.plan.begins.iter().cloned()).collect();
@@ -283,17 +276,10 @@ pub fn fit(
         .flat_map(|(at, training)| (0..training.plan.begins.len()).map(move |model| (at, model)))
         .collect();
     let watch = |place: usize| {
-        let ((at, model), begin) = (owner[place], &begins[place]);
-        let (channel, member) = (prepared.channels[begin.channel].name.as_str(), begin.member);
-        Watcher {
-            training: &trainings[at],
-            model,
-            channel,
-            member,
-            stop,
-            kept: Instant::now(),
-            since: 0,
-        }
+        let ((at, index), begin) = (owner[place], &begins[place]);
+        let channel = prepared.channels[begin.channel].name.as_str();
+        let model = ModelId { index, channel, member: begin.member };
+        Watcher { training: &trainings[at], model, kept: Instant::now(), since: 0 }
     };
     let mut fitted = packs::train(&begins, prepared, devices, &watch)?.into_iter();
     let of = |training: &Training<'_>| {
@@ -303,26 +289,8 @@ pub fn fit(
     Ok(trainings.iter().map(of).collect())
 }
 
-impl<'e> Training<'e> {
-    /// Whether a sweep has ended it.
-    pub fn is_pruned(&self) -> bool {
-        self.pruning.is_some_and(Pruning::is_pruned)
-    }
-
-    /// Lets a sweep end it early; what is behind it counts.
-    pub fn watch(&mut self, pruning: Option<&'e Pruning>) {
-        self.pruning = pruning;
-        let Some(pruning) = pruning else { return };
-        for (model, begin) in self.plan.begins.iter().enumerate() {
-            begin
-                .state
-                .iter()
-                .flat_map(|state| &state.history)
-                .for_each(|epoch| pruning.epoch(model, epoch));
-        }
-    }
-
-    /// Epochs of all its models that are behind it.
+impl Training<'_> {
+    /// Trained epochs, of all its models together.
     pub fn epochs(&self) -> Result<usize> {
         Ok(self.folder.read_history()?.len())
     }
@@ -336,11 +304,11 @@ impl<'e> Training<'e> {
         prepared: &mut Prepared,
         last: bool,
         devices: &[Opened],
-        stop: &Stop,
     ) -> Result<Option<(Report, Scores)>> {
-        let Self { plan: Plan { experiment, begins, warnings, .. }, folder, ui, told, .. } = self;
-        let Told { events, bar, .. } = told.into_inner().unwrap_or_else(PoisonError::into_inner);
-        drop(bar);
+        let Self { plan: Plan { experiment, begins, warnings, .. }, folder, observer, files } =
+            self;
+        let Files { events, .. } = files.into_inner().unwrap_or_else(PoisonError::into_inner);
+        observer.fitted();
         // What is not trained is computed on the first.
         let device = &devices[0];
         let models: Vec<(String, usize)> = models(&begins, prepared)
@@ -355,10 +323,10 @@ impl<'e> Training<'e> {
             HistoryColumns::new(experiment),
             models.iter().copied().zip(fitted.iter().map(|fitted| fitted.history.as_slice())),
         )?;
-        if stop.is_signalled() {
+        if observer.is_interrupted() {
             return Ok(None);
         }
-        ui.detail("learning what is usual");
+        observer.note(Note::Stage("learning what is usual"));
         let (networks, doubts) = run::learn(experiment, fitted, prepared, device)?;
         networks.iter().try_for_each(|network| folder.write_network(network))?;
         folder.write_json(names::SCALER, &prepared.scaler)?;
@@ -368,10 +336,10 @@ impl<'e> Training<'e> {
             &prepared.scaler,
         )?;
         folder.write_channels(&networks)?;
-        if stop.is_signalled() {
+        if observer.is_interrupted() {
             return Ok(None);
         }
-        ui.detail("scoring");
+        observer.note(Note::Stage("scoring"));
         let Scored { scores: mut scored, patterns, mut fewer } =
             run::score(experiment, &networks, prepared, device)?;
         if let Some(fewer) = &fewer {
@@ -386,7 +354,7 @@ impl<'e> Training<'e> {
         folder.write_json(names::THRESHOLDS, &thresholds)?;
         let worst = explain::worst(experiment, &networks, prepared, &scored, device)?;
         if !experiment.config.report.projections.is_empty() {
-            ui.detail("projecting latents");
+            observer.note(Note::Stage("projecting latents"));
         }
         let projections = projections::project(experiment, &networks, prepared, &scored, device)?;
         projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
@@ -408,7 +376,7 @@ impl<'e> Training<'e> {
             patterns.write(&folder.file(names::REGIONS), &prepared.samples, &prepared.splits)?;
         }
         folder.write(names::ROC, &figures::curves(&scored, experiment)?)?;
-        ui.detail("figures");
+        observer.note(Note::Stage("figures"));
         let inputs = if prepared.samples.features.is_some() { "features" } else { "bins" };
         let training = fitted.chunks(ensemble as usize).zip(doubts).map(|(fitted, doubt)| {
             let mut training = TrainingFigures::new(experiment, fitted, inputs);
@@ -453,7 +421,7 @@ impl<'e> Training<'e> {
         )?;
         // The last: a folder that has it is complete.
         folder.write_json(names::REPORT, &report)?;
-        ui.log("complete");
+        observer.note(Note::Log("complete"));
         Ok(Some((report, scored)))
     }
 }
