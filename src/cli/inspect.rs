@@ -427,8 +427,8 @@ fn render(file: &DataInspected, width: u16) -> String {
         String::new()
     };
     let of = match file.lumisections {
-        Some(count) => {
-            format!("{} in {}", count(count, "lumisection"), count(file.runs.len(), "run"))
+        Some(lumisections) => {
+            format!("{} in {}", count(lumisections, "lumisection"), count(file.runs.len(), "run"))
         }
         None => "events, or rows that do not say which lumisection they are".into(),
     };
