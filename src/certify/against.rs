@@ -1,6 +1,6 @@
 //! Verdicts beside a golden JSON: where they differ, by lumisection and by luminosity.
 
-use super::Lumisections;
+use super::verdicts::Verdicts;
 use crate::{
     data::{lumi::golden_json::LumisectionSet, lumisections::Lumisection},
     score::scores::Verdict,
@@ -16,7 +16,7 @@ pub struct Against {
     /// What luminosities are, where they are known.
     pub luminosity: Option<String>,
     /// Verdict by verdict.
-    pub verdicts: Vec<Line>,
+    pub verdicts: Vec<AgainstVerdict>,
     /// Of the lumisections that it names so many are not among those that are judged; none where it
     /// names whole runs.
     pub not_judged: Option<u64>,
@@ -26,10 +26,10 @@ pub struct Against {
 
 /// What a golden JSON says of the lumisections of one verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Line {
+pub struct AgainstVerdict {
     /// Our verdict.
     pub verdict: Verdict,
-    /// Lumisections that it names.
+    /// Verdicts that it names.
     pub golden: usize,
     /// Others.
     pub other: usize,
@@ -67,10 +67,10 @@ impl Against {
     pub fn new(
         file: String,
         golden: &LumisectionSet,
-        lumisections: &Lumisections,
+        lumisections: &Verdicts,
         luminosity: Option<String>,
     ) -> Self {
-        let mut verdicts = Verdict::ALL.map(|verdict| Line {
+        let mut verdicts = Verdict::ALL.map(|verdict| AgainstVerdict {
             verdict,
             golden: 0,
             other: 0,
@@ -139,10 +139,10 @@ mod tests {
             Verdict::Good,
         ];
         let one = |(i, verdict): (usize, &Verdict)| {
-            let said = certify::Lumisection {
+            let said = certify::verdicts::LumisectionVerdict {
                 verdict: *verdict,
                 reason: String::new(),
-                source: certify::Source::Autoencoder,
+                source: certify::verdicts::Source::Autoencoder,
                 score: None,
                 p_value: None,
                 experiment: None,

@@ -56,7 +56,7 @@ pub fn by_run(
 
 /// A share of some rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Share {
+pub struct RowShare {
     /// The rows that are counted.
     pub rows: usize,
     /// Of so many.
@@ -67,7 +67,7 @@ pub struct Share {
     pub interval: (f64, f64),
 }
 
-impl Share {
+impl RowShare {
     /// None of nothing; `independent` of the rows count.
     fn new(rows: usize, of: usize, independent: f64) -> Option<Self> {
         let share = rows as f64 / of as f64;
@@ -77,7 +77,7 @@ impl Share {
 
 /// A cut with what it buys on the calibration rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Calibrated {
+pub struct CalibratedCut {
     /// "grey" or "bad": what a lumisection above it is, at least.
     pub above: Verdict,
     /// Where it was to lie.
@@ -90,14 +90,14 @@ pub struct Calibrated {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmet: Option<Unmet>,
     /// Good calibration rows above it.
-    pub false_alarms: Option<Share>,
+    pub false_alarms: Option<RowShare>,
     /// Bad calibration rows above it.
-    pub efficiency: Option<Share>,
+    pub efficiency: Option<RowShare>,
     /// Bad ones among all calibration rows above it.
-    pub purity: Option<Share>,
+    pub purity: Option<RowShare>,
 }
 
-impl Calibrated {
+impl CalibratedCut {
     /// Whether a score lies above it.
     pub fn exceeded(&self, score: f64) -> bool {
         self.score.is_some_and(|cut| score > cut)
@@ -125,9 +125,9 @@ pub struct Cuts {
     /// Bad calibration rows.
     pub bad_rows: usize,
     /// Above it a lumisection is at least grey.
-    pub grey: Calibrated,
+    pub grey: CalibratedCut,
     /// Above it a lumisection is bad.
-    pub bad: Calibrated,
+    pub bad: CalibratedCut,
     /// What the good score.
     #[serde(skip)]
     pub reference: Reference,
@@ -148,7 +148,7 @@ impl Cuts {
     ) -> Result<Self> {
         let reference = Reference::new(&sample.good, block.map(|block| block as usize));
         let labelled = Labelled::new(sample, &reference);
-        let find = |asked: Option<Cut>, (above, usual): (Verdict, f64)| -> Result<Calibrated> {
+        let find = |asked: Option<Cut>, (above, usual): (Verdict, f64)| -> Result<CalibratedCut> {
             // A rate that nobody asked for is no smaller than the rows can tell.
             let rule = asked.unwrap_or(Cut::FalseAlarmRate(usual.max(reference.smallest())));
             let key = format!("certify.{} ({rule})", above.name());
@@ -203,7 +203,7 @@ impl Cuts {
                     Some(labelled.cut(rule, &key, &sample.what)?)
                 }
             };
-            Ok(labelled.bought(Calibrated {
+            Ok(labelled.bought(CalibratedCut {
                 above,
                 rule,
                 asked: asked.is_some(),
@@ -219,7 +219,7 @@ impl Cuts {
         if let (Some(low), Some(high)) = (grey.score, bad.score)
             && low > high
         {
-            grey = labelled.bought(Calibrated { score: bad.score, ..grey });
+            grey = labelled.bought(CalibratedCut { score: bad.score, ..grey });
         }
         Ok(Self {
             channel: channel.to_owned(),
@@ -358,17 +358,17 @@ impl<'a> Labelled<'a> {
     }
 
     /// Adds what a cut buys.
-    fn bought(&self, cut: Calibrated) -> Calibrated {
+    fn bought(&self, cut: CalibratedCut) -> CalibratedCut {
         let Above { good, bad } = self.above(cut.score.unwrap_or(f64::INFINITY));
         let blocks = self.good.blocks as f64;
         // Of what lies above as many count as independent as of all.
         let independent =
             (blocks + self.bad_blocks as f64) / (self.good.rows() + self.bad.len()).max(1) as f64;
         let labelled = !self.bad.is_empty();
-        Calibrated {
-            false_alarms: Share::new(good, self.good.rows(), blocks),
-            efficiency: Share::new(bad, self.bad.len(), self.bad_blocks as f64),
-            purity: Share::new(bad, good + bad, ((good + bad) as f64 * independent).max(1.0))
+        CalibratedCut {
+            false_alarms: RowShare::new(good, self.good.rows(), blocks),
+            efficiency: RowShare::new(bad, self.bad.len(), self.bad_blocks as f64),
+            purity: RowShare::new(bad, good + bad, ((good + bad) as f64 * independent).max(1.0))
                 .filter(|_| labelled),
             ..cut
         }

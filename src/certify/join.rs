@@ -1,9 +1,8 @@
 //! What several experiments say of a lumisection together.
 
 use super::{
-    Id, Lumisection, Lumisections, Source,
-    cuts::{Calibrated, Cuts, Sample},
-    judge::{Opinion, Opinions},
+    cuts::{CalibratedCut, Cuts, Sample},
+    verdicts::{Id, LumisectionVerdict, Opinion, Opinions, Source, Verdicts},
 };
 use crate::{
     config::Certify,
@@ -55,7 +54,7 @@ impl Rule {
 }
 
 /// Puts opinions together by votes. `names` are the experiments'.
-pub fn votes(needed: usize, names: &[String], opinions: Vec<Opinions>) -> Lumisections {
+pub fn votes(needed: usize, names: &[String], opinions: Vec<Opinions>) -> Verdicts {
     by_lumisection(opinions, |opinions| {
         let says = |wanted: &[Verdict]| {
             opinions.iter().flatten().filter(|opinion| wanted.contains(&opinion.verdict)).count()
@@ -137,10 +136,7 @@ fn missing(names: &[String], opinions: &[Option<Opinion>]) -> Vec<String> {
 }
 
 /// The union of the lumisections of all experiments, each with what is said of it.
-fn by_lumisection(
-    opinions: Vec<Opinions>,
-    say: impl Fn(&[Option<Opinion>]) -> Joined,
-) -> Lumisections {
+fn by_lumisection(opinions: Vec<Opinions>, say: impl Fn(&[Option<Opinion>]) -> Joined) -> Verdicts {
     let ids: BTreeSet<Id> = opinions.iter().flat_map(|opinions| opinions.keys().copied()).collect();
     let mut opinions = opinions;
     let one = |id: Id| {
@@ -162,7 +158,7 @@ fn by_lumisection(
         );
         (
             id,
-            Lumisection {
+            LumisectionVerdict {
                 verdict,
                 reason,
                 source,
@@ -227,7 +223,7 @@ pub fn max_score(
     standards: &[Standard],
     calibration: &[Vec<Calibration>],
     opinions: Vec<Opinions>,
-) -> Result<(Cuts, Lumisections)> {
+) -> Result<(Cuts, Verdicts)> {
     let mut largest: BTreeMap<Id, (usize, f64, bool)> = BTreeMap::new();
     for (rows, standard) in calibration.iter().zip(standards) {
         for (id, score, good) in rows {
@@ -280,7 +276,7 @@ pub fn max_score(
                 .filter(|(_, opinion)| opinion.as_ref().is_some_and(|opinion| opinion.flagged));
             let flagging: Vec<&str> = flagging.map(|(name, _)| name.as_str()).collect();
             let unmet = cuts.unmet().filter(|_| verdict == Verdict::Good && !flagging.is_empty());
-            let above = |cut: &Calibrated| {
+            let above = |cut: &CalibratedCut| {
                 format!("largest score above {:.6} ({})", cut.score.unwrap_or(f64::NAN), cut.rule)
             };
             let reason = match (verdict, unmet) {

@@ -1,6 +1,9 @@
 //! What one experiment says of each lumisection.
 
-use super::{Id, cuts::Cuts};
+use super::{
+    cuts::{CalibratedCut, Cuts},
+    verdicts::{Id, Opinion, Opinions},
+};
 use crate::{
     config::Value,
     data::{lumi::Facts, lumisections::Lumisection},
@@ -12,36 +15,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-
-/// What an experiment says of a lumisection.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Opinion {
-    /// Good, grey, bad or not evaluated.
-    pub verdict: Verdict,
-    /// Why.
-    pub reason: Arc<str>,
-    /// Its score, where it is evaluated.
-    pub score: Option<f64>,
-    /// Whether that is above the experiment's own threshold.
-    pub flagged: bool,
-    /// Whether it is, and the rate that the cuts were to have could not be met: then it is at least
-    /// grey, whatever others say.
-    pub unmet: bool,
-    /// Whether that alone makes it grey.
-    pub floored: bool,
-    /// How seldom good lumisections score so high.
-    pub p_value: Option<f64>,
-    /// Of several channels those above their own grey cut, the least usual first; the least usual
-    /// one where none is.
-    pub channels: Vec<String>,
-    /// What the row was for.
-    pub split: Split,
-    /// Its position among the scores.
-    pub row: usize,
-}
-
-/// Opinions by lumisection.
-pub type Opinions = BTreeMap<Id, Opinion>;
 
 /// Run and LS of each row, where they are known. Files that say no run take it from `named`.
 pub fn identities(scores: &Scores, named: &BTreeMap<String, u32>) -> Vec<Option<Id>> {
@@ -113,7 +86,7 @@ pub fn opinions(
                 if unmet.is_some() {
                     (verdict, floored) = (Verdict::Grey, true);
                 }
-                let above = |cut: &super::cuts::Calibrated| {
+                let above = |cut: &CalibratedCut| {
                     format!(
                         "score above {:.6} ({}, {})",
                         cut.score.unwrap_or(f64::NAN),

@@ -1,7 +1,12 @@
 //! What a certification came to, as numbers.
 
-use super::{Lumisections, Source, against::Against, counts, cuts::Cuts, unmet::RateNotMet};
-use crate::{config::Cut, error::listed, score::scores::Verdict};
+use super::{
+    against::Against,
+    cuts::Cuts,
+    rate_not_met::RateNotMet,
+    verdicts::{LumisectionVerdict, Source, Verdicts, counts},
+};
+use crate::{config::Cut, error::listed, score::scores::Verdict, text::count};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -12,13 +17,13 @@ pub struct Summary {
     pub rates_not_met: Vec<RateNotMet>,
     /// The golden JSON.
     pub golden: String,
-    /// Lumisections by verdict.
+    /// Verdicts by verdict.
     pub lumisections: PerVerdict<usize>,
     /// Runs that they are of.
     pub runs: usize,
     /// Recorded luminosity by verdict, where it is known of any lumisection.
     pub luminosity: Option<Luminosity>,
-    /// Lumisections by who said so.
+    /// Verdicts by who said so.
     pub sources: BTreeMap<&'static str, usize>,
     /// Why lumisections are not evaluated, the most frequent reason first.
     pub not_evaluated: Vec<(String, usize)>,
@@ -28,11 +33,11 @@ pub struct Summary {
     pub experiments: Vec<Judge>,
     /// The cuts on the largest score, where that decides.
     pub joint: Option<Cuts>,
-    /// Lumisections that an experiment was trained on and that are evaluated.
+    /// Verdicts that an experiment was trained on and that are evaluated.
     pub trained_on: usize,
     /// How many of the flagged are expected to be good, where that was asked for.
     pub false_discoveries: Option<Expected>,
-    /// Lumisections above an experiment's own threshold, by verdict.
+    /// Verdicts above an experiment's own threshold, by verdict.
     pub above_threshold: PerVerdict<usize>,
     /// Stretches of flagged lumisections to review.
     pub to_review: usize,
@@ -46,6 +51,18 @@ pub struct Summary {
     pub against: Option<Against>,
     /// What is doubtful.
     pub warnings: Vec<String>,
+}
+
+impl Summary {
+    /// "12 good, 3 grey, …" of how many.
+    pub fn verdicts(&self) -> String {
+        let PerVerdict { good, grey, bad, not_evaluated } = self.lumisections;
+        let all = count(good + grey + bad + not_evaluated, "lumisection");
+        format!(
+            "{good} good, {grey} grey, {bad} bad, {not_evaluated} not evaluated of {all} in {}",
+            count(self.runs, "run")
+        )
+    }
 }
 
 /// A number for each verdict.
@@ -63,14 +80,14 @@ pub struct PerVerdict<T> {
 
 impl PerVerdict<usize> {
     /// Counts lumisections.
-    pub fn count(lumisections: &Lumisections) -> Self {
+    pub fn count(lumisections: &Verdicts) -> Self {
         let [good, grey, bad, not_evaluated] = counts(lumisections);
         Self { good, grey, bad, not_evaluated }
     }
 
     /// Counts those that are above an experiment's own threshold.
-    pub fn count_flagged(lumisections: &Lumisections) -> Self {
-        let flagged = |said: &&super::Lumisection| {
+    pub fn count_flagged(lumisections: &Verdicts) -> Self {
+        let flagged = |said: &&LumisectionVerdict| {
             said.opinions.iter().flatten().any(|opinion| opinion.flagged)
         };
         let of = |verdict: Verdict| {
@@ -93,13 +110,13 @@ pub struct Luminosity {
     pub quantity: String,
     /// Sums by verdict.
     pub sum: PerVerdict<f64>,
-    /// Lumisections of which it is not known.
+    /// Verdicts of which it is not known.
     pub unknown: usize,
 }
 
 impl Luminosity {
     /// Sums what is known.
-    pub fn new(quantity: String, lumisections: &Lumisections) -> Self {
+    pub fn new(quantity: String, lumisections: &Verdicts) -> Self {
         let of = |verdict: Verdict| {
             lumisections
                 .values()
@@ -122,9 +139,9 @@ pub struct Judge {
     pub folder: String,
     /// The cuts of each channel, the last of which judges.
     pub cuts: Vec<Cuts>,
-    /// Lumisections that it has.
+    /// Verdicts that it has.
     pub lumisections: usize,
-    /// Lumisections of the others that it lacks.
+    /// Verdicts of the others that it lacks.
     pub missing: usize,
     /// Rows that could not be read and have neither run nor LS: they are in no file.
     pub unreadable: usize,
@@ -137,7 +154,7 @@ pub struct Judge {
 pub struct Expected {
     /// What is flagged: grey or bad.
     pub verdict: Verdict,
-    /// Lumisections that scores flag so, or worse.
+    /// Verdicts that scores flag so, or worse.
     pub flagged: usize,
     /// The share of them that is at most expected to be good.
     pub rate: f64,
@@ -147,7 +164,7 @@ pub struct Expected {
 
 impl Expected {
     /// Where a cut was asked to bound it.
-    pub fn new(cuts: &Cuts, lumisections: &Lumisections) -> Option<Self> {
+    pub fn new(cuts: &Cuts, lumisections: &Verdicts) -> Option<Self> {
         let (cut, rate) = [&cuts.bad, &cuts.grey].into_iter().find_map(|cut| match cut.rule {
             Cut::FalseDiscoveryRate(rate) => Some((cut, rate)),
             _ => None,
@@ -186,8 +203,8 @@ pub struct Decided {
     pub changed: usize,
 }
 
-/// Lumisections by source.
-pub fn by_source(lumisections: &Lumisections) -> BTreeMap<&'static str, usize> {
+/// Verdicts by source.
+pub fn by_source(lumisections: &Verdicts) -> BTreeMap<&'static str, usize> {
     let count = |source: Source| {
         (source.name(), lumisections.values().filter(|said| said.source == source).count())
     };
@@ -195,7 +212,7 @@ pub fn by_source(lumisections: &Lumisections) -> BTreeMap<&'static str, usize> {
 }
 
 /// Why lumisections are not evaluated, the most frequent reason first.
-pub fn reasons(lumisections: &Lumisections) -> Vec<(String, usize)> {
+pub fn reasons(lumisections: &Verdicts) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for said in lumisections.values().filter(|said| said.verdict == Verdict::NotEvaluated) {
         *counts.entry(&said.reason).or_default() += 1;
@@ -207,10 +224,7 @@ pub fn reasons(lumisections: &Lumisections) -> Vec<(String, usize)> {
 }
 
 /// Why there is nothing to review, where no lumisection is grey or bad.
-pub fn nothing_to_review(
-    lumisections: &Lumisections,
-    rates_not_met: &[RateNotMet],
-) -> Option<String> {
+pub fn nothing_to_review(lumisections: &Verdicts, rates_not_met: &[RateNotMet]) -> Option<String> {
     let [good, grey, bad, _] = counts(lumisections);
     if grey + bad > 0 {
         return None;

@@ -5,20 +5,19 @@ use crate::{
     config::DeviceChoice,
     device,
     error::{Error, Result},
-    experiment::{checks, rows},
+    experiment::checks,
     files::{
         self,
         atomic::write_atomically,
         folder::{Folder, names},
     },
     report::{
-        explain,
         figures::{Context, Report},
         page::{self, data::Evidence},
         plots::{self, Figures},
         terminal,
     },
-    score::{projections, run, scores::Scores},
+    score::{explain, projections, run, scored_rows, scores::Scores},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -53,7 +52,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(DeviceChoice::Cpu)?;
     let prepared = {
         let reading = ui.reading(&[&model.experiment.train_files, &model.experiment.test_files]);
-        rows::prepare_scored(&model.experiment, &model.networks, &scores, &|path| {
+        scored_rows::prepare_scored(&model.experiment, &model.networks, &scores, &|path| {
             reading.read(path)
         })
     };

@@ -12,11 +12,10 @@ use crate::{
     config::Experiment,
     device::{self, Opened},
     error::{Error, Result},
-    experiment::rows,
     files::folder::{Folder, names},
     prepare::{Prepared, training},
     report::{figures::Report, terminal},
-    score::scores::Scores,
+    score::{scored_rows, scores::Scores},
     sensitivity::{self, FILES, Outcome, Plan, Share},
 };
 use clap::Args;
@@ -138,7 +137,7 @@ fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
 fn again(folder: &Folder, experiment: &Experiment, ui: &Ui) -> Result<Prepared> {
     let scores = Scores::read(&folder.file(names::SCORES))?;
     let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-    rows::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| {
+    scored_rows::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| {
         reading.read(path)
     })
 }

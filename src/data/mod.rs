@@ -4,6 +4,7 @@
 //! for a run each.
 
 pub mod areas;
+pub mod axes;
 mod bins;
 pub mod cells;
 pub mod channels;

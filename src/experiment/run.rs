@@ -17,7 +17,6 @@ use crate::{
     prepare::{Prepared, normalisation, select, split::Split},
     report::{
         channels::TrainingFigures,
-        explain,
         figures::{self, Context, Report},
         page::{self, data::Evidence},
         tensorboard::Events,
@@ -25,7 +24,7 @@ use crate::{
     score::{
         calibrate,
         drift::Drift,
-        new_rows, projections,
+        explain, new_rows, projections,
         run::{self, Scored},
         scores::{self, Scores},
     },

@@ -1,10 +1,8 @@
 //! `report.json`: what came out, as numbers that say what they are.
 
 use super::{
-    axes,
     channels::{ChannelFigures, TrainingFigures, judged, judged_rows},
     classes::ClassesFigures,
-    explain::Explanation,
     findings,
 };
 use crate::{
@@ -13,7 +11,7 @@ use crate::{
         raw::{CalibrateOn, Combine, Fill, ReportOn, ScoreKind},
     },
     data::{
-        Role, Samples,
+        Role, Samples, axes,
         channels::{ALL_FEATURES, COMBINED},
         lumisections,
         table::Shape,
@@ -23,6 +21,7 @@ use crate::{
     prepare::{classes::Classes, labels::LabelSet, missing::MissingCells, select, split::Split},
     score::{
         drift::{Beside, Drift},
+        explain::Explanation,
         network::Network,
         patterns::scored::{PatternFigures, Patterns},
         projections::{Projection, ProjectionFigures},

@@ -1,10 +1,9 @@
 //! What there is to see of models of maps: their components, the latents of each row, and the worst
 //! maps with their regions.
 
-use super::axes;
 use crate::{
     config::raw::ScoreKind,
-    data::table::Shape,
+    data::{axes, table::Shape},
     device::Opened,
     error::Result,
     prepare::Prepared,

@@ -9,10 +9,8 @@
 //! ([`terminal`]).
 
 pub mod answer;
-pub mod axes;
 pub mod channels;
 pub mod classes;
-pub mod explain;
 pub mod figures;
 pub mod findings;
 pub mod maps;

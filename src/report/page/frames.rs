@@ -4,11 +4,11 @@
 use super::data::{Shown, packed};
 use crate::{
     config::{Experiment, raw::FitOn},
-    data::table::Shape,
+    data::{axes, table::Shape},
     device::Opened,
     error::Result,
     prepare::Prepared,
-    report::{axes, maps::is_map},
+    report::maps::is_map,
     score::{
         error::Runner,
         network::Network,

@@ -2,7 +2,6 @@
 
 pub mod canvas;
 mod maps;
-pub mod palette;
 
 use super::{
     channels::{ChannelFigures, Histogram, Histograms, judged},
@@ -13,14 +12,14 @@ use crate::{
     config::Experiment,
     data::channels::COMBINED,
     error::{Error, Result},
+    palette::{
+        self, ABSENT, Colour, FLAGGED, GOOD, HEAT_ABOVE, HEAT_BELOW, INK, INPUT, LINE, OUTPUT,
+        PAPER, SOFT, THRESHOLD, TRAIN, VALID,
+    },
     score::{roc::Auc, scores::Scores},
     train::history::HistoryLine,
 };
 use canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style};
-use palette::{
-    ABSENT, Colour, FLAGGED, GOOD, HEAT_ABOVE, HEAT_BELOW, INK, INPUT, LINE, OUTPUT, PAPER, SOFT,
-    THRESHOLD, TRAIN, VALID,
-};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Width and height in pixels.

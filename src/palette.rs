@@ -11,10 +11,11 @@ const fn rgb(hex: u32) -> Colour {
     [(hex >> 16) as u8, (hex >> 8) as u8, hex as u8]
 }
 
-/// Constants with the light colours, and all of them with the names that style sheets use.
+/// Constants with the light colours, and all of them with the names that style sheets use. Some are
+/// used by style sheets only.
 macro_rules! palette {
     ($($(#[$doc:meta])* $constant:ident = $name:literal, $light:literal, $dark:literal;)*) => {
-        $($(#[$doc])* pub const $constant: Colour = rgb($light);)*
+        $($(#[$doc])* #[allow(dead_code)] pub const $constant: Colour = rgb($light);)*
         const ALL: &[(&str, u32, u32)] = &[$(($name, $light, $dark)),*];
     };
 }

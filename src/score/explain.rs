@@ -3,11 +3,10 @@
 
 use crate::{
     config::Experiment,
-    data::channels::Channel,
+    data::{axes, channels::Channel},
     device::Opened,
     error::Result,
     prepare::{Prepared, split::Split},
-    report::axes,
     score::{network::Network, scores::Scores},
 };
 use serde::{Deserialize, Serialize};
@@ -34,7 +33,7 @@ pub struct Explanation {
     /// For each level of the hierarchy below the channel, the names with the largest shares.
     pub levels: Vec<Level>,
     /// The features with the largest shares.
-    pub features: Vec<Share>,
+    pub features: Vec<ErrorShare>,
 }
 
 /// The names at one level of the hierarchy.
@@ -43,12 +42,12 @@ pub struct Level {
     /// The level.
     pub level: String,
     /// The names with the largest shares.
-    pub shares: Vec<Share>,
+    pub shares: Vec<ErrorShare>,
 }
 
 /// A part of a sample's error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Share {
+pub struct ErrorShare {
     /// The feature, or the name at a level.
     pub name: String,
     /// Where the bin lies on the axis of its histogram, such as `3.5 to 4`, as far as that is
@@ -61,8 +60,8 @@ pub struct Share {
     pub times_usual: Option<f64>,
 }
 
-impl Share {
-    /// What [`Share::times`] tells.
+impl ErrorShare {
+    /// What [`ErrorShare::times`] tells.
     pub const TIMES: &str = "× its mean error in the training rows";
 
     /// The name, and where the bin lies.
@@ -232,7 +231,7 @@ fn of_rows(
                 &network.usual.feature_errors,
             )
             .into_iter()
-            .map(|share| Share { axis: axes.get(share.name.as_str()).cloned(), ..share })
+            .map(|share| ErrorShare { axis: axes.get(share.name.as_str()).cloned(), ..share })
             .collect(),
         }
     };
@@ -294,7 +293,11 @@ fn levels(experiment: &Experiment, network: &Network, errors: &[f64]) -> Vec<Lev
 }
 
 /// The largest shares, features of one name together.
-fn shares<'a>(names: impl Iterator<Item = &'a str>, errors: &[f64], usual: &[f64]) -> Vec<Share> {
+fn shares<'a>(
+    names: impl Iterator<Item = &'a str>,
+    errors: &[f64],
+    usual: &[f64],
+) -> Vec<ErrorShare> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     // What is missing has no error, and nothing that is usual for it counts either.
     for (name, (error, usual)) in
@@ -304,9 +307,9 @@ fn shares<'a>(names: impl Iterator<Item = &'a str>, errors: &[f64], usual: &[f64
         (sum.0, sum.1) = (sum.0 + error, sum.1 + usual);
     }
     let total: f64 = sums.values().map(|(error, _)| error).sum();
-    let mut shares: Vec<Share> = sums
+    let mut shares: Vec<ErrorShare> = sums
         .into_iter()
-        .map(|(name, (error, usual))| Share {
+        .map(|(name, (error, usual))| ErrorShare {
             name: name.to_owned(),
             axis: None,
             share: if total > 0.0 { error / total } else { 0.0 },
@@ -355,6 +358,6 @@ mod tests {
             .map(|share| (share.name.as_str(), share.share, share.times_usual))
             .collect();
         assert_eq!(found, [("pt", 0.875, Some(7.0)), ("eta", 0.125, Some(1.0))]);
-        assert_eq!(shares.iter().map(Share::times).collect::<Vec<_>>(), ["7.0 ×", "1.0 ×"]);
+        assert_eq!(shares.iter().map(ErrorShare::times).collect::<Vec<_>>(), ["7.0 ×", "1.0 ×"]);
     }
 }
