@@ -90,20 +90,11 @@ pub fn certify(
     let run_scores = experiments[0].experiment.certify.run_scores;
     let runs = options.runs.as_deref().map(|path| Runs::read(path, run_scores)).transpose()?;
     observer.stage("read");
-    let judgements = judge_all(&experiments, options)?;
-    let Judgements { mut judges, opinions, calibrations, trained, luminosities, mut warnings } =
-        judgements;
-    let (joint, mut lumisections) =
-        join_opinions(options.rule, &experiments, &calibrations, opinions)?;
+    let mut judgements = judge_all(&experiments, options)?;
+    let (joint, mut lumisections) = judgements.join(options.rule, &experiments)?;
+    let mut warnings = std::mem::take(&mut judgements.warnings);
     warnings.extend(joint.as_ref().and_then(Cuts::warning));
-    judges.iter_mut().for_each(|judge| judge.missing = lumisections.len() - judge.lumisections);
-    for (id, said) in &mut lumisections {
-        said.luminosity =
-            luminosities.as_ref().and_then(|(_, luminosities)| luminosities.get(id).copied());
-    }
-    let deciding = joint
-        .as_ref()
-        .or(judges.first().filter(|_| judges.len() == 1).and_then(|judge| judge.cuts.last()));
+    let deciding = joint.as_ref().or(judgements.only_cuts());
     let false_discoveries = deciding.and_then(|cuts| Expected::new(cuts, &lumisections));
     let run_flags = runs.zip(options.runs.as_ref()).map(|(runs, path)| {
         apply_runs(&runs, path.display().to_string(), &mut lumisections, &mut warnings)
@@ -123,13 +114,7 @@ pub fn certify(
     let decisions = options.decisions.as_ref().map(|(path, decisions)| {
         apply_decisions(decisions, path.display().to_string(), &mut lumisections, &mut warnings)
     });
-    if !trained.is_empty() {
-        warnings.push(format!(
-            "{} of {} lumisections were trained on, so anomalies among them may score low and pass as good; --held-out makes them not evaluated",
-            trained.len(),
-            lumisections.len()
-        ));
-    }
+    warnings.extend(trained_warning(judgements.trained.len(), lumisections.len()));
     let counts = PerVerdict::count(&lumisections);
     if counts.good == 0 {
         warnings.push("no lumisection is good: the golden JSON is empty; check the cuts, and the reasons in the table".into());
@@ -137,13 +122,8 @@ pub fn certify(
     observer.stage("judged");
 
     rows.extend(review::kept_rows(&notes, &lumisections, &reviewed));
-    let quantity = luminosities
-        .filter(|(_, luminosities)| !luminosities.is_empty())
-        .map(|(quantity, _)| quantity.to_owned());
-    let rates_not_met = match &joint {
-        Some(cuts) => RateNotMet::new(cuts, None, &lumisections).into_iter().collect(),
-        None => rates_not_met(&judges, &lumisections),
-    };
+    let rates_not_met = rates_not_met(joint.as_ref(), &judgements.judges, &lumisections);
+    let quantity = judgements.quantity();
     let summary = Summary {
         nothing_to_review: summary::nothing_to_review(&lumisections, &rates_not_met),
         rates_not_met,
@@ -154,9 +134,9 @@ pub fn certify(
         sources: summary::by_source(&lumisections),
         not_evaluated: summary::reasons(&lumisections),
         rule: (experiments.len() > 1).then(|| options.rule_text.clone()),
-        experiments: judges,
+        experiments: judgements.judges,
         joint,
-        trained_on: trained.len(),
+        trained_on: judgements.trained.len(),
         false_discoveries,
         above_threshold: PerVerdict::count_flagged(&lumisections),
         to_review,
@@ -217,31 +197,53 @@ fn judge_all(experiments: &[JudgingExperiment], options: &CertifyOptions) -> Res
     Ok(all)
 }
 
-/// The verdicts of all experiments together, and the cuts on the largest score, where that decides.
-fn join_opinions(
-    rule: Rule,
-    experiments: &[JudgingExperiment],
-    calibrations: &[Vec<Calibration>],
-    opinions: Vec<Opinions>,
-) -> Result<(Option<Cuts>, Verdicts)> {
-    if opinions.iter().all(BTreeMap::is_empty) {
-        return Err(Error::input("there is no lumisection to judge"));
-    }
-    let names: Vec<String> = experiments.iter().map(|one| one.name.clone()).collect();
-    match rule {
-        Rule::Votes(needed) => Ok((None, join::votes(needed, &names, opinions))),
-        Rule::MaxScore => {
-            let standards = standards(experiments, calibrations)?;
-            let first = &experiments[0].experiment;
-            let (cuts, lumisections) = join::max_score(
-                (&first.certify, first.config.certify.block),
-                &names,
-                &standards,
-                calibrations,
-                opinions,
-            )?;
-            Ok((Some(cuts), lumisections))
+impl Judgements {
+    /// The verdicts of all experiments together, and the cuts on the largest score, where that
+    /// decides. The opinions move into the verdicts.
+    fn join(
+        &mut self,
+        rule: Rule,
+        experiments: &[JudgingExperiment],
+    ) -> Result<(Option<Cuts>, Verdicts)> {
+        let opinions = std::mem::take(&mut self.opinions);
+        if opinions.iter().all(BTreeMap::is_empty) {
+            return Err(Error::input("there is no lumisection to judge"));
         }
+        let names: Vec<String> = experiments.iter().map(|one| one.name.clone()).collect();
+        let (joint, mut lumisections) = match rule {
+            Rule::Votes(needed) => (None, join::votes(needed, &names, opinions)),
+            Rule::MaxScore => {
+                let standards = standards(experiments, &self.calibrations)?;
+                let first = &experiments[0].experiment;
+                let (cuts, lumisections) = join::max_score(
+                    (&first.certify, first.config.certify.block),
+                    &names,
+                    &standards,
+                    &self.calibrations,
+                    opinions,
+                )?;
+                (Some(cuts), lumisections)
+            }
+        };
+        for judge in &mut self.judges {
+            judge.missing = lumisections.len() - judge.lumisections;
+        }
+        for (id, said) in &mut lumisections {
+            said.luminosity =
+                self.luminosities.as_ref().and_then(|(_, known)| known.get(id).copied());
+        }
+        Ok((joint, lumisections))
+    }
+
+    /// The cuts that decide, where there is one experiment.
+    fn only_cuts(&self) -> Option<&Cuts> {
+        self.judges.first().filter(|_| self.judges.len() == 1).and_then(|judge| judge.cuts.last())
+    }
+
+    /// The quantity of the luminosities, where any is known.
+    fn quantity(&self) -> Option<String> {
+        let (quantity, known) = self.luminosities.as_ref()?;
+        (!known.is_empty()).then(|| (*quantity).to_owned())
     }
 }
 
@@ -323,8 +325,22 @@ fn list_warning(options: &CertifyOptions) -> Option<String> {
     })
 }
 
-/// The rates that experiments cannot tell, each with its own cuts.
-fn rates_not_met(judges: &[Judge], lumisections: &Verdicts) -> Vec<RateNotMet> {
+/// A warning about evaluated lumisections that were trained on.
+fn trained_warning(trained: usize, lumisections: usize) -> Option<String> {
+    (trained > 0).then(|| {
+        format!("{trained} of {lumisections} lumisections were trained on, so anomalies among them may score low and pass as good; --held-out makes them not evaluated")
+    })
+}
+
+/// The rates that the joint cuts cannot tell, or each experiment with its own cuts.
+fn rates_not_met(
+    joint: Option<&Cuts>,
+    judges: &[Judge],
+    lumisections: &Verdicts,
+) -> Vec<RateNotMet> {
+    if let Some(cuts) = joint {
+        return RateNotMet::new(cuts, None, lumisections).into_iter().collect();
+    }
     let of = |(at, judge): (usize, &Judge)| {
         let name = (judges.len() > 1).then_some((at, judge.name.as_str()));
         RateNotMet::new(judge.cuts.last()?, name, lumisections)
