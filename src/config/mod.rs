@@ -12,6 +12,7 @@ mod document;
 pub mod experiment;
 pub mod expression;
 pub mod raw;
+pub mod reference;
 pub mod resolved;
 pub mod schema;
 pub mod sweep;
