@@ -6,6 +6,7 @@ use crate::{
     guard,
 };
 use burn::tensor::Device;
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
 /// An opened device.
@@ -317,6 +318,16 @@ fn open_wgpu(index: Option<usize>) -> Result<Opened> {
 #[cfg(not(feature = "wgpu"))]
 fn open_wgpu(_: Option<usize>) -> Result<Opened> {
     Err(Error::input(format!("device wgpu: {}", no_wgpu())))
+}
+
+/// What each channel gives, side by side: on the CPU on its cores, on a GPU in streams of their
+/// own, since one channel leaves most of a GPU's processors idle.
+pub(crate) fn side_by_side<T: Send, R: Send>(
+    device: &Opened,
+    channels: Vec<T>,
+    one: impl Fn(T) -> Result<R> + Sync + Send,
+) -> Result<Vec<R>> {
+    channels.into_par_iter().map(|channel| device.guard(|| one(channel))).collect()
 }
 
 #[cfg(test)]

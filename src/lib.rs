@@ -16,7 +16,7 @@
 //!
 //! [`sensitivity`] tells which defects an experiment finds.
 //!
-//! [`pipeline`] puts the stages in a row, [`device`] is the one place that names a backend. Host
+//! [`experiment`] ties the stages together, [`device`] is the one place that names a backend. Host
 //! arrays between stages are plain row-major `f32`; good = 1 wherever a number stands for a label;
 //! a higher score is worse.
 //!
@@ -32,23 +32,28 @@
 
 pub mod certify;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod data;
 pub mod device;
 pub mod error;
+pub mod experiment;
 pub mod export;
-mod files;
+pub mod files;
 mod guard;
 mod linear;
 pub mod model;
-pub mod pipeline;
 pub mod prepare;
 mod protobuf;
 pub mod random;
 pub mod report;
 pub mod score;
 pub mod sensitivity;
+mod statistics;
 pub mod sweep;
+pub mod synth;
+mod text;
 pub mod train;
+pub mod warnings;
 
-pub use error::{Error, Result};
+pub use crate::error::{Error, Result};

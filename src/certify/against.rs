@@ -2,8 +2,8 @@
 
 use super::Lumisections;
 use crate::{
-    data::{golden::LumisectionSet, lumisections::Lumisection},
-    report::scores::Verdict,
+    data::{lumi::golden_json::LumisectionSet, lumisections::Lumisection},
+    score::scores::Verdict,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;

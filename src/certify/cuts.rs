@@ -11,8 +11,10 @@ use crate::{
     },
     error::{Error, Result},
     prepare::split::Split,
-    report::scores::{ChannelScores, Row, Scores, Verdict},
-    score::roc::{Z_95, wilson},
+    score::{
+        roc::{Z_95, wilson},
+        scores::{ChannelScores, Row, Scores, Verdict},
+    },
 };
 use serde::Serialize;
 

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     config::Certify,
     error::{Error, Result, suggestion},
-    report::scores::Verdict,
+    score::scores::Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,10 +3,10 @@
 use super::{Id, cuts::Cuts};
 use crate::{
     config::Value,
-    data::{facts::Facts, lumisections::Lumisection},
+    data::{lumi::Facts, lumisections::Lumisection},
     error::{Error, Result, listed, suggestion},
     prepare::split::Split,
-    report::scores::{Scores, Verdict},
+    score::scores::{Scores, Verdict},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

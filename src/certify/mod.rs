@@ -2,17 +2,18 @@
 //! is not evaluated becomes good.
 //!
 //! 1. [`cuts`] and [`conformal`]: where the two cuts lie, what they buy, how seldom good rows score
-//!   so high; [`unmet`]: rates that the calibration rows cannot tell;
+//!    so high; [`unmet`]: rates that the calibration rows cannot tell;
 //! 2. [`judge`]: what one experiment says of each lumisection;
 //! 3. [`join`]: what several say together;
-//! 4. [`words`]: what people (or another model) say of runs and of lumisections, which wins;
-//!   [`notes`]: how it stays in the review list;
+//! 4. [`decisions`]: what people (or another model) say of runs and of lumisections, which wins;
+//!    [`notes`]: how it stays in the review list;
 //! 5. [`outputs`] and [`review`]: the files;
 //! 6. [`summary`] and [`against`]: what it came to, and how it compares with a golden JSON.
 
 pub mod against;
 pub mod conformal;
 pub mod cuts;
+pub mod decisions;
 pub mod join;
 pub mod judge;
 pub mod notes;
@@ -20,9 +21,8 @@ pub mod outputs;
 pub mod review;
 pub mod summary;
 pub mod unmet;
-pub mod words;
 
-use crate::report::scores::Verdict;
+use crate::score::scores::Verdict;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

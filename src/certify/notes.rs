@@ -1,6 +1,6 @@
 //! What people wrote into the review list: it stays in the list when that is written again.
 
-use super::{Id, Lumisections, outputs::Stretch, review, words};
+use super::{Id, Lumisections, decisions, outputs::Stretch, review};
 use crate::error::{Error, Result};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,7 +55,8 @@ impl Notes {
     /// Those of a list of decisions.
     pub fn read(path: &Path) -> Result<Self> {
         let mut notes = Self::default();
-        for words::Entry { run, first, last, decision, comment, .. } in words::entries(path, true)?
+        for decisions::Entry { run, first, last, decision, comment, .. } in
+            decisions::entries(path, true)?
         {
             (first..=last).for_each(|ls| {
                 notes.add((run, ls), Note { decision: decision.clone(), comment: comment.clone() })
@@ -159,7 +160,7 @@ impl List {
             return Ok(None);
         }
         let bytes = fs::read(path).map_err(|error| Error::reading(path, &error))?;
-        if !words::is_list(path, &review::HEADER) {
+        if !decisions::is_list(path, &review::HEADER) {
             return Ok(None);
         }
         Ok(Some(Self { path: path.to_path_buf(), notes: Notes::read(path)?, bytes }))

@@ -4,7 +4,8 @@
 use super::{Lumisections, notes::Notes, ranges};
 use crate::{
     error::{Error, Result},
-    report::{batch, folder::write_atomically, scores::Verdict},
+    files::{atomic::write_atomically, tables},
+    score::scores::Verdict,
 };
 use arrow_array::{ArrayRef, Float64Array, StringArray, UInt32Array};
 use serde_json::{Value, json};
@@ -217,10 +218,10 @@ pub fn write_table(
             numbers(&|said| of(said).and_then(|opinion| opinion.p_value)),
         ));
     }
-    let table = batch::of_columns(columns)?;
+    let table = tables::of_columns(columns)?;
     ["csv", "parquet"]
         .into_iter()
-        .try_for_each(|ending| batch::write(&names.beside(ending), &table))
+        .try_for_each(|ending| tables::write(&names.beside(ending), &table))
 }
 
 /// Writes bad lumisections a line each, named as DIALS names its columns: `run_number, ls_number,
@@ -247,7 +248,7 @@ pub fn write_dials(
             Arc::new(bad().map(|(_, said)| Some(said.reason.as_str())).collect::<StringArray>()),
         ),
     ];
-    batch::write(path, &batch::of_columns(columns)?)
+    tables::write(path, &tables::of_columns(columns)?)
 }
 
 #[cfg(test)]
@@ -255,7 +256,7 @@ mod tests {
     use super::*;
     use crate::{
         certify::{Lumisection, Source},
-        data::golden::LumisectionSet,
+        data::lumi::golden_json::LumisectionSet,
     };
     use proptest::prelude::*;
 

@@ -1,14 +1,14 @@
 //! What a person should look at: a list to fill in, and the same as a page.
 
-use super::{Id, Lumisections, notes::Notes, outputs::Stretch, words};
+use super::{Id, Lumisections, decisions, notes::Notes, outputs::Stretch};
 use crate::{
     error::{Error, Result},
+    files::atomic::write_atomically,
     report::{
         explain::{Explanation, Share},
-        folder::write_atomically,
-        palette,
-        scores::Verdict,
+        plots::palette,
     },
+    score::scores::Verdict,
 };
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
@@ -179,7 +179,7 @@ pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[Row]) ->
             .filter(|text| !text.is_empty())
             .collect::<Vec<_>>()
             .join(": ");
-        let decision = words::verdict(&at(row, "decision"));
+        let decision = decisions::verdict(&at(row, "decision"));
         let options: String = [Verdict::Good, Verdict::Grey, Verdict::Bad]
             .map(|verdict| {
                 format!(
@@ -211,7 +211,7 @@ pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[Row]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certify::{Lumisection, Source, outputs::flagged, words::Decisions};
+    use crate::certify::{Lumisection, Source, decisions::Decisions, outputs::flagged};
 
     #[test]
     fn the_list_is_read_again_and_the_page_shows_text_as_text() {

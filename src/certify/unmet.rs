@@ -2,7 +2,8 @@
 //! nothing above it is good.
 
 use super::{Lumisections, Source, conformal::Reference, cuts::Cuts};
-use crate::{report::scores::Verdict, report::terminal};
+use crate::score::scores::Verdict;
+use crate::text::count;
 use serde::Serialize;
 
 /// A rate that a cut was to have, and that the calibration rows cannot tell.
@@ -91,11 +92,7 @@ impl RateNotMet {
                 percent(unmet.rate)
             )
         };
-        let there = format!(
-            "{} of {}",
-            terminal::count(cuts.blocks, "block"),
-            terminal::count(cuts.block, "LS")
-        );
+        let there = format!("{} of {}", count(cuts.blocks, "block"), count(cuts.block, "LS"));
         let others = if cuts.blocks == cuts.runs { " of other runs" } else { "" };
         let enough = match (unmet.needed, unmet.more_lumisections) {
             (Some(needed), Some(more)) => {
@@ -122,7 +119,7 @@ mod tests {
         certify::{Id, cuts::Sample, join, judge, ranges},
         config::{Certify, Cut},
         prepare::split::Split,
-        report::scores::{ChannelScores, Row, Scores},
+        score::scores::{ChannelScores, Row, Scores},
     };
     use proptest::prelude::*;
     use std::collections::BTreeSet;

@@ -1,10 +1,10 @@
 //! What the verbs share that send work to a batch system.
 
 use super::ui::Ui;
+use crate::text::count;
 use crate::{
     config::{Batch, DeviceChoice, Experiment},
     error::{Error, Result},
-    report::terminal,
     sweep::engine::{self, Engine, State, Submission},
 };
 use clap::{Args, ValueEnum};
@@ -111,16 +111,16 @@ pub fn tell(submissions: &[Submission], batch: &Batch, ui: &Ui) -> Result<()> {
     for submission in submissions {
         let Some(first) = submission.tasks.first() else { continue };
         let gpus = if batch.gpus > 0 {
-            format!(", {}", terminal::count(batch.gpus as usize, "GPU"))
+            format!(", {}", count(batch.gpus as usize, "GPU"))
         } else {
             String::new()
         };
         ui.print(&format!(
             "sent       {} to {} as job {}: {}, {} MiB{gpus} each",
-            terminal::count(submission.tasks.len(), "task"),
+            count(submission.tasks.len(), "task"),
             submission.engine,
             submission.id(),
-            terminal::count(batch.config.cpus as usize, "core"),
+            count(batch.config.cpus as usize, "core"),
             batch.memory,
         ))?;
         let log = submission.log(*first);

@@ -1,19 +1,22 @@
 //! `lumisift calibrate`: the thresholds anew, on other good data.
 
 use super::{Sets, device_argument, only_keys, outputs, score, ui::Ui};
+use crate::text::count;
 use crate::{
     config::raw::CalibrateOn,
     device,
     error::{Error, Result},
-    pipeline,
-    prepare::split::Split,
-    report::{
+    experiment::rows,
+    files::{
         folder::{Folder, names},
         lock::Lock,
-        scores::{Row, Scores},
-        terminal,
     },
-    score::threshold::Calibrated,
+    prepare::split::Split,
+    score::{
+        calibrate,
+        scores::{Row, Scores},
+        threshold::Calibrated,
+    },
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -51,14 +54,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(device_argument(&arguments.device)?)?;
     let (prepared, scored, _) = {
         let reading = ui.reading(&[&arguments.data]);
-        pipeline::score_files(&model, &arguments.data, None, &device, &|path| reading.read(path))?
+        rows::score_files(&model, &arguments.data, None, &device, &|path| reading.read(path))?
     };
     // Rows that are labelled bad do not belong into a sample of good data.
     let main = scored.labels.iter().position(|name| name == "good");
     let bad = |row: &Row| main.is_some_and(|i| row.labels[i] == Some(false));
     let good = scored
         .pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
-    let mut thresholds = pipeline::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;
+    let mut thresholds = calibrate::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;
     // These files may have the names of those of the training.
     for file in thresholds.iter_mut().flat_map(|threshold| &mut threshold.files) {
         if let Some(source) = prepared.samples.sources.iter().find(|source| source.name == *file) {
@@ -90,7 +93,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             new.describe(),
             new.rows,
             new.sample(),
-            terminal::count(new.runs, "run")
+            count(new.runs, "run")
         ))?;
         new.warning().iter().for_each(|warning| ui.warn(warning));
     }

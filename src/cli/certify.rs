@@ -6,6 +6,7 @@ use crate::{
         Id, Lumisections,
         against::{Against, RunDifference},
         cuts::{self, Cuts, Sample},
+        decisions::{Decisions, Runs, Spoken},
         join::{self, Calibration, Rule, Standard},
         judge::{self, Opinions},
         notes::{List, Notes},
@@ -13,27 +14,27 @@ use crate::{
         review::{self, Explanations},
         summary::{self, Decided, Expected, Judge, Luminosity, PerVerdict, RunFlags, Summary},
         unmet::RateNotMet,
-        words::{Decisions, Runs, Spoken},
     },
     config::{Part, Value, raw::CertifyOn},
     data::{
         channels::COMBINED,
-        facts::{Facts, LUMINOSITIES},
-        golden::LumisectionSet,
+        lumi::{Facts, LUMINOSITIES, golden_json::LumisectionSet},
         lumisections::Lumisection,
     },
     device::{self, Opened},
     error::{Error, Result, listed, suggestion},
-    pipeline,
-    prepare::{Prepared, split::Split},
-    report::{
-        explain,
-        figures::Report,
-        folder::{self, Folder, Model, write_json},
-        scores::{ChannelScores, Row, Scores, Verdict},
-        terminal,
+    experiment::{rows, trained::TrainedModel},
+    files::{
+        atomic::write_json,
+        folder::{Folder, names},
     },
-    score::drift::Moved,
+    prepare::{Prepared, split::Split},
+    report::{explain, figures::Report, terminal},
+    score::{
+        drift::Moved,
+        new_rows,
+        scores::{ChannelScores, Row, Scores, Verdict},
+    },
 };
 use clap::Args;
 use console::style;
@@ -104,7 +105,7 @@ pub struct Arguments {
 struct Loaded {
     name: String,
     folder: Folder,
-    model: Model,
+    model: TrainedModel,
     /// Its own rows.
     own: Scores,
     /// Those that are judged, where they are others.
@@ -145,7 +146,7 @@ impl Loaded {
 }
 
 /// Opens experiments.
-fn open(arguments: &Arguments) -> Result<Vec<(Folder, Model)>> {
+fn open(arguments: &Arguments) -> Result<Vec<(Folder, TrainedModel)>> {
     let one = |path: &PathBuf| {
         let folder = Folder::open(path)?;
         let model = folder.read_model(&arguments.sets.sets)?;
@@ -159,7 +160,7 @@ fn written(
     arguments: &Arguments,
     names: &Names,
     list: Option<&List>,
-    opened: &[(Folder, Model)],
+    opened: &[(Folder, TrainedModel)],
 ) -> Outputs {
     let outputs = Outputs::new("certify", arguments.force)
         .file("--out", names.golden(), &names.all()[1..])
@@ -178,17 +179,17 @@ fn written(
 /// Scores what experiments are to judge and to calibrate on.
 fn load(
     arguments: &Arguments,
-    opened: Vec<(Folder, Model)>,
+    opened: Vec<(Folder, TrainedModel)>,
     device: &Opened,
     ui: &Ui,
 ) -> Result<Vec<Loaded>> {
     let mut loaded: Vec<Loaded> = vec![];
     let part = part_argument(arguments.part.as_deref())?;
     for (at, (folder, model)) in opened.into_iter().enumerate() {
-        let own = Scores::read(&folder.file(folder::names::SCORES))?;
+        let own = Scores::read(&folder.file(names::SCORES))?;
         let score = |files: &[PathBuf], part: Option<Part>| {
             let reading = ui.reading(&[files]);
-            pipeline::score_files(&model, files, part, device, &|path| reading.read(path))
+            rows::score_files(&model, files, part, device, &|path| reading.read(path))
         };
         let (mut moved, mut notes) = (vec![], vec![]);
         let judged = match arguments.scores.get(at) {
@@ -208,7 +209,7 @@ fn load(
             }
             None if arguments.data.is_empty() => {
                 moved = folder
-                    .read_json::<Report>(folder::names::REPORT)?
+                    .read_json::<Report>(names::REPORT)?
                     .drift
                     .map_or(vec![], |drift| drift.moved);
                 None
@@ -217,7 +218,7 @@ fn load(
                 let (mut prepared, mut scores, _) = score(&arguments.data, part)?;
                 scores.flag(&model.thresholds)?;
                 ui.warn_unreadable(&prepared.samples);
-                moved = pipeline::moved(&model.networks, &prepared);
+                moved = new_rows::moved(&model.networks, &prepared);
                 notes.append(&mut prepared.notes);
                 Some((Some(prepared), scores))
             }
@@ -388,14 +389,14 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
     if duplicates > 0 {
         warnings.push(format!(
             "{} of a lumisection that has another row, and the worse verdict counts; look for duplicates in the data",
-            terminal::count(duplicates, "row")
+            crate::text::count(duplicates, "row")
         ));
     }
     let unreadable = ids.iter().filter(|id| id.is_none()).count();
     if unreadable > 0 {
         warnings.push(format!(
             "{} without run and LS could not be read and are in none of the files; repair or remove them",
-            terminal::count(unreadable, "row")
+            crate::text::count(unreadable, "row")
         ));
     }
     let label =
@@ -480,7 +481,7 @@ fn explain(
         if rows.is_empty() {
             continue;
         }
-        let Model { experiment, networks, .. } = &one.model;
+        let TrainedModel { experiment, networks, .. } = &one.model;
         let told = match &one.judged {
             Some((None, _)) => continue,
             Some((Some(prepared), scores)) => {
@@ -488,7 +489,7 @@ fn explain(
             }
             None => {
                 let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-                let prepared = pipeline::prepare_scored(experiment, networks, &one.own, &|path| {
+                let prepared = rows::prepare_scored(experiment, networks, &one.own, &|path| {
                     reading.read(path)
                 });
                 prepared.and_then(|prepared| {
@@ -510,8 +511,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let rule = Rule::parse(&arguments.rule, arguments.experiments.len())?;
     if !arguments.scores.is_empty() && arguments.scores.len() != arguments.experiments.len() {
         let (files, experiments) = (
-            terminal::count(arguments.scores.len(), "file"),
-            terminal::count(arguments.experiments.len(), "experiment"),
+            crate::text::count(arguments.scores.len(), "file"),
+            crate::text::count(arguments.experiments.len(), "experiment"),
         );
         return Err(Error::input(format!(
             "--scores: {files} for {experiments}; expected one each"
@@ -604,7 +605,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if let Some(RunFlags { file, overruled, .. }) =
         run_flags.as_ref().filter(|flags| flags.overruled > 0)
     {
-        let count = terminal::count(*overruled, "lumisection");
+        let count = crate::text::count(*overruled, "lumisection");
         warnings.push(format!("{file}: calls runs good in which scores call {count} grey or bad; look at their reasons in the table"));
     }
     if let Some(RunFlags { file, unnamed, .. }) =
@@ -612,7 +613,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     {
         warnings.push(format!(
             "{file}: does not name the runs of {}; their scores decide: add them if they should not",
-            terminal::count(*unnamed, "lumisection")
+            crate::text::count(*unnamed, "lumisection")
         ));
     }
     // The review list is made before people's decisions are applied, so that what was decided stays
@@ -627,14 +628,14 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if let Some(List { path, notes, .. }) = &list {
         let count = notes.decided_beyond(decided.as_ref().map(|(_, notes)| notes));
         if count > 0 {
-            let (path, count) = (path.display(), terminal::count(count, "lumisection"));
+            let (path, count) = (path.display(), crate::text::count(count, "lumisection"));
             warnings.push(format!("{path}: decides on {count}, which is not applied here; --decisions {path} applies it"));
         }
     }
     let decided = decided.map(|(decisions, _)| {
         let (settled, changed, unknown) = decisions.apply(&mut lumisections);
         if let Some((run, ls)) = unknown.first() {
-            let count = terminal::count(unknown.len(), "lumisection");
+            let count = crate::text::count(unknown.len(), "lumisection");
             warnings
                 .push(format!("{}: decides on {count} that are not judged here, the first of them run {run} LS {ls}", shown(&arguments.decisions)));
         }
@@ -692,7 +693,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     outputs.close(ui);
     for (one, judge) in loaded.iter().zip(&summary.experiments) {
         // The folder may be another's.
-        if let Err(error) = one.folder.write_json(folder::names::CUTS, &judge.cuts) {
+        if let Err(error) = one.folder.write_json(names::CUTS, &judge.cuts) {
             ui.warn(&format!("the cuts are not kept with the model: {error}"));
         }
     }
@@ -773,10 +774,10 @@ fn next(arguments: &Arguments, summary: &Summary, names: &Names) -> Vec<String> 
 /// "12 good, 3 grey, …" of how many.
 fn verdicts(summary: &Summary) -> String {
     let PerVerdict { good, grey, bad, not_evaluated } = summary.lumisections;
-    let all = terminal::count(good + grey + bad + not_evaluated, "lumisection");
+    let all = crate::text::count(good + grey + bad + not_evaluated, "lumisection");
     format!(
         "{good} good, {grey} grey, {bad} bad, {not_evaluated} not evaluated of {all} in {}",
-        terminal::count(summary.runs, "run")
+        crate::text::count(summary.runs, "run")
     )
 }
 
@@ -807,7 +808,7 @@ fn cut(cut: &cuts::Calibrated) -> String {
 }
 
 fn cuts_text(cuts: &Cuts) -> String {
-    let rows = format!("{} {} of {}", cuts.rows, cuts.sample, terminal::count(cuts.runs, "run"));
+    let rows = format!("{} {} of {}", cuts.rows, cuts.sample, crate::text::count(cuts.runs, "run"));
     let counted = if cuts.block == 1 {
         String::new()
     } else {
@@ -861,7 +862,7 @@ fn text(
         // The sum of nothing is −0.
         let part = |part: f64| format!("{:.2} %", 0.0 + 100.0 * part / total);
         let unknown = if *unknown > 0 {
-            format!("; not known for {}", terminal::count(*unknown, "lumisection"))
+            format!("; not known for {}", crate::text::count(*unknown, "lumisection"))
         } else {
             String::new()
         };
@@ -899,7 +900,7 @@ fn text(
                 String::new()
             },
         );
-        let count = terminal::count(flagged_by_threshold, "lumisection");
+        let count = crate::text::count(flagged_by_threshold, "lumisection");
         let _ = writeln!(
             text,
             "threshold  {count} above {of} experiment's own threshold: {good} good, {grey} grey, {bad} bad{not}"
@@ -928,7 +929,7 @@ fn text(
             text,
             "decisions  {}: on {}, {} of them changed",
             decided.file,
-            terminal::count(decided.settled, "lumisection"),
+            crate::text::count(decided.settled, "lumisection"),
             decided.changed
         );
     }

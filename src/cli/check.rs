@@ -9,15 +9,17 @@ use crate::{
     },
     device,
     error::{Result, listed},
-    pipeline,
+    experiment::checks,
     prepare::{
         classes::Classes,
         missing::{self, MissingCells},
         select,
         split::Split,
+        training,
     },
     report::terminal,
     score::threshold,
+    train::init,
 };
 use clap::Args;
 use console::style;
@@ -96,12 +98,12 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let devices = device::open_all(&experiment.devices)?;
     let prepared = {
         let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-        pipeline::prepare(&experiment, &|path| reading.read(path))?
+        training::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
-    pipeline::check_rows(&experiment, &prepared)?;
-    pipeline::begin(&experiment, &prepared.channels)?;
-    let architectures = pipeline::architectures(&experiment, &prepared.channels);
+    checks::check_rows(&experiment, &prepared)?;
+    init::begin(&experiment, &prepared.channels)?;
+    let architectures = init::architectures(&experiment, &prepared.channels);
     let count = |split: Split| prepared.splits.iter().filter(|one| **one == split).count();
     let labels = prepared.labels.iter().map(|set| {
         let count = |label: Option<bool>| set.good.iter().filter(|good| **good == label).count();
@@ -125,7 +127,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         added: experiment.added.iter().map(ToString::to_string).collect(),
         rows: Split::ALL.map(|split| (split.name(), count(split))).to_vec(),
         not_evaluated: select::counts(&prepared.samples),
-        missing: pipeline::missing(&prepared),
+        missing: prepared.missing_cells(),
         labels: labels.collect(),
         classes: prepared.classes.iter().flat_map(classes).collect(),
         groups: prepared.samples.hierarchy.as_ref().map(|hierarchy| hierarchy.groups.clone()),
@@ -148,7 +150,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             })
             .collect(),
         batches_per_epoch: experiment.config.train.batches(count(Split::Train)),
-        warnings: pipeline::warnings(&experiment, &prepared).texts(),
+        warnings: checks::warnings(&experiment, &prepared).texts(),
     };
     if ui.json {
         return ui.print_json(&checked);
@@ -246,7 +248,11 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
             terminal::printable(&listed(names.iter().map(String::as_str)))
         ),
         None if checked.layers => {
-            format!("{} bins of {}", checked.bins, terminal::count(checked.channels.len(), "layer"))
+            format!(
+                "{} bins of {}",
+                checked.bins,
+                crate::text::count(checked.channels.len(), "layer")
+            )
         }
         None => format!(
             "{} bins{}",
@@ -338,7 +344,7 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
     let _ = writeln!(
         text,
         "training   {} of {batches}, {rule}",
-        terminal::count(train.epochs as usize, "epoch")
+        crate::text::count(train.epochs as usize, "epoch")
     );
     for threshold in &experiment.thresholds {
         let threshold = threshold::describe(threshold, experiment.config.threshold.log);

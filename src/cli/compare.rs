@@ -3,10 +3,10 @@
 use super::{outputs::Outputs, ui::Ui};
 use crate::{
     error::Result,
+    files::{atomic::write_atomically, folder::Folder},
     report::{
         channels::ChannelFigures,
         figures::Report,
-        folder::{Folder, write_atomically},
         page::{
             self,
             comparison::{self, Compared, Rank, Ranks},

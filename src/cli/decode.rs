@@ -6,12 +6,13 @@ use crate::{
     data::table::{self, Column, Table, Wanted},
     device,
     error::{Error, Result, listed, suggestion},
-    report::{
-        batch,
-        folder::{Folder, Model},
+    experiment::trained::TrainedModel,
+    files::{folder::Folder, tables},
+    score::{
+        error::Runner,
         latents::{self, Identity, latent_name},
+        network::Network,
     },
-    score::{error::Runner, network::Network},
 };
 use clap::Args;
 use std::{
@@ -50,7 +51,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
-    batch::check_name("--out", &arguments.out)?;
+    tables::check_name("--out", &arguments.out)?;
     let model = Folder::open(&arguments.experiment)?.read_model(&[])?;
     let outputs = Outputs::new("decode", arguments.force)
         .file("--out", &arguments.out, &[])
@@ -128,7 +129,7 @@ struct Codes {
 }
 
 impl Codes {
-    fn new(table: &Table, model: &Model) -> Result<Self> {
+    fn new(table: &Table, model: &TrainedModel) -> Result<Self> {
         let names: Vec<&str> =
             model.networks.iter().map(|network| network.channel.name.as_str()).collect();
         let texts = |name: &str| match table.columns.get(name) {
@@ -185,7 +186,7 @@ impl Codes {
 }
 
 /// Back to the units of the data, `[rows, features of the channel]`.
-fn unscale(model: &Model, network: &Network, decoded: &mut [f32]) {
+fn unscale(model: &TrainedModel, network: &Network, decoded: &mut [f32]) {
     let names: Vec<String> = model
         .read_names()
         .into_iter()

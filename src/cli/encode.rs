@@ -4,13 +4,13 @@ use super::{Sets, device_argument, only_keys, outputs::Outputs, score, ui::Ui};
 use crate::{
     device,
     error::Result,
-    pipeline,
-    report::{
-        batch,
-        folder::Folder,
+    experiment::rows,
+    files::{folder::Folder, tables},
+    score::{
+        error::Runner,
         latents::{self, Identity},
+        network::Network,
     },
-    score::{error::Runner, network::Network},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, score::SETTABLE, "encode")?;
-    batch::check_name("--out", &arguments.out)?;
+    tables::check_name("--out", &arguments.out)?;
     let model = Folder::open(&arguments.experiment)?.read_model(&arguments.sets.sets)?;
     let outputs = Outputs::new("encode", arguments.force)
         .file("--out", &arguments.out, &[])
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(device_argument(&arguments.device)?)?;
     let prepared = {
         let reading = ui.reading(&[&arguments.data]);
-        pipeline::prepare_files(&model, &arguments.data, None, &|path| reading.read(path))?
+        rows::prepare_files(&model, &arguments.data, None, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     let names = prepared.input_names();

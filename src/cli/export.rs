@@ -3,9 +3,10 @@
 use super::{outputs::Outputs, ui::Ui};
 use crate::{
     error::{Error, Result},
+    experiment::trained::TrainedModel,
     export::{self, dism, onnx::Port, scoring},
+    files::{atomic::write_atomically, folder::Folder},
     model::{Architecture, weights},
-    report::folder::{Folder, Model, write_atomically},
 };
 use clap::{Args, ValueEnum};
 use std::{collections::HashMap, path::PathBuf};
@@ -123,7 +124,12 @@ fn described(port: &Port) -> String {
     format!("{} [{}]: {}", port.name, lengths.join(", "), port.description)
 }
 
-fn safetensors(arguments: &Arguments, model: &Model, outputs: &Outputs, ui: &Ui) -> Result<()> {
+fn safetensors(
+    arguments: &Arguments,
+    model: &TrainedModel,
+    outputs: &Outputs,
+    ui: &Ui,
+) -> Result<()> {
     let json = |value: serde_json::Result<String>| {
         value.map_err(|error| Error::failed(format!("export: {error}")))
     };

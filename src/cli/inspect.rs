@@ -1,14 +1,14 @@
 //! `lumisift inspect`: what is in a file.
 
 use super::ui::Ui;
+use crate::text::count;
 use crate::{
     config::raw::{Data, Format},
     data::{
         cells::{self, Cells},
-        facts::{self, Known},
-        golden::LumisectionSet,
-        layout::{Field, show_names},
+        lumi::{self, Known, golden_json::LumisectionSet},
         lumisections::show_ranges,
+        read::layout::{Field, show_names},
         table::{self, Bring, Shape, Summary, Table, Wanted},
     },
     error::{Error, Result},
@@ -172,13 +172,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
 fn inspect(file: &Path, bytes: u64, wanted: &Wanted) -> Result<Inspected> {
     let format = table::format_of(file, Format::Auto)?;
     if format == Format::Dials
-        && let Some(known) = facts::recognise(file)?
+        && let Some(known) = lumi::recognise(file)?
     {
         return Ok(Inspected::Known(known_inspected(file, bytes, known)));
     }
     // What brilcalc writes is a table too, with names of columns in a comment.
     let known =
-        match if format == Format::Csv { facts::recognise(file).ok().flatten() } else { None } {
+        match if format == Format::Csv { lumi::recognise(file).ok().flatten() } else { None } {
             Some(known @ Known::Quantities { .. }) => {
                 return Ok(Inspected::Known(known_inspected(file, bytes, known)));
             }
@@ -299,7 +299,7 @@ fn element(table: &Table, at: u32, name: Option<String>, bring: Bring) -> Elemen
     shapes.dedup();
     let sums: Vec<f64> =
         of_element.iter().map(|summary| summary.sum).filter(|sum| !sum.is_nan()).collect();
-    let percentile = |p: f64| crate::score::threshold::percentile(&sums, p);
+    let percentile = |p: f64| crate::statistics::percentile(&sums, p);
     ElementInspected {
         name,
         rows: of_element.len(),
@@ -379,18 +379,14 @@ fn title(file: &Path, format: &str, bytes: u64) -> String {
 fn render_known(known: &KnownInspected) -> String {
     let mut text = title(&known.file, &known.format, known.bytes);
     if let (Some(first), Some(last)) = (known.first_run, known.last_run) {
-        let _ =
-            writeln!(text, "covers     {}, {first} to {last}", terminal::count(known.runs, "run"));
+        let _ = writeln!(text, "covers     {}, {first} to {last}", count(known.runs, "run"));
     }
     if let Some(count) = known.lumisections {
         let _ = writeln!(text, "           {count} lumisections");
     }
     if known.whole_runs > 0 {
-        let _ = writeln!(
-            text,
-            "           {} of them whole ([[-1]])",
-            terminal::count(known.whole_runs, "run")
-        );
+        let _ =
+            writeln!(text, "           {} of them whole ([[-1]])", count(known.whole_runs, "run"));
     }
     if !known.names.is_empty() {
         let _ = writeln!(text, "has        {}", printable(&known.names.join(", ")));
@@ -431,11 +427,9 @@ fn render(file: &DataInspected, width: u16) -> String {
         String::new()
     };
     let of = match file.lumisections {
-        Some(count) => format!(
-            "{} in {}",
-            terminal::count(count, "lumisection"),
-            terminal::count(file.runs.len(), "run")
-        ),
+        Some(lumisections) => {
+            format!("{} in {}", count(lumisections, "lumisection"), count(file.runs.len(), "run"))
+        }
         None => "events, or rows that do not say which lumisection they are".into(),
     };
     let _ = writeln!(text, "rows       {}{several}: {of}", file.rows);
@@ -523,14 +517,14 @@ fn render_element(element: &ElementInspected) -> String {
     let shapes: Vec<String> = element.shapes.iter().map(shape).collect();
     let mut parts = vec![];
     if let Some(name) = &element.name {
-        parts.push(format!("{}: {}", printable(name), terminal::count(element.rows, "row")));
+        parts.push(format!("{}: {}", printable(name), count(element.rows, "row")));
     }
     parts.push(format!("{} bins", shapes.join(" or ")));
     if let Some((low, middle, high)) = element.sum {
         parts.push(format!("sum {low} to {high}, median {middle}"));
     }
     if let Some((rows, bins)) = element.missing.filter(|(rows, _)| *rows > 0) {
-        parts.push(format!("{bins} bins missing in {}", terminal::count(rows, "row")));
+        parts.push(format!("{bins} bins missing in {}", count(rows, "row")));
     }
     if let Some(empty) = element.empty {
         parts.push(format!("{empty} empty"));

@@ -13,6 +13,7 @@ mod encode;
 mod export;
 mod inspect;
 mod outputs;
+mod progress;
 mod report;
 mod schema;
 mod score;
@@ -21,7 +22,6 @@ mod stop;
 mod sweep;
 mod synth;
 mod train;
-mod training;
 mod ui;
 
 use crate::{

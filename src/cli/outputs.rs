@@ -6,11 +6,7 @@ use crate::{
     config::Experiment,
     data::{self, table::fingerprint},
     error::{Error, Result},
-    files::{self, Identity},
-    report::{
-        folder::{self, names},
-        lock,
-    },
+    files::{self, Identity, atomic::write_json, folder::names, lock},
     sweep::{
         results::{BEST, TABLE},
         trials::{SWEEP, TRIALS},
@@ -277,7 +273,7 @@ impl Outputs {
             };
         }
         for (path, record) in records {
-            if let Err(error) = folder::write_json(path, &record) {
+            if let Err(error) = write_json(path, &record) {
                 ui.warn(&format!(
                     "{error}: without this record, replacing the output takes --force"
                 ));

@@ -5,17 +5,20 @@ use crate::{
     config::DeviceChoice,
     device,
     error::{Error, Result},
-    files, pipeline,
+    experiment::{checks, rows},
+    files::{
+        self,
+        atomic::write_atomically,
+        folder::{Folder, names},
+    },
     report::{
         explain,
         figures::{Context, Report},
-        folder::{Folder, names, write_atomically},
         page::{self, data::Evidence},
-        pictures::{self, Figures},
-        projections,
-        scores::Scores,
+        plots::{self, Figures},
         terminal,
     },
+    score::{projections, run, scores::Scores},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -50,19 +53,23 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(DeviceChoice::Cpu)?;
     let prepared = {
         let reading = ui.reading(&[&model.experiment.train_files, &model.experiment.test_files]);
-        pipeline::prepare_scored(&model.experiment, &model.networks, &scores, &|path| {
+        rows::prepare_scored(&model.experiment, &model.networks, &scores, &|path| {
             reading.read(path)
         })
     };
     let (report, projections, evidence) = match prepared {
         Ok(prepared) => {
-            let projections =
-                pipeline::project(&model.experiment, &model.networks, &prepared, &scores, &device)?;
+            let projections = projections::project(
+                &model.experiment,
+                &model.networks,
+                &prepared,
+                &scores,
+                &device,
+            )?;
             projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
             let worst =
                 explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?;
-            let patterns =
-                pipeline::patterns(&model.experiment, &model.networks, &prepared, &device)?;
+            let patterns = run::patterns(&model.experiment, &model.networks, &prepared, &device)?;
             let found = (&scores, patterns.as_ref());
             let evidence = Evidence::new(
                 &model.experiment,
@@ -81,13 +88,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 worst,
                 projections: &projections,
                 samples: &prepared.samples,
-                missing: pipeline::missing(&prepared),
+                missing: prepared.missing_cells(),
                 labels: &prepared.labels,
                 classes: prepared.classes.as_ref(),
                 beside: &prepared.beside,
                 drift: None,
                 patterns: patterns.as_ref(),
-                warnings: pipeline::warnings(&model.experiment, &prepared),
+                warnings: checks::warnings(&model.experiment, &prepared),
             };
             (Report::new(&scores, context)?, projections, Some(evidence))
         }
@@ -103,7 +110,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         Some(_) => {
             let (experiment, history) = (&model.experiment, folder.read_history()?);
             let maps = evidence.as_ref().map(|evidence| &evidence.maps);
-            pictures::pictures(Figures {
+            plots::pictures(Figures {
                 experiment,
                 report: &report,
                 scores: &scores,

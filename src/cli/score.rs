@@ -2,17 +2,21 @@
 
 use super::{Sets, device_argument, only_keys, outputs::Outputs, part_argument, ui::Ui};
 use crate::{
-    data::synth,
     device,
     error::{Error, Result},
-    pipeline,
-    report::{
-        batch, explain,
-        figures::{Context, Flagged, Report, RunFigures},
+    experiment::rows,
+    files::{
         folder::{Folder, names},
-        terminal,
-        warnings::Warnings,
+        tables,
     },
+    report::{
+        explain,
+        figures::{Context, Flagged, Report, RunFigures},
+        terminal,
+    },
+    score::new_rows,
+    synth,
+    warnings::Warnings,
 };
 use clap::Args;
 use std::{
@@ -77,8 +81,8 @@ pub const SETTABLE: &[&str] = &[
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     only_keys(&arguments.sets.sets, SETTABLE, "score")?;
-    batch::check_name("--out", &arguments.out)?;
-    arguments.regions.iter().try_for_each(|path| batch::check_name("--regions", path))?;
+    tables::check_name("--out", &arguments.out)?;
+    arguments.regions.iter().try_for_each(|path| tables::check_name("--regions", path))?;
     let mut texts = arguments.why.clone();
     texts.dedup();
     let why = texts.iter().map(|text| lumisection(text)).collect::<Result<Vec<_>>>()?;
@@ -104,7 +108,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let truth = arguments.truth.as_deref().map(synth::read_truth).transpose()?;
     let (prepared, mut scores, patterns) = {
         let reading = ui.reading(&[&arguments.data]);
-        pipeline::score_files(&model, &arguments.data, part, &device, &|path| reading.read(path))?
+        rows::score_files(&model, &arguments.data, part, &device, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     ui.detail("scored");
@@ -154,11 +158,11 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             worst,
             projections: &[],
             samples: &prepared.samples,
-            missing: pipeline::missing(&prepared),
+            missing: prepared.missing_cells(),
             labels: &prepared.labels,
             classes: prepared.classes.as_ref(),
             beside: &prepared.beside,
-            drift: Some(pipeline::drift(&model, &prepared, &scores)),
+            drift: Some(new_rows::drift(&model.networks, &model.thresholds, &prepared, &scores)),
             patterns: patterns.as_ref(),
             warnings: Warnings::notes(&prepared.notes),
         },

@@ -7,18 +7,16 @@ use super::{
     train::Local,
     ui::Ui,
 };
+use crate::text::count;
 use crate::{
     config::Experiment,
     device::{self, Opened},
     error::{Error, Result},
-    pipeline,
-    prepare::Prepared,
-    report::{
-        figures::Report,
-        folder::{Folder, names},
-        scores::Scores,
-        terminal,
-    },
+    experiment::rows,
+    files::folder::{Folder, names},
+    prepare::{Prepared, training},
+    report::{figures::Report, terminal},
+    score::scores::Scores,
     sensitivity::{self, FILES, Outcome, Plan, Share},
 };
 use clap::Args;
@@ -140,7 +138,7 @@ fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
 fn again(folder: &Folder, experiment: &Experiment, ui: &Ui) -> Result<Prepared> {
     let scores = Scores::read(&folder.file(names::SCORES))?;
     let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-    pipeline::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| {
+    rows::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| {
         reading.read(path)
     })
 }
@@ -173,7 +171,7 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
     }
     let mut prepared = {
         let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-        pipeline::prepare(&experiment, &|path| reading.read(path))?
+        training::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     // What cannot be tried is told before anything is trained.
@@ -229,13 +227,13 @@ fn render(outcome: &Outcome, width: u16) -> String {
         .fold((0, 0.0), |(n, sum), iou| (n + 1, sum + iou));
     let mut text = format!("{table}\n");
     let channels = if outcome.false_alarms.len() > 1 {
-        format!(" in {} at the same place", terminal::count(settings.channels, "channel"))
+        format!(" in {} at the same place", count(settings.channels, "channel"))
     } else {
         String::new()
     };
     text.push_str(&format!(
         "efficiency share of {} flagged with a defect{channels}, by size and what contents are multiplied by\n",
-        terminal::count(outcome.rows, "row")
+        count(outcome.rows, "row")
     ));
     if overlap > 0 {
         text.push_str(&format!(

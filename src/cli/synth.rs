@@ -2,9 +2,9 @@
 
 use super::{outputs::Outputs, ui::Ui};
 use crate::{
-    data::synth,
     error::{Error, Result},
-    report::folder::write_atomically,
+    files::atomic::write_atomically,
+    synth,
 };
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};

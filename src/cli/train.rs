@@ -4,23 +4,26 @@ use super::{
     Sets,
     batch::{self, Engines},
     load, outputs,
+    progress::Progress,
     stop::Stop,
-    training::{self, Plan},
     ui::Ui,
 };
+use crate::experiment::{
+    observer::RunObserver,
+    run::{self, Plan},
+};
+use crate::text::count;
 use crate::{
     config::Experiment,
     device::{self, Opened},
     error::{Error, Result},
-    pipeline,
-    prepare::Prepared,
-    report::{
-        figures::Report,
+    files::{
         folder::{Folder, names},
         lock::Lock,
-        scores::Scores,
-        terminal,
     },
+    prepare::{Prepared, training::prepare},
+    report::{figures::Report, terminal},
+    score::scores::Scores,
     sweep::engine::{self, Engine, Job},
 };
 use clap::Args;
@@ -140,23 +143,27 @@ impl Local<'_> {
         ui.say(&plan.describe(prepared, devices));
         std::fs::create_dir_all(self.out).map_err(|error| Error::writing(self.out, &error))?;
         let _lock = Lock::take(self.out)?;
-        let training = match self.begun {
-            None => {
-                plan.open(Folder::create(self.out, self.force)?, false, prepared, devices, ui)?
-            }
-            // Another may have finished it before the lock was ours.
-            Some(folder) if folder.is_complete() => return Ok(None),
-            Some(folder) => plan.open(folder, true, prepared, devices, ui)?,
+        // Another may have finished it before the lock was ours.
+        if self.begun.as_ref().is_some_and(Folder::is_complete) {
+            return Ok(None);
+        }
+        let is_begun = self.begun.is_some();
+        let folder = match self.begun {
+            Some(folder) => folder,
+            None => Folder::create(self.out, self.force)?,
         };
         // From here on there is something to keep.
         let stop = Stop::new(self.deadline)?;
+        let progress = Progress::new(ui, &stop, None);
+        let training = plan.open(folder, is_begun, prepared, devices, &progress)?;
         let trainings = [training];
-        let fitted = training::fit(&trainings, prepared, devices, &stop)?.remove(0)?;
+        let fitted = run::fit(&trainings, prepared, devices)?.remove(0)?;
         let [training] = trainings;
         let Some(fitted) = fitted else {
-            return Err(stop.paused(&terminal::count(training.epochs()?, "epoch"), &self.command));
+            progress.fitted();
+            return Err(stop.paused(&count(training.epochs()?, "epoch"), &self.command));
         };
-        match training.finish(&fitted, prepared, self.last, devices, &stop)? {
+        match training.finish(&fitted, prepared, self.last, devices)? {
             None => Err(stop.paused("training", &self.command)),
             done => Ok(done),
         }
@@ -188,7 +195,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let devices = device::open_all(&experiment.devices)?;
     let mut prepared = {
         let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
-        pipeline::prepare(&experiment, &|path| reading.read(path))?
+        prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
     let local = Local {

@@ -1,10 +1,13 @@
 //! What people see: results on standard output, progress, warnings and errors on standard error.
 
 use super::{Format, Global, When};
+use crate::experiment::observer::Size;
 use crate::{
+    clock::utc,
     data::{self, Rejected, Samples, table},
     error::{Error, Result},
-    report::{clock::utc, lock, terminal},
+    files::lock,
+    report::terminal,
     train::Epoch,
 };
 use console::style;
@@ -203,13 +206,8 @@ impl Ui {
 
     /// A bar over the epochs of all models with losses, rate and remaining time; off a terminal a
     /// line now and then.
-    pub fn training(
-        &self,
-        models: usize,
-        channels: usize,
-        epochs: u32,
-        done: usize,
-    ) -> Training<'_> {
+    pub fn training(&self, size: Size) -> Training<'_> {
+        let Size { models, channels, epochs, done } = size;
         let bar = self.bar(
             models as u64 * u64::from(epochs),
             "training {wide_bar:.green/dim} {pos}/{len} {msg} {eta}",

@@ -23,6 +23,7 @@ mod optimizer;
 mod patterns;
 pub mod raw;
 mod report;
+pub mod resolved;
 mod scale;
 mod schedule;
 pub mod schema;

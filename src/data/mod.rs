@@ -4,36 +4,19 @@
 //! for a run each.
 
 pub mod areas;
-mod arrays;
-pub mod automasks;
 mod bins;
-mod builder;
 pub mod cells;
 pub mod channels;
-mod codecs;
-pub(crate) mod columnar;
-mod csv;
-mod dialect;
-mod dials;
-mod entries;
-pub mod facts;
-pub mod golden;
-mod hdf5;
-mod ipc;
+pub mod histogram_quantiles;
 pub mod json;
 pub mod layers;
-pub mod layout;
+pub mod lumi;
 pub mod lumisections;
-mod names;
-mod npy;
-mod pages;
 mod part;
+pub mod read;
 mod samples;
-pub mod sheet;
-pub mod summary;
-pub mod synth;
+pub mod side_table;
 pub mod table;
-mod text;
 
 use crate::{
     config::{
@@ -45,6 +28,7 @@ use crate::{
 use bins::Binning;
 use lumisections::Lumisection;
 use rayon::prelude::*;
+use read::{builder, dials, layout, npy};
 pub use samples::{Rejected, Role, Row, Run, Samples, Source};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -220,7 +204,7 @@ pub fn load(
     samples.notes.extend(dealt.map(|dealt| dealt.note));
     samples.notes.extend(without_layers);
     if data.summary && !samples.rows.is_empty() {
-        summary::summarise(&mut samples)?;
+        histogram_quantiles::summarise(&mut samples)?;
     }
     samples.notes.extend(skipped);
     refuse_overlap(&samples)?;
@@ -314,7 +298,7 @@ pub fn read_dials_lumisections(patterns: &[PathBuf]) -> Result<Arc<BTreeMap<u64,
 
 /// The one column of a .npy file.
 pub fn read_column(path: &Path) -> Result<Column> {
-    use arrays::Arrays;
+    use read::arrays::Arrays;
     crate::files::regular(path)?;
     crate::guard::decode(path, || {
         let wrong = |reason: String| Error::input(format!("{}: {reason}", path.display()));
@@ -388,7 +372,7 @@ fn no_data(path: &Path) -> Option<&'static str> {
         "png" | "jpg" | "jpeg" | "svg" | "gif" => Some("a picture"),
         "root" => Some("a ROOT file"),
         "" if matches!(name.as_str(), "license" | "readme" | "makefile") => Some("a document"),
-        "json" if matches!(facts::recognise(path), Ok(Some(_))) => Some("JSON without histograms"),
+        "json" if matches!(lumi::recognise(path), Ok(Some(_))) => Some("JSON without histograms"),
         _ => None,
     }
 }
@@ -969,7 +953,7 @@ mod tests {
         let medians: Vec<f32> = samples.values.chunks(7).map(|numbers| numbers[2]).collect();
         assert_eq!(
             (medians, samples.summarised),
-            (vec![1.5, 3.0, -0.25], Some(summary::Unit::Axis))
+            (vec![1.5, 3.0, -0.25], Some(histogram_quantiles::Unit::Axis))
         );
         assert!(samples.notes.is_empty(), "{:?}", samples.notes);
         // Test files have their own.
@@ -1016,7 +1000,10 @@ mod tests {
     #[test]
     fn numbers_in_bins_are_told() {
         let samples = load_texts(&[("a.csv", &histograms("", 1, &["", ""]))], SUMMARY).unwrap();
-        assert_eq!((samples.values[2], samples.summarised), (1.5, Some(summary::Unit::Bins)));
+        assert_eq!(
+            (samples.values[2], samples.summarised),
+            (1.5, Some(histogram_quantiles::Unit::Bins))
+        );
         assert!(samples.notes[0].contains("in bins from 0"), "{:?}", samples.notes);
         let rebinned = |rebin: u32| {
             let config = format!("data = {{train = [\"a.csv\"], summary = true, rebin = {rebin}}}");

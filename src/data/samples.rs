@@ -3,9 +3,9 @@
 use super::{
     areas::Frame,
     channels::{Channel, Hierarchy},
+    histogram_quantiles::Unit,
     layers::Layer,
     lumisections::Lumisection,
-    summary::Unit,
     table::{self, Column, Shape},
 };
 use crate::config::raw::Format;

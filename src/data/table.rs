@@ -1,6 +1,10 @@
 //! One file as read, before anything is chosen, sorted or scaled.
 
-use super::{arrays, cells::Cells, channels::Hierarchy, columnar, csv, dials, layout::Field, text};
+use super::{
+    cells::Cells,
+    channels::Hierarchy,
+    read::{arrays, columnar, csv, dials, layout::Field, text},
+};
 use crate::{
     config::raw::{Channels, Columns, Data, Format},
     error::{Error, Result},

@@ -8,10 +8,9 @@ use super::{metadata, scoring, text, trained_on};
 use crate::{
     data::table::Shape,
     error::{Error, Result},
-    report::{
-        figures::Report,
-        folder::{Folder, Model, names},
-    },
+    experiment::trained::TrainedModel,
+    files::folder::{Folder, names},
+    report::figures::Report,
 };
 use serde_json::{Value, json};
 
@@ -26,7 +25,7 @@ pub const FILES: [&str; 5] = ["model.onnx", "model.json", "infer.py", "README.md
 /// The files of a package: names and contents, the template last.
 pub fn package(
     folder: &Folder,
-    model: &Model,
+    model: &TrainedModel,
     me: Option<&str>,
     workspace: &str,
 ) -> Result<Vec<(&'static str, Vec<u8>)>> {
@@ -167,7 +166,7 @@ Resources:
     ))
 }
 
-fn readme(model: &Model, name: &str, element: &str, shape: Shape) -> String {
+fn readme(model: &TrainedModel, name: &str, element: &str, shape: Shape) -> String {
     let threshold = &model.thresholds[0];
     let (value, described, rows, runs) =
         (threshold.value.unwrap_or(f64::NAN), threshold.describe(), threshold.rows, threshold.runs);

@@ -7,7 +7,8 @@ pub mod scoring;
 
 use crate::{
     error::{Error, Result},
-    report::folder::{Folder, Model, names},
+    experiment::trained::TrainedModel,
+    files::folder::{Folder, names},
     score::threshold::Calibrated,
 };
 use onnx::Graph;
@@ -15,7 +16,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 /// What is known of a model beside its numbers.
-pub fn metadata(folder: &Folder, model: &Model, graph: &Graph) -> Result<Vec<(String, String)>> {
+pub fn metadata(
+    folder: &Folder,
+    model: &TrainedModel,
+    graph: &Graph,
+) -> Result<Vec<(String, String)>> {
     let experiment = &model.experiment;
     let provenance: Value = folder.read_json(names::PROVENANCE)?;
     let told = |key: &str| provenance[key].as_str().map(str::to_owned);

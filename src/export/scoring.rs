@@ -12,24 +12,24 @@ use crate::{
     config::raw::{Activation, Combine, DropEmpty, FitOn, ScaleKind, ScoreKind},
     data::{channels::COMBINED, table::Shape},
     error::{Error, Result, listed, suggestion},
+    experiment::trained::TrainedModel,
     model::{Architecture, host::LayerPlace, weights},
     prepare::{
         finite,
         scale::{Scaler, Step},
     },
-    report::folder::Model,
     score::{
         error::LARGEST_LOG_VARIANCE,
+        error_baseline::{SMALLEST, Usual},
         network::Network,
         threshold::Calibrated,
-        usual::{SMALLEST, Usual},
     },
 };
 use missing::Gaps;
 use std::ops::Range;
 
 /// Keeps one channel of a model, which reads only its own features.
-pub fn only(model: &mut Model, channel: &str) -> Result<()> {
+pub fn only(model: &mut TrainedModel, channel: &str) -> Result<()> {
     let names = || model.networks.iter().map(|network| network.channel.name.as_str());
     if !names().any(|name| name == channel) {
         let near = suggestion(channel, names());
@@ -73,7 +73,7 @@ pub fn only(model: &mut Model, channel: &str) -> Result<()> {
 
 /// The graph of a model. `map` is the shape of a row's bins where they go in as `[N, y, x]` instead
 /// of `[N, bins]`.
-pub fn graph(model: &Model, map: Option<Shape>) -> Result<Graph> {
+pub fn graph(model: &TrainedModel, map: Option<Shape>) -> Result<Graph> {
     if model.scaler.fit_on == FitOn::EachFile {
         return Err(Error::input(
             "export: scale.fit_on = \"each-file\" scales a file by its own rows, which a graph that sees one row at a time cannot; train with scale.fit_on = \"train\"",
@@ -91,7 +91,7 @@ pub fn graph(model: &Model, map: Option<Shape>) -> Result<Graph> {
 
 struct Building<'a> {
     graph: Graph,
-    model: &'a Model,
+    model: &'a TrainedModel,
     /// Where inputs are missing, where rows with such are taken.
     gaps: Option<Gaps>,
 }

@@ -9,7 +9,7 @@ use crate::{
     },
     data::{
         self, Role, Samples,
-        golden::{self, LumisectionSet},
+        lumi::golden_json::{self, LumisectionSet},
         table::Column,
     },
     error::{Error, Result, listed},
@@ -107,7 +107,7 @@ pub fn read(
     {
         notes.push(gone(folder));
     } else if let Some((folder, pattern)) = &experiment.subsystems {
-        let (files, others) = golden::subsystems(folder, pattern)?;
+        let (files, others) = golden_json::subsystems(folder, pattern)?;
         if !others.is_empty() {
             notes.push(format!(
                 "{}: skipped {}: no files named like {pattern}",

@@ -4,8 +4,10 @@ use crate::{
     config::{Experiment, Value},
     data::{
         Samples,
-        automasks::{self, Automasks},
-        facts::{Facts, START_TIME},
+        lumi::{
+            Facts, START_TIME,
+            automasks::{self, Automasks},
+        },
     },
     error::{Result, listed},
 };

@@ -1,7 +1,7 @@
 //! What stands for missing inputs. A missing cell is NaN in rows as read; here it becomes a number,
 //! or is left out.
 
-use super::scale::percentile;
+use crate::statistics::percentile_of_sorted;
 use crate::{
     config::raw::Fill,
     data::Samples,
@@ -110,7 +110,7 @@ impl Filling {
             let mut present: Vec<f32> =
                 rows().map(|row| row[at]).filter(|value| !value.is_nan()).collect();
             present.sort_unstable_by(f32::total_cmp);
-            percentile(&present, 50.0) as f32
+            percentile_of_sorted(&present, 50.0) as f32
         };
         let values =
             if fill == Fill::Median { (0..width).map(median).collect() } else { vec![0.0; width] };

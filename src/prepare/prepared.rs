@@ -1,9 +1,10 @@
 //! What the stage hands on: rows that are ready for a model.
 
+use super::missing::{self, MissingCells};
 use super::{Rows, classes::Classes, labels::LabelSet, scale::Scaler, split::Split};
 use crate::{
     config::raw::Order,
-    data::{Samples, automasks::Automasks, channels::Channel},
+    data::{Samples, channels::Channel, lumi::automasks::Automasks},
 };
 use std::ops::Range;
 
@@ -76,6 +77,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// The columns of evaluated rows that have missing cells.
+    pub fn missing_cells(&self) -> Vec<MissingCells> {
+        missing::count(&self.samples, self.scaler.filling.as_ref())
+    }
+
     /// Names of the inputs.
     pub fn input_names(&self) -> Vec<String> {
         let added = self.scaler.added.as_ref().map_or(&[][..], |added| added.names.as_slice());

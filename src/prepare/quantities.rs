@@ -5,8 +5,8 @@ use crate::{
     config::{Experiment, Expression, Value},
     data::{
         Samples,
-        facts::{Facts, Origin},
         layers::Layer,
+        lumi::{Facts, Origin},
         table::Column,
     },
     error::{Error, Result, listed, suggestion},

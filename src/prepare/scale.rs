@@ -4,6 +4,7 @@ use super::{
     floors::{self, Contents},
     missing::Filling,
 };
+use crate::statistics::percentile_of_sorted;
 use crate::{
     config::raw::{Constant, Fill, FitOn, ScaleKind},
     error::{Error, Result},
@@ -480,8 +481,9 @@ impl Step {
                         column.retain(|value| !value.is_nan());
                         column.sort_unstable_by(f32::total_cmp);
                         let (median, spread) = (
-                            percentile(&column, 50.0),
-                            percentile(&column, 75.0) - percentile(&column, 25.0),
+                            percentile_of_sorted(&column, 50.0),
+                            percentile_of_sorted(&column, 75.0)
+                                - percentile_of_sorted(&column, 25.0),
                         );
                         shift.push(median);
                         divisor.push(spread.max(0.0));
@@ -607,15 +609,6 @@ impl Step {
             }
         }
     }
-}
-
-/// The linearly interpolated percentile of sorted numbers; 0 of none.
-pub(super) fn percentile(sorted: &[f32], percent: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
-    let place = percent / 100.0 * last as f64;
-    let (low, part) = (place.floor() as usize, place.fract());
-    let (a, b) = (f64::from(sorted[low]), f64::from(sorted[(low + 1).min(last)]));
-    a + (b - a) * part
 }
 
 #[cfg(test)]

@@ -7,7 +7,14 @@ use crate::{
         Experiment, Value,
         raw::{DropEmpty, UnknownRows},
     },
-    data::{Samples, facts::Facts, golden, golden::LumisectionSet, layers::Layer},
+    data::{
+        Samples,
+        layers::Layer,
+        lumi::{
+            Facts,
+            golden_json::{self, LumisectionSet},
+        },
+    },
     error::{Error, Result},
     random,
 };
@@ -50,7 +57,7 @@ pub fn reasons(
             let id = samples.id(row);
             id.run
                 .and_then(|run| set.runs().get(&run))
-                .is_some_and(|ranges| !golden::within(ranges, id.ls))
+                .is_some_and(|ranges| !golden_json::within(ranges, id.ls))
         };
         (0..rows)
             .filter(|&row| outside(row))

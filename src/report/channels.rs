@@ -1,11 +1,14 @@
 //! Figures of one channel: how it was trained, how large its errors are, how they spread among the
 //! good and the bad.
 
-use super::scores::{ChannelScores, Scores};
 use crate::{
     config::{Experiment, raw::ReportOn},
     prepare::split::Split,
-    score::{network::Network, threshold::Calibrated},
+    score::{
+        network::Network,
+        scores::{ChannelScores, Scores},
+        threshold::Calibrated,
+    },
     train::{Fitted, Stopped},
 };
 use serde::{Deserialize, Serialize};

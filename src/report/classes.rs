@@ -1,11 +1,12 @@
 //! Classes of rows: how many of each are above the threshold, and how much of what is above is of
 //! each.
 
-use super::{
-    channels::{judged, judged_rows},
-    scores::Scores,
+use super::channels::{judged, judged_rows};
+use crate::{
+    config::Experiment,
+    prepare::classes::Classes,
+    score::{roc, scores::Scores},
 };
-use crate::{config::Experiment, prepare::classes::Classes, score::roc};
 use serde::{Deserialize, Serialize};
 
 /// The classes of the data.

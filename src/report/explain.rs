@@ -7,8 +7,8 @@ use crate::{
     device::Opened,
     error::Result,
     prepare::{Prepared, split::Split},
-    report::{axes, scores::Scores},
-    score::network::Network,
+    report::axes,
+    score::{network::Network, scores::Scores},
 };
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap};

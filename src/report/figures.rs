@@ -1,15 +1,11 @@
 //! `report.json`: what came out, as numbers that say what they are.
 
 use super::{
-    axes, batch,
+    axes,
     channels::{ChannelFigures, TrainingFigures, judged, judged_rows},
     classes::ClassesFigures,
     explain::Explanation,
     findings,
-    patterns::{PatternFigures, Patterns},
-    projections::{Projection, ProjectionFigures},
-    scores::{ChannelScores, Row, RunKey, Scores},
-    warnings::{Severity, Warnings},
 };
 use crate::{
     config::{
@@ -23,13 +19,18 @@ use crate::{
         table::Shape,
     },
     error::Result,
+    files::tables,
     prepare::{classes::Classes, labels::LabelSet, missing::MissingCells, select, split::Split},
     score::{
         drift::{Beside, Drift},
         network::Network,
+        patterns::scored::{PatternFigures, Patterns},
+        projections::{Projection, ProjectionFigures},
         roc::{self, Auc, Judged, Point, Ranking},
-        threshold::{self, Calibrated},
+        scores::{ChannelScores, Row, RunKey, Scores},
+        threshold::Calibrated,
     },
+    warnings::{Severity, Warnings},
 };
 use arrow_array::{ArrayRef, Float64Array, StringArray};
 use serde::{Deserialize, Serialize};
@@ -594,7 +595,7 @@ fn agreement(scores: &Scores, experiment: &Experiment) -> Option<Agreement> {
         flagged: shares().filter(|(flagged, _)| *flagged).count(),
         by_all: shares().filter(|(flagged, share)| *flagged && *share == 1.0).count(),
         disputed: shares().filter(|(_, share)| *share > 0.0 && *share < 1.0).count(),
-        relative_spread: threshold::percentile(&relative, 50.0),
+        relative_spread: crate::statistics::percentile(&relative, 50.0),
     })
 }
 
@@ -684,7 +685,7 @@ pub fn curves(scores: &Scores, experiment: &Experiment) -> Result<Vec<u8>> {
         ("false_positive_rate", number(|point| point.false_positive_rate)),
         ("true_positive_rate", number(|point| point.true_positive_rate)),
     ];
-    batch::to_parquet(&batch::of_columns(columns)?)
+    tables::to_parquet(&tables::of_columns(columns)?)
 }
 
 fn runs(

@@ -4,12 +4,11 @@
 use super::{
     channels::{ChannelFigures, judged},
     figures::upside_down,
-    scores::Scores,
 };
 use crate::{
     config::{Experiment, raw::ModelKind},
     data::channels::COMBINED,
-    score::{network::Network, roc::Auc},
+    score::{network::Network, roc::Auc, scores::Scores},
 };
 
 /// One of them.

@@ -1,7 +1,7 @@
 //! What there is to see of models of maps: their components, the latents of each row, and the worst
 //! maps with their regions.
 
-use super::{axes, patterns::Patterns, scores::Scores};
+use super::axes;
 use crate::{
     config::raw::ScoreKind,
     data::table::Shape,
@@ -11,7 +11,8 @@ use crate::{
     score::{
         error::Runner,
         network::Network,
-        patterns::{Layer, Region},
+        patterns::{Layer, Region, scored::Patterns},
+        scores::Scores,
     },
 };
 use std::collections::HashSet;
@@ -252,7 +253,7 @@ mod tests {
     use super::*;
     use crate::{
         prepare::split::Split,
-        report::scores::{ChannelScores, Row},
+        score::scores::{ChannelScores, Row},
     };
 
     #[test]

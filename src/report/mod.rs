@@ -10,26 +10,13 @@
 
 pub mod answer;
 pub mod axes;
-pub mod batch;
-pub mod canvas;
 pub mod channels;
 pub mod classes;
-pub mod clock;
-mod consistent;
 pub mod explain;
 pub mod figures;
 pub mod findings;
-pub mod folder;
-pub mod latents;
-pub mod lock;
 pub mod maps;
-pub mod normalisation;
 pub mod page;
-pub mod palette;
-pub mod patterns;
-pub mod pictures;
-pub mod projections;
-pub mod scores;
+pub mod plots;
 pub mod tensorboard;
 pub mod terminal;
-pub mod warnings;

@@ -5,19 +5,19 @@
 //! `Event` in protobuf's encoding. The field numbers are those of TensorFlow's `event.proto`,
 //! `summary.proto`, `tensor.proto` and TensorBoard's `hparams/plugin_data.proto`.
 
-use super::{
-    figures::Report,
-    folder::{Folder, flat, is_circumstance, names},
-    lock,
-    scores::{ChannelScores, Row, Scores},
-};
+use super::figures::Report;
 use crate::{
-    config::Experiment,
+    config::{Experiment, affects_results, resolved::flat},
     data::channels::COMBINED,
     error::{Error, Result},
+    files::{
+        folder::{Folder, names},
+        lock,
+    },
     model::weights,
     prepare::split::Split,
     protobuf::Message,
+    score::scores::{ChannelScores, Row, Scores},
     train::{Epoch, Fitted},
 };
 use std::{
@@ -202,7 +202,7 @@ impl Events {
             return Ok(None);
         }
         let is_wanted = |key: &str| {
-            HYPERPARAMETERS.iter().any(|section| key.starts_with(section)) && !is_circumstance(key)
+            HYPERPARAMETERS.iter().any(|section| key.starts_with(section)) && affects_results(key)
         };
         let hyperparameters =
             flat(&experiment.to_toml()?).into_iter().filter(|(key, _)| is_wanted(key)).collect();

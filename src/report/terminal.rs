@@ -4,15 +4,16 @@ use super::{
     channels::{Measured, SvmGroup},
     explain::{Explanation, Share},
     figures::{Report, RunFigures},
-    patterns::{self, TrackFigures},
-    scores::Scores,
 };
+use crate::text::count;
 use crate::{
     config::Threshold,
     data::channels::{ALL_FEATURES, COMBINED},
     prepare::missing,
     score::{
+        patterns::scored::{self, TrackFigures},
         roc::{Auc, Efficiency},
+        scores::Scores,
         threshold::Calibrated,
     },
 };
@@ -178,7 +179,7 @@ fn regions(report: &Report, width: u16) -> String {
     for track in tracks.iter().take(MOST_REGIONS) {
         let (first, last) = track.ls;
         let ls = if first == last { first.to_string() } else { format!("{first}–{last}") };
-        let what = format!("{} {}", patterns::name(track.side), track.area());
+        let what = format!("{} {}", scored::name(track.side), track.area());
         let marks: Vec<&str> = [(track.coincident, "in several channels"), (track.known, "known")]
             .into_iter()
             .filter(|(is, _)| *is)
@@ -486,11 +487,6 @@ fn classes(report: &Report, width: u16) -> String {
 fn number(value: f64, digits: usize) -> String {
     let small = value != 0.0 && value.abs() < 10.0_f64.powi(2 - digits as i32);
     if small || value.abs() >= 1e7 { format!("{value:.3e}") } else { format!("{value:.digits$}") }
-}
-
-/// `1 run`, `2 runs`.
-pub fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 /// One line on an area: labels, sample, area, interval.

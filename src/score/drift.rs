@@ -6,7 +6,7 @@
 //! correlation of their scores over runs (or blocks of neighbouring LSs, where there is one run),
 //! the design effect of cluster sampling.
 
-use super::threshold::percentile;
+use crate::statistics::percentile;
 use crate::{error::first_few, prepare::missing::MissingCells};
 use serde::{Deserialize, Serialize};
 

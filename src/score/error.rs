@@ -1,14 +1,13 @@
 //! Reconstruction errors, and what is usual for them.
 
 #[cfg(feature = "gpu")]
-use crate::train::kernel::Forward;
 use crate::{
     config::raw::{NmfSolver, ScoreKind},
     device::Opened,
     error::Result,
     model::{Architecture, Autoencoder, host, nmf},
     prepare::Rows,
-    train::reference::read,
+    train::backend::{autodiff::read, gpu::Forward},
 };
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;

@@ -2,10 +2,10 @@
 
 use super::{
     error::{Runner, divergences, mean_field},
+    error_baseline::Usual,
     one_class_svm::{OneClassSvm, Settings},
     patterns::Layer,
     ranges::Counts,
-    usual::Usual,
 };
 use crate::{
     config::raw::{OneClassSvm as SvmConfig, Score, ScoreKind},

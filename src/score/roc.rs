@@ -306,7 +306,7 @@ impl Ranking {
 fn middle(numbers: Vec<Option<f64>>) -> Option<(f64, f64)> {
     let mut numbers: Vec<f64> = numbers.into_iter().flatten().collect();
     numbers.sort_by(f64::total_cmp);
-    let at = |p| super::threshold::percentile(&numbers, p);
+    let at = |p| crate::statistics::percentile(&numbers, p);
     at(2.5).zip(at(97.5))
 }
 

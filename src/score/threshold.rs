@@ -1,6 +1,7 @@
 //! Where a score becomes a flag, and what that was calibrated on: `thresholds.json`.
 
 use super::drift::Sample;
+use crate::statistics::percentile;
 use crate::{
     config::{Threshold, raw::CalibrateOn},
     error::{Error, Result},
@@ -145,17 +146,6 @@ pub fn moving_average(scores: &[f64], window: usize) -> Vec<f64> {
     scores.windows(window).map(|part| part.iter().sum::<f64>() / window as f64).collect()
 }
 
-/// The percentile with linear interpolation between neighbours (NumPy's default), or nothing of
-/// nothing.
-pub fn percentile(values: &[f64], percentile: f64) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let position = percentile / 100.0 * sorted.len().checked_sub(1)? as f64;
-    let below = position.floor() as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    Some(sorted[below] + (position - below as f64) * (sorted[above] - sorted[below]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,16 +177,6 @@ mod tests {
                 calibrated
             );
         }
-    }
-
-    #[test]
-    fn percentiles_are_interpolated_as_in_numpy() {
-        let values = [4.0, 1.0, 3.0, 2.0];
-        assert_eq!(percentile(&values, 0.0), Some(1.0));
-        assert_eq!(percentile(&values, 50.0), Some(2.5));
-        assert!((percentile(&values, 99.5).unwrap() - 3.985).abs() < 1e-12);
-        assert_eq!(percentile(&values, 100.0), Some(4.0));
-        assert_eq!(percentile(&[], 50.0), None);
     }
 
     #[test]

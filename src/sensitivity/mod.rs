@@ -15,13 +15,14 @@ use crate::{
     data::{Role, Samples, areas::Area, table::Shape},
     device::Opened,
     error::{Error, Result},
-    pipeline::{self, Scored},
+    experiment::trained::TrainedModel,
     prepare::{Prepared, split::Split},
     random,
-    report::{folder::Model, patterns::Patterns, scores::Scores},
     score::{
-        patterns::{Region, Side},
+        patterns::{Region, Side, scored::Patterns},
         roc::rate_with_interval,
+        run::{self, Scored},
+        scores::Scores,
         threshold::Calibrated,
     },
 };
@@ -226,7 +227,7 @@ impl Plan {
     /// `experiment` and `score` say where the experiment is and what its score is.
     pub fn run(
         mut self,
-        model: &Model,
+        model: &TrainedModel,
         prepared: Prepared,
         (experiment, score): (String, String),
         device: &Opened,
@@ -284,7 +285,7 @@ impl Plan {
     /// Scores the rows as they are; of the good ones that are held out and not flagged takes some.
     fn choose(
         &mut self,
-        model: &Model,
+        model: &TrainedModel,
         prepared: Prepared,
         device: &Opened,
     ) -> Result<(Vec<Share>, Prepared)> {
@@ -353,7 +354,13 @@ impl Plan {
 
     /// Where the defect of a row is, the same for all strengths; nothing where there is no place
     /// for it.
-    fn defect(&self, model: &Model, samples: &Samples, row: usize, size: Size) -> Option<Defect> {
+    fn defect(
+        &self,
+        model: &TrainedModel,
+        samples: &Samples,
+        row: usize,
+        size: Size,
+    ) -> Option<Defect> {
         let mut chance = random::generator(
             self.seed,
             &format!("sensitivity places of {} × {}", size.x, size.y),
@@ -477,12 +484,12 @@ fn is_flagged(scores: &Scores, row: usize) -> bool {
 /// Scores rows and holds them against the thresholds.
 fn judge(
     experiment: &Experiment,
-    model: &Model,
+    model: &TrainedModel,
     prepared: &Prepared,
     device: &Opened,
 ) -> Result<(Scores, Option<Patterns>)> {
     let Scored { mut scores, patterns, .. } =
-        pipeline::score(experiment, &model.networks, prepared, device)?;
+        run::score(experiment, &model.networks, prepared, device)?;
     scores.flag(&model.thresholds)?;
     Ok((scores, patterns))
 }

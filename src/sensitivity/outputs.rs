@@ -3,14 +3,19 @@
 use super::{Outcome, Point, Share, Size};
 use crate::{
     error::{Error, Result},
-    files,
+    files::{
+        self,
+        atomic::{write_atomically, write_json},
+        tables,
+    },
     report::{
-        batch,
-        canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
-        folder::{write_atomically, write_json},
         page,
-        palette::{self, Colour, GOOD, INK, LINE, PAPER, SOFT, tint},
-        pictures::{SIZE, titled},
+        plots::{
+            SIZE,
+            canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
+            palette::{self, Colour, GOOD, INK, LINE, PAPER, SOFT, tint},
+            titled,
+        },
     },
 };
 use arrow_array::{ArrayRef, Float64Array, UInt32Array};
@@ -44,7 +49,7 @@ pub fn write(folder: &Path, outcome: &Outcome) -> Result<()> {
         .to_png()
         .map_err(|error| Error::failed(format!("{}: {error}", png.display())))?;
     let page = page::html(&format!("{}: sensitivity", outcome.name), &data(outcome))?;
-    batch::write(&table, &batch::of_columns(columns(&outcome.points))?)?;
+    tables::write(&table, &tables::of_columns(columns(&outcome.points))?)?;
     write_atomically(&html, page.as_bytes())?;
     write_atomically(&png, &picture)?;
     write_json(&figures, outcome)

@@ -6,9 +6,9 @@ use super::{
     trials::{Board, Phase},
 };
 use crate::{
-    data::columnar,
+    data::read::columnar,
     error::{Error, Result},
-    report::{batch, folder::names},
+    files::{folder::names, tables},
 };
 use arrow_array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow_schema::DataType;
@@ -37,14 +37,14 @@ pub fn join(board: &Board, rows: &[Row], into: &Path) -> Result<Vec<PathBuf>> {
         }
         let fields = fields(tables.iter().map(|(_, path)| path.as_path()))?;
         let parts =
-            tables.iter().flat_map(|(row, path)| match columnar::read_table(path, batch::GROUP) {
+            tables.iter().flat_map(|(row, path)| match columnar::read_table(path, tables::GROUP) {
                 Ok((_, batches)) => {
                     batches.into_iter().map(|batch| behind(board, row, &fields, &batch)).collect()
                 }
                 Err(error) => vec![Err(error)],
             });
         let path = into.join(name);
-        batch::write_parts(&path, parts)?;
+        tables::write_parts(&path, parts)?;
         written.push(path);
     }
     Ok(written)
@@ -104,5 +104,5 @@ fn behind(
             .unwrap_or_else(|| new_null_array(kind, batch.num_rows()));
         columns.push((name.clone(), column));
     }
-    batch::of_columns(columns)
+    tables::of_columns(columns)
 }

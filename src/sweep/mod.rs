@@ -7,8 +7,8 @@
 //! the folder share the work.
 
 pub mod engine;
-pub mod figure;
 pub mod join;
+pub mod objective;
 pub mod page;
 pub mod pruner;
 pub mod results;

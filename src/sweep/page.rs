@@ -9,10 +9,8 @@ use super::{
 use crate::{
     config::sweep::{Domain, Parameter, rounded},
     error::Result,
-    report::{
-        folder::{names, write_atomically},
-        page,
-    },
+    files::{atomic::write_atomically, folder::names},
+    report::page,
 };
 use serde_json::{Value, json};
 use std::{

@@ -10,7 +10,8 @@ use crate::{
         sweep::{Parameter, Point},
     },
     error::{Error, Result},
-    report::{batch, figures::Report},
+    files::tables,
+    report::figures::Report,
 };
 use arrow_array::{ArrayRef, Float64Array, StringArray, UInt32Array};
 use optimizer::{
@@ -220,7 +221,7 @@ pub fn write(board: &Board, rows: &[Row], ranked: &[Ranked]) -> Result<()> {
     columns.push(("epochs".into(), counts(&|row| row.state.epochs)));
     columns.push(("message".into(), texts(&|row| row.state.message.clone())));
     columns.push(("seconds".into(), numbers(&|row| row.state.seconds)));
-    batch::write(&board.path().join(TABLE), &batch::of_columns(columns)?)?;
+    tables::write(&board.path().join(TABLE), &tables::of_columns(columns)?)?;
     match ranked.first() {
         Some(best) => point_to(board, best),
         None => Ok(()),

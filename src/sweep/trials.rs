@@ -8,11 +8,13 @@ use crate::{
     config::{
         Document, Experiment,
         raw::Sweep,
+        resolved::differences,
         sweep::{Point, Space},
     },
     error::{Error, Result},
-    report::{
-        folder::{self, Folder, names},
+    files::{
+        atomic::{write_atomically, write_json},
+        folder::{Folder, names},
         lock::{Lock, Seen},
     },
 };
@@ -254,7 +256,7 @@ impl Board {
                 if self.states()?.iter().flatten().all(|state| state.objective.is_none()) {
                     growing.extend(["sweep.objective", "sweep.goal"]);
                 }
-                let mut differ = folder::differences(&text, &self.experiment.to_toml()?);
+                let mut differ = differences(&text, &self.experiment.to_toml()?);
                 differ.retain(|key| {
                     !growing.iter().any(|grows| key.split(&[' ', ':'][..]).next() == Some(grows))
                 });
@@ -269,7 +271,7 @@ impl Board {
         }
         fs::create_dir_all(self.path.join(TRIALS))
             .map_err(|error| Error::writing(&self.path, &error))?;
-        folder::write_atomically(&file, self.experiment.to_toml()?.as_bytes())
+        write_atomically(&file, self.experiment.to_toml()?.as_bytes())
     }
 
     /// Where it lies.
@@ -456,8 +458,8 @@ impl Board {
         };
         let text = toml::to_string(&written)
             .map_err(|error| Error::failed(format!("{TRIAL}: {error}")))?;
-        folder::write_atomically(&path.join(TRIAL), text.as_bytes())?;
-        folder::write_json(&path.join(STATE), &state)?;
+        write_atomically(&path.join(TRIAL), text.as_bytes())?;
+        write_json(&path.join(STATE), &state)?;
         let claim = |experiment| Claim {
             trial,
             path: path.clone(),
@@ -501,7 +503,7 @@ impl Board {
 
 impl Claim {
     fn write(&self) -> Result<()> {
-        folder::write_json(&self.path.join(STATE), &self.state)
+        write_json(&self.path.join(STATE), &self.state)
     }
 
     /// Says that it is being trained.

@@ -2,9 +2,22 @@
 //! whole.
 
 use super::{Moments, State};
+use crate::{
+    error::{Error, Result},
+    files::{
+        atomic::{cannot_write, write_atomically},
+        folder::{Folder, names},
+        lock,
+    },
+    model::weights,
+};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// What a file was written as; another number is another layout.
 const LAYOUT: &str = "1";
@@ -16,7 +29,7 @@ const SUM: &str = "sha256";
 const NAMES: [&str; 5] = ["parameters", "first", "second", "best", "statistics"];
 
 /// The bytes of a state of the training with that fingerprint.
-pub fn to_bytes(state: &State, fingerprint: &str) -> Result<Vec<u8>, String> {
+pub fn to_bytes(state: &State, fingerprint: &str) -> std::result::Result<Vec<u8>, String> {
     let text = serde_json::to_string(state).map_err(|error| error.to_string())?;
     let Moments { steps, parameters, statistics, first, second } = &state.moments;
     let mut arrays: Vec<(&str, Vec<u8>)> = vec![("steps", steps.to_le_bytes().to_vec())];
@@ -36,7 +49,7 @@ pub fn to_bytes(state: &State, fingerprint: &str) -> Result<Vec<u8>, String> {
                 .map(|view| (*name, view))
                 .map_err(|error| error.to_string())
         })
-        .collect::<Result<Vec<_>, String>>()?;
+        .collect::<std::result::Result<Vec<_>, String>>()?;
     let sum = sum(&text, fingerprint, arrays.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
     let metadata = [
         ("layout", LAYOUT.to_owned()),
@@ -51,7 +64,7 @@ pub fn to_bytes(state: &State, fingerprint: &str) -> Result<Vec<u8>, String> {
 
 /// The state in a file, and the fingerprint of the training that it is of. The error says what is
 /// wrong with the file.
-pub fn from_bytes(bytes: &[u8]) -> Result<(State, String), String> {
+pub fn from_bytes(bytes: &[u8]) -> std::result::Result<(State, String), String> {
     let torn = |error: &dyn std::fmt::Display| format!("not a whole checkpoint: {error}");
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| torn(&error))?;
     let metadata = header.metadata().as_ref().ok_or_else(|| torn(&"it says nothing of itself"))?;
@@ -113,6 +126,77 @@ fn sum<'a>(
         part(bytes);
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Folder {
+    fn checkpoints(&self, channel: &str, member: usize) -> PathBuf {
+        self.file(names::CHECKPOINTS).join(weights::stem(channel, member))
+    }
+
+    /// Keeps where the training of a channel's member stands, and the last `keep` states of it.
+    pub fn write_checkpoint(
+        &self,
+        (channel, member): (&str, usize),
+        state: &State,
+        fingerprint: &str,
+        keep: usize,
+    ) -> Result<()> {
+        let place = self.checkpoints(channel, member);
+        self.make(&place)?;
+        let path = place.join(format!("{:07}-{:07}.safetensors", state.epoch(), state.batch));
+        let bytes = to_bytes(state, fingerprint)
+            .map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
+        write_atomically(&path, &bytes)?;
+        let kept = checkpoint_files(&place)?;
+        for old in kept.iter().rev().skip(keep.max(1)) {
+            lock::check(old)?;
+            fs::remove_file(old).map_err(|error| cannot_write(old, &error))?;
+        }
+        Ok(())
+    }
+
+    /// The newest whole state of the training of a channel's member, and what is wrong with newer
+    /// ones.
+    pub fn read_checkpoint(
+        &self,
+        channel: &str,
+        member: usize,
+        fingerprint: &str,
+    ) -> Result<(Option<State>, Vec<String>)> {
+        let mut notes = vec![];
+        for path in checkpoint_files(&self.checkpoints(channel, member))?.iter().rev() {
+            let shown = path.display();
+            let bytes = fs::read(path).map_err(|error| Error::reading(path, &error))?;
+            match from_bytes(&bytes) {
+                Ok((state, of)) if of == fingerprint => return Ok((Some(state), notes)),
+                Ok(_) => {
+                    return Err(Error::input(format!(
+                        "{shown}: of another config, other data or another version of lumisift; --force begins anew"
+                    )));
+                }
+                Err(error) => notes.push(format!("{shown}: {error}; the one before is taken")),
+            }
+        }
+        Ok((None, notes))
+    }
+}
+
+/// The checkpoints in a folder, oldest first; none where there is no such folder.
+fn checkpoint_files(place: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(place) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(Error::reading(place, &error)),
+    };
+    let mut files = vec![];
+    for entry in entries {
+        let path = entry.map_err(|error| Error::reading(place, &error))?.path();
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]

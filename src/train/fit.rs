@@ -1,12 +1,9 @@
 //! The training loop.
 
 use super::{
-    fused::Fused,
-    nmf::Factoriser,
-    nmf_on_device::Factorisers,
-    reference::Reference,
+    backend::{autodiff::Reference, cpu::Fused, nmf::Factoriser, nmf_on_device::Factorisers},
+    early_stopping::Stopping,
     schedule::{Schedule, Seen},
-    stopping::Stopping,
 };
 use crate::{
     config::{
@@ -634,14 +631,14 @@ fn trainer<'a>(
     }
     #[cfg(feature = "gpu")]
     if by_hand && let (Some(job), Some(gpu)) = (jobs.first(), device.gpu()) {
-        if super::kernel::can(job, &gpu) {
-            if !super::kernel::fits(job, jobs.len(), &gpu) {
+        if super::backend::gpu::can(job, &gpu) {
+            if !super::backend::gpu::fits(job, jobs.len(), &gpu) {
                 return Err(Error::Memory(format!(
                     "a pack of {} models is larger than what can be allocated at once",
                     jobs.len()
                 )));
             }
-            return Ok(Box::new(super::kernel::Kernel::new(jobs, gpu)));
+            return Ok(Box::new(super::backend::gpu::Kernel::new(jobs, gpu)));
         }
         if wanted == Kernels::Fused {
             return Err(Error::input(format!(

@@ -3,10 +3,10 @@
 use crate::common::{config, metsig, root, run, scores, shared, succeed};
 use lumisift::{
     certify::conformal::{Reference, correlated_over},
-    data::golden::LumisectionSet,
+    data::lumi::golden_json::LumisectionSet,
     prepare::split::Split,
     random,
-    report::scores::Scores,
+    score::scores::Scores,
 };
 use rand::{RngExt, seq::SliceRandom};
 use serde_json::Value;

@@ -3,7 +3,7 @@
 
 use crate::common::{config, report, run, shared, succeed};
 use arrow_array::{ArrayRef, RecordBatch, StringArray, cast::AsArray, types::Float64Type};
-use lumisift::report::folder::{ChannelEntry, Folder};
+use lumisift::{experiment::trained::ChannelEntry, files::folder::Folder};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use std::{
@@ -295,9 +295,8 @@ fn new_data_score_as_in_training_and_latents_decode_to_what_was_scored() {
     let data = study.reference.join("features.parquet").display().to_string();
     let first = crate::common::scores(&out);
     succeed(study.path(), &["score", "out", "--data", &data, "--out", "again.parquet", "-q"]);
-    let again =
-        lumisift::report::scores::Scores::read(&study.path().join("again.parquet")).unwrap();
-    let of = |scores: &lumisift::report::scores::Scores,
+    let again = lumisift::score::scores::Scores::read(&study.path().join("again.parquet")).unwrap();
+    let of = |scores: &lumisift::score::scores::Scores,
               channel: usize|
      -> HashMap<(Option<u32>, Option<u32>), f64> {
         let rows = scores.rows.iter().zip(&scores.channels[channel].scores);

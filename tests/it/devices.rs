@@ -1,7 +1,7 @@
 //! A GPU gives the CPU's numbers, as closely as equal trainers can. Tested on software Vulkan,
 //! where there is one.
 use crate::common::{config, metsig, run, shared, software_gpu, succeed};
-use lumisift::report::{folder::Folder, scores::Scores};
+use lumisift::{files::folder::Folder, score::scores::Scores};
 use std::{fs, path::Path};
 
 fn train(place: &Path, device: &str, out: &str, more: &[&str]) -> (i32, String) {

@@ -521,7 +521,7 @@ insert = { side = "high" }
     assert!(area(&serde_json::to_value(report(&place.join("out"))).unwrap()) > 0.8);
 
     succeed(place, &["score", "out", "--data", "test.csv", "--out", "scores.parquet", "-q"]);
-    let again = lumisift::report::scores::Scores::read(&place.join("scores.parquet")).unwrap();
+    let again = lumisift::score::scores::Scores::read(&place.join("scores.parquet")).unwrap();
     // But for those that have next to nothing.
     assert!(
         (995..=1000).contains(&again.evaluated().count()),

@@ -1,7 +1,7 @@
 //! Several models a channel: their scores are means, and what they disagree on is told.
 
 use crate::common::{config, metsig, run, succeed};
-use lumisift::report::{folder::Folder, scores::Scores};
+use lumisift::{files::folder::Folder, score::scores::Scores};
 use std::{fs, path::Path};
 
 fn train(place: &Path, out: &str, more: &[&str]) -> (i32, String, String) {

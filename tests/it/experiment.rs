@@ -1,7 +1,7 @@
 //! The program as users run it, from made data to an experiment folder and back.
 
 use crate::common::{PROGRAM, config, metsig, report, run, scores, succeed};
-use lumisift::report::scores::Verdict;
+use lumisift::score::scores::Verdict;
 use std::{fs, path::Path};
 
 const SHORT: &[&str] = &["--set", "train.epochs=3", "-q"];
@@ -44,7 +44,7 @@ fn a_training_leaves_a_whole_folder_that_scores_alike() {
     );
     let (of_training, alone) = (
         scores(&folder.join("first")),
-        lumisift::report::scores::Scores::read(&folder.join("again.parquet")).unwrap(),
+        lumisift::score::scores::Scores::read(&folder.join("again.parquet")).unwrap(),
     );
     let bad: Vec<usize> = (0..of_training.rows.len())
         .filter(|&row| of_training.rows[row].file.starts_with("bad"))

@@ -3,10 +3,10 @@
 use crate::common::{report, root, run, succeed};
 use lumisift::{
     config::{Experiment, raw::Init},
-    data::synth::read_truth,
+    files::folder::Folder,
     model::{Architecture, weights},
     random,
-    report::folder::Folder,
+    synth::read_truth,
 };
 use rand_distr::{Distribution, StandardNormal};
 use std::{fmt::Write as _, path::Path, process::Command};
@@ -316,10 +316,10 @@ fn histograms_are_summarised_for_training_and_for_new_files() {
     );
     succeed(place.path(), &["score", "out", "--data", "bad1.csv", "--out", "new.parquet", "-q"]);
     let (new, old) = (
-        lumisift::report::scores::Scores::read(&place.path().join("new.parquet")).unwrap(),
+        lumisift::score::scores::Scores::read(&place.path().join("new.parquet")).unwrap(),
         crate::common::scores(&place.path().join("out")),
     );
-    let of = |scores: &lumisift::report::scores::Scores| -> Vec<(Option<u32>, Option<f64>)> {
+    let of = |scores: &lumisift::score::scores::Scores| -> Vec<(Option<u32>, Option<f64>)> {
         let main = scores.main().unwrap();
         (0..scores.rows.len())
             .filter(|&row| scores.rows[row].file.ends_with("bad1.csv"))

@@ -163,7 +163,7 @@ fn golden_labels_are_those_of_the_column_that_was_made_from_them() {
         (151, 0, 9849),
         "an incomplete list says nothing of the others"
     );
-    let bad = |row: &&lumisift::report::scores::Row| {
+    let bad = |row: &&lumisift::score::scores::Row| {
         row.labels[2] == Some(false) && row.labels[0] == Some(true)
     };
     assert_eq!(scores.rows.iter().filter(bad).count(), 72);
@@ -298,7 +298,7 @@ fn labelled(values: &[&str], runs: std::ops::Range<u32>) -> String {
 
 /// Rows that are good, bad and unlabelled by the first label set of a scores file.
 fn by_label(path: &Path) -> (usize, usize, usize) {
-    let scores = lumisift::report::scores::Scores::read(path).unwrap();
+    let scores = lumisift::score::scores::Scores::read(path).unwrap();
     let count =
         |wanted: Option<bool>| scores.rows.iter().filter(|row| row.labels[0] == wanted).count();
     (count(Some(true)), count(Some(false)), count(None))

@@ -103,7 +103,7 @@ fn seven_depths_of_hcal_are_seven_channels() {
     // Scored again, and with its own means as a reference, it says the same.
     let data_file = file.display().to_string();
     succeed(folder, &["score", "own", "--data", &data_file, "--out", "again.parquet", "-q"]);
-    let again = lumisift::report::scores::Scores::read(&folder.join("again.parquet")).unwrap();
+    let again = lumisift::score::scores::Scores::read(&folder.join("again.parquet")).unwrap();
     assert_eq!(again.main().unwrap().scores, scores(&folder.join("own")).main().unwrap().scores);
     let reference = "scale = {kind = [\"mean-one\", \"reference\"], reference = \"own/normalisation.parquet\", clip = 5.0}\n";
     succeed(
@@ -282,7 +282,7 @@ fn parts_are_scored_one_by_one_as_all_together() {
         arguments.extend(files.iter().map(String::as_str));
         let told = succeed(folder, &arguments);
         assert!(told.contains(&format!("part {part}: ")), "{told}");
-        let scores = lumisift::report::scores::Scores::read(&folder.join(&out)).unwrap();
+        let scores = lumisift::score::scores::Scores::read(&folder.join(&out)).unwrap();
         let main = scores.main().unwrap().scores.clone();
         parts.extend(scores.rows.into_iter().map(|row| (row.run, row.ls)).zip(main));
     }

@@ -1,7 +1,7 @@
 //! Maps of a layered detector: made files as the program and other readers find them.
 
 use crate::common::{config, report, run, scores, succeed};
-use lumisift::{data::areas::Area, prepare::split::Split, report::patterns};
+use lumisift::{data::areas::Area, prepare::split::Split, score::patterns::scored};
 use std::{fs, path::Path, process::Command};
 
 /// Reads the made maps as pandas users do and holds them against OMS, the automasks and the truth.
@@ -149,7 +149,7 @@ fn what_was_put_into_maps_is_found_where_it_is_and_nothing_else_is() {
             .iter()
             .filter(|track| track.run == defect.run.to_string() && track.channel == defect.layer);
         let own = own.filter(|track| {
-            patterns::name(track.side) == defect.kind
+            scored::name(track.side) == defect.kind
                 && track.ls.0 <= defect.ls.1
                 && track.ls.1 >= defect.ls.0
         });

@@ -117,7 +117,7 @@ fn training_follows_the_reference_as_far_as_equal_trainers_do() {
     );
     let until = replicas["equal_until_epoch"].as_u64().unwrap() as usize;
     let history =
-        lumisift::report::folder::Folder::open(out.path()).unwrap().read_history().unwrap();
+        lumisift::files::folder::Folder::open(out.path()).unwrap().read_history().unwrap();
     assert_eq!(history.len(), mse.len());
     for (i, line) in history.iter().enumerate() {
         let epoch = &line.epoch;
@@ -176,7 +176,7 @@ fn events_follow_the_reference_as_far_as_equal_trainers_do() {
     sets.iter().for_each(|set| arguments.extend(["--set", set]));
     succeed(Path::new("."), &arguments);
     let history =
-        lumisift::report::folder::Folder::open(out.path()).unwrap().read_history().unwrap();
+        lumisift::files::folder::Folder::open(out.path()).unwrap().read_history().unwrap();
     for (i, line) in history.iter().enumerate() {
         let tolerance = if i < 4 { 1e-3 } else { 0.15 };
         let found = [(line.epoch.train_loss, train[i]), (line.epoch.valid_loss.unwrap(), valid[i])];

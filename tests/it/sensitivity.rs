@@ -1,7 +1,7 @@
 //! Injected defects: what is found of them, on made histograms and maps.
 
 use crate::common::{config, metsig, run, scores, succeed};
-use lumisift::{prepare::split::Split, report::scores::Scores};
+use lumisift::{prepare::split::Split, score::scores::Scores};
 use serde_json::Value;
 use std::{fs, path::Path};
 

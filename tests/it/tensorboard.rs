@@ -2,11 +2,8 @@
 
 use crate::common::{config, lumisift, metsig, root, succeed};
 use lumisift::{
-    data::channels::COMBINED,
-    report::{
-        folder::{Folder, HistoryLine},
-        scores::Scores,
-    },
+    data::channels::COMBINED, files::folder::Folder, score::scores::Scores,
+    train::history::HistoryLine,
 };
 use serde_json::Value;
 use std::{

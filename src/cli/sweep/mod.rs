@@ -12,6 +12,7 @@ use super::{
     stop::Stop,
     ui::Ui,
 };
+use crate::text::count;
 use crate::{
     error::{Error, Result},
     report::terminal,
@@ -138,8 +139,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     ui.say(&format!(
         "{}: {} of {}, {} {} by {} search",
         experiment.config.name,
-        terminal::count(board.len(), "training"),
-        terminal::count(board.points().len(), "point"),
+        count(board.len(), "training"),
+        count(board.points().len(), "point"),
         section.goal.map_or("", |goal| goal.name()),
         section.objective,
         section.strategy,
@@ -187,8 +188,8 @@ fn dry_run(board: &Board, ui: &Ui) -> Result<()> {
     };
     ui.print(&format!(
         "{} of {}{more}; nothing was written",
-        terminal::count(board.len(), "training"),
-        terminal::count(points.len(), "point")
+        count(board.len(), "training"),
+        count(points.len(), "point")
     ))
 }
 

@@ -1,10 +1,12 @@
 //! How far a sweep is, and what came out.
 
 use super::{command, send::queued};
+use crate::text::count;
 use crate::{
     cli::{outputs::Outputs, ui::Ui},
     error::Result,
-    report::{folder::names, terminal},
+    files::folder::names,
+    report::terminal,
     sweep::{
         engine::{self, TaskState},
         join, page,
@@ -143,7 +145,7 @@ impl<'a> Progress<'a> {
                 let why =
                     row.state.message.as_ref().map_or_else(String::new, |why| format!(": {why}"));
                 let after = if row.state.state == Phase::Pruned {
-                    format!(" after {}", terminal::count(row.state.epochs, "epoch"))
+                    format!(" after {}", count(row.state.epochs, "epoch"))
                 } else {
                     String::new()
                 };
@@ -246,7 +248,7 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
             "  trial {} {}{job}: {}",
             row.name,
             row.state.state.name(),
-            terminal::count(board.epochs(row.trial), "epoch")
+            count(board.epochs(row.trial), "epoch")
         ))?;
     }
     for row in rows.iter().filter(|row| row.state.state == Phase::Failed).take(SHOWN) {

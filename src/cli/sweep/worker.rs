@@ -1,24 +1,19 @@
 //! A worker of a sweep: claims trials and trains them until there are none left.
 
+use crate::experiment::run::{self, Plan, Training};
 use crate::{
-    cli::{
-        devices_argument,
-        stop::Stop,
-        training::{self, Plan, Training},
-        ui::Ui,
-    },
+    cli::{devices_argument, progress::Progress, stop::Stop, ui::Ui},
     config::{Experiment, raw},
     device::{self, Opened},
     error::{Error, Result},
-    pipeline,
-    prepare::Prepared,
-    report::{
-        figures::Report,
+    files::{
         folder::{Folder, names},
         lock::Seen,
     },
+    prepare::{Prepared, training::prepare},
+    report::figures::Report,
     sweep::{
-        figure::figure,
+        objective::figure,
         pruner::{Pruning, Rule},
         results,
         trials::{Asked, Board, Claim, Phase},
@@ -147,7 +142,7 @@ impl Worker<'_> {
     fn rows(&mut self, key: &str, experiment: &Experiment) -> Result<Prepared> {
         match self.rows.take() {
             Some((of, rows)) if of == key => Ok(rows),
-            _ => pipeline::prepare(experiment, &|_| {}),
+            _ => prepare(experiment, &|_| {}),
         }
     }
 
@@ -206,17 +201,21 @@ impl Worker<'_> {
                     .map(|rule| Pruning::new(rule, models, Box::new(move || board.curves(trial))))
             })
             .collect();
+        let watching: Vec<Progress<'_>> = uis
+            .iter()
+            .zip(&prunings)
+            .map(|(ui, pruning)| Progress::new(ui, self.stop, pruning.as_ref()))
+            .collect();
         let mut trainings: Vec<Training<'_>> = vec![];
-        let mut running: Vec<Claim> = vec![];
-        for (((mut claim, experiment), ui), pruning) in
-            claims.into_iter().zip(&experiments).zip(&uis).zip(&prunings)
+        let mut running: Vec<(Claim, &Progress<'_>)> = vec![];
+        for ((mut claim, experiment), progress) in
+            claims.into_iter().zip(&experiments).zip(&watching)
         {
-            match open(&claim, experiment, prepared, &self.devices, ui) {
-                Ok(Some(mut training)) => {
-                    training.watch(pruning.as_ref());
+            match open(&claim, experiment, prepared, &self.devices, progress) {
+                Ok(Some(training)) => {
                     claim.run()?;
                     trainings.push(training);
-                    running.push(claim);
+                    running.push((claim, progress));
                 }
                 // Its last worker died between the report and saying so.
                 Ok(None) => settle_done(board, claim, None)?,
@@ -226,12 +225,14 @@ impl Worker<'_> {
         if trainings.is_empty() {
             return Ok(vec![]);
         }
-        let fitted = training::fit(&trainings, prepared, &self.devices, self.stop)?;
+        let fitted = run::fit(&trainings, prepared, &self.devices)?;
         let mut going_on = vec![];
-        for ((training, claim), fitted) in trainings.into_iter().zip(running).zip(fitted) {
+        for ((training, (claim, progress)), fitted) in
+            trainings.into_iter().zip(running).zip(fitted)
+        {
             match fitted {
                 Ok(Some(fitted)) => self.finish(training, &fitted, claim, prepared)?,
-                Ok(None) if training.is_pruned() => claim.settle(Phase::Pruned, None, None)?,
+                Ok(None) if progress.is_pruned() => claim.settle(Phase::Pruned, None, None)?,
                 Ok(None) if self.stop.wanted() => claim.lay_aside()?,
                 Ok(None) => going_on.push(claim),
                 Err(error) => fail(claim, error)?,
@@ -247,7 +248,7 @@ impl Worker<'_> {
         claim: Claim,
         prepared: &mut Prepared,
     ) -> Result<()> {
-        match training.finish(fitted, prepared, false, &self.devices, self.stop) {
+        match training.finish(fitted, prepared, false, &self.devices) {
             Ok(Some((report, _))) => settle_done(&self.board, claim, Some(&report)),
             Ok(None) => claim.lay_aside(),
             Err(error) => fail(claim, error),
@@ -261,7 +262,7 @@ fn open<'e>(
     experiment: &'e Experiment,
     prepared: &Prepared,
     devices: &[Opened],
-    ui: &'e Ui,
+    progress: &'e Progress<'_>,
 ) -> Result<Option<Training<'e>>> {
     let begun = Folder::begun(&claim.path, experiment)?;
     if begun.as_ref().is_some_and(Folder::is_complete) {
@@ -269,8 +270,8 @@ fn open<'e>(
     }
     let plan = Plan::new(experiment, prepared)?;
     match begun {
-        Some(folder) => plan.open(folder, true, prepared, devices, ui),
-        None => plan.open(Folder::create(&claim.path, true)?, false, prepared, devices, ui),
+        Some(folder) => plan.open(folder, true, prepared, devices, progress),
+        None => plan.open(Folder::create(&claim.path, true)?, false, prepared, devices, progress),
     }
     .map(Some)
 }

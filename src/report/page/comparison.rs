@@ -4,13 +4,13 @@ use super::data::{answer, curves, history};
 use crate::{
     config::Experiment,
     error::Result,
+    files::folder::{Folder, names},
     prepare::split::Split,
-    report::{
-        figures::Report,
-        folder::{Folder, names},
+    report::figures::Report,
+    score::{
+        roc::{FEWEST_RUNS, Judged, Ranking},
         scores::{RunKey, Scores},
     },
-    score::roc::{FEWEST_RUNS, Judged, Ranking},
 };
 use serde::Serialize;
 use serde_json::{Value, json};

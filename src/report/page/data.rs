@@ -7,17 +7,20 @@ use crate::{
     data::Samples,
     device::Opened,
     error::{Error, Result},
+    files::folder::{Folder, names},
     prepare::{Prepared, split::Split},
     report::{
         channels::{Histogram, Histograms, judged},
         figures::{self, Report},
-        folder::{Folder, HistoryLine, names},
         maps::{ChannelMaps, Component, Maps},
-        patterns::Patterns,
+    },
+    score::{
+        network::Network,
+        patterns::scored::Patterns,
         projections::Projection,
         scores::{RunKey, Scores},
     },
-    score::network::Network,
+    train::history::HistoryLine,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::DeflateEncoder};
@@ -579,7 +582,7 @@ fn laid_out(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::scores::{ChannelScores, Row};
+    use crate::score::scores::{ChannelScores, Row};
 
     /// One run of training rows, one of test rows; every tenth row is flagged.
     fn scores(train: usize, test: usize) -> Scores {

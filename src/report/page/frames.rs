@@ -8,8 +8,13 @@ use crate::{
     device::Opened,
     error::Result,
     prepare::Prepared,
-    report::{axes, maps::is_map, patterns::Patterns, scores::Scores},
-    score::{error::Runner, network::Network, patterns::Side},
+    report::{axes, maps::is_map},
+    score::{
+        error::Runner,
+        network::Network,
+        patterns::{Side, scored::Patterns},
+        scores::Scores,
+    },
 };
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -352,7 +357,7 @@ mod tests {
     use super::*;
     use crate::{
         prepare::split::Split,
-        report::scores::{ChannelScores, Row},
+        score::scores::{ChannelScores, Row},
     };
 
     /// What is kept of 100 rows, of which the first forty are flagged: how many of these, of the

@@ -7,11 +7,11 @@ pub mod comparison;
 pub mod data;
 pub mod frames;
 
-use super::{
-    folder::{Folder, names},
-    palette,
+use super::plots::palette;
+use crate::{
+    error::{Error, Result},
+    files::folder::{Folder, names},
 };
-use crate::error::{Error, Result};
 use serde_json::Value;
 
 const SKELETON: &str = include_str!("page.html");

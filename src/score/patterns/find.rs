@@ -215,8 +215,8 @@ fn square(input: f32, output: f32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::*, *};
-    use crate::data::table::Shape;
+    use super::*;
+    use crate::{data::table::Shape, score::patterns::*};
     use proptest::prelude::*;
 
     const SHAPE: Shape = Shape { y: 6, x: 30 };

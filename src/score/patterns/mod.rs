@@ -12,6 +12,7 @@ mod grid;
 mod mask;
 mod region;
 mod rows;
+pub mod scored;
 mod track;
 mod windows;
 

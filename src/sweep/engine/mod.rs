@@ -30,7 +30,7 @@ mod slurm;
 use crate::{
     config::Batch,
     error::{Error, Result},
-    report::folder::write_atomically,
+    files::atomic::write_atomically,
 };
 use serde::{Deserialize, Serialize};
 use std::{

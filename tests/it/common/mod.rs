@@ -2,9 +2,9 @@
 
 pub mod cluster;
 
-use lumisift::report::{
-    figures::Report,
-    scores::{Row, Scores},
+use lumisift::{
+    report::figures::Report,
+    score::scores::{Row, Scores},
 };
 use std::{
     io::Write,

@@ -1,0 +1,590 @@
+//! Files of named arrays (HDF5, NPY, NPZ): one-dimensional arrays are columns, others are matrices
+//! whose first axis is the row.
+
+use super::{
+    builder::{Builder, Holds, Incoming, identity, is_sound},
+    hdf5::Hdf5,
+    layout::{self, Contents, Field, Kind, Layout},
+    npy::Npy,
+};
+use crate::{
+    config::raw::Format,
+    data::table::{Bring, Column, Shape, Table, Wanted},
+    error::{Error, Result, listed, suggestion},
+};
+use rayon::prelude::*;
+use std::{
+    ops::Range,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// An array of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArrayInfo {
+    /// Its name, with the groups it lies in.
+    pub name: String,
+    /// Lengths of its axes.
+    pub shape: Vec<usize>,
+    /// What it holds.
+    pub kind: Kind,
+    /// Its type in the words of its format.
+    pub type_name: String,
+}
+
+impl ArrayInfo {
+    /// Rows; 0 for a single value.
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(0)
+    }
+
+    /// Whether it holds numbers or flags.
+    fn is_numeric(&self) -> bool {
+        matches!(self.kind, Kind::Number | Kind::Flag)
+    }
+
+    /// Whether there is one value in a row: `(n,)`, or `(n, 1)`.
+    fn is_narrow(&self) -> bool {
+        !self.shape.is_empty() && self.shape[1..].iter().all(|length| *length == 1)
+    }
+
+    /// Values of one row; 1 for a column.
+    pub fn inner(&self) -> usize {
+        self.shape.iter().skip(1).fold(1, |product, length| product.saturating_mul(*length))
+    }
+
+    /// All values, where their number is one.
+    pub fn values(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1_usize, |product, length| product.checked_mul(*length))
+    }
+
+    /// `(3763, 40)`, as Python writes it.
+    pub fn show_shape(&self) -> String {
+        let lengths: Vec<String> = self.shape.iter().map(usize::to_string).collect();
+        format!("({})", lengths.join(", "))
+    }
+}
+
+/// A file of arrays. Errors name the array.
+pub trait Arrays: Sync {
+    /// What there is.
+    fn list(&self) -> &[ArrayInfo];
+    /// Whether some rows can be read without those before them.
+    fn seekable(&self) -> bool;
+    /// Fills in rows of a numeric array, the inner axes in C order.
+    fn singles(
+        &self,
+        at: usize,
+        rows: Range<usize>,
+        into: &mut [f32],
+    ) -> std::result::Result<(), String>;
+    /// Fills `[rows, sources]` with rows of numeric columns.
+    fn columns(
+        &self,
+        sources: &[usize],
+        rows: Range<usize>,
+        into: &mut [f32],
+    ) -> std::result::Result<(), String> {
+        let mut column = vec![0.0; rows.len()];
+        for (at, &source) in sources.iter().enumerate() {
+            self.singles(source, rows.clone(), &mut column)?;
+            column
+                .iter()
+                .enumerate()
+                .for_each(|(row, value)| into[row * sources.len() + at] = *value);
+        }
+        Ok(())
+    }
+    /// A numeric column.
+    fn doubles(&self, at: usize) -> std::result::Result<Vec<f64>, String>;
+    /// A column of texts.
+    fn texts(&self, at: usize) -> std::result::Result<Vec<String>, String>;
+}
+
+/// A row never has more values.
+const MOST_BINS: usize = 1 << 24;
+const MOST_FEATURES: usize = 1 << 20;
+/// Values that are read at once.
+const BATCH_VALUES: usize = 1 << 20;
+
+/// Reads an HDF5, NPY or NPZ file.
+pub fn read(path: &Path, format: Format, wanted: &Wanted) -> Result<Table> {
+    let damaged = |reason: String| Error::input(format!("{}: {reason}", path.display()));
+    let (arrays, notes): (Box<dyn Arrays>, Vec<String>) = match format {
+        Format::Hdf5 => {
+            let file = Hdf5::open(path).map_err(damaged)?;
+            let notes = file.notes().to_vec();
+            (Box::new(file), notes)
+        }
+        Format::Npz => (Box::new(Npy::open_archive(path).map_err(damaged)?), vec![]),
+        _ => (Box::new(Npy::open(path).map_err(damaged)?), vec![]),
+    };
+    let arrays = arrays.as_ref();
+    let plan = plan(path, arrays, wanted)?;
+    let mut whole: Option<Builder> = None;
+    for contents in &plan.matrices {
+        let part = read_rows(path, format, arrays, &plan, *contents, wanted)?;
+        match &mut whole {
+            Some(whole) => whole.append(part),
+            None => whole = Some(part),
+        }
+    }
+    let mut whole = match whole {
+        Some(whole) => whole,
+        None => read_rows(path, format, arrays, &plan, None, wanted)?,
+    };
+    let same = same(path, arrays, &plan, wanted.bring)?;
+    notes.into_iter().chain(plan.notes).chain(same).for_each(|note| whole.note(note));
+    let mut table = whole.finish()?;
+    if wanted.layered && wanted.bring == Bring::Identities && plan.elements {
+        // Layers with another number of rows are there too.
+        let matrices =
+            arrays.list().iter().filter(|info| info.shape.len() > 1 && info.is_numeric());
+        for info in matrices {
+            table.elements.entry(info.name.clone()).or_insert(info.shape[0]);
+        }
+    }
+    table.fields = fields_of(arrays);
+    Ok(table)
+}
+
+/// What is read of a file.
+struct Plan {
+    /// The columns, and the matrix if there is one, by position in the file's list.
+    members: Vec<usize>,
+    fields: Vec<Field>,
+    layout: Layout,
+    /// The run of all rows, where the file says it once.
+    run: Option<f64>,
+    rows: usize,
+    /// The matrices to read one after the other, by position in the list; none where columns are
+    /// features.
+    matrices: Vec<Option<usize>>,
+    /// Whether the matrices are several monitoring elements.
+    elements: bool,
+    notes: Vec<String>,
+}
+
+/// Chooses the matrix, or the columns, that hold the rows.
+fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
+    let list = arrays.list();
+    let absurd = |info: &&ArrayInfo| {
+        let most = if info.shape.len() == 2 { MOST_FEATURES } else { MOST_BINS };
+        info.kind != Kind::Other && (info.values().is_none() || !(1..=most).contains(&info.inner()))
+    };
+    if let Some(info) = list.iter().find(absurd) {
+        return Err(Error::input(format!(
+            "{}: \"{}\" claims the shape {}",
+            path.display(),
+            info.name,
+            info.show_shape()
+        )));
+    }
+    // Beside other arrays, one of shape (n, 1) is a column.
+    let is_column = |info: &ArrayInfo| {
+        let is_histogram = wanted
+            .columns
+            .histogram
+            .as_ref()
+            .is_some_and(|name| name.trim_start_matches('/') == info.name);
+        info.shape.len() == 1
+            || info.is_narrow() && list.len() > 1 && !wanted.layered && !is_histogram
+    };
+    let matrices: Vec<usize> = (0..list.len())
+        .filter(|&at| list[at].shape.len() > 1 && list[at].is_numeric() && !is_column(&list[at]))
+        .collect();
+    let named = |name: &str, among: &[usize], what: &str| {
+        let plain = name.trim_start_matches('/');
+        among.iter().copied().find(|&at| list[at].name == plain).ok_or_else(|| {
+            let names = || among.iter().map(|&at| list[at].name.as_str());
+            let near = refusal(list, plain)
+                .map_or_else(|| suggestion(plain, names()), |refusal| format!(" ({refusal})"));
+            Error::input(format!(
+                "{}: no {what} \"{name}\"{near}; it holds {}",
+                path.display(),
+                listed(names())
+            ))
+        })
+    };
+    let chosen = match (&wanted.columns.histogram, &wanted.me) {
+        (_, Some(me)) if wanted.layered && matrices.len() > 1 => {
+            vec![named(me, &matrices, "monitoring element")?]
+        }
+        _ if !wanted.columns.features.is_empty() => vec![],
+        (Some(name), _) => vec![named(name, &matrices, "matrix")?],
+        (None, Some(me)) if matrices.len() > 1 && wanted.bring == Bring::Values => {
+            vec![named(me, &matrices, "monitoring element")?]
+        }
+        _ if wanted.features.as_ref().is_some_and(|names| {
+            list.iter().any(|info| is_column(info) && names.contains(&info.name))
+        }) =>
+        {
+            vec![]
+        }
+        _ => matrices.clone(),
+    };
+    if chosen.len() > 1 && wanted.bring == Bring::Values {
+        let names = listed(chosen.iter().map(|&at| list[at].name.as_str()));
+        return Err(Error::input(format!(
+            "{}: holds several monitoring elements; choose one with data.me: {names}",
+            path.display()
+        )));
+    }
+    let columns: Vec<usize> = (0..list.len())
+        .filter(|&at| is_column(&list[at]) && list[at].kind != Kind::Other)
+        .collect();
+    let rows = match chosen.first() {
+        Some(&at) => list[at].rows(),
+        None => usual_length(list, &columns),
+    };
+    let (fitting, others): (Vec<usize>, Vec<usize>) =
+        columns.into_iter().partition(|&at| list[at].rows() == rows);
+    let mut members = fitting;
+    members.extend(chosen.first());
+    if members.is_empty() {
+        let names: Vec<String> = list
+            .iter()
+            .map(|info| format!("{} {} of {}", info.name, info.show_shape(), info.type_name))
+            .collect();
+        let found = if names.is_empty() {
+            "no arrays".into()
+        } else {
+            listed(names.iter().map(String::as_str))
+        };
+        return Err(Error::input(format!(
+            "{}: holds no rows of numbers; found {found}",
+            path.display()
+        )));
+    }
+    let field = |&at: &usize| {
+        let info = &list[at];
+        let kind = if is_column(info) { info.kind } else { Kind::List };
+        let type_name = if is_column(info) {
+            info.type_name.clone()
+        } else {
+            format!("{} {}", info.type_name, info.show_shape())
+        };
+        Field { name: info.name.clone(), kind, type_name }
+    };
+    let fields: Vec<Field> = members.iter().map(field).collect();
+    let (mut wanted, several, is_named) =
+        (wanted.clone(), matrices.len() > 1, wanted.columns.histogram.is_some());
+    wanted.columns.histogram = chosen.first().map(|&at| list[at].name.clone());
+    let has = |name: &str| members.iter().any(|&at| list[at].name == name);
+    for name in wanted.names().filter(|name| !has(name)) {
+        if let Some(refusal) = refusal(list, name.trim_start_matches('/')) {
+            return Err(Error::input(format!(
+                "{}: \"{name}\" cannot be read: {refusal}",
+                path.display()
+            )));
+        }
+    }
+    let layout = Layout::find(path, &fields, &wanted)?;
+    // Rows without lumisections would be events, and without a run another's.
+    let run = match layout.run {
+        Some(_) => None,
+        None => only_value(arrays, |info| layout::is_run(&info.name))
+            .map_err(|reason| Error::input(format!("{}: {reason}", path.display())))?,
+    };
+    let lost_run = list.iter().find(|info| {
+        layout.run.is_none()
+            && run.is_none()
+            && layout::is_run(&info.name)
+            && refusal(list, &info.name).is_some()
+    });
+    let lost_ls = list.iter().find(|info| {
+        layout.ls.is_none()
+            && layout::is_ls(&info.name)
+            && (info.kind == Kind::Other || !info.shape.is_empty())
+    });
+    if let Some((info, what, key)) = lost_run
+        .map(|info| (info, "run", "run"))
+        .or(lost_ls.map(|info| (info, "lumisection", "ls")))
+    {
+        let refusal = refusal(list, &info.name).unwrap_or_else(|| {
+            format!("it is of shape {}, but there are {rows} rows", info.show_shape())
+        });
+        let name =
+            format!("{}: \"{}\" should be the {what} of each row", path.display(), info.name);
+        return Err(Error::input(format!(
+            "{name} and cannot be read: {refusal}; repair it, or name another column with data.columns.{key}"
+        )));
+    }
+    let mut notes: Vec<String> = vec![];
+    let enumerations: Vec<&str> = layout
+        .contents()
+        .iter()
+        .map(|&at| &fields[at])
+        .filter(|field| field.type_name.starts_with("enum("))
+        .map(|field| field.name.as_str())
+        .collect();
+    if !enumerations.is_empty() {
+        notes.push(format!(
+            "the numbers of enumerations are inputs: {}; data.columns.ignore leaves them out",
+            listed(enumerations.into_iter())
+        ));
+    }
+    // The name of a layer is that of its matrix, unless a column says it.
+    let elements = !chosen.is_empty()
+        && if wanted.layered { several || layout.me.is_none() } else { several && !is_named };
+    let is_only_run = |info: &ArrayInfo| run.is_some() && layout::is_run(&info.name);
+    let others: Vec<usize> = others.into_iter().filter(|&at| !is_only_run(&list[at])).collect();
+    if !others.is_empty() {
+        let names: Vec<String> = others
+            .iter()
+            .map(|&at| format!("{} {}", list[at].name, list[at].show_shape()))
+            .collect();
+        notes.push(format!(
+            "not read, because the rows are {rows}: {}",
+            listed(names.iter().map(String::as_str))
+        ));
+    }
+    let unread = list
+        .iter()
+        .filter(|info| (info.kind == Kind::Other || info.shape.is_empty()) && !is_only_run(info));
+    let unread: Vec<String> = unread
+        .map(|info| format!("{} ({})", info.name, refusal(list, &info.name).unwrap_or_default()))
+        .collect();
+    if !unread.is_empty() {
+        notes.push(format!(
+            "left out, because it cannot be read as a column: {}",
+            listed(unread.iter().map(String::as_str))
+        ));
+    }
+    let matrices = chosen.into_iter().filter(|&at| list[at].rows() == rows).map(Some).collect();
+    Ok(Plan { members, fields, layout, run, rows, matrices, elements, notes })
+}
+
+/// Why an array cannot be a column.
+fn refusal(list: &[ArrayInfo], name: &str) -> Option<String> {
+    let info = list.iter().find(|info| info.name == name)?;
+    match info.kind {
+        Kind::Other if info.shape.is_empty() => Some(info.type_name.clone()),
+        Kind::Other => Some(format!("{} of {}", info.show_shape(), info.type_name)),
+        _ if info.shape.is_empty() => Some(format!("a single value of {}", info.type_name)),
+        _ => None,
+    }
+}
+
+/// The value of a numeric array that has one alone.
+fn only_value(
+    arrays: &dyn Arrays,
+    is_it: impl Fn(&ArrayInfo) -> bool,
+) -> std::result::Result<Option<f64>, String> {
+    let Some(at) = arrays
+        .list()
+        .iter()
+        .position(|info| is_it(info) && info.is_numeric() && info.values() == Some(1))
+    else {
+        return Ok(None);
+    };
+    Ok(arrays.doubles(at)?.first().copied())
+}
+
+/// Notes on columns that must hold the same, which are refused where they do not.
+fn same(path: &Path, arrays: &dyn Arrays, plan: &Plan, bring: Bring) -> Result<Vec<String>> {
+    let mut notes = plan.layout.notes.clone();
+    for twin in plan.layout.twins.iter().filter(|_| bring != Bring::Identities) {
+        let entries = |at: usize| {
+            let position = plan.members[at];
+            let entries = match plan.fields[at].kind {
+                Kind::Text => arrays.texts(position),
+                Kind::Number | Kind::Flag => arrays
+                    .doubles(position)
+                    .map(|numbers| numbers.iter().map(f64::to_string).collect()),
+                _ => return Ok(None),
+            };
+            entries
+                .map(Some)
+                .map_err(|reason| Error::input(format!("{}: {reason}", path.display())))
+        };
+        let differs = match (entries(twin.taken)?, entries(twin.left)?) {
+            (Some(taken), Some(left)) if taken.len() == left.len() => {
+                taken.iter().zip(&left).position(|(a, b)| a != b)
+            }
+            _ => Some(0),
+        };
+        match twin.settle(
+            path,
+            &plan.fields,
+            differs.map(|row| format!("first in row {row}")).as_deref(),
+        ) {
+            Ok(note) => notes.extend(note),
+            Err(error) if bring == Bring::Values => return Err(error),
+            Err(error) => notes.push(error.to_string()),
+        }
+    }
+    Ok(notes)
+}
+
+/// The most common length of columns, the longest among equals.
+fn usual_length(list: &[ArrayInfo], columns: &[usize]) -> usize {
+    let count = |length: usize| columns.iter().filter(|&&at| list[at].rows() == length).count();
+    columns
+        .iter()
+        .map(|&at| list[at].rows())
+        .max_by_key(|&length| (count(length), length))
+        .unwrap_or(0)
+}
+
+/// Reads all rows of one matrix, or of the columns that are features, in batches on all cores.
+fn read_rows(
+    path: &Path,
+    format: Format,
+    arrays: &dyn Arrays,
+    plan: &Plan,
+    matrix: Option<usize>,
+    wanted: &Wanted,
+) -> Result<Builder> {
+    let damaged = |reason: String| Error::input(format!("{}: {reason}", path.display()));
+    let list = arrays.list();
+    let Plan { layout, .. } = plan;
+    let position = |at: usize| plan.members[at];
+    let sources: Vec<usize> = match (matrix, &layout.contents) {
+        (Some(at), _) => vec![at],
+        (None, Contents::Bins(columns) | Contents::Features(columns)) => {
+            columns.iter().map(|&at| position(at)).collect()
+        }
+        (None, Contents::List(at)) => vec![position(*at)],
+    };
+    let first = &list[sources[0]];
+    let shape = match (matrix, first.shape.len()) {
+        (Some(_), axes) if axes > 2 => {
+            Some(Shape { y: first.shape[1..axes - 1].iter().product(), x: first.shape[axes - 1] })
+        }
+        _ => None,
+    };
+    let width = if matrix.is_some() { first.inner() } else { sources.len() };
+    // A matrix of two axes may be anything: unless it is said to hold histograms, its columns are
+    // features.
+    let holds = match (shape, &layout.contents) {
+        (Some(_), _) | (None, Contents::Bins(_)) => Holds::Histograms,
+        (None, Contents::Features(_)) => {
+            Holds::Features(sources.iter().map(|&at| list[at].name.clone()).collect())
+        }
+        (None, Contents::List(_))
+            if wanted.layered
+                || wanted.columns.histogram.is_some()
+                || layout::is_histogram(&first.name) =>
+        {
+            Holds::Histograms
+        }
+        (None, Contents::List(_)) => {
+            Holds::Features((0..width).map(|i| format!("{}_{i}", first.name)).collect())
+        }
+    };
+    let histograms = matches!(holds, Holds::Histograms);
+    let mut builder = Builder::new(path, format, vec![], holds, layout.extra_names(), wanted);
+    builder.has_axis(layout.edges[0].is_some() && layout.edges[1].is_some());
+    builder.make_room(
+        plan.rows,
+        if wanted.bring == Bring::Values { plan.rows.saturating_mul(width) } else { 0 },
+    )?;
+    let doubles =
+        |at: Option<usize>| at.map(|at| arrays.doubles(position(at)).map_err(damaged)).transpose();
+    let run = doubles(layout.run)?.or_else(|| plan.run.map(|run| vec![run; plan.rows]));
+    let ls = doubles(layout.ls)?;
+    let mut edges = vec![];
+    for at in layout.edges {
+        edges.push(doubles(at)?);
+    }
+    let me = layout.me.map(|at| arrays.texts(position(at)).map_err(damaged)).transpose()?;
+    let mut extra = vec![];
+    for (_, at) in &layout.extra {
+        extra.push(match plan.fields[*at].kind {
+            Kind::Text => Column::Texts(arrays.texts(position(*at)).map_err(damaged)?),
+            _ => Column::Numbers(arrays.doubles(position(*at)).map_err(damaged)?),
+        });
+    }
+    let element = plan.elements.then_some(first.name.as_str());
+    let step =
+        if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
+    // Values that stay are allocated at once, and each thread is the first to touch its part;
+    // summaries need a few at a time.
+    let at_once = if wanted.bring == Bring::Values {
+        plan.rows.max(1)
+    } else {
+        step.saturating_mul(2 * rayon::current_num_threads())
+    };
+    for start in (0..plan.rows).step_by(at_once) {
+        let rows = start..(start + at_once).min(plan.rows);
+        if wanted.bring != Bring::Identities {
+            builder.make_room(rows.len(), rows.len().saturating_mul(width))?;
+            let values = builder.values();
+            let before = values.len();
+            grow(values, rows.len().saturating_mul(width)).map_err(damaged)?;
+            let all_sound = AtomicBool::new(true);
+            let fill = |(i, target): (usize, &mut [f32])| {
+                let from = start + i * step;
+                let rows = from..from + target.len() / width.max(1);
+                crate::guard::decode(path, || {
+                    if matrix.is_some() {
+                        arrays.singles(sources[0], rows, target)
+                    } else {
+                        arrays.columns(&sources, rows, target)
+                    }
+                    .map_err(damaged)?;
+                    all_sound.fetch_and(is_sound(target, histograms), Ordering::Relaxed);
+                    Ok(())
+                })
+            };
+            values[before..].par_chunks_mut(step * width.max(1)).enumerate().try_for_each(fill)?;
+            builder.trust(all_sound.into_inner());
+        }
+        for i in rows {
+            let me = element.or_else(|| me.as_ref().map(|me| me[i].as_str()));
+            if me.is_some_and(|me| !builder.element(me)) {
+                builder.pass(width);
+                continue;
+            }
+            let edges = [0, 1, 2, 3].map(|edge| {
+                edges[edge].as_ref().map(|edges| edges[i]).filter(|edge| !edge.is_nan())
+            });
+            let mut incoming = Incoming { shape, edges, ..Incoming::default() };
+            let id = identity(run.as_deref(), i, "run number").and_then(|run| {
+                incoming.run = run;
+                identity(ls.as_deref(), i, "LS number").map(|ls| incoming.ls = ls)
+            });
+            if wanted.bring == Bring::Identities {
+                incoming.shape = incoming.shape.or(Some(Shape::line(width)));
+                builder.identity(incoming);
+                continue;
+            }
+            match id {
+                Ok(()) if builder.row_of(width, incoming) => extra
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, column)| builder.extra(at).push(column, i)),
+                Ok(()) => {}
+                Err(reason) => builder.refuse(width, incoming, reason),
+            }
+        }
+        builder.settle();
+        builder.make_room(0, 0)?;
+    }
+    Ok(builder)
+}
+
+/// Appends zeros; the first are of pages that nobody has touched yet. Memory that is not there is
+/// an error, not the end.
+fn grow(values: &mut Vec<f32>, more: usize) -> std::result::Result<(), String> {
+    let missing = |_| "does not fit into memory".to_owned();
+    if values.is_empty() {
+        std::hint::black_box(&mut Vec::<f32>::new()).try_reserve_exact(more).map_err(missing)?;
+        *values = vec![0.0; more];
+    } else {
+        values.try_reserve(more).map_err(missing)?;
+        values.resize(values.len() + more, 0.0);
+    }
+    Ok(())
+}
+
+/// All arrays as people should see them.
+fn fields_of(arrays: &dyn Arrays) -> Vec<Field> {
+    let field = |info: &ArrayInfo| Field {
+        name: info.name.clone(),
+        kind: if info.shape.len() > 1 { Kind::List } else { info.kind },
+        type_name: format!("{} {}", info.type_name, info.show_shape()),
+    };
+    arrays.list().iter().map(field).collect()
+}

@@ -1,0 +1,12 @@
+//! Experiments as a whole: from rows to a complete folder ([`run`], followed by an [`observer`]),
+//! what is checked before ([`checks`]), whether one may go on (`directory`, [`identity`]), what it
+//! trained ([`trained`]), and the rows that a trained one scores ([`rows`]).
+
+pub mod checks;
+mod consistent;
+mod directory;
+pub mod identity;
+pub mod observer;
+pub mod rows;
+pub mod run;
+pub mod trained;

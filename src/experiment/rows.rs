@@ -1,0 +1,177 @@
+//! The rows of a trained experiment again, and new ones.
+
+use crate::prepare::{
+    chosen::{Chosen, load},
+    training::{is_masked, prepare, scale},
+};
+use crate::score::run::{NOT_FINITE, Scored, score};
+use crate::{
+    config::{Experiment, Part},
+    data::{Further, Role, histogram_quantiles::Unit},
+    device::Opened,
+    error::{Error, Result},
+    experiment::trained::TrainedModel,
+    prepare::{
+        Prepared, finite,
+        labels::{self},
+        split::Split,
+    },
+    score::{network::Network, patterns::scored::Patterns, scores::Scores},
+};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+/// Prepares the rows of an experiment again; refuses others than those that were scored, and other
+/// inputs than its networks have.
+pub fn prepare_scored(
+    experiment: &Experiment,
+    networks: &[Network],
+    scores: &Scores,
+    read: &(dyn Fn(&Path) + Sync),
+) -> Result<Prepared> {
+    let prepared = prepare(experiment, read)?;
+    let same = |network: &&Network| {
+        prepared.channels.iter().any(|channel| {
+            channel.name == network.channel.name && channel.features == network.channel.features
+        })
+    };
+    if let Some(network) = networks.iter().find(|network| !same(network)) {
+        return Err(Error::input(format!(
+            "the channel \"{}\" of the trained model has other inputs than the data have now",
+            network.channel.name
+        )));
+    }
+    // Rows without a score were among the inputs, but not among those that are evaluated.
+    let unscored: HashSet<(&str, Option<u32>, Option<u32>)> = scores
+        .rows
+        .iter()
+        .filter(|row| row.rejected.as_deref().is_some_and(|reason| reason.starts_with(NOT_FINITE)))
+        .map(|row| (&*row.file, row.run, row.ls))
+        .collect();
+    let prepared = if unscored.is_empty() {
+        prepared
+    } else {
+        let samples = &prepared.samples;
+        let reason = |row: usize| {
+            let id = samples.id(row);
+            unscored
+                .contains(&(samples.source(row).name.as_str(), id.run, Some(id.ls)))
+                .then(|| NOT_FINITE.to_owned())
+        };
+        prepared.without((0..samples.rows.len()).map(reason).collect())
+    };
+    match (prepared.samples.rows.len(), scores.evaluated().count()) {
+        (rows, evaluated) if rows == evaluated => Ok(prepared),
+        (rows, evaluated) => {
+            Err(Error::input(format!("{rows} rows are evaluated, but {evaluated} were scored")))
+        }
+    }
+}
+
+/// Scores new files, or a part of their runs, with a trained model: same features, same scaler,
+/// same networks. Rows have no split but test.
+pub fn score_files(
+    model: &TrainedModel,
+    files: &[PathBuf],
+    part: Option<Part>,
+    device: &Opened,
+    read: &(dyn Fn(&Path) + Sync),
+) -> Result<(Prepared, Scores, Option<Patterns>)> {
+    let prepared = prepare_files(model, files, part, read)?;
+    let Scored { scores, patterns, fewer } =
+        score(&model.experiment, &model.networks, &prepared, device)?;
+    Ok((fewer.unwrap_or(prepared), scores, patterns))
+}
+
+/// Reads, selects and scales new files, or a part of their runs, for a trained model.
+pub fn prepare_files(
+    model: &TrainedModel,
+    files: &[PathBuf],
+    part: Option<Part>,
+    read: &(dyn Fn(&Path) + Sync),
+) -> Result<Prepared> {
+    let experiment = &model.experiment;
+    // Nothing is trained: weights matter only where they say which rows are evaluated or how
+    // figures are taken.
+    let mut lenient = experiment.clone();
+    if !experiment.config.select.nonzero_weight && !experiment.config.report.weighted {
+        lenient.weight = None;
+    }
+    let further = Further {
+        welcome: labels::columns(experiment),
+        features: model.columns(),
+        layers: model.layers(),
+        part,
+        ..Further::default()
+    };
+    let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
+    let (mut inputs, mut divisors) = chosen.select(&lenient)?;
+    let samples = &chosen.samples;
+    let names = samples.feature_names();
+    let (found, trained) = match (&samples.element, model.element()) {
+        (Some(element), Some(trained)) if element != trained => {
+            (format!("holds {element}"), trained.clone())
+        }
+        _ if samples
+            .summarised
+            .zip(model.unit())
+            .is_some_and(|(found, trained)| found != trained) =>
+        {
+            let (says, unit) = (
+                if model.unit() == Some(Unit::Bins) { "says" } else { "does not say" },
+                model.unit().map_or_else(String::new, |unit| unit.to_string()),
+            );
+            (
+                format!("{says} the axis of its histograms"),
+                format!("seven numbers in {unit} (data.summary)"),
+            )
+        }
+        _ if samples.width() != model.scaler.width => {
+            (format!("{} bins", samples.width()), model.scaler.width.to_string())
+        }
+        _ => match model.read_names().iter().zip(&names).find(|(trained, name)| trained != name) {
+            Some((trained, name)) => {
+                (format!("has the feature \"{name}\""), format!("\"{trained}\""))
+            }
+            None => (String::new(), String::new()),
+        },
+    };
+    if !found.is_empty() {
+        let first = samples
+            .sources
+            .first()
+            .map(|source| source.path.display().to_string())
+            .unwrap_or_default();
+        return Err(Error::input(format!(
+            "{first}: {found}, but the model was trained on {trained}"
+        )));
+    }
+    let mut splits = vec![Split::Test; samples.rows.len()];
+    scale(&model.scaler, samples, &mut inputs);
+    chosen.reject_overflow(
+        &lenient,
+        (&mut inputs, &mut divisors, &mut splits),
+        finite::LARGEST_INPUT,
+    )?;
+    let beside = chosen.beside(&lenient)?;
+    let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
+    let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
+    let (scaler, masked) = (model.scaler.clone(), is_masked(&model.scaler, &inputs));
+    Ok(Prepared {
+        samples,
+        labels,
+        classes,
+        beside,
+        splits,
+        weights,
+        scaler,
+        divisors,
+        inputs,
+        masked,
+        channels,
+        automasks,
+        notes,
+    })
+}

@@ -1,0 +1,134 @@
+//! Files that are written whole or not at all.
+
+use super::lock;
+use crate::error::{Error, Result};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+    sync::LazyLock,
+};
+
+/// Whether a file of that name is one that a writer was still at.
+pub fn is_part(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".part")
+}
+
+/// Writes a JSON file whole or not at all.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
+    text.push('\n');
+    write_atomically(path, text.as_bytes())
+}
+
+/// Reads a JSON file that a training wrote.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    super::regular(path)?;
+    let text = fs::read_to_string(path).map_err(|error| Error::reading(path, &error))?;
+    serde_json::from_str(&text).map_err(|error| {
+        Error::input(format!("{}: not what `lumisift train` writes: {error}", path.display()))
+    })
+}
+
+/// Writes beside the target, makes sure it is on disk, then renames: readers see the old file or
+/// the new one, never a part.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if name.is_empty() || path.is_dir() {
+        return Err(Error::input(format!("{}: is not a file name to write to", path.display())));
+    }
+    // First, since the folder may have been removed with the lock.
+    lock::check(path)?;
+    if let Some(folder) =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+    {
+        return Err(Error::input(format!(
+            "{}: its folder {} does not exist",
+            path.display(),
+            folder.display()
+        )));
+    }
+    let beside = path.with_file_name(format!(".{name}.{}.part", *WRITER));
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        synced(file.sync_all())
+    };
+    let failed = |error: std::io::Error| cannot_write(path, &error);
+    write()
+        .map_err(failed)
+        // Now, since the folder may have been lost while that was written.
+        .and_then(|()| lock::check(path))
+        .and_then(|()| fs::rename(&beside, path).map_err(failed))
+        .inspect_err(|_| drop(fs::remove_file(&beside)))?;
+    // The new name, too, must be on disk.
+    sync_folder(
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+    )
+    .map_err(failed)
+}
+
+/// Why a file of an experiment cannot be written: another process took its folder over, where that
+/// is so, and else what the system says.
+pub fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
+    lock::check(path).err().unwrap_or_else(|| Error::writing(path, error))
+}
+
+/// What tells the unfinished files of this process from those of others, on other machines too.
+static WRITER: LazyLock<String> = LazyLock::new(lock::token);
+
+/// Makes sure that the names in a folder are on disk, as far as its file system can and the folder
+/// may be opened: one may be written but not read.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    match File::open(folder) {
+        Ok(folder) => synced(folder.sync_all()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The outcome of an `fsync`, which is well where the file system has none: CIFS, FUSE, AFS and EOS
+/// mounts answer EINVAL, ENOTSUP or ENOSYS, above all for folders. What is full or broken stays an
+/// error.
+pub fn synced(outcome: std::io::Result<()>) -> std::io::Result<()> {
+    match outcome {
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn file_systems_without_fsync_are_no_failure() {
+        let outcome = |number| synced(Err(std::io::Error::from_raw_os_error(number)));
+        // EINVAL, ENOTSUP and ENOSYS; EIO, ENOSPC and EDQUOT.
+        assert!([22, 95, 38].into_iter().all(|number| outcome(number).is_ok()));
+        assert!([5, 28, 122].into_iter().all(|number| outcome(number).is_err()));
+        assert!(sync_folder(Path::new("/no/such/folder")).is_err());
+    }
+
+    #[test]
+    fn nothing_is_left_beside_a_file_that_could_not_be_written() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(
+            write_atomically(&place.path().join("no/such/file"), b"x").unwrap_err().exit_code(),
+            2
+        );
+        assert_eq!(write_atomically(place.path(), b"x").unwrap_err().exit_code(), 2);
+        write_atomically(&place.path().join("file"), b"x").unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,249 @@
+//! Rows as they are read, with what is known about them: which are evaluated, and their inputs
+//! before they are scaled.
+
+use crate::{
+    config::{Experiment, Expression},
+    data::{
+        self, Further, Role, Samples,
+        lumi::{Facts, LUMINOSITIES, START_TIME, automasks::Automasks},
+    },
+    error::{Error, Result, listed, suggestion},
+    prepare::{
+        classes::Classes,
+        divide, finite,
+        labels::{self, LabelSet},
+        masked,
+        quantities::{self, Quantity},
+        reject, retain, select,
+        split::Split,
+    },
+};
+use std::path::{Path, PathBuf};
+
+/// The key of what rows are divided by.
+const DIVIDE_BY: &str = "scale.divide_by";
+
+/// Rows with what is known about them.
+pub(crate) struct Chosen {
+    pub(crate) samples: Samples,
+    pub(crate) labels: Vec<LabelSet>,
+    pub(crate) classes: Option<Classes>,
+    pub(crate) weights: Option<Vec<f32>>,
+    pub(crate) facts: Facts,
+    pub(crate) automasks: Automasks,
+    pub(crate) notes: Vec<String>,
+}
+
+/// Reads files and what is known about their rows.
+pub(crate) fn load(
+    experiment: &Experiment,
+    files: &[(Role, &[PathBuf])],
+    mut further: Further,
+    read: &(dyn Fn(&Path) + Sync),
+) -> Result<Chosen> {
+    let names = quantities::names(experiment);
+    let layered = !experiment.layers.is_empty();
+    let facts = Facts::read(
+        &experiment.facts,
+        &names
+            .iter()
+            .cloned()
+            .chain(LUMINOSITIES.iter().chain([&START_TIME]).map(|name| (*name).to_owned()))
+            .collect(),
+    )?;
+    let columns = quantities::columns(&names, &facts, layered);
+    further.required.extend(columns.iter().cloned());
+    // Each layer has a column of its own for its entries.
+    further.welcome.extend(names.get("entries").filter(|_| !layered).cloned());
+    let trained = files.iter().all(|(role, _)| *role == Role::Test);
+    let load = data::load(experiment, files, further, read);
+    let samples =
+        load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
+    let (labels, label_notes) = labels::read(&samples, experiment, trained)?;
+    let classes = experiment
+        .config
+        .labels
+        .classes
+        .as_ref()
+        .map(|config| Classes::read(&samples, config))
+        .transpose()?
+        .flatten();
+    let weights = match &experiment.weight {
+        Some(expression) => Some(
+            Quantity::new("weights", expression, &samples, &facts)?.numbers("weights", &samples)?,
+        ),
+        None => None,
+    };
+    let weights = weights
+        .map(|weights| weights.into_iter().map(|weight| weight as f32).collect::<Vec<f32>>());
+    let (automasks, mask_notes) = masked::read(experiment, &samples, &facts)?;
+    let notes = samples.notes.iter().cloned().chain(label_notes).chain(mask_notes).collect();
+    Ok(Chosen { samples, labels, classes, weights, facts, automasks, notes })
+}
+
+/// Why rows are not evaluated, in words.
+pub(crate) fn told_counts(samples: &Samples) -> String {
+    select::counts(samples)
+        .into_iter()
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl Chosen {
+    /// Selects rows; returns their unscaled inputs, and what their bins were divided by.
+    pub(crate) fn select(
+        &mut self,
+        experiment: &Experiment,
+    ) -> Result<(Vec<f32>, Option<Vec<f64>>)> {
+        let rows = self.samples.rows.len();
+        let (reasons, notes) =
+            select::reasons(&self.samples, experiment, &self.facts, self.weights.as_deref())?;
+        self.notes.extend(notes);
+        self.reject(reasons);
+        let given = self.give(experiment)?;
+        self.refuse_none(rows)?;
+        let mut inputs = join_inputs(experiment, &self.samples, &given);
+        let mut divisors =
+            experiment.divide_by.as_ref().and_then(|_| given.into_iter().next_back());
+        self.reject_overflow(
+            experiment,
+            (&mut inputs, &mut divisors, &mut vec![]),
+            finite::LARGEST_CONTENT,
+        )?;
+        Ok((inputs, divisors))
+    }
+
+    /// Refuses to go on without rows.
+    fn refuse_none(&self, of: usize) -> Result<()> {
+        match self.samples.rows.len() {
+            0 => Err(Error::input(format!("no rows left of {of}: {}", told_counts(&self.samples)))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Rejects rows.
+    fn reject(&mut self, reasons: Vec<Option<String>>) {
+        reject(&mut self.samples, &mut self.labels, &mut self.classes, &mut self.weights, reasons);
+    }
+
+    /// Rejects rows with inputs that are not finite, or too large to compute with, and their
+    /// entries in what stands beside them.
+    pub(crate) fn reject_overflow(
+        &mut self,
+        experiment: &Experiment,
+        (inputs, divisors, splits): (&mut Vec<f32>, &mut Option<Vec<f64>>, &mut Vec<Split>),
+        largest: f32,
+    ) -> Result<()> {
+        let names: Vec<String> = self
+            .samples
+            .feature_names()
+            .into_iter()
+            .chain(experiment.added.iter().map(Expression::to_string))
+            .collect();
+        let missing = |row: usize, input: usize| {
+            self.samples.row(row).get(input).is_some_and(|value| value.is_nan())
+        };
+        let (reasons, rows) =
+            (finite::reasons(inputs, &names, largest, missing), self.samples.rows.len());
+        if reasons.iter().any(Option::is_some) {
+            retain(inputs, names.len(), &reasons);
+            divisors.iter_mut().for_each(|divisors| retain(divisors, 1, &reasons));
+            retain(splits, 1, &reasons);
+            self.reject(reasons);
+        }
+        self.refuse_none(rows)
+    }
+
+    /// What is drawn beside the scores: luminosities where they are known, weights, and what the
+    /// config asks for.
+    pub(crate) fn beside(&self, experiment: &Experiment) -> Result<Vec<(String, Vec<f32>)>> {
+        let known = LUMINOSITIES
+            .into_iter()
+            .filter(|name| self.facts.has(name))
+            .filter_map(|name| Expression::parse(name).ok());
+        let mut beside: Vec<(String, Vec<f32>)> = vec![];
+        for expression in known.chain(experiment.beside.iter().cloned()) {
+            let numbers = Quantity::new("report.beside", &expression, &self.samples, &self.facts)?
+                .numbers("report.beside", &self.samples)?;
+            beside.push((
+                expression.to_string(),
+                numbers.into_iter().map(|number| number as f32).collect(),
+            ));
+        }
+        beside.extend(self.weights.clone().map(|weights| ("weight".into(), weights)));
+        Ok(beside)
+    }
+
+    /// The quantities that rows are given: `data.add_inputs`, then `scale.divide_by`. Rows for
+    /// which one is unknown, or which would be divided by 0, are rejected.
+    fn give(&mut self, experiment: &Experiment) -> Result<Vec<Vec<f64>>> {
+        let added = experiment.added.iter().map(|expression| ("data.add_inputs", expression));
+        let divide_by = experiment.divide_by.iter().map(|expression| (DIVIDE_BY, expression));
+        let mut given = vec![];
+        if experiment.added.is_empty() && experiment.divide_by.is_none() {
+            return Ok(given);
+        }
+        let mut reasons: Vec<Option<String>> = vec![None; self.samples.rows.len()];
+        for (key, expression) in added.chain(divide_by) {
+            let quantity = Quantity::new(key, expression, &self.samples, &self.facts)?;
+            let numbers = quantity.numbers(key, &self.samples)?;
+            reasons
+                .iter_mut()
+                .zip(quantity.reasons)
+                .for_each(|(first, reason)| *first = first.take().or(reason));
+            if key == DIVIDE_BY {
+                let nothing = |number: &f64| (*number == 0.0).then(|| format!("{DIVIDE_BY} is 0"));
+                reasons
+                    .iter_mut()
+                    .zip(&numbers)
+                    .for_each(|(first, number)| *first = first.take().or_else(|| nothing(number)));
+            }
+            given.push(numbers);
+        }
+        given.iter_mut().for_each(|numbers| retain(numbers, 1, &reasons));
+        self.reject(reasons);
+        Ok(given)
+    }
+}
+
+/// A name that is no column may be a misspelt quantity of OMS or HLT.
+fn with_fact_names(message: String, columns: &[String], facts: &Facts) -> String {
+    let mut near = columns
+        .iter()
+        .filter(|name| message.contains(&format!("\"{name}\"")))
+        .map(|name| suggestion(name, facts.names.iter().map(String::as_str)));
+    let missing = columns.iter().any(|name| message.contains(&format!("no column \"{name}\"")));
+    match near.rfind(|near| !near.is_empty()) {
+        Some(near) => {
+            format!("{message}; among the quantities of OMS, HLT and brilcalc files{near}")
+        }
+        None if missing && facts.names.is_empty() => {
+            format!("{message}; quantities of OMS need data.oms, rates of triggers data.hlt")
+        }
+        None if missing => {
+            let names = listed(facts.names.iter().map(String::as_str));
+            format!("{message}; the quantities of OMS, HLT and brilcalc files are {names}")
+        }
+        None => message,
+    }
+}
+
+/// Unscaled inputs, `[rows, width + added]`.
+fn join_inputs(experiment: &Experiment, samples: &Samples, given: &[Vec<f64>]) -> Vec<f32> {
+    if given.is_empty() {
+        return samples.values.clone();
+    }
+    let added = &given[..experiment.added.len()];
+    let divisor = experiment.divide_by.as_ref().and(given.last());
+    let mut inputs = Vec::with_capacity(samples.rows.len() * (samples.width() + added.len()));
+    for row in 0..samples.rows.len() {
+        let first = inputs.len();
+        inputs.extend_from_slice(samples.row(row));
+        if let Some(divisor) = divisor {
+            divide(&mut inputs[first..], divisor[row]);
+        }
+        inputs.extend(added.iter().map(|numbers| numbers[row] as f32));
+    }
+    inputs
+}

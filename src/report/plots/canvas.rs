@@ -1,0 +1,705 @@
+//! Pictures of our own: smooth lines, text and axes on a white ground, as PNG.
+
+use super::palette::{Colour, INK, LINE};
+use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use flate2::{Compression, Crc, write::ZlibEncoder};
+use std::{io::Write, sync::LazyLock};
+
+/// DejaVu Sans, of which `assets/` has the signs that are needed here.
+static REGULAR: LazyLock<FontRef<'static>> =
+    LazyLock::new(|| font(include_bytes!("../../../assets/DejaVuSans.ttf")));
+static BOLD: LazyLock<FontRef<'static>> =
+    LazyLock::new(|| font(include_bytes!("../../../assets/DejaVuSans-Bold.ttf")));
+
+fn font(bytes: &'static [u8]) -> FontRef<'static> {
+    FontRef::try_from_slice(bytes).expect("the font is a part of the program")
+}
+
+/// A part of the canvas in pixels; y goes down.
+#[derive(Clone, Copy, Debug)]
+pub struct Area {
+    /// Left edge.
+    pub left: f64,
+    /// Upper edge.
+    pub top: f64,
+    /// Right edge.
+    pub right: f64,
+    /// Lower edge.
+    pub bottom: f64,
+}
+
+/// Where text stands to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// It begins there.
+    Start,
+    /// Its middle is there.
+    Middle,
+    /// It ends there.
+    End,
+}
+
+/// How text looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// Size in pixels.
+    pub size: f64,
+    /// Its colour.
+    pub colour: Colour,
+    /// Where it stands to its place.
+    pub align: Align,
+    /// Whether it is bold.
+    pub bold: bool,
+    /// Whether it goes up instead of right.
+    pub upwards: bool,
+}
+
+impl Style {
+    /// Dark text that begins at its place.
+    pub fn of(size: f64) -> Self {
+        Self { size, colour: INK, align: Align::Start, bold: false, upwards: false }
+    }
+
+    /// The same, at another place.
+    pub fn align(self, align: Align) -> Self {
+        Self { align, ..self }
+    }
+
+    /// The same in another colour.
+    pub fn colour(self, colour: Colour) -> Self {
+        Self { colour, ..self }
+    }
+
+    fn font(&self) -> (&'static FontRef<'static>, PxScale) {
+        let font: &'static FontRef<'static> = if self.bold { &BOLD } else { &REGULAR };
+        let em = font.units_per_em().unwrap_or(2048.0);
+        (font, PxScale::from(self.size as f32 * font.height_unscaled() / em))
+    }
+
+    /// How wide a text is.
+    pub fn width(&self, text: &str) -> f64 {
+        let (font, scale) = self.font();
+        let font = font.as_scaled(scale);
+        text.chars().map(|c| f64::from(font.h_advance(font.glyph_id(c)))).sum()
+    }
+
+    /// As much of a text as has room.
+    pub fn fit(&self, text: &str, room: f64) -> String {
+        if self.width(text) <= room {
+            return text.to_owned();
+        }
+        let mut short = String::new();
+        for c in text.chars() {
+            if self.width(&format!("{short}{c}…")) > room {
+                break;
+            }
+            short.push(c);
+        }
+        short + "…"
+    }
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Stroke {
+    /// Its colour.
+    pub colour: Colour,
+    /// Its width in pixels.
+    pub width: f64,
+    /// Whether it is dashed.
+    pub dashed: bool,
+}
+
+impl Stroke {
+    /// A whole line.
+    pub fn of(colour: Colour, width: f64) -> Self {
+        Self { colour, width, dashed: false }
+    }
+
+    /// The same, dashed.
+    pub fn dashed(self) -> Self {
+        Self { dashed: true, ..self }
+    }
+}
+
+/// A picture in the making.
+#[derive(Clone, Debug)]
+pub struct Canvas {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+}
+
+impl Canvas {
+    /// A white one.
+    pub fn new(width: usize, height: usize) -> Self {
+        Self { width, height, pixels: vec![255; width * height * 3] }
+    }
+
+    /// All of it.
+    pub fn area(&self) -> Area {
+        Area { left: 0.0, top: 0.0, right: self.width as f64, bottom: self.height as f64 }
+    }
+
+    /// Lays a colour over a pixel that it covers to some part.
+    fn blend(&mut self, x: i64, y: i64, colour: Colour, part: f64) {
+        if x < 0
+            || y < 0
+            || x >= self.width as i64
+            || y >= self.height as i64
+            || part.is_nan()
+            || part <= 0.0
+        {
+            return;
+        }
+        let at = (y as usize * self.width + x as usize) * 3;
+        let part = part.min(1.0);
+        for (pixel, colour) in self.pixels[at..at + 3].iter_mut().zip(colour) {
+            *pixel = (f64::from(*pixel) * (1.0 - part) + f64::from(colour) * part).round() as u8;
+        }
+    }
+
+    /// Colours the pixels of an area by how far a shape covers them.
+    fn cover(&mut self, within: Area, colour: Colour, part: impl Fn(f64, f64) -> f64) {
+        let whole = self.area();
+        let (left, right) =
+            (within.left.max(whole.left).floor(), within.right.min(whole.right).ceil());
+        let (top, bottom) =
+            (within.top.max(whole.top).floor(), within.bottom.min(whole.bottom).ceil());
+        for y in top as i64..bottom as i64 {
+            for x in left as i64..right as i64 {
+                self.blend(x, y, colour, part(x as f64 + 0.5, y as f64 + 0.5));
+            }
+        }
+    }
+
+    /// A rectangle; `opacity` from 0 to 1.
+    pub fn rectangle(&mut self, area: Area, colour: Colour, opacity: f64) {
+        let side = |low: f64, high: f64, at: f64| (high.min(at + 0.5) - low.max(at - 0.5)).max(0.0);
+        self.cover(area, colour, |x, y| {
+            side(area.left, area.right, x) * side(area.top, area.bottom, y) * opacity
+        });
+    }
+
+    /// A disc.
+    pub fn disc(&mut self, (x, y): (f64, f64), radius: f64, colour: Colour) {
+        let around = Area {
+            left: x - radius - 1.0,
+            top: y - radius - 1.0,
+            right: x + radius + 1.0,
+            bottom: y + radius + 1.0,
+        };
+        self.cover(around, colour, |px, py| {
+            (radius + 0.5 - (px - x).hypot(py - y)).clamp(0.0, 1.0)
+        });
+    }
+
+    /// A straight line with round ends, as far as it lies in `within`.
+    fn segment(
+        &mut self,
+        (x0, y0): (f64, f64),
+        (x1, y1): (f64, f64),
+        stroke: Stroke,
+        within: Area,
+    ) {
+        let half = stroke.width / 2.0;
+        let around = Area {
+            left: (x0.min(x1) - half - 1.0).max(within.left),
+            top: (y0.min(y1) - half - 1.0).max(within.top),
+            right: (x0.max(x1) + half + 1.0).min(within.right),
+            bottom: (y0.max(y1) + half + 1.0).min(within.bottom),
+        };
+        let (dx, dy) = (x1 - x0, y1 - y0);
+        let square = dx * dx + dy * dy;
+        self.cover(around, stroke.colour, |x, y| {
+            let along = if square > 0.0 {
+                (((x - x0) * dx + (y - y0) * dy) / square).clamp(0.0, 1.0)
+            } else {
+                0.0
+            };
+            (half + 0.5 - (x - x0 - along * dx).hypot(y - y0 - along * dy)).clamp(0.0, 1.0)
+        });
+    }
+
+    /// A line through points, as far as it lies in `within`.
+    pub fn line(&mut self, points: &[(f64, f64)], stroke: Stroke, within: Area) {
+        let (dash, gap) = (4.0 * stroke.width.max(2.0), 3.0 * stroke.width.max(2.0));
+        let mut done = 0.0;
+        for pair in points.windows(2) {
+            let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
+            let length = (x1 - x0).hypot(y1 - y0);
+            if !stroke.dashed || !length.is_finite() {
+                self.segment((x0, y0), (x1, y1), stroke, within);
+                continue;
+            }
+            let at = |way: f64| (x0 + (x1 - x0) * way / length, y0 + (y1 - y0) * way / length);
+            let mut way = 0.0;
+            while way < length {
+                let phase = (done + way) % (dash + gap);
+                // Never a step so small that it does not count.
+                let next = (way
+                    + if phase < dash { dash - phase } else { dash + gap - phase }.max(0.5))
+                .min(length);
+                if phase < dash {
+                    self.segment(at(way), at(next), stroke, within);
+                }
+                way = next;
+            }
+            done += length;
+        }
+    }
+
+    /// Text whose middle height is at `y`.
+    pub fn text(&mut self, (x, y): (f64, f64), text: &str, style: Style) {
+        let (font, scale) = style.font();
+        let scaled = font.as_scaled(scale);
+        let mut along = match style.align {
+            Align::Start => 0.0,
+            Align::Middle => -style.width(text) / 2.0,
+            Align::End => -style.width(text),
+        };
+        // Capitals are 0.73 of the size high.
+        let base = style.size * 0.365;
+        for c in text.chars() {
+            let id = scaled.glyph_id(c);
+            // Where glyphs are turned, so is their part of a pixel.
+            let (fine_x, fine_y) =
+                if style.upwards { (y - along, x + base) } else { (x + along, y + base) };
+            let place = if style.upwards {
+                point((-fine_x).rem_euclid(1.0) as f32, fine_y.fract() as f32)
+            } else {
+                point(fine_x.fract() as f32, fine_y.fract() as f32)
+            };
+            if let Some(outline) = font.outline_glyph(id.with_scale_and_position(scale, place)) {
+                let bounds = outline.px_bounds();
+                outline.draw(|dx, dy, part| {
+                    let (right, down) =
+                        (i64::from(dx) + bounds.min.x as i64, i64::from(dy) + bounds.min.y as i64);
+                    let (px, py) = if style.upwards {
+                        (fine_y.trunc() as i64 + down, fine_x.ceil() as i64 - right - 1)
+                    } else {
+                        (fine_x.trunc() as i64 + right, fine_y.trunc() as i64 + down)
+                    };
+                    self.blend(px, py, style.colour, f64::from(part));
+                });
+            }
+            along += f64::from(scaled.h_advance(id));
+        }
+    }
+
+    /// What is what: marks with names, side by side from the left and the top of an area, in as
+    /// many lines as they need. Returns where the last line ends.
+    pub fn legend(&mut self, within: Area, entries: &[(Mark, String)]) -> f64 {
+        let style = Style::of(20.0);
+        let (sample, line) = (40.0, 32.0);
+        let (mut x, mut y) = (within.left, within.top + line / 2.0);
+        for (mark, name) in entries {
+            let name = style.fit(name, within.right - within.left - sample - 10.0);
+            let width = sample + 10.0 + style.width(&name);
+            if x > within.left && x + width > within.right {
+                (x, y) = (within.left, y + line);
+            }
+            match *mark {
+                Mark::Line(stroke) => self.line(&[(x, y), (x + sample, y)], stroke, self.area()),
+                Mark::Disc(colour) => self.disc((x + sample / 2.0, y), 6.0, colour),
+                Mark::Band(colour) => self.rectangle(
+                    Area { left: x, right: x + sample, top: y - 9.0, bottom: y + 9.0 },
+                    colour,
+                    1.0,
+                ),
+            }
+            self.text((x + sample + 10.0, y), &name, style);
+            x += width + 36.0;
+        }
+        y + line / 2.0
+    }
+
+    /// The picture as a PNG file.
+    pub fn to_png(&self) -> std::io::Result<Vec<u8>> {
+        let mut packed = ZlibEncoder::new(vec![], Compression::new(6));
+        // Each line as its difference from the one above (filter 2): most are alike.
+        let mut above = vec![0; self.width * 3];
+        for row in self.pixels.chunks_exact(self.width * 3) {
+            let line: Vec<u8> = [2]
+                .into_iter()
+                .chain(row.iter().zip(&above).map(|(value, above)| value.wrapping_sub(*above)))
+                .collect();
+            packed.write_all(&line)?;
+            above.copy_from_slice(row);
+        }
+        let (width, height) =
+            ((self.width as u32).to_be_bytes(), (self.height as u32).to_be_bytes());
+        // Eight bits a channel, three channels, the one way of packing, filters a line, no
+        // interlacing.
+        let header = [&width[..], &height, &[8, 2, 0, 0, 0]].concat();
+        let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+        for (kind, data) in [(b"IHDR", header), (b"IDAT", packed.finish()?), (b"IEND", vec![])] {
+            let mut crc = Crc::new();
+            crc.update(kind);
+            crc.update(&data);
+            file.extend((data.len() as u32).to_be_bytes());
+            file.extend(kind);
+            file.extend(data);
+            file.extend(crc.sum().to_be_bytes());
+        }
+        Ok(file)
+    }
+}
+
+/// Numbers that are written out.
+const PLAIN: std::ops::Range<f64> = 1e-3..1e5;
+
+/// A number as people write it: `−0.02`, `3×10⁻⁷`.
+pub fn number(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 || PLAIN.contains(&size) {
+        // Ten significant digits are free of what binary fractions add.
+        let text = format!(
+            "{:.*}",
+            (9 - size.max(1e-9).log10().floor() as i32).clamp(0, 12) as usize,
+            value
+        );
+        let text = if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.')
+        } else {
+            &text
+        };
+        return text.replace('-', "−");
+    }
+    power(value)
+}
+
+/// The same as a power of ten: `3×10⁻⁷`.
+fn power(value: f64) -> String {
+    let mut exponent = value.abs().log10().floor();
+    let mut mantissa = (value / 10_f64.powf(exponent) * 1e3).round() / 1e3;
+    if mantissa.abs() >= 10.0 {
+        (mantissa, exponent) = (mantissa / 10.0, exponent + 1.0);
+    }
+    let signs = |c: char| match c {
+        '-' => '⁻',
+        '1' => '¹',
+        '2' => '²',
+        '3' => '³',
+        digit => char::from_u32('⁰' as u32 + digit.to_digit(10).unwrap_or(0)).unwrap_or(digit),
+    };
+    let power: String = (exponent as i32).to_string().chars().map(signs).collect();
+    if mantissa == 1.0 {
+        format!("10{power}")
+    } else {
+        format!("{}×10{power}", mantissa.to_string().replace('-', "−"))
+    }
+}
+
+/// A direction of a panel.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// What is measured, with its unit.
+    pub label: String,
+    /// The value at the left or the bottom.
+    pub low: f64,
+    /// The value at the right or the top.
+    pub high: f64,
+    /// Whether it is logarithmic.
+    pub log: bool,
+}
+
+impl Axis {
+    /// From a value to another.
+    pub fn new(label: impl Into<String>, low: f64, high: f64) -> Self {
+        Self { label: label.into(), low, high, log: false }
+    }
+
+    /// Wide enough for all values that can be shown, with a margin; `None` where there is none.
+    pub fn around(
+        label: impl Into<String>,
+        values: impl IntoIterator<Item = f64>,
+        log: bool,
+    ) -> Option<Self> {
+        let shown =
+            values.into_iter().filter(|value| value.abs() < 1e250 && (!log || *value > 1e-250));
+        let scaled = shown.map(|value| if log { value.ln() } else { value });
+        let (low, high) = scaled.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
+        if low > high {
+            return None;
+        }
+        let least = if log { 0.1 } else { 1e-9 * low.abs().max(1e-3) };
+        let margin = (0.05 * (high - low)).max(least);
+        let (low, high) = (low - margin, high + margin);
+        Some(Self {
+            label: label.into(),
+            low: if log { low.exp() } else { low },
+            high: if log { high.exp() } else { high },
+            log,
+        })
+    }
+
+    /// Where a value lies, from 0 (low) to 1 (high) and beyond.
+    fn place(&self, value: f64) -> f64 {
+        let scale = |value: f64| if self.log { value.max(1e-300).ln() } else { value };
+        let (low, high) = (scale(self.low), scale(self.high));
+        if high > low { (scale(value) - low) / (high - low) } else { 0.5 }
+    }
+
+    /// Round values, about `wanted` of them, as they are written: on a logarithmic axis all as
+    /// powers of ten where one must be.
+    fn written(&self, wanted: usize) -> Vec<(f64, String)> {
+        let ticks = self.ticks(wanted);
+        let powers = self.log && ticks.iter().any(|tick| !PLAIN.contains(tick));
+        ticks
+            .into_iter()
+            .map(|tick| (tick, if powers { power(tick) } else { number(tick) }))
+            .collect()
+    }
+
+    /// Round values, about `wanted` of them.
+    fn ticks(&self, wanted: usize) -> Vec<f64> {
+        let within = |value: &f64| *value >= self.low && *value <= self.high;
+        if self.log {
+            let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
+            let decades = (last - first).max(1) as usize;
+            let step = decades.div_ceil(wanted).max(1);
+            let steps: &[f64] = if decades <= wanted / 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+            let ticks = (first..=last)
+                .step_by(step)
+                .flat_map(|power| steps.iter().map(move |times| times * 10_f64.powi(power)));
+            let ticks: Vec<f64> = ticks.filter(within).collect();
+            if ticks.len() > 2 {
+                return ticks;
+            }
+        }
+        let rough = (self.high - self.low) / wanted as f64;
+        let power = 10_f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .into_iter()
+            .map(|times| times * power)
+            .find(|step| *step >= rough)
+            .unwrap_or(rough);
+        if !step.is_normal() {
+            return vec![];
+        }
+        let first = (self.low / step).ceil();
+        (0..=2 * wanted)
+            .map(|i| (first + i as f64) * step)
+            .filter(within)
+            .map(|tick| if tick.abs() < step / 2.0 { 0.0 } else { tick })
+            .collect()
+    }
+}
+
+/// Two axes and what lies between them.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    /// Inside of the frame.
+    pub area: Area,
+    /// To the right.
+    pub x: Axis,
+    /// Upwards.
+    pub y: Axis,
+}
+
+/// Size of the text at the axes of a large panel.
+const SIZE: f64 = 22.0;
+
+impl Panel {
+    /// Where values lie on the canvas.
+    pub fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let area = self.area;
+        // Far outside is far enough.
+        let (x, y) = (self.x.place(x).clamp(-9.0, 9.0), self.y.place(y).clamp(-9.0, 9.0));
+        (area.left + x * (area.right - area.left), area.bottom - y * (area.bottom - area.top))
+    }
+
+    /// A band from one value of x to another, all the way up.
+    pub fn band(&self, canvas: &mut Canvas, (low, high): (f64, f64), colour: Colour) {
+        let (left, right) = (
+            self.at((low, self.y.low)).0.max(self.area.left),
+            self.at((high, self.y.low)).0.min(self.area.right),
+        );
+        canvas.rectangle(Area { left, right, ..self.area }, colour, 1.0);
+    }
+
+    /// The grid, below everything else.
+    pub fn grid(&self, canvas: &mut Canvas) {
+        let (x, y) = self.counts();
+        for tick in self.x.ticks(x) {
+            self.line(canvas, &[(tick, self.y.low), (tick, self.y.high)], Stroke::of(LINE, 1.0));
+        }
+        for tick in self.y.ticks(y) {
+            self.line(canvas, &[(self.x.low, tick), (self.x.high, tick)], Stroke::of(LINE, 1.0));
+        }
+    }
+
+    /// Ticks that have room.
+    fn counts(&self) -> (usize, usize) {
+        let area = self.area;
+        (
+            ((area.right - area.left) / 140.0).clamp(2.0, 10.0) as usize,
+            ((area.bottom - area.top) / 55.0).clamp(2.0, 8.0) as usize,
+        )
+    }
+
+    /// Size of the text at the axes.
+    fn text_size(&self) -> f64 {
+        let Area { left, top, right, bottom } = self.area;
+        if right - left < 900.0 && bottom - top < 500.0 { 0.8 * SIZE } else { SIZE }
+    }
+
+    /// The frame with the numbers and the label of x; an empty label leaves its numbers out too.
+    pub fn frame_across(&self, canvas: &mut Canvas) {
+        let Area { left, top, right, bottom } = self.area;
+        let (size, within) = (self.text_size(), canvas.area());
+        canvas.line(
+            &[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)],
+            Stroke::of(INK, 1.5),
+            within,
+        );
+        if self.x.label.is_empty() {
+            return;
+        }
+        for (tick, written) in self.x.written(self.counts().0) {
+            let (x, _) = self.at((tick, self.y.low));
+            canvas.line(&[(x, bottom), (x, bottom + 6.0)], Stroke::of(INK, 1.5), within);
+            canvas.text(
+                (x, bottom + 10.0 + size / 2.0),
+                &written,
+                Style::of(size).align(Align::Middle),
+            );
+        }
+        canvas.text(
+            ((left + right) / 2.0, bottom + 18.0 + 1.75 * size),
+            &self.x.label,
+            Style::of(size).align(Align::Middle),
+        );
+    }
+
+    /// The frame with its numbers and labels.
+    pub fn frame(&self, canvas: &mut Canvas) {
+        self.frame_across(canvas);
+        let Area { left, top, bottom, .. } = self.area;
+        let (size, within, up) = (self.text_size(), canvas.area(), self.counts().1);
+        let mut widest = 0.0_f64;
+        for (tick, written) in self.y.written(up) {
+            let (_, y) = self.at((self.x.low, tick));
+            canvas.line(&[(left - 6.0, y), (left, y)], Stroke::of(INK, 1.5), within);
+            widest = widest.max(Style::of(size).width(&written));
+            canvas.text((left - 12.0, y), &written, Style::of(size).align(Align::End));
+        }
+        let style = Style { upwards: true, ..Style::of(size).align(Align::Middle) };
+        canvas.text(
+            (left - 24.0 - widest - size / 2.0, (top + bottom) / 2.0),
+            &style.fit(&self.y.label, bottom - top + 80.0),
+            style,
+        );
+    }
+
+    /// A line through values, within the frame.
+    pub fn line(&self, canvas: &mut Canvas, values: &[(f64, f64)], stroke: Stroke) {
+        let points: Vec<(f64, f64)> = values.iter().map(|value| self.at(*value)).collect();
+        canvas.line(&points, stroke, self.area);
+    }
+
+    /// A histogram: heights between edges, one more of these.
+    pub fn steps(&self, canvas: &mut Canvas, edges: &[f64], heights: &[f64], stroke: Stroke) {
+        let corners: Vec<(f64, f64)> = edges
+            .windows(2)
+            .zip(heights)
+            .flat_map(|(edge, height)| [(edge[0], *height), (edge[1], *height)])
+            .collect();
+        self.line(canvas, &corners, stroke);
+    }
+
+    /// Discs at values.
+    pub fn discs(&self, canvas: &mut Canvas, values: &[(f64, f64)], radius: f64, colour: Colour) {
+        values.iter().for_each(|value| canvas.disc(self.at(*value), radius, colour));
+    }
+}
+
+/// What stands for something in a legend.
+#[derive(Clone, Copy, Debug)]
+pub enum Mark {
+    /// A line.
+    Line(Stroke),
+    /// A disc.
+    Disc(Colour),
+    /// A band.
+    Band(Colour),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn numbers_are_written_as_people_do() {
+        let written = [0.0, 0.1 + 0.2, -0.02, 1.0, 20.0, 99_999.0, 1e5, -3e-7, 1234.5, 0.001, 2e-4]
+            .map(number);
+        assert_eq!(
+            written,
+            [
+                "0",
+                "0.3",
+                "−0.02",
+                "1",
+                "20",
+                "99999",
+                "10⁵",
+                "−3×10⁻⁷",
+                "1234.5",
+                "0.001",
+                "2×10⁻⁴"
+            ]
+        );
+    }
+
+    #[test]
+    fn fonts_have_every_sign_that_pictures_use() {
+        for c in ('!'..='~').chain("−×⁰¹²³⁴⁵⁶⁷⁸⁹⁻–…≤≥αβγδεμσχψ·±".chars())
+        {
+            assert!(REGULAR.glyph_id(c).0 != 0 && BOLD.glyph_id(c).0 != 0, "{c}");
+        }
+    }
+
+    #[test]
+    fn text_leaves_ink_where_it_stands() {
+        for upwards in [false, true] {
+            let mut canvas = Canvas::new(100, 100);
+            canvas.text(
+                (50.0, 50.0),
+                "HH",
+                Style { upwards, ..Style::of(20.0).align(Align::Middle) },
+            );
+            let dark: Vec<(usize, usize)> = (0..10_000)
+                .filter(|at| canvas.pixels[at * 3] < 128)
+                .map(|at| (at % 100, at / 100))
+                .collect();
+            assert!(dark.len() > 80);
+            let (wide, high) = if upwards { (10, 18) } else { (18, 10) };
+            assert!(
+                dark.iter().all(|(x, y)| x.abs_diff(50) <= wide && y.abs_diff(50) <= high),
+                "{dark:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_values_are_something_is_drawn_or_nothing(
+            values in prop::collection::vec(any::<f64>(), 0..20), log: bool, dashed: bool
+        ) {
+            let (Some(x), Some(y)) = (Axis::around("x", values.iter().copied(), false), Axis::around("y", values.iter().copied(), log)) else { return Ok(()) };
+            prop_assert!(x.ticks(8).len() <= 20 && y.ticks(8).len() <= 30);
+            let panel = Panel { area: Area { left: 40.0, top: 10.0, right: 150.0, bottom: 80.0 }, x, y };
+            let mut canvas = Canvas::new(160, 120);
+            panel.grid(&mut canvas);
+            let points: Vec<(f64, f64)> = values.iter().map(|value| (*value, *value)).collect();
+            panel.line(&mut canvas, &points, Stroke { dashed, ..Stroke::of(INK, 2.0) });
+            panel.discs(&mut canvas, &points, 3.0, INK);
+            panel.frame(&mut canvas);
+            prop_assert!(canvas.to_png().unwrap().len() > 60);
+        }
+    }
+}

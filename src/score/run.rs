@@ -1,0 +1,254 @@
+//! Scores of prepared rows, by each channel and by all together.
+
+use crate::device::side_by_side;
+use crate::prepare::chosen::told_counts;
+use crate::{
+    config::{
+        Experiment,
+        raw::{CalibrateOn, Order},
+    },
+    data::channels::{COMBINED, Channel},
+    device::Opened,
+    error::{Error, Result},
+    model::Architecture,
+    prepare::{Prepared, retain, split::Split},
+    score::{
+        error_baseline::{self, Usual},
+        network::{Network, Said},
+        patterns::{Found, Layer, Region, Settings, Zeros, find_all, scored::Patterns},
+        ranges,
+        scores::{ChannelScores, Scores},
+    },
+    train::Fitted,
+};
+use std::ops::Range;
+
+/// What is said of a row whose reconstruction overflows.
+pub(crate) const NOT_FINITE: &str = "score is not finite";
+
+/// Learns what is usual for the errors and latents of trained models, in the order of [`train`];
+/// the texts say what is doubtful, channel by channel.
+pub fn learn(
+    experiment: &Experiment,
+    fitted: &[Fitted],
+    prepared: &Prepared,
+    device: &Opened,
+) -> Result<(Vec<Network>, Vec<Option<String>>)> {
+    let config = &experiment.config;
+    let train = prepared.of_split(Split::Train, config.train.order);
+    let calibrate = match config.threshold.on {
+        CalibrateOn::Valid => prepared.of_split(Split::Valid, Order::Ls),
+        CalibrateOn::Train | CalibrateOn::Scored => train.clone(),
+    };
+    let names = prepared.input_names();
+    let one = |(channel, fitted): (&Channel, &[Fitted])| {
+        let columns = channel.columns(&names);
+        let rows = prepared.rows(&columns);
+        let (train, calibrate) = (
+            prepared.with_inputs(&columns, train.clone()),
+            prepared.with_inputs(&columns, calibrate.clone()),
+        );
+        let architecture = Architecture::new(channel.features.len(), &config.model);
+        let trained = (
+            channel.clone(),
+            architecture,
+            fitted.iter().map(|fitted| fitted.weights.clone()).collect(),
+        );
+        let (train, calibrate) =
+            (rows.at(&train).whole_where_possible(), rows.at(&calibrate).whole_where_possible());
+        Network::learn(trained, &config.score, train, calibrate, device)
+    };
+    let learned = side_by_side(
+        device,
+        prepared.channels.iter().zip(fitted.chunks(config.train.ensemble as usize)).collect(),
+        one,
+    )?;
+    let (mut networks, notes): (Vec<Network>, Vec<Option<String>>) = learned.into_iter().unzip();
+    let known = ranges::learn(prepared, &train);
+    let calibration = ranges::compare(prepared, &calibrate, &known);
+    networks.iter_mut().for_each(|network| {
+        network.know_inputs(&network.channel.columns(&names), &known, &calibration)
+    });
+    if let Some(patterns) = &config.patterns {
+        let bins = prepared.samples.width();
+        let mut zeros = Zeros::new(bins);
+        train.iter().for_each(|&row| zeros.add(prepared.samples.row(row as usize)));
+        let masked = zeros.mask(patterns.static_mask);
+        for network in &mut networks {
+            let own = network.channel.columns(&names).into_iter().flatten();
+            network.masked =
+                own.zip(0..).filter(|(bin, _)| masked[*bin]).map(|(_, at)| at).collect();
+        }
+    }
+    Ok((networks, notes))
+}
+
+/// Scored rows.
+pub struct Scored {
+    /// What every channel says of every row, and the rejected rows beside them; nothing is flagged
+    /// yet.
+    pub scores: Scores,
+    /// What was found, with `[patterns]`.
+    pub patterns: Option<Patterns>,
+    /// The rows without those whose score is not finite, where there are any: they are rejected,
+    /// and the others are what is scored.
+    pub fewer: Option<Prepared>,
+}
+
+/// Scores every row by each channel and by all together. A row of which one channel says nothing
+/// finite is not evaluated.
+pub fn score(
+    experiment: &Experiment,
+    networks: &[Network],
+    prepared: &Prepared,
+    device: &Opened,
+) -> Result<Scored> {
+    let names = prepared.input_names();
+    let one = |network: &Network| {
+        let columns = network.channel.columns(&names);
+        let said = network.score(&experiment.config.score, prepared.rows(&columns), device)?;
+        // A row without any input of the channel has no score there.
+        let present: Vec<bool> = match prepared.masked {
+            false => vec![true; said.scores.len()],
+            true => (0..said.scores.len()).map(|i| prepared.rows(&columns).has_any(i)).collect(),
+        };
+        Ok((said, present))
+    };
+    let mut said: Vec<(Said, Vec<bool>)> = side_by_side(device, networks.iter().collect(), one)?;
+    let reason = |row: usize| {
+        let at = said.iter().position(|(said, present)| present[row] && !said.is_finite(row))?;
+        let channel = if networks.len() > 1 {
+            format!(" ({})", networks[at].channel.name)
+        } else {
+            String::new()
+        };
+        Some(format!("{NOT_FINITE}{channel}"))
+    };
+    let reasons: Vec<Option<String>> = (0..prepared.samples.rows.len()).map(reason).collect();
+    let fewer = reasons.iter().any(Option::is_some).then(|| {
+        for (said, present) in &mut said {
+            said.retain(&reasons);
+            retain(present, 1, &reasons);
+        }
+        prepared.without(reasons)
+    });
+    let prepared = fewer.as_ref().unwrap_or(prepared);
+    if prepared.samples.rows.is_empty() {
+        return Err(Error::failed(format!(
+            "no row has a score: {}",
+            told_counts(&prepared.samples)
+        )));
+    }
+    let of_channel = |(network, (said, present)): (&Network, (Said, Vec<bool>))| ChannelScores {
+        name: network.channel.name.clone(),
+        spread: known(spread(&said.members), &present),
+        members: said
+            .members
+            .into_iter()
+            .map(|scores| known(scores.into_iter().map(Some), &present))
+            .collect(),
+        scores: known(said.scores.into_iter().map(Some), &present),
+        log_ratios: known(said.log_ratios.into_iter().map(Some), &present),
+        inside: known(said.inside.into_iter().map(Some), &present),
+        ..ChannelScores::default()
+    };
+    let mut channels: Vec<ChannelScores> = networks.iter().zip(said).map(of_channel).collect();
+    let patterns = patterns(experiment, networks, prepared, device)?;
+    if let Some(patterns) = &patterns {
+        patterns.score(&mut channels);
+    } else if networks.len() > 1 {
+        let how = experiment.config.score.combine;
+        let combine =
+            |ratio: &dyn Fn(&Usual, &ChannelScores, usize) -> Option<f64>| -> Vec<Option<f64>> {
+                let of_row = |i: usize| -> Vec<(&Usual, f64)> {
+                    networks
+                        .iter()
+                        .zip(&channels)
+                        .filter_map(|(network, channel)| {
+                            Some((&network.usual, ratio(&network.usual, channel, i)?))
+                        })
+                        .collect()
+                };
+                (0..prepared.samples.rows.len())
+                    .map(|i| error_baseline::combine(how, &of_row(i)))
+                    .collect()
+            };
+        let scores = combine(&|_, channel, i| channel.log_ratios[i]);
+        let member = |member: usize| {
+            combine(&|usual, channel, i| {
+                channel.members[member][i].map(|score| usual.log_ratio(score))
+            })
+        };
+        let members: Vec<Vec<Option<f64>>> = (0..channels[0].members.len()).map(member).collect();
+        let numbers: Vec<Vec<f64>> = members
+            .iter()
+            .map(|member| member.iter().map(|score| score.unwrap_or(f64::NAN)).collect())
+            .collect();
+        channels.push(ChannelScores {
+            name: COMBINED.into(),
+            scores,
+            spread: spread(&numbers),
+            members,
+            ..ChannelScores::default()
+        });
+    }
+    let mut scores = Scores::new(
+        &prepared.samples,
+        &prepared.splits,
+        &prepared.labels,
+        prepared.weights.as_deref(),
+        channels,
+    );
+    prepared.classes.iter().for_each(|classes| scores.classify(classes));
+    Ok(Scored { scores, patterns, fewer })
+}
+
+/// Numbers of rows, none where a row has none.
+fn known(numbers: impl IntoIterator<Item = Option<f64>>, present: &[bool]) -> Vec<Option<f64>> {
+    numbers.into_iter().zip(present).map(|(number, present)| number.filter(|_| *present)).collect()
+}
+
+/// Looks for patterns in the errors of every row, run by run, where the config says what they are.
+pub fn patterns(
+    experiment: &Experiment,
+    networks: &[Network],
+    prepared: &Prepared,
+    device: &Opened,
+) -> Result<Option<Patterns>> {
+    let Some(config) = &experiment.config.patterns else { return Ok(None) };
+    let layers: Vec<Layer> = networks.iter().map(Network::layer).collect();
+    let settings = Settings::new(config, layers.len());
+    settings.check(layers.iter().map(|layer| (layer.name.as_str(), layer.shape)))?;
+    let names = prepared.input_names();
+    let columns: Vec<Vec<Range<usize>>> =
+        networks.iter().map(|network| network.channel.columns(&names)).collect();
+    let of_run = |rows: Range<usize>| {
+        find_all(&settings, &layers, networks, &columns, prepared, rows, device)
+    };
+    let found = side_by_side(device, prepared.samples.run_ranges(), of_run)?.concat();
+    let known = |(row, found): (usize, &Found)| {
+        let id = prepared.samples.id(row);
+        let masked = |region: &Region| prepared.automasks.masked(id.run?, id.ls, region.layer);
+        found
+            .regions
+            .iter()
+            .map(|region| masked(region).is_some_and(|areas| region.is_known(areas)))
+            .collect()
+    };
+    let known = found.iter().enumerate().map(known).collect();
+    Ok(Some(Patterns::new(settings, layers, found, known, &prepared.samples, config.gap)))
+}
+
+/// The standard deviation (ddof 1) of the members' scores, row by row; empty where there are not
+/// several.
+fn spread(members: &[Vec<f64>]) -> Vec<Option<f64>> {
+    if members.len() < 2 {
+        return vec![];
+    }
+    let n = members.len() as f64;
+    let of_row = |i: usize| {
+        let mean = members.iter().map(|scores| scores[i]).sum::<f64>() / n;
+        (members.iter().map(|scores| (scores[i] - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt()
+    };
+    (0..members[0].len()).map(|i| Some(of_row(i)).filter(|spread| spread.is_finite())).collect()
+}

@@ -1,0 +1,467 @@
+//! Training on a GPU by kernels of our own ([`crate::model::cube`]): a pack goes through an epoch
+//! in a few launches.
+
+use crate::{
+    config::{Experiment, Loss, Optimizer},
+    device::{self, Gpu},
+    error::Result,
+    model::{
+        Architecture,
+        cube::{self, Distance, NUMBERS, Plan, Rule},
+    },
+    prepare::Rows,
+    train::{
+        Batch, Job, Moments, Sums, Trainer,
+        fit::retain,
+        optimizer::{self, Numbers},
+    },
+};
+use cubecl::{client::Client, prelude::*, server::Handle};
+use std::ops::Range;
+
+/// Batches that are launched together; fewer than these wait for the end of the epoch.
+const AT_ONCE: usize = 256;
+
+/// Rows of the validation set that a block takes at once, and blocks a member.
+const ROWS: usize = 32;
+const WORKERS: usize = 64;
+
+/// A pack in training.
+pub struct Kernel<'a> {
+    experiments: Vec<&'a Experiment>,
+    architecture: &'a Architecture,
+    client: Client,
+    plan: Plan,
+    /// Batches that are launched together at most.
+    at_once: usize,
+    most_loops: Option<usize>,
+    train: Table,
+    valid: Option<(Rows<'a>, Table)>,
+    /// `[members, 3 · parameters]`
+    state: Handle,
+    scratch: Handle,
+    /// Losses of the epoch so far, `[members]`.
+    losses: Handle,
+    steps: Vec<i32>,
+    /// The epoch's order of each member, and how far apart they lie.
+    order: Option<(Handle, usize, usize)>,
+    /// Position of the first batch that waits, and what each batch's step takes, member by member.
+    waiting: (usize, Vec<Vec<[f32; NUMBERS]>>),
+}
+
+/// Rows on the device.
+struct Table {
+    values: Handle,
+    weights: Handle,
+    rows: usize,
+    width: usize,
+}
+
+impl Table {
+    fn new(rows: Rows<'_>, client: &Client) -> Self {
+        let weights: Option<Vec<f32>> = (0..rows.len()).map(|i| rows.weight(i)).collect();
+        let weights = weights.filter(|weights| !weights.is_empty()).unwrap_or_else(|| vec![1.0]);
+        Self {
+            values: upload(client, &rows.copy(0..rows.len())),
+            weights: upload(client, &weights),
+            rows: rows.len(),
+            width: rows.width(),
+        }
+    }
+}
+
+fn upload(client: &Client, values: &[f32]) -> Handle {
+    client.create_from_slice(f32::as_bytes(values))
+}
+
+fn download(client: &Client, handle: &Handle) -> Result<Vec<f32>> {
+    let bytes =
+        client.read_one(handle.clone()).map_err(|error| device::failure(&format!("{error:?}")))?;
+    Ok(f32::from_bytes(&bytes).to_vec())
+}
+
+/// A kernel's argument.
+#[allow(
+    unsafe_code,
+    reason = "kernels do not check where they read and write; lengths are those the buffers were made with"
+)]
+fn argument(handle: &Handle, length: usize) -> BufferArg {
+    // SAFETY: every caller passes the number of values that the buffer was made for.
+    unsafe { BufferArg::from_raw_parts(handle.clone(), length) }
+}
+
+fn rule(optimizer: Optimizer) -> Rule {
+    match optimizer {
+        Optimizer::Adam { .. } => Rule::Adam,
+        Optimizer::Sgd { .. } => Rule::Sgd,
+        Optimizer::Adadelta { .. } => Rule::Adadelta,
+        Optimizer::RmsProp { .. } => Rule::RmsProp,
+    }
+}
+
+/// Whether the kernels can train a model: what they cannot is left to [`super::autodiff`].
+pub fn can(job: &Job<'_>, gpu: &Gpu) -> bool {
+    let plan = plan_of(job, gpu.threads);
+    let rows = job.train.len().max(job.valid.map_or(0, |valid| valid.len()));
+    Plan::knows(job.architecture)
+        && !job.train.is_masked()
+        && !job.valid.is_some_and(|valid| valid.is_masked())
+        && !job.experiment.config.model.is_regularised()
+        && job.experiment.penalties.is_empty()
+        && job.experiment.config.train.gradient_clip.is_none()
+        && gpu.most_loops.is_none_or(|most| plan.loops().1 + plan.units < most)
+        && rows * job.train.width() < u32::MAX as usize
+        && bytes(rows * job.train.width()).max(largest(job, 1, &plan))
+            <= gpu.client.properties().memory.max_page_size
+}
+
+/// Whether a pack of so many fits into the device's largest allocation, part by part.
+pub fn fits(job: &Job<'_>, members: usize, gpu: &Gpu) -> bool {
+    largest(job, members, &plan_of(job, gpu.threads))
+        <= gpu.client.properties().memory.max_page_size
+}
+
+fn bytes(values: usize) -> u64 {
+    (values * size_of::<f32>()) as u64
+}
+
+/// The largest buffer of a pack: its states, what lies between layers, or the orders of rows.
+fn largest(job: &Job<'_>, members: usize, plan: &Plan) -> u64 {
+    let values = (3 * job.architecture.parameters())
+        .max(2 * plan.value_at(plan.widths.len()))
+        .max(job.train.len());
+    bytes(members * values)
+}
+
+/// What the kernels of a training are compiled for.
+fn plan_of(job: &Job<'_>, threads: usize) -> Plan {
+    let (experiment, train) = (job.experiment, job.train);
+    let batch = (experiment.config.train.batch_size as usize).min(train.len().max(1));
+    let weighted = !train.is_empty() && train.weight(0).is_some();
+    plan(job.architecture, batch, experiment.loss, rule(experiment.optimizer), weighted, threads)
+}
+
+/// What kernels of a network are compiled for, `batch` rows at once.
+fn plan(
+    architecture: &Architecture,
+    batch: usize,
+    loss: Loss,
+    rule: Rule,
+    weighted: bool,
+    units: usize,
+) -> Plan {
+    let distance = match loss {
+        Loss::Mse | Loss::Sse => Distance::Square,
+        Loss::Mae => Distance::Absolute,
+        Loss::SmoothL1 { .. } => Distance::Smooth,
+    };
+    let (widths, kinds) = (architecture.widths.clone(), architecture.activations.clone());
+    Plan { widths, kinds, batch, units, rule, distance, sum: loss == Loss::Sse, weighted }
+}
+
+impl<'a> Kernel<'a> {
+    /// A pack in training on that device; there is at least one member.
+    pub fn new(pack: &[Job<'a>], gpu: Gpu) -> Self {
+        let Job { architecture, train, valid, .. } = pack[0];
+        let Gpu { client, threads, most_loops } = gpu;
+        let plan = plan_of(&pack[0], threads);
+        let zeros = vec![0.0; 2 * architecture.parameters()];
+        let state: Vec<f32> =
+            pack.iter().flat_map(|job| job.start.iter().chain(&zeros)).copied().collect();
+        Self {
+            experiments: pack.iter().map(|job| job.experiment).collect(),
+            architecture,
+            train: Table::new(train, &client),
+            valid: valid.map(|valid| (valid, Table::new(valid, &client))),
+            state: upload(&client, &state),
+            scratch: client
+                .empty(pack.len() * 2 * plan.value_at(plan.widths.len()) * size_of::<f32>()),
+            losses: upload(&client, &vec![0.0; pack.len()]),
+            steps: vec![0; pack.len()],
+            order: None,
+            waiting: (0, vec![]),
+            at_once: most_loops
+                .map_or(AT_ONCE, |most| ((most - plan.units) / plan.loops().1).clamp(1, AT_ONCE)),
+            most_loops,
+            plan,
+            client,
+        }
+    }
+
+    fn members(&self) -> usize {
+        self.experiments.len()
+    }
+
+    fn beta(&self) -> f32 {
+        if let Loss::SmoothL1 { beta } = self.experiments[0].loss { beta as f32 } else { 1.0 }
+    }
+
+    /// Launches what waits.
+    fn flush(&mut self) {
+        let (first, waiting) = std::mem::take(&mut self.waiting);
+        let (Some((order, length, stride)), batches @ 1..) = (&self.order, waiting.len()) else {
+            return;
+        };
+        let members = self.members();
+        let numbers: Vec<f32> = (0..members)
+            .flat_map(|member| waiting.iter().flat_map(move |batch| batch[member]))
+            .collect();
+        let Plan { widths, .. } = &self.plan;
+        let values = 2 * self.plan.value_at(widths.len());
+        cube::train::launch(
+            &self.client,
+            CubeCount::Static(members as u32, 1, 1),
+            CubeDim::new_1d(self.plan.units as u32),
+            argument(&self.train.values, self.train.rows * self.train.width),
+            argument(&self.train.weights, if self.plan.weighted { self.train.rows } else { 1 }),
+            argument(order, *length),
+            argument(&upload(&self.client, &numbers), numbers.len()),
+            argument(&self.state, members * 3 * self.architecture.parameters()),
+            argument(&self.scratch, members * values),
+            argument(&self.losses, members),
+            *stride as u32,
+            first as u32,
+            self.train.rows as u32,
+            batches as u32,
+            self.beta(),
+            self.plan.clone(),
+        );
+    }
+
+    /// Parameters, first and second moment of each member.
+    fn read_state(&mut self) -> Result<Vec<Vec<f32>>> {
+        self.flush();
+        Ok(download(&self.client, &self.state)?
+            .chunks(3 * self.architecture.parameters())
+            .map(<[f32]>::to_vec)
+            .collect())
+    }
+}
+
+impl Trainer for Kernel<'_> {
+    fn start_epoch(&mut self) {
+        self.order = None;
+        self.losses = upload(&self.client, &vec![0.0; self.members()]);
+    }
+
+    fn step(&mut self, batch: Batch<'_>) -> Result<()> {
+        if self.order.is_none() {
+            let rows = 0..self.train.rows;
+            let all_alike = batch.members.iter().all(|share| share.order.is_none());
+            let shares = if all_alike { &batch.members[..1] } else { batch.members };
+            let order: Vec<u32> = shares
+                .iter()
+                .flat_map(|share| rows.clone().map(|at| share.row(at) as u32))
+                .collect();
+            let stride = if all_alike { 0 } else { rows.len() };
+            self.order =
+                Some((self.client.create_from_slice(u32::as_bytes(&order)), order.len(), stride));
+        }
+        if self.waiting.1.is_empty() {
+            self.waiting.0 = batch.rows.start;
+        }
+        let mut numbers = vec![];
+        for (at, share) in batch.members.iter().enumerate() {
+            let experiment = self.experiments[at];
+            let taken = share.total > 0.0;
+            self.steps[at] += i32::from(taken);
+            let rule: Numbers =
+                optimizer::numbers(experiment.optimizer, self.steps[at].max(1), share.rate);
+            let mut own = [0.0; NUMBERS];
+            own.iter_mut().zip(rule).for_each(|(own, number)| *own = number as f32);
+            own[6] = if taken { (1.0 / share.total) as f32 } else { 0.0 };
+            own[7] = (2.0 * experiment.config.loss.activity_l2 / batch.rows.len() as f64) as f32;
+            own[8] = (2.0 * experiment.config.loss.l2) as f32;
+            numbers.push(own);
+        }
+        self.waiting.1.push(numbers);
+        if self.waiting.1.len() >= self.at_once {
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn sums(&mut self) -> Result<Vec<Sums>> {
+        self.flush();
+        Ok(download(&self.client, &self.losses)?
+            .into_iter()
+            .map(|loss| Sums { loss: f64::from(loss), penalty: 0.0 })
+            .collect())
+    }
+
+    fn valid_loss_sums(&mut self) -> Result<Vec<f64>> {
+        self.flush();
+        let members = self.members();
+        let Some((rows, table)) = &self.valid else { return Ok(vec![0.0; members]) };
+        let plan = Plan { batch: ROWS, ..self.plan.clone() };
+        let states = (&self.state, 3 * self.architecture.parameters(), members);
+        let distances = run(
+            &self.client,
+            self.most_loops,
+            plan,
+            self.beta(),
+            (&table.values, table.rows),
+            states,
+            true,
+        )?;
+        let sum = |distances: &[f32]| {
+            distances
+                .iter()
+                .enumerate()
+                .map(|(i, distance)| f64::from(*distance) * rows.weight(i).map_or(1.0, f64::from))
+                .sum()
+        };
+        Ok(distances.chunks(table.rows.max(1)).map(sum).collect())
+    }
+
+    fn moments(&mut self) -> Result<Vec<Moments>> {
+        let length = self.architecture.parameters();
+        let part =
+            |state: &[f32], which: usize| state[which * length..(which + 1) * length].to_vec();
+        let states = self.read_state()?;
+        let moments = |(state, steps): (Vec<f32>, &i32)| Moments {
+            steps: *steps,
+            parameters: part(&state, 0),
+            statistics: vec![],
+            first: part(&state, 1),
+            second: part(&state, 2),
+        };
+        Ok(states.into_iter().zip(&self.steps).map(moments).collect())
+    }
+
+    fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
+        self.steps = moments.iter().map(|moments| moments.steps).collect();
+        let states = moments
+            .iter()
+            .flat_map(|Moments { parameters, first, second, .. }| [parameters, first, second]);
+        self.state = upload(&self.client, &states.flatten().copied().collect::<Vec<f32>>());
+        self.losses =
+            upload(&self.client, &sums.iter().map(|sums| sums.loss as f32).collect::<Vec<f32>>());
+    }
+
+    fn weights(&mut self) -> Result<Vec<Vec<f32>>> {
+        let length = self.architecture.parameters();
+        Ok(self
+            .read_state()?
+            .into_iter()
+            .map(|mut state| {
+                state.truncate(length);
+                state
+            })
+            .collect())
+    }
+
+    fn keep(&mut self, members: &[usize]) -> Result<()> {
+        if !members.is_empty() {
+            let (states, losses) = (self.read_state()?, self.sums()?);
+            self.state = upload(
+                &self.client,
+                &members.iter().flat_map(|&at| &states[at]).copied().collect::<Vec<f32>>(),
+            );
+            self.losses = upload(
+                &self.client,
+                &members.iter().map(|&at| losses[at].loss as f32).collect::<Vec<f32>>(),
+            );
+        }
+        retain(&mut self.experiments, members);
+        retain(&mut self.steps, members);
+        self.order = None;
+        Ok(())
+    }
+}
+
+/// Some layers of members on a GPU.
+pub struct Forward {
+    gpu: Gpu,
+    plan: Plan,
+    states: Handle,
+    stride: usize,
+    members: usize,
+}
+
+impl Forward {
+    /// From flat weights `[parameters]` of each member; nothing where the kernels do not know the
+    /// network.
+    pub fn new(
+        architecture: &Architecture,
+        members: &[Vec<f32>],
+        layers: Range<usize>,
+        gpu: Gpu,
+    ) -> Option<Self> {
+        if !Plan::knows(architecture) {
+            return None;
+        }
+        let whole = plan(architecture, ROWS, Loss::Mse, Rule::Sgd, false, gpu.threads);
+        let own = whole.weight_at(layers.start)..whole.weight_at(layers.end);
+        let states: Vec<f32> =
+            members.iter().flat_map(|weights| &weights[own.clone()]).copied().collect();
+        let plan = Plan {
+            widths: whole.widths[layers.start..=layers.end].to_vec(),
+            kinds: whole.kinds[layers].to_vec(),
+            ..whole
+        };
+        Some(Self {
+            states: upload(&gpu.client, &states),
+            plan,
+            stride: own.len(),
+            members: members.len(),
+            gpu,
+        })
+    }
+
+    /// What the layers make of rows `[rows, in]`: `[members, rows, out]`.
+    pub fn run(&self, input: &[f32]) -> Result<Vec<f32>> {
+        let rows = input.len() / self.plan.widths[0];
+        let table = upload(&self.gpu.client, input);
+        run(
+            &self.gpu.client,
+            self.gpu.most_loops,
+            self.plan.clone(),
+            1.0,
+            (&table, rows),
+            (&self.states, self.stride, self.members),
+            false,
+        )
+    }
+}
+
+/// Sends rows through members: their outputs `[members, rows, width of the last layer]`, or the
+/// distances of input and output `[members, rows]`. `states` are the members' parameters, how far
+/// apart they lie, and how many there are.
+fn run(
+    client: &Client,
+    most_loops: Option<usize>,
+    plan: Plan,
+    beta: f32,
+    (table, rows): (&Handle, usize),
+    (states, stride, members): (&Handle, usize, usize),
+    distances: bool,
+) -> Result<Vec<f32>> {
+    let blocks = rows.div_ceil(plan.batch).max(1);
+    let workers = WORKERS
+        .max(most_loops.map_or(0, |most| blocks.div_ceil((most / plan.loops().0).max(1))))
+        .min(blocks);
+    let values = plan.value_at(plan.widths.len());
+    let (width, out_width) =
+        (plan.widths[0], if distances { 1 } else { plan.widths[plan.layers()] });
+    let out = client.empty(members * rows * out_width * size_of::<f32>());
+    cube::run::launch(
+        client,
+        CubeCount::Static((members * workers) as u32, 1, 1),
+        CubeDim::new_1d(plan.units as u32),
+        argument(table, rows * width),
+        argument(states, members * stride),
+        argument(
+            &client.empty(members * workers * values * size_of::<f32>()),
+            members * workers * values,
+        ),
+        argument(&out, members * rows * out_width),
+        stride as u32,
+        rows as u32,
+        workers as u32,
+        beta,
+        plan,
+        distances,
+    );
+    download(client, &out)
+}

@@ -1,0 +1,137 @@
+//! Where models begin: their seeds and initial weights.
+
+use crate::{
+    config::Experiment,
+    data::channels::{ALL_FEATURES, Channel},
+    error::{Error, Result, listed},
+    model::{Architecture, weights},
+    random,
+    train::State,
+};
+
+/// The network of each channel.
+pub fn architectures(experiment: &Experiment, channels: &[Channel]) -> Vec<Architecture> {
+    channels
+        .iter()
+        .map(|channel| Architecture::new(channel.features.len(), &experiment.config.model))
+        .collect()
+}
+
+/// The seed of a member of a channel's ensemble, which does not depend on what other channels and
+/// members there are. The first member is the model that would be trained alone.
+pub(crate) fn seed(experiment: &Experiment, channel: &Channel, member: usize) -> u64 {
+    let seed = experiment.config.seed;
+    let seed =
+        if channel.name == ALL_FEATURES { seed } else { random::derived(seed, &channel.name) };
+    if member == 0 { seed } else { random::derived(seed, &format!("member {member}")) }
+}
+
+/// Where one model begins.
+#[derive(Clone, Debug)]
+pub struct Begin<'e> {
+    /// What it is trained as.
+    pub experiment: &'e Experiment,
+    /// Which of the channels it is for.
+    pub channel: usize,
+    /// Which member of the channel's ensemble it is, from 0.
+    pub member: usize,
+    /// Initial weights, flat.
+    pub weights: Vec<f32>,
+    /// Where its training stood, where it goes on.
+    pub state: Option<State>,
+}
+
+/// Where each model begins, channel by channel and member by member: weights are drawn, or read
+/// from `train.init`.
+pub fn begin<'e>(experiment: &'e Experiment, channels: &[Channel]) -> Result<Vec<Begin<'e>>> {
+    let mut begins = vec![];
+    refuse_too_large(experiment, channels)?;
+    for (at, (channel, architecture)) in
+        channels.iter().zip(architectures(experiment, channels)).enumerate()
+    {
+        for member in 0..experiment.config.train.ensemble as usize {
+            let weights = match &experiment.init {
+                None => architecture.draw(
+                    experiment.config.model.init,
+                    seed(experiment, channel, member),
+                    0,
+                ),
+                Some(path) if path.is_dir() => {
+                    let own = path.join(weights::file_name(&channel.name, member));
+                    weights::read(
+                        &if own.exists() {
+                            own
+                        } else {
+                            path.join(weights::file_name(&channel.name, 0))
+                        },
+                        &architecture,
+                    )?
+                }
+                Some(path) if channels.len() > 1 => {
+                    let files: Vec<String> = channels
+                        .iter()
+                        .map(|channel| weights::file_name(&channel.name, 0))
+                        .collect();
+                    return Err(Error::input(format!(
+                        "train.init: {} is a file, but there are {} channels; expected a folder with {}",
+                        path.display(),
+                        channels.len(),
+                        listed(files.iter().map(String::as_str))
+                    )));
+                }
+                Some(path) => weights::read(path, &architecture)?,
+            };
+            begins.push(Begin { experiment, channel: at, member, weights, state: None });
+        }
+    }
+    let train = &experiment.config.train;
+    let alike = begins
+        .windows(2)
+        .any(|pair| pair[0].channel == pair[1].channel && pair[0].weights == pair[1].weights);
+    let by_chance = train.shuffle || experiment.config.model.draws();
+    if alike && !by_chance && train.epochs > 0 {
+        return Err(Error::input(format!(
+            "train.ensemble: the {} members would all be the same: they start from train.init, train.shuffle = false, and no dropout, noise, masking or latents are drawn",
+            train.ensemble
+        )));
+    }
+    Ok(begins)
+}
+
+/// Refuses models whose weights, and what training keeps beside those of one, do not fit into
+/// memory.
+fn refuse_too_large(experiment: &Experiment, channels: &[Channel]) -> Result<()> {
+    /// Weights, their gradients, two moments and the best weights so far.
+    const COPIES: u64 = 5;
+    let sizes: Vec<u64> = architectures(experiment, channels)
+        .iter()
+        .map(|one| (one.parameters() + one.statistics()) as u64)
+        .collect();
+    let all = sizes
+        .iter()
+        .fold(0_u64, |sum, size| sum.saturating_add(*size))
+        .saturating_mul(experiment.config.train.ensemble.into());
+    let largest = sizes.into_iter().max().unwrap_or(0);
+    let bytes = all.saturating_add(largest.saturating_mul(COPIES)).saturating_mul(4);
+    if crate::guard::can_allocate(bytes) {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "model.hidden: {all} parameters in all, {largest} in one model, do not fit into memory; lower model.hidden, model.latent or train.ensemble"
+    )))
+}
+
+/// What to call a model in messages; nothing where there is only one.
+pub(crate) fn model_name(experiment: &Experiment, channel: &Channel, member: usize) -> String {
+    let channel = if channel.name == ALL_FEATURES {
+        String::new()
+    } else {
+        format!("channel {}", channel.name)
+    };
+    let member = if experiment.config.train.ensemble == 1 {
+        String::new()
+    } else {
+        format!("member {}", member + 1)
+    };
+    [channel, member].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
