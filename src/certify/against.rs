@@ -1,4 +1,4 @@
-//! Verdicts beside a golden JSON: where they differ, by lumisection and by luminosity.
+//! The comparison of verdicts with a golden JSON, by lumisection and by luminosity.
 
 use super::verdicts::Verdicts;
 use crate::{
@@ -8,28 +8,28 @@ use crate::{
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How verdicts compare with a golden JSON.
+/// The comparison of verdicts with a golden JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Against {
     /// The golden JSON.
     pub file: String,
-    /// What luminosities are, where they are known.
+    /// The quantity of the luminosities, where they are known.
     pub luminosity: Option<String>,
-    /// Verdict by verdict.
+    /// Counts for each verdict.
     pub verdicts: Vec<AgainstVerdict>,
-    /// Of the lumisections that it names so many are not among those that are judged; none where it
-    /// names whole runs.
+    /// Number of lumisections that it names and that are not judged; none where it names whole
+    /// runs.
     pub not_judged: Option<u64>,
     /// The runs in which they differ, those with most such lumisections first.
     pub runs: Vec<RunDifference>,
 }
 
-/// What a golden JSON says of the lumisections of one verdict.
+/// The lumisections of one verdict: those in the golden JSON, and the others.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct AgainstVerdict {
     /// Our verdict.
     pub verdict: Verdict,
-    /// Verdicts that it names.
+    /// Lumisections that it names.
     pub golden: usize,
     /// Others.
     pub other: usize,

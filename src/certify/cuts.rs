@@ -1,4 +1,5 @@
-//! The two cuts on a score, each with what it buys and the sample that says so.
+//! The two cuts on a score, each with its efficiency, purity and false-alarm rate on the calibration
+//! rows.
 
 use super::{
     conformal::{self, Reference},
@@ -21,7 +22,7 @@ use serde::Serialize;
 /// The rows that cuts are calibrated on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
-    /// What they are, in words.
+    /// A name for them.
     pub what: String,
     /// Files of good data that were named for it; empty where they are the experiment's own rows.
     pub files: Vec<String>,
@@ -31,7 +32,7 @@ pub struct Sample {
     pub bad: Vec<Vec<f64>>,
 }
 
-/// Which rows calibrate: each row's say, good or bad.
+/// Whether a row calibrates, and as good or bad.
 pub fn calibrates(on: CertifyOn, row: &Row, good: Option<bool>) -> Option<bool> {
     match (on, row.split, good) {
         (CertifyOn::Valid, Split::Valid, good) => Some(good != Some(false)),
@@ -41,7 +42,7 @@ pub fn calibrates(on: CertifyOn, row: &Row, good: Option<bool>) -> Option<bool> 
     }
 }
 
-/// Scores of the rows of one channel for which `wanted` says so, run by run.
+/// Scores of the `wanted` rows of one channel, run by run.
 pub fn by_run(
     scores: &Scores,
     channel: &ChannelScores,
@@ -68,25 +69,25 @@ pub struct RowShare {
 }
 
 impl RowShare {
-    /// None of nothing; `independent` of the rows count.
+    /// None where there are no rows; `independent` is the number of rows that count as independent.
     fn new(rows: usize, of: usize, independent: f64) -> Option<Self> {
         let share = rows as f64 / of as f64;
         (of > 0).then(|| Self { rows, of, share, interval: wilson(share, independent, Z_95) })
     }
 }
 
-/// A cut with what it buys on the calibration rows.
+/// A cut with its performance on the calibration rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CalibratedCut {
     /// "grey" or "bad": what a lumisection above it is, at least.
     pub above: Verdict,
-    /// Where it was to lie.
+    /// The rule that places it.
     pub rule: Cut,
-    /// Whether that was the config's wish.
+    /// Whether the config sets the rule.
     pub asked: bool,
     /// The score that lumisections must exceed; none where no lumisection may be taken for bad.
     pub score: Option<f64>,
-    /// The rate that it was to have, where the calibration rows cannot tell it.
+    /// The rate of the rule, where the calibration rows cannot resolve it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmet: Option<Unmet>,
     /// Good calibration rows above it.
@@ -109,7 +110,7 @@ impl CalibratedCut {
 pub struct Cuts {
     /// The channel.
     pub channel: String,
-    /// What the calibration rows are.
+    /// A name for the calibration rows.
     pub sample: String,
     /// Files that they are of, where they are not the experiment's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -128,16 +129,16 @@ pub struct Cuts {
     pub grey: CalibratedCut,
     /// Above it a lumisection is bad.
     pub bad: CalibratedCut,
-    /// What the good score.
+    /// Scores of the good calibration rows.
     #[serde(skip)]
     pub reference: Reference,
 }
 
-/// Where cuts lie if nobody says.
+/// False-alarm rates of cuts without a rule.
 const USUAL: [(Verdict, f64); 2] = [(Verdict::Grey, 0.05), (Verdict::Bad, 0.01)];
 
 impl Cuts {
-    /// Finds the cuts of a channel. `judged` are the scores of the rows that will be held against
+    /// Finds the cuts of a channel. `judged` are the scores of the rows that are compared with
     /// them.
     pub fn new(
         config: &Certify,
@@ -236,7 +237,7 @@ impl Cuts {
         })
     }
 
-    /// What is said of a score.
+    /// The verdict on a score.
     pub fn verdict(&self, score: f64) -> Verdict {
         match () {
             () if self.bad.exceeded(score) => Verdict::Bad,
@@ -245,15 +246,14 @@ impl Cuts {
         }
     }
 
-    /// The rate that cannot be told, and the cut that was to have it; of two the one that needs
-    /// more.
+    /// The rate that cannot be resolved, and its cut; of two the one that needs more blocks.
     pub fn unmet(&self) -> Option<(Verdict, Unmet)> {
         let cuts =
             [&self.grey, &self.bad].into_iter().filter_map(|cut| Some((cut.above, cut.unmet?)));
         cuts.max_by_key(|(_, unmet)| unmet.needed.unwrap_or(usize::MAX))
     }
 
-    /// What is doubtful about them.
+    /// A warning about them.
     pub fn warning(&self) -> Option<String> {
         let same = self.grey.score == self.bad.score && self.grey.rule != self.bad.rule;
         same.then(|| {
@@ -274,7 +274,7 @@ struct Labelled<'a> {
     good: &'a Reference,
 }
 
-/// What lies above a score.
+/// Numbers of rows above a score.
 #[derive(Clone, Copy)]
 struct Above {
     good: usize,
@@ -357,7 +357,7 @@ impl<'a> Labelled<'a> {
         })
     }
 
-    /// Adds what a cut buys.
+    /// Adds the performance of a cut.
     fn bought(&self, cut: CalibratedCut) -> CalibratedCut {
         let Above { good, bad } = self.above(cut.score.unwrap_or(f64::INFINITY));
         let blocks = self.good.blocks as f64;

@@ -24,7 +24,7 @@ pub(super) struct Entry {
 /// Names of the column of the first LS. The last LS and the comment may be missing.
 const FIRST: [&str; 3] = ["first_ls", "ls", "ls_number"];
 
-/// A range of a decision is not longer than any run is.
+/// Longest range of a decision: no run is longer.
 const LONGEST: u32 = 100_000;
 
 /// Whether lines are a list of decisions that has no columns but these.
@@ -43,7 +43,7 @@ pub(super) fn entries(path: &Path) -> Result<Vec<Entry>> {
     of_lines(path, Lines::read(path)?)
 }
 
-/// The same of a list that has no columns but these; none where the file is no such list.
+/// The same of a list that has no columns but these; none where the file is not such a list.
 pub(super) fn entries_of_list(path: &Path, columns: &[&str]) -> Result<Option<Vec<Entry>>> {
     match Lines::read(path) {
         Ok(lines) if is_list(&lines, columns) => of_lines(path, lines).map(Some),

@@ -1,4 +1,4 @@
-//! What people decided of lumisections, which wins.
+//! Decisions of people on lumisections, which override all other verdicts.
 
 use super::{
     decision_list::{Entry, entries},
@@ -15,7 +15,7 @@ use std::{
     path::Path,
 };
 
-/// What people decided of lumisections.
+/// Decisions of people on lumisections.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decisions {
     said: BTreeMap<Id, (Verdict, String)>,
@@ -58,8 +58,8 @@ impl Decisions {
         Ok(decisions)
     }
 
-    /// Lays them over everything else. Returns how many verdicts they settle, how many they change,
-    /// and the lumisections that are not there.
+    /// Replaces verdicts by them. Returns the number of verdicts they settle, the number they
+    /// change, and the lumisections that are not there.
     pub fn apply(&self, lumisections: &mut Verdicts) -> (usize, usize, BTreeSet<Id>) {
         let (mut settled, mut changed, mut unknown) = (0, 0, BTreeSet::new());
         for (id, (verdict, place)) in &self.said {

@@ -129,7 +129,7 @@ impl JudgingExperiment {
         })
     }
 
-    /// What is known of the lumisections.
+    /// Reads what is known of the lumisections.
     fn facts(&self, warnings: &mut Vec<String>) -> Result<Facts> {
         let within = &self.experiment.config.certify.within;
         let wanted: BTreeSet<String> =

@@ -1,4 +1,4 @@
-//! What one experiment says of each lumisection.
+//! The opinion of one experiment on each lumisection.
 
 use super::{
     cuts::{CalibratedCut, Cuts},
@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-/// Run and LS of each row, where they are known. Files that say no run take it from `named`.
+/// Run and LS of each row, where they are known. Files without a run take it from `named`.
 pub fn identities(scores: &Scores, named: &BTreeMap<String, u32>) -> Vec<Option<Id>> {
     scores
         .rows
@@ -25,7 +25,7 @@ pub fn identities(scores: &Scores, named: &BTreeMap<String, u32>) -> Vec<Option<
         .collect()
 }
 
-/// Refuses rows that no file by run can name.
+/// Refuses events, and rows without a run.
 pub fn check_runs(scores: &Scores, ids: &[Option<Id>]) -> Result<()> {
     if scores.events {
         return Err(Error::input("the rows are events; `lumisift certify` judges lumisections"));
@@ -41,8 +41,9 @@ pub fn check_runs(scores: &Scores, ids: &[Option<Id>]) -> Result<()> {
     }
 }
 
-/// Which of two rows of one lumisection counts: the worse, and of two that are equally bad the one
-/// that scores higher. What was not evaluated may be bad, so it comes before good.
+/// Whether `a` counts rather than `b`, of two rows of one lumisection: the worse counts, and of two
+/// that are equally bad the one that scores higher. What was not evaluated may be bad, so it comes
+/// before good.
 fn worse(a: &Opinion, b: &Opinion) -> bool {
     let rank = |opinion: &Opinion| match opinion.verdict {
         Verdict::Bad => 3,
@@ -54,9 +55,9 @@ fn worse(a: &Opinion, b: &Opinion) -> bool {
     (rank(a), score(a)) > (rank(b), score(b))
 }
 
-/// Holds scores against the cuts of each channel, the last of which judges. `unfit` says of rows
-/// why they are not to be evaluated although they have a score. Returns with it the number of rows
-/// that are of a lumisection that another row is of.
+/// Compares scores with the cuts of each channel, the last of which judges. `unfit` are reasons why
+/// rows with a score are not evaluated. Also returns the number of rows whose lumisection has
+/// another row.
 pub fn opinions(
     cuts: &[Cuts],
     scores: &Scores,
@@ -174,7 +175,7 @@ fn responsible(cuts: &[Cuts], scores: &Scores, row: usize) -> Vec<String> {
     channels.into_iter().take(above).map(|(_, _, name)| name).collect()
 }
 
-/// Why rows that have a score are not to be evaluated: a quantity of theirs lies outside what the
+/// Reasons why rows with a score are not evaluated: a quantity of theirs lies outside what the
 /// training rows had, or is unknown. `trained` and `training` are the experiment's own rows.
 pub fn outside(
     names: &[String],

@@ -10,7 +10,7 @@ use std::path::Path;
 /// Names of the column of runs.
 pub(super) const RUN: [&str; 2] = ["run", "run_number"];
 
-/// "good", "grey" or "bad"; also 1 and true for good, 0 and false for bad.
+/// Reads "good", "grey" or "bad"; also 1 and true for good, 0 and false for bad.
 pub(super) fn verdict(word: &str) -> Option<Verdict> {
     match word.trim().to_lowercase().as_str() {
         "good" | "1" | "true" => Some(Verdict::Good),
@@ -38,7 +38,7 @@ impl Lines {
         Ok(Self { header, records })
     }
 
-    /// The column of one of some names. Several such columns must say the same.
+    /// The column of one of some names. Several such columns must be equal.
     pub(super) fn find(&self, path: &Path, names: &[&str]) -> Result<Option<usize>> {
         let mut found = names
             .iter()

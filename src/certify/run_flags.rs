@@ -1,4 +1,4 @@
-//! Verdicts on whole runs, which hold before scores are looked at.
+//! Verdicts on whole runs, which override scores in good and bad runs.
 
 use super::{
     lines::{Lines, RUN, verdict},
@@ -20,17 +20,17 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes))
 }
 
-/// What is said of runs.
+/// Verdicts on runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Runs {
-    /// By run: the verdict, and where it says so.
+    /// By run: the verdict, and its place in the file.
     said: BTreeMap<u32, (Verdict, String)>,
 }
 
-/// How many lumisections a file of runs speaks of.
+/// Numbers of lumisections by what a file of runs says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spoken {
-    /// Those of good and bad runs, whose scores are not looked at.
+    /// Those of good and bad runs, whose scores do not count.
     pub settled: usize,
     /// Those of good runs that scores call grey or bad.
     pub overruled: usize,
@@ -126,9 +126,9 @@ impl Runs {
         }
     }
 
-    /// Lays them over what scores say: lumisections of good runs are good where they are evaluated
-    /// at all, those of bad runs bad. Those of grey runs, and of runs that are not named, keep what
-    /// their scores say.
+    /// Applies them to the verdicts of scores: lumisections of good runs are good where they are evaluated
+    /// at all, those of bad runs bad. Those of grey runs, and of runs that are not named, keep the
+    /// verdicts of their scores.
     pub fn apply(&self, lumisections: &mut Verdicts) -> Spoken {
         let mut spoken = Spoken::default();
         for ((run, _), said) in lumisections.iter_mut() {

@@ -3,7 +3,7 @@
 use super::{notes::Notes, verdicts::Verdicts};
 use crate::score::scores::Verdict;
 
-/// Neighbouring lumisections of which the same is said.
+/// Neighbouring lumisections of one verdict, source and note.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stretch {
     /// Their run.

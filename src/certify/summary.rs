@@ -1,4 +1,4 @@
-//! What a certification came to, as numbers.
+//! The outcome of a certification as numbers.
 
 use super::{
     against::Against,
@@ -10,46 +10,46 @@ use crate::{config::Cut, error::listed, score::scores::Verdict, text::count};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What a certification came to.
+/// The outcome of a certification as numbers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// Rates that the calibration rows cannot tell, one for each experiment whose cuts decide.
     pub rates_not_met: Vec<RateNotMet>,
     /// The golden JSON.
     pub golden: String,
-    /// Verdicts by verdict.
+    /// Lumisections by verdict.
     pub lumisections: PerVerdict<usize>,
     /// Runs that they are of.
     pub runs: usize,
     /// Recorded luminosity by verdict, where it is known of any lumisection.
     pub luminosity: Option<Luminosity>,
-    /// Verdicts by who said so.
+    /// Lumisections by the source of the verdict.
     pub sources: BTreeMap<&'static str, usize>,
     /// Why lumisections are not evaluated, the most frequent reason first.
     pub not_evaluated: Vec<(String, usize)>,
-    /// How experiments were put together, where there are several.
+    /// The rule by which experiments were combined, where there are several.
     pub rule: Option<String>,
     /// The experiments.
     pub experiments: Vec<Judge>,
     /// The cuts on the largest score, where that decides.
     pub joint: Option<Cuts>,
-    /// Verdicts that an experiment was trained on and that are evaluated.
+    /// Lumisections that an experiment was trained on and that are evaluated.
     pub trained_on: usize,
     /// How many of the flagged are expected to be good, where that was asked for.
     pub false_discoveries: Option<Expected>,
-    /// Verdicts above an experiment's own threshold, by verdict.
+    /// Lumisections above an experiment's own threshold, by verdict.
     pub above_threshold: PerVerdict<usize>,
     /// Stretches of flagged lumisections to review.
     pub to_review: usize,
     /// Why there are none.
     pub nothing_to_review: Option<String>,
-    /// What the file of runs settled.
+    /// Numbers for the file of runs.
     pub run_flags: Option<RunFlags>,
-    /// What decisions settled.
+    /// Numbers for the decisions.
     pub decisions: Option<Decided>,
     /// How the verdicts compare with a golden JSON.
     pub against: Option<Against>,
-    /// What is doubtful.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
@@ -110,7 +110,7 @@ pub struct Luminosity {
     pub quantity: String,
     /// Sums by verdict.
     pub sum: PerVerdict<f64>,
-    /// Verdicts of which it is not known.
+    /// Lumisections of which it is not known.
     pub unknown: usize,
 }
 
@@ -139,9 +139,9 @@ pub struct Judge {
     pub folder: String,
     /// The cuts of each channel, the last of which judges.
     pub cuts: Vec<Cuts>,
-    /// Verdicts that it has.
+    /// Lumisections that it has.
     pub lumisections: usize,
-    /// Verdicts of the others that it lacks.
+    /// Lumisections of the others that it lacks.
     pub missing: usize,
     /// Rows that could not be read and have neither run nor LS: they are in no file.
     pub unreadable: usize,
@@ -154,7 +154,7 @@ pub struct Judge {
 pub struct Expected {
     /// What is flagged: grey or bad.
     pub verdict: Verdict,
-    /// Verdicts that scores flag so, or worse.
+    /// Lumisections that scores flag so, or worse.
     pub flagged: usize,
     /// The share of them that is at most expected to be good.
     pub rate: f64,
@@ -203,7 +203,7 @@ pub struct Decided {
     pub changed: usize,
 }
 
-/// Verdicts by source.
+/// Lumisections by source.
 pub fn by_source(lumisections: &Verdicts) -> BTreeMap<&'static str, usize> {
     let count = |source: Source| {
         (source.name(), lumisections.values().filter(|said| said.source == source).count())

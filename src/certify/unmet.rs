@@ -1,23 +1,23 @@
-//! Rates that too few calibration rows cannot tell.
+//! Rates that too few calibration rows cannot resolve.
 
 use super::conformal::Reference;
 use serde::Serialize;
 
-/// A rate that a cut was to have, and that the calibration rows cannot tell.
+/// The rate of a cut that the calibration rows cannot resolve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Unmet {
     /// The rate: of false alarms, or of false discoveries.
     pub rate: f64,
     /// Whether it is of false discoveries.
     pub discoveries: bool,
-    /// Independent blocks that would do; none where that cannot be said.
+    /// Independent blocks that it requires; none where that is not known.
     pub needed: Option<usize>,
-    /// About so many good lumisections more would do.
+    /// About this many more good lumisections are needed.
     pub more_lumisections: Option<usize>,
 }
 
 impl Unmet {
-    /// Of a rate that needs so many blocks.
+    /// Of a rate that requires this many blocks.
     pub fn new(rate: f64, discoveries: bool, needed: Option<usize>, reference: &Reference) -> Self {
         let more = |needed: usize| {
             (needed.saturating_sub(reference.blocks) * reference.rows())
@@ -26,7 +26,7 @@ impl Unmet {
         Self { rate, discoveries, needed, more_lumisections: needed.map(more) }
     }
 
-    /// What cannot be told, in a few words.
+    /// A short description.
     pub fn describe(&self) -> String {
         let percent = percent(self.rate);
         if self.discoveries {

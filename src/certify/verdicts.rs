@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Run and LS.
 pub type Id = (u32, u32);
 
-/// What an experiment says of a lumisection.
+/// The opinion of one experiment on a lumisection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opinion {
     /// Good, grey, bad or not evaluated.
@@ -19,17 +19,17 @@ pub struct Opinion {
     pub score: Option<f64>,
     /// Whether that is above the experiment's own threshold.
     pub flagged: bool,
-    /// Whether it is, and the rate that the cuts were to have could not be met: then it is at least
-    /// grey, whatever others say.
+    /// Whether it is, while the rate of the cuts could not be resolved: then the lumisection is at
+    /// least grey, whatever the other experiments say.
     pub unmet: bool,
     /// Whether that alone makes it grey.
     pub floored: bool,
-    /// How seldom good lumisections score so high.
+    /// The p-value of the score among good lumisections.
     pub p_value: Option<f64>,
     /// Of several channels those above their own grey cut, the least usual first; the least usual
     /// one where none is.
     pub channels: Vec<String>,
-    /// What the row was for.
+    /// The split of the row.
     pub split: Split,
     /// Its position among the scores.
     pub row: usize,
@@ -38,36 +38,36 @@ pub struct Opinion {
 /// Opinions by lumisection.
 pub type Opinions = BTreeMap<Id, Opinion>;
 
-/// What is said of a lumisection in the end.
+/// The final verdict on a lumisection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LumisectionVerdict {
     /// Good, grey, bad or not evaluated.
     pub verdict: Verdict,
     /// Why.
     pub reason: String,
-    /// Who said so.
+    /// The source of the verdict.
     pub source: Source,
     /// The score that decided, where there is one.
     pub score: Option<f64>,
-    /// How seldom good lumisections score so high.
+    /// The p-value of the score among good lumisections.
     pub p_value: Option<f64>,
     /// The experiment whose score that is, an index; none where they were not asked.
     pub experiment: Option<usize>,
     /// The channels that score high, the least usual first.
     pub channels: Vec<String>,
-    /// What each experiment says; none where it lacks the lumisection.
+    /// The opinion of each experiment; none where it lacks the lumisection.
     pub opinions: Vec<Option<Opinion>>,
     /// Its recorded luminosity, where it is known.
     pub luminosity: Option<f64>,
-    /// Whether it is grey only because it is above an experiment's threshold, since the rate that
-    /// was to be met could not be.
+    /// Whether it is grey only because it is above an experiment's threshold, since the rate
+    /// of the cuts could not be resolved.
     pub floored: bool,
 }
 
 /// All lumisections, in order.
 pub type Verdicts = BTreeMap<Id, LumisectionVerdict>;
 
-/// Who a verdict is from.
+/// The source of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Source {
     /// The scores.
@@ -112,7 +112,7 @@ pub fn ranges(lumisections: &Verdicts, wanted: Verdict) -> BTreeMap<u32, Vec<(u3
     ranges
 }
 
-/// How many there are of each verdict, in the order of [`Verdict::ALL`].
+/// The number of lumisections of each verdict, in the order of [`Verdict::ALL`].
 pub fn counts(lumisections: &Verdicts) -> [usize; 4] {
     Verdict::ALL.map(|verdict| lumisections.values().filter(|said| said.verdict == verdict).count())
 }

@@ -12,7 +12,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap};
 
-/// Features and names that are told of a sample.
+/// Number of features and names that are reported of a sample.
 const MOST: usize = 10;
 
 /// One sample in one channel.
@@ -28,7 +28,7 @@ pub struct Explanation {
     pub channel: String,
     /// Its score there.
     pub score: f64,
-    /// What the score was held against.
+    /// The threshold that the score was compared with.
     pub threshold: Option<f64>,
     /// For each level of the hierarchy below the channel, the names with the largest shares.
     pub levels: Vec<Level>,
@@ -61,7 +61,7 @@ pub struct ErrorShare {
 }
 
 impl ErrorShare {
-    /// What [`ErrorShare::times`] tells.
+    /// The meaning of [`ErrorShare::times`].
     pub const TIMES: &str = "× its mean error in the training rows";
 
     /// The name, and where the bin lies.
@@ -250,7 +250,7 @@ fn place(prepared: &Prepared, channel: &Channel, at: usize) -> Option<String> {
     axes::place(axes::ends(edges, shape, samples.flow_bins), shape, at)
 }
 
-/// What features are called: bins of a map by where they are, from 0, as regions are.
+/// Names of features: bins of a map by where they are, from 0, as regions are.
 fn told(channel: &Channel) -> Vec<Cow<'_, str>> {
     let shape = channel.shape.filter(|shape| shape.y > 1);
     let name = |(at, name): (usize, &'_ String)| {

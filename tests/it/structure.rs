@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "linear",
     "random",
     "protobuf",
+    "palette",
     "guard",
     "files",
     "warnings",
