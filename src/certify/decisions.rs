@@ -3,7 +3,7 @@
 
 use super::{Id, Lumisections, Source};
 use crate::{
-    data::{json::Object, side_table::Sheet},
+    data::{json::Object, side_table::SideTable},
     error::{Error, Result, listed, suggestion},
     files,
     score::scores::Verdict,
@@ -39,7 +39,7 @@ struct Lines {
 
 impl Lines {
     fn read(path: &Path) -> Result<Self> {
-        let sheet = Sheet::open(path)?;
+        let sheet = SideTable::open(path)?;
         let header = sheet.header().to_vec();
         let mut records = vec![];
         sheet.all(|place, fields| {

@@ -18,7 +18,7 @@ use crate::{
     config::{Part, Value, raw::CertifyOn},
     data::{
         channels::COMBINED,
-        lumi::{Facts, LUMINOSITIES, golden_json::LumisectionSet},
+        lumi::{LUMINOSITIES, LumiInfo, golden_json::LumisectionSet},
         lumisections::Lumisection,
     },
     device::{self, Opened},
@@ -326,12 +326,12 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
     let within = &experiment.config.certify.within;
     let wanted: BTreeSet<String> =
         within.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect();
-    let facts = match Facts::read(&experiment.facts, &wanted) {
+    let facts = match LumiInfo::read(&experiment.facts, &wanted) {
         Ok(facts) => facts,
         Err(error) if !within.is_empty() => return Err(error),
         Err(error) => {
             warnings.push(format!("luminosities are not known: {error}"));
-            Facts::default()
+            LumiInfo::default()
         }
     };
     let mut unfit = judge::outside(within, &facts, (&one.own, &own_ids), (scores, &ids))?;

@@ -5,7 +5,7 @@
 //! turn names into paths of one depth; features that share the outermost levels of their paths are
 //! a channel. This is the grouping of the CMS 2010B study, for names of any kind.
 
-use super::{histogram_quantiles::Unit, table::Shape};
+use super::{histogram_quantiles::Unit, shape::Shape};
 use crate::{
     config::raw::{Channels as Config, Unmatched},
     error::{Error, Result, listed, suggestion},

@@ -1,22 +1,24 @@
 //! The rows of a trained experiment again, and new ones.
 
-use crate::prepare::{
-    chosen::{Chosen, load},
-    training::{is_masked, prepare, scale},
-};
-use crate::score::run::{NOT_FINITE, Scored, score};
 use crate::{
     config::{Experiment, Part},
-    data::{Further, Role, histogram_quantiles::Unit},
+    data::{LoadOptions, Role, histogram_quantiles::Unit},
     device::Opened,
     error::{Error, Result},
     experiment::trained::TrainedModel,
     prepare::{
-        Prepared, finite,
-        labels::{self},
+        Prepared,
+        chosen::{Chosen, load},
+        finite, labels,
         split::Split,
+        training::{is_masked, prepare, scale},
     },
-    score::{network::Network, patterns::scored::Patterns, scores::Scores},
+    score::{
+        network::Network,
+        patterns::scored::Patterns,
+        run::{NOT_FINITE, Scored, score},
+        scores::Scores,
+    },
 };
 use std::{
     collections::HashSet,
@@ -99,12 +101,12 @@ pub fn prepare_files(
     if !experiment.config.select.nonzero_weight && !experiment.config.report.weighted {
         lenient.weight = None;
     }
-    let further = Further {
+    let further = LoadOptions {
         welcome: labels::columns(experiment),
         features: model.columns(),
         layers: model.layers(),
         part,
-        ..Further::default()
+        ..LoadOptions::default()
     };
     let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
     let (mut inputs, mut divisors) = chosen.select(&lenient)?;

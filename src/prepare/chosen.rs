@@ -4,8 +4,8 @@
 use crate::{
     config::{Experiment, Expression},
     data::{
-        self, Further, Role, Samples,
-        lumi::{Facts, LUMINOSITIES, START_TIME, automasks::Automasks},
+        self, LoadOptions, Role, Samples,
+        lumi::{LUMINOSITIES, LumiInfo, START_TIME, automasks::Automasks},
     },
     error::{Error, Result, listed, suggestion},
     prepare::{
@@ -29,7 +29,7 @@ pub(crate) struct Chosen {
     pub(crate) labels: Vec<LabelSet>,
     pub(crate) classes: Option<Classes>,
     pub(crate) weights: Option<Vec<f32>>,
-    pub(crate) facts: Facts,
+    pub(crate) facts: LumiInfo,
     pub(crate) automasks: Automasks,
     pub(crate) notes: Vec<String>,
 }
@@ -38,12 +38,12 @@ pub(crate) struct Chosen {
 pub(crate) fn load(
     experiment: &Experiment,
     files: &[(Role, &[PathBuf])],
-    mut further: Further,
+    mut further: LoadOptions,
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<Chosen> {
     let names = quantities::names(experiment);
     let layered = !experiment.layers.is_empty();
-    let facts = Facts::read(
+    let facts = LumiInfo::read(
         &experiment.facts,
         &names
             .iter()
@@ -208,7 +208,7 @@ impl Chosen {
 }
 
 /// A name that is no column may be a misspelt quantity of OMS or HLT.
-fn with_fact_names(message: String, columns: &[String], facts: &Facts) -> String {
+fn with_fact_names(message: String, columns: &[String], facts: &LumiInfo) -> String {
     let mut near = columns
         .iter()
         .filter(|name| message.contains(&format!("\"{name}\"")))

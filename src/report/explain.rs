@@ -321,7 +321,7 @@ fn shares<'a>(names: impl Iterator<Item = &'a str>, errors: &[f64], usual: &[f64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::table::Shape;
+    use crate::data::shape::Shape;
 
     #[test]
     fn bins_of_maps_are_told_by_where_they_are() {

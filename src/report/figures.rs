@@ -16,7 +16,7 @@ use crate::{
         Role, Samples,
         channels::{ALL_FEATURES, COMBINED},
         lumisections,
-        table::Shape,
+        shape::Shape,
     },
     error::Result,
     files::tables,

@@ -4,7 +4,7 @@
 use super::axes;
 use crate::{
     config::raw::ScoreKind,
-    data::table::Shape,
+    data::shape::Shape,
     device::Opened,
     error::Result,
     prepare::Prepared,

@@ -66,7 +66,6 @@ enum Shape {
 
 const USUAL: f64 = 35.0;
 const REACH: f64 = 2.5;
-
 const CHI2: (&str, Shape) = ("chi2", Shape::Bell { mean: 1.1, width: 0.3, by_pile_up: 0.003 });
 const PHI: (&str, Shape) = ("phi", Shape::Phi);
 const OBJECTS: [Object; 6] = [
@@ -555,15 +554,20 @@ fn disturbed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::table::{Table, Wanted, read};
+    use crate::data::{
+        read::{file::read_file, options::ReadOptions},
+        table::Table,
+    };
 
     fn made(lumisections: usize, seed: u64) -> (tempfile::TempDir, Table) {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), lumisections, seed).unwrap();
         let columns = crate::config::raw::Columns { ls: Some("ls".into()), ..Default::default() };
-        let table =
-            read(&folder.path().join("features.parquet"), &Wanted { columns, ..Wanted::default() })
-                .unwrap();
+        let table = read_file(
+            &folder.path().join("features.parquet"),
+            &ReadOptions { columns, ..ReadOptions::default() },
+        )
+        .unwrap();
         (folder, table)
     }
 

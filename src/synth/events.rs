@@ -30,7 +30,6 @@ use std::{
 pub const FEWEST: usize = 12;
 /// Columns of the widest file.
 pub const MOST: usize = 4 * OF_CHANNEL.len() + OF_EVENT.len();
-
 const CHANNELS: [&str; 4] = ["A", "B", "C", "D"];
 /// Quantities of a channel: of the Z boson, the W boson, the three leptons and all together.
 const OF_CHANNEL: [&str; 16] = [
@@ -69,7 +68,6 @@ const OF_EVENT: [&str; 16] = [
     "nTrueInt",
     "weight",
 ];
-
 const Z_MASS: f64 = 91.2;
 
 /// How events of a class are distributed; momenta and masses in GeV.
@@ -380,12 +378,15 @@ fn turned(angle: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::table::{Table, Wanted, read};
+    use crate::data::{
+        read::{file::read_file, options::ReadOptions},
+        table::Table,
+    };
 
     fn made(events: usize, columns: usize, seed: u64) -> (tempfile::TempDir, Table) {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), events, columns, seed).unwrap();
-        let table = read(&folder.path().join("events.h5"), &Wanted::default()).unwrap();
+        let table = read_file(&folder.path().join("events.h5"), &ReadOptions::default()).unwrap();
         (folder, table)
     }
 

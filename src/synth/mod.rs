@@ -7,7 +7,7 @@ mod hdf5;
 pub mod occupancy;
 
 use crate::{
-    data::side_table::Sheet,
+    data::side_table::SideTable,
     error::{Error, Result},
     random,
 };
@@ -21,7 +21,6 @@ use std::{
 
 /// The files of METSig-like runs.
 pub const METSIG: [&str; 4] = ["good.csv", "bad1.csv", "bad2.csv", "truth.csv"];
-
 const BINS: usize = 53;
 
 /// An anomaly put into a run.
@@ -196,7 +195,7 @@ fn beside(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()
 /// The rows of a truth file: (file or run, first LS, last LS, kind).
 pub fn read_truth(path: &Path) -> Result<Vec<(String, u32, u32, String)>> {
     const EXPECTED: &str = "file (or run),first_ls,last_ls,anomaly";
-    let sheet = Sheet::open(path)?;
+    let sheet = SideTable::open(path)?;
     if sheet.header().iter().skip(1).take(2).any(|name| name.parse::<f64>().is_ok()) {
         return Err(Error::input(format!(
             "{}: found {} as the first row; expected a header: {EXPECTED}",
@@ -241,7 +240,7 @@ mod tests {
             let line =
                 made.files[1].2.lines().find(|line| line.starts_with(&format!("{ls};"))).unwrap();
             let mut bins = vec![];
-            crate::data::read::csv::parse_list(
+            crate::data::read::values::parse_list(
                 line.split(';').nth(1).unwrap().as_bytes(),
                 &mut bins,
             )

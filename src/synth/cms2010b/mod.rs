@@ -37,7 +37,6 @@ const MUONS: usize = 0;
 const PHOTONS: usize = 1;
 const PF: usize = 2;
 const CALO: usize = 3;
-
 const SUBSYSTEMS: [&str; 16] = [
     "Muon", "L1tcalo", "Hlt", "Ecal", "Track", "Lumi", "Csc", "Pix", "Rpc", "L1tmu", "Strip",
     "Hcal", "Egamma", "Jetmet", "Dt", "Es",

@@ -7,7 +7,6 @@ use rand_chacha::ChaCha8Rng;
 use std::{collections::BTreeMap, f64::consts::PI, fmt::Write as _, ops::Range};
 
 const LUMI: usize = 5;
-
 const FIRST_RUN: u32 = 146_430;
 const LAST_RUN: u32 = 149_442;
 const SHORTEST: u32 = 20;
