@@ -8,8 +8,9 @@
 //! is far too large, or a second channel is filled with noise.
 
 use super::{
-    beside,
+    files::beside,
     hdf5::{CHUNK, Writer},
+    normal::normal,
 };
 use crate::{
     error::{Error, Result},
@@ -17,7 +18,7 @@ use crate::{
 };
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Exp1, StandardNormal};
+use rand_distr::{Distribution, Exp1};
 use std::{
     f64::consts::PI,
     fs::{self, File},
@@ -355,10 +356,6 @@ fn of_channel(
         whole,
         turned(z_phi - met_phi).abs(),
     ]
-}
-
-fn normal(chance: &mut ChaCha8Rng) -> f64 {
-    StandardNormal.sample(chance)
 }
 
 /// A sum of exponentially distributed numbers, each 1 on average.

@@ -3,7 +3,7 @@ use crate::data::{
     read::{file::read_file, options::ReadOptions},
     table::{Column, Table, TableRow},
 };
-use plan::LARGE;
+use runs::LARGE;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SMALL: Size =
