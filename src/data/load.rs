@@ -27,7 +27,7 @@ use super::{
 use crate::{
     config::{
         Experiment, Part,
-        raw::{BadRows, Channels},
+        raw::{BadRows, Channels, Format},
     },
     error::{Error, Result, listed},
 };
@@ -52,45 +52,37 @@ pub struct LoadOptions {
     pub part: Option<Part>,
 }
 
-/// Reads the files of an experiment, side by side. `files` are paths or globs; `read` is told of
-/// each file that has been read.
+/// A file and its tables, each with the index of its layer.
+type FileTables = (Source, Vec<(usize, Table)>);
+
+/// Reads the files of an experiment, side by side. `files` are paths or globs; `read` is called
+/// with each file that has been read.
 pub fn load(
     experiment: &Experiment,
     files: &[(Role, &[PathBuf])],
-    further: LoadOptions,
+    options: LoadOptions,
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<Samples> {
-    let mut paths: Vec<(Role, PathBuf)> = vec![];
-    let mut skipped = vec![];
-    for (role, patterns) in files {
-        for path in expand(patterns)? {
-            let from_folder = !patterns.contains(&path);
-            if from_folder && let Some(what) = no_data(&path) {
-                skipped.push(format!("{} is left out: {what}", path.display()));
-            } else {
-                paths.push((*role, path));
-            }
-        }
-    }
     let data = &experiment.config.data;
+    let (paths, skipped) = find_files(files)?;
     let wanted = ReadOptions {
         dials: lumisection_numbers(&experiment.facts.lumisections)?,
-        channels: if further.features.is_none() {
+        channels: if options.features.is_none() {
             experiment.config.channels.clone()
         } else {
             Channels::default()
         },
         // Those of a trained model are made of histograms, not read.
-        features: further.features.filter(|_| !data.summary),
-        ..ReadOptions::new(data).with_columns(further.required, further.welcome)
+        features: options.features.filter(|_| !data.summary),
+        ..ReadOptions::new(data).with_columns(options.required, options.welcome)
     };
     let survey =
-        if wanted.layered || further.part.is_some() { survey(&paths, &wanted)? } else { vec![] };
+        if wanted.layered || options.part.is_some() { survey(&paths, &wanted)? } else { vec![] };
     let layers = match wanted.layered {
-        true => choose_layers(experiment, further.layers, &paths, &survey)?,
+        true => choose_layers(experiment, options.layers, &paths, &survey)?,
         false => vec![],
     };
-    let dealt = further.part.map(|part| part::deal(part, &paths, &survey)).transpose()?;
+    let dealt = options.part.map(|part| part::deal(part, &paths, &survey)).transpose()?;
     let is_taken =
         |at: usize| dealt.as_ref().is_none_or(|dealt| dealt.has(at, paths[at].0, &survey[at]));
     // What to read of each file: each of its layers, or all there is.
@@ -101,14 +93,10 @@ pub fn load(
                 runs: dealt.as_ref().map(|dealt| dealt.runs(paths[at].0)),
                 ..wanted.clone()
             };
-            let of_layer = |layer: usize| {
-                (layer, ReadOptions { me: Some(layers[layer].element.clone()), ..wanted.clone() })
-            };
-            let has = |layer: &usize| survey[at].elements.contains_key(&layers[*layer].element);
             (
                 &paths[at],
                 if wanted.layered {
-                    (0..layers.len()).filter(has).map(of_layer).collect()
+                    of_layers(&wanted, &layers, &survey[at])
                 } else {
                     vec![(0, wanted)]
                 },
@@ -122,42 +110,7 @@ pub fn load(
         .collect();
     let files = reads
         .par_iter()
-        .map(|((role, path), wanted)| {
-            let before = stamp(path);
-            let read_all = || {
-                wanted
-                    .par_iter()
-                    .map(|(layer, wanted)| Ok((*layer, read_file(path, wanted)?)))
-                    .collect::<Result<Vec<_>>>()
-            };
-            let (tables, fingerprint) = rayon::join(read_all, || fingerprint(path));
-            read(path);
-            if stamp(path) != before {
-                return Err(Error::failed(format!(
-                    "{} changed while it was read; start again when it is complete",
-                    path.display()
-                )));
-            }
-            let (tables, (bytes, sha256)) = (tables?, fingerprint?);
-            let known = tables
-                .first()
-                .map(|(_, table)| table)
-                .or_else(|| survey.iter().find(|table| table.path == *path));
-            let format = known.map_or(data.format, |table| table.format);
-            let rows = tables.iter().map(|(_, table)| table.rows.len()).sum();
-            Ok((
-                Source {
-                    name: String::new(),
-                    path: path.clone(),
-                    role: *role,
-                    format,
-                    bytes,
-                    sha256,
-                    rows,
-                },
-                tables,
-            ))
-        })
+        .map(|((role, path), wanted)| read_tables(*role, path, wanted, &survey, data.format, read))
         .collect::<Result<Vec<_>>>()?;
     refuse_copies(&files)?;
     if data.bad_rows == BadRows::Error && !wanted.layered {
@@ -167,38 +120,9 @@ pub fn load(
             .try_for_each(|(_, table)| refuse_faults(table))?;
     }
     let mut samples = if wanted.layered {
-        let (mut sources, mut parts) = (vec![], vec![]);
-        for (source, (file, tables)) in files.into_iter().enumerate() {
-            sources.push(file);
-            for (layer, mut table) in tables {
-                table.faults.iter_mut().for_each(|fault| {
-                    fault.reason = format!("{}: {}", layers[layer].name, fault.reason)
-                });
-                if data.bad_rows == BadRows::Error {
-                    refuse_faults(&table)?;
-                }
-                parts.push(LayerTable { source, layer, table });
-            }
-        }
-        join_layers(sources, parts, &layers, experiment)?
+        join_files_of_layers(files, &layers, experiment)?
     } else {
-        let tables: Vec<(Source, Table)> = files
-            .into_iter()
-            .flat_map(|(source, tables)| {
-                tables.into_iter().map(move |(_, table)| (source.clone(), table))
-            })
-            .collect();
-        refuse_missing_element(&tables, data.me.as_deref())?;
-        if let Some((source, _)) = tables
-            .iter()
-            .find(|(_, table)| !wanted.channels.is_empty() && table.hierarchy.is_none())
-        {
-            return Err(Error::input(format!(
-                "[channels]: {} holds no named features; channels are made of those",
-                source.path.display()
-            )));
-        }
-        join_tables(tables, experiment)?
+        join_files(files, !wanted.channels.is_empty(), experiment)?
     };
     samples.notes.extend(dealt.map(|dealt| dealt.note));
     samples.notes.extend(without_layers);
@@ -214,6 +138,119 @@ pub fn load(
         return Err(Error::input(format!("no rows in {}", names.join(", "))));
     }
     Ok(samples)
+}
+
+/// The files that patterns mean, and notes on those that are left out.
+fn find_files(files: &[(Role, &[PathBuf])]) -> Result<(Vec<(Role, PathBuf)>, Vec<String>)> {
+    let (mut paths, mut skipped) = (vec![], vec![]);
+    for (role, patterns) in files {
+        for path in expand(patterns)? {
+            let from_folder = !patterns.contains(&path);
+            if from_folder && let Some(what) = no_data(&path) {
+                skipped.push(format!("{} is left out: {what}", path.display()));
+            } else {
+                paths.push((*role, path));
+            }
+        }
+    }
+    Ok((paths, skipped))
+}
+
+/// What to read of each layer that a file has.
+fn of_layers(
+    wanted: &ReadOptions,
+    layers: &[LayerSpec],
+    survey: &Table,
+) -> Vec<(usize, ReadOptions)> {
+    layers
+        .iter()
+        .enumerate()
+        .filter(|(_, layer)| survey.elements.contains_key(&layer.element))
+        .map(|(at, layer)| (at, ReadOptions { me: Some(layer.element.clone()), ..wanted.clone() }))
+        .collect()
+}
+
+/// Reads the tables of one file, and its fingerprint beside them. A file that changes meanwhile is
+/// an error.
+fn read_tables(
+    role: Role,
+    path: &Path,
+    wanted: &[(usize, ReadOptions)],
+    survey: &[Table],
+    format: Format,
+    read: &(dyn Fn(&Path) + Sync),
+) -> Result<FileTables> {
+    let before = stamp(path);
+    let read_all = || {
+        wanted
+            .par_iter()
+            .map(|(layer, wanted)| Ok((*layer, read_file(path, wanted)?)))
+            .collect::<Result<Vec<_>>>()
+    };
+    let (tables, fingerprint) = rayon::join(read_all, || fingerprint(path));
+    read(path);
+    if stamp(path) != before {
+        return Err(Error::failed(format!(
+            "{} changed while it was read; start again when it is complete",
+            path.display()
+        )));
+    }
+    let (tables, (bytes, sha256)) = (tables?, fingerprint?);
+    let known = tables
+        .first()
+        .map(|(_, table)| table)
+        .or_else(|| survey.iter().find(|table| table.path == *path));
+    let format = known.map_or(format, |table| table.format);
+    let rows = tables.iter().map(|(_, table)| table.rows.len()).sum();
+    let source =
+        Source { name: String::new(), path: path.into(), role, format, bytes, sha256, rows };
+    Ok((source, tables))
+}
+
+/// Joins files of layers. The reason of a row that cannot be read names its layer.
+fn join_files_of_layers(
+    files: Vec<FileTables>,
+    layers: &[LayerSpec],
+    experiment: &Experiment,
+) -> Result<Samples> {
+    let (mut sources, mut parts) = (vec![], vec![]);
+    for (source, (file, tables)) in files.into_iter().enumerate() {
+        sources.push(file);
+        for (layer, mut table) in tables {
+            table.faults.iter_mut().for_each(|fault| {
+                fault.reason = format!("{}: {}", layers[layer].name, fault.reason)
+            });
+            if experiment.config.data.bad_rows == BadRows::Error {
+                refuse_faults(&table)?;
+            }
+            parts.push(LayerTable { source, layer, table });
+        }
+    }
+    join_layers(sources, parts, layers, experiment)
+}
+
+/// Joins files of one monitoring element, or of features, which `has_channels` needs named.
+fn join_files(
+    files: Vec<FileTables>,
+    has_channels: bool,
+    experiment: &Experiment,
+) -> Result<Samples> {
+    let tables: Vec<(Source, Table)> = files
+        .into_iter()
+        .flat_map(|(source, tables)| {
+            tables.into_iter().map(move |(_, table)| (source.clone(), table))
+        })
+        .collect();
+    refuse_missing_element(&tables, experiment.config.data.me.as_deref())?;
+    if let Some((source, _)) =
+        tables.iter().find(|(_, table)| has_channels && table.hierarchy.is_none())
+    {
+        return Err(Error::input(format!(
+            "[channels]: {} holds no named features; channels are made of those",
+            source.path.display()
+        )));
+    }
+    join_tables(tables, experiment)
 }
 
 /// The rows and monitoring elements of each file, without their values.

@@ -20,7 +20,7 @@ use crate::{
         shape::Shape,
         table::{Column, Table},
     },
-    error::{Error, Result, listed, suggestion},
+    error::{ColumnProblem, Error, Result, listed, suggestion},
 };
 use rayon::prelude::*;
 use std::{
@@ -202,10 +202,8 @@ fn plan(path: &Path, arrays: &dyn ArrayFile, wanted: &ReadOptions) -> Result<Arr
     let has = |name: &str| members.iter().any(|&at| list[at].name == name);
     for name in wanted.names().filter(|name| !has(name)) {
         if let Some(refusal) = refusal(list, name.trim_start_matches('/')) {
-            return Err(Error::input(format!(
-                "{}: \"{name}\" cannot be read: {refusal}",
-                path.display()
-            )));
+            let message = format!("{}: \"{name}\" cannot be read: {refusal}", path.display());
+            return Err(Error::column(name, ColumnProblem::Unreadable, message));
         }
     }
     let layout = Layout::find(path, &fields, &wanted)?;

@@ -18,7 +18,7 @@ use crate::{
         shape::Shape,
         table::{Column, Table},
     },
-    error::{Error, Result},
+    error::{ColumnProblem, Error, Result},
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_ipc::reader::{FileReader, StreamReader};
@@ -370,6 +370,14 @@ fn append(
     let (run, ls, me) = (known(layout.run)?, known(layout.ls)?, layout.me.map(text).transpose()?);
     let (x_bins, y_bins) = (numbers(layout.x_bins)?, numbers(layout.y_bins)?);
     let edges = layout.edges.map(numbers).into_iter().collect::<Result<Vec<_>>>()?;
+    let unreadable = |name: &str, at: usize| {
+        let message = format!(
+            "{}: column \"{name}\" holds {}, neither numbers, texts nor times",
+            path.display(),
+            fields[at].type_name
+        );
+        Error::column(name, ColumnProblem::Unreadable, message)
+    };
     let mut extra = vec![];
     for (name, at) in &layout.extra {
         let kind = fields[*at].kind;
@@ -378,18 +386,12 @@ fn append(
                 Column::Texts(text(*at)?.into_iter().map(Option::unwrap_or_default).collect())
             }
             FieldKind::List => {
-                return Err(damaged(&format!(
-                    "column \"{name}\" holds {}, neither numbers, texts nor times",
-                    fields[*at].type_name
-                )));
+                return Err(unreadable(name, *at));
             }
             FieldKind::Other
                 if !is_time(column(*at)?.data_type()) && !column(*at)?.data_type().is_null() =>
             {
-                return Err(damaged(&format!(
-                    "column \"{name}\" holds {}, neither numbers, texts nor times",
-                    fields[*at].type_name
-                )));
+                return Err(unreadable(name, *at));
             }
             _ => Column::Numbers(doubles(column(*at)?.as_ref())),
         });

@@ -16,7 +16,7 @@ use crate::{
         shape::Shape,
         table::{Column, Table},
     },
-    error::{Error, Result},
+    error::{ColumnProblem, Error, Result},
 };
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
@@ -83,10 +83,8 @@ pub fn read(path: &Path, wanted: &ReadOptions) -> Result<Table> {
     {
         let near =
             crate::error::suggestion(missing, fields.iter().map(|field| field.name.as_str()));
-        return Err(Error::input(format!(
-            "{}: no key \"{missing}\"{near} in its results",
-            path.display()
-        )));
+        let message = format!("{}: no key \"{missing}\"{near} in its results", path.display());
+        return Err(Error::column(missing, ColumnProblem::NoKey, message));
     }
     let mut builder =
         Builder::new(path, Format::Dials, fields, Holds::Histograms, extra.clone(), wanted);

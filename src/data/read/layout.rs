@@ -11,7 +11,7 @@ use crate::{
         channels::{self, Hierarchy},
         field::{Field, FieldKind, show_names},
     },
-    error::{Error, Result, listed, suggestion},
+    error::{ColumnProblem, Error, Result, listed, suggestion},
 };
 use std::path::Path;
 
@@ -375,11 +375,12 @@ fn patterns(texts: &[String]) -> Result<Vec<glob::Pattern>> {
 fn named(path: &Path, fields: &[Field], name: &str) -> Result<usize> {
     fields.iter().position(|field| field.name == name).ok_or_else(|| {
         let near = suggestion(name, fields.iter().map(|field| field.name.as_str()));
-        Error::input(format!(
+        let message = format!(
             "{}: no column \"{name}\"{near}; its columns are {}",
             path.display(),
             show_names(fields)
-        ))
+        );
+        Error::column(name, ColumnProblem::NoColumn, message)
     })
 }
 
