@@ -1,6 +1,6 @@
 //! Time to read a file: `cargo bench --bench read -- FILE [--json]`.
 
-use lumisift::data::read::{file::read_file, options::ReadOptions};
+use lumisift::data::read::{ReadOptions, read_file};
 use std::{path::Path, time::Instant};
 
 fn main() {

@@ -4,7 +4,7 @@ use super::{device_argument, outputs::Outputs, ui::Ui};
 use crate::{
     config::raw,
     data::{
-        read::{file::read_file, options::ReadOptions},
+        read::{ReadOptions, read_file},
         table::{self, Column, Table},
     },
     device,

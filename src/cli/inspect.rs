@@ -8,11 +8,7 @@ use crate::{
         field::{Field, show_names},
         lumi::{self, LumiFile, golden_json::LumisectionSet},
         lumisections::show_ranges,
-        read::{
-            file::read_file,
-            format::format_of,
-            options::{Detail, ReadOptions},
-        },
+        read::{Detail, ReadOptions, format::format_of, read_file},
         shape::Shape,
         table::{Summary, Table},
     },

@@ -1,4 +1,4 @@
-//! Rectangles of a map's bins, and what becomes of them where maps are cut and rebinned.
+//! Rectangles of a map's bins, and their counterparts after cutting and rebinning.
 
 use super::shape::Shape;
 use serde::{Deserialize, Serialize};

@@ -95,11 +95,11 @@ pub struct Group {
     pub name: String,
     /// Number of features of its own.
     pub features: usize,
-    /// What becomes of it.
+    /// Its outcome.
     pub fate: Fate,
 }
 
-/// What becomes of a group of features.
+/// The outcome of a group of features.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
@@ -111,7 +111,7 @@ pub enum Fate {
     Spread,
 }
 
-/// What the names of the features say.
+/// The hierarchy that the names of features define.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hierarchy {
     /// The channels to train.

@@ -1,5 +1,4 @@
-//! Several monitoring elements of one detector, each a layer: which they are and what they are
-//! called.
+//! Layers: several monitoring elements of one detector. Their choice and their names.
 
 use super::{channels, shape::Shape};
 use crate::{

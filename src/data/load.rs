@@ -1,4 +1,5 @@
-//! From files to [`Samples`]: rows with identities, in the order of (run, LS), each file read once.
+//! Loads the files of an experiment into [`Samples`]: rows with identities, sorted by (run, LS). Each
+//! file is read once.
 //!
 //! A row is known by its run and LS, never by its position. Files that carry no run number stand
 //! for a run each.
@@ -16,11 +17,7 @@ use super::{
     lumi::recognise,
     part,
     paths::{expand, file_name, fingerprint},
-    read::{
-        dials::lumisection_numbers,
-        file::read_file,
-        options::{Detail, ReadOptions},
-    },
+    read::{Detail, ReadOptions, dials::lumisection_numbers, read_file},
     samples::{Role, Samples, Source},
     table::Table,
 };

@@ -1,4 +1,4 @@
-//! Whole runs dealt out to parts of about equally many rows.
+//! Divides runs into parts of about equal numbers of rows.
 
 use super::{join::runs::run_key, samples::Role, table::Table};
 use crate::{

@@ -61,6 +61,7 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
+/// Adds the files of a folder and its partitions, and the other folders in it.
 fn look_into(folder: &Path, paths: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> Result<()> {
     let mut entries = vec![];
     for entry in std::fs::read_dir(folder).map_err(|error| Error::reading(folder, &error))? {
@@ -79,6 +80,7 @@ fn look_into(folder: &Path, paths: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>
     Ok(())
 }
 
+/// The last part of a path, or all of it where there is none.
 pub(crate) fn file_name(path: &Path) -> String {
     path.file_name()
         .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())

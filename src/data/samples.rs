@@ -1,4 +1,4 @@
-//! Rows of all files together: what every later stage works on.
+//! The rows of all files: the input of every later stage.
 
 use super::{
     areas::Frame,

@@ -1,5 +1,4 @@
-//! Small tables of what is known beside the data, CSV or Parquet: rows of text by the names of
-//! their columns.
+//! Small tables beside the data (CSV or Parquet), read as text by column name.
 
 use super::{
     read::{

@@ -6,7 +6,7 @@ use crate::{
     data::{
         Samples,
         channels::ALL_FEATURES,
-        read::{file::read_file, options::ReadOptions},
+        read::{ReadOptions, read_file},
         shape::Shape,
         table::{Column, Table},
     },

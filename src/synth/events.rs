@@ -149,8 +149,8 @@ fn write_events(
     columns: usize,
     seed: u64,
 ) -> io::Result<()> {
-    let places: Vec<Place> = places().take(columns).collect();
-    let mut writer = Writer::new(file, places.iter().map(Place::name))?;
+    let places: Vec<EventColumn> = places().take(columns).collect();
+    let mut writer = Writer::new(file, places.iter().map(EventColumn::name))?;
     for first in (0..events).step_by(CHUNK) {
         let mut values = vec![Vec::with_capacity(CHUNK); columns];
         let mut chance = random::generator(seed, "events", first as u64);
@@ -204,24 +204,25 @@ fn pick(shares: &[f64], mut number: f64) -> Option<usize> {
 }
 
 /// Where a column comes from.
-enum Place {
+enum EventColumn {
     /// Channel, and quantity of it.
     Channel(usize, usize),
     Event(usize),
 }
 
 /// All columns: the smallest file's first.
-fn places() -> impl Iterator<Item = Place> {
+fn places() -> impl Iterator<Item = EventColumn> {
     let of_channels = |quantities: std::ops::Range<usize>| {
-        quantities
-            .flat_map(|quantity| (0..CHANNELS.len()).map(move |at| Place::Channel(at, quantity)))
+        quantities.flat_map(|quantity| {
+            (0..CHANNELS.len()).map(move |at| EventColumn::Channel(at, quantity))
+        })
     };
     of_channels(0..2)
-        .chain((0..OF_EVENT.len()).map(Place::Event))
+        .chain((0..OF_EVENT.len()).map(EventColumn::Event))
         .chain(of_channels(2..OF_CHANNEL.len()))
 }
 
-impl Place {
+impl EventColumn {
     fn name(&self) -> String {
         match *self {
             Self::Channel(channel, quantity) => {
@@ -288,10 +289,10 @@ impl Event {
         Self { own, channels }
     }
 
-    fn at(&self, place: &Place) -> f64 {
+    fn at(&self, place: &EventColumn) -> f64 {
         match *place {
-            Place::Channel(channel, quantity) => self.channels[channel][quantity],
-            Place::Event(quantity) => self.own[quantity],
+            EventColumn::Channel(channel, quantity) => self.channels[channel][quantity],
+            EventColumn::Event(quantity) => self.own[quantity],
         }
     }
 }
@@ -376,7 +377,7 @@ fn turned(angle: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::data::{
-        read::{file::read_file, options::ReadOptions},
+        read::{ReadOptions, read_file},
         table::Table,
     };
 

@@ -1,4 +1,4 @@
-//! Writes files of made data.
+//! Writes files of synthetic data.
 
 use crate::error::{Error, Result};
 use std::{

@@ -226,10 +226,7 @@ fn words(bytes: &mut Vec<u8>, words: &[u64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::read::{
-        file::read_file,
-        options::{Detail, ReadOptions},
-    };
+    use crate::data::read::{Detail, ReadOptions, read_file};
     use std::io::Cursor;
 
     fn written(names: usize, rows: usize) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Made data with known anomalies, to try the program on and to test it with.
+//! Synthetic data with known anomalies, for trials and tests.
 
 pub mod certification;
 pub mod cms2010b;

@@ -1,4 +1,4 @@
-//! What was put into made data.
+//! Truth files: the anomalies of synthetic data.
 
 use crate::{
     data::side_table::SideTable,

@@ -4,10 +4,7 @@ use crate::common::{root, shared};
 use lumisift::{
     config::raw::Data,
     data::{
-        read::{
-            file::read_file,
-            options::{Detail, ReadOptions},
-        },
+        read::{Detail, ReadOptions, read_file},
         table::{Column, Table},
     },
 };

@@ -16,7 +16,7 @@ use crate::{
     },
     error::{Error, Result},
 };
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The rows of one layer in one file.
 pub struct LayerTable {
@@ -70,10 +70,33 @@ pub fn join_layers(
         parts.iter_mut().map(|part| (part.source, &mut part.table)),
         experiment,
     );
+    let bad_rows = experiment.config.data.bad_rows;
     let index_of = index_runs(&mut samples, parts.iter().map(|part| (part.source, &part.table)));
 
-    // Where the row of each layer stands, for each (run, LS, role).
-    let mut rows: BTreeMap<(u32, u32, bool), Vec<Option<RowPlace>>> = BTreeMap::new();
+    let rows = place_rows(&mut samples, &parts, wanted, &index_of, bad_rows)?;
+    let complete = complete_rows(&mut samples, &parts, wanted, &faults, rows);
+    if complete.is_empty() {
+        return Err(nothing_in_common(&parts, wanted));
+    }
+    samples.columns = columns(&parts, &complete);
+
+    fill_values(&mut samples, parts, &binnings, &complete);
+    Ok(samples)
+}
+
+/// Where the row of each layer stands, for each (run, LS, whether of a test file).
+type PlacedRows = BTreeMap<(u32, u32, bool), Vec<Option<RowPlace>>>;
+
+/// Finds where the row of each layer stands. A row that is there twice is an error, or the later
+/// one is rejected.
+fn place_rows(
+    samples: &mut Samples,
+    parts: &[LayerTable],
+    wanted: &[LayerSpec],
+    index_of: &HashMap<(Option<u32>, u32), u32>,
+    bad_rows: BadRows,
+) -> Result<PlacedRows> {
+    let mut rows = PlacedRows::new();
     for (at, LayerTable { source, layer, table }) in parts.iter().enumerate() {
         for (i, row) in table.rows.iter().enumerate() {
             let test = samples.sources[*source].role == Role::Test;
@@ -85,7 +108,7 @@ pub fn join_layers(
                 *place = Some((at as u32, i as u32));
                 continue;
             };
-            if experiment.config.data.bad_rows == BadRows::Error {
+            if bad_rows == BadRows::Error {
                 let other = &parts[other as usize].table;
                 let first = other.rows[first as usize];
                 let (a, b) = (
@@ -109,6 +132,17 @@ pub fn join_layers(
             });
         }
     }
+    Ok(rows)
+}
+
+/// Sets the rows that all layers have, and returns where they stand; the others are rejected.
+fn complete_rows(
+    samples: &mut Samples,
+    parts: &[LayerTable],
+    wanted: &[LayerSpec],
+    faults: &HashSet<(usize, Lumisection)>,
+    rows: PlacedRows,
+) -> Vec<Vec<RowPlace>> {
     let mut complete: Vec<Vec<RowPlace>> = vec![];
     for ((run, ls, _), places) in rows {
         let Some(&(at, i)) = places.iter().flatten().next() else { continue };
@@ -134,11 +168,16 @@ pub fn join_layers(
         samples.rows.push(SampleRow { source, run, ls, line: row.line, index: row.index });
         complete.push(places.into_iter().flatten().collect());
     }
-    if complete.is_empty() {
-        return Err(nothing_in_common(&parts, wanted));
-    }
-    samples.columns = columns(&parts, &complete);
+    complete
+}
 
+/// Copies the values of all rows, layer by layer; the tables of a layer are given back after it.
+fn fill_values(
+    samples: &mut Samples,
+    mut parts: Vec<LayerTable>,
+    binnings: &[Binning],
+    complete: &[Vec<RowPlace>],
+) {
     let width = samples.width();
     samples.values = vec![0.0; complete.len() * width];
     let mut bins = vec![];
@@ -154,7 +193,6 @@ pub fn join_layers(
             .filter(|part| part.layer == at)
             .for_each(|part| part.table.values = vec![]);
     }
-    Ok(samples)
 }
 
 /// The layers with their shapes, which must be those of all their files and of the model.

@@ -1,4 +1,4 @@
-//! Rows of several files put together and sorted by (run, LS).
+//! Joins the tables of several files and sorts their rows by (run, LS).
 
 pub mod checks;
 pub mod layers;

@@ -1,4 +1,4 @@
-//! Runs and files of joined tables.
+//! The runs, files, notes and unreadable rows of joined tables.
 
 use crate::{
     config::{Experiment, raw::FlowBins},
@@ -10,8 +10,7 @@ use crate::{
 };
 use std::collections::{HashMap, HashSet};
 
-/// Takes over what tables say beside their rows, each with the index of its file: notes, and rows
-/// that cannot be read.
+/// Moves notes and unreadable rows of tables, each with the index of its file, to the samples.
 pub fn describe<'t>(
     samples: &mut Samples,
     mut sources: Vec<Source>,
@@ -64,6 +63,7 @@ pub fn index_runs<'t>(
     runs.into_iter().enumerate().map(|(i, key)| (key, i as u32)).collect()
 }
 
+/// The key of a run: its number, or the index of its file where it has none.
 pub fn run_key(run: Option<u32>, source: usize) -> (Option<u32>, u32) {
     (run, if run.is_some() { 0 } else { source as u32 })
 }

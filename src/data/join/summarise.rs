@@ -1,4 +1,4 @@
-//! Rows of histograms made rows of seven numbers.
+//! Replaces histograms by their seven numbers ([`histogram_quantiles`](crate::data::histogram_quantiles)).
 
 use crate::{
     data::{

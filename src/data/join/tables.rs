@@ -117,8 +117,7 @@ pub fn join_tables(mut tables: Vec<(Source, Table)>, experiment: &Experiment) ->
     Ok(samples)
 }
 
-/// Files whose bins are not the same quantity are told, and files whose seven numbers would not be
-/// are refused.
+/// Notes files whose bins are not the same quantity; refuses files whose seven numbers would not be.
 fn same_axes(samples: &mut Samples, first: &Table, others: &[&Table], summary: bool) -> Result<()> {
     let says = |table: &Table| if table.axes.is_empty() { "does not say" } else { "says" };
     let flow = |table: &Table| if table.flow_bins { "has" } else { "does not say that it has" };

@@ -1,4 +1,4 @@
-//! Parts of the detector that were masked at a time: what is known to be dead is no anomaly.
+//! Parts of the detector that were masked at a time. A known dead part is no anomaly.
 //!
 //! A table (CSV or Parquet) has the columns `run`, `ls` or `time`, `layer`, and either `x_first`,
 //! `x_last`, `y_first`, `y_last`, bins of the layer's map as filed, or `chip`, which a second table

@@ -1,4 +1,4 @@
-//! Reads the files of an experiment that say something of lumisections.
+//! Reads the OMS, HLT and brilcalc files of an experiment.
 
 use super::{brilcalc, hlt, info::LumiInfo, oms};
 use crate::{config::experiment::FactFiles, data::paths::expand, error::Result};

@@ -1,4 +1,4 @@
-//! What is known of lumisections, by quantity. What no file says is unknown, never 0.
+//! Quantities of lumisections by (run, LS). A missing value is unknown, never 0.
 
 use super::golden_json::LumisectionSet;
 use crate::{

@@ -1,5 +1,5 @@
-//! What else is known of lumisections: OMS quantities, trigger rates, luminosities. Joined by (run,
-//! LS); what is missing is unknown, never 0.
+//! Further information on lumisections: OMS quantities, trigger rates, luminosities, masks and run
+//! lists, joined by (run, LS). Each source has a file of its own.
 
 pub mod automasks;
 mod brilcalc;

@@ -1,4 +1,4 @@
-//! What a file says about lumisections, whatever its format.
+//! Recognises files with information on lumisections, whatever their format.
 
 use super::{brilcalc, golden_json::LumisectionSet, hlt, info::LumiInfo, oms};
 use crate::{
@@ -8,10 +8,10 @@ use crate::{
     },
     error::{Error, Result},
 };
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use std::{collections::BTreeSet, path::Path};
 
-/// A file that says something about lumisections.
+/// A file with information on lumisections.
 pub enum LumiFile {
     /// A golden or DCS JSON, or a list.
     Lumisections(LumisectionSet),
@@ -21,7 +21,7 @@ pub enum LumiFile {
         format: &'static str,
         /// The lumisections it covers.
         covered: LumisectionSet,
-        /// What it says of them.
+        /// The names of its quantities.
         names: Vec<String>,
     },
     /// JSON of another kind.
@@ -33,7 +33,7 @@ pub enum LumiFile {
     },
 }
 
-/// What a file says about lumisections; `None` where it is a page of histograms.
+/// The content of a file with information on lumisections; `None` where it is a page of histograms.
 pub fn recognise(path: &Path) -> Result<Option<LumiFile>> {
     let start = Source::open(path)?.peek(path, 4096)?;
     let start = without_mark(&start).trim_ascii_start();
@@ -61,14 +61,6 @@ pub fn recognise(path: &Path) -> Result<Option<LumiFile>> {
     let text = without_mark(&text);
     let json: Json = serde_json::from_slice(text)
         .map_err(|error| Error::input(format!("{}: not valid JSON: {error}", path.display())))?;
-    let keys = |json: &Json| {
-        json.as_object()
-            .map(|object| object.keys().cloned().collect::<Vec<_>>())
-            .unwrap_or_default()
-    };
-    let of_runs = |object: &serde_json::Map<String, Json>, is: fn(&Json) -> bool| {
-        object.iter().all(|(key, value)| key.parse::<u32>().is_ok() && is(value))
-    };
     let other = |what: String, names: Vec<String>| Ok(Some(LumiFile::Other { what, names }));
     match &json {
         Json::Object(object) if of_runs(object, Json::is_array) => {
@@ -118,4 +110,14 @@ pub fn recognise(path: &Path) -> Result<Option<LumiFile>> {
         ),
         _ => other("JSON of another kind".into(), vec![]),
     }
+}
+
+/// Whether all keys of an object are run numbers, with values of a kind.
+fn of_runs(object: &Map<String, Json>, is: fn(&Json) -> bool) -> bool {
+    object.iter().all(|(key, value)| key.parse::<u32>().is_ok() && is(value))
+}
+
+/// The keys of an object; none of anything else.
+fn keys(json: &Json) -> Vec<String> {
+    json.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
 }

@@ -96,19 +96,7 @@ struct ArrayPlan {
 /// Chooses the matrix, or the columns, that hold the rows.
 fn plan(path: &Path, arrays: &dyn ArrayFile, wanted: &ReadOptions) -> Result<ArrayPlan> {
     let list = arrays.list();
-    let absurd = |info: &&ArrayInfo| {
-        let most = if info.shape.len() == 2 { MOST_FEATURES } else { MOST_BINS };
-        info.kind != FieldKind::Other
-            && (info.values().is_none() || !(1..=most).contains(&info.inner()))
-    };
-    if let Some(info) = list.iter().find(absurd) {
-        return Err(Error::input(format!(
-            "{}: \"{}\" claims the shape {}",
-            path.display(),
-            info.name,
-            info.show_shape()
-        )));
-    }
+    refuse_absurd_shapes(path, list)?;
     // Beside other arrays, one of shape (n, 1) is a column.
     let is_column = |info: &ArrayInfo| {
         let is_histogram = wanted
@@ -122,27 +110,14 @@ fn plan(path: &Path, arrays: &dyn ArrayFile, wanted: &ReadOptions) -> Result<Arr
     let matrices: Vec<usize> = (0..list.len())
         .filter(|&at| list[at].shape.len() > 1 && list[at].is_numeric() && !is_column(&list[at]))
         .collect();
-    let named = |name: &str, among: &[usize], what: &str| {
-        let plain = name.trim_start_matches('/');
-        among.iter().copied().find(|&at| list[at].name == plain).ok_or_else(|| {
-            let names = || among.iter().map(|&at| list[at].name.as_str());
-            let near = refusal(list, plain)
-                .map_or_else(|| suggestion(plain, names()), |refusal| format!(" ({refusal})"));
-            Error::input(format!(
-                "{}: no {what} \"{name}\"{near}; it holds {}",
-                path.display(),
-                listed(names())
-            ))
-        })
-    };
     let chosen = match (&wanted.columns.histogram, &wanted.me) {
         (_, Some(me)) if wanted.layered && matrices.len() > 1 => {
-            vec![named(me, &matrices, "monitoring element")?]
+            vec![named(path, list, me, &matrices, "monitoring element")?]
         }
         _ if !wanted.columns.features.is_empty() => vec![],
-        (Some(name), _) => vec![named(name, &matrices, "matrix")?],
+        (Some(name), _) => vec![named(path, list, name, &matrices, "matrix")?],
         (None, Some(me)) if matrices.len() > 1 && wanted.detail == Detail::Values => {
-            vec![named(me, &matrices, "monitoring element")?]
+            vec![named(path, list, me, &matrices, "monitoring element")?]
         }
         _ if wanted.features.as_ref().is_some_and(|names| {
             list.iter().any(|info| is_column(info) && names.contains(&info.name))
@@ -213,6 +188,63 @@ fn plan(path: &Path, arrays: &dyn ArrayFile, wanted: &ReadOptions) -> Result<Arr
         None => only_value(arrays, |info| is_run(&info.name))
             .map_err(|reason| Error::input(format!("{}: {reason}", path.display())))?,
     };
+    refuse_lost_identity(path, list, &layout, run, rows)?;
+    // The name of a layer is that of its matrix, unless a column says it.
+    let elements = !chosen.is_empty()
+        && if wanted.layered { several || layout.me.is_none() } else { several && !is_named };
+    let mut notes = enumerations(&fields, &layout).into_iter().collect::<Vec<_>>();
+    notes.extend(not_read(list, others, rows, run.is_some()));
+    let matrices = chosen.into_iter().filter(|&at| list[at].rows() == rows).map(Some).collect();
+    Ok(ArrayPlan { members, fields, layout, run, rows, matrices, elements, notes })
+}
+
+/// Refuses arrays of a shape that no data has.
+fn refuse_absurd_shapes(path: &Path, list: &[ArrayInfo]) -> Result<()> {
+    let absurd = |info: &&ArrayInfo| {
+        let most = if info.shape.len() == 2 { MOST_FEATURES } else { MOST_BINS };
+        info.kind != FieldKind::Other
+            && (info.values().is_none() || !(1..=most).contains(&info.inner()))
+    };
+    if let Some(info) = list.iter().find(absurd) {
+        return Err(Error::input(format!(
+            "{}: \"{}\" claims the shape {}",
+            path.display(),
+            info.name,
+            info.show_shape()
+        )));
+    }
+    Ok(())
+}
+
+/// The array of this name among some.
+fn named(
+    path: &Path,
+    list: &[ArrayInfo],
+    name: &str,
+    among: &[usize],
+    what: &str,
+) -> Result<usize> {
+    let plain = name.trim_start_matches('/');
+    among.iter().copied().find(|&at| list[at].name == plain).ok_or_else(|| {
+        let names = || among.iter().map(|&at| list[at].name.as_str());
+        let near = refusal(list, plain)
+            .map_or_else(|| suggestion(plain, names()), |refusal| format!(" ({refusal})"));
+        Error::input(format!(
+            "{}: no {what} \"{name}\"{near}; it holds {}",
+            path.display(),
+            listed(names())
+        ))
+    })
+}
+
+/// Refuses a file whose runs or lumisections are there and cannot be read.
+fn refuse_lost_identity(
+    path: &Path,
+    list: &[ArrayInfo],
+    layout: &Layout,
+    run: Option<f64>,
+    rows: usize,
+) -> Result<()> {
     let lost_run = list.iter().find(|info| {
         layout.run.is_none()
             && run.is_none()
@@ -237,7 +269,11 @@ fn plan(path: &Path, arrays: &dyn ArrayFile, wanted: &ReadOptions) -> Result<Arr
             "{name} and cannot be read: {refusal}; repair it, or name another column with data.columns.{key}"
         )));
     }
-    let mut notes: Vec<String> = vec![];
+    Ok(())
+}
+
+/// A note on inputs that are numbers of enumerations.
+fn enumerations(fields: &[Field], layout: &Layout) -> Option<String> {
     let enumerations: Vec<&str> = layout
         .contents()
         .iter()
@@ -245,16 +281,23 @@ fn plan(path: &Path, arrays: &dyn ArrayFile, wanted: &ReadOptions) -> Result<Arr
         .filter(|field| field.type_name.starts_with("enum("))
         .map(|field| field.name.as_str())
         .collect();
-    if !enumerations.is_empty() {
-        notes.push(format!(
+    (!enumerations.is_empty()).then(|| {
+        format!(
             "the numbers of enumerations are inputs: {}; data.columns.ignore leaves them out",
-            listed(enumerations.into_iter())
-        ));
-    }
-    // The name of a layer is that of its matrix, unless a column says it.
-    let elements = !chosen.is_empty()
-        && if wanted.layered { several || layout.me.is_none() } else { several && !is_named };
-    let is_only_run = |info: &ArrayInfo| run.is_some() && is_run(&info.name);
+            listed(enumerations)
+        )
+    })
+}
+
+/// Notes on arrays that are not read: those of another length, and those that are no columns.
+fn not_read(
+    list: &[ArrayInfo],
+    others: Vec<usize>,
+    rows: usize,
+    has_only_run: bool,
+) -> Vec<String> {
+    let mut notes = vec![];
+    let is_only_run = |info: &ArrayInfo| has_only_run && is_run(&info.name);
     let others: Vec<usize> = others.into_iter().filter(|&at| !is_only_run(&list[at])).collect();
     if !others.is_empty() {
         let names: Vec<String> = others
@@ -278,8 +321,7 @@ fn plan(path: &Path, arrays: &dyn ArrayFile, wanted: &ReadOptions) -> Result<Arr
             listed(unread.iter().map(String::as_str))
         ));
     }
-    let matrices = chosen.into_iter().filter(|&at| list[at].rows() == rows).map(Some).collect();
-    Ok(ArrayPlan { members, fields, layout, run, rows, matrices, elements, notes })
+    notes
 }
 
 /// Why an array cannot be a column.

@@ -1,5 +1,4 @@
-//! How a CSV file is laid out: what stands between its fields, which row names the columns, what
-//! each column holds.
+//! The dialect of a CSV file: its delimiter, its header, and the type of each column.
 
 use super::{
     layout::{Contents, Layout},

@@ -40,7 +40,7 @@ struct Histogram {
     ls_number: Option<u32>,
     /// A number in DIALS, not of a run (old pages).
     lumisection: Option<u64>,
-    data: Contents,
+    data: HistogramData,
     x_bin: Option<f64>,
     y_bin: Option<f64>,
     x_min: Option<f64>,
@@ -53,7 +53,7 @@ struct Histogram {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Contents {
+enum HistogramData {
     Line(Vec<Number>),
     Map(Vec<Vec<Number>>),
 }
@@ -123,8 +123,8 @@ pub fn read(path: &Path, wanted: &ReadOptions) -> Result<Table> {
         }
         unresolved += usize::from(ls.is_none());
         match one.data {
-            Contents::Line(values) => builder.values().extend(values.into_iter().map(single)),
-            Contents::Map(rows) => {
+            HistogramData::Line(values) => builder.values().extend(values.into_iter().map(single)),
+            HistogramData::Map(rows) => {
                 incoming.shape = Some(Shape { y: rows.len(), x: rows.first().map_or(0, Vec::len) });
                 if let Some(y) = rows.iter().position(|row| row.len() != rows[0].len()) {
                     let reason = format!(

@@ -1,5 +1,4 @@
-//! A look at the lengths that an Arrow IPC file claims, before arrow-ipc believes them: it
-//! allocates what they say.
+//! Checks the lengths that an Arrow IPC file claims, since arrow-ipc allocates them unchecked.
 
 use super::budget::budget;
 use arrow_ipc::{Message, root_as_footer, root_as_message};
@@ -16,7 +15,7 @@ const LARGEST: u64 = 1 << 30;
 /// Rows that take no bytes, all of them missing or the same, at most.
 const MOST_EMPTY_ROWS: u64 = 1 << 16;
 
-/// Says what is wrong where a file (or stream) claims more than it can hold.
+/// Checks that a file (or stream) does not claim more than it can hold.
 pub fn check(path: &Path, is_file: bool) -> Result<(), String> {
     let torn = |error: std::io::Error| format!("it ends too early: {error}");
     let mut file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);

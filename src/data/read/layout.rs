@@ -1,4 +1,4 @@
-//! Which column of a file is what: the same for CSV, Parquet, Arrow, and arrays.
+//! The role of each column of a file. The rules are the same for CSV, Parquet, Arrow and arrays.
 
 use super::{
     names::{self, Twin},

@@ -1,28 +1,31 @@
-//! Readers, one file a format. All of them hand rows to the [`builder`]; which column is what is
-//! decided in [`layout`].
+//! Readers, one file per format. Each hands its rows to the [`builder`]; [`layout`] decides the role of
+//! each column.
 
-pub(crate) mod array_file;
-pub(crate) mod arrays;
+mod array_file;
+mod arrays;
 pub(crate) mod budget;
-pub(crate) mod builder;
+mod builder;
 mod codecs;
 pub(crate) mod columnar;
-pub(crate) mod csv;
+mod csv;
 mod dialect;
 pub(crate) mod dials;
 pub(crate) mod entries;
-pub mod file;
-pub mod format;
+mod file;
+pub(crate) mod format;
 mod hdf5;
 mod ipc;
-pub mod layout;
+mod layout;
 pub(crate) mod names;
 pub(crate) mod npy;
-pub mod options;
+mod options;
 mod pages;
 pub(crate) mod partition;
-pub(crate) mod row;
+mod row;
 pub(crate) mod text;
 mod twins;
-pub(crate) mod usual_names;
+mod usual_names;
 pub(crate) mod values;
+
+pub use file::read_file;
+pub use options::{Detail, ReadOptions};

@@ -3,7 +3,7 @@
 use super::usual_names::is_run;
 use std::path::Path;
 
-/// The run that the folders of a partitioned file say, and what they say beside.
+/// The run in the names of the folders of a partitioned file, and notes on other columns there.
 pub fn of_partition(path: &Path) -> (Option<u32>, Vec<String>) {
     let names = path
         .ancestors()

@@ -1,11 +1,11 @@
-//! One row as it is read: its identity, declared bins and axis, and checks of them.
+//! A row on reading: its identity, declared bins and axis, and checks of them.
 
 use crate::data::shape::Shape;
 
 /// What to do about a missing value, in the error of a row that has one.
 pub const FILL_ADVICE: &str = "a data.fill for missing ones";
 
-/// What is known of a row beside its values.
+/// A row without its values.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Incoming {
     /// Run, where known.
@@ -24,7 +24,7 @@ pub struct Incoming {
     pub edges: [Option<f64>; 4],
 }
 
-/// The two ends of the axis in x, which a histogram must say for its seven numbers.
+/// The two ends of the axis in x, which the seven numbers of a histogram need.
 pub fn axis([low, high, ..]: [Option<f64>; 4]) -> std::result::Result<[f64; 2], String> {
     let (Some(low), Some(high)) = (low, high) else {
         return Err("an edge of the axis is missing; data.summary needs both".into());

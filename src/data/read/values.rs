@@ -1,4 +1,4 @@
-//! Numbers and lists of numbers as texts.
+//! Parses numbers and lists of numbers.
 
 use super::{
     dialect::{decode, is_number_of_people},

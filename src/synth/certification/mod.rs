@@ -149,7 +149,7 @@ fn features(file: &mut BufWriter<File>, runs: &[Run], seed: u64) -> io::Result<(
 mod tests {
     use super::*;
     use crate::data::{
-        read::{file::read_file, options::ReadOptions},
+        read::{ReadOptions, read_file},
         table::Table,
     };
 

@@ -83,7 +83,7 @@ impl Spectrum {
     }
 }
 
-/// What becomes of an object, if anything.
+/// The values of an object under an anomaly; `None` where it is lost.
 fn disturbed(
     mut values: Vec<f64>,
     (place, object): (usize, &Object),

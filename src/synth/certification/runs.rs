@@ -1,4 +1,4 @@
-//! Runs and what goes wrong in them.
+//! Runs and their anomalies.
 
 use super::objects::{DATASETS, OBJECTS, Spectrum, column};
 use crate::{random, synth::normal::normal};

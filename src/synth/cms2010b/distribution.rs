@@ -1,4 +1,4 @@
-//! Distributions and their statistics, as measured from so many events.
+//! Distributions and their statistics, with the errors of a number of events.
 
 use crate::synth::normal::normal;
 use rand::RngExt;
@@ -151,7 +151,7 @@ impl Now {
     }
 }
 
-/// Statistics as measured, with errors that hang together, in order and inside the limits.
+/// Measured statistics, with correlated errors, in order and inside the limits.
 pub fn observed(
     statistics: [f64; 7],
     shape: &Basis,

@@ -1,4 +1,4 @@
-//! How conditions and anomalies show in a row.
+//! The effect of conditions and anomalies on a row.
 
 use super::{
     channels::{CONSTANT, LATENT, PARTICLES, STATISTICS, STREAMS},

@@ -1,4 +1,4 @@
-//! Runs, luminosity and anomalies: what happened, before anything is measured.
+//! Runs, luminosity and anomalies of the data-taking period.
 
 use super::channels::{CALO, LATENT, MUONS, PARTICLES, PF, PHOTONS, STREAMS, SUBSYSTEMS};
 use crate::{
@@ -97,7 +97,7 @@ pub struct Anomaly {
     pub targets: Vec<Target>,
     /// A bit for each subsystem that calls it bad.
     pub subsystems: u16,
-    /// Size in the kind's own measure.
+    /// Size in the cause's own measure.
     pub size: f64,
     /// Regions of eta and phi as shares of the events.
     pub regions: [Range<f64>; 2],

@@ -1,4 +1,4 @@
-//! Runs and what goes wrong in them, before anything is counted.
+//! Runs and their defects.
 
 use super::detector::{Layer, Quarter, Region};
 use crate::{random, synth::normal::normal};

@@ -1,6 +1,6 @@
 use super::*;
 use crate::data::{
-    read::{file::read_file, options::ReadOptions},
+    read::{ReadOptions, read_file},
     table::{Column, Table, TableRow},
 };
 use runs::LARGE;

@@ -1,4 +1,4 @@
-//! Joins parts of one file.
+//! Appends parts of one file to each other.
 
 use super::Builder;
 use crate::data::table::{Column, Fault, Summary, TableRow};

@@ -1,4 +1,5 @@
-//! The end of a file: monitoring elements, columns that must agree, and the most common shape.
+//! Finishes a table: checks monitoring elements and columns that must agree, keeps the most common
+//! shape.
 
 use super::Builder;
 use crate::{

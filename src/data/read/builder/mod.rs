@@ -1,4 +1,4 @@
-//! Where all readers meet: rows come in one by one, are checked, and make a [`Table`].
+//! Builds a [`Table`] from rows, which all readers hand over one by one. Each row is checked.
 
 mod append;
 mod finish;
@@ -244,12 +244,12 @@ impl Builder {
         self.elements.len() - 1
     }
 
-    /// Says whether the values that follow were found [`is_sound`] already.
+    /// Sets whether the values that follow were found [`is_sound`] already.
     pub fn trust(&mut self, trusted: bool) {
         self.trusted = trusted && self.missing.is_empty();
     }
 
-    /// Says which value is not sound.
+    /// Checks values; the error names the first that is not sound.
     fn check_values(&self, values: &[f32]) -> std::result::Result<(), String> {
         if is_sound(values, self.counts) {
             return if values.is_empty() {
@@ -291,12 +291,12 @@ impl Builder {
         &mut self.extra[i].1
     }
 
-    /// Says whether each row comes with the edges of its axis in x.
+    /// Sets whether each row comes with the edges of its axis in x.
     pub fn has_axis(&mut self, has: bool) {
         self.has_axis = has;
     }
 
-    /// Says that the next row differs in the columns of twin `i`.
+    /// Records that the next row differs in the columns of twin `i`.
     pub fn differs(&mut self, i: usize, line: u32) {
         let next = self.next;
         self.twins[i].1.get_or_insert((line, next));

@@ -1,4 +1,4 @@
-//! Calls of the HDF5 library.
+//! Calls into the HDF5 library, with panics turned into errors.
 
 use hdf5_reader::error::Result as Read;
 

@@ -1,4 +1,4 @@
-//! The search for datasets: every link of every group, and where it leads.
+//! The search for datasets: follows every link of every group.
 
 use super::{dataset::Dataset, guard::guard, pickle::pickled_names};
 use hdf5_reader::{
