@@ -137,8 +137,11 @@ pub fn load(
     Ok(samples)
 }
 
+/// Files with their roles.
+type RoleFiles = Vec<(Role, PathBuf)>;
+
 /// The files that patterns mean, and notes on those that are left out.
-fn find_files(files: &[(Role, &[PathBuf])]) -> Result<(Vec<(Role, PathBuf)>, Vec<String>)> {
+fn find_files(files: &[(Role, &[PathBuf])]) -> Result<(RoleFiles, Vec<String>)> {
     let (mut paths, mut skipped) = (vec![], vec![]);
     for (role, patterns) in files {
         for path in expand(patterns)? {
