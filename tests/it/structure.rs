@@ -63,7 +63,8 @@ fn first_names(list: &str) -> Vec<&str> {
             _ => {}
         }
     }
-    names.into_iter().map(|name| name.trim().split("::").next().unwrap_or_default()).collect()
+    let first = |name: &'_ str| name.trim().split("::").next().unwrap_or_default();
+    names.into_iter().map(first).filter(|name| !name.is_empty()).collect()
 }
 
 /// The modules that a source file names, tests and comments left out.
