@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::{Experiment, Value, raw::CertifyOn},
     data::{
-        lumi::{Facts, LUMINOSITIES},
+        lumi::{LUMINOSITIES, LumiInfo},
         lumisections::Lumisection,
     },
     error::{Error, Result},
@@ -130,16 +130,16 @@ impl JudgingExperiment {
     }
 
     /// Reads what is known of the lumisections.
-    fn facts(&self, warnings: &mut Vec<String>) -> Result<Facts> {
+    fn facts(&self, warnings: &mut Vec<String>) -> Result<LumiInfo> {
         let within = &self.experiment.config.certify.within;
         let wanted: BTreeSet<String> =
             within.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect();
-        match Facts::read(&self.experiment.facts, &wanted) {
+        match LumiInfo::read(&self.experiment.facts, &wanted) {
             Ok(facts) => Ok(facts),
             Err(error) if !within.is_empty() => Err(error),
             Err(error) => {
                 warnings.push(format!("luminosities are not known: {error}"));
-                Ok(Facts::default())
+                Ok(LumiInfo::default())
             }
         }
     }
@@ -267,7 +267,10 @@ fn row_warnings(duplicates: usize, unreadable: usize) -> Vec<String> {
 }
 
 /// The recorded luminosity of lumisections, and the name of the quantity.
-fn luminosities(facts: &Facts, opinions: &Opinions) -> Option<(&'static str, BTreeMap<Id, f64>)> {
+fn luminosities(
+    facts: &LumiInfo,
+    opinions: &Opinions,
+) -> Option<(&'static str, BTreeMap<Id, f64>)> {
     let name = LUMINOSITIES.into_iter().find(|name| facts.has(name))?;
     let of = |id: &Id| match facts.get(name, Lumisection { run: Some(id.0), ls: id.1 })?.0 {
         Value::Number(number) => Some((*id, number)),

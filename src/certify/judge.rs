@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::Value,
-    data::{lumi::Facts, lumisections::Lumisection},
+    data::{lumi::LumiInfo, lumisections::Lumisection},
     error::{Error, Result, listed, suggestion},
     prepare::split::Split,
     score::scores::{Scores, Verdict},
@@ -179,7 +179,7 @@ fn responsible(cuts: &[Cuts], scores: &Scores, row: usize) -> Vec<String> {
 /// training rows had, or is unknown. `trained` and `training` are the experiment's own rows.
 pub fn outside(
     names: &[String],
-    facts: &Facts,
+    facts: &LumiInfo,
     (training, trained): (&Scores, &[Option<Id>]),
     (scores, ids): (&Scores, &[Option<Id>]),
 ) -> Result<Vec<Option<String>>> {

@@ -1,7 +1,7 @@
 //! Tables that people write, by the names of their columns, and the words for verdicts in them.
 
 use crate::{
-    data::side_table::Sheet,
+    data::side_table::SideTable,
     error::{Error, Result, listed, suggestion},
     score::scores::Verdict,
 };
@@ -28,7 +28,7 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let sheet = Sheet::open(path)?;
+        let sheet = SideTable::open(path)?;
         let header = sheet.header().to_vec();
         let mut records = vec![];
         sheet.all(|place, fields| {

@@ -5,7 +5,7 @@ use crate::{
     config::{Experiment, raw::ModelKind},
     data::{
         channels::{ALL_FEATURES, Fate, Group},
-        table::Shape,
+        shape::Shape,
     },
     device,
     error::{Result, listed},

@@ -3,7 +3,10 @@
 use super::{device_argument, outputs::Outputs, ui::Ui};
 use crate::{
     config::raw,
-    data::table::{self, Column, Table, Wanted},
+    data::{
+        read::{ReadOptions, read_file},
+        table::{self, Column, Table},
+    },
     device,
     error::{Error, Result, listed, suggestion},
     experiment::trained::TrainedModel,
@@ -60,12 +63,12 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     outputs.check()?;
     let device = device::open(device_argument(&arguments.device)?)?;
     let width = model.experiment.config.model.latent as usize;
-    let wanted = Wanted {
+    let wanted = ReadOptions {
         features: Some((0..width).map(latent_name).collect()),
-        ..Wanted::new(&raw::Data::default())
+        ..ReadOptions::new(&raw::Data::default())
             .with_columns(vec![], vec!["channel".into(), "file".into()])
     };
-    let table = table::read(&arguments.data, &wanted)?;
+    let table = read_file(&arguments.data, &wanted)?;
     if let Some(fault) = table.faults.first() {
         return Err(Error::input(format!(
             "{}: {}",

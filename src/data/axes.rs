@@ -1,7 +1,7 @@
 //! Where bins lie. Bins count from 0, as in their names: `bin_10` lies around 10 on an axis that
 //! counts bins, and between two edges where the files tell the ends of the axis.
 
-use crate::data::table::Shape;
+use crate::data::shape::Shape;
 
 /// The ends of the axes of a histogram or a map (first and last of x, then of y), so that all bins
 /// lie evenly between them. Files tell them without underflow and overflow, which are one bin more

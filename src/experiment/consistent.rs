@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Document,
-        data::{channels::Channel, table::Shape},
+        data::{channels::Channel, shape::Shape},
         score::error_baseline::Usual,
     };
     use std::path::Path;

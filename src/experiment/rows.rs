@@ -1,22 +1,23 @@
 //! New rows for a trained experiment.
 
-use crate::prepare::{
-    chosen::{Chosen, load},
-    training::{is_masked, scale},
-};
-use crate::score::run::{Scored, score};
 use crate::{
     config::Part,
-    data::{Further, Role, histogram_quantiles::Unit},
+    data::{LoadOptions, Role, histogram_quantiles::Unit},
     device::Opened,
     error::{Error, Result},
     experiment::trained::TrainedModel,
     prepare::{
-        Prepared, finite,
-        labels::{self},
+        Prepared,
+        chosen::{Chosen, load},
+        finite, labels,
         split::Split,
+        training::{is_masked, scale},
     },
-    score::{patterns::scored::Patterns, scores::Scores},
+    score::{
+        patterns::scored::Patterns,
+        run::{Scored, score},
+        scores::Scores,
+    },
 };
 use std::path::{Path, PathBuf};
 
@@ -49,12 +50,12 @@ pub fn prepare_files(
     if !experiment.config.select.nonzero_weight && !experiment.config.report.weighted {
         lenient.weight = None;
     }
-    let further = Further {
+    let further = LoadOptions {
         welcome: labels::columns(experiment),
         features: model.columns(),
         layers: model.layers(),
         part,
-        ..Further::default()
+        ..LoadOptions::default()
     };
     let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
     let (mut inputs, mut divisors) = chosen.select(&lenient)?;

@@ -96,8 +96,8 @@ impl TrainedModel {
     }
 
     /// The layers that it was trained on; none where it has one monitoring element.
-    pub fn layers(&self) -> Vec<layers::Wanted> {
-        let layer = |channel: &Channel| layers::Wanted {
+    pub fn layers(&self) -> Vec<layers::LayerSpec> {
+        let layer = |channel: &Channel| layers::LayerSpec {
             name: channel.name.clone(),
             element: channel.element.clone().unwrap_or_default(),
             shape: channel.shape,

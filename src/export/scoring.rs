@@ -10,7 +10,7 @@ mod missing;
 use super::onnx::{Attribute, Graph, Kind, Port, Value};
 use crate::{
     config::raw::{Activation, Combine, DropEmpty, FitOn, ScaleKind, ScoreKind},
-    data::{channels::COMBINED, table::Shape},
+    data::{channels::COMBINED, shape::Shape},
     error::{Error, Result, listed, suggestion},
     experiment::trained::TrainedModel,
     model::{Architecture, host::LayerPlace, weights},

@@ -5,7 +5,7 @@ use crate::{
     data::{
         Samples,
         lumi::{
-            Facts, START_TIME,
+            LumiInfo, START_TIME,
             automasks::{self, Automasks},
         },
     },
@@ -16,7 +16,7 @@ use crate::{
 pub fn read(
     experiment: &Experiment,
     samples: &Samples,
-    facts: &Facts,
+    facts: &LumiInfo,
 ) -> Result<(Automasks, Vec<String>)> {
     if experiment.automasks.is_empty() {
         return Ok((Automasks::default(), vec![]));

@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use crate::{
         config::raw::{Constant, Fill, FitOn, ScaleKind},
-        data::{self, table::Shape},
+        data::{self, shape::Shape},
         prepare::{floors::Contents, scale::Plan},
     };
 
@@ -249,7 +249,7 @@ mod tests {
         };
         let scaler = Scaler::fit(plan, &rows);
         scaler.apply(&mut inputs);
-        let row = |ls| data::Row { source: 0, run: 0, ls, line: 0, index: ls };
+        let row = |ls| data::SampleRow { source: 0, run: 0, ls, line: 0, index: ls };
         let samples = Samples {
             shape: Shape::line(2),
             runs: vec![data::Run { number: Some(1), name: "1".into() }],

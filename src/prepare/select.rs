@@ -11,7 +11,7 @@ use crate::{
         Samples,
         layers::Layer,
         lumi::{
-            Facts,
+            LumiInfo,
             golden_json::{self, LumisectionSet},
         },
     },
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 pub fn reasons(
     samples: &Samples,
     experiment: &Experiment,
-    facts: &Facts,
+    facts: &LumiInfo,
     weights: Option<&[f32]>,
 ) -> Result<(Vec<Option<String>>, Vec<String>)> {
     let (config, checked) = (&experiment.config.select, &experiment.select);
@@ -200,7 +200,7 @@ mod tests {
             "x",
         )
         .unwrap();
-        samples.reject(reasons(samples, &experiment, &Facts::default(), None)?.0);
+        samples.reject(reasons(samples, &experiment, &LumiInfo::default(), None)?.0);
         Ok(())
     }
 
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn one_layer_may_be_empty() {
-        use crate::data::table::Shape;
+        use crate::data::shape::Shape;
         let mut samples = Samples::made(&[vec![0.0; 10]]);
         samples.rows.truncate(5);
         samples.shape = Shape::line(2);

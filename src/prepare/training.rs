@@ -6,12 +6,12 @@ use crate::{
         Experiment, Expression,
         raw::{Fill, FitOn},
     },
-    data::{Further, Role, Samples},
+    data::{LoadOptions, Role, Samples},
     error::{Error, Result},
     prepare::{
         Prepared, finite,
         floors::Contents,
-        labels::{self},
+        labels,
         missing::Filling,
         normalisation,
         scale::{Plan, Scaler},
@@ -33,7 +33,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     let mut chosen = load(
         experiment,
         &files,
-        Further { required, part: experiment.part, ..Further::default() },
+        LoadOptions { required, part: experiment.part, ..LoadOptions::default() },
         read,
     )?;
     let reference = experiment

@@ -14,7 +14,7 @@ use crate::{
         Role, Samples, axes,
         channels::{ALL_FEATURES, COMBINED},
         lumisections,
-        table::Shape,
+        shape::Shape,
     },
     error::Result,
     files::tables,

@@ -3,7 +3,7 @@
 
 use crate::{
     config::raw::ScoreKind,
-    data::{axes, table::Shape},
+    data::{axes, shape::Shape},
     device::Opened,
     error::Result,
     prepare::Prepared,

@@ -324,7 +324,7 @@ fn shares<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::table::Shape;
+    use crate::data::shape::Shape;
 
     #[test]
     fn bins_of_maps_are_told_by_where_they_are() {

@@ -12,7 +12,7 @@ use crate::{
         Experiment, Threshold,
         raw::{CalibrateOn, FitOn},
     },
-    data::{Role, Samples, areas::Area, table::Shape},
+    data::{Role, Samples, areas::Area, shape::Shape},
     device::Opened,
     error::{Error, Result},
     experiment::trained::TrainedModel,

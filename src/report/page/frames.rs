@@ -4,7 +4,7 @@
 use super::data::{Shown, packed};
 use crate::{
     config::{Experiment, raw::FitOn},
-    data::{axes, table::Shape},
+    data::{axes, shape::Shape},
     device::Opened,
     error::Result,
     prepare::Prepared,

@@ -3,7 +3,7 @@
 
 use super::{Figures, SIZE, file_name, legend, titled};
 use crate::{
-    data::{areas::Area as Bins, table::Shape},
+    data::{areas::Area as Bins, shape::Shape},
     palette::{Colour, DEAD, HOT, INK, LINE, PAPER, SOFT},
     report::{
         figures::RunFigures,

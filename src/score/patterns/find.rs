@@ -216,7 +216,7 @@ fn square(input: f32, output: f32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{data::table::Shape, score::patterns::*};
+    use crate::{data::shape::Shape, score::patterns::*};
     use proptest::prelude::*;
 
     const SHAPE: Shape = Shape { y: 6, x: 30 };

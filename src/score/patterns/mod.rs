@@ -19,7 +19,7 @@ mod windows;
 pub use crate::data::areas::Area;
 use crate::{
     config::raw,
-    data::table::Shape,
+    data::shape::Shape,
     error::{Error, Result},
 };
 pub use find::{Finder, Found, Map};

@@ -1,10 +1,7 @@
-//! Runs and what goes wrong in them, before anything is counted.
+//! Runs and their defects.
 
-use super::{
-    detector::{Layer, Quarter, Region},
-    normal,
-};
-use crate::random;
+use super::detector::{Layer, Quarter, Region};
+use crate::{random, synth::normal::normal};
 use rand::{RngExt, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use std::f64::consts::PI;
@@ -61,13 +58,13 @@ pub(super) struct Defect {
     pub layer: usize,
     pub region: Region,
     pub factor: f64,
-    pub kind: Kind,
+    pub kind: DefectSize,
     /// Whether the automasks say so.
     pub known: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum DefectSize {
     /// A region, the same in several layers: what is to be found.
     Large,
     /// A few bins, or a region of one layer: what is not.
@@ -187,7 +184,7 @@ fn flickers(layer: &Layer, lumisections: u32, chance: &mut ChaCha8Rng) -> Vec<De
             layer: layer.index,
             region,
             factor: 0.0,
-            kind: Kind::Flicker,
+            kind: DefectSize::Flicker,
             known,
         }
     };
@@ -241,7 +238,7 @@ pub(super) fn break_things(runs: &mut [Run], layers: &[Layer], seed: u64) {
                     layer: layer.index,
                     region,
                     factor,
-                    kind: Kind::Large,
+                    kind: DefectSize::Large,
                     known,
                 },
             ));
@@ -270,7 +267,7 @@ pub(super) fn break_things(runs: &mut [Run], layers: &[Layer], seed: u64) {
                             layer: layer.index,
                             region,
                             factor,
-                            kind: Kind::Small,
+                            kind: DefectSize::Small,
                             known: false,
                         },
                     );

@@ -1,16 +1,25 @@
-//! Where all readers meet: rows come in one by one, are checked, and make a [`Table`].
+//! Builds a [`Table`] from rows, which all readers hand over one by one. Each row is checked.
+
+mod append;
+mod finish;
 
 use super::{
-    layout::{self, Contents, Field, Layout},
+    budget::budget,
+    layout::{Contents, Layout},
     names::Twin,
+    options::{Detail, ReadOptions},
+    partition::of_partition,
+    row::{FILL_ADVICE, Incoming, axis, is_sound, place},
 };
 use crate::{
     config::raw::Format,
     data::{
         cells::Cells,
-        table::{Bring, Column, Fault, Row, Shape, Summary, Table, Wanted},
+        field::Field,
+        shape::Shape,
+        table::{Column, Fault, Summary, Table, TableRow},
     },
-    error::{Error, Result, listed},
+    error::{Error, Result},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -26,7 +35,7 @@ pub struct Builder {
     runs: Option<Arc<BTreeSet<u32>>>,
     /// The run that the file's folder says: `run=297050`.
     run: Option<u32>,
-    bring: Bring,
+    detail: Detail,
     /// Counts are not negative.
     counts: bool,
     /// Numbers that stand for a missing value, and whether rows with missing values are taken.
@@ -62,62 +71,6 @@ pub struct Builder {
     text: u64,
 }
 
-/// The memory that the rows of a file may take: what the best packing makes of real data, and
-/// something for small files.
-pub fn budget(path: &Path) -> u64 {
-    std::fs::metadata(path)
-        .map_or(0, |metadata| metadata.len())
-        .saturating_mul(1000)
-        .saturating_add(128 << 20)
-}
-
-/// The run that the folders of a partitioned file say, and what they say beside.
-fn of_partition(path: &Path) -> (Option<u32>, Vec<String>) {
-    let names = path
-        .ancestors()
-        .skip(1)
-        .filter_map(Path::file_name)
-        .map(|name| name.to_string_lossy().into_owned());
-    let (mut run, mut notes) = (None, vec![]);
-    for name in names {
-        let Some((column, value)) = partition(&name) else { continue };
-        match (layout::is_run(column) && run.is_none(), value.parse()) {
-            (true, Ok(number)) => run = Some(number),
-            _ => notes.push(format!(
-                "what the folder {name} says is not read; write it as a column to use it"
-            )),
-        }
-    }
-    (run, notes)
-}
-
-/// The column and the value that the name of a partition's folder says: `run=297050`.
-pub fn partition(name: &str) -> Option<(&str, &str)> {
-    name.split_once('=').filter(|(column, value)| !column.is_empty() && !value.is_empty())
-}
-
-/// What to do about a missing value, in the error of a row that has one.
-pub const FILL_ADVICE: &str = "a data.fill for missing ones";
-
-/// What is known of a row beside its values.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Incoming {
-    /// Run, where known.
-    pub run: Option<u32>,
-    /// Lumisection; `None` makes the row an event.
-    pub ls: Option<u32>,
-    /// Line, from 1; 0 in files without lines.
-    pub line: u32,
-    /// Declared number of bins in x, without underflow and overflow.
-    pub x_bins: Option<usize>,
-    /// Declared number of bins in y.
-    pub y_bins: Option<usize>,
-    /// The shape, where the values come with one.
-    pub shape: Option<Shape>,
-    /// Edges of the axes, where the file says them: x from, x to, y from, y to.
-    pub edges: [Option<f64>; 4],
-}
-
 /// What a [`Builder`] needs to know of the file's contents.
 pub enum Holds {
     /// Histograms: counts, which are not negative.
@@ -133,7 +86,7 @@ impl Builder {
         format: Format,
         fields: &[Field],
         layout: &Layout,
-        wanted: &Wanted,
+        wanted: &ReadOptions,
     ) -> Self {
         let holds = match &layout.contents {
             Contents::Features(columns) => {
@@ -163,7 +116,7 @@ impl Builder {
         fields: Vec<Field>,
         holds: Holds,
         extra: Vec<String>,
-        wanted: &Wanted,
+        wanted: &ReadOptions,
     ) -> Self {
         let counts = matches!(holds, Holds::Histograms);
         let (run, notes) = of_partition(path);
@@ -194,7 +147,7 @@ impl Builder {
             wanted_me: wanted.me.clone(),
             runs: wanted.runs.clone(),
             run,
-            bring: wanted.bring,
+            detail: wanted.detail,
             counts,
             missing: wanted.missing.clone(),
             keeps_missing: wanted.keeps_missing,
@@ -221,10 +174,10 @@ impl Builder {
     /// such a file can mean.
     pub fn make_room(&self, more_rows: usize, more_values: usize) -> Result<()> {
         let table = &self.table;
-        let each = if self.bring == Bring::Values {
-            size_of::<Row>()
+        let each = if self.detail == Detail::Values {
+            size_of::<TableRow>()
         } else {
-            size_of::<Row>() + size_of::<Summary>()
+            size_of::<TableRow>() + size_of::<Summary>()
         };
         let rows = (table.rows.len().saturating_add(more_rows) as u64).saturating_mul(each as u64);
         let faults = table.faults.len() as u64 * (size_of::<Fault>() as u64 + 80);
@@ -265,7 +218,7 @@ impl Builder {
     pub fn element(&mut self, me: &str) -> bool {
         self.element = self.element_named(me);
         self.elements[self.element].1 += 1;
-        let wanted = self.bring != Bring::Values
+        let wanted = self.detail != Detail::Values
             || self.wanted_me.as_deref().is_none_or(|wanted| wanted == me);
         self.next += u32::from(!wanted);
         wanted
@@ -291,12 +244,12 @@ impl Builder {
         self.elements.len() - 1
     }
 
-    /// Says whether the values that follow were found [`is_sound`] already.
+    /// Sets whether the values that follow were found [`is_sound`] already.
     pub fn trust(&mut self, trusted: bool) {
         self.trusted = trusted && self.missing.is_empty();
     }
 
-    /// Says which value is not sound.
+    /// Checks values; the error names the first that is not sound.
     fn check_values(&self, values: &[f32]) -> std::result::Result<(), String> {
         if is_sound(values, self.counts) {
             return if values.is_empty() {
@@ -338,12 +291,12 @@ impl Builder {
         &mut self.extra[i].1
     }
 
-    /// Says whether each row comes with the edges of its axis in x.
+    /// Sets whether each row comes with the edges of its axis in x.
     pub fn has_axis(&mut self, has: bool) {
         self.has_axis = has;
     }
 
-    /// Says that the next row differs in the columns of twin `i`.
+    /// Records that the next row differs in the columns of twin `i`.
     pub fn differs(&mut self, i: usize, line: u32) {
         let next = self.next;
         self.twins[i].1.get_or_insert((line, next));
@@ -414,7 +367,7 @@ impl Builder {
         if kind == self.kinds.len() {
             self.kinds.push((shape, flow_bins));
         }
-        if self.bring == Bring::Values {
+        if self.detail == Detail::Values {
             self.kind_of.push(kind as u16);
             if self.filled < range.start {
                 self.table.values.copy_within(range, self.filled);
@@ -502,7 +455,7 @@ impl Builder {
     fn take(&mut self, incoming: Incoming) {
         let Incoming { run, ls, line, .. } = incoming;
         self.table.events |= ls.is_none();
-        self.table.rows.push(Row {
+        self.table.rows.push(TableRow {
             run: run.or(self.run),
             ls: ls.unwrap_or(self.next),
             line,
@@ -516,276 +469,6 @@ impl Builder {
         self.settle();
         self.refuse(0, incoming, reason);
     }
-
-    /// Appends the next part of the same file.
-    pub fn append(&mut self, part: Self) {
-        let offset = self.next;
-        let events = part.table.events;
-        self.text = self.text.saturating_add(part.text);
-        self.table.events |= events;
-        if self.table.values.capacity() == 0 {
-            self.table.values = part.table.values;
-        } else {
-            self.table.values.extend(part.table.values);
-        }
-        self.filled = self.table.values.len();
-        self.cursor = self.filled;
-        let edges_differ = !self.table.rows.is_empty()
-            && !part.table.rows.is_empty()
-            && self.table.edges != part.table.edges;
-        let other_edges = part.other_edges.or(edges_differ.then_some(part.table.edges));
-        self.other_edges = self.other_edges.or(other_edges);
-        if self.table.rows.is_empty() {
-            self.table.edges = part.table.edges;
-        }
-        self.table.axes.extend(part.table.axes);
-        for ((_, first), (_, found)) in self.twins.iter_mut().zip(part.twins) {
-            *first = first.or(found.map(|(line, index)| (line, index + offset)));
-        }
-        let moved = |row: Row| Row {
-            ls: if events { row.ls + offset } else { row.ls },
-            index: row.index + offset,
-            ..row
-        };
-        self.table.rows.extend(part.table.rows.into_iter().map(moved));
-        self.table.faults.extend(
-            part.table
-                .faults
-                .into_iter()
-                .map(|fault| Fault { index: fault.index + offset, ..fault }),
-        );
-        let mut elements: Vec<u32> = vec![];
-        for (name, count) in part.elements {
-            let at = self.element_named(&name);
-            self.elements[at].1 += count;
-            elements.push(at as u32);
-        }
-        let element = |at: u32| elements.get(at as usize).copied().unwrap_or(at);
-        self.table.summaries.extend(
-            part.table
-                .summaries
-                .into_iter()
-                .map(|one| Summary { element: element(one.element), ..one }),
-        );
-        let kinds: Vec<u16> = part
-            .kinds
-            .into_iter()
-            .map(|kind| {
-                let at =
-                    self.kinds.iter().position(|known| *known == kind).unwrap_or(self.kinds.len());
-                if at == self.kinds.len() {
-                    self.kinds.push(kind);
-                }
-                at as u16
-            })
-            .collect();
-        self.kind_of.extend(part.kind_of.into_iter().map(|kind| kinds[usize::from(kind)]));
-        if self.table.cells.is_empty() {
-            self.table.cells = part.table.cells;
-        } else {
-            self.table
-                .cells
-                .iter_mut()
-                .zip(&part.table.cells)
-                .for_each(|(cells, more)| cells.join(more));
-        }
-        for ((_, column), (_, more)) in self.extra.iter_mut().zip(part.extra) {
-            *column = std::mem::replace(column, Column::Numbers(vec![])).append(more);
-        }
-        self.next += part.next;
-    }
-
-    /// The table, where the file holds the monitoring element that is wanted.
-    pub fn finish(mut self) -> Result<Table> {
-        self.choose_element()?;
-        self.settle_twins()?;
-        self.tell_edges();
-        let mut order: Vec<usize> = (0..self.elements.len()).collect();
-        order.sort_by(|&a, &b| self.elements[a].0.cmp(&self.elements[b].0));
-        let mut rank = vec![0; order.len()];
-        order.iter().enumerate().for_each(|(place, &at)| rank[at] = place as u32);
-        for summary in &mut self.table.summaries {
-            summary.element = rank.get(summary.element as usize).copied().unwrap_or(0);
-        }
-        self.keep_usual_shape();
-        let Self { mut table, elements, extra, .. } = self;
-        table.values.shrink_to_fit();
-        table.elements = elements.into_iter().collect();
-        table.columns = extra.into_iter().collect();
-        Ok(table)
-    }
-
-    /// Columns that must hold the same do, or the file is refused; where only its contents are
-    /// looked at, it is noted.
-    fn settle_twins(&mut self) -> Result<()> {
-        for (twin, differs) in std::mem::take(&mut self.twins) {
-            let place = differs.map(|(line, index)| {
-                if line > 0 {
-                    format!("first in line {line}")
-                } else {
-                    format!("first in row {index}")
-                }
-            });
-            match twin.settle(&self.table.path, &self.table.fields, place.as_deref()) {
-                Ok(note) => {
-                    self.table.notes.extend(note.filter(|_| self.bring != Bring::Identities))
-                }
-                Err(error) if self.bring == Bring::Values => return Err(error),
-                Err(error) => self.table.notes.push(error.to_string()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Bins of rows with different axes mean different things.
-    fn tell_edges(&mut self) {
-        let Some(other) = self.other_edges.filter(|_| self.bring == Bring::Values) else { return };
-        let first = std::mem::take(&mut self.table.edges);
-        if self.table.axes.is_empty() {
-            self.table.notes.push(format!(
-                "rows differ in the axis of their histograms ({} and {}), so that a bin is not the same quantity in all of them; keep the rows of one axis",
-                show_edges(first),
-                show_edges(other)
-            ));
-        }
-    }
-
-    /// Several monitoring elements need a choice.
-    fn choose_element(&self) -> Result<()> {
-        if self.wanted_me.is_some() || self.elements.len() < 2 || self.bring != Bring::Values {
-            return Ok(());
-        }
-        let mut names: Vec<&str> = self.elements.iter().map(|(name, _)| name.as_str()).collect();
-        names.sort_unstable();
-        let path = self.table.path.display();
-        Err(Error::input(format!(
-            "{path}: holds several monitoring elements; choose one with data.me: {}",
-            listed(names)
-        )))
-    }
-
-    /// Turns rows whose shape is not the most common one into faults.
-    fn keep_usual_shape(&mut self) {
-        let mut counts = vec![0_usize; self.kinds.len()];
-        self.kind_of.iter().for_each(|&kind| counts[usize::from(kind)] += 1);
-        let Some(usual) = (0..counts.len()).rev().max_by_key(|&kind| counts[kind]) else { return };
-        (self.table.shape, self.table.flow_bins) = self.kinds[usual];
-        if counts.iter().filter(|count| **count > 0).count() <= 1 {
-            return;
-        }
-        let said = |(shape, _): (Shape, bool)| {
-            if shape.y == 1 { format!("{} bins", shape.x) } else { format!("{shape} bins") }
-        };
-        let (mut kept, mut from, mut to) = (vec![], 0, 0);
-        for (i, &kind) in self.kind_of.iter().enumerate() {
-            let found = self.kinds[usize::from(kind)];
-            let width = found.0.width();
-            if usize::from(kind) == usual {
-                self.table.values.copy_within(from..from + width, to);
-                to += width;
-                kept.push(i);
-            } else {
-                let Row { run, ls, line, index } = self.table.rows[i];
-                let reason =
-                    format!("{} where most rows have {}", said(found), said(self.kinds[usual]));
-                self.table.faults.push(Fault { line, index, run, ls: Some(ls), reason });
-            }
-            from += width;
-        }
-        self.table.values.truncate(to);
-        self.table.rows = kept.iter().map(|&i| self.table.rows[i]).collect();
-        if !self.table.axes.is_empty() {
-            self.table.axes = kept.iter().map(|&i| self.table.axes[i]).collect();
-        }
-        for (_, column) in &mut self.extra {
-            *column = column.take(&kept);
-        }
-        self.table.faults.sort_by_key(|fault| fault.index);
-    }
-}
-
-/// The two ends of the axis in x, which a histogram must say for its seven numbers.
-fn axis([low, high, ..]: [Option<f64>; 4]) -> std::result::Result<[f64; 2], String> {
-    let (Some(low), Some(high)) = (low, high) else {
-        return Err("an edge of the axis is missing; data.summary needs both".into());
-    };
-    match low < high && (high - low).is_finite() {
-        true => Ok([low, high]),
-        false => Err(format!(
-            "the axis goes from {low} to {high}; data.summary needs two finite edges, the lower first"
-        )),
-    }
-}
-
-/// Edges as people write them: "0 to 2", of a map "0 to 2, 0 to 5".
-pub fn show_edges(edges: [Option<f64>; 4]) -> String {
-    let show = |edge: Option<f64>| edge.map_or_else(|| "?".into(), |edge| edge.to_string());
-    let x = format!("{} to {}", show(edges[0]), show(edges[1]));
-    if edges[2].or(edges[3]).is_none() {
-        x
-    } else {
-        format!("{x}, {} to {}", show(edges[2]), show(edges[3]))
-    }
-}
-
-/// The run or LS number of row `i`, where there is such a column.
-pub fn identity(
-    column: Option<&[f64]>,
-    i: usize,
-    what: &str,
-) -> std::result::Result<Option<u32>, String> {
-    let Some(number) = column.map(|column| column[i]) else { return Ok(None) };
-    whole(number).map(Some).ok_or_else(|| {
-        if number.is_nan() {
-            format!("the {what} is missing")
-        } else {
-            format!("the {what} is {number}, not a whole number")
-        }
-    })
-}
-
-/// A whole number that fits.
-pub fn whole(number: f64) -> Option<u32> {
-    (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number))
-        .then_some(number as u32)
-}
-
-/// Whether values are finite, and counts not negative.
-pub fn is_sound(values: &[f32], counts: bool) -> bool {
-    // Without an early end, so that many values are looked at in one instruction.
-    if counts {
-        values.iter().fold(true, |all, value| all & (*value >= 0.0) & (*value < f32::INFINITY))
-    } else {
-        values.iter().fold(true, |all, value| all & value.is_finite())
-    }
-}
-
-/// The shape of so many values, and whether they have underflow and overflow bins, by the declared
-/// numbers of bins.
-fn place(count: usize, incoming: Incoming) -> std::result::Result<(Shape, bool), String> {
-    let x = incoming.x_bins;
-    let y = incoming.y_bins.filter(|y| *y > 1);
-    match (incoming.shape, x, y) {
-        (Some(shape), ..) if shape.y > 1 => {
-            Ok((shape, x.is_some_and(|x| x.checked_add(2) == Some(shape.x))))
-        }
-        (_, Some(x), None) if count == x => Ok((Shape::line(x), false)),
-        (_, Some(x), None) if x.checked_add(2) == Some(count) => Ok((Shape::line(count), true)),
-        (_, Some(x), Some(y)) if x.checked_mul(y) == Some(count) => Ok((Shape { y, x }, false)),
-        (_, Some(x), Some(y))
-            if x.checked_add(2).zip(y.checked_add(2)).and_then(|(x, y)| x.checked_mul(y))
-                == Some(count) =>
-        {
-            Ok((Shape { y: y + 2, x: x + 2 }, true))
-        }
-        (_, Some(x), None) => {
-            Err(format!("{count} bins in the histogram, but the number of bins says {x}"))
-        }
-        (_, Some(x), Some(y)) => {
-            Err(format!("{count} bins in the map, but the numbers of bins say {x} × {y}"))
-        }
-        (_, None, _) => Ok((Shape::line(count), false)),
-    }
 }
 
 #[cfg(test)]
@@ -793,22 +476,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shapes_follow_the_declared_bins() {
-        let place = |count, x_bins, y_bins| {
-            place(count, Incoming { x_bins, y_bins, ..Incoming::default() })
-        };
-        assert_eq!(place(7, None, None), Ok((Shape::line(7), false)));
-        assert_eq!(place(100, Some(100), Some(1)), Ok((Shape::line(100), false)));
-        assert_eq!(place(102, Some(100), Some(0)), Ok((Shape::line(102), true)));
-        assert_eq!(place(6, Some(3), Some(2)), Ok((Shape { y: 2, x: 3 }, false)));
-        assert_eq!(place(20, Some(3), Some(2)), Ok((Shape { y: 4, x: 5 }, true)));
-        assert!(place(7, Some(3), Some(2)).unwrap_err().contains("3 × 2"));
-        assert!(place(7, Some(usize::MAX), Some(usize::MAX)).is_err());
-    }
-
-    #[test]
     fn unsound_rows_are_faults_and_leave_no_values_behind() {
-        let wanted = Wanted::default();
+        let wanted = ReadOptions::default();
         let mut builder =
             Builder::new(Path::new("x"), Format::Csv, vec![], Holds::Histograms, vec![], &wanted);
         builder.values().extend([1.0, 2.0, 3.0, f32::NAN, 5.0, -6.0, 7.0, 8.0]);
@@ -832,7 +501,8 @@ mod tests {
 
     #[test]
     fn missing_values_stay_where_they_are_filled() {
-        let wanted = Wanted { missing: vec![-999.0], keeps_missing: true, ..Wanted::default() };
+        let wanted =
+            ReadOptions { missing: vec![-999.0], keeps_missing: true, ..ReadOptions::default() };
         let mut builder =
             Builder::new(Path::new("x"), Format::Csv, vec![], Holds::Histograms, vec![], &wanted);
         builder.values().extend([1.0, -999.0, f32::NAN, 4.0, f32::INFINITY, 6.0, -6.0, 8.0]);

@@ -1,18 +1,20 @@
-//! Runs, luminosity and anomalies: what happened, before anything is measured.
+//! Runs, luminosity and anomalies of the data-taking period.
 
-use super::{CALO, LATENT, MUONS, PARTICLES, PF, PHOTONS, STREAMS, SUBSYSTEMS, normal, normals};
-use crate::random;
+use super::channels::{CALO, LATENT, MUONS, PARTICLES, PF, PHOTONS, STREAMS, SUBSYSTEMS};
+use crate::{
+    random,
+    synth::normal::{normal, normals},
+};
 use rand::{RngExt, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use std::{collections::BTreeMap, f64::consts::PI, fmt::Write as _, ops::Range};
 
 const LUMI: usize = 5;
-
 const FIRST_RUN: u32 = 146_430;
 const LAST_RUN: u32 = 149_442;
 const SHORTEST: u32 = 20;
 const LONGEST: u32 = 1_500;
-pub(super) const ERAS: usize = 5;
+pub const ERAS: usize = 5;
 const LUMINOSITY: [f64; ERAS] = [26.0, 55.0, 95.0, 140.0, 190.0];
 const BUNCHES: [f64; ERAS] = [50.0, 100.0, 170.0, 260.0, 350.0];
 /// Share of LSs without luminosity in any stream.
@@ -22,7 +24,7 @@ const BAD: f64 = 0.225;
 
 /// What may be wrong with an LS.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub enum Cause {
     /// A part of the detector is off: strong.
     Off,
     /// Momenta are too large by a factor.
@@ -39,18 +41,18 @@ pub(super) enum Kind {
     Decision,
 }
 
-/// How often each kind comes, in a round.
-const ROUND: [(Kind, usize); 7] = [
-    (Kind::Off, 4),
-    (Kind::Scale, 3),
-    (Kind::Noise, 2),
-    (Kind::Hole, 3),
-    (Kind::Prescale, 2),
-    (Kind::Drift, 2),
-    (Kind::Decision, 1),
+/// How often each cause comes, in a round.
+const ROUND: [(Cause, usize); 7] = [
+    (Cause::Off, 4),
+    (Cause::Scale, 3),
+    (Cause::Noise, 2),
+    (Cause::Hole, 3),
+    (Cause::Prescale, 2),
+    (Cause::Drift, 2),
+    (Cause::Decision, 1),
 ];
 
-impl Kind {
+impl Cause {
     fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -67,10 +69,10 @@ impl Kind {
 /// What an anomaly touches and how much; a channel without a particle is a whole stream, one
 /// without both is nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Target {
-    pub(super) stream: Option<usize>,
-    pub(super) particle: Option<usize>,
-    pub(super) strength: f64,
+pub struct Target {
+    pub stream: Option<usize>,
+    pub particle: Option<usize>,
+    pub strength: f64,
 }
 
 impl Target {
@@ -88,34 +90,34 @@ impl Target {
 
 /// An anomaly; `first` and `last` count from the run's first LS.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Anomaly {
-    pub(super) first: u32,
-    pub(super) last: u32,
-    pub(super) kind: Kind,
-    pub(super) targets: Vec<Target>,
+pub struct Anomaly {
+    pub first: u32,
+    pub last: u32,
+    pub cause: Cause,
+    pub targets: Vec<Target>,
     /// A bit for each subsystem that calls it bad.
-    pub(super) subsystems: u16,
-    /// Size in the kind's own measure.
-    pub(super) size: f64,
+    pub subsystems: u16,
+    /// Size in the cause's own measure.
+    pub size: f64,
     /// Regions of eta and phi as shares of the events.
-    pub(super) regions: [Range<f64>; 2],
+    pub regions: [Range<f64>; 2],
 }
 
 impl Anomaly {
-    pub(super) fn new(kind: Kind, first: u32, last: u32, chance: &mut ChaCha8Rng) -> Self {
+    pub fn new(cause: Cause, first: u32, last: u32, chance: &mut ChaCha8Rng) -> Self {
         let mut uniform = |low: f64, high: f64| chance.random_range(low..high);
-        let size = match kind {
-            Kind::Off => uniform(0.75, 1.25),
-            Kind::Scale => uniform(1.05, 1.3),
-            Kind::Noise => uniform(0.5, 1.2),
-            Kind::Hole => uniform(0.6, 1.1),
-            Kind::Prescale => uniform(0.1, 0.4),
-            Kind::Drift => uniform(0.4, 1.0),
-            Kind::Decision => 0.0,
+        let size = match cause {
+            Cause::Off => uniform(0.75, 1.25),
+            Cause::Scale => uniform(1.05, 1.3),
+            Cause::Noise => uniform(0.5, 1.2),
+            Cause::Hole => uniform(0.6, 1.1),
+            Cause::Prescale => uniform(0.1, 0.4),
+            Cause::Drift => uniform(0.4, 1.0),
+            Cause::Decision => 0.0,
         };
-        let width = match kind {
-            Kind::Off => uniform(0.15, 0.3),
-            Kind::Noise => uniform(0.01, 0.03),
+        let width = match cause {
+            Cause::Off => uniform(0.15, 0.3),
+            Cause::Noise => uniform(0.01, 0.03),
             _ => uniform(0.08, 0.16),
         };
         let mut region = || {
@@ -123,44 +125,44 @@ impl Anomaly {
             start..start + width
         };
         let regions = [region(), region()];
-        let particle = match kind {
-            Kind::Noise => CALO,
+        let particle = match cause {
+            Cause::Noise => CALO,
             _ => chance.random_range(0..PARTICLES.len()),
         };
         let stream = chance.random_range(0..STREAMS.len());
         let target =
             |stream, particle, strength| Target { stream, particle: Some(particle), strength };
-        let mut targets = match kind {
-            Kind::Prescale => vec![Target { stream: Some(stream), particle: None, strength: 1.0 }],
-            Kind::Decision => vec![Target { stream: None, particle: None, strength: 0.0 }],
-            Kind::Off | Kind::Hole if chance.random_bool(0.25) => {
+        let mut targets = match cause {
+            Cause::Prescale => vec![Target { stream: Some(stream), particle: None, strength: 1.0 }],
+            Cause::Decision => vec![Target { stream: None, particle: None, strength: 0.0 }],
+            Cause::Off | Cause::Hole if chance.random_bool(0.25) => {
                 vec![target(Some(stream), particle, 1.0)]
             }
             _ => vec![target(None, particle, 1.0)],
         };
-        let subsystems = blamed(kind, particle, stream, chance);
+        let subsystems = blamed(cause, particle, stream, chance);
         // Particle flow is made from all detectors, muons from tracks, and spikes in Ecal look like
         // photons.
         if targets[0].stream.is_none() {
-            match (kind, particle) {
-                (Kind::Noise, _) => {
+            match (cause, particle) {
+                (Cause::Noise, _) => {
                     targets.push(target(None, PF, 0.35));
                     if is_in(subsystems, "Ecal") {
                         targets.push(target(None, PHOTONS, 0.4));
                     }
                 }
-                (Kind::Off | Kind::Hole, CALO | PHOTONS) => targets.push(target(None, PF, 0.2)),
-                (Kind::Off | Kind::Hole, PF) => targets.push(target(None, MUONS, 0.15)),
+                (Cause::Off | Cause::Hole, CALO | PHOTONS) => targets.push(target(None, PF, 0.2)),
+                (Cause::Off | Cause::Hole, PF) => targets.push(target(None, MUONS, 0.15)),
                 _ => {}
             }
         }
-        Self { first, last, kind, targets, subsystems, size, regions }
+        Self { first, last, cause, targets, subsystems, size, regions }
     }
 
     /// How strongly it acts on a channel at an LS.
-    pub(super) fn strength(&self, at: u32, stream: usize, particle: usize) -> f64 {
-        let ramp = match self.kind {
-            Kind::Drift => f64::from(at - self.first + 1) / f64::from(self.last - self.first + 1),
+    pub fn strength(&self, at: u32, stream: usize, particle: usize) -> f64 {
+        let ramp = match self.cause {
+            Cause::Drift => f64::from(at - self.first + 1) / f64::from(self.last - self.first + 1),
             _ => 1.0,
         };
         let is_hit = |target: &&Target| {
@@ -170,8 +172,8 @@ impl Anomaly {
     }
 
     /// The share of events that remains in a stream.
-    pub(super) fn kept(&self, stream: usize) -> f64 {
-        if self.kind == Kind::Prescale && self.targets[0].stream == Some(stream) {
+    pub fn kept(&self, stream: usize) -> f64 {
+        if self.cause == Cause::Prescale && self.targets[0].stream == Some(stream) {
             self.size
         } else {
             1.0
@@ -184,20 +186,20 @@ fn is_in(subsystems: u16, name: &str) -> bool {
 }
 
 /// The subsystems that call an anomaly bad.
-fn blamed(kind: Kind, particle: usize, stream: usize, chance: &mut ChaCha8Rng) -> u16 {
+fn blamed(cause: Cause, particle: usize, stream: usize, chance: &mut ChaCha8Rng) -> u16 {
     let mut pick = |names: &[&'static str]| names[chance.random_range(0..names.len())];
-    let mut names: Vec<&str> = match (kind, particle) {
-        (Kind::Prescale, _) => match stream {
+    let mut names: Vec<&str> = match (cause, particle) {
+        (Cause::Prescale, _) => match stream {
             0 => vec!["Hlt", pick(&["L1tmu", "L1tcalo"])],
             1 => vec!["Hlt", "L1tmu"],
             _ => vec!["Hlt", "L1tcalo"],
         },
-        (Kind::Decision, _) => vec![pick(&SUBSYSTEMS), pick(&SUBSYSTEMS)],
-        (Kind::Drift, MUONS) => vec![pick(&["Muon", "Dt", "Csc", "Rpc"])],
-        (Kind::Drift, PHOTONS) => vec![pick(&["Ecal", "Egamma", "Es"])],
-        (Kind::Drift, PF) => vec![pick(&["Track", "Strip", "Pix"])],
-        (Kind::Drift, _) => vec![pick(&["Hcal", "Jetmet"])],
-        (Kind::Noise, _) => match pick(&["Ecal", "Hcal"]) {
+        (Cause::Decision, _) => vec![pick(&SUBSYSTEMS), pick(&SUBSYSTEMS)],
+        (Cause::Drift, MUONS) => vec![pick(&["Muon", "Dt", "Csc", "Rpc"])],
+        (Cause::Drift, PHOTONS) => vec![pick(&["Ecal", "Egamma", "Es"])],
+        (Cause::Drift, PF) => vec![pick(&["Track", "Strip", "Pix"])],
+        (Cause::Drift, _) => vec![pick(&["Hcal", "Jetmet"])],
+        (Cause::Noise, _) => match pick(&["Ecal", "Hcal"]) {
             "Ecal" => vec!["Ecal", "Jetmet", "Egamma", pick(&["L1tcalo", "Es"])],
             _ => vec!["Hcal", "Jetmet"],
         },
@@ -215,33 +217,33 @@ fn blamed(kind: Kind, particle: usize, stream: usize, chance: &mut ChaCha8Rng) -
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wave {
-    pub(super) size: f64,
-    pub(super) turns: f64,
-    pub(super) phase: f64,
+pub struct Wave {
+    pub size: f64,
+    pub turns: f64,
+    pub phase: f64,
 }
 
 /// A run; LSs count from 0 here, and ranges do not hold their end.
 #[derive(Clone, Debug)]
-pub(super) struct Run {
-    pub(super) number: u32,
-    pub(super) first_ls: u32,
-    pub(super) length: u32,
-    pub(super) first_row: u32,
-    pub(super) lit: Range<u32>,
-    pub(super) era: usize,
-    pub(super) menu: usize,
-    pub(super) luminosity: f64,
-    pub(super) lifetime: f64,
-    pub(super) bunches: f64,
-    pub(super) offsets: [f64; LATENT],
-    pub(super) waves: [[Wave; 2]; LATENT],
-    pub(super) off: Vec<(usize, Range<u32>)>,
-    pub(super) anomalies: Vec<Anomaly>,
+pub struct Run {
+    pub number: u32,
+    pub first_ls: u32,
+    pub length: u32,
+    pub first_row: u32,
+    pub lit: Range<u32>,
+    pub era: usize,
+    pub menu: usize,
+    pub luminosity: f64,
+    pub lifetime: f64,
+    pub bunches: f64,
+    pub offsets: [f64; LATENT],
+    pub waves: [[Wave; 2]; LATENT],
+    pub off: Vec<(usize, Range<u32>)>,
+    pub anomalies: Vec<Anomaly>,
 }
 
 impl Run {
-    pub(super) fn luminosity(&self, at: u32) -> f64 {
+    pub fn luminosity(&self, at: u32) -> f64 {
         if self.lit.contains(&at) {
             self.luminosity * (-f64::from(at - self.lit.start) / self.lifetime).exp()
         } else {
@@ -249,19 +251,20 @@ impl Run {
         }
     }
 
-    pub(super) fn anomaly(&self, at: u32) -> Option<&Anomaly> {
+    pub fn anomaly(&self, at: u32) -> Option<&Anomaly> {
         self.anomalies.iter().find(|anomaly| (anomaly.first..=anomaly.last).contains(&at))
     }
 }
 
-pub(super) struct Plan {
-    pub(super) seed: u64,
-    pub(super) rows: usize,
-    pub(super) runs: Vec<Run>,
+/// The runs of the period.
+pub struct Period {
+    pub seed: u64,
+    pub rows: usize,
+    pub runs: Vec<Run>,
 }
 
-impl Plan {
-    pub(super) fn new(rows: usize, seed: u64) -> Self {
+impl Period {
+    pub fn new(rows: usize, seed: u64) -> Self {
         let lengths = lengths(rows, seed);
         let lit = lit(&lengths, rows, seed);
         let mut chance = random::generator(seed, "2010B eras", 0);
@@ -317,18 +320,18 @@ impl Plan {
     }
 
     /// The run and the LS, counted from 0, of a row in time's order.
-    pub(super) fn find(&self, row: u32) -> (&Run, u32) {
+    pub fn find(&self, row: u32) -> (&Run, u32) {
         let run = &self.runs[self.runs.partition_point(|run| run.first_row <= row) - 1];
         (run, row - run.first_row)
     }
 
-    pub(super) fn is_good(&self, run: &Run, at: u32) -> bool {
+    pub fn is_good(&self, run: &Run, at: u32) -> bool {
         run.lit.contains(&at) && run.anomaly(at).is_none()
     }
 
     /// The order of the rows in the file: runs are cut into pieces, which are shuffled, and so are
     /// the LSs of each.
-    pub(super) fn order(&self) -> Vec<u32> {
+    pub fn order(&self) -> Vec<u32> {
         let mut chance = random::generator(self.seed, "2010B order", 0);
         let mut pieces = vec![];
         for run in &self.runs {
@@ -349,7 +352,7 @@ impl Plan {
         order
     }
 
-    pub(super) fn truth(&self) -> String {
+    pub fn truth(&self) -> String {
         let mut text = String::from("run,first_ls,last_ls,anomaly,channel\n");
         for run in &self.runs {
             for anomaly in &run.anomalies {
@@ -359,7 +362,7 @@ impl Plan {
                         text,
                         "{},{first},{last},{},{}",
                         run.number,
-                        anomaly.kind.name(),
+                        anomaly.cause.name(),
                         target.name()
                     );
                 }
@@ -369,7 +372,7 @@ impl Plan {
     }
 
     /// Good LSs by subsystem and run.
-    pub(super) fn certified(&self) -> Vec<BTreeMap<String, Vec<[u32; 2]>>> {
+    pub fn certified(&self) -> Vec<BTreeMap<String, Vec<[u32; 2]>>> {
         let mut good = vec![BTreeMap::new(); SUBSYSTEMS.len()];
         for (i, run) in self.runs.iter().enumerate() {
             let mut chance = random::generator(self.seed, "2010B certification", i as u64);
@@ -497,7 +500,7 @@ fn place(runs: &mut [Run], seed: u64) {
     let total: usize = runs.iter().map(|run| run.lit.len()).sum();
     let mut left = (BAD * total as f64).round() as u32;
     let longest = (left / 8).max(4);
-    let mut kinds = vec![];
+    let mut causes = vec![];
     for _ in 0..100 * runs.len() + 1000 {
         if left == 0 || lit.is_empty() {
             break;
@@ -513,13 +516,15 @@ fn place(runs: &mut [Run], seed: u64) {
         if run.anomalies.iter().any(|other| first <= other.last + 3 && other.first <= last + 3) {
             continue;
         }
-        if kinds.is_empty() {
-            kinds =
-                ROUND.iter().flat_map(|(kind, times)| std::iter::repeat_n(*kind, *times)).collect();
-            kinds.shuffle(&mut chance);
+        if causes.is_empty() {
+            causes = ROUND
+                .iter()
+                .flat_map(|(cause, times)| std::iter::repeat_n(*cause, *times))
+                .collect();
+            causes.shuffle(&mut chance);
         }
-        let Some(kind) = kinds.pop() else { break };
-        run.anomalies.push(Anomaly::new(kind, first, last, &mut chance));
+        let Some(cause) = causes.pop() else { break };
+        run.anomalies.push(Anomaly::new(cause, first, last, &mut chance));
         left -= length;
     }
     runs.iter_mut().for_each(|run| run.anomalies.sort_by_key(|anomaly| anomaly.first));

@@ -1,237 +1,23 @@
-//! Distributions and their statistics: how conditions and anomalies show in a row.
+//! The effect of conditions and anomalies on a row.
 
 use super::{
-    CONSTANT, LATENT, PARTICLES, PF, PHOTONS, STATISTICS, STREAMS, normal, normals,
-    plan::{Anomaly, ERAS, Kind, Plan},
+    channels::{CONSTANT, LATENT, PARTICLES, STATISTICS, STREAMS},
+    distribution::{Basis, FORMS, Form, Now, observed},
+    period::{Anomaly, Cause, ERAS, Period},
+    quantity::{
+        Quantity::{self, Eta, Fx, Fy, Fz, Mass, Phi, Pt, Px, Py, Pz},
+        names, quantities, usual,
+    },
 };
-use crate::random;
+use crate::{
+    random,
+    synth::normal::{normal, normals},
+};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::{collections::HashMap, f64::consts::PI, ops::Range};
 
 const HIDDEN: usize = 12;
-/// The percentiles among the statistics.
-const POINTS: [f64; 5] = [0.01, 0.25, 0.5, 0.75, 0.99];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Quantity {
-    Eta,
-    Phi,
-    Pt,
-    Fx,
-    Fy,
-    Fz,
-    Mass,
-    Px,
-    Py,
-    Pz,
-}
-
-use Quantity::{Eta, Fx, Fy, Fz, Mass, Phi, Pt, Px, Py, Pz};
-
-impl Quantity {
-    fn name(self) -> &'static str {
-        match self {
-            Eta => "eta",
-            Phi => "phi",
-            Pt => "pt",
-            Fx => "fX",
-            Fy => "fY",
-            Fz => "fZ",
-            Mass => "mass",
-            Px => "Px",
-            Py => "Py",
-            Pz => "Pz",
-        }
-    }
-
-    fn form(self) -> Form {
-        match self {
-            Eta => Form::Broad,
-            Phi => Form::Flat,
-            Pt | Mass => Form::Positive,
-            Fx | Fy | Fz => Form::Peak,
-            Px | Py | Pz => Form::Heavy,
-        }
-    }
-}
-
-fn quantities(particle: usize) -> &'static [Quantity] {
-    match particle {
-        PHOTONS => &[Eta, Phi, Pt, Fx, Fy, Fz],
-        PF => &[Eta, Phi, Pt],
-        _ => &[Eta, Phi, Pt, Fx, Fy, Fz, Mass],
-    }
-}
-
-/// Location and width of a distribution in usual conditions; `q` is 0 for the sums over all
-/// particles.
-fn usual(particle: usize, quantity: Quantity, q: usize) -> (f64, f64) {
-    const PT: [[f64; 5]; 4] = [
-        [4.0, 5.0, 6.5, 9.0, 15.0],
-        [1.5, 2.4, 4.0, 8.0, 21.0],
-        [0.4, 0.6, 0.9, 1.6, 4.2],
-        [0.8, 1.2, 2.0, 4.0, 14.0],
-    ];
-    const MASS: [[f64; 5]; 4] =
-        [[0.3, 0.4, 0.6, 0.9, 1.6], [0.0; 5], [0.0; 5], [0.1, 0.2, 0.4, 0.9, 3.0]];
-    const ETA: [f64; 4] = [2.4, 3.0, 5.0, 5.0];
-    let rank = q.saturating_sub(1);
-    match quantity {
-        Eta => (0.0, ETA[particle] * (1.0 - 0.04 * rank as f64)),
-        Phi => (0.0, PI),
-        Pt => (0.6 * PT[particle][rank], 0.5 * PT[particle][rank]),
-        Mass => (0.4 * MASS[particle][rank], 0.6 * MASS[particle][rank]),
-        Fx => (0.09, [0.03, 1.2, 0.1, 0.8][particle]),
-        Fy => (0.02, [0.03, 1.2, 0.1, 0.8][particle]),
-        Fz => (0.4, [5.0, 9.0, 5.0, 7.0][particle]),
-        Px | Py => (0.0, 3.0 * PT[particle][3]),
-        Pz => (0.0, 9.0 * PT[particle][3]),
-    }
-}
-
-/// The shape of a distribution: its quantile function is `b0 + skew·b1 + tail·b2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Form {
-    Flat,
-    Broad,
-    Peak,
-    Heavy,
-    Positive,
-}
-
-const FORMS: [Form; 5] = [Form::Flat, Form::Broad, Form::Peak, Form::Heavy, Form::Positive];
-
-impl Form {
-    fn basis(self, u: f64) -> [f64; 3] {
-        let tukey = |power: f64| u.powf(power) - (1.0 - u).powf(power);
-        match self {
-            Self::Flat => {
-                let x = 2.0 * u - 1.0;
-                [x, 1.0 - x * x, 1.5 * (x - x * x * x)]
-            }
-            Self::Broad => {
-                let x = tukey(0.6);
-                [x, 1.0 - x * x, 1.5 * (x - x * x * x)]
-            }
-            Self::Peak => {
-                let x = tukey(0.14) * 4.9;
-                [x, 0.15 * (x * x - 1.0), 0.08 * (x * x * x - 3.0 * x)]
-            }
-            Self::Heavy => {
-                let x = tukey(-0.08) * -5.5;
-                [x, 0.1 * (x * x - 1.0), 0.02 * (x * x * x - 3.0 * x)]
-            }
-            Self::Positive => {
-                let x = -(1.0 - u).ln();
-                [x.powf(0.9), x / (1.0 + x) - 0.4, 0.12 * x * x]
-            }
-        }
-    }
-}
-
-/// A form's basis at the five points, its moments and the errors of its statistics.
-struct Shape {
-    points: [[f64; 3]; 5],
-    mean: [f64; 3],
-    second: [[f64; 3]; 3],
-    /// Width, and errors for one event: of the mean, the width and the points.
-    width: f64,
-    errors: [f64; 7],
-}
-
-impl Shape {
-    fn new(form: Form) -> Self {
-        const GRID: usize = 2_000;
-        let points = POINTS.map(|u| form.basis(u));
-        let mut mean = [0.0; 3];
-        let mut second = [[0.0; 3]; 3];
-        let grid: Vec<[f64; 3]> =
-            (0..GRID).map(|i| form.basis((i as f64 + 0.5) / GRID as f64)).collect();
-        for b in &grid {
-            for i in 0..3 {
-                mean[i] += b[i] / GRID as f64;
-                for j in 0..3 {
-                    second[i][j] += b[i] * b[j] / GRID as f64;
-                }
-            }
-        }
-        let variance = second[0][0] - mean[0] * mean[0];
-        let fourth = grid.iter().map(|b| (b[0] - mean[0]).powi(4)).sum::<f64>() / GRID as f64;
-        let slope = |u: f64| (form.basis(u + 1e-4)[0] - form.basis(u - 1e-4)[0]) / 2e-4;
-        let mut errors = [
-            variance.sqrt(),
-            (variance * (fourth / (variance * variance) - 1.0).max(0.0) / 4.0).sqrt(),
-            0.0,
-            0.0,
-            0.0,
-            0.0,
-            0.0,
-        ];
-        for (error, u) in errors[2..].iter_mut().zip(POINTS) {
-            *error = (u * (1.0 - u)).sqrt() * slope(u);
-        }
-        Self { points, mean, second, width: variance.sqrt(), errors }
-    }
-}
-
-/// A distribution in an LS.
-#[derive(Clone, Copy, Debug)]
-struct Now {
-    location: f64,
-    scale: f64,
-    skew: f64,
-    tail: f64,
-}
-
-impl Now {
-    fn at(&self, basis: [f64; 3]) -> f64 {
-        self.location + self.scale * (basis[0] + self.skew * basis[1] + self.tail * basis[2])
-    }
-
-    /// Mean, standard deviation and the five points.
-    fn statistics(&self, shape: &Shape) -> [f64; 7] {
-        let factors = [1.0, self.skew, self.tail];
-        let mean: f64 = (0..3).map(|i| factors[i] * shape.mean[i]).sum();
-        let second: f64 = (0..3)
-            .flat_map(|i| (0..3).map(move |j| (i, j)))
-            .map(|(i, j)| factors[i] * factors[j] * shape.second[i][j])
-            .sum();
-        let [a, b, c, d, e] = shape.points.map(|basis| self.at(basis));
-        [
-            self.location + self.scale * mean,
-            self.scale * (second - mean * mean).max(0.0).sqrt(),
-            a,
-            b,
-            c,
-            d,
-            e,
-        ]
-    }
-
-    /// The same where only a share of the events in a region is kept (or, above 1, more come).
-    fn statistics_with(&self, form: Form, region: &Range<f64>, kept: f64) -> [f64; 7] {
-        const GRID: usize = 64;
-        let inside = kept * (region.end - region.start);
-        let total = region.start + inside + 1.0 - region.end;
-        let value = |u: f64| {
-            let mass = u * total;
-            let before = match mass {
-                mass if mass <= region.start => mass,
-                mass if mass <= region.start + inside => {
-                    region.start + (mass - region.start) / kept
-                }
-                mass => region.end + mass - region.start - inside,
-            };
-            self.at(form.basis(before.clamp(1e-6, 1.0 - 1e-6)))
-        };
-        let grid: Vec<f64> = (0..GRID).map(|i| value((i as f64 + 0.5) / GRID as f64)).collect();
-        let mean = grid.iter().sum::<f64>() / GRID as f64;
-        let variance = grid.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / GRID as f64;
-        let [a, b, c, d, e] = POINTS.map(value);
-        [mean, variance.sqrt(), a, b, c, d, e]
-    }
-}
 
 /// One distribution: its columns and how the channel's hidden conditions move it.
 struct Block {
@@ -264,17 +50,17 @@ struct Columns {
     ls: usize,
 }
 
-pub(super) struct Model {
-    pub(super) names: Vec<String>,
+pub struct Model {
+    pub names: Vec<String>,
     columns: Columns,
     channels: Vec<Channel>,
-    shapes: HashMap<Form, Shape>,
+    bases: HashMap<Form, Basis>,
     /// By era and menu, stream and step.
     menus: Vec<[[f64; 12]; 3]>,
 }
 
 impl Model {
-    pub(super) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let names = names();
         let index: HashMap<&str, usize> =
             names.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
@@ -347,19 +133,19 @@ impl Model {
             std::array::from_fn(|_| normals(&mut chance, 0.8))
         };
         let menus = (0..3 * ERAS as u64).map(menu).collect();
-        let shapes = FORMS.iter().map(|form| (*form, Shape::new(*form))).collect();
-        Self { names, columns, channels, shapes, menus }
+        let bases = FORMS.iter().map(|form| (*form, Basis::new(*form))).collect();
+        Self { names, columns, channels, bases, menus }
     }
 
     /// Makes a row; `values` are zeros, which is what stands where a stream has no data.
-    pub(super) fn fill(&self, plan: &Plan, row: u32, values: &mut [f32]) {
-        let (run, at) = plan.find(row);
+    pub fn fill(&self, period: &Period, row: u32, values: &mut [f32]) {
+        let (run, at) = period.find(row);
         values[self.columns.run] = run.number as f32;
         values[self.columns.ls] = (run.first_ls + at) as f32;
         if !run.lit.contains(&at) {
             return;
         }
-        let chance = &mut random::generator(plan.seed, "2010B row", u64::from(row));
+        let chance = &mut random::generator(period.seed, "2010B row", u64::from(row));
         let mut is_on = [true; 3];
         run.off
             .iter()
@@ -411,11 +197,11 @@ impl Model {
                     spread.scale * (1.0 + 0.8 / kept.sqrt()),
                 );
             }
-            let shape = &self.shapes[&Form::Peak];
-            let statistics = spread.statistics(shape);
+            let basis = &self.bases[&Form::Peak];
+            let statistics = spread.statistics(basis);
             let seen = observed(
                 statistics,
-                shape,
+                basis,
                 spread.scale / events.sqrt(),
                 (0.0, f64::INFINITY),
                 chance,
@@ -453,7 +239,7 @@ impl Model {
         let error = loudness / (events * PRESENT[channel.stream][channel.particle]).sqrt();
         for block in &channel.blocks {
             let form = block.quantity.form();
-            let shape = &self.shapes[&form];
+            let basis = &self.bases[&form];
             let [a, b, c, d]: [f64; 4] =
                 std::array::from_fn(|i| dot(&block.weights[i], &hidden).clamp(-1.8, 1.8));
             let beam = match block.quantity {
@@ -496,7 +282,7 @@ impl Model {
             }
             let statistics = match region {
                 Some((region, kept)) => now.statistics_with(form, region, kept),
-                None => now.statistics(shape),
+                None => now.statistics(basis),
             };
             let limits = match block.quantity {
                 Phi => (-PI, PI),
@@ -504,7 +290,7 @@ impl Model {
                 Pt | Mass => (0.05 * block.location, f64::INFINITY),
                 _ => (f64::NEG_INFINITY, f64::INFINITY),
             };
-            let seen = observed(statistics, shape, now.scale * error, limits, chance);
+            let seen = observed(statistics, basis, now.scale * error, limits, chance);
             for (column, value) in block.columns.iter().zip(seen) {
                 if let Some(column) = column {
                     values[*column] = value;
@@ -529,91 +315,28 @@ fn disturb<'a>(
         Phi => Some(&anomaly.regions[1]),
         _ => None,
     };
-    match (anomaly.kind, block.quantity) {
-        (Kind::Off, Eta | Phi) => {
+    match (anomaly.cause, block.quantity) {
+        (Cause::Off, Eta | Phi) => {
             return region.map(|region| (region, (1.0 - 0.8 * size).max(0.05)));
         }
-        (Kind::Off, Pt | Mass) => now.scale *= 1.0 - 0.15 * size * rank,
-        (Kind::Off, Fx | Fy | Fz) => now.scale *= 1.0 + 0.2 * size,
-        (Kind::Off, _) => {
+        (Cause::Off, Pt | Mass) => now.scale *= 1.0 - 0.15 * size * rank,
+        (Cause::Off, Fx | Fy | Fz) => now.scale *= 1.0 + 0.2 * size,
+        (Cause::Off, _) => {
             (now.location, now.scale) =
                 (now.location + 0.1 * size * now.scale, now.scale * (1.0 - 0.1 * size))
         }
-        (Kind::Scale, Pt | Mass | Px | Py | Pz) => {
+        (Cause::Scale, Pt | Mass | Px | Py | Pz) => {
             let factor = 1.0 + (anomaly.size - 1.0) * strength;
             (now.location, now.scale) = (now.location * factor, now.scale * factor);
         }
-        (Kind::Noise, Eta | Phi) => return region.map(|region| (region, 1.0 + 3.0 * size * rank)),
-        (Kind::Noise, Pt | Mass | Px | Py | Pz) => now.tail += 0.8 * size * rank,
-        (Kind::Hole, Eta | Phi) => {
+        (Cause::Noise, Eta | Phi) => return region.map(|region| (region, 1.0 + 3.0 * size * rank)),
+        (Cause::Noise, Pt | Mass | Px | Py | Pz) => now.tail += 0.8 * size * rank,
+        (Cause::Hole, Eta | Phi) => {
             return region.map(|region| (region, (1.0 - 0.85 * size).max(0.05)));
         }
-        (Kind::Drift, Fx | Fy | Fz) => now.location += 0.04 * size * now.scale,
-        (Kind::Drift, Pt | Mass) => now.scale *= 1.0 + 0.015 * size,
+        (Cause::Drift, Fx | Fy | Fz) => now.location += 0.04 * size * now.scale,
+        (Cause::Drift, Pt | Mass) => now.scale *= 1.0 + 0.015 * size,
         _ => {}
     }
     None
-}
-
-/// Statistics as measured, with errors that hang together, in order and inside the limits.
-fn observed(
-    statistics: [f64; 7],
-    shape: &Shape,
-    error: f64,
-    limits: (f64, f64),
-    chance: &mut ChaCha8Rng,
-) -> [f32; 7] {
-    /// How much each statistic feels a moved distribution, a widened one, and its own chance.
-    const SHARES: [[f64; 3]; 7] = [
-        [0.95, 0.0, 0.31],
-        [0.0, 0.85, 0.53],
-        [0.25, -0.5, 0.83],
-        [0.7, -0.4, 0.59],
-        [0.75, 0.0, 0.66],
-        [0.7, 0.4, 0.59],
-        [0.25, 0.5, 0.83],
-    ];
-    let moved = normal(chance);
-    let widened = normal(chance);
-    let error = if chance.random_bool(0.02) { 3.0 * error } else { error };
-    let mut seen: [f32; 7] = std::array::from_fn(|i| {
-        let [location, width, own] = SHARES[i];
-        let noise = location * moved + width * widened + own * normal(chance);
-        (statistics[i] + error * shape.errors[i] * noise) as f32
-    });
-    let (low, high) = (limits.0 as f32, limits.1 as f32);
-    let mut least = low;
-    for point in &mut seen[2..] {
-        *point = point.clamp(low, high).max(least);
-        least = *point;
-    }
-    seen[0] = seen[0].clamp(seen[2], seen[6]);
-    seen[1] = seen[1].max((0.05 * statistics[1].max(1e-6 * shape.width)) as f32);
-    seen
-}
-
-/// All column names, sorted.
-pub(super) fn names() -> Vec<String> {
-    let mut names = vec!["_luminosityBlock".to_owned(), "_run".to_owned()];
-    for stream in STREAMS {
-        names.push(format!("_instantLumi_{stream}"));
-        names.push(format!("{stream}_nEvents"));
-        names.push(format!("{stream}_nonZeroWeights"));
-        for statistic in STATISTICS {
-            names.push(format!("{stream}_instantLumi__{statistic}"));
-            for (p, particle) in PARTICLES.iter().enumerate() {
-                for quantity in quantities(p) {
-                    names.extend((1..=5).map(|q| {
-                        format!("{stream}_{particle}_{}__q{q}_{statistic}", quantity.name())
-                    }));
-                }
-                names.extend(
-                    [Px, Py, Pz]
-                        .map(|sum| format!("{stream}_{particle}_{}_{statistic}", sum.name())),
-                );
-            }
-        }
-    }
-    names.sort_unstable();
-    names
 }
