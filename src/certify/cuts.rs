@@ -12,8 +12,11 @@ use crate::{
     error::{Error, Result},
     prepare::split::Split,
     score::{
+        channel_scores::ChannelScores,
         roc::{Z_95, wilson},
-        scores::{ChannelScores, Row, Scores, Verdict},
+        row::ScoredRow,
+        scores::Scores,
+        verdict::Verdict,
     },
 };
 use serde::Serialize;
@@ -32,7 +35,7 @@ pub struct Sample {
 }
 
 /// Which rows calibrate: each row's say, good or bad.
-pub fn calibrates(on: CertifyOn, row: &Row, good: Option<bool>) -> Option<bool> {
+pub fn calibrates(on: CertifyOn, row: &ScoredRow, good: Option<bool>) -> Option<bool> {
     match (on, row.split, good) {
         (CertifyOn::Valid, Split::Valid, good) => Some(good != Some(false)),
         (CertifyOn::Valid, Split::Unused, Some(false)) => Some(false),

@@ -6,7 +6,7 @@ use crate::{
     data::{json::Object, side_table::Sheet},
     error::{Error, Result, listed, suggestion},
     files,
-    score::scores::Verdict,
+    score::verdict::Verdict,
 };
 use serde_json::Value;
 use std::{

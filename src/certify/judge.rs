@@ -6,7 +6,7 @@ use crate::{
     data::{lumi::Facts, lumisections::Lumisection},
     error::{Error, Result, listed, suggestion},
     prepare::split::Split,
-    score::scores::{Scores, Verdict},
+    score::{scores::Scores, verdict::Verdict},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -22,7 +22,7 @@ pub mod review;
 pub mod summary;
 pub mod unmet;
 
-use crate::score::scores::Verdict;
+use crate::score::verdict::Verdict;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

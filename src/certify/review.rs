@@ -8,7 +8,7 @@ use crate::{
         explain::{Explanation, Share},
         plots::palette,
     },
-    score::scores::Verdict,
+    score::verdict::Verdict,
 };
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 

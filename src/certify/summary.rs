@@ -1,7 +1,7 @@
 //! What a certification came to, as numbers.
 
 use super::{Lumisections, Source, against::Against, counts, cuts::Cuts, unmet::RateNotMet};
-use crate::{config::Cut, error::listed, score::scores::Verdict};
+use crate::{config::Cut, error::listed, score::verdict::Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

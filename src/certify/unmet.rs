@@ -2,8 +2,7 @@
 //! nothing above it is good.
 
 use super::{Lumisections, Source, conformal::Reference, cuts::Cuts};
-use crate::score::scores::Verdict;
-use crate::text::count;
+use crate::{score::verdict::Verdict, text::count};
 use serde::Serialize;
 
 /// A rate that a cut was to have, and that the calibration rows cannot tell.
@@ -119,7 +118,7 @@ mod tests {
         certify::{Id, cuts::Sample, join, judge, ranges},
         config::{Certify, Cut},
         prepare::split::Split,
-        score::scores::{ChannelScores, Row, Scores},
+        score::{channel_scores::ChannelScores, row::ScoredRow, scores::Scores},
     };
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -128,7 +127,7 @@ mod tests {
     type Judged = (Id, Option<f64>, bool);
 
     fn scores(rows: &[Judged], threshold: f64) -> Scores {
-        let row = |((run, ls), _, rejected): &Judged| Row {
+        let row = |((run, ls), _, rejected): &Judged| ScoredRow {
             split: Split::Test,
             file: "a.csv".into(),
             run: Some(*run),

@@ -21,7 +21,7 @@ use crate::{
         lumi::{Facts, LUMINOSITIES, golden_json::LumisectionSet},
         lumisections::Lumisection,
     },
-    device::{self, Opened},
+    device::{self, Device},
     error::{Error, Result, listed, suggestion},
     experiment::{rows, trained::TrainedModel},
     files::{
@@ -31,9 +31,8 @@ use crate::{
     prepare::{Prepared, split::Split},
     report::{explain, figures::Report, terminal},
     score::{
-        drift::Moved,
-        new_rows,
-        scores::{ChannelScores, Row, Scores, Verdict},
+        channel_scores::ChannelScores, drift::Moved, new_rows, row::ScoredRow, scores::Scores,
+        verdict::Verdict,
     },
 };
 use clap::Args;
@@ -133,7 +132,7 @@ impl Loaded {
             (None, CertifyOn::Test) => (&self.own, "labelled test rows"),
         };
         let label = scores.labels.iter().position(|name| name == "good");
-        let of_row = |row: &Row| {
+        let of_row = |row: &ScoredRow| {
             let known = label.and_then(|label| row.labels[label]);
             match (&row.rejected, &self.good) {
                 (Some(_), _) => None,
@@ -180,7 +179,7 @@ fn written(
 fn load(
     arguments: &Arguments,
     opened: Vec<(Folder, TrainedModel)>,
-    device: &Opened,
+    device: &Device,
     ui: &Ui,
 ) -> Result<Vec<Loaded>> {
     let mut loaded: Vec<Loaded> = vec![];
@@ -460,7 +459,7 @@ fn explain(
     loaded: &[Loaded],
     lumisections: &Lumisections,
     stretches: &[Stretch],
-    device: &Opened,
+    device: &Device,
     ui: &Ui,
 ) -> (Explanations, Vec<String>) {
     let (mut explanations, mut warnings) = (Explanations::new(), vec![]);

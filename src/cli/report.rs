@@ -18,7 +18,7 @@ use crate::{
         plots::{self, Figures},
         terminal,
     },
-    score::{projections, run, scores::Scores},
+    score::{find_patterns, projections, scores::Scores},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -69,7 +69,12 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
             let worst =
                 explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?;
-            let patterns = run::patterns(&model.experiment, &model.networks, &prepared, &device)?;
+            let patterns = find_patterns::find_patterns(
+                &model.experiment,
+                &model.networks,
+                &prepared,
+                &device,
+            )?;
             let found = (&scores, patterns.as_ref());
             let evidence = Evidence::new(
                 &model.experiment,

@@ -7,10 +7,9 @@ use super::{
     train::Local,
     ui::Ui,
 };
-use crate::text::count;
 use crate::{
     config::Experiment,
-    device::{self, Opened},
+    device::{self, Device},
     error::{Error, Result},
     experiment::rows,
     files::folder::{Folder, names},
@@ -18,6 +17,7 @@ use crate::{
     report::{figures::Report, terminal},
     score::scores::Scores,
     sensitivity::{self, FILES, Outcome, Plan, Share},
+    text::count,
 };
 use clap::Args;
 use std::{
@@ -54,7 +54,7 @@ struct Trained {
     place: String,
     prepared: Prepared,
     plan: Plan,
-    device: Opened,
+    device: Device,
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
@@ -156,7 +156,7 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
     let begun = begun(&path, &experiment, arguments.force)?;
     let deadline = experiment.time_limit.and_then(|limit| Instant::now().checked_add(limit));
     let mut devices = device::open_all(&experiment.devices)?;
-    let of = |folder, prepared, plan, devices: &mut Vec<Opened>| Trained {
+    let of = |folder, prepared, plan, devices: &mut Vec<Device>| Trained {
         folder,
         place: EXPERIMENT.into(),
         prepared,

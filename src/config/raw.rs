@@ -304,24 +304,24 @@ impl Fill {
 }
 
 section! {
-    /// Header names of the columns, where they are not the usual ones. Usual names are recognised
+    /// Header names of the columns, where they are not the usual ones. ErrorBaseline names are recognised
     /// whatever their case and blanks. Where two columns have usual names of one thing and differ,
     /// the key says which is meant.
     Columns {
-        /// Run number. Usual names: fromrun, run_number, run, _run.
+        /// Run number. ErrorBaseline names: fromrun, run_number, run, _run.
         #[serde(skip_serializing_if = "Option::is_none")]
         run: Option<String> = None,
-        /// Lumisection number. Usual names: fromlumi, ls_number, lumisection_number, lumi, ls,
+        /// Lumisection number. ErrorBaseline names: fromlumi, ls_number, lumisection_number, lumi, ls,
         /// luminosityBlock.
         #[serde(skip_serializing_if = "Option::is_none")]
         ls: Option<String> = None,
-        /// The list of bin contents, or the array of an HDF5 or NPZ file. Usual names: histo, data.
+        /// The list of bin contents, or the array of an HDF5 or NPZ file. ErrorBaseline names: histo, data.
         #[serde(skip_serializing_if = "Option::is_none")]
         histogram: Option<String> = None,
-        /// Number of bins without underflow and overflow. Usual name: Xbins.
+        /// Number of bins without underflow and overflow. ErrorBaseline name: Xbins.
         #[serde(skip_serializing_if = "Option::is_none")]
         bins: Option<String> = None,
-        /// Name of the monitoring element. Usual names: hname, me, title.
+        /// Name of the monitoring element. ErrorBaseline names: hname, me, title.
         #[serde(skip_serializing_if = "Option::is_none")]
         me: Option<String> = None,
         /// The columns that are inputs, in tables of features: names, or patterns with * and ?, in

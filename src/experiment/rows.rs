@@ -1,22 +1,24 @@
 //! The rows of a trained experiment again, and new ones.
 
-use crate::prepare::{
-    chosen::{Chosen, load},
-    training::{is_masked, prepare, scale},
-};
-use crate::score::run::{NOT_FINITE, Scored, score};
 use crate::{
     config::{Experiment, Part},
     data::{Further, Role, histogram_quantiles::Unit},
-    device::Opened,
+    device::Device,
     error::{Error, Result},
     experiment::trained::TrainedModel,
     prepare::{
-        Prepared, finite,
-        labels::{self},
+        Prepared,
+        chosen::{Chosen, load},
+        finite, labels,
         split::Split,
+        training::{is_masked, prepare, scale},
     },
-    score::{network::Network, patterns::scored::Patterns, scores::Scores},
+    score::{
+        network::Network,
+        patterns::scored::Patterns,
+        run::{NOT_FINITE, Scored, score},
+        scores::Scores,
+    },
 };
 use std::{
     collections::HashSet,
@@ -76,7 +78,7 @@ pub fn score_files(
     model: &TrainedModel,
     files: &[PathBuf],
     part: Option<Part>,
-    device: &Opened,
+    device: &Device,
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<(Prepared, Scores, Option<Patterns>)> {
     let prepared = prepare_files(model, files, part, read)?;

@@ -11,7 +11,7 @@ use crate::{
         Experiment,
         raw::{Checkpoint, Scalar},
     },
-    device::Opened,
+    device::Device,
     error::Result,
     files::folder::{Folder, names},
     prepare::{Prepared, normalisation, select, split::Split},
@@ -27,13 +27,15 @@ use crate::{
         drift::Drift,
         new_rows, projections,
         run::{self, Scored},
-        scores::{self, Scores},
+        scores::Scores,
+        scores_file,
     },
     text::count,
     train::{
-        Epoch, Fitted, State, Watch, by_hand,
+        Epoch, Fitted, State, TrainObserver,
+        backend::by_hand,
         history::{History, HistoryColumns},
-        init::{self, Begin},
+        init::{self, ModelInit},
         packs,
     },
     warnings::Warnings,
@@ -48,7 +50,7 @@ use std::{
 /// A training that is known to be possible; nothing is written yet.
 pub struct Plan<'e> {
     experiment: &'e Experiment,
-    begins: Vec<Begin<'e>>,
+    begins: Vec<ModelInit<'e>>,
     warnings: Warnings,
     fingerprint: String,
 }
@@ -85,7 +87,7 @@ impl Watcher<'_, '_> {
     }
 }
 
-impl Watch for Watcher<'_, '_> {
+impl TrainObserver for Watcher<'_, '_> {
     fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
         let ModelId { channel, member, .. } = self.model;
         let mut files = self.training.files.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,7 +135,7 @@ impl Watch for Watcher<'_, '_> {
 }
 
 /// The devices by name.
-pub fn names_of(devices: &[Opened]) -> String {
+pub fn names_of(devices: &[Device]) -> String {
     devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
@@ -142,7 +144,7 @@ fn write_beginning(
     folder: &Folder,
     experiment: &Experiment,
     prepared: &Prepared,
-    devices: &[Opened],
+    devices: &[Device],
     fingerprint: &str,
 ) -> Result<()> {
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
@@ -164,7 +166,7 @@ fn write_beginning(
             "rows": {"evaluated": prepared.samples.rows.len(), "not_evaluated": select::counts(&prepared.samples)},
         }),
     )?;
-    folder.write(names::REJECTED, &scores::rejected(&prepared.samples)?)
+    folder.write(names::REJECTED, &scores_file::rejected(&prepared.samples)?)
 }
 
 impl<'e> Plan<'e> {
@@ -172,7 +174,7 @@ impl<'e> Plan<'e> {
     pub fn new(experiment: &'e Experiment, prepared: &Prepared) -> Result<Self> {
         checks::check_rows(experiment, prepared)?;
         Ok(Self {
-            begins: init::begin(experiment, &prepared.channels)?,
+            begins: init::model_inits(experiment, &prepared.channels)?,
             warnings: checks::warnings(experiment, prepared),
             fingerprint: fingerprint(experiment, &prepared.samples.sources)?,
             experiment,
@@ -180,7 +182,7 @@ impl<'e> Plan<'e> {
     }
 
     /// What it is, in a line.
-    pub fn describe(&self, prepared: &Prepared, devices: &[Opened]) -> String {
+    pub fn describe(&self, prepared: &Prepared, devices: &[Device]) -> String {
         let (config, rows) = (
             &self.experiment.config,
             prepared.splits.iter().filter(|split| **split == Split::Train).count(),
@@ -203,7 +205,7 @@ impl<'e> Plan<'e> {
         folder: Folder,
         begun: bool,
         prepared: &Prepared,
-        devices: &[Opened],
+        devices: &[Device],
         observer: &'e dyn RunObserver,
     ) -> Result<Training<'e>> {
         if begun {
@@ -254,7 +256,7 @@ impl<'e> Plan<'e> {
 }
 
 /// Channel and member of each model.
-fn models<'p>(begins: &[Begin<'_>], prepared: &'p Prepared) -> Vec<(&'p str, usize)> {
+fn models<'p>(begins: &[ModelInit<'_>], prepared: &'p Prepared) -> Vec<(&'p str, usize)> {
     begins
         .iter()
         .map(|begin| (prepared.channels[begin.channel].name.as_str(), begin.member))
@@ -266,9 +268,9 @@ fn models<'p>(begins: &[Begin<'_>], prepared: &'p Prepared) -> Vec<(&'p str, usi
 pub fn fit(
     trainings: &[Training<'_>],
     prepared: &Prepared,
-    devices: &[Opened],
+    devices: &[Device],
 ) -> Result<Vec<Result<Option<Vec<Fitted>>>>> {
-    let begins: Vec<Begin<'_>> =
+    let begins: Vec<ModelInit<'_>> =
         trainings.iter().flat_map(|training| training.plan.begins.iter().cloned()).collect();
     let owner: Vec<(usize, usize)> = trainings
         .iter()
@@ -284,7 +286,7 @@ pub fn fit(
     let mut fitted = packs::train(&begins, prepared, devices, &watch)?.into_iter();
     let of = |training: &Training<'_>| {
         let own = fitted.by_ref().take(training.plan.begins.len()).collect();
-        packs::together(&training.plan.begins, &prepared.channels, own)
+        packs::collect_models(&training.plan.begins, &prepared.channels, own)
     };
     Ok(trainings.iter().map(of).collect())
 }
@@ -303,7 +305,7 @@ impl Training<'_> {
         fitted: &[Fitted],
         prepared: &mut Prepared,
         last: bool,
-        devices: &[Opened],
+        devices: &[Device],
     ) -> Result<Option<(Report, Scores)>> {
         let Self { plan: Plan { experiment, begins, warnings, .. }, folder, observer, files } =
             self;
@@ -327,7 +329,7 @@ impl Training<'_> {
             return Ok(None);
         }
         observer.note(Note::Stage("learning what is usual"));
-        let (networks, doubts) = run::learn(experiment, fitted, prepared, device)?;
+        let (networks, doubts) = run::fit_error_baselines(experiment, fitted, prepared, device)?;
         networks.iter().try_for_each(|network| folder.write_network(network))?;
         folder.write_json(names::SCALER, &prepared.scaler)?;
         normalisation::write(
@@ -343,7 +345,7 @@ impl Training<'_> {
         let Scored { scores: mut scored, patterns, mut fewer } =
             run::score(experiment, &networks, prepared, device)?;
         if let Some(fewer) = &fewer {
-            folder.write(names::REJECTED, &scores::rejected(&fewer.samples)?)?;
+            folder.write(names::REJECTED, &scores_file::rejected(&fewer.samples)?)?;
         }
         let prepared = fewer.as_mut().unwrap_or(prepared);
         let moved = new_rows::moved(&networks, prepared);

@@ -16,7 +16,8 @@ use crate::{
     model::{Architecture, weights},
     prepare::scale::Scaler,
     score::{
-        error_baseline::Usual, network::Network, one_class_svm::OneClassSvm, threshold::Calibrated,
+        error_baseline::ErrorBaseline, network::Network, one_class_svm::OneClassSvm,
+        threshold::Calibrated,
     },
 };
 use serde::Serialize;
@@ -30,7 +31,7 @@ pub struct ChannelEntry {
     pub channel: Channel,
     /// What is usual for its errors.
     #[serde(flatten)]
-    pub usual: Usual,
+    pub usual: ErrorBaseline,
     /// Bins that patterns leave out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<u32>,

@@ -13,14 +13,14 @@ use crate::{
     data::{channels::COMBINED, table::Shape},
     error::{Error, Result, listed, suggestion},
     experiment::trained::TrainedModel,
-    model::{Architecture, host::LayerPlace, weights},
+    model::{Architecture, architecture::LayerPlace, weights},
     prepare::{
         finite,
         scale::{Scaler, Step},
     },
     score::{
-        error::LARGEST_LOG_VARIANCE,
-        error_baseline::{SMALLEST, Usual},
+        error_baseline::{ErrorBaseline, SMALLEST},
+        inference::LARGEST_LOG_VARIANCE,
         network::Network,
         threshold::Calibrated,
     },
@@ -732,7 +732,7 @@ impl Building<'_> {
     }
 }
 
-fn standardised(graph: &mut Graph, usual: &Usual, log: &Value) -> Value {
+fn standardised(graph: &mut Graph, usual: &ErrorBaseline, log: &Value) -> Value {
     let (mean, scale) = (graph.double(usual.log_mean), graph.double(usual.log_scale()));
     let centred = graph.node("Sub", &[log, &mean], &[]);
     graph.node("Div", &[&centred, &scale], &[])

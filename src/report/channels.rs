@@ -1,13 +1,12 @@
 //! Figures of one channel: how it was trained, how large its errors are, how they spread among the
 //! good and the bad.
 
+use crate::score::run::judged;
 use crate::{
     config::{Experiment, raw::ReportOn},
     prepare::split::Split,
     score::{
-        network::Network,
-        scores::{ChannelScores, Scores},
-        threshold::Calibrated,
+        channel_scores::ChannelScores, network::Network, scores::Scores, threshold::Calibrated,
     },
     train::{Fitted, Stopped},
 };
@@ -246,11 +245,6 @@ impl TrainingFigures {
             doubts,
         }
     }
-}
-
-/// Whether figures are taken on a row.
-pub(crate) fn judged(experiment: &Experiment, split: Split) -> bool {
-    experiment.config.report.on == ReportOn::All || split == Split::Test
 }
 
 /// The rows that figures are taken on, in words.

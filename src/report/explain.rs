@@ -4,7 +4,7 @@
 use crate::{
     config::Experiment,
     data::channels::Channel,
-    device::Opened,
+    device::Device,
     error::Result,
     prepare::{Prepared, split::Split},
     report::axes,
@@ -93,7 +93,7 @@ pub fn worst(
     networks: &[Network],
     prepared: &Prepared,
     scores: &Scores,
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Explanation>> {
     let most = experiment.config.score.explain as usize;
     let evaluated: Vec<usize> = scores.evaluated().collect();
@@ -140,7 +140,7 @@ pub fn lumisection(
     prepared: &Prepared,
     scores: &Scores,
     (run, ls): (Option<u32>, u32),
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Explanation>> {
     let evaluated: Vec<usize> = scores.evaluated().collect();
     let wanted = |row: usize| {
@@ -170,7 +170,7 @@ pub fn rows(
     prepared: &Prepared,
     scores: &Scores,
     wanted: &[usize],
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Vec<Explanation>>> {
     let evaluated: Vec<usize> = scores.evaluated().collect();
     let mut explained = vec![vec![]; wanted.len()];
@@ -201,7 +201,7 @@ fn of_rows(
     network: &Network,
     prepared: &Prepared,
     rows: &[Scored],
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Explanation>> {
     let columns = network.channel.columns(&prepared.input_names());
     let positions: Vec<u32> = rows.iter().map(|(at, _, _)| *at).collect();

@@ -1,14 +1,11 @@
 //! What makes scores or flags worthless. It comes before everything else: in the answer's first
 //! sentence, and as the first warnings.
 
-use super::{
-    channels::{ChannelFigures, judged},
-    figures::upside_down,
-};
+use super::{channels::ChannelFigures, figures::upside_down};
 use crate::{
     config::{Experiment, raw::ModelKind},
     data::channels::COMBINED,
-    score::{network::Network, roc::Auc, scores::Scores},
+    score::{network::Network, roc::Auc, run::judged, scores::Scores},
 };
 
 /// One of them.

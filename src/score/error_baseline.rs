@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What is usual for a channel: learned in training, kept in `channels.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Usual {
+pub struct ErrorBaseline {
     /// Mean score of the training rows, weighted as they are.
     pub error: f64,
     /// The same of always answering with the weighted mean of the training rows (the mean field).
@@ -38,7 +38,7 @@ pub const SMALLEST: f64 = 1e-12;
 /// their logarithms.
 const LEAST_SPREAD: f64 = 1e-3;
 
-impl Usual {
+impl ErrorBaseline {
     /// What a score is held against: the mean-field error. Where training rows are all alike there
     /// is none, and the autoencoder's own stands for it (or 1, where that is 0 too).
     pub fn held_against(&self) -> f64 {
@@ -68,7 +68,7 @@ impl Usual {
 }
 
 /// One score of a row's ln(score / mean-field error) in its channels; none without channels.
-pub fn combine(how: Combine, channels: &[(&Usual, f64)]) -> Option<f64> {
+pub fn combine(how: Combine, channels: &[(&ErrorBaseline, f64)]) -> Option<f64> {
     let values = channels.iter().map(|(usual, ratio)| match how {
         Combine::Standardised => (ratio - usual.log_mean) / usual.log_scale(),
         Combine::Max | Combine::Mean | Combine::Sum => *ratio,
@@ -86,8 +86,8 @@ pub fn combine(how: Combine, channels: &[(&Usual, f64)]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn usual(mean_field_error: f64, log_mean: f64, log_std: f64) -> Usual {
-        Usual {
+    fn usual(mean_field_error: f64, log_mean: f64, log_std: f64) -> ErrorBaseline {
+        ErrorBaseline {
             error: 0.5,
             mean_field_error,
             log_mean,

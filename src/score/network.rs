@@ -1,16 +1,17 @@
 //! A channel's trained autoencoder with everything that scoring needs.
 
 use super::{
-    error::{Runner, divergences, mean_field},
-    error_baseline::Usual,
-    one_class_svm::{OneClassSvm, Settings},
-    patterns::Layer,
+    error::mean_field,
+    error_baseline::ErrorBaseline,
+    inference::{Inference, divergences},
+    one_class_svm::{OneClassSvm, SvmSettings},
+    patterns::DetectorLayer,
     ranges::Counts,
 };
 use crate::{
     config::raw::{OneClassSvm as SvmConfig, Score, ScoreKind},
     data::channels::Channel,
-    device::Opened,
+    device::Device,
     error::{Error, Result},
     model::Architecture,
     prepare::{Rows, retain},
@@ -27,7 +28,7 @@ pub struct Network {
     /// Flat weights of each member of the ensemble, as files keep them; mostly there is one.
     pub members: Vec<Vec<f32>>,
     /// What is usual for its errors.
-    pub usual: Usual,
+    pub usual: ErrorBaseline,
     /// What is usual for its latents, where the config asks for it.
     pub svm: Option<OneClassSvm>,
     /// Bins that patterns leave out, since they are mostly 0 in the training rows.
@@ -73,10 +74,10 @@ impl Network {
         score: &Score,
         train: Rows<'_>,
         calibrate: Rows<'_>,
-        device: &Opened,
+        device: &Device,
     ) -> Result<(Self, Option<String>)> {
         let kind = score.kind;
-        let runner = Runner::new(&architecture, &members, device);
+        let runner = Inference::new(&architecture, &members, device);
         let total = train.total_weight(0..train.len());
         let mut feature_errors = vec![0.0; train.width()];
         let (mut error, mut present) = (0.0, vec![0.0; train.width()]);
@@ -112,7 +113,7 @@ impl Network {
             error = feature_errors.iter().sum::<f64>() / kind.divisor(train.width());
         }
         let mean_field_error = mean_field(kind, train);
-        let mut usual = Usual {
+        let mut usual = ErrorBaseline {
             error,
             mean_field_error,
             log_mean: 0.0,
@@ -139,7 +140,7 @@ impl Network {
     }
 
     /// The channel as a layer of the detector.
-    pub fn layer(&self) -> Layer {
+    pub fn layer(&self) -> DetectorLayer {
         let shape = self.channel.map();
         let mut masked = vec![false; shape.width()];
         self.masked.iter().for_each(|&bin| masked[bin as usize] = true);
@@ -150,7 +151,7 @@ impl Network {
             .take(shape.width())
             .map(|range| *range == (0.0, 0.0))
             .collect();
-        Layer { name: self.channel.name.clone(), shape, masked, empty }
+        DetectorLayer { name: self.channel.name.clone(), shape, masked, empty }
     }
 
     /// One of the members, counted from 1.
@@ -181,7 +182,7 @@ impl Network {
     }
 
     /// Scores rows.
-    pub fn score(&self, score: &Score, rows: Rows<'_>, device: &Opened) -> Result<Said> {
+    pub fn score(&self, score: &Score, rows: Rows<'_>, device: &Device) -> Result<Said> {
         let members = scores(&self.architecture, &self.members, score, rows, device)?;
         let mut said = Said { scores: mean(&members), ..Said::default() };
         if members.len() > 1 {
@@ -189,8 +190,8 @@ impl Network {
         }
         said.log_ratios = said.scores.iter().map(|score| self.usual.log_ratio(*score)).collect();
         if let Some(svm) = &self.svm {
-            said.inside =
-                svm.decision(&Runner::new(&self.architecture, &self.members, device).encode(rows)?);
+            said.inside = svm
+                .decision(&Inference::new(&self.architecture, &self.members, device).encode(rows)?);
         }
         Ok(said)
     }
@@ -201,10 +202,10 @@ impl Network {
         &self,
         kind: ScoreKind,
         rows: Rows<'_>,
-        device: &Opened,
+        device: &Device,
     ) -> Result<Vec<Vec<f64>>> {
         let mut errors = vec![vec![0.0; rows.width()]; rows.len()];
-        Runner::new(&self.architecture, &self.members, device).reconstruct(
+        Inference::new(&self.architecture, &self.members, device).reconstruct(
             rows,
             &mut |i, _, input, output| {
                 for (sum, (input, output)) in errors[i].iter_mut().zip(input.iter().zip(output)) {
@@ -257,13 +258,13 @@ fn scores(
     members: &[Vec<f32>],
     score: &Score,
     rows: Rows<'_>,
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Vec<f64>>> {
     let mut scores = vec![Vec::with_capacity(rows.len()); members.len()];
     let visit = &mut |_, member: usize, input: &[f32], output: &[f32]| {
         scores[member].push(score.kind.of_row(input, output))
     };
-    Runner::new(architecture, members, device).reconstruct(rows, visit)?;
+    Inference::new(architecture, members, device).reconstruct(rows, visit)?;
     if score.kl > 0.0 {
         for (weights, scores) in members.iter().zip(&mut scores) {
             let divergences = divergences(architecture, weights, rows, device)?;
@@ -288,7 +289,7 @@ fn mean(members: &[Vec<f64>]) -> Vec<f64> {
 
 fn fit_svm(
     channel: &Channel,
-    runner: &Runner<'_>,
+    runner: &Inference<'_>,
     architecture: &Architecture,
     train: Rows<'_>,
     config: &SvmConfig,
@@ -299,7 +300,7 @@ fn fit_svm(
     // The tolerance is on the scale of the weights: it follows them where their unit makes them
     // very small or large.
     let mean = train.total_weight(0..train.len()) / train.len().max(1) as f64;
-    let settings = Settings {
+    let settings = SvmSettings {
         nu: config.nu,
         gamma,
         tolerance: config.tolerance * mean.min(1.0).max(mean / 1e4),

@@ -4,10 +4,11 @@ use crate::{
     config::raw::Order,
     prepare::{Prepared, missing::MissingCells, split::Split},
     score::{
+        channel_scores::ChannelScores,
         drift::{Drift, Moved, Outside},
         network::Network,
         ranges,
-        scores::{ChannelScores, Scores},
+        scores::Scores,
         threshold::Calibrated,
     },
 };

@@ -1,38 +1,38 @@
 //! Scores of prepared rows, by each channel and by all together.
 
-use crate::device::side_by_side;
-use crate::prepare::chosen::told_counts;
+use super::find_patterns::find_patterns;
+use crate::config::raw::ReportOn;
 use crate::{
     config::{
         Experiment,
         raw::{CalibrateOn, Order},
     },
     data::channels::{COMBINED, Channel},
-    device::Opened,
+    device::{Device, side_by_side},
     error::{Error, Result},
     model::Architecture,
-    prepare::{Prepared, retain, split::Split},
+    prepare::{Prepared, chosen::told_counts, retain, split::Split},
     score::{
-        error_baseline::{self, Usual},
+        channel_scores::ChannelScores,
+        error_baseline::{self, ErrorBaseline},
         network::{Network, Said},
-        patterns::{Found, Layer, Region, Settings, Zeros, find_all, scored::Patterns},
+        patterns::{Zeros, scored::Patterns},
         ranges,
-        scores::{ChannelScores, Scores},
+        scores::Scores,
     },
     train::Fitted,
 };
-use std::ops::Range;
 
 /// What is said of a row whose reconstruction overflows.
 pub(crate) const NOT_FINITE: &str = "score is not finite";
 
 /// Learns what is usual for the errors and latents of trained models, in the order of [`train`];
 /// the texts say what is doubtful, channel by channel.
-pub fn learn(
+pub fn fit_error_baselines(
     experiment: &Experiment,
     fitted: &[Fitted],
     prepared: &Prepared,
-    device: &Opened,
+    device: &Device,
 ) -> Result<(Vec<Network>, Vec<Option<String>>)> {
     let config = &experiment.config;
     let train = prepared.of_split(Split::Train, config.train.order);
@@ -101,7 +101,7 @@ pub fn score(
     experiment: &Experiment,
     networks: &[Network],
     prepared: &Prepared,
-    device: &Opened,
+    device: &Device,
 ) -> Result<Scored> {
     let names = prepared.input_names();
     let one = |network: &Network| {
@@ -153,14 +153,14 @@ pub fn score(
         ..ChannelScores::default()
     };
     let mut channels: Vec<ChannelScores> = networks.iter().zip(said).map(of_channel).collect();
-    let patterns = patterns(experiment, networks, prepared, device)?;
+    let patterns = find_patterns(experiment, networks, prepared, device)?;
     if let Some(patterns) = &patterns {
         patterns.score(&mut channels);
     } else if networks.len() > 1 {
         let how = experiment.config.score.combine;
         let combine =
-            |ratio: &dyn Fn(&Usual, &ChannelScores, usize) -> Option<f64>| -> Vec<Option<f64>> {
-                let of_row = |i: usize| -> Vec<(&Usual, f64)> {
+            |ratio: &dyn Fn(&ErrorBaseline, &ChannelScores, usize) -> Option<f64>| -> Vec<Option<f64>> {
+                let of_row = |i: usize| -> Vec<(&ErrorBaseline, f64)> {
                     networks
                         .iter()
                         .zip(&channels)
@@ -208,37 +208,6 @@ fn known(numbers: impl IntoIterator<Item = Option<f64>>, present: &[bool]) -> Ve
     numbers.into_iter().zip(present).map(|(number, present)| number.filter(|_| *present)).collect()
 }
 
-/// Looks for patterns in the errors of every row, run by run, where the config says what they are.
-pub fn patterns(
-    experiment: &Experiment,
-    networks: &[Network],
-    prepared: &Prepared,
-    device: &Opened,
-) -> Result<Option<Patterns>> {
-    let Some(config) = &experiment.config.patterns else { return Ok(None) };
-    let layers: Vec<Layer> = networks.iter().map(Network::layer).collect();
-    let settings = Settings::new(config, layers.len());
-    settings.check(layers.iter().map(|layer| (layer.name.as_str(), layer.shape)))?;
-    let names = prepared.input_names();
-    let columns: Vec<Vec<Range<usize>>> =
-        networks.iter().map(|network| network.channel.columns(&names)).collect();
-    let of_run = |rows: Range<usize>| {
-        find_all(&settings, &layers, networks, &columns, prepared, rows, device)
-    };
-    let found = side_by_side(device, prepared.samples.run_ranges(), of_run)?.concat();
-    let known = |(row, found): (usize, &Found)| {
-        let id = prepared.samples.id(row);
-        let masked = |region: &Region| prepared.automasks.masked(id.run?, id.ls, region.layer);
-        found
-            .regions
-            .iter()
-            .map(|region| masked(region).is_some_and(|areas| region.is_known(areas)))
-            .collect()
-    };
-    let known = found.iter().enumerate().map(known).collect();
-    Ok(Some(Patterns::new(settings, layers, found, known, &prepared.samples, config.gap)))
-}
-
 /// The standard deviation (ddof 1) of the members' scores, row by row; empty where there are not
 /// several.
 fn spread(members: &[Vec<f64>]) -> Vec<Option<f64>> {
@@ -251,4 +220,9 @@ fn spread(members: &[Vec<f64>]) -> Vec<Option<f64>> {
         (members.iter().map(|scores| (scores[i] - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt()
     };
     (0..members[0].len()).map(|i| Some(of_row(i)).filter(|spread| spread.is_finite())).collect()
+}
+
+/// Whether figures are taken on a row.
+pub(crate) fn judged(experiment: &Experiment, split: Split) -> bool {
+    experiment.config.report.on == ReportOn::All || split == Split::Test
 }
