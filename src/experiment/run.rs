@@ -88,7 +88,7 @@ impl Watcher<'_, '_> {
 }
 
 impl TrainObserver for Watcher<'_, '_> {
-    fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
+    fn epoch_ended(&mut self, epoch: &Epoch) -> Result<()> {
         let ModelId { channel, member, .. } = self.model;
         let mut files = self.training.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.history.append((channel, member), epoch)?;
@@ -100,20 +100,20 @@ impl TrainObserver for Watcher<'_, '_> {
         Ok(())
     }
 
-    fn pauses(&mut self) -> bool {
+    fn wants_pause(&mut self) -> bool {
         self.training.observer.pauses()
     }
 
-    fn keeps(&mut self) -> bool {
+    fn wants_checkpoint(&mut self) -> bool {
         self.kept.elapsed().as_secs_f64() >= self.config().seconds
             || self.config().epochs.is_some_and(|epochs| self.since >= epochs)
     }
 
-    fn keep(&mut self, state: &State) -> Result<()> {
+    fn save_checkpoint(&mut self, state: &State) -> Result<()> {
         if state.stopped.is_some()
             && self.kept.elapsed() < SHORT
             && self.config().epochs.is_none()
-            && !self.pauses()
+            && !self.wants_pause()
         {
             return Ok(());
         }

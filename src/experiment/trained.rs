@@ -152,7 +152,7 @@ impl Folder {
     pub fn write_channels(&self, networks: &[Network]) -> Result<()> {
         let entry = |network: &Network| ChannelEntry {
             channel: network.channel.clone(),
-            usual: network.usual.clone(),
+            usual: network.baseline.clone(),
             masked: network.masked.clone(),
         };
         self.write_json(names::CHANNELS, &networks.iter().map(entry).collect::<Vec<_>>())
@@ -207,7 +207,7 @@ impl Folder {
                     channel.name
                 )));
             }
-            networks.push(Network { channel, architecture, members, usual, svm, masked });
+            networks.push(Network { channel, architecture, members, baseline: usual, svm, masked });
         }
         let model = TrainedModel { experiment, networks, scaler, thresholds };
         let names = model.read_names().len();

@@ -329,12 +329,12 @@ impl ChannelFigures {
                 "{weighted} over the training rows; the {} of scaled inputs",
                 config.score.kind.per_feature()
             ),
-            mean_field_error: measured(network.usual.mean_field_error),
-            ae_error: measured(network.usual.error),
+            mean_field_error: measured(network.baseline.mean_field_error),
+            ae_error: measured(network.baseline.error),
             // Numbers of bins have no place among errors.
             log_cut: threshold
                 .filter(|_| experiment.config.patterns.is_none())
-                .and_then(|threshold| Some(network.usual.log_ratio(threshold.value?))),
+                .and_then(|threshold| Some(network.baseline.log_ratio(threshold.value?))),
             bad: main.map(|_| BadFigures {
                 well_reconstructed: well.len(),
                 badly_reconstructed: badly.len(),

@@ -229,7 +229,7 @@ fn of_rows(
             features: shares(
                 names.iter().map(|name| &**name),
                 &errors,
-                &network.usual.feature_errors,
+                &network.baseline.feature_errors,
             )
             .into_iter()
             .map(|share| Share { axis: axes.get(share.name.as_str()).cloned(), ..share })
@@ -278,7 +278,10 @@ fn levels(experiment: &Experiment, network: &Network, errors: &[f64]) -> Vec<Lev
         // Inputs beside the hierarchy are known by their own name at every level.
         let names =
             paths.iter().map(|path| path.get(at).or(path.last()).map_or("", String::as_str));
-        Level { level: name.clone(), shares: shares(names, errors, &network.usual.feature_errors) }
+        Level {
+            level: name.clone(),
+            shares: shares(names, errors, &network.baseline.feature_errors),
+        }
     };
     if paths.is_empty() {
         return vec![];

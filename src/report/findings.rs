@@ -90,7 +90,7 @@ pub fn find(
         networks
             .iter()
             .find(|network| network.channel.name == channels[at].name)
-            .map(|network| &network.usual)
+            .map(|network| &network.baseline)
     };
     let first = |which: &Which<'_>| which.at.first().copied();
 

@@ -27,17 +27,17 @@ pub struct Network {
     pub architecture: Architecture,
     /// Flat weights of each member of the ensemble, as files keep them; mostly there is one.
     pub members: Vec<Vec<f32>>,
-    /// What is usual for its errors.
-    pub usual: ErrorBaseline,
-    /// What is usual for its latents, where the config asks for it.
+    /// The baseline of its errors.
+    pub baseline: ErrorBaseline,
+    /// The support of its latents, where the config asks for it.
     pub svm: Option<OneClassSvm>,
     /// Bins that patterns leave out, since they are mostly 0 in the training rows.
     pub masked: Vec<u32>,
 }
 
-/// What a network says of rows, one entry each.
+/// Scores of rows by a network, one entry for each row.
 #[derive(Clone, Debug, Default)]
-pub struct Said {
+pub struct NetworkScores {
     /// The reconstruction errors, and what `score.kl` adds to them; the mean over the members.
     pub scores: Vec<f64>,
     /// Those of each member; empty where there is one.
@@ -48,14 +48,14 @@ pub struct Said {
     pub inside: Vec<f64>,
 }
 
-impl Said {
-    /// Whether all that is said of a row is finite.
+impl NetworkScores {
+    /// Whether all scores of a row are finite.
     pub fn is_finite(&self, row: usize) -> bool {
         let all = [&self.scores, &self.log_ratios, &self.inside].into_iter().chain(&self.members);
         all.filter_map(|numbers| numbers.get(row)).all(|number| number.is_finite())
     }
 
-    /// Keeps what is said of rows against which there is no reason.
+    /// Keeps the rows that have no reason for rejection.
     pub fn retain(&mut self, reasons: &[Option<String>]) {
         let Self { scores, members, log_ratios, inside } = self;
         [scores, log_ratios, inside]
@@ -66,10 +66,10 @@ impl Said {
 }
 
 impl Network {
-    /// Learns what is usual: errors of reconstruction from the `train` rows, the spread of the
-    /// scores' logarithms from the `calibrate` rows, latents (where the config asks for it) from
-    /// the `train` rows. The text says what is doubtful about the SVM.
-    pub fn learn(
+    /// Fits the error baseline: reconstruction errors on the `train` rows, the spread of the
+    /// scores' logarithms on the `calibrate` rows. Where the config asks for a one-class SVM, it is
+    /// fitted to the latents of the `train` rows. Also returns a warning about the SVM.
+    pub fn fit_baseline(
         (channel, architecture, members): (Channel, Architecture, Vec<Vec<f32>>),
         score: &Score,
         train: Rows<'_>,
@@ -113,7 +113,7 @@ impl Network {
             error = feature_errors.iter().sum::<f64>() / kind.divisor(train.width());
         }
         let mean_field_error = mean_field(kind, train);
-        let mut usual = ErrorBaseline {
+        let mut baseline = ErrorBaseline {
             error,
             mean_field_error,
             log_mean: 0.0,
@@ -123,20 +123,20 @@ impl Network {
             unscaled: vec![],
             outside: 0.0,
         };
-        if !usual.error.is_finite() {
+        if !baseline.error.is_finite() {
             return Err(Error::failed(format!(
                 "channel {}: the reconstruction of the training rows is not finite",
                 channel.name
             )));
         }
-        usual.calibrate(
+        baseline.calibrate(
             mean(&scores(&architecture, &members, score, calibrate, device)?).into_iter(),
         );
         let (svm, note) = match &score.one_class_svm {
             Some(config) => fit_svm(&channel, &runner, &architecture, train, config)?,
             None => (None, None),
         };
-        Ok((Self { channel, architecture, members, usual, svm, masked: vec![] }, note))
+        Ok((Self { channel, architecture, members, baseline, svm, masked: vec![] }, note))
     }
 
     /// The channel as a layer of the detector.
@@ -145,7 +145,7 @@ impl Network {
         let mut masked = vec![false; shape.width()];
         self.masked.iter().for_each(|&bin| masked[bin as usize] = true);
         let empty = self
-            .usual
+            .baseline
             .unscaled
             .iter()
             .take(shape.width())
@@ -165,35 +165,36 @@ impl Network {
         number.checked_sub(1).and_then(|at| self.members.get(at..=at)).ok_or_else(wrong)
     }
 
-    /// Notes what the inputs of the training rows are, and which share of those of the calibration
-    /// rows lies outside: of all inputs of the samples, of which `columns` are those of the
-    /// channel.
-    pub fn know_inputs(
+    /// Stores the ranges of the inputs of the training rows, and the share of the inputs of the
+    /// calibration rows outside of them. `ranges` and `calibration` are of all inputs of the
+    /// samples; `columns` are those of the channel.
+    pub fn set_input_ranges(
         &mut self,
         columns: &[Range<usize>],
         ranges: &[(f32, f32)],
         calibration: &Counts,
     ) {
         let own = || columns.iter().cloned().flatten();
-        self.usual.unscaled = own().map(|at| ranges[at]).collect();
+        self.baseline.unscaled = own().map(|at| ranges[at]).collect();
         let sum = |counts: &[usize]| own().map(|at| counts[at]).sum::<usize>();
-        self.usual.outside =
+        self.baseline.outside =
             sum(&calibration.outside) as f64 / sum(&calibration.present).max(1) as f64;
     }
 
     /// Scores rows.
-    pub fn score(&self, score: &Score, rows: Rows<'_>, device: &Device) -> Result<Said> {
+    pub fn score(&self, score: &Score, rows: Rows<'_>, device: &Device) -> Result<NetworkScores> {
         let members = scores(&self.architecture, &self.members, score, rows, device)?;
-        let mut said = Said { scores: mean(&members), ..Said::default() };
+        let mut scored = NetworkScores { scores: mean(&members), ..NetworkScores::default() };
         if members.len() > 1 {
-            said.members = members;
+            scored.members = members;
         }
-        said.log_ratios = said.scores.iter().map(|score| self.usual.log_ratio(*score)).collect();
+        scored.log_ratios =
+            scored.scores.iter().map(|score| self.baseline.log_ratio(*score)).collect();
         if let Some(svm) = &self.svm {
-            said.inside = svm
+            scored.inside = svm
                 .decision(&Inference::new(&self.architecture, &self.members, device).encode(rows)?);
         }
-        Ok(said)
+        Ok(scored)
     }
 
     /// The error of each feature of rows, `[rows, features]`; the mean over the members. NaN where

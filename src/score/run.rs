@@ -15,7 +15,7 @@ use crate::{
     score::{
         channel_scores::ChannelScores,
         error_baseline::{self, ErrorBaseline},
-        network::{Network, Said},
+        network::{Network, NetworkScores},
         patterns::{Zeros, scored::Patterns},
         ranges,
         scores::Scores,
@@ -23,11 +23,11 @@ use crate::{
     train::Fitted,
 };
 
-/// What is said of a row whose reconstruction overflows.
+/// The reason for rejecting a row whose reconstruction overflows.
 pub(crate) const NOT_FINITE: &str = "score is not finite";
 
-/// Learns what is usual for the errors and latents of trained models, in the order of [`train`];
-/// the texts say what is doubtful, channel by channel.
+/// Fits the error baselines of trained models, in the order of [`train`](crate::train::packs::train);
+/// also returns warnings, channel by channel.
 pub fn fit_error_baselines(
     experiment: &Experiment,
     fitted: &[Fitted],
@@ -56,7 +56,7 @@ pub fn fit_error_baselines(
         );
         let (train, calibrate) =
             (rows.at(&train).whole_where_possible(), rows.at(&calibrate).whole_where_possible());
-        Network::learn(trained, &config.score, train, calibrate, device)
+        Network::fit_baseline(trained, &config.score, train, calibrate, device)
     };
     let learned = side_by_side(
         device,
@@ -67,7 +67,7 @@ pub fn fit_error_baselines(
     let known = ranges::learn(prepared, &train);
     let calibration = ranges::compare(prepared, &calibrate, &known);
     networks.iter_mut().for_each(|network| {
-        network.know_inputs(&network.channel.columns(&names), &known, &calibration)
+        network.set_input_ranges(&network.channel.columns(&names), &known, &calibration)
     });
     if let Some(patterns) = &config.patterns {
         let bins = prepared.samples.width();
@@ -85,8 +85,7 @@ pub fn fit_error_baselines(
 
 /// Scored rows.
 pub struct Scored {
-    /// What every channel says of every row, and the rejected rows beside them; nothing is flagged
-    /// yet.
+    /// The scores of every row by every channel, and the rejected rows; no row is flagged yet.
     pub scores: Scores,
     /// What was found, with `[patterns]`.
     pub patterns: Option<Patterns>,
@@ -95,7 +94,7 @@ pub struct Scored {
     pub fewer: Option<Prepared>,
 }
 
-/// Scores every row by each channel and by all together. A row of which one channel says nothing
+/// Scores every row by each channel and by all together. A row whose score in one channel is not
 /// finite is not evaluated.
 pub fn score(
     experiment: &Experiment,
@@ -114,7 +113,8 @@ pub fn score(
         };
         Ok((said, present))
     };
-    let mut said: Vec<(Said, Vec<bool>)> = side_by_side(device, networks.iter().collect(), one)?;
+    let mut said: Vec<(NetworkScores, Vec<bool>)> =
+        side_by_side(device, networks.iter().collect(), one)?;
     let reason = |row: usize| {
         let at = said.iter().position(|(said, present)| present[row] && !said.is_finite(row))?;
         let channel = if networks.len() > 1 {
@@ -139,19 +139,20 @@ pub fn score(
             told_counts(&prepared.samples)
         )));
     }
-    let of_channel = |(network, (said, present)): (&Network, (Said, Vec<bool>))| ChannelScores {
-        name: network.channel.name.clone(),
-        spread: known(spread(&said.members), &present),
-        members: said
-            .members
-            .into_iter()
-            .map(|scores| known(scores.into_iter().map(Some), &present))
-            .collect(),
-        scores: known(said.scores.into_iter().map(Some), &present),
-        log_ratios: known(said.log_ratios.into_iter().map(Some), &present),
-        inside: known(said.inside.into_iter().map(Some), &present),
-        ..ChannelScores::default()
-    };
+    let of_channel =
+        |(network, (said, present)): (&Network, (NetworkScores, Vec<bool>))| ChannelScores {
+            name: network.channel.name.clone(),
+            spread: known(spread(&said.members), &present),
+            members: said
+                .members
+                .into_iter()
+                .map(|scores| known(scores.into_iter().map(Some), &present))
+                .collect(),
+            scores: known(said.scores.into_iter().map(Some), &present),
+            log_ratios: known(said.log_ratios.into_iter().map(Some), &present),
+            inside: known(said.inside.into_iter().map(Some), &present),
+            ..ChannelScores::default()
+        };
     let mut channels: Vec<ChannelScores> = networks.iter().zip(said).map(of_channel).collect();
     let patterns = find_patterns(experiment, networks, prepared, device)?;
     if let Some(patterns) = &patterns {
@@ -165,7 +166,7 @@ pub fn score(
                         .iter()
                         .zip(&channels)
                         .filter_map(|(network, channel)| {
-                            Some((&network.usual, ratio(&network.usual, channel, i)?))
+                            Some((&network.baseline, ratio(&network.baseline, channel, i)?))
                         })
                         .collect()
                 };
@@ -175,8 +176,8 @@ pub fn score(
             };
         let scores = combine(&|_, channel, i| channel.log_ratios[i]);
         let member = |member: usize| {
-            combine(&|usual, channel, i| {
-                channel.members[member][i].map(|score| usual.log_ratio(score))
+            combine(&|baseline, channel, i| {
+                channel.members[member][i].map(|score| baseline.log_ratio(score))
             })
         };
         let members: Vec<Vec<Option<f64>>> = (0..channels[0].members.len()).map(member).collect();
@@ -222,7 +223,7 @@ fn spread(members: &[Vec<f64>]) -> Vec<Option<f64>> {
     (0..members[0].len()).map(|i| Some(of_row(i)).filter(|spread| spread.is_finite())).collect()
 }
 
-/// Whether figures are taken on a row.
+/// Whether figures are computed on the rows of a split.
 pub(crate) fn judged(experiment: &Experiment, split: Split) -> bool {
     experiment.config.report.on == ReportOn::All || split == Split::Test
 }

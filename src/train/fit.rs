@@ -7,13 +7,13 @@ use super::{
     observer::TrainObserver,
     schedule::Schedule,
     state::{Epoch, Fitted, State, Stopped},
-    trainer::{Batch, Job, MemberBatch, OptimizerState, Sums, retain},
+    trainer::{Batch, Job, MemberBatch, OptimizerState, Sums, Trainer, retain},
 };
 use crate::{
     device::Device,
     error::{Error, Result},
 };
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 /// A member of a pack in training.
 struct Member<'j, 'a, W> {
@@ -23,7 +23,7 @@ struct Member<'j, 'a, W> {
     schedule: Schedule,
     stopping: Stopping,
     state: State,
-    watch: W,
+    observer: W,
 }
 
 impl<W: TrainObserver> Member<'_, '_, W> {
@@ -46,7 +46,7 @@ impl<W: TrainObserver> Member<'_, '_, W> {
             seconds,
             penalty,
         };
-        self.watch.epoch(&record)?;
+        self.observer.epoch_ended(&record)?;
         self.schedule.observe(valid_loss);
         let mut best = false;
         if let Some(loss) = valid_loss {
@@ -72,10 +72,72 @@ impl<W: TrainObserver> Member<'_, '_, W> {
         Ok(best)
     }
 
-    fn keep(&mut self, moments: &OptimizerState) -> Result<()> {
-        self.state.moments = moments.clone();
-        self.watch.keep(&self.state)
+    /// The member's part in a batch of an epoch, which its state counts.
+    fn take_batch<'o>(
+        &mut self,
+        (epoch, batch): (u32, usize),
+        rows: &Range<usize>,
+        order: Option<&'o [usize]>,
+        rate: f64,
+    ) -> MemberBatch<'o> {
+        let &Job { experiment, architecture, seed, train, .. } = self.job;
+        let total = train.total_weight(rows.clone().map(|i| order.map_or(i, |order| order[i])));
+        if total > 0.0 {
+            self.state.rows += rows.len();
+        } else {
+            self.state.weightless_batches += 1;
+        }
+        self.state.batch += 1;
+        let masks = (architecture.dropout > 0.0)
+            .then(|| dropout_masks(architecture, rows.len(), seed, epoch, batch));
+        let values = rows.len() * train.width();
+        let corruption = corruption(&experiment.config.model, values, seed, epoch, batch);
+        let latents = architecture
+            .variational
+            .then(|| normal_numbers(rows.len() * architecture.latent(), seed, epoch, batch));
+        let kl = experiment.penalties.kl.map_or(0.0, |divergence| divergence.factor(epoch));
+        MemberBatch { order, total, rate, masks, corruption, latents, kl }
     }
+
+    fn save_checkpoint(&mut self, state: &OptimizerState) -> Result<()> {
+        self.state.optimizer_state = state.clone();
+        self.observer.save_checkpoint(&self.state)
+    }
+}
+
+/// A pack in training.
+struct Pack<'j, 'a, W> {
+    /// Its first job: rows, architecture and batch size are the same for all members.
+    common: Job<'a>,
+    trainer: Box<dyn Trainer + 'a>,
+    /// Those that are still trained.
+    members: Vec<Member<'j, 'a, W>>,
+    /// Results of the others, at their places.
+    done: Vec<Option<Result<Fitted>>>,
+}
+
+/// An epoch of a pack; rates and orders are those of its members.
+struct RunningEpoch {
+    /// From 0.
+    number: u32,
+    clock: Instant,
+    /// Time spent on it before a pause.
+    seconds_before: f64,
+    rates: Vec<f64>,
+    orders: Vec<Option<Vec<usize>>>,
+}
+
+impl RunningEpoch {
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.clock.elapsed().as_secs_f64()
+    }
+}
+
+/// Whether training goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Continues,
+    Paused,
 }
 
 /// Trains a pack in lock step, from the start or from where its members stood before, all of them
@@ -85,20 +147,42 @@ pub fn fit<W: TrainObserver>(
     pack: &[Job<'_>],
     device: &Device,
     from: Vec<State>,
-    watches: Vec<W>,
+    observers: Vec<W>,
 ) -> Result<Option<Vec<Result<Fitted>>>> {
-    let Some(&Job { experiment, architecture, train, valid, .. }) = pack.first() else {
-        return Ok(Some(vec![]));
-    };
-    let config = &experiment.config.train;
-    let batch_rows = config.batch_size as usize;
-    let batches = config.batches(train.len());
+    let Some(&common) = pack.first() else { return Ok(Some(vec![])) };
+    let config = &common.experiment.config.train;
     if config.epochs > 0 {
-        config.check_batches(train.len())?;
+        config.check_batches(common.train.len())?;
     }
+    let (members, done) = members(pack, from, observers);
+    if members.is_empty() {
+        return Ok(Some(done.into_iter().flatten().collect()));
+    }
+    let jobs: Vec<Job<'_>> = members.iter().map(|member| *member.job).collect();
+    let trainer = trainer(&jobs, config.kernels, device)?;
+    let mut pack = Pack { common, trainer, members, done };
+    let mut restores = true;
+    while !pack.members.is_empty() {
+        let mut epoch = pack.start_epoch(std::mem::take(&mut restores));
+        if pack.run_batches(&mut epoch)? == Progress::Paused {
+            return Ok(None);
+        }
+        if !pack.members.is_empty() && pack.end_epoch(&epoch)? == Progress::Paused {
+            return Ok(None);
+        }
+    }
+    Ok(Some(pack.done.into_iter().flatten().collect()))
+}
+
+/// The members that are to be trained, and the results of those that are done already.
+fn members<'j, 'a, W: TrainObserver>(
+    pack: &'j [Job<'a>],
+    from: Vec<State>,
+    observers: Vec<W>,
+) -> (Vec<Member<'j, 'a, W>>, Vec<Option<Result<Fitted>>>) {
     let mut done: Vec<Option<Result<Fitted>>> = pack.iter().map(|_| None).collect();
-    let mut members: Vec<Member<'_, '_, W>> = vec![];
-    for (place, ((job, state), watch)) in pack.iter().zip(from).zip(watches).enumerate() {
+    let mut members = vec![];
+    for (place, ((job, state), observer)) in pack.iter().zip(from).zip(observers).enumerate() {
         let config = &job.experiment.config.train;
         if state.stopped.is_some() || state.epoch() >= config.epochs {
             done[place] = Some(Ok(state.into()));
@@ -113,152 +197,127 @@ pub fn fit<W: TrainObserver>(
         let mut stopping = Stopping::new(config.stop.patience, config.stop.min_delta);
         schedule.go_on(state.schedule);
         stopping.go_on(state.best);
-        members.push(Member { place, job, schedule, stopping, state, watch });
+        members.push(Member { place, job, schedule, stopping, state, observer });
     }
-    if members.is_empty() {
-        return Ok(Some(done.into_iter().flatten().collect()));
-    }
-    let jobs: Vec<Job<'_>> = members.iter().map(|member| *member.job).collect();
-    let mut trainer = trainer(&jobs, config.kernels, device)?;
-    let mut from_moments = true;
+    (members, done)
+}
 
-    while !members.is_empty() {
-        let (clock, epoch) = (Instant::now(), members[0].state.epoch());
-        let before = members[0].state.seconds;
-        let mut rates: Vec<f64> =
-            members.iter().map(|member| member.schedule.rate(epoch)).collect();
-        let mut orders: Vec<_> = members
-            .iter()
-            .map(|member| order(config.shuffle, train.len(), member.job.seed, epoch))
-            .collect();
-        trainer.start_epoch();
-        if std::mem::take(&mut from_moments) {
-            let moments: Vec<&OptimizerState> =
-                members.iter().map(|member| &member.state.moments).collect();
-            let sums = |member: &Member<'_, '_, W>| Sums {
-                loss: member.state.loss_sum,
-                penalty: member.state.penalty_sum,
-            };
-            trainer.restore(&moments, &members.iter().map(sums).collect::<Vec<_>>());
+impl<W: TrainObserver> Pack<'_, '_, W> {
+    /// Begins an epoch, or goes on in one where the members' states are to be restored.
+    fn start_epoch(&mut self, restores: bool) -> RunningEpoch {
+        let Job { experiment, train, .. } = self.common;
+        let (clock, number) = (Instant::now(), self.members[0].state.epoch());
+        let shuffle = experiment.config.train.shuffle;
+        let epoch = RunningEpoch {
+            number,
+            clock,
+            seconds_before: self.members[0].state.seconds,
+            rates: self.members.iter().map(|member| member.schedule.rate(number)).collect(),
+            orders: self
+                .members
+                .iter()
+                .map(|member| order(shuffle, train.len(), member.job.seed, number))
+                .collect(),
+        };
+        self.trainer.start_epoch();
+        if restores {
+            let (states, sums): (Vec<&OptimizerState>, Vec<Sums>) = self
+                .members
+                .iter()
+                .map(|Member { state, .. }| {
+                    let sums = Sums { loss: state.loss_sum, penalty: state.penalty_sum };
+                    (&state.optimizer_state, sums)
+                })
+                .unzip();
+            self.trainer.restore(&states, &sums);
         }
-        while members.first().is_some_and(|member| member.state.batch < batches) {
-            let batch = members[0].state.batch;
+        epoch
+    }
+
+    /// Trains on the batches of an epoch that are left; members that diverge leave the pack.
+    fn run_batches(&mut self, epoch: &mut RunningEpoch) -> Result<Progress> {
+        let Job { experiment, train, .. } = self.common;
+        let batch_rows = experiment.config.train.batch_size as usize;
+        let batches = experiment.config.train.batches(train.len());
+        while let Some(batch) =
+            self.members.first().map(|member| member.state.batch).filter(|batch| *batch < batches)
+        {
             let rows = batch * batch_rows..((batch + 1) * batch_rows).min(train.len());
-            let mut shares = vec![];
-            for ((member, order), &rate) in members.iter_mut().zip(&orders).zip(&rates) {
-                let total = train
-                    .total_weight(rows.clone().map(|i| order.as_ref().map_or(i, |order| order[i])));
-                let state = &mut member.state;
-                if total > 0.0 {
-                    state.rows += rows.len();
-                } else {
-                    state.weightless_batches += 1;
-                }
-                state.batch += 1;
-                let masks = (architecture.dropout > 0.0).then(|| {
-                    dropout_masks(architecture, rows.len(), member.job.seed, epoch, batch)
-                });
-                let model = &member.job.experiment.config.model;
-                let corruption =
-                    corruption(model, rows.len() * train.width(), member.job.seed, epoch, batch);
-                let latents = architecture.variational.then(|| {
-                    normal_numbers(
-                        rows.len() * architecture.latent(),
-                        member.job.seed,
-                        epoch,
-                        batch,
-                    )
-                });
-                let kl = member
-                    .job
-                    .experiment
-                    .penalties
-                    .kl
-                    .map_or(0.0, |divergence| divergence.factor(epoch));
-                shares.push(MemberBatch {
-                    order: order.as_deref(),
-                    total,
-                    rate,
-                    masks,
-                    corruption,
-                    latents,
-                    kl,
-                });
-            }
-            trainer.step(Batch { rows, members: &shares })?;
-            let diverged = trainer.diverged();
-            if !diverged.is_empty() {
-                for &at in &diverged {
-                    done[members[at].place] =
-                        Some(Err(diverged_error(&members[at].state, Some(batch + 1), rates[at])));
-                }
-                let staying: Vec<usize> =
-                    (0..members.len()).filter(|at| !diverged.contains(at)).collect();
-                trainer.keep(&staying)?;
-                retain(&mut members, &staying);
-                retain(&mut orders, &staying);
-                retain(&mut rates, &staying);
-            }
-            if batch + 1 < batches && members.iter_mut().any(|member| member.watch.pauses()) {
-                let (sums, moments) = (trainer.sums()?, trainer.moments()?);
-                for (member, (sums, moments)) in
-                    members.iter_mut().zip(sums.into_iter().zip(&moments))
-                {
-                    member.state.seconds = before + clock.elapsed().as_secs_f64();
-                    (member.state.loss_sum, member.state.penalty_sum) = (sums.loss, sums.penalty);
-                    member.keep(moments)?;
-                }
-                return Ok(None);
+            let shares: Vec<MemberBatch<'_>> = self
+                .members
+                .iter_mut()
+                .zip(&epoch.orders)
+                .zip(&epoch.rates)
+                .map(|((member, order), &rate)| {
+                    member.take_batch((epoch.number, batch), &rows, order.as_deref(), rate)
+                })
+                .collect();
+            self.trainer.step(Batch { rows, members: &shares })?;
+            self.drop_diverged(epoch, batch)?;
+            if batch + 1 < batches
+                && self.members.iter_mut().any(|member| member.observer.wants_pause())
+            {
+                self.save_within_epoch(epoch)?;
+                return Ok(Progress::Paused);
             }
         }
-        if members.is_empty() {
-            break;
-        }
+        Ok(Progress::Continues)
+    }
 
-        // The only time in an epoch that the host waits for the device.
-        let train_sums = trainer.sums()?;
-        let valid_sums = valid.map(|_| trainer.valid_loss_sums()).transpose()?;
-        let valid_weight = valid.map_or(1.0, |valid| valid.total_weight(0..valid.len()));
-        let seconds = before + clock.elapsed().as_secs_f64();
-        let mut staying = vec![];
-        let mut best = vec![];
-        for (at, member) in members.iter_mut().enumerate() {
-            let rows = member.state.rows as f64;
-            let losses = (
-                train_sums[at].loss / rows,
-                valid_sums.as_ref().map(|sums| sums[at] / valid_weight),
-                train_sums[at].penalty / rows,
-            );
-            if member.state.rows == 0 {
-                done[member.place] = Some(Err(Error::input(
-                    "the training rows weigh nothing: all their weights are 0",
-                )));
-            } else if !losses.0.is_finite() || losses.1.is_some_and(|loss| !loss.is_finite()) {
-                done[member.place] = Some(Err(diverged_error(&member.state, None, rates[at])));
-            } else {
-                staying.push(at);
-                if member.epoch_done(losses, rates[at], seconds)? {
-                    best.push(at);
-                }
-            }
+    /// Takes out the members whose loss in a batch is known to be no number.
+    fn drop_diverged(&mut self, epoch: &mut RunningEpoch, batch: usize) -> Result<()> {
+        let diverged = self.trainer.diverged();
+        if diverged.is_empty() {
+            return Ok(());
         }
+        for &at in &diverged {
+            let error = diverged_error(&self.members[at].state, Some(batch + 1), epoch.rates[at]);
+            self.done[self.members[at].place] = Some(Err(error));
+        }
+        let staying: Vec<usize> =
+            (0..self.members.len()).filter(|at| !diverged.contains(at)).collect();
+        self.trainer.retain_members(&staying)?;
+        retain(&mut self.members, &staying);
+        retain(&mut epoch.orders, &staying);
+        retain(&mut epoch.rates, &staying);
+        Ok(())
+    }
+
+    /// Writes checkpoints between two batches.
+    fn save_within_epoch(&mut self, epoch: &RunningEpoch) -> Result<()> {
+        let (sums, states) = (self.trainer.sums()?, self.trainer.optimizer_states()?);
+        for (member, (sums, state)) in self.members.iter_mut().zip(sums.into_iter().zip(&states)) {
+            member.state.seconds = epoch.seconds();
+            (member.state.loss_sum, member.state.penalty_sum) = (sums.loss, sums.penalty);
+            member.save_checkpoint(state)?;
+        }
+        Ok(())
+    }
+
+    /// Reads losses, notes the epoch and writes checkpoints; members that are done or diverged
+    /// leave the pack.
+    fn end_epoch(&mut self, epoch: &RunningEpoch) -> Result<Progress> {
+        let (mut staying, best) = self.note_losses(epoch)?;
+        let Self { trainer, members, done, .. } = self;
         if !best.is_empty() {
             let mut weights = trainer.weights()?;
             best.iter().for_each(|&at| {
                 members[at].state.best_weights = Some(std::mem::take(&mut weights[at]))
             });
         }
-        let pauses = staying.iter().any(|&at| members[at].watch.pauses());
-        let keeps: Vec<usize> = staying
+        let pauses = staying.iter().any(|&at| members[at].observer.wants_pause());
+        let saved: Vec<usize> = staying
             .iter()
             .copied()
             .filter(|&at| {
-                pauses || members[at].state.stopped.is_some() || members[at].watch.keeps()
+                pauses
+                    || members[at].state.stopped.is_some()
+                    || members[at].observer.wants_checkpoint()
             })
             .collect();
-        if !keeps.is_empty() {
-            let moments = trainer.moments()?;
-            keeps.iter().try_for_each(|&at| members[at].keep(&moments[at]))?;
+        if !saved.is_empty() {
+            let states = trainer.optimizer_states()?;
+            saved.iter().try_for_each(|&at| members[at].save_checkpoint(&states[at]))?;
         }
         staying.retain(|&at| {
             let stopped = members[at].state.stopped.is_some();
@@ -268,14 +327,45 @@ pub fn fit<W: TrainObserver>(
             !stopped
         });
         if staying.len() < members.len() {
-            trainer.keep(&staying)?;
-            retain(&mut members, &staying);
+            trainer.retain_members(&staying)?;
+            retain(members, &staying);
         }
-        if pauses && !members.is_empty() {
-            return Ok(None);
-        }
+        Ok(if pauses && !members.is_empty() { Progress::Paused } else { Progress::Continues })
     }
-    Ok(Some(done.into_iter().flatten().collect()))
+
+    /// Notes the losses of an epoch. Returns the members that go on, and those whose weights are
+    /// the best so far and wanted.
+    fn note_losses(&mut self, epoch: &RunningEpoch) -> Result<(Vec<usize>, Vec<usize>)> {
+        // The only time in an epoch that the host waits for the device.
+        let train_sums = self.trainer.sums()?;
+        let valid = self.common.valid;
+        let valid_sums = valid.map(|_| self.trainer.valid_loss_sums()).transpose()?;
+        let valid_weight = valid.map_or(1.0, |valid| valid.total_weight(0..valid.len()));
+        let seconds = epoch.seconds();
+        let (mut staying, mut best) = (vec![], vec![]);
+        for (at, member) in self.members.iter_mut().enumerate() {
+            let rows = member.state.rows as f64;
+            let losses = (
+                train_sums[at].loss / rows,
+                valid_sums.as_ref().map(|sums| sums[at] / valid_weight),
+                train_sums[at].penalty / rows,
+            );
+            if member.state.rows == 0 {
+                self.done[member.place] = Some(Err(Error::input(
+                    "the training rows weigh nothing: all their weights are 0",
+                )));
+            } else if !losses.0.is_finite() || losses.1.is_some_and(|loss| !loss.is_finite()) {
+                self.done[member.place] =
+                    Some(Err(diverged_error(&member.state, None, epoch.rates[at])));
+            } else {
+                staying.push(at);
+                if member.epoch_done(losses, epoch.rates[at], seconds)? {
+                    best.push(at);
+                }
+            }
+        }
+        Ok((staying, best))
+    }
 }
 
 /// What to say of a loss that is no number: where it came up, and the last epoch before it.

@@ -3,26 +3,26 @@
 use super::state::{Epoch, State};
 use crate::error::Result;
 
-/// Who looks on while a model is trained.
+/// Callbacks during the training of a model.
 pub trait TrainObserver {
-    /// Told of each epoch as it ends.
-    fn epoch(&mut self, epoch: &Epoch) -> Result<()>;
-    /// Asked between batches whether to stop here for now; the state is then kept.
-    fn pauses(&mut self) -> bool {
+    /// Called after each epoch.
+    fn epoch_ended(&mut self, epoch: &Epoch) -> Result<()>;
+    /// Called between batches: whether training pauses here. The state is then saved.
+    fn wants_pause(&mut self) -> bool {
         false
     }
-    /// Asked after each epoch whether the state is to be kept.
-    fn keeps(&mut self) -> bool {
+    /// Called after each epoch: whether a checkpoint is to be saved.
+    fn wants_checkpoint(&mut self) -> bool {
         false
     }
-    /// Keeps a state to go on from.
-    fn keep(&mut self, _state: &State) -> Result<()> {
+    /// Saves a state that training can continue from.
+    fn save_checkpoint(&mut self, _state: &State) -> Result<()> {
         Ok(())
     }
 }
 
 impl<F: FnMut(&Epoch) -> Result<()>> TrainObserver for F {
-    fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
+    fn epoch_ended(&mut self, epoch: &Epoch) -> Result<()> {
         self(epoch)
     }
 }
@@ -36,14 +36,14 @@ pub(super) struct Pausing {
 
 #[cfg(test)]
 impl TrainObserver for &mut Pausing {
-    fn epoch(&mut self, _: &Epoch) -> Result<()> {
+    fn epoch_ended(&mut self, _: &Epoch) -> Result<()> {
         Ok(())
     }
-    fn pauses(&mut self) -> bool {
+    fn wants_pause(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
         self.left == 0
     }
-    fn keep(&mut self, state: &State) -> Result<()> {
+    fn save_checkpoint(&mut self, state: &State) -> Result<()> {
         self.kept = Some(state.clone());
         Ok(())
     }

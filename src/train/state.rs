@@ -34,7 +34,7 @@ pub struct State {
     pub best: Option<(u32, f64)>,
     /// Weights, and what the optimiser keeps.
     #[serde(skip)]
-    pub moments: OptimizerState,
+    pub optimizer_state: OptimizerState,
     /// The weights of the best epoch, where they are to be restored.
     #[serde(skip)]
     pub best_weights: Option<Vec<f32>>,
@@ -111,7 +111,7 @@ impl State {
             weightless_batches: 0,
             schedule: Seen::default(),
             best: None,
-            moments,
+            optimizer_state: moments,
             best_weights: None,
         }
     }
@@ -128,7 +128,7 @@ impl From<State> for Fitted {
         let last = state.epoch();
         let (weights, kept_epoch) = match (state.best_weights, state.best) {
             (Some(best), Some((epoch, _))) => (best, epoch + 1),
-            _ => (state.moments.weights(), last),
+            _ => (state.optimizer_state.weights(), last),
         };
         let stopped = state.stopped.unwrap_or(Stopped::AllEpochs);
         Self {

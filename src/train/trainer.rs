@@ -15,7 +15,7 @@ pub struct Job<'a> {
     pub architecture: &'a Architecture,
     /// Flat weights to start from: parameters and running statistics.
     pub start: &'a [f32],
-    /// What batch order, dropout, noise and masking are drawn from.
+    /// The seed of batch order, dropout, noise and masking.
     pub seed: u64,
     /// The rows to train on; the same for all members of a pack.
     pub train: Rows<'a>,
@@ -28,7 +28,7 @@ pub struct Job<'a> {
 pub struct Batch<'a> {
     /// Positions in the epoch's order.
     pub rows: Range<usize>,
-    /// What is each member's own.
+    /// The parts of the members.
     pub members: &'a [MemberBatch<'a>],
 }
 
@@ -43,11 +43,10 @@ pub struct MemberBatch<'a> {
     pub rate: f64,
     /// Dropout: what each hidden layer's outputs are multiplied by, `[rows, width]` each.
     pub masks: Option<Vec<Vec<f32>>>,
-    /// What becomes of the inputs before the model sees them; what comes out is held to them as
-    /// they were.
+    /// Noise and masking of the inputs; reconstructions are compared with the inputs without them.
     pub corruption: Option<Corruption>,
-    /// What latents are drawn with, standard normal, `[rows, latent]`; absent where they are not
-    /// drawn.
+    /// Noise for sampling latents, standard normal, `[rows, latent]`; absent where latents are not
+    /// sampled.
     pub latents: Option<Vec<f32>>,
     /// The factor of the divergence of drawn latents in this epoch.
     pub kl: f64,
@@ -69,8 +68,7 @@ impl MemberBatch<'_> {
     }
 }
 
-/// What the batches of an epoch came to so far: means over a batch times its number of rows, added
-/// up.
+/// Sums over the batches of an epoch so far: the mean over each batch times its number of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
     /// Of the loss, a mean over rows by their weights; without L2 terms and penalties.
@@ -85,27 +83,27 @@ pub trait Trainer {
     fn start_epoch(&mut self);
     /// Forward, backward and update for one batch.
     fn step(&mut self, batch: Batch<'_>) -> Result<()>;
-    /// What the epoch's batches came to so far.
+    /// The sums over the epoch's batches so far.
     fn sums(&mut self) -> Result<Vec<Sums>>;
-    /// Members whose loss is known to be no number any more; devices that are not waited for tell
-    /// at the end of the epoch.
+    /// Members whose loss is known not to be finite. On a device that runs asynchronously this is
+    /// known only at the end of the epoch.
     fn diverged(&self) -> Vec<usize> {
         vec![]
     }
     /// Sum over the validation rows of weight times loss, without L2 terms and penalties.
     fn valid_loss_sums(&mut self) -> Result<Vec<f64>>;
-    /// What the next step depends on.
-    fn moments(&mut self) -> Result<Vec<OptimizerState>>;
-    /// Goes on from there, with the sums of the epoch so far.
+    /// The state that the next step depends on.
+    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>>;
+    /// Continues from these states, with the sums of the epoch so far.
     fn restore(&mut self, moments: &[&OptimizerState], sums: &[Sums]);
     /// Flat weights: parameters and running statistics.
     fn weights(&mut self) -> Result<Vec<Vec<f32>>>;
-    /// Goes on with these members only.
-    fn keep(&mut self, members: &[usize]) -> Result<()>;
+    /// Continues with these members only.
+    fn retain_members(&mut self, members: &[usize]) -> Result<()>;
 }
 
-/// What the next step of a model in training depends on, each `[parameters]` but for the
-/// statistics.
+/// The state that the next step of a model in training depends on. All but the statistics are
+/// `[parameters]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OptimizerState {
     /// Steps taken.

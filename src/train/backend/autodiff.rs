@@ -486,7 +486,7 @@ impl Trainer for Reference<'_> {
         Ok(sums)
     }
 
-    fn moments(&mut self) -> Result<Vec<OptimizerState>> {
+    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
         let (steps, first, second) = self.optimizer.moments();
         let length = self.architecture.parameters();
         // A moment that is not there yet is 0.
@@ -539,7 +539,7 @@ impl Trainer for Reference<'_> {
             .collect())
     }
 
-    fn keep(&mut self, members: &[usize]) -> Result<()> {
+    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
         let indices: Vec<i64> = members.iter().map(|&at| at as i64).collect();
         let indices =
             Tensor::<1, Int>::from_data(TensorData::new(indices, [members.len()]), &self.device);

@@ -559,7 +559,7 @@ impl Trainer for Vec<Fused<'_>> {
         Ok(self.iter().map(Fused::valid_loss_sum).collect())
     }
 
-    fn moments(&mut self) -> Result<Vec<OptimizerState>> {
+    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
         Ok(self.iter().map(Fused::moments).collect())
     }
 
@@ -573,7 +573,7 @@ impl Trainer for Vec<Fused<'_>> {
         Ok(self.iter().map(Fused::weights).collect())
     }
 
-    fn keep(&mut self, members: &[usize]) -> Result<()> {
+    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
         retain(self, members);
         Ok(())
     }

@@ -271,7 +271,7 @@ impl Trainer for Kernel<'_> {
         Ok(distances.chunks(table.rows.max(1)).map(sum).collect())
     }
 
-    fn moments(&mut self) -> Result<Vec<OptimizerState>> {
+    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
         let length = self.architecture.parameters();
         let part =
             |state: &[f32], which: usize| state[which * length..(which + 1) * length].to_vec();
@@ -309,7 +309,7 @@ impl Trainer for Kernel<'_> {
             .collect())
     }
 
-    fn keep(&mut self, members: &[usize]) -> Result<()> {
+    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
         if !members.is_empty() {
             let (states, losses) = (self.read_state()?, self.sums()?);
             self.state = upload(

@@ -265,7 +265,7 @@ impl Trainer for Vec<Factoriser<'_>> {
         Ok(self.iter().map(Factoriser::valid_loss_sum).collect())
     }
 
-    fn moments(&mut self) -> Result<Vec<OptimizerState>> {
+    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
         Ok(self.iter().map(Factoriser::moments).collect())
     }
 
@@ -279,7 +279,7 @@ impl Trainer for Vec<Factoriser<'_>> {
         Ok(self.iter().map(|member| member.components.clone()).collect())
     }
 
-    fn keep(&mut self, members: &[usize]) -> Result<()> {
+    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
         retain(self, members);
         Ok(())
     }

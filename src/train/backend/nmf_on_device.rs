@@ -187,7 +187,7 @@ impl Trainer for Factorisers<'_> {
         Ok(sums)
     }
 
-    fn moments(&mut self) -> Result<Vec<OptimizerState>> {
+    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
         let [components, products, gram, weight] = self.read_all()?;
         let length = |values: &[f32]| values.len() / self.seeds.len();
         let of = |values: &[f32], at: usize| {
@@ -231,7 +231,7 @@ impl Trainer for Factorisers<'_> {
             .collect())
     }
 
-    fn keep(&mut self, members: &[usize]) -> Result<()> {
+    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
         retain(&mut self.seeds, members);
         if members.is_empty() {
             return Ok(());
