@@ -1,25 +1,121 @@
-//! What a batch system is asked for.
+//! `[batch]`: what a batch system is asked for.
 
 use super::{
-    DeviceChoice,
-    check::duration,
-    raw::{self, Flavour},
+    check::{Checker, duration},
+    keys::{Key, choice, section},
 };
 use std::time::Duration;
 
-/// The checked `[batch]` section.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// The section as written, its paths absolute: what needs no checking is taken from here.
-    pub config: raw::Batch,
-    /// Memory of a task, in MiB.
-    pub memory: u64,
-    /// GPUs of a task.
-    pub gpus: u32,
-    /// How long a task may run; as long as the batch system lets where it is absent.
-    pub time: Option<Duration>,
-    /// How long before that it is warned.
-    pub lead: Duration,
+/// Keys that do not affect results: the whole section.
+pub(super) const CIRCUMSTANCES: &[&str] = &["batch."];
+
+section! {
+    /// How `--engine slurm` and `--engine htcondor` send trainings to a batch system.
+    Batch {
+        /// Shell lines to run before the program: modules, environments, CVMFS.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        setup: Vec<String> = vec![],
+        /// A container image to run the program in: a file, a folder on CVMFS, or "docker://…".
+        /// Slurm starts it with `apptainer exec`, HTCondor by itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        image: Option<String> = None,
+        /// The program on the machines of the batch system: a path, or a name that is found there.
+        /// Default: the path of the one that submits.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        program: Option<String> = None,
+        /// Processor cores of a task, and its threads.
+        #[schemars(range(min = 1, max = 4096))]
+        cpus: u32 = 4,
+        /// Memory of a task: "8 GB", "500 MB".
+        memory: Key<String, u64> = Key::of("4 GB".into(), 4096),
+        /// GPUs of a task. Default: as many CUDA devices as `device` names; must be set where that
+        /// is "auto" or "wgpu".
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(max = 64))]
+        gpus: Option<u32> = None,
+        /// How long a task may run before it is stopped and put back into the queue: "45m", "8h".
+        /// Default: what the batch system has set.
+        #[serde(skip_serializing_if = "Key::is_unset")]
+        time: Key<Option<String>, Option<Duration>> = Key::default(),
+        /// How long before the end of its time a task is warned, so that it keeps where it stands.
+        lead: Key<String, Duration> = Key::of("2m".into(), Duration::from_secs(120)),
+        /// At most so many tasks run at once. Default: as many as the batch system lets.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        at_once: Option<u32> = None,
+        /// A task that failed (not by a mistake in its config or data) goes back into the queue
+        /// unless it was started more often than this before. Pauses are no failures.
+        #[schemars(range(max = 1000))]
+        retries: u32 = 0,
+        slurm: Slurm = Slurm::default(),
+        htcondor: HtCondor = HtCondor::default(),
+    }
+}
+
+impl Batch {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+section! {
+    /// What only Slurm knows.
+    Slurm {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        partition: Option<String> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        account: Option<String> = None,
+        /// Quality of service.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        qos: Option<String> = None,
+        /// Features that the node must have.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        constraint: Option<String> = None,
+        /// Further options of sbatch: ["--exclusive", "--gres=gpu:h200:1"].
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        extra: Vec<String> = vec![],
+    }
+}
+
+section! {
+    /// What only HTCondor knows.
+    HtCondor {
+        /// CERN's classes of running time. Takes the place of batch.time.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        flavour: Option<Flavour> = None,
+        /// Send the folder and what is in `inputs` to the machine and results back, where there is
+        /// no shared file system.
+        transfer: bool = false,
+        /// Data files to send along, by path or glob; they are found by the config's own paths.
+        /// Data that a task can read where they are (EOS, AFS, CVMFS) need not be sent.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        inputs: Vec<String> = vec![],
+        /// Further lines of the submit description: ["+AccountingGroup =
+        /// \"group_u_CMS.u_zh.users\""].
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        extra: Vec<String> = vec![],
+    }
+}
+
+choice! {
+    /// How long a job may run at CERN.
+    Flavour {
+        /// 20 minutes.
+        Espresso = "espresso",
+        /// 1 hour.
+        Microcentury = "microcentury",
+        /// 2 hours.
+        Longlunch = "longlunch",
+        /// 8 hours.
+        Workday = "workday",
+        /// 1 day.
+        Tomorrow = "tomorrow",
+        /// 3 days.
+        Testmatch = "testmatch",
+        /// 1 week.
+        Nextweek = "nextweek",
+    }
 }
 
 impl Flavour {
@@ -53,104 +149,129 @@ fn mebibytes(text: &str) -> Option<u64> {
     (1.0..=1e9).contains(&amount).then_some(amount as u64)
 }
 
-/// The section's meaning, and its faults by key within it.
-pub(super) fn check(
-    config: &raw::Batch,
-    devices: &[DeviceChoice],
-) -> (Batch, Vec<(String, String)>) {
-    let mut faults = vec![];
-    let mut fault = |key: &str, message: String| faults.push((key.to_owned(), message));
-    let expected = "expected a time such as \"90s\", \"45m\" or \"7h 30m\"";
-    let mut time = |key: &str, text: &str| {
-        let time = duration(text).filter(|time| time.as_secs() > 0 && time.as_secs() < 1 << 31);
-        if time.is_none() {
-            fault(key, format!("found \"{text}\"; {expected}"));
+/// A time that batch systems can be asked for.
+fn time(checker: &mut Checker, key: &str, text: &str) -> Option<Duration> {
+    let time = duration(text).filter(|time| time.as_secs() > 0 && time.as_secs() < 1 << 31);
+    if time.is_none() {
+        checker.fault(
+            key,
+            format!("found \"{text}\"; expected a time such as \"90s\", \"45m\" or \"7h 30m\""),
+        );
+    }
+    time
+}
+
+impl Batch {
+    pub(super) fn check(&mut self, checker: &mut Checker) {
+        // A bare name is looked up where the task runs.
+        if let Some(program) = self.program.as_mut().filter(|program| program.contains('/')) {
+            checker.absolute("batch.program", program);
         }
-        time
-    };
-    let lead = time("lead", &config.lead).unwrap_or_default();
-    let limit = config
-        .time
-        .as_ref()
-        .and_then(|text| time("time", text))
-        .or(config.htcondor.flavour.map(Flavour::time));
-    if let (Some(_), Some(flavour)) = (&config.time, config.htcondor.flavour) {
-        fault(
-            "htcondor.flavour",
-            format!(
-                "batch.time is set as well; expected one of them (\"{flavour}\" is {} h)",
-                flavour.time().as_secs() as f64 / 3600.0
-            ),
-        );
+        if let Some(image) = self.image.as_mut().filter(|image| !image.contains("://")) {
+            checker.absolute("batch.image", image);
+        }
+        self.check_times(checker);
+        self.memory.meaning = mebibytes(&self.memory.written).unwrap_or_else(|| {
+            checker.fault(
+                "batch.memory",
+                format!(
+                    "found \"{}\"; expected an amount such as \"8 GB\" or \"500 MB\"",
+                    self.memory.written
+                ),
+            );
+            1
+        });
+        self.slurm.check(checker);
+        self.htcondor.check(checker);
+        for (key, text) in [("image", &self.image), ("program", &self.program)] {
+            if text.as_ref().is_some_and(|text| text.is_empty() || text.contains('\n')) {
+                checker.fault(&format!("batch.{key}"), "expected a path or a name");
+            }
+        }
     }
-    if limit.is_some_and(|limit| lead >= limit) {
-        fault(
-            "lead",
-            format!("found \"{}\"; expected less than the time that a task may run", config.lead),
-        );
+
+    fn check_times(&mut self, checker: &mut Checker) {
+        self.lead.meaning = time(checker, "batch.lead", &self.lead.written).unwrap_or_default();
+        let (given, flavour) = (self.time.written.as_ref(), self.htcondor.flavour);
+        let limit =
+            given.and_then(|text| time(checker, "batch.time", text)).or(flavour.map(Flavour::time));
+        if let (Some(_), Some(flavour)) = (given, flavour) {
+            checker.fault(
+                "batch.htcondor.flavour",
+                format!(
+                    "batch.time is set as well; expected one of them (\"{flavour}\" is {} h)",
+                    flavour.time().as_secs() as f64 / 3600.0
+                ),
+            );
+        }
+        if limit.is_some_and(|limit| *self.lead >= limit) {
+            checker.fault(
+                "batch.lead",
+                format!(
+                    "found \"{}\"; expected less than the time that a task may run",
+                    self.lead.written
+                ),
+            );
+        }
+        self.time.meaning = limit;
     }
-    let memory = mebibytes(&config.memory).unwrap_or_else(|| {
-        fault(
-            "memory",
-            format!(
-                "found \"{}\"; expected an amount such as \"8 GB\" or \"500 MB\"",
-                config.memory
-            ),
-        );
-        1
-    });
-    let words = [
-        ("partition", &config.slurm.partition),
-        ("account", &config.slurm.account),
-        ("qos", &config.slurm.qos),
-    ];
-    for (key, word) in words.into_iter().chain([("constraint", &config.slurm.constraint)]) {
-        if let Some(word) = word.as_ref().filter(|word| {
-            word.is_empty()
-                || word.contains(|letter: char| letter.is_whitespace() || "\"'\\".contains(letter))
-        }) {
-            fault(
-                &format!("slurm.{key}"),
-                format!("found {word:?}; expected a name without blanks and quotes"),
+}
+
+impl Slurm {
+    fn check(&self, checker: &mut Checker) {
+        let words = [
+            ("partition", &self.partition),
+            ("account", &self.account),
+            ("qos", &self.qos),
+            ("constraint", &self.constraint),
+        ];
+        let is_word = |word: &str| {
+            let is_odd = |letter: char| letter.is_whitespace() || "\"'\\".contains(letter);
+            !word.is_empty() && !word.contains(is_odd)
+        };
+        for (key, word) in words {
+            if let Some(word) = word.as_ref().filter(|word| !is_word(word)) {
+                checker.fault(
+                    &format!("batch.slurm.{key}"),
+                    format!("found {word:?}; expected a name without blanks and quotes"),
+                );
+            }
+        }
+        for (i, option) in self.extra.iter().enumerate() {
+            if !option.starts_with('-') || option.contains('\n') {
+                checker.fault(
+                    &format!("batch.slurm.extra[{i}]"),
+                    format!(
+                        "found {option:?}; expected one option of sbatch, such as \"--exclusive\""
+                    ),
+                );
+            }
+        }
+    }
+}
+
+impl HtCondor {
+    fn check(&mut self, checker: &mut Checker) {
+        for (i, text) in self.inputs.iter_mut().enumerate() {
+            checker.absolute(&format!("batch.htcondor.inputs[{i}]"), text);
+        }
+        for (i, line) in self.extra.iter().enumerate() {
+            if !line.contains('=') || line.contains('\n') {
+                checker.fault(
+                    &format!("batch.htcondor.extra[{i}]"),
+                    format!(
+                        "found {line:?}; expected a line \"name = value\" of a submit description"
+                    ),
+                );
+            }
+        }
+        if !self.inputs.is_empty() && !self.transfer {
+            checker.fault(
+                "batch.htcondor.inputs",
+                "are sent only with batch.htcondor.transfer = true",
             );
         }
     }
-    for (i, option) in config.slurm.extra.iter().enumerate() {
-        if !option.starts_with('-') || option.contains('\n') {
-            fault(
-                &format!("slurm.extra[{i}]"),
-                format!("found {option:?}; expected one option of sbatch, such as \"--exclusive\""),
-            );
-        }
-    }
-    for (i, line) in config.htcondor.extra.iter().enumerate() {
-        if !line.contains('=') || line.contains('\n') {
-            fault(
-                &format!("htcondor.extra[{i}]"),
-                format!("found {line:?}; expected a line \"name = value\" of a submit description"),
-            );
-        }
-    }
-    if !config.htcondor.inputs.is_empty() && !config.htcondor.transfer {
-        fault("htcondor.inputs", "are sent only with batch.htcondor.transfer = true".into());
-    }
-    for (key, text) in [("image", &config.image), ("program", &config.program)] {
-        if text.as_ref().is_some_and(|text| text.is_empty() || text.contains('\n')) {
-            fault(key, "expected a path or a name".into());
-        }
-    }
-    let cuda =
-        devices.iter().filter(|device| matches!(device, DeviceChoice::Cuda(_))).count() as u32;
-    (
-        Batch {
-            config: config.clone(),
-            memory,
-            gpus: config.gpus.unwrap_or(cuda),
-            time: limit,
-            lead,
-        },
-        faults,
-    )
 }
 
 #[cfg(test)]

@@ -1,11 +1,87 @@
-//! Faults of the rules that read the names of features.
+//! `[channels]`: which features make which channel.
 
-use super::raw::Channels as Config;
+use super::{
+    check::Checker,
+    keys::{choice, section},
+};
 use crate::error::suggestion;
 use regex::Regex;
+use std::collections::BTreeMap;
+
+section! {
+    /// Which features make which channel; each channel has an autoencoder of its own. Without rules
+    /// there is one channel, "all".
+    Channels {
+        /// The levels of the hierarchy, outermost first: ["stream", "particle", "quantity"].
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        levels: Vec<String> = vec![],
+        /// How names are read. The first rule whose pattern is the whole name of a feature says its
+        /// place at each level. Columns that are weights, labels or identities need no rule.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        rules: Vec<ChannelRule> = vec![],
+        /// So many levels, from the outermost, make a channel: 2 makes "muons/photons".
+        #[schemars(range(min = 1))]
+        depth: u32 = 1,
+        /// Names at the last of those levels that are no channels: their features go to all
+        /// channels beside them.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        spread: Vec<String> = vec![],
+        /// Features that come last in their channel, by name or pattern ("*_lumi__mean"), in this
+        /// order. The others keep the order of the table, spread ones after the channel's own.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        last: Vec<String> = vec![],
+        /// The channels to train, by name or pattern ("minibias/*", "*/PF"), in this order.
+        /// Default: all.
+        #[serde(rename = "use", skip_serializing_if = "Vec::is_empty")]
+        chosen: Vec<String> = vec![],
+        unmatched: Unmatched = Unmatched::Error,
+    }
+}
+
+impl Channels {
+    /// Whether nothing is said: one channel of everything.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+section! {
+    /// How the names of some features are read.
+    ChannelRule {
+        /// A regular expression for the whole name, with a named group per level:
+        /// `(?<stream>[a-z]+)_(?<quantity>\w+)`.
+        pattern: String = String::new(),
+        /// The place at levels that the name does not say: { particle = "allChannels" }. Every
+        /// level is named, in the pattern or here; what the pattern finds wins.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        insert: BTreeMap<String, String> = BTreeMap::new(),
+        /// These features are in no channel.
+        leave_out: bool = false,
+    }
+}
+
+choice! {
+    /// What becomes of features whose names no rule reads.
+    Unmatched {
+        /// They stop the program.
+        Error = "error",
+        /// They are in no channel, and are counted in a warning.
+        LeaveOut = "leave-out",
+    }
+}
+
+impl Channels {
+    pub(super) fn check(&self, checker: &mut Checker) {
+        if !self.is_empty() {
+            for (key, message) in faults(self) {
+                checker.fault(&format!("channels.{key}"), message);
+            }
+        }
+    }
+}
 
 /// Faults of the rules of a config, by key within `[channels]`.
-pub(super) fn faults(config: &Config) -> Vec<(String, String)> {
+fn faults(config: &Channels) -> Vec<(String, String)> {
     let mut faults = vec![];
     let mut fault = |key: String, message: String| faults.push((key, message));
     if config.rules.is_empty() {

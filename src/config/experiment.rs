@@ -1,18 +1,33 @@
-//! The checked experiment: what a config means once every fault is ruled out.
+//! The checked experiment: from a merged document to its sections.
 
 use super::{
-    Batch, Document, check,
+    batch, certify,
+    certify::Cut,
+    check::{self, Checker},
+    cross,
+    data::{Data, Part},
+    device::DeviceChoice,
+    document::Document,
     expression::Expression,
-    raw::{BadValues, Best, Config, EpsilonPlacement, Lists, Scalar, ScaleKind},
-    sweep::Space,
+    file::Config,
+    labels::{LabelOrigin, LabelSpec},
+    loss::{Distance, Loss, Penalties, Sparsity},
+    model::ModelKind,
+    optimizer::{Optimizer, UpdateRule},
+    scale::ScaleKind,
+    schedule::{Course, Schedule},
+    schema,
+    space::Space,
+    split::Split,
+    threshold::{Threshold, ThresholdRule},
 };
-use crate::error::{Error, Result, suggestion};
-use serde::{Deserialize, Serialize};
+use crate::error::{Error, Result};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
+use toml::{Table, Value};
 
 /// A config that can be run.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +72,7 @@ pub struct Experiment {
     /// Steps of scaling, in order.
     pub scale: Vec<ScaleKind>,
     /// What training makes small.
-    pub loss: Loss,
+    pub loss: Distance,
     /// What training makes small beside it.
     pub penalties: Penalties,
     /// Tables of what was masked when: paths or globs.
@@ -65,15 +80,15 @@ pub struct Experiment {
     /// Where chips are.
     pub chips: Option<PathBuf>,
     /// How gradients become steps.
-    pub optimizer: Optimizer,
+    pub optimizer: UpdateRule,
     /// The full learning rate.
     pub learning_rate: f64,
     /// How long training may take before it stops for now.
     pub time_limit: Option<Duration>,
     /// How the learning rate changes.
-    pub schedule: Schedule,
+    pub schedule: Course,
     /// The thresholds to report, the one that flags first.
-    pub thresholds: Vec<Threshold>,
+    pub thresholds: Vec<ThresholdRule>,
     /// What a search varies, where one is meant.
     pub space: Option<Space>,
     /// How it is sent to a batch system.
@@ -93,73 +108,6 @@ pub struct Certify {
     pub run_scores: Option<(f64, f64)>,
 }
 
-/// Where a cut lies.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cut {
-    /// At most this share of the good lies above it.
-    FalseAlarmRate(f64),
-    /// Of all above it at most this share is expected to be good.
-    FalseDiscoveryRate(f64),
-    /// At least this share of the bad lies above it.
-    Efficiency(f64),
-    /// At least this share of what lies above it is bad.
-    Purity(f64),
-    /// A figure is largest there.
-    Best(Best),
-    /// This score.
-    Score(f64),
-}
-
-impl std::fmt::Display for Cut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Four digits of it.
-        let percent = |share: f64| {
-            let scale = 10_f64.powi(1 - share.log10().floor() as i32);
-            format!("{} %", (100.0 * share * scale).round() / scale)
-        };
-        match self {
-            Self::FalseAlarmRate(rate) => write!(f, "{} false alarms", percent(*rate)),
-            Self::FalseDiscoveryRate(rate) => write!(f, "{} false discoveries", percent(*rate)),
-            Self::Efficiency(share) => write!(f, "{} efficiency", percent(*share)),
-            Self::Purity(share) => write!(f, "{} purity", percent(*share)),
-            Self::Best(Best::F1) => f.write_str("the best F1"),
-            Self::Best(Best::Youden) => f.write_str("the best Youden index"),
-            Self::Score(score) => write!(f, "score {score}"),
-        }
-    }
-}
-
-/// One of several parts, told as "2 of 8".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Which, from 1.
-    pub number: u32,
-    /// How many there are.
-    pub of: u32,
-}
-
-impl Part {
-    /// Reads "2 of 8".
-    pub fn parse(text: &str) -> std::result::Result<Self, String> {
-        let numbers = text
-            .split_once(" of ")
-            .and_then(|(number, of)| Some((number.trim().parse().ok()?, of.trim().parse().ok()?)));
-        match numbers {
-            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
-            _ => Err(format!(
-                "found \"{text}\"; expected a part such as \"2 of 8\", from \"1 of 8\" to \"8 of 8\""
-            )),
-        }
-    }
-}
-
-impl std::fmt::Display for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {}", self.number, self.of)
-    }
-}
-
 /// Files that are joined to the data by (run, LS). Paths or globs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FactFiles {
@@ -171,79 +119,6 @@ pub struct FactFiles {
     pub brilcalc: Vec<PathBuf>,
     /// DIALS pages of lumisections.
     pub lumisections: Vec<PathBuf>,
-}
-
-/// One set of labels.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LabelSpec {
-    /// "good" for `labels.good`, else the name in `labels.sets`.
-    pub name: String,
-    /// Where it comes from.
-    pub origin: LabelOrigin,
-}
-
-/// Which values of a column or .npy mean good, and which bad.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LabelValues {
-    /// Those that mean good; 1 and true where empty.
-    pub good: Vec<Scalar>,
-    /// Those that mean bad; none where the config does not say.
-    pub bad: Option<BadValues>,
-}
-
-/// Where labels come from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum LabelOrigin {
-    /// A column of the data.
-    Column {
-        /// Its name.
-        name: String,
-        /// What its values mean.
-        values: LabelValues,
-    },
-    /// A file.
-    File {
-        /// Where it lies.
-        path: PathBuf,
-        /// What the values of a .npy mean.
-        values: LabelValues,
-        /// What the lumisections are that a JSON or list names.
-        lists: Lists,
-        /// Whether it names all of them.
-        complete: bool,
-    },
-}
-
-impl LabelOrigin {
-    /// The column, where it is one.
-    pub fn column(&self) -> Option<&str> {
-        match self {
-            Self::Column { name, .. } => Some(name),
-            Self::File { .. } => None,
-        }
-    }
-
-    /// Takes a value for bad where the config does not say which values are.
-    pub fn settle(&mut self, bad: Option<&Scalar>) {
-        let (Self::Column { values, .. } | Self::File { values, .. }) = self;
-        if values.bad.is_none()
-            && let Some(bad) =
-                bad.filter(|bad| !values.good.is_empty() && !values.good.contains(bad))
-        {
-            values.bad = Some(BadValues::These(vec![bad.clone()]));
-        }
-    }
-}
-
-impl std::fmt::Display for LabelOrigin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Column { name, .. } => write!(f, "column \"{name}\""),
-            Self::File { path, .. } => {
-                write!(f, "{}", path.file_name().unwrap_or_default().to_string_lossy())
-            }
-        }
-    }
 }
 
 /// Which rows are evaluated, beside `select.drop_empty` and what the config says as it stands.
@@ -259,269 +134,19 @@ pub struct Select {
     pub conditions: Vec<Expression>,
 }
 
-/// A device by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// The best there is: CUDA, else a GPU through WGPU, else the CPU.
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// An NVIDIA GPU by its index.
-    Cuda(usize),
-    /// A GPU through Vulkan, Metal or DX12 by its index; the default one where none is given.
-    Wgpu(Option<usize>),
-}
-
-/// A distance of input and output, averaged over features (or summed, where it says so) and rows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Loss {
-    /// Mean squared error.
-    Mse,
-    /// Sum of squared errors over the features.
-    Sse,
-    /// Mean absolute error.
-    Mae,
-    /// d² / 2β below β, d − β/2 above (PyTorch's `SmoothL1Loss`).
-    SmoothL1 {
-        /// Where the square turns into a line.
-        beta: f64,
-    },
-}
-
-impl Loss {
-    /// What the sum over so many features is divided by.
-    pub fn divisor(self, features: usize) -> f64 {
-        if self == Self::Sse { 1.0 } else { features as f64 }
-    }
-}
-
-/// What the latents cost in training beside the distance of input and output; each is a mean over
-/// rows by their weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Penalties {
-    /// Latents that are not silent.
-    pub sparsity: Option<Sparsity>,
-    /// Factor of the squared Frobenius norm of the latents' derivative by the inputs; 0 without.
-    pub contractive: f64,
-    /// Of a variational autoencoder, what its latents cost that are not standard normal.
-    pub kl: Option<Divergence>,
-}
-
-/// A cost of latents that are not silent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Sparsity {
-    /// Their absolute values, summed over latents.
-    L1 {
-        /// Its factor.
-        weight: f64,
-    },
-    /// The divergence of each latent's mean over a batch from a target, summed over latents.
-    Kl {
-        /// Its factor.
-        weight: f64,
-        /// The wanted mean, between 0 and 1.
-        target: f64,
-    },
-}
-
-/// The divergence of drawn latents from standard normal ones.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Divergence {
-    /// Its full factor.
-    pub weight: f64,
-    /// Epochs over which it rises linearly to that.
-    pub warmup: u32,
-}
-
-impl Divergence {
-    /// The factor in an epoch, counted from 0.
-    pub fn factor(self, epoch: u32) -> f64 {
-        if epoch < self.warmup {
-            self.weight * f64::from(epoch + 1) / f64::from(self.warmup + 1)
-        } else {
-            self.weight
-        }
-    }
-}
-
-impl Penalties {
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.sparsity.is_none() && self.contractive == 0.0 && self.kl.is_none()
-    }
-}
-
-/// What is added to the distance, with its factors: nothing where there is none.
-impl std::fmt::Display for Penalties {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut parts = vec![];
-        match self.sparsity {
-            Some(Sparsity::L1 { weight }) => parts.push(format!("{weight} × sum of |latent|")),
-            Some(Sparsity::Kl { weight, target }) => {
-                parts.push(format!("{weight} × KL divergence of mean latents from {target}"))
-            }
-            None => {}
-        }
-        if self.contractive > 0.0 {
-            parts.push(format!("{} × squared norm of d latent / d input", self.contractive));
-        }
-        match self.kl {
-            Some(Divergence { weight, warmup: 0 }) => {
-                parts.push(format!("{weight} × KL divergence of latents from normal"))
-            }
-            Some(Divergence { weight, warmup }) => {
-                parts.push(format!(
-                    "{weight} × KL divergence of latents from normal (rising over {warmup} epochs)"
-                ));
-            }
-            None => {}
-        }
-        f.write_str(&parts.join(" + "))
-    }
-}
-
-/// How gradients become steps. The learning rate at a step comes from the [`Schedule`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Optimizer {
-    /// Adam (Kingma and Ba), with PyTorch's or Keras' epsilon.
-    Adam {
-        /// Decay of the mean gradient.
-        beta1: f64,
-        /// Decay of the mean squared gradient.
-        beta2: f64,
-        /// The small number in the denominator.
-        epsilon: f64,
-        /// Where it stands.
-        placement: EpsilonPlacement,
-        /// Decoupled weight decay (AdamW); 0 for Adam.
-        weight_decay: f64,
-    },
-    /// Gradient descent with momentum.
-    Sgd {
-        /// How much of the last step is kept.
-        momentum: f64,
-    },
-    /// Adadelta (Zeiler 2012; epsilon inside both roots).
-    Adadelta {
-        /// Decay of the mean squared gradient and of the mean squared step.
-        rho: f64,
-        /// The small number beside both means.
-        epsilon: f64,
-    },
-    /// RMSprop (PyTorch's: epsilon outside the root).
-    RmsProp {
-        /// Decay of the mean squared gradient.
-        rho: f64,
-        /// The small number in the denominator.
-        epsilon: f64,
-    },
-}
-
-/// How the learning rate changes from epoch to epoch.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Schedule {
-    /// Always the same.
-    Constant,
-    /// Times `factor` every `every` epochs.
-    Step {
-        /// Epochs between falls.
-        every: u32,
-        /// What the rate is multiplied by.
-        factor: f64,
-    },
-    /// Times `factor` each epoch.
-    Exponential {
-        /// What the rate is multiplied by.
-        factor: f64,
-    },
-    /// Half a cosine from the full rate to `min_rate`.
-    Cosine {
-        /// The last rate.
-        min_rate: f64,
-    },
-    /// Times `factor` after `patience` epochs without a better validation loss.
-    Plateau {
-        /// Epochs to wait.
-        patience: u32,
-        /// What the rate is multiplied by.
-        factor: f64,
-        /// The lowest rate.
-        min_rate: f64,
-    },
-}
-
-/// How a threshold is found from calibration scores.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Threshold {
-    /// A linearly interpolated percentile of the moving average over `smooth` LSs.
-    Percentile {
-        /// 0 to 100.
-        percentile: f64,
-        /// Window of the moving average; 1 takes the scores themselves.
-        smooth: u32,
-    },
-    /// A given number.
-    Fixed {
-        /// The threshold. (`value` is what was found, beside it in the same object.)
-        #[serde(rename = "at")]
-        value: f64,
-    },
-    /// Mean plus k standard deviations.
-    MeanStd {
-        /// How many.
-        k: f64,
-        /// The standard deviation divides by n − ddof.
-        ddof: u32,
-    },
-}
-
-impl std::fmt::Display for Threshold {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Percentile { percentile, smooth: 1 } => {
-                write!(f, "{percentile}th percentile of the score")
-            }
-            Self::Percentile { percentile, smooth } => write!(
-                f,
-                "{percentile}th percentile of the score's moving average over {smooth} LSs"
-            ),
-            Self::Fixed { value } => write!(f, "fixed at {value}"),
-            Self::MeanStd { k, ddof } => write!(f, "mean + {k} standard deviations (ddof {ddof})"),
-        }
-    }
-}
-
-impl DeviceChoice {
-    /// Reads one device, or several with commas between them.
-    pub fn parse_all(text: &str) -> std::result::Result<Vec<Self>, String> {
-        text.split(',').map(|name| Self::parse(name.trim())).collect()
-    }
-
-    /// Reads "auto", "cpu", "cuda", "cuda:1", "wgpu" or "wgpu:1".
-    pub fn parse(text: &str) -> std::result::Result<Self, String> {
-        let (kind, index) = match text.split_once(':') {
-            Some((kind, index)) => (
-                kind,
-                Some(index.parse().map_err(|_| {
-                    format!("found \"{text}\"; expected a device number after the colon")
-                })?),
-            ),
-            None => (text, None),
-        };
-        match (kind, index) {
-            ("auto", None) => Ok(Self::Auto),
-            ("cpu", None) => Ok(Self::Cpu),
-            ("cuda", index) => Ok(Self::Cuda(index.unwrap_or(0))),
-            ("wgpu", index) => Ok(Self::Wgpu(index)),
-            _ => {
-                let near = suggestion(text, ["auto", "cpu", "cuda", "wgpu"]);
-                Err(format!(
-                    "found \"{text}\"{near}; expected auto, cpu, cuda, cuda:N, wgpu or wgpu:N"
-                ))
-            }
-        }
-    }
+/// The checked `[batch]` section.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The section as written, its paths absolute.
+    pub config: batch::Batch,
+    /// Memory of a task, in MiB.
+    pub memory: u64,
+    /// GPUs of a task.
+    pub gpus: u32,
+    /// How long a task may run; as long as the batch system lets where it is absent.
+    pub time: Option<Duration>,
+    /// How long before that it is warned.
+    pub lead: Duration,
 }
 
 impl Experiment {
@@ -543,7 +168,20 @@ impl Experiment {
 
     /// Checks a merged document; `name` is used where the config has none.
     pub fn check(document: &Document, name: &str) -> Result<Self> {
-        check::check(document, name)
+        let faults = schema::faults(&document.table);
+        let mut table = document.table.clone();
+        faults.iter().for_each(|fault| check::remove(&mut table, &fault.key));
+        let mut checker = Checker { document, faults };
+        kinds(&mut checker, &mut table);
+        let config: Config = Value::Table(table)
+            .try_into()
+            .map_err(|error| Error::input(format!("config: {error}")))?;
+        let experiment = sections(config, name, &mut checker);
+        if checker.faults.is_empty() {
+            Ok(experiment)
+        } else {
+            Err(Error::input(check::message(document, &checker.faults)))
+        }
     }
 
     /// The files, folders and patterns that it names.
@@ -572,5 +210,193 @@ impl Experiment {
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(&self.config)
             .map_err(|error| Error::failed(format!("experiment.toml: {error}")))
+    }
+}
+
+/// Refuses keys that the chosen kinds do not have.
+fn kinds(checker: &mut Checker, table: &mut Table) {
+    cross::model_kind(checker, table);
+    cross::threshold_kind(checker, table);
+    checker.kinds::<Data>(table, "data", "fill", Data::default().fill.name());
+    checker.kinds::<Split>(table, "split", "by", Split::default().by.name());
+    checker.kinds::<Loss>(table, "loss", "kind", Loss::default().kind.name());
+    checker.kinds::<Sparsity>(table, "loss.sparsity", "kind", Sparsity::default().kind.name());
+    checker.kinds::<Optimizer>(table, "train.optimizer", "kind", Optimizer::default().kind.name());
+    checker.kinds::<Schedule>(table, "train.schedule", "kind", Schedule::default().kind.name());
+    checker.kinds::<Threshold>(table, "threshold", "kind", Threshold::default().kind.name());
+    certify::Certify::overridden(checker, table);
+}
+
+/// Checks the sections, each by itself, then what they mean together.
+fn sections(mut config: Config, name: &str, checker: &mut Checker) -> Experiment {
+    if config.name.is_empty() {
+        config.name = name.to_owned();
+    }
+    config.extends = None;
+    let devices = DeviceChoice::parse_all(&config.device).unwrap_or_else(|message| {
+        checker.fault("device", message);
+        vec![]
+    });
+    config.data.check(checker);
+    let labels = config.labels.check(checker);
+    config.weights.check(checker);
+    config.select.check(checker);
+    config.split.check(checker);
+    config.scale.check(checker);
+    config.model.check();
+    config.loss.fill();
+    config.train.check(checker);
+    if let Some(patterns) = &mut config.patterns {
+        patterns.check(checker);
+    }
+    config.threshold.check(checker);
+    config.certify.check(checker);
+    config.report.check(checker);
+    config.sensitivity.check(checker);
+    if let Some(sweep) = &mut config.sweep {
+        sweep.check(checker);
+    }
+    config.batch.check(checker);
+    cross::check(&mut config, checker);
+    // After `cross`, which may refuse the whole section.
+    config.channels.check(checker);
+    assemble(config, devices, labels)
+}
+
+fn assemble(config: Config, devices: Vec<DeviceChoice>, labels: Vec<LabelSpec>) -> Experiment {
+    let Config { data, select, scale, train, certify, .. } = &config;
+    let is_cuda = |device: &&DeviceChoice| matches!(device, DeviceChoice::Cuda(_));
+    let cuda = devices.iter().filter(is_cuda).count() as u32;
+    Experiment {
+        train_files: data.train.to_vec(),
+        test_files: data.test.to_vec(),
+        facts: FactFiles {
+            oms: data.oms.to_vec(),
+            hlt: data.hlt.to_vec(),
+            brilcalc: data.brilcalc.to_vec(),
+            lumisections: data.lumisections.to_vec(),
+        },
+        rebin: data.bins_together(),
+        layers: data.layer_patterns(),
+        cut: data.cross(),
+        part: *data.part,
+        added: data.add_inputs.to_vec(),
+        beside: config.report.beside.to_vec(),
+        labels,
+        subsystems: config
+            .labels
+            .subsystems
+            .as_ref()
+            .map(|own| (own.folder.to_path_buf(), own.pattern.clone())),
+        weight: config.weights.quantity(),
+        select: Select {
+            runs: select.runs.to_vec(),
+            lumisections: (*select.lumisections).clone(),
+            golden: (*select.golden).clone(),
+            conditions: select.conditions.to_vec(),
+        },
+        divide_by: (*scale.divide_by).clone(),
+        reference: (*scale.reference).clone(),
+        init: (*train.init).clone(),
+        scale: scale.steps(),
+        loss: config.loss.distance(),
+        penalties: config.loss.penalties(),
+        automasks: config.patterns.iter().flat_map(|own| own.automasks.to_vec()).collect(),
+        chips: config.patterns.as_ref().and_then(|own| (*own.chips).clone()),
+        optimizer: match config.model.kind {
+            ModelKind::Nmf => UpdateRule::Sgd { momentum: 0.0 },
+            ModelKind::Dense => train.optimizer.rule(),
+        },
+        learning_rate: train.optimizer.learning_rate.unwrap_or(0.0),
+        time_limit: *train.time_limit,
+        schedule: train.schedule.course(),
+        thresholds: config.threshold.rules(),
+        space: config.sweep.as_ref().map(|own| (*own.space).clone()),
+        batch: Batch {
+            memory: *config.batch.memory,
+            gpus: config.batch.gpus.unwrap_or(cuda),
+            time: *config.batch.time,
+            lead: *config.batch.lead,
+            config: config.batch.clone(),
+        },
+        certify: Certify {
+            grey: *certify.grey,
+            bad: *certify.bad,
+            run_scores: *certify.run_scores,
+        },
+        devices,
+        config,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{DATA, check};
+
+    #[test]
+    fn a_short_config_is_enough() {
+        let experiment = check(DATA).unwrap();
+        assert_eq!(experiment.config.name, "a");
+        assert_eq!(experiment.train_files, [Path::new("/folder/good.csv")]);
+        assert_eq!(
+            experiment.thresholds,
+            [ThresholdRule::Percentile { percentile: 99.5, smooth: 1 }]
+        );
+    }
+
+    #[test]
+    fn the_resolved_config_means_the_same() {
+        let text = format!(
+            "{DATA}[train]\noptimizer = {{kind = \"adamw\"}}\nschedule = {{kind = \"plateau\"}}\n[threshold]\nalso = [{{percentile = 99.9, smooth = 3}}]"
+        );
+        let experiment = check(&text).unwrap();
+        let again = check(&experiment.to_toml().unwrap()).unwrap();
+        assert_eq!(again, experiment);
+    }
+
+    #[test]
+    fn faults_of_schema_and_meaning_come_together() {
+        let error = check("[train]\nepoch = 3\noptimizer = {kind = \"sgd\", beta1 = 0.5}\n[threshold]\nkind = \"fixed\"").unwrap_err();
+        let text = error.to_string();
+        for part in [
+            "4 faults",
+            "/folder/a.toml:2: train.epoch",
+            "/folder/a.toml:3: train.optimizer.beta1",
+            "threshold.value: missing",
+            "data.train: no files",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn what_a_file_extends_holds_where_it_is_silent() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("base")).unwrap();
+        std::fs::write(
+            folder.path().join("base/base.toml"),
+            "seed = 5\ndata.train = [\"good.csv\"]\n[train]\nepochs = 7\nbatch_size = 9\n",
+        )
+        .unwrap();
+        let path = folder.path().join("own.toml");
+        std::fs::write(&path, "extends = \"base/base.toml\"\n[train]\nepochs = 8\n").unwrap();
+        let experiment = Experiment::load(&path, &["train.batch_size=10".into()]).unwrap();
+        let train = &experiment.config.train;
+        assert_eq!(
+            (
+                experiment.config.seed,
+                train.epochs,
+                train.batch_size,
+                experiment.config.name.as_str()
+            ),
+            (5, 8, 10, "own")
+        );
+        assert_eq!(
+            experiment.train_files,
+            [folder.path().join("base/good.csv")],
+            "paths are relative to the file they stand in"
+        );
     }
 }

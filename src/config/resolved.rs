@@ -1,21 +1,14 @@
 //! A resolved config as values by dotted key, and what two of them differ in.
 
+use super::file::affects_results;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Keys that are no part of what an experiment is: where it is computed and how it gets there, how
-/// often it stops on the way, and who looks on.
-pub fn is_circumstance(key: &str) -> bool {
-    let sections = ["train.checkpoint.", "batch."];
-    ["device", "train.time_limit", "report.tensorboard"].contains(&key)
-        || sections.iter().any(|section| key.starts_with(section))
-}
 
 /// What two resolved configs differ in, key by key.
 pub fn differences(begun: &str, wanted: &str) -> Vec<String> {
     const MOST: usize = 6;
     let (begun, wanted) = (flat(begun), flat(wanted));
     let keys: BTreeSet<&String> =
-        begun.keys().chain(wanted.keys()).filter(|key| !is_circumstance(key)).collect();
+        begun.keys().chain(wanted.keys()).filter(|key| affects_results(key)).collect();
     let show = |value: Option<&toml::Value>| {
         value.map_or_else(|| "nothing".to_owned(), toml::Value::to_string)
     };

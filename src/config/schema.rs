@@ -1,7 +1,7 @@
 //! The JSON schema of a config, and the check of a TOML table against it that finds every fault at
 //! once.
 
-use super::{document::join, raw::Config};
+use super::{check::Fault, document::join, file::Config};
 use crate::error::suggestion;
 use serde_json::{Value as Json, json};
 use toml::Value;
@@ -11,15 +11,6 @@ pub fn schema() -> Json {
     let mut schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap_or_default();
     schema["title"] = json!("Lumisift experiment");
     schema
-}
-
-/// A key whose value the schema does not allow.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fault {
-    /// Dotted key, list items as `[i]`.
-    pub key: String,
-    /// What was found and what is allowed.
-    pub message: String,
 }
 
 /// All faults of a table against the schema, in the order of the table's keys.

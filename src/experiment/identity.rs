@@ -1,10 +1,7 @@
 //! What makes an experiment what it is, for going on with it.
 
 use crate::{
-    config::{
-        Experiment,
-        resolved::{flat, is_circumstance},
-    },
+    config::{Experiment, affects_results, resolved::flat},
     data::{Source, table},
     error::Result,
 };
@@ -15,7 +12,7 @@ use sha2::{Digest, Sha256};
 pub fn fingerprint(experiment: &Experiment, sources: &[Source]) -> Result<String> {
     let mut hash = Sha256::new();
     let config = flat(&experiment.to_toml()?);
-    for (key, value) in config.iter().filter(|(key, _)| !is_circumstance(key)) {
+    for (key, value) in config.iter().filter(|(key, _)| affects_results(key)) {
         hash.update(format!("{key} = {value}\n"));
     }
     hash.update(env!("CARGO_PKG_VERSION"));

@@ -7,10 +7,7 @@
 
 use super::figures::Report;
 use crate::{
-    config::{
-        Experiment,
-        resolved::{flat, is_circumstance},
-    },
+    config::{Experiment, affects_results, resolved::flat},
     data::channels::COMBINED,
     error::{Error, Result},
     files::{
@@ -205,7 +202,7 @@ impl Events {
             return Ok(None);
         }
         let is_wanted = |key: &str| {
-            HYPERPARAMETERS.iter().any(|section| key.starts_with(section)) && !is_circumstance(key)
+            HYPERPARAMETERS.iter().any(|section| key.starts_with(section)) && affects_results(key)
         };
         let hyperparameters =
             flat(&experiment.to_toml()?).into_iter().filter(|(key, _)| is_wanted(key)).collect();

@@ -1,0 +1,110 @@
+//! The whole file: its sections and the keys above them.
+
+use super::{
+    batch::{self, Batch},
+    certify::Certify,
+    channels::Channels,
+    data::Data,
+    device,
+    keys::section,
+    labels::Labels,
+    loss::Loss,
+    model::Model,
+    patterns::Patterns,
+    report::{self, Report},
+    scale::Scale,
+    score::Score,
+    select::Select,
+    sensitivity::Sensitivity,
+    split::Split,
+    sweep::Sweep,
+    threshold::Threshold,
+    train::{self, Train},
+    weights::Weights,
+};
+
+section! {
+    /// A Lumisift experiment.
+    Config {
+        /// What the experiment is called in reports. Default: the file's name.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        name: String = String::new(),
+        /// The one source of all chance: initial weights, batch order, splits, dropout, noise,
+        /// bootstrap.
+        #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
+        seed: u64 = 1,
+        /// Where to compute: "cpu", "cuda", "cuda:1", "wgpu", "wgpu:1", or "auto" for the best
+        /// there is. Several, with commas between them, share the models of a training.
+        device: String = "cpu".into(),
+        /// Another experiment file whose keys hold wherever this one is silent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        extends: Option<String> = None,
+        data: Data = Data::default(),
+        labels: Labels = Labels::default(),
+        weights: Weights = Weights::default(),
+        select: Select = Select::default(),
+        split: Split = Split::default(),
+        #[serde(skip_serializing_if = "Channels::is_empty")]
+        channels: Channels = Channels::default(),
+        scale: Scale = Scale::default(),
+        model: Model = Model::default(),
+        loss: Loss = Loss::default(),
+        train: Train = Train::default(),
+        score: Score = Score::default(),
+        /// Patterns in space in the errors of maps: with this section (an empty one will do) they
+        /// are what flags.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        patterns: Option<Patterns> = None,
+        threshold: Threshold = Threshold::default(),
+        #[serde(skip_serializing_if = "Certify::is_empty")]
+        certify: Certify = Certify::default(),
+        report: Report = Report::default(),
+        #[serde(skip_serializing_if = "Sensitivity::is_usual")]
+        sensitivity: Sensitivity = Sensitivity::default(),
+        /// A hyperparameter search, for `lumisift sweep`; other verbs pass over it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sweep: Option<Sweep> = None,
+        #[serde(skip_serializing_if = "Batch::is_empty")]
+        batch: Batch = Batch::default(),
+    }
+}
+
+/// Whether a key affects what is trained and scored; others say where it is computed, how often it
+/// is saved and what is logged.
+pub fn affects_results(key: &str) -> bool {
+    let circumstances =
+        [device::CIRCUMSTANCES, train::CIRCUMSTANCES, report::CIRCUMSTANCES, batch::CIRCUMSTANCES];
+    !circumstances
+        .into_iter()
+        .flatten()
+        .any(|own| if own.ends_with('.') { key.starts_with(own) } else { key == *own })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::schema;
+
+    #[test]
+    fn keys_that_do_not_affect_results_exist() {
+        let root = schema();
+        let all = [device::CIRCUMSTANCES, train::CIRCUMSTANCES, report::CIRCUMSTANCES];
+        for key in all.into_iter().chain([batch::CIRCUMSTANCES]).flatten() {
+            let mut schema = &root;
+            for part in key.trim_end_matches('.').split('.') {
+                schema = &schema["properties"][part];
+                assert!(schema.is_object(), "{key}: no such key");
+                if let Some(pointer) = schema["$ref"].as_str() {
+                    schema = root.pointer(&pointer[1..]).unwrap();
+                }
+            }
+            assert_eq!(schema["properties"].is_object(), key.ends_with('.'), "{key}");
+        }
+        for key in ["device", "train.checkpoint.keep", "batch.slurm.qos", "report.tensorboard"] {
+            assert!(!affects_results(key), "{key}");
+        }
+        for key in ["train.epochs", "devices", "report.on", "seed"] {
+            assert!(affects_results(key), "{key}");
+        }
+    }
+}
