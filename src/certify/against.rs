@@ -3,7 +3,7 @@
 use super::verdicts::Verdicts;
 use crate::{
     data::{lumi::golden_json::LumisectionSet, lumisections::Lumisection},
-    score::scores::Verdict,
+    score::verdict::Verdict,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;

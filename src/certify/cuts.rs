@@ -13,8 +13,11 @@ use crate::{
     error::{Error, Result},
     prepare::split::Split,
     score::{
+        channel_scores::ChannelScores,
         roc::{Z_95, wilson},
-        scores::{ChannelScores, Row, Scores, Verdict},
+        row::ScoredRow,
+        scores::Scores,
+        verdict::Verdict,
     },
 };
 use serde::Serialize;
@@ -33,7 +36,7 @@ pub struct Sample {
 }
 
 /// Whether a row calibrates, and as good or bad.
-pub fn calibrates(on: CertifyOn, row: &Row, good: Option<bool>) -> Option<bool> {
+pub fn calibrates(on: CertifyOn, row: &ScoredRow, good: Option<bool>) -> Option<bool> {
     match (on, row.split, good) {
         (CertifyOn::Valid, Split::Valid, good) => Some(good != Some(false)),
         (CertifyOn::Valid, Split::Unused, Some(false)) => Some(false),

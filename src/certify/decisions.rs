@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    score::scores::Verdict,
+    score::verdict::Verdict,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

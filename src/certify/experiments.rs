@@ -17,9 +17,8 @@ use crate::{
     files::folder::Folder,
     prepare::{Prepared, split::Split},
     score::{
-        drift::Moved,
-        network::Network,
-        scores::{ChannelScores, Row, Scores},
+        channel_scores::ChannelScores, drift::Moved, network::Network, row::ScoredRow,
+        scores::Scores,
     },
     text::count,
 };
@@ -146,7 +145,7 @@ impl JudgingExperiment {
 
     /// Positions of its training rows among its own.
     fn trained_rows(&self) -> impl Iterator<Item = usize> {
-        let is_trained = |row: &Row| row.split == Split::Train && row.rejected.is_none();
+        let is_trained = |row: &ScoredRow| row.split == Split::Train && row.rejected.is_none();
         (0..self.own.rows.len()).filter(move |&row| is_trained(&self.own.rows[row]))
     }
 
@@ -171,7 +170,7 @@ impl JudgingExperiment {
             (None, CertifyOn::Test) => (&self.own, "labelled test rows"),
         };
         let label = scores.labels.iter().position(|name| name == "good");
-        let of_row = |row: &Row| {
+        let of_row = |row: &ScoredRow| {
             let known = label.and_then(|label| row.labels[label]);
             match (&row.rejected, &self.good) {
                 (Some(_), _) => None,

@@ -8,7 +8,7 @@ use super::{
     verdicts::{Id, Verdicts},
 };
 use crate::{
-    device::Opened,
+    device::Device,
     error::Result,
     score::{
         explain::{self, Explanation},
@@ -25,7 +25,7 @@ pub(super) fn explain(
     experiments: &[JudgingExperiment],
     lumisections: &Verdicts,
     stretches: &[Stretch],
-    device: &Opened,
+    device: &Device,
     observer: &dyn CertifyObserver,
 ) -> (Explanations, Vec<String>) {
     let (mut explanations, mut warnings) = (Explanations::new(), vec![]);
@@ -60,7 +60,7 @@ fn worst(at: usize, lumisections: &Verdicts, stretches: &[Stretch]) -> (Vec<Id>,
 fn explain_rows(
     one: &JudgingExperiment,
     rows: &[usize],
-    device: &Opened,
+    device: &Device,
     observer: &dyn CertifyObserver,
 ) -> Option<Result<Vec<Vec<Explanation>>>> {
     let JudgingExperiment { experiment, networks, .. } = one;

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     config::Certify,
     error::{Error, Result, suggestion},
-    score::scores::Verdict,
+    score::verdict::Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -9,7 +9,7 @@ use crate::{
     data::{lumi::LumiInfo, lumisections::Lumisection},
     error::{Error, Result, listed, suggestion},
     prepare::split::Split,
-    score::scores::{Scores, Verdict},
+    score::{scores::Scores, verdict::Verdict},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

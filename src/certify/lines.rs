@@ -3,7 +3,7 @@
 use crate::{
     data::side_table::SideTable,
     error::{Error, Result, listed, suggestion},
-    score::scores::Verdict,
+    score::verdict::Verdict,
 };
 use std::path::Path;
 

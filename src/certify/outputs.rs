@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     files::{atomic::write_atomically, tables},
-    score::scores::Verdict,
+    score::verdict::Verdict,
 };
 use arrow_array::{ArrayRef, Float64Array, StringArray, UInt32Array};
 use serde_json::{Value, json};

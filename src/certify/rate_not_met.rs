@@ -6,7 +6,7 @@ use super::{
     unmet::{Unmet, percent},
     verdicts::{LumisectionVerdict, Source, Verdicts},
 };
-use crate::{score::scores::Verdict, text::count};
+use crate::{score::verdict::Verdict, text::count};
 use serde::Serialize;
 
 /// A rate that could not be met, and what that means for the verdicts.
@@ -87,7 +87,7 @@ mod tests {
         },
         config::{Certify, Cut},
         prepare::split::Split,
-        score::scores::{ChannelScores, Row, Scores},
+        score::{channel_scores::ChannelScores, row::ScoredRow, scores::Scores},
     };
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -96,7 +96,7 @@ mod tests {
     type Judged = (Id, Option<f64>, bool);
 
     fn scores(rows: &[Judged], threshold: f64) -> Scores {
-        let row = |((run, ls), _, rejected): &Judged| Row {
+        let row = |((run, ls), _, rejected): &Judged| ScoredRow {
             split: Split::Test,
             file: "a.csv".into(),
             run: Some(*run),

@@ -233,7 +233,7 @@ mod tests {
             stretches::flagged,
             verdicts::{LumisectionVerdict, Source},
         },
-        score::scores::Verdict,
+        score::verdict::Verdict,
     };
 
     #[test]

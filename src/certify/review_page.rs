@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     files::atomic::write_atomically,
     palette,
-    score::{explain::ErrorShare, scores::Verdict},
+    score::{explain::ErrorShare, verdict::Verdict},
 };
 use std::{fmt::Write as _, path::Path};
 

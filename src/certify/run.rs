@@ -20,10 +20,10 @@ use super::{
 };
 use crate::{
     data::{channels::COMBINED, lumi::golden_json::LumisectionSet},
-    device::Opened,
+    device::Device,
     error::{Error, Result, listed, suggestion},
     files::{atomic::write_json, folder::names},
-    score::scores::Verdict,
+    score::verdict::Verdict,
     text::count,
 };
 use std::{
@@ -83,7 +83,7 @@ pub fn certify(
     options: &CertifyOptions,
     names: &Names,
     experiments: Vec<JudgingExperiment>,
-    device: &Opened,
+    device: &Device,
     observer: &dyn CertifyObserver,
 ) -> Result<Certification> {
     check_named(&options.named, &experiments)?;

@@ -8,7 +8,7 @@ use crate::{
     data::json::Object,
     error::{Error, Result},
     files,
-    score::scores::Verdict,
+    score::verdict::Verdict,
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, path::Path};

@@ -1,7 +1,7 @@
 //! Flagged lumisections (grey and bad) as stretches of neighbours.
 
 use super::{notes::Notes, verdicts::Verdicts};
-use crate::score::scores::Verdict;
+use crate::score::verdict::Verdict;
 
 /// Neighbouring lumisections of one verdict, source and note.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use super::{
     rate_not_met::RateNotMet,
     verdicts::{LumisectionVerdict, Source, Verdicts, counts},
 };
-use crate::{config::Cut, error::listed, score::scores::Verdict, text::count};
+use crate::{config::Cut, error::listed, score::verdict::Verdict, text::count};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Verdicts on lumisections: of one experiment ([`Opinion`]) and of all that decide
 //! ([`LumisectionVerdict`]).
 
-use crate::{prepare::split::Split, score::scores::Verdict};
+use crate::{prepare::split::Split, score::verdict::Verdict};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -102,7 +102,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     };
     ui.warn_unreadable(&prepared.samples);
     checks::check_rows(&experiment, &prepared)?;
-    init::begin(&experiment, &prepared.channels)?;
+    init::model_inits(&experiment, &prepared.channels)?;
     let architectures = init::architectures(&experiment, &prepared.channels);
     let count = |split: Split| prepared.splits.iter().filter(|one| **one == split).count();
     let labels = prepared.labels.iter().map(|set| {

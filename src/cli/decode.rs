@@ -12,7 +12,7 @@ use crate::{
     experiment::trained::TrainedModel,
     files::{folder::Folder, tables},
     score::{
-        error::Runner,
+        inference::Inference,
         latents::{self, Identity, latent_name},
         network::Network,
     },
@@ -91,7 +91,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let latents: Vec<f32> =
             of_channel.iter().flat_map(|&(row, _)| table.row(row).iter().copied()).collect();
         let mut decoded =
-            Runner::new(&network.architecture, network.member(arguments.member)?, &device)
+            Inference::new(&network.architecture, network.member(arguments.member)?, &device)
                 .decode(&latents)?;
         if !arguments.scaled {
             unscale(&model, network, &mut decoded);

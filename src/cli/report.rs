@@ -17,7 +17,7 @@ use crate::{
         plots::{self, Figures},
         terminal,
     },
-    score::{explain, projections, run, scored_rows, scores::Scores},
+    score::{explain, find_patterns, projections, scored_rows, scores::Scores},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -68,7 +68,12 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
             let worst =
                 explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?;
-            let patterns = run::patterns(&model.experiment, &model.networks, &prepared, &device)?;
+            let patterns = find_patterns::find_patterns(
+                &model.experiment,
+                &model.networks,
+                &prepared,
+                &device,
+            )?;
             let found = (&scores, patterns.as_ref());
             let evidence = Evidence::new(
                 &model.experiment,

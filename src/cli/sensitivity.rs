@@ -7,16 +7,16 @@ use super::{
     train::Local,
     ui::Ui,
 };
-use crate::text::count;
 use crate::{
     config::Experiment,
-    device::{self, Opened},
+    device::{self, Device},
     error::{Error, Result},
     files::folder::{Folder, names},
     prepare::{Prepared, training},
     report::{figures::Report, terminal},
     score::{scored_rows, scores::Scores},
     sensitivity::{self, FILES, Outcome, Plan, Share},
+    text::count,
 };
 use clap::Args;
 use std::{
@@ -53,7 +53,7 @@ struct Trained {
     place: String,
     prepared: Prepared,
     plan: Plan,
-    device: Opened,
+    device: Device,
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
@@ -155,7 +155,7 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
     let begun = begun(&path, &experiment, arguments.force)?;
     let deadline = experiment.time_limit.and_then(|limit| Instant::now().checked_add(limit));
     let mut devices = device::open_all(&experiment.devices)?;
-    let of = |folder, prepared, plan, devices: &mut Vec<Opened>| Trained {
+    let of = |folder, prepared, plan, devices: &mut Vec<Device>| Trained {
         folder,
         place: EXPERIMENT.into(),
         prepared,

@@ -89,7 +89,7 @@ mod tests {
     use crate::{
         config::Document,
         data::{channels::Channel, shape::Shape},
-        score::error_baseline::Usual,
+        score::error_baseline::ErrorBaseline,
     };
     use std::path::Path;
 
@@ -100,7 +100,7 @@ mod tests {
         )
         .unwrap();
         let channel = Channel::all(vec!["bin_0".into(), "bin_1".into()], None);
-        let usual = Usual {
+        let usual = ErrorBaseline {
             error: 1.0,
             mean_field_error: 2.0,
             log_mean: 0.0,

@@ -5,7 +5,7 @@ use super::{rows::score_files, trained::TrainedModel};
 use crate::{
     certify::{experiments::JudgingExperiment, observer::CertifyObserver},
     config::Part,
-    device::Opened,
+    device::Device,
     error::{Error, Result, listed},
     files::folder::{Folder, names},
     prepare::Prepared,
@@ -38,7 +38,7 @@ struct JudgedRows {
 pub fn load(
     opened: Vec<(Folder, TrainedModel)>,
     files: &JudgedFiles,
-    device: &Opened,
+    device: &Device,
     observer: &dyn CertifyObserver,
 ) -> Result<Vec<JudgingExperiment>> {
     let mut loaded: Vec<JudgingExperiment> = vec![];
@@ -100,7 +100,7 @@ fn own_moved(folder: &Folder) -> Result<JudgedRows> {
 fn score_data(
     model: &TrainedModel,
     files: &JudgedFiles,
-    device: &Opened,
+    device: &Device,
     observer: &dyn CertifyObserver,
 ) -> Result<JudgedRows> {
     let (mut prepared, mut scores, _) = {

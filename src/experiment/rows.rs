@@ -3,7 +3,7 @@
 use crate::{
     config::Part,
     data::{LoadOptions, Role, histogram_quantiles::Unit},
-    device::Opened,
+    device::Device,
     error::{Error, Result},
     experiment::trained::TrainedModel,
     prepare::{
@@ -27,7 +27,7 @@ pub fn score_files(
     model: &TrainedModel,
     files: &[PathBuf],
     part: Option<Part>,
-    device: &Opened,
+    device: &Device,
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<(Prepared, Scores, Option<Patterns>)> {
     let prepared = prepare_files(model, files, part, read)?;

@@ -16,7 +16,8 @@ use crate::{
     model::{Architecture, weights},
     prepare::scale::Scaler,
     score::{
-        error_baseline::Usual, network::Network, one_class_svm::OneClassSvm, threshold::Calibrated,
+        error_baseline::ErrorBaseline, network::Network, one_class_svm::OneClassSvm,
+        threshold::Calibrated,
     },
 };
 use serde::Serialize;
@@ -30,7 +31,7 @@ pub struct ChannelEntry {
     pub channel: Channel,
     /// What is usual for its errors.
     #[serde(flatten)]
-    pub usual: Usual,
+    pub usual: ErrorBaseline,
     /// Bins that patterns leave out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<u32>,
@@ -151,7 +152,7 @@ impl Folder {
     pub fn write_channels(&self, networks: &[Network]) -> Result<()> {
         let entry = |network: &Network| ChannelEntry {
             channel: network.channel.clone(),
-            usual: network.usual.clone(),
+            usual: network.baseline.clone(),
             masked: network.masked.clone(),
         };
         self.write_json(names::CHANNELS, &networks.iter().map(entry).collect::<Vec<_>>())
@@ -206,7 +207,7 @@ impl Folder {
                     channel.name
                 )));
             }
-            networks.push(Network { channel, architecture, members, usual, svm, masked });
+            networks.push(Network { channel, architecture, members, baseline: usual, svm, masked });
         }
         let model = TrainedModel { experiment, networks, scaler, thresholds };
         let names = model.read_names().len();

@@ -1,13 +1,12 @@
 //! Figures of one channel: how it was trained, how large its errors are, how they spread among the
 //! good and the bad.
 
+use crate::score::run::judged;
 use crate::{
     config::{Experiment, raw::ReportOn},
     prepare::split::Split,
     score::{
-        network::Network,
-        scores::{ChannelScores, Scores},
-        threshold::Calibrated,
+        channel_scores::ChannelScores, network::Network, scores::Scores, threshold::Calibrated,
     },
     train::{Fitted, Stopped},
 };
@@ -248,11 +247,6 @@ impl TrainingFigures {
     }
 }
 
-/// Whether figures are taken on a row.
-pub(crate) fn judged(experiment: &Experiment, split: Split) -> bool {
-    experiment.config.report.on == ReportOn::All || split == Split::Test
-}
-
 /// The rows that figures are taken on, in words.
 pub(super) fn judged_rows(experiment: &Experiment) -> &'static str {
     if experiment.config.report.on == ReportOn::All { "all" } else { Split::Test.name() }
@@ -335,12 +329,12 @@ impl ChannelFigures {
                 "{weighted} over the training rows; the {} of scaled inputs",
                 config.score.kind.per_feature()
             ),
-            mean_field_error: measured(network.usual.mean_field_error),
-            ae_error: measured(network.usual.error),
+            mean_field_error: measured(network.baseline.mean_field_error),
+            ae_error: measured(network.baseline.error),
             // Numbers of bins have no place among errors.
             log_cut: threshold
                 .filter(|_| experiment.config.patterns.is_none())
-                .and_then(|threshold| Some(network.usual.log_ratio(threshold.value?))),
+                .and_then(|threshold| Some(network.baseline.log_ratio(threshold.value?))),
             bad: main.map(|_| BadFigures {
                 well_reconstructed: well.len(),
                 badly_reconstructed: badly.len(),

@@ -4,7 +4,7 @@
 use crate::{
     config::Experiment,
     data::{axes, channels::Channel},
-    device::Opened,
+    device::Device,
     error::Result,
     prepare::{Prepared, split::Split},
     score::{network::Network, scores::Scores},
@@ -92,7 +92,7 @@ pub fn worst(
     networks: &[Network],
     prepared: &Prepared,
     scores: &Scores,
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Explanation>> {
     let most = experiment.config.score.explain as usize;
     let evaluated: Vec<usize> = scores.evaluated().collect();
@@ -139,7 +139,7 @@ pub fn lumisection(
     prepared: &Prepared,
     scores: &Scores,
     (run, ls): (Option<u32>, u32),
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Explanation>> {
     let evaluated: Vec<usize> = scores.evaluated().collect();
     let wanted = |row: usize| {
@@ -169,7 +169,7 @@ pub fn rows(
     prepared: &Prepared,
     scores: &Scores,
     wanted: &[usize],
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Vec<Explanation>>> {
     let evaluated: Vec<usize> = scores.evaluated().collect();
     let mut explained = vec![vec![]; wanted.len()];
@@ -200,7 +200,7 @@ fn of_rows(
     network: &Network,
     prepared: &Prepared,
     rows: &[Scored],
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Explanation>> {
     let columns = network.channel.columns(&prepared.input_names());
     let positions: Vec<u32> = rows.iter().map(|(at, _, _)| *at).collect();
@@ -228,7 +228,7 @@ fn of_rows(
             features: shares(
                 names.iter().map(|name| &**name),
                 &errors,
-                &network.usual.feature_errors,
+                &network.baseline.feature_errors,
             )
             .into_iter()
             .map(|share| ErrorShare { axis: axes.get(share.name.as_str()).cloned(), ..share })
@@ -277,7 +277,10 @@ fn levels(experiment: &Experiment, network: &Network, errors: &[f64]) -> Vec<Lev
         // Inputs beside the hierarchy are known by their own name at every level.
         let names =
             paths.iter().map(|path| path.get(at).or(path.last()).map_or("", String::as_str));
-        Level { level: name.clone(), shares: shares(names, errors, &network.usual.feature_errors) }
+        Level {
+            level: name.clone(),
+            shares: shares(names, errors, &network.baseline.feature_errors),
+        }
     };
     if paths.is_empty() {
         return vec![];

@@ -13,7 +13,7 @@ use crate::{
         raw::{CalibrateOn, FitOn},
     },
     data::{Role, Samples, areas::Area, shape::Shape},
-    device::Opened,
+    device::Device,
     error::{Error, Result},
     experiment::trained::TrainedModel,
     prepare::{Prepared, split::Split},
@@ -230,7 +230,7 @@ impl Plan {
         model: &TrainedModel,
         prepared: Prepared,
         (experiment, score): (String, String),
-        device: &Opened,
+        device: &Device,
         done: &dyn Fn() -> Result<()>,
     ) -> Result<Outcome> {
         let (false_alarms, base) = self.choose(model, prepared, device)?;
@@ -287,7 +287,7 @@ impl Plan {
         &mut self,
         model: &TrainedModel,
         prepared: Prepared,
-        device: &Opened,
+        device: &Device,
     ) -> Result<(Vec<Share>, Prepared)> {
         let (scores, _) = judge(&model.experiment, model, &prepared, device)?;
         // Rows that are not evaluated stand among the others.
@@ -486,7 +486,7 @@ fn judge(
     experiment: &Experiment,
     model: &TrainedModel,
     prepared: &Prepared,
-    device: &Opened,
+    device: &Device,
 ) -> Result<(Scores, Option<Patterns>)> {
     let Scored { mut scores, patterns, .. } =
         run::score(experiment, &model.networks, prepared, device)?;

@@ -13,7 +13,7 @@ use crate::{
     },
     error::listed,
     report::terminal,
-    score::scores::Verdict,
+    score::verdict::Verdict,
     text::count,
 };
 use console::style;

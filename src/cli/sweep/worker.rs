@@ -1,11 +1,11 @@
 //! A worker of a sweep: claims trials and trains them until there are none left.
 
-use crate::experiment::run::{self, Plan, Training};
 use crate::{
     cli::{devices_argument, progress::Progress, stop::Stop, ui::Ui},
     config::{Experiment, raw},
-    device::{self, Opened},
+    device::{self, Device},
     error::{Error, Result},
+    experiment::run::{self, Plan, Training},
     files::{
         folder::{Folder, names},
         lock::Seen,
@@ -33,7 +33,7 @@ const OF_ROWS: [&str; 8] =
 /// What a worker keeps from trial to trial.
 struct Worker<'a> {
     board: Arc<Board>,
-    devices: Vec<Opened>,
+    devices: Vec<Device>,
     stop: &'a Stop,
     /// The rows of the last trial, and the config that they depend on.
     rows: Option<(String, Prepared)>,
@@ -261,7 +261,7 @@ fn open<'e>(
     claim: &Claim,
     experiment: &'e Experiment,
     prepared: &Prepared,
-    devices: &[Opened],
+    devices: &[Device],
     progress: &'e Progress<'_>,
 ) -> Result<Option<Training<'e>>> {
     let begun = Folder::begun(&claim.path, experiment)?;

@@ -4,7 +4,7 @@ pub mod canvas;
 mod maps;
 
 use super::{
-    channels::{ChannelFigures, Histogram, Histograms, judged},
+    channels::{ChannelFigures, Histogram, Histograms},
     figures::{Report, RunFigures, ranking},
     maps::Maps,
 };
@@ -16,7 +16,7 @@ use crate::{
         self, ABSENT, Colour, FLAGGED, GOOD, HEAT_ABOVE, HEAT_BELOW, INK, INPUT, LINE, OUTPUT,
         PAPER, SOFT, THRESHOLD, TRAIN, VALID,
     },
-    score::{roc::Auc, scores::Scores},
+    score::{roc::Auc, run::judged, scores::Scores},
     train::history::HistoryLine,
 };
 use canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style};
@@ -696,7 +696,7 @@ mod tests {
     use super::*;
     use crate::{
         prepare::split::Split,
-        score::scores::{ChannelScores, Row},
+        score::{channel_scores::ChannelScores, row::ScoredRow},
         train::Epoch,
     };
     use serde_json::json;
@@ -723,7 +723,7 @@ mod tests {
     }
 
     fn scores(values: &[(u32, f64)], threshold: f64) -> Scores {
-        let row = |ls: u32| Row {
+        let row = |ls: u32| ScoredRow {
             split: Split::Test,
             file: "a/b.csv".into(),
             run: None,

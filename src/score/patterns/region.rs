@@ -1,6 +1,6 @@
 //! Connected bins of a map.
 
-use super::Side;
+use super::settings::Side;
 use crate::data::{areas::Area, shape::Shape};
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! Which bad bins stand close enough to be a pattern.
 
-use super::{Window, mask::ROUNDING};
+use super::{mask::ROUNDING, settings::Window};
 use crate::data::shape::Shape;
 
 /// The window filter, with room that is used again from map to map.

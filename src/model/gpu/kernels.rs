@@ -11,13 +11,12 @@
 )]
 #![allow(missing_docs, reason = "the launchers are written by a macro")]
 
-use super::Architecture;
-use crate::config::raw::Activation;
+use crate::{config::raw::Activation, model::architecture::Architecture};
 use cubecl::prelude::*;
 
 /// How gradients become steps; what numbers it takes comes with each batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rule {
+pub enum UpdateRule {
     Adam,
     Sgd,
     Adadelta,
@@ -34,7 +33,7 @@ pub enum Distance {
 
 /// What a kernel is compiled for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Plan {
+pub struct KernelPlan {
     /// Width of each layer, the inputs first.
     pub widths: Vec<usize>,
     /// The activation of each layer.
@@ -43,7 +42,7 @@ pub struct Plan {
     pub batch: usize,
     /// Threads of a block.
     pub units: usize,
-    pub rule: Rule,
+    pub rule: UpdateRule,
     pub distance: Distance,
     /// Whether distances are sums over the features, not means.
     pub sum: bool,
@@ -54,7 +53,7 @@ pub struct Plan {
 /// Rows that one thread takes at once: a weight that was fetched serves all of them.
 const TILE: usize = 4;
 
-impl Plan {
+impl KernelPlan {
     /// Whether kernels know the activations of a network: the slopes of GELU and PReLU need what
     /// goes into them, which is not kept.
     pub fn knows(architecture: &Architecture) -> bool {
@@ -153,7 +152,7 @@ fn through(
     state: &mut [f32],
     parameters: usize,
     values: usize,
-    #[comptime] plan: Plan,
+    #[comptime] plan: KernelPlan,
 ) {
     #[unroll]
     for l in 0..comptime!(plan.layers()) {
@@ -230,24 +229,24 @@ fn update(
     numbers: &[f32],
     from: usize,
     #[comptime] parameters: usize,
-    #[comptime] rule: Rule,
+    #[comptime] rule: UpdateRule,
 ) {
     let first = at + parameters;
     let second = at + 2 * parameters;
     let rate = numbers[from];
     let epsilon = numbers[from + 4];
     let w = state[at];
-    if comptime!(rule == Rule::Adam) {
+    if comptime!(rule == UpdateRule::Adam) {
         let m = state[first] + numbers[from + 2] * (gradient - state[first]);
         let v = state[second] + numbers[from + 3] * (gradient * gradient - state[second]);
         state[first] = m;
         state[second] = v;
         state[at] = w * numbers[from + 5] - rate * (m / (v.sqrt() + epsilon));
-    } else if comptime!(rule == Rule::Sgd) {
+    } else if comptime!(rule == UpdateRule::Sgd) {
         let m = numbers[from + 1] * state[first] + gradient;
         state[first] = m;
         state[at] = w - rate * m;
-    } else if comptime!(rule == Rule::Adadelta) {
+    } else if comptime!(rule == UpdateRule::Adadelta) {
         let v = state[second] + numbers[from + 3] * (gradient * gradient - state[second]);
         let m = state[first];
         let step = ((m + epsilon) / (v + epsilon)).sqrt() * gradient;
@@ -283,7 +282,7 @@ pub fn train(
     samples: u32,
     batches: u32,
     beta: f32,
-    #[comptime] plan: Plan,
+    #[comptime] plan: KernelPlan,
 ) {
     let unit = UNIT_POS as usize;
     let member = CUBE_POS;
@@ -466,7 +465,7 @@ pub fn run(
     samples: u32,
     workers: u32,
     beta: f32,
-    #[comptime] plan: Plan,
+    #[comptime] plan: KernelPlan,
     #[comptime] distances: bool,
 ) {
     let unit = UNIT_POS as usize;
