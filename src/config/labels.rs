@@ -15,7 +15,7 @@ section! {
         /// JSON, a list of `run ls` lines, or a .npy with one number a row of data.train.
         #[serde(skip_serializing_if = "Option::is_none")]
         good: Option<LabelSource> = None,
-        /// LoadOptions label sets to hold the scores against, by a name of your choice: `dcs =
+        /// Further label sets to hold the scores against, by a name of your choice: `dcs =
         /// "DCSbit"`.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         sets: BTreeMap<String, LabelSource> = BTreeMap::new(),

@@ -152,7 +152,7 @@ pub struct Samples {
     pub rows: Vec<SampleRow>,
     /// Contents as read, `[rows, width]`.
     pub values: Vec<f32>,
-    /// LoadOptions columns, one entry a row.
+    /// Further columns, one entry a row.
     pub columns: BTreeMap<String, Column>,
     /// Rows that are not evaluated.
     pub rejected: Vec<Rejected>,

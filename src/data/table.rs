@@ -40,7 +40,7 @@ pub struct Table {
     /// Where features belong by their names, where rules for that were given; they are then those
     /// of the channels.
     pub hierarchy: Option<Hierarchy>,
-    /// LoadOptions columns that were asked for.
+    /// Further columns that were asked for.
     pub columns: BTreeMap<String, Column>,
     /// Monitoring elements in the file and their number of rows.
     pub elements: BTreeMap<String, usize>,

@@ -296,7 +296,7 @@ fn nothing_in_common(parts: &[LayerTable], wanted: &[LayerSpec]) -> Error {
     ))
 }
 
-/// LoadOptions columns, each from the first layer that knows it.
+/// Further columns, each from the first layer that knows it.
 fn columns(parts: &[LayerTable], rows: &[Vec<RowPlace>]) -> BTreeMap<String, Column> {
     let names: BTreeSet<&String> =
         parts.iter().flat_map(|part| part.table.columns.keys()).collect();

@@ -1,4 +1,4 @@
-//! LoadOptions information on lumisections: OMS quantities, trigger rates, luminosities, masks and run
+//! Further information on lumisections: OMS quantities, trigger rates, luminosities, masks and run
 //! lists, joined by (run, LS). Each source has a file of its own.
 
 pub mod automasks;

@@ -34,7 +34,7 @@ pub struct Layout {
     pub y_bins: Option<usize>,
     /// Edges of the axes: x from, x to, y from, y to.
     pub edges: [Option<usize>; 4],
-    /// LoadOptions columns to bring, by name.
+    /// Further columns to bring, by name.
     pub extra: Vec<(String, usize)>,
     /// Columns that must hold the same.
     pub twins: Vec<Twin>,

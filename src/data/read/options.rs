@@ -21,9 +21,9 @@ pub struct ReadOptions {
     pub summary: bool,
     /// The runs to take; all where absent. Rows that do not say their run are taken.
     pub runs: Option<Arc<BTreeSet<u32>>>,
-    /// LoadOptions columns to bring; a file without one of them is refused.
+    /// Further columns to bring; a file without one of them is refused.
     pub required: Vec<String>,
-    /// LoadOptions columns to bring where they are.
+    /// Further columns to bring where they are.
     pub welcome: Vec<String>,
     /// What DIALS calls lumisections by: number in DIALS to (run, LS).
     pub dials: Arc<BTreeMap<u64, (u32, u32)>>,
