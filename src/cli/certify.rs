@@ -15,7 +15,7 @@ use crate::{
         summary::{self, Decided, Expected, Judge, Luminosity, PerVerdict, RunFlags, Summary},
         unmet::RateNotMet,
     },
-    config::{Part, Value, raw::CertifyOn},
+    config::{Part, Value, certify::CertifyOn},
     data::{
         channels::COMBINED,
         lumi::{Facts, LUMINOSITIES, golden_json::LumisectionSet},

@@ -3,7 +3,7 @@
 use super::ui::Ui;
 use crate::text::count;
 use crate::{
-    config::raw::{Data, Format},
+    config::data::{Data, Format},
     data::{
         cells::{self, Cells},
         lumi::{self, Known, golden_json::LumisectionSet},

@@ -3,6 +3,7 @@
 use super::{
     check::{Checker, section},
     data::Fill,
+    device::DeviceChoice,
     file::Config,
     loss::{Loss, LossKind, SparsityKind},
     model::{Activation, Model, ModelKind, Nmf, NmfStart},
@@ -70,6 +71,9 @@ pub(super) fn check(config: &mut Config, checker: &mut Checker) {
     patterns(config, checker);
     validation(config, checker);
     sweep(config, checker);
+    let is_cuda = |device: &&DeviceChoice| matches!(device, DeviceChoice::Cuda(_));
+    let cuda = config.device.iter().filter(is_cuda).count() as u32;
+    config.batch.gpus.meaning = config.batch.gpus.written.unwrap_or(cuda);
 }
 
 /// Layers, missing cells, conditions and parts that depend on other sections.

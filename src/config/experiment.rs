@@ -1,31 +1,27 @@
 //! The checked experiment: from a merged document to its sections.
 
 use super::{
-    batch, certify,
+    certify,
     certify::Cut,
     check::{self, Checker},
     cross,
     data::{Data, Part},
     device::DeviceChoice,
     document::Document,
-    expression::Expression,
     file::Config,
-    labels::{LabelOrigin, LabelSpec},
+    labels::LabelOrigin,
     loss::{Distance, Loss, Penalties, Sparsity},
     model::ModelKind,
     optimizer::{Optimizer, UpdateRule},
-    scale::ScaleKind,
     schedule::{Course, Schedule},
     schema,
-    space::Space,
     split::Split,
     threshold::{Threshold, ThresholdRule},
 };
 use crate::error::{Error, Result};
 use std::{
-    collections::BTreeMap,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    time::Duration,
 };
 use toml::{Table, Value};
 
@@ -35,8 +31,6 @@ pub struct Experiment {
     /// The config with every default filled in and every path absolute, as `experiment.toml` keeps
     /// it.
     pub config: Config,
-    /// Where to compute.
-    pub devices: Vec<DeviceChoice>,
     /// Paths or globs to train on.
     pub train_files: Vec<PathBuf>,
     /// Paths or globs that are only scored.
@@ -51,48 +45,20 @@ pub struct Experiment {
     pub cut: (usize, usize),
     /// Which part of the runs is read.
     pub part: Option<Part>,
-    /// Quantities that are inputs beside the bins.
-    pub added: Vec<Expression>,
-    /// What is drawn beside the scores.
-    pub beside: Vec<Expression>,
-    /// Label sets, that of `labels.good` first.
-    pub labels: Vec<LabelSpec>,
-    /// A folder with one label file per subsystem, and the names of those files.
-    pub subsystems: Option<(PathBuf, String)>,
-    /// How much a row counts.
-    pub weight: Option<Expression>,
-    /// Which rows are evaluated.
-    pub select: Select,
-    /// What every bin of a row is divided by.
-    pub divide_by: Option<Expression>,
-    /// The file of the numbers that the step "reference" divides by.
-    pub reference: Option<PathBuf>,
     /// Weights to start from.
     pub init: Option<PathBuf>,
-    /// Steps of scaling, in order.
-    pub scale: Vec<ScaleKind>,
     /// What training makes small.
     pub loss: Distance,
     /// What training makes small beside it.
     pub penalties: Penalties,
-    /// Tables of what was masked when: paths or globs.
-    pub automasks: Vec<PathBuf>,
-    /// Where chips are.
-    pub chips: Option<PathBuf>,
     /// How gradients become steps.
     pub optimizer: UpdateRule,
     /// The full learning rate.
     pub learning_rate: f64,
-    /// How long training may take before it stops for now.
-    pub time_limit: Option<Duration>,
     /// How the learning rate changes.
     pub schedule: Course,
     /// The thresholds to report, the one that flags first.
     pub thresholds: Vec<ThresholdRule>,
-    /// What a search varies, where one is meant.
-    pub space: Option<Space>,
-    /// How it is sent to a batch system.
-    pub batch: Batch,
     /// How scores become verdicts.
     pub certify: Certify,
 }
@@ -121,32 +87,18 @@ pub struct FactFiles {
     pub lumisections: Vec<PathBuf>,
 }
 
-/// Which rows are evaluated, beside `select.drop_empty` and what the config says as it stands.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Select {
-    /// Ranges of runs, inclusive; all where empty.
-    pub runs: Vec<(u32, u32)>,
-    /// Ranges of LSs for some runs, inclusive.
-    pub lumisections: BTreeMap<u32, Vec<(u32, u32)>>,
-    /// A file that names the lumisections to take.
-    pub golden: Option<PathBuf>,
-    /// What must hold.
-    pub conditions: Vec<Expression>,
+impl Deref for Experiment {
+    type Target = Config;
+
+    fn deref(&self) -> &Config {
+        &self.config
+    }
 }
 
-/// The checked `[batch]` section.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// The section as written, its paths absolute.
-    pub config: batch::Batch,
-    /// Memory of a task, in MiB.
-    pub memory: u64,
-    /// GPUs of a task.
-    pub gpus: u32,
-    /// How long a task may run; as long as the batch system lets where it is absent.
-    pub time: Option<Duration>,
-    /// How long before that it is warned.
-    pub lead: Duration,
+impl DerefMut for Experiment {
+    fn deref_mut(&mut self) -> &mut Config {
+        &mut self.config
+    }
 }
 
 impl Experiment {
@@ -186,24 +138,26 @@ impl Experiment {
 
     /// The files, folders and patterns that it names.
     pub fn inputs(&self) -> Vec<PathBuf> {
-        let FactFiles { oms, hlt, brilcalc, lumisections } = &self.facts;
-        let many = [
-            &self.train_files,
-            &self.test_files,
-            oms,
-            hlt,
-            brilcalc,
-            lumisections,
-            &self.automasks,
-        ];
-        let labels = self.labels.iter().filter_map(|spec| match &spec.origin {
+        let Config { data, labels, select, scale, train, patterns, .. } = &self.config;
+        let facts = [&data.oms, &data.hlt, &data.brilcalc, &data.lumisections];
+        let automasks = patterns.iter().flat_map(|own| own.automasks.iter());
+        let many = [&data.train, &data.test].into_iter().chain(facts);
+        let of_labels = labels.sets.iter().filter_map(|spec| match &spec.origin {
             LabelOrigin::File { path, .. } => Some(path),
             LabelOrigin::Column { .. } => None,
         });
-        let single =
-            [&self.reference, &self.init, &self.chips, &self.select.golden].into_iter().flatten();
-        let folder = self.subsystems.iter().map(|(folder, _)| folder);
-        many.into_iter().flatten().chain(labels).chain(single).chain(folder).cloned().collect()
+        let chips = patterns.iter().filter_map(|own| own.chips.as_ref());
+        let single = [&scale.reference, &train.init].into_iter().filter_map(|path| path.as_ref());
+        let folder = labels.subsystems.iter().map(|own| &*own.folder);
+        many.flat_map(|paths| paths.iter())
+            .chain(automasks)
+            .chain(of_labels)
+            .chain(single)
+            .chain(chips)
+            .chain(select.golden.as_ref())
+            .chain(folder)
+            .cloned()
+            .collect()
     }
 
     /// The resolved config as TOML: training on it repeats the experiment.
@@ -233,12 +187,13 @@ fn sections(mut config: Config, name: &str, checker: &mut Checker) -> Experiment
         config.name = name.to_owned();
     }
     config.extends = None;
-    let devices = DeviceChoice::parse_all(&config.device).unwrap_or_else(|message| {
-        checker.fault("device", message);
-        vec![]
-    });
+    config.device.meaning =
+        DeviceChoice::parse_all(&config.device.written).unwrap_or_else(|message| {
+            checker.fault("device", message);
+            vec![]
+        });
     config.data.check(checker);
-    let labels = config.labels.check(checker);
+    config.labels.check(checker);
     config.weights.check(checker);
     config.select.check(checker);
     config.split.check(checker);
@@ -260,13 +215,11 @@ fn sections(mut config: Config, name: &str, checker: &mut Checker) -> Experiment
     cross::check(&mut config, checker);
     // After `cross`, which may refuse the whole section.
     config.channels.check(checker);
-    assemble(config, devices, labels)
+    assemble(config)
 }
 
-fn assemble(config: Config, devices: Vec<DeviceChoice>, labels: Vec<LabelSpec>) -> Experiment {
-    let Config { data, select, scale, train, certify, .. } = &config;
-    let is_cuda = |device: &&DeviceChoice| matches!(device, DeviceChoice::Cuda(_));
-    let cuda = devices.iter().filter(is_cuda).count() as u32;
+fn assemble(config: Config) -> Experiment {
+    let Config { data, train, certify, .. } = &config;
     Experiment {
         train_files: data.train.to_vec(),
         test_files: data.test.to_vec(),
@@ -280,51 +233,21 @@ fn assemble(config: Config, devices: Vec<DeviceChoice>, labels: Vec<LabelSpec>) 
         layers: data.layer_patterns(),
         cut: data.cross(),
         part: *data.part,
-        added: data.add_inputs.to_vec(),
-        beside: config.report.beside.to_vec(),
-        labels,
-        subsystems: config
-            .labels
-            .subsystems
-            .as_ref()
-            .map(|own| (own.folder.to_path_buf(), own.pattern.clone())),
-        weight: config.weights.quantity(),
-        select: Select {
-            runs: select.runs.to_vec(),
-            lumisections: (*select.lumisections).clone(),
-            golden: (*select.golden).clone(),
-            conditions: select.conditions.to_vec(),
-        },
-        divide_by: (*scale.divide_by).clone(),
-        reference: (*scale.reference).clone(),
         init: (*train.init).clone(),
-        scale: scale.steps(),
         loss: config.loss.distance(),
         penalties: config.loss.penalties(),
-        automasks: config.patterns.iter().flat_map(|own| own.automasks.to_vec()).collect(),
-        chips: config.patterns.as_ref().and_then(|own| (*own.chips).clone()),
         optimizer: match config.model.kind {
             ModelKind::Nmf => UpdateRule::Sgd { momentum: 0.0 },
             ModelKind::Dense => train.optimizer.rule(),
         },
         learning_rate: train.optimizer.learning_rate.unwrap_or(0.0),
-        time_limit: *train.time_limit,
         schedule: train.schedule.course(),
         thresholds: config.threshold.rules(),
-        space: config.sweep.as_ref().map(|own| (*own.space).clone()),
-        batch: Batch {
-            memory: *config.batch.memory,
-            gpus: config.batch.gpus.unwrap_or(cuda),
-            time: *config.batch.time,
-            lead: *config.batch.lead,
-            config: config.batch.clone(),
-        },
         certify: Certify {
             grey: *certify.grey,
             bad: *certify.bad,
             run_scores: *certify.run_scores,
         },
-        devices,
         config,
     }
 }

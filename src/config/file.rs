@@ -5,8 +5,8 @@ use super::{
     certify::Certify,
     channels::Channels,
     data::Data,
-    device,
-    keys::section,
+    device::{self, DeviceChoice},
+    keys::{Key, section},
     labels::Labels,
     loss::Loss,
     model::Model,
@@ -35,7 +35,7 @@ section! {
         seed: u64 = 1,
         /// Where to compute: "cpu", "cuda", "cuda:1", "wgpu", "wgpu:1", or "auto" for the best
         /// there is. Several, with commas between them, share the models of a training.
-        device: String = "cpu".into(),
+        device: Key<String, Vec<DeviceChoice>> = Key::of("cpu".into(), vec![DeviceChoice::Cpu]),
         /// Another experiment file whose keys hold wherever this one is silent.
         #[serde(skip_serializing_if = "Option::is_none")]
         extends: Option<String> = None,

@@ -98,6 +98,12 @@ impl<W, M> Deref for Key<W, M> {
     }
 }
 
+impl<W, M: fmt::Display> fmt::Display for Key<W, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.meaning.fmt(f)
+    }
+}
+
 impl<W: Serialize, M> Serialize for Key<W, M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.written.serialize(serializer)

@@ -6,7 +6,7 @@ use crate::prepare::{
 };
 use crate::score::run::{NOT_FINITE, Scored, score};
 use crate::{
-    config::{Experiment, Part},
+    config::{Experiment, Part, weights::Weights},
     data::{Further, Role, histogram_quantiles::Unit},
     device::Opened,
     error::{Error, Result},
@@ -96,11 +96,11 @@ pub fn prepare_files(
     // Nothing is trained: weights matter only where they say which rows are evaluated or how
     // figures are taken.
     let mut lenient = experiment.clone();
-    if !experiment.config.select.nonzero_weight && !experiment.config.report.weighted {
-        lenient.weight = None;
+    if !experiment.select.nonzero_weight && !experiment.report.weighted {
+        lenient.weights = Weights::default();
     }
     let further = Further {
-        welcome: labels::columns(experiment),
+        welcome: labels::columns(&experiment.labels),
         features: model.columns(),
         layers: model.layers(),
         part,

@@ -3,7 +3,7 @@
 
 use super::axes;
 use crate::{
-    config::raw::ScoreKind,
+    config::score::ScoreKind,
     data::table::Shape,
     device::Opened,
     error::Result,
