@@ -22,6 +22,7 @@ pub mod model;
 pub mod optimizer;
 pub mod patterns;
 pub mod raw;
+pub mod reference;
 pub mod report;
 pub mod resolved;
 pub mod scale;

@@ -139,3 +139,10 @@ fn every_sweep_finds_its_objective() {
         assert!(told.contains("2 done"), "{name}: {told}");
     }
 }
+
+#[test]
+fn the_reference_of_all_keys_is_that_of_the_program() {
+    let reference = succeed(&root(), &["schema", "--markdown"]);
+    let page = std::fs::read_to_string(root().join("docs/config.md")).unwrap();
+    assert!(page == reference, "write it anew: lumisift schema --markdown > docs/config.md");
+}
