@@ -2,7 +2,7 @@
 
 use super::{Sets, ui::Ui};
 use crate::{
-    config::{Experiment, model::ModelKind},
+    config::{Experiment, channels::Channels, model::ModelKind},
     data::{
         channels::{ALL_FEATURES, Fate, Group},
         table::Shape,
@@ -170,8 +170,7 @@ fn classes(classes: &Classes) -> Vec<ClassCounts> {
 }
 
 /// The groups, those beside each other on a line.
-fn tree(groups: &[Group], left_out: usize, experiment: &Experiment) -> String {
-    let config = &experiment.channels;
+fn tree(groups: &[Group], left_out: usize, config: &Channels) -> String {
     let spread = groups.iter().filter(|group| group.fate == Fate::Spread).count();
     let levels = config
         .levels
@@ -316,7 +315,7 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
         experiment.scale.fit_on
     );
     if let Some(groups) = &checked.groups {
-        text.push_str(&tree(groups, checked.left_out, experiment));
+        text.push_str(&tree(groups, checked.left_out, &experiment.channels));
     }
     for channel in &checked.channels {
         let of = if channel.name == ALL_FEATURES {

@@ -3,13 +3,13 @@
 use crate::score::calibrate::calibration_split;
 use crate::{
     config::{
-        Experiment, OneOrMany, Threshold,
+        Experiment, OneOrMany,
         labels::TrainOn,
         model::ModelKind,
         report::ReportOn,
         scale::{Constant, FitOn, ScaleKind},
         split::SplitBy,
-        threshold::CalibrateOn,
+        threshold::{CalibrateOn, ThresholdKind},
         train::{Order, ValidateOn},
     },
     data::{
@@ -51,7 +51,7 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
     let on = experiment.threshold.on;
     if prepared.channels.len() > 1
         && experiment.patterns.is_none()
-        && matches!(experiment.threshold.rules()[0], Threshold::Fixed { .. })
+        && experiment.threshold.kind == ThresholdKind::Fixed
     {
         let channels = prepared.channels.len();
         return Err(Error::input(format!(
@@ -160,7 +160,7 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
         );
     }
     if experiment.threshold.on == CalibrateOn::Scored
-        && !matches!(experiment.threshold.rules()[0], Threshold::Fixed { .. })
+        && experiment.threshold.kind != ThresholdKind::Fixed
     {
         let test_labels =
             prepared.labels.iter().find(|set| set.name == "good").is_some_and(|set| {

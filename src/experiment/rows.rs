@@ -155,7 +155,7 @@ pub fn prepare_files(
         (&mut inputs, &mut divisors, &mut splits),
         finite::LARGEST_INPUT,
     )?;
-    let beside = chosen.beside(&lenient)?;
+    let beside = chosen.beside(&lenient.report)?;
     let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
     let (scaler, masked) = (model.scaler.clone(), is_masked(&model.scaler, &inputs));

@@ -2,7 +2,7 @@
 //! before they are scaled.
 
 use crate::{
-    config::{Experiment, Expression},
+    config::{Experiment, Expression, report::Report},
     data::{
         self, Further, Role, Samples,
         lumi::{Facts, LUMINOSITIES, START_TIME, automasks::Automasks},
@@ -160,13 +160,13 @@ impl Chosen {
 
     /// What is drawn beside the scores: luminosities where they are known, weights, and what the
     /// config asks for.
-    pub(crate) fn beside(&self, experiment: &Experiment) -> Result<Vec<(String, Vec<f32>)>> {
+    pub(crate) fn beside(&self, report: &Report) -> Result<Vec<(String, Vec<f32>)>> {
         let known = LUMINOSITIES
             .into_iter()
             .filter(|name| self.facts.has(name))
             .filter_map(|name| Expression::parse(name).ok());
         let mut beside: Vec<(String, Vec<f32>)> = vec![];
-        for expression in known.chain(experiment.report.beside.iter().cloned()) {
+        for expression in known.chain(report.beside.iter().cloned()) {
             let numbers = Quantity::new("report.beside", &expression, &self.samples, &self.facts)?
                 .numbers("report.beside", &self.samples)?;
             beside.push((

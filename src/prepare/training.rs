@@ -128,7 +128,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         )));
     }
     refuse_weightless(chosen.weights.as_deref(), &splits)?;
-    let beside = chosen.beside(experiment)?;
+    let beside = chosen.beside(&experiment.report)?;
     let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
     let mut channels = samples.channels();
     for channel in &mut channels {

@@ -2,7 +2,7 @@
 //! a hierarchy, the share of each name at each level of it.
 
 use crate::{
-    config::Experiment,
+    config::{Experiment, channels::Channels},
     data::channels::Channel,
     device::Opened,
     error::Result,
@@ -225,7 +225,7 @@ fn of_rows(
             channel: network.channel.name.clone(),
             score,
             threshold,
-            levels: levels(experiment, network, &errors),
+            levels: levels(&experiment.channels, network, &errors),
             features: shares(
                 names.iter().map(|name| &**name),
                 &errors,
@@ -271,8 +271,7 @@ fn told(channel: &Channel) -> Vec<Cow<'_, str>> {
 }
 
 /// The levels below the channel at which features differ.
-fn levels(experiment: &Experiment, network: &Network, errors: &[f64]) -> Vec<Level> {
-    let config = &experiment.channels;
+fn levels(config: &Channels, network: &Network, errors: &[f64]) -> Vec<Level> {
     let paths = &network.channel.paths;
     let level = |(at, name): (usize, &String)| {
         // Inputs beside the hierarchy are known by their own name at every level.

@@ -8,7 +8,7 @@ mod inject;
 mod outputs;
 
 use crate::{
-    config::{Experiment, Threshold, scale::FitOn, threshold::CalibrateOn},
+    config::{Experiment, patterns::Window, scale::FitOn, threshold::{CalibrateOn, ThresholdKind}},
     data::{Role, Samples, areas::Area, table::Shape},
     device::Opened,
     error::{Error, Result},
@@ -171,7 +171,7 @@ impl Plan {
             )));
         }
         if experiment.threshold.on == CalibrateOn::Scored
-            && !matches!(experiment.threshold.rules()[0], Threshold::Fixed { .. })
+            && experiment.threshold.kind != ThresholdKind::Fixed
         {
             return Err(Error::input(
                 "sensitivity: threshold.on = \"scored\" finds a threshold on each run that is scored: a changed row alone has none; expected \"valid\" or \"train\"",
@@ -196,7 +196,7 @@ impl Plan {
                 layers.len()
             )));
         }
-        let sizes = sizes(experiment, &layers)?;
+        let sizes = sizes(&experiment.sensitivity.sizes, &layers)?;
         let (good, sample, mut notes) = held_out(prepared)?;
         if experiment.patterns.as_ref().is_some_and(|patterns| patterns.dynamic_mask > 0) {
             notes.push(
@@ -512,8 +512,7 @@ fn layers(samples: &Samples) -> Vec<Layer> {
 }
 
 /// The sizes that are tried; refuses those that a layer has no room for.
-fn sizes(experiment: &Experiment, layers: &[Layer]) -> Result<Vec<Size>> {
-    let wanted = &experiment.sensitivity.sizes;
+fn sizes(wanted: &[Window], layers: &[Layer]) -> Result<Vec<Size>> {
     let sizes: Vec<Size> =
         wanted.iter().map(|size| Size { x: size.x as usize, y: size.y as usize }).collect();
     for (at, size) in sizes.iter().enumerate() {
