@@ -6,7 +6,7 @@ use super::{
     judge::{Opinion, Opinions},
 };
 use crate::{
-    config::Certify,
+    config::certify::Certify,
     error::{Error, Result, suggestion},
     score::scores::Verdict,
 };

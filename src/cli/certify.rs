@@ -126,7 +126,7 @@ impl Loaded {
 
     /// The rows that cuts are calibrated on, good (`Some(true)`) or bad, and what they are called.
     fn calibration(&self) -> (&Scores, Vec<Option<bool>>, String) {
-        let on = self.model.experiment.config.certify.on;
+        let on = self.model.experiment.certify.on;
         let (scores, what) = match (&self.good, on) {
             (Some((_, scores)), _) => (scores, "rows of --good"),
             (None, CertifyOn::Valid) => (&self.own, "validation rows"),
@@ -237,7 +237,7 @@ fn load(
                 scores,
             )
         });
-        let name = model.experiment.config.name.clone();
+        let name = model.experiment.name.clone();
         loaded.push(Loaded { name, folder, model, own, judged, moved, good, notes });
     }
     // Names that are not one experiment's alone give way to folders.
@@ -323,10 +323,10 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
     judge::check_runs(scores, &ids)?;
     let mut warnings: Vec<String> =
         one.notes.iter().cloned().chain(one.moved.iter().map(Moved::warning)).collect();
-    let within = &experiment.config.certify.within;
+    let within = &experiment.certify.within;
     let wanted: BTreeSet<String> =
         within.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect();
-    let facts = match Facts::read(&experiment.facts, &wanted) {
+    let facts = match Facts::read(&experiment.data, &wanted) {
         Ok(facts) => facts,
         Err(error) if !within.is_empty() => return Err(error),
         Err(error) => {
@@ -375,13 +375,7 @@ fn judge_one(one: &Loaded, named: &BTreeMap<String, u32>, held_out: bool) -> Res
         };
         let sample =
             Sample { what: what.clone(), files: files.clone(), good: of(true), bad: of(false) };
-        Cuts::new(
-            &experiment.certify,
-            experiment.config.certify.block,
-            &channel.name,
-            &sample,
-            &judged,
-        )
+        Cuts::new(&experiment.certify, experiment.certify.block, &channel.name, &sample, &judged)
     };
     let cuts = calibrating.channels.iter().map(cuts).collect::<Result<Vec<Cuts>>>()?;
     warnings.extend(cuts.last().and_then(Cuts::warning));
@@ -488,7 +482,7 @@ fn explain(
                 explain::rows(experiment, networks, prepared, scores, &rows, device)
             }
             None => {
-                let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
+                let reading = ui.reading(&[&experiment.data.train, &experiment.data.test]);
                 let prepared = rows::prepare_scored(experiment, networks, &one.own, &|path| {
                     reading.read(path)
                 });
@@ -535,7 +529,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let runs = arguments
         .runs
         .as_deref()
-        .map(|path| Runs::read(path, loaded[0].model.experiment.certify.run_scores))
+        .map(|path| Runs::read(path, *loaded[0].model.experiment.certify.run_scores))
         .transpose()?;
     let experiments: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
     ui.detail("read");
@@ -577,7 +571,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             let standards = standards(&loaded, &calibrations)?;
             let first = &loaded[0].model.experiment;
             let (cuts, lumisections) = join::max_score(
-                (&first.certify, first.config.certify.block),
+                (&first.certify, first.certify.block),
                 &experiments,
                 &standards,
                 &calibrations,

@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn nothing_need_be_said() {
-        let batch = checked("").unwrap().batch.clone();
+        let batch = checked("").unwrap().batch;
         assert_eq!(
             (*batch.memory, *batch.gpus, *batch.time, *batch.lead),
             (4096, 0, None, Duration::from_secs(120))
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn amounts_times_and_paths_are_read() {
         let text = "device = \"cuda:0,cuda:1\"\n[batch]\nmemory = \"1.5 GB\"\ntime = \"1h 30m\"\nlead = \"90s\"\nprogram = \"bin/lumisift\"\nimage = \"my.sif\"";
-        let batch = checked(text).unwrap().batch.clone();
+        let batch = checked(text).unwrap().batch;
         assert_eq!(
             (*batch.memory, *batch.gpus, *batch.time),
             (1536, 2, Some(Duration::from_secs(5400)))
@@ -316,10 +316,8 @@ mod tests {
             (batch.program.as_deref(), batch.image.as_deref()),
             (Some("/folder/bin/lumisift"), Some("/folder/my.sif"))
         );
-        let names = checked("[batch]\nprogram = \"lumisift\"\nimage = \"docker://debian\"")
-            .unwrap()
-            .batch
-            .clone();
+        let names =
+            checked("[batch]\nprogram = \"lumisift\"\nimage = \"docker://debian\"").unwrap().batch;
         assert_eq!(
             (names.program.as_deref(), names.image.as_deref()),
             (Some("lumisift"), Some("docker://debian"))

@@ -67,7 +67,7 @@ pub struct Key<W, M> {
 
 impl<W, M> Key<W, M> {
     /// A key with its meaning.
-    pub(super) fn of(written: W, meaning: M) -> Self {
+    pub(crate) fn of(written: W, meaning: M) -> Self {
         Self { written, meaning }
     }
 

@@ -11,7 +11,7 @@ use super::{
     table::{Column, Shape, Table, place_in},
 };
 use crate::{
-    config::{Experiment, raw::BadRows},
+    config::{Experiment, data::BadRows},
     error::{Error, Result, listed, suggestion},
 };
 use std::{
@@ -61,9 +61,9 @@ type Place = (u32, u32);
 /// The layers that the patterns of `data.layers` mean among the monitoring elements of all files,
 /// in the order of the patterns and, within one, of their names with numbers as numbers.
 pub fn choose(experiment: &Experiment, elements: &BTreeSet<&str>) -> Result<Vec<Wanted>> {
-    let texts = &experiment.config.data.layers;
+    let texts = &experiment.data.layers;
     let mut chosen: Vec<&str> = vec![];
-    for (pattern, text) in experiment.layers.iter().zip(texts) {
+    for (pattern, text) in experiment.data.layer_patterns().iter().zip(texts) {
         let mut own: Vec<&str> = elements
             .iter()
             .copied()
@@ -219,7 +219,7 @@ pub fn join(
                 *place = Some((at as u32, i as u32));
                 continue;
             };
-            if experiment.config.data.bad_rows == BadRows::Error {
+            if experiment.data.bad_rows == BadRows::Error {
                 let other = &parts[other as usize].table;
                 let first = other.rows[first as usize];
                 let (a, b) = (
@@ -488,11 +488,11 @@ mod tests {
         )
         .unwrap();
         let files: [(Role, &[std::path::PathBuf]); 2] =
-            [(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)];
+            [(Role::Train, &experiment.data.train), (Role::Test, &experiment.data.test)];
         load(
             &experiment,
             &files,
-            Further { part: experiment.part, ..Further::default() },
+            Further { part: *experiment.data.part, ..Further::default() },
             &|_: &Path| {},
         )
     }

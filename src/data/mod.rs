@@ -21,7 +21,8 @@ pub mod table;
 use crate::{
     config::{
         Experiment, Part,
-        raw::{BadRows, Channels, Data as Config, FlowBins},
+        channels::Channels,
+        data::{BadRows, Data as Config, FlowBins},
     },
     error::{Error, Result, listed, suggestion},
 };
@@ -73,11 +74,11 @@ pub fn load(
             }
         }
     }
-    let data = &experiment.config.data;
+    let data = &experiment.data;
     let wanted = Wanted {
-        dials: read_dials_lumisections(&experiment.facts.lumisections)?,
+        dials: read_dials_lumisections(&experiment.data.lumisections)?,
         channels: if further.features.is_none() {
-            experiment.config.channels.clone()
+            experiment.channels.clone()
         } else {
             Channels::default()
         },
@@ -443,7 +444,7 @@ fn describe<'t>(
             .rejected
             .extend(table.faults.drain(..).map(|fault| Rejected::unreadable(source as u32, fault)));
     }
-    if experiment.config.data.flow_bins == FlowBins::Strip && !strips {
+    if experiment.data.flow_bins == FlowBins::Strip && !strips {
         samples.notes.push("data.flow_bins = \"strip\": no file says that it has underflow and overflow bins, so none are left out".into());
     }
     samples.notes.extend(notes);
@@ -485,7 +486,7 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
         })?;
         samples.flow_bins = first.flow_bins && binning.keeps_flow_bins();
         samples.edges = if binning.keeps_axes() { first.edges } else { [None; 4] };
-        if experiment.config.data.summary && samples.shape.y == 1 && !binning.keeps_axes() {
+        if experiment.data.summary && samples.shape.y == 1 && !binning.keeps_axes() {
             let reason = "leaves bins of different widths, or adds underflow and overflow to them";
             let expected =
                 "data.flow_bins = \"strip\" and a number that divides the number of bins";
@@ -494,7 +495,7 @@ fn join(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Sam
                 first.path.display()
             )));
         }
-        same_axes(&mut samples, first, others, experiment.config.data.summary)?;
+        same_axes(&mut samples, first, others, experiment.data.summary)?;
         samples.features = first.features.clone();
         samples.hierarchy = first.hierarchy.clone();
         samples.events = first.events;
@@ -671,7 +672,6 @@ fn same_kind(first: &Table, other: &Table, shape: Shape, other_shape: Shape) -> 
 
 fn element(table: &Table, experiment: &Experiment) -> Option<String> {
     experiment
-        .config
         .data
         .me
         .clone()
@@ -811,7 +811,7 @@ mod tests {
         let experiment = experiment(config, folder.path());
         load(
             &experiment,
-            &[(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)],
+            &[(Role::Train, &experiment.data.train), (Role::Test, &experiment.data.test)],
             Further::default(),
             &|_| {},
         )
@@ -884,7 +884,7 @@ mod tests {
         std::fs::write(&path, "ls;histo\n1;[100,3]\n2;[100,4]\n").unwrap();
         let experiment = experiment("data.train = [\"a.csv\"]", folder.path());
         let load = |read: &(dyn Fn(&Path) + Sync)| {
-            load(&experiment, &[(Role::Train, &experiment.train_files)], Further::default(), read)
+            load(&experiment, &[(Role::Train, &experiment.data.train)], Further::default(), read)
         };
         assert!(load(&|_| {}).is_ok());
         let cut = |path: &Path| {

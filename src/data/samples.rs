@@ -8,7 +8,7 @@ use super::{
     lumisections::Lumisection,
     table::{self, Column, Shape},
 };
-use crate::config::raw::Format;
+use crate::config::data::Format;
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 

@@ -9,7 +9,7 @@ use super::{
     table::{format_of, place_in},
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     error::{Error, Result, listed, suggestion},
 };
 use parquet::arrow::{

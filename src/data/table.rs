@@ -6,7 +6,10 @@ use super::{
     read::{arrays, columnar, csv, dials, layout::Field, text},
 };
 use crate::{
-    config::raw::{Channels, Columns, Data, Format},
+    config::{
+        channels::Channels,
+        data::{Columns, Data, Format},
+    },
     error::{Error, Result},
 };
 use std::{

@@ -9,7 +9,7 @@ use crate::{
         report::ReportOn,
         scale::{Constant, FitOn, ScaleKind},
         split::SplitBy,
-        threshold::{CalibrateOn, ThresholdKind},
+        threshold::{CalibrateOn, ThresholdKind, ThresholdRule},
         train::{Order, ValidateOn},
     },
     data::{
@@ -68,9 +68,10 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
     let zeros: Vec<Vec<f64>> =
         lengths.filter(|&length| length > 0).map(|length| vec![0.0; length]).collect();
     for threshold in experiment
-        .thresholds
+        .threshold
+        .rules()
         .iter()
-        .filter(|threshold| !matches!(threshold, Threshold::Fixed { .. }))
+        .filter(|threshold| !matches!(threshold, ThresholdRule::Fixed { .. }))
     {
         if on == CalibrateOn::Scored {
             zeros

@@ -92,7 +92,7 @@ impl TrainedModel {
 
     /// Whether each channel is a monitoring element.
     pub fn is_layered(&self) -> bool {
-        !self.experiment.layers.is_empty()
+        !self.experiment.data.layers.is_empty()
     }
 
     /// The layers that it was trained on; none where it has one monitoring element.

@@ -18,7 +18,7 @@ use super::{
     nmf,
 };
 use crate::{
-    config::raw::{Activation, Init, Model, ModelKind},
+    config::model::{Activation, Init, Model, ModelKind},
     random,
 };
 use burn::{

@@ -12,7 +12,7 @@
 #![allow(missing_docs, reason = "the launchers are written by a macro")]
 
 use super::Architecture;
-use crate::config::raw::Activation;
+use crate::config::model::Activation;
 use cubecl::prelude::*;
 
 /// How gradients become steps; what numbers it takes comes with each batch.

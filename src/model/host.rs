@@ -5,7 +5,7 @@
 //! number of threads nor on what else is computed.
 
 use super::{Architecture, autoencoder::LEAK};
-use crate::config::raw::Activation;
+use crate::config::model::Activation;
 use gemm::Parallelism;
 use std::ops::Range;
 

@@ -44,7 +44,7 @@ pub(crate) fn load(
     let names = quantities::names(experiment);
     let layered = !experiment.data.layers.is_empty();
     let facts = Facts::read(
-        &experiment.facts,
+        &experiment.data,
         &names
             .iter()
             .cloned()

@@ -177,7 +177,7 @@ impl TrainingFigures {
             (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
         };
         let stopped = |why: Stopped| members.iter().filter(|fitted| fitted.stopped == why).count();
-        let over = if experiment.config.loss.kind == LossKind::Sse {
+        let over = if experiment.loss.kind == LossKind::Sse {
             format!("sum over {inputs}, mean over rows")
         } else {
             format!("mean over {inputs} and rows")
@@ -191,7 +191,7 @@ impl TrainingFigures {
         } else {
             vec![]
         };
-        let penalised = !experiment.penalties.is_empty();
+        let penalised = !experiment.loss.penalties().is_empty();
         let without = if penalised { "L2 terms and the penalty" } else { "L2 terms" };
         let drawn = if experiment.model.variational {
             "; with drawn latents in training, with their means in validation"
@@ -202,10 +202,7 @@ impl TrainingFigures {
             mean(&|fitted| fitted.history.last().and_then(number))
         };
         Self {
-            loss: format!(
-                "{}: {over}{weighted}, without {without}{drawn}",
-                experiment.config.loss.kind
-            ),
+            loss: format!("{}: {over}{weighted}, without {without}{drawn}", experiment.loss.kind),
             members: members.len(),
             epochs: members.iter().map(|fitted| fitted.history.len()).max().unwrap_or(0),
             kept_epoch: members.iter().map(|fitted| fitted.kept_epoch).max().unwrap_or(0),
@@ -233,7 +230,7 @@ impl TrainingFigures {
                 fitted.history.iter().filter_map(|epoch| epoch.valid_loss).min_by(f64::total_cmp)
             }),
             penalty: penalised.then(|| PenaltyFigures {
-                of: experiment.penalties.to_string(),
+                of: experiment.loss.penalties().to_string(),
                 train: last(|epoch| epoch.penalty),
             }),
             // The sum of nothing is −0.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{
-        Experiment, Threshold,
+        Experiment, ThresholdRule,
         data::Fill,
         report::ReportOn,
         score::{Combine, ScoreKind},
@@ -456,7 +456,7 @@ fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
             interval: (low, high),
         })
     };
-    let fixed = matches!(threshold.threshold, Threshold::Fixed { .. });
+    let fixed = matches!(threshold.threshold, ThresholdRule::Fixed { .. });
     let own = if threshold.on == CalibrateOn::Scored && !fixed {
         ", each run with a threshold found on itself"
     } else {

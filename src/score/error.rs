@@ -2,7 +2,7 @@
 
 #[cfg(feature = "gpu")]
 use crate::{
-    config::raw::{NmfSolver, ScoreKind},
+    config::{model::NmfSolver, score::ScoreKind},
     device::Opened,
     error::Result,
     model::{Architecture, Autoencoder, host, nmf},
@@ -338,7 +338,7 @@ mod tests {
     use super::*;
     use crate::{
         config::DeviceChoice,
-        config::raw::{Init, Model},
+        config::model::{Init, Model},
         device,
     };
 

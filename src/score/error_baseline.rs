@@ -1,7 +1,7 @@
 //! What is usual for a channel's errors, and what several channels say together.
 
 use super::ranges::Range;
-use crate::config::raw::Combine;
+use crate::config::score::Combine;
 use serde::{Deserialize, Serialize};
 
 /// What is usual for a channel: learned in training, kept in `channels.json`.

@@ -1,7 +1,7 @@
 //! `scores.parquet`: one row per sample and channel, with what became of it.
 
 use crate::{
-    config::{Threshold, raw::CalibrateOn},
+    config::{ThresholdRule, threshold::CalibrateOn},
     data::{Rejected, Samples, channels::COMBINED, read::columnar},
     error::{Error, Result},
     files::tables,
@@ -363,7 +363,7 @@ impl Scores {
                 continue;
             };
             channel.why = match threshold.on {
-                _ if let Threshold::Fixed { value } = threshold.threshold => {
+                _ if let ThresholdRule::Fixed { value } = threshold.threshold => {
                     format!("above the fixed threshold {value}")
                 }
                 CalibrateOn::Scored => format!("above the {} of its run", threshold.describe()),
@@ -735,7 +735,7 @@ mod tests {
     fn threshold(channel: &str, on: CalibrateOn, value: Option<f64>) -> Calibrated {
         Calibrated {
             channel: channel.into(),
-            threshold: Threshold::Percentile { percentile: 50.0, smooth: 1 },
+            threshold: ThresholdRule::Percentile { percentile: 50.0, smooth: 1 },
             log: false,
             on,
             value,

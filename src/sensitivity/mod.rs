@@ -8,7 +8,12 @@ mod inject;
 mod outputs;
 
 use crate::{
-    config::{Experiment, patterns::Window, scale::FitOn, threshold::{CalibrateOn, ThresholdKind}},
+    config::{
+        Experiment,
+        patterns::Window,
+        scale::FitOn,
+        threshold::{CalibrateOn, ThresholdKind},
+    },
     data::{Role, Samples, areas::Area, table::Shape},
     device::Opened,
     error::{Error, Result},

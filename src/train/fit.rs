@@ -8,7 +8,8 @@ use super::{
 use crate::{
     config::{
         Experiment,
-        raw::{Activation, Kernels, Model},
+        model::{Activation, Model},
+        train::Kernels,
     },
     device::Opened,
     error::{Error, Result},
@@ -269,10 +270,10 @@ impl<W: Watch> Member<'_, '_, W> {
         rate: f64,
         seconds: f64,
     ) -> Result<bool> {
-        let config = &self.job.experiment.config.train;
+        let config = &self.job.experiment.train;
         let (train_loss, valid_loss, penalty) = losses;
         let epoch = self.state.epoch();
-        let penalty = (!self.job.experiment.penalties.is_empty()).then_some(penalty);
+        let penalty = (!self.job.experiment.loss.penalties().is_empty()).then_some(penalty);
         let record = Epoch {
             epoch: epoch + 1,
             train_loss,
@@ -325,7 +326,7 @@ pub fn fit<W: Watch>(
     let Some(&Job { experiment, architecture, train, valid, .. }) = pack.first() else {
         return Ok(Some(vec![]));
     };
-    let config = &experiment.config.train;
+    let config = &experiment.train;
     let batch_rows = config.batch_size as usize;
     let batches = config.batches(train.len());
     if config.epochs > 0 {
@@ -334,14 +335,14 @@ pub fn fit<W: Watch>(
     let mut done: Vec<Option<Result<Fitted>>> = pack.iter().map(|_| None).collect();
     let mut members: Vec<Member<'_, '_, W>> = vec![];
     for (place, ((job, state), watch)) in pack.iter().zip(from).zip(watches).enumerate() {
-        let config = &job.experiment.config.train;
+        let config = &job.experiment.train;
         if state.stopped.is_some() || state.epoch() >= config.epochs {
             done[place] = Some(Ok(state.into()));
             continue;
         }
         let mut schedule = Schedule::new(
-            job.experiment.schedule,
-            job.experiment.learning_rate,
+            job.experiment.train.schedule.course(),
+            job.experiment.train.learning_rate(),
             config.schedule.warmup,
             config.epochs,
         );
@@ -393,7 +394,7 @@ pub fn fit<W: Watch>(
                 let masks = (architecture.dropout > 0.0).then(|| {
                     dropout_masks(architecture, rows.len(), member.job.seed, epoch, batch)
                 });
-                let model = &member.job.experiment.config.model;
+                let model = &member.job.experiment.model;
                 let corruption =
                     corruption(model, rows.len() * train.width(), member.job.seed, epoch, batch);
                 let latents = architecture.variational.then(|| {
@@ -407,7 +408,8 @@ pub fn fit<W: Watch>(
                 let kl = member
                     .job
                     .experiment
-                    .penalties
+                    .loss
+                    .penalties()
                     .kl
                     .map_or(0.0, |divergence| divergence.factor(epoch));
                 shares.push(Share {
@@ -595,18 +597,17 @@ impl From<State> for Fitted {
 /// Whether a network of this config is trained and scored by hand on any device: by our own
 /// kernels, not by Burn's operations.
 pub fn by_hand(experiment: &Experiment) -> bool {
-    let config = &experiment.config;
     let activations = [
-        config.model.activation,
-        config.model.output_activation,
-        config.model.latent_activation.unwrap_or(config.model.activation),
+        experiment.model.activation,
+        experiment.model.output_activation,
+        experiment.model.latent_activation.unwrap_or(experiment.model.activation),
     ];
     let known =
         !activations.iter().any(|kind| [Activation::Gelu, Activation::Prelu].contains(kind))
-            && !config.model.is_regularised()
-            && experiment.penalties.is_empty()
-            && config.train.gradient_clip.is_none();
-    config.train.kernels != Kernels::Reference && known
+            && !experiment.model.is_regularised()
+            && experiment.loss.penalties().is_empty()
+            && experiment.train.gradient_clip.is_none();
+    experiment.train.kernels != Kernels::Reference && known
 }
 
 /// Who computes: by hand where the device has a way to, else by autodiff.
@@ -732,7 +733,7 @@ impl Watch for &mut Pausing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Document, raw::Init};
+    use crate::config::{Document, model::Init};
 
     fn cpu() -> Opened {
         crate::device::open(crate::config::DeviceChoice::Cpu).unwrap()
@@ -765,15 +766,15 @@ mod tests {
 
     fn train(text: &str) -> Result<Fitted> {
         let experiment = experiment(text);
-        let architecture = Architecture::new(6, &experiment.config.model);
-        let start = architecture.draw(Init::GlorotUniform, experiment.config.seed, 0);
+        let architecture = Architecture::new(6, &experiment.model);
+        let start = architecture.draw(Init::GlorotUniform, experiment.seed, 0);
         let (values, held_out) = (data(200, 6), data(50, 6));
         let (train, valid) = (Rows::new(&values, 6), Some(Rows::new(&held_out, 6)));
         run(&Job {
             experiment: &experiment,
             architecture: &architecture,
             start: &start,
-            seed: experiment.config.seed,
+            seed: experiment.seed,
             train,
             valid,
         })
@@ -852,7 +853,7 @@ mod tests {
             let experiment = experiment(&format!(
                 "train = {{epochs = 1, batch_size = 40, kernels = \"{kernels}\"}}\nmodel = {{hidden = [3], latent = 2, noise = 5.0, masking = 0.5}}"
             ));
-            let architecture = Architecture::new(6, &experiment.config.model);
+            let architecture = Architecture::new(6, &experiment.model);
             let start = vec![0.0; architecture.parameters()];
             let job = Job {
                 experiment: &experiment,
@@ -880,7 +881,7 @@ mod tests {
                  optimizer = {{kind = \"sgd\", momentum = 0.9, learning_rate = 0.1}}, stop = {{restore_best = false}}}}\n\
                  model = {{hidden = [3], latent = 2, activation = \"tanh\", latent_activation = \"linear\", batch_norm = true}}"
             ));
-            let architecture = Architecture::new(4, &experiment.config.model);
+            let architecture = Architecture::new(4, &experiment.model);
             let sines = (0..architecture.parameters()).map(|at| 0.5 * (1.0 + at as f64).sin());
             let mut start: Vec<f32> = sines.map(|sine| sine as f32).collect();
             // The scales of the two layers lie around 1.
@@ -928,7 +929,7 @@ mod tests {
             let experiment = experiment(&format!(
                 "train = {{epochs = 3, kernels = \"{kernels}\"}}\nmodel = {{hidden = [4], latent = 2, batch_norm = true}}"
             ));
-            let architecture = Architecture::new(6, &experiment.config.model);
+            let architecture = Architecture::new(6, &experiment.model);
             let start = architecture.draw(Init::GlorotUniform, 1, 0);
             let train = Rows::new(&values, 6);
             let fitted = run(&Job {
@@ -977,7 +978,7 @@ mod tests {
     #[test]
     fn no_epochs_leave_the_weights_alone() {
         let fitted = train(&format!("{SMALL}train.epochs = 0")).unwrap();
-        let architecture = Architecture::new(6, &experiment(SMALL).config.model);
+        let architecture = Architecture::new(6, &experiment(SMALL).model);
         assert_eq!(
             (fitted.weights, fitted.kept_epoch),
             (architecture.draw(Init::GlorotUniform, 1, 0), 0)
@@ -989,7 +990,7 @@ mod tests {
         let experiment = experiment(&format!(
             "{SMALL}train = {{epochs = 3, batch_size = 400, shuffle = false, optimizer = {{kind = \"sgd\"}}}}"
         ));
-        let architecture = Architecture::new(6, &experiment.config.model);
+        let architecture = Architecture::new(6, &experiment.model);
         let start = architecture.draw(Init::GlorotUniform, 1, 0);
         let values = data(20, 6);
         let weights: Vec<f32> = (0..20).map(|i| (i % 3) as f32).collect();
@@ -1028,7 +1029,7 @@ mod tests {
             let experiment = experiment(&format!(
                 "train.kernels = \"{kernels}\"\nmodel.hidden = [8]\nmodel.latent = 3\ntrain.epochs = 6\ntrain.batch_size = 32\n{variant}"
             ));
-            let architecture = Architecture::new(6, &experiment.config.model);
+            let architecture = Architecture::new(6, &experiment.model);
             let start = architecture.draw(Init::GlorotUniform, 1, 0);
             let (train, valid) = (Rows::new(&values, 6), Some(Rows::new(&held_out, 6)));
             let job = Job {
@@ -1068,7 +1069,7 @@ mod tests {
     #[test]
     fn chosen_rows_and_columns_are_the_same_as_copied_ones() {
         let experiment = experiment(&format!("{SMALL}train = {{epochs = 2, batch_size = 16}}"));
-        let architecture = Architecture::new(6, &experiment.config.model);
+        let architecture = Architecture::new(6, &experiment.model);
         let start = architecture.draw(Init::GlorotUniform, 1, 0);
         let values = data(60, 9);
         let weights: Vec<f32> = (0..60).map(|i| 1.0 + (i % 3) as f32).collect();
@@ -1083,7 +1084,7 @@ mod tests {
         let copied_weights: Vec<f32> = index.iter().map(|&i| weights[i as usize]).collect();
         for kernels in [Kernels::Fused, Kernels::Reference] {
             let mut experiment = experiment.clone();
-            experiment.config.train.kernels = kernels;
+            experiment.train.kernels = kernels;
             let job = |train| Job {
                 experiment: &experiment,
                 architecture: &architecture,
@@ -1108,7 +1109,7 @@ mod tests {
         let experiment = experiment(&format!(
             "{SMALL}train = {{epochs = 1, batch_size = 2, shuffle = false, optimizer = {{kind = \"sgd\", learning_rate = 1e-30}}}}"
         ));
-        let architecture = Architecture::new(6, &experiment.config.model);
+        let architecture = Architecture::new(6, &experiment.model);
         let start = architecture.draw(Init::GlorotUniform, 1, 0);
         let (values, weights) = (data(4, 6), [1.0, 3.0, 10.0, 0.0]);
         let loss = |range: std::ops::Range<usize>| {
@@ -1164,7 +1165,7 @@ mod tests {
                 if optimizer == "sgd" {
                     experiments.push(member(1e12, 0.0, kernels));
                 }
-                let architecture = Architecture::new(6, &experiments[0].config.model);
+                let architecture = Architecture::new(6, &experiments[0].model);
                 let starts: Vec<Vec<f32>> =
                     (0..4).map(|at| architecture.draw(Init::GlorotUniform, at, 0)).collect();
                 let (train, valid) =
@@ -1241,8 +1242,8 @@ mod tests {
                     let experiment = experiment(&format!(
                         "train.kernels = \"{kernels}\"\nmodel.hidden = [9, 7]\nmodel.latent = 3\ntrain.epochs = 3\ntrain.batch_size = 32\n{variant}"
                     ));
-                    let architecture = Architecture::new(6, &experiment.config.model);
-                    let start = architecture.draw(experiment.config.model.init, 1, 0);
+                    let architecture = Architecture::new(6, &experiment.model);
+                    let start = architecture.draw(experiment.model.init, 1, 0);
                     let train = Rows::new(&values, 6).weighted(weights).filled(Some(&fill));
                     let valid = Some(Rows::new(&held_out, 6).filled(Some(&fill)));
                     run(&Job {
@@ -1279,7 +1280,7 @@ mod tests {
     fn what_may_be_missing_but_is_not_changes_nothing() {
         let (values, fill) = (data(60, 6), [0.5; 6]);
         let experiment = experiment(&format!("{SMALL}train = {{epochs = 2, batch_size = 16}}"));
-        let architecture = Architecture::new(6, &experiment.config.model);
+        let architecture = Architecture::new(6, &experiment.model);
         let start = architecture.draw(Init::GlorotUniform, 1, 0);
         let train = |rows: Rows<'_>| {
             let job = Job {
@@ -1336,7 +1337,7 @@ mod tests {
             let experiment = experiment(
                 "model = {hidden = [103], latent = 82}\ntrain = {epochs = 1, batch_size = 42}",
             );
-            let architecture = Architecture::new(53, &experiment.config.model);
+            let architecture = Architecture::new(53, &experiment.model);
             let start = architecture.draw(Init::GlorotUniform, 1, 0);
             let rows = Rows::new(&values, 53).weighted(weighted.then_some(&weights));
             let job = Job {
@@ -1413,8 +1414,8 @@ mod tests {
                 let experiment = experiment(&format!(
                     "train.kernels = \"{kernels}\"\nmodel.hidden = [9, 7]\nmodel.latent = 3\ntrain.epochs = 3\n{batch_size}\n{variant}"
                 ));
-                let architecture = Architecture::new(6, &experiment.config.model);
-                let start = architecture.draw(experiment.config.model.init, 1, 0);
+                let architecture = Architecture::new(6, &experiment.model);
+                let start = architecture.draw(experiment.model.init, 1, 0);
                 let train = Rows::new(&values, 6).weighted(Some(&weights));
                 let valid = Some(Rows::new(&held_out, 6).weighted(Some(&held_out_weights)));
                 let job = Job {

@@ -2,7 +2,7 @@
 
 use crate::common::{root, shared};
 use lumisift::{
-    config::raw::Data,
+    config::data::Data,
     data::table::{Bring, Column, Table, Wanted, read},
 };
 use serde::Deserialize;

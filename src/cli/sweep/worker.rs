@@ -50,7 +50,7 @@ fn rows_key(experiment: &Experiment) -> Result<String> {
     let mut experiment = experiment.clone();
     let beside = experiment.report.beside.clone();
     experiment.report = ReportSection { beside, ..ReportSection::default() };
-    (experiment.model, experiment.config.loss) = (Model::default(), Loss::default());
+    (experiment.model, experiment.loss) = (Model::default(), Loss::default());
     (experiment.train, experiment.score) = (Train::default(), Score::default());
     experiment.to_toml()
 }

@@ -12,7 +12,7 @@ use super::{
     table::is_missing,
 };
 use crate::{
-    config::{Value, experiment::FactFiles},
+    config::{Value, data::Data},
     error::{Error, Result},
 };
 use golden_json::LumisectionSet;
@@ -66,7 +66,7 @@ impl std::fmt::Display for Origin {
 
 impl Facts {
     /// Reads the quantities of these names from the files that have them.
-    pub fn read(files: &FactFiles, wanted: &BTreeSet<String>) -> Result<Self> {
+    pub fn read(files: &Data, wanted: &BTreeSet<String>) -> Result<Self> {
         let mut facts = Self::default();
         for path in expand(&files.oms)? {
             facts.read_oms(&path, wanted)?;
@@ -445,15 +445,16 @@ fn json_value(value: &Json) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Key;
 
     fn facts(kind: &str, text: &str, names: &[&str]) -> Result<Facts> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let paths = vec![file.path().to_path_buf()];
         let files = match kind {
-            "oms" => FactFiles { oms: paths, ..FactFiles::default() },
-            "hlt" => FactFiles { hlt: paths, ..FactFiles::default() },
-            _ => FactFiles { brilcalc: paths, ..FactFiles::default() },
+            "oms" => Data { oms: Key::of(vec![], paths), ..Data::default() },
+            "hlt" => Data { hlt: Key::of(vec![], paths), ..Data::default() },
+            _ => Data { brilcalc: Key::of(vec![], paths), ..Data::default() },
         };
         Facts::read(&files, &names.iter().map(|name| (*name).to_owned()).collect())
     }

@@ -8,7 +8,7 @@ use super::{
     npy::Npy,
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     data::table::{Bring, Column, Shape, Table, Wanted},
     error::{Error, Result, listed, suggestion},
 };

@@ -5,7 +5,7 @@ use super::{
     names::Twin,
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     data::{
         cells::Cells,
         table::{Bring, Column, Fault, Row, Shape, Summary, Table, Wanted},

@@ -9,7 +9,7 @@ use super::{
     pages,
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     data::table::{Bring, Column, Shape, Table, Wanted},
     error::{Error, Result},
 };

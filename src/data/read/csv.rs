@@ -386,7 +386,7 @@ fn show(field: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::raw::Format;
+    use crate::config::data::Format;
     use proptest::prelude::*;
 
     fn read_bytes(bytes: &[u8], wanted: &Wanted) -> Result<Table> {
@@ -720,7 +720,7 @@ mod tests {
     #[test]
     fn the_config_says_which_of_two_columns_is_meant() {
         let read = |columns: &str, text: &str| {
-            let data: crate::config::raw::Data =
+            let data: crate::config::data::Data =
                 toml::from_str(&format!("columns = {columns}")).unwrap();
             let table = read_bytes(text.as_bytes(), &Wanted::new(&data)).unwrap();
             (table.rows[0].run, table.features.unwrap().to_vec())

@@ -6,7 +6,7 @@ use super::{
     text::{Block, Source},
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     data::table::{Wanted, is_missing},
     error::{Error, Result, listed},
 };

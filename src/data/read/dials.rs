@@ -7,7 +7,7 @@ use super::{
     text::Source,
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     data::{
         json::Object,
         table::{Bring, Column, Shape, Table, Wanted},

@@ -21,7 +21,7 @@ pub(crate) use solve::{Solver, gram, solve};
 pub(crate) use start::nndsvd;
 
 use super::host::{Matrix, multiply};
-use crate::{config::raw::Nmf, prepare::Rows};
+use crate::{config::model::Nmf, prepare::Rows};
 
 /// What coefficients are found with.
 #[derive(Clone, Copy, Debug, PartialEq)]

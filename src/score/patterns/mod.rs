@@ -18,7 +18,7 @@ mod windows;
 
 pub use crate::data::areas::Area;
 use crate::{
-    config::raw,
+    config::patterns as section,
     data::table::Shape,
     error::{Error, Result},
 };
@@ -96,11 +96,11 @@ pub struct Layer {
 
 impl Settings {
     /// What a config says, for so many layers.
-    pub fn new(config: &raw::Patterns, layers: usize) -> Self {
+    pub fn new(config: &section::Patterns, layers: usize) -> Self {
         let sides = match config.sides {
-            raw::Sides::Both => Sides::Both,
-            raw::Sides::Dead => Sides::Dead,
-            raw::Sides::Hot => Sides::Hot,
+            section::Sides::Both => Sides::Both,
+            section::Sides::Dead => Sides::Dead,
+            section::Sides::Hot => Sides::Hot,
         };
         Self {
             bin_error: config.bin_error,

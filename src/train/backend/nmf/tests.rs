@@ -43,8 +43,8 @@ fn made(rows: usize, noise: f32) -> Vec<f32> {
 /// Trains, and pauses every so many batches.
 fn train_in_pieces(text: &str, values: &[f32], every: usize) -> Fitted {
     let experiment = experiment(text);
-    let architecture = Architecture::new(BINS, &experiment.config.model);
-    let start = architecture.draw(experiment.config.model.init, 1, 0);
+    let architecture = Architecture::new(BINS, &experiment.model);
+    let start = architecture.draw(experiment.model.init, 1, 0);
     let valid = made(40, 0.1);
     let job = Job {
         experiment: &experiment,
@@ -167,7 +167,7 @@ fn a_bin_that_was_dead_for_a_while_is_not_learned_as_such() {
     let reconstructed = |text: &str| {
         let fitted = train(&format!("train.epochs = 50\n{text}"), &values);
         let experiment = experiment(text);
-        let architecture = Architecture::new(BINS, &experiment.config.model);
+        let architecture = Architecture::new(BINS, &experiment.model);
         let (members, device) = ([fitted.weights], cpu());
         let runner = crate::score::error::Runner::new(&architecture, &members, &device);
         let mut first = vec![];
@@ -189,7 +189,7 @@ fn coefficients_of_scored_rows_do_not_follow_what_is_cut_off() {
     let mut hot = values[..BINS].to_vec();
     hot[0] = 1000.0;
     let errors = |text: &str, row: &[f32]| {
-        let architecture = Architecture::new(BINS, &experiment(text).config.model);
+        let architecture = Architecture::new(BINS, &experiment(text).model);
         let (members, device) = ([fitted.weights.clone()], cpu());
         let mut errors = vec![];
         let runner = crate::score::error::Runner::new(&architecture, &members, &device);
@@ -221,8 +221,8 @@ fn rows_count_by_their_weight() {
         .flat_map(|(row, weight)| row.repeat(*weight as usize))
         .collect();
     let experiment = experiment("train.epochs = 5\nmodel.nmf.start = \"random\"");
-    let architecture = Architecture::new(BINS, &experiment.config.model);
-    let start = architecture.draw(experiment.config.model.init, 1, 0);
+    let architecture = Architecture::new(BINS, &experiment.model);
+    let start = architecture.draw(experiment.model.init, 1, 0);
     let run = |train: Rows<'_>| {
         let job = Job {
             experiment: &experiment,
