@@ -1,5 +1,4 @@
-//! A last fence around libraries: a panic of theirs, on a damaged file or a device that fails,
-//! becomes an error.
+//! Turns panics in dependencies, on a damaged file or a failing device, into errors.
 
 use crate::error::{Error, Result};
 use std::{
@@ -13,15 +12,16 @@ thread_local! {
     static FENCED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `read`; a panic in it says that the file is damaged, and is not printed.
+/// Runs `read`; a panic in it becomes an error that says that the file is damaged.
 pub fn decode<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
     fenced(read).unwrap_or_else(|cause| {
         Err(Error::input(format!("{}: is damaged: {cause}", path.display())))
     })
 }
 
-/// What `run` gives; what it says where it panics, which is not printed.
-pub fn fenced<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
+/// Keeps the panic hook of the process from printing panics that [`fenced`] turns into errors. The
+/// program calls this once; a library leaves the hook alone.
+pub fn hide_fenced_panics() {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let usual = panic::take_hook();
@@ -31,6 +31,10 @@ pub fn fenced<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
             }
         }));
     });
+}
+
+/// The result of `run`, or the message of a panic in it.
+pub fn fenced<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
     let before = FENCED.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(run));
     FENCED.set(before);

@@ -123,6 +123,7 @@ pub fn main() -> ExitCode {
 
 /// Runs the verb of a command line, whose first argument is the program; returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> u8 {
+    crate::guard::hide_fenced_panics();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -10,9 +10,9 @@ pub fn markdown() -> String {
     let reference = Reference { root: &root };
     let mut text = String::from(
         "# All config keys\n\nThis page is made from the JSON schema by `lumisift schema --markdown`. \
-         An experiment is one TOML file. Every key has a default, unless its description says that it is \
-         required or that nothing happens without it. `lumisift check CONFIG` checks a file and shows the \
-         values in use; unknown keys are errors.\n",
+         An experiment is one TOML file.\nEvery key has a default, unless its description says that \
+         it is required or that nothing happens without it.\n`lumisift check CONFIG` checks a file \
+         and shows the values in use. Unknown keys are errors.\n",
     );
     let (sections, keys): (Vec<_>, Vec<_>) =
         reference.properties(&root).partition(|(_, schema)| reference.is_table(schema));
@@ -166,8 +166,11 @@ impl<'a> Reference<'a> {
 
 /// The limits of a number.
 fn range(schema: &Json) -> String {
-    let bound =
-        |name: &str, sign: &str| schema[name].as_f64().map(|bound| format!("{sign} {bound}"));
+    let bound = |name: &str, sign: &str| {
+        let bound = &schema[name];
+        let whole = bound.as_i64().map(|bound| bound.to_string());
+        whole.or_else(|| Some(bound.as_f64()?.to_string())).map(|bound| format!("{sign} {bound}"))
+    };
     let bounds: Vec<String> = [
         bound("minimum", "≥"),
         bound("exclusiveMinimum", ">"),

@@ -27,6 +27,7 @@ mod projections;
 mod resume;
 mod sensitivity;
 mod slurm;
+mod structure;
 mod sweeps;
 mod sweeps_on_batch;
 mod tables;

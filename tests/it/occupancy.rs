@@ -229,6 +229,8 @@ fn an_autoencoder_on_the_same_maps_is_a_config_away() {
     assert!(said.contains("number of bins with a squared error above 0.04"), "{said}");
     let weights = fs::read(place.path().join("pixel/model/PXLayer_1.safetensors")).unwrap();
     assert!(String::from_utf8_lossy(&weights[..600]).contains("encoder.0.weight"));
+    let (code, _, error) = run(place.path(), &["export", "pixel", "onnx", "--out", "pixel.onnx"]);
+    assert!(code == 2 && error.contains("export: [patterns] flags regions of a map"), "{error}");
 }
 
 #[test]
