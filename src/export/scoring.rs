@@ -89,7 +89,7 @@ pub fn graph(model: &TrainedModel, map: Option<Shape>) -> Result<Graph> {
             "export: model.kind = \"nmf\" finds coefficients step by step until they no longer change, which a graph cannot; `export … safetensors` has the components",
         ));
     }
-    if model.experiment.config.patterns.is_some() {
+    if model.experiment.patterns.is_some() {
         return Err(Error::input(
             "export: [patterns] flags regions of a map, which the graph does not look for; train without [patterns], or score with `lumisift score`",
         ));
