@@ -1,6 +1,6 @@
 //! Time to read a file: `cargo bench --bench read -- FILE [--json]`.
 
-use lumisift::data::table::{Wanted, read};
+use lumisift::data::read::{ReadOptions, read_file};
 use std::{path::Path, time::Instant};
 
 fn main() {
@@ -14,7 +14,7 @@ fn main() {
     let mut rows = 0;
     for _ in 0..5 {
         let clock = Instant::now();
-        let table = read(Path::new(file), &Wanted::default()).expect("a readable file");
+        let table = read_file(Path::new(file), &ReadOptions::default()).expect("a readable file");
         best = best.min(clock.elapsed().as_secs_f64());
         rows = table.rows.len();
     }

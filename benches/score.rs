@@ -34,7 +34,8 @@ fn main() {
     let (trained, score) =
         ((channel, architecture, members), Score { kind: ScoreKind::Mse, ..Score::default() });
     let (network, _) =
-        Network::learn(trained, &score, rows.at(&few), rows.at(&few), &device).expect("a network");
+        Network::fit_baseline(trained, &score, rows.at(&few), rows.at(&few), &device)
+            .expect("a network");
     let once = || {
         let clock = Instant::now();
         let said = network.score(&score, rows, &device).expect("scores");

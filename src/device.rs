@@ -5,15 +5,15 @@ use crate::{
     error::{Error, Result},
     guard,
 };
-use burn::tensor::Device;
+use burn::tensor::{Device as BurnDevice, Tensor};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
 /// An opened device.
 #[derive(Clone, Debug)]
-pub struct Opened {
+pub struct Device {
     /// Burn's handle.
-    pub device: Device,
+    pub device: BurnDevice,
     /// What to call it in provenance: "cpu", "cuda:0", "wgpu".
     pub name: String,
     /// The same for kernels of our own.
@@ -33,7 +33,7 @@ pub(crate) struct Gpu {
     pub most_loops: Option<usize>,
 }
 
-impl Opened {
+impl Device {
     /// How numbers are kept and multiplied on the device, for provenance. Kernels of our own, and
     /// all of the CPU and WGPU, are single precision throughout; burn's matrix products may round
     /// to TF32 on CUDA, and there is no way to forbid it.
@@ -100,6 +100,12 @@ pub fn failure(cause: &str) -> Error {
     ))
 }
 
+/// A tensor's numbers on the host. What failed on the device since the last time shows here.
+pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    let data = tensor.try_into_data().map_err(|error| failure(&format!("{error:?}")))?;
+    data.try_to_vec::<f32>().map_err(|error| failure(&format!("{error:?}")))
+}
+
 /// One line of `lumisift devices`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Listed {
@@ -112,10 +118,10 @@ pub struct Listed {
 }
 
 /// Opens the device of that choice, or says why it cannot.
-pub fn open(choice: DeviceChoice) -> Result<Opened> {
+pub fn open(choice: DeviceChoice) -> Result<Device> {
     match choice {
-        DeviceChoice::Cpu => Ok(Opened {
-            device: Device::flex(),
+        DeviceChoice::Cpu => Ok(Device {
+            device: BurnDevice::flex(),
             name: "cpu".into(),
             #[cfg(feature = "gpu")]
             kernels: None,
@@ -129,8 +135,8 @@ pub fn open(choice: DeviceChoice) -> Result<Opened> {
 }
 
 /// Opens several devices that share the work. Each is taken once.
-pub fn open_all(choices: &[DeviceChoice]) -> Result<Vec<Opened>> {
-    let mut devices: Vec<Opened> = vec![];
+pub fn open_all(choices: &[DeviceChoice]) -> Result<Vec<Device>> {
+    let mut devices: Vec<Device> = vec![];
     for choice in choices {
         let device = open(*choice)?;
         if devices.iter().all(|other| other.name != device.name) {
@@ -236,7 +242,7 @@ fn no_wgpu() -> String {
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 fn cards(kind: burn::tensor::DeviceType) -> Vec<String> {
     let identities =
-        Device::enumerate(kind).into_vec().into_iter().filter_map(|device| device.identity());
+        BurnDevice::enumerate(kind).into_vec().into_iter().filter_map(|device| device.identity());
     identities
         .filter(|identity| identity.physical.is_some())
         .map(|identity| identity.name)
@@ -254,7 +260,7 @@ fn cuda_gpus() -> Vec<String> {
 }
 
 #[cfg(feature = "cuda")]
-fn open_cuda(index: usize) -> Result<Opened> {
+fn open_cuda(index: usize) -> Result<Device> {
     match cuda_gpus().len() {
         0 => Err(Error::input(format!("device cuda:{index}: {}", no_cuda()))),
         count if index >= count => Err(Error::input(format!(
@@ -263,8 +269,8 @@ fn open_cuda(index: usize) -> Result<Opened> {
         _ if libdevice().is_none() => {
             Err(Error::input(format!("device cuda:{index}: {NO_LIBDEVICE}")))
         }
-        _ => Ok(Opened {
-            device: Device::cuda(index),
+        _ => Ok(Device {
+            device: BurnDevice::cuda(index),
             name: format!("cuda:{index}"),
             kernels: cubecl::Device::cuda(index).ok(),
         }),
@@ -272,7 +278,7 @@ fn open_cuda(index: usize) -> Result<Opened> {
 }
 
 #[cfg(not(feature = "cuda"))]
-fn open_cuda(index: usize) -> Result<Opened> {
+fn open_cuda(index: usize) -> Result<Device> {
     Err(Error::input(format!("device cuda:{index}: {}", no_cuda())))
 }
 
@@ -287,10 +293,10 @@ fn wgpu_gpus() -> Vec<String> {
 }
 
 #[cfg(feature = "wgpu")]
-fn open_wgpu(index: Option<usize>) -> Result<Opened> {
+fn open_wgpu(index: Option<usize>) -> Result<Device> {
     use burn::tensor::DeviceKind;
     use cubecl::device::WgpuDeviceKind;
-    let opened = |device: Device, kind: WgpuDeviceKind, name: String| Opened {
+    let opened = |device: BurnDevice, kind: WgpuDeviceKind, name: String| Device {
         device,
         name,
         kernels: cubecl::Device::wgpu(kind).ok(),
@@ -303,12 +309,12 @@ fn open_wgpu(index: Option<usize>) -> Result<Opened> {
             "device wgpu:{index}: there are {count} GPUs, counted from 0"
         ))),
         (_, Some(index)) => Ok(opened(
-            Device::wgpu(DeviceKind::DiscreteGpu(index)),
+            BurnDevice::wgpu(DeviceKind::DiscreteGpu(index)),
             WgpuDeviceKind::DiscreteGpu(index),
             format!("wgpu:{index}"),
         )),
         (_, None) => Ok(opened(
-            Device::wgpu(DeviceKind::DefaultDevice),
+            BurnDevice::wgpu(DeviceKind::DefaultDevice),
             WgpuDeviceKind::DefaultDevice,
             "wgpu".into(),
         )),
@@ -316,14 +322,14 @@ fn open_wgpu(index: Option<usize>) -> Result<Opened> {
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn open_wgpu(_: Option<usize>) -> Result<Opened> {
+fn open_wgpu(_: Option<usize>) -> Result<Device> {
     Err(Error::input(format!("device wgpu: {}", no_wgpu())))
 }
 
 /// What each channel gives, side by side: on the CPU on its cores, on a GPU in streams of their
 /// own, since one channel leaves most of a GPU's processors idle.
 pub(crate) fn side_by_side<T: Send, R: Send>(
-    device: &Opened,
+    device: &Device,
     channels: Vec<T>,
     one: impl Fn(T) -> Result<R> + Sync + Send,
 ) -> Result<Vec<R>> {
@@ -335,18 +341,18 @@ pub(crate) mod tests {
     use super::*;
 
     /// The CPU, for tests.
-    pub(crate) fn cpu() -> Device {
-        Device::flex()
+    pub(crate) fn cpu() -> BurnDevice {
+        BurnDevice::flex()
     }
 
     /// A GPU that is software, for tests; says so and returns nothing where there is none.
     #[cfg(feature = "wgpu")]
-    pub(crate) fn software() -> Option<Opened> {
+    pub(crate) fn software() -> Option<Device> {
         use burn::tensor::DeviceKind;
         use cubecl::device::WgpuDeviceKind;
         match cubecl::Device::wgpu(WgpuDeviceKind::Cpu) {
-            Ok(kernels) => Some(Opened {
-                device: Device::wgpu(DeviceKind::Cpu),
+            Ok(kernels) => Some(Device {
+                device: BurnDevice::wgpu(DeviceKind::Cpu),
                 name: "wgpu".into(),
                 kernels: Some(kernels),
             }),

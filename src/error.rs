@@ -8,6 +8,16 @@ use std::{fmt, io, path::Path};
 pub enum Error {
     /// The user can mend it: a config, an argument or a data file. Exit code 2.
     Input(String),
+    /// A column that is asked for by name and that a file does not have, or not as it should be.
+    /// Exit code 2.
+    Column {
+        /// The name that was asked for.
+        name: String,
+        /// What is wrong with it.
+        problem: ColumnProblem,
+        /// The whole message.
+        message: String,
+    },
     /// The machine or the program failed: a lost device, a diverged training. Exit code 1.
     Failed(String),
     /// A file cannot be written: a full disk, a folder that is gone. Exit code 1.
@@ -23,6 +33,17 @@ pub enum Error {
     },
 }
 
+/// What is wrong with a column that is asked for by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnProblem {
+    /// The file has no column of this name.
+    NoColumn,
+    /// The records of a JSON file have no key of this name.
+    NoKey,
+    /// The column is there and cannot be read.
+    Unreadable,
+}
+
 /// A result with Lumisift's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -30,6 +51,12 @@ impl Error {
     /// An error the user can mend.
     pub fn input(message: impl Into<String>) -> Self {
         Self::Input(message.into())
+    }
+
+    /// A column of this name that the user asked for and that a file does not have, or not as it
+    /// should be.
+    pub fn column(name: &str, problem: ColumnProblem, message: String) -> Self {
+        Self::Column { name: name.into(), problem, message }
     }
 
     /// A failure of the machine or the program.
@@ -60,7 +87,7 @@ impl Error {
     /// 2 for the user's mistakes, 1 for failures.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Input(_) => 2,
+            Self::Input(_) | Self::Column { .. } => 2,
             Self::Failed(_) | Self::Writing(_) | Self::Memory(_) => 1,
             Self::Paused { code, .. } => *code,
         }
@@ -70,6 +97,9 @@ impl Error {
     pub fn map(self, change: impl FnOnce(String) -> String) -> Self {
         match self {
             Self::Input(message) => Self::Input(change(message)),
+            Self::Column { name, problem, message } => {
+                Self::Column { name, problem, message: change(message) }
+            }
             Self::Failed(message) => Self::Failed(change(message)),
             Self::Writing(message) => Self::Writing(change(message)),
             Self::Memory(message) => Self::Memory(change(message)),
@@ -85,6 +115,7 @@ impl fmt::Display for Error {
             | Self::Failed(message)
             | Self::Writing(message)
             | Self::Memory(message)
+            | Self::Column { message, .. }
             | Self::Paused { message, .. } => f.write_str(message),
         }
     }

@@ -43,6 +43,7 @@ pub mod files;
 mod guard;
 mod linear;
 pub mod model;
+mod palette;
 pub mod prepare;
 mod protobuf;
 pub mod random;

@@ -1,32 +1,32 @@
-//! Verdicts beside a golden JSON: where they differ, by lumisection and by luminosity.
+//! The comparison of verdicts with a golden JSON, by lumisection and by luminosity.
 
-use super::Lumisections;
+use super::verdicts::Verdicts;
 use crate::{
     data::{lumi::golden_json::LumisectionSet, lumisections::Lumisection},
-    score::scores::Verdict,
+    score::verdict::Verdict,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How verdicts compare with a golden JSON.
+/// The comparison of verdicts with a golden JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Against {
     /// The golden JSON.
     pub file: String,
-    /// What luminosities are, where they are known.
+    /// The quantity of the luminosities, where they are known.
     pub luminosity: Option<String>,
-    /// Verdict by verdict.
-    pub verdicts: Vec<Line>,
-    /// Of the lumisections that it names so many are not among those that are judged; none where it
-    /// names whole runs.
+    /// Counts for each verdict.
+    pub verdicts: Vec<AgainstVerdict>,
+    /// Number of lumisections that it names and that are not judged; none where it names whole
+    /// runs.
     pub not_judged: Option<u64>,
     /// The runs in which they differ, those with most such lumisections first.
     pub runs: Vec<RunDifference>,
 }
 
-/// What a golden JSON says of the lumisections of one verdict.
+/// The lumisections of one verdict: those in the golden JSON, and the others.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Line {
+pub struct AgainstVerdict {
     /// Our verdict.
     pub verdict: Verdict,
     /// Lumisections that it names.
@@ -67,10 +67,10 @@ impl Against {
     pub fn new(
         file: String,
         golden: &LumisectionSet,
-        lumisections: &Lumisections,
+        lumisections: &Verdicts,
         luminosity: Option<String>,
     ) -> Self {
-        let mut verdicts = Verdict::ALL.map(|verdict| Line {
+        let mut verdicts = Verdict::ALL.map(|verdict| AgainstVerdict {
             verdict,
             golden: 0,
             other: 0,
@@ -139,10 +139,10 @@ mod tests {
             Verdict::Good,
         ];
         let one = |(i, verdict): (usize, &Verdict)| {
-            let said = certify::Lumisection {
+            let said = certify::verdicts::LumisectionVerdict {
                 verdict: *verdict,
                 reason: String::new(),
-                source: certify::Source::Autoencoder,
+                source: certify::verdicts::Source::Autoencoder,
                 score: None,
                 p_value: None,
                 experiment: None,

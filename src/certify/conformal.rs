@@ -1,5 +1,5 @@
-//! What good lumisections score: p-values without assuming a distribution, counted in blocks of
-//! neighbours.
+//! P-values of scores among those of good lumisections, without assuming a distribution, counted in
+//! blocks of neighbours.
 //!
 //! The p-value of a score is (1 + K · share) / (K + 1), where share is that of the calibration rows
 //! which score at least as high and K the number of blocks. With blocks of one row it is the usual
@@ -42,7 +42,7 @@ impl Reference {
         self.scores.len()
     }
 
-    /// What they score, ascending.
+    /// Their scores, ascending.
     pub fn scores(&self) -> &[f64] {
         &self.scores
     }
@@ -59,7 +59,7 @@ impl Reference {
         (self.rows() - up_to) as f64 / self.rows().max(1) as f64
     }
 
-    /// How seldom a good row scores so high: 1 where nothing is known of good rows.
+    /// The p-value of a score: 1 where there are no good rows.
     pub fn p_value(&self, score: f64) -> f64 {
         let blocks = self.blocks as f64;
         (1.0 + blocks * self.share_from(score)) / (blocks + 1.0)
@@ -83,22 +83,22 @@ impl Reference {
     }
 }
 
-/// Blocks that a rate needs to be told: the smallest p-value of n blocks is 1 / (n + 1).
+/// Number of blocks that a rate requires: the smallest p-value of n blocks is 1 / (n + 1).
 pub fn needed(rate: f64) -> usize {
     // 1 / 0.001 is a little more than 1000 in some roundings.
     ((1.0 / rate - 1e-9).ceil() as usize).saturating_sub(1)
 }
 
-/// Fewer pairs of neighbours than this tell nothing of how correlated they are.
+/// A correlation is not estimated on fewer pairs of neighbours than this.
 const FEWEST_PAIRS: usize = 30;
 
-/// The share of the rows that score highest: what cuts are about.
+/// The share of the rows that count as high-scoring.
 const TAIL: f64 = 0.1;
 
 /// Over how many neighbouring rows high scores are correlated: 1 + 2 Σ ρₖ, where ρₖ is the
 /// correlation of whether two rows k apart in one run are among the tenth that score highest,
-/// summed up to the first that is within its noise of 0. So many rows tell as much of a rate as one
-/// would.
+/// summed up to the first that is within its noise of 0. That many rows count as one independent
+/// row.
 pub fn correlated_over(runs: &[Vec<f64>]) -> usize {
     let mut sorted = runs.concat();
     sorted.sort_by(f64::total_cmp);

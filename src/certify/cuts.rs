@@ -1,4 +1,5 @@
-//! The two cuts on a score, each with what it buys and the sample that says so.
+//! The two cuts on a score, each with its efficiency, purity and false-alarm rate on the calibration
+//! rows.
 
 use super::{
     conformal::{self, Reference},
@@ -13,8 +14,11 @@ use crate::{
     error::{Error, Result},
     prepare::split::Split,
     score::{
+        channel_scores::ChannelScores,
         roc::{Z_95, wilson},
-        scores::{ChannelScores, Row, Scores, Verdict},
+        row::ScoredRow,
+        scores::Scores,
+        verdict::Verdict,
     },
 };
 use serde::Serialize;
@@ -22,7 +26,7 @@ use serde::Serialize;
 /// The rows that cuts are calibrated on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
-    /// What they are, in words.
+    /// A name for them.
     pub what: String,
     /// Files of good data that were named for it; empty where they are the experiment's own rows.
     pub files: Vec<String>,
@@ -32,8 +36,8 @@ pub struct Sample {
     pub bad: Vec<Vec<f64>>,
 }
 
-/// Which rows calibrate: each row's say, good or bad.
-pub fn calibrates(on: CertifyOn, row: &Row, good: Option<bool>) -> Option<bool> {
+/// Whether a row calibrates, and as good or bad.
+pub fn calibrates(on: CertifyOn, row: &ScoredRow, good: Option<bool>) -> Option<bool> {
     match (on, row.split, good) {
         (CertifyOn::Valid, Split::Valid, good) => Some(good != Some(false)),
         (CertifyOn::Valid, Split::Unused, Some(false)) => Some(false),
@@ -42,7 +46,7 @@ pub fn calibrates(on: CertifyOn, row: &Row, good: Option<bool>) -> Option<bool> 
     }
 }
 
-/// Scores of the rows of one channel for which `wanted` says so, run by run.
+/// Scores of the `wanted` rows of one channel, run by run.
 pub fn by_run(
     scores: &Scores,
     channel: &ChannelScores,
@@ -57,7 +61,7 @@ pub fn by_run(
 
 /// A share of some rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Share {
+pub struct RowShare {
     /// The rows that are counted.
     pub rows: usize,
     /// Of so many.
@@ -68,37 +72,37 @@ pub struct Share {
     pub interval: (f64, f64),
 }
 
-impl Share {
-    /// None of nothing; `independent` of the rows count.
+impl RowShare {
+    /// None where there are no rows; `independent` is the number of rows that count as independent.
     fn new(rows: usize, of: usize, independent: f64) -> Option<Self> {
         let share = rows as f64 / of as f64;
         (of > 0).then(|| Self { rows, of, share, interval: wilson(share, independent, Z_95) })
     }
 }
 
-/// A cut with what it buys on the calibration rows.
+/// A cut with its performance on the calibration rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Calibrated {
+pub struct CalibratedCut {
     /// "grey" or "bad": what a lumisection above it is, at least.
     pub above: Verdict,
-    /// Where it was to lie.
+    /// The rule that places it.
     pub rule: Cut,
-    /// Whether that was the config's wish.
+    /// Whether the config sets the rule.
     pub asked: bool,
     /// The score that lumisections must exceed; none where no lumisection may be taken for bad.
     pub score: Option<f64>,
-    /// The rate that it was to have, where the calibration rows cannot tell it.
+    /// The rate of the rule, where the calibration rows cannot resolve it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmet: Option<Unmet>,
     /// Good calibration rows above it.
-    pub false_alarms: Option<Share>,
+    pub false_alarms: Option<RowShare>,
     /// Bad calibration rows above it.
-    pub efficiency: Option<Share>,
+    pub efficiency: Option<RowShare>,
     /// Bad ones among all calibration rows above it.
-    pub purity: Option<Share>,
+    pub purity: Option<RowShare>,
 }
 
-impl Calibrated {
+impl CalibratedCut {
     /// Whether a score lies above it.
     pub fn exceeded(&self, score: f64) -> bool {
         self.score.is_some_and(|cut| score > cut)
@@ -110,7 +114,7 @@ impl Calibrated {
 pub struct Cuts {
     /// The channel.
     pub channel: String,
-    /// What the calibration rows are.
+    /// A name for the calibration rows.
     pub sample: String,
     /// Files that they are of, where they are not the experiment's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -126,19 +130,19 @@ pub struct Cuts {
     /// Bad calibration rows.
     pub bad_rows: usize,
     /// Above it a lumisection is at least grey.
-    pub grey: Calibrated,
+    pub grey: CalibratedCut,
     /// Above it a lumisection is bad.
-    pub bad: Calibrated,
-    /// What the good score.
+    pub bad: CalibratedCut,
+    /// Scores of the good calibration rows.
     #[serde(skip)]
     pub reference: Reference,
 }
 
-/// Where cuts lie if nobody says.
+/// False-alarm rates of cuts without a rule.
 const USUAL: [(Verdict, f64); 2] = [(Verdict::Grey, 0.05), (Verdict::Bad, 0.01)];
 
 impl Cuts {
-    /// Finds the cuts of a channel. `judged` are the scores of the rows that will be held against
+    /// Finds the cuts of a channel. `judged` are the scores of the rows that are compared with
     /// them.
     pub fn new(
         config: &Certify,
@@ -149,7 +153,7 @@ impl Cuts {
     ) -> Result<Self> {
         let reference = Reference::new(&sample.good, block.map(|block| block as usize));
         let labelled = Labelled::new(sample, &reference);
-        let find = |asked: Option<Cut>, (above, usual): (Verdict, f64)| -> Result<Calibrated> {
+        let find = |asked: Option<Cut>, (above, usual): (Verdict, f64)| -> Result<CalibratedCut> {
             // A rate that nobody asked for is no smaller than the rows can tell.
             let rule = asked.unwrap_or(Cut::FalseAlarmRate(usual.max(reference.smallest())));
             let key = format!("certify.{} ({rule})", above.name());
@@ -204,7 +208,7 @@ impl Cuts {
                     Some(labelled.cut(rule, &key, &sample.what)?)
                 }
             };
-            Ok(labelled.bought(Calibrated {
+            Ok(labelled.bought(CalibratedCut {
                 above,
                 rule,
                 asked: asked.is_some(),
@@ -220,7 +224,7 @@ impl Cuts {
         if let (Some(low), Some(high)) = (grey.score, bad.score)
             && low > high
         {
-            grey = labelled.bought(Calibrated { score: bad.score, ..grey });
+            grey = labelled.bought(CalibratedCut { score: bad.score, ..grey });
         }
         Ok(Self {
             channel: channel.to_owned(),
@@ -237,7 +241,7 @@ impl Cuts {
         })
     }
 
-    /// What is said of a score.
+    /// The verdict on a score.
     pub fn verdict(&self, score: f64) -> Verdict {
         match () {
             () if self.bad.exceeded(score) => Verdict::Bad,
@@ -246,15 +250,14 @@ impl Cuts {
         }
     }
 
-    /// The rate that cannot be told, and the cut that was to have it; of two the one that needs
-    /// more.
+    /// The rate that cannot be resolved, and its cut; of two the one that needs more blocks.
     pub fn unmet(&self) -> Option<(Verdict, Unmet)> {
         let cuts =
             [&self.grey, &self.bad].into_iter().filter_map(|cut| Some((cut.above, cut.unmet?)));
         cuts.max_by_key(|(_, unmet)| unmet.needed.unwrap_or(usize::MAX))
     }
 
-    /// What is doubtful about them.
+    /// A warning about them.
     pub fn warning(&self) -> Option<String> {
         let same = self.grey.score == self.bad.score && self.grey.rule != self.bad.rule;
         same.then(|| {
@@ -275,7 +278,7 @@ struct Labelled<'a> {
     good: &'a Reference,
 }
 
-/// What lies above a score.
+/// Numbers of rows above a score.
 #[derive(Clone, Copy)]
 struct Above {
     good: usize,
@@ -358,18 +361,18 @@ impl<'a> Labelled<'a> {
         })
     }
 
-    /// Adds what a cut buys.
-    fn bought(&self, cut: Calibrated) -> Calibrated {
+    /// Adds the performance of a cut.
+    fn bought(&self, cut: CalibratedCut) -> CalibratedCut {
         let Above { good, bad } = self.above(cut.score.unwrap_or(f64::INFINITY));
         let blocks = self.good.blocks as f64;
         // Of what lies above as many count as independent as of all.
         let independent =
             (blocks + self.bad_blocks as f64) / (self.good.rows() + self.bad.len()).max(1) as f64;
         let labelled = !self.bad.is_empty();
-        Calibrated {
-            false_alarms: Share::new(good, self.good.rows(), blocks),
-            efficiency: Share::new(bad, self.bad.len(), self.bad_blocks as f64),
-            purity: Share::new(bad, good + bad, ((good + bad) as f64 * independent).max(1.0))
+        CalibratedCut {
+            false_alarms: RowShare::new(good, self.good.rows(), blocks),
+            efficiency: RowShare::new(bad, self.bad.len(), self.bad_blocks as f64),
+            purity: RowShare::new(bad, good + bad, ((good + bad) as f64 * independent).max(1.0))
                 .filter(|_| labelled),
             ..cut
         }

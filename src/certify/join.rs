@@ -1,21 +1,20 @@
-//! What several experiments say of a lumisection together.
+//! Combination of the opinions of several experiments on a lumisection.
 
 use super::{
-    Id, Lumisection, Lumisections, Source,
-    cuts::{Calibrated, Cuts, Sample},
-    judge::{Opinion, Opinions},
+    cuts::{CalibratedCut, Cuts, Sample},
+    verdicts::{Id, LumisectionVerdict, Opinion, Opinions, Source, Verdicts},
 };
 use crate::{
     config::certify::Certify,
     error::{Error, Result, suggestion},
-    score::scores::Verdict,
+    score::verdict::Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How verdicts become one.
+/// The rule by which opinions are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// Bad where so many say so; grey where so many say grey or bad.
+    /// Bad where this many say bad; grey where this many say grey or bad.
     Votes(usize),
     /// By the largest of their scores, standardised; its cuts are calibrated on the same rows.
     MaxScore,
@@ -54,8 +53,8 @@ impl Rule {
     }
 }
 
-/// Puts opinions together by votes. `names` are the experiments'.
-pub fn votes(needed: usize, names: &[String], opinions: Vec<Opinions>) -> Lumisections {
+/// Combines opinions by votes. `names` are those of the experiments.
+pub fn votes(needed: usize, names: &[String], opinions: Vec<Opinions>) -> Verdicts {
     by_lumisection(opinions, |opinions| {
         let says = |wanted: &[Verdict]| {
             opinions.iter().flatten().filter(|opinion| wanted.contains(&opinion.verdict)).count()
@@ -111,7 +110,7 @@ pub fn votes(needed: usize, names: &[String], opinions: Vec<Opinions>) -> Lumise
     })
 }
 
-/// What experiments say together.
+/// The combination of opinions.
 struct Joined {
     verdict: Verdict,
     reason: String,
@@ -124,7 +123,7 @@ fn named(names: &[String], name: &str, reason: &str) -> String {
     if names.len() == 1 { reason.to_owned() } else { format!("{name}: {reason}") }
 }
 
-/// What is not known of a lumisection, experiment by experiment.
+/// Why experiments have no verdict on a lumisection.
 fn missing(names: &[String], opinions: &[Option<Opinion>]) -> Vec<String> {
     let not = |(name, opinion): (&String, &Option<Opinion>)| match opinion {
         None => Some(format!("missing in {name}")),
@@ -136,11 +135,8 @@ fn missing(names: &[String], opinions: &[Option<Opinion>]) -> Vec<String> {
     names.iter().zip(opinions).filter_map(not).collect()
 }
 
-/// The union of the lumisections of all experiments, each with what is said of it.
-fn by_lumisection(
-    opinions: Vec<Opinions>,
-    say: impl Fn(&[Option<Opinion>]) -> Joined,
-) -> Lumisections {
+/// The union of the lumisections of all experiments, each with its combined verdict.
+fn by_lumisection(opinions: Vec<Opinions>, say: impl Fn(&[Option<Opinion>]) -> Joined) -> Verdicts {
     let ids: BTreeSet<Id> = opinions.iter().flat_map(|opinions| opinions.keys().copied()).collect();
     let mut opinions = opinions;
     let one = |id: Id| {
@@ -162,7 +158,7 @@ fn by_lumisection(
         );
         (
             id,
-            Lumisection {
+            LumisectionVerdict {
                 verdict,
                 reason,
                 source,
@@ -179,7 +175,7 @@ fn by_lumisection(
     ids.into_iter().map(one).collect()
 }
 
-/// What makes scores of several experiments comparable: their logarithms (or what is logarithms
+/// Standardisation of the scores of an experiment: their logarithms (or scores that are logarithms
 /// already) less their mean over their standard deviation in the good calibration rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standard {
@@ -189,7 +185,7 @@ pub struct Standard {
 }
 
 impl Standard {
-    /// Found on the scores of good rows; `log` says whether logarithms are to be taken.
+    /// Fitted on the scores of good rows; with `log` on their logarithms.
     pub fn new(log: bool, good: &[f64]) -> Result<Self> {
         let mut standard = Self { log, mean: 0.0, deviation: 1.0 };
         let numbers: Vec<f64> = good.iter().map(|score| standard.of(*score)).collect();
@@ -219,7 +215,7 @@ impl Standard {
 /// A calibration row: its lumisection, its score and whether it is good.
 pub type Calibration = (Id, f64, bool);
 
-/// Puts experiments together by the largest of their standardised scores, whose cuts are calibrated
+/// Combines experiments by the largest of their standardised scores, whose cuts are calibrated
 /// on the rows that all of them calibrate on.
 pub fn max_score(
     (config, block): (&Certify, Option<u32>),
@@ -227,7 +223,7 @@ pub fn max_score(
     standards: &[Standard],
     calibration: &[Vec<Calibration>],
     opinions: Vec<Opinions>,
-) -> Result<(Cuts, Lumisections)> {
+) -> Result<(Cuts, Verdicts)> {
     let mut largest: BTreeMap<Id, (usize, f64, bool)> = BTreeMap::new();
     for (rows, standard) in calibration.iter().zip(standards) {
         for (id, score, good) in rows {
@@ -280,7 +276,7 @@ pub fn max_score(
                 .filter(|(_, opinion)| opinion.as_ref().is_some_and(|opinion| opinion.flagged));
             let flagging: Vec<&str> = flagging.map(|(name, _)| name.as_str()).collect();
             let unmet = cuts.unmet().filter(|_| verdict == Verdict::Good && !flagging.is_empty());
-            let above = |cut: &Calibrated| {
+            let above = |cut: &CalibratedCut| {
                 format!("largest score above {:.6} ({})", cut.score.unwrap_or(f64::NAN), cut.rule)
             };
             let reason = match (verdict, unmet) {

@@ -1,49 +1,22 @@
-//! What one experiment says of each lumisection.
+//! The opinion of one experiment on each lumisection.
 
-use super::{Id, cuts::Cuts};
+use super::{
+    cuts::{CalibratedCut, Cuts},
+    verdicts::{Id, Opinion, Opinions},
+};
 use crate::{
     config::Value,
-    data::{lumi::Facts, lumisections::Lumisection},
+    data::{lumi::LumiInfo, lumisections::Lumisection},
     error::{Error, Result, listed, suggestion},
     prepare::split::Split,
-    score::scores::{Scores, Verdict},
+    score::{scores::Scores, verdict::Verdict},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-/// What an experiment says of a lumisection.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Opinion {
-    /// Good, grey, bad or not evaluated.
-    pub verdict: Verdict,
-    /// Why.
-    pub reason: Arc<str>,
-    /// Its score, where it is evaluated.
-    pub score: Option<f64>,
-    /// Whether that is above the experiment's own threshold.
-    pub flagged: bool,
-    /// Whether it is, and the rate that the cuts were to have could not be met: then it is at least
-    /// grey, whatever others say.
-    pub unmet: bool,
-    /// Whether that alone makes it grey.
-    pub floored: bool,
-    /// How seldom good lumisections score so high.
-    pub p_value: Option<f64>,
-    /// Of several channels those above their own grey cut, the least usual first; the least usual
-    /// one where none is.
-    pub channels: Vec<String>,
-    /// What the row was for.
-    pub split: Split,
-    /// Its position among the scores.
-    pub row: usize,
-}
-
-/// Opinions by lumisection.
-pub type Opinions = BTreeMap<Id, Opinion>;
-
-/// Run and LS of each row, where they are known. Files that say no run take it from `named`.
+/// Run and LS of each row, where they are known. Files without a run take it from `named`.
 pub fn identities(scores: &Scores, named: &BTreeMap<String, u32>) -> Vec<Option<Id>> {
     scores
         .rows
@@ -52,7 +25,7 @@ pub fn identities(scores: &Scores, named: &BTreeMap<String, u32>) -> Vec<Option<
         .collect()
 }
 
-/// Refuses rows that no file by run can name.
+/// Refuses events, and rows without a run.
 pub fn check_runs(scores: &Scores, ids: &[Option<Id>]) -> Result<()> {
     if scores.events {
         return Err(Error::input("the rows are events; `lumisift certify` judges lumisections"));
@@ -68,8 +41,9 @@ pub fn check_runs(scores: &Scores, ids: &[Option<Id>]) -> Result<()> {
     }
 }
 
-/// Which of two rows of one lumisection counts: the worse, and of two that are equally bad the one
-/// that scores higher. What was not evaluated may be bad, so it comes before good.
+/// Whether `a` counts rather than `b`, of two rows of one lumisection: the worse counts, and of two
+/// that are equally bad the one that scores higher. What was not evaluated may be bad, so it comes
+/// before good.
 fn worse(a: &Opinion, b: &Opinion) -> bool {
     let rank = |opinion: &Opinion| match opinion.verdict {
         Verdict::Bad => 3,
@@ -81,9 +55,9 @@ fn worse(a: &Opinion, b: &Opinion) -> bool {
     (rank(a), score(a)) > (rank(b), score(b))
 }
 
-/// Holds scores against the cuts of each channel, the last of which judges. `unfit` says of rows
-/// why they are not to be evaluated although they have a score. Returns with it the number of rows
-/// that are of a lumisection that another row is of.
+/// Compares scores with the cuts of each channel, the last of which judges. `unfit` are reasons why
+/// rows with a score are not evaluated. Also returns the number of rows whose lumisection has
+/// another row.
 pub fn opinions(
     cuts: &[Cuts],
     scores: &Scores,
@@ -113,7 +87,7 @@ pub fn opinions(
                 if unmet.is_some() {
                     (verdict, floored) = (Verdict::Grey, true);
                 }
-                let above = |cut: &super::cuts::Calibrated| {
+                let above = |cut: &CalibratedCut| {
                     format!(
                         "score above {:.6} ({}, {})",
                         cut.score.unwrap_or(f64::NAN),
@@ -201,11 +175,11 @@ fn responsible(cuts: &[Cuts], scores: &Scores, row: usize) -> Vec<String> {
     channels.into_iter().take(above).map(|(_, _, name)| name).collect()
 }
 
-/// Why rows that have a score are not to be evaluated: a quantity of theirs lies outside what the
+/// Reasons why rows with a score are not evaluated: a quantity of theirs lies outside what the
 /// training rows had, or is unknown. `trained` and `training` are the experiment's own rows.
 pub fn outside(
     names: &[String],
-    facts: &Facts,
+    facts: &LumiInfo,
     (training, trained): (&Scores, &[Option<Id>]),
     (scores, ids): (&Scores, &[Option<Id>]),
 ) -> Result<Vec<Option<String>>> {

@@ -1,12 +1,7 @@
 //! What people wrote into the review list: it stays in the list when that is written again.
 
-use super::{Id, Lumisections, decisions, outputs::Stretch, review};
-use crate::error::{Error, Result};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-};
+use super::{decision_list::Entry, verdicts::Id};
+use std::collections::BTreeMap;
 
 /// Decision and comment of a lumisection, as they were typed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,16 +48,19 @@ pub struct Notes(BTreeMap<Id, Note>);
 
 impl Notes {
     /// Those of a list of decisions.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(super) fn new(entries: &[Entry]) -> Self {
         let mut notes = Self::default();
-        for decisions::Entry { run, first, last, decision, comment, .. } in
-            decisions::entries(path, true)?
-        {
-            (first..=last).for_each(|ls| {
-                notes.add((run, ls), Note { decision: decision.clone(), comment: comment.clone() })
+        for Entry { run, first, last, decision, comment, .. } in entries {
+            (*first..=*last).for_each(|ls| {
+                notes.add((*run, ls), Note { decision: decision.clone(), comment: comment.clone() })
             });
         }
-        Ok(notes)
+        notes
+    }
+
+    /// All of them, in the order of the lumisections.
+    pub fn iter(&self) -> impl Iterator<Item = (Id, &Note)> {
+        self.0.iter().map(|(id, note)| (*id, note))
     }
 
     fn add(&mut self, id: Id, note: Note) {
@@ -92,89 +90,5 @@ impl Notes {
             .iter()
             .filter(|(id, _)| wanted(id))
             .for_each(|(id, note)| self.add(*id, note.clone()));
-    }
-
-    /// Rows of the list for notes on lumisections outside its stretches, so that nothing that was
-    /// written down is lost.
-    pub fn kept(&self, lumisections: &Lumisections, stretches: &[Stretch]) -> Vec<review::Row> {
-        let listed: BTreeSet<Id> = stretches
-            .iter()
-            .flat_map(|stretch| (stretch.first..=stretch.last).map(|ls| (stretch.run, ls)))
-            .collect();
-        let mut ranges: Vec<(Id, u32, &Note, Option<&str>)> = vec![];
-        for (&(run, ls), note) in self.0.iter().filter(|(id, _)| !listed.contains(id)) {
-            let verdict = lumisections.get(&(run, ls)).map(|said| said.verdict.name());
-            match ranges.last_mut() {
-                Some(((of, _), last, before, said))
-                    if *of == run
-                        && last.checked_add(1) == Some(ls)
-                        && *before == note
-                        && *said == verdict =>
-                {
-                    *last = ls;
-                }
-                _ => ranges.push(((run, ls), ls, note, verdict)),
-            }
-        }
-        let row = |((run, first), last, note, verdict): (Id, u32, &Note, Option<&str>)| {
-            let reason =
-                if verdict.is_some() { "kept: not flagged" } else { "kept: not judged here" };
-            let mut row = review::Row::default();
-            let cells = [
-                ("run", run.to_string()),
-                ("first_ls", first.to_string()),
-                ("last_ls", last.to_string()),
-                ("decision", note.decision.clone()),
-                ("comment", note.comment.clone()),
-                ("verdict", verdict.unwrap_or_default().to_owned()),
-                ("lumisections", (u64::from(last - first) + 1).to_string()),
-                ("reason", reason.to_owned()),
-            ];
-            review::HEADER.iter().zip(&mut row).for_each(|(name, cell)| {
-                *cell = cells
-                    .iter()
-                    .find(|(of, _)| of == name)
-                    .map(|(_, text)| text.clone())
-                    .unwrap_or_default();
-            });
-            row
-        };
-        ranges.into_iter().map(row).collect()
-    }
-}
-
-/// A review list that was there before.
-#[derive(Clone, Debug)]
-pub struct List {
-    /// Where it lies.
-    pub path: PathBuf,
-    bytes: Vec<u8>,
-    /// What people wrote into it.
-    pub notes: Notes,
-}
-
-impl List {
-    /// Reads it; none where there is no file, or one that is no review list.
-    pub fn read(path: &Path) -> Result<Option<Self>> {
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let bytes = fs::read(path).map_err(|error| Error::reading(path, &error))?;
-        if !decisions::is_list(path, &review::HEADER) {
-            return Ok(None);
-        }
-        Ok(Some(Self { path: path.to_path_buf(), notes: Notes::read(path)?, bytes }))
-    }
-
-    /// Refuses to go on where someone has written into it since it was read.
-    pub fn check(&self) -> Result<()> {
-        let path = &self.path;
-        match fs::read(path) {
-            Ok(bytes) if bytes == self.bytes => Ok(()),
-            _ => Err(Error::failed(format!(
-                "{}: was changed while it was in use, and is left as it is; run the command again",
-                path.display()
-            ))),
-        }
     }
 }

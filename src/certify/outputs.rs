@@ -1,11 +1,14 @@
 //! The files that a certification leaves: golden JSON and its siblings, and a table of all
 //! lumisections.
 
-use super::{Lumisections, notes::Notes, ranges};
+use super::{
+    stretches::Stretch,
+    verdicts::{LumisectionVerdict, Verdicts, ranges},
+};
 use crate::{
     error::{Error, Result},
     files::{atomic::write_atomically, tables},
-    score::scores::Verdict,
+    score::verdict::Verdict,
 };
 use arrow_array::{ArrayRef, Float64Array, StringArray, UInt32Array};
 use serde_json::{Value, json};
@@ -84,7 +87,7 @@ pub fn to_json(runs: &BTreeMap<u32, Vec<(u32, u32)>>) -> String {
 }
 
 /// Writes the four JSONs, which partition the lumisections.
-pub fn write_partition(names: &Names, lumisections: &Lumisections) -> Result<()> {
+pub fn write_partition(names: &Names, lumisections: &Verdicts) -> Result<()> {
     // The golden one last: where it is, the others are.
     let order = [Verdict::NotEvaluated, Verdict::Bad, Verdict::Grey, Verdict::Good];
     order.into_iter().try_for_each(|verdict| {
@@ -92,57 +95,8 @@ pub fn write_partition(names: &Names, lumisections: &Lumisections) -> Result<()>
     })
 }
 
-/// Neighbouring lumisections of which the same is said.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stretch {
-    /// Their run.
-    pub run: u32,
-    /// The first LS.
-    pub first: u32,
-    /// The last.
-    pub last: u32,
-    /// Their verdict.
-    pub verdict: Verdict,
-    /// The LS that good ones resemble least.
-    pub worst: u32,
-}
-
-/// Flagged lumisections (grey and bad) as stretches; only those of one verdict, source and note are
-/// joined.
-pub fn flagged(lumisections: &Lumisections, notes: &Notes) -> Vec<Stretch> {
-    let mut stretches: Vec<Stretch> = vec![];
-    for ((run, ls), said) in
-        lumisections.iter().filter(|(_, said)| matches!(said.verdict, Verdict::Grey | Verdict::Bad))
-    {
-        let source = |stretch: &Stretch| lumisections[&(stretch.run, stretch.last)].source;
-        match stretches.last_mut() {
-            Some(before)
-                if before.run == *run
-                    && before.last.checked_add(1) == Some(*ls)
-                    && before.verdict == said.verdict
-                    && source(before) == said.source
-                    && notes.get((*run, before.last)) == notes.get((*run, *ls)) =>
-            {
-                before.last = *ls;
-                let score = |ls: u32| lumisections[&(*run, ls)].score.unwrap_or(f64::NEG_INFINITY);
-                if score(*ls) > score(before.worst) {
-                    before.worst = *ls;
-                }
-            }
-            _ => stretches.push(Stretch {
-                run: *run,
-                first: *ls,
-                last: *ls,
-                verdict: said.verdict,
-                worst: *ls,
-            }),
-        }
-    }
-    stretches
-}
-
 /// Flagged stretches by run, with the reasons and what the worst LS of each scores.
-pub fn flagged_json(lumisections: &Lumisections, stretches: &[Stretch], names: &[String]) -> Value {
+pub fn flagged_json(lumisections: &Verdicts, stretches: &[Stretch], names: &[String]) -> Value {
     let mut runs: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for stretch in stretches {
         let worst = &lumisections[&(stretch.run, stretch.worst)];
@@ -169,20 +123,20 @@ pub fn flagged_json(lumisections: &Lumisections, stretches: &[Stretch], names: &
 /// rows.
 pub fn write_table(
     names: &Names,
-    lumisections: &Lumisections,
+    lumisections: &Verdicts,
     experiments: &[String],
     files: &[Vec<Arc<str>>],
 ) -> Result<()> {
     let rows = || lumisections.iter();
     let all = || lumisections.values();
-    let numbers = |get: &dyn Fn(&super::Lumisection) -> Option<f64>| -> ArrayRef {
+    let numbers = |get: &dyn Fn(&LumisectionVerdict) -> Option<f64>| -> ArrayRef {
         Arc::new(all().map(get).collect::<Float64Array>())
     };
-    let texts = |get: &dyn Fn(&super::Lumisection) -> Option<String>| -> ArrayRef {
+    let texts = |get: &dyn Fn(&LumisectionVerdict) -> Option<String>| -> ArrayRef {
         Arc::new(all().map(get).collect::<StringArray>())
     };
     // The row that decided, else the first there is.
-    let shown = |said: &super::Lumisection| {
+    let shown = |said: &LumisectionVerdict| {
         let at = said.experiment.or_else(|| said.opinions.iter().position(Option::is_some))?;
         Some((at, said.opinions[at].clone()?))
     };
@@ -208,7 +162,7 @@ pub fn write_table(
         ("luminosity".into(), numbers(&|said| said.luminosity)),
     ];
     for (at, name) in experiments.iter().enumerate().filter(|_| experiments.len() > 1) {
-        let of = move |said: &super::Lumisection| said.opinions[at].clone();
+        let of = move |said: &LumisectionVerdict| said.opinions[at].clone();
         columns.push((
             format!("verdict_{name}"),
             texts(&|said| of(said).map(|opinion| opinion.verdict.name().into())),
@@ -228,11 +182,11 @@ pub fn write_table(
 /// me, verdict, score, p_value, reason`. `elements` are the monitoring elements of the experiments.
 pub fn write_dials(
     path: &Path,
-    lumisections: &Lumisections,
+    lumisections: &Verdicts,
     elements: &[Option<String>],
 ) -> Result<()> {
     let bad = || lumisections.iter().filter(|(_, said)| said.verdict == Verdict::Bad);
-    let element = |said: &super::Lumisection| elements.get(said.experiment?).cloned().flatten();
+    let element = |said: &LumisectionVerdict| elements.get(said.experiment?).cloned().flatten();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("run_number", Arc::new(bad().map(|((run, _), _)| Some(*run)).collect::<UInt32Array>())),
         ("ls_number", Arc::new(bad().map(|((_, ls), _)| Some(*ls)).collect::<UInt32Array>())),
@@ -254,14 +208,11 @@ pub fn write_dials(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        certify::{Lumisection, Source},
-        data::lumi::golden_json::LumisectionSet,
-    };
+    use crate::{certify::verdicts::Source, data::lumi::golden_json::LumisectionSet};
     use proptest::prelude::*;
 
-    fn said(verdict: Verdict, score: f64) -> Lumisection {
-        Lumisection {
+    fn said(verdict: Verdict, score: f64) -> LumisectionVerdict {
+        LumisectionVerdict {
             verdict,
             reason: "because".into(),
             source: Source::Autoencoder,
@@ -275,22 +226,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn stretches_are_of_one_verdict() {
-        let verdicts = [Verdict::Bad, Verdict::Bad, Verdict::Grey, Verdict::Good, Verdict::Bad];
-        let lumisections: Lumisections = verdicts
-            .iter()
-            .enumerate()
-            .map(|(i, verdict)| ((7, i as u32 + 1), said(*verdict, i as f64)))
-            .chain([((8, 6), said(Verdict::Bad, 0.0))])
-            .collect();
-        let found: Vec<(u32, u32, u32, u32)> = flagged(&lumisections, &Notes::default())
-            .iter()
-            .map(|stretch| (stretch.run, stretch.first, stretch.last, stretch.worst))
-            .collect();
-        assert_eq!(found, [(7, 1, 2, 2), (7, 3, 3, 3), (7, 5, 5, 5), (8, 6, 6, 6)]);
-    }
-
     proptest! {
         #[test]
         fn the_four_files_partition_the_lumisections(
@@ -298,7 +233,7 @@ mod tests {
         ) {
             let folder = tempfile::tempdir().unwrap();
             let names = Names::new(&folder.path().join("golden.json")).unwrap();
-            let lumisections: Lumisections = verdicts.iter().map(|(id, verdict)| (*id, said(*verdict, 0.0))).collect();
+            let lumisections: Verdicts = verdicts.iter().map(|(id, verdict)| (*id, said(*verdict, 0.0))).collect();
             write_partition(&names, &lumisections).unwrap();
             let mut all = 0;
             for verdict in Verdict::ALL {

@@ -1,16 +1,22 @@
-//! What a person should look at: a list to fill in, and the same as a page.
+//! The list of what a person should look at, to be filled in. What people wrote into it stays in
+//! it when it is written again.
 
-use super::{Id, Lumisections, decisions, notes::Notes, outputs::Stretch};
+use super::{
+    decision_list::entries_of_list,
+    notes::{Note, Notes},
+    stretches::Stretch,
+    verdicts::{Id, Verdicts},
+};
 use crate::{
     error::{Error, Result},
     files::atomic::write_atomically,
-    report::{
-        explain::{Explanation, Share},
-        plots::palette,
-    },
-    score::scores::Verdict,
+    score::explain::Explanation,
 };
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// What explains the worst lumisection of a stretch, channel by channel.
 pub type Explanations = BTreeMap<Id, Vec<Explanation>>;
@@ -41,7 +47,7 @@ pub const HEADER: [&str; 17] = [
 ];
 
 /// A line of the list, in the order of [`HEADER`].
-pub type Row = [String; 17];
+pub type ReviewRow = [String; 17];
 
 /// Where a line has its decision.
 pub const DECISION: usize = 3;
@@ -49,12 +55,12 @@ pub const DECISION: usize = 3;
 /// The list as rows of text; `decision` and `comment` are for a person to fill in, and are what
 /// `notes` say already.
 pub fn rows(
-    lumisections: &Lumisections,
+    lumisections: &Verdicts,
     stretches: &[Stretch],
     notes: &Notes,
     names: &[String],
     explanations: &Explanations,
-) -> Vec<Row> {
+) -> Vec<ReviewRow> {
     let row = |stretch: &Stretch| {
         let worst = &lumisections[&(stretch.run, stretch.worst)];
         let number =
@@ -95,6 +101,53 @@ pub fn rows(
     stretches.iter().map(row).collect()
 }
 
+/// Rows of the list for notes on lumisections outside its stretches, so that nothing that was
+/// written down is lost.
+pub fn kept_rows(notes: &Notes, lumisections: &Verdicts, stretches: &[Stretch]) -> Vec<ReviewRow> {
+    let listed: BTreeSet<Id> = stretches
+        .iter()
+        .flat_map(|stretch| (stretch.first..=stretch.last).map(|ls| (stretch.run, ls)))
+        .collect();
+    let mut ranges: Vec<(Id, u32, &Note, Option<&str>)> = vec![];
+    for ((run, ls), note) in notes.iter().filter(|(id, _)| !listed.contains(id)) {
+        let verdict = lumisections.get(&(run, ls)).map(|said| said.verdict.name());
+        match ranges.last_mut() {
+            Some(((of, _), last, before, said))
+                if *of == run
+                    && last.checked_add(1) == Some(ls)
+                    && *before == note
+                    && *said == verdict =>
+            {
+                *last = ls;
+            }
+            _ => ranges.push(((run, ls), ls, note, verdict)),
+        }
+    }
+    let row = |((run, first), last, note, verdict): (Id, u32, &Note, Option<&str>)| {
+        let reason = if verdict.is_some() { "kept: not flagged" } else { "kept: not judged here" };
+        let mut row = ReviewRow::default();
+        let cells = [
+            ("run", run.to_string()),
+            ("first_ls", first.to_string()),
+            ("last_ls", last.to_string()),
+            ("decision", note.decision.clone()),
+            ("comment", note.comment.clone()),
+            ("verdict", verdict.unwrap_or_default().to_owned()),
+            ("lumisections", (u64::from(last - first) + 1).to_string()),
+            ("reason", reason.to_owned()),
+        ];
+        HEADER.iter().zip(&mut row).for_each(|(name, cell)| {
+            *cell = cells
+                .iter()
+                .find(|(of, _)| of == name)
+                .map(|(_, text)| text.clone())
+                .unwrap_or_default();
+        });
+        row
+    };
+    ranges.into_iter().map(row).collect()
+}
+
 /// A p-value for people.
 fn p_value(p: f64) -> String {
     if p >= 0.001 { format!("{p:.4}") } else { format!("{p:.1e}") }
@@ -119,7 +172,7 @@ fn contributions(told: &[Explanation], channels: &[String]) -> String {
 }
 
 /// Writes the list as CSV; one without rows says why it is empty, as a comment below the header.
-pub fn write_list(path: &Path, rows: &[Row], empty: Option<&str>) -> Result<()> {
+pub fn write_list(path: &Path, rows: &[ReviewRow], empty: Option<&str>) -> Result<()> {
     let failed =
         |error: &dyn std::fmt::Display| Error::failed(format!("{}: {error}", path.display()));
     let mut writer = csv::Writer::from_writer(vec![]);
@@ -132,90 +185,60 @@ pub fn write_list(path: &Path, rows: &[Row], empty: Option<&str>) -> Result<()> 
     write_atomically(path, &bytes)
 }
 
-/// Text that stands in HTML.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// A review list that was there before.
+#[derive(Clone, Debug)]
+pub struct ReviewList {
+    /// Where it lies.
+    pub path: PathBuf,
+    bytes: Vec<u8>,
+    /// What people wrote into it.
+    pub notes: Notes,
 }
 
-const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2rem;color:var(--ink);background:var(--paper)}\
-table{border-collapse:collapse}th,td:nth-child(-n+5){white-space:nowrap}th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}\
-th{position:sticky;top:0;background:var(--paper)}tr.bad td:first-child{border-left:4px solid var(--bad)}tr.grey td:first-child{border-left:4px solid var(--grey)}\
-button{font:inherit;padding:.3rem .8rem}";
-
-/// Puts the decisions that were made on the page into a file that `--decisions` reads.
-const SCRIPT: &str = "document.getElementById('save').onclick=()=>{\
-const quote=t=>'\"'+t.replace(/\"/g,'\"\"')+'\"',lines=['run,first_ls,last_ls,decision,comment'];\
-document.querySelectorAll('tbody tr').forEach(r=>{const d=r.querySelector('select').value;\
-if(d)lines.push([r.dataset.run,r.dataset.first,r.dataset.last,d,quote(r.querySelector('input').value)].join(','))});\
-const a=document.createElement('a');a.href=URL.createObjectURL(new Blob([lines.join('\\n')+'\\n'],{type:'text/csv'}));\
-a.download='decisions.csv';a.click()}";
-
-/// Writes the list as a page on which decisions can be made and saved; `summary` are its first
-/// lines.
-pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[Row]) -> Result<()> {
-    let at = |row: &Row, name: &str| {
-        HEADER
-            .iter()
-            .position(|other| *other == name)
-            .map(|at| escaped(&row[at]))
-            .unwrap_or_default()
-    };
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n<title>{0}</title>\n<style>{2}\n{STYLE}</style>\n\
-         <h1>{0}</h1>\n{1}<p><button id=\"save\">Save decisions.csv</button> for <code>lumisift certify … --decisions decisions.csv</code></p>\n\
-         <p>contributions: %: share of the error of the LS with the highest score; {3}</p>\n\
-         <table><thead><tr><th>run<th>LSs<th>verdict<th>score<th>p-value<th>channels<th>contributions<th>before<th>after<th>reason<th>decision<th>comment</thead><tbody>\n",
-        escaped(title),
-        summary.iter().map(|line| format!("<p>{}</p>\n", escaped(line))).collect::<String>(),
-        palette::css(),
-        Share::TIMES
-    );
-    for row in rows {
-        let (first, last) = (at(row, "first_ls"), at(row, "last_ls"));
-        let range = if first == last { first.clone() } else { format!("{first}–{last}") };
-        let experiment = at(row, "experiment");
-        let channels = [experiment, at(row, "channels")]
-            .into_iter()
-            .filter(|text| !text.is_empty())
-            .collect::<Vec<_>>()
-            .join(": ");
-        let decision = decisions::verdict(&at(row, "decision"));
-        let options: String = [Verdict::Good, Verdict::Grey, Verdict::Bad]
-            .map(|verdict| {
-                format!(
-                    "<option{}>{}",
-                    if decision == Some(verdict) { " selected" } else { "" },
-                    verdict.name()
-                )
-            })
-            .concat();
-        let _ = writeln!(
-            page,
-            "<tr class=\"{verdict}\" data-run=\"{run}\" data-first=\"{first}\" data-last=\"{last}\"><td>{run}<td>{range}<td>{verdict}<td>{}<td>{}<td>{channels}<td>{}<td>{}<td>{}<td>{}\
-             <td><select aria-label=\"decision\"><option>{options}</select><td><input aria-label=\"comment\" value=\"{}\">",
-            at(row, "score"),
-            at(row, "p_value"),
-            at(row, "contributions"),
-            at(row, "before"),
-            at(row, "after"),
-            at(row, "reason"),
-            at(row, "comment"),
-            verdict = at(row, "verdict"),
-            run = at(row, "run"),
-        );
+impl ReviewList {
+    /// Reads it; none where there is no file, or one that is no review list.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let bytes = fs::read(path).map_err(|error| Error::reading(path, &error))?;
+        let entries = entries_of_list(path, &HEADER)?;
+        Ok(entries.map(|entries| Self {
+            path: path.to_path_buf(),
+            notes: Notes::new(&entries),
+            bytes,
+        }))
     }
-    let _ = writeln!(page, "</tbody></table>\n<script>{SCRIPT}</script>\n</html>");
-    write_atomically(path, page.as_bytes())
+
+    /// Refuses to go on where someone has written into it since it was read.
+    pub fn check(&self) -> Result<()> {
+        let path = &self.path;
+        match fs::read(path) {
+            Ok(bytes) if bytes == self.bytes => Ok(()),
+            _ => Err(Error::failed(format!(
+                "{}: was changed while it was in use, and is left as it is; run the command again",
+                path.display()
+            ))),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certify::{Lumisection, Source, decisions::Decisions, outputs::flagged};
+    use crate::{
+        certify::{
+            decisions::Decisions,
+            review_page::write_page,
+            stretches::flagged,
+            verdicts::{LumisectionVerdict, Source},
+        },
+        score::verdict::Verdict,
+    };
 
     #[test]
     fn the_list_is_read_again_and_the_page_shows_text_as_text() {
-        let said = |verdict: Verdict, reason: &str| Lumisection {
+        let said = |verdict: Verdict, reason: &str| LumisectionVerdict {
             verdict,
             reason: reason.into(),
             source: Source::Autoencoder,
@@ -229,7 +252,7 @@ mod tests {
         };
         let verdicts =
             [Verdict::Good, Verdict::Bad, Verdict::Bad, Verdict::NotEvaluated, Verdict::Grey];
-        let mut lumisections: Lumisections = verdicts
+        let mut lumisections: Verdicts = verdicts
             .into_iter()
             .enumerate()
             .map(|(i, verdict)| ((7, i as u32 + 1), said(verdict, "<script>, \"quoted\"")))

@@ -1,11 +1,16 @@
-//! What a certification came to, as numbers.
+//! The outcome of a certification as numbers.
 
-use super::{Lumisections, Source, against::Against, counts, cuts::Cuts, unmet::RateNotMet};
-use crate::{config::Cut, error::listed, score::scores::Verdict};
+use super::{
+    against::Against,
+    cuts::Cuts,
+    rate_not_met::RateNotMet,
+    verdicts::{LumisectionVerdict, Source, Verdicts, counts},
+};
+use crate::{config::Cut, error::listed, score::verdict::Verdict, text::count};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What a certification came to.
+/// The outcome of a certification as numbers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// Rates that the calibration rows cannot tell, one for each experiment whose cuts decide.
@@ -18,11 +23,11 @@ pub struct Summary {
     pub runs: usize,
     /// Recorded luminosity by verdict, where it is known of any lumisection.
     pub luminosity: Option<Luminosity>,
-    /// Lumisections by who said so.
+    /// Lumisections by the source of the verdict.
     pub sources: BTreeMap<&'static str, usize>,
     /// Why lumisections are not evaluated, the most frequent reason first.
     pub not_evaluated: Vec<(String, usize)>,
-    /// How experiments were put together, where there are several.
+    /// The rule by which experiments were combined, where there are several.
     pub rule: Option<String>,
     /// The experiments.
     pub experiments: Vec<Judge>,
@@ -38,14 +43,26 @@ pub struct Summary {
     pub to_review: usize,
     /// Why there are none.
     pub nothing_to_review: Option<String>,
-    /// What the file of runs settled.
+    /// Numbers for the file of runs.
     pub run_flags: Option<RunFlags>,
-    /// What decisions settled.
+    /// Numbers for the decisions.
     pub decisions: Option<Decided>,
     /// How the verdicts compare with a golden JSON.
     pub against: Option<Against>,
-    /// What is doubtful.
+    /// Warnings.
     pub warnings: Vec<String>,
+}
+
+impl Summary {
+    /// "12 good, 3 grey, …" of how many.
+    pub fn verdicts(&self) -> String {
+        let PerVerdict { good, grey, bad, not_evaluated } = self.lumisections;
+        let all = count(good + grey + bad + not_evaluated, "lumisection");
+        format!(
+            "{good} good, {grey} grey, {bad} bad, {not_evaluated} not evaluated of {all} in {}",
+            count(self.runs, "run")
+        )
+    }
 }
 
 /// A number for each verdict.
@@ -63,14 +80,14 @@ pub struct PerVerdict<T> {
 
 impl PerVerdict<usize> {
     /// Counts lumisections.
-    pub fn count(lumisections: &Lumisections) -> Self {
+    pub fn count(lumisections: &Verdicts) -> Self {
         let [good, grey, bad, not_evaluated] = counts(lumisections);
         Self { good, grey, bad, not_evaluated }
     }
 
     /// Counts those that are above an experiment's own threshold.
-    pub fn count_flagged(lumisections: &Lumisections) -> Self {
-        let flagged = |said: &&super::Lumisection| {
+    pub fn count_flagged(lumisections: &Verdicts) -> Self {
+        let flagged = |said: &&LumisectionVerdict| {
             said.opinions.iter().flatten().any(|opinion| opinion.flagged)
         };
         let of = |verdict: Verdict| {
@@ -99,7 +116,7 @@ pub struct Luminosity {
 
 impl Luminosity {
     /// Sums what is known.
-    pub fn new(quantity: String, lumisections: &Lumisections) -> Self {
+    pub fn new(quantity: String, lumisections: &Verdicts) -> Self {
         let of = |verdict: Verdict| {
             lumisections
                 .values()
@@ -147,7 +164,7 @@ pub struct Expected {
 
 impl Expected {
     /// Where a cut was asked to bound it.
-    pub fn new(cuts: &Cuts, lumisections: &Lumisections) -> Option<Self> {
+    pub fn new(cuts: &Cuts, lumisections: &Verdicts) -> Option<Self> {
         let (cut, rate) = [&cuts.bad, &cuts.grey].into_iter().find_map(|cut| match cut.rule {
             Cut::FalseDiscoveryRate(rate) => Some((cut, rate)),
             _ => None,
@@ -187,7 +204,7 @@ pub struct Decided {
 }
 
 /// Lumisections by source.
-pub fn by_source(lumisections: &Lumisections) -> BTreeMap<&'static str, usize> {
+pub fn by_source(lumisections: &Verdicts) -> BTreeMap<&'static str, usize> {
     let count = |source: Source| {
         (source.name(), lumisections.values().filter(|said| said.source == source).count())
     };
@@ -195,7 +212,7 @@ pub fn by_source(lumisections: &Lumisections) -> BTreeMap<&'static str, usize> {
 }
 
 /// Why lumisections are not evaluated, the most frequent reason first.
-pub fn reasons(lumisections: &Lumisections) -> Vec<(String, usize)> {
+pub fn reasons(lumisections: &Verdicts) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for said in lumisections.values().filter(|said| said.verdict == Verdict::NotEvaluated) {
         *counts.entry(&said.reason).or_default() += 1;
@@ -207,10 +224,7 @@ pub fn reasons(lumisections: &Lumisections) -> Vec<(String, usize)> {
 }
 
 /// Why there is nothing to review, where no lumisection is grey or bad.
-pub fn nothing_to_review(
-    lumisections: &Lumisections,
-    rates_not_met: &[RateNotMet],
-) -> Option<String> {
+pub fn nothing_to_review(lumisections: &Verdicts, rates_not_met: &[RateNotMet]) -> Option<String> {
     let [good, grey, bad, _] = counts(lumisections);
     if grey + bad > 0 {
         return None;

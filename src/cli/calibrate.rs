@@ -1,7 +1,6 @@
 //! `lumisift calibrate`: the thresholds anew, on other good data.
 
 use super::{Sets, device_argument, only_keys, outputs, score, ui::Ui};
-use crate::text::count;
 use crate::{
     config::threshold::CalibrateOn,
     device,
@@ -12,11 +11,8 @@ use crate::{
         lock::Lock,
     },
     prepare::split::Split,
-    score::{
-        calibrate,
-        scores::{Row, Scores},
-        threshold::Calibrated,
-    },
+    score::{calibrate, row::ScoredRow, scores::Scores, threshold::Calibrated},
+    text::count,
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -58,7 +54,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     };
     // Rows that are labelled bad do not belong into a sample of good data.
     let main = scored.labels.iter().position(|name| name == "good");
-    let bad = |row: &Row| main.is_some_and(|i| row.labels[i] == Some(false));
+    let bad = |row: &ScoredRow| main.is_some_and(|i| row.labels[i] == Some(false));
     let good = scored
         .pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
     let mut thresholds = calibrate::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;

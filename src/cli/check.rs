@@ -5,7 +5,7 @@ use crate::{
     config::{Experiment, channels::Channels, model::ModelKind},
     data::{
         channels::{ALL_FEATURES, Fate, Group},
-        table::Shape,
+        shape::Shape,
     },
     device,
     error::{Result, listed},
@@ -102,7 +102,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     };
     ui.warn_unreadable(&prepared.samples);
     checks::check_rows(&experiment, &prepared)?;
-    init::begin(&experiment, &prepared.channels)?;
+    init::model_inits(&experiment, &prepared.channels)?;
     let architectures = init::architectures(&experiment, &prepared.channels);
     let count = |split: Split| prepared.splits.iter().filter(|one| **one == split).count();
     let labels = prepared.labels.iter().map(|set| {

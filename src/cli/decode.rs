@@ -3,13 +3,16 @@
 use super::{device_argument, outputs::Outputs, ui::Ui};
 use crate::{
     config::data::Data,
-    data::table::{self, Column, Table, Wanted},
+    data::{
+        read::{ReadOptions, read_file},
+        table::{self, Column, Table},
+    },
     device,
     error::{Error, Result, listed, suggestion},
     experiment::trained::TrainedModel,
     files::{folder::Folder, tables},
     score::{
-        error::Runner,
+        inference::Inference,
         latents::{self, Identity, latent_name},
         network::Network,
     },
@@ -60,11 +63,12 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     outputs.check()?;
     let device = device::open(device_argument(&arguments.device)?)?;
     let width = model.experiment.model.latent as usize;
-    let wanted = Wanted {
+    let wanted = ReadOptions {
         features: Some((0..width).map(latent_name).collect()),
-        ..Wanted::new(&Data::default()).with_columns(vec![], vec!["channel".into(), "file".into()])
+        ..ReadOptions::new(&Data::default())
+            .with_columns(vec![], vec!["channel".into(), "file".into()])
     };
-    let table = table::read(&arguments.data, &wanted)?;
+    let table = read_file(&arguments.data, &wanted)?;
     if let Some(fault) = table.faults.first() {
         return Err(Error::input(format!(
             "{}: {}",
@@ -87,7 +91,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let latents: Vec<f32> =
             of_channel.iter().flat_map(|&(row, _)| table.row(row).iter().copied()).collect();
         let mut decoded =
-            Runner::new(&network.architecture, network.member(arguments.member)?, &device)
+            Inference::new(&network.architecture, network.member(arguments.member)?, &device)
                 .decode(&latents)?;
         if !arguments.scaled {
             unscale(&model, network, &mut decoded);

@@ -7,7 +7,7 @@ use crate::{
     experiment::rows,
     files::{folder::Folder, tables},
     score::{
-        error::Runner,
+        inference::Inference,
         latents::{self, Identity},
         network::Network,
     },
@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let rows =
             prepared.with_inputs(&columns, (0..prepared.samples.rows.len() as u32).collect());
         let latents =
-            Runner::new(&network.architecture, network.member(arguments.member)?, &device)
+            Inference::new(&network.architecture, network.member(arguments.member)?, &device)
                 .encode(prepared.rows(&columns).at(&rows))?;
         let is_finite = |latents: &&[f32]| latents.iter().all(|latent| latent.is_finite());
         let (rows, latents): (Vec<u32>, Vec<&[f32]>) = rows

@@ -1,18 +1,20 @@
 //! `lumisift inspect`: what is in a file.
 
 use super::ui::Ui;
-use crate::text::count;
 use crate::{
     config::data::{Data, Format},
     data::{
         cells::{self, Cells},
-        lumi::{self, Known, golden_json::LumisectionSet},
+        field::{Field, show_names},
+        lumi::{self, LumiFile, golden_json::LumisectionSet},
         lumisections::show_ranges,
-        read::layout::{Field, show_names},
-        table::{self, Bring, Shape, Summary, Table, Wanted},
+        read::{Detail, ReadOptions, format::format_of, read_file},
+        shape::Shape,
+        table::{Summary, Table},
     },
     error::{Error, Result},
     report::terminal::{self, printable},
+    text::count,
 };
 use clap::Args;
 use console::style;
@@ -129,17 +131,17 @@ struct KnownInspected {
 const LARGE: u64 = 256 << 20;
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
-    let files = crate::data::expand(&arguments.files)?;
-    let lumisections = crate::data::read_dials_lumisections(&arguments.lumisections)?;
+    let files = crate::data::paths::expand(&arguments.files)?;
+    let lumisections = crate::data::read::dials::lumisection_numbers(&arguments.lumisections)?;
     let one = |file: &PathBuf| {
         let bytes = std::fs::metadata(file).map_err(|error| Error::reading(file, &error))?.len();
-        let bring =
-            if bytes > LARGE && !arguments.full { Bring::Identities } else { Bring::Summaries };
-        let wanted = Wanted {
-            bring,
+        let detail =
+            if bytes > LARGE && !arguments.full { Detail::Identities } else { Detail::Summaries };
+        let wanted = ReadOptions {
+            detail,
             dials: lumisections.clone(),
             keeps_missing: true,
-            ..Wanted::new(&Data::default())
+            ..ReadOptions::new(&Data::default())
         };
         inspect(file, bytes, &wanted)
     };
@@ -169,8 +171,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
 }
 
 /// A file of data, or one that says something about lumisections.
-fn inspect(file: &Path, bytes: u64, wanted: &Wanted) -> Result<Inspected> {
-    let format = table::format_of(file, Format::Auto)?;
+fn inspect(file: &Path, bytes: u64, wanted: &ReadOptions) -> Result<Inspected> {
+    let format = format_of(file, Format::Auto)?;
     if format == Format::Dials
         && let Some(known) = lumi::recognise(file)?
     {
@@ -179,20 +181,20 @@ fn inspect(file: &Path, bytes: u64, wanted: &Wanted) -> Result<Inspected> {
     // What brilcalc writes is a table too, with names of columns in a comment.
     let known =
         match if format == Format::Csv { lumi::recognise(file).ok().flatten() } else { None } {
-            Some(known @ Known::Quantities { .. }) => {
+            Some(known @ LumiFile::Quantities { .. }) => {
                 return Ok(Inspected::Known(known_inspected(file, bytes, known)));
             }
             known => known,
         };
-    match table::read(file, wanted) {
-        Ok(table) => Ok(Inspected::Data(Box::new(data_inspected(&table, bytes, wanted.bring)))),
+    match read_file(file, wanted) {
+        Ok(table) => Ok(Inspected::Data(Box::new(data_inspected(&table, bytes, wanted.detail)))),
         // No table: perhaps a list of `run ls` lines.
         Err(error) => known
             .map_or(Err(error), |known| Ok(Inspected::Known(known_inspected(file, bytes, known)))),
     }
 }
 
-fn known_inspected(file: &Path, bytes: u64, known: Known) -> KnownInspected {
+fn known_inspected(file: &Path, bytes: u64, known: LumiFile) -> KnownInspected {
     let of_set = |format: &str, set: LumisectionSet, names: Vec<String>| KnownInspected {
         file: file.to_path_buf(),
         format: format.into(),
@@ -205,9 +207,9 @@ fn known_inspected(file: &Path, bytes: u64, known: Known) -> KnownInspected {
         names,
     };
     match known {
-        Known::Lumisections(set) => of_set("lumisections", set, vec![]),
-        Known::Quantities { format, covered, names } => of_set(format, covered, names),
-        Known::Other { what, names } => KnownInspected {
+        LumiFile::Lumisections(set) => of_set("lumisections", set, vec![]),
+        LumiFile::Quantities { format, covered, names } => of_set(format, covered, names),
+        LumiFile::Other { what, names } => KnownInspected {
             file: file.to_path_buf(),
             format: what,
             bytes,
@@ -221,7 +223,7 @@ fn known_inspected(file: &Path, bytes: u64, known: Known) -> KnownInspected {
     }
 }
 
-fn data_inspected(table: &Table, bytes: u64, bring: Bring) -> DataInspected {
+fn data_inspected(table: &Table, bytes: u64, detail: Detail) -> DataInspected {
     let names: Vec<Option<String>> = if table.elements.is_empty() {
         vec![None]
     } else {
@@ -230,7 +232,7 @@ fn data_inspected(table: &Table, bytes: u64, bring: Bring) -> DataInspected {
     let elements = names
         .into_iter()
         .enumerate()
-        .map(|(at, name)| element(table, at as u32, name, bring))
+        .map(|(at, name)| element(table, at as u32, name, detail))
         .collect();
     let mut ids: Vec<(Option<u32>, u32)> = table.rows.iter().map(|row| (row.run, row.ls)).collect();
     ids.sort_unstable();
@@ -246,7 +248,7 @@ fn data_inspected(table: &Table, bytes: u64, bring: Bring) -> DataInspected {
         features: features(table),
         elements,
         runs: if table.events { vec![] } else { runs(table) },
-        values_read: bring == Bring::Summaries,
+        values_read: detail == Detail::Summaries,
         notes: notes(table),
         unreadable: table
             .faults
@@ -291,7 +293,7 @@ fn features(table: &Table) -> Vec<FeatureInspected> {
     names.iter().enumerate().map(feature).collect()
 }
 
-fn element(table: &Table, at: u32, name: Option<String>, bring: Bring) -> ElementInspected {
+fn element(table: &Table, at: u32, name: Option<String>, detail: Detail) -> ElementInspected {
     let of_element: Vec<&Summary> =
         table.summaries.iter().filter(|summary| summary.element == at).collect();
     let mut shapes: Vec<Shape> = of_element.iter().map(|summary| summary.shape).collect();
@@ -308,9 +310,9 @@ fn element(table: &Table, at: u32, name: Option<String>, bring: Bring) -> Elemen
             .map(|shape| if shape.y == 1 { vec![shape.x] } else { vec![shape.y, shape.x] })
             .collect(),
         flow_bins: of_element.iter().any(|summary| summary.flow_bins),
-        empty: (bring == Bring::Summaries)
+        empty: (detail == Detail::Summaries)
             .then(|| of_element.iter().filter(|summary| summary.empty).count()),
-        missing: (bring == Bring::Summaries && table.features.is_none()).then(|| {
+        missing: (detail == Detail::Summaries && table.features.is_none()).then(|| {
             let missing = of_element
                 .iter()
                 .map(|summary| summary.missing as usize)

@@ -4,7 +4,7 @@
 use super::ui::Ui;
 use crate::{
     config::Experiment,
-    data::{self, table::fingerprint},
+    data::{self, paths::fingerprint},
     error::{Error, Result},
     files::{self, Identity, atomic::write_json, folder::names, lock},
     sweep::{
@@ -127,7 +127,7 @@ impl Outputs {
     pub fn reads(mut self, what: &'static str, patterns: &[PathBuf]) -> Self {
         for pattern in patterns {
             // What cannot be found is reported by what reads it.
-            for path in data::expand(std::slice::from_ref(pattern)).unwrap_or_default() {
+            for path in data::paths::expand(std::slice::from_ref(pattern)).unwrap_or_default() {
                 let identity = Identity::new(&path);
                 self.inputs.push(Input { what, path, identity });
             }
@@ -287,7 +287,7 @@ pub fn check_room(folder: &Path, what: &str, inputs: &[PathBuf]) -> Result<()> {
     let own = Identity::new(folder);
     for input in inputs
         .iter()
-        .flat_map(|pattern| data::expand(std::slice::from_ref(pattern)).unwrap_or_default())
+        .flat_map(|pattern| data::paths::expand(std::slice::from_ref(pattern)).unwrap_or_default())
     {
         let identity = Identity::new(&input);
         let name =

@@ -5,20 +5,19 @@ use crate::{
     config::DeviceChoice,
     device,
     error::{Error, Result},
-    experiment::{checks, rows},
+    experiment::checks,
     files::{
         self,
         atomic::write_atomically,
         folder::{Folder, names},
     },
     report::{
-        explain,
         figures::{Context, Report},
         page::{self, data::Evidence},
         plots::{self, Figures},
         terminal,
     },
-    score::{projections, run, scores::Scores},
+    score::{explain, find_patterns, projections, scored_rows, scores::Scores},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -53,7 +52,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let device = device::open(DeviceChoice::Cpu)?;
     let prepared = {
         let reading = ui.reading(&[&model.experiment.data.train, &model.experiment.data.test]);
-        rows::prepare_scored(&model.experiment, &model.networks, &scores, &|path| {
+        scored_rows::prepare_scored(&model.experiment, &model.networks, &scores, &|path| {
             reading.read(path)
         })
     };
@@ -69,7 +68,12 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             projections::write(&folder.file(names::PROJECTIONS), &prepared.samples, &projections)?;
             let worst =
                 explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?;
-            let patterns = run::patterns(&model.experiment, &model.networks, &prepared, &device)?;
+            let patterns = find_patterns::find_patterns(
+                &model.experiment,
+                &model.networks,
+                &prepared,
+                &device,
+            )?;
             let found = (&scores, patterns.as_ref());
             let evidence = Evidence::new(
                 &model.experiment,

@@ -10,11 +10,10 @@ use crate::{
         tables,
     },
     report::{
-        explain,
         figures::{Context, Flagged, Report, RunFigures},
         terminal,
     },
-    score::new_rows,
+    score::{explain, new_rows},
     synth,
     warnings::Warnings,
 };

@@ -7,17 +7,16 @@ use super::{
     train::Local,
     ui::Ui,
 };
-use crate::text::count;
 use crate::{
     config::Experiment,
-    device::{self, Opened},
+    device::{self, Device},
     error::{Error, Result},
-    experiment::rows,
     files::folder::{Folder, names},
     prepare::{Prepared, training},
     report::{figures::Report, terminal},
-    score::scores::Scores,
+    score::{scored_rows, scores::Scores},
     sensitivity::{self, FILES, Outcome, Plan, Share},
+    text::count,
 };
 use clap::Args;
 use std::{
@@ -54,7 +53,7 @@ struct Trained {
     place: String,
     prepared: Prepared,
     plan: Plan,
-    device: Opened,
+    device: Device,
 }
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
@@ -138,7 +137,7 @@ fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
 fn again(folder: &Folder, experiment: &Experiment, ui: &Ui) -> Result<Prepared> {
     let scores = Scores::read(&folder.file(names::SCORES))?;
     let reading = ui.reading(&[&experiment.data.train, &experiment.data.test]);
-    rows::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| {
+    scored_rows::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| {
         reading.read(path)
     })
 }
@@ -156,7 +155,7 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
     let begun = begun(&path, &experiment, arguments.force)?;
     let deadline = experiment.train.time_limit.and_then(|limit| Instant::now().checked_add(limit));
     let mut devices = device::open_all(&experiment.device)?;
-    let of = |folder, prepared, plan, devices: &mut Vec<Opened>| Trained {
+    let of = |folder, prepared, plan, devices: &mut Vec<Device>| Trained {
         folder,
         place: EXPERIMENT.into(),
         prepared,
@@ -189,7 +188,7 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
 /// What was trained or begun before. With `force` an experiment of another config makes room.
 fn begun(path: &Path, experiment: &Experiment, force: bool) -> Result<Option<Folder>> {
     match Folder::begun(path, experiment) {
-        Err(Error::Input(_)) if force => Ok(None),
+        Err(Error::Input(_) | Error::Column { .. }) if force => Ok(None),
         Err(error) => Err(error.map(|message| {
             let told = message.strip_prefix("--resume: ").unwrap_or(&message);
             format!("--out: {told}; choose another folder, or --force to train anew")

@@ -8,15 +8,14 @@ use super::{
     stop::Stop,
     ui::Ui,
 };
-use crate::experiment::{
-    observer::RunObserver,
-    run::{self, Plan},
-};
-use crate::text::count;
 use crate::{
     config::Experiment,
-    device::{self, Opened},
+    device::{self, Device},
     error::{Error, Result},
+    experiment::{
+        observer::RunObserver,
+        run::{self, Plan},
+    },
     files::{
         folder::{Folder, names},
         lock::Lock,
@@ -25,6 +24,7 @@ use crate::{
     report::{figures::Report, terminal},
     score::scores::Scores,
     sweep::engine::{self, Engine, Job},
+    text::count,
 };
 use clap::Args;
 use std::{
@@ -136,7 +136,7 @@ impl Local<'_> {
         self,
         experiment: &Experiment,
         prepared: &mut Prepared,
-        devices: &[Opened],
+        devices: &[Device],
         ui: &Ui,
     ) -> Result<Option<(Report, Scores)>> {
         let plan = Plan::new(experiment, prepared)?;

@@ -194,8 +194,11 @@ impl Ui {
 
     /// A bar over files being read; hidden where it would be over at once.
     pub fn reading(&self, patterns: &[&[PathBuf]]) -> Reading<'_> {
-        let files: Vec<PathBuf> =
-            patterns.iter().filter_map(|patterns| data::expand(patterns).ok()).flatten().collect();
+        let files: Vec<PathBuf> = patterns
+            .iter()
+            .filter_map(|patterns| data::paths::expand(patterns).ok())
+            .flatten()
+            .collect();
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let bar = self.bar(
             files.iter().map(|file| bytes(file)).sum(),

@@ -72,7 +72,7 @@ section! {
         /// Features that the node must have.
         #[serde(skip_serializing_if = "Option::is_none")]
         constraint: Option<String> = None,
-        /// Further options of sbatch: ["--exclusive", "--gres=gpu:h200:1"].
+        /// LoadOptions options of sbatch: ["--exclusive", "--gres=gpu:h200:1"].
         #[serde(skip_serializing_if = "Vec::is_empty")]
         extra: Vec<String> = vec![],
     }
@@ -91,7 +91,7 @@ section! {
         /// Data that a task can read where they are (EOS, AFS, CVMFS) need not be sent.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         inputs: Vec<String> = vec![],
-        /// Further lines of the submit description: ["+AccountingGroup =
+        /// LoadOptions lines of the submit description: ["+AccountingGroup =
         /// \"group_u_CMS.u_zh.users\""].
         #[serde(skip_serializing_if = "Vec::is_empty")]
         extra: Vec<String> = vec![],

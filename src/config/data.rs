@@ -40,7 +40,7 @@ section! {
         /// They are in units of the axis of each histogram (columns Xmin and Xmax), or in bins
         /// where the files do not say it.
         summary: bool = false,
-        /// Further inputs beside the bins, as quantities: ["recorded_lumi_per_lumisection"]. Scaled
+        /// LoadOptions inputs beside the bins, as quantities: ["recorded_lumi_per_lumisection"]. Scaled
         /// by scale.added.
         #[serde(skip_serializing_if = "Key::is_unset")]
         add_inputs: Key<Vec<String>, Vec<Expression>> = Key::default(),

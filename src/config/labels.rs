@@ -15,7 +15,7 @@ section! {
         /// JSON, a list of `run ls` lines, or a .npy with one number a row of data.train.
         #[serde(skip_serializing_if = "Option::is_none")]
         good: Option<LabelSource> = None,
-        /// Further label sets to hold the scores against, by a name of your choice: `dcs =
+        /// LoadOptions label sets to hold the scores against, by a name of your choice: `dcs =
         /// "DCSbit"`.
         #[serde(skip_serializing_if = "Key::is_unset")]
         sets: Key<BTreeMap<String, LabelSource>, Vec<LabelSpec>> = Key::default(),

@@ -1,6 +1,6 @@
-//! Rectangles of a map's bins, and what becomes of them where maps are cut and rebinned.
+//! Rectangles of a map's bins, and their counterparts after cutting and rebinning.
 
-use super::table::Shape;
+use super::shape::Shape;
 use serde::{Deserialize, Serialize};
 
 /// A rectangle of a map's bins: inclusive ranges, from 0.

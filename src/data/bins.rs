@@ -1,9 +1,6 @@
-//! What is done to the bins of a row as it is taken from its file: turned, stripped, cut, added up.
+//! Transforms of the bins of a row on reading: transpose, strip underflow and overflow, cut, rebin.
 
-use super::{
-    areas::Frame,
-    table::{Shape, Table},
-};
+use super::{areas::Frame, shape::Shape, table::Table};
 use crate::{
     config::{Experiment, data::FlowBins},
     error::{Error, Result},

@@ -1,5 +1,5 @@
-//! What the cells of a column hold: their range, how many are missing, and numbers that look as if
-//! they stood for missing ones.
+//! Statistics of the cells of a column: range, number of missing values, and numbers that may stand
+//! for missing values.
 
 /// Numbers that are often written where a value is missing.
 pub const SENTINELS: [f32; 4] = [-99.0, -999.0, -9999.0, 9999.0];

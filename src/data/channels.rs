@@ -5,7 +5,7 @@
 //! turn names into paths of one depth; features that share the outermost levels of their paths are
 //! a channel. This is the grouping of the CMS 2010B study, for names of any kind.
 
-use super::{histogram_quantiles::Unit, table::Shape};
+use super::{histogram_quantiles::Unit, shape::Shape};
 use crate::{
     config::channels::{Channels as Config, Unmatched},
     error::{Error, Result, listed, suggestion},
@@ -95,11 +95,11 @@ pub struct Group {
     pub name: String,
     /// Number of features of its own.
     pub features: usize,
-    /// What becomes of it.
+    /// Its outcome.
     pub fate: Fate,
 }
 
-/// What becomes of a group of features.
+/// The outcome of a group of features.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
@@ -111,7 +111,7 @@ pub enum Fate {
     Spread,
 }
 
-/// What the names of the features say.
+/// The hierarchy that the names of features define.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hierarchy {
     /// The channels to train.

@@ -2,13 +2,11 @@
 //! of what it counts. So were the distributions of physics objects summarised, 39 of them for each
 //! lumisection, in the first studies of certification by autoencoders.
 
-use super::{Samples, table::Shape};
-use crate::error::{Error, Result};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// The names of the seven numbers, in their order.
 pub const NAMES: [&str; 7] = ["q10", "q30", "q50", "q70", "q90", "mean", "rms"];
+
 /// What the quantiles among them are of.
 const SHARES: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
 
@@ -79,54 +77,6 @@ impl std::fmt::Display for Unit {
             Self::Bins => "bins",
         })
     }
-}
-
-/// Puts the seven numbers of each row in the place of its bins, in units of its own axis. Underflow
-/// and overflow have no place on the axis and are left out; where no file says the axis, the
-/// numbers are in bins.
-pub(super) fn summarise(samples: &mut Samples) -> Result<()> {
-    if samples.features.is_some() {
-        return Err(Error::input(
-            "data.summary: the rows hold features; expected histograms to make seven numbers of",
-        ));
-    }
-    if samples.shape.y > 1 {
-        return Err(Error::input(format!(
-            "data.summary: the histograms are maps of {}; expected histograms in one dimension",
-            samples.shape
-        )));
-    }
-    let width = samples.width();
-    let inside = if samples.flow_bins && width > 2 { 1..width - 1 } else { 0..width };
-    let axes = std::mem::take(&mut samples.axes);
-    let unit = if axes.is_empty() { Unit::Bins } else { Unit::Axis };
-    let edges =
-        |row: usize| axes.get(row).map_or((0.0, inside.len() as f64), |[low, high]| (*low, *high));
-    if unit == Unit::Bins {
-        samples.notes.push("data.summary: the files do not say the axis of their histograms, so the seven numbers are in bins from 0; give the files columns Xmin and Xmax to have units".into());
-    }
-    // What "entries" says of a row afterwards too.
-    if !samples.columns.contains_key("entries") {
-        let entries = samples
-            .values
-            .chunks_exact(width)
-            .map(|bins| bins.iter().map(|count| f64::from(*count)).sum())
-            .collect();
-        samples.columns.insert("entries".into(), super::table::Column::Numbers(entries));
-    }
-    let of_row = |(row, bins): (usize, &[f32])| of_bins(&bins[inside.clone()], edges(row));
-    samples.values = samples
-        .values
-        .par_chunks_exact(width)
-        .enumerate()
-        .flat_map_iter(of_row)
-        .map(|number| number as f32)
-        .collect();
-    (samples.shape, samples.flow_bins, samples.edges) =
-        (Shape::line(NAMES.len()), false, [None; 4]);
-    samples.features = Some(NAMES.map(String::from).to_vec().into());
-    samples.summarised = Some(unit);
-    Ok(())
 }
 
 #[cfg(test)]

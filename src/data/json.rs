@@ -1,5 +1,4 @@
-//! JSON objects whose keys are each there once: of a repeated key, parsers keep the last without a
-//! word.
+//! JSON objects in which a repeated key is an error. Parsers otherwise keep the last one silently.
 
 use serde::{
     Deserialize, Deserializer,

@@ -1,6 +1,6 @@
-//! Whole runs dealt out to parts of about equally many rows.
+//! Divides runs into parts of about equal numbers of rows.
 
-use super::{Role, run_key, table::Table};
+use super::{join::runs::run_key, samples::Role, table::Table};
 use crate::{
     config::Part,
     error::{Error, Result},

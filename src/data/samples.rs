@@ -1,4 +1,4 @@
-//! Rows of all files together: what every later stage works on.
+//! The rows of all files: the input of every later stage.
 
 use super::{
     areas::Frame,
@@ -6,7 +6,8 @@ use super::{
     histogram_quantiles::Unit,
     layers::Layer,
     lumisections::Lumisection,
-    table::{self, Column, Shape},
+    shape::Shape,
+    table::{self, Column},
 };
 use crate::config::data::Format;
 use serde::Serialize;
@@ -52,7 +53,7 @@ pub struct Source {
 
 /// One row's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct SampleRow {
     /// Index into [`Samples::sources`].
     pub source: u32,
     /// Index into [`Samples::runs`].
@@ -148,10 +149,10 @@ pub struct Samples {
     /// The monitoring element, where the files name it.
     pub element: Option<String>,
     /// Identities.
-    pub rows: Vec<Row>,
+    pub rows: Vec<SampleRow>,
     /// Contents as read, `[rows, width]`.
     pub values: Vec<f32>,
-    /// Further columns, one entry a row.
+    /// LoadOptions columns, one entry a row.
     pub columns: BTreeMap<String, Column>,
     /// Rows that are not evaluated.
     pub rejected: Vec<Rejected>,
@@ -303,7 +304,7 @@ impl Samples {
             sha256: String::new(),
             rows: 0,
         };
-        let row = |run: usize, at: usize| Row {
+        let row = |run: usize, at: usize| SampleRow {
             source: 0,
             run: run as u32,
             ls: at as u32 + 1,

@@ -1,12 +1,14 @@
-//! Small tables of what is known beside the data, CSV or Parquet: rows of text by the names of
-//! their columns.
+//! Small tables beside the data (CSV or Parquet), read as text by column name.
 
 use super::{
     read::{
-        builder, columnar, entries, names,
+        budget::budget,
+        columnar, entries,
+        format::format_of,
+        names,
         text::{Source, unclosed},
     },
-    table::{format_of, place_in},
+    table::place_in,
 };
 use crate::{
     config::data::Format,
@@ -22,7 +24,7 @@ use std::{
 };
 
 /// A table that is open.
-pub struct Sheet {
+pub struct SideTable {
     path: PathBuf,
     /// Lower case.
     header: Vec<String>,
@@ -55,7 +57,7 @@ impl Place<'_> {
     }
 }
 
-impl Sheet {
+impl SideTable {
     /// Opens a CSV (also compressed) or Parquet file and reads its header.
     pub fn open(path: &Path) -> Result<Self> {
         match format_of(path, Format::Auto)? {
@@ -77,10 +79,9 @@ impl Sheet {
                 })
             }),
             Format::Csv => {
-                let mut text = Source::open(path)?.rest(path)?;
-                if text.starts_with(b"\xef\xbb\xbf") {
-                    text.drain(..3);
-                }
+                let mut source = Source::open(path)?;
+                source.skip_mark(path)?;
+                let text = source.rest(path)?;
                 let first = text
                     .split(|byte| *byte == b'\n')
                     .find(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"))
@@ -195,7 +196,7 @@ impl Sheet {
                 let damaged = |error: &dyn std::fmt::Display| {
                     Error::input(format!("{}: not a whole Parquet file: {error}", path.display()))
                 };
-                let most = builder::budget(&path);
+                let most = budget(&path);
                 let mut order: Vec<usize> = columns.iter().flatten().copied().collect();
                 order.sort_unstable();
                 order.dedup();
@@ -266,7 +267,7 @@ mod tests {
     /// All rows of these columns, each entry with a bar behind it.
     fn rows(bytes: &[u8], columns: &[&str]) -> Result<Vec<String>> {
         let file = file(bytes);
-        let sheet = Sheet::open(file.path())?;
+        let sheet = SideTable::open(file.path())?;
         let columns: Vec<Option<usize>> = columns.iter().map(|name| sheet.find(name)).collect();
         let mut rows = vec![];
         sheet.rows(&columns, |_, fields| {
@@ -336,7 +337,7 @@ mod tests {
         }
         let file = file(b"run,lss\n");
         let message =
-            Sheet::open(file.path()).unwrap().require("ls", "run, ls").unwrap_err().to_string();
+            SideTable::open(file.path()).unwrap().require("ls", "run, ls").unwrap_err().to_string();
         assert!(message.contains("no column \"ls\" (did you mean \"lss\"?); its columns are run, lss; expected run, ls"), "{message}");
     }
 }

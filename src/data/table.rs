@@ -1,20 +1,9 @@
 //! One file as read, before anything is chosen, sorted or scaled.
 
-use super::{
-    cells::Cells,
-    channels::Hierarchy,
-    read::{arrays, columnar, csv, dials, layout::Field, text},
-};
-use crate::{
-    config::{
-        channels::Channels,
-        data::{Columns, Data, Format},
-    },
-    error::{Error, Result},
-};
+use super::{cells::Cells, channels::Hierarchy, field::Field, shape::Shape};
+use crate::config::data::Format;
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{Read, Seek, SeekFrom},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -29,7 +18,7 @@ pub struct Table {
     /// Its columns, or arrays.
     pub fields: Vec<Field>,
     /// Which row is which lumisection, or event.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TableRow>,
     /// Whether rows are events: they have no lumisection, and their `ls` is their position in the
     /// file.
     pub events: bool,
@@ -51,7 +40,7 @@ pub struct Table {
     /// Where features belong by their names, where rules for that were given; they are then those
     /// of the channels.
     pub hierarchy: Option<Hierarchy>,
-    /// Further columns that were asked for.
+    /// LoadOptions columns that were asked for.
     pub columns: BTreeMap<String, Column>,
     /// Monitoring elements in the file and their number of rows.
     pub elements: BTreeMap<String, usize>,
@@ -65,48 +54,9 @@ pub struct Table {
     pub notes: Vec<String>,
 }
 
-/// The shape of a row's values: a map is `[y, x]`, a histogram or a set of features `[1, x]`.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    serde::Serialize,
-    serde::Deserialize,
-)]
-pub struct Shape {
-    /// Rows of a map; 1 for a histogram.
-    pub y: usize,
-    /// Bins in x.
-    pub x: usize,
-}
-
-impl Shape {
-    /// A histogram of so many bins.
-    pub fn line(x: usize) -> Self {
-        Self { y: 1, x }
-    }
-
-    /// Number of values.
-    pub fn width(self) -> usize {
-        self.y * self.x
-    }
-}
-
-impl std::fmt::Display for Shape {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.y == 1 { write!(f, "{}", self.x) } else { write!(f, "{} × {}", self.x, self.y) }
-    }
-}
-
 /// The identity of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct TableRow {
     /// The detector's run, where the file or its name says it.
     pub run: Option<u32>,
     /// Lumisection number, or the number of the event.
@@ -255,232 +205,6 @@ pub fn is_missing(text: &str) -> bool {
     text.is_empty() || MARKERS.iter().any(|marker| marker.eq_ignore_ascii_case(text))
 }
 
-/// What to look for in a file.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// The layout, or `Auto`.
-    pub format: Format,
-    /// Header names that are not the usual ones.
-    pub columns: Columns,
-    /// The monitoring element to take.
-    pub me: Option<String>,
-    /// Whether monitoring elements are layers: histograms or maps, whatever else they might be.
-    pub layered: bool,
-    /// Whether the axis of each histogram is needed.
-    pub summary: bool,
-    /// The runs to take; all where absent. Rows that do not say their run are taken.
-    pub runs: Option<Arc<BTreeSet<u32>>>,
-    /// Further columns to bring; a file without one of them is refused.
-    pub required: Vec<String>,
-    /// Further columns to bring where they are.
-    pub welcome: Vec<String>,
-    /// What DIALS calls lumisections by: number in DIALS to (run, LS).
-    pub dials: Arc<BTreeMap<u64, (u32, u32)>>,
-    /// The features to take, in this order, where the file has columns of these names: those of a
-    /// trained model.
-    pub features: Option<Vec<String>>,
-    /// How names make channels: only features of the channels that are used are taken.
-    pub channels: Channels,
-    /// Numbers that stand for a missing value.
-    pub missing: Vec<f32>,
-    /// Whether rows with missing cells are taken, with NaN in them; else they cannot be read.
-    pub keeps_missing: bool,
-    /// What to bring of each row.
-    pub bring: Bring,
-}
-
-impl Default for Wanted {
-    fn default() -> Self {
-        Self::new(&Data::default())
-    }
-}
-
-impl Wanted {
-    /// What a config's `[data]` asks for.
-    pub fn new(data: &Data) -> Self {
-        Self {
-            format: data.format,
-            columns: data.columns.clone(),
-            me: data.me.clone(),
-            layered: !data.layers.is_empty(),
-            summary: data.summary,
-            runs: None,
-            required: vec![],
-            welcome: vec![],
-            dials: Arc::default(),
-            features: None,
-            channels: Channels::default(),
-            missing: data.missing.iter().map(|number| *number as f32).collect(),
-            keeps_missing: !data.fill.is_reject(),
-            bring: Bring::Values,
-        }
-    }
-
-    /// The names of columns that must be there.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let Columns { run, ls, me, bins, features, .. } = &self.columns;
-        let plain = |name: &&String| !name.contains(['*', '?', '[']);
-        let named = [run, ls, me, bins].into_iter().flatten().chain(features.iter().filter(plain));
-        named.chain(&self.required).chain(self.features.iter().flatten()).map(String::as_str)
-    }
-
-    /// The same with further columns.
-    pub fn with_columns(self, required: Vec<String>, welcome: Vec<String>) -> Self {
-        Self { required, welcome, ..self }
-    }
-}
-
-/// What to bring of each row of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bring {
-    /// The values of one monitoring element.
-    Values,
-    /// A [`Summary`] of each row of all monitoring elements.
-    Summaries,
-    /// Identities only, where the format keeps them apart from the values; what a summary says of
-    /// values is then not known.
-    Identities,
-}
-
-/// File types by their first bytes.
-const MAGIC: &[(&[u8], Format)] = &[
-    (b"PAR1", Format::Parquet),
-    (b"ARROW1", Format::Arrow),
-    (b"\xff\xff\xff\xff", Format::Arrow),
-    (b"\x89HDF\r\n\x1a\n", Format::Hdf5),
-    (b"\x93NUMPY", Format::Npy),
-    (b"PK\x03\x04", Format::Npz),
-];
-
-/// File types that are not read, and what to do about it.
-const REFUSED: &[(&[u8], &str)] = &[
-    (b"\xff\xfe", UTF_16),
-    (b"\xfe\xff", UTF_16),
-    (b"\x80\x02", PICKLE),
-    (b"\x80\x03", PICKLE),
-    (b"\x80\x04", PICKLE),
-    (b"\x80\x05", PICKLE),
-    (
-        b"root",
-        "is a ROOT file, which is not read; write its histograms to Parquet first (dqmiotools does, or uproot and pandas)",
-    ),
-    (b"BZh", "is compressed with bzip2; gzip and zstd are read"),
-    (b"\xfd7zXZ", "is compressed with xz; gzip and zstd are read"),
-];
-const UTF_16: &str = "is text in UTF-16; save it as UTF-8";
-const PICKLE: &str = "is a Python pickle, which only Python can read safely; convert it with scripts/pickle_to_parquet.py";
-
-/// Which format a file has, by its first bytes and the format that was asked for.
-pub fn format_of(path: &Path, wanted: Format) -> Result<Format> {
-    if path.is_dir() {
-        return Err(Error::reading(path, &std::io::ErrorKind::IsADirectory.into()));
-    }
-    let start = text::Source::open(path)?.peek(path, 4096)?;
-    if let Some((_, what)) = REFUSED.iter().find(|(magic, _)| start.starts_with(magic)) {
-        return Err(Error::input(format!("{}: {what}", path.display())));
-    }
-    if !MAGIC.iter().any(|(magic, _)| start.starts_with(magic)) && has_user_block(path) {
-        return match wanted {
-            Format::Auto | Format::Hdf5 => Ok(Format::Hdf5),
-            wanted => Err(Error::input(format!(
-                "{}: data.format is \"{wanted}\", but this looks like hdf5",
-                path.display()
-            ))),
-        };
-    }
-    if start.contains(&0) && !MAGIC.iter().any(|(magic, _)| start.starts_with(magic)) {
-        let expected = "CSV, Parquet, Arrow, HDF5, NPY, NPZ or DIALS JSON";
-        return Err(Error::input(format!(
-            "{}: is neither text nor of a format that is read; expected {expected}",
-            path.display()
-        )));
-    }
-    let found = match MAGIC.iter().find(|(magic, _)| start.starts_with(magic)) {
-        Some((_, format)) => *format,
-        None if start.trim_ascii().is_empty() => {
-            return Err(Error::input(format!("{}: is empty", path.display())));
-        }
-        None if looks_like_json(&start) => Format::Dials,
-        None => Format::Csv,
-    };
-    let is_text = |format: Format| matches!(format, Format::Csv | Format::Ml4dqm | Format::LsBins);
-    match (wanted, found) {
-        (Format::Auto, found) => Ok(found),
-        (wanted, Format::Csv) if is_text(wanted) => Ok(wanted),
-        (wanted, found) if wanted == found => Ok(found),
-        (wanted, found) => Err(Error::input(format!(
-            "{}: data.format is \"{wanted}\", but this looks like {found}",
-            path.display()
-        ))),
-    }
-}
-
-/// Whether an HDF5 file begins behind a block that its maker keeps for itself: 512 bytes in
-/// MATLAB's files, or that doubled any number of times.
-fn has_user_block(path: &Path) -> bool {
-    // Opening a pipe would take from it.
-    let Some(length) = std::fs::metadata(path)
-        .ok()
-        .filter(std::fs::Metadata::is_file)
-        .map(|metadata| metadata.len())
-    else {
-        return false;
-    };
-    let Ok(mut file) = std::fs::File::open(path) else { return false };
-    let mut signature = [0; 8];
-    let mut blocks =
-        std::iter::successors(Some(512_u64), |at| at.checked_mul(2)).take_while(|at| *at < length);
-    blocks.any(|at| {
-        file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut signature)).is_ok()
-            && signature == *b"\x89HDF\r\n\x1a\n"
-    })
-}
-
-/// Whether a text begins as JSON does; `[1,2,3]` could be a list of bins, and is no page of
-/// anything.
-pub fn looks_like_json(start: &[u8]) -> bool {
-    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
-    match start.first() {
-        Some(b'{') => true,
-        Some(b'[') => start[1..]
-            .trim_ascii_start()
-            .first()
-            .is_some_and(|next| matches!(next, b'{' | b'[' | b']')),
-        _ => false,
-    }
-}
-
-/// Reads one file.
-pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
-    let format = format_of(path, wanted.format)?;
-    crate::guard::decode(path, || match format {
-        Format::Parquet => columnar::read_parquet(path, wanted),
-        Format::Arrow => columnar::read_arrow(path, wanted),
-        Format::Hdf5 | Format::Npy | Format::Npz => arrays::read(path, format, wanted),
-        Format::Dials => dials::read(path, wanted),
-        Format::Auto | Format::Csv | Format::Ml4dqm | Format::LsBins => {
-            csv::read(path, &mut text::Source::open(path)?, wanted)
-        }
-    })
-}
-
-/// Size and SHA-256 of a file.
-pub fn fingerprint(path: &Path) -> Result<(u64, String)> {
-    use sha2::{Digest, Sha256};
-    crate::files::regular(path)?;
-    let mut file = std::fs::File::open(path).map_err(|error| Error::reading(path, &error))?;
-    let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
-    loop {
-        let count = file.read(&mut buffer).map_err(|error| Error::reading(path, &error))?;
-        if count == 0 {
-            break;
-        }
-        hash.update(&buffer[..count]);
-        bytes += count as u64;
-    }
-    Ok((bytes, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
-}
-
 impl Table {
     /// Number of values of a row.
     pub fn width(&self) -> usize {
@@ -505,6 +229,17 @@ pub fn place_in(path: &Path, line: u32, index: u32) -> String {
         format!("{}:{line}", path.display())
     } else {
         format!("{}: row {index}", path.display())
+    }
+}
+
+/// Edges as people write them: "0 to 2", of a map "0 to 2, 0 to 5".
+pub fn show_edges(edges: [Option<f64>; 4]) -> String {
+    let show = |edge: Option<f64>| edge.map_or_else(|| "?".into(), |edge| edge.to_string());
+    let x = format!("{} to {}", show(edges[0]), show(edges[1]));
+    if edges[2].or(edges[3]).is_none() {
+        x
+    } else {
+        format!("{x}, {} to {}", show(edges[2]), show(edges[3]))
     }
 }
 

@@ -1,6 +1,5 @@
 //! What is checked, and warned of, before anything is trained.
 
-use crate::score::calibrate::calibration_split;
 use crate::{
     config::{
         Experiment, OneOrMany,
@@ -19,10 +18,7 @@ use crate::{
     },
     error::{Error, Result, first_few},
     prepare::{Prepared, split::Split},
-    score::{
-        patterns::Settings,
-        threshold::{self},
-    },
+    score::{calibrate::calibration_split, patterns::PatternSettings, threshold},
     warnings::{Severity, Warnings},
 };
 use std::collections::BTreeSet;
@@ -35,7 +31,7 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
     }
     if let Some(patterns) = &experiment.patterns {
         let layers = prepared.channels.iter().map(|channel| (channel.name.as_str(), channel.map()));
-        Settings::new(patterns, prepared.channels.len()).check(layers)?;
+        PatternSettings::new(patterns, prepared.channels.len()).check(layers)?;
     }
     if experiment.model.kind == ModelKind::Nmf
         && let Some(row) = prepared

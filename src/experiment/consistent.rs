@@ -89,8 +89,8 @@ mod tests {
     use super::*;
     use crate::{
         config::Document,
-        data::{channels::Channel, table::Shape},
-        score::error_baseline::Usual,
+        data::{channels::Channel, shape::Shape},
+        score::error_baseline::ErrorBaseline,
     };
     use std::path::Path;
 
@@ -101,7 +101,7 @@ mod tests {
         )
         .unwrap();
         let channel = Channel::all(vec!["bin_0".into(), "bin_1".into()], None);
-        let usual = Usual {
+        let usual = ErrorBaseline {
             error: 1.0,
             mean_field_error: 2.0,
             log_mean: 0.0,

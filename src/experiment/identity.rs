@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Experiment, affects_results, resolved::flat},
-    data::{Source, table},
+    data::{self, Source},
     error::Result,
 };
 use sha2::{Digest, Sha256};
@@ -18,7 +18,7 @@ pub fn fingerprint(experiment: &Experiment, sources: &[Source]) -> Result<String
     hash.update(env!("CARGO_PKG_VERSION"));
     sources.iter().for_each(|source| hash.update(&source.sha256));
     if let Some(reference) = experiment.scale.reference.as_ref() {
-        hash.update(table::fingerprint(reference)?.1);
+        hash.update(data::paths::fingerprint(reference)?.1);
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

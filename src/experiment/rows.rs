@@ -1,74 +1,25 @@
-//! The rows of a trained experiment again, and new ones.
+//! New rows for a trained experiment.
 
-use crate::prepare::{
-    chosen::{Chosen, load},
-    training::{is_masked, prepare, scale},
-};
-use crate::score::run::{NOT_FINITE, Scored, score};
 use crate::{
-    config::{Experiment, Part, weights::Weights},
-    data::{Further, Role, histogram_quantiles::Unit},
-    device::Opened,
+    config::{Part, weights::Weights},
+    data::{LoadOptions, Role, histogram_quantiles::Unit},
+    device::Device,
     error::{Error, Result},
     experiment::trained::TrainedModel,
     prepare::{
-        Prepared, finite,
-        labels::{self},
+        Prepared,
+        chosen::{Chosen, load},
+        finite, labels,
         split::Split,
+        training::{is_masked, scale},
     },
-    score::{network::Network, patterns::scored::Patterns, scores::Scores},
+    score::{
+        patterns::scored::Patterns,
+        run::{Scored, score},
+        scores::Scores,
+    },
 };
-use std::{
-    collections::HashSet,
-    path::{Path, PathBuf},
-};
-
-/// Prepares the rows of an experiment again; refuses others than those that were scored, and other
-/// inputs than its networks have.
-pub fn prepare_scored(
-    experiment: &Experiment,
-    networks: &[Network],
-    scores: &Scores,
-    read: &(dyn Fn(&Path) + Sync),
-) -> Result<Prepared> {
-    let prepared = prepare(experiment, read)?;
-    let same = |network: &&Network| {
-        prepared.channels.iter().any(|channel| {
-            channel.name == network.channel.name && channel.features == network.channel.features
-        })
-    };
-    if let Some(network) = networks.iter().find(|network| !same(network)) {
-        return Err(Error::input(format!(
-            "the channel \"{}\" of the trained model has other inputs than the data have now",
-            network.channel.name
-        )));
-    }
-    // Rows without a score were among the inputs, but not among those that are evaluated.
-    let unscored: HashSet<(&str, Option<u32>, Option<u32>)> = scores
-        .rows
-        .iter()
-        .filter(|row| row.rejected.as_deref().is_some_and(|reason| reason.starts_with(NOT_FINITE)))
-        .map(|row| (&*row.file, row.run, row.ls))
-        .collect();
-    let prepared = if unscored.is_empty() {
-        prepared
-    } else {
-        let samples = &prepared.samples;
-        let reason = |row: usize| {
-            let id = samples.id(row);
-            unscored
-                .contains(&(samples.source(row).name.as_str(), id.run, Some(id.ls)))
-                .then(|| NOT_FINITE.to_owned())
-        };
-        prepared.without((0..samples.rows.len()).map(reason).collect())
-    };
-    match (prepared.samples.rows.len(), scores.evaluated().count()) {
-        (rows, evaluated) if rows == evaluated => Ok(prepared),
-        (rows, evaluated) => {
-            Err(Error::input(format!("{rows} rows are evaluated, but {evaluated} were scored")))
-        }
-    }
-}
+use std::path::{Path, PathBuf};
 
 /// Scores new files, or a part of their runs, with a trained model: same features, same scaler,
 /// same networks. Rows have no split but test.
@@ -76,7 +27,7 @@ pub fn score_files(
     model: &TrainedModel,
     files: &[PathBuf],
     part: Option<Part>,
-    device: &Opened,
+    device: &Device,
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<(Prepared, Scores, Option<Patterns>)> {
     let prepared = prepare_files(model, files, part, read)?;
@@ -99,12 +50,12 @@ pub fn prepare_files(
     if !experiment.select.nonzero_weight && !experiment.report.weighted {
         lenient.weights = Weights::default();
     }
-    let further = Further {
+    let further = LoadOptions {
         welcome: labels::columns(&experiment.labels),
         features: model.columns(),
         layers: model.layers(),
         part,
-        ..Further::default()
+        ..LoadOptions::default()
     };
     let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
     let (mut inputs, mut divisors) = chosen.select(&lenient)?;

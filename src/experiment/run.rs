@@ -8,13 +8,12 @@ use super::{
 };
 use crate::{
     config::{Experiment, Scalar, train::Checkpoint},
-    device::Opened,
+    device::Device,
     error::Result,
     files::folder::{Folder, names},
     prepare::{Prepared, normalisation, select, split::Split},
     report::{
         channels::TrainingFigures,
-        explain,
         figures::{self, Context, Report},
         page::{self, data::Evidence},
         tensorboard::Events,
@@ -22,15 +21,17 @@ use crate::{
     score::{
         calibrate,
         drift::Drift,
-        new_rows, projections,
+        explain, new_rows, projections,
         run::{self, Scored},
-        scores::{self, Scores},
+        scores::Scores,
+        scores_file,
     },
     text::count,
     train::{
-        Epoch, Fitted, State, Watch, by_hand,
+        Epoch, Fitted, State, TrainObserver,
+        backend::by_hand,
         history::{History, HistoryColumns},
-        init::{self, Begin},
+        init::{self, ModelInit},
         packs,
     },
     warnings::Warnings,
@@ -45,7 +46,7 @@ use std::{
 /// A training that is known to be possible; nothing is written yet.
 pub struct Plan<'e> {
     experiment: &'e Experiment,
-    begins: Vec<Begin<'e>>,
+    begins: Vec<ModelInit<'e>>,
     warnings: Warnings,
     fingerprint: String,
 }
@@ -82,8 +83,8 @@ impl Watcher<'_, '_> {
     }
 }
 
-impl Watch for Watcher<'_, '_> {
-    fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
+impl TrainObserver for Watcher<'_, '_> {
+    fn epoch_ended(&mut self, epoch: &Epoch) -> Result<()> {
         let ModelId { channel, member, .. } = self.model;
         let mut files = self.training.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.history.append((channel, member), epoch)?;
@@ -95,20 +96,20 @@ impl Watch for Watcher<'_, '_> {
         Ok(())
     }
 
-    fn pauses(&mut self) -> bool {
+    fn wants_pause(&mut self) -> bool {
         self.training.observer.pauses()
     }
 
-    fn keeps(&mut self) -> bool {
+    fn wants_checkpoint(&mut self) -> bool {
         self.kept.elapsed().as_secs_f64() >= self.config().seconds
             || self.config().epochs.is_some_and(|epochs| self.since >= epochs)
     }
 
-    fn keep(&mut self, state: &State) -> Result<()> {
+    fn save_checkpoint(&mut self, state: &State) -> Result<()> {
         if state.stopped.is_some()
             && self.kept.elapsed() < SHORT
             && self.config().epochs.is_none()
-            && !self.pauses()
+            && !self.wants_pause()
         {
             return Ok(());
         }
@@ -130,7 +131,7 @@ impl Watch for Watcher<'_, '_> {
 }
 
 /// The devices by name.
-pub fn names_of(devices: &[Opened]) -> String {
+pub fn names_of(devices: &[Device]) -> String {
     devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
@@ -139,7 +140,7 @@ fn write_beginning(
     folder: &Folder,
     experiment: &Experiment,
     prepared: &Prepared,
-    devices: &[Opened],
+    devices: &[Device],
     fingerprint: &str,
 ) -> Result<()> {
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())?;
@@ -161,7 +162,7 @@ fn write_beginning(
             "rows": {"evaluated": prepared.samples.rows.len(), "not_evaluated": select::counts(&prepared.samples)},
         }),
     )?;
-    folder.write(names::REJECTED, &scores::rejected(&prepared.samples)?)
+    folder.write(names::REJECTED, &scores_file::rejected(&prepared.samples)?)
 }
 
 impl<'e> Plan<'e> {
@@ -169,7 +170,7 @@ impl<'e> Plan<'e> {
     pub fn new(experiment: &'e Experiment, prepared: &Prepared) -> Result<Self> {
         checks::check_rows(experiment, prepared)?;
         Ok(Self {
-            begins: init::begin(experiment, &prepared.channels)?,
+            begins: init::model_inits(experiment, &prepared.channels)?,
             warnings: checks::warnings(experiment, prepared),
             fingerprint: fingerprint(experiment, &prepared.samples.sources)?,
             experiment,
@@ -177,7 +178,7 @@ impl<'e> Plan<'e> {
     }
 
     /// What it is, in a line.
-    pub fn describe(&self, prepared: &Prepared, devices: &[Opened]) -> String {
+    pub fn describe(&self, prepared: &Prepared, devices: &[Device]) -> String {
         let rows = prepared.splits.iter().filter(|split| **split == Split::Train).count();
         let shapes: Vec<String> = init::architectures(self.experiment, &prepared.channels)
             .iter()
@@ -197,7 +198,7 @@ impl<'e> Plan<'e> {
         folder: Folder,
         begun: bool,
         prepared: &Prepared,
-        devices: &[Opened],
+        devices: &[Device],
         observer: &'e dyn RunObserver,
     ) -> Result<Training<'e>> {
         if begun {
@@ -248,7 +249,7 @@ impl<'e> Plan<'e> {
 }
 
 /// Channel and member of each model.
-fn models<'p>(begins: &[Begin<'_>], prepared: &'p Prepared) -> Vec<(&'p str, usize)> {
+fn models<'p>(begins: &[ModelInit<'_>], prepared: &'p Prepared) -> Vec<(&'p str, usize)> {
     begins
         .iter()
         .map(|begin| (prepared.channels[begin.channel].name.as_str(), begin.member))
@@ -260,9 +261,9 @@ fn models<'p>(begins: &[Begin<'_>], prepared: &'p Prepared) -> Vec<(&'p str, usi
 pub fn fit(
     trainings: &[Training<'_>],
     prepared: &Prepared,
-    devices: &[Opened],
+    devices: &[Device],
 ) -> Result<Vec<Result<Option<Vec<Fitted>>>>> {
-    let begins: Vec<Begin<'_>> =
+    let begins: Vec<ModelInit<'_>> =
         trainings.iter().flat_map(|training| training.plan.begins.iter().cloned()).collect();
     let owner: Vec<(usize, usize)> = trainings
         .iter()
@@ -278,7 +279,7 @@ pub fn fit(
     let mut fitted = packs::train(&begins, prepared, devices, &watch)?.into_iter();
     let of = |training: &Training<'_>| {
         let own = fitted.by_ref().take(training.plan.begins.len()).collect();
-        packs::together(&training.plan.begins, &prepared.channels, own)
+        packs::collect_models(&training.plan.begins, &prepared.channels, own)
     };
     Ok(trainings.iter().map(of).collect())
 }
@@ -297,7 +298,7 @@ impl Training<'_> {
         fitted: &[Fitted],
         prepared: &mut Prepared,
         last: bool,
-        devices: &[Opened],
+        devices: &[Device],
     ) -> Result<Option<(Report, Scores)>> {
         let Self { plan: Plan { experiment, begins, warnings, .. }, folder, observer, files } =
             self;
@@ -321,7 +322,7 @@ impl Training<'_> {
             return Ok(None);
         }
         observer.note(Note::Stage("learning what is usual"));
-        let (networks, doubts) = run::learn(experiment, fitted, prepared, device)?;
+        let (networks, doubts) = run::fit_error_baselines(experiment, fitted, prepared, device)?;
         networks.iter().try_for_each(|network| folder.write_network(network))?;
         folder.write_json(names::SCALER, &prepared.scaler)?;
         normalisation::write(
@@ -337,7 +338,7 @@ impl Training<'_> {
         let Scored { scores: mut scored, patterns, mut fewer } =
             run::score(experiment, &networks, prepared, device)?;
         if let Some(fewer) = &fewer {
-            folder.write(names::REJECTED, &scores::rejected(&fewer.samples)?)?;
+            folder.write(names::REJECTED, &scores_file::rejected(&fewer.samples)?)?;
         }
         let prepared = fewer.as_mut().unwrap_or(prepared);
         let moved = new_rows::moved(&networks, prepared);

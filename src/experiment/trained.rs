@@ -16,7 +16,8 @@ use crate::{
     model::{Architecture, weights},
     prepare::scale::Scaler,
     score::{
-        error_baseline::Usual, network::Network, one_class_svm::OneClassSvm, threshold::Calibrated,
+        error_baseline::ErrorBaseline, network::Network, one_class_svm::OneClassSvm,
+        threshold::Calibrated,
     },
 };
 use serde::Serialize;
@@ -30,7 +31,7 @@ pub struct ChannelEntry {
     pub channel: Channel,
     /// What is usual for its errors.
     #[serde(flatten)]
-    pub usual: Usual,
+    pub usual: ErrorBaseline,
     /// Bins that patterns leave out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<u32>,
@@ -96,8 +97,8 @@ impl TrainedModel {
     }
 
     /// The layers that it was trained on; none where it has one monitoring element.
-    pub fn layers(&self) -> Vec<layers::Wanted> {
-        let layer = |channel: &Channel| layers::Wanted {
+    pub fn layers(&self) -> Vec<layers::LayerSpec> {
+        let layer = |channel: &Channel| layers::LayerSpec {
             name: channel.name.clone(),
             element: channel.element.clone().unwrap_or_default(),
             shape: channel.shape,
@@ -151,7 +152,7 @@ impl Folder {
     pub fn write_channels(&self, networks: &[Network]) -> Result<()> {
         let entry = |network: &Network| ChannelEntry {
             channel: network.channel.clone(),
-            usual: network.usual.clone(),
+            usual: network.baseline.clone(),
             masked: network.masked.clone(),
         };
         self.write_json(names::CHANNELS, &networks.iter().map(entry).collect::<Vec<_>>())
@@ -202,7 +203,7 @@ impl Folder {
                     channel.name
                 )));
             }
-            networks.push(Network { channel, architecture, members, usual, svm, masked });
+            networks.push(Network { channel, architecture, members, baseline: usual, svm, masked });
         }
         let model = TrainedModel { experiment, networks, scaler, thresholds };
         let names = model.read_names().len();

@@ -6,7 +6,7 @@
 
 use super::{metadata, scoring, text, trained_on};
 use crate::{
-    data::table::Shape,
+    data::shape::Shape,
     error::{Error, Result},
     experiment::trained::TrainedModel,
     files::folder::{Folder, names},

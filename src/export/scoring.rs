@@ -15,17 +15,17 @@ use crate::{
         score::{Combine, ScoreKind},
         select::DropEmpty,
     },
-    data::{channels::COMBINED, table::Shape},
+    data::{channels::COMBINED, shape::Shape},
     error::{Error, Result, listed, suggestion},
     experiment::trained::TrainedModel,
-    model::{Architecture, host::LayerPlace, weights},
+    model::{Architecture, architecture::LayerPlace, weights},
     prepare::{
         finite,
         scale::{Scaler, Step},
     },
     score::{
-        error::LARGEST_LOG_VARIANCE,
-        error_baseline::{SMALLEST, Usual},
+        error_baseline::{ErrorBaseline, SMALLEST},
+        inference::LARGEST_LOG_VARIANCE,
         network::Network,
         threshold::Calibrated,
     },
@@ -669,13 +669,16 @@ impl Building<'_> {
         let graph = &mut self.graph;
         let smallest = graph.double(SMALLEST);
         let mut ratios = vec![];
-        for (Network { usual, .. }, (error, present)) in self.model.networks.iter().zip(errors) {
-            let held = graph.double(usual.held_against());
+        for (Network { baseline, .. }, (error, present)) in self.model.networks.iter().zip(errors) {
+            let held = graph.double(baseline.reference_error());
             let ratio = graph.node("Div", &[error, &held], &[]);
             let ratio = graph.node("Max", &[&ratio, &smallest], &[]);
             let log = graph.node("Log", &[&ratio], &[]);
-            let ratio =
-                if how == Combine::Standardised { standardised(graph, usual, &log) } else { log };
+            let ratio = if how == Combine::Standardised {
+                standardised(graph, baseline, &log)
+            } else {
+                log
+            };
             ratios.push(match present {
                 None => ratio,
                 Some(present) => {
@@ -741,8 +744,8 @@ impl Building<'_> {
     }
 }
 
-fn standardised(graph: &mut Graph, usual: &Usual, log: &Value) -> Value {
-    let (mean, scale) = (graph.double(usual.log_mean), graph.double(usual.log_scale()));
+fn standardised(graph: &mut Graph, baseline: &ErrorBaseline, log: &Value) -> Value {
+    let (mean, scale) = (graph.double(baseline.log_mean), graph.double(baseline.log_scale()));
     let centred = graph.node("Sub", &[log, &mean], &[]);
     graph.node("Div", &[&centred, &scale], &[])
 }

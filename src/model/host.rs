@@ -4,80 +4,14 @@
 //! What the fused training step and scoring on the CPU are made of. A result depends neither on the
 //! number of threads nor on what else is computed.
 
-use super::{Architecture, autoencoder::LEAK};
+use super::{
+    architecture::{Architecture, LayerPlace},
+    matrix::{Matrix, multiply, vectorised},
+};
 use crate::config::model::Activation;
-use gemm::Parallelism;
 use std::ops::Range;
 
-/// Products of fewer multiply-adds than this run on one thread: starting others costs more than
-/// they bring.
-const PARALLEL: usize = 192 * 192 * 192;
-
-/// Where a layer's weight and bias stand in the flat parameters.
-#[derive(Clone, Debug)]
-pub(crate) struct LayerPlace {
-    pub inputs: usize,
-    pub outputs: usize,
-    pub weight: Range<usize>,
-    pub bias: Range<usize>,
-    pub norm: Option<NormPlace>,
-    /// PReLU's slope.
-    pub slope: Option<usize>,
-}
-
-/// Where batch norm's scale and shift stand in the flat parameters, and mean and variance in the
-/// running statistics.
-#[derive(Clone, Debug)]
-pub(crate) struct NormPlace {
-    pub scale: Range<usize>,
-    pub shift: Range<usize>,
-    pub mean: Range<usize>,
-    pub variance: Range<usize>,
-}
-
 impl LayerPlace {
-    /// Every layer's.
-    pub(crate) fn all(architecture: &Architecture) -> Vec<Self> {
-        let (mut parameters, mut statistics) = (0, 0);
-        let next = |at: &mut usize, length: usize| {
-            *at += length;
-            *at - length..*at
-        };
-        let place = |(layer, (inputs, outputs)): (usize, (usize, usize))| {
-            let (weight, bias) =
-                (next(&mut parameters, inputs * outputs), next(&mut parameters, outputs));
-            let norm = architecture.is_normalised(layer).then(|| NormPlace {
-                scale: next(&mut parameters, outputs),
-                shift: next(&mut parameters, outputs),
-                mean: next(&mut statistics, outputs),
-                variance: next(&mut statistics, outputs),
-            });
-            let slope = architecture.is_sloped(layer).then(|| next(&mut parameters, 1).start);
-            Self { inputs, outputs, weight, bias, norm, slope }
-        };
-        architecture.shapes().enumerate().map(place).collect()
-    }
-
-    /// That of the layer that gives the logarithms of the latents' variances, where there is one:
-    /// it is the last.
-    pub(crate) fn log_variance(architecture: &Architecture) -> Option<Self> {
-        let (inputs, outputs) = architecture.log_variance()?;
-        let bias = architecture.parameters() - outputs..architecture.parameters();
-        Some(Self {
-            inputs,
-            outputs,
-            weight: bias.start - inputs * outputs..bias.start,
-            bias,
-            norm: None,
-            slope: None,
-        })
-    }
-
-    /// The slope of a leaky or parametric ReLU below 0.
-    pub(crate) fn slope(&self, parameters: &[f32]) -> f32 {
-        self.slope.map_or(LEAK as f32, |at| parameters[at])
-    }
-
     /// `input · weight + bias` for `[rows, inputs]`, before the activation, into `output`.
     pub(crate) fn apply(
         &self,
@@ -122,92 +56,6 @@ pub(crate) fn run(
         out.extend_from_slice(&value);
     }
 }
-
-/// A matrix in row-major memory, perhaps seen transposed.
-pub(crate) struct Matrix<'a> {
-    values: &'a [f32],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl<'a> Matrix<'a> {
-    pub(crate) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
-        assert_eq!(values.len(), rows * columns);
-        Self { values, rows, columns, row_stride: columns, column_stride: 1 }
-    }
-
-    pub(crate) fn transposed(self) -> Self {
-        Self {
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-            ..self
-        }
-    }
-}
-
-/// `out = left · right`, or `out += left · right`; `out` is row-major.
-#[allow(
-    unsafe_code,
-    reason = "gemm takes raw pointers; the lengths are checked just above the call"
-)]
-pub(crate) fn multiply(left: Matrix<'_>, right: Matrix<'_>, out: &mut [f32], add: bool) {
-    let (m, k, n) = (left.rows, left.columns, right.columns);
-    assert_eq!(right.rows, k);
-    assert_eq!(out.len(), m * n);
-    let parallelism = if m * n * k < PARALLEL { Parallelism::None } else { Parallelism::Rayon(0) };
-    // SAFETY: every index a product touches is below rows · columns of its matrix, which
-    // `Matrix::new` and the asserts above hold equal to the lengths of the slices; `out` is
-    // borrowed mutably, so it overlaps neither operand.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            add,
-            left.values.as_ptr(),
-            left.column_stride as isize,
-            left.row_stride as isize,
-            right.values.as_ptr(),
-            right.column_stride as isize,
-            right.row_stride as isize,
-            1.0_f32,
-            1.0_f32,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
-}
-
-/// A function whose body is compiled for the vector units of several generations of processors,
-/// chosen at run time.
-macro_rules! vectorised {
-    ($(#[$doc:meta])* fn $name:ident<$life:lifetime>($($argument:ident: $type:ty),* $(,)?) $body:block) => {
-        $(#[$doc])*
-        pub(crate) fn $name<$life>($($argument: $type),*) {
-            struct Body<$life> { $($argument: $type),* }
-            impl pulp::NullaryFnOnce for Body<'_> {
-                type Output = ();
-                #[inline(always)]
-                fn call(self) {
-                    let Self { $($argument),* } = self;
-                    $body
-                }
-            }
-            pulp::Arch::new().dispatch(Body { $($argument),* });
-        }
-    };
-}
-
-pub(crate) use vectorised;
 
 /// eˣ to about 2e-7 relative: 2ⁿ · 2ᶠ with |f| ≤ ½ and the Taylor series of eʸ, y = f ln 2, to the
 /// seventh power.

@@ -1,11 +1,14 @@
-//! The models: what they compute ([`autoencoder`] on any device, `host` on the CPU, `cube` as
-//! kernels for GPUs) and how their weights are kept ([`weights`]).
+//! The models: their shape ([`architecture`]), what they compute ([`autoencoder`] on any device,
+//! `host` on the CPU, `gpu` as kernels) and how their weights are kept ([`weights`]).
 
+pub mod architecture;
 pub mod autoencoder;
 #[cfg(feature = "gpu")]
-pub(crate) mod cube;
+pub(crate) mod gpu;
 pub(crate) mod host;
+pub(crate) mod matrix;
 pub mod nmf;
 pub mod weights;
 
-pub use autoencoder::{Architecture, Autoencoder};
+pub use architecture::Architecture;
+pub use autoencoder::Autoencoder;

@@ -5,7 +5,7 @@
 //! `latent_log_variance`. A non-negative matrix factorisation is one tensor, `components`
 //! `[components, inputs]`.
 
-use super::{Architecture, host::LayerPlace};
+use super::architecture::{Architecture, LayerPlace};
 use crate::error::{Error, Result};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{collections::HashMap, path::Path};

@@ -4,10 +4,10 @@
 use crate::{
     config::{Experiment, Expression, report::Report},
     data::{
-        self, Further, Role, Samples,
-        lumi::{Facts, LUMINOSITIES, START_TIME, automasks::Automasks},
+        self, LoadOptions, Role, Samples,
+        lumi::{LUMINOSITIES, LumiInfo, START_TIME, automasks::Automasks},
     },
-    error::{Error, Result, listed, suggestion},
+    error::{ColumnProblem, Error, Result, listed, suggestion},
     prepare::{
         classes::Classes,
         divide, finite,
@@ -29,7 +29,7 @@ pub(crate) struct Chosen {
     pub(crate) labels: Vec<LabelSet>,
     pub(crate) classes: Option<Classes>,
     pub(crate) weights: Option<Vec<f32>>,
-    pub(crate) facts: Facts,
+    pub(crate) facts: LumiInfo,
     pub(crate) automasks: Automasks,
     pub(crate) notes: Vec<String>,
 }
@@ -38,12 +38,12 @@ pub(crate) struct Chosen {
 pub(crate) fn load(
     experiment: &Experiment,
     files: &[(Role, &[PathBuf])],
-    mut further: Further,
+    mut further: LoadOptions,
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<Chosen> {
     let names = quantities::names(experiment);
     let layered = !experiment.data.layers.is_empty();
-    let facts = Facts::read(
+    let facts = LumiInfo::read(
         &experiment.data,
         &names
             .iter()
@@ -57,8 +57,7 @@ pub(crate) fn load(
     further.welcome.extend(names.get("entries").filter(|_| !layered).cloned());
     let trained = files.iter().all(|(role, _)| *role == Role::Test);
     let load = data::load(experiment, files, further, read);
-    let samples =
-        load.map_err(|error| error.map(|message| with_fact_names(message, &columns, &facts)))?;
+    let samples = load.map_err(|error| with_lumi_names(error, &columns, &facts))?;
     let (labels, label_notes) = labels::read(&samples, &experiment.labels, trained)?;
     let classes = experiment
         .labels
@@ -212,25 +211,26 @@ impl Chosen {
 }
 
 /// A name that is no column may be a misspelt quantity of OMS or HLT.
-fn with_fact_names(message: String, columns: &[String], facts: &Facts) -> String {
-    let mut near = columns
-        .iter()
-        .filter(|name| message.contains(&format!("\"{name}\"")))
-        .map(|name| suggestion(name, facts.names.iter().map(String::as_str)));
-    let missing = columns.iter().any(|name| message.contains(&format!("no column \"{name}\"")));
-    match near.rfind(|near| !near.is_empty()) {
-        Some(near) => {
-            format!("{message}; among the quantities of OMS, HLT and brilcalc files{near}")
-        }
-        None if missing && facts.names.is_empty() => {
-            format!("{message}; quantities of OMS need data.oms, rates of triggers data.hlt")
-        }
-        None if missing => {
-            let names = listed(facts.names.iter().map(String::as_str));
-            format!("{message}; the quantities of OMS, HLT and brilcalc files are {names}")
-        }
-        None => message,
+fn with_lumi_names(error: Error, columns: &[String], info: &LumiInfo) -> Error {
+    let Error::Column { name, problem, .. } = &error else { return error };
+    if !columns.contains(name) {
+        return error;
     }
+    let names = || info.names.iter().map(String::as_str);
+    let near = suggestion(name, names());
+    let hint = match problem {
+        _ if !near.is_empty() => {
+            format!("among the quantities of OMS, HLT and brilcalc files{near}")
+        }
+        ColumnProblem::NoColumn if info.names.is_empty() => {
+            "quantities of OMS need data.oms, rates of triggers data.hlt".into()
+        }
+        ColumnProblem::NoColumn => {
+            format!("the quantities of OMS, HLT and brilcalc files are {}", listed(names()))
+        }
+        ColumnProblem::NoKey | ColumnProblem::Unreadable => return error,
+    };
+    error.map(|message| format!("{message}; {hint}"))
 }
 
 /// Unscaled inputs, `[rows, width + added]`.

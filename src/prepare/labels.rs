@@ -233,7 +233,7 @@ fn of_array(
     values: &LabelValues,
     trained: bool,
 ) -> Result<Option<Labels>> {
-    let column = data::read_column(path)?;
+    let column = data::read::npy::read_column(path)?;
     let mut offsets = vec![];
     let mut total = 0;
     for (index, source) in samples.sources.iter().enumerate() {

@@ -5,7 +5,7 @@ use crate::{
     data::{
         Samples,
         lumi::{
-            Facts, START_TIME,
+            LumiInfo, START_TIME,
             automasks::{self, Automasks},
         },
     },
@@ -16,7 +16,7 @@ use crate::{
 pub fn read(
     patterns: Option<&Patterns>,
     samples: &Samples,
-    facts: &Facts,
+    facts: &LumiInfo,
 ) -> Result<(Automasks, Vec<String>)> {
     let Some(patterns) = patterns.filter(|patterns| !patterns.automasks.is_empty()) else {
         return Ok((Automasks::default(), vec![]));

@@ -6,7 +6,9 @@ use crate::{
     data::{
         Samples,
         channels::ALL_FEATURES,
-        table::{self, Column, Shape, Table, Wanted},
+        read::{ReadOptions, read_file},
+        shape::Shape,
+        table::{Column, Table},
     },
     error::{Error, Result, listed, suggestion},
     files::tables,
@@ -74,7 +76,7 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Vec<f64>> {
     data.columns.features = vec!["mean".into()];
     let required = TEXTS.iter().chain(&NUMBERS).map(|name| (*name).to_owned()).collect();
     let wrong = |message: String| Error::input(format!("scale.reference: {message}"));
-    let table = table::read(path, &Wanted::new(&data).with_columns(required, vec![]))
+    let table = read_file(path, &ReadOptions::new(&data).with_columns(required, vec![]))
         .map_err(|error| error.map(|message| wrong(message).to_string()))?;
     if let Some(fault) = table.faults.first() {
         return Err(wrong(format!("{}: {}", table.place(fault.line, fault.index), fault.reason)));

@@ -229,7 +229,7 @@ mod tests {
             data::Fill,
             scale::{Constant, FitOn, ScaleKind},
         },
-        data::{self, table::Shape},
+        data::{self, shape::Shape},
         prepare::{floors::Contents, scale::Plan},
     };
 
@@ -252,7 +252,7 @@ mod tests {
         };
         let scaler = Scaler::fit(plan, &rows);
         scaler.apply(&mut inputs);
-        let row = |ls| data::Row { source: 0, run: 0, ls, line: 0, index: ls };
+        let row = |ls| data::SampleRow { source: 0, run: 0, ls, line: 0, index: ls };
         let samples = Samples {
             shape: Shape::line(2),
             runs: vec![data::Run { number: Some(1), name: "1".into() }],

@@ -6,7 +6,7 @@ use crate::{
     data::{
         Samples,
         layers::Layer,
-        lumi::{Facts, Origin},
+        lumi::{LumiInfo, Origin},
         table::Column,
     },
     error::{Error, Result, listed, suggestion},
@@ -35,14 +35,18 @@ pub fn names(experiment: &Experiment) -> BTreeSet<String> {
 
 /// The names that must be columns of the data, because nothing else has them. Of several layers
 /// each has its entries.
-pub fn columns(names: &BTreeSet<String>, facts: &Facts, layered: bool) -> Vec<String> {
+pub fn columns(names: &BTreeSet<String>, facts: &LumiInfo, layered: bool) -> Vec<String> {
     let is_own = |name: &str| OWN.contains(&name) || layered && name.starts_with(OF_LAYER);
     names.iter().filter(|name| !is_own(name) && !facts.has(name)).cloned().collect()
 }
 
 /// The layers whose entries a name means: one, or all for the fewest of them; `None` where it is
 /// the name of something else.
-fn layers_of<'s>(name: &str, samples: &'s Samples, facts: &Facts) -> Result<Option<&'s [Layer]>> {
+fn layers_of<'s>(
+    name: &str,
+    samples: &'s Samples,
+    facts: &LumiInfo,
+) -> Result<Option<&'s [Layer]>> {
     let layers = &samples.layers;
     let Some(layer) =
         name.strip_prefix(OF_LAYER).filter(|_| !layers.is_empty() && !facts.has(name))
@@ -84,7 +88,7 @@ impl Quantity {
         key: &str,
         expression: &Expression,
         samples: &Samples,
-        facts: &Facts,
+        facts: &LumiInfo,
     ) -> Result<Self> {
         let names = expression.names();
         let layers = names

@@ -11,7 +11,7 @@ use crate::{
         Samples,
         layers::Layer,
         lumi::{
-            Facts,
+            LumiInfo,
             golden_json::{self, LumisectionSet},
         },
     },
@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 pub fn reasons(
     samples: &Samples,
     (select, least, seed): (&Select, Option<f64>, u64),
-    facts: &Facts,
+    facts: &LumiInfo,
     weights: Option<&[f32]>,
 ) -> Result<(Vec<Option<String>>, Vec<String>)> {
     let rows = samples.rows.len();
@@ -204,7 +204,7 @@ mod tests {
             reasons(
                 samples,
                 (&experiment.select, experiment.data.min_present, experiment.seed),
-                &Facts::default(),
+                &LumiInfo::default(),
                 None,
             )?
             .0,
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn one_layer_may_be_empty() {
-        use crate::data::table::Shape;
+        use crate::data::shape::Shape;
         let mut samples = Samples::made(&[vec![0.0; 10]]);
         samples.rows.truncate(5);
         samples.shape = Shape::line(2);

@@ -3,12 +3,12 @@
 use super::chosen::{Chosen, load, told_counts};
 use crate::{
     config::{Experiment, Expression, data::Fill, scale::FitOn},
-    data::{Further, Role, Samples},
+    data::{LoadOptions, Role, Samples},
     error::{Error, Result},
     prepare::{
         Prepared, finite,
         floors::Contents,
-        labels::{self},
+        labels,
         missing::Filling,
         normalisation,
         scale::{Plan, Scaler},
@@ -31,7 +31,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     let mut chosen = load(
         experiment,
         &files,
-        Further { required, part: *experiment.data.part, ..Further::default() },
+        LoadOptions { required, part: *experiment.data.part, ..LoadOptions::default() },
         read,
     )?;
     let reference = experiment

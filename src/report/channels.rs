@@ -1,13 +1,12 @@
 //! Figures of one channel: how it was trained, how large its errors are, how they spread among the
 //! good and the bad.
 
+use crate::score::run::judged;
 use crate::{
     config::{Experiment, loss::LossKind, report::ReportOn},
     prepare::split::Split,
     score::{
-        network::Network,
-        scores::{ChannelScores, Scores},
-        threshold::Calibrated,
+        channel_scores::ChannelScores, network::Network, scores::Scores, threshold::Calibrated,
     },
     train::{Fitted, Stopped},
 };
@@ -245,11 +244,6 @@ impl TrainingFigures {
     }
 }
 
-/// Whether figures are taken on a row.
-pub(crate) fn judged(experiment: &Experiment, split: Split) -> bool {
-    experiment.report.on == ReportOn::All || split == Split::Test
-}
-
 /// The rows that figures are taken on, in words.
 pub(super) fn judged_rows(experiment: &Experiment) -> &'static str {
     if experiment.report.on == ReportOn::All { "all" } else { Split::Test.name() }
@@ -332,12 +326,12 @@ impl ChannelFigures {
                 "{weighted} over the training rows; the {} of scaled inputs",
                 experiment.score.kind.per_feature()
             ),
-            mean_field_error: measured(network.usual.mean_field_error),
-            ae_error: measured(network.usual.error),
+            mean_field_error: measured(network.baseline.mean_field_error),
+            ae_error: measured(network.baseline.error),
             // Numbers of bins have no place among errors.
             log_cut: threshold
                 .filter(|_| experiment.patterns.is_none())
-                .and_then(|threshold| Some(network.usual.log_ratio(threshold.value?))),
+                .and_then(|threshold| Some(network.baseline.log_ratio(threshold.value?))),
             bad: main.map(|_| BadFigures {
                 well_reconstructed: well.len(),
                 badly_reconstructed: badly.len(),

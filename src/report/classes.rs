@@ -1,11 +1,11 @@
 //! Classes of rows: how many of each are above the threshold, and how much of what is above is of
 //! each.
 
-use super::channels::{judged, judged_rows};
+use super::channels::judged_rows;
 use crate::{
     config::Experiment,
     prepare::classes::Classes,
-    score::{roc, scores::Scores},
+    score::{roc, run::judged, scores::Scores},
 };
 use serde::{Deserialize, Serialize};
 

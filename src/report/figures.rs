@@ -1,10 +1,8 @@
 //! `report.json`: what came out, as numbers that say what they are.
 
 use super::{
-    axes,
-    channels::{ChannelFigures, TrainingFigures, judged, judged_rows},
+    channels::{ChannelFigures, TrainingFigures, judged_rows},
     classes::ClassesFigures,
-    explain::Explanation,
     findings,
 };
 use crate::{
@@ -16,21 +14,25 @@ use crate::{
         threshold::CalibrateOn,
     },
     data::{
-        Role, Samples,
+        Role, Samples, axes,
         channels::{ALL_FEATURES, COMBINED},
         lumisections,
-        table::Shape,
+        shape::Shape,
     },
     error::Result,
     files::tables,
     prepare::{classes::Classes, labels::LabelSet, missing::MissingCells, select, split::Split},
     score::{
+        channel_scores::ChannelScores,
         drift::{Beside, Drift},
+        explain::Explanation,
         network::Network,
         patterns::scored::{PatternFigures, Patterns},
         projections::{Projection, ProjectionFigures},
         roc::{self, Auc, Judged, Point, Ranking},
-        scores::{ChannelScores, Row, RunKey, Scores},
+        row::{RunKey, ScoredRow},
+        run::judged,
+        scores::Scores,
         threshold::Calibrated,
     },
     warnings::{Severity, Warnings},
@@ -441,7 +443,7 @@ impl Report {
 fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
     let main = scores.labels.iter().position(|name| name == "good");
     let channel = scores.main()?;
-    let rate = |sample: &str, wanted: &dyn Fn(&Row) -> bool| {
+    let rate = |sample: &str, wanted: &dyn Fn(&ScoredRow) -> bool| {
         let evaluated: Vec<bool> = (0..scores.rows.len())
             .filter(|&i| wanted(&scores.rows[i]))
             .filter_map(|i| channel.flagged(i))
@@ -463,15 +465,15 @@ fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
         ""
     };
     let good_test = |i: usize| {
-        rate(&format!("test rows labelled good{own}"), &|row: &Row| {
+        rate(&format!("test rows labelled good{own}"), &|row: &ScoredRow| {
             row.split == Split::Test && row.labels[i] == Some(true)
         })
     };
     let valid = || match main {
-        Some(i) => rate("validation rows labelled good", &|row: &Row| {
+        Some(i) => rate("validation rows labelled good", &|row: &ScoredRow| {
             row.split == Split::Valid && row.labels[i] == Some(true)
         }),
-        None => rate("validation rows taken for good (no labels)", &|row: &Row| {
+        None => rate("validation rows taken for good (no labels)", &|row: &ScoredRow| {
             row.split == Split::Valid
         }),
     };
@@ -503,7 +505,7 @@ fn goes_with(
     experiment: &Experiment,
 ) -> Option<Beside> {
     let (channel, good) = (scores.main()?, scores.labels.iter().position(|label| label == "good"));
-    let wanted = |row: &Row| {
+    let wanted = |row: &ScoredRow| {
         judged(experiment, row.split) && good.is_none_or(|good| row.labels[good] != Some(false))
     };
     let rows: Vec<(usize, f32)> = scores
@@ -530,7 +532,7 @@ fn goes_with(
 /// The rows that are not evaluated of the files that are judged, and of runs of which some row is
 /// evaluated.
 struct Absent<'s> {
-    rows: Vec<&'s Row>,
+    rows: Vec<&'s ScoredRow>,
     evaluated: HashSet<RunKey>,
 }
 
@@ -777,7 +779,7 @@ fn runs(
 
 impl RunFigures {
     /// Whether a row is of this run.
-    pub fn is_of(&self, row: &Row) -> bool {
+    pub fn is_of(&self, row: &ScoredRow) -> bool {
         row.run == self.run && (self.run.is_some() || *row.file == *self.name)
     }
 

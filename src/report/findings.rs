@@ -1,14 +1,11 @@
 //! What makes scores or flags worthless. It comes before everything else: in the answer's first
 //! sentence, and as the first warnings.
 
-use super::{
-    channels::{ChannelFigures, judged},
-    figures::upside_down,
-};
+use super::{channels::ChannelFigures, figures::upside_down};
 use crate::{
     config::{Experiment, model::ModelKind},
     data::channels::COMBINED,
-    score::{network::Network, roc::Auc, scores::Scores},
+    score::{network::Network, roc::Auc, run::judged, scores::Scores},
 };
 
 /// One of them.
@@ -93,7 +90,7 @@ pub fn find(
         networks
             .iter()
             .find(|network| network.channel.name == channels[at].name)
-            .map(|network| &network.usual)
+            .map(|network| &network.baseline)
     };
     let first = |which: &Which<'_>| which.at.first().copied();
 

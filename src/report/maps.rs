@@ -1,17 +1,16 @@
 //! What there is to see of models of maps: their components, the latents of each row, and the worst
 //! maps with their regions.
 
-use super::axes;
 use crate::{
     config::score::ScoreKind,
-    data::table::Shape,
-    device::Opened,
+    data::{axes, shape::Shape},
+    device::Device,
     error::Result,
     prepare::Prepared,
     score::{
-        error::Runner,
+        inference::Inference,
         network::Network,
-        patterns::{Layer, Region, scored::Patterns},
+        patterns::{DetectorLayer, Region, scored::Patterns},
         scores::Scores,
     },
 };
@@ -84,7 +83,7 @@ impl Maps {
         (scores, patterns): (&Scores, Option<&Patterns>),
         rows: &[u32],
         kind: ScoreKind,
-        device: &Opened,
+        device: &Device,
     ) -> Result<Self> {
         if !networks.iter().any(is_map) {
             return Ok(Self::default());
@@ -97,9 +96,9 @@ impl Maps {
                 prepared.samples.layers.iter().find(|layer| layer.name == network.channel.name);
             let Network { channel, architecture, members, .. } = network;
             let columns = channel.columns(&names);
-            let first = Runner::new(architecture, network.member(1)?, device);
+            let first = Inference::new(architecture, network.member(1)?, device);
             let width = architecture.latent();
-            let Layer { shape, masked, .. } = network.layer();
+            let DetectorLayer { shape, masked, .. } = network.layer();
             let latents = first.encode(prepared.rows(&columns).at(rows))?;
             let components = if architecture.nmf.is_some() {
                 components(&first, &latents, (width, shape.width()))?
@@ -112,7 +111,7 @@ impl Maps {
                 components.iter().map(|component| component.number).take(LATENTS).collect()
             };
             let mut triples: Vec<Triple> = vec![];
-            Runner::new(architecture, members, device).reconstruct(
+            Inference::new(architecture, members, device).reconstruct(
                 prepared.rows(&columns).at(&worst),
                 &mut |_, member, input, output| {
                     if member == 0 {
@@ -181,7 +180,7 @@ pub fn is_map(network: &Network) -> bool {
 
 /// The components, the largest share first.
 fn components(
-    runner: &Runner<'_>,
+    runner: &Inference<'_>,
     latents: &[f32],
     (width, bins): (usize, usize),
 ) -> Result<Vec<Component>> {
@@ -253,7 +252,7 @@ mod tests {
     use super::*;
     use crate::{
         prepare::split::Split,
-        score::scores::{ChannelScores, Row},
+        score::{channel_scores::ChannelScores, row::ScoredRow},
     };
 
     #[test]
@@ -279,7 +278,7 @@ mod tests {
             (2, 0.0),
             (2, 3.0),
         ];
-        let row = |run| Row {
+        let row = |run| ScoredRow {
             split: Split::Test,
             file: "a".into(),
             run: Some(run),

@@ -17,7 +17,7 @@ use crate::{
     model::weights,
     prepare::split::Split,
     protobuf::Message,
-    score::scores::{ChannelScores, Row, Scores},
+    score::{channel_scores::ChannelScores, row::ScoredRow, scores::Scores},
     train::{Epoch, Fitted},
 };
 use std::{
@@ -332,7 +332,7 @@ fn histograms(scores: &Scores, channel: &str, of: &[Option<f64>]) -> Vec<Message
     let (quantity, number): (&str, fn(f64) -> f64) =
         if channel == COMBINED { ("score", |score| score) } else { ("ln score", f64::ln) };
     let good = scores.labels.iter().position(|name| name == "good");
-    let label = |row: &Row| row.labels[good?];
+    let label = |row: &ScoredRow| row.labels[good?];
     let groups = [
         ("", "", None),
         (" good", " labelled good", Some(true)),

@@ -2,20 +2,20 @@
 
 use super::{
     channels::{Measured, SvmGroup},
-    explain::{Explanation, Share},
     figures::{Report, RunFigures},
 };
-use crate::text::count;
 use crate::{
     config::ThresholdRule,
     data::channels::{ALL_FEATURES, COMBINED},
     prepare::missing,
     score::{
+        explain::{ErrorShare, Explanation},
         patterns::scored::{self, TrackFigures},
         roc::{Auc, Efficiency},
         scores::Scores,
         threshold::Calibrated,
     },
+    text::count,
 };
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
@@ -415,7 +415,7 @@ pub fn explanations(explained: &[&Explanation], events: bool) -> String {
         );
         let levels = explanation.levels.iter().map(|level| (level.level.as_str(), &level.shares));
         for (what, shares) in levels.chain(std::iter::once(("inputs", &explanation.features))) {
-            let share = |share: &Share| {
+            let share = |share: &ErrorShare| {
                 format!("{} {:.0} % ({})", share.place(), 100.0 * share.share, share.times())
             };
             let _ = writeln!(
@@ -426,7 +426,7 @@ pub fn explanations(explained: &[&Explanation], events: bool) -> String {
         }
     }
     if !explained.is_empty() {
-        let _ = writeln!(text, "           %: share of the sample's error; {}", Share::TIMES);
+        let _ = writeln!(text, "           %: share of the sample's error; {}", ErrorShare::TIMES);
     }
     text
 }

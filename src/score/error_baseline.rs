@@ -1,12 +1,12 @@
-//! What is usual for a channel's errors, and what several channels say together.
+//! The error baseline of a channel, and the combination of several channels.
 
 use super::ranges::Range;
 use crate::config::score::Combine;
 use serde::{Deserialize, Serialize};
 
-/// What is usual for a channel: learned in training, kept in `channels.json`.
+/// The error baseline of a channel: fitted after training, kept in `channels.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Usual {
+pub struct ErrorBaseline {
     /// Mean score of the training rows, weighted as they are.
     pub error: f64,
     /// The same of always answering with the weighted mean of the training rows (the mean field).
@@ -38,16 +38,16 @@ pub const SMALLEST: f64 = 1e-12;
 /// their logarithms.
 const LEAST_SPREAD: f64 = 1e-3;
 
-impl Usual {
+impl ErrorBaseline {
     /// What a score is held against: the mean-field error. Where training rows are all alike there
     /// is none, and the autoencoder's own stands for it (or 1, where that is 0 too).
-    pub fn held_against(&self) -> f64 {
+    pub fn reference_error(&self) -> f64 {
         [self.mean_field_error, self.error].into_iter().find(|error| *error > 0.0).unwrap_or(1.0)
     }
 
     /// ln(score / mean-field error).
     pub fn log_ratio(&self, score: f64) -> f64 {
-        (score / self.held_against()).max(SMALLEST).ln()
+        (score / self.reference_error()).max(SMALLEST).ln()
     }
 
     /// What a log ratio is divided by where channels are standardised.
@@ -68,9 +68,9 @@ impl Usual {
 }
 
 /// One score of a row's ln(score / mean-field error) in its channels; none without channels.
-pub fn combine(how: Combine, channels: &[(&Usual, f64)]) -> Option<f64> {
-    let values = channels.iter().map(|(usual, ratio)| match how {
-        Combine::Standardised => (ratio - usual.log_mean) / usual.log_scale(),
+pub fn combine(how: Combine, channels: &[(&ErrorBaseline, f64)]) -> Option<f64> {
+    let values = channels.iter().map(|(baseline, ratio)| match how {
+        Combine::Standardised => (ratio - baseline.log_mean) / baseline.log_scale(),
         Combine::Max | Combine::Mean | Combine::Sum => *ratio,
     });
     match how {
@@ -86,8 +86,8 @@ pub fn combine(how: Combine, channels: &[(&Usual, f64)]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn usual(mean_field_error: f64, log_mean: f64, log_std: f64) -> Usual {
-        Usual {
+    fn usual(mean_field_error: f64, log_mean: f64, log_std: f64) -> ErrorBaseline {
+        ErrorBaseline {
             error: 0.5,
             mean_field_error,
             log_mean,

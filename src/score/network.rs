@@ -1,16 +1,17 @@
 //! A channel's trained autoencoder with everything that scoring needs.
 
 use super::{
-    error::{Runner, divergences, mean_field},
-    error_baseline::Usual,
-    one_class_svm::{OneClassSvm, Settings},
-    patterns::Layer,
+    error::mean_field,
+    error_baseline::ErrorBaseline,
+    inference::{Inference, divergences},
+    one_class_svm::{OneClassSvm, SvmSettings},
+    patterns::DetectorLayer,
     ranges::Counts,
 };
 use crate::{
     config::score::{OneClassSvm as SvmConfig, Score, ScoreKind},
     data::channels::Channel,
-    device::Opened,
+    device::Device,
     error::{Error, Result},
     model::Architecture,
     prepare::{Rows, retain},
@@ -26,17 +27,17 @@ pub struct Network {
     pub architecture: Architecture,
     /// Flat weights of each member of the ensemble, as files keep them; mostly there is one.
     pub members: Vec<Vec<f32>>,
-    /// What is usual for its errors.
-    pub usual: Usual,
-    /// What is usual for its latents, where the config asks for it.
+    /// The baseline of its errors.
+    pub baseline: ErrorBaseline,
+    /// The support of its latents, where the config asks for it.
     pub svm: Option<OneClassSvm>,
     /// Bins that patterns leave out, since they are mostly 0 in the training rows.
     pub masked: Vec<u32>,
 }
 
-/// What a network says of rows, one entry each.
+/// Scores of rows by a network, one entry for each row.
 #[derive(Clone, Debug, Default)]
-pub struct Said {
+pub struct NetworkScores {
     /// The reconstruction errors, and what `score.kl` adds to them; the mean over the members.
     pub scores: Vec<f64>,
     /// Those of each member; empty where there is one.
@@ -47,14 +48,14 @@ pub struct Said {
     pub inside: Vec<f64>,
 }
 
-impl Said {
-    /// Whether all that is said of a row is finite.
+impl NetworkScores {
+    /// Whether all scores of a row are finite.
     pub fn is_finite(&self, row: usize) -> bool {
         let all = [&self.scores, &self.log_ratios, &self.inside].into_iter().chain(&self.members);
         all.filter_map(|numbers| numbers.get(row)).all(|number| number.is_finite())
     }
 
-    /// Keeps what is said of rows against which there is no reason.
+    /// Keeps the rows that have no reason for rejection.
     pub fn retain(&mut self, reasons: &[Option<String>]) {
         let Self { scores, members, log_ratios, inside } = self;
         [scores, log_ratios, inside]
@@ -65,18 +66,18 @@ impl Said {
 }
 
 impl Network {
-    /// Learns what is usual: errors of reconstruction from the `train` rows, the spread of the
-    /// scores' logarithms from the `calibrate` rows, latents (where the config asks for it) from
-    /// the `train` rows. The text says what is doubtful about the SVM.
-    pub fn learn(
+    /// Fits the error baseline: reconstruction errors on the `train` rows, the spread of the
+    /// scores' logarithms on the `calibrate` rows. Where the config asks for a one-class SVM, it is
+    /// fitted to the latents of the `train` rows. Also returns a warning about the SVM.
+    pub fn fit_baseline(
         (channel, architecture, members): (Channel, Architecture, Vec<Vec<f32>>),
         score: &Score,
         train: Rows<'_>,
         calibrate: Rows<'_>,
-        device: &Opened,
+        device: &Device,
     ) -> Result<(Self, Option<String>)> {
         let kind = score.kind;
-        let runner = Runner::new(&architecture, &members, device);
+        let runner = Inference::new(&architecture, &members, device);
         let total = train.total_weight(0..train.len());
         let mut feature_errors = vec![0.0; train.width()];
         let (mut error, mut present) = (0.0, vec![0.0; train.width()]);
@@ -112,7 +113,7 @@ impl Network {
             error = feature_errors.iter().sum::<f64>() / kind.divisor(train.width());
         }
         let mean_field_error = mean_field(kind, train);
-        let mut usual = Usual {
+        let mut baseline = ErrorBaseline {
             error,
             mean_field_error,
             log_mean: 0.0,
@@ -122,35 +123,35 @@ impl Network {
             unscaled: vec![],
             outside: 0.0,
         };
-        if !usual.error.is_finite() {
+        if !baseline.error.is_finite() {
             return Err(Error::failed(format!(
                 "channel {}: the reconstruction of the training rows is not finite",
                 channel.name
             )));
         }
-        usual.calibrate(
+        baseline.calibrate(
             mean(&scores(&architecture, &members, score, calibrate, device)?).into_iter(),
         );
         let (svm, note) = match &score.one_class_svm {
             Some(config) => fit_svm(&channel, &runner, &architecture, train, config)?,
             None => (None, None),
         };
-        Ok((Self { channel, architecture, members, usual, svm, masked: vec![] }, note))
+        Ok((Self { channel, architecture, members, baseline, svm, masked: vec![] }, note))
     }
 
     /// The channel as a layer of the detector.
-    pub fn layer(&self) -> Layer {
+    pub fn layer(&self) -> DetectorLayer {
         let shape = self.channel.map();
         let mut masked = vec![false; shape.width()];
         self.masked.iter().for_each(|&bin| masked[bin as usize] = true);
         let empty = self
-            .usual
+            .baseline
             .unscaled
             .iter()
             .take(shape.width())
             .map(|range| *range == (0.0, 0.0))
             .collect();
-        Layer { name: self.channel.name.clone(), shape, masked, empty }
+        DetectorLayer { name: self.channel.name.clone(), shape, masked, empty }
     }
 
     /// One of the members, counted from 1.
@@ -164,35 +165,36 @@ impl Network {
         number.checked_sub(1).and_then(|at| self.members.get(at..=at)).ok_or_else(wrong)
     }
 
-    /// Notes what the inputs of the training rows are, and which share of those of the calibration
-    /// rows lies outside: of all inputs of the samples, of which `columns` are those of the
-    /// channel.
-    pub fn know_inputs(
+    /// Stores the ranges of the inputs of the training rows, and the share of the inputs of the
+    /// calibration rows outside of them. `ranges` and `calibration` are of all inputs of the
+    /// samples; `columns` are those of the channel.
+    pub fn set_input_ranges(
         &mut self,
         columns: &[Range<usize>],
         ranges: &[(f32, f32)],
         calibration: &Counts,
     ) {
         let own = || columns.iter().cloned().flatten();
-        self.usual.unscaled = own().map(|at| ranges[at]).collect();
+        self.baseline.unscaled = own().map(|at| ranges[at]).collect();
         let sum = |counts: &[usize]| own().map(|at| counts[at]).sum::<usize>();
-        self.usual.outside =
+        self.baseline.outside =
             sum(&calibration.outside) as f64 / sum(&calibration.present).max(1) as f64;
     }
 
     /// Scores rows.
-    pub fn score(&self, score: &Score, rows: Rows<'_>, device: &Opened) -> Result<Said> {
+    pub fn score(&self, score: &Score, rows: Rows<'_>, device: &Device) -> Result<NetworkScores> {
         let members = scores(&self.architecture, &self.members, score, rows, device)?;
-        let mut said = Said { scores: mean(&members), ..Said::default() };
+        let mut scored = NetworkScores { scores: mean(&members), ..NetworkScores::default() };
         if members.len() > 1 {
-            said.members = members;
+            scored.members = members;
         }
-        said.log_ratios = said.scores.iter().map(|score| self.usual.log_ratio(*score)).collect();
+        scored.log_ratios =
+            scored.scores.iter().map(|score| self.baseline.log_ratio(*score)).collect();
         if let Some(svm) = &self.svm {
-            said.inside =
-                svm.decision(&Runner::new(&self.architecture, &self.members, device).encode(rows)?);
+            scored.inside = svm
+                .decision(&Inference::new(&self.architecture, &self.members, device).encode(rows)?);
         }
-        Ok(said)
+        Ok(scored)
     }
 
     /// The error of each feature of rows, `[rows, features]`; the mean over the members. NaN where
@@ -201,10 +203,10 @@ impl Network {
         &self,
         kind: ScoreKind,
         rows: Rows<'_>,
-        device: &Opened,
+        device: &Device,
     ) -> Result<Vec<Vec<f64>>> {
         let mut errors = vec![vec![0.0; rows.width()]; rows.len()];
-        Runner::new(&self.architecture, &self.members, device).reconstruct(
+        Inference::new(&self.architecture, &self.members, device).reconstruct(
             rows,
             &mut |i, _, input, output| {
                 for (sum, (input, output)) in errors[i].iter_mut().zip(input.iter().zip(output)) {
@@ -257,13 +259,13 @@ fn scores(
     members: &[Vec<f32>],
     score: &Score,
     rows: Rows<'_>,
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Vec<f64>>> {
     let mut scores = vec![Vec::with_capacity(rows.len()); members.len()];
     let visit = &mut |_, member: usize, input: &[f32], output: &[f32]| {
         scores[member].push(score.kind.of_row(input, output))
     };
-    Runner::new(architecture, members, device).reconstruct(rows, visit)?;
+    Inference::new(architecture, members, device).reconstruct(rows, visit)?;
     if score.kl > 0.0 {
         for (weights, scores) in members.iter().zip(&mut scores) {
             let divergences = divergences(architecture, weights, rows, device)?;
@@ -288,7 +290,7 @@ fn mean(members: &[Vec<f64>]) -> Vec<f64> {
 
 fn fit_svm(
     channel: &Channel,
-    runner: &Runner<'_>,
+    runner: &Inference<'_>,
     architecture: &Architecture,
     train: Rows<'_>,
     config: &SvmConfig,
@@ -299,7 +301,7 @@ fn fit_svm(
     // The tolerance is on the scale of the weights: it follows them where their unit makes them
     // very small or large.
     let mean = train.total_weight(0..train.len()) / train.len().max(1) as f64;
-    let settings = Settings {
+    let settings = SvmSettings {
         nu: config.nu,
         gamma,
         tolerance: config.tolerance * mean.min(1.0).max(mean / 1e4),

@@ -4,10 +4,11 @@ use crate::{
     config::train::Order,
     prepare::{Prepared, missing::MissingCells, split::Split},
     score::{
+        channel_scores::ChannelScores,
         drift::{Drift, Moved, Outside},
         network::Network,
         ranges,
-        scores::{ChannelScores, Scores},
+        scores::Scores,
         threshold::Calibrated,
     },
 };
@@ -28,7 +29,7 @@ fn compare(
     // Nothing is outside where no range is known.
     let mut known = vec![(f32::NEG_INFINITY, f32::INFINITY); names.len()];
     for (network, columns) in networks.iter().zip(&columns) {
-        columns.iter().zip(&network.usual.unscaled).for_each(|(&at, range)| known[at] = *range);
+        columns.iter().zip(&network.baseline.unscaled).for_each(|(&at, range)| known[at] = *range);
     }
     let compared = ranges::compare(prepared, rows, &known);
     (columns, compared)
@@ -103,11 +104,11 @@ pub fn drift(
         worst.retain(|(_, share)| *share > 0.0);
         worst.sort_by(|a, b| b.1.total_cmp(&a.1));
         worst.truncate(WORST);
-        let usual = &network.usual;
-        (!usual.unscaled.is_empty()).then(|| Outside {
+        let baseline = &network.baseline;
+        (!baseline.unscaled.is_empty()).then(|| Outside {
             channel: network.channel.name.clone(),
             share,
-            usual: usual.outside,
+            usual: baseline.outside,
             worst,
         })
     };

@@ -4,19 +4,22 @@ use super::{
     latents::{Identity, identity_columns},
     scores::Scores,
 };
-use crate::config::train::Order;
-use crate::device::{Opened, side_by_side};
-use crate::score::{error::Runner, network::Network};
-use crate::train::init::seed;
 use crate::{
-    config::{Experiment, report},
+    config::{Experiment, report, train::Order},
     data::Samples,
+    device::{Device, side_by_side},
     error::Result,
     files::tables,
     prepare::{Prepared, split::Split},
     random,
-    report::channels::judged,
-    score::projection::{Pca, TSNE_WIDTH, tsne},
+    score::{
+        inference::Inference,
+        network::Network,
+        pca::Pca,
+        run::judged,
+        tsne::{TSNE_WIDTH, tsne},
+    },
+    train::init::seed,
 };
 use arrow_array::{ArrayRef, Float32Array, StringArray};
 use rand::seq::SliceRandom;
@@ -232,7 +235,7 @@ pub fn project(
     networks: &[Network],
     prepared: &Prepared,
     scores: &Scores,
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Projection>> {
     let methods = &experiment.report.projections;
     if methods.is_empty() {
@@ -244,7 +247,7 @@ pub fn project(
         let Network { channel, architecture, .. } = network;
         let (columns, seed) = (channel.columns(&names), seed(experiment, channel, 0));
         let shown = Shown::new(experiment, &channel.name, prepared, scores, seed);
-        let runner = Runner::new(architecture, network.member(1)?, device);
+        let runner = Inference::new(architecture, network.member(1)?, device);
         let (rows, width) = (prepared.rows(&columns), architecture.latent());
         let (latents, train) =
             (runner.encode(rows.at(&shown.rows))?, runner.encode(rows.at(&train))?);

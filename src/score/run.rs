@@ -1,35 +1,35 @@
 //! Scores of prepared rows, by each channel and by all together.
 
-use crate::device::side_by_side;
-use crate::prepare::chosen::told_counts;
+use super::find_patterns::find_patterns;
+use crate::config::report::ReportOn;
 use crate::{
     config::{Experiment, threshold::CalibrateOn, train::Order},
     data::channels::{COMBINED, Channel},
-    device::Opened,
+    device::{Device, side_by_side},
     error::{Error, Result},
     model::Architecture,
-    prepare::{Prepared, retain, split::Split},
+    prepare::{Prepared, chosen::told_counts, retain, split::Split},
     score::{
-        error_baseline::{self, Usual},
-        network::{Network, Said},
-        patterns::{Found, Layer, Region, Settings, Zeros, find_all, scored::Patterns},
+        channel_scores::ChannelScores,
+        error_baseline::{self, ErrorBaseline},
+        network::{Network, NetworkScores},
+        patterns::{Zeros, scored::Patterns},
         ranges,
-        scores::{ChannelScores, Scores},
+        scores::Scores,
     },
     train::Fitted,
 };
-use std::ops::Range;
 
-/// What is said of a row whose reconstruction overflows.
+/// The reason for rejecting a row whose reconstruction overflows.
 pub(crate) const NOT_FINITE: &str = "score is not finite";
 
-/// Learns what is usual for the errors and latents of trained models, in the order of [`train`];
-/// the texts say what is doubtful, channel by channel.
-pub fn learn(
+/// Fits the error baselines of trained models, in the order of [`train`](crate::train::packs::train);
+/// also returns warnings, channel by channel.
+pub fn fit_error_baselines(
     experiment: &Experiment,
     fitted: &[Fitted],
     prepared: &Prepared,
-    device: &Opened,
+    device: &Device,
 ) -> Result<(Vec<Network>, Vec<Option<String>>)> {
     let train = prepared.of_split(Split::Train, experiment.train.order);
     let calibrate = match experiment.threshold.on {
@@ -52,7 +52,7 @@ pub fn learn(
         );
         let (train, calibrate) =
             (rows.at(&train).whole_where_possible(), rows.at(&calibrate).whole_where_possible());
-        Network::learn(trained, &experiment.score, train, calibrate, device)
+        Network::fit_baseline(trained, &experiment.score, train, calibrate, device)
     };
     let learned = side_by_side(
         device,
@@ -63,7 +63,7 @@ pub fn learn(
     let known = ranges::learn(prepared, &train);
     let calibration = ranges::compare(prepared, &calibrate, &known);
     networks.iter_mut().for_each(|network| {
-        network.know_inputs(&network.channel.columns(&names), &known, &calibration)
+        network.set_input_ranges(&network.channel.columns(&names), &known, &calibration)
     });
     if let Some(patterns) = &experiment.patterns {
         let bins = prepared.samples.width();
@@ -81,8 +81,7 @@ pub fn learn(
 
 /// Scored rows.
 pub struct Scored {
-    /// What every channel says of every row, and the rejected rows beside them; nothing is flagged
-    /// yet.
+    /// The scores of every row by every channel, and the rejected rows; no row is flagged yet.
     pub scores: Scores,
     /// What was found, with `[patterns]`.
     pub patterns: Option<Patterns>,
@@ -91,13 +90,13 @@ pub struct Scored {
     pub fewer: Option<Prepared>,
 }
 
-/// Scores every row by each channel and by all together. A row of which one channel says nothing
+/// Scores every row by each channel and by all together. A row whose score in one channel is not
 /// finite is not evaluated.
 pub fn score(
     experiment: &Experiment,
     networks: &[Network],
     prepared: &Prepared,
-    device: &Opened,
+    device: &Device,
 ) -> Result<Scored> {
     let names = prepared.input_names();
     let one = |network: &Network| {
@@ -110,7 +109,8 @@ pub fn score(
         };
         Ok((said, present))
     };
-    let mut said: Vec<(Said, Vec<bool>)> = side_by_side(device, networks.iter().collect(), one)?;
+    let mut said: Vec<(NetworkScores, Vec<bool>)> =
+        side_by_side(device, networks.iter().collect(), one)?;
     let reason = |row: usize| {
         let at = said.iter().position(|(said, present)| present[row] && !said.is_finite(row))?;
         let channel = if networks.len() > 1 {
@@ -135,33 +135,34 @@ pub fn score(
             told_counts(&prepared.samples)
         )));
     }
-    let of_channel = |(network, (said, present)): (&Network, (Said, Vec<bool>))| ChannelScores {
-        name: network.channel.name.clone(),
-        spread: known(spread(&said.members), &present),
-        members: said
-            .members
-            .into_iter()
-            .map(|scores| known(scores.into_iter().map(Some), &present))
-            .collect(),
-        scores: known(said.scores.into_iter().map(Some), &present),
-        log_ratios: known(said.log_ratios.into_iter().map(Some), &present),
-        inside: known(said.inside.into_iter().map(Some), &present),
-        ..ChannelScores::default()
-    };
+    let of_channel =
+        |(network, (said, present)): (&Network, (NetworkScores, Vec<bool>))| ChannelScores {
+            name: network.channel.name.clone(),
+            spread: known(spread(&said.members), &present),
+            members: said
+                .members
+                .into_iter()
+                .map(|scores| known(scores.into_iter().map(Some), &present))
+                .collect(),
+            scores: known(said.scores.into_iter().map(Some), &present),
+            log_ratios: known(said.log_ratios.into_iter().map(Some), &present),
+            inside: known(said.inside.into_iter().map(Some), &present),
+            ..ChannelScores::default()
+        };
     let mut channels: Vec<ChannelScores> = networks.iter().zip(said).map(of_channel).collect();
-    let patterns = patterns(experiment, networks, prepared, device)?;
+    let patterns = find_patterns(experiment, networks, prepared, device)?;
     if let Some(patterns) = &patterns {
         patterns.score(&mut channels);
     } else if networks.len() > 1 {
         let how = experiment.score.combine;
         let combine =
-            |ratio: &dyn Fn(&Usual, &ChannelScores, usize) -> Option<f64>| -> Vec<Option<f64>> {
-                let of_row = |i: usize| -> Vec<(&Usual, f64)> {
+            |ratio: &dyn Fn(&ErrorBaseline, &ChannelScores, usize) -> Option<f64>| -> Vec<Option<f64>> {
+                let of_row = |i: usize| -> Vec<(&ErrorBaseline, f64)> {
                     networks
                         .iter()
                         .zip(&channels)
                         .filter_map(|(network, channel)| {
-                            Some((&network.usual, ratio(&network.usual, channel, i)?))
+                            Some((&network.baseline, ratio(&network.baseline, channel, i)?))
                         })
                         .collect()
                 };
@@ -171,8 +172,8 @@ pub fn score(
             };
         let scores = combine(&|_, channel, i| channel.log_ratios[i]);
         let member = |member: usize| {
-            combine(&|usual, channel, i| {
-                channel.members[member][i].map(|score| usual.log_ratio(score))
+            combine(&|baseline, channel, i| {
+                channel.members[member][i].map(|score| baseline.log_ratio(score))
             })
         };
         let members: Vec<Vec<Option<f64>>> = (0..channels[0].members.len()).map(member).collect();
@@ -204,37 +205,6 @@ fn known(numbers: impl IntoIterator<Item = Option<f64>>, present: &[bool]) -> Ve
     numbers.into_iter().zip(present).map(|(number, present)| number.filter(|_| *present)).collect()
 }
 
-/// Looks for patterns in the errors of every row, run by run, where the config says what they are.
-pub fn patterns(
-    experiment: &Experiment,
-    networks: &[Network],
-    prepared: &Prepared,
-    device: &Opened,
-) -> Result<Option<Patterns>> {
-    let Some(config) = &experiment.patterns else { return Ok(None) };
-    let layers: Vec<Layer> = networks.iter().map(Network::layer).collect();
-    let settings = Settings::new(config, layers.len());
-    settings.check(layers.iter().map(|layer| (layer.name.as_str(), layer.shape)))?;
-    let names = prepared.input_names();
-    let columns: Vec<Vec<Range<usize>>> =
-        networks.iter().map(|network| network.channel.columns(&names)).collect();
-    let of_run = |rows: Range<usize>| {
-        find_all(&settings, &layers, networks, &columns, prepared, rows, device)
-    };
-    let found = side_by_side(device, prepared.samples.run_ranges(), of_run)?.concat();
-    let known = |(row, found): (usize, &Found)| {
-        let id = prepared.samples.id(row);
-        let masked = |region: &Region| prepared.automasks.masked(id.run?, id.ls, region.layer);
-        found
-            .regions
-            .iter()
-            .map(|region| masked(region).is_some_and(|areas| region.is_known(areas)))
-            .collect()
-    };
-    let known = found.iter().enumerate().map(known).collect();
-    Ok(Some(Patterns::new(settings, layers, found, known, &prepared.samples, config.gap)))
-}
-
 /// The standard deviation (ddof 1) of the members' scores, row by row; empty where there are not
 /// several.
 fn spread(members: &[Vec<f64>]) -> Vec<Option<f64>> {
@@ -247,4 +217,9 @@ fn spread(members: &[Vec<f64>]) -> Vec<Option<f64>> {
         (members.iter().map(|scores| (scores[i] - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt()
     };
     (0..members[0].len()).map(|i| Some(of_row(i)).filter(|spread| spread.is_finite())).collect()
+}
+
+/// Whether figures are computed on the rows of a split.
+pub(crate) fn judged(experiment: &Experiment, split: Split) -> bool {
+    experiment.report.on == ReportOn::All || split == Split::Test
 }

@@ -1,6 +1,6 @@
 //! Defects: where they are put, and what they make of a row's bins.
 
-use crate::data::{areas::Area, table::Shape};
+use crate::data::{areas::Area, shape::Shape};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Poisson};

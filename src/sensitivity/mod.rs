@@ -14,8 +14,8 @@ use crate::{
         scale::FitOn,
         threshold::{CalibrateOn, ThresholdKind},
     },
-    data::{Role, Samples, areas::Area, table::Shape},
-    device::Opened,
+    data::{Role, Samples, areas::Area, shape::Shape},
+    device::Device,
     error::{Error, Result},
     experiment::trained::TrainedModel,
     prepare::{Prepared, split::Split},
@@ -231,7 +231,7 @@ impl Plan {
         model: &TrainedModel,
         prepared: Prepared,
         (experiment, score): (String, String),
-        device: &Opened,
+        device: &Device,
         done: &dyn Fn() -> Result<()>,
     ) -> Result<Outcome> {
         let (false_alarms, base) = self.choose(model, prepared, device)?;
@@ -288,7 +288,7 @@ impl Plan {
         &mut self,
         model: &TrainedModel,
         prepared: Prepared,
-        device: &Opened,
+        device: &Device,
     ) -> Result<(Vec<Share>, Prepared)> {
         let (scores, _) = judge(&model.experiment, model, &prepared, device)?;
         // Rows that are not evaluated stand among the others.
@@ -481,7 +481,7 @@ fn judge(
     experiment: &Experiment,
     model: &TrainedModel,
     prepared: &Prepared,
-    device: &Opened,
+    device: &Device,
 ) -> Result<(Scores, Option<Patterns>)> {
     let Scored { mut scores, patterns, .. } =
         run::score(experiment, &model.networks, prepared, device)?;

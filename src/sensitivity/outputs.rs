@@ -8,12 +8,12 @@ use crate::{
         atomic::{write_atomically, write_json},
         tables,
     },
+    palette::{self, Colour, GOOD, INK, LINE, PAPER, SOFT, tint},
     report::{
         page,
         plots::{
             SIZE,
             canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
-            palette::{self, Colour, GOOD, INK, LINE, PAPER, SOFT, tint},
             titled,
         },
     },

@@ -8,8 +8,9 @@
 //! is far too large, or a second channel is filled with noise.
 
 use super::{
-    beside,
+    files::beside,
     hdf5::{CHUNK, Writer},
+    normal::normal,
 };
 use crate::{
     error::{Error, Result},
@@ -17,7 +18,7 @@ use crate::{
 };
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Exp1, StandardNormal};
+use rand_distr::{Distribution, Exp1};
 use std::{
     f64::consts::PI,
     fs::{self, File},
@@ -30,7 +31,6 @@ use std::{
 pub const FEWEST: usize = 12;
 /// Columns of the widest file.
 pub const MOST: usize = 4 * OF_CHANNEL.len() + OF_EVENT.len();
-
 const CHANNELS: [&str; 4] = ["A", "B", "C", "D"];
 /// Quantities of a channel: of the Z boson, the W boson, the three leptons and all together.
 const OF_CHANNEL: [&str; 16] = [
@@ -69,7 +69,6 @@ const OF_EVENT: [&str; 16] = [
     "nTrueInt",
     "weight",
 ];
-
 const Z_MASS: f64 = 91.2;
 
 /// How events of a class are distributed; momenta and masses in GeV.
@@ -150,8 +149,8 @@ fn write_events(
     columns: usize,
     seed: u64,
 ) -> io::Result<()> {
-    let places: Vec<Place> = places().take(columns).collect();
-    let mut writer = Writer::new(file, places.iter().map(Place::name))?;
+    let places: Vec<EventColumn> = places().take(columns).collect();
+    let mut writer = Writer::new(file, places.iter().map(EventColumn::name))?;
     for first in (0..events).step_by(CHUNK) {
         let mut values = vec![Vec::with_capacity(CHUNK); columns];
         let mut chance = random::generator(seed, "events", first as u64);
@@ -205,24 +204,25 @@ fn pick(shares: &[f64], mut number: f64) -> Option<usize> {
 }
 
 /// Where a column comes from.
-enum Place {
+enum EventColumn {
     /// Channel, and quantity of it.
     Channel(usize, usize),
     Event(usize),
 }
 
 /// All columns: the smallest file's first.
-fn places() -> impl Iterator<Item = Place> {
+fn places() -> impl Iterator<Item = EventColumn> {
     let of_channels = |quantities: std::ops::Range<usize>| {
-        quantities
-            .flat_map(|quantity| (0..CHANNELS.len()).map(move |at| Place::Channel(at, quantity)))
+        quantities.flat_map(|quantity| {
+            (0..CHANNELS.len()).map(move |at| EventColumn::Channel(at, quantity))
+        })
     };
     of_channels(0..2)
-        .chain((0..OF_EVENT.len()).map(Place::Event))
+        .chain((0..OF_EVENT.len()).map(EventColumn::Event))
         .chain(of_channels(2..OF_CHANNEL.len()))
 }
 
-impl Place {
+impl EventColumn {
     fn name(&self) -> String {
         match *self {
             Self::Channel(channel, quantity) => {
@@ -289,10 +289,10 @@ impl Event {
         Self { own, channels }
     }
 
-    fn at(&self, place: &Place) -> f64 {
+    fn at(&self, place: &EventColumn) -> f64 {
         match *place {
-            Place::Channel(channel, quantity) => self.channels[channel][quantity],
-            Place::Event(quantity) => self.own[quantity],
+            EventColumn::Channel(channel, quantity) => self.channels[channel][quantity],
+            EventColumn::Event(quantity) => self.own[quantity],
         }
     }
 }
@@ -359,10 +359,6 @@ fn of_channel(
     ]
 }
 
-fn normal(chance: &mut ChaCha8Rng) -> f64 {
-    StandardNormal.sample(chance)
-}
-
 /// A sum of exponentially distributed numbers, each 1 on average.
 fn decays(count: usize, chance: &mut ChaCha8Rng) -> f64 {
     (0..count).map(|_| -> f64 { Exp1.sample(chance) }).sum()
@@ -380,12 +376,15 @@ fn turned(angle: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::table::{Table, Wanted, read};
+    use crate::data::{
+        read::{ReadOptions, read_file},
+        table::Table,
+    };
 
     fn made(events: usize, columns: usize, seed: u64) -> (tempfile::TempDir, Table) {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), events, columns, seed).unwrap();
-        let table = read(&folder.path().join("events.h5"), &Wanted::default()).unwrap();
+        let table = read_file(&folder.path().join("events.h5"), &ReadOptions::default()).unwrap();
         (folder, table)
     }
 

@@ -12,7 +12,6 @@ use std::io::{self, Seek, SeekFrom, Write};
 
 /// Rows of a chunk.
 pub const CHUNK: usize = 16_384;
-
 const UNDEFINED: u64 = u64::MAX;
 const SUPERBLOCK: u64 = 96;
 /// A node of the B-tree of chunks has up to twice as many children: the library's constant for this
@@ -227,7 +226,7 @@ fn words(bytes: &mut Vec<u8>, words: &[u64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::table::{Bring, Wanted, read};
+    use crate::data::read::{Detail, ReadOptions, read_file};
     use std::io::Cursor;
 
     fn written(names: usize, rows: usize) -> Vec<u8> {
@@ -260,8 +259,11 @@ mod tests {
         // 70 chunks fill a node of 64.
         for (names, rows) in [(1, 10), (3, CHUNK), (100, CHUNK + 1), (2, 69 * CHUNK + 5)] {
             std::fs::write(file.path(), written(names, rows)).unwrap();
-            let table =
-                read(file.path(), &Wanted { bring: Bring::Values, ..Wanted::default() }).unwrap();
+            let table = read_file(
+                file.path(),
+                &ReadOptions { detail: Detail::Values, ..ReadOptions::default() },
+            )
+            .unwrap();
             let features = table.features.clone().unwrap();
             assert_eq!((table.rows.len(), features.len()), (rows, names));
             for (i, feature) in features.iter().enumerate() {

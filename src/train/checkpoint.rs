@@ -1,7 +1,7 @@
 //! The state of a training as a file: safetensors that know what they are of, and whether they are
 //! whole.
 
-use super::{Moments, State};
+use super::{state::State, trainer::OptimizerState};
 use crate::{
     error::{Error, Result},
     files::{
@@ -31,7 +31,7 @@ const NAMES: [&str; 5] = ["parameters", "first", "second", "best", "statistics"]
 /// The bytes of a state of the training with that fingerprint.
 pub fn to_bytes(state: &State, fingerprint: &str) -> std::result::Result<Vec<u8>, String> {
     let text = serde_json::to_string(state).map_err(|error| error.to_string())?;
-    let Moments { steps, parameters, statistics, first, second } = &state.moments;
+    let OptimizerState { steps, parameters, statistics, first, second } = &state.optimizer_state;
     let mut arrays: Vec<(&str, Vec<u8>)> = vec![("steps", steps.to_le_bytes().to_vec())];
     let statistics = Some(statistics).filter(|statistics| !statistics.is_empty());
     let named =
@@ -97,7 +97,7 @@ pub fn from_bytes(bytes: &[u8]) -> std::result::Result<(State, String), String> 
         .iter()
         .find(|(name, _)| name == "steps")
         .and_then(|(_, view)| view.data().first_chunk::<4>().copied());
-    state.moments = Moments {
+    state.optimizer_state = OptimizerState {
         steps: i32::from_le_bytes(steps.ok_or_else(|| torn(&"it has no steps"))?),
         parameters: all("parameters")?,
         statistics: numbers("statistics").unwrap_or_default(),
@@ -202,11 +202,11 @@ fn checkpoint_files(place: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::Epoch;
+    use crate::train::state::Epoch;
 
     fn state() -> State {
         let (parameters, statistics) = (vec![1.0, -2.5, 3.0], vec![0.5, 2.0]);
-        let moments = Moments {
+        let moments = OptimizerState {
             steps: 7,
             parameters,
             statistics,
@@ -232,7 +232,7 @@ mod tests {
             weightless_batches: 1,
             schedule: Default::default(),
             best: Some((0, 1e-300)),
-            moments,
+            optimizer_state: moments,
             best_weights: Some(vec![9.0, 8.0, 7.0]),
         }
     }
@@ -241,8 +241,8 @@ mod tests {
     fn a_state_survives_its_file() {
         let bytes = to_bytes(&state(), "abc").unwrap();
         assert_eq!(from_bytes(&bytes), Ok((state(), "abc".to_owned())));
-        let moments = Moments { statistics: vec![], ..state().moments };
-        let plain = State { best_weights: None, moments, ..state() };
+        let moments = OptimizerState { statistics: vec![], ..state().optimizer_state };
+        let plain = State { best_weights: None, optimizer_state: moments, ..state() };
         assert_eq!(from_bytes(&to_bytes(&plain, "").unwrap()).unwrap().0, plain);
     }
 

@@ -1,6 +1,6 @@
 //! `history.csv`: a line an epoch of a model.
 
-use super::Epoch;
+use super::state::Epoch;
 use crate::{
     config::Experiment,
     error::{Error, Result},

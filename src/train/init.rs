@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result, listed},
     model::{Architecture, weights},
     random,
-    train::State,
+    train::state::State,
 };
 
 /// The network of each channel.
@@ -28,7 +28,7 @@ pub(crate) fn seed(experiment: &Experiment, channel: &Channel, member: usize) ->
 
 /// Where one model begins.
 #[derive(Clone, Debug)]
-pub struct Begin<'e> {
+pub struct ModelInit<'e> {
     /// What it is trained as.
     pub experiment: &'e Experiment,
     /// Which of the channels it is for.
@@ -43,7 +43,10 @@ pub struct Begin<'e> {
 
 /// Where each model begins, channel by channel and member by member: weights are drawn, or read
 /// from `train.init`.
-pub fn begin<'e>(experiment: &'e Experiment, channels: &[Channel]) -> Result<Vec<Begin<'e>>> {
+pub fn model_inits<'e>(
+    experiment: &'e Experiment,
+    channels: &[Channel],
+) -> Result<Vec<ModelInit<'e>>> {
     let mut begins = vec![];
     refuse_too_large(experiment, channels)?;
     for (at, (channel, architecture)) in
@@ -79,7 +82,7 @@ pub fn begin<'e>(experiment: &'e Experiment, channels: &[Channel]) -> Result<Vec
                 }
                 Some(path) => weights::read(path, &architecture)?,
             };
-            begins.push(Begin { experiment, channel: at, member, weights, state: None });
+            begins.push(ModelInit { experiment, channel: at, member, weights, state: None });
         }
     }
     let train = &experiment.train;

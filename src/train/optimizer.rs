@@ -5,7 +5,7 @@
 //! arrays that a checkpoint can hold. Burn's own optimisers keep their state per parameter, have no
 //! place for Keras' epsilon, and Adadelta (Zeiler 2012) is not among them.
 
-use super::fit::retain;
+use super::trainer::retain;
 use crate::config::{UpdateRule as Rule, optimizer::EpsilonPlacement};
 use burn::tensor::{Int, Tensor, TensorData};
 

@@ -1,7 +1,6 @@
 //! Many models at once: on the CPU side by side, on other devices in lock step.
 
-use super::init::{Begin, model_name, seed};
-use crate::device::side_by_side;
+use super::init::{ModelInit, model_name, seed};
 use crate::{
     config::{
         Experiment,
@@ -9,11 +8,16 @@ use crate::{
         train::{Order, ValidateOn},
     },
     data::channels::Channel,
-    device::Opened,
+    device::{Device, side_by_side},
     error::{Error, Result},
     model::Architecture,
     prepare::{Prepared, split::Split},
-    train::{Fitted, Job, State, Watch, fit},
+    train::{
+        fit,
+        observer::TrainObserver,
+        state::{Fitted, State},
+        trainer::Job,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -21,17 +25,17 @@ use std::collections::BTreeMap;
 /// on the CPU each by itself, on other devices those that differ in numbers only in lock step as
 /// one computation; channels side by side. Several devices share the models. `watch` makes who
 /// looks on for each. What comes out is in the order of `begins`; nothing where one paused.
-pub fn train<W: Watch>(
-    begins: &[Begin<'_>],
+pub fn train<W: TrainObserver>(
+    begins: &[ModelInit<'_>],
     prepared: &Prepared,
-    devices: &[Opened],
+    devices: &[Device],
     watch: &(impl Fn(usize) -> W + Sync + Send),
 ) -> Result<Vec<Option<Result<Fitted>>>> {
     let valid = prepared.of_split(Split::Valid, Order::Ls);
     let names = prepared.input_names();
     // Of one channel, and all equally far.
-    let pack = |device: &Opened, places: &[usize]| -> Result<Option<Vec<Result<Fitted>>>> {
-        let Begin { experiment, channel, .. } = begins[places[0]];
+    let pack = |device: &Device, places: &[usize]| -> Result<Option<Vec<Result<Fitted>>>> {
+        let ModelInit { experiment, channel, .. } = begins[places[0]];
         let channel = &prepared.channels[channel];
         let columns = channel.columns(&names);
         let train =
@@ -46,7 +50,7 @@ pub fn train<W: Watch>(
         };
         let architecture = Architecture::new(channel.features.len(), &experiment.model);
         let mut jobs = vec![];
-        for Begin { experiment, weights, member, .. } in places.iter().map(|&at| &begins[at]) {
+        for ModelInit { experiment, weights, member, .. } in places.iter().map(|&at| &begins[at]) {
             let seed = seed(experiment, channel, *member);
             jobs.push(Job {
                 experiment,
@@ -93,8 +97,8 @@ pub fn train<W: Watch>(
 
 /// The models of one experiment, nothing where one of them paused; the first failure where one
 /// failed.
-pub fn together(
-    begins: &[Begin<'_>],
+pub fn collect_models(
+    begins: &[ModelInit<'_>],
     channels: &[Channel],
     fitted: Vec<Option<Result<Fitted>>>,
 ) -> Result<Option<Vec<Fitted>>> {
@@ -126,7 +130,7 @@ fn shape(experiment: &Experiment) -> String {
 
 /// What is trained in lock step on a device: on the CPU every model by itself, elsewhere those of a
 /// channel that are equally far and differ in numbers only.
-fn packs(device: &Opened, begins: &[Begin<'_>], own: &[usize]) -> Vec<Vec<usize>> {
+fn packs(device: &Device, begins: &[ModelInit<'_>], own: &[usize]) -> Vec<Vec<usize>> {
     if device.is_cpu() {
         return own.iter().map(|&at| vec![at]).collect();
     }
@@ -140,9 +144,9 @@ fn packs(device: &Opened, begins: &[Begin<'_>], own: &[usize]) -> Vec<Vec<usize>
 
 /// Trains a pack; one that the device has not memory enough for is trained in halves, one after the
 /// other.
-fn fit_in_parts<W: Watch>(
+fn fit_in_parts<W: TrainObserver>(
     jobs: &[Job<'_>],
-    device: &Opened,
+    device: &Device,
     state: &dyn Fn(usize) -> Option<State>,
     watch: &dyn Fn(usize) -> W,
 ) -> Result<Option<Vec<Result<Fitted>>>> {

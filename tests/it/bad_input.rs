@@ -106,7 +106,7 @@ fn bad_rows_may_be_rejected_and_are_then_told() {
     assert!(out.contains("1 cannot be read"), "{out}");
     assert!(err.contains("good.csv:17: left out: bin 0 is nan; expected a finite number"), "{err}");
     let rows = crate::common::judged(&folder.join("rejecting"));
-    let told = |row: &lumisift::score::scores::Row| {
+    let told = |row: &lumisift::score::row::ScoredRow| {
         row.rejected
             .as_deref()
             .is_some_and(|reason| reason.starts_with("line 17: ") && reason.contains("nan"))
@@ -599,7 +599,9 @@ fn a_row_that_overflows_is_not_evaluated_and_costs_no_other() {
             ["train", "config.toml", "--out", "out", "--force", "-q", "--set", more, "--set"];
         crate::common::succeed(folder, &[&train[..], &["data.test=[\"new.csv\"]"]].concat());
         let rows = crate::common::judged(&folder.join("out"));
-        let reason = |rows: &[(lumisift::score::scores::Row, Option<f64>)], run: u32, ls: u32| {
+        let reason = |rows: &[(lumisift::score::row::ScoredRow, Option<f64>)],
+                      run: u32,
+                      ls: u32| {
             let (row, score) =
                 rows.iter().find(|(row, _)| (row.run, row.ls) == (Some(run), Some(ls))).unwrap();
             assert_eq!(row.rejected.is_some(), score.is_none(), "{run}:{ls}");

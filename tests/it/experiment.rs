@@ -1,7 +1,7 @@
 //! The program as users run it, from made data to an experiment folder and back.
 
 use crate::common::{PROGRAM, config, metsig, report, run, scores, succeed};
-use lumisift::score::scores::Verdict;
+use lumisift::score::verdict::Verdict;
 use std::{fs, path::Path};
 
 const SHORT: &[&str] = &["--set", "train.epochs=3", "-q"];

@@ -202,7 +202,7 @@ fn a_variational_autoencoder_answers_with_means() {
     assert_eq!(architecture.draw(Init::Torch, 1, 0).len(), flat.len());
     let device = lumisift::device::open(lumisift::config::DeviceChoice::Cpu).unwrap();
     let inputs: Vec<f32> = rows.iter().flatten().map(|value| *value as f32).collect();
-    let divergences = lumisift::score::error::divergences(
+    let divergences = lumisift::score::inference::divergences(
         &architecture,
         &flat,
         lumisift::prepare::Rows::new(&inputs, WIDTH),

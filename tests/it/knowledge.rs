@@ -163,7 +163,7 @@ fn golden_labels_are_those_of_the_column_that_was_made_from_them() {
         (151, 0, 9849),
         "an incomplete list says nothing of the others"
     );
-    let bad = |row: &&lumisift::score::scores::Row| {
+    let bad = |row: &&lumisift::score::row::ScoredRow| {
         row.labels[2] == Some(false) && row.labels[0] == Some(true)
     };
     assert_eq!(scores.rows.iter().filter(bad).count(), 72);

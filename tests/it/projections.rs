@@ -3,7 +3,7 @@
 use crate::common::{config, metsig, report, root, succeed};
 use lumisift::{
     random,
-    score::projection::{Pca, tsne},
+    score::{pca::Pca, tsne::tsne},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand_distr::{Distribution, StandardNormal};

@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "linear",
     "random",
     "protobuf",
+    "palette",
     "guard",
     "files",
     "warnings",
@@ -63,8 +64,8 @@ fn first_names(list: &str) -> Vec<&str> {
             _ => {}
         }
     }
-    let first = |name: &'_ str| name.trim().split("::").next().unwrap_or_default();
-    names.into_iter().map(first).filter(|name| !name.is_empty()).collect()
+    let first = names.into_iter().filter_map(|name| name.trim().split("::").next());
+    first.filter(|name| !name.is_empty()).collect()
 }
 
 /// The modules that a source file names, tests and comments left out.

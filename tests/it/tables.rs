@@ -3,7 +3,10 @@
 use crate::common::{root, shared};
 use lumisift::{
     config::data::Data,
-    data::table::{Bring, Column, Table, Wanted, read},
+    data::{
+        read::{Detail, ReadOptions, read_file},
+        table::{Column, Table},
+    },
 };
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc};
@@ -86,8 +89,11 @@ fn torn(folder: &Path, case: &Case) {
             });
         }
         std::fs::write(&path, bytes).unwrap();
-        for wanted in [Wanted::default(), Wanted { bring: Bring::Summaries, ..Wanted::default() }] {
-            if let Err(error) = read(&path, &wanted) {
+        for wanted in [
+            ReadOptions::default(),
+            ReadOptions { detail: Detail::Summaries, ..ReadOptions::default() },
+        ] {
+            if let Err(error) = read_file(&path, &wanted) {
                 assert!(
                     error.exit_code() == 2 && error.to_string().contains("torn-"),
                     "{}: {error}",
@@ -101,12 +107,13 @@ fn torn(folder: &Path, case: &Case) {
 
 fn differs(folder: &Path, case: &Case) -> Result<(), String> {
     let data: Data = toml::from_str(&case.data).map_err(|error| error.to_string())?;
-    let mut wanted = Wanted::new(&data).with_columns(case.extra.keys().cloned().collect(), vec![]);
+    let mut wanted =
+        ReadOptions::new(&data).with_columns(case.extra.keys().cloned().collect(), vec![]);
     if case.name.contains("dials") && case.ls.is_none() {
         // Old pages name lumisections by a number that other pages resolve; any will do here.
         wanted.dials = Arc::new((0..1000).map(|number| (number, (1, number as u32))).collect());
     }
-    let table = match read(&folder.join(&case.file), &wanted) {
+    let table = match read_file(&folder.join(&case.file), &wanted) {
         Err(error) if case.optional && error.exit_code() == 2 => return Ok(()),
         result => result.map_err(|error| error.to_string())?,
     };
@@ -199,7 +206,7 @@ fn python_makes(script: &str) -> Option<tempfile::TempDir> {
 
 /// What a file holds: its features, with "events" where rows have no lumisection, and its notes.
 fn contents(path: &Path) -> Result<(Vec<String>, String), String> {
-    let table = read(path, &Wanted::default()).map_err(|error| error.to_string())?;
+    let table = read_file(path, &ReadOptions::default()).map_err(|error| error.to_string())?;
     assert!(table.faults.is_empty(), "{:?}", table.faults[0]);
     let mut features = table.features.as_deref().unwrap_or_default().to_vec();
     for (at, name) in
@@ -303,10 +310,10 @@ frame.assign(c=["x", "y"] * 30).to_hdf("pickled.h5", key="df", format="fixed")
         let error = of(name).unwrap_err();
         assert!(error.contains(part), "{name}: {error}");
     }
-    let wanted = Wanted::default().with_columns(vec!["c".into()], vec![]);
-    let table = read(&place.path().join("category.h5"), &wanted).unwrap();
+    let wanted = ReadOptions::default().with_columns(vec!["c".into()], vec![]);
+    let table = read_file(&place.path().join("category.h5"), &wanted).unwrap();
     assert!(matches!(&table.columns["c"], Column::Texts(texts) if texts[..2] == ["x", "y"]));
-    let error = read(&place.path().join("far.h5"), &wanted).unwrap_err().to_string();
+    let error = read_file(&place.path().join("far.h5"), &wanted).unwrap_err().to_string();
     assert!(error.contains("\"c\" cannot be read: an external link to other.h5:/d"), "{error}");
 }
 
@@ -380,7 +387,7 @@ w("list_of_flags", data=(H > 10).tolist())
             ("negative_run", "the run number is -297050, not a whole number"),
             ("large_run", "the run number is 1099511924826, not a whole number"),
         ] {
-            let table = read(&file(name), &Wanted::default()).unwrap();
+            let table = read_file(&file(name), &ReadOptions::default()).unwrap();
             assert!(
                 table.rows.is_empty() && table.faults.len() == 60 && table.faults[0].reason == part,
                 "{name}: {:?}",
@@ -389,7 +396,7 @@ w("list_of_flags", data=(H > 10).tolist())
         }
         for name in ["list_view", "large_list", "list_of_flags"] {
             if file(name).is_file() {
-                let table = read(&file(name), &Wanted::default()).unwrap();
+                let table = read_file(&file(name), &ReadOptions::default()).unwrap();
                 let expected = if name == "list_of_flags" { 1.0 } else { 44.75 };
                 assert_eq!(
                     (table.shape.x, table.rows.len(), table.values[179]),
@@ -398,12 +405,12 @@ w("list_of_flags", data=(H > 10).tolist())
                 );
             }
         }
-        let wanted = Wanted::default().with_columns(vec!["c".into()], vec![]);
-        let table = read(&file("time"), &wanted).unwrap();
+        let wanted = ReadOptions::default().with_columns(vec!["c".into()], vec![]);
+        let table = read_file(&file("time"), &wanted).unwrap();
         assert!(
             matches!(&table.columns["c"], Column::Numbers(seconds) if seconds[..2] == [1.0, 2.0])
         );
-        let error = read(&file("struct"), &wanted).unwrap_err().to_string();
+        let error = read_file(&file("struct"), &wanted).unwrap_err().to_string();
         assert!(error.contains("column \"c\" holds struct"), "{error}");
     }
 }
@@ -421,10 +428,12 @@ pq.write_table(pa.table(dict(run=run, ls=ls, a=H[:, 0])), "set/run=297056/other.
         return;
     };
     let table =
-        read(&place.path().join("set/run=297056/part-0.parquet"), &Wanted::default()).unwrap();
+        read_file(&place.path().join("set/run=297056/part-0.parquet"), &ReadOptions::default())
+            .unwrap();
     assert!(table.rows.iter().all(|row| row.run == Some(297_056)));
     let table =
-        read(&place.path().join("set/run=297056/other.parquet"), &Wanted::default()).unwrap();
+        read_file(&place.path().join("set/run=297056/other.parquet"), &ReadOptions::default())
+            .unwrap();
     assert!(
         table.rows.is_empty()
             && table.faults[0].reason.contains("the run is 297050, but the folder is run=297056"),
@@ -432,13 +441,14 @@ pq.write_table(pa.table(dict(run=run, ls=ls, a=H[:, 0])), "set/run=297056/other.
         table.faults.first()
     );
     std::fs::remove_file(place.path().join("set/run=297056/other.parquet")).unwrap();
-    let files = lumisift::data::expand(&[place.path().join("set")]).unwrap();
+    let files = lumisift::data::paths::expand(&[place.path().join("set")]).unwrap();
     let names: Vec<String> = files
         .iter()
         .map(|file| file.strip_prefix(place.path()).unwrap().display().to_string())
         .collect();
     assert_eq!(names, ["set/run=297050/part-0.parquet", "set/run=297056/part-0.parquet"]);
     std::fs::create_dir_all(place.path().join("outer/inner")).unwrap();
-    let error = lumisift::data::expand(&[place.path().join("outer")]).unwrap_err().to_string();
+    let error =
+        lumisift::data::paths::expand(&[place.path().join("outer")]).unwrap_err().to_string();
     assert!(error.contains("holds no files, only folders"), "{error}");
 }

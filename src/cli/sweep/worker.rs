@@ -1,14 +1,11 @@
 //! A worker of a sweep: claims trials and trains them until there are none left.
 
-use crate::experiment::run::{self, Plan, Training};
 use crate::{
     cli::{devices_argument, progress::Progress, stop::Stop, ui::Ui},
-    config::{
-        Experiment, loss::Loss, model::Model, report::Report as ReportSection, score::Score,
-        train::Train,
-    },
-    device::{self, Opened},
+    config::{Experiment, report::Report as ReportSection},
+    device::{self, Device},
     error::{Error, Result},
+    experiment::run::{self, Plan, Training},
     files::{
         folder::{Folder, names},
         lock::Seen,
@@ -36,7 +33,7 @@ const OF_ROWS: [&str; 8] =
 /// What a worker keeps from trial to trial.
 struct Worker<'a> {
     board: Arc<Board>,
-    devices: Vec<Opened>,
+    devices: Vec<Device>,
     stop: &'a Stop,
     /// The rows of the last trial, and the config that they depend on.
     rows: Option<(String, Prepared)>,
@@ -49,9 +46,10 @@ struct Worker<'a> {
 fn rows_key(experiment: &Experiment) -> Result<String> {
     let mut experiment = experiment.clone();
     let beside = experiment.report.beside.clone();
-    experiment.report = ReportSection { beside, ..ReportSection::default() };
-    (experiment.model, experiment.loss) = (Model::default(), Loss::default());
-    (experiment.train, experiment.score) = (Train::default(), Score::default());
+    let plain = Experiment::default();
+    experiment.report = ReportSection { beside, ..plain.report };
+    (experiment.model, experiment.train) = (plain.model, plain.train);
+    (experiment.loss, experiment.score) = (plain.loss, plain.score);
     experiment.to_toml()
 }
 
@@ -263,7 +261,7 @@ fn open<'e>(
     claim: &Claim,
     experiment: &'e Experiment,
     prepared: &Prepared,
-    devices: &[Opened],
+    devices: &[Device],
     progress: &'e Progress<'_>,
 ) -> Result<Option<Training<'e>>> {
     let begun = Folder::begun(&claim.path, experiment)?;

@@ -1,4 +1,4 @@
-//! Parts of the detector that were masked at a time: what is known to be dead is no anomaly.
+//! Parts of the detector that were masked at a time. A known dead part is no anomaly.
 //!
 //! A table (CSV or Parquet) has the columns `run`, `ls` or `time`, `layer`, and either `x_first`,
 //! `x_last`, `y_first`, `y_last`, bins of the layer's map as filed, or `chip`, which a second table
@@ -8,8 +8,8 @@
 use crate::{
     data::{
         areas::{Area, Frame},
-        expand,
-        side_table::{Place, Sheet},
+        paths::expand,
+        side_table::{Place, SideTable},
     },
     error::{Error, Result, listed, suggestion},
 };
@@ -127,7 +127,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn table(&mut self, path: &Path) -> Result<()> {
-        let sheet = Sheet::open(path)?;
+        let sheet = SideTable::open(path)?;
         let (ls, time) = (sheet.find("ls"), sheet.find("time"));
         if time.is_none() {
             sheet.require("ls", TABLE)?;
@@ -237,7 +237,7 @@ impl Reading<'_> {
 
 /// Where chips lie.
 fn read_chips(path: &Path, frames: &[Frame]) -> Result<Chips> {
-    let sheet = Sheet::open(path)?;
+    let sheet = SideTable::open(path)?;
     let columns: Vec<Option<usize>> = ["chip", "layer"]
         .iter()
         .chain(&RANGES)
@@ -323,7 +323,7 @@ pub fn seconds(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::table::Shape;
+    use crate::data::shape::Shape;
     use proptest::prelude::*;
 
     fn frames() -> Vec<Frame> {

@@ -2,7 +2,11 @@
 //! JSON per subsystem.
 
 use crate::{
-    data::{json::Object, lumisections::Lumisection, read::text::Source},
+    data::{
+        json::Object,
+        lumisections::Lumisection,
+        read::text::{Source, without_mark},
+    },
     error::{Error, Result},
 };
 use serde_json::Value;
@@ -25,7 +29,7 @@ impl LumisectionSet {
     /// Reads a JSON `{"run": [[first, last], …]}` or a list of `run ls` lines.
     pub fn read(path: &Path) -> Result<Self> {
         let text = Source::open(path)?.rest(path)?;
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+        let text = without_mark(&text);
         match text.trim_ascii_start().first() {
             None => {
                 Err(Error::input(format!("{}: is empty; expected lumisections", path.display())))

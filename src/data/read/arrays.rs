@@ -2,115 +2,43 @@
 //! whose first axis is the row.
 
 use super::{
-    builder::{Builder, Holds, Incoming, identity, is_sound},
+    array_file::{ArrayFile, ArrayInfo},
+    usual_names::{is_histogram, is_ls, is_run},
+};
+use super::{
+    builder::{Builder, Holds},
     hdf5::Hdf5,
-    layout::{self, Contents, Field, Kind, Layout},
+    layout::{Contents, Layout},
     npy::Npy,
+    row::{Incoming, identity, is_sound},
 };
 use crate::{
     config::data::Format,
-    data::table::{Bring, Column, Shape, Table, Wanted},
-    error::{Error, Result, listed, suggestion},
+    data::{
+        field::{Field, FieldKind},
+        read::options::{Detail, ReadOptions},
+        shape::Shape,
+        table::{Column, Table},
+    },
+    error::{ColumnProblem, Error, Result, listed, suggestion},
 };
 use rayon::prelude::*;
 use std::{
-    ops::Range,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// An array of a file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ArrayInfo {
-    /// Its name, with the groups it lies in.
-    pub name: String,
-    /// Lengths of its axes.
-    pub shape: Vec<usize>,
-    /// What it holds.
-    pub kind: Kind,
-    /// Its type in the words of its format.
-    pub type_name: String,
-}
-
-impl ArrayInfo {
-    /// Rows; 0 for a single value.
-    pub fn rows(&self) -> usize {
-        self.shape.first().copied().unwrap_or(0)
-    }
-
-    /// Whether it holds numbers or flags.
-    fn is_numeric(&self) -> bool {
-        matches!(self.kind, Kind::Number | Kind::Flag)
-    }
-
-    /// Whether there is one value in a row: `(n,)`, or `(n, 1)`.
-    fn is_narrow(&self) -> bool {
-        !self.shape.is_empty() && self.shape[1..].iter().all(|length| *length == 1)
-    }
-
-    /// Values of one row; 1 for a column.
-    pub fn inner(&self) -> usize {
-        self.shape.iter().skip(1).fold(1, |product, length| product.saturating_mul(*length))
-    }
-
-    /// All values, where their number is one.
-    pub fn values(&self) -> Option<usize> {
-        self.shape.iter().try_fold(1_usize, |product, length| product.checked_mul(*length))
-    }
-
-    /// `(3763, 40)`, as Python writes it.
-    pub fn show_shape(&self) -> String {
-        let lengths: Vec<String> = self.shape.iter().map(usize::to_string).collect();
-        format!("({})", lengths.join(", "))
-    }
-}
-
-/// A file of arrays. Errors name the array.
-pub trait Arrays: Sync {
-    /// What there is.
-    fn list(&self) -> &[ArrayInfo];
-    /// Whether some rows can be read without those before them.
-    fn seekable(&self) -> bool;
-    /// Fills in rows of a numeric array, the inner axes in C order.
-    fn singles(
-        &self,
-        at: usize,
-        rows: Range<usize>,
-        into: &mut [f32],
-    ) -> std::result::Result<(), String>;
-    /// Fills `[rows, sources]` with rows of numeric columns.
-    fn columns(
-        &self,
-        sources: &[usize],
-        rows: Range<usize>,
-        into: &mut [f32],
-    ) -> std::result::Result<(), String> {
-        let mut column = vec![0.0; rows.len()];
-        for (at, &source) in sources.iter().enumerate() {
-            self.singles(source, rows.clone(), &mut column)?;
-            column
-                .iter()
-                .enumerate()
-                .for_each(|(row, value)| into[row * sources.len() + at] = *value);
-        }
-        Ok(())
-    }
-    /// A numeric column.
-    fn doubles(&self, at: usize) -> std::result::Result<Vec<f64>, String>;
-    /// A column of texts.
-    fn texts(&self, at: usize) -> std::result::Result<Vec<String>, String>;
-}
-
 /// A row never has more values.
 const MOST_BINS: usize = 1 << 24;
 const MOST_FEATURES: usize = 1 << 20;
+
 /// Values that are read at once.
 const BATCH_VALUES: usize = 1 << 20;
 
 /// Reads an HDF5, NPY or NPZ file.
-pub fn read(path: &Path, format: Format, wanted: &Wanted) -> Result<Table> {
+pub fn read(path: &Path, format: Format, wanted: &ReadOptions) -> Result<Table> {
     let damaged = |reason: String| Error::input(format!("{}: {reason}", path.display()));
-    let (arrays, notes): (Box<dyn Arrays>, Vec<String>) = match format {
+    let (arrays, notes): (Box<dyn ArrayFile>, Vec<String>) = match format {
         Format::Hdf5 => {
             let file = Hdf5::open(path).map_err(damaged)?;
             let notes = file.notes().to_vec();
@@ -133,10 +61,10 @@ pub fn read(path: &Path, format: Format, wanted: &Wanted) -> Result<Table> {
         Some(whole) => whole,
         None => read_rows(path, format, arrays, &plan, None, wanted)?,
     };
-    let same = same(path, arrays, &plan, wanted.bring)?;
+    let same = same(path, arrays, &plan, wanted.detail)?;
     notes.into_iter().chain(plan.notes).chain(same).for_each(|note| whole.note(note));
     let mut table = whole.finish()?;
-    if wanted.layered && wanted.bring == Bring::Identities && plan.elements {
+    if wanted.layered && wanted.detail == Detail::Identities && plan.elements {
         // Layers with another number of rows are there too.
         let matrices =
             arrays.list().iter().filter(|info| info.shape.len() > 1 && info.is_numeric());
@@ -149,7 +77,7 @@ pub fn read(path: &Path, format: Format, wanted: &Wanted) -> Result<Table> {
 }
 
 /// What is read of a file.
-struct Plan {
+struct ArrayPlan {
     /// The columns, and the matrix if there is one, by position in the file's list.
     members: Vec<usize>,
     fields: Vec<Field>,
@@ -166,20 +94,9 @@ struct Plan {
 }
 
 /// Chooses the matrix, or the columns, that hold the rows.
-fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
+fn plan(path: &Path, arrays: &dyn ArrayFile, wanted: &ReadOptions) -> Result<ArrayPlan> {
     let list = arrays.list();
-    let absurd = |info: &&ArrayInfo| {
-        let most = if info.shape.len() == 2 { MOST_FEATURES } else { MOST_BINS };
-        info.kind != Kind::Other && (info.values().is_none() || !(1..=most).contains(&info.inner()))
-    };
-    if let Some(info) = list.iter().find(absurd) {
-        return Err(Error::input(format!(
-            "{}: \"{}\" claims the shape {}",
-            path.display(),
-            info.name,
-            info.show_shape()
-        )));
-    }
+    refuse_absurd_shapes(path, list)?;
     // Beside other arrays, one of shape (n, 1) is a column.
     let is_column = |info: &ArrayInfo| {
         let is_histogram = wanted
@@ -193,27 +110,14 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     let matrices: Vec<usize> = (0..list.len())
         .filter(|&at| list[at].shape.len() > 1 && list[at].is_numeric() && !is_column(&list[at]))
         .collect();
-    let named = |name: &str, among: &[usize], what: &str| {
-        let plain = name.trim_start_matches('/');
-        among.iter().copied().find(|&at| list[at].name == plain).ok_or_else(|| {
-            let names = || among.iter().map(|&at| list[at].name.as_str());
-            let near = refusal(list, plain)
-                .map_or_else(|| suggestion(plain, names()), |refusal| format!(" ({refusal})"));
-            Error::input(format!(
-                "{}: no {what} \"{name}\"{near}; it holds {}",
-                path.display(),
-                listed(names())
-            ))
-        })
-    };
     let chosen = match (&wanted.columns.histogram, &wanted.me) {
         (_, Some(me)) if wanted.layered && matrices.len() > 1 => {
-            vec![named(me, &matrices, "monitoring element")?]
+            vec![named(path, list, me, &matrices, "monitoring element")?]
         }
         _ if !wanted.columns.features.is_empty() => vec![],
-        (Some(name), _) => vec![named(name, &matrices, "matrix")?],
-        (None, Some(me)) if matrices.len() > 1 && wanted.bring == Bring::Values => {
-            vec![named(me, &matrices, "monitoring element")?]
+        (Some(name), _) => vec![named(path, list, name, &matrices, "matrix")?],
+        (None, Some(me)) if matrices.len() > 1 && wanted.detail == Detail::Values => {
+            vec![named(path, list, me, &matrices, "monitoring element")?]
         }
         _ if wanted.features.as_ref().is_some_and(|names| {
             list.iter().any(|info| is_column(info) && names.contains(&info.name))
@@ -223,7 +127,7 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
         }
         _ => matrices.clone(),
     };
-    if chosen.len() > 1 && wanted.bring == Bring::Values {
+    if chosen.len() > 1 && wanted.detail == Detail::Values {
         let names = listed(chosen.iter().map(|&at| list[at].name.as_str()));
         return Err(Error::input(format!(
             "{}: holds several monitoring elements; choose one with data.me: {names}",
@@ -231,7 +135,7 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
         )));
     }
     let columns: Vec<usize> = (0..list.len())
-        .filter(|&at| is_column(&list[at]) && list[at].kind != Kind::Other)
+        .filter(|&at| is_column(&list[at]) && list[at].kind != FieldKind::Other)
         .collect();
     let rows = match chosen.first() {
         Some(&at) => list[at].rows(),
@@ -258,7 +162,7 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     }
     let field = |&at: &usize| {
         let info = &list[at];
-        let kind = if is_column(info) { info.kind } else { Kind::List };
+        let kind = if is_column(info) { info.kind } else { FieldKind::List };
         let type_name = if is_column(info) {
             info.type_name.clone()
         } else {
@@ -273,29 +177,84 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
     let has = |name: &str| members.iter().any(|&at| list[at].name == name);
     for name in wanted.names().filter(|name| !has(name)) {
         if let Some(refusal) = refusal(list, name.trim_start_matches('/')) {
-            return Err(Error::input(format!(
-                "{}: \"{name}\" cannot be read: {refusal}",
-                path.display()
-            )));
+            let message = format!("{}: \"{name}\" cannot be read: {refusal}", path.display());
+            return Err(Error::column(name, ColumnProblem::Unreadable, message));
         }
     }
     let layout = Layout::find(path, &fields, &wanted)?;
     // Rows without lumisections would be events, and without a run another's.
     let run = match layout.run {
         Some(_) => None,
-        None => only_value(arrays, |info| layout::is_run(&info.name))
+        None => only_value(arrays, |info| is_run(&info.name))
             .map_err(|reason| Error::input(format!("{}: {reason}", path.display())))?,
     };
+    refuse_lost_identity(path, list, &layout, run, rows)?;
+    // The name of a layer is that of its matrix, unless a column says it.
+    let elements = !chosen.is_empty()
+        && if wanted.layered { several || layout.me.is_none() } else { several && !is_named };
+    let mut notes = enumerations(&fields, &layout).into_iter().collect::<Vec<_>>();
+    notes.extend(not_read(list, others, rows, run.is_some()));
+    let matrices = chosen.into_iter().filter(|&at| list[at].rows() == rows).map(Some).collect();
+    Ok(ArrayPlan { members, fields, layout, run, rows, matrices, elements, notes })
+}
+
+/// Refuses arrays of a shape that no data has.
+fn refuse_absurd_shapes(path: &Path, list: &[ArrayInfo]) -> Result<()> {
+    let absurd = |info: &&ArrayInfo| {
+        let most = if info.shape.len() == 2 { MOST_FEATURES } else { MOST_BINS };
+        info.kind != FieldKind::Other
+            && (info.values().is_none() || !(1..=most).contains(&info.inner()))
+    };
+    if let Some(info) = list.iter().find(absurd) {
+        return Err(Error::input(format!(
+            "{}: \"{}\" claims the shape {}",
+            path.display(),
+            info.name,
+            info.show_shape()
+        )));
+    }
+    Ok(())
+}
+
+/// The array of this name among some.
+fn named(
+    path: &Path,
+    list: &[ArrayInfo],
+    name: &str,
+    among: &[usize],
+    what: &str,
+) -> Result<usize> {
+    let plain = name.trim_start_matches('/');
+    among.iter().copied().find(|&at| list[at].name == plain).ok_or_else(|| {
+        let names = || among.iter().map(|&at| list[at].name.as_str());
+        let near = refusal(list, plain)
+            .map_or_else(|| suggestion(plain, names()), |refusal| format!(" ({refusal})"));
+        Error::input(format!(
+            "{}: no {what} \"{name}\"{near}; it holds {}",
+            path.display(),
+            listed(names())
+        ))
+    })
+}
+
+/// Refuses a file whose runs or lumisections are there and cannot be read.
+fn refuse_lost_identity(
+    path: &Path,
+    list: &[ArrayInfo],
+    layout: &Layout,
+    run: Option<f64>,
+    rows: usize,
+) -> Result<()> {
     let lost_run = list.iter().find(|info| {
         layout.run.is_none()
             && run.is_none()
-            && layout::is_run(&info.name)
+            && is_run(&info.name)
             && refusal(list, &info.name).is_some()
     });
     let lost_ls = list.iter().find(|info| {
         layout.ls.is_none()
-            && layout::is_ls(&info.name)
-            && (info.kind == Kind::Other || !info.shape.is_empty())
+            && is_ls(&info.name)
+            && (info.kind == FieldKind::Other || !info.shape.is_empty())
     });
     if let Some((info, what, key)) = lost_run
         .map(|info| (info, "run", "run"))
@@ -310,7 +269,11 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
             "{name} and cannot be read: {refusal}; repair it, or name another column with data.columns.{key}"
         )));
     }
-    let mut notes: Vec<String> = vec![];
+    Ok(())
+}
+
+/// A note on inputs that are numbers of enumerations.
+fn enumerations(fields: &[Field], layout: &Layout) -> Option<String> {
     let enumerations: Vec<&str> = layout
         .contents()
         .iter()
@@ -318,16 +281,23 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
         .filter(|field| field.type_name.starts_with("enum("))
         .map(|field| field.name.as_str())
         .collect();
-    if !enumerations.is_empty() {
-        notes.push(format!(
+    (!enumerations.is_empty()).then(|| {
+        format!(
             "the numbers of enumerations are inputs: {}; data.columns.ignore leaves them out",
-            listed(enumerations.into_iter())
-        ));
-    }
-    // The name of a layer is that of its matrix, unless a column says it.
-    let elements = !chosen.is_empty()
-        && if wanted.layered { several || layout.me.is_none() } else { several && !is_named };
-    let is_only_run = |info: &ArrayInfo| run.is_some() && layout::is_run(&info.name);
+            listed(enumerations)
+        )
+    })
+}
+
+/// Notes on arrays that are not read: those of another length, and those that are no columns.
+fn not_read(
+    list: &[ArrayInfo],
+    others: Vec<usize>,
+    rows: usize,
+    has_only_run: bool,
+) -> Vec<String> {
+    let mut notes = vec![];
+    let is_only_run = |info: &ArrayInfo| has_only_run && is_run(&info.name);
     let others: Vec<usize> = others.into_iter().filter(|&at| !is_only_run(&list[at])).collect();
     if !others.is_empty() {
         let names: Vec<String> = others
@@ -339,9 +309,9 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
             listed(names.iter().map(String::as_str))
         ));
     }
-    let unread = list
-        .iter()
-        .filter(|info| (info.kind == Kind::Other || info.shape.is_empty()) && !is_only_run(info));
+    let unread = list.iter().filter(|info| {
+        (info.kind == FieldKind::Other || info.shape.is_empty()) && !is_only_run(info)
+    });
     let unread: Vec<String> = unread
         .map(|info| format!("{} ({})", info.name, refusal(list, &info.name).unwrap_or_default()))
         .collect();
@@ -351,16 +321,15 @@ fn plan(path: &Path, arrays: &dyn Arrays, wanted: &Wanted) -> Result<Plan> {
             listed(unread.iter().map(String::as_str))
         ));
     }
-    let matrices = chosen.into_iter().filter(|&at| list[at].rows() == rows).map(Some).collect();
-    Ok(Plan { members, fields, layout, run, rows, matrices, elements, notes })
+    notes
 }
 
 /// Why an array cannot be a column.
 fn refusal(list: &[ArrayInfo], name: &str) -> Option<String> {
     let info = list.iter().find(|info| info.name == name)?;
     match info.kind {
-        Kind::Other if info.shape.is_empty() => Some(info.type_name.clone()),
-        Kind::Other => Some(format!("{} of {}", info.show_shape(), info.type_name)),
+        FieldKind::Other if info.shape.is_empty() => Some(info.type_name.clone()),
+        FieldKind::Other => Some(format!("{} of {}", info.show_shape(), info.type_name)),
         _ if info.shape.is_empty() => Some(format!("a single value of {}", info.type_name)),
         _ => None,
     }
@@ -368,7 +337,7 @@ fn refusal(list: &[ArrayInfo], name: &str) -> Option<String> {
 
 /// The value of a numeric array that has one alone.
 fn only_value(
-    arrays: &dyn Arrays,
+    arrays: &dyn ArrayFile,
     is_it: impl Fn(&ArrayInfo) -> bool,
 ) -> std::result::Result<Option<f64>, String> {
     let Some(at) = arrays
@@ -382,14 +351,19 @@ fn only_value(
 }
 
 /// Notes on columns that must hold the same, which are refused where they do not.
-fn same(path: &Path, arrays: &dyn Arrays, plan: &Plan, bring: Bring) -> Result<Vec<String>> {
+fn same(
+    path: &Path,
+    arrays: &dyn ArrayFile,
+    plan: &ArrayPlan,
+    detail: Detail,
+) -> Result<Vec<String>> {
     let mut notes = plan.layout.notes.clone();
-    for twin in plan.layout.twins.iter().filter(|_| bring != Bring::Identities) {
+    for twin in plan.layout.twins.iter().filter(|_| detail != Detail::Identities) {
         let entries = |at: usize| {
             let position = plan.members[at];
             let entries = match plan.fields[at].kind {
-                Kind::Text => arrays.texts(position),
-                Kind::Number | Kind::Flag => arrays
+                FieldKind::Text => arrays.texts(position),
+                FieldKind::Number | FieldKind::Flag => arrays
                     .doubles(position)
                     .map(|numbers| numbers.iter().map(f64::to_string).collect()),
                 _ => return Ok(None),
@@ -410,7 +384,7 @@ fn same(path: &Path, arrays: &dyn Arrays, plan: &Plan, bring: Bring) -> Result<V
             differs.map(|row| format!("first in row {row}")).as_deref(),
         ) {
             Ok(note) => notes.extend(note),
-            Err(error) if bring == Bring::Values => return Err(error),
+            Err(error) if detail == Detail::Values => return Err(error),
             Err(error) => notes.push(error.to_string()),
         }
     }
@@ -431,14 +405,14 @@ fn usual_length(list: &[ArrayInfo], columns: &[usize]) -> usize {
 fn read_rows(
     path: &Path,
     format: Format,
-    arrays: &dyn Arrays,
-    plan: &Plan,
+    arrays: &dyn ArrayFile,
+    plan: &ArrayPlan,
     matrix: Option<usize>,
-    wanted: &Wanted,
+    wanted: &ReadOptions,
 ) -> Result<Builder> {
     let damaged = |reason: String| Error::input(format!("{}: {reason}", path.display()));
     let list = arrays.list();
-    let Plan { layout, .. } = plan;
+    let ArrayPlan { layout, .. } = plan;
     let position = |at: usize| plan.members[at];
     let sources: Vec<usize> = match (matrix, &layout.contents) {
         (Some(at), _) => vec![at],
@@ -465,7 +439,7 @@ fn read_rows(
         (None, Contents::List(_))
             if wanted.layered
                 || wanted.columns.histogram.is_some()
-                || layout::is_histogram(&first.name) =>
+                || is_histogram(&first.name) =>
         {
             Holds::Histograms
         }
@@ -478,7 +452,7 @@ fn read_rows(
     builder.has_axis(layout.edges[0].is_some() && layout.edges[1].is_some());
     builder.make_room(
         plan.rows,
-        if wanted.bring == Bring::Values { plan.rows.saturating_mul(width) } else { 0 },
+        if wanted.detail == Detail::Values { plan.rows.saturating_mul(width) } else { 0 },
     )?;
     let doubles =
         |at: Option<usize>| at.map(|at| arrays.doubles(position(at)).map_err(damaged)).transpose();
@@ -492,7 +466,7 @@ fn read_rows(
     let mut extra = vec![];
     for (_, at) in &layout.extra {
         extra.push(match plan.fields[*at].kind {
-            Kind::Text => Column::Texts(arrays.texts(position(*at)).map_err(damaged)?),
+            FieldKind::Text => Column::Texts(arrays.texts(position(*at)).map_err(damaged)?),
             _ => Column::Numbers(arrays.doubles(position(*at)).map_err(damaged)?),
         });
     }
@@ -501,14 +475,14 @@ fn read_rows(
         if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
     // Values that stay are allocated at once, and each thread is the first to touch its part;
     // summaries need a few at a time.
-    let at_once = if wanted.bring == Bring::Values {
+    let at_once = if wanted.detail == Detail::Values {
         plan.rows.max(1)
     } else {
         step.saturating_mul(2 * rayon::current_num_threads())
     };
     for start in (0..plan.rows).step_by(at_once) {
         let rows = start..(start + at_once).min(plan.rows);
-        if wanted.bring != Bring::Identities {
+        if wanted.detail != Detail::Identities {
             builder.make_room(rows.len(), rows.len().saturating_mul(width))?;
             let values = builder.values();
             let before = values.len();
@@ -545,7 +519,7 @@ fn read_rows(
                 incoming.run = run;
                 identity(ls.as_deref(), i, "LS number").map(|ls| incoming.ls = ls)
             });
-            if wanted.bring == Bring::Identities {
+            if wanted.detail == Detail::Identities {
                 incoming.shape = incoming.shape.or(Some(Shape::line(width)));
                 builder.identity(incoming);
                 continue;
@@ -580,10 +554,10 @@ fn grow(values: &mut Vec<f32>, more: usize) -> std::result::Result<(), String> {
 }
 
 /// All arrays as people should see them.
-fn fields_of(arrays: &dyn Arrays) -> Vec<Field> {
+fn fields_of(arrays: &dyn ArrayFile) -> Vec<Field> {
     let field = |info: &ArrayInfo| Field {
         name: info.name.clone(),
-        kind: if info.shape.len() > 1 { Kind::List } else { info.kind },
+        kind: if info.shape.len() > 1 { FieldKind::List } else { info.kind },
         type_name: format!("{} {}", info.type_name, info.show_shape()),
     };
     arrays.list().iter().map(field).collect()

@@ -1,17 +1,24 @@
 //! Parquet and Arrow IPC: histograms as lists (DIALS, DQMIO), or a column per bin or feature.
 
 use super::{
-    builder::{self, Builder, Incoming, identity, whole},
-    csv,
+    budget::budget,
+    builder::Builder,
     entries::{append_f32, append_list, doubles, entries, flat, is_time, kind, texts},
     ipc,
-    layout::{Contents, Field, Kind, Layout},
+    layout::{Contents, Layout},
     pages,
+    row::{Incoming, identity, whole},
+    values::parse_list,
 };
 use crate::{
     config::data::Format,
-    data::table::{Bring, Column, Shape, Table, Wanted},
-    error::{Error, Result},
+    data::{
+        field::{Field, FieldKind},
+        read::options::{Detail, ReadOptions},
+        shape::Shape,
+        table::{Column, Table},
+    },
+    error::{ColumnProblem, Error, Result},
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_ipc::reader::{FileReader, StreamReader};
@@ -90,7 +97,7 @@ pub fn check_pages(
             text = text.max(longest);
         }
     }
-    let most = builder::budget(path);
+    let most = budget(path);
     if together > most {
         return Err(damaged_parquet(
             path,
@@ -122,7 +129,7 @@ pub fn read_table(path: &Path, batch_rows: usize) -> Result<(Arc<Schema>, Vec<Re
                 .map(|column| u64::try_from(column.num_values()).unwrap_or(u64::MAX));
             values = of_group.fold(values, u64::saturating_add);
         }
-        if values.saturating_mul(8) > builder::budget(path) {
+        if values.saturating_mul(8) > budget(path) {
             return Err(damaged(&format!("it claims to hold {values} values")));
         }
         let schema = metadata.schema().clone();
@@ -136,7 +143,7 @@ pub fn read_table(path: &Path, batch_rows: usize) -> Result<(Arc<Schema>, Vec<Re
 }
 
 /// Reads a Parquet file, groups of rows side by side.
-pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
+pub fn read_parquet(path: &Path, wanted: &ReadOptions) -> Result<Table> {
     let damaged = |error: &dyn std::fmt::Display| damaged_parquet(path, error);
     let open = || File::open(path).map_err(|error| Error::reading(path, &error));
     let metadata = metadata(path)?;
@@ -175,7 +182,7 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
                 builder.skip(rows);
                 return Ok(builder);
             }
-            let columns = layout.columns(wanted.bring != Bring::Identities);
+            let columns = layout.columns(wanted.detail != Detail::Identities);
             let longest_text = check_pages(path, &metadata, group, &columns)?;
             let batch_rows = (BATCH_VALUES / (values / rows.max(1)).max(1))
                 .min(LARGEST_TEXTS / longest_text.max(1))
@@ -193,7 +200,7 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
                     &batch.map_err(|error| damaged(&error))?,
                     &layout,
                     &fields,
-                    wanted.bring,
+                    wanted.detail,
                     &mut builder,
                 )?;
             }
@@ -203,12 +210,12 @@ pub fn read_parquet(path: &Path, wanted: &Wanted) -> Result<Table> {
     let mut whole = Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
     // A claim of the file's, so no more than a reservation.
     let all = groups.iter().fold(0_usize, |sum, (_, values)| sum.saturating_add(*values));
-    let expected = if wanted.bring == Bring::Values && wanted.me.is_none() && wanted.runs.is_none()
-    {
-        all
-    } else {
-        0
-    };
+    let expected =
+        if wanted.detail == Detail::Values && wanted.me.is_none() && wanted.runs.is_none() {
+            all
+        } else {
+            0
+        };
     whole.make_room(0, expected)?;
     if groups.len() > 1 && whole.values().try_reserve_exact(expected).is_err() {
         return Err(damaged(&format!("it claims to hold {expected} values")));
@@ -232,7 +239,7 @@ fn has_wanted_runs(
     metadata: &ArrowReaderMetadata,
     group: usize,
     layout: &Layout,
-    wanted: &Wanted,
+    wanted: &ReadOptions,
 ) -> std::result::Result<bool, ArrowError> {
     let Some((runs, at)) = wanted.runs.as_ref().zip(layout.run) else { return Ok(true) };
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
@@ -270,7 +277,7 @@ fn from_dqmiotools(table: &Table, layout: &Layout) -> bool {
 }
 
 /// Reads an Arrow IPC file (Feather) or stream.
-pub fn read_arrow(path: &Path, wanted: &Wanted) -> Result<Table> {
+pub fn read_arrow(path: &Path, wanted: &ReadOptions) -> Result<Table> {
     let mut file = BufReader::new(File::open(path).map_err(|error| Error::reading(path, &error))?);
     let mut magic = [0; 6];
     let is_file = file.read_exact(&mut magic).is_ok() && &magic == b"ARROW1";
@@ -297,7 +304,7 @@ fn read_batches(
     path: &Path,
     schema: &Schema,
     batches: impl Iterator<Item = std::result::Result<RecordBatch, ArrowError>>,
-    wanted: &Wanted,
+    wanted: &ReadOptions,
 ) -> Result<Table> {
     let fields = fields(schema);
     let layout = Layout::find(path, &fields, wanted)?;
@@ -308,7 +315,7 @@ fn read_batches(
             &batch.map_err(|error| damaged_arrow(path, &error))?,
             &layout,
             &fields,
-            wanted.bring,
+            wanted.detail,
             &mut builder,
         )?;
     }
@@ -331,12 +338,12 @@ fn append(
     batch: &RecordBatch,
     layout: &Layout,
     fields: &[Field],
-    bring: Bring,
+    detail: Detail,
     builder: &mut Builder,
 ) -> Result<()> {
     builder.make_room(batch.num_rows(), 0)?;
     let projected = batch.num_columns() < fields.len();
-    let kept = layout.columns(bring != Bring::Identities);
+    let kept = layout.columns(detail != Detail::Identities);
     let (path, budget) = (builder.path().to_path_buf(), builder.budget());
     let damaged =
         |error: &dyn std::fmt::Display| Error::input(format!("{}: {error}", path.display()));
@@ -350,7 +357,7 @@ fn append(
     };
     let known = |at: Option<usize>| {
         let Some(at) = at else { return Ok(None) };
-        let texts = if fields[at].kind == Kind::Text { Some(text(at)?) } else { None };
+        let texts = if fields[at].kind == FieldKind::Text { Some(text(at)?) } else { None };
         let number = |text: &Option<String>| {
             text.as_ref().and_then(|text| text.trim().parse().ok()).unwrap_or(f64::NAN)
         };
@@ -363,39 +370,41 @@ fn append(
     let (run, ls, me) = (known(layout.run)?, known(layout.ls)?, layout.me.map(text).transpose()?);
     let (x_bins, y_bins) = (numbers(layout.x_bins)?, numbers(layout.y_bins)?);
     let edges = layout.edges.map(numbers).into_iter().collect::<Result<Vec<_>>>()?;
+    let unreadable = |name: &str, at: usize| {
+        let message = format!(
+            "{}: column \"{name}\" holds {}, neither numbers, texts nor times",
+            path.display(),
+            fields[at].type_name
+        );
+        Error::column(name, ColumnProblem::Unreadable, message)
+    };
     let mut extra = vec![];
     for (name, at) in &layout.extra {
         let kind = fields[*at].kind;
         extra.push(match kind {
-            Kind::Text => {
+            FieldKind::Text => {
                 Column::Texts(text(*at)?.into_iter().map(Option::unwrap_or_default).collect())
             }
-            Kind::List => {
-                return Err(damaged(&format!(
-                    "column \"{name}\" holds {}, neither numbers, texts nor times",
-                    fields[*at].type_name
-                )));
+            FieldKind::List => {
+                return Err(unreadable(name, *at));
             }
-            Kind::Other
+            FieldKind::Other
                 if !is_time(column(*at)?.data_type()) && !column(*at)?.data_type().is_null() =>
             {
-                return Err(damaged(&format!(
-                    "column \"{name}\" holds {}, neither numbers, texts nor times",
-                    fields[*at].type_name
-                )));
+                return Err(unreadable(name, *at));
             }
             _ => Column::Numbers(doubles(column(*at)?.as_ref())),
         });
     }
     builder.count_texts(&extra);
-    let mut contents = match bring {
-        Bring::Identities => None,
+    let mut contents = match detail {
+        Detail::Identities => None,
         _ => Some(RowValues::new(&layout.contents, fields, &column, &text)?),
     };
     let of_row = |known: &Option<Known>, i: usize, what: &str| {
         known.as_ref().map_or(Ok(None), |known| known.of_row(i, what))
     };
-    let twins = if bring == Bring::Identities { &[][..] } else { layout.twins.as_slice() };
+    let twins = if detail == Detail::Identities { &[][..] } else { layout.twins.as_slice() };
     let differ = twins
         .iter()
         .map(|twin| Ok(differ(&column(twin.taken)?, &column(twin.left)?, budget)))
@@ -496,7 +505,7 @@ impl RowValues {
         text: &impl Fn(usize) -> Result<Vec<Option<String>>>,
     ) -> Result<Self> {
         let source = match contents {
-            Contents::List(at) if fields[*at].kind == Kind::Text => Values::Texts(text(*at)?),
+            Contents::List(at) if fields[*at].kind == FieldKind::Text => Values::Texts(text(*at)?),
             Contents::List(at) => Values::List(column(*at)?),
             Contents::Bins(columns) | Contents::Features(columns) => {
                 let values = |at: &usize| {
@@ -521,7 +530,7 @@ impl RowValues {
         match &self.source {
             Values::List(list) => append_list(list.as_ref(), i, values),
             Values::Texts(texts) => {
-                csv::parse_list(texts[i].as_deref().unwrap_or_default().trim().as_bytes(), values)
+                parse_list(texts[i].as_deref().unwrap_or_default().trim().as_bytes(), values)
             }
             Values::Columns(columns) => {
                 let first = i - i % TILE;

@@ -1,13 +1,16 @@
-//! How a CSV file is laid out: what stands between its fields, which row names the columns, what
-//! each column holds.
+//! The dialect of a CSV file: its delimiter, its header, and the type of each column.
 
 use super::{
-    layout::{Contents, Field, Kind, Layout},
+    layout::{Contents, Layout},
     text::{Block, Source},
 };
 use crate::{
     config::data::Format,
-    data::table::{Wanted, is_missing},
+    data::{
+        field::{Field, FieldKind},
+        read::options::ReadOptions,
+        table::is_missing,
+    },
     error::{Error, Result, listed},
 };
 use rayon::prelude::*;
@@ -125,7 +128,7 @@ impl Dialect {
         block: &Block,
         source: &Source,
         delimiter: u8,
-        wanted: &Wanted,
+        wanted: &ReadOptions,
     ) -> Result<Self> {
         let Lead { end: start, comment, .. } = lead(&block.text);
         let text = &block.text[start..];
@@ -168,7 +171,7 @@ impl Dialect {
         } else {
             names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1)
         };
-        let field = |(name, kind): (String, Kind)| Field {
+        let field = |(name, kind): (String, FieldKind)| Field {
             name,
             kind,
             type_name: format!("{kind:?}").to_lowercase(),
@@ -176,7 +179,7 @@ impl Dialect {
         let fields: Vec<Field> = names.into_iter().zip(kinds).map(field).collect();
 
         // Two columns without usual names are LS and bins, as in the METSig notebook.
-        let list_second = fields.get(1).is_some_and(|field| field.kind == Kind::List);
+        let list_second = fields.get(1).is_some_and(|field| field.kind == FieldKind::List);
         let bare = headless
             || wanted.format == Format::LsBins
             || list_second
@@ -229,13 +232,13 @@ fn ls_and_bins() -> Layout {
 
 /// Whether what should be names of columns is a row of data: every column of numbers is "named" by
 /// a number. Names that count evenly (0, 1, 2, …) are names.
-fn is_data(names: &[String], kinds: &[Kind]) -> bool {
+fn is_data(names: &[String], kinds: &[FieldKind]) -> bool {
     let number = |name: &String| name.parse::<f64>().ok();
     let of_numbers = || {
         names
             .iter()
             .zip(kinds)
-            .filter(|(name, kind)| **kind == Kind::Number && !name.is_empty())
+            .filter(|(name, kind)| **kind == FieldKind::Number && !name.is_empty())
             .map(|(name, _)| name)
     };
     let numbers: Vec<f64> = of_numbers().map_while(number).collect();
@@ -300,7 +303,7 @@ fn kinds(
     source: &Source,
     delimiter: u8,
     columns: usize,
-) -> Result<Vec<Kind>> {
+) -> Result<Vec<FieldKind>> {
     let all: Vec<usize> = (0..columns).collect();
     let mut tallies = vec![[0; 4]; columns];
     let first = rows(&block.text, delimiter)
@@ -310,7 +313,7 @@ fn kinds(
         .collect::<Vec<_>>();
     if first.is_empty() {
         // Without rows there is nothing to say against numbers.
-        return Ok(vec![Kind::Number; columns]);
+        return Ok(vec![FieldKind::Number; columns]);
     }
     first.iter().for_each(|record| count(record, &all, &mut tallies));
     for (_, piece) in block.pieces(SAMPLE) {
@@ -344,11 +347,11 @@ fn kinds(
     }
     let kind =
         |[numbers, flags, lists, texts]: Tally| match numbers.max(flags).max(lists).max(texts) {
-            0 => Kind::Blank,
-            most if most == numbers => Kind::Number,
-            most if most == flags => Kind::Flag,
-            most if most == lists => Kind::List,
-            _ => Kind::Text,
+            0 => FieldKind::Blank,
+            most if most == numbers => FieldKind::Number,
+            most if most == flags => FieldKind::Flag,
+            most if most == lists => FieldKind::List,
+            _ => FieldKind::Text,
         };
     Ok(tallies.into_iter().map(kind).collect())
 }
@@ -413,19 +416,19 @@ mod tests {
 
     #[test]
     fn a_row_of_numbers_is_no_header_and_a_count_is() {
-        let is_data = |names: &[&str], kinds: &[Kind]| {
+        let is_data = |names: &[&str], kinds: &[FieldKind]| {
             is_data(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), kinds)
         };
-        assert!(is_data(&["1", "17", "0.5"], &[Kind::Number; 3]));
+        assert!(is_data(&["1", "17", "0.5"], &[FieldKind::Number; 3]));
         assert!(is_data(
             &["1", "17", "0.5", "good"],
-            &[Kind::Number, Kind::Number, Kind::Number, Kind::Text]
+            &[FieldKind::Number, FieldKind::Number, FieldKind::Number, FieldKind::Text]
         ));
-        assert!(is_data(&["1", "2", "0.5", ""], &[Kind::Number; 4]));
-        assert!(!is_data(&["run", "17", "0.5"], &[Kind::Number; 3]));
-        assert!(!is_data(&["", "0", "1", "2"], &[Kind::Number; 4]));
-        assert!(!is_data(&["400", "405", "410", "415"], &[Kind::Number; 4]));
-        assert!(!is_data(&["a", "b"], &[Kind::Text; 2]));
+        assert!(is_data(&["1", "2", "0.5", ""], &[FieldKind::Number; 4]));
+        assert!(!is_data(&["run", "17", "0.5"], &[FieldKind::Number; 3]));
+        assert!(!is_data(&["", "0", "1", "2"], &[FieldKind::Number; 4]));
+        assert!(!is_data(&["400", "405", "410", "415"], &[FieldKind::Number; 4]));
+        assert!(!is_data(&["a", "b"], &[FieldKind::Text; 2]));
     }
 
     #[test]

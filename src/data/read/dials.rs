@@ -2,21 +2,29 @@
 //! to by number.
 
 use super::{
-    builder::{Builder, Holds, Incoming},
-    layout::{Field, Kind},
+    builder::{Builder, Holds},
+    row::Incoming,
     text::Source,
 };
 use crate::{
     config::data::Format,
     data::{
+        field::{Field, FieldKind},
         json::Object,
-        table::{Bring, Column, Shape, Table, Wanted},
+        paths::expand,
+        read::options::{Detail, ReadOptions},
+        shape::Shape,
+        table::{Column, Table},
     },
-    error::{Error, Result},
+    error::{ColumnProblem, Error, Result},
 };
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 #[derive(Deserialize)]
 struct Page<T> {
@@ -32,7 +40,7 @@ struct Histogram {
     ls_number: Option<u32>,
     /// A number in DIALS, not of a run (old pages).
     lumisection: Option<u64>,
-    data: Contents,
+    data: HistogramData,
     x_bin: Option<f64>,
     y_bin: Option<f64>,
     x_min: Option<f64>,
@@ -45,7 +53,7 @@ struct Histogram {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Contents {
+enum HistogramData {
     Line(Vec<Number>),
     Map(Vec<Vec<Number>>),
 }
@@ -56,7 +64,7 @@ fn single(number: Number) -> f32 {
 }
 
 /// Reads a page of histograms.
-pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
+pub fn read(path: &Path, wanted: &ReadOptions) -> Result<Table> {
     let text = Source::open(path)?.rest(path)?;
     let page: Page<Histogram> = match serde_json::from_slice(&text) {
         Ok(page) => page,
@@ -75,10 +83,8 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
     {
         let near =
             crate::error::suggestion(missing, fields.iter().map(|field| field.name.as_str()));
-        return Err(Error::input(format!(
-            "{}: no key \"{missing}\"{near} in its results",
-            path.display()
-        )));
+        let message = format!("{}: no key \"{missing}\"{near} in its results", path.display());
+        return Err(Error::column(missing, ColumnProblem::NoKey, message));
     }
     let mut builder =
         Builder::new(path, Format::Dials, fields, Holds::Histograms, extra.clone(), wanted);
@@ -106,7 +112,7 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
             edges,
             ..Incoming::default()
         };
-        if ls.is_none() && wanted.bring == Bring::Values {
+        if ls.is_none() && wanted.detail == Detail::Values {
             return Err(Error::input(match one.lumisection {
                 Some(number) => format!(
                     "{}: names lumisections by their number in DIALS, and {number} is not known; name the pages of lumisections with data.lumisections",
@@ -117,8 +123,8 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
         }
         unresolved += usize::from(ls.is_none());
         match one.data {
-            Contents::Line(values) => builder.values().extend(values.into_iter().map(single)),
-            Contents::Map(rows) => {
+            HistogramData::Line(values) => builder.values().extend(values.into_iter().map(single)),
+            HistogramData::Map(rows) => {
                 incoming.shape = Some(Shape { y: rows.len(), x: rows.first().map_or(0, Vec::len) });
                 if let Some(y) = rows.iter().position(|row| row.len() != rows[0].len()) {
                     let reason = format!(
@@ -154,11 +160,11 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Table> {
 fn fields(result: &Map<String, Value>) -> Vec<Field> {
     let field = |(name, value): (&String, &Value)| {
         let (kind, type_name) = match value {
-            Value::Number(_) => (Kind::Number, "number"),
-            Value::Bool(_) => (Kind::Flag, "flag"),
-            Value::String(_) => (Kind::Text, "text"),
-            Value::Array(_) => (Kind::List, "list"),
-            _ => (Kind::Other, "null"),
+            Value::Number(_) => (FieldKind::Number, "number"),
+            Value::Bool(_) => (FieldKind::Flag, "flag"),
+            Value::String(_) => (FieldKind::Text, "text"),
+            Value::Array(_) => (FieldKind::List, "list"),
+            _ => (FieldKind::Other, "null"),
         };
         Field { name: name.clone(), kind, type_name: type_name.into() }
     };
@@ -217,4 +223,11 @@ pub fn read_lumisections(path: &Path, into: &mut BTreeMap<u64, (u32, u32)>) -> R
         }
     }
     Ok(())
+}
+
+/// What DIALS calls lumisections by, from its pages of lumisections: number in DIALS to (run, LS).
+pub fn lumisection_numbers(patterns: &[PathBuf]) -> Result<Arc<BTreeMap<u64, (u32, u32)>>> {
+    let mut numbers = BTreeMap::new();
+    expand(patterns)?.iter().try_for_each(|path| read_lumisections(path, &mut numbers))?;
+    Ok(Arc::new(numbers))
 }

@@ -1,8 +1,7 @@
 //! The entries of Arrow arrays: numbers, times, texts and lists of numbers, whatever the type that
 //! holds them.
 
-use super::layout::Kind;
-use crate::data::table::Shape;
+use crate::data::{field::FieldKind, shape::Shape};
 use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RunArray, UInt64Array,
     cast::AsArray,
@@ -18,10 +17,10 @@ use arrow_select::take::take;
 use std::ops::Range;
 
 /// What a type holds.
-pub fn kind(data_type: &DataType) -> Kind {
+pub fn kind(data_type: &DataType) -> FieldKind {
     match data_type {
-        DataType::Boolean => Kind::Flag,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Kind::Text,
+        DataType::Boolean => FieldKind::Flag,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => FieldKind::Text,
         DataType::Dictionary(_, value) => plain(value),
         DataType::RunEndEncoded(_, value) => plain(value.data_type()),
         DataType::List(inner)
@@ -29,21 +28,21 @@ pub fn kind(data_type: &DataType) -> Kind {
         | DataType::ListView(inner)
         | DataType::LargeListView(inner)
         | DataType::FixedSizeList(inner, _) => match (inner.data_type(), kind(inner.data_type())) {
-            (DataType::Dictionary(..) | DataType::RunEndEncoded(..), _) => Kind::Other,
-            (_, Kind::Number | Kind::Flag | Kind::List) => Kind::List,
-            _ => Kind::Other,
+            (DataType::Dictionary(..) | DataType::RunEndEncoded(..), _) => FieldKind::Other,
+            (_, FieldKind::Number | FieldKind::Flag | FieldKind::List) => FieldKind::List,
+            _ => FieldKind::Other,
         },
-        DataType::Decimal256(..) => Kind::Other,
-        other if other.is_numeric() => Kind::Number,
-        _ => Kind::Other,
+        DataType::Decimal256(..) => FieldKind::Other,
+        other if other.is_numeric() => FieldKind::Number,
+        _ => FieldKind::Other,
     }
 }
 
 /// What a type holds that other types only point to.
-fn plain(data_type: &DataType) -> Kind {
+fn plain(data_type: &DataType) -> FieldKind {
     match (data_type, kind(data_type)) {
-        (DataType::Dictionary(..) | DataType::RunEndEncoded(..), _) | (_, Kind::List) => {
-            Kind::Other
+        (DataType::Dictionary(..) | DataType::RunEndEncoded(..), _) | (_, FieldKind::List) => {
+            FieldKind::Other
         }
         (_, kind) => kind,
     }
@@ -58,7 +57,7 @@ pub fn is_time(data_type: &DataType) -> bool {
 /// put there. Texts of dictionaries stay, since they may be long.
 pub fn flat(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match array.data_type() {
-        DataType::Dictionary(_, value) if kind(value) != Kind::Text => {
+        DataType::Dictionary(_, value) if kind(value) != FieldKind::Text => {
             let dictionary = array.as_any_dictionary();
             take(dictionary.values(), dictionary.keys(), None)
         }
@@ -88,7 +87,7 @@ pub fn append_list(
     let Some((inner, range)) = list_at(list, i) else {
         return Err("the histogram is missing".into());
     };
-    if kind(inner.data_type()) != Kind::List {
+    if kind(inner.data_type()) != FieldKind::List {
         append_f32(inner, range, values);
         return Ok(None);
     }
@@ -97,7 +96,7 @@ pub fn append_list(
         let Some((numbers, range)) = list_at(inner, row) else {
             return Err(format!("row {y} of the map is missing"));
         };
-        if kind(numbers.data_type()) == Kind::List {
+        if kind(numbers.data_type()) == FieldKind::List {
             return Err("lists are nested deeper than a map".into());
         }
         if y > 0 && range.len() != shape.x {
@@ -295,10 +294,10 @@ fn decimals<T: ArrowPrimitiveType<Native: Into<i128>>>(
 /// holds something else, or more than so many bytes of text.
 pub fn entries(array: &ArrayRef, most: u64) -> Option<Vec<String>> {
     match kind(array.data_type()) {
-        Kind::Text => Some(
+        FieldKind::Text => Some(
             texts(array.as_ref(), most).ok()?.into_iter().map(Option::unwrap_or_default).collect(),
         ),
-        Kind::List | Kind::Other if !is_time(array.data_type()) => None,
+        FieldKind::List | FieldKind::Other if !is_time(array.data_type()) => None,
         _ => {
             let text =
                 |number: f64| if number.is_nan() { String::new() } else { number.to_string() };
@@ -369,7 +368,7 @@ mod tests {
             Arc::new(Float32Array::from(vec![0.5, 7.0])),
         );
         let dictionary: ArrayRef = Arc::new(dictionary);
-        assert_eq!(kind(dictionary.data_type()), Kind::Number);
+        assert_eq!(kind(dictionary.data_type()), FieldKind::Number);
         let values = doubles(flat(&dictionary).unwrap().as_ref());
         assert!(values[0] == 7.0 && values[1].is_nan() && values[2] == 0.5);
         let runs: ArrayRef = Arc::new(
@@ -398,7 +397,7 @@ mod tests {
             None,
         );
         let mut values = vec![];
-        assert_eq!(kind(list.data_type()), Kind::List);
+        assert_eq!(kind(list.data_type()), FieldKind::List);
         assert!((0..2).all(|i| append_list(&list, i, &mut values) == Ok(None)));
         assert_eq!(values, [7.0, 5.0, 6.0]);
     }

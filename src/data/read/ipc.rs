@@ -1,7 +1,6 @@
-//! A look at the lengths that an Arrow IPC file claims, before arrow-ipc believes them: it
-//! allocates what they say.
+//! Checks the lengths that an Arrow IPC file claims, since arrow-ipc allocates them unchecked.
 
-use super::builder;
+use super::budget::budget;
 use arrow_ipc::{Message, root_as_footer, root_as_message};
 use std::{
     fs::File,
@@ -16,12 +15,12 @@ const LARGEST: u64 = 1 << 30;
 /// Rows that take no bytes, all of them missing or the same, at most.
 const MOST_EMPTY_ROWS: u64 = 1 << 16;
 
-/// Says what is wrong where a file (or stream) claims more than it can hold.
+/// Checks that a file (or stream) does not claim more than it can hold.
 pub fn check(path: &Path, is_file: bool) -> Result<(), String> {
     let torn = |error: std::io::Error| format!("it ends too early: {error}");
     let mut file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
     let length = file.get_ref().metadata().map_err(|error| error.to_string())?.len();
-    let mut checked = Checked { length, budget: builder::budget(path), bodies: 0, dictionaries: 0 };
+    let mut checked = Checked { length, budget: budget(path), bodies: 0, dictionaries: 0 };
     if !is_file {
         let mut at = 0;
         while let Some((_, next)) = checked.message(&mut file, at)? {

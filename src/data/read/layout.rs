@@ -1,45 +1,19 @@
-//! Which column of a file is what: the same for CSV, Parquet, Arrow, and arrays.
+//! The role of each column of a file. The rules are the same for CSV, Parquet, Arrow and arrays.
 
-use super::names::{self, Alike, Pair, Twin};
+use super::{
+    names::{self, Twin},
+    options::ReadOptions,
+    twins::TwinSearch,
+    usual_names::{EDGES, HISTOGRAM, INDEX, LS, ME, RUN, X_BINS, Y_BINS, is_usual, plain},
+};
 use crate::{
     data::{
         channels::{self, Hierarchy},
-        table::Wanted,
+        field::{Field, FieldKind, show_names},
     },
-    error::{Error, Result, listed, suggestion},
+    error::{ColumnProblem, Error, Result, listed, suggestion},
 };
-use serde::Serialize;
 use std::path::Path;
-
-/// A column of a file.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Field {
-    /// Its name in the header.
-    pub name: String,
-    /// What it holds.
-    pub kind: Kind,
-    /// Its type in the words of its format.
-    #[serde(rename = "type")]
-    pub type_name: String,
-}
-
-/// What a column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Numbers.
-    Number,
-    /// True or false.
-    Flag,
-    /// Text.
-    Text,
-    /// A list of numbers, or a list of such lists.
-    List,
-    /// Nothing in any row.
-    Blank,
-    /// Anything else; not read.
-    Other,
-}
 
 /// Which column is what, by position.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +34,7 @@ pub struct Layout {
     pub y_bins: Option<usize>,
     /// Edges of the axes: x from, x to, y from, y to.
     pub edges: [Option<usize>; 4],
-    /// Further columns to bring, by name.
+    /// LoadOptions columns to bring, by name.
     pub extra: Vec<(String, usize)>,
     /// Columns that must hold the same.
     pub twins: Vec<Twin>,
@@ -79,50 +53,9 @@ pub enum Contents {
     Features(Vec<usize>),
 }
 
-const RUN: &[&str] = &["fromrun", "run_number", "run"];
-const LS: &[&str] =
-    &["fromlumi", "ls_number", "lumisection_number", "lumi", "ls", "luminosityblock"];
-const HISTOGRAM: &[&str] = &["histo", "data"];
-const X_BINS: &[&str] = &["xbins", "x_bin"];
-const Y_BINS: &[&str] = &["ybins", "y_bin"];
-const ME: &[&str] = &["hname", "me", "title"];
-const EDGES: [&[&str]; 4] =
-    [&["xmin", "x_min"], &["xmax", "x_max"], &["ymin", "y_min"], &["ymax", "y_max"]];
-/// An index that pandas wrote is no feature.
-const INDEX: &[&str] = &["", "unnamed: 0", "index", "level_0", "index_level_0__"];
-
-/// Lower case, without surrounding blanks, leading underscores (`_run`) and the groups that an
-/// array lies in.
-fn plain(name: &str) -> String {
-    name.rsplit('/').next().unwrap_or(name).trim().trim_start_matches('_').to_lowercase()
-}
-
-/// Whether a name is one of some usual ones; blanks and `-` count as `_`, and those between words
-/// count nothing.
-fn is_usual(name: &str, usual: &[&str]) -> bool {
-    let joined = |name: &str| name.replace([' ', '_', '-'], "");
-    let name = joined(&plain(name));
-    usual.iter().any(|usual| joined(usual) == name)
-}
-
-/// Whether a name is one that histograms usually have.
-pub fn is_histogram(name: &str) -> bool {
-    is_usual(name, HISTOGRAM)
-}
-
-/// Whether a column of this name says the run.
-pub fn is_run(name: &str) -> bool {
-    is_usual(name, RUN)
-}
-
-/// Whether a column of this name says the lumisection.
-pub fn is_ls(name: &str) -> bool {
-    is_usual(name, LS)
-}
-
 impl Layout {
     /// Finds the columns by their usual names or by those in the config.
-    pub fn find(path: &Path, fields: &[Field], wanted: &Wanted) -> Result<Self> {
+    pub fn find(path: &Path, fields: &[Field], wanted: &ReadOptions) -> Result<Self> {
         let names = &wanted.columns;
         let usual = |usual: &[&str]| fields.iter().position(|field| is_usual(&field.name, usual));
         let column = |name: &Option<String>, words: &[&str]| match name {
@@ -141,9 +74,11 @@ impl Layout {
             extra.extend(named(path, fields, name).ok().map(|at| (name.clone(), at)));
         }
 
-        let is_list = |at: usize| matches!(fields[at].kind, Kind::List | Kind::Text | Kind::Blank);
+        let is_list = |at: usize| {
+            matches!(fields[at].kind, FieldKind::List | FieldKind::Text | FieldKind::Blank)
+        };
         let lists: Vec<usize> =
-            (0..fields.len()).filter(|&at| fields[at].kind == Kind::List).collect();
+            (0..fields.len()).filter(|&at| fields[at].kind == FieldKind::List).collect();
         let list = match &names.histogram {
             Some(name) => {
                 let at = named(path, fields, name)?;
@@ -167,7 +102,7 @@ impl Layout {
             .flatten()
             .chain(extra.iter().map(|(_, at)| *at))
             .collect();
-        let mut same = Same {
+        let mut same = TwinSearch {
             fields,
             wanted,
             ignore: patterns(&names.ignore)?,
@@ -215,7 +150,7 @@ impl Layout {
             }
             contents => (contents, None),
         };
-        let Same { used, mut twins, mut notes, beside, ignore, .. } = same;
+        let TwinSearch { used, mut twins, mut notes, beside, ignore, .. } = same;
         let mut layout = Self {
             run,
             ls,
@@ -235,7 +170,7 @@ impl Layout {
         twins.retain(|twin| {
             used.contains(&twin.taken)
                 || layout.contents().contains(&twin.taken)
-                || is_feature && by_name && fields[twin.left].kind == Kind::Number
+                || is_feature && by_name && fields[twin.left].kind == FieldKind::Number
         });
         if is_feature && by_name {
             notes.extend(left_out(fields, wanted, &ignore, &used, &twins, &beside));
@@ -290,109 +225,13 @@ impl Layout {
     }
 }
 
-/// Looks for columns that are meant to be one.
-struct Same<'a> {
-    fields: &'a [Field],
-    wanted: &'a Wanted,
-    /// What the config names as no input.
-    ignore: Vec<glob::Pattern>,
-    /// Columns that are used for something else than inputs, and the column of histograms.
-    used: Vec<usize>,
-    /// Whether the inputs are a column of histograms.
-    list: bool,
-    twins: Vec<Twin>,
-    /// Columns with a usual name of what the config says another column is.
-    beside: Vec<usize>,
-    notes: Vec<String>,
-}
-
-/// A key of `data.columns`: its name, the column found for it, the name in the config, the usual
-/// names.
-type Key<'a> = (&'static str, Option<usize>, &'a Option<String>, &'a [&'a str]);
-
-impl Same<'_> {
-    /// Whether the config names a column as one that is no input.
-    fn ignored(&self, at: usize) -> bool {
-        self.ignore.iter().any(|pattern| pattern.matches(&self.fields[at].name))
-    }
-
-    /// Several usual names of the same thing.
-    fn keys<'k>(&mut self, keys: impl IntoIterator<Item = Key<'k>>) {
-        for (key, taken, configured, usual) in keys {
-            let Some(taken) = taken else { continue };
-            for left in (0..self.fields.len())
-                .filter(|at| is_usual(&self.fields[*at].name, usual) && !self.used.contains(at))
-            {
-                let same_name = self.fields[taken].name == self.fields[left].name;
-                let is_kind =
-                    key != "histogram" || matches!(self.fields[left].kind, Kind::List | Kind::Text);
-                if same_name || configured.is_none() && is_kind && !self.ignored(left) {
-                    let lenient = self.list && same_name && ["run", "ls", "me"].contains(&key);
-                    let alike = if same_name { Alike::Name } else { Alike::Key(key) };
-                    self.twins.push(Twin { taken, left, alike, lenient });
-                } else if configured.is_some() && plain(&self.fields[left].name) != "lumi" {
-                    // Luminosities are called "lumi" too; where the config says what numbers
-                    // lumisections, it is one.
-                    self.beside.push(left);
-                }
-            }
-        }
-    }
-
-    /// Names that are there several times.
-    fn names(&mut self) {
-        let columns = &self.wanted.columns;
-        let said = |name: &String| {
-            columns.features.contains(name)
-                || self.wanted.features.as_ref().is_some_and(|names| names.contains(name))
-        };
-        for Pair { first, second, alike } in names::pairs(self.fields) {
-            let settled =
-                |at| self.twins.iter().any(|twin| twin.left == at) || self.beside.contains(&at);
-            if settled(first) || settled(second) {
-                continue;
-            }
-            let is_used = [first, second].map(|at| self.used.contains(&at));
-            let (taken, left) =
-                if is_used == [false, true] { (second, first) } else { (first, second) };
-            let both = match alike {
-                Alike::Name => false,
-                // The config says that they are two.
-                _ if is_used == [true, true]
-                    || said(&self.fields[first].name) && said(&self.fields[second].name) =>
-                {
-                    true
-                }
-                Alike::Case if is_used == [false, false] => {
-                    let (a, b) =
-                        (names::shown(self.fields, first), names::shown(self.fields, second));
-                    if !self.list && !self.ignored(first) && !self.ignored(second) {
-                        self.notes.push(format!(
-                            "{a} and {b} differ in case or blanks only, and are taken for two; name one in data.columns.ignore if they are one"
-                        ));
-                    }
-                    true
-                }
-                _ => self.ignored(left),
-            };
-            if !both {
-                // ML4DQM headers repeat names with other contents.
-                let lenient = self.list
-                    && alike != Alike::Case
-                    && [RUN, LS, ME].iter().any(|usual| is_usual(&self.fields[taken].name, usual));
-                self.twins.push(Twin { taken, left, alike, lenient });
-            }
-        }
-    }
-
-    /// Whether a column may become an input.
-    fn free(&self, at: usize) -> bool {
-        !self.twins.iter().any(|twin| twin.left == at)
-    }
-}
-
 /// The columns that are bins or features.
-fn columns(path: &Path, fields: &[Field], wanted: &Wanted, same: &Same) -> Result<Contents> {
+fn columns(
+    path: &Path,
+    fields: &[Field],
+    wanted: &ReadOptions,
+    same: &TwinSearch,
+) -> Result<Contents> {
     let names = &wanted.columns;
     if let Some(trained) = &wanted.features
         && fields.iter().any(|field| trained.contains(&field.name))
@@ -460,16 +299,16 @@ fn columns(path: &Path, fields: &[Field], wanted: &Wanted, same: &Same) -> Resul
 }
 
 /// Whether a column holds numbers, or nothing where missing ones are filled.
-fn may_be_input(field: &Field, wanted: &Wanted) -> bool {
-    field.kind == Kind::Number
-        || field.kind == Kind::Blank && wanted.keeps_missing && !field.name.is_empty()
+fn may_be_input(field: &Field, wanted: &ReadOptions) -> bool {
+    field.kind == FieldKind::Number
+        || field.kind == FieldKind::Blank && wanted.keeps_missing && !field.name.is_empty()
 }
 
 /// Names the columns of a table of features that are no inputs because of what they hold, unless
 /// the config says so.
 fn left_out(
     fields: &[Field],
-    wanted: &Wanted,
+    wanted: &ReadOptions,
     ignored: &[glob::Pattern],
     used: &[usize],
     twins: &[Twin],
@@ -478,16 +317,16 @@ fn left_out(
     let told = |&at: &usize| {
         let Field { name, kind, .. } = &fields[at];
         let index = may_be_input(&fields[at], wanted) && !(name.is_empty() && at > 0);
-        let nothing = *kind == Kind::Blank && name.is_empty();
+        let nothing = *kind == FieldKind::Blank && name.is_empty();
         let known = used.contains(&at)
             || twins.iter().any(|twin| twin.left == at)
             || ignored.iter().any(|pattern| pattern.matches(name));
         !known && !nothing && (!index || beside.contains(&at))
     };
     let what = |at: usize| match fields[at].kind {
-        Kind::Number if fields[at].name.is_empty() => "no name".into(),
-        Kind::Number => "a usual name of what data.columns names".into(),
-        Kind::Blank => "blank".into(),
+        FieldKind::Number if fields[at].name.is_empty() => "no name".into(),
+        FieldKind::Number => "a usual name of what data.columns names".into(),
+        FieldKind::Blank => "blank".into(),
         _ => fields[at].type_name.clone(),
     };
     let columns: Vec<String> = (0..fields.len())
@@ -502,10 +341,9 @@ fn left_out(
 
 /// Features must be numbers.
 fn numbers(path: &Path, fields: &[Field], chosen: Vec<usize>) -> Result<Contents> {
-    match chosen
-        .iter()
-        .find(|&&at| !matches!(fields[at].kind, Kind::Number | Kind::Flag | Kind::Blank))
-    {
+    match chosen.iter().find(|&&at| {
+        !matches!(fields[at].kind, FieldKind::Number | FieldKind::Flag | FieldKind::Blank)
+    }) {
         Some(&at) => Err(Error::input(format!(
             "{}: feature \"{}\" holds {}, not numbers",
             path.display(),
@@ -537,24 +375,20 @@ fn patterns(texts: &[String]) -> Result<Vec<glob::Pattern>> {
 fn named(path: &Path, fields: &[Field], name: &str) -> Result<usize> {
     fields.iter().position(|field| field.name == name).ok_or_else(|| {
         let near = suggestion(name, fields.iter().map(|field| field.name.as_str()));
-        Error::input(format!(
+        let message = format!(
             "{}: no column \"{name}\"{near}; its columns are {}",
             path.display(),
             show_names(fields)
-        ))
+        );
+        Error::column(name, ColumnProblem::NoColumn, message)
     })
-}
-
-/// Column names in a row.
-pub fn show_names(fields: &[Field]) -> String {
-    listed(fields.iter().map(|field| field.name.as_str()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fields(names: &[(&str, Kind)]) -> Vec<Field> {
+    fn fields(names: &[(&str, FieldKind)]) -> Vec<Field> {
         names
             .iter()
             .map(|(name, kind)| Field {
@@ -565,7 +399,7 @@ mod tests {
             .collect()
     }
 
-    fn find(names: &[(&str, Kind)], wanted: &Wanted) -> Result<Layout> {
+    fn find(names: &[(&str, FieldKind)], wanted: &ReadOptions) -> Result<Layout> {
         Layout::find(Path::new("x"), &fields(names), wanted)
     }
 
@@ -573,12 +407,12 @@ mod tests {
     fn bins_come_in_the_order_of_their_numbers() {
         let layout = find(
             &[
-                ("run", Kind::Number),
-                ("lumi", Kind::Number),
-                ("bin_10", Kind::Number),
-                ("bin_2", Kind::Number),
+                ("run", FieldKind::Number),
+                ("lumi", FieldKind::Number),
+                ("bin_10", FieldKind::Number),
+                ("bin_2", FieldKind::Number),
             ],
-            &Wanted::default(),
+            &ReadOptions::default(),
         );
         assert_eq!(layout.unwrap().contents, Contents::Bins(vec![3, 2]));
     }
@@ -586,16 +420,17 @@ mod tests {
     #[test]
     fn features_are_the_numbers_that_are_used_for_nothing_else() {
         let names = [
-            ("", Kind::Number),
-            ("_run", Kind::Number),
-            ("_luminosityBlock", Kind::Number),
-            ("pt", Kind::Number),
-            ("ok", Kind::Flag),
-            ("w", Kind::Number),
-            ("eta", Kind::Number),
+            ("", FieldKind::Number),
+            ("_run", FieldKind::Number),
+            ("_luminosityBlock", FieldKind::Number),
+            ("pt", FieldKind::Number),
+            ("ok", FieldKind::Flag),
+            ("w", FieldKind::Number),
+            ("eta", FieldKind::Number),
         ];
         let layout =
-            find(&names, &Wanted { required: vec!["w".into()], ..Wanted::default() }).unwrap();
+            find(&names, &ReadOptions { required: vec!["w".into()], ..ReadOptions::default() })
+                .unwrap();
         assert_eq!(
             (layout.run, layout.ls, layout.contents),
             (Some(1), Some(2), Contents::Features(vec![3, 6]))
@@ -603,7 +438,7 @@ mod tests {
         let columns =
             crate::config::data::Columns { features: vec!["e*".into()], ..Default::default() };
         assert_eq!(
-            find(&names, &Wanted { columns, ..Wanted::default() }).unwrap().contents,
+            find(&names, &ReadOptions { columns, ..ReadOptions::default() }).unwrap().contents,
             Contents::Features(vec![6])
         );
         let columns = crate::config::data::Columns {
@@ -611,13 +446,13 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(
-            find(&names, &Wanted { columns, ..Wanted::default() }).unwrap().contents,
+            find(&names, &ReadOptions { columns, ..ReadOptions::default() }).unwrap().contents,
             Contents::Features(vec![5, 3, 6])
         );
         let columns =
             crate::config::data::Columns { features: vec!["etta".into()], ..Default::default() };
         assert!(
-            find(&names, &Wanted { columns, ..Wanted::default() })
+            find(&names, &ReadOptions { columns, ..ReadOptions::default() })
                 .unwrap_err()
                 .to_string()
                 .contains("did you mean \"eta\"?")
@@ -626,8 +461,8 @@ mod tests {
 
     #[test]
     fn a_histogram_needs_its_lumisection() {
-        let fields = fields(&[("a", Kind::Number), ("histo", Kind::List)]);
-        let layout = Layout::find(Path::new("x"), &fields, &Wanted::default()).unwrap();
+        let fields = fields(&[("a", FieldKind::Number), ("histo", FieldKind::List)]);
+        let layout = Layout::find(Path::new("x"), &fields, &ReadOptions::default()).unwrap();
         let message = layout.require_ls(Path::new("x"), &fields).unwrap_err().to_string();
         assert!(message.contains("no column of lumisection numbers"), "{message}");
     }

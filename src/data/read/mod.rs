@@ -1,18 +1,31 @@
-//! Readers, one file a format. All of them hand rows to the [`builder`]; which column is what is
-//! decided in [`layout`].
+//! Readers, one file per format. Each hands its rows to the [`builder`]; [`layout`] decides the role of
+//! each column.
 
-pub(crate) mod arrays;
-pub(crate) mod builder;
+mod array_file;
+mod arrays;
+pub(crate) mod budget;
+mod builder;
 mod codecs;
 pub(crate) mod columnar;
-pub(crate) mod csv;
+mod csv;
 mod dialect;
 pub(crate) mod dials;
 pub(crate) mod entries;
+mod file;
+pub(crate) mod format;
 mod hdf5;
 mod ipc;
-pub mod layout;
+mod layout;
 pub(crate) mod names;
 pub(crate) mod npy;
+mod options;
 mod pages;
+pub(crate) mod partition;
+mod row;
 pub(crate) mod text;
+mod twins;
+mod usual_names;
+pub(crate) mod values;
+
+pub use file::read_file;
+pub use options::{Detail, ReadOptions};

@@ -2,8 +2,10 @@
 //! ones, several usual names of one thing. A second column of labels, runs or weights must never
 //! become an input.
 
-use super::layout::Field;
-use crate::error::{Error, Result};
+use crate::{
+    data::field::Field,
+    error::{Error, Result},
+};
 use regex::Regex;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -166,14 +168,14 @@ pub fn refuse_repeated(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::read::layout::Kind;
+    use crate::data::field::FieldKind;
 
     fn found(names: &[&str]) -> Vec<(usize, usize, Alike)> {
         let fields: Vec<Field> = names
             .iter()
             .map(|name| Field {
                 name: (*name).into(),
-                kind: Kind::Number,
+                kind: FieldKind::Number,
                 type_name: String::new(),
             })
             .collect();

@@ -1,7 +1,11 @@
 //! NumPy arrays: one in a .npy file, several in a .npz archive. Headers are npyz's to read, numbers
 //! are converted here.
 
-use super::{arrays::ArrayInfo, arrays::Arrays, layout::Kind};
+use super::array_file::{ArrayFile, ArrayInfo};
+use crate::{
+    data::{field::FieldKind, table::Column},
+    error::{self, Error},
+};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, TypeStr};
 use std::{
     collections::HashSet,
@@ -32,7 +36,7 @@ struct Member {
     start: u64,
 }
 
-/// Arrays of an archive.
+/// ArrayFile of an archive.
 const MOST_MEMBERS: usize = 10_000;
 /// NumPy too takes longer headers for hostile.
 const LONGEST_HEADER: usize = 10_000;
@@ -60,7 +64,7 @@ impl Npy {
         let (info, member) = (&self.infos[at], &self.members[at]);
         let needed =
             info.values().and_then(|values| (values as u64).checked_mul(member.size() as u64));
-        if info.kind != Kind::Other && needed.is_none_or(|needed| needed > bytes) {
+        if info.kind != FieldKind::Other && needed.is_none_or(|needed| needed > bytes) {
             let (shape, type_name) = (info.show_shape(), &info.type_name);
             return Err(format!(
                 "\"{}\": the header says {shape} of {type_name}, but only {bytes} bytes follow",
@@ -117,16 +121,16 @@ impl Npy {
         let (dtype, kind, type_name) = match header.dtype() {
             DType::Plain(dtype) => {
                 let kind = match dtype.type_char() {
-                    TypeChar::Bool => Kind::Flag,
-                    TypeChar::Int | TypeChar::Uint | TypeChar::Float => Kind::Number,
-                    TypeChar::ByteStr | TypeChar::UnicodeStr => Kind::Text,
-                    _ => Kind::Other,
+                    TypeChar::Bool => FieldKind::Flag,
+                    TypeChar::Int | TypeChar::Uint | TypeChar::Float => FieldKind::Number,
+                    TypeChar::ByteStr | TypeChar::UnicodeStr => FieldKind::Text,
+                    _ => FieldKind::Other,
                 };
                 (Some(dtype.clone()), kind, dtype.to_string())
             }
-            other => (None, Kind::Other, other.descr()),
+            other => (None, FieldKind::Other, other.descr()),
         };
-        let kind = if dtype.as_ref().is_some_and(readable) { kind } else { Kind::Other };
+        let kind = if dtype.as_ref().is_some_and(readable) { kind } else { FieldKind::Other };
         // An array that is not read is listed all the same.
         let dtype = dtype.or_else(|| "|u1".parse().ok()).ok_or("has no type")?;
         self.infos.push(ArrayInfo {
@@ -251,7 +255,7 @@ fn repeated(mut file: File, list: u64) -> Option<String> {
     None
 }
 
-impl Arrays for Npy {
+impl ArrayFile for Npy {
     fn list(&self) -> &[ArrayInfo] {
         &self.infos
     }
@@ -410,6 +414,27 @@ fn singles(dtype: &TypeStr, bytes: &[u8], into: &mut [f32]) {
 
 fn doubles(dtype: &TypeStr, bytes: &[u8], into: &mut [f64]) {
     convert!(dtype, bytes, into, f64, to_f64);
+}
+
+/// The one column of a .npy file.
+pub fn read_column(path: &Path) -> error::Result<Column> {
+    crate::files::regular(path)?;
+    crate::guard::decode(path, || {
+        let wrong = |reason: String| Error::input(format!("{}: {reason}", path.display()));
+        let file = Npy::open(path).map_err(wrong)?;
+        let info = &file.list()[0];
+        match (info.shape.len(), info.kind) {
+            (1, FieldKind::Number | FieldKind::Flag) => {
+                Ok(Column::Numbers(file.doubles(0).map_err(wrong)?))
+            }
+            (1, FieldKind::Text) => Ok(Column::Texts(file.texts(0).map_err(wrong)?)),
+            _ => Err(wrong(format!(
+                "holds {} of {}; expected one number a row",
+                info.show_shape(),
+                info.type_name
+            ))),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! A look at the lengths that a Parquet file claims, before the parquet crate believes them: it
-//! allocates what they say.
+//! Checks the lengths that a Parquet file claims, since the parquet crate allocates them unchecked.
 //!
 //! Footer and page headers are messages of Thrift's compact protocol. They are walked through here
 //! without keeping anything.

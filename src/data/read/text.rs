@@ -37,6 +37,8 @@ pub struct Block {
     quoted: Vec<Range<usize>>,
 }
 
+/// What some editors write before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Rows are read in blocks of about this size.
 const BLOCK: usize = 8 << 20;
 /// A row is never longer.
@@ -83,9 +85,8 @@ impl Source {
 
     /// Passes over a byte order mark.
     pub fn skip_mark(&mut self, path: &Path) -> Result<()> {
-        if self.peek(path, 3)? == b"\xef\xbb\xbf" {
-            self.ahead.drain(..3);
-        }
+        let start = self.peek(path, BYTE_ORDER_MARK.len())?;
+        self.ahead.drain(..start.len() - without_mark(&start).len());
         Ok(())
     }
 
@@ -168,6 +169,11 @@ impl Source {
         self.ended = (count as u64) < missing;
         Ok(())
     }
+}
+
+/// Text without the byte order mark that it may begin with.
+pub fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
 fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {

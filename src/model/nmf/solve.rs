@@ -2,7 +2,7 @@
 
 use crate::{
     config::model::NmfSolver,
-    model::host::{Matrix, multiply, vectorised},
+    model::matrix::{Matrix, multiply, vectorised},
 };
 
 /// Sweeps of coordinate descent after which a solution is taken as it is.

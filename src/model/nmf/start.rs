@@ -1,9 +1,9 @@
 //! Components to start from.
 
-use super::{Filled, rows_at_once};
+use super::filled::{Filled, rows_at_once};
 use crate::{
     linear::{eigen, orthonormalise, product},
-    model::host::{Matrix, multiply},
+    model::matrix::{Matrix, multiply},
     random,
 };
 use rand_distr::{Distribution, StandardNormal};

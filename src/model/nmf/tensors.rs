@@ -1,7 +1,7 @@
 //! The same on any device, members side by side.
 
 use super::{
-    Numbers,
+    encoder::Numbers,
     solve::{SMALLEST, STEPS},
 };
 use crate::config::model::NmfSolver;

@@ -9,7 +9,8 @@ use crate::{
     report::figures::Report,
     score::{
         roc::{FEWEST_RUNS, Judged, Ranking},
-        scores::{RunKey, Scores},
+        row::RunKey,
+        scores::Scores,
     },
 };
 use serde::Serialize;

@@ -5,20 +5,18 @@ use super::frames;
 use crate::{
     config::{Experiment, report::Projection as Method},
     data::Samples,
-    device::Opened,
+    device::Device,
     error::{Error, Result},
     files::folder::{Folder, names},
     prepare::{Prepared, split::Split},
     report::{
-        channels::{Histogram, Histograms, judged},
+        channels::{Histogram, Histograms},
         figures::{self, Report},
         maps::{ChannelMaps, Component, Maps},
     },
     score::{
-        network::Network,
-        patterns::scored::Patterns,
-        projections::Projection,
-        scores::{RunKey, Scores},
+        network::Network, patterns::scored::Patterns, projections::Projection, row::RunKey,
+        run::judged, scores::Scores,
     },
     train::history::HistoryLine,
 };
@@ -170,7 +168,7 @@ impl Evidence {
         prepared: &Prepared,
         (scores, patterns): (&Scores, Option<&Patterns>),
         worst: &[&str],
-        device: &Opened,
+        device: &Device,
     ) -> Result<Self> {
         let shown = Shown::new(experiment, scores);
         let rows: Vec<u32> = shown.places().map(|(_, _, row)| shown.position(row)).collect();
@@ -582,11 +580,11 @@ fn laid_out(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::scores::{ChannelScores, Row};
+    use crate::score::{channel_scores::ChannelScores, row::ScoredRow};
 
     /// One run of training rows, one of test rows; every tenth row is flagged.
     fn scores(train: usize, test: usize) -> Scores {
-        let row = |run, split| Row {
+        let row = |run, split| ScoredRow {
             split,
             file: "a".into(),
             run: Some(run),
@@ -596,7 +594,7 @@ mod tests {
             class: None,
             labels: [].into(),
         };
-        let rows: Vec<Row> = (0..train)
+        let rows: Vec<ScoredRow> = (0..train)
             .map(|_| row(1, Split::Train))
             .chain((0..test).map(|_| row(2, Split::Test)))
             .collect();

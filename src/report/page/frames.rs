@@ -4,13 +4,13 @@
 use super::data::{Shown, packed};
 use crate::{
     config::{Experiment, scale::FitOn},
-    data::table::Shape,
-    device::Opened,
+    data::{axes, shape::Shape},
+    device::Device,
     error::Result,
     prepare::Prepared,
-    report::{axes, maps::is_map},
+    report::maps::is_map,
     score::{
-        error::Runner,
+        inference::Inference,
         network::Network,
         patterns::{Side, scored::Patterns},
         scores::Scores,
@@ -83,7 +83,7 @@ pub fn of_channels(
     scores: &Scores,
     patterns: Option<&Patterns>,
     shown: &Shown,
-    device: &Opened,
+    device: &Device,
 ) -> Result<Vec<Value>> {
     let together = networks.iter().all(is_map).then(|| {
         let widest =
@@ -155,7 +155,7 @@ impl View<'_> {
     }
 
     /// The frames of some rows.
-    fn frames(&self, kept: &Kept, device: &Opened) -> Result<Value> {
+    fn frames(&self, kept: &Kept, device: &Device) -> Result<Value> {
         let Self { experiment, network, prepared, shown, .. } = *self;
         let samples = &prepared.samples;
         let width = network.channel.features.len();
@@ -195,7 +195,7 @@ impl View<'_> {
         // Of an ensemble the mean of what its members make of a row.
         let members = network.members.len();
         let (mut output_sum, mut error_sum) = (vec![0.0_f32; width], vec![0.0_f64; width]);
-        let runner = Runner::new(&network.architecture, &network.members, device);
+        let runner = Inference::new(&network.architecture, &network.members, device);
         runner.reconstruct(
             prepared.rows(&columns).at(&positions),
             &mut |_, member, input, output| {
@@ -357,13 +357,13 @@ mod tests {
     use super::*;
     use crate::{
         prepare::split::Split,
-        score::scores::{ChannelScores, Row},
+        score::{channel_scores::ChannelScores, row::ScoredRow},
     };
 
     /// What is kept of 100 rows, of which the first forty are flagged: how many of these, of the
     /// others, and whether row 39 and row 99 are.
     fn kept(place: usize, must_fit: bool) -> (usize, usize, bool, bool, String) {
-        let row = |ls| Row {
+        let row = |ls| ScoredRow {
             split: Split::Test,
             file: "a".into(),
             run: Some(1),

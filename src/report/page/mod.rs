@@ -7,10 +7,10 @@ pub mod comparison;
 pub mod data;
 pub mod frames;
 
-use super::plots::palette;
 use crate::{
     error::{Error, Result},
     files::folder::{Folder, names},
+    palette,
 };
 use serde_json::Value;
 

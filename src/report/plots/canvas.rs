@@ -1,6 +1,6 @@
 //! Pictures of our own: smooth lines, text and axes on a white ground, as PNG.
 
-use super::palette::{Colour, INK, LINE};
+use crate::palette::{Colour, INK, LINE};
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use flate2::{Compression, Crc, write::ZlibEncoder};
 use std::{io::Write, sync::LazyLock};

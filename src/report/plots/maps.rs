@@ -3,14 +3,12 @@
 
 use super::{Figures, SIZE, file_name, legend, titled};
 use crate::{
-    data::{areas::Area as Bins, table::Shape},
+    data::{areas::Area as Bins, shape::Shape},
+    palette::{Colour, DEAD, HOT, INK, LINE, PAPER, SOFT},
     report::{
         figures::RunFigures,
         maps::{ChannelMaps, Triple},
-        plots::{
-            canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
-            palette::{Colour, DEAD, HOT, INK, LINE, PAPER, SOFT},
-        },
+        plots::canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
     },
     score::patterns::{
         Side,

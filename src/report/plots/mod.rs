@@ -2,10 +2,9 @@
 
 pub mod canvas;
 mod maps;
-pub mod palette;
 
 use super::{
-    channels::{ChannelFigures, Histogram, Histograms, judged},
+    channels::{ChannelFigures, Histogram, Histograms},
     figures::{Report, RunFigures, ranking},
     maps::Maps,
 };
@@ -13,14 +12,14 @@ use crate::{
     config::Experiment,
     data::channels::COMBINED,
     error::{Error, Result},
-    score::{roc::Auc, scores::Scores},
+    palette::{
+        self, ABSENT, Colour, FLAGGED, GOOD, HEAT_ABOVE, HEAT_BELOW, INK, INPUT, LINE, OUTPUT,
+        PAPER, SOFT, THRESHOLD, TRAIN, VALID,
+    },
+    score::{roc::Auc, run::judged, scores::Scores},
     train::history::HistoryLine,
 };
 use canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style};
-use palette::{
-    ABSENT, Colour, FLAGGED, GOOD, HEAT_ABOVE, HEAT_BELOW, INK, INPUT, LINE, OUTPUT, PAPER, SOFT,
-    THRESHOLD, TRAIN, VALID,
-};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Width and height in pixels.
@@ -697,7 +696,7 @@ mod tests {
     use super::*;
     use crate::{
         prepare::split::Split,
-        score::scores::{ChannelScores, Row},
+        score::{channel_scores::ChannelScores, row::ScoredRow},
         train::Epoch,
     };
     use serde_json::json;
@@ -724,7 +723,7 @@ mod tests {
     }
 
     fn scores(values: &[(u32, f64)], threshold: f64) -> Scores {
-        let row = |ls: u32| Row {
+        let row = |ls: u32| ScoredRow {
             split: Split::Test,
             file: "a/b.csv".into(),
             run: None,

@@ -1,10 +1,10 @@
 //! From the maps of one lumisection to regions.
 
 use super::{
-    Layer, Region, Settings, Side,
     grid::Grid,
     mask::Memory,
-    region::{Span, components},
+    region::{Region, Span, components},
+    settings::{DetectorLayer, PatternSettings, Side},
     windows::Filter,
 };
 use crate::data::areas::Area;
@@ -40,8 +40,8 @@ pub struct Found {
 /// What it remembers, for the dynamic mask, begins anew with each run; so runs can be given to
 /// finders of their own, side by side.
 pub struct Finder<'a> {
-    settings: &'a Settings,
-    layers: &'a [Layer],
+    settings: &'a PatternSettings,
+    layers: &'a [DetectorLayer],
     grid: Grid,
     run: Option<u32>,
     work: Vec<Work>,
@@ -67,9 +67,9 @@ struct Marks {
 }
 
 impl<'a> Finder<'a> {
-    /// Takes settings that were checked (see [`Settings::check`]) for these layers.
-    pub fn new(settings: &'a Settings, layers: &'a [Layer]) -> Self {
-        let work = |layer: &Layer| {
+    /// Takes settings that were checked (see [`PatternSettings::check`]) for these layers.
+    pub fn new(settings: &'a PatternSettings, layers: &'a [DetectorLayer]) -> Self {
+        let work = |layer: &DetectorLayer| {
             let none = || vec![false; layer.shape.width()];
             let marks = || Marks { count: 0, kept: none(), shared: none() };
             Work {
@@ -135,7 +135,13 @@ impl<'a> Finder<'a> {
 
 impl Work {
     /// Finds the bad bins of a map and keeps those in windows.
-    fn keep(&mut self, settings: &Settings, layer: &Layer, map: &Map, filter: &mut Filter) {
+    fn keep(
+        &mut self,
+        settings: &PatternSettings,
+        layer: &DetectorLayer,
+        map: &Map,
+        filter: &mut Filter,
+    ) {
         for marks in self.sides.iter_mut().filter(|marks| marks.count > 0) {
             marks.count = 0;
             marks.kept.fill(false);
@@ -216,14 +222,14 @@ fn square(input: f32, output: f32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{data::table::Shape, score::patterns::*};
+    use crate::{data::shape::Shape, score::patterns::*};
     use proptest::prelude::*;
 
     const SHAPE: Shape = Shape { y: 6, x: 30 };
 
-    fn settings() -> Settings {
+    fn settings() -> PatternSettings {
         let windows = vec![Window { x: 16, y: 2 }, Window { x: 20, y: 1 }, Window { x: 8, y: 2 }];
-        Settings {
+        PatternSettings {
             bin_error: 0.04,
             windows,
             fill: 1.0,
@@ -233,11 +239,11 @@ mod tests {
         }
     }
 
-    fn layers(shapes: &[Shape]) -> Vec<Layer> {
+    fn layers(shapes: &[Shape]) -> Vec<DetectorLayer> {
         shapes
             .iter()
             .enumerate()
-            .map(|(at, shape)| Layer {
+            .map(|(at, shape)| DetectorLayer {
                 name: format!("L{at}"),
                 shape: *shape,
                 masked: vec![false; shape.width()],
@@ -324,7 +330,7 @@ mod tests {
 
     #[test]
     fn an_error_at_the_limit_is_not_above_it() {
-        let settings = Settings { bin_error: 0.25, ..settings() };
+        let settings = PatternSettings { bin_error: 0.25, ..settings() };
         let layers = layers(&[SHAPE, SHAPE]);
         let at =
             |value: f32| [map(SHAPE, &[(area((0, 29), (0, 5)), value)]), vec![1.0; SHAPE.width()]];
@@ -344,7 +350,7 @@ mod tests {
             layer.empty = layer.masked.clone();
         }
         let outputs = [dead.clone(), dead.clone()];
-        let bins = |layers: &[Layer], value: f32| {
+        let bins = |layers: &[DetectorLayer], value: f32| {
             let inputs = [map(SHAPE, &[(place, value)]), dead.clone()];
             let maps: Vec<Map> = inputs
                 .iter()
@@ -363,7 +369,7 @@ mod tests {
 
     #[test]
     fn masked_bins_are_not_bad_statically_or_after_so_many_empty_rows_of_the_run() {
-        let settings = Settings { dynamic_mask: 3, ..settings() };
+        let settings = PatternSettings { dynamic_mask: 3, ..settings() };
         let mut layers = layers(&[SHAPE, SHAPE]);
         let hole = area((4, 12), (1, 3));
         let inputs = [map(SHAPE, &[(hole, 0.0)]), map(SHAPE, &[(hole, 0.0)])];
@@ -384,7 +390,7 @@ mod tests {
             values in prop::collection::vec(0.0_f32..2.0, 4 * 54), rows in 1_usize..4, fill in 0.3_f64..=1.0, least in 1_usize..=2,
         ) {
             let shapes = [Shape { y: 3, x: 8 }, Shape { y: 5, x: 6 }];
-            let settings = Settings { windows: vec![Window { x: 2, y: 2 }, Window { x: 4, y: 1 }], fill, layers: least, dynamic_mask: 2, ..settings() };
+            let settings = PatternSettings { windows: vec![Window { x: 2, y: 2 }, Window { x: 4, y: 1 }], fill, layers: least, dynamic_mask: 2, ..settings() };
             let layers = layers(&shapes);
             let mut finder = Finder::new(&settings, &layers);
             for row in values.chunks_exact(54).take(rows) {

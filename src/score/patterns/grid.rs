@@ -1,6 +1,6 @@
 //! Layers of different binning laid over each other.
 
-use crate::data::table::Shape;
+use crate::data::shape::Shape;
 
 /// A grid as fine as the finest layer on each axis, and which bin of each layer its cells belong
 /// to: the one at the same fraction of the axes as the cell's centre.

@@ -1,7 +1,7 @@
 //! Connected bins of a map.
 
-use super::Side;
-use crate::data::{areas::Area, table::Shape};
+use super::settings::Side;
+use crate::data::{areas::Area, shape::Shape};
 use serde::{Deserialize, Serialize};
 
 /// Bins of one row of a map, side by side.

@@ -6,8 +6,13 @@ use crate::{
     files::tables,
     prepare::split::Split,
     score::{
-        patterns::{Found, Layer, Region, Settings, Side, Track, track},
-        scores::ChannelScores,
+        channel_scores::ChannelScores,
+        patterns::{
+            find::Found,
+            region::Region,
+            settings::{DetectorLayer, PatternSettings, Side},
+            track::{Track, track},
+        },
     },
 };
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, StringArray, UInt32Array};
@@ -21,9 +26,9 @@ const NAMED: usize = 3;
 #[derive(Clone, Debug)]
 pub struct Patterns {
     /// What counts as a pattern.
-    pub settings: Settings,
+    pub settings: PatternSettings,
     /// The layers.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<DetectorLayer>,
     /// What was found in each row.
     pub found: Vec<Found>,
     /// Which of a row's regions were known to be masked then, in the order of its regions.
@@ -83,8 +88,8 @@ impl Patterns {
     /// Follows what was found. `known` says which regions were masked; a `gap` of so many LSs is
     /// bridged.
     pub fn new(
-        settings: Settings,
-        layers: Vec<Layer>,
+        settings: PatternSettings,
+        layers: Vec<DetectorLayer>,
         found: Vec<Found>,
         known: Vec<Vec<bool>>,
         samples: &Samples,
@@ -322,7 +327,7 @@ impl Patterns {
 
     /// What the score of a channel is, in words.
     pub fn describe(&self) -> String {
-        let Settings { bin_error, windows, fill, .. } = &self.settings;
+        let PatternSettings { bin_error, windows, fill, .. } = &self.settings;
         let sizes: Vec<String> =
             windows.iter().map(|window| format!("{} × {}", window.x, window.y)).collect();
         let full =

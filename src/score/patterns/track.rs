@@ -1,9 +1,10 @@
 //! Regions that stay where they are from lumisection to lumisection.
 
 use super::{
-    Area, Region, Side,
-    region::{join, root},
+    region::{Region, join, root},
+    settings::Side,
 };
+use crate::data::areas::Area;
 use serde::{Deserialize, Serialize};
 
 /// How many LSs without a region between two regions still make them one track, where nothing else

@@ -1,7 +1,7 @@
 //! Which bad bins stand close enough to be a pattern.
 
-use super::{Window, mask::ROUNDING};
-use crate::data::table::Shape;
+use super::{mask::ROUNDING, settings::Window};
+use crate::data::shape::Shape;
 
 /// The window filter, with room that is used again from map to map.
 #[derive(Clone, Debug, Default)]

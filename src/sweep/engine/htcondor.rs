@@ -50,7 +50,11 @@ fn inputs(batch: &Batch) -> Result<Vec<PathBuf>> {
     let patterns: Vec<PathBuf> = batch.htcondor.inputs.iter().map(PathBuf::from).collect();
     let mut inputs: Vec<PathBuf> = vec![];
     for pattern in patterns {
-        inputs.extend(if pattern.is_dir() { vec![pattern] } else { data::expand(&[pattern])? });
+        inputs.extend(if pattern.is_dir() {
+            vec![pattern]
+        } else {
+            data::paths::expand(&[pattern])?
+        });
     }
     let mut names = BTreeSet::new();
     match inputs.iter().find(|input| !names.insert(input.file_name())) {

@@ -6,23 +6,25 @@
 //! that the number of events leaves. Bad LSs have their shapes changed in ways that no condition
 //! changes them.
 
-mod plan;
-mod shapes;
+mod channels;
+mod distribution;
+mod model;
+mod period;
+mod quantity;
 
-use super::beside;
+use super::files::beside;
 use crate::error::{Error, Result};
 use arrow_array::{ArrayRef, Float32Array, Float64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
+use channels::SUBSYSTEMS;
+use model::Model;
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
     file::properties::{EnabledStatistics, WriterProperties},
 };
-use plan::Plan;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
+use period::Period;
 use rayon::prelude::*;
-use shapes::Model;
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Write as _},
@@ -30,28 +32,6 @@ use std::{
     sync::Arc,
 };
 
-const STREAMS: [&str; 3] = ["minibias", "muons", "photons"];
-const PARTICLES: [&str; 4] = ["muons", "photons", "PF", "calo"];
-const STATISTICS: [&str; 7] = ["mean", "std", "p1", "p25", "p50", "p75", "p99"];
-const MUONS: usize = 0;
-const PHOTONS: usize = 1;
-const PF: usize = 2;
-const CALO: usize = 3;
-
-const SUBSYSTEMS: [&str; 16] = [
-    "Muon", "L1tcalo", "Hlt", "Ecal", "Track", "Lumi", "Csc", "Pix", "Rpc", "L1tmu", "Strip",
-    "Hcal", "Egamma", "Jetmet", "Dt", "Es",
-];
-/// Columns that stay 0: most events have no such particle.
-const CONSTANT: [&str; 4] = [
-    "photons_photons_pt__q5_p1",
-    "minibias_muons_mass__q1_p1",
-    "minibias_muons_pt__q1_p1",
-    "photons_muons_mass__q1_p1",
-];
-
-/// Conditions that move everything.
-const LATENT: usize = 12;
 const ROW_GROUP: usize = 4_000;
 const BATCH: usize = 1_000;
 
@@ -76,25 +56,25 @@ pub fn write(folder: &Path, rows: usize, seed: u64) -> Result<Vec<(String, usize
     }
     let quality = folder.join("Quality2010");
     fs::create_dir_all(&quality).map_err(|error| Error::writing(&quality, &error))?;
-    let plan = Plan::new(rows, seed);
+    let period = Period::new(rows, seed);
     let model = Model::new(seed);
-    let order = plan.order();
+    let order = period.order();
     let mut made = vec![];
-    beside(&folder.join("features.parquet"), |file| features(file, &plan, &model, &order))?;
+    beside(&folder.join("features.parquet"), |file| features(file, &period, &model, &order))?;
     made.push(("features.parquet".to_owned(), rows));
-    beside(&folder.join("labels.npy"), |file| labels(file, &plan, &order))?;
+    beside(&folder.join("labels.npy"), |file| labels(file, &period, &order))?;
     made.push(("labels.npy".to_owned(), rows));
-    for (subsystem, good) in SUBSYSTEMS.iter().zip(plan.certified()) {
+    for (subsystem, good) in SUBSYSTEMS.iter().zip(period.certified()) {
         let path = quality.join(format!("Cert_13TeV_2010_{subsystem}.txt"));
         beside(&path, |file| serde_json::to_writer(file, &good).map_err(io::Error::from))?;
     }
-    let truth = plan.truth();
+    let truth = period.truth();
     beside(&folder.join("truth.csv"), |file| file.write_all(truth.as_bytes()))?;
     made.push(("truth.csv".to_owned(), truth.lines().count() - 1));
     Ok(made)
 }
 
-fn labels(file: &mut BufWriter<File>, plan: &Plan, order: &[u32]) -> io::Result<()> {
+fn labels(file: &mut BufWriter<File>, period: &Period, order: &[u32]) -> io::Result<()> {
     let mut header =
         format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({},), }}", order.len());
     while !(10 + header.len() + 1).is_multiple_of(64) {
@@ -105,15 +85,15 @@ fn labels(file: &mut BufWriter<File>, plan: &Plan, order: &[u32]) -> io::Result<
     file.write_all(&(header.len() as u16).to_le_bytes())?;
     file.write_all(header.as_bytes())?;
     for &row in order {
-        let (run, at) = plan.find(row);
-        file.write_all(&f64::from(u8::from(plan.is_good(run, at))).to_le_bytes())?;
+        let (run, at) = period.find(row);
+        file.write_all(&f64::from(u8::from(period.is_good(run, at))).to_le_bytes())?;
     }
     Ok(())
 }
 
 fn features(
     file: &mut BufWriter<File>,
-    plan: &Plan,
+    period: &Period,
     model: &Model,
     order: &[u32],
 ) -> io::Result<()> {
@@ -138,7 +118,7 @@ fn features(
         values
             .par_chunks_mut(width)
             .zip(rows)
-            .for_each(|(values, &row)| model.fill(plan, row, values));
+            .for_each(|(values, &row)| model.fill(period, row, values));
         // Sixteen neighbours at once: they share cache lines.
         let columns: Vec<ArrayRef> = (0..width.div_ceil(16))
             .into_par_iter()
@@ -169,16 +149,9 @@ fn features(
     Ok(())
 }
 
-fn normal(chance: &mut ChaCha8Rng) -> f64 {
-    StandardNormal.sample(chance)
-}
-
-fn normals<const N: usize>(chance: &mut ChaCha8Rng, size: f64) -> [f64; N] {
-    std::array::from_fn(|_| size * normal(chance))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::channels::{CONSTANT, STATISTICS, STREAMS};
     use super::*;
     use arrow_array::cast::AsArray;
     use arrow_array::types::{Float32Type, Float64Type};

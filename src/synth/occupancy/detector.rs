@@ -1,6 +1,6 @@
 //! The detector: layers of ladders and modules around the beam, and what each readout chip counts.
 
-use crate::{data::table::Shape, random};
+use crate::{data::shape::Shape, random};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::{f64::consts::PI, fmt};

@@ -8,9 +8,9 @@
 //! large ones at the same place of several layers.
 
 mod detector;
-mod plan;
+mod runs;
 
-use super::beside;
+use super::{files::beside, normal::normal};
 use crate::{
     error::{Error, Result},
     random,
@@ -26,10 +26,10 @@ use parquet::{
     basic::{Compression, ZstdLevel},
     file::properties::WriterProperties,
 };
-use plan::{Defect, FULL, Kind, RATE, Run};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Poisson, StandardNormal};
+use rand_distr::{Distribution, Poisson};
 use rayon::prelude::*;
+use runs::{Defect, DefectSize, FULL, RATE, Run};
 use serde_json::{Map, Value, json};
 use std::{
     fmt::Write as _,
@@ -93,7 +93,7 @@ pub fn write(folder: &Path, size: Size, seed: u64) -> Result<Vec<(String, usize)
     let layers: Vec<Layer> =
         (0..size.layers).map(|index| Layer::new(index, size.true_shapes, seed)).collect();
     let runs = |part, first, shortest, lumisections| {
-        plan::runs(part, first, shortest, lumisections, &layers, seed)
+        runs::runs(part, first, shortest, lumisections, &layers, seed)
     };
     let train = runs(
         ("occupancy training runs", 1.0),
@@ -108,7 +108,7 @@ pub fn write(folder: &Path, size: Size, seed: u64) -> Result<Vec<(String, usize)
         (size.test_lumisections / 400).max(3),
         size.test_lumisections,
     );
-    plan::break_things(&mut test, &layers, seed);
+    runs::break_things(&mut test, &layers, seed);
     let mut files = vec![];
     for (part, runs, lumisections) in
         [("train", &train, size.lumisections), ("test", &test, size.test_lumisections)]
@@ -233,10 +233,6 @@ fn counts(layer: &Layer, run: &Run, ls: u32, seed: u64) -> Vec<i64> {
     expected.into_iter().map(|expected| poisson(expected, &mut chance)).collect()
 }
 
-fn normal(chance: &mut ChaCha8Rng) -> f64 {
-    StandardNormal.sample(chance)
-}
-
 fn poisson(expected: f64, chance: &mut ChaCha8Rng) -> i64 {
     if expected > 100.0 {
         return (expected + expected.sqrt() * normal(chance)).round() as i64;
@@ -339,12 +335,12 @@ fn truth(runs: &[Run], layers: &[Layer]) -> String {
     );
     for run in runs {
         let mut defects: Vec<&Defect> =
-            run.defects.iter().filter(|defect| defect.kind != Kind::Flicker).collect();
+            run.defects.iter().filter(|defect| defect.kind != DefectSize::Flicker).collect();
         defects.sort_by_key(|defect| (defect.first_ls, defect.layer));
         for defect in defects {
             let Defect { first_ls, last_ls, layer, region, factor, kind, known } = defect;
             let word = if *factor > 1.0 { "hot" } else { "dead" };
-            let large = *kind == Kind::Large;
+            let large = *kind == DefectSize::Large;
             let _ = writeln!(
                 text,
                 "{},{first_ls},{last_ls},{},{region},{factor},{word},{known},{large}",

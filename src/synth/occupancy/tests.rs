@@ -1,6 +1,9 @@
 use super::*;
-use crate::data::table::{Column, Row, Table, Wanted, read};
-use plan::LARGE;
+use crate::data::{
+    read::{ReadOptions, read_file},
+    table::{Column, Table, TableRow},
+};
+use runs::LARGE;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SMALL: Size =
@@ -13,7 +16,7 @@ fn made(size: Size, seed: u64) -> tempfile::TempDir {
 }
 
 fn table(folder: &Path, name: &str) -> Table {
-    read(&folder.join(name), &Wanted::default()).unwrap()
+    read_file(&folder.join(name), &ReadOptions::default()).unwrap()
 }
 
 /// The lines of a CSV file after its header, in fields.
@@ -93,8 +96,8 @@ fn maps_have_an_empty_cross_and_dead_modules_and_otherwise_count() {
 #[test]
 fn entries_are_the_sum_and_go_with_pile_up() {
     let folder = made(SMALL, 2);
-    let wanted = Wanted { required: vec!["entries".into()], ..Wanted::default() };
-    let table = read(&folder.path().join("train/PXLayer_2.parquet"), &wanted).unwrap();
+    let wanted = ReadOptions { required: vec!["entries".into()], ..ReadOptions::default() };
+    let table = read_file(&folder.path().join("train/PXLayer_2.parquet"), &wanted).unwrap();
     let oms: BTreeMap<String, Vec<Value>> =
         serde_json::from_slice(&fs::read(folder.path().join("oms.json")).unwrap()).unwrap();
     assert!(oms.values().all(|column| column.len() == oms["pileup"].len()));
@@ -216,7 +219,7 @@ fn masked_chips_count_nothing_until_the_next_entry() {
         let of_layer = [&tables[layer - 1], &tables[layer + 2]];
         let mut found = 0;
         for table in of_layer {
-            let here = |id: &Row| {
+            let here = |id: &TableRow| {
                 id.run == Some(run) && id.ls >= ls && next.is_none_or(|next| id.ls < next)
             };
             for (row, _) in table.rows.iter().enumerate().filter(|(_, id)| here(id)) {

@@ -3,18 +3,18 @@
 
 use crate::{
     config::{Distance, Experiment, Penalties, SparsityPenalty},
-    device,
+    device::read,
     error::Result,
     model::{
         Architecture, Autoencoder,
-        autoencoder::{Drawn, Forward, MOMENTUM},
+        architecture::MOMENTUM,
+        autoencoder::{Drawn, Forward},
     },
     prepare::Rows,
     train::{
-        Batch, Corruption, Job, Moments, Share, Sums, Trainer,
-        fit::retain,
         loss,
         optimizer::{self, Optimizer},
+        trainer::{Batch, Corruption, Job, MemberBatch, OptimizerState, Sums, Trainer, retain},
     },
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -248,7 +248,7 @@ impl<'a> Reference<'a> {
         }
         let shape = [batch.members.len(), batch.rows.len(), self.architecture.widths[0]];
         let tensor = |of: fn(&Corruption) -> &Vec<f32>, without: f32| {
-            let own = |share: &Share<'_>| {
+            let own = |share: &MemberBatch<'_>| {
                 share
                     .corruption
                     .as_ref()
@@ -328,7 +328,7 @@ impl<'a> Reference<'a> {
     }
 
     /// Lets the running statistics follow those of a batch, layer by layer.
-    fn follow(&mut self, of_batch: Vec<Tensor<3>>, batch: &Batch<'_>) {
+    fn update_running_stats(&mut self, of_batch: Vec<Tensor<3>>, batch: &Batch<'_>) {
         if of_batch.is_empty() || batch.rows.len() < 2 {
             return;
         }
@@ -414,7 +414,7 @@ impl Trainer for Reference<'_> {
         let drawn = Drawn { dropout: masks.as_deref(), latents: latents.as_ref() };
         let mut forward =
             model.forward(self.architecture, self.corrupted(part.values.clone(), &batch), drawn);
-        self.follow(std::mem::take(&mut forward.statistics), &batch);
+        self.update_running_stats(std::mem::take(&mut forward.statistics), &batch);
         let distance = part.distance(self.experiments[0].loss.distance(), forward.output.clone());
         // A batch that weighs nothing for a member adds nothing to its loss, and its step is not
         // taken.
@@ -493,7 +493,7 @@ impl Trainer for Reference<'_> {
         Ok(sums)
     }
 
-    fn moments(&mut self) -> Result<Vec<Moments>> {
+    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
         let (steps, first, second) = self.optimizer.moments();
         let length = self.architecture.parameters();
         // A moment that is not there yet is 0.
@@ -504,7 +504,7 @@ impl Trainer for Reference<'_> {
             (read(self.parameters.clone())?, read_or_zeros(first)?, read_or_zeros(second)?);
         let of = |values: &[f32], at: usize| values[at * length..(at + 1) * length].to_vec();
         let statistics = self.read_statistics()?;
-        let moments = |((at, steps), statistics): ((usize, &i32), Vec<f32>)| Moments {
+        let moments = |((at, steps), statistics): ((usize, &i32), Vec<f32>)| OptimizerState {
             steps: *steps,
             parameters: of(&parameters, at),
             statistics,
@@ -514,8 +514,8 @@ impl Trainer for Reference<'_> {
         Ok(steps.iter().enumerate().zip(statistics).map(moments).collect())
     }
 
-    fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
-        let flat = |part: fn(&Moments) -> &Vec<f32>| {
+    fn restore(&mut self, moments: &[&OptimizerState], sums: &[Sums]) {
+        let flat = |part: fn(&OptimizerState) -> &Vec<f32>| {
             let values: Vec<f32> =
                 moments.iter().flat_map(|moments| part(moments)).copied().collect();
             let width = values.len() / moments.len();
@@ -546,7 +546,7 @@ impl Trainer for Reference<'_> {
             .collect())
     }
 
-    fn keep(&mut self, members: &[usize]) -> Result<()> {
+    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
         let indices: Vec<i64> = members.iter().map(|&at| at as i64).collect();
         let indices =
             Tensor::<1, Int>::from_data(TensorData::new(indices, [members.len()]), &self.device);
@@ -565,10 +565,4 @@ impl Trainer for Reference<'_> {
         self.feed.forget();
         Ok(())
     }
-}
-
-/// A tensor's numbers on the host. What failed on the device since the last time shows here.
-pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    let data = tensor.try_into_data().map_err(|error| device::failure(&format!("{error:?}")))?;
-    data.try_to_vec::<f32>().map_err(|error| device::failure(&format!("{error:?}")))
 }

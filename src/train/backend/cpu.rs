@@ -19,12 +19,14 @@ use crate::{
     error::Result,
     model::{
         Architecture,
-        autoencoder::MOMENTUM,
-        host::{self, LayerPlace, Matrix, activate, multiply},
+        architecture::{LayerPlace, MOMENTUM},
+        host::{self, activate},
+        matrix::{Matrix, multiply},
     },
     prepare::Rows,
     train::{
-        Batch, Corruption, Job, Moments, Share, Sums, Trainer, fit::retain, optimizer::numbers,
+        optimizer::numbers,
+        trainer::{Batch, Corruption, Job, MemberBatch, OptimizerState, Sums, Trainer, retain},
     },
 };
 use std::ops::Range;
@@ -124,7 +126,7 @@ impl<'a> Fused<'a> {
     }
 
     /// Fills the buffers with the outputs of every layer for the rows of `space.input`.
-    fn forward(&self, space: &mut Space, rows: usize, share: &Share<'_>) {
+    fn forward(&self, space: &mut Space, rows: usize, share: &MemberBatch<'_>) {
         let masks = share.masks.as_deref();
         let layers = self.layers.len();
         space.outputs.resize(layers, vec![]);
@@ -202,7 +204,7 @@ impl<'a> Fused<'a> {
         &mut self,
         space: &mut Space,
         batch: Range<usize>,
-        share: &Share<'_>,
+        share: &MemberBatch<'_>,
     ) -> (f64, f64) {
         let rows = batch.len();
         let last = self.layers.len() - 1;
@@ -359,7 +361,7 @@ impl<'a> Fused<'a> {
     }
 
     /// Lets the running statistics follow the batch whose outputs are in `space`.
-    fn follow(&mut self, space: &Space, rows: usize) {
+    fn update_running_stats(&mut self, space: &Space, rows: usize) {
         if rows < 2 {
             return;
         }
@@ -444,7 +446,7 @@ impl<'a> Fused<'a> {
 }
 
 impl Fused<'_> {
-    fn step(&mut self, batch: Range<usize>, share: &Share<'_>) {
+    fn step(&mut self, batch: Range<usize>, share: &MemberBatch<'_>) {
         if share.total <= 0.0 {
             return;
         }
@@ -469,7 +471,7 @@ impl Fused<'_> {
                 .for_each(|((input, added), kept)| *input = (*input + added) * kept);
         }
         self.forward(&mut space, rows, share);
-        self.follow(&space, rows);
+        self.update_running_stats(&space, rows);
         let (loss, penalty) = self.backward(&mut space, batch, share);
         self.sums.loss += loss * rows as f64 / share.total;
         self.sums.penalty += penalty * rows as f64;
@@ -513,9 +515,9 @@ impl Fused<'_> {
         [self.parameters.as_slice(), &self.statistics].concat()
     }
 
-    fn moments(&self) -> Moments {
+    fn moments(&self) -> OptimizerState {
         let (parameters, statistics) = (self.parameters.clone(), self.statistics.clone());
-        Moments {
+        OptimizerState {
             steps: self.steps,
             parameters,
             statistics,
@@ -524,8 +526,8 @@ impl Fused<'_> {
         }
     }
 
-    fn restore(&mut self, moments: &Moments, sums: Sums) {
-        let Moments { steps, parameters, statistics, first, second } = moments.clone();
+    fn restore(&mut self, moments: &OptimizerState, sums: Sums) {
+        let OptimizerState { steps, parameters, statistics, first, second } = moments.clone();
         (self.steps, self.parameters, self.statistics) = (steps, parameters, statistics);
         (self.first, self.second, self.sums) = (first, second, sums);
     }
@@ -556,11 +558,11 @@ impl Trainer for Vec<Fused<'_>> {
         Ok(self.iter().map(Fused::valid_loss_sum).collect())
     }
 
-    fn moments(&mut self) -> Result<Vec<Moments>> {
+    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
         Ok(self.iter().map(Fused::moments).collect())
     }
 
-    fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
+    fn restore(&mut self, moments: &[&OptimizerState], sums: &[Sums]) {
         self.iter_mut()
             .zip(moments.iter().zip(sums))
             .for_each(|(member, (moments, sums))| member.restore(moments, *sums));
@@ -570,7 +572,7 @@ impl Trainer for Vec<Fused<'_>> {
         Ok(self.iter().map(Fused::weights).collect())
     }
 
-    fn keep(&mut self, members: &[usize]) -> Result<()> {
+    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
         retain(self, members);
         Ok(())
     }

@@ -4,8 +4,9 @@
 use crate::{
     config::{Distance, model::Activation},
     model::{
-        autoencoder::EPSILON,
-        host::{SELU, normal_cdf, vectorised},
+        architecture::EPSILON,
+        host::{SELU, normal_cdf},
+        matrix::vectorised,
     },
 };
 

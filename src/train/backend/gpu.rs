@@ -1,37 +1,32 @@
-//! Training on a GPU by kernels of our own ([`crate::model::cube`]): a pack goes through an epoch
+//! Training on a GPU by kernels of our own ([`crate::model::gpu::kernels`]): a pack goes through an epoch
 //! in a few launches.
 
 use crate::{
-    config::{Distance as Loss, Experiment, UpdateRule},
-    device::{self, Gpu},
+    config::{Distance as Loss, Experiment, UpdateRule as Optimizer},
+    device::Gpu,
     error::Result,
     model::{
         Architecture,
-        cube::{self, Distance, NUMBERS, Plan, Rule},
+        gpu::forward::{ROWS, argument, download, plan, run, upload},
+        gpu::kernels::{self, KernelPlan, NUMBERS, UpdateRule},
     },
     prepare::Rows,
     train::{
-        Batch, Job, Moments, Sums, Trainer,
-        fit::retain,
         optimizer::{self, Numbers},
+        trainer::{Batch, Job, OptimizerState, Sums, Trainer, retain},
     },
 };
 use cubecl::{client::Client, prelude::*, server::Handle};
-use std::ops::Range;
 
 /// Batches that are launched together; fewer than these wait for the end of the epoch.
 const AT_ONCE: usize = 256;
-
-/// Rows of the validation set that a block takes at once, and blocks a member.
-const ROWS: usize = 32;
-const WORKERS: usize = 64;
 
 /// A pack in training.
 pub struct Kernel<'a> {
     experiments: Vec<&'a Experiment>,
     architecture: &'a Architecture,
     client: Client,
-    plan: Plan,
+    plan: KernelPlan,
     /// Batches that are launched together at most.
     at_once: usize,
     most_loops: Option<usize>,
@@ -70,32 +65,12 @@ impl Table {
     }
 }
 
-fn upload(client: &Client, values: &[f32]) -> Handle {
-    client.create_from_slice(f32::as_bytes(values))
-}
-
-fn download(client: &Client, handle: &Handle) -> Result<Vec<f32>> {
-    let bytes =
-        client.read_one(handle.clone()).map_err(|error| device::failure(&format!("{error:?}")))?;
-    Ok(f32::from_bytes(&bytes).to_vec())
-}
-
-/// A kernel's argument.
-#[allow(
-    unsafe_code,
-    reason = "kernels do not check where they read and write; lengths are those the buffers were made with"
-)]
-fn argument(handle: &Handle, length: usize) -> BufferArg {
-    // SAFETY: every caller passes the number of values that the buffer was made for.
-    unsafe { BufferArg::from_raw_parts(handle.clone(), length) }
-}
-
-fn rule(optimizer: UpdateRule) -> Rule {
+fn rule(optimizer: Optimizer) -> UpdateRule {
     match optimizer {
-        UpdateRule::Adam { .. } => Rule::Adam,
-        UpdateRule::Sgd { .. } => Rule::Sgd,
-        UpdateRule::Adadelta { .. } => Rule::Adadelta,
-        UpdateRule::RmsProp { .. } => Rule::RmsProp,
+        Optimizer::Adam { .. } => UpdateRule::Adam,
+        Optimizer::Sgd { .. } => UpdateRule::Sgd,
+        Optimizer::Adadelta { .. } => UpdateRule::Adadelta,
+        Optimizer::RmsProp { .. } => UpdateRule::RmsProp,
     }
 }
 
@@ -103,7 +78,7 @@ fn rule(optimizer: UpdateRule) -> Rule {
 pub fn can(job: &Job<'_>, gpu: &Gpu) -> bool {
     let plan = plan_of(job, gpu.threads);
     let rows = job.train.len().max(job.valid.map_or(0, |valid| valid.len()));
-    Plan::knows(job.architecture)
+    KernelPlan::knows(job.architecture)
         && !job.train.is_masked()
         && !job.valid.is_some_and(|valid| valid.is_masked())
         && !job.experiment.model.is_regularised()
@@ -126,7 +101,7 @@ fn bytes(values: usize) -> u64 {
 }
 
 /// The largest buffer of a pack: its states, what lies between layers, or the orders of rows.
-fn largest(job: &Job<'_>, members: usize, plan: &Plan) -> u64 {
+fn largest(job: &Job<'_>, members: usize, plan: &KernelPlan) -> u64 {
     let values = (3 * job.architecture.parameters())
         .max(2 * plan.value_at(plan.widths.len()))
         .max(job.train.len());
@@ -134,7 +109,7 @@ fn largest(job: &Job<'_>, members: usize, plan: &Plan) -> u64 {
 }
 
 /// What the kernels of a training are compiled for.
-fn plan_of(job: &Job<'_>, threads: usize) -> Plan {
+fn plan_of(job: &Job<'_>, threads: usize) -> KernelPlan {
     let (experiment, train) = (job.experiment, job.train);
     let batch = (experiment.train.batch_size as usize).min(train.len().max(1));
     let weighted = !train.is_empty() && train.weight(0).is_some();
@@ -146,24 +121,6 @@ fn plan_of(job: &Job<'_>, threads: usize) -> Plan {
         weighted,
         threads,
     )
-}
-
-/// What kernels of a network are compiled for, `batch` rows at once.
-fn plan(
-    architecture: &Architecture,
-    batch: usize,
-    loss: Loss,
-    rule: Rule,
-    weighted: bool,
-    units: usize,
-) -> Plan {
-    let distance = match loss {
-        Loss::Mse | Loss::Sse => Distance::Square,
-        Loss::Mae => Distance::Absolute,
-        Loss::SmoothL1 { .. } => Distance::Smooth,
-    };
-    let (widths, kinds) = (architecture.widths.clone(), architecture.activations.clone());
-    Plan { widths, kinds, batch, units, rule, distance, sum: loss == Loss::Sse, weighted }
 }
 
 impl<'a> Kernel<'a> {
@@ -217,9 +174,9 @@ impl<'a> Kernel<'a> {
         let numbers: Vec<f32> = (0..members)
             .flat_map(|member| waiting.iter().flat_map(move |batch| batch[member]))
             .collect();
-        let Plan { widths, .. } = &self.plan;
+        let KernelPlan { widths, .. } = &self.plan;
         let values = 2 * self.plan.value_at(widths.len());
-        cube::train::launch(
+        kernels::train::launch(
             &self.client,
             CubeCount::Static(members as u32, 1, 1),
             CubeDim::new_1d(self.plan.units as u32),
@@ -304,7 +261,7 @@ impl Trainer for Kernel<'_> {
         self.flush();
         let members = self.members();
         let Some((rows, table)) = &self.valid else { return Ok(vec![0.0; members]) };
-        let plan = Plan { batch: ROWS, ..self.plan.clone() };
+        let plan = KernelPlan { batch: ROWS, ..self.plan.clone() };
         let states = (&self.state, 3 * self.architecture.parameters(), members);
         let distances = run(
             &self.client,
@@ -325,12 +282,12 @@ impl Trainer for Kernel<'_> {
         Ok(distances.chunks(table.rows.max(1)).map(sum).collect())
     }
 
-    fn moments(&mut self) -> Result<Vec<Moments>> {
+    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
         let length = self.architecture.parameters();
         let part =
             |state: &[f32], which: usize| state[which * length..(which + 1) * length].to_vec();
         let states = self.read_state()?;
-        let moments = |(state, steps): (Vec<f32>, &i32)| Moments {
+        let moments = |(state, steps): (Vec<f32>, &i32)| OptimizerState {
             steps: *steps,
             parameters: part(&state, 0),
             statistics: vec![],
@@ -340,11 +297,12 @@ impl Trainer for Kernel<'_> {
         Ok(states.into_iter().zip(&self.steps).map(moments).collect())
     }
 
-    fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
+    fn restore(&mut self, moments: &[&OptimizerState], sums: &[Sums]) {
         self.steps = moments.iter().map(|moments| moments.steps).collect();
-        let states = moments
-            .iter()
-            .flat_map(|Moments { parameters, first, second, .. }| [parameters, first, second]);
+        let states =
+            moments.iter().flat_map(|OptimizerState { parameters, first, second, .. }| {
+                [parameters, first, second]
+            });
         self.state = upload(&self.client, &states.flatten().copied().collect::<Vec<f32>>());
         self.losses =
             upload(&self.client, &sums.iter().map(|sums| sums.loss as f32).collect::<Vec<f32>>());
@@ -362,7 +320,7 @@ impl Trainer for Kernel<'_> {
             .collect())
     }
 
-    fn keep(&mut self, members: &[usize]) -> Result<()> {
+    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
         if !members.is_empty() {
             let (states, losses) = (self.read_state()?, self.sums()?);
             self.state = upload(
@@ -379,100 +337,4 @@ impl Trainer for Kernel<'_> {
         self.order = None;
         Ok(())
     }
-}
-
-/// Some layers of members on a GPU.
-pub struct Forward {
-    gpu: Gpu,
-    plan: Plan,
-    states: Handle,
-    stride: usize,
-    members: usize,
-}
-
-impl Forward {
-    /// From flat weights `[parameters]` of each member; nothing where the kernels do not know the
-    /// network.
-    pub fn new(
-        architecture: &Architecture,
-        members: &[Vec<f32>],
-        layers: Range<usize>,
-        gpu: Gpu,
-    ) -> Option<Self> {
-        if !Plan::knows(architecture) {
-            return None;
-        }
-        let whole = plan(architecture, ROWS, Loss::Mse, Rule::Sgd, false, gpu.threads);
-        let own = whole.weight_at(layers.start)..whole.weight_at(layers.end);
-        let states: Vec<f32> =
-            members.iter().flat_map(|weights| &weights[own.clone()]).copied().collect();
-        let plan = Plan {
-            widths: whole.widths[layers.start..=layers.end].to_vec(),
-            kinds: whole.kinds[layers].to_vec(),
-            ..whole
-        };
-        Some(Self {
-            states: upload(&gpu.client, &states),
-            plan,
-            stride: own.len(),
-            members: members.len(),
-            gpu,
-        })
-    }
-
-    /// What the layers make of rows `[rows, in]`: `[members, rows, out]`.
-    pub fn run(&self, input: &[f32]) -> Result<Vec<f32>> {
-        let rows = input.len() / self.plan.widths[0];
-        let table = upload(&self.gpu.client, input);
-        run(
-            &self.gpu.client,
-            self.gpu.most_loops,
-            self.plan.clone(),
-            1.0,
-            (&table, rows),
-            (&self.states, self.stride, self.members),
-            false,
-        )
-    }
-}
-
-/// Sends rows through members: their outputs `[members, rows, width of the last layer]`, or the
-/// distances of input and output `[members, rows]`. `states` are the members' parameters, how far
-/// apart they lie, and how many there are.
-fn run(
-    client: &Client,
-    most_loops: Option<usize>,
-    plan: Plan,
-    beta: f32,
-    (table, rows): (&Handle, usize),
-    (states, stride, members): (&Handle, usize, usize),
-    distances: bool,
-) -> Result<Vec<f32>> {
-    let blocks = rows.div_ceil(plan.batch).max(1);
-    let workers = WORKERS
-        .max(most_loops.map_or(0, |most| blocks.div_ceil((most / plan.loops().0).max(1))))
-        .min(blocks);
-    let values = plan.value_at(plan.widths.len());
-    let (width, out_width) =
-        (plan.widths[0], if distances { 1 } else { plan.widths[plan.layers()] });
-    let out = client.empty(members * rows * out_width * size_of::<f32>());
-    cube::run::launch(
-        client,
-        CubeCount::Static((members * workers) as u32, 1, 1),
-        CubeDim::new_1d(plan.units as u32),
-        argument(table, rows * width),
-        argument(states, members * stride),
-        argument(
-            &client.empty(members * workers * values * size_of::<f32>()),
-            members * workers * values,
-        ),
-        argument(&out, members * rows * out_width),
-        stride as u32,
-        rows as u32,
-        workers as u32,
-        beta,
-        plan,
-        distances,
-    );
-    download(client, &out)
 }

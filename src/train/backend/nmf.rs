@@ -12,11 +12,11 @@ use crate::{
     error::Result,
     model::{
         Architecture,
-        host::{Matrix, multiply},
+        matrix::{Matrix, multiply},
         nmf::{Encoder, Filled, Numbers, Solver, nndsvd, rows_at_once, solve},
     },
     prepare::Rows,
-    train::{Batch, Job, Moments, Share, Sums, Trainer, fit::retain},
+    train::trainer::{Batch, Job, MemberBatch, OptimizerState, Sums, Trainer, retain},
 };
 use rayon::prelude::*;
 use std::ops::Range;
@@ -173,7 +173,7 @@ impl<'a> Factoriser<'a> {
         all
     }
 
-    fn step(&mut self, batch: Range<usize>, share: &Share<'_>) {
+    fn step(&mut self, batch: Range<usize>, share: &MemberBatch<'_>) {
         if share.total <= 0.0 {
             return;
         }
@@ -217,8 +217,8 @@ impl<'a> Factoriser<'a> {
         all.loss / self.divisor
     }
 
-    fn moments(&self) -> Moments {
-        Moments {
+    fn moments(&self) -> OptimizerState {
+        OptimizerState {
             steps: self.steps,
             parameters: self.components.clone(),
             statistics: vec![],
@@ -227,7 +227,7 @@ impl<'a> Factoriser<'a> {
         }
     }
 
-    fn restore(&mut self, moments: &Moments, sums: Sums) {
+    fn restore(&mut self, moments: &OptimizerState, sums: Sums) {
         (self.steps, self.sums) = (moments.steps, sums);
         self.components.clone_from(&moments.parameters);
         if self.steps > 0 {
@@ -265,11 +265,11 @@ impl Trainer for Vec<Factoriser<'_>> {
         Ok(self.iter().map(Factoriser::valid_loss_sum).collect())
     }
 
-    fn moments(&mut self) -> Result<Vec<Moments>> {
+    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
         Ok(self.iter().map(Factoriser::moments).collect())
     }
 
-    fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
+    fn restore(&mut self, moments: &[&OptimizerState], sums: &[Sums]) {
         self.iter_mut()
             .zip(moments.iter().zip(sums))
             .for_each(|(member, (moments, sums))| member.restore(moments, *sums));
@@ -279,11 +279,11 @@ impl Trainer for Vec<Factoriser<'_>> {
         Ok(self.iter().map(|member| member.components.clone()).collect())
     }
 
-    fn keep(&mut self, members: &[usize]) -> Result<()> {
+    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
         retain(self, members);
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

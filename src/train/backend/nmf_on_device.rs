@@ -1,19 +1,20 @@
 //! Training of non-negative matrix factorisations on any device, a pack as one computation. What a
 //! step does is said in [`super::nmf`].
 
-use super::autodiff::{Feed, OnDevice, read, scoring_rows};
+use super::autodiff::{Feed, OnDevice, scoring_rows};
 use crate::{
     config::{
         Distance,
         model::{Nmf, NmfStart},
     },
+    device::read,
     error::Result,
     model::{
         Architecture,
         nmf::{Filled, Numbers, nndsvd, tensors},
     },
     prepare::Rows,
-    train::{Batch, Job, Moments, Sums, Trainer, fit::retain},
+    train::trainer::{Batch, Job, OptimizerState, Sums, Trainer, retain},
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -186,13 +187,13 @@ impl Trainer for Factorisers<'_> {
         Ok(sums)
     }
 
-    fn moments(&mut self) -> Result<Vec<Moments>> {
+    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
         let [components, products, gram, weight] = self.read_all()?;
         let length = |values: &[f32]| values.len() / self.seeds.len();
         let of = |values: &[f32], at: usize| {
             values[at * length(values)..(at + 1) * length(values)].to_vec()
         };
-        let moments = |at: usize| Moments {
+        let moments = |at: usize| OptimizerState {
             steps: self.steps,
             parameters: of(&components, at),
             statistics: vec![],
@@ -202,11 +203,11 @@ impl Trainer for Factorisers<'_> {
         Ok((0..self.seeds.len()).map(moments).collect())
     }
 
-    fn restore(&mut self, moments: &[&Moments], sums: &[Sums]) {
+    fn restore(&mut self, moments: &[&OptimizerState], sums: &[Sums]) {
         let (count, bins) = (self.architecture.latent(), self.train.rows.width());
         self.steps = moments.first().map_or(0, |moments| moments.steps);
         self.loss_sum = self.numbers(|at| sums[at].loss);
-        let all = |part: &dyn Fn(&Moments) -> Vec<f32>| -> Vec<f32> {
+        let all = |part: &dyn Fn(&OptimizerState) -> Vec<f32>| -> Vec<f32> {
             moments.iter().flat_map(|moments| part(moments)).collect()
         };
         self.components = self.tensor(all(&|moments| moments.parameters.clone()), count, bins);
@@ -230,7 +231,7 @@ impl Trainer for Factorisers<'_> {
             .collect())
     }
 
-    fn keep(&mut self, members: &[usize]) -> Result<()> {
+    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
         retain(&mut self.seeds, members);
         if members.is_empty() {
             return Ok(());

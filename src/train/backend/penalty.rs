@@ -4,7 +4,11 @@
 use super::elementwise::differentiate;
 use crate::{
     config::{SparsityPenalty, model::Activation},
-    model::host::{LayerPlace, Matrix, SELU, multiply},
+    model::{
+        architecture::LayerPlace,
+        host::SELU,
+        matrix::{Matrix, multiply},
+    },
     train::loss::EDGE,
 };
 
@@ -213,7 +217,10 @@ impl Encoder<'_> {
                     .map(|(by_slope, _)| by_slope)
                     .sum::<f32>();
             }
-            by_slope.iter_mut().enumerate().for_each(|(i, value)| *value *= self.bend(at, i));
+            by_slope
+                .iter_mut()
+                .enumerate()
+                .for_each(|(i, value)| *value *= self.second_derivative(at, i));
             bent.push(by_slope);
         }
         (sum, bent)
@@ -233,7 +240,7 @@ impl Encoder<'_> {
     }
 
     /// The second derivative of a layer's activation at one of its values.
-    fn bend(&self, at: usize, i: usize) -> f32 {
+    fn second_derivative(&self, at: usize, i: usize) -> f32 {
         let a = self.outputs[at][i];
         match self.kinds[at] {
             Activation::Linear | Activation::Relu | Activation::LeakyRelu | Activation::Prelu => {

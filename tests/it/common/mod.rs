@@ -4,7 +4,7 @@ pub mod cluster;
 
 use lumisift::{
     report::figures::Report,
-    score::scores::{Row, Scores},
+    score::{row::ScoredRow, scores::Scores},
 };
 use std::{
     io::Write,
@@ -113,7 +113,7 @@ pub fn report(folder: &Path) -> Report {
 }
 
 /// What the channel that judges says of each row.
-pub fn judged(folder: &Path) -> Vec<(Row, Option<f64>)> {
+pub fn judged(folder: &Path) -> Vec<(ScoredRow, Option<f64>)> {
     let scores = scores(folder);
     let main = scores.main().unwrap().scores.clone();
     scores.rows.into_iter().zip(main).collect()

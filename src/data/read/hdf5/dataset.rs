@@ -1,9 +1,9 @@
 //! A dataset: its type, its shape and rows of its values.
 
 use super::{
-    guard,
+    guard::guard,
     numbers::{Cast, Number, Raw, fill},
-    pickled_names,
+    pickle::pickled_names,
 };
 use crate::error::listed;
 use hdf5_reader::{

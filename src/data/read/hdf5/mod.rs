@@ -5,18 +5,20 @@
 //! the type that is asked for.
 
 mod dataset;
+mod guard;
 mod numbers;
+mod pickle;
 mod walk;
 
 use super::{
-    arrays::{ArrayInfo, Arrays},
+    array_file::{ArrayFile, ArrayInfo},
     codecs,
-    layout::Kind,
 };
+use crate::data::field::FieldKind;
 use dataset::{Dataset, Field};
+use guard::guard;
 use hdf5_reader::{
-    DEFAULT_MAX_CHUNK_BYTES, FileStorage, FilterRegistry, Hdf5File, OpenOptions,
-    error::{Error, Result as Read},
+    DEFAULT_MAX_CHUNK_BYTES, FileStorage, FilterRegistry, Hdf5File, OpenOptions, error::Error,
 };
 use numbers::{Number, Raw, fill};
 use std::{ops::Range, path::Path, sync::Arc};
@@ -28,13 +30,13 @@ const LEAST_CHUNK: u64 = 64 << 20;
 /// An open HDF5 file.
 pub struct Hdf5 {
     infos: Vec<ArrayInfo>,
-    places: Vec<Place>,
+    places: Vec<ArrayPlace>,
     datasets: Vec<Dataset>,
     notes: Vec<String>,
 }
 
 /// Where the values of an array lie.
-enum Place {
+enum ArrayPlace {
     /// A dataset.
     Whole(usize),
     /// A field of a table.
@@ -105,9 +107,11 @@ impl Hdf5 {
     ) -> Result<(), String> {
         let range = rows.start as u64..rows.end as u64;
         match &self.places[at] {
-            Place::Whole(dataset) => self.datasets[*dataset].read(None, range, into),
-            Place::Field(dataset, field) => self.datasets[*dataset].read(Some(field), range, into),
-            Place::Column(dataset, index) => {
+            ArrayPlace::Whole(dataset) => self.datasets[*dataset].read(None, range, into),
+            ArrayPlace::Field(dataset, field) => {
+                self.datasets[*dataset].read(Some(field), range, into)
+            }
+            ArrayPlace::Column(dataset, index) => {
                 let dataset = &self.datasets[*dataset];
                 let width = dataset.shape[1] as usize;
                 let mut block = vec![T::default(); into.len() * width];
@@ -117,18 +121,18 @@ impl Hdf5 {
                     .for_each(|(into, row)| *into = row[*index]);
                 Ok(())
             }
-            Place::Words(dataset, field, _) => Err(format!(
+            ArrayPlace::Words(dataset, field, _) => Err(format!(
                 "{}: {} holds words, not numbers",
                 self.datasets[*dataset].path, field.name
             )),
-            Place::Nowhere => {
+            ArrayPlace::Nowhere => {
                 Err(format!("{}: is {}", self.infos[at].name, self.infos[at].type_name))
             }
         }
     }
 }
 
-impl Arrays for Hdf5 {
+impl ArrayFile for Hdf5 {
     fn list(&self) -> &[ArrayInfo] {
         &self.infos
     }
@@ -150,11 +154,11 @@ impl Arrays for Hdf5 {
     ) -> Result<(), String> {
         let width = sources.len();
         let range = rows.start as u64..rows.end as u64;
-        let mut left: Vec<(usize, &Place)> =
+        let mut left: Vec<(usize, &ArrayPlace)> =
             sources.iter().map(|&at| &self.places[at]).enumerate().collect();
         while let Some((column, place)) = left.first().copied() {
             match place {
-                Place::Whole(dataset) => {
+                ArrayPlace::Whole(dataset) => {
                     let mut values = vec![0.0_f32; rows.len()];
                     self.datasets[*dataset].read(None, range.clone(), &mut values)?;
                     values
@@ -163,16 +167,16 @@ impl Arrays for Hdf5 {
                         .for_each(|(row, value)| into[row * width + column] = *value);
                     left.remove(0);
                 }
-                Place::Field(table, _) => {
+                ArrayPlace::Field(table, _) => {
                     let (same, others) = left.into_iter().partition::<Vec<_>, _>(
-                        |(_, place)| matches!(place, Place::Field(other, _) if other == table),
+                        |(_, place)| matches!(place, ArrayPlace::Field(other, _) if other == table),
                     );
                     left = others;
                     for (row, element) in
                         self.datasets[*table].rows::<Raw>(range.clone())?.iter().enumerate()
                     {
                         for (column, place) in &same {
-                            let Place::Field(_, field) = place else { continue };
+                            let ArrayPlace::Field(_, field) = place else { continue };
                             let bytes = self.datasets[*table].part(element, field)?;
                             let target = &mut into[row * width + column..][..1];
                             fill(bytes, &field.kind, target).ok_or_else(|| {
@@ -184,9 +188,9 @@ impl Arrays for Hdf5 {
                         }
                     }
                 }
-                Place::Column(block, _) => {
+                ArrayPlace::Column(block, _) => {
                     let (same, others) = left.into_iter().partition::<Vec<_>, _>(
-                        |(_, place)| matches!(place, Place::Column(other, _) if other == block),
+                        |(_, place)| matches!(place, ArrayPlace::Column(other, _) if other == block),
                     );
                     left = others;
                     let inner = self.datasets[*block].shape[1] as usize;
@@ -194,20 +198,24 @@ impl Arrays for Hdf5 {
                     self.datasets[*block].read(None, range.clone(), &mut values)?;
                     for (row, values) in values.chunks_exact(inner.max(1)).enumerate() {
                         for (column, place) in &same {
-                            if let Place::Column(_, index) = place {
+                            if let ArrayPlace::Column(_, index) = place {
                                 into[row * width + column] = values[*index];
                             }
                         }
                     }
                 }
-                Place::Words(..) | Place::Nowhere => return Err("holds no numbers".into()),
+                ArrayPlace::Words(..) | ArrayPlace::Nowhere => {
+                    return Err("holds no numbers".into());
+                }
             }
         }
         Ok(())
     }
 
     fn doubles(&self, at: usize) -> Result<Vec<f64>, String> {
-        if let (true, Place::Whole(dataset)) = (self.infos[at].shape.is_empty(), &self.places[at]) {
+        if let (true, ArrayPlace::Whole(dataset)) =
+            (self.infos[at].shape.is_empty(), &self.places[at])
+        {
             return self.datasets[*dataset].only_value().map(|value| value.into_iter().collect());
         }
         let mut values = vec![0.0; self.infos[at].rows()];
@@ -218,12 +226,12 @@ impl Arrays for Hdf5 {
     fn texts(&self, at: usize) -> Result<Vec<String>, String> {
         let rows = 0..self.infos[at].rows() as u64;
         match &self.places[at] {
-            Place::Whole(dataset) => self.datasets[*dataset].text_of(None, rows),
-            Place::Field(dataset, field) => self.datasets[*dataset].text_of(Some(field), rows),
-            Place::Column(dataset, _) => {
+            ArrayPlace::Whole(dataset) => self.datasets[*dataset].text_of(None, rows),
+            ArrayPlace::Field(dataset, field) => self.datasets[*dataset].text_of(Some(field), rows),
+            ArrayPlace::Column(dataset, _) => {
                 Err(format!("{}: holds numbers, not text", self.datasets[*dataset].path))
             }
-            Place::Words(dataset, field, words) => {
+            ArrayPlace::Words(dataset, field, words) => {
                 let mut codes = vec![0.0_f64; self.infos[at].rows()];
                 self.datasets[*dataset].read(Some(field), rows, &mut codes)?;
                 // What is missing has the code −1.
@@ -231,7 +239,7 @@ impl Arrays for Hdf5 {
                     |code: f64| if code < 0.0 { None } else { words.get(code as usize).cloned() };
                 Ok(codes.into_iter().map(|code| word(code).unwrap_or_default()).collect())
             }
-            Place::Nowhere => {
+            ArrayPlace::Nowhere => {
                 Err(format!("{}: is {}", self.infos[at].name, self.infos[at].type_name))
             }
         }
@@ -240,10 +248,10 @@ impl Arrays for Hdf5 {
 
 /// Tables become columns, pandas frames too; other datasets are arrays as they are. What cannot be
 /// read is listed as well.
-fn list_arrays(walk: &Walk) -> Vec<(ArrayInfo, Place)> {
+fn list_arrays(walk: &Walk) -> Vec<(ArrayInfo, ArrayPlace)> {
     let (columns, frames) = frames(&walk.found);
     let tables = walk.found.iter().filter(|dataset| !dataset.fields.is_empty()).count();
-    let mut arrays: Vec<(ArrayInfo, Place)> = vec![];
+    let mut arrays: Vec<(ArrayInfo, ArrayPlace)> = vec![];
     for (at, dataset) in walk.found.iter().enumerate() {
         let path = dataset.path.trim_start_matches('/');
         if frames.iter().any(|frame| dataset.path.starts_with(frame.as_str())) {
@@ -267,27 +275,29 @@ fn list_arrays(walk: &Walk) -> Vec<(ArrayInfo, Place)> {
         for field in fields {
             let name =
                 if tables > 1 { format!("{path}/{}", field.name) } else { field.name.clone() };
-            let (kind, type_name, place) = match dataset
-                .is_category(&field)
-                .then(|| words(walk, dataset, &field))
-            {
-                Some(Some(words)) => {
-                    (Kind::Text, "category".into(), Place::Words(at, field.clone(), words))
-                }
-                Some(None) => (Kind::Other, "category without its words".into(), Place::Nowhere),
-                None => (
-                    kind_of(&field.type_name),
-                    field.type_name.clone(),
-                    Place::Field(at, field.clone()),
-                ),
-            };
+            let (kind, type_name, place) =
+                match dataset.is_category(&field).then(|| words(walk, dataset, &field)) {
+                    Some(Some(words)) => (
+                        FieldKind::Text,
+                        "category".into(),
+                        ArrayPlace::Words(at, field.clone(), words),
+                    ),
+                    Some(None) => {
+                        (FieldKind::Other, "category without its words".into(), ArrayPlace::Nowhere)
+                    }
+                    None => (
+                        kind_of(&field.type_name),
+                        field.type_name.clone(),
+                        ArrayPlace::Field(at, field.clone()),
+                    ),
+                };
             arrays.push((ArrayInfo { name, shape: lengths(&field.shape), kind, type_name }, place));
         }
         if dataset.fields.is_empty() {
             let (kind, type_name) = (kind_of(&dataset.type_name), dataset.type_name.clone());
             arrays.push((
                 ArrayInfo { name: path.to_owned(), shape: lengths(&[]), kind, type_name },
-                Place::Whole(at),
+                ArrayPlace::Whole(at),
             ));
         }
     }
@@ -303,8 +313,11 @@ fn list_arrays(walk: &Walk) -> Vec<(ArrayInfo, Place)> {
 }
 
 /// An array that cannot be read, and what it is.
-fn nowhere(name: String, what: String) -> (ArrayInfo, Place) {
-    (ArrayInfo { name, shape: vec![], kind: Kind::Other, type_name: what }, Place::Nowhere)
+fn nowhere(name: String, what: String) -> (ArrayInfo, ArrayPlace) {
+    (
+        ArrayInfo { name, shape: vec![], kind: FieldKind::Other, type_name: what },
+        ArrayPlace::Nowhere,
+    )
 }
 
 /// The words of a category, which pandas keeps in a table of its own.
@@ -313,7 +326,7 @@ fn words(walk: &Walk, dataset: &Dataset, field: &Field) -> Option<Vec<String>> {
     let table = walk.hidden(&format!("{group}/meta/{}/meta/table", field.block))?;
     let words = table.fields.iter().find(|field| field.name == "values")?;
     let rows = 0..table.shape.first().copied().unwrap_or(0);
-    if kind_of(&words.type_name) == Kind::Text {
+    if kind_of(&words.type_name) == FieldKind::Text {
         return table.text_of(Some(words), rows).ok();
     }
     let mut numbers = vec![0.0_f64; usize::try_from(rows.end).ok()?];
@@ -323,8 +336,8 @@ fn words(walk: &Walk, dataset: &Dataset, field: &Field) -> Option<Vec<String>> {
 
 /// The columns of frames that pandas wrote with `to_hdf(format="fixed")`, and those frames. Columns
 /// of objects are pickled there.
-fn frames(datasets: &[Dataset]) -> (Vec<(ArrayInfo, Place)>, Vec<String>) {
-    let mut columns: Vec<(String, ArrayInfo, Place)> = vec![];
+fn frames(datasets: &[Dataset]) -> (Vec<(ArrayInfo, ArrayPlace)>, Vec<String>) {
+    let mut columns: Vec<(String, ArrayInfo, ArrayPlace)> = vec![];
     for items in datasets {
         let Some(block) =
             items.path.strip_suffix("_items").filter(|block| block.contains("/block"))
@@ -351,7 +364,7 @@ fn frames(datasets: &[Dataset]) -> (Vec<(ArrayInfo, Place)>, Vec<String>) {
                 kind: kind_of(&values.type_name),
                 type_name: values.type_name.clone(),
             };
-            columns.push((format!("{frame}/"), info, Place::Column(at, index)));
+            columns.push((format!("{frame}/"), info, ArrayPlace::Column(at, index)));
         }
     }
     let mut frames: Vec<String> = columns.iter().map(|(frame, ..)| frame.clone()).collect();
@@ -379,7 +392,7 @@ fn frames(datasets: &[Dataset]) -> (Vec<(ArrayInfo, Place)>, Vec<String>) {
         });
     }
     let several = frames.len() > 1;
-    let named = |(frame, info, place): (String, ArrayInfo, Place)| {
+    let named = |(frame, info, place): (String, ArrayInfo, ArrayPlace)| {
         let name = if several {
             format!("{}{}", frame.trim_start_matches('/'), info.name)
         } else {
@@ -391,52 +404,25 @@ fn frames(datasets: &[Dataset]) -> (Vec<(ArrayInfo, Place)>, Vec<String>) {
 }
 
 /// What elements of a type are to a table.
-fn kind_of(type_name: &str) -> Kind {
+fn kind_of(type_name: &str) -> FieldKind {
     match type_name {
-        "bool" => Kind::Flag,
-        "string" => Kind::Text,
+        "bool" => FieldKind::Flag,
+        "string" => FieldKind::Text,
         // What h5py makes of an enumeration: its numbers.
-        name if name.starts_with("enum(") => Kind::Number,
+        name if name.starts_with("enum(") => FieldKind::Number,
         name if name.starts_with("int")
             || name.starts_with("uint")
             || name.starts_with("float") =>
         {
-            Kind::Number
+            FieldKind::Number
         }
-        _ => Kind::Other,
-    }
-}
-
-/// The texts in a pickle of protocol 0, which has each on a line behind a V: the names of columns.
-/// Nothing is run.
-fn pickled_names(pickle: &str) -> Vec<String> {
-    pickle
-        .lines()
-        .filter_map(|line| line.strip_prefix("aV").or_else(|| line.strip_prefix('V')))
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Runs a call into the crate; should it ever panic, that is an error like any other.
-fn guard<T>(call: impl FnOnce() -> Read<T>) -> Result<T, String> {
-    match crate::guard::fenced(call) {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("the HDF5 reader failed on it: the file is broken".into()),
+        _ => FieldKind::Other,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_columns_are_read_from_a_pickle_without_running_it() {
-        assert_eq!(
-            pickled_names("(lp0\nVrun\np1\naVVp2\np2\naVf 7\np3\na."),
-            ["run", "Vp2", "f 7"]
-        );
-        assert_eq!(pickled_names("integer"), [""; 0]);
-    }
 
     #[test]
     fn a_file_that_is_not_hdf5_is_an_error() {

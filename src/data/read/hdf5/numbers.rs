@@ -1,4 +1,4 @@
-//! Stored numbers and what they become.
+//! Conversion of stored numbers.
 
 use hdf5_reader::{
     ByteOrder, Datatype, H5Type, dtype_element_size,

@@ -1,6 +1,6 @@
-//! The search for datasets: every link of every group, and where it leads.
+//! The search for datasets: follows every link of every group.
 
-use super::{dataset::Dataset, guard, pickled_names};
+use super::{dataset::Dataset, guard::guard, pickle::pickled_names};
 use hdf5_reader::{
     Hdf5File,
     btree_v1::collect_btree_v1_leaves_storage,

@@ -1,21 +1,27 @@
 use crate::{
     config::{DeviceChoice, Document, Experiment},
-    device::{self, Opened},
+    device::{self, Device},
     model::Architecture,
     prepare::Rows,
     random,
-    train::{Epoch, Fitted, Job, State, Stopped, fit, fit::Pausing},
+    train::{
+        fit,
+        observer::Pausing,
+        state::{Epoch, Fitted, State, Stopped},
+        trainer::Job,
+    },
 };
 use rand::RngExt;
 
-const ROWS: usize = 120;
-const BINS: usize = 30;
+pub(crate) const ROWS: usize = 120;
 
-fn cpu() -> Opened {
+pub(crate) const BINS: usize = 30;
+
+pub(crate) fn cpu() -> Device {
     device::open(DeviceChoice::Cpu).unwrap()
 }
 
-fn experiment(text: &str) -> Experiment {
+pub(crate) fn experiment(text: &str) -> Experiment {
     let text = format!(
         "data.train = [\"a\"]\nthreshold.on = \"train\"\nmodel.kind = \"nmf\"\nmodel.latent = 3\n{text}"
     );
@@ -24,7 +30,7 @@ fn experiment(text: &str) -> Experiment {
 }
 
 /// Rows that are sums of three components, with some noise.
-fn made(rows: usize, noise: f32) -> Vec<f32> {
+pub(crate) fn made(rows: usize, noise: f32) -> Vec<f32> {
     let mut chance = random::generator(3, "test data", rows as u64);
     let component = |j: usize, bin: usize| {
         if bin % 3 == j { 1.0 + (bin as f32 * 0.7).sin().abs() } else { 0.05 }
@@ -64,7 +70,7 @@ fn train_in_pieces(text: &str, values: &[f32], every: usize) -> Fitted {
     }
 }
 
-fn train(text: &str, values: &[f32]) -> Fitted {
+pub(crate) fn train(text: &str, values: &[f32]) -> Fitted {
     train_in_pieces(text, values, usize::MAX)
 }
 
@@ -155,60 +161,6 @@ fn going_on_gives_the_same_numbers_wherever_it_stopped() {
             );
         }
     }
-}
-
-#[test]
-fn a_bin_that_was_dead_for_a_while_is_not_learned_as_such() {
-    let mut values = made(ROWS, 0.0);
-    values.iter_mut().for_each(|value| *value = 1.0 + 0.1 * *value);
-    for row in values.chunks_exact_mut(BINS).take(30) {
-        row[..10].fill(0.0);
-    }
-    let reconstructed = |text: &str| {
-        let fitted = train(&format!("train.epochs = 50\n{text}"), &values);
-        let experiment = experiment(text);
-        let architecture = Architecture::new(BINS, &experiment.model);
-        let (members, device) = ([fitted.weights], cpu());
-        let runner = crate::score::error::Runner::new(&architecture, &members, &device);
-        let mut first = vec![];
-        runner
-            .reconstruct(Rows::new(&values[..BINS], BINS), &mut |_, _, _, output| {
-                first = output[..10].to_vec()
-            })
-            .unwrap();
-        first.iter().sum::<f32>() / 10.0
-    };
-    assert!(reconstructed("") < 0.3);
-    assert!(reconstructed("model.nmf.fill_zeros = 1.0") > 0.5);
-}
-
-#[test]
-fn coefficients_of_scored_rows_do_not_follow_what_is_cut_off() {
-    let values = made(ROWS, 0.0);
-    let fitted = train("train.epochs = 100", &values);
-    let mut hot = values[..BINS].to_vec();
-    hot[0] = 1000.0;
-    let errors = |text: &str, row: &[f32]| {
-        let architecture = Architecture::new(BINS, &experiment(text).model);
-        let (members, device) = ([fitted.weights.clone()], cpu());
-        let mut errors = vec![];
-        let runner = crate::score::error::Runner::new(&architecture, &members, &device);
-        runner
-            .reconstruct(Rows::new(row, BINS), &mut |_, _, input, output| {
-                errors = input.iter().zip(output).map(|(a, b)| (a - b).abs()).collect()
-            })
-            .unwrap();
-        errors
-    };
-    let (clipped, followed) = (errors("model.nmf.clip = 5.0", &hot), errors("", &hot));
-    assert!(clipped[0] > 990.0, "the error is that of the row as it is: {}", clipped[0]);
-    let others = |errors: &[f32]| errors[1..].iter().sum::<f32>();
-    assert!(
-        others(&clipped) < 0.1 * others(&followed),
-        "{} {}",
-        others(&clipped),
-        others(&followed)
-    );
 }
 
 #[test]

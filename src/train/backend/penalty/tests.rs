@@ -7,10 +7,14 @@ use crate::{
         model::Activation,
     },
     device,
-    model::{Architecture, host::LayerPlace},
+    model::{Architecture, architecture::LayerPlace},
     prepare::Rows,
     random,
-    train::{Epoch, Job, State, fit},
+    train::{
+        fit,
+        state::{Epoch, State},
+        trainer::Job,
+    },
 };
 use rand_distr::{Distribution, StandardNormal};
 
@@ -208,7 +212,8 @@ fn holds_by(text: &str, kernels: &str) {
 
     let double =
         |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>();
-    let numbers = double(&crate::train::fit::normal_numbers(ROWS * architecture.latent(), 3, 0, 0));
+    let numbers =
+        double(&crate::train::draws::normal_numbers(ROWS * architecture.latent(), 3, 0, 0));
     let mut parameters = double(&start);
     let objective = |parameters: &[f64]| {
         Network { architecture: &architecture, parameters }.objective(

@@ -1,0 +1,12 @@
+//! A bound on the memory that a file may take.
+
+use std::path::Path;
+
+/// The memory that the rows of a file may take: what the best packing makes of real data, and
+/// something for small files.
+pub fn budget(path: &Path) -> u64 {
+    std::fs::metadata(path)
+        .map_or(0, |metadata| metadata.len())
+        .saturating_mul(1000)
+        .saturating_add(128 << 20)
+}

@@ -1,0 +1,4 @@
+//! Dense autoencoders on a GPU by kernels of our own.
+
+pub(crate) mod forward;
+pub(crate) mod kernels;
