@@ -4,7 +4,8 @@
 use lumisift::{
     config::{
         DeviceChoice,
-        raw::{Init, Model, Score, ScoreKind},
+        model::{Init, Model},
+        score::{Score, ScoreKind},
     },
     data::channels::Channel,
     device,

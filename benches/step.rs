@@ -37,8 +37,8 @@ fn measure(name: &str, width: usize, batch: usize, model: &str) -> String {
     );
     let document = Document::parse(&text, Path::new("bench.toml")).expect("valid TOML");
     let experiment = Experiment::check(&document, "bench").expect("a valid config");
-    let architecture = Architecture::new(width, &experiment.config.model);
-    let start = architecture.draw(experiment.config.model.init, 1, 0);
+    let architecture = Architecture::new(width, &experiment.model);
+    let start = architecture.draw(experiment.model.init, 1, 0);
     let mut chance = random::generator(1, "bench", 0);
     let values: Vec<f32> = (0..BATCHES * batch * width).map(|_| chance.random()).collect();
     let device = device::open(DeviceChoice::Cpu).expect("the CPU");

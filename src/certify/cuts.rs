@@ -7,8 +7,9 @@ use super::{
 };
 use crate::{
     config::{
-        Certify, Cut,
-        raw::{Best, CertifyOn},
+        Cut,
+        certify::Certify,
+        certify::{Best, CertifyOn},
     },
     error::{Error, Result},
     prepare::split::Split,
@@ -218,7 +219,7 @@ impl Cuts {
                 purity: None,
             }))
         };
-        let (mut grey, bad) = (find(config.grey, USUAL[0])?, find(config.bad, USUAL[1])?);
+        let (mut grey, bad) = (find(*config.grey, USUAL[0])?, find(*config.bad, USUAL[1])?);
         // What lies above the bad cut is bad, however high the grey one was to be.
         if let (Some(low), Some(high)) = (grey.score, bad.score)
             && low > high
@@ -381,6 +382,7 @@ impl<'a> Labelled<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Key;
 
     fn sample(good: u32, bad: &[f64]) -> Sample {
         Sample {
@@ -393,7 +395,11 @@ mod tests {
 
     fn cuts(grey: Cut, bad: Cut, sample: &Sample, judged: &[f64]) -> Result<Cuts> {
         Cuts::new(
-            &Certify { grey: Some(grey), bad: Some(bad), run_scores: None },
+            &Certify {
+                grey: Key::of(None, Some(grey)),
+                bad: Key::of(None, Some(bad)),
+                ..Certify::default()
+            },
             Some(1),
             "all",
             sample,

@@ -8,7 +8,7 @@ use super::{
     verdicts::{Id, Opinions},
 };
 use crate::{
-    config::{Experiment, Value, raw::CertifyOn},
+    config::{Experiment, Value, certify::CertifyOn},
     data::{
         lumi::{LUMINOSITIES, LumiInfo},
         lumisections::Lumisection,
@@ -91,7 +91,7 @@ impl JudgingExperiment {
         let mut warnings: Vec<String> =
             self.notes.iter().cloned().chain(self.moved.iter().map(Moved::warning)).collect();
         let facts = self.facts(&mut warnings)?;
-        let within = &self.experiment.config.certify.within;
+        let within = &self.experiment.certify.within;
         let mut unfit = judge::outside(within, &facts, (&self.own, &own_ids), (scores, &ids))?;
         let trained: BTreeSet<Id> = self.trained_rows().filter_map(|row| own_ids[row]).collect();
         if held_out {
@@ -130,10 +130,10 @@ impl JudgingExperiment {
 
     /// Reads what is known of the lumisections.
     fn facts(&self, warnings: &mut Vec<String>) -> Result<LumiInfo> {
-        let within = &self.experiment.config.certify.within;
+        let within = &self.experiment.certify.within;
         let wanted: BTreeSet<String> =
             within.iter().cloned().chain(LUMINOSITIES.map(str::to_owned)).collect();
-        match LumiInfo::read(&self.experiment.facts, &wanted) {
+        match LumiInfo::read(&self.experiment.data, &wanted) {
             Ok(facts) => Ok(facts),
             Err(error) if !within.is_empty() => Err(error),
             Err(error) => {
@@ -163,7 +163,7 @@ impl JudgingExperiment {
     }
 
     fn calibration_rows(&self) -> CalibrationRows<'_> {
-        let on = self.experiment.config.certify.on;
+        let on = self.experiment.certify.on;
         let (scores, what) = match (&self.good, on) {
             (Some((_, scores)), _) => (scores, "rows of --good"),
             (None, CertifyOn::Valid) => (&self.own, "validation rows"),
@@ -215,7 +215,7 @@ impl JudgingExperiment {
             };
             Cuts::new(
                 &self.experiment.certify,
-                self.experiment.config.certify.block,
+                self.experiment.certify.block,
                 &channel.name,
                 &sample,
                 &judged,

@@ -70,7 +70,7 @@ fn explain_rows(
             Some(explain::rows(experiment, networks, prepared, scores, rows, device))
         }
         None => {
-            let read = observer.reads(&[&experiment.train_files, &experiment.test_files]);
+            let read = observer.reads(&[&experiment.data.train, &experiment.data.test]);
             let prepared = prepare_scored(experiment, networks, &one.own, &*read);
             Some(prepared.and_then(|prepared| {
                 explain::rows(experiment, networks, &prepared, &one.own, rows, device)

@@ -5,7 +5,7 @@ use super::{
     verdicts::{Id, LumisectionVerdict, Opinion, Opinions, Source, Verdicts},
 };
 use crate::{
-    config::Certify,
+    config::certify::Certify,
     error::{Error, Result, suggestion},
     score::verdict::Verdict,
 };

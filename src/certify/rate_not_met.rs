@@ -85,7 +85,7 @@ mod tests {
             join, judge,
             verdicts::{Id, Opinion, ranges},
         },
-        config::{Certify, Cut},
+        config::{Cut, Key, certify::Certify},
         prepare::split::Split,
         score::{channel_scores::ChannelScores, row::ScoredRow, scores::Scores},
     };
@@ -142,7 +142,7 @@ mod tests {
             experiments in prop::collection::vec(experiment(), 1..4), needed in 1_usize..4, discoveries in prop::bool::ANY, largest in prop::bool::ANY,
         ) {
             let needed = needed.min(experiments.len());
-            let config = Certify { bad: discoveries.then_some(Cut::FalseDiscoveryRate(0.1)), ..Certify::default() };
+            let config = Certify { bad: Key::of(None, discoveries.then_some(Cut::FalseDiscoveryRate(0.1))), ..Certify::default() };
             let names: Vec<String> = (0..experiments.len()).map(|at| format!("e{at}")).collect();
             let (mut all_cuts, mut all_opinions, mut flagged, mut not_known) = (vec![], vec![], vec![], vec![]);
             for (good, block, threshold, rows) in &experiments {

@@ -87,7 +87,7 @@ pub fn certify(
     observer: &dyn CertifyObserver,
 ) -> Result<Certification> {
     check_named(&options.named, &experiments)?;
-    let run_scores = experiments[0].experiment.certify.run_scores;
+    let run_scores = *experiments[0].experiment.certify.run_scores;
     let runs = options.runs.as_deref().map(|path| Runs::read(path, run_scores)).transpose()?;
     observer.stage("read");
     let mut judgements = judge_all(&experiments, options)?;
@@ -216,7 +216,7 @@ impl Judgements {
                 let standards = standards(experiments, &self.calibrations)?;
                 let first = &experiments[0].experiment;
                 let (cuts, lumisections) = join::max_score(
-                    (&first.certify, first.config.certify.block),
+                    (&first.certify, first.certify.block),
                     &names,
                     &standards,
                     &self.calibrations,

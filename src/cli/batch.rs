@@ -59,10 +59,10 @@ pub fn job_name(name: &str) -> String {
 
 /// Refuses devices for which a task would get no GPU, or that the program which it runs cannot use.
 pub fn check_devices(engine: Engine, experiment: &Experiment) -> Result<()> {
-    let (device, batch) = (&experiment.config.device, &experiment.batch);
+    let (device, batch) = (experiment.device.written(), &experiment.batch);
     let on_gpus =
         |device: &DeviceChoice| matches!(device, DeviceChoice::Auto | DeviceChoice::Wgpu(_));
-    if experiment.devices.iter().any(on_gpus) && batch.config.gpus.is_none() {
+    if experiment.device.iter().any(on_gpus) && batch.gpus.is_unset() {
         return Err(Error::input(format!(
             "batch.gpus: not set, and device = \"{device}\" does not say how many GPUs {engine} is to reserve for a task; \
              expected batch.gpus = 0 or more, or device = \"cpu\" or \"cuda\""
@@ -70,14 +70,14 @@ pub fn check_devices(engine: Engine, experiment: &Experiment) -> Result<()> {
     }
     // Another program may have been built with more.
     let lacks = |device: &DeviceChoice| match device {
-        _ if batch.config.program.is_some() => None,
+        _ if batch.program.is_some() => None,
         DeviceChoice::Cuda(_) => (!cfg!(feature = "cuda")).then_some("CUDA"),
         DeviceChoice::Wgpu(_) => (!cfg!(feature = "wgpu")).then_some("WGPU"),
-        DeviceChoice::Auto => (batch.gpus > 0 && !cfg!(any(feature = "cuda", feature = "wgpu")))
+        DeviceChoice::Auto => (*batch.gpus > 0 && !cfg!(any(feature = "cuda", feature = "wgpu")))
             .then_some("CUDA and WGPU"),
         DeviceChoice::Cpu => None,
     };
-    match experiment.devices.iter().find_map(lacks) {
+    match experiment.device.iter().find_map(lacks) {
         None => Ok(()),
         Some(what) => Err(Error::input(format!(
             "device: found \"{device}\", but this program, which the tasks would run, was built without {what}; \
@@ -110,8 +110,8 @@ pub fn tell(submissions: &[Submission], batch: &Batch, ui: &Ui) -> Result<()> {
     let mut next = vec![];
     for submission in submissions {
         let Some(first) = submission.tasks.first() else { continue };
-        let gpus = if batch.gpus > 0 {
-            format!(", {}", count(batch.gpus as usize, "GPU"))
+        let gpus = if *batch.gpus > 0 {
+            format!(", {}", count(*batch.gpus as usize, "GPU"))
         } else {
             String::new()
         };
@@ -120,8 +120,8 @@ pub fn tell(submissions: &[Submission], batch: &Batch, ui: &Ui) -> Result<()> {
             count(submission.tasks.len(), "task"),
             submission.engine,
             submission.id(),
-            count(batch.config.cpus as usize, "core"),
-            batch.memory,
+            count(batch.cpus as usize, "core"),
+            *batch.memory,
         ))?;
         let log = submission.log(*first);
         let one = submission.tasks.len() == 1;

@@ -2,7 +2,7 @@
 
 use super::{Sets, device_argument, only_keys, outputs, score, ui::Ui};
 use crate::{
-    config::raw::CalibrateOn,
+    config::threshold::CalibrateOn,
     device,
     error::{Error, Result},
     experiment::rows,
@@ -41,7 +41,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     let model = folder.read_model(&sets)?;
     let experiment = &model.experiment;
-    if experiment.config.threshold.on != CalibrateOn::Valid {
+    if experiment.threshold.on != CalibrateOn::Valid {
         return Err(Error::input(
             "--set threshold.on: `lumisift calibrate` takes the threshold on the good data it is given, so \"valid\"",
         ));

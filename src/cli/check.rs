@@ -2,7 +2,7 @@
 
 use super::{Sets, ui::Ui};
 use crate::{
-    config::{Experiment, raw::ModelKind},
+    config::{Experiment, channels::Channels, model::ModelKind},
     data::{
         channels::{ALL_FEATURES, Fate, Group},
         shape::Shape,
@@ -95,9 +95,9 @@ struct LabelCounts {
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let experiment = Experiment::load(&arguments.config, &arguments.sets.sets)?;
-    let devices = device::open_all(&experiment.devices)?;
+    let devices = device::open_all(&experiment.device)?;
     let prepared = {
-        let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
+        let reading = ui.reading(&[&experiment.data.train, &experiment.data.test]);
         training::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
@@ -116,7 +116,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         }
     });
     let checked = Checked {
-        name: experiment.config.name.clone(),
+        name: experiment.name.clone(),
         device: devices.into_iter().map(|device| device.name).collect::<Vec<_>>().join(", "),
         files: prepared.samples.sources.clone(),
         bins: prepared.samples.width(),
@@ -124,7 +124,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         flow_bins: prepared.samples.flow_bins,
         layers: !prepared.samples.layers.is_empty(),
         features: prepared.samples.features.as_ref().map(|names| names.to_vec()),
-        added: experiment.added.iter().map(ToString::to_string).collect(),
+        added: experiment.data.add_inputs.iter().map(ToString::to_string).collect(),
         rows: Split::ALL.map(|split| (split.name(), count(split))).to_vec(),
         not_evaluated: select::counts(&prepared.samples),
         missing: prepared.missing_cells(),
@@ -149,7 +149,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
                 parameters: architecture.parameters(),
             })
             .collect(),
-        batches_per_epoch: experiment.config.train.batches(count(Split::Train)),
+        batches_per_epoch: experiment.train.batches(count(Split::Train)),
         warnings: checks::warnings(&experiment, &prepared).texts(),
     };
     if ui.json {
@@ -170,8 +170,7 @@ fn classes(classes: &Classes) -> Vec<ClassCounts> {
 }
 
 /// The groups, those beside each other on a line.
-fn tree(groups: &[Group], left_out: usize, experiment: &Experiment) -> String {
-    let config = &experiment.config.channels;
+fn tree(groups: &[Group], left_out: usize, config: &Channels) -> String {
     let spread = groups.iter().filter(|group| group.fate == Fate::Spread).count();
     let levels = config
         .levels
@@ -287,7 +286,7 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
             text,
             "missing    {} (data.fill = \"{}\")",
             terminal::printable(&told),
-            experiment.config.data.fill
+            experiment.data.fill
         );
     }
     for labels in &checked.labels {
@@ -308,15 +307,15 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
             listed(values.iter().map(String::as_str))
         );
     }
-    let steps: Vec<&str> = experiment.scale.iter().map(|step| step.name()).collect();
+    let steps: Vec<&str> = experiment.scale.steps().iter().map(|step| step.name()).collect();
     let _ = writeln!(
         text,
         "scaling    {}, fitted on {}",
         steps.join(", then "),
-        experiment.config.scale.fit_on
+        experiment.scale.fit_on
     );
     if let Some(groups) = &checked.groups {
-        text.push_str(&tree(groups, checked.left_out, experiment));
+        text.push_str(&tree(groups, checked.left_out, &experiment.channels));
     }
     for channel in &checked.channels {
         let of = if channel.name == ALL_FEATURES {
@@ -324,7 +323,7 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
         } else {
             format!("{}: ", channel.name)
         };
-        let members = experiment.config.train.ensemble;
+        let members = experiment.train.ensemble;
         let members = if members > 1 { format!(", ensemble of {members}") } else { String::new() };
         let _ = writeln!(
             text,
@@ -332,26 +331,28 @@ fn render(checked: &Checked, experiment: &Experiment) -> String {
             channel.model, channel.parameters
         );
     }
-    let train = &experiment.config.train;
+    let train = &experiment.train;
     let batches = match checked.batches_per_epoch {
         1 => "one batch".into(),
         batches => format!("{batches} batches of {}", train.batch_size),
     };
-    let rule = match experiment.config.model.kind {
-        ModelKind::Nmf => format!("solver {}", experiment.config.model.nmf.solver),
-        ModelKind::Dense => format!("{} at {}", train.optimizer.kind, experiment.learning_rate),
+    let rule = match experiment.model.kind {
+        ModelKind::Nmf => format!("solver {}", experiment.model.nmf.solver),
+        ModelKind::Dense => {
+            format!("{} at {}", train.optimizer.kind, experiment.train.learning_rate())
+        }
     };
     let _ = writeln!(
         text,
         "training   {} of {batches}, {rule}",
         crate::text::count(train.epochs as usize, "epoch")
     );
-    for threshold in &experiment.thresholds {
-        let threshold = threshold::describe(threshold, experiment.config.threshold.log);
+    for threshold in &experiment.threshold.rules() {
+        let threshold = threshold::describe(threshold, experiment.threshold.log);
         let _ = writeln!(
             text,
             "threshold  {threshold}, calibrated on {} rows",
-            experiment.config.threshold.on
+            experiment.threshold.on
         );
     }
     for warning in &checked.warnings {

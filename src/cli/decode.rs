@@ -2,7 +2,7 @@
 
 use super::{device_argument, outputs::Outputs, ui::Ui};
 use crate::{
-    config::raw,
+    config::data::Data,
     data::{
         read::{ReadOptions, read_file},
         table::{self, Column, Table},
@@ -62,10 +62,10 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         .reads_experiment(&arguments.experiment, &model.experiment);
     outputs.check()?;
     let device = device::open(device_argument(&arguments.device)?)?;
-    let width = model.experiment.config.model.latent as usize;
+    let width = model.experiment.model.latent as usize;
     let wanted = ReadOptions {
         features: Some((0..width).map(latent_name).collect()),
-        ..ReadOptions::new(&raw::Data::default())
+        ..ReadOptions::new(&Data::default())
             .with_columns(vec![], vec!["channel".into(), "file".into()])
     };
     let table = read_file(&arguments.data, &wanted)?;
@@ -116,7 +116,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if !arguments.scaled
         && (model.scaler.forgets().is_some()
             || model.scaler.clip.is_some()
-            || model.experiment.divide_by.is_some())
+            || model.experiment.scale.divide_by.is_some())
     {
         ui.warn("what scaling took away (the area of a row, a divisor, what was clipped) cannot be given back: those steps stay");
     }

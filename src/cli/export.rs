@@ -83,7 +83,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             let graph = scoring::graph(&model, None)?;
             let description = format!(
                 "{}: reconstruction, error and flag of rows, as `lumisift score` tells them",
-                model.experiment.config.name
+                model.experiment.name
             );
             let bytes = graph.to_file(
                 "lumisift",

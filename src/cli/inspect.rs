@@ -2,7 +2,7 @@
 
 use super::ui::Ui;
 use crate::{
-    config::raw::{Data, Format},
+    config::data::{Data, Format},
     data::{
         cells::{self, Cells},
         field::{Field, show_names},

@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let before: Report = folder.read_json(names::REPORT)?;
     let device = device::open(DeviceChoice::Cpu)?;
     let prepared = {
-        let reading = ui.reading(&[&model.experiment.train_files, &model.experiment.test_files]);
+        let reading = ui.reading(&[&model.experiment.data.train, &model.experiment.data.test]);
         scored_rows::prepare_scored(&model.experiment, &model.networks, &scores, &|path| {
             reading.read(path)
         })

@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let part = part_argument(arguments.part.as_deref())?;
     let folder = Folder::open(&arguments.experiment)?;
     let model = folder.read_model(&arguments.sets.sets)?;
-    if arguments.regions.is_some() && model.experiment.config.patterns.is_none() {
+    if arguments.regions.is_some() && model.experiment.patterns.is_none() {
         return Err(Error::input(
             "--regions: the experiment has no [patterns], which regions are made of",
         ));

@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let points = plan.points();
     ui.say(&format!(
         "{}: {} sizes and strengths on {}",
-        model.experiment.config.name, points, device.name
+        model.experiment.name, points, device.name
     ));
     let again = format!(
         "lumisift sensitivity {} --out {}",
@@ -127,7 +127,7 @@ fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
         Some(arguments.device.as_deref().unwrap_or("cpu")),
     )?;
     own(arguments).reads_experiment(&arguments.config, &experiment).check()?;
-    let device = device::open(experiment.devices[0])?;
+    let device = device::open(experiment.device[0])?;
     let prepared = again(&folder, &experiment, ui)?;
     let plan = Plan::new(&experiment, &prepared)?;
     Ok(Trained { folder, place: arguments.config.display().to_string(), prepared, plan, device })
@@ -136,7 +136,7 @@ fn open(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
 /// The rows of a trained experiment.
 fn again(folder: &Folder, experiment: &Experiment, ui: &Ui) -> Result<Prepared> {
     let scores = Scores::read(&folder.file(names::SCORES))?;
-    let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
+    let reading = ui.reading(&[&experiment.data.train, &experiment.data.test]);
     scored_rows::prepare_scored(experiment, &folder.read_model(&[])?.networks, &scores, &|path| {
         reading.read(path)
     })
@@ -145,16 +145,16 @@ fn again(folder: &Folder, experiment: &Experiment, ui: &Ui) -> Result<Prepared> 
 /// Trains the experiment of a config in the folder that is written to, unless that has been done.
 fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
     let mut wanted = load(&arguments.config, &arguments.sets, arguments.device.as_deref())?;
-    (wanted.config.sweep, wanted.space) = (None, None);
+    wanted.sweep = None;
     // What is injected is no part of the training: other sizes need no other one.
     let mut experiment = wanted.clone();
-    experiment.config.sensitivity = Default::default();
+    experiment.sensitivity = Default::default();
     let path = arguments.out.join(EXPERIMENT);
     own(arguments).reads("the config", &experiment.inputs()).check()?;
     outputs::check_room(&path, "the config", &experiment.inputs())?;
     let begun = begun(&path, &experiment, arguments.force)?;
-    let deadline = experiment.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-    let mut devices = device::open_all(&experiment.devices)?;
+    let deadline = experiment.train.time_limit.and_then(|limit| Instant::now().checked_add(limit));
+    let mut devices = device::open_all(&experiment.device)?;
     let of = |folder, prepared, plan, devices: &mut Vec<Device>| Trained {
         folder,
         place: EXPERIMENT.into(),
@@ -169,7 +169,7 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
         return Ok(of(folder.clone(), prepared, plan, &mut devices));
     }
     let mut prepared = {
-        let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
+        let reading = ui.reading(&[&experiment.data.train, &experiment.data.test]);
         training::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);

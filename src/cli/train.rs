@@ -86,7 +86,7 @@ fn send(
     let out = std::path::absolute(&arguments.out)
         .map_err(|error| Error::writing(&arguments.out, &error))?;
     let job = Job {
-        name: batch::job_name(&experiment.config.name),
+        name: batch::job_name(&experiment.name),
         folder: out.clone(),
         arguments: ["train", "{folder}/experiment.toml", "--out", "{folder}", "--resume"]
             .map(str::to_owned)
@@ -173,7 +173,7 @@ impl Local<'_> {
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let mut experiment = load(&arguments.config, &arguments.sets, arguments.device.as_deref())?;
     // A search is no part of a training.
-    (experiment.config.sweep, experiment.space) = (None, None);
+    experiment.sweep = None;
     let begun = if arguments.resume { Folder::begun(&arguments.out, &experiment)? } else { None };
     match &begun {
         Some(folder) if folder.is_complete() => {
@@ -191,10 +191,10 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     if let Some(engine) = arguments.engines.batch() {
         return send(arguments, engine, &experiment, begun, ui);
     }
-    let deadline = experiment.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-    let devices = device::open_all(&experiment.devices)?;
+    let deadline = experiment.train.time_limit.and_then(|limit| Instant::now().checked_add(limit));
+    let devices = device::open_all(&experiment.device)?;
     let mut prepared = {
-        let reading = ui.reading(&[&experiment.train_files, &experiment.test_files]);
+        let reading = ui.reading(&[&experiment.data.train, &experiment.data.test]);
         prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);

@@ -30,9 +30,9 @@ section! {
         memory: Key<String, u64> = Key::of("4 GB".into(), 4096),
         /// GPUs of a task. Default: as many CUDA devices as `device` names; must be set where that
         /// is "auto" or "wgpu".
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Key::is_unset")]
         #[schemars(range(max = 64))]
-        gpus: Option<u32> = None,
+        gpus: Key<Option<u32>, u32> = Key::default(),
         /// How long a task may run before it is stopped and put back into the queue: "45m", "8h".
         /// Default: what the batch system has set.
         #[serde(skip_serializing_if = "Key::is_unset")]
@@ -295,7 +295,7 @@ mod tests {
     fn nothing_need_be_said() {
         let batch = checked("").unwrap().batch;
         assert_eq!(
-            (batch.memory, batch.gpus, batch.time, batch.lead),
+            (*batch.memory, *batch.gpus, *batch.time, *batch.lead),
             (4096, 0, None, Duration::from_secs(120))
         );
         assert!(
@@ -309,23 +309,21 @@ mod tests {
         let text = "device = \"cuda:0,cuda:1\"\n[batch]\nmemory = \"1.5 GB\"\ntime = \"1h 30m\"\nlead = \"90s\"\nprogram = \"bin/lumisift\"\nimage = \"my.sif\"";
         let batch = checked(text).unwrap().batch;
         assert_eq!(
-            (batch.memory, batch.gpus, batch.time),
+            (*batch.memory, *batch.gpus, *batch.time),
             (1536, 2, Some(Duration::from_secs(5400)))
         );
         assert_eq!(
-            (batch.config.program.as_deref(), batch.config.image.as_deref()),
+            (batch.program.as_deref(), batch.image.as_deref()),
             (Some("/folder/bin/lumisift"), Some("/folder/my.sif"))
         );
-        let names = checked("[batch]\nprogram = \"lumisift\"\nimage = \"docker://debian\"")
-            .unwrap()
-            .batch
-            .config;
+        let names =
+            checked("[batch]\nprogram = \"lumisift\"\nimage = \"docker://debian\"").unwrap().batch;
         assert_eq!(
             (names.program.as_deref(), names.image.as_deref()),
             (Some("lumisift"), Some("docker://debian"))
         );
         assert_eq!(
-            checked("[batch.htcondor]\nflavour = \"workday\"").unwrap().batch.time,
+            *checked("[batch.htcondor]\nflavour = \"workday\"").unwrap().batch.time,
             Some(Duration::from_secs(28_800))
         );
         assert_eq!(["12", "x GB", "-1 GB", "1 kB", "nan GB", "0 MB"].map(mebibytes), [None; 6]);
@@ -335,7 +333,7 @@ mod tests {
     fn the_resolved_section_means_the_same() {
         let text = "[batch]\ncpus = 2\nsetup = [\"module load x\"]\nprogram = \"./lumisift\"\n[batch.htcondor]\ntransfer = true\ninputs = [\"*.csv\"]";
         let experiment = checked(text).unwrap();
-        assert_eq!(experiment.batch.config.htcondor.inputs, ["/folder/*.csv"]);
+        assert_eq!(experiment.batch.htcondor.inputs, ["/folder/*.csv"]);
         let again = Document::parse(&experiment.to_toml().unwrap(), Path::new("/elsewhere/b.toml"))
             .unwrap();
         assert_eq!(Experiment::check(&again, "a").unwrap().batch, experiment.batch);

@@ -214,7 +214,7 @@ mod tests {
         let experiment =
             check(&format!("{DATA}[certify]\ngrey = {{false_alarm_rate = 0.05}}\nbad = {{best = \"f1\"}}\nrun_scores = [0.2, 0.8]")).unwrap();
         assert_eq!(
-            (experiment.certify.grey, experiment.certify.bad),
+            (*experiment.certify.grey, *experiment.certify.bad),
             (Some(Cut::FalseAlarmRate(0.05)), Some(Cut::Best(Best::F1)))
         );
         assert_eq!(check(&experiment.to_toml().unwrap()).unwrap(), experiment);
@@ -225,7 +225,7 @@ mod tests {
         .unwrap();
         document.add_arguments(&["certify.bad={score = 3}".into()]).unwrap();
         let experiment = Experiment::check(&document, "a").unwrap();
-        assert_eq!(experiment.certify.bad, Some(Cut::Score(3.0)), "what is set later stands");
+        assert_eq!(*experiment.certify.bad, Some(Cut::Score(3.0)), "what is set later stands");
         assert_eq!(check(&experiment.to_toml().unwrap()).unwrap().certify, experiment.certify);
         for (text, part) in [
             ("bad = {}", "certify.bad: says not where the cut lies"),

@@ -3,7 +3,8 @@
 use super::{
     check::{Checker, section},
     data::Fill,
-    file::Config,
+    device::DeviceChoice,
+    experiment::Experiment,
     loss::{Loss, LossKind, SparsityKind},
     model::{Activation, Model, ModelKind, Nmf, NmfStart},
     optimizer::Optimizer,
@@ -62,7 +63,7 @@ pub(super) fn threshold_kind(checker: &Checker, table: &mut Table) {
 }
 
 /// All checks across sections.
-pub(super) fn check(config: &mut Config, checker: &mut Checker) {
+pub(super) fn check(config: &mut Experiment, checker: &mut Checker) {
     rows(config, checker);
     scale(config, checker);
     model(config, checker);
@@ -70,11 +71,14 @@ pub(super) fn check(config: &mut Config, checker: &mut Checker) {
     patterns(config, checker);
     validation(config, checker);
     sweep(config, checker);
+    let is_cuda = |device: &&DeviceChoice| matches!(device, DeviceChoice::Cuda(_));
+    let cuda = config.device.iter().filter(is_cuda).count() as u32;
+    config.batch.gpus.meaning = config.batch.gpus.written.unwrap_or(cuda);
 }
 
 /// Layers, missing cells, conditions and parts that depend on other sections.
-fn rows(config: &Config, checker: &mut Checker) {
-    let Config { data, channels, weights, select, split, labels, model, .. } = config;
+fn rows(config: &Experiment, checker: &mut Checker) {
+    let Experiment { data, channels, weights, select, split, labels, model, .. } = config;
     if !data.layers.is_empty() && !channels.is_empty() {
         checker.fault(
             "channels",
@@ -98,8 +102,8 @@ fn rows(config: &Config, checker: &mut Checker) {
     }
 }
 
-fn scale(config: &Config, checker: &mut Checker) {
-    let Config { data, scale, channels, .. } = config;
+fn scale(config: &Experiment, checker: &mut Checker) {
+    let Experiment { data, scale, channels, .. } = config;
     if scale.fit_on == FitOn::Read && (!data.add_inputs.is_empty() || scale.divide_by.is_some()) {
         checker.fault("scale.fit_on", "\"read\" takes rows before data.add_inputs and scale.divide_by are known; expected \"train\" or \"all\"");
     }
@@ -111,8 +115,8 @@ fn scale(config: &Config, checker: &mut Checker) {
 }
 
 /// What the kind of model and its batches need of other sections.
-fn model(config: &mut Config, checker: &mut Checker) {
-    let Config { model, loss, train, score, .. } = config;
+fn model(config: &mut Experiment, checker: &mut Checker) {
+    let Experiment { model, loss, train, score, .. } = config;
     if train.ensemble > 1 && score.one_class_svm.is_some() {
         checker.fault("train.ensemble", "models of an ensemble have latents of their own, which score.one_class_svm cannot judge together");
     }
@@ -152,8 +156,8 @@ fn model(config: &mut Config, checker: &mut Checker) {
 }
 
 /// What latents cost must fit what they are.
-fn penalties(config: &mut Config, checker: &mut Checker) {
-    let Config { model, loss, score, .. } = config;
+fn penalties(config: &mut Experiment, checker: &mut Checker) {
+    let Experiment { model, loss, score, .. } = config;
     let latent = model.latent_activation.unwrap_or(model.activation);
     let is_kl = loss.sparsity.as_ref().is_some_and(|own| own.kind == SparsityKind::Kl);
     if is_kl && latent != Activation::Sigmoid {
@@ -200,7 +204,7 @@ fn penalties(config: &mut Config, checker: &mut Checker) {
 }
 
 /// Patterns are found in the bins of maps.
-fn patterns(config: &Config, checker: &mut Checker) {
+fn patterns(config: &Experiment, checker: &mut Checker) {
     if config.patterns.is_none() {
         return;
     }
@@ -219,8 +223,8 @@ fn patterns(config: &Config, checker: &mut Checker) {
 }
 
 /// What watches the validation loss needs one.
-fn validation(config: &mut Config, checker: &mut Checker) {
-    let Config { split, train, threshold, .. } = config;
+fn validation(config: &mut Experiment, checker: &mut Checker) {
+    let Experiment { split, train, threshold, .. } = config;
     let held_out = split.validates();
     let watched = held_out || train.validate_on == ValidateOn::Train;
     let advice = "needs validation rows; set split.valid above 0";
@@ -239,8 +243,8 @@ fn validation(config: &mut Config, checker: &mut Checker) {
     }
 }
 
-fn sweep(config: &mut Config, checker: &mut Checker) {
-    let Config { split, train, sweep, .. } = config;
+fn sweep(config: &mut Experiment, checker: &mut Checker) {
+    let Experiment { split, train, sweep, .. } = config;
     let Some(sweep) = sweep.as_mut().filter(|sweep| sweep.pruner != PrunerKind::None) else {
         return;
     };
@@ -320,8 +324,8 @@ mod tests {
         }
         let variational =
             check(&format!("{DATA}[model]\nvariational = true\n[loss]\nkl_warmup = 3")).unwrap();
-        assert_eq!(variational.penalties.kl, Some(Divergence { weight: 1e-3, warmup: 3 }));
-        assert_eq!(variational.config.model.latent_activation, Some(Activation::Linear));
+        assert_eq!(variational.loss.penalties().kl, Some(Divergence { weight: 1e-3, warmup: 3 }));
+        assert_eq!(variational.model.latent_activation, Some(Activation::Linear));
         assert_eq!(
             [0, 2, 3].map(|epoch| Divergence { weight: 1.0, warmup: 3 }.factor(epoch)),
             [0.25, 0.75, 1.0]
@@ -332,7 +336,7 @@ mod tests {
         );
         let sparse = check(&text).unwrap();
         assert_eq!(
-            sparse.penalties.to_string(),
+            sparse.loss.penalties().to_string(),
             "0.001 × KL divergence of mean latents from 0.05 + 0.1 × squared norm of d latent / d input"
         );
         assert_eq!(check(&sparse.to_toml().unwrap()).unwrap(), sparse);

@@ -280,7 +280,7 @@ impl Data {
     }
 
     /// Which monitoring elements are layers; none where there is one element.
-    pub(super) fn layer_patterns(&self) -> Vec<glob::Pattern> {
+    pub fn layer_patterns(&self) -> Vec<glob::Pattern> {
         self.layers.iter().filter_map(|text| layer_pattern(text).ok()).collect()
     }
 

@@ -1,402 +1,152 @@
-//! The checked experiment: from a merged document to its sections.
+//! The experiment: its sections and the keys above them.
 
 use super::{
-    batch, certify,
-    certify::Cut,
-    check::{self, Checker},
-    cross,
-    data::{Data, Part},
-    device::DeviceChoice,
-    document::Document,
-    expression::Expression,
-    file::Config,
-    labels::{LabelOrigin, LabelSpec},
-    loss::{Distance, Loss, Penalties, Sparsity},
-    model::ModelKind,
-    optimizer::{Optimizer, UpdateRule},
-    scale::ScaleKind,
-    schedule::{Course, Schedule},
-    schema,
-    space::Space,
+    batch::{self, Batch},
+    certify::Certify,
+    channels::Channels,
+    data::Data,
+    device::{self, DeviceChoice},
+    keys::{Key, section},
+    labels::{LabelOrigin, Labels},
+    loss::Loss,
+    model::{Model, ModelKind},
+    optimizer::UpdateRule,
+    patterns::Patterns,
+    report::{self, Report},
+    scale::Scale,
+    score::Score,
+    select::Select,
+    sensitivity::Sensitivity,
     split::Split,
-    threshold::{Threshold, ThresholdRule},
+    sweep::Sweep,
+    threshold::Threshold,
+    train::{self, Train},
+    weights::Weights,
 };
 use crate::error::{Error, Result};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
-use toml::{Table, Value};
+use std::path::PathBuf;
 
-/// A config that can be run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Experiment {
-    /// The config with every default filled in and every path absolute, as `experiment.toml` keeps
-    /// it.
-    pub config: Config,
-    /// Where to compute.
-    pub devices: Vec<DeviceChoice>,
-    /// Paths or globs to train on.
-    pub train_files: Vec<PathBuf>,
-    /// Paths or globs that are only scored.
-    pub test_files: Vec<PathBuf>,
-    /// Where more is known about lumisections than the data files say.
-    pub facts: FactFiles,
-    /// How many neighbouring bins are added up: in x, and in y where that differs.
-    pub rebin: (usize, Option<usize>),
-    /// Which monitoring elements are layers; none where there is one element.
-    pub layers: Vec<glob::Pattern>,
-    /// How many columns and rows are cut out of the middle of a map: in x, in y.
-    pub cut: (usize, usize),
-    /// Which part of the runs is read.
-    pub part: Option<Part>,
-    /// Quantities that are inputs beside the bins.
-    pub added: Vec<Expression>,
-    /// What is drawn beside the scores.
-    pub beside: Vec<Expression>,
-    /// Label sets, that of `labels.good` first.
-    pub labels: Vec<LabelSpec>,
-    /// A folder with one label file per subsystem, and the names of those files.
-    pub subsystems: Option<(PathBuf, String)>,
-    /// How much a row counts.
-    pub weight: Option<Expression>,
-    /// Which rows are evaluated.
-    pub select: Select,
-    /// What every bin of a row is divided by.
-    pub divide_by: Option<Expression>,
-    /// The file of the numbers that the step "reference" divides by.
-    pub reference: Option<PathBuf>,
-    /// Weights to start from.
-    pub init: Option<PathBuf>,
-    /// Steps of scaling, in order.
-    pub scale: Vec<ScaleKind>,
-    /// What training makes small.
-    pub loss: Distance,
-    /// What training makes small beside it.
-    pub penalties: Penalties,
-    /// Tables of what was masked when: paths or globs.
-    pub automasks: Vec<PathBuf>,
-    /// Where chips are.
-    pub chips: Option<PathBuf>,
-    /// How gradients become steps.
-    pub optimizer: UpdateRule,
-    /// The full learning rate.
-    pub learning_rate: f64,
-    /// How long training may take before it stops for now.
-    pub time_limit: Option<Duration>,
-    /// How the learning rate changes.
-    pub schedule: Course,
-    /// The thresholds to report, the one that flags first.
-    pub thresholds: Vec<ThresholdRule>,
-    /// What a search varies, where one is meant.
-    pub space: Option<Space>,
-    /// How it is sent to a batch system.
-    pub batch: Batch,
-    /// How scores become verdicts.
-    pub certify: Certify,
-}
-
-/// The cuts between good, grey and bad; none where the default is to be taken.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Certify {
-    /// Above it a lumisection is at least grey.
-    pub grey: Option<Cut>,
-    /// Above it a lumisection is bad.
-    pub bad: Option<Cut>,
-    /// Up to which score a run is good, and above which it is bad.
-    pub run_scores: Option<(f64, f64)>,
-}
-
-/// Files that are joined to the data by (run, LS). Paths or globs.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct FactFiles {
-    /// OMS quantities per lumisection.
-    pub oms: Vec<PathBuf>,
-    /// Rates of trigger paths.
-    pub hlt: Vec<PathBuf>,
-    /// Luminosities as brilcalc writes them.
-    pub brilcalc: Vec<PathBuf>,
-    /// DIALS pages of lumisections.
-    pub lumisections: Vec<PathBuf>,
-}
-
-/// Which rows are evaluated, beside `select.drop_empty` and what the config says as it stands.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Select {
-    /// Ranges of runs, inclusive; all where empty.
-    pub runs: Vec<(u32, u32)>,
-    /// Ranges of LSs for some runs, inclusive.
-    pub lumisections: BTreeMap<u32, Vec<(u32, u32)>>,
-    /// A file that names the lumisections to take.
-    pub golden: Option<PathBuf>,
-    /// What must hold.
-    pub conditions: Vec<Expression>,
-}
-
-/// The checked `[batch]` section.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// The section as written, its paths absolute.
-    pub config: batch::Batch,
-    /// Memory of a task, in MiB.
-    pub memory: u64,
-    /// GPUs of a task.
-    pub gpus: u32,
-    /// How long a task may run; as long as the batch system lets where it is absent.
-    pub time: Option<Duration>,
-    /// How long before that it is warned.
-    pub lead: Duration,
+section! {
+    /// A Lumisift experiment.
+    Experiment {
+        /// What the experiment is called in reports. Default: the file's name.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        name: String = String::new(),
+        /// The one source of all chance: initial weights, batch order, splits, dropout, noise,
+        /// bootstrap.
+        #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
+        seed: u64 = 1,
+        /// Where to compute: "cpu", "cuda", "cuda:1", "wgpu", "wgpu:1", or "auto" for the best
+        /// there is. Several, with commas between them, share the models of a training.
+        device: Key<String, Vec<DeviceChoice>> = Key::of("cpu".into(), vec![DeviceChoice::Cpu]),
+        /// Another experiment file whose keys hold wherever this one is silent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        extends: Option<String> = None,
+        data: Data = Data::default(),
+        labels: Labels = Labels::default(),
+        weights: Weights = Weights::default(),
+        select: Select = Select::default(),
+        split: Split = Split::default(),
+        #[serde(skip_serializing_if = "Channels::is_empty")]
+        channels: Channels = Channels::default(),
+        scale: Scale = Scale::default(),
+        model: Model = Model::default(),
+        loss: Loss = Loss::default(),
+        train: Train = Train::default(),
+        score: Score = Score::default(),
+        /// Patterns in space in the errors of maps: with this section (an empty one will do) they
+        /// are what flags.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        patterns: Option<Patterns> = None,
+        threshold: Threshold = Threshold::default(),
+        #[serde(skip_serializing_if = "Certify::is_empty")]
+        certify: Certify = Certify::default(),
+        report: Report = Report::default(),
+        #[serde(skip_serializing_if = "Sensitivity::is_usual")]
+        sensitivity: Sensitivity = Sensitivity::default(),
+        /// A hyperparameter search, for `lumisift sweep`; other verbs pass over it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sweep: Option<Sweep> = None,
+        #[serde(skip_serializing_if = "Batch::is_empty")]
+        batch: Batch = Batch::default(),
+    }
 }
 
 impl Experiment {
-    /// Reads and checks an experiment file with `--set` arguments over it; tells every fault at
-    /// once.
-    pub fn load(path: &Path, sets: &[String]) -> Result<Self> {
-        Self::load_with(path, sets, &[])
-    }
-
-    /// The same with other options of the command line laid over both: each with the key that it
-    /// stands for, and its text.
-    pub fn load_with(path: &Path, sets: &[String], options: &[(&str, &str, &str)]) -> Result<Self> {
-        let stem =
-            path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut document = Document::load(path, sets)?;
-        options.iter().for_each(|(option, key, text)| document.add_option(option, key, text));
-        Self::check(&document, &stem)
-    }
-
-    /// Checks a merged document; `name` is used where the config has none.
-    pub fn check(document: &Document, name: &str) -> Result<Self> {
-        let faults = schema::faults(&document.table);
-        let mut table = document.table.clone();
-        faults.iter().for_each(|fault| check::remove(&mut table, &fault.key));
-        let mut checker = Checker { document, faults };
-        kinds(&mut checker, &mut table);
-        let config: Config = Value::Table(table)
-            .try_into()
-            .map_err(|error| Error::input(format!("config: {error}")))?;
-        let experiment = sections(config, name, &mut checker);
-        if checker.faults.is_empty() {
-            Ok(experiment)
-        } else {
-            Err(Error::input(check::message(document, &checker.faults)))
+    /// How gradients become steps; a factorisation has none.
+    pub fn update_rule(&self) -> UpdateRule {
+        match self.model.kind {
+            ModelKind::Nmf => UpdateRule::Sgd { momentum: 0.0 },
+            ModelKind::Dense => self.train.optimizer.rule(),
         }
     }
 
     /// The files, folders and patterns that it names.
     pub fn inputs(&self) -> Vec<PathBuf> {
-        let FactFiles { oms, hlt, brilcalc, lumisections } = &self.facts;
-        let many = [
-            &self.train_files,
-            &self.test_files,
-            oms,
-            hlt,
-            brilcalc,
-            lumisections,
-            &self.automasks,
-        ];
-        let labels = self.labels.iter().filter_map(|spec| match &spec.origin {
+        let Self { data, labels, select, scale, train, patterns, .. } = self;
+        let facts = [&data.oms, &data.hlt, &data.brilcalc, &data.lumisections];
+        let automasks = patterns.iter().flat_map(|own| own.automasks.iter());
+        let many = [&data.train, &data.test].into_iter().chain(facts);
+        let of_labels = labels.sets.iter().filter_map(|spec| match &spec.origin {
             LabelOrigin::File { path, .. } => Some(path),
             LabelOrigin::Column { .. } => None,
         });
-        let single =
-            [&self.reference, &self.init, &self.chips, &self.select.golden].into_iter().flatten();
-        let folder = self.subsystems.iter().map(|(folder, _)| folder);
-        many.into_iter().flatten().chain(labels).chain(single).chain(folder).cloned().collect()
+        let chips = patterns.iter().filter_map(|own| own.chips.as_ref());
+        let single = [&scale.reference, &train.init].into_iter().filter_map(|path| path.as_ref());
+        let folder = labels.subsystems.iter().map(|own| &*own.folder);
+        many.flat_map(|paths| paths.iter())
+            .chain(automasks)
+            .chain(of_labels)
+            .chain(single)
+            .chain(chips)
+            .chain(select.golden.as_ref())
+            .chain(folder)
+            .cloned()
+            .collect()
     }
 
     /// The resolved config as TOML: training on it repeats the experiment.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(&self.config)
-            .map_err(|error| Error::failed(format!("experiment.toml: {error}")))
+        toml::to_string(self).map_err(|error| Error::failed(format!("experiment.toml: {error}")))
     }
 }
 
-/// Refuses keys that the chosen kinds do not have.
-fn kinds(checker: &mut Checker, table: &mut Table) {
-    cross::model_kind(checker, table);
-    cross::threshold_kind(checker, table);
-    checker.kinds::<Data>(table, "data", "fill", Data::default().fill.name());
-    checker.kinds::<Split>(table, "split", "by", Split::default().by.name());
-    checker.kinds::<Loss>(table, "loss", "kind", Loss::default().kind.name());
-    checker.kinds::<Sparsity>(table, "loss.sparsity", "kind", Sparsity::default().kind.name());
-    checker.kinds::<Optimizer>(table, "train.optimizer", "kind", Optimizer::default().kind.name());
-    checker.kinds::<Schedule>(table, "train.schedule", "kind", Schedule::default().kind.name());
-    checker.kinds::<Threshold>(table, "threshold", "kind", Threshold::default().kind.name());
-    certify::Certify::overridden(checker, table);
-}
-
-/// Checks the sections, each by itself, then what they mean together.
-fn sections(mut config: Config, name: &str, checker: &mut Checker) -> Experiment {
-    if config.name.is_empty() {
-        config.name = name.to_owned();
-    }
-    config.extends = None;
-    let devices = DeviceChoice::parse_all(&config.device).unwrap_or_else(|message| {
-        checker.fault("device", message);
-        vec![]
-    });
-    config.data.check(checker);
-    let labels = config.labels.check(checker);
-    config.weights.check(checker);
-    config.select.check(checker);
-    config.split.check(checker);
-    config.scale.check(checker);
-    config.model.check();
-    config.loss.fill();
-    config.train.check(checker);
-    if let Some(patterns) = &mut config.patterns {
-        patterns.check(checker);
-    }
-    config.threshold.check(checker);
-    config.certify.check(checker);
-    config.report.check(checker);
-    config.sensitivity.check(checker);
-    if let Some(sweep) = &mut config.sweep {
-        sweep.check(checker);
-    }
-    config.batch.check(checker);
-    cross::check(&mut config, checker);
-    // After `cross`, which may refuse the whole section.
-    config.channels.check(checker);
-    assemble(config, devices, labels)
-}
-
-fn assemble(config: Config, devices: Vec<DeviceChoice>, labels: Vec<LabelSpec>) -> Experiment {
-    let Config { data, select, scale, train, certify, .. } = &config;
-    let is_cuda = |device: &&DeviceChoice| matches!(device, DeviceChoice::Cuda(_));
-    let cuda = devices.iter().filter(is_cuda).count() as u32;
-    Experiment {
-        train_files: data.train.to_vec(),
-        test_files: data.test.to_vec(),
-        facts: FactFiles {
-            oms: data.oms.to_vec(),
-            hlt: data.hlt.to_vec(),
-            brilcalc: data.brilcalc.to_vec(),
-            lumisections: data.lumisections.to_vec(),
-        },
-        rebin: data.bins_together(),
-        layers: data.layer_patterns(),
-        cut: data.cross(),
-        part: *data.part,
-        added: data.add_inputs.to_vec(),
-        beside: config.report.beside.to_vec(),
-        labels,
-        subsystems: config
-            .labels
-            .subsystems
-            .as_ref()
-            .map(|own| (own.folder.to_path_buf(), own.pattern.clone())),
-        weight: config.weights.quantity(),
-        select: Select {
-            runs: select.runs.to_vec(),
-            lumisections: (*select.lumisections).clone(),
-            golden: (*select.golden).clone(),
-            conditions: select.conditions.to_vec(),
-        },
-        divide_by: (*scale.divide_by).clone(),
-        reference: (*scale.reference).clone(),
-        init: (*train.init).clone(),
-        scale: scale.steps(),
-        loss: config.loss.distance(),
-        penalties: config.loss.penalties(),
-        automasks: config.patterns.iter().flat_map(|own| own.automasks.to_vec()).collect(),
-        chips: config.patterns.as_ref().and_then(|own| (*own.chips).clone()),
-        optimizer: match config.model.kind {
-            ModelKind::Nmf => UpdateRule::Sgd { momentum: 0.0 },
-            ModelKind::Dense => train.optimizer.rule(),
-        },
-        learning_rate: train.optimizer.learning_rate.unwrap_or(0.0),
-        time_limit: *train.time_limit,
-        schedule: train.schedule.course(),
-        thresholds: config.threshold.rules(),
-        space: config.sweep.as_ref().map(|own| (*own.space).clone()),
-        batch: Batch {
-            memory: *config.batch.memory,
-            gpus: config.batch.gpus.unwrap_or(cuda),
-            time: *config.batch.time,
-            lead: *config.batch.lead,
-            config: config.batch.clone(),
-        },
-        certify: Certify {
-            grey: *certify.grey,
-            bad: *certify.bad,
-            run_scores: *certify.run_scores,
-        },
-        devices,
-        config,
-    }
+/// Whether a key affects what is trained and scored; others say where it is computed, how often it
+/// is saved and what is logged.
+pub fn affects_results(key: &str) -> bool {
+    let circumstances =
+        [device::CIRCUMSTANCES, train::CIRCUMSTANCES, report::CIRCUMSTANCES, batch::CIRCUMSTANCES];
+    !circumstances
+        .into_iter()
+        .flatten()
+        .any(|own| if own.ends_with('.') { key.starts_with(own) } else { key == *own })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::{DATA, check};
+    use crate::config::schema::schema;
 
     #[test]
-    fn a_short_config_is_enough() {
-        let experiment = check(DATA).unwrap();
-        assert_eq!(experiment.config.name, "a");
-        assert_eq!(experiment.train_files, [Path::new("/folder/good.csv")]);
-        assert_eq!(
-            experiment.thresholds,
-            [ThresholdRule::Percentile { percentile: 99.5, smooth: 1 }]
-        );
-    }
-
-    #[test]
-    fn the_resolved_config_means_the_same() {
-        let text = format!(
-            "{DATA}[train]\noptimizer = {{kind = \"adamw\"}}\nschedule = {{kind = \"plateau\"}}\n[threshold]\nalso = [{{percentile = 99.9, smooth = 3}}]"
-        );
-        let experiment = check(&text).unwrap();
-        let again = check(&experiment.to_toml().unwrap()).unwrap();
-        assert_eq!(again, experiment);
-    }
-
-    #[test]
-    fn faults_of_schema_and_meaning_come_together() {
-        let error = check("[train]\nepoch = 3\noptimizer = {kind = \"sgd\", beta1 = 0.5}\n[threshold]\nkind = \"fixed\"").unwrap_err();
-        let text = error.to_string();
-        for part in [
-            "4 faults",
-            "/folder/a.toml:2: train.epoch",
-            "/folder/a.toml:3: train.optimizer.beta1",
-            "threshold.value: missing",
-            "data.train: no files",
-        ] {
-            assert!(text.contains(part), "{part} in\n{text}");
+    fn keys_that_do_not_affect_results_exist() {
+        let root = schema();
+        let all = [device::CIRCUMSTANCES, train::CIRCUMSTANCES, report::CIRCUMSTANCES];
+        for key in all.into_iter().chain([batch::CIRCUMSTANCES]).flatten() {
+            let mut schema = &root;
+            for part in key.trim_end_matches('.').split('.') {
+                schema = &schema["properties"][part];
+                assert!(schema.is_object(), "{key}: no such key");
+                if let Some(pointer) = schema["$ref"].as_str() {
+                    schema = root.pointer(&pointer[1..]).unwrap();
+                }
+            }
+            assert_eq!(schema["properties"].is_object(), key.ends_with('.'), "{key}");
         }
-        assert_eq!(error.exit_code(), 2);
-    }
-
-    #[test]
-    fn what_a_file_extends_holds_where_it_is_silent() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("base")).unwrap();
-        std::fs::write(
-            folder.path().join("base/base.toml"),
-            "seed = 5\ndata.train = [\"good.csv\"]\n[train]\nepochs = 7\nbatch_size = 9\n",
-        )
-        .unwrap();
-        let path = folder.path().join("own.toml");
-        std::fs::write(&path, "extends = \"base/base.toml\"\n[train]\nepochs = 8\n").unwrap();
-        let experiment = Experiment::load(&path, &["train.batch_size=10".into()]).unwrap();
-        let train = &experiment.config.train;
-        assert_eq!(
-            (
-                experiment.config.seed,
-                train.epochs,
-                train.batch_size,
-                experiment.config.name.as_str()
-            ),
-            (5, 8, 10, "own")
-        );
-        assert_eq!(
-            experiment.train_files,
-            [folder.path().join("base/good.csv")],
-            "paths are relative to the file they stand in"
-        );
+        for key in ["device", "train.checkpoint.keep", "batch.slurm.qos", "report.tensorboard"] {
+            assert!(!affects_results(key), "{key}");
+        }
+        for key in ["train.epochs", "devices", "report.on", "seed"] {
+            assert!(affects_results(key), "{key}");
+        }
     }
 }

@@ -67,7 +67,7 @@ pub struct Key<W, M> {
 
 impl<W, M> Key<W, M> {
     /// A key with its meaning.
-    pub(super) fn of(written: W, meaning: M) -> Self {
+    pub(crate) fn of(written: W, meaning: M) -> Self {
         Self { written, meaning }
     }
 
@@ -95,6 +95,12 @@ impl<W, M> Deref for Key<W, M> {
 
     fn deref(&self) -> &M {
         &self.meaning
+    }
+}
+
+impl<W, M: fmt::Display> fmt::Display for Key<W, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.meaning.fmt(f)
     }
 }
 

@@ -17,8 +17,8 @@ section! {
         good: Option<LabelSource> = None,
         /// Further label sets to hold the scores against, by a name of your choice: `dcs =
         /// "DCSbit"`.
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        sets: BTreeMap<String, LabelSource> = BTreeMap::new(),
+        #[serde(skip_serializing_if = "Key::is_unset")]
+        sets: Key<BTreeMap<String, LabelSource>, Vec<LabelSpec>> = Key::default(),
         /// Whether JSONs and lists are complete: a lumisection that they do not name is then the
         /// opposite of those they name. Otherwise it is unlabelled, and a warning counts such
         /// lumisections.
@@ -180,8 +180,7 @@ impl LabelOrigin {
         }
     }
 
-    /// Takes a value for bad where the config does not say which values are.
-    pub fn settle(&mut self, bad: Option<&Scalar>) {
+    fn settle(&mut self, bad: Option<&Scalar>) {
         let (Self::Column { values, .. } | Self::File { values, .. }) = self;
         if values.bad.is_none()
             && let Some(bad) =
@@ -204,9 +203,9 @@ impl std::fmt::Display for LabelOrigin {
 }
 
 impl Labels {
-    /// Returns the label sets, that of `labels.good` first.
-    pub(super) fn check(&mut self, checker: &mut Checker) -> Vec<LabelSpec> {
-        if self.sets.contains_key("good") {
+    /// The meaning of `sets` is all label sets, that of `labels.good` first.
+    pub(super) fn check(&mut self, checker: &mut Checker) {
+        if self.sets.written.contains_key("good") {
             checker.fault(
                 "labels.sets.good",
                 "the name \"good\" is that of labels.good; take another",
@@ -216,9 +215,10 @@ impl Labels {
         let good = self.good.iter_mut().map(|source| ("good", "labels.good".to_owned(), source));
         let sets = self
             .sets
+            .written
             .iter_mut()
             .map(|(name, source)| (name.as_str(), format!("labels.sets.{name}"), source));
-        let specs = good
+        self.sets.meaning = good
             .chain(sets)
             .filter_map(|(name, key, source)| source.check(checker, name, &key, complete))
             .collect();
@@ -228,7 +228,13 @@ impl Labels {
         if let Some(subsystems) = &mut self.subsystems {
             subsystems.check(checker);
         }
-        specs
+    }
+
+    /// Takes values for bad, by label set, where the config does not say which values are.
+    pub fn settle(&mut self, bad: &BTreeMap<String, Scalar>) {
+        for set in &mut self.sets.meaning {
+            set.origin.settle(bad.get(&set.name));
+        }
     }
 }
 

@@ -4,53 +4,52 @@
 //! keys and values. Each section has a file, which holds its keys with docs, defaults and ranges,
 //! what they mean, and its checks; `cross` checks sections against each other.
 
-mod batch;
-mod certify;
-mod channels;
+pub mod batch;
+pub mod certify;
+pub mod channels;
 mod check;
 mod cross;
-mod data;
+pub mod data;
 mod device;
 mod document;
-pub mod experiment;
+mod experiment;
 pub mod expression;
-mod file;
 mod keys;
-mod labels;
-mod loss;
-mod model;
-mod optimizer;
-mod patterns;
-pub mod raw;
+pub mod labels;
+mod load;
+pub mod loss;
+pub mod model;
+pub mod optimizer;
+pub mod patterns;
 pub mod reference;
-mod report;
+pub mod report;
 pub mod resolved;
-mod scale;
-mod schedule;
+pub mod scale;
+pub mod schedule;
 pub mod schema;
-mod score;
-mod select;
-mod sensitivity;
+pub mod score;
+pub mod select;
+pub mod sensitivity;
 mod space;
-mod split;
+pub mod split;
 pub mod sweep;
-mod threshold;
-mod train;
-mod weights;
+pub mod threshold;
+pub mod train;
+pub mod weights;
 
+pub use batch::Batch;
 pub use certify::Cut;
 pub use data::Part;
 pub use device::DeviceChoice;
 pub use document::{Document, Place};
-pub use experiment::{Batch, Certify, Experiment};
+pub use experiment::{Experiment, affects_results};
 pub use expression::{Expression, Value};
-pub use file::affects_results;
-pub use keys::Key;
+pub use keys::{Key, OneOrMany, Scalar};
 pub use labels::{LabelOrigin, LabelSpec, LabelValues};
-pub use loss::{Distance as Loss, Divergence, Penalties, SparsityPenalty as Sparsity};
-pub use optimizer::UpdateRule as Optimizer;
-pub use schedule::Course as Schedule;
-pub use threshold::ThresholdRule as Threshold;
+pub use loss::{Distance, Divergence, Penalties, SparsityPenalty};
+pub use optimizer::UpdateRule;
+pub use schedule::Course;
+pub use threshold::ThresholdRule;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! A resolved config as values by dotted key, and what two of them differ in.
 
-use super::file::affects_results;
+use super::experiment::affects_results;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What two resolved configs differ in, key by key.

@@ -1,14 +1,14 @@
 //! The JSON schema of a config, and the check of a TOML table against it that finds every fault at
 //! once.
 
-use super::{check::Fault, document::join, file::Config};
+use super::{check::Fault, document::join, experiment::Experiment};
 use crate::error::suggestion;
 use serde_json::{Value as Json, json};
 use toml::Value;
 
 /// The JSON schema (draft 2020-12) of an experiment file, made from the types that read it.
 pub fn schema() -> Json {
-    let mut schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap_or_default();
+    let mut schema = serde_json::to_value(schemars::schema_for!(Experiment)).unwrap_or_default();
     schema["title"] = json!("Lumisift experiment");
     schema
 }

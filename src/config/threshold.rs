@@ -190,7 +190,7 @@ mod tests {
             .add_arguments(&["threshold.kind=mean-std".into(), "threshold.k=2".into()])
             .unwrap();
         let experiment = Experiment::check(&document, "a").unwrap();
-        assert_eq!(experiment.thresholds, [ThresholdRule::MeanStd { k: 2.0, ddof: 1 }]);
+        assert_eq!(experiment.threshold.rules(), [ThresholdRule::MeanStd { k: 2.0, ddof: 1 }]);
         document.add_arguments(&["threshold.value=3".into()]).unwrap();
         assert!(
             Experiment::check(&document, "a")

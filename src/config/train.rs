@@ -160,6 +160,11 @@ section! {
 }
 
 impl Train {
+    /// The full learning rate; 0 where there are no gradients.
+    pub fn learning_rate(&self) -> f64 {
+        self.optimizer.learning_rate.unwrap_or(0.0)
+    }
+
     pub(super) fn check(&mut self, checker: &mut Checker) {
         checker.path("train.init", &mut self.init);
         self.time_limit.meaning = self.time_limit.written.as_ref().and_then(|text| {

@@ -2,7 +2,7 @@
 
 use super::{areas::Frame, shape::Shape, table::Table};
 use crate::{
-    config::{Experiment, raw::FlowBins},
+    config::{Experiment, data::FlowBins},
     error::{Error, Result},
 };
 
@@ -26,7 +26,7 @@ impl Binning {
     /// can be cut out.
     pub fn new(table: &Table, experiment: &Experiment) -> Result<Self> {
         let Shape { y, x } = table.shape;
-        let (rebin, cut) = (experiment.rebin, experiment.cut);
+        let (rebin, cut) = (experiment.data.bins_together(), experiment.data.cross());
         let wrong = |key: &str, what: String| {
             Err(Error::input(format!("data.{key}: {} holds {what}", table.path.display())))
         };
@@ -42,8 +42,7 @@ impl Binning {
         }
         let rebin = (rebin.0, if y == 1 { 1 } else { rebin.1.unwrap_or(rebin.0) });
         let enough = x > 2 && (y == 1 || y > 2);
-        let strip =
-            experiment.config.data.flow_bins == FlowBins::Strip && table.flow_bins && enough;
+        let strip = experiment.data.flow_bins == FlowBins::Strip && table.flow_bins && enough;
         let flow_bins = table.flow_bins && !strip;
         let binning =
             Self { from: table.shape, turn: table.y_fastest, strip, flow_bins, cut, rebin };

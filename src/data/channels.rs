@@ -7,7 +7,7 @@
 
 use super::{histogram_quantiles::Unit, shape::Shape};
 use crate::{
-    config::raw::{Channels as Config, Unmatched},
+    config::channels::{Channels as Config, Unmatched},
     error::{Error, Result, listed, suggestion},
 };
 use regex::Regex;

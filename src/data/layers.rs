@@ -39,9 +39,9 @@ pub struct LayerSpec {
 /// The layers that the patterns of `data.layers` mean among the monitoring elements of all files,
 /// in the order of the patterns and, within one, of their names with numbers as numbers.
 pub fn choose(experiment: &Experiment, elements: &BTreeSet<&str>) -> Result<Vec<LayerSpec>> {
-    let texts = &experiment.config.data.layers;
+    let texts = &experiment.data.layers;
     let mut chosen: Vec<&str> = vec![];
-    for (pattern, text) in experiment.layers.iter().zip(texts) {
+    for (pattern, text) in experiment.data.layer_patterns().iter().zip(texts) {
         let mut own: Vec<&str> = elements
             .iter()
             .copied()

@@ -24,7 +24,8 @@ use super::{
 use crate::{
     config::{
         Experiment, Part,
-        raw::{BadRows, Channels, Format},
+        channels::Channels,
+        data::{BadRows, Format},
     },
     error::{Error, Result, listed},
 };
@@ -60,12 +61,12 @@ pub fn load(
     options: LoadOptions,
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<Samples> {
-    let data = &experiment.config.data;
+    let data = &experiment.data;
     let (paths, skipped) = find_files(files)?;
     let wanted = ReadOptions {
-        dials: lumisection_numbers(&experiment.facts.lumisections)?,
+        dials: lumisection_numbers(&experiment.data.lumisections)?,
         channels: if options.features.is_none() {
-            experiment.config.channels.clone()
+            experiment.channels.clone()
         } else {
             Channels::default()
         },
@@ -220,7 +221,7 @@ fn join_files_of_layers(
             table.faults.iter_mut().for_each(|fault| {
                 fault.reason = format!("{}: {}", layers[layer].name, fault.reason)
             });
-            if experiment.config.data.bad_rows == BadRows::Error {
+            if experiment.data.bad_rows == BadRows::Error {
                 refuse_faults(&table)?;
             }
             parts.push(LayerTable { source, layer, table });
@@ -241,7 +242,7 @@ fn join_files(
             tables.into_iter().map(move |(_, table)| (source.clone(), table))
         })
         .collect();
-    refuse_missing_element(&tables, experiment.config.data.me.as_deref())?;
+    refuse_missing_element(&tables, experiment.data.me.as_deref())?;
     if let Some((source, _)) =
         tables.iter().find(|(_, table)| has_channels && table.hierarchy.is_none())
     {
@@ -327,7 +328,7 @@ mod tests {
         let experiment = experiment(config, folder.path());
         load(
             &experiment,
-            &[(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)],
+            &[(Role::Train, &experiment.data.train), (Role::Test, &experiment.data.test)],
             LoadOptions::default(),
             &|_| {},
         )
@@ -392,7 +393,7 @@ mod tests {
         let load = |read: &(dyn Fn(&Path) + Sync)| {
             load(
                 &experiment,
-                &[(Role::Train, &experiment.train_files)],
+                &[(Role::Train, &experiment.data.train)],
                 LoadOptions::default(),
                 read,
             )

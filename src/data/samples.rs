@@ -9,7 +9,7 @@ use super::{
     shape::Shape,
     table::{self, Column},
 };
-use crate::config::raw::Format;
+use crate::config::data::Format;
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 

@@ -11,7 +11,7 @@ use super::{
     table::place_in,
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     error::{Error, Result, listed, suggestion},
 };
 use parquet::arrow::{

@@ -1,7 +1,7 @@
 //! One file as read, before anything is chosen, sorted or scaled.
 
 use super::{cells::Cells, channels::Hierarchy, field::Field, shape::Shape};
-use crate::config::raw::Format;
+use crate::config::data::Format;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

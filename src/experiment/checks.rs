@@ -2,11 +2,14 @@
 
 use crate::{
     config::{
-        Experiment, Threshold,
-        raw::{
-            CalibrateOn, Constant, FitOn, ModelKind, OneOrMany, Order, ReportOn, ScaleKind,
-            SplitBy, TrainOn, ValidateOn,
-        },
+        Experiment, OneOrMany,
+        labels::TrainOn,
+        model::ModelKind,
+        report::ReportOn,
+        scale::{Constant, FitOn, ScaleKind},
+        split::SplitBy,
+        threshold::{CalibrateOn, ThresholdKind, ThresholdRule},
+        train::{Order, ValidateOn},
     },
     data::{
         Role, Samples,
@@ -22,16 +25,15 @@ use std::collections::BTreeSet;
 
 /// Refuses what the rows cannot give, before anything is trained: batches, thresholds.
 pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
-    let (train, rows) =
-        (&experiment.config.train, prepared.of_split(Split::Train, Order::Ls).len());
+    let (train, rows) = (&experiment.train, prepared.of_split(Split::Train, Order::Ls).len());
     if train.epochs > 0 {
         train.check_batches(rows)?;
     }
-    if let Some(patterns) = &experiment.config.patterns {
+    if let Some(patterns) = &experiment.patterns {
         let layers = prepared.channels.iter().map(|channel| (channel.name.as_str(), channel.map()));
         PatternSettings::new(patterns, prepared.channels.len()).check(layers)?;
     }
-    if experiment.config.model.kind == ModelKind::Nmf
+    if experiment.model.kind == ModelKind::Nmf
         && let Some(row) = prepared
             .of_split(Split::Train, Order::Ls)
             .into_iter()
@@ -42,10 +44,10 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
             "scale.kind: {place} has negative inputs once it is scaled, of which model.kind = \"nmf\" can make no sum; expected steps that keep them positive, such as [\"mean-one\", \"bin-mean\"]"
         )));
     }
-    let on = experiment.config.threshold.on;
+    let on = experiment.threshold.on;
     if prepared.channels.len() > 1
-        && experiment.config.patterns.is_none()
-        && matches!(experiment.thresholds[0], Threshold::Fixed { .. })
+        && experiment.patterns.is_none()
+        && experiment.threshold.kind == ThresholdKind::Fixed
     {
         let channels = prepared.channels.len();
         return Err(Error::input(format!(
@@ -62,9 +64,10 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
     let zeros: Vec<Vec<f64>> =
         lengths.filter(|&length| length > 0).map(|length| vec![0.0; length]).collect();
     for threshold in experiment
-        .thresholds
+        .threshold
+        .rules()
         .iter()
-        .filter(|threshold| !matches!(threshold, Threshold::Fixed { .. }))
+        .filter(|threshold| !matches!(threshold, ThresholdRule::Fixed { .. }))
     {
         if on == CalibrateOn::Scored {
             zeros
@@ -83,7 +86,6 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
 
 /// What a config and its data make doubtful, in plain words.
 pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
-    let config = &experiment.config;
     let width = prepared.scaler.inputs();
     let count = |wanted: Split| prepared.splits.iter().filter(|split| **split == wanted).count();
     let mut warnings = Warnings::default();
@@ -92,7 +94,7 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
     for channel in prepared
         .channels
         .iter()
-        .filter(|channel| config.model.latent as usize >= channel.features.len())
+        .filter(|channel| experiment.model.latent as usize >= channel.features.len())
     {
         let of = if channel.name == ALL_FEATURES {
             String::new()
@@ -101,11 +103,11 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
         };
         warn(format!(
             "the latent layer ({}) is not narrower than the input{of} ({}): an overcomplete autoencoder can copy its input, anomalies included",
-            config.model.latent,
+            experiment.model.latent,
             channel.features.len()
         ));
     }
-    let (low, high) = config.model.output_activation.range();
+    let (low, high) = experiment.model.output_activation.range();
     let outside = |wanted: Split| {
         let (mut out, mut all) = (0_usize, 0_usize);
         for (_, row) in prepared
@@ -123,13 +125,13 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
         if let Some(share) = outside(split) {
             warn(format!(
                 "{share} of the scaled {what} values lie outside what a {} output can reach ({low} to {high})",
-                config.model.output_activation
+                experiment.model.output_activation
             ));
         }
     }
-    if config.split.by == SplitBy::Random
+    if experiment.split.by == SplitBy::Random
         && !prepared.samples.events
-        && (config.split.valid > 0.0 || config.split.test > 0.0)
+        && (experiment.split.valid > 0.0 || experiment.split.test > 0.0)
     {
         warn("rows are split one by one: neighbouring LSs are nearly equal and end up on both sides, so held-out figures are too good; split by run or block".into());
     }
@@ -148,14 +150,14 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
             "run {name} is in data.train and in data.test: its test rows are neighbours of training rows"
         ));
     }
-    if config.train.validate_on == ValidateOn::Train {
+    if experiment.train.validate_on == ValidateOn::Train {
         warn(
             "the validation loss is taken on the training rows: it says nothing about new data"
                 .into(),
         );
     }
-    if config.threshold.on == CalibrateOn::Scored
-        && !matches!(experiment.thresholds[0], Threshold::Fixed { .. })
+    if experiment.threshold.on == CalibrateOn::Scored
+        && experiment.threshold.kind != ThresholdKind::Fixed
     {
         let test_labels =
             prepared.labels.iter().find(|set| set.name == "good").is_some_and(|set| {
@@ -170,24 +172,26 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
             "each scored run has a threshold found on itself: some of its rows are flagged, however good they are{unknown}; threshold.on = \"valid\" finds it on other rows"
         ));
     }
-    if config.scale.fit_on == FitOn::EachFile {
+    if experiment.scale.fit_on == FitOn::EachFile {
         warn(
             "each file is scaled by its own range: scores of different files are not comparable"
                 .into(),
         );
     }
-    if config.scale.fit_on == FitOn::All && config.scale.kind != OneOrMany::One(ScaleKind::None) {
+    if experiment.scale.fit_on == FitOn::All
+        && experiment.scale.kind != OneOrMany::One(ScaleKind::None)
+    {
         warn("the scaling is fitted on all rows, test rows included".into());
     }
-    if config.scale.fit_on == FitOn::Read {
+    if experiment.scale.fit_on == FitOn::Read {
         warn("the scaling is fitted on all rows that were read, test rows and rows that are not evaluated included".into());
     }
-    if config.report.on == ReportOn::All {
+    if experiment.report.on == ReportOn::All {
         warn("figures are taken on all rows, those trained on included (report.on = \"all\"): they flatter".into());
     }
     if prepared.labels.first().is_none_or(|set| set.name != "good") {
         warn("no labels (labels.good): every row of data.train is taken for good".into());
-    } else if config.labels.train_on == TrainOn::All {
+    } else if experiment.labels.train_on == TrainOn::All {
         warn("bad and unlabelled rows are trained on (labels.train_on = \"all\")".into());
     }
     let constant = prepared.scaler.constant_inputs();
@@ -238,7 +242,7 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
             if flags.len() == 1 { "it is" } else { "one of them is" }
         ));
     }
-    if config.split.valid > 0.0 && count(Split::Valid) == 0 {
+    if experiment.split.valid > 0.0 && count(Split::Valid) == 0 {
         warn("no validation rows are left after selection".into());
     }
     warnings.extend(Severity::Note, prepared.notes.iter().cloned());

@@ -41,7 +41,8 @@ fn channel(entry: &ChannelEntry, experiment: &Experiment) -> Result<(), String> 
             shape.x, shape.y
         ));
     }
-    if !experiment.layers.is_empty() && (channel.shape.is_none() || channel.element.is_none()) {
+    if !experiment.data.layers.is_empty() && (channel.shape.is_none() || channel.element.is_none())
+    {
         return Err("says no shape or no monitoring element, which layers have".into());
     }
     let beside = [

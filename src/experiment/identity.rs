@@ -17,7 +17,7 @@ pub fn fingerprint(experiment: &Experiment, sources: &[Source]) -> Result<String
     }
     hash.update(env!("CARGO_PKG_VERSION"));
     sources.iter().for_each(|source| hash.update(&source.sha256));
-    if let Some(reference) = &experiment.reference {
+    if let Some(reference) = experiment.scale.reference.as_ref() {
         hash.update(data::paths::fingerprint(reference)?.1);
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())

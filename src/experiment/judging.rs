@@ -59,7 +59,7 @@ pub fn load(
             Some((sources.map(|source| source.path.display().to_string()).collect(), scores))
         };
         loaded.push(JudgingExperiment {
-            name: model.experiment.config.name.clone(),
+            name: model.experiment.name.clone(),
             folder,
             element: model.element().cloned(),
             experiment: model.experiment,

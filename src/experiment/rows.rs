@@ -1,7 +1,7 @@
 //! New rows for a trained experiment.
 
 use crate::{
-    config::Part,
+    config::{Part, weights::Weights},
     data::{LoadOptions, Role, histogram_quantiles::Unit},
     device::Device,
     error::{Error, Result},
@@ -47,11 +47,11 @@ pub fn prepare_files(
     // Nothing is trained: weights matter only where they say which rows are evaluated or how
     // figures are taken.
     let mut lenient = experiment.clone();
-    if !experiment.config.select.nonzero_weight && !experiment.config.report.weighted {
-        lenient.weight = None;
+    if !experiment.select.nonzero_weight && !experiment.report.weighted {
+        lenient.weights = Weights::default();
     }
     let further = LoadOptions {
-        welcome: labels::columns(experiment),
+        welcome: labels::columns(&experiment.labels),
         features: model.columns(),
         layers: model.layers(),
         part,
@@ -106,7 +106,7 @@ pub fn prepare_files(
         (&mut inputs, &mut divisors, &mut splits),
         finite::LARGEST_INPUT,
     )?;
-    let beside = chosen.beside(&lenient)?;
+    let beside = chosen.beside(&lenient.report)?;
     let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
     let (scaler, masked) = (model.scaler.clone(), is_masked(&model.scaler, &inputs));

@@ -7,10 +7,7 @@ use super::{
     observer::{ModelId, Note, RunObserver, Size},
 };
 use crate::{
-    config::{
-        Experiment,
-        raw::{Checkpoint, Scalar},
-    },
+    config::{Experiment, Scalar, train::Checkpoint},
     device::Device,
     error::Result,
     files::folder::{Folder, names},
@@ -82,7 +79,7 @@ const SHORT: Duration = Duration::from_secs(2);
 
 impl Watcher<'_, '_> {
     fn config(&self) -> &Checkpoint {
-        &self.training.plan.experiment.config.train.checkpoint
+        &self.training.plan.experiment.train.checkpoint
     }
 }
 
@@ -158,7 +155,7 @@ fn write_beginning(
             "version": env!("CARGO_PKG_VERSION"),
             "device": names_of(devices),
             "precision": devices.iter().map(|device| device.precision(by_hand(experiment))).max_by_key(|text| text.len()),
-            "seed": experiment.config.seed,
+            "seed": experiment.seed,
             "fingerprint": fingerprint,
             "files": prepared.samples.sources,
             "bad_values": bad_values,
@@ -182,20 +179,17 @@ impl<'e> Plan<'e> {
 
     /// What it is, in a line.
     pub fn describe(&self, prepared: &Prepared, devices: &[Device]) -> String {
-        let (config, rows) = (
-            &self.experiment.config,
-            prepared.splits.iter().filter(|split| **split == Split::Train).count(),
-        );
+        let rows = prepared.splits.iter().filter(|split| **split == Split::Train).count();
         let shapes: Vec<String> = init::architectures(self.experiment, &prepared.channels)
             .iter()
             .map(|shape| shape.describe())
             .collect();
         let shapes =
             if shapes.len() == 1 { shapes.concat() } else { format!("{} channels", shapes.len()) };
-        let ensemble = config.train.ensemble;
+        let ensemble = self.experiment.train.ensemble;
         let shapes =
             if ensemble > 1 { format!("{shapes}, ensembles of {ensemble}") } else { shapes };
-        format!("{} on {}: {shapes}, {rows} training rows", config.name, names_of(devices))
+        format!("{} on {}: {shapes}, {rows} training rows", self.experiment.name, names_of(devices))
     }
 
     /// Begins it in a folder, or goes on with what was begun there. The folder's lock is held.
@@ -232,7 +226,7 @@ impl<'e> Plan<'e> {
             let text = format!("going on after {}", count(epochs, "epoch"));
             observer.note(Note::Message(&text));
         }
-        let config = &self.experiment.config.train;
+        let config = &self.experiment.train;
         let models = models(&self.begins, prepared);
         let history = folder.write_history(
             HistoryColumns::new(self.experiment),
@@ -318,7 +312,7 @@ impl Training<'_> {
             .collect();
         let models: Vec<(&str, usize)> =
             models.iter().map(|(channel, member)| (channel.as_str(), *member)).collect();
-        let ensemble = experiment.config.train.ensemble;
+        let ensemble = experiment.train.ensemble;
         // Epochs of channels side by side come in any order; a finished file does not depend on it.
         folder.write_history(
             HistoryColumns::new(experiment),
@@ -348,13 +342,13 @@ impl Training<'_> {
         }
         let prepared = fewer.as_mut().unwrap_or(prepared);
         let moved = new_rows::moved(&networks, prepared);
-        let on = experiment.config.threshold.on;
+        let on = experiment.threshold.on;
         let thresholds =
             calibrate::calibrate(experiment, on, &scored, calibrate::calibration_split(on))?;
         scored.flag(&thresholds)?;
         folder.write_json(names::THRESHOLDS, &thresholds)?;
         let worst = explain::worst(experiment, &networks, prepared, &scored, device)?;
-        if !experiment.config.report.projections.is_empty() {
+        if !experiment.report.projections.is_empty() {
             observer.note(Note::Stage("projecting latents"));
         }
         let projections = projections::project(experiment, &networks, prepared, &scored, device)?;

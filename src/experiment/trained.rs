@@ -2,7 +2,7 @@
 
 use super::consistent;
 use crate::{
-    config::{Experiment, raw::Scalar},
+    config::{Experiment, Scalar},
     data::{
         channels::{self, Channel},
         histogram_quantiles::Unit,
@@ -93,7 +93,7 @@ impl TrainedModel {
 
     /// Whether each channel is a monitoring element.
     pub fn is_layered(&self) -> bool {
-        !self.experiment.layers.is_empty()
+        !self.experiment.data.layers.is_empty()
     }
 
     /// The layers that it was trained on; none where it has one monitoring element.
@@ -163,10 +163,7 @@ impl Folder {
         let mut experiment = Experiment::load(&self.file(names::EXPERIMENT), sets)?;
         // What counted as bad in training does so in new data, which may hold no other value.
         let provenance: Provenance = self.read_json(names::PROVENANCE).unwrap_or_default();
-        experiment
-            .labels
-            .iter_mut()
-            .for_each(|set| set.origin.settle(provenance.bad_values.get(&set.name)));
+        experiment.labels.settle(&provenance.bad_values);
         let scaler: Scaler = self.read_json(names::SCALER)?;
         scaler.check()?;
         let thresholds: Vec<Calibrated> = self.read_json(names::THRESHOLDS)?;
@@ -186,13 +183,12 @@ impl Folder {
             .map_err(|reason| wrong(names::THRESHOLDS, &reason))?;
         let mut networks = vec![];
         for ChannelEntry { channel, usual, masked } in entries {
-            let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
+            let architecture = Architecture::new(channel.features.len(), &experiment.model);
             let read = |member: usize| {
                 weights::read(&self.weights_file(&channel.name, member), &architecture)
             };
-            let members = (0..experiment.config.train.ensemble as usize)
-                .map(read)
-                .collect::<Result<Vec<_>>>()?;
+            let members =
+                (0..experiment.train.ensemble as usize).map(read).collect::<Result<Vec<_>>>()?;
             let svm = self.svm_file(&channel.name);
             let svm: Option<OneClassSvm> =
                 if svm.is_file() { Some(read_json(&svm)?) } else { None };

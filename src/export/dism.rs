@@ -30,16 +30,15 @@ pub fn package(
     workspace: &str,
 ) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let data = folder.read_json::<Report>(names::REPORT)?.data;
-    let config = &model.experiment.config;
     let refused = if data.features {
         "its inputs are features; DIALS hands over the bins of monitoring elements"
     } else if data.flow_bins {
         "it was trained on underflow and overflow bins, which histograms in DIALS lack; train with data.flow_bins = \"strip\""
-    } else if config.data.rebin.is_some() || !config.data.cut_cross.is_empty() {
+    } else if model.experiment.data.rebin.is_some() || !model.experiment.data.cut_cross.is_empty() {
         "it was trained on bins that data.rebin adds up or data.cut_cross leaves out; DIALS hands over all bins"
     } else if model.networks.len() > 1 && model.is_layered() {
         "it was trained on several monitoring elements, of which DIALS hands over one; --channel exports one layer"
-    } else if model.scaler.added.is_some() || model.experiment.divide_by.is_some() {
+    } else if model.scaler.added.is_some() || model.experiment.scale.divide_by.is_some() {
         "data.add_inputs and scale.divide_by need quantities of each lumisection beside its histogram"
     } else {
         ""
@@ -69,8 +68,8 @@ pub fn package(
     };
     let shape = Some(all).filter(|shape| shape.y > 1);
     let graph = scoring::graph(model, shape)?;
-    let name = service_name(&config.name);
-    let description = format!("{}: autoencoder on {element}", config.name);
+    let name = service_name(&model.experiment.name);
+    let description = format!("{}: autoencoder on {element}", model.experiment.name);
     let file = graph.to_file("lumisift", &description, &metadata(folder, model, &graph)?);
 
     let provenance: Value = folder.read_json(names::PROVENANCE)?;
@@ -85,9 +84,9 @@ pub fn package(
         "trained_on": trained_on(&provenance),
         "inputs": [{"name": "input_0", "monitoring_element": element, "dims": dims(&graph.inputs()[0].lengths)}],
         "outputs": graph.outputs().iter().map(|port| json!({"name": port.name, "dims": dims(&port.lengths), "is": port.description})).collect::<Vec<_>>(),
-        "score": config.score.kind.name(),
+        "score": model.experiment.score.kind.name(),
         "threshold": model.thresholds[0].brief(),
-        "not_applied": config.select,
+        "not_applied": model.experiment.select,
     });
     let facts = serde_json::to_string_pretty(&facts)
         .map_err(|error| Error::failed(format!("export: {error}")))?

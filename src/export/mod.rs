@@ -25,7 +25,7 @@ pub fn metadata(
     let provenance: Value = folder.read_json(names::PROVENANCE)?;
     let told = |key: &str| provenance[key].as_str().map(str::to_owned);
     let mut metadata = vec![
-        ("name".to_owned(), experiment.config.name.clone()),
+        ("name".to_owned(), experiment.name.clone()),
         (
             "lumisift".to_owned(),
             told("version").unwrap_or_else(|| env!("CARGO_PKG_VERSION").into()),

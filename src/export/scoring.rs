@@ -9,7 +9,12 @@ mod missing;
 
 use super::onnx::{Attribute, Graph, Kind, Port, Value};
 use crate::{
-    config::raw::{Activation, Combine, DropEmpty, FitOn, ScaleKind, ScoreKind},
+    config::{
+        model::Activation,
+        scale::{FitOn, ScaleKind},
+        score::{Combine, ScoreKind},
+        select::DropEmpty,
+    },
     data::{channels::COMBINED, shape::Shape},
     error::{Error, Result, listed, suggestion},
     experiment::trained::TrainedModel,
@@ -84,7 +89,7 @@ pub fn graph(model: &TrainedModel, map: Option<Shape>) -> Result<Graph> {
             "export: model.kind = \"nmf\" finds coefficients step by step until they no longer change, which a graph cannot; `export … safetensors` has the components",
         ));
     }
-    if model.experiment.config.patterns.is_some() {
+    if model.experiment.patterns.is_some() {
         return Err(Error::input(
             "export: [patterns] flags regions of a map, which the graph does not look for; train without [patterns], or score with `lumisift score`",
         ));
@@ -117,7 +122,7 @@ impl Building<'_> {
     fn all(&mut self, map: Option<Shape>) -> Result<()> {
         let model = self.model;
         let names = model.read_names();
-        let score = model.experiment.config.score.kind;
+        let score = model.experiment.score.kind;
         let width = model.scaler.width;
         let what = if model.columns().is_some() { "features" } else { "bins" };
         let missing = self.told_missing();
@@ -243,8 +248,7 @@ impl Building<'_> {
         }
         let mut description =
             "whether the inputs, as they are and scaled, and the errors are finite".to_owned();
-        if model.columns().is_none() && model.experiment.config.select.drop_empty == DropEmpty::All
-        {
+        if model.columns().is_none() && model.experiment.select.drop_empty == DropEmpty::All {
             let parts = if model.scaler.layers.is_empty() {
                 vec![read]
             } else {
@@ -288,7 +292,7 @@ impl Building<'_> {
         } else {
             format!("channel {channel}")
         };
-        let config = &self.model.experiment.config.score;
+        let config = &self.model.experiment.score;
         let how = if channel == COMBINED { config.combine.name() } else { config.kind.name() };
         let port_of = |name: &str, kind, description: &str| {
             port(&format!("{name}{suffix}"), kind, &[], description)
@@ -332,7 +336,7 @@ impl Building<'_> {
             )
         });
         let (mut bins, mut evaluated) = (read.clone(), vec![]);
-        if let Some(quantity) = &self.model.experiment.divide_by {
+        if let Some(quantity) = self.model.experiment.scale.divide_by.as_ref() {
             let divisor = further(
                 &mut self.graph,
                 &[quantity.to_string()],
@@ -525,7 +529,7 @@ impl Building<'_> {
             let reconstruction = self.layers(&plain, &folded, decoder, &latents);
             let mut error =
                 self.error(score, network.channel.features.len(), &exact, &reconstruction, missing);
-            let weight = self.model.experiment.config.score.kl;
+            let weight = self.model.experiment.score.kl;
             if let Some(of_spread) =
                 network.architecture.fold_log_variance(weights).filter(|_| weight > 0.0)
             {
@@ -661,7 +665,7 @@ impl Building<'_> {
 
     /// One score of the channels' errors, of those that are present.
     fn combined(&mut self, errors: &[(Value, Option<Value>)]) -> Value {
-        let how = self.model.experiment.config.score.combine;
+        let how = self.model.experiment.score.combine;
         let graph = &mut self.graph;
         let smallest = graph.double(SMALLEST);
         let mut ratios = vec![];

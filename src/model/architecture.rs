@@ -15,7 +15,7 @@
 
 use super::nmf;
 use crate::{
-    config::raw::{Activation, Init, Model, ModelKind},
+    config::model::{Activation, Init, Model, ModelKind},
     random,
 };
 use rand::RngExt;

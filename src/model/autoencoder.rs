@@ -6,7 +6,7 @@ use super::{
     architecture::{Architecture, EPSILON, LEAK},
     host::SELU,
 };
-use crate::config::raw::Activation;
+use crate::config::model::Activation;
 use burn::{
     module::{Module, Param, ParamId},
     tensor::{Device, Tensor, TensorData, activation},
@@ -325,7 +325,7 @@ impl Layer {
 mod tests {
     use super::*;
     use crate::{
-        config::raw::{Init, Model},
+        config::model::{Init, Model},
         device::tests::cpu,
         model::architecture::LayerPlace,
     };

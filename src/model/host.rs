@@ -8,7 +8,7 @@ use super::{
     architecture::{Architecture, LayerPlace},
     matrix::{Matrix, multiply, vectorised},
 };
-use crate::config::raw::Activation;
+use crate::config::model::Activation;
 use std::ops::Range;
 
 impl LayerPlace {

@@ -217,7 +217,7 @@ fn numbers(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::raw::{Activation, Init, Model};
+    use crate::config::model::{Activation, Init, Model};
     use proptest::prelude::*;
 
     fn architecture(inputs: usize, hidden: u32, latent: u32) -> Architecture {

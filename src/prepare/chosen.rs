@@ -2,7 +2,7 @@
 //! before they are scaled.
 
 use crate::{
-    config::{Experiment, Expression},
+    config::{Experiment, Expression, report::Report},
     data::{
         self, LoadOptions, Role, Samples,
         lumi::{LUMINOSITIES, LumiInfo, START_TIME, automasks::Automasks},
@@ -42,9 +42,9 @@ pub(crate) fn load(
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<Chosen> {
     let names = quantities::names(experiment);
-    let layered = !experiment.layers.is_empty();
+    let layered = !experiment.data.layers.is_empty();
     let facts = LumiInfo::read(
-        &experiment.facts,
+        &experiment.data,
         &names
             .iter()
             .cloned()
@@ -58,16 +58,15 @@ pub(crate) fn load(
     let trained = files.iter().all(|(role, _)| *role == Role::Test);
     let load = data::load(experiment, files, further, read);
     let samples = load.map_err(|error| with_lumi_names(error, &columns, &facts))?;
-    let (labels, label_notes) = labels::read(&samples, experiment, trained)?;
+    let (labels, label_notes) = labels::read(&samples, &experiment.labels, trained)?;
     let classes = experiment
-        .config
         .labels
         .classes
         .as_ref()
         .map(|config| Classes::read(&samples, config))
         .transpose()?
         .flatten();
-    let weights = match &experiment.weight {
+    let weights = match &experiment.weights.quantity() {
         Some(expression) => Some(
             Quantity::new("weights", expression, &samples, &facts)?.numbers("weights", &samples)?,
         ),
@@ -75,7 +74,7 @@ pub(crate) fn load(
     };
     let weights = weights
         .map(|weights| weights.into_iter().map(|weight| weight as f32).collect::<Vec<f32>>());
-    let (automasks, mask_notes) = masked::read(experiment, &samples, &facts)?;
+    let (automasks, mask_notes) = masked::read(experiment.patterns.as_ref(), &samples, &facts)?;
     let notes = samples.notes.iter().cloned().chain(label_notes).chain(mask_notes).collect();
     Ok(Chosen { samples, labels, classes, weights, facts, automasks, notes })
 }
@@ -96,15 +95,19 @@ impl Chosen {
         experiment: &Experiment,
     ) -> Result<(Vec<f32>, Option<Vec<f64>>)> {
         let rows = self.samples.rows.len();
-        let (reasons, notes) =
-            select::reasons(&self.samples, experiment, &self.facts, self.weights.as_deref())?;
+        let (reasons, notes) = select::reasons(
+            &self.samples,
+            (&experiment.select, experiment.data.min_present, experiment.seed),
+            &self.facts,
+            self.weights.as_deref(),
+        )?;
         self.notes.extend(notes);
         self.reject(reasons);
         let given = self.give(experiment)?;
         self.refuse_none(rows)?;
         let mut inputs = join_inputs(experiment, &self.samples, &given);
         let mut divisors =
-            experiment.divide_by.as_ref().and_then(|_| given.into_iter().next_back());
+            experiment.scale.divide_by.as_ref().and_then(|_| given.into_iter().next_back());
         self.reject_overflow(
             experiment,
             (&mut inputs, &mut divisors, &mut vec![]),
@@ -138,7 +141,7 @@ impl Chosen {
             .samples
             .feature_names()
             .into_iter()
-            .chain(experiment.added.iter().map(Expression::to_string))
+            .chain(experiment.data.add_inputs.iter().map(Expression::to_string))
             .collect();
         let missing = |row: usize, input: usize| {
             self.samples.row(row).get(input).is_some_and(|value| value.is_nan())
@@ -156,13 +159,13 @@ impl Chosen {
 
     /// What is drawn beside the scores: luminosities where they are known, weights, and what the
     /// config asks for.
-    pub(crate) fn beside(&self, experiment: &Experiment) -> Result<Vec<(String, Vec<f32>)>> {
+    pub(crate) fn beside(&self, report: &Report) -> Result<Vec<(String, Vec<f32>)>> {
         let known = LUMINOSITIES
             .into_iter()
             .filter(|name| self.facts.has(name))
             .filter_map(|name| Expression::parse(name).ok());
         let mut beside: Vec<(String, Vec<f32>)> = vec![];
-        for expression in known.chain(experiment.beside.iter().cloned()) {
+        for expression in known.chain(report.beside.iter().cloned()) {
             let numbers = Quantity::new("report.beside", &expression, &self.samples, &self.facts)?
                 .numbers("report.beside", &self.samples)?;
             beside.push((
@@ -177,10 +180,11 @@ impl Chosen {
     /// The quantities that rows are given: `data.add_inputs`, then `scale.divide_by`. Rows for
     /// which one is unknown, or which would be divided by 0, are rejected.
     fn give(&mut self, experiment: &Experiment) -> Result<Vec<Vec<f64>>> {
-        let added = experiment.added.iter().map(|expression| ("data.add_inputs", expression));
-        let divide_by = experiment.divide_by.iter().map(|expression| (DIVIDE_BY, expression));
+        let added =
+            experiment.data.add_inputs.iter().map(|expression| ("data.add_inputs", expression));
+        let divide_by = experiment.scale.divide_by.iter().map(|expression| (DIVIDE_BY, expression));
         let mut given = vec![];
-        if experiment.added.is_empty() && experiment.divide_by.is_none() {
+        if experiment.data.add_inputs.is_empty() && experiment.scale.divide_by.is_none() {
             return Ok(given);
         }
         let mut reasons: Vec<Option<String>> = vec![None; self.samples.rows.len()];
@@ -234,8 +238,8 @@ fn join_inputs(experiment: &Experiment, samples: &Samples, given: &[Vec<f64>]) -
     if given.is_empty() {
         return samples.values.clone();
     }
-    let added = &given[..experiment.added.len()];
-    let divisor = experiment.divide_by.as_ref().and(given.last());
+    let added = &given[..experiment.data.add_inputs.len()];
+    let divisor = experiment.scale.divide_by.as_ref().and(given.last());
     let mut inputs = Vec::with_capacity(samples.rows.len() * (samples.width() + added.len()));
     for row in 0..samples.rows.len() {
         let first = inputs.len();

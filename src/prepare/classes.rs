@@ -2,7 +2,7 @@
 //! good.
 
 use crate::{
-    config::raw::{ClassNames, Scalar},
+    config::{Scalar, labels::ClassNames},
     data::{Samples, table::Column},
     error::{Error, Result, listed},
 };

@@ -8,7 +8,7 @@
 //! alarm by itself, and a bin that comes alive is one.
 
 use super::scale::{Seen, Step};
-use crate::config::raw::ScaleKind;
+use crate::config::scale::ScaleKind;
 
 /// What bins hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -165,7 +165,10 @@ fn median(mut numbers: Vec<f64>) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::{
-        config::raw::{Constant, Fill, FitOn},
+        config::{
+            data::Fill,
+            scale::{Constant, FitOn},
+        },
         prepare::scale::{Plan, Scaler},
     };
     use proptest::prelude::*;

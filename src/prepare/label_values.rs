@@ -1,10 +1,7 @@
 //! What the entries of a label column or array mean: good, bad, or nothing that is known.
 
 use crate::{
-    config::{
-        LabelValues,
-        raw::{BadValues, Scalar},
-    },
+    config::{LabelValues, Scalar, labels::BadValues},
     error::listed,
 };
 use std::collections::HashMap;
@@ -166,7 +163,7 @@ fn unlabelled(key: &str, unknown: &[&&Seen]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::raw::Others;
+    use crate::config::labels::Others;
 
     const GOOD: Option<bool> = Some(true);
     const BAD: Option<bool> = Some(false);

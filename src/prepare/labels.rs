@@ -4,8 +4,8 @@
 use super::label_values::{self, Labels};
 use crate::{
     config::{
-        Experiment, LabelOrigin, LabelValues,
-        raw::{Lists, Scalar},
+        LabelOrigin, LabelValues, Scalar,
+        labels::{Labels as Section, Lists, Subsystems},
     },
     data::{
         self, Role, Samples,
@@ -31,10 +31,10 @@ pub struct LabelSet {
 }
 
 /// The columns that labels are read from.
-pub fn columns(experiment: &Experiment) -> Vec<String> {
-    let classes = experiment.config.labels.classes.iter().map(|classes| classes.column.as_str());
-    experiment
-        .labels
+pub fn columns(labels: &Section) -> Vec<String> {
+    let classes = labels.classes.iter().map(|classes| classes.column.as_str());
+    labels
+        .sets
         .iter()
         .filter_map(|spec| spec.origin.column())
         .chain(classes)
@@ -51,7 +51,7 @@ fn file_name(path: &std::path::Path) -> String {
 /// model is `trained` already.
 pub fn read(
     samples: &Samples,
-    experiment: &Experiment,
+    labels: &Section,
     trained: bool,
 ) -> Result<(Vec<LabelSet>, Vec<String>)> {
     let (mut sets, mut notes) = (vec![], vec![]);
@@ -59,7 +59,7 @@ pub fn read(
     let gone = |path: &std::path::Path| {
         format!("{} is no longer there: no labels from it", path.display())
     };
-    for spec in &experiment.labels {
+    for spec in labels.sets.iter() {
         let key = key(&spec.name);
         if let LabelOrigin::File { path, .. } = &spec.origin
             && is_gone(path)
@@ -103,10 +103,9 @@ pub fn read(
             other,
         });
     }
-    if let Some((folder, _)) = experiment.subsystems.as_ref().filter(|(folder, _)| is_gone(folder))
-    {
-        notes.push(gone(folder));
-    } else if let Some((folder, pattern)) = &experiment.subsystems {
+    if let Some(own) = labels.subsystems.as_ref().filter(|own| is_gone(&own.folder)) {
+        notes.push(gone(&own.folder));
+    } else if let Some(Subsystems { folder, pattern }) = &labels.subsystems {
         let (files, others) = golden_json::subsystems(folder, pattern)?;
         if !others.is_empty() {
             notes.push(format!(
@@ -115,7 +114,7 @@ pub fn read(
                 others.join(", ")
             ));
         }
-        let (complete, mut doubtful) = (experiment.config.labels.complete, vec![]);
+        let (complete, mut doubtful) = (labels.complete, vec![]);
         for (name, path) in files {
             if sets.iter().any(|set| set.name == name) {
                 return Err(Error::input(format!(

@@ -1,7 +1,7 @@
 //! What was masked when: automasks, in the bins of the maps that are scored.
 
 use crate::{
-    config::{Experiment, Value},
+    config::{Value, patterns::Patterns},
     data::{
         Samples,
         lumi::{
@@ -14,13 +14,13 @@ use crate::{
 
 /// Reads the tables that the config names; the texts say what is doubtful about them.
 pub fn read(
-    experiment: &Experiment,
+    patterns: Option<&Patterns>,
     samples: &Samples,
     facts: &LumiInfo,
 ) -> Result<(Automasks, Vec<String>)> {
-    if experiment.automasks.is_empty() {
+    let Some(patterns) = patterns.filter(|patterns| !patterns.automasks.is_empty()) else {
         return Ok((Automasks::default(), vec![]));
-    }
+    };
     let mut notes = vec![];
     let starts = |run: u32| {
         let seconds = |value: Value| match value {
@@ -35,12 +35,8 @@ pub fn read(
             .collect();
         (!starts.is_empty()).then_some(starts)
     };
-    let masks = Automasks::read(
-        &experiment.automasks,
-        experiment.chips.as_deref(),
-        &samples.frames,
-        &starts,
-    )?;
+    let masks =
+        Automasks::read(&patterns.automasks, patterns.chips.as_deref(), &samples.frames, &starts)?;
     if !masks.others.is_empty() {
         let others = listed(masks.others.iter().map(String::as_str));
         notes.push(format!("patterns.automasks: tell of layers that are not scored: {others}"));

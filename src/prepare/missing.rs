@@ -3,7 +3,7 @@
 
 use crate::statistics::percentile_of_sorted;
 use crate::{
-    config::raw::Fill,
+    config::data::Fill,
     data::Samples,
     error::{Error, Result},
 };

@@ -2,7 +2,7 @@
 //! another era can divide by it.
 
 use crate::{
-    config::raw::Data,
+    config::data::Data,
     data::{
         Samples,
         channels::ALL_FEATURES,
@@ -175,7 +175,10 @@ fn said(table: &Table, row: usize) -> String {
 mod tests {
     use super::*;
     use crate::{
-        config::raw::{Constant, Fill, FitOn, ScaleKind},
+        config::{
+            data::Fill,
+            scale::{Constant, FitOn, ScaleKind},
+        },
         data::layers::Layer,
         prepare::{floors::Contents, scale::Plan},
     };

@@ -3,7 +3,7 @@
 use super::missing::{self, MissingCells};
 use super::{Rows, classes::Classes, labels::LabelSet, scale::Scaler, split::Split};
 use crate::{
-    config::raw::Order,
+    config::train::Order,
     data::{Samples, channels::Channel, lumi::automasks::Automasks},
 };
 use std::ops::Range;
@@ -225,7 +225,10 @@ impl Prepared {
 mod tests {
     use super::*;
     use crate::{
-        config::raw::{Constant, Fill, FitOn, ScaleKind},
+        config::{
+            data::Fill,
+            scale::{Constant, FitOn, ScaleKind},
+        },
         data::{self, shape::Shape},
         prepare::{floors::Contents, scale::Plan},
     };

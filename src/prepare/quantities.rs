@@ -21,9 +21,15 @@ const FEWEST: &str = "entries_min";
 
 /// All names that the expressions of an experiment have.
 pub fn names(experiment: &Experiment) -> BTreeSet<String> {
-    let Experiment { added, beside, weight, select, divide_by, .. } = experiment;
-    let expressions =
-        added.iter().chain(beside).chain(weight).chain(&select.conditions).chain(divide_by);
+    let weight = experiment.weights.quantity();
+    let expressions = experiment
+        .data
+        .add_inputs
+        .iter()
+        .chain(experiment.report.beside.iter())
+        .chain(&weight)
+        .chain(experiment.select.conditions.iter())
+        .chain(experiment.scale.divide_by.as_ref());
     expressions.flat_map(|expression| expression.names().iter().cloned()).collect()
 }
 

@@ -6,7 +6,10 @@ use super::{
 };
 use crate::statistics::percentile_of_sorted;
 use crate::{
-    config::raw::{Constant, Fill, FitOn, ScaleKind},
+    config::{
+        data::Fill,
+        scale::{Constant, FitOn, ScaleKind},
+    },
     error::{Error, Result},
 };
 use rayon::prelude::*;

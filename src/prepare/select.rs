@@ -4,8 +4,8 @@
 use super::{missing::too_few, quantities::Quantity};
 use crate::{
     config::{
-        Experiment, Value,
-        raw::{DropEmpty, UnknownRows},
+        Value,
+        select::{DropEmpty, Select, UnknownRows},
     },
     data::{
         Samples,
@@ -22,14 +22,14 @@ use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 
 /// The first reason against each row, as the config asks, and what is worth knowing about it.
-/// `weights` have one number a row, NaN where unknown.
+/// `least` is the share of inputs that must be present; `weights` have one number a row, NaN where
+/// unknown.
 pub fn reasons(
     samples: &Samples,
-    experiment: &Experiment,
+    (select, least, seed): (&Select, Option<f64>, u64),
     facts: &LumiInfo,
     weights: Option<&[f32]>,
 ) -> Result<(Vec<Option<String>>, Vec<String>)> {
-    let (config, checked) = (&experiment.config.select, &experiment.select);
     let rows = samples.rows.len();
     let mut notes = vec![];
     let mut reasons: Vec<Option<String>> = vec![None; rows];
@@ -39,8 +39,8 @@ pub fn reasons(
         }
     };
 
-    if !checked.runs.is_empty() {
-        let mut ranges = checked.runs.clone();
+    if !select.runs.is_empty() {
+        let mut ranges = select.runs.to_vec();
         ranges.sort_unstable();
         let wanted = |row: usize| {
             samples.id(row).run.is_some_and(|run| {
@@ -51,8 +51,8 @@ pub fn reasons(
             .filter(|&row| !wanted(row))
             .for_each(|row| reject(row, &|| "run not in select.runs".into()));
     }
-    if !checked.lumisections.is_empty() {
-        let set = LumisectionSet::from_ranges(&checked.lumisections);
+    if !select.lumisections.is_empty() {
+        let set = LumisectionSet::from_ranges(&select.lumisections);
         let outside = |row: usize| {
             let id = samples.id(row);
             id.run
@@ -63,14 +63,14 @@ pub fn reasons(
             .filter(|&row| outside(row))
             .for_each(|row| reject(row, &|| "LS not in select.lumisections".into()));
     }
-    if let Some(path) = &checked.golden {
+    if let Some(path) = select.golden.as_ref() {
         let set = LumisectionSet::read(path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         (0..rows)
             .filter(|&row| !set.contains(samples.id(row)))
             .for_each(|row| reject(row, &|| format!("not in {name}")));
     }
-    for (i, condition) in checked.conditions.iter().enumerate() {
+    for (i, condition) in select.conditions.iter().enumerate() {
         let quantity = Quantity::new(&format!("select.where[{i}]"), condition, samples, facts)?;
         if quantity.reasons.iter().all(Option::is_some) {
             notes.push(format!("select.where: \"{condition}\" is not known for any row"));
@@ -85,17 +85,17 @@ pub fn reasons(
                         "select.where[{i}]: \"{condition}\" is a text, not a condition"
                     )));
                 }
-                (Value::Unknown, Some(unknown)) if config.unknown == UnknownRows::Reject => {
+                (Value::Unknown, Some(unknown)) if select.unknown == UnknownRows::Reject => {
                     reject(row, &|| unknown.clone())
                 }
                 _ => {}
             }
         }
     }
-    for (row, reason) in empties(samples, config.drop_empty) {
+    for (row, reason) in empties(samples, select.drop_empty) {
         reject(row, &|| reason.to_owned());
     }
-    if config.drop_empty != DropEmpty::None && samples.layers.len() > 1 {
+    if select.drop_empty != DropEmpty::None && samples.layers.len() > 1 {
         for row in 0..rows {
             let is_empty = |layer: &&Layer| !is_filled(&samples.row(row)[layer.columns.clone()]);
             if let Some(layer) =
@@ -105,7 +105,7 @@ pub fn reasons(
             }
         }
     }
-    if let Some(least) = experiment.config.data.min_present {
+    if let Some(least) = least {
         (0..rows)
             .filter_map(|row| Some((row, too_few(samples.row(row), least)?)))
             .for_each(|(row, reason)| reject(row, &|| reason.clone()));
@@ -118,17 +118,17 @@ pub fn reasons(
                 reject(row, &|| "infinite weight".into());
             } else if *weight < 0.0 {
                 reject(row, &|| "negative weight".into());
-            } else if config.nonzero_weight && *weight == 0.0 {
+            } else if select.nonzero_weight && *weight == 0.0 {
                 reject(row, &|| "weight 0".into());
             }
         }
     }
-    if let Some(most) = config.per_run {
+    if let Some(most) = select.per_run {
         for range in samples.run_ranges() {
             let mut left: Vec<usize> = range.filter(|&row| reasons[row].is_none()).collect();
             if let Some(&first) = left.first() {
                 left.shuffle(&mut random::generator(
-                    experiment.config.seed,
+                    seed,
                     "per run",
                     u64::from(samples.rows[first].run),
                 ));
@@ -191,7 +191,7 @@ pub fn counts(samples: &Samples) -> Vec<(String, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Document;
+    use crate::config::{Document, Experiment};
 
     fn select(samples: &mut Samples, text: &str) -> Result<()> {
         let text = format!("data.train = [\"a\"]\n{text}");
@@ -200,7 +200,15 @@ mod tests {
             "x",
         )
         .unwrap();
-        samples.reject(reasons(samples, &experiment, &LumiInfo::default(), None)?.0);
+        samples.reject(
+            reasons(
+                samples,
+                (&experiment.select, experiment.data.min_present, experiment.seed),
+                &LumiInfo::default(),
+                None,
+            )?
+            .0,
+        );
         Ok(())
     }
 

@@ -5,8 +5,8 @@
 
 use crate::{
     config::{
-        Experiment,
-        raw::{Split as Config, SplitBy, TrainOn},
+        labels::TrainOn,
+        split::{Split as Config, SplitBy},
     },
     data::{Role, Samples, Source},
     error::{Error, Result, suggestion},
@@ -52,28 +52,29 @@ impl Split {
 pub fn split(
     samples: &Samples,
     labels: &[LabelSet],
-    experiment: &Experiment,
+    config: &Config,
+    train_on: TrainOn,
+    seed: u64,
 ) -> Result<Vec<Split>> {
-    let config = &experiment.config.split;
     let ours: Vec<usize> =
         (0..samples.rows.len()).filter(|&i| samples.source(i).role == Role::Train).collect();
     let mut splits = vec![Split::Test; samples.rows.len()];
     let assigned = match config.by {
         SplitBy::Column => by_column(samples, &ours, config)?,
         SplitBy::Run if !config.valid_runs.is_empty() || !config.test_runs.is_empty() => {
-            by_runs(samples, &ours, config, experiment.config.seed)?
+            by_runs(samples, &ours, config, seed)?
         }
         SplitBy::File if !config.valid_files.is_empty() || !config.test_files.is_empty() => {
-            by_files(samples, &ours, config, experiment.config.seed)?
+            by_files(samples, &ours, config, seed)?
         }
-        _ if config.stratify => stratified(samples, labels, &ours, experiment)?,
-        _ => by_groups(samples, &ours, config, experiment.config.seed)?,
+        _ if config.stratify => stratified(samples, labels, &ours, config, seed)?,
+        _ => by_groups(samples, &ours, config, seed)?,
     };
     for (&i, split) in ours.iter().zip(assigned) {
         splits[i] = split;
     }
     let main = labels.first().filter(|set| set.name == "good");
-    if let (TrainOn::Good, Some(labels)) = (experiment.config.labels.train_on, main) {
+    if let (TrainOn::Good, Some(labels)) = (train_on, main) {
         for (split, good) in splits.iter_mut().zip(&labels.good) {
             if *split != Split::Test && *good != Some(true) {
                 *split = Split::Unused;
@@ -165,9 +166,9 @@ fn stratified(
     samples: &Samples,
     labels: &[LabelSet],
     ours: &[usize],
-    experiment: &Experiment,
+    config: &Config,
+    seed: u64,
 ) -> Result<Vec<Split>> {
-    let (config, seed) = (&experiment.config.split, experiment.config.seed);
     let label = |i: usize| labels.first().and_then(|set| set.good[i]);
     let mut splits = vec![Split::Train; ours.len()];
     for (at, class) in [Some(true), Some(false), None].into_iter().enumerate() {
@@ -297,11 +298,22 @@ fn by_column(samples: &Samples, ours: &[usize], config: &Config) -> Result<Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Experiment;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     fn samples(runs: &[u32]) -> Samples {
         Samples::made(&runs.iter().map(|&n| vec![1.0; n as usize]).collect::<Vec<_>>())
+    }
+
+    /// Splits as an experiment says.
+    fn split(
+        samples: &Samples,
+        labels: &[LabelSet],
+        experiment: &Experiment,
+    ) -> Result<Vec<Split>> {
+        let (train_on, seed) = (experiment.labels.train_on, experiment.seed);
+        super::split(samples, labels, &experiment.split, train_on, seed)
     }
 
     fn experiment(split: &str) -> Experiment {
@@ -375,8 +387,8 @@ mod tests {
             let samples = samples(&[good.len() as u32]);
             let labels = LabelSet { name: "good".into(), origin: String::new(), good: good.iter().map(|good| Some(*good)).collect(), other: None };
             let mut experiment = experiment("by = \"random\"\nvalid = 0.2\ntest = 0.2");
-            experiment.config.split.stratify = true;
-            experiment.config.labels.train_on = TrainOn::All;
+            experiment.split.stratify = true;
+            experiment.labels.train_on = TrainOn::All;
             let splits = split(&samples, &[labels], &experiment).unwrap();
             for class in [true, false] {
                 let of_class = good.iter().filter(|good| **good == class).count();
@@ -392,11 +404,11 @@ mod tests {
             let samples = samples(&runs);
             let block = if by == "block" { "block = 7\n" } else { "" };
             let mut experiment = experiment(&format!("by = \"{by}\"\n{block}valid = 0.2\ntest = 0.2"));
-            experiment.config.seed = seed;
+            experiment.seed = seed;
             let Ok(splits) = split(&samples, &[], &experiment) else { return Ok(()) };
             prop_assert_eq!(splits.len(), samples.rows.len());
             let all: Vec<usize> = (0..splits.len()).collect();
-            let keys = groups(&samples, &all, &experiment.config.split);
+            let keys = groups(&samples, &all, &experiment.split);
             let mut of_group = BTreeMap::new();
             for (key, split) in keys.iter().zip(&splits) {
                 prop_assert_eq!(of_group.entry(*key).or_insert(*split), split, "group {} is on both sides", key);
@@ -413,7 +425,7 @@ mod tests {
         fn the_same_seed_splits_the_same(seed in 0_u64..1000) {
             let samples = samples(&[5, 6, 7, 8, 9]);
             let mut experiment = experiment("valid = 0.3");
-            experiment.config.seed = seed;
+            experiment.seed = seed;
             prop_assert_eq!(split(&samples, &[], &experiment).unwrap(), split(&samples, &[], &experiment).unwrap());
         }
     }

@@ -2,10 +2,7 @@
 
 use super::chosen::{Chosen, load, told_counts};
 use crate::{
-    config::{
-        Experiment, Expression,
-        raw::{Fill, FitOn},
-    },
+    config::{Experiment, Expression, data::Fill, scale::FitOn},
     data::{LoadOptions, Role, Samples},
     error::{Error, Result},
     prepare::{
@@ -23,20 +20,22 @@ use std::path::Path;
 /// Reads, selects, splits and scales the files of an experiment. `read` is told of each file that
 /// has been read.
 pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
-    let config = &experiment.config;
     let files = [
-        (Role::Train, experiment.train_files.as_slice()),
-        (Role::Test, experiment.test_files.as_slice()),
+        (Role::Train, experiment.data.train.as_slice()),
+        (Role::Test, experiment.data.test.as_slice()),
     ];
-    let required: Vec<String> =
-        labels::columns(experiment).into_iter().chain(config.split.column.clone()).collect();
+    let required: Vec<String> = labels::columns(&experiment.labels)
+        .into_iter()
+        .chain(experiment.split.column.clone())
+        .collect();
     let mut chosen = load(
         experiment,
         &files,
-        LoadOptions { required, part: experiment.part, ..LoadOptions::default() },
+        LoadOptions { required, part: *experiment.data.part, ..LoadOptions::default() },
         read,
     )?;
     let reference = experiment
+        .scale
         .reference
         .as_ref()
         .map(|path| normalisation::read(path, &chosen.samples))
@@ -44,22 +43,25 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         .unwrap_or_default();
     let fit = |rows: &[&[f32]], samples: &Samples, contents: Contents| {
         let plan = Plan {
-            kinds: experiment.scale.clone(),
-            fit_on: config.scale.fit_on,
-            constant: config.scale.constant,
+            kinds: experiment.scale.steps(),
+            fit_on: experiment.scale.fit_on,
+            constant: experiment.scale.constant,
             contents,
             width: samples.width(),
             layers: samples.layer_widths(),
             reference: reference.clone(),
-            clip: config.scale.clip,
-            added: (!experiment.added.is_empty()).then(|| {
-                (config.scale.added, experiment.added.iter().map(Expression::to_string).collect())
+            clip: experiment.scale.clip,
+            added: (!experiment.data.add_inputs.is_empty()).then(|| {
+                (
+                    experiment.scale.added,
+                    experiment.data.add_inputs.iter().map(Expression::to_string).collect(),
+                )
             }),
-            fill: config.data.fill,
+            fill: experiment.data.fill,
         };
         Scaler::fit(plan, rows)
     };
-    let of_all_read = (config.scale.fit_on == FitOn::Read).then(|| {
+    let of_all_read = (experiment.scale.fit_on == FitOn::Read).then(|| {
         let samples = &chosen.samples;
         let is_finite = |row: &u32| {
             samples
@@ -78,12 +80,19 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     let told = |message: String, notes: &[String]| {
         notes.iter().fold(message, |message, note| format!("{message}\n  {note}"))
     };
-    let split = split::split(&chosen.samples, &chosen.labels, experiment);
+    let split = split::split(
+        &chosen.samples,
+        &chosen.labels,
+        &experiment.split,
+        experiment.labels.train_on,
+        experiment.seed,
+    );
     let mut splits = split.map_err(|error| error.map(|message| told(message, &chosen.notes)))?;
-    let width = chosen.samples.width() + experiment.added.len();
+    let width = chosen.samples.width() + experiment.data.add_inputs.len();
     let mut scaler = of_all_read.unwrap_or_else(|| {
-        let wanted =
-            |row: &u32| config.scale.fit_on == FitOn::All || splits[*row as usize] == Split::Train;
+        let wanted = |row: &u32| {
+            experiment.scale.fit_on == FitOn::All || splits[*row as usize] == Split::Train
+        };
         let rows: Vec<u32> = (0..splits.len() as u32).filter(wanted).collect();
         let fitted_on: Vec<&[f32]> =
             rows.iter().map(|&row| &inputs[row as usize * width..][..width]).collect();
@@ -93,15 +102,16 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         .samples
         .feature_names()
         .into_iter()
-        .chain(experiment.added.iter().map(Expression::to_string))
+        .chain(experiment.data.add_inputs.iter().map(Expression::to_string))
         .collect();
     let train = |splits: &[Split]| {
         (0..splits.len() as u32)
             .filter(|&row| splits[row as usize] == Split::Train)
             .collect::<Vec<u32>>()
     };
-    if !config.data.fill.is_reject() {
-        scaler.filling = Some(Filling::learn(config.data.fill, &inputs, &names, &train(&splits))?);
+    if !experiment.data.fill.is_reject() {
+        scaler.filling =
+            Some(Filling::learn(experiment.data.fill, &inputs, &names, &train(&splits))?);
     }
     scale(&scaler, &chosen.samples, &mut inputs);
     chosen.reject_overflow(
@@ -118,18 +128,19 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         )));
     }
     refuse_weightless(chosen.weights.as_deref(), &splits)?;
-    let beside = chosen.beside(experiment)?;
+    let beside = chosen.beside(&experiment.report)?;
     let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
     let mut channels = samples.channels();
     for channel in &mut channels {
         channel.paths.extend(
             experiment
-                .added
+                .data
+                .add_inputs
                 .iter()
                 .map(|added| vec![added.to_string()])
                 .filter(|_| samples.hierarchy.is_some()),
         );
-        channel.features.extend(experiment.added.iter().map(Expression::to_string));
+        channel.features.extend(experiment.data.add_inputs.iter().map(Expression::to_string));
     }
     Ok(Prepared {
         samples,

@@ -3,7 +3,7 @@
 
 use crate::score::run::judged;
 use crate::{
-    config::{Experiment, raw::ReportOn},
+    config::{Experiment, loss::LossKind, report::ReportOn},
     prepare::split::Split,
     score::{
         channel_scores::ChannelScores, network::Network, scores::Scores, threshold::Calibrated,
@@ -176,12 +176,12 @@ impl TrainingFigures {
             (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
         };
         let stopped = |why: Stopped| members.iter().filter(|fitted| fitted.stopped == why).count();
-        let over = if experiment.loss == crate::config::Loss::Sse {
+        let over = if experiment.loss.kind == LossKind::Sse {
             format!("sum over {inputs}, mean over rows")
         } else {
             format!("mean over {inputs} and rows")
         };
-        let weighted = if experiment.weight.is_some() { ", weighted" } else { "" };
+        let weighted = if experiment.weights.quantity().is_some() { ", weighted" } else { "" };
         let weightless: usize = members.iter().map(|fitted| fitted.weightless_batches).sum();
         let doubts = if weightless > 0 {
             vec![format!(
@@ -190,9 +190,9 @@ impl TrainingFigures {
         } else {
             vec![]
         };
-        let penalised = !experiment.penalties.is_empty();
+        let penalised = !experiment.loss.penalties().is_empty();
         let without = if penalised { "L2 terms and the penalty" } else { "L2 terms" };
-        let drawn = if experiment.config.model.variational {
+        let drawn = if experiment.model.variational {
             "; with drawn latents in training, with their means in validation"
         } else {
             ""
@@ -201,10 +201,7 @@ impl TrainingFigures {
             mean(&|fitted| fitted.history.last().and_then(number))
         };
         Self {
-            loss: format!(
-                "{}: {over}{weighted}, without {without}{drawn}",
-                experiment.config.loss.kind
-            ),
+            loss: format!("{}: {over}{weighted}, without {without}{drawn}", experiment.loss.kind),
             members: members.len(),
             epochs: members.iter().map(|fitted| fitted.history.len()).max().unwrap_or(0),
             kept_epoch: members.iter().map(|fitted| fitted.kept_epoch).max().unwrap_or(0),
@@ -232,7 +229,7 @@ impl TrainingFigures {
                 fitted.history.iter().filter_map(|epoch| epoch.valid_loss).min_by(f64::total_cmp)
             }),
             penalty: penalised.then(|| PenaltyFigures {
-                of: experiment.penalties.to_string(),
+                of: experiment.loss.penalties().to_string(),
                 train: last(|epoch| epoch.penalty),
             }),
             // The sum of nothing is −0.
@@ -249,7 +246,7 @@ impl TrainingFigures {
 
 /// The rows that figures are taken on, in words.
 pub(super) fn judged_rows(experiment: &Experiment) -> &'static str {
-    if experiment.config.report.on == ReportOn::All { "all" } else { Split::Test.name() }
+    if experiment.report.on == ReportOn::All { "all" } else { Split::Test.name() }
 }
 
 impl ChannelFigures {
@@ -262,13 +259,13 @@ impl ChannelFigures {
         channel: &ChannelScores,
         thresholds: &[Calibrated],
     ) -> Self {
-        let config = &experiment.config;
         let features = network.channel.features.len();
-        let divisor = config.score.kind.divisor(features);
+        let divisor = experiment.score.kind.divisor(features);
         let measured =
             |error: f64| Measured { sum: error * divisor, mean: error * divisor / features as f64 };
         let threshold = thresholds.iter().find(|threshold| threshold.channel == channel.name);
-        let weighted = if experiment.weight.is_some() { "weighted mean" } else { "mean" };
+        let weighted =
+            if experiment.weights.quantity().is_some() { "weighted mean" } else { "mean" };
         let main = scores.labels.iter().position(|name| name == "good");
         let bad: Vec<usize> = rows_of(experiment, scores, |row| {
             main.is_some_and(|set| scores.rows[row].labels[set] == Some(false))
@@ -327,13 +324,13 @@ impl ChannelFigures {
             training,
             errors: format!(
                 "{weighted} over the training rows; the {} of scaled inputs",
-                config.score.kind.per_feature()
+                experiment.score.kind.per_feature()
             ),
             mean_field_error: measured(network.baseline.mean_field_error),
             ae_error: measured(network.baseline.error),
             // Numbers of bins have no place among errors.
             log_cut: threshold
-                .filter(|_| experiment.config.patterns.is_none())
+                .filter(|_| experiment.patterns.is_none())
                 .and_then(|threshold| Some(network.baseline.log_ratio(threshold.value?))),
             bad: main.map(|_| BadFigures {
                 well_reconstructed: well.len(),

@@ -7,8 +7,11 @@ use super::{
 };
 use crate::{
     config::{
-        Experiment, Threshold,
-        raw::{CalibrateOn, Combine, Fill, ReportOn, ScoreKind},
+        Experiment, ThresholdRule,
+        data::Fill,
+        report::ReportOn,
+        score::{Combine, ScoreKind},
+        threshold::CalibrateOn,
     },
     data::{
         Role, Samples, axes,
@@ -320,7 +323,6 @@ impl Report {
             patterns,
             mut warnings,
         } = context;
-        let config = &experiment.config;
         let main = scores.main().map_or("", |channel| channel.name.as_str());
         let of_main: Vec<Calibrated> =
             thresholds.iter().filter(|threshold| threshold.channel == main).cloned().collect();
@@ -337,7 +339,7 @@ impl Report {
         let mut counts = [0; Split::ALL.len()];
         scores.evaluated().for_each(|row| counts[scores.rows[row].split as usize] += 1);
         let count = |split: Split| counts[split as usize];
-        let score = config.score.kind;
+        let score = experiment.score.kind;
         let over = if score == ScoreKind::Sse { "sum" } else { "mean" };
         let inputs = match networks {
             [network] => format!("the {} scaled inputs", network.channel.features.len()),
@@ -370,10 +372,10 @@ impl Report {
         warnings
             .extend(Severity::Worthless, findings.iter().map(|finding| finding.warning.clone()));
         Ok(Self {
-            name: config.name.clone(),
+            name: experiment.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             device: device.into(),
-            seed: config.seed,
+            seed: experiment.seed,
             data: DataFigures {
                 element: samples.element.clone(),
                 bins: samples.width(),
@@ -387,11 +389,11 @@ impl Report {
                 test: count(Split::Test),
                 unused: count(Split::Unused),
                 not_evaluated: select::counts(samples),
-                fill: (!missing.is_empty()).then_some(config.data.fill),
+                fill: (!missing.is_empty()).then_some(experiment.data.fill),
                 missing,
             },
             patterns: patterns.map(|patterns| patterns.figures(samples)),
-            score: match config.score.kl {
+            score: match experiment.score.kl {
                 _ if let Some(patterns) = patterns => patterns.describe(),
                 0.0 => format!("{score}: {over} over {inputs} of one {}", samples.what()),
                 kl => format!(
@@ -404,7 +406,7 @@ impl Report {
                     what: patterns.describe_combined(),
                     axis: "combined score (bins)".into(),
                 },
-                None => Combined::new(config.score.combine),
+                None => Combined::new(experiment.score.combine),
             }),
             on: judged_rows(experiment).into(),
             channels,
@@ -456,7 +458,7 @@ fn false_alarms(scores: &Scores, threshold: &Calibrated) -> Option<Rate> {
             interval: (low, high),
         })
     };
-    let fixed = matches!(threshold.threshold, Threshold::Fixed { .. });
+    let fixed = matches!(threshold.threshold, ThresholdRule::Fixed { .. });
     let own = if threshold.on == CalibrateOn::Scored && !fixed {
         ", each run with a threshold found on itself"
     } else {
@@ -536,7 +538,7 @@ struct Absent<'s> {
 
 impl<'s> Absent<'s> {
     fn new(experiment: &Experiment, scores: &'s Scores, samples: &Samples) -> (Self, NotEvaluated) {
-        let of_test = experiment.config.report.on == ReportOn::Test
+        let of_test = experiment.report.on == ReportOn::Test
             && samples.sources.iter().any(|source| source.role == Role::Test);
         // A rejected row of a test file is a test row.
         let rows = scores
@@ -593,7 +595,7 @@ fn agreement(scores: &Scores, experiment: &Experiment) -> Option<Agreement> {
         })
         .collect();
     Some(Agreement {
-        members: experiment.config.train.ensemble as usize,
+        members: experiment.train.ensemble as usize,
         flagged: shares().filter(|(flagged, _)| *flagged).count(),
         by_all: shares().filter(|(flagged, share)| *flagged && *share == 1.0).count(),
         disputed: shares().filter(|(_, share)| *share > 0.0 && *share < 1.0).count(),
@@ -608,7 +610,7 @@ pub(super) fn ranking(
     channel: &ChannelScores,
     labels: usize,
 ) -> Ranking {
-    let weighted = experiment.config.report.weighted;
+    let weighted = experiment.report.weighted;
     let mut rows = vec![];
     for (run, positions) in scores.runs().iter().enumerate() {
         rows.extend(positions.iter().filter_map(|&at| {
@@ -630,7 +632,7 @@ fn areas(scores: &Scores, labels: &[LabelSet], experiment: &Experiment) -> Vec<A
     let area = |channel: &ChannelScores, at: usize, name: &String| {
         let ranking = ranking(scores, experiment, channel, at);
         let (good, bad) = ranking.counts();
-        let (interval, note) = ranking.interval(experiment.config.seed);
+        let (interval, note) = ranking.interval(experiment.seed);
         Auc {
             channel: channel.name.clone(),
             labels: name.clone(),
@@ -640,7 +642,7 @@ fn areas(scores: &Scores, labels: &[LabelSet], experiment: &Experiment) -> Vec<A
                 .map(|set| set.origin.clone())
                 .unwrap_or_default(),
             split: judged_rows(experiment).into(),
-            weighted: experiment.config.report.weighted
+            weighted: experiment.report.weighted
                 && scores.rows.iter().any(|row| row.weight.is_some()),
             good,
             bad,
@@ -649,7 +651,6 @@ fn areas(scores: &Scores, labels: &[LabelSet], experiment: &Experiment) -> Vec<A
             interval,
             note,
             efficiencies: experiment
-                .config
                 .report
                 .background_rates
                 .iter()

@@ -3,7 +3,7 @@
 
 use super::{channels::ChannelFigures, figures::upside_down};
 use crate::{
-    config::{Experiment, raw::ModelKind},
+    config::{Experiment, model::ModelKind},
     data::channels::COMBINED,
     score::{network::Network, roc::Auc, run::judged, scores::Scores},
 };
@@ -78,8 +78,8 @@ pub fn find(
     auc: &[Auc],
     scores: &Scores,
 ) -> Vec<Finding> {
-    let trained = experiment.config.train.epochs > 0;
-    let nmf = experiment.config.model.kind == ModelKind::Nmf;
+    let trained = experiment.train.epochs > 0;
+    let nmf = experiment.model.kind == ModelKind::Nmf;
     let model = if nmf { "factorisation" } else { "network" };
     let which = |holds: &dyn Fn(usize) -> bool| Which {
         channels,
@@ -105,7 +105,7 @@ pub fn find(
         })
     };
     let stuck = |at: usize| {
-        let started = experiment.init.is_none() && !nmf;
+        let started = experiment.train.init.is_none() && !nmf;
         started
             && !diverged(at)
             && losses(at).is_some_and(|(start, kept, _)| {

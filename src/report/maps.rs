@@ -2,7 +2,7 @@
 //! maps with their regions.
 
 use crate::{
-    config::raw::ScoreKind,
+    config::score::ScoreKind,
     data::{axes, shape::Shape},
     device::Device,
     error::Result,

@@ -198,7 +198,7 @@ impl Events {
         experiment: &Experiment,
         models: impl IntoIterator<Item = ((&'a str, usize), &'a [Epoch])>,
     ) -> Result<Option<Self>> {
-        if !experiment.config.report.tensorboard {
+        if !experiment.report.tensorboard {
             return Ok(None);
         }
         let is_wanted = |key: &str| {

@@ -5,7 +5,7 @@ use super::{
     figures::{Report, RunFigures},
 };
 use crate::{
-    config::Threshold,
+    config::ThresholdRule,
     data::channels::{ALL_FEATURES, COMBINED},
     prepare::missing,
     score::{
@@ -588,12 +588,14 @@ fn runs_table(report: &Report, width: u16) -> String {
 }
 
 /// A threshold for narrow columns: `(p99.5, 3 LSs)`.
-fn short(threshold: &Threshold) -> String {
+fn short(threshold: &ThresholdRule) -> String {
     match threshold {
-        Threshold::Percentile { percentile, smooth: 1 } => format!("(p{percentile})"),
-        Threshold::Percentile { percentile, smooth } => format!("(p{percentile}, {smooth} LSs)"),
-        Threshold::Fixed { .. } => "(fixed)".into(),
-        Threshold::MeanStd { k, .. } => format!("(mean + {k} std)"),
+        ThresholdRule::Percentile { percentile, smooth: 1 } => format!("(p{percentile})"),
+        ThresholdRule::Percentile { percentile, smooth } => {
+            format!("(p{percentile}, {smooth} LSs)")
+        }
+        ThresholdRule::Fixed { .. } => "(fixed)".into(),
+        ThresholdRule::MeanStd { k, .. } => format!("(mean + {k} std)"),
     }
 }
 
@@ -672,7 +674,10 @@ mod tests {
 
     #[test]
     fn thresholds_are_shortened_for_narrow_columns() {
-        assert_eq!(short(&Threshold::Percentile { percentile: 99.5, smooth: 3 }), "(p99.5, 3 LSs)");
-        assert_eq!(short(&Threshold::Percentile { percentile: 99.0, smooth: 1 }), "(p99)");
+        assert_eq!(
+            short(&ThresholdRule::Percentile { percentile: 99.5, smooth: 3 }),
+            "(p99.5, 3 LSs)"
+        );
+        assert_eq!(short(&ThresholdRule::Percentile { percentile: 99.0, smooth: 1 }), "(p99)");
     }
 }

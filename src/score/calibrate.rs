@@ -1,7 +1,7 @@
 //! Thresholds of all channels, found on the scores of one split.
 
 use crate::{
-    config::{Experiment, Threshold, raw::CalibrateOn},
+    config::{Experiment, ThresholdRule, threshold::CalibrateOn},
     data::channels::COMBINED,
     error::Result,
     prepare::split::Split,
@@ -64,11 +64,11 @@ pub fn calibrate(
             channel.members.iter().map(|member| scores.of_split(member, split)).collect();
         let rows = slices.iter().map(|run| run.len()).sum();
         // What is combined is made of logarithms already.
-        let log = experiment.config.threshold.log && channel.name != COMBINED;
+        let log = experiment.threshold.log && channel.name != COMBINED;
         let mut sample =
             if on == CalibrateOn::Scored { None } else { Sample::new(&runs, scores.events) };
-        for threshold in &experiment.thresholds {
-            let fixed = matches!(threshold, Threshold::Fixed { .. });
+        for threshold in &experiment.threshold.rules() {
+            let fixed = matches!(threshold, ThresholdRule::Fixed { .. });
             let found = match on {
                 CalibrateOn::Scored => vec![],
                 _ if fixed => vec![],

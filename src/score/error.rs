@@ -1,6 +1,6 @@
 //! Reconstruction errors of rows.
 
-use crate::{config::raw::ScoreKind, prepare::Rows};
+use crate::{config::score::ScoreKind, prepare::Rows};
 
 impl ScoreKind {
     /// The error of one feature.

@@ -1,7 +1,7 @@
 //! The error baseline of a channel, and the combination of several channels.
 
 use super::ranges::Range;
-use crate::config::raw::Combine;
+use crate::config::score::Combine;
 use serde::{Deserialize, Serialize};
 
 /// The error baseline of a channel: fitted after training, kept in `channels.json`.

@@ -94,7 +94,7 @@ pub fn worst(
     scores: &Scores,
     device: &Device,
 ) -> Result<Vec<Explanation>> {
-    let most = experiment.config.score.explain as usize;
+    let most = experiment.score.explain as usize;
     let evaluated: Vec<usize> = scores.evaluated().collect();
     let test = prepared.splits.contains(&Split::Test);
     let mut explained = vec![];
@@ -205,7 +205,7 @@ fn of_rows(
     let columns = network.channel.columns(&prepared.input_names());
     let positions: Vec<u32> = rows.iter().map(|(at, _, _)| *at).collect();
     let errors = network.feature_errors(
-        experiment.config.score.kind,
+        experiment.score.kind,
         prepared.rows(&columns).at(&positions),
         device,
     )?;
@@ -271,7 +271,7 @@ fn told(channel: &Channel) -> Vec<Cow<'_, str>> {
 
 /// The levels below the channel at which features differ.
 fn levels(experiment: &Experiment, network: &Network, errors: &[f64]) -> Vec<Level> {
-    let config = &experiment.config.channels;
+    let config = &experiment.channels;
     let paths = &network.channel.paths;
     let level = |(at, name): (usize, &String)| {
         // Inputs beside the hierarchy are known by their own name at every level.

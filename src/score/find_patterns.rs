@@ -20,7 +20,7 @@ pub fn find_patterns(
     prepared: &Prepared,
     device: &Device,
 ) -> Result<Option<Patterns>> {
-    let Some(config) = &experiment.config.patterns else { return Ok(None) };
+    let Some(config) = &experiment.patterns else { return Ok(None) };
     let layers: Vec<DetectorLayer> = networks.iter().map(Network::layer).collect();
     let settings = PatternSettings::new(config, layers.len());
     settings.check(layers.iter().map(|layer| (layer.name.as_str(), layer.shape)))?;

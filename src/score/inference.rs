@@ -3,7 +3,7 @@
 #[cfg(feature = "gpu")]
 use crate::model::gpu::forward::Forward;
 use crate::{
-    config::raw::NmfSolver,
+    config::model::NmfSolver,
     device::{Device, read},
     error::Result,
     model::{Architecture, Autoencoder, host, nmf},
@@ -270,7 +270,7 @@ mod tests {
     use crate::{
         config::{
             DeviceChoice,
-            raw::{Init, Model},
+            model::{Init, Model},
         },
         device,
         train::backend::nmf::tests::{BINS, ROWS, cpu, experiment, made, train},
@@ -307,7 +307,7 @@ mod tests {
         let reconstructed = |text: &str| {
             let fitted = train(&format!("train.epochs = 50\n{text}"), &values);
             let experiment = experiment(text);
-            let architecture = Architecture::new(BINS, &experiment.config.model);
+            let architecture = Architecture::new(BINS, &experiment.model);
             let (members, device) = ([fitted.weights], cpu());
             let runner = Inference::new(&architecture, &members, &device);
             let mut first = vec![];
@@ -329,7 +329,7 @@ mod tests {
         let mut hot = values[..BINS].to_vec();
         hot[0] = 1000.0;
         let errors = |text: &str, row: &[f32]| {
-            let architecture = Architecture::new(BINS, &experiment(text).config.model);
+            let architecture = Architecture::new(BINS, &experiment(text).model);
             let (members, device) = ([fitted.weights.clone()], cpu());
             let mut errors = vec![];
             let runner = Inference::new(&architecture, &members, &device);

@@ -9,7 +9,7 @@ use super::{
     ranges::Counts,
 };
 use crate::{
-    config::raw::{OneClassSvm as SvmConfig, Score, ScoreKind},
+    config::score::{OneClassSvm as SvmConfig, Score, ScoreKind},
     data::channels::Channel,
     device::Device,
     error::{Error, Result},

@@ -1,7 +1,7 @@
 //! How rows differ from those that a model was trained and calibrated on.
 
 use crate::{
-    config::raw::Order,
+    config::train::Order,
     prepare::{Prepared, missing::MissingCells, split::Split},
     score::{
         channel_scores::ChannelScores,

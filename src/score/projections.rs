@@ -5,10 +5,7 @@ use super::{
     scores::Scores,
 };
 use crate::{
-    config::{
-        Experiment,
-        raw::{self, Order},
-    },
+    config::{Experiment, report, train::Order},
     data::Samples,
     device::{Device, side_by_side},
     error::Result,
@@ -38,7 +35,7 @@ pub struct Projection {
     /// The channel.
     pub channel: String,
     /// How they are laid out.
-    pub method: raw::Projection,
+    pub method: report::Projection,
     /// The rows shown, ascending positions in the rows that are evaluated; none where there is
     /// nothing to lay out.
     pub rows: Vec<u32>,
@@ -134,7 +131,7 @@ impl Shown {
         &self,
         experiment: &Experiment,
         channel: &str,
-        method: raw::Projection,
+        method: report::Projection,
         (latents, train, width): (&[f32], &[f32], usize),
         seed: u64,
     ) -> Projection {
@@ -144,7 +141,7 @@ impl Shown {
                 Err("some latents are not finite".into()),
                 false,
             ),
-            raw::Projection::Pca => {
+            report::Projection::Pca => {
                 let pca = Pca::fit(train, width, 2);
                 let axes = [0, 1]
                     .map(|axis| format!("PC {} ({:.0} %)", axis + 1, 100.0 * pca.shares[axis]));
@@ -158,13 +155,13 @@ impl Shown {
                     false,
                 )
             }
-            raw::Projection::TSne => (
+            report::Projection::TSne => (
                 [1, 2].map(|axis| format!("t-SNE {axis}")),
                 tsne(latents, width, seed),
                 width > TSNE_WIDTH,
             ),
         };
-        let ensemble = experiment.config.train.ensemble;
+        let ensemble = experiment.train.ensemble;
         let notes = [
             (ensemble > 1).then(|| format!("latents of member 1 of {ensemble}")),
             self.note.clone().filter(|_| laid_out.is_ok()),
@@ -240,7 +237,7 @@ pub fn project(
     scores: &Scores,
     device: &Device,
 ) -> Result<Vec<Projection>> {
-    let methods = &experiment.config.report.projections;
+    let methods = &experiment.report.projections;
     if methods.is_empty() {
         return Ok(vec![]);
     }

@@ -1,12 +1,9 @@
 //! Scores of prepared rows, by each channel and by all together.
 
 use super::find_patterns::find_patterns;
-use crate::config::raw::ReportOn;
+use crate::config::report::ReportOn;
 use crate::{
-    config::{
-        Experiment,
-        raw::{CalibrateOn, Order},
-    },
+    config::{Experiment, threshold::CalibrateOn, train::Order},
     data::channels::{COMBINED, Channel},
     device::{Device, side_by_side},
     error::{Error, Result},
@@ -34,9 +31,8 @@ pub fn fit_error_baselines(
     prepared: &Prepared,
     device: &Device,
 ) -> Result<(Vec<Network>, Vec<Option<String>>)> {
-    let config = &experiment.config;
-    let train = prepared.of_split(Split::Train, config.train.order);
-    let calibrate = match config.threshold.on {
+    let train = prepared.of_split(Split::Train, experiment.train.order);
+    let calibrate = match experiment.threshold.on {
         CalibrateOn::Valid => prepared.of_split(Split::Valid, Order::Ls),
         CalibrateOn::Train | CalibrateOn::Scored => train.clone(),
     };
@@ -48,7 +44,7 @@ pub fn fit_error_baselines(
             prepared.with_inputs(&columns, train.clone()),
             prepared.with_inputs(&columns, calibrate.clone()),
         );
-        let architecture = Architecture::new(channel.features.len(), &config.model);
+        let architecture = Architecture::new(channel.features.len(), &experiment.model);
         let trained = (
             channel.clone(),
             architecture,
@@ -56,11 +52,11 @@ pub fn fit_error_baselines(
         );
         let (train, calibrate) =
             (rows.at(&train).whole_where_possible(), rows.at(&calibrate).whole_where_possible());
-        Network::fit_baseline(trained, &config.score, train, calibrate, device)
+        Network::fit_baseline(trained, &experiment.score, train, calibrate, device)
     };
     let learned = side_by_side(
         device,
-        prepared.channels.iter().zip(fitted.chunks(config.train.ensemble as usize)).collect(),
+        prepared.channels.iter().zip(fitted.chunks(experiment.train.ensemble as usize)).collect(),
         one,
     )?;
     let (mut networks, notes): (Vec<Network>, Vec<Option<String>>) = learned.into_iter().unzip();
@@ -69,7 +65,7 @@ pub fn fit_error_baselines(
     networks.iter_mut().for_each(|network| {
         network.set_input_ranges(&network.channel.columns(&names), &known, &calibration)
     });
-    if let Some(patterns) = &config.patterns {
+    if let Some(patterns) = &experiment.patterns {
         let bins = prepared.samples.width();
         let mut zeros = Zeros::new(bins);
         train.iter().for_each(|&row| zeros.add(prepared.samples.row(row as usize)));
@@ -105,7 +101,7 @@ pub fn score(
     let names = prepared.input_names();
     let one = |network: &Network| {
         let columns = network.channel.columns(&names);
-        let said = network.score(&experiment.config.score, prepared.rows(&columns), device)?;
+        let said = network.score(&experiment.score, prepared.rows(&columns), device)?;
         // A row without any input of the channel has no score there.
         let present: Vec<bool> = match prepared.masked {
             false => vec![true; said.scores.len()],
@@ -158,7 +154,7 @@ pub fn score(
     if let Some(patterns) = &patterns {
         patterns.score(&mut channels);
     } else if networks.len() > 1 {
-        let how = experiment.config.score.combine;
+        let how = experiment.score.combine;
         let combine =
             |ratio: &dyn Fn(&ErrorBaseline, &ChannelScores, usize) -> Option<f64>| -> Vec<Option<f64>> {
                 let of_row = |i: usize| -> Vec<(&ErrorBaseline, f64)> {
@@ -225,5 +221,5 @@ fn spread(members: &[Vec<f64>]) -> Vec<Option<f64>> {
 
 /// Whether figures are computed on the rows of a split.
 pub(crate) fn judged(experiment: &Experiment, split: Split) -> bool {
-    experiment.config.report.on == ReportOn::All || split == Split::Test
+    experiment.report.on == ReportOn::All || split == Split::Test
 }

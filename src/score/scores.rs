@@ -5,7 +5,7 @@ use super::{
     row::{ScoredRow, shared},
 };
 use crate::{
-    config::{Threshold, raw::CalibrateOn},
+    config::{ThresholdRule, threshold::CalibrateOn},
     data::{Samples, channels::COMBINED},
     error::Result,
     prepare::{classes::Classes, labels::LabelSet, split::Split},
@@ -222,7 +222,7 @@ impl Scores {
                 continue;
             };
             channel.why = match threshold.on {
-                _ if let Threshold::Fixed { value } = threshold.threshold => {
+                _ if let ThresholdRule::Fixed { value } = threshold.threshold => {
                     format!("above the fixed threshold {value}")
                 }
                 CalibrateOn::Scored => format!("above the {} of its run", threshold.describe()),
@@ -299,7 +299,7 @@ pub(crate) mod tests {
     pub(crate) fn threshold(channel: &str, on: CalibrateOn, value: Option<f64>) -> Calibrated {
         Calibrated {
             channel: channel.into(),
-            threshold: Threshold::Percentile { percentile: 50.0, smooth: 1 },
+            threshold: ThresholdRule::Percentile { percentile: 50.0, smooth: 1 },
             log: false,
             on,
             value,

@@ -330,7 +330,7 @@ pub fn rejected(samples: &Samples) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::raw::CalibrateOn;
+    use crate::config::threshold::CalibrateOn;
     use crate::score::scores::tests::{scores, threshold};
 
     #[test]

@@ -3,7 +3,7 @@
 use super::drift::Sample;
 use crate::statistics::percentile;
 use crate::{
-    config::{Threshold, raw::CalibrateOn},
+    config::{ThresholdRule, threshold::CalibrateOn},
     error::{Error, Result},
 };
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub struct Calibrated {
     pub channel: String,
     /// How it was found.
     #[serde(flatten)]
-    pub threshold: Threshold,
+    pub threshold: ThresholdRule,
     /// Whether it was taken of ln(score).
     #[serde(default)]
     pub log: bool,
@@ -78,7 +78,7 @@ impl Calibrated {
 
     /// A warning where there are too few rows for what was asked.
     pub fn warning(&self) -> Option<String> {
-        let Threshold::Percentile { percentile, .. } = self.threshold else { return None };
+        let ThresholdRule::Percentile { percentile, .. } = self.threshold else { return None };
         let above = self.rows as f64 * (1.0 - percentile / 100.0);
         (self.value.is_some() && above < 1.0).then(|| {
             format!(
@@ -90,19 +90,19 @@ impl Calibrated {
 }
 
 /// How a threshold is found, in words; with `log`, on ln(score).
-pub fn describe(threshold: &Threshold, log: bool) -> String {
+pub fn describe(threshold: &ThresholdRule, log: bool) -> String {
     let text = threshold.to_string();
     match (log, threshold) {
-        (false, _) | (true, Threshold::Fixed { .. }) => text,
-        (true, Threshold::Percentile { .. }) => text.replace("the score", "ln(score)"),
-        (true, Threshold::MeanStd { .. }) => text + " of ln(score)",
+        (false, _) | (true, ThresholdRule::Fixed { .. }) => text,
+        (true, ThresholdRule::Percentile { .. }) => text.replace("the score", "ln(score)"),
+        (true, ThresholdRule::MeanStd { .. }) => text + " of ln(score)",
     }
 }
 
 /// The threshold found on the scores of some runs, each in the order of LS. A moving average never
 /// crosses from run to run. With `log` it is found on ln(score), and e to the power of that.
-pub fn value(threshold: &Threshold, log: bool, runs: &[&[f64]]) -> Result<f64> {
-    if log && !matches!(threshold, Threshold::Fixed { .. }) {
+pub fn value(threshold: &ThresholdRule, log: bool, runs: &[&[f64]]) -> Result<f64> {
+    if log && !matches!(threshold, ThresholdRule::Fixed { .. }) {
         let logs: Vec<Vec<f64>> = runs
             .iter()
             .map(|scores| scores.iter().map(|score| score.max(f64::MIN_POSITIVE).ln()).collect())
@@ -119,13 +119,13 @@ pub fn value(threshold: &Threshold, log: bool, runs: &[&[f64]]) -> Result<f64> {
         ))
     };
     match *threshold {
-        Threshold::Fixed { value } => Ok(value),
-        Threshold::Percentile { percentile: p, smooth } => {
+        ThresholdRule::Fixed { value } => Ok(value),
+        ThresholdRule::Percentile { percentile: p, smooth } => {
             let smoothed: Vec<f64> =
                 runs.iter().flat_map(|scores| moving_average(scores, smooth as usize)).collect();
             percentile(&smoothed, p).ok_or_else(|| few(format!("a run of at least {smooth} LSs")))
         }
-        Threshold::MeanStd { k, ddof } => {
+        ThresholdRule::MeanStd { k, ddof } => {
             let scores = runs.concat();
             let divisor = scores.len() as f64 - f64::from(ddof);
             if divisor <= 0.0 {
@@ -154,9 +154,9 @@ mod tests {
     #[test]
     fn what_is_written_of_each_kind_is_read_again() {
         for threshold in [
-            Threshold::Percentile { percentile: 99.5, smooth: 3 },
-            Threshold::Fixed { value: 0.25 },
-            Threshold::MeanStd { k: 3.0, ddof: 1 },
+            ThresholdRule::Percentile { percentile: 99.5, smooth: 3 },
+            ThresholdRule::Fixed { value: 0.25 },
+            ThresholdRule::MeanStd { k: 3.0, ddof: 1 },
         ] {
             let calibrated = Calibrated {
                 channel: "all".into(),
@@ -183,7 +183,7 @@ mod tests {
     fn moving_averages_stay_within_a_run() {
         assert_eq!(moving_average(&[1.0, 2.0, 6.0], 2), [1.5, 4.0]);
         assert_eq!(moving_average(&[1.0], 2), Vec::<f64>::new());
-        let threshold = Threshold::Percentile { percentile: 100.0, smooth: 2 };
+        let threshold = ThresholdRule::Percentile { percentile: 100.0, smooth: 2 };
         assert_eq!(value(&threshold, false, &[&[0.0, 0.0, 9.0], &[9.0, 0.0]]).unwrap(), 4.5);
         assert!(value(&threshold, false, &[&[1.0], &[2.0]]).is_err());
     }
@@ -191,15 +191,15 @@ mod tests {
     #[test]
     fn mean_and_standard_deviation() {
         let scores: [f64; 4] = [1.0, 2.0, 3.0, 4.0];
-        let at = |ddof| value(&Threshold::MeanStd { k: 2.0, ddof }, false, &[&scores]).unwrap();
+        let at = |ddof| value(&ThresholdRule::MeanStd { k: 2.0, ddof }, false, &[&scores]).unwrap();
         assert!((at(1) - (2.5 + 2.0 * (5.0_f64 / 3.0).sqrt())).abs() < 1e-12);
         assert!((at(0) - (2.5 + 2.0 * 1.25_f64.sqrt())).abs() < 1e-12);
-        assert!(value(&Threshold::MeanStd { k: 2.0, ddof: 1 }, false, &[&[1.0]]).is_err());
+        assert!(value(&ThresholdRule::MeanStd { k: 2.0, ddof: 1 }, false, &[&[1.0]]).is_err());
     }
 
     #[test]
     fn a_threshold_may_be_found_on_logarithms() {
-        let median = Threshold::Percentile { percentile: 50.0, smooth: 1 };
+        let median = ThresholdRule::Percentile { percentile: 50.0, smooth: 1 };
         assert!((value(&median, true, &[&[1.0, 100.0]]).unwrap() - 10.0).abs() < 1e-12);
         assert_eq!(value(&median, true, &[&[0.0, 2.0, 3.0]]).unwrap(), 2.0_f64.ln().exp());
     }

@@ -9,8 +9,10 @@ mod outputs;
 
 use crate::{
     config::{
-        Experiment, Threshold,
-        raw::{CalibrateOn, FitOn},
+        Experiment,
+        patterns::Window,
+        scale::FitOn,
+        threshold::{CalibrateOn, ThresholdKind},
     },
     data::{Role, Samples, areas::Area, shape::Shape},
     device::Device,
@@ -162,7 +164,6 @@ type Defect = Vec<(usize, Area)>;
 impl Plan {
     /// Refuses what cannot be tried on these rows.
     pub fn new(experiment: &Experiment, prepared: &Prepared) -> Result<Self> {
-        let config = &experiment.config;
         let samples = &prepared.samples;
         let what = match () {
             () if samples.events => "the rows are events",
@@ -174,8 +175,8 @@ impl Plan {
                 "sensitivity: {what}; defects are injected into the bins of histograms and maps"
             )));
         }
-        if config.threshold.on == CalibrateOn::Scored
-            && !matches!(experiment.thresholds[0], Threshold::Fixed { .. })
+        if experiment.threshold.on == CalibrateOn::Scored
+            && experiment.threshold.kind != ThresholdKind::Fixed
         {
             return Err(Error::input(
                 "sensitivity: threshold.on = \"scored\" finds a threshold on each run that is scored: a changed row alone has none; expected \"valid\" or \"train\"",
@@ -187,7 +188,7 @@ impl Plan {
             ));
         }
         let layers = layers(samples);
-        let channels = match (&config.sensitivity.channels, &config.patterns) {
+        let channels = match (&experiment.sensitivity.channels, &experiment.patterns) {
             (Some(channels), _) => *channels as usize,
             (None, Some(patterns)) => {
                 patterns.layers.map_or(layers.len().min(2), |layers| layers as usize)
@@ -200,14 +201,14 @@ impl Plan {
                 layers.len()
             )));
         }
-        let sizes = sizes(experiment, &layers)?;
+        let sizes = sizes(&experiment.sensitivity.sizes, &layers)?;
         let (good, sample, mut notes) = held_out(prepared)?;
-        if config.patterns.as_ref().is_some_and(|patterns| patterns.dynamic_mask > 0) {
+        if experiment.patterns.as_ref().is_some_and(|patterns| patterns.dynamic_mask > 0) {
             notes.push(
                 "patterns.dynamic_mask is off for changed rows: each is judged by itself".into(),
             );
         }
-        let section = &config.sensitivity;
+        let section = &experiment.sensitivity;
         let settings = Settings {
             sizes,
             strengths: section.strengths.clone(),
@@ -215,7 +216,7 @@ impl Plan {
             channels,
             poisson: section.poisson,
         };
-        Ok(Self { layers, settings, seed: config.seed, good, sample, notes })
+        Ok(Self { layers, settings, seed: experiment.seed, good, sample, notes })
     }
 
     /// How many sizes and strengths there are.
@@ -266,7 +267,7 @@ impl Plan {
         }
         let is_flat = self.layers.iter().all(|layer| layer.shape.y == 1);
         Ok(Outcome {
-            name: model.experiment.config.name.clone(),
+            name: model.experiment.name.clone(),
             experiment,
             version: env!("CARGO_PKG_VERSION").into(),
             score,
@@ -310,13 +311,7 @@ impl Plan {
             self.good.iter().copied().filter(|row| !flagged(main, *row)).collect();
         let mut picked = prepared.pick(&rows);
         drop(prepared);
-        if model
-            .experiment
-            .config
-            .patterns
-            .as_ref()
-            .is_some_and(|patterns| patterns.dynamic_mask > 0)
-        {
+        if model.experiment.patterns.as_ref().is_some_and(|patterns| patterns.dynamic_mask > 0) {
             let (scores, _) = judge(&alone(&model.experiment), model, &picked, device)?;
             let kept: Vec<usize> =
                 (0..rows.len()).filter(|row| !is_flagged(&scores, *row)).collect();
@@ -497,7 +492,7 @@ fn judge(
 /// The experiment for rows that are judged by themselves.
 fn alone(experiment: &Experiment) -> Experiment {
     let mut alone = experiment.clone();
-    alone.config.patterns.iter_mut().for_each(|patterns| patterns.dynamic_mask = 0);
+    alone.patterns.iter_mut().for_each(|patterns| patterns.dynamic_mask = 0);
     alone
 }
 
@@ -522,8 +517,7 @@ fn layers(samples: &Samples) -> Vec<Layer> {
 }
 
 /// The sizes that are tried; refuses those that a layer has no room for.
-fn sizes(experiment: &Experiment, layers: &[Layer]) -> Result<Vec<Size>> {
-    let wanted = &experiment.config.sensitivity.sizes;
+fn sizes(wanted: &[Window], layers: &[Layer]) -> Result<Vec<Size>> {
     let sizes: Vec<Size> =
         wanted.iter().map(|size| Size { x: size.x as usize, y: size.y as usize }).collect();
     for (at, size) in sizes.iter().enumerate() {

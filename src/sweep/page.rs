@@ -34,7 +34,7 @@ pub fn write(
     ranked: &[Ranked],
     importance: &[(String, f64)],
 ) -> Result<()> {
-    let html = page::html(&board.experiment().config.name, &data(board, rows, ranked, importance))?;
+    let html = page::html(&board.experiment().name, &data(board, rows, ranked, importance))?;
     write_atomically(&board.path().join(names::PAGE), html.as_bytes())
 }
 
@@ -77,7 +77,7 @@ fn data(board: &Board, rows: &[Row], ranked: &[Ranked], importance: &[(String, f
     };
     json!({
         "kind": "sweep",
-        "name": experiment.config.name,
+        "name": experiment.name,
         "version": env!("CARGO_PKG_VERSION"),
         "objective": section.objective,
         "goal": section.goal,
@@ -140,7 +140,7 @@ fn best(board: &Board, rows: &[Row], point: &Ranked) -> Value {
             && let Ok(experiment) = board.experiment_of(row.trial, &point.parameters)
         {
             keys.retain(|(key, _)| key != "seed");
-            keys.push(("seed".into(), toml::Value::Integer(experiment.config.seed as i64)));
+            keys.push(("seed".into(), toml::Value::Integer(experiment.seed as i64)));
         }
         again.extend(
             keys.iter().map(|(key, value)| format!("--set {}", quoted(&format!("{key}={value}")))),

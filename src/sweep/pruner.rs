@@ -1,7 +1,7 @@
 //! Which trials are ended before their last epoch.
 
 use crate::{
-    config::raw::{PrunerKind, Sweep},
+    config::sweep::{PrunerKind, Sweep},
     train::Epoch,
 };
 use optimizer::{
@@ -201,9 +201,8 @@ mod tests {
     fn search(pruner: &str) -> (f64, u32) {
         const EPOCHS: u32 = 81;
         let experiment = section(pruner, EPOCHS);
-        let (section, space) =
-            (experiment.config.sweep.as_ref().unwrap(), experiment.space.as_ref().unwrap());
-        let points = Points::new(section, space, 1);
+        let section = experiment.sweep.as_ref().unwrap();
+        let points = Points::new(section, 1);
         let (mut others, mut best, mut epochs): (Vec<(Curve, bool)>, f64, u32) =
             (vec![], f64::MAX, 0);
         // A grid goes along its axes; workers do not get them in that order either.
@@ -266,7 +265,7 @@ mod tests {
         let experiment = section("asha", 81);
         let others =
             || vec![(vec![(3, 1.0)], true), (vec![(3, 1.1)], false), (vec![(3, 1.2)], false)];
-        let rule = Rule::new(experiment.config.sweep.as_ref().unwrap(), 81).unwrap();
+        let rule = Rule::new(experiment.sweep.as_ref().unwrap(), 81).unwrap();
         let pruning = Pruning::new(rule, 2, Box::new(others));
         let epoch = |epoch, loss| Epoch {
             epoch,

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::{
-        raw::Goal,
+        sweep::Goal,
         sweep::{Parameter, Point},
     },
     error::{Error, Result},

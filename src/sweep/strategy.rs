@@ -2,8 +2,8 @@
 
 use crate::{
     config::{
-        raw::{Goal, Strategy, Sweep},
         sweep::{Domain, Parameter, Point, Space, rounded},
+        sweep::{Goal, Strategy, Sweep},
     },
     random,
 };
@@ -22,7 +22,6 @@ pub type Tried = (Point, Option<f64>);
 #[derive(Clone, Debug)]
 pub struct Points {
     section: Sweep,
-    space: Space,
     seed: u64,
     /// All of them, of a grid.
     grid: Vec<Point>,
@@ -30,13 +29,13 @@ pub struct Points {
 
 impl Points {
     /// Those of a checked section.
-    pub fn new(section: &Sweep, space: &Space, seed: u64) -> Self {
+    pub fn new(section: &Sweep, seed: u64) -> Self {
         let grid = if section.strategy == Strategy::Grid {
-            space.grid().unwrap_or_default()
+            section.space.grid().unwrap_or_default()
         } else {
             vec![]
         };
-        Self { section: section.clone(), space: space.clone(), seed, grid }
+        Self { section: section.clone(), seed, grid }
     }
 
     /// How they are chosen.
@@ -46,7 +45,7 @@ impl Points {
 
     /// Where they lie.
     pub fn space(&self) -> &Space {
-        &self.space
+        &self.section.space
     }
 
     /// How many there are.
@@ -85,7 +84,7 @@ impl Points {
             && tried.iter().any(|(_, figure)| figure.is_some());
         if !learns {
             let mut generator = random::generator(self.seed, "sweep", number as u64);
-            return self.space.point(|parameter| parameter.domain.draw(&mut generator));
+            return self.section.space.point(|parameter| parameter.domain.draw(&mut generator));
         }
         // Those of the round before it are known, though not what they come to.
         let mut pending: Vec<Point> =
@@ -93,6 +92,7 @@ impl Points {
         for at in tried.len().max(STARTUP)..=number {
             let mut generator = random::generator(self.seed, "sweep", at as u64);
             let point = self
+                .section
                 .space
                 .point(|parameter| self.learnt(parameter, tried, &pending, &mut generator));
             pending.push(point);
@@ -222,9 +222,7 @@ mod tests {
 
     fn best_of(strategy: &str, seed: u64) -> f64 {
         let experiment = search(strategy, seed);
-        let (section, space) =
-            (experiment.config.sweep.as_ref().unwrap(), experiment.space.as_ref().unwrap());
-        let points = Points::new(section, space, seed);
+        let points = Points::new(experiment.sweep.as_ref().unwrap(), seed);
         let mut tried: Vec<Tried> = vec![];
         for number in 0..points.len() {
             let point = points.point(number, &tried[..points.needs(number)]);
@@ -244,11 +242,7 @@ mod tests {
     fn the_same_seed_gives_the_same_points_and_another_gives_others() {
         let points = |seed: u64| {
             let experiment = search("random", seed);
-            let points = Points::new(
-                experiment.config.sweep.as_ref().unwrap(),
-                experiment.space.as_ref().unwrap(),
-                seed,
-            );
+            let points = Points::new(experiment.sweep.as_ref().unwrap(), seed);
             (0..points.len()).map(|number| points.point(number, &[])).collect::<Vec<_>>()
         };
         assert_eq!(points(1), points(1));
@@ -262,11 +256,7 @@ mod tests {
                     [sweep.space]\nloss.l2 = { uniform = [0, 1] }\nloss.activity_l2 = { uniform = [0, 1] }";
         let experiment =
             Experiment::check(&Document::parse(text, "a.toml".as_ref()).unwrap(), "a").unwrap();
-        let points = Points::new(
-            experiment.config.sweep.as_ref().unwrap(),
-            experiment.space.as_ref().unwrap(),
-            1,
-        );
+        let points = Points::new(experiment.sweep.as_ref().unwrap(), 1);
         let mut tried: Vec<Tried> = vec![];
         for number in 0..points.len() {
             let point = points.point(number, &tried[..points.needs(number)]);

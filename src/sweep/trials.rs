@@ -7,8 +7,8 @@ use super::{
 use crate::{
     config::{
         Document, Experiment,
-        raw::Sweep,
         resolved::differences,
+        sweep::Sweep,
         sweep::{Point, Space},
     },
     error::{Error, Result},
@@ -195,18 +195,18 @@ impl Board {
     pub fn plan(path: &Path, experiment: &Experiment, place: &Path) -> Result<Self> {
         let text = experiment.to_toml()?;
         let document = Document::parse(&text, place)?;
-        let (Some(section), Some(space)) = (&experiment.config.sweep, &experiment.space) else {
+        let Some(section) = &experiment.sweep else {
             return Err(Error::input(format!(
                 "{}: has no [sweep]; expected what to vary (docs/sweeps.md)",
                 place.display()
             )));
         };
-        let points = Points::new(section, space, experiment.config.seed);
+        let points = Points::new(section, experiment.seed);
         let board =
             Self { path: path.to_path_buf(), document, experiment: experiment.clone(), points };
-        let name = &experiment.config.name;
-        for point in space.probes() {
-            let document = document_of(&board.document, &space.keys(&point));
+        let name = &experiment.name;
+        for point in section.space.probes() {
+            let document = document_of(&board.document, &section.space.keys(&point));
             if let Err(error) = Experiment::check(&document, name) {
                 return Err(error.map(|message| {
                     let said = message.replace("--set ", "");
@@ -409,11 +409,10 @@ impl Board {
             .position(|(key, _)| key == "seed")
             .map(|at| keys.remove(at).1)
             .and_then(|seed| seed.as_integer());
-        let seed = seed
-            .map_or(self.experiment.config.seed, |seed| seed as u64)
-            .wrapping_add(trial.repeat as u64);
+        let seed =
+            seed.map_or(self.experiment.seed, |seed| seed as u64).wrapping_add(trial.repeat as u64);
         keys.push(("seed".into(), Value::Integer(seed as i64)));
-        Experiment::check(&document_of(&self.document, &keys), &self.experiment.config.name)
+        Experiment::check(&document_of(&self.document, &keys), &self.experiment.name)
     }
 
     /// Asks for a trial. Who gets it alone works on it.
@@ -445,9 +444,7 @@ impl Board {
             state.claims + 1
         };
         (state.state, state.epochs, state.job) = (Phase::Claimed, epochs, job());
-        let seed = experiment
-            .as_ref()
-            .map_or(self.experiment.config.seed, |experiment| experiment.config.seed);
+        let seed = experiment.as_ref().map_or(self.experiment.seed, |experiment| experiment.seed);
         let set = self.space().keys(&point);
         let written = Written {
             trial: trial.point + 1,

@@ -1,7 +1,7 @@
 //! Random numbers of an epoch and of a batch, drawn on the host: the same on every device.
 
 use super::trainer::Corruption;
-use crate::{config::raw::Model, model::Architecture, random};
+use crate::{config::model::Model, model::Architecture, random};
 use rand::{RngExt, seq::SliceRandom};
 use rand_distr::{Distribution, StandardNormal};
 

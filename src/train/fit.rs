@@ -34,10 +34,10 @@ impl<W: TrainObserver> Member<'_, '_, W> {
         rate: f64,
         seconds: f64,
     ) -> Result<bool> {
-        let config = &self.job.experiment.config.train;
+        let config = &self.job.experiment.train;
         let (train_loss, valid_loss, penalty) = losses;
         let epoch = self.state.epoch();
-        let penalty = (!self.job.experiment.penalties.is_empty()).then_some(penalty);
+        let penalty = (!self.job.experiment.loss.penalties().is_empty()).then_some(penalty);
         let record = Epoch {
             epoch: epoch + 1,
             train_loss,
@@ -91,11 +91,11 @@ impl<W: TrainObserver> Member<'_, '_, W> {
         let masks = (architecture.dropout > 0.0)
             .then(|| dropout_masks(architecture, rows.len(), seed, epoch, batch));
         let values = rows.len() * train.width();
-        let corruption = corruption(&experiment.config.model, values, seed, epoch, batch);
+        let corruption = corruption(&experiment.model, values, seed, epoch, batch);
         let latents = architecture
             .variational
             .then(|| normal_numbers(rows.len() * architecture.latent(), seed, epoch, batch));
-        let kl = experiment.penalties.kl.map_or(0.0, |divergence| divergence.factor(epoch));
+        let kl = experiment.loss.penalties().kl.map_or(0.0, |divergence| divergence.factor(epoch));
         MemberBatch { order, total, rate, masks, corruption, latents, kl }
     }
 
@@ -150,7 +150,7 @@ pub fn fit<W: TrainObserver>(
     observers: Vec<W>,
 ) -> Result<Option<Vec<Result<Fitted>>>> {
     let Some(&common) = pack.first() else { return Ok(Some(vec![])) };
-    let config = &common.experiment.config.train;
+    let config = &common.experiment.train;
     if config.epochs > 0 {
         config.check_batches(common.train.len())?;
     }
@@ -183,14 +183,14 @@ fn members<'j, 'a, W: TrainObserver>(
     let mut done: Vec<Option<Result<Fitted>>> = pack.iter().map(|_| None).collect();
     let mut members = vec![];
     for (place, ((job, state), observer)) in pack.iter().zip(from).zip(observers).enumerate() {
-        let config = &job.experiment.config.train;
+        let config = &job.experiment.train;
         if state.stopped.is_some() || state.epoch() >= config.epochs {
             done[place] = Some(Ok(state.into()));
             continue;
         }
         let mut schedule = Schedule::new(
-            job.experiment.schedule,
-            job.experiment.learning_rate,
+            job.experiment.train.schedule.course(),
+            job.experiment.train.learning_rate(),
             config.schedule.warmup,
             config.epochs,
         );
@@ -207,7 +207,7 @@ impl<W: TrainObserver> Pack<'_, '_, W> {
     fn start_epoch(&mut self, restores: bool) -> RunningEpoch {
         let Job { experiment, train, .. } = self.common;
         let (clock, number) = (Instant::now(), self.members[0].state.epoch());
-        let shuffle = experiment.config.train.shuffle;
+        let shuffle = experiment.train.shuffle;
         let epoch = RunningEpoch {
             number,
             clock,
@@ -237,8 +237,8 @@ impl<W: TrainObserver> Pack<'_, '_, W> {
     /// Trains on the batches of an epoch that are left; members that diverge leave the pack.
     fn run_batches(&mut self, epoch: &mut RunningEpoch) -> Result<Progress> {
         let Job { experiment, train, .. } = self.common;
-        let batch_rows = experiment.config.train.batch_size as usize;
-        let batches = experiment.config.train.batches(train.len());
+        let batch_rows = experiment.train.batch_size as usize;
+        let batches = experiment.train.batches(train.len());
         while let Some(batch) =
             self.members.first().map(|member| member.state.batch).filter(|batch| *batch < batches)
         {

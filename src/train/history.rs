@@ -29,8 +29,8 @@ impl HistoryColumns {
     /// Those of an experiment.
     pub fn new(experiment: &Experiment) -> Self {
         Self {
-            member: experiment.config.train.ensemble > 1,
-            penalty: !experiment.penalties.is_empty(),
+            member: experiment.train.ensemble > 1,
+            penalty: !experiment.loss.penalties().is_empty(),
         }
     }
 

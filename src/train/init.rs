@@ -13,14 +13,14 @@ use crate::{
 pub fn architectures(experiment: &Experiment, channels: &[Channel]) -> Vec<Architecture> {
     channels
         .iter()
-        .map(|channel| Architecture::new(channel.features.len(), &experiment.config.model))
+        .map(|channel| Architecture::new(channel.features.len(), &experiment.model))
         .collect()
 }
 
 /// The seed of a member of a channel's ensemble, which does not depend on what other channels and
 /// members there are. The first member is the model that would be trained alone.
 pub(crate) fn seed(experiment: &Experiment, channel: &Channel, member: usize) -> u64 {
-    let seed = experiment.config.seed;
+    let seed = experiment.seed;
     let seed =
         if channel.name == ALL_FEATURES { seed } else { random::derived(seed, &channel.name) };
     if member == 0 { seed } else { random::derived(seed, &format!("member {member}")) }
@@ -52,13 +52,11 @@ pub fn model_inits<'e>(
     for (at, (channel, architecture)) in
         channels.iter().zip(architectures(experiment, channels)).enumerate()
     {
-        for member in 0..experiment.config.train.ensemble as usize {
-            let weights = match &experiment.init {
-                None => architecture.draw(
-                    experiment.config.model.init,
-                    seed(experiment, channel, member),
-                    0,
-                ),
+        for member in 0..experiment.train.ensemble as usize {
+            let weights = match &*experiment.train.init {
+                None => {
+                    architecture.draw(experiment.model.init, seed(experiment, channel, member), 0)
+                }
                 Some(path) if path.is_dir() => {
                     let own = path.join(weights::file_name(&channel.name, member));
                     weights::read(
@@ -87,11 +85,11 @@ pub fn model_inits<'e>(
             begins.push(ModelInit { experiment, channel: at, member, weights, state: None });
         }
     }
-    let train = &experiment.config.train;
+    let train = &experiment.train;
     let alike = begins
         .windows(2)
         .any(|pair| pair[0].channel == pair[1].channel && pair[0].weights == pair[1].weights);
-    let by_chance = train.shuffle || experiment.config.model.draws();
+    let by_chance = train.shuffle || experiment.model.draws();
     if alike && !by_chance && train.epochs > 0 {
         return Err(Error::input(format!(
             "train.ensemble: the {} members would all be the same: they start from train.init, train.shuffle = false, and no dropout, noise, masking or latents are drawn",
@@ -113,7 +111,7 @@ fn refuse_too_large(experiment: &Experiment, channels: &[Channel]) -> Result<()>
     let all = sizes
         .iter()
         .fold(0_u64, |sum, size| sum.saturating_add(*size))
-        .saturating_mul(experiment.config.train.ensemble.into());
+        .saturating_mul(experiment.train.ensemble.into());
     let largest = sizes.into_iter().max().unwrap_or(0);
     let bytes = all.saturating_add(largest.saturating_mul(COPIES)).saturating_mul(4);
     if crate::guard::can_allocate(bytes) {
@@ -131,7 +129,7 @@ pub(crate) fn model_name(experiment: &Experiment, channel: &Channel, member: usi
     } else {
         format!("channel {}", channel.name)
     };
-    let member = if experiment.config.train.ensemble == 1 {
+    let member = if experiment.train.ensemble == 1 {
         String::new()
     } else {
         format!("member {}", member + 1)

@@ -1,30 +1,30 @@
 //! Distances of input and output, and the penalties beside them.
 
-use crate::config::Loss;
+use crate::config::Distance;
 use burn::tensor::Tensor;
 
 /// The distance of each row, a mean over its features (of the sum of squares, the sum): `[members,
 /// rows, 1]`.
-pub fn per_row(loss: Loss, output: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
+pub fn per_row(loss: Distance, output: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
     let difference = output - target;
     let distance = match loss {
-        Loss::Mse | Loss::Sse => difference.square(),
-        Loss::Mae => difference.abs(),
+        Distance::Mse | Distance::Sse => difference.square(),
+        Distance::Mae => difference.abs(),
         // With a the distance capped at beta, a²/2β + (|d| − a) is the square below beta and the
         // line above.
-        Loss::SmoothL1 { beta } => {
+        Distance::SmoothL1 { beta } => {
             let distance = difference.abs();
             let capped = distance.clone().clamp_max(beta);
             capped.clone().square().div_scalar(2.0 * beta) + distance - capped
         }
     };
-    if loss == Loss::Sse { distance.sum_dim(2) } else { distance.mean_dim(2) }
+    if loss == Distance::Sse { distance.sum_dim(2) } else { distance.mean_dim(2) }
 }
 
 /// The distance of each row over the targets that are present, where `present` is 1 and else 0, as
 /// if they were all: `[members, rows, 1]`.
 pub fn per_row_present(
-    loss: Loss,
+    loss: Distance,
     output: Tensor<3>,
     target: Tensor<3>,
     present: Tensor<3>,
@@ -85,7 +85,7 @@ mod tests {
         Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len() / 2, 2]), &cpu())
     }
 
-    fn rows(loss: Loss) -> Vec<f32> {
+    fn rows(loss: Distance) -> Vec<f32> {
         per_row(loss, tensor(&[0.5, 3.0, 1.0, 1.0]), tensor(&[0.0, 0.0, 1.0, -1.0]))
             .into_data()
             .try_to_vec()
@@ -94,15 +94,15 @@ mod tests {
 
     #[test]
     fn distances_are_means_over_features() {
-        assert_eq!(rows(Loss::Mse), [(0.25 + 9.0) / 2.0, 2.0]);
-        assert_eq!(rows(Loss::Sse), [0.25 + 9.0, 4.0]);
-        assert_eq!(rows(Loss::Mae), [1.75, 1.0]);
-        assert_eq!(rows(Loss::SmoothL1 { beta: 1.0 }), [(0.125 + 2.5) / 2.0, 0.75]);
+        assert_eq!(rows(Distance::Mse), [(0.25 + 9.0) / 2.0, 2.0]);
+        assert_eq!(rows(Distance::Sse), [0.25 + 9.0, 4.0]);
+        assert_eq!(rows(Distance::Mae), [1.75, 1.0]);
+        assert_eq!(rows(Distance::SmoothL1 { beta: 1.0 }), [(0.125 + 2.5) / 2.0, 0.75]);
     }
 
     #[test]
     fn missing_targets_do_not_count() {
-        let rows = |loss: Loss| -> Vec<f32> {
+        let rows = |loss: Distance| -> Vec<f32> {
             let distances = per_row_present(
                 loss,
                 tensor(&[0.5, 3.0, 1.0, 1.0]),
@@ -111,16 +111,16 @@ mod tests {
             );
             distances.into_data().try_to_vec().unwrap()
         };
-        assert_eq!(rows(Loss::Mse), [0.25, 2.0]);
-        assert_eq!(rows(Loss::Sse), [0.5, 4.0]);
-        assert_eq!(rows(Loss::Mae), [0.5, 1.0]);
+        assert_eq!(rows(Distance::Mse), [0.25, 2.0]);
+        assert_eq!(rows(Distance::Sse), [0.5, 4.0]);
+        assert_eq!(rows(Distance::Mae), [0.5, 1.0]);
     }
 
     #[test]
     fn weights_count() {
         let weights = Tensor::from_data(TensorData::new(vec![3.0_f32, 1.0], [1, 2, 1]), &cpu());
         let value: f32 = sum(
-            per_row(Loss::Mae, tensor(&[1.0, 1.0, 2.0, 2.0]), tensor(&[0.0; 4])),
+            per_row(Distance::Mae, tensor(&[1.0, 1.0, 2.0, 2.0]), tensor(&[0.0; 4])),
             Some(weights),
         )
         .into_scalar();

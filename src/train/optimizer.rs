@@ -6,7 +6,7 @@
 //! place for Keras' epsilon, and Adadelta (Zeiler 2012) is not among them.
 
 use super::trainer::retain;
-use crate::config::{Optimizer as Rule, raw::EpsilonPlacement};
+use crate::config::{UpdateRule as Rule, optimizer::EpsilonPlacement};
 use burn::tensor::{Int, Tensor, TensorData};
 
 /// The rules of a pack, of one kind, with their state.

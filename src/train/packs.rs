@@ -4,7 +4,8 @@ use super::init::{ModelInit, model_name, seed};
 use crate::{
     config::{
         Experiment,
-        raw::{self, Order, ValidateOn},
+        optimizer::Optimizer,
+        train::{Order, ValidateOn},
     },
     data::channels::Channel,
     device::{Device, side_by_side},
@@ -37,17 +38,17 @@ pub fn train<W: TrainObserver>(
         let ModelInit { experiment, channel, .. } = begins[places[0]];
         let channel = &prepared.channels[channel];
         let columns = channel.columns(&names);
-        let train = prepared
-            .with_inputs(&columns, prepared.of_split(Split::Train, experiment.config.train.order));
+        let train =
+            prepared.with_inputs(&columns, prepared.of_split(Split::Train, experiment.train.order));
         let valid = prepared.with_inputs(&columns, valid.clone());
         let rows = prepared.rows(&columns);
         let (train, valid) =
             (rows.at(&train).whole_where_possible(), rows.at(&valid).whole_where_possible());
-        let watched = match experiment.config.train.validate_on {
+        let watched = match experiment.train.validate_on {
             ValidateOn::Train => Some(train),
             ValidateOn::Valid => Some(valid).filter(|rows| !rows.is_empty()),
         };
-        let architecture = Architecture::new(channel.features.len(), &experiment.config.model);
+        let architecture = Architecture::new(channel.features.len(), &experiment.model);
         let mut jobs = vec![];
         for ModelInit { experiment, weights, member, .. } in places.iter().map(|&at| &begins[at]) {
             let seed = seed(experiment, channel, *member);
@@ -119,14 +120,11 @@ pub fn collect_models(
 /// What must be the same for models to be trained in lock step: all but the numbers that each has
 /// for itself.
 fn shape(experiment: &Experiment) -> String {
-    let (model, mut loss, mut train) = (
-        experiment.config.model.clone(),
-        experiment.config.loss.clone(),
-        experiment.config.train.clone(),
-    );
+    let (model, mut loss, mut train) =
+        (experiment.model.clone(), experiment.loss.clone(), experiment.train.clone());
     (loss.l2, loss.activity_l2, train.epochs, train.schedule, train.stop, train.ensemble) =
         Default::default();
-    train.optimizer = raw::Optimizer { kind: train.optimizer.kind, ..raw::Optimizer::default() };
+    train.optimizer = Optimizer { kind: train.optimizer.kind, ..Optimizer::default() };
     serde_json::to_string(&(model, loss, train)).unwrap_or_default()
 }
 

@@ -1,6 +1,6 @@
 //! How the learning rate changes from epoch to epoch.
 
-use crate::config::Schedule as Course;
+use crate::config::Course;
 use serde::{Deserialize, Serialize};
 
 /// A course of the learning rate with what it has seen so far.

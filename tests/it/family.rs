@@ -2,7 +2,7 @@
 
 use crate::common::{report, root, run, succeed};
 use lumisift::{
-    config::{Experiment, raw::Init},
+    config::{Experiment, model::Init},
     files::folder::Folder,
     model::{Architecture, weights},
     random,
@@ -195,7 +195,7 @@ fn a_variational_autoencoder_answers_with_means() {
             .collect::<Vec<f64>>()
     };
     let experiment = Experiment::load(&place.path().join("plain/experiment.toml"), &[]).unwrap();
-    let architecture = Architecture::new(WIDTH, &experiment.config.model);
+    let architecture = Architecture::new(WIDTH, &experiment.model);
     let flat =
         weights::read(&place.path().join("plain/model/all.safetensors"), &architecture).unwrap();
     assert_eq!(flat.len(), architecture.parameters());

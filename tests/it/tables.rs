@@ -2,7 +2,7 @@
 
 use crate::common::{root, shared};
 use lumisift::{
-    config::raw::Data,
+    config::data::Data,
     data::{
         read::{Detail, ReadOptions, read_file},
         table::{Column, Table},

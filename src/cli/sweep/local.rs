@@ -31,9 +31,10 @@ type End = (Option<i32>, String);
 
 /// Runs workers until nothing is left to do or something asks to stop.
 pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
-    let devices: Vec<&str> = board.experiment().config.device.split(',').map(str::trim).collect();
+    let devices: Vec<&str> =
+        board.experiment().device.written().split(',').map(str::trim).collect();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let on_cpu = board.experiment().devices.iter().all(|device| *device == DeviceChoice::Cpu);
+    let on_cpu = board.experiment().device.iter().all(|device| *device == DeviceChoice::Cpu);
     let count =
         workers.unwrap_or(if on_cpu { cores } else { devices.len() }).min(board.len()).max(1);
     let threads = (cores / count).max(1);

@@ -138,7 +138,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let section = board.section();
     ui.say(&format!(
         "{}: {} of {}, {} {} by {} search",
-        experiment.config.name,
+        experiment.name,
         count(board.len(), "training"),
         count(board.points().len(), "point"),
         section.goal.map_or("", |goal| goal.name()),
@@ -195,7 +195,7 @@ fn dry_run(board: &Board, ui: &Ui) -> Result<()> {
 
 /// When a process that works on the sweep stops for now.
 fn deadline(board: &Board) -> Option<Instant> {
-    board.experiment().time_limit.and_then(|limit| Instant::now().checked_add(limit))
+    board.experiment().train.time_limit.and_then(|limit| Instant::now().checked_add(limit))
 }
 
 /// How to go on with a sweep.

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{batch, ui::Ui},
-    config::raw::Strategy,
+    config::sweep::Strategy,
     error::{Error, Result},
     sweep::{
         engine::{self, Engine, Job, State, Submission, TaskState},
@@ -60,7 +60,7 @@ fn job(board: &Board, tasks: BTreeMap<usize, PathBuf>, after: Vec<String>) -> Re
         "{task}",
     ];
     Ok(Job {
-        name: batch::job_name(&board.experiment().config.name),
+        name: batch::job_name(&board.experiment().name),
         folder,
         arguments: arguments.map(str::to_owned).to_vec(),
         tasks,

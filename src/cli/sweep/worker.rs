@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{devices_argument, progress::Progress, stop::Stop, ui::Ui},
-    config::{Experiment, raw},
+    config::{Experiment, report::Report as ReportSection},
     device::{self, Device},
     error::{Error, Result},
     experiment::run::{self, Plan, Training},
@@ -45,11 +45,11 @@ struct Worker<'a> {
 /// The config of all on which the rows depend.
 fn rows_key(experiment: &Experiment) -> Result<String> {
     let mut experiment = experiment.clone();
-    let plain = raw::Config::default();
-    let config = &mut experiment.config;
-    let report = raw::Report { beside: config.report.beside.clone(), ..plain.report };
-    (config.model, config.loss, config.train, config.score, config.report) =
-        (plain.model, plain.loss, plain.train, plain.score, report);
+    let beside = experiment.report.beside.clone();
+    let plain = Experiment::default();
+    experiment.report = ReportSection { beside, ..plain.report };
+    (experiment.model, experiment.train) = (plain.model, plain.train);
+    (experiment.loss, experiment.score) = (plain.loss, plain.score);
     experiment.to_toml()
 }
 
@@ -64,7 +64,7 @@ pub fn work(
 ) -> Result<()> {
     let devices = match device {
         Some(device) => devices_argument(device)?,
-        None => board.experiment().devices.clone(),
+        None => board.experiment().device.to_vec(),
     };
     let devices = device::open_all(&devices)?;
     let mut worker = Worker {
@@ -194,7 +194,7 @@ impl Worker<'_> {
         let prunings: Vec<Option<Pruning>> = claims
             .iter()
             .map(|claim| {
-                let train = &claim.experiment.config.train;
+                let train = &claim.experiment.train;
                 let (board, trial) = (board.clone(), claim.trial);
                 let models = prepared.channels.len() * train.ensemble as usize;
                 Rule::new(board.section(), train.epochs)

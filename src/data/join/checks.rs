@@ -1,7 +1,7 @@
 //! Checks of the rows of all files: what is missing, cannot be read, or is there twice.
 
 use crate::{
-    config::raw::{BadRows, Data},
+    config::data::{BadRows, Data},
     data::{
         samples::{Role, Samples, Source},
         table::{self, Table},

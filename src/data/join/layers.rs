@@ -5,7 +5,7 @@
 
 use super::runs::{describe, index_runs, run_key};
 use crate::{
-    config::{Experiment, raw::BadRows},
+    config::{Experiment, data::BadRows},
     data::{
         bins::Binning,
         layers::{Layer, LayerSpec},
@@ -70,7 +70,7 @@ pub fn join_layers(
         parts.iter_mut().map(|part| (part.source, &mut part.table)),
         experiment,
     );
-    let bad_rows = experiment.config.data.bad_rows;
+    let bad_rows = experiment.data.bad_rows;
     let index_of = index_runs(&mut samples, parts.iter().map(|part| (part.source, &part.table)));
 
     let rows = place_rows(&mut samples, &parts, wanted, &index_of, bad_rows)?;
@@ -349,11 +349,11 @@ mod tests {
         )
         .unwrap();
         let files: [(Role, &[std::path::PathBuf]); 2] =
-            [(Role::Train, &experiment.train_files), (Role::Test, &experiment.test_files)];
+            [(Role::Train, &experiment.data.train), (Role::Test, &experiment.data.test)];
         load(
             &experiment,
             &files,
-            LoadOptions { part: experiment.part, ..LoadOptions::default() },
+            LoadOptions { part: *experiment.data.part, ..LoadOptions::default() },
             &|_: &Path| {},
         )
     }

@@ -1,7 +1,7 @@
 //! The runs, files, notes and unreadable rows of joined tables.
 
 use crate::{
-    config::{Experiment, raw::FlowBins},
+    config::{Experiment, data::FlowBins},
     data::{
         paths::file_name,
         samples::{Rejected, Run, Samples, Source},
@@ -36,7 +36,7 @@ pub fn describe<'t>(
             .rejected
             .extend(table.faults.drain(..).map(|fault| Rejected::unreadable(source as u32, fault)));
     }
-    if experiment.config.data.flow_bins == FlowBins::Strip && !strips {
+    if experiment.data.flow_bins == FlowBins::Strip && !strips {
         samples.notes.push("data.flow_bins = \"strip\": no file says that it has underflow and overflow bins, so none are left out".into());
     }
     samples.notes.extend(notes);

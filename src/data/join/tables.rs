@@ -29,7 +29,7 @@ pub fn join_tables(mut tables: Vec<(Source, Table)>, experiment: &Experiment) ->
         })?;
         samples.flow_bins = first.flow_bins && binning.keeps_flow_bins();
         samples.edges = if binning.keeps_axes() { first.edges } else { [None; 4] };
-        if experiment.config.data.summary && samples.shape.y == 1 && !binning.keeps_axes() {
+        if experiment.data.summary && samples.shape.y == 1 && !binning.keeps_axes() {
             let reason = "leaves bins of different widths, or adds underflow and overflow to them";
             let expected =
                 "data.flow_bins = \"strip\" and a number that divides the number of bins";
@@ -38,7 +38,7 @@ pub fn join_tables(mut tables: Vec<(Source, Table)>, experiment: &Experiment) ->
                 first.path.display()
             )));
         }
-        same_axes(&mut samples, first, others, experiment.config.data.summary)?;
+        same_axes(&mut samples, first, others, experiment.data.summary)?;
         samples.features = first.features.clone();
         samples.hierarchy = first.hierarchy.clone();
         samples.events = first.events;
@@ -213,7 +213,6 @@ fn same_kind(first: &Table, other: &Table, shape: Shape, other_shape: Shape) -> 
 
 fn element(table: &Table, experiment: &Experiment) -> Option<String> {
     experiment
-        .config
         .data
         .me
         .clone()

@@ -1,12 +1,12 @@
 //! Reads the OMS, HLT and brilcalc files of an experiment.
 
 use super::{brilcalc, hlt, info::LumiInfo, oms};
-use crate::{config::experiment::FactFiles, data::paths::expand, error::Result};
+use crate::{config::data::Data, data::paths::expand, error::Result};
 use std::collections::BTreeSet;
 
 impl LumiInfo {
     /// Reads the quantities of these names from the files that have them.
-    pub fn read(files: &FactFiles, wanted: &BTreeSet<String>) -> Result<Self> {
+    pub fn read(files: &Data, wanted: &BTreeSet<String>) -> Result<Self> {
         let mut info = Self::default();
         for path in expand(&files.oms)? {
             oms::read(&mut info, &path, wanted)?;
@@ -24,16 +24,19 @@ impl LumiInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Value, data::lumisections::Lumisection};
+    use crate::{
+        config::{Key, Value},
+        data::lumisections::Lumisection,
+    };
 
     fn info(kind: &str, text: &str, names: &[&str]) -> Result<LumiInfo> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let paths = vec![file.path().to_path_buf()];
         let files = match kind {
-            "oms" => FactFiles { oms: paths, ..FactFiles::default() },
-            "hlt" => FactFiles { hlt: paths, ..FactFiles::default() },
-            _ => FactFiles { brilcalc: paths, ..FactFiles::default() },
+            "oms" => Data { oms: Key::of(vec![], paths), ..Data::default() },
+            "hlt" => Data { hlt: Key::of(vec![], paths), ..Data::default() },
+            _ => Data { brilcalc: Key::of(vec![], paths), ..Data::default() },
         };
         LumiInfo::read(&files, &names.iter().map(|name| (*name).to_owned()).collect())
     }

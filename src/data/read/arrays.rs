@@ -13,7 +13,7 @@ use super::{
     row::{Incoming, identity, is_sound},
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     data::{
         field::{Field, FieldKind},
         read::options::{Detail, ReadOptions},

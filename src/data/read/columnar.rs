@@ -11,7 +11,7 @@ use super::{
     values::parse_list,
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     data::{
         field::{Field, FieldKind},
         read::options::{Detail, ReadOptions},

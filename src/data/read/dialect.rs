@@ -5,7 +5,7 @@ use super::{
     text::{Block, Source},
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     data::{
         field::{Field, FieldKind},
         read::options::ReadOptions,

@@ -7,7 +7,7 @@ use super::{
     text::Source,
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     data::{
         field::{Field, FieldKind},
         json::Object,

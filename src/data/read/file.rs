@@ -1,7 +1,7 @@
 //! Reads a file of any format.
 
 use super::{arrays, columnar, csv, dials, format::format_of, options::ReadOptions, text};
-use crate::{config::raw::Format, data::table::Table, error::Result};
+use crate::{config::data::Format, data::table::Table, error::Result};
 use std::path::Path;
 
 /// Reads one file.

@@ -2,7 +2,7 @@
 
 use super::text::{self, without_mark};
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     error::{Error, Result},
 };
 use std::{

@@ -436,12 +436,12 @@ mod tests {
             (Some(1), Some(2), Contents::Features(vec![3, 6]))
         );
         let columns =
-            crate::config::raw::Columns { features: vec!["e*".into()], ..Default::default() };
+            crate::config::data::Columns { features: vec!["e*".into()], ..Default::default() };
         assert_eq!(
             find(&names, &ReadOptions { columns, ..ReadOptions::default() }).unwrap().contents,
             Contents::Features(vec![6])
         );
-        let columns = crate::config::raw::Columns {
+        let columns = crate::config::data::Columns {
             features: vec!["w".into(), "?t*".into()],
             ..Default::default()
         };
@@ -450,7 +450,7 @@ mod tests {
             Contents::Features(vec![5, 3, 6])
         );
         let columns =
-            crate::config::raw::Columns { features: vec!["etta".into()], ..Default::default() };
+            crate::config::data::Columns { features: vec!["etta".into()], ..Default::default() };
         assert!(
             find(&names, &ReadOptions { columns, ..ReadOptions::default() })
                 .unwrap_err()

@@ -1,6 +1,9 @@
 //! What to read of a file.
 
-use crate::config::raw::{Channels, Columns, Data, Format};
+use crate::config::{
+    channels::Channels,
+    data::{Columns, Data, Format},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

@@ -2,7 +2,7 @@
 
 use super::{Attribute, Building, Kind, Value, sum};
 use crate::{
-    config::raw::{Fill, ScoreKind},
+    config::{data::Fill, score::ScoreKind},
     prepare::missing::Filling,
 };
 
@@ -24,7 +24,7 @@ impl Building<'_> {
     /// What missing inputs look like, in the description of those that go in; nothing where there
     /// may be none.
     pub(super) fn told_missing(&self) -> String {
-        let numbers = &self.model.experiment.config.data.missing;
+        let numbers = &self.model.experiment.data.missing;
         let more: String = numbers.iter().map(|number| format!(", {number}")).collect();
         self.filling().map_or_else(String::new, |_| format!("; missing ones are NaN{more}"))
     }
@@ -36,7 +36,7 @@ impl Building<'_> {
             return read;
         }
         let mut missing = self.graph.node("IsNaN", &[&read], &[]);
-        for number in &self.model.experiment.config.data.missing {
+        for number in &self.model.experiment.data.missing {
             let number = self.graph.floats(&[*number as f32], &[]);
             let same = self.graph.node("Equal", &[&read, &number], &[]);
             missing = self.graph.node("Or", &[&missing, &same], &[]);
@@ -90,7 +90,7 @@ impl Building<'_> {
         let missing = self.gaps.as_ref()?.missing.clone();
         let present = self.present(&missing, false);
         // A row without any input is not evaluated, whatever the least share.
-        let least = self.model.experiment.config.data.min_present.unwrap_or_default()
+        let least = self.model.experiment.data.min_present.unwrap_or_default()
             * self.model.scaler.width as f64;
         let least = self.graph.double(least.max(1.0));
         Some(self.graph.node("GreaterOrEqual", &[&present, &least], &[]))

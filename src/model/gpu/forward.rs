@@ -2,7 +2,7 @@
 
 use super::kernels::{self, Distance, KernelPlan, UpdateRule};
 use crate::{
-    config::Loss,
+    config::Distance as Loss,
     device::{self, Gpu},
     error::Result,
     model::architecture::Architecture,

@@ -11,7 +11,7 @@
 )]
 #![allow(missing_docs, reason = "the launchers are written by a macro")]
 
-use crate::{config::raw::Activation, model::architecture::Architecture};
+use crate::{config::model::Activation, model::architecture::Architecture};
 use cubecl::prelude::*;
 
 /// How gradients become steps; what numbers it takes comes with each batch.

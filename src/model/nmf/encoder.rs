@@ -5,7 +5,7 @@ use super::{
     solve::{Solver, gram, solve},
 };
 use crate::{
-    config::raw::Nmf,
+    config::model::Nmf,
     model::matrix::{Matrix, multiply},
 };
 

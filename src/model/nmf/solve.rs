@@ -1,7 +1,7 @@
 //! Least squares without negative numbers, for many right-hand sides at once.
 
 use crate::{
-    config::raw::NmfSolver,
+    config::model::NmfSolver,
     model::matrix::{Matrix, multiply, vectorised},
 };
 

@@ -4,7 +4,7 @@ use super::{
     encoder::Numbers,
     solve::{SMALLEST, STEPS},
 };
-use crate::config::raw::NmfSolver;
+use crate::config::model::NmfSolver;
 use burn::tensor::{Tensor, TensorData};
 
 /// Sweeps of coordinate descent over coefficients: a device is not asked in between whether more

@@ -144,7 +144,7 @@ pub fn ranks(compared: &[Compared]) -> Option<Ranks> {
     let areas: Vec<f64> = rankings.iter().map(Ranking::auc).collect::<Option<_>>()?;
     let best =
         (0..areas.len()).reduce(|best, at| if areas[at] > areas[best] { at } else { best })?;
-    let seed = first.experiment.config.seed;
+    let seed = first.experiment.seed;
     let rank = |at: usize| Rank {
         place: 1 + areas.iter().filter(|area| **area > areas[at]).count(),
         area: areas[at],

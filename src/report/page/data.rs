@@ -3,7 +3,7 @@
 
 use super::frames;
 use crate::{
-    config::{Experiment, raw},
+    config::{Experiment, report::Projection as Method},
     data::Samples,
     device::Device,
     error::{Error, Result},
@@ -178,7 +178,7 @@ impl Evidence {
                 prepared,
                 (scores, patterns),
                 &rows,
-                experiment.config.score.kind,
+                experiment.score.kind,
                 device,
             )?,
             viewer: frames::of_channels(
@@ -564,7 +564,7 @@ fn laid_out(
     }
     Ok(json!({
         "channel": projection.channel,
-        "method": match projection.method { raw::Projection::Pca => "PCA", raw::Projection::TSne => "t-SNE" },
+        "method": match projection.method { Method::Pca => "PCA", Method::TSne => "t-SNE" },
         "axes": projection.axes,
         "x": packed(known.iter().map(|(_, point, _)| point[0]))?,
         "y": packed(known.iter().map(|(_, point, _)| point[1]))?,

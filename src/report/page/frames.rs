@@ -3,7 +3,7 @@
 
 use super::data::{Shown, packed};
 use crate::{
-    config::{Experiment, raw::FitOn},
+    config::{Experiment, scale::FitOn},
     data::{axes, shape::Shape},
     device::Device,
     error::Result,
@@ -166,7 +166,7 @@ impl View<'_> {
         let as_read = scaler.forgets().is_none()
             && scaler.clip.is_none()
             && scaler.fit_on != FitOn::EachFile
-            && experiment.divide_by.is_none()
+            && experiment.scale.divide_by.is_none()
             && self.patterns.is_none();
         let columns = network.channel.columns(&prepared.input_names());
         let places: Vec<usize> = columns.iter().cloned().flatten().collect();
@@ -181,7 +181,7 @@ impl View<'_> {
                 values.to_vec()
             }
         };
-        let kind = experiment.config.score.kind;
+        let kind = experiment.score.kind;
         let positions: Vec<u32> =
             kept.rows.iter().map(|(_, _, row)| shown.position(*row)).collect();
         let n = kept.rows.len();

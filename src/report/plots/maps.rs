@@ -142,7 +142,7 @@ impl Figures<'_> {
                 &format!(
                     "Run {}, LS {ls}: map, reconstruction and {}",
                     row.run_name(),
-                    self.experiment.config.score.kind.per_feature()
+                    self.experiment.score.kind.per_feature()
                 ),
                 &format!(
                     "{} · as scaled; map and reconstruction of a layer share a colour scale, in which far higher values look alike{left_out}",

@@ -1,7 +1,7 @@
 //! What counts as a pattern, and the layers that are searched.
 
 use crate::{
-    config::raw,
+    config::patterns as section,
     data::shape::Shape,
     error::{Error, Result},
 };
@@ -74,11 +74,11 @@ pub struct DetectorLayer {
 
 impl PatternSettings {
     /// What a config says, for so many layers.
-    pub fn new(config: &raw::Patterns, layers: usize) -> Self {
+    pub fn new(config: &section::Patterns, layers: usize) -> Self {
         let sides = match config.sides {
-            raw::Sides::Both => Sides::Both,
-            raw::Sides::Dead => Sides::Dead,
-            raw::Sides::Hot => Sides::Hot,
+            section::Sides::Both => Sides::Both,
+            section::Sides::Dead => Sides::Dead,
+            section::Sides::Hot => Sides::Hot,
         };
         Self {
             bin_error: config.bin_error,

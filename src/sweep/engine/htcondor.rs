@@ -47,7 +47,7 @@ fn item(path: &Path) -> Result<String> {
 
 /// The data files to send along.
 fn inputs(batch: &Batch) -> Result<Vec<PathBuf>> {
-    let patterns: Vec<PathBuf> = batch.config.htcondor.inputs.iter().map(PathBuf::from).collect();
+    let patterns: Vec<PathBuf> = batch.htcondor.inputs.iter().map(PathBuf::from).collect();
     let mut inputs: Vec<PathBuf> = vec![];
     for pattern in patterns {
         inputs.extend(if pattern.is_dir() {
@@ -111,7 +111,7 @@ fn transferred(batch: &Batch, job: &Job, place: &Path) -> Result<Carried> {
         brought.push(item(&path)?);
     }
     let program = script::program(batch)?;
-    let program = match batch.config.program {
+    let program = match batch.program {
         Some(_) => program,
         // The machine has none: it is sent.
         None => {
@@ -149,8 +149,7 @@ pub(super) fn files(
     group: &Group,
     place: &Path,
 ) -> Result<Vec<(&'static str, String)>> {
-    let config = &batch.config;
-    let carried = if config.htcondor.transfer {
+    let carried = if batch.htcondor.transfer {
         transferred(batch, job, place)?
     } else {
         in_place(batch, job, place)?
@@ -161,40 +160,40 @@ pub(super) fn files(
         // Without a slash at its end, which would stand for what is in the folder.
         let own: PathBuf = name.join(&job.tasks[task]).components().collect();
         // HTCondor takes a blank for the end of a name where it lists a checkpoint's files.
-        if config.htcondor.transfer && own.to_string_lossy().contains(char::is_whitespace) {
+        if batch.htcondor.transfer && own.to_string_lossy().contains(char::is_whitespace) {
             return Err(Error::input(format!(
                 "{}: HTCondor cannot transfer a folder with a blank in its name",
                 own.display()
             )));
         }
         let own =
-            if config.htcondor.transfer { format!(", {}", item(&own)?) } else { String::new() };
+            if batch.htcondor.transfer { format!(", {}", item(&own)?) } else { String::new() };
         tasks.push_str(&format!("{task}{own}\n"));
     }
     let mut lines = vec![
         "executable = job.sh".to_owned(),
         "arguments = $(task)".into(),
         format!("+JobBatchName = \"{}\"", job.name),
-        format!("request_cpus = {}", config.cpus),
-        format!("request_memory = {}", batch.memory),
+        format!("request_cpus = {}", batch.cpus),
+        format!("request_memory = {}", *batch.memory),
     ];
-    if batch.gpus > 0 {
+    if *batch.gpus > 0 {
         lines.push(format!("request_gpus = {}", batch.gpus));
     }
-    if let Some(image) = &config.image {
+    if let Some(image) = &batch.image {
         lines
             .extend(["universe = container".into(), format!("container_image = {}", value(image))]);
-        if !config.htcondor.transfer && !image.contains("://") {
+        if !batch.htcondor.transfer && !image.contains("://") {
             lines.push("transfer_container = false".into());
         }
     }
-    match (config.htcondor.flavour, batch.time) {
+    match (batch.htcondor.flavour, *batch.time) {
         (Some(flavour), _) => lines.push(format!("+JobFlavour = \"{flavour}\"")),
         (None, Some(time)) => lines.push(format!("+MaxRuntime = {}", time.as_secs())),
         (None, None) => {}
     }
-    if let Some(time) = batch.time {
-        let seconds = time.saturating_sub(batch.lead).as_secs();
+    if let Some(time) = *batch.time {
+        let seconds = time.saturating_sub(*batch.lead).as_secs();
         lines.extend([
             "# Its time is nearly up: it pauses, and goes on when it is its turn again.".into(),
             format!("periodic_hold = JobStatus == 2 && time() - JobCurrentStartDate > {seconds}"),
@@ -206,13 +205,13 @@ pub(super) fn files(
     lines.push(format!("job_max_vacate_time = {}", batch.lead.as_secs()));
     lines
         .push("# It is done, or its config is wrong, or it failed for good; 75 is a pause.".into());
-    lines.push(format!("on_exit_remove = ExitCode =?= 0 || ExitCode =?= 2 || (ExitCode =!= {PAUSED} && NumJobStarts > {})", config.retries));
+    lines.push(format!("on_exit_remove = ExitCode =?= 0 || ExitCode =?= 2 || (ExitCode =!= {PAUSED} && NumJobStarts > {})", batch.retries));
     lines.extend(carried.lines);
-    lines.extend(config.at_once.map(|at_once| format!("max_materialize = {at_once}")));
-    lines.extend(config.htcondor.extra.iter().cloned());
+    lines.extend(batch.at_once.map(|at_once| format!("max_materialize = {at_once}")));
+    lines.extend(batch.htcondor.extra.iter().cloned());
     let body = script::body(batch, job, "", &carried.program, &carried.folder);
     let version = env!("CARGO_PKG_VERSION");
-    let own = if config.htcondor.transfer { ", own" } else { "" };
+    let own = if batch.htcondor.transfer { ", own" } else { "" };
     Ok(vec![
         (
             "job.sub",

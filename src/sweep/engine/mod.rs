@@ -177,7 +177,7 @@ pub fn describe(engine: Engine, batch: &Batch, job: &Job) -> Result<String> {
         for (name, content) in &files(engine, batch, job, group, &place)? {
             text.push_str(&format!("# {}\n{content}\n", place.join(name).display()));
         }
-        let after = if i > 0 && batch.config.at_once.is_some() {
+        let after = if i > 0 && batch.at_once.is_some() {
             vec!["<the job before>".to_owned()]
         } else {
             job.after.clone()
@@ -198,7 +198,7 @@ pub fn submit(engine: Engine, batch: &Batch, job: &Job) -> Result<Vec<Submission
     let mut sent: Vec<Submission> = vec![];
     for group in groups(engine, job)? {
         // So that no more run at once than wanted, each waits for the one before.
-        let after = match sent.last().filter(|_| batch.config.at_once.is_some()) {
+        let after = match sent.last().filter(|_| batch.at_once.is_some()) {
             Some(before) => before.job.iter().cloned().collect(),
             None => job.after.clone(),
         };

@@ -19,7 +19,7 @@ pub(super) fn quoted(word: &str) -> String {
 
 /// The program on the machines of the batch system.
 pub(super) fn program(batch: &Batch) -> Result<PathBuf> {
-    match &batch.config.program {
+    match &batch.program {
         Some(program) => Ok(program.into()),
         None => std::env::current_exe().map_err(|error| {
             Error::failed(format!(
@@ -55,7 +55,7 @@ pub(super) fn body(
     program: &Path,
     folder: &str,
 ) -> String {
-    let setup: String = batch.config.setup.iter().map(|line| format!("{line}\n")).collect();
+    let setup: String = batch.setup.iter().map(|line| format!("{line}\n")).collect();
     let setup = if setup.is_empty() {
         setup
     } else {
@@ -78,7 +78,7 @@ while [ "$again" ]; do again=; wait "$child"; code=$?; done
 # Told to stop before it listened: it goes on later, as with exit code 75.
 case $wanted$code in USR1138 | TERM143) code=75 ;; esac
 "#,
-        cpus = batch.config.cpus,
+        cpus = batch.cpus,
         command = command(job, program, folder),
     )
 }

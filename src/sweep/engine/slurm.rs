@@ -87,19 +87,18 @@ pub(super) fn files(
 ) -> Result<Vec<(&'static str, String)>> {
     let offset = group.offset;
     let indices: Vec<usize> = group.tasks.iter().map(|task| task - offset).collect();
-    let config = &batch.config;
-    let throttle = config.at_once.map(|at_once| format!("%{at_once}")).unwrap_or_default();
+    let throttle = batch.at_once.map(|at_once| format!("%{at_once}")).unwrap_or_default();
     let mut options = vec![
         format!("--job-name={}", job.name),
         format!("--array={}{throttle}", ranges(&indices)),
         "--ntasks=1".into(),
-        format!("--cpus-per-task={}", config.cpus),
-        format!("--mem={}M", batch.memory),
+        format!("--cpus-per-task={}", batch.cpus),
+        format!("--mem={}M", *batch.memory),
     ];
-    if batch.gpus > 0 {
+    if *batch.gpus > 0 {
         options.push(format!("--gres=gpu:{}", batch.gpus));
     }
-    if let Some(time) = batch.time {
+    if let Some(time) = *batch.time {
         let seconds = time.as_secs();
         options.push(format!(
             "--time={}:{:02}:{:02}",
@@ -111,10 +110,10 @@ pub(super) fn files(
     // Slurm takes no longer warning than this.
     options.push(format!("--signal=B:USR1@{}", batch.lead.as_secs().clamp(1, 65_535)));
     let words = [
-        ("partition", &config.slurm.partition),
-        ("account", &config.slurm.account),
-        ("qos", &config.slurm.qos),
-        ("constraint", &config.slurm.constraint),
+        ("partition", &batch.slurm.partition),
+        ("account", &batch.slurm.account),
+        ("qos", &batch.slurm.qos),
+        ("constraint", &batch.slurm.constraint),
     ];
     options.extend(
         words
@@ -122,17 +121,17 @@ pub(super) fn files(
             .filter_map(|(key, word)| word.as_ref().map(|word| format!("--{key}={word}"))),
     );
     options.extend(["--requeue", "--open-mode=append", "--output=%a.log"].map(str::to_owned));
-    options.extend(config.slurm.extra.iter().cloned());
+    options.extend(batch.slurm.extra.iter().cloned());
     let options: String = options.iter().map(|option| format!("#SBATCH {option}\n")).collect();
     let number = if offset == 0 {
         "$SLURM_ARRAY_TASK_ID".to_owned()
     } else {
         format!("$((SLURM_ARRAY_TASK_ID + {offset}))")
     };
-    let wrapper = match &config.image {
+    let wrapper = match &batch.image {
         Some(image) => format!(
             "apptainer exec{} {} ",
-            if batch.gpus > 0 { " --nv" } else { "" },
+            if *batch.gpus > 0 { " --nv" } else { "" },
             script::quoted(image)
         ),
         None => String::new(),
@@ -164,7 +163,7 @@ fi
 exit "$code"
 "#,
         version = env!("CARGO_PKG_VERSION"),
-        retries = config.retries,
+        retries = batch.retries,
     );
     Ok(vec![("job.sh", text)])
 }

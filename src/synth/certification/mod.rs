@@ -156,7 +156,7 @@ mod tests {
     fn made(lumisections: usize, seed: u64) -> (tempfile::TempDir, Table) {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), lumisections, seed).unwrap();
-        let columns = crate::config::raw::Columns { ls: Some("ls".into()), ..Default::default() };
+        let columns = crate::config::data::Columns { ls: Some("ls".into()), ..Default::default() };
         let table = read_file(
             &folder.path().join("features.parquet"),
             &ReadOptions { columns, ..ReadOptions::default() },

@@ -2,7 +2,7 @@
 //! that faster ways are held to.
 
 use crate::{
-    config::{Experiment, Loss, Penalties, Sparsity},
+    config::{Distance, Experiment, Penalties, SparsityPenalty},
     device::read,
     error::Result,
     model::{
@@ -91,7 +91,7 @@ impl OnDevice {
     }
 
     /// The distance of each row and what a model makes of it.
-    fn distance(&self, loss: Loss, output: Tensor<3>) -> Tensor<3> {
+    fn distance(&self, loss: Distance, output: Tensor<3>) -> Tensor<3> {
         match &self.present {
             None => loss::per_row(loss, output, self.values.clone()),
             Some(present) => {
@@ -211,7 +211,7 @@ impl<'a> Reference<'a> {
             architecture
                 .weight_mask()
                 .into_iter()
-                .map(|mask| (2.0 * job.experiment.config.loss.l2) as f32 * mask)
+                .map(|mask| (2.0 * job.experiment.loss.l2) as f32 * mask)
                 .collect::<Vec<_>>()
         };
         Self {
@@ -225,9 +225,11 @@ impl<'a> Reference<'a> {
                 .then(|| flat(pack.iter().flat_map(|job| split(job).1).copied().collect())),
             decay: pack
                 .iter()
-                .any(|job| job.experiment.config.loss.l2 > 0.0)
+                .any(|job| job.experiment.loss.l2 > 0.0)
                 .then(|| flat(pack.iter().flat_map(l2).collect())),
-            optimizer: Optimizer::new(pack.iter().map(|job| job.experiment.optimizer).collect()),
+            optimizer: Optimizer::new(
+                pack.iter().map(|job| job.experiment.update_rule()).collect(),
+            ),
             loss_sum: None,
             penalty_sum: None,
         }
@@ -275,7 +277,7 @@ impl<'a> Reference<'a> {
             // A batch that weighs nothing for a member costs it nothing.
             let own = |at: usize| {
                 if batch.members[at].total > 0.0 {
-                    number(at, &self.experiments[at].penalties)
+                    number(at, &self.experiments[at].loss.penalties())
                 } else {
                     0.0
                 }
@@ -288,10 +290,14 @@ impl<'a> Reference<'a> {
         };
         let mean = |per_row: Tensor<3>| loss::sum(per_row, weights.cloned()) * share.clone();
         let l1 = of(&|_, penalties| {
-            if let Some(Sparsity::L1 { weight }) = penalties.sparsity { weight } else { 0.0 }
+            if let Some(SparsityPenalty::L1 { weight }) = penalties.sparsity { weight } else { 0.0 }
         });
         let kl = of(&|_, penalties| {
-            if let Some(Sparsity::Kl { weight, .. }) = penalties.sparsity { weight } else { 0.0 }
+            if let Some(SparsityPenalty::Kl { weight, .. }) = penalties.sparsity {
+                weight
+            } else {
+                0.0
+            }
         });
         let contractive = of(&|_, penalties| penalties.contractive);
         let divergence = of(&|at, _| batch.members[at].kl);
@@ -299,7 +305,9 @@ impl<'a> Reference<'a> {
         parts.extend(l1.map(|factor| mean(forward.latent.clone().abs().sum_dim(2)) * factor));
         parts.extend(kl.map(|factor| {
             let target = |at: usize| {
-                if let Some(Sparsity::Kl { target, .. }) = self.experiments[at].penalties.sparsity {
+                if let Some(SparsityPenalty::Kl { target, .. }) =
+                    self.experiments[at].loss.penalties().sparsity
+                {
                     target
                 } else {
                     0.5
@@ -407,7 +415,7 @@ impl Trainer for Reference<'_> {
         let mut forward =
             model.forward(self.architecture, self.corrupted(part.values.clone(), &batch), drawn);
         self.update_running_stats(std::mem::take(&mut forward.statistics), &batch);
-        let distance = part.distance(self.experiments[0].loss, forward.output.clone());
+        let distance = part.distance(self.experiments[0].loss.distance(), forward.output.clone());
         // A batch that weighs nothing for a member adds nothing to its loss, and its step is not
         // taken.
         let share = self.numbers(|at| {
@@ -426,7 +434,7 @@ impl Trainer for Reference<'_> {
             add(&mut self.penalty_sum, &penalty);
             objective = objective + penalty;
         }
-        let activity = |at: usize| self.experiments[at].config.loss.activity_l2;
+        let activity = |at: usize| self.experiments[at].loss.activity_l2;
         if (0..members).any(|at| activity(at) > 0.0) {
             let factor = self.numbers(activity).reshape([members, 1, 1]).autodiff();
             objective = objective + loss::activity(forward.first_hidden) * factor;
@@ -444,10 +452,9 @@ impl Trainer for Reference<'_> {
         if let Some(decay) = &self.decay {
             gradient = gradient + self.parameters.clone() * decay.clone();
         }
-        let limit = |at: usize| {
-            self.experiments[at].config.train.gradient_clip.unwrap_or(f64::from(f32::MAX))
-        };
-        if (0..members).any(|at| self.experiments[at].config.train.gradient_clip.is_some()) {
+        let limit =
+            |at: usize| self.experiments[at].train.gradient_clip.unwrap_or(f64::from(f32::MAX));
+        if (0..members).any(|at| self.experiments[at].train.gradient_clip.is_some()) {
             gradient = optimizer::clip(gradient, self.numbers(limit));
         }
         let taken: Vec<Option<f64>> =
@@ -478,7 +485,7 @@ impl Trainer for Reference<'_> {
         for start in (0..valid.len()).step_by(step) {
             let part = OnDevice::new(valid, start..(start + step).min(valid.len()), &self.device);
             let output = model.forward(&plain, part.values.clone(), Drawn::default()).output;
-            let distance = part.distance(self.experiments[0].loss, output);
+            let distance = part.distance(self.experiments[0].loss.distance(), output);
             sums.iter_mut()
                 .zip(read(loss::sum(distance, part.weights))?)
                 .for_each(|(sum, part)| *sum += f64::from(part));

@@ -15,7 +15,7 @@ use super::{
     penalty::{Drawn, Encoder, sparsity},
 };
 use crate::{
-    config::{Experiment, Optimizer, raw::Activation},
+    config::{Experiment, UpdateRule, model::Activation},
     error::Result,
     model::{
         Architecture,
@@ -218,7 +218,7 @@ impl<'a> Fused<'a> {
                 })
                 .collect::<Vec<f32>>()
         };
-        let penalties = self.experiment.penalties;
+        let penalties = self.experiment.loss.penalties();
         let encoder_layers = self.architecture.encoder_layers;
         let (mut penalty, mut contracted, mut bent) = (0.0, vec![], vec![]);
         if penalties.contractive > 0.0 {
@@ -238,7 +238,7 @@ impl<'a> Fused<'a> {
             .is_masked()
             .then(|| leave_out(&space.outputs[last], &mut space.clean, width, weights.as_deref()));
         let loss = distances(
-            self.experiment.loss,
+            self.experiment.loss.distance(),
             &space.outputs[last],
             if share.corruption.is_some() || left_out.is_some() {
                 &space.clean
@@ -248,7 +248,7 @@ impl<'a> Fused<'a> {
             &mut space.above,
             width,
             left_out.as_deref().or(weights.as_deref()),
-            (1.0 / (share.total * self.experiment.loss.divisor(width))) as f32,
+            (1.0 / (share.total * self.experiment.loss.distance().divisor(width))) as f32,
         );
         self.differentiate(last, &space.outputs[last], &space.saved[last], &mut space.above);
         for i in (0..=last).rev() {
@@ -341,7 +341,7 @@ impl<'a> Fused<'a> {
                     );
                 }
             }
-            let activity = self.experiment.config.loss.activity_l2;
+            let activity = self.experiment.loss.activity_l2;
             if i == 1 && activity > 0.0 {
                 let factor = (2.0 * activity / rows as f64) as f32;
                 space
@@ -382,9 +382,8 @@ impl<'a> Fused<'a> {
 
     fn update(&mut self, rate: f64) {
         self.steps += 1;
-        let config = &self.experiment.config;
-        if config.loss.l2 > 0.0 {
-            let factor = (2.0 * config.loss.l2) as f32;
+        if self.experiment.loss.l2 > 0.0 {
+            let factor = (2.0 * self.experiment.loss.l2) as f32;
             for layer in self.layers.iter().chain(&self.log_variance) {
                 let range = layer.weight.clone();
                 self.gradient[range.clone()]
@@ -393,7 +392,7 @@ impl<'a> Fused<'a> {
                     .for_each(|(gradient, weight)| *gradient += factor * weight);
             }
         }
-        if let Some(limit) = config.train.gradient_clip {
+        if let Some(limit) = self.experiment.train.gradient_clip {
             let norm =
                 self.gradient.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
             if norm > limit {
@@ -401,11 +400,11 @@ impl<'a> Fused<'a> {
                 self.gradient.iter_mut().for_each(|value| *value *= factor);
             }
         }
-        let rule = self.experiment.optimizer;
+        let rule = self.experiment.update_rule();
         let [rate, momentum, fresh1, fresh2, epsilon, keep] =
             numbers(rule, self.steps, rate).map(|number| number as f32);
         match rule {
-            Optimizer::Adam { .. } => {
+            UpdateRule::Adam { .. } => {
                 let numbers = AdamNumbers { fresh1, fresh2, epsilon, rate, keep };
                 adam(
                     &mut self.parameters,
@@ -415,7 +414,7 @@ impl<'a> Fused<'a> {
                     numbers,
                 );
             }
-            Optimizer::Sgd { .. } => {
+            UpdateRule::Sgd { .. } => {
                 for ((parameter, gradient), velocity) in
                     self.parameters.iter_mut().zip(&self.gradient).zip(&mut self.first)
                 {
@@ -423,7 +422,7 @@ impl<'a> Fused<'a> {
                     *parameter -= rate * *velocity;
                 }
             }
-            Optimizer::Adadelta { .. } => {
+            UpdateRule::Adadelta { .. } => {
                 adadelta(
                     &mut self.parameters,
                     &self.gradient,
@@ -434,7 +433,7 @@ impl<'a> Fused<'a> {
                     rate,
                 );
             }
-            Optimizer::RmsProp { .. } => {
+            UpdateRule::RmsProp { .. } => {
                 for ((parameter, gradient), second) in
                     self.parameters.iter_mut().zip(&self.gradient).zip(&mut self.second)
                 {
@@ -499,7 +498,7 @@ impl Fused<'_> {
                 weights = Some(leave_out(&output, &mut target, valid.width(), weights.as_deref()));
             }
             sum += distances(
-                self.experiment.loss,
+                self.experiment.loss.distance(),
                 &output,
                 &target,
                 &mut gradient,

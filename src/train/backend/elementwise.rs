@@ -2,7 +2,7 @@
 //! compiled for several generations of vector units and picks one at run time.
 
 use crate::{
-    config::{Loss, raw::Activation},
+    config::{Distance, model::Activation},
     model::{
         architecture::EPSILON,
         host::{SELU, normal_cdf},
@@ -224,7 +224,7 @@ pub(super) fn leave_out(
 /// Writes the gradient of the loss by each output and returns the sum over rows of weight times
 /// distance. `scale` is one over (total weight · the loss' divisor).
 pub(super) fn distances(
-    loss: Loss,
+    loss: Distance,
     output: &[f32],
     target: &[f32],
     gradient: &mut [f32],
@@ -243,15 +243,15 @@ pub(super) fn distances(
         let factor = weight * scale;
         let mut row = 0.0;
         match loss {
-            Loss::Mse | Loss::Sse => squares(output, target, gradient, factor, &mut row),
-            Loss::Mae => {
+            Distance::Mse | Distance::Sse => squares(output, target, gradient, factor, &mut row),
+            Distance::Mae => {
                 for ((output, target), gradient) in output.iter().zip(target).zip(gradient) {
                     let difference = output - target;
                     row += difference.abs();
                     *gradient = if difference == 0.0 { 0.0 } else { factor * difference.signum() };
                 }
             }
-            Loss::SmoothL1 { beta } => {
+            Distance::SmoothL1 { beta } => {
                 let beta = beta as f32;
                 for ((output, target), gradient) in output.iter().zip(target).zip(gradient) {
                     let difference = output - target;
@@ -299,7 +299,8 @@ mod tests {
     fn the_gradient_of_what_is_present_is_the_slope_of_its_loss() {
         let known = [0.3, f32::NAN, -0.4, 0.9, f32::NAN, f32::NAN, 0.2, 0.1, 0.7];
         let output = [0.5, 0.1, -0.9, 0.2, 0.4, 0.8, 0.6, 0.3, -0.2];
-        for loss in [Loss::Mse, Loss::Sse, Loss::Mae, Loss::SmoothL1 { beta: 0.3 }] {
+        for loss in [Distance::Mse, Distance::Sse, Distance::Mae, Distance::SmoothL1 { beta: 0.3 }]
+        {
             for weights in [None, Some([1.0, 2.0, 0.5])] {
                 let of = |output: &[f32]| {
                     let (mut target, mut gradient) = (known, [0.0; 9]);
@@ -344,7 +345,7 @@ mod tests {
         let weights = leave_out(&[5.0, 5.0, 3.0], &mut target, 3, None);
         assert_eq!(
             distances(
-                Loss::Mse,
+                Distance::Mse,
                 &[5.0, 5.0, 3.0],
                 &target,
                 &mut gradient,

@@ -2,7 +2,7 @@
 //! in a few launches.
 
 use crate::{
-    config::{Experiment, Loss, Optimizer},
+    config::{Distance as Loss, Experiment, UpdateRule as Optimizer},
     device::Gpu,
     error::Result,
     model::{
@@ -81,9 +81,9 @@ pub fn can(job: &Job<'_>, gpu: &Gpu) -> bool {
     KernelPlan::knows(job.architecture)
         && !job.train.is_masked()
         && !job.valid.is_some_and(|valid| valid.is_masked())
-        && !job.experiment.config.model.is_regularised()
-        && job.experiment.penalties.is_empty()
-        && job.experiment.config.train.gradient_clip.is_none()
+        && !job.experiment.model.is_regularised()
+        && job.experiment.loss.penalties().is_empty()
+        && job.experiment.train.gradient_clip.is_none()
         && gpu.most_loops.is_none_or(|most| plan.loops().1 + plan.units < most)
         && rows * job.train.width() < u32::MAX as usize
         && bytes(rows * job.train.width()).max(largest(job, 1, &plan))
@@ -111,9 +111,16 @@ fn largest(job: &Job<'_>, members: usize, plan: &KernelPlan) -> u64 {
 /// What the kernels of a training are compiled for.
 fn plan_of(job: &Job<'_>, threads: usize) -> KernelPlan {
     let (experiment, train) = (job.experiment, job.train);
-    let batch = (experiment.config.train.batch_size as usize).min(train.len().max(1));
+    let batch = (experiment.train.batch_size as usize).min(train.len().max(1));
     let weighted = !train.is_empty() && train.weight(0).is_some();
-    plan(job.architecture, batch, experiment.loss, rule(experiment.optimizer), weighted, threads)
+    plan(
+        job.architecture,
+        batch,
+        experiment.loss.distance(),
+        rule(experiment.update_rule()),
+        weighted,
+        threads,
+    )
 }
 
 impl<'a> Kernel<'a> {
@@ -150,7 +157,11 @@ impl<'a> Kernel<'a> {
     }
 
     fn beta(&self) -> f32 {
-        if let Loss::SmoothL1 { beta } = self.experiments[0].loss { beta as f32 } else { 1.0 }
+        if let Loss::SmoothL1 { beta } = self.experiments[0].loss.distance() {
+            beta as f32
+        } else {
+            1.0
+        }
     }
 
     /// Launches what waits.
@@ -223,12 +234,12 @@ impl Trainer for Kernel<'_> {
             let taken = share.total > 0.0;
             self.steps[at] += i32::from(taken);
             let rule: Numbers =
-                optimizer::numbers(experiment.optimizer, self.steps[at].max(1), share.rate);
+                optimizer::numbers(experiment.update_rule(), self.steps[at].max(1), share.rate);
             let mut own = [0.0; NUMBERS];
             own.iter_mut().zip(rule).for_each(|(own, number)| *own = number as f32);
             own[6] = if taken { (1.0 / share.total) as f32 } else { 0.0 };
-            own[7] = (2.0 * experiment.config.loss.activity_l2 / batch.rows.len() as f64) as f32;
-            own[8] = (2.0 * experiment.config.loss.l2) as f32;
+            own[7] = (2.0 * experiment.loss.activity_l2 / batch.rows.len() as f64) as f32;
+            own[8] = (2.0 * experiment.loss.l2) as f32;
             numbers.push(own);
         }
         self.waiting.1.push(numbers);

@@ -14,10 +14,7 @@ mod tests;
 
 use super::trainer::{Job, Trainer};
 use crate::{
-    config::{
-        Experiment,
-        raw::{Activation, Kernels},
-    },
+    config::{Experiment, model::Activation, train::Kernels},
     device::Device,
     error::{Error, Result},
 };
@@ -29,18 +26,17 @@ use nmf_on_device::Factorisers;
 /// Whether a network of this config is trained and scored by hand on any device: by our own
 /// kernels, not by Burn's operations.
 pub fn by_hand(experiment: &Experiment) -> bool {
-    let config = &experiment.config;
     let activations = [
-        config.model.activation,
-        config.model.output_activation,
-        config.model.latent_activation.unwrap_or(config.model.activation),
+        experiment.model.activation,
+        experiment.model.output_activation,
+        experiment.model.latent_activation.unwrap_or(experiment.model.activation),
     ];
     let known =
         !activations.iter().any(|kind| [Activation::Gelu, Activation::Prelu].contains(kind))
-            && !config.model.is_regularised()
-            && experiment.penalties.is_empty()
-            && config.train.gradient_clip.is_none();
-    config.train.kernels != Kernels::Reference && known
+            && !experiment.model.is_regularised()
+            && experiment.loss.penalties().is_empty()
+            && experiment.train.gradient_clip.is_none();
+    experiment.train.kernels != Kernels::Reference && known
 }
 
 /// Who computes: by hand where the device has a way to, else by autodiff.

@@ -8,7 +8,7 @@
 //! factorization with the Itakura-Saito divergence", WASPAA 2011).
 
 use crate::{
-    config::raw::{Nmf, NmfStart},
+    config::model::{Nmf, NmfStart},
     error::Result,
     model::{
         Architecture,
@@ -77,13 +77,13 @@ impl<'a> Factoriser<'a> {
     /// A factorisation in training.
     pub fn new(job: &Job<'a>) -> Self {
         let Job { experiment, architecture, start, seed, train, valid } = *job;
-        let nmf = &experiment.config.model.nmf;
+        let nmf = &experiment.model.nmf;
         Self {
             architecture,
             nmf,
             seed,
-            starts: nmf.start == NmfStart::Nndsvd && experiment.init.is_none(),
-            divisor: experiment.loss.divisor(train.width()),
+            starts: nmf.start == NmfStart::Nndsvd && experiment.train.init.is_none(),
+            divisor: experiment.loss.distance().divisor(train.width()),
             train: Filled::new(train, nmf.fill_zeros),
             valid,
             components: start.to_vec(),

@@ -4,8 +4,8 @@
 use super::autodiff::{Feed, OnDevice, scoring_rows};
 use crate::{
     config::{
-        Loss,
-        raw::{Nmf, NmfStart},
+        Distance,
+        model::{Nmf, NmfStart},
     },
     device::read,
     error::Result,
@@ -22,7 +22,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 pub struct Factorisers<'a> {
     architecture: &'a Architecture,
     nmf: &'a Nmf,
-    loss: Loss,
+    loss: Distance,
     seeds: Vec<u64>,
     /// Whether components are to be made from the rows before the first step.
     starts: bool,
@@ -50,7 +50,7 @@ impl<'a> Factorisers<'a> {
     pub fn new(pack: &[Job<'a>], device: &Device) -> Self {
         let Job { experiment, architecture, train, valid, .. } = pack[0];
         let (members, count, bins) = (pack.len(), architecture.latent(), train.width());
-        let filled = Filled::new(train, experiment.config.model.nmf.fill_zeros);
+        let filled = Filled::new(train, experiment.model.nmf.fill_zeros);
         let zeros = filled
             .zeros
             .as_ref()
@@ -58,11 +58,11 @@ impl<'a> Factorisers<'a> {
         let start: Vec<f32> = pack.iter().flat_map(|job| job.start).copied().collect();
         Self {
             architecture,
-            nmf: &experiment.config.model.nmf,
-            loss: experiment.loss,
+            nmf: &experiment.model.nmf,
+            loss: experiment.loss.distance(),
             seeds: pack.iter().map(|job| job.seed).collect(),
-            starts: experiment.config.model.nmf.start == NmfStart::Nndsvd
-                && experiment.init.is_none(),
+            starts: experiment.model.nmf.start == NmfStart::Nndsvd
+                && experiment.train.init.is_none(),
             device: device.clone(),
             train: filled,
             zeros,

@@ -3,7 +3,7 @@
 
 use super::elementwise::differentiate;
 use crate::{
-    config::{Sparsity, raw::Activation},
+    config::{SparsityPenalty, model::Activation},
     model::{
         architecture::LayerPlace,
         host::SELU,
@@ -15,7 +15,7 @@ use crate::{
 /// Adds the gradient of latents that are not silent, `[rows, latent]`, to that by them, and returns
 /// what they cost.
 pub(super) fn sparsity(
-    penalty: Sparsity,
+    penalty: SparsityPenalty,
     latents: &[f32],
     share: &[f32],
     gradient: &mut [f32],
@@ -23,7 +23,7 @@ pub(super) fn sparsity(
     let width = latents.len() / share.len();
     let rows = || latents.chunks_exact(width).zip(share);
     match penalty {
-        Sparsity::L1 { weight } => {
+        SparsityPenalty::L1 { weight } => {
             for ((latents, share), gradient) in rows().zip(gradient.chunks_exact_mut(width)) {
                 let factor = weight as f32 * share;
                 let sign = |value: f32| if value == 0.0 { 0.0 } else { value.signum() };
@@ -40,7 +40,7 @@ pub(super) fn sparsity(
                     })
                     .sum::<f64>()
         }
-        Sparsity::Kl { weight, target } => {
+        SparsityPenalty::Kl { weight, target } => {
             let mut means = vec![0.0_f64; width];
             for (latents, share) in rows() {
                 means

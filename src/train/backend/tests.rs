@@ -1,7 +1,7 @@
 //! The backends compute the same.
 
 use crate::{
-    config::raw::Init,
+    config::model::Init,
     device::Device,
     model::Architecture,
     prepare::Rows,
@@ -50,7 +50,7 @@ fn members_of_a_pack_train_as_alone() {
             if optimizer == "sgd" {
                 experiments.push(member(1e12, 0.0, kernels));
             }
-            let architecture = Architecture::new(6, &experiments[0].config.model);
+            let architecture = Architecture::new(6, &experiments[0].model);
             let starts: Vec<Vec<f32>> =
                 (0..4).map(|at| architecture.draw(Init::GlorotUniform, at, 0)).collect();
             let (train, valid) =
@@ -127,8 +127,8 @@ fn the_fused_step_leaves_out_what_the_reference_step_does() {
                 let experiment = experiment(&format!(
                     "train.kernels = \"{kernels}\"\nmodel.hidden = [9, 7]\nmodel.latent = 3\ntrain.epochs = 3\ntrain.batch_size = 32\n{variant}"
                 ));
-                let architecture = Architecture::new(6, &experiment.config.model);
-                let start = architecture.draw(experiment.config.model.init, 1, 0);
+                let architecture = Architecture::new(6, &experiment.model);
+                let start = architecture.draw(experiment.model.init, 1, 0);
                 let train = Rows::new(&values, 6).weighted(weights).filled(Some(&fill));
                 let valid = Some(Rows::new(&held_out, 6).filled(Some(&fill)));
                 run(&Job {
@@ -165,7 +165,7 @@ fn the_fused_step_leaves_out_what_the_reference_step_does() {
 fn what_may_be_missing_but_is_not_changes_nothing() {
     let (values, fill) = (data(60, 6), [0.5; 6]);
     let experiment = experiment(&format!("{SMALL}train = {{epochs = 2, batch_size = 16}}"));
-    let architecture = Architecture::new(6, &experiment.config.model);
+    let architecture = Architecture::new(6, &experiment.model);
     let start = architecture.draw(Init::GlorotUniform, 1, 0);
     let train = |rows: Rows<'_>| {
         let job = Job {
@@ -222,7 +222,7 @@ fn kernels_share_the_work_of_wide_layers() {
         let experiment = experiment(
             "model = {hidden = [103], latent = 82}\ntrain = {epochs = 1, batch_size = 42}",
         );
-        let architecture = Architecture::new(53, &experiment.config.model);
+        let architecture = Architecture::new(53, &experiment.model);
         let start = architecture.draw(Init::GlorotUniform, 1, 0);
         let rows = Rows::new(&values, 53).weighted(weighted.then_some(&weights));
         let job = Job {
@@ -298,8 +298,8 @@ fn same_as_the_fused_step(device: &Device, kernels: &str, can: impl Fn(&str) -> 
             let experiment = experiment(&format!(
                 "train.kernels = \"{kernels}\"\nmodel.hidden = [9, 7]\nmodel.latent = 3\ntrain.epochs = 3\n{batch_size}\n{variant}"
             ));
-            let architecture = Architecture::new(6, &experiment.config.model);
-            let start = architecture.draw(experiment.config.model.init, 1, 0);
+            let architecture = Architecture::new(6, &experiment.model);
+            let start = architecture.draw(experiment.model.init, 1, 0);
             let train = Rows::new(&values, 6).weighted(Some(&weights));
             let valid = Some(Rows::new(&held_out, 6).weighted(Some(&held_out_weights)));
             let job = Job {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    config::raw::{Init, Kernels},
+    config::{model::Init, train::Kernels},
     model::Architecture,
     prepare::Rows,
     train::{
@@ -11,15 +11,15 @@ use crate::{
 
 fn train(text: &str) -> Result<Fitted> {
     let experiment = experiment(text);
-    let architecture = Architecture::new(6, &experiment.config.model);
-    let start = architecture.draw(Init::GlorotUniform, experiment.config.seed, 0);
+    let architecture = Architecture::new(6, &experiment.model);
+    let start = architecture.draw(Init::GlorotUniform, experiment.seed, 0);
     let (values, held_out) = (data(200, 6), data(50, 6));
     let (train, valid) = (Rows::new(&values, 6), Some(Rows::new(&held_out, 6)));
     run(&Job {
         experiment: &experiment,
         architecture: &architecture,
         start: &start,
-        seed: experiment.config.seed,
+        seed: experiment.seed,
         train,
         valid,
     })
@@ -71,7 +71,7 @@ fn the_output_is_held_to_clean_inputs() {
         let experiment = experiment(&format!(
             "train = {{epochs = 1, batch_size = 40, kernels = \"{kernels}\"}}\nmodel = {{hidden = [3], latent = 2, noise = 5.0, masking = 0.5}}"
         ));
-        let architecture = Architecture::new(6, &experiment.config.model);
+        let architecture = Architecture::new(6, &experiment.model);
         let start = vec![0.0; architecture.parameters()];
         let job = Job {
             experiment: &experiment,
@@ -99,7 +99,7 @@ fn batch_norm_is_that_of_torch() {
              optimizer = {{kind = \"sgd\", momentum = 0.9, learning_rate = 0.1}}, stop = {{restore_best = false}}}}\n\
              model = {{hidden = [3], latent = 2, activation = \"tanh\", latent_activation = \"linear\", batch_norm = true}}"
         ));
-        let architecture = Architecture::new(4, &experiment.config.model);
+        let architecture = Architecture::new(4, &experiment.model);
         let sines = (0..architecture.parameters()).map(|at| 0.5 * (1.0 + at as f64).sin());
         let mut start: Vec<f32> = sines.map(|sine| sine as f32).collect();
         // The scales of the two layers lie around 1.
@@ -144,7 +144,7 @@ fn a_batch_of_one_row_leaves_running_statistics_alone() {
         let experiment = experiment(&format!(
             "train = {{epochs = 3, kernels = \"{kernels}\"}}\nmodel = {{hidden = [4], latent = 2, batch_norm = true}}"
         ));
-        let architecture = Architecture::new(6, &experiment.config.model);
+        let architecture = Architecture::new(6, &experiment.model);
         let start = architecture.draw(Init::GlorotUniform, 1, 0);
         let train = Rows::new(&values, 6);
         let fitted = run(&Job {
@@ -193,7 +193,7 @@ fn a_diverging_training_says_so() {
 #[test]
 fn no_epochs_leave_the_weights_alone() {
     let fitted = train(&format!("{SMALL}train.epochs = 0")).unwrap();
-    let architecture = Architecture::new(6, &experiment(SMALL).config.model);
+    let architecture = Architecture::new(6, &experiment(SMALL).model);
     assert_eq!(
         (fitted.weights, fitted.kept_epoch),
         (architecture.draw(Init::GlorotUniform, 1, 0), 0)
@@ -205,7 +205,7 @@ fn a_weight_counts_like_so_many_rows() {
     let experiment = experiment(&format!(
         "{SMALL}train = {{epochs = 3, batch_size = 400, shuffle = false, optimizer = {{kind = \"sgd\"}}}}"
     ));
-    let architecture = Architecture::new(6, &experiment.config.model);
+    let architecture = Architecture::new(6, &experiment.model);
     let start = architecture.draw(Init::GlorotUniform, 1, 0);
     let values = data(20, 6);
     let weights: Vec<f32> = (0..20).map(|i| (i % 3) as f32).collect();
@@ -244,7 +244,7 @@ fn going_on_gives_the_same_numbers_wherever_it_stopped() {
         let experiment = experiment(&format!(
             "train.kernels = \"{kernels}\"\nmodel.hidden = [8]\nmodel.latent = 3\ntrain.epochs = 6\ntrain.batch_size = 32\n{variant}"
         ));
-        let architecture = Architecture::new(6, &experiment.config.model);
+        let architecture = Architecture::new(6, &experiment.model);
         let start = architecture.draw(Init::GlorotUniform, 1, 0);
         let (train, valid) = (Rows::new(&values, 6), Some(Rows::new(&held_out, 6)));
         let job = Job {
@@ -284,7 +284,7 @@ fn going_on_gives_the_same_numbers_wherever_it_stopped() {
 #[test]
 fn chosen_rows_and_columns_are_the_same_as_copied_ones() {
     let experiment = experiment(&format!("{SMALL}train = {{epochs = 2, batch_size = 16}}"));
-    let architecture = Architecture::new(6, &experiment.config.model);
+    let architecture = Architecture::new(6, &experiment.model);
     let start = architecture.draw(Init::GlorotUniform, 1, 0);
     let values = data(60, 9);
     let weights: Vec<f32> = (0..60).map(|i| 1.0 + (i % 3) as f32).collect();
@@ -299,7 +299,7 @@ fn chosen_rows_and_columns_are_the_same_as_copied_ones() {
     let copied_weights: Vec<f32> = index.iter().map(|&i| weights[i as usize]).collect();
     for kernels in [Kernels::Fused, Kernels::Reference] {
         let mut experiment = experiment.clone();
-        experiment.config.train.kernels = kernels;
+        experiment.train.kernels = kernels;
         let job = |train| Job {
             experiment: &experiment,
             architecture: &architecture,
@@ -322,7 +322,7 @@ fn the_loss_of_an_epoch_is_the_mean_over_its_batches() {
     let experiment = experiment(&format!(
         "{SMALL}train = {{epochs = 1, batch_size = 2, shuffle = false, optimizer = {{kind = \"sgd\", learning_rate = 1e-30}}}}"
     ));
-    let architecture = Architecture::new(6, &experiment.config.model);
+    let architecture = Architecture::new(6, &experiment.model);
     let start = architecture.draw(Init::GlorotUniform, 1, 0);
     let (values, weights) = (data(4, 6), [1.0, 3.0, 10.0, 0.0]);
     let loss = |range: std::ops::Range<usize>| {

@@ -12,7 +12,7 @@ use super::{
     row::{FILL_ADVICE, Incoming, axis, is_sound, place},
 };
 use crate::{
-    config::raw::Format,
+    config::data::Format,
     data::{
         cells::Cells,
         field::Field,

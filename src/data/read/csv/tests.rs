@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::raw::Format;
+use crate::config::data::Format;
 use proptest::prelude::*;
 
 fn read_bytes(bytes: &[u8], wanted: &ReadOptions) -> Result<Table> {
@@ -296,7 +296,7 @@ fn a_repeated_column_is_no_input() {
 #[test]
 fn the_config_says_which_of_two_columns_is_meant() {
     let read = |columns: &str, text: &str| {
-        let data: crate::config::raw::Data =
+        let data: crate::config::data::Data =
             toml::from_str(&format!("columns = {columns}")).unwrap();
         let table = read_bytes(text.as_bytes(), &ReadOptions::new(&data)).unwrap();
         (table.rows[0].run, table.features.unwrap().to_vec())

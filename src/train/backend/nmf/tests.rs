@@ -49,8 +49,8 @@ pub(crate) fn made(rows: usize, noise: f32) -> Vec<f32> {
 /// Trains, and pauses every so many batches.
 fn train_in_pieces(text: &str, values: &[f32], every: usize) -> Fitted {
     let experiment = experiment(text);
-    let architecture = Architecture::new(BINS, &experiment.config.model);
-    let start = architecture.draw(experiment.config.model.init, 1, 0);
+    let architecture = Architecture::new(BINS, &experiment.model);
+    let start = architecture.draw(experiment.model.init, 1, 0);
     let valid = made(40, 0.1);
     let job = Job {
         experiment: &experiment,
@@ -173,8 +173,8 @@ fn rows_count_by_their_weight() {
         .flat_map(|(row, weight)| row.repeat(*weight as usize))
         .collect();
     let experiment = experiment("train.epochs = 5\nmodel.nmf.start = \"random\"");
-    let architecture = Architecture::new(BINS, &experiment.config.model);
-    let start = architecture.draw(experiment.config.model.init, 1, 0);
+    let architecture = Architecture::new(BINS, &experiment.model);
+    let start = architecture.draw(experiment.model.init, 1, 0);
     let run = |train: Rows<'_>| {
         let job = Job {
             experiment: &experiment,

@@ -3,7 +3,8 @@
 
 use crate::{
     config::{
-        DeviceChoice, Divergence, Document, Experiment, Penalties, Sparsity, raw::Activation,
+        DeviceChoice, Divergence, Document, Experiment, Penalties, SparsityPenalty,
+        model::Activation,
     },
     device,
     model::{Architecture, architecture::LayerPlace},
@@ -123,7 +124,7 @@ impl Network<'_> {
                 .zip(&latents)
                 .for_each(|(mean, value)| *mean += weight / total * value);
             let mut cost = 0.0;
-            if let Some(Sparsity::L1 { weight }) = penalties.sparsity {
+            if let Some(SparsityPenalty::L1 { weight }) = penalties.sparsity {
                 cost += weight * latents.iter().map(|value| value.abs()).sum::<f64>();
             }
             if penalties.contractive > 0.0 {
@@ -163,7 +164,7 @@ impl Network<'_> {
                 / WIDTH as f64;
             sum += weight / total * cost;
         }
-        if let Some(Sparsity::Kl { weight, target }) = penalties.sparsity {
+        if let Some(SparsityPenalty::Kl { weight, target }) = penalties.sparsity {
             sum += weight
                 * means
                     .iter()
@@ -184,7 +185,7 @@ fn holds(text: &str) {
 
 fn holds_by(text: &str, kernels: &str) {
     let experiment = experiment(text, kernels);
-    let architecture = Architecture::new(WIDTH, &experiment.config.model);
+    let architecture = Architecture::new(WIDTH, &experiment.model);
     let mut chance = random::generator(7, "test weights", 0);
     let start: Vec<f32> = (0..architecture.parameters())
         .map(|_| 0.6 * Distribution::<f32>::sample(&StandardNormal, &mut chance))
@@ -219,7 +220,7 @@ fn holds_by(text: &str, kernels: &str) {
             &double(&values),
             &double(&weights),
             &numbers,
-            &experiment.penalties,
+            &experiment.loss.penalties(),
         )
     };
     let epoch = &fitted.history[0];
