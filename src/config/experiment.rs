@@ -81,7 +81,7 @@ impl Experiment {
         }
     }
 
-    /// The files, folders and patterns that it names.
+    /// All input files, folders and glob patterns.
     pub fn inputs(&self) -> Vec<PathBuf> {
         let Self { data, labels, select, scale, train, patterns, .. } = self;
         let facts = [&data.oms, &data.hlt, &data.brilcalc, &data.lumisections];

@@ -230,7 +230,7 @@ impl Labels {
         }
     }
 
-    /// Takes values for bad, by label set, where the config does not say which values are.
+    /// Counts values as bad, by label set, where the config does not say which values are.
     pub fn settle(&mut self, bad: &BTreeMap<String, Scalar>) {
         for set in &mut self.sets.meaning {
             set.origin.settle(bad.get(&set.name));

@@ -20,14 +20,14 @@ use std::path::Path;
 use toml::{Table, Value};
 
 impl Experiment {
-    /// Reads and checks an experiment file with `--set` arguments over it; tells every fault at
+    /// Reads and checks an experiment file with `--set` arguments over it; reports all faults at
     /// once.
     pub fn load(path: &Path, sets: &[String]) -> Result<Self> {
         Self::load_with(path, sets, &[])
     }
 
-    /// The same with other options of the command line laid over both: each with the key that it
-    /// stands for, and its text.
+    /// The same with further command-line options over both: each is an option, its key and its
+    /// text.
     pub fn load_with(path: &Path, sets: &[String], options: &[(&str, &str, &str)]) -> Result<Self> {
         let stem =
             path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -36,7 +36,7 @@ impl Experiment {
         Self::check(&document, &stem)
     }
 
-    /// Checks a merged document; `name` is used where the config has none.
+    /// Checks a merged document; `name` is the default name of the experiment.
     pub fn check(document: &Document, name: &str) -> Result<Self> {
         let faults = schema::faults(&document.table);
         let mut table = document.table.clone();
