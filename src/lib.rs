@@ -1,27 +1,61 @@
-//! Lumisift sifts good lumisections from bad.
+//! Lumisift trains autoencoders on detector data-quality data and finds the lumisections, or
+//! collision events, that they cannot reconstruct.
 //!
-//! It trains autoencoders on detector data-quality histograms and tells which lumisections they
-//! cannot reconstruct. The data go one way:
+//! Data flow in one direction:
 //!
-//! 1. [`config`]: a TOML file becomes a checked [`config::Experiment`];
+//! 1. [`config`]: a TOML file becomes a checked [`Experiment`];
 //! 2. [`data`]: files become [`data::Samples`], rows with identities;
 //! 3. [`prepare`]: rows are selected, split and scaled;
 //! 4. [`model`] and [`train`]: an autoencoder is fitted;
-//! 5. [`score`]: reconstruction errors, thresholds, ROC;
-//! 6. [`report`]: the experiment folder, figures and tables;
-//! 7. [`certify`]: good, grey, bad or not evaluated.
-//! 8. [`export`]: trained models for other programs.
+//! 5. [`score`]: reconstruction errors, thresholds, verdicts, ROC;
+//! 6. [`certify`]: good, grey, bad or not evaluated;
+//! 7. [`report`]: figures, the page and pictures.
 //!
-//! [`sweep`] makes many experiments of one and ranks them.
+//! [`experiment`] ties the stages together. [`export`] writes models for other programs, [`sweep`]
+//! searches hyperparameters, and [`sensitivity`] measures which defects an experiment finds.
+//! [`device`] is the only place that names a backend. Host arrays between stages are row-major
+//! `f32`. Good = 1 wherever a number stands for a label, and a higher score is more anomalous.
 //!
-//! [`sensitivity`] tells which defects an experiment finds.
+//! # Examples
 //!
-//! [`experiment`] ties the stages together, [`device`] is the one place that names a backend. Host
-//! arrays between stages are plain row-major `f32`; good = 1 wherever a number stands for a label;
-//! a higher score is worse.
+//! Train an experiment into a folder, then score rows in memory:
 //!
 //! ```
-//! use lumisift::config::{Document, Experiment};
+//! use lumisift::{Experiment, TrainedModel, config::Document, device, experiment::{rows, run}};
+//! # use std::fmt::Write as _;
+//!
+//! # let place = tempfile::tempdir().unwrap();
+//! # let place = place.path();
+//! # let mut data = String::from("run,ls,a,b\n");
+//! # for ls in 0..400 { writeln!(data, "1,{},{},{}", ls + 1, ls % 7, (ls % 7) * 2 + ls % 3).unwrap(); }
+//! # std::fs::write(place.join("good.csv"), data).unwrap();
+//! let text = r#"
+//! data.train = ["good.csv"]
+//! split = { by = "block", block = 20 }
+//! scale.kind = "standard"
+//! model = { hidden = [8], latent = 1 }
+//! train.epochs = 5
+//! "#;
+//! let document = Document::parse(text, &place.join("my.toml"))?;
+//! let experiment = Experiment::check(&document, "my")?;
+//! // `()` observes nothing; see `experiment::observer` for progress and stopping.
+//! let trained = run::train(&experiment, &place.join("my"), &())?;
+//! assert!(trained.is_some());
+//!
+//! let model = TrainedModel::open(&place.join("my"))?;
+//! let device = device::open(lumisift::config::DeviceChoice::Cpu)?;
+//! // Two rows of the features a and b; the second is far from all that was trained on.
+//! let scores = rows::score_rows(&model, &[3.0, 7.0, 3.0, 1000.0], &device)?;
+//! let main = scores.main().expect("one channel");
+//! assert!(main.scores[1] > main.scores[0]);
+//! assert_eq!(main.verdict(1).name(), "bad");
+//! # Ok::<(), lumisift::Error>(())
+//! ```
+//!
+//! All errors of a config are reported at once, with their places:
+//!
+//! ```
+//! use lumisift::{Experiment, config::Document};
 //!
 //! let text = "data.train = [\"good.csv\"]\n[split]\nby = \"block\"\n[train]\nepoch = 20";
 //! let document = Document::parse(text, "my.toml".as_ref())?;
@@ -57,4 +91,9 @@ mod text;
 pub mod train;
 pub mod warnings;
 
-pub use crate::error::{Error, Result};
+pub use crate::{
+    config::Experiment,
+    error::{Error, Result},
+    experiment::trained::TrainedModel,
+    score::{scores::Scores, verdict::Verdict},
+};

@@ -1,8 +1,13 @@
-//! New rows for a trained experiment.
+//! New rows for a trained experiment: from files, or from memory.
 
 use crate::{
-    config::{Part, weights::Weights},
-    data::{LoadOptions, Role, histogram_quantiles::Unit},
+    config::{
+        Experiment, Part, data::Format, report::Report, scale::FitOn, select::Select,
+        weights::Weights,
+    },
+    data::{
+        LoadOptions, Role, Run, SampleRow, Samples, Source, histogram_quantiles::Unit, shape::Shape,
+    },
     device::Device,
     error::{Error, Result},
     experiment::trained::TrainedModel,
@@ -57,8 +62,85 @@ pub fn prepare_files(
         part,
         ..LoadOptions::default()
     };
-    let mut chosen = load(&lenient, &[(Role::Test, files)], further, read)?;
-    let (mut inputs, mut divisors) = chosen.select(&lenient)?;
+    prepare_chosen(model, &lenient, load(&lenient, &[(Role::Test, files)], further, read)?)
+}
+
+/// Scores rows in memory with a trained model: `values` as they would be read, `[rows, features]`.
+/// The result has one row for each, whose `ls` is its index; rows that are not evaluated have a
+/// reason and no score. Of the config's selection only `select.drop_empty` applies.
+///
+/// # Errors
+/// If `values` is not whole rows, or if the model needs more than them: `data.layers`,
+/// `data.add_inputs`, `scale.divide_by`, `scale.fit_on = "each-file"`.
+pub fn score_rows(model: &TrainedModel, values: &[f32], device: &Device) -> Result<Scores> {
+    let experiment = &model.experiment;
+    let width = model.scaler.width;
+    if !values.len().is_multiple_of(width) {
+        return Err(Error::input(format!(
+            "score_rows: {} values are not whole rows of {width}",
+            values.len()
+        )));
+    }
+    for (key, is_needed) in [
+        ("data.layers", model.is_layered()),
+        ("data.add_inputs", !experiment.data.add_inputs.is_empty()),
+        ("scale.divide_by", experiment.scale.divide_by.is_some()),
+        ("scale.fit_on = \"each-file\"", experiment.scale.fit_on == FitOn::EachFile),
+    ] {
+        if is_needed {
+            return Err(Error::input(format!(
+                "score_rows: the model was trained with {key}, which rows alone do not have; score files"
+            )));
+        }
+    }
+    let mut lenient = experiment.clone();
+    lenient.weights = Weights::default();
+    lenient.report = Report::default();
+    lenient.select = Select { drop_empty: experiment.select.drop_empty, ..Select::default() };
+    let chosen = Chosen::of_samples(in_memory(model, values));
+    let prepared = prepare_chosen(model, &lenient, chosen)?;
+    let mut scores = score(experiment, &model.networks, &prepared, device)?.scores;
+    scores.flag(&model.thresholds)?;
+    Ok(scores)
+}
+
+/// Rows of one source and run, numbered by `ls` from 0.
+fn in_memory(model: &TrainedModel, values: &[f32]) -> Samples {
+    let name = "rows in memory".to_owned();
+    let rows = values.len() / model.scaler.width;
+    let row = |index: u32| SampleRow { source: 0, run: 0, ls: index, line: 0, index };
+    let shape = match model.networks.as_slice() {
+        [one] => one.channel.map(),
+        _ => Shape::line(model.scaler.width),
+    };
+    Samples {
+        sources: vec![Source {
+            name: name.clone(),
+            path: PathBuf::from(&name),
+            role: Role::Test,
+            format: Format::Auto,
+            bytes: 0,
+            sha256: String::new(),
+            rows,
+        }],
+        runs: vec![Run { number: None, name }],
+        shape,
+        features: model.columns().map(Into::into),
+        summarised: model.unit(),
+        element: model.element().cloned(),
+        rows: (0..rows as u32).map(row).collect(),
+        values: values.to_vec(),
+        ..Samples::default()
+    }
+}
+
+/// Selects and scales rows for a trained model, with `lenient` in the place of its config.
+fn prepare_chosen(
+    model: &TrainedModel,
+    lenient: &Experiment,
+    mut chosen: Chosen,
+) -> Result<Prepared> {
+    let (mut inputs, mut divisors) = chosen.select(lenient)?;
     let samples = &chosen.samples;
     let names = samples.feature_names();
     let (found, trained) = match (&samples.element, model.element()) {
@@ -102,7 +184,7 @@ pub fn prepare_files(
     let mut splits = vec![Split::Test; samples.rows.len()];
     scale(&model.scaler, samples, &mut inputs);
     chosen.reject_overflow(
-        &lenient,
+        lenient,
         (&mut inputs, &mut divisors, &mut splits),
         finite::LARGEST_INPUT,
     )?;

@@ -8,10 +8,13 @@ use super::{
 };
 use crate::{
     config::{Experiment, Scalar, train::Checkpoint},
-    device::Device,
-    error::Result,
-    files::folder::{Folder, names},
-    prepare::{Prepared, normalisation, select, split::Split},
+    device::{self, Device},
+    error::{Error, Result},
+    files::{
+        folder::{Folder, names},
+        lock::Lock,
+    },
+    prepare::{Prepared, normalisation, select, split::Split, training::prepare},
     report::{
         channels::TrainingFigures,
         figures::{self, Context, Report},
@@ -39,9 +42,37 @@ use crate::{
 use serde_json::json;
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+/// Runs an experiment: reads its files, trains, scores, and writes everything into a new folder.
+/// Returns the report and the scores; nothing where `observer` asked to stop, and the folder can be
+/// resumed with `lumisift train --resume`.
+///
+/// # Errors
+/// If the folder is not empty, if a file or the config is at fault, or if a device fails.
+pub fn train(
+    experiment: &Experiment,
+    out: &Path,
+    observer: &dyn RunObserver,
+) -> Result<Option<(Report, Scores)>> {
+    Folder::check_free(out, false)?;
+    let devices = device::open_all(&experiment.device)?;
+    let mut prepared = prepare(experiment, &|_| {})?;
+    let plan = Plan::new(experiment, &prepared)?;
+    std::fs::create_dir_all(out).map_err(|error| Error::writing(out, &error))?;
+    let _lock = Lock::take(out)?;
+    let folder = Folder::create(out, false)?;
+    let trainings = [plan.open(folder, false, &prepared, &devices, observer)?];
+    let fitted = fit(&trainings, &prepared, &devices)?.remove(0)?;
+    let [training] = trainings;
+    match fitted {
+        Some(fitted) => training.finish(&fitted, &mut prepared, true, &devices),
+        None => Ok(None),
+    }
+}
 
 /// A training that is known to be possible; nothing is written yet.
 pub struct Plan<'e> {

@@ -21,7 +21,10 @@ use crate::{
     },
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// One entry of `channels.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
@@ -60,6 +63,14 @@ pub struct TrainedModel {
 }
 
 impl TrainedModel {
+    /// Reads the model of an experiment folder.
+    ///
+    /// # Errors
+    /// If `path` is no folder that `lumisift train` wrote, or if its files contradict each other.
+    pub fn open(path: &Path) -> Result<Self> {
+        Folder::open(path)?.read_model(&[])
+    }
+
     /// Names of what is read of a row, in the order of the scaler: features, or `bin_0`, `bin_1`,
     /// ….
     pub fn read_names(&self) -> Vec<String> {

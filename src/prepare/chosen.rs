@@ -79,6 +79,21 @@ pub(crate) fn load(
     Ok(Chosen { samples, labels, classes, weights, facts, automasks, notes })
 }
 
+impl Chosen {
+    /// Rows of which nothing is known but their values.
+    pub(crate) fn of_samples(samples: Samples) -> Self {
+        Self {
+            samples,
+            labels: vec![],
+            classes: None,
+            weights: None,
+            facts: LumiInfo::default(),
+            automasks: Automasks::default(),
+            notes: vec![],
+        }
+    }
+}
+
 /// Why rows are not evaluated, in words.
 pub(crate) fn told_counts(samples: &Samples) -> String {
     select::counts(samples)

@@ -18,6 +18,7 @@ mod family;
 mod fuzz;
 mod htcondor;
 mod knowledge;
+mod library;
 mod maps;
 mod occupancy;
 mod outputs;
