@@ -55,7 +55,8 @@ section! {
 impl Batch {
     /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        // The GPUs that `device` asks for are no part of what is written.
+        Self { gpus: Key::of(self.gpus.written, 0), ..self.clone() } == Self::default()
     }
 }
 
@@ -298,6 +299,9 @@ mod tests {
             (*batch.memory, *batch.gpus, *batch.time, *batch.lead),
             (4096, 0, None, Duration::from_secs(120))
         );
+        let cuda = checked("device = \"cuda\"").unwrap();
+        assert_eq!(*cuda.batch.gpus, 1);
+        assert!(!cuda.to_toml().unwrap().contains("[batch"), "what follows is not written");
         assert!(
             !checked("").unwrap().to_toml().unwrap().contains("[batch"),
             "nor is anything written"

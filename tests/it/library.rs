@@ -19,7 +19,7 @@ fn example(name: &str) -> PathBuf {
 fn place() -> tempfile::TempDir {
     let place = metsig("0.3");
     let text = format!(
-        "extends = {:?}\n[data]\ntrain = [\"good.csv\"]\n[train]\nepochs = 3\n[model]\nhidden = [20]\n",
+        "extends = {:?}\n[data]\ntrain = [\"good.csv\"]\ntest = []\n[train]\nepochs = 3\n[model]\nhidden = [20]\n",
         config("metsig.toml")
     );
     fs::write(place.path().join("small.toml"), text).unwrap();
