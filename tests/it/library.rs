@@ -47,11 +47,14 @@ fn rows_in_memory_score_as_those_of_a_file() {
     succeed(place.path(), &["train", "small.toml", "--out", "m", "-q"]);
     let model = TrainedModel::open(&place.path().join("m")).unwrap();
     let text = fs::read_to_string(place.path().join("good.csv")).unwrap();
-    let bins = |line: &str| {
-        let (start, end) = (line.find('[').unwrap() + 1, line.find(']').unwrap());
-        line[start..end].to_owned()
+    // The file is in no order; in memory, rows are in that of their lumisections.
+    let row = |line: &str| {
+        let (ls, bins) = line.split_once(";[").unwrap();
+        (ls.parse::<u32>().unwrap(), bins.trim_end_matches(']').to_owned())
     };
-    let lines: Vec<String> = text.lines().skip(1).map(bins).collect();
+    let mut rows: Vec<(u32, String)> = text.lines().skip(1).map(row).collect();
+    rows.sort_by_key(|(ls, _)| *ls);
+    let lines: Vec<String> = rows.into_iter().map(|(_, bins)| bins).collect();
     let values: Vec<f32> = lines
         .iter()
         .flat_map(|line| line.split(','))
@@ -63,7 +66,6 @@ fn rows_in_memory_score_as_those_of_a_file() {
     let of_file = judged(&place.path().join("m"));
     assert_eq!(scores.rows.len(), of_file.len());
     let mut flagged = 0;
-    // Rows of the file are in the order of their LSs, as those in memory are.
     for (at, (row, score)) in of_file.iter().enumerate() {
         assert_eq!(main.scores[at], *score, "row {at}, LS {:?}", row.ls);
         flagged += usize::from(main.flagged(at) == Some(true));
