@@ -18,9 +18,10 @@ pub struct ScoredRow {
     pub weight: Option<f32>,
     /// Why it is not evaluated, where it is not.
     pub rejected: Option<Arc<str>>,
-    /// Its class, an index into [`Scores::classes`], where it is known.
+    /// Its class, an index into [`classes`](super::scores::Scores::classes), where it is known.
     pub class: Option<u8>,
-    /// What the label sets say (good = true), in the order of [`Scores::labels`].
+    /// What the label sets say (good = true), in the order of
+    /// [`labels`](super::scores::Scores::labels).
     pub labels: Arc<[Option<bool>]>,
 }
 

@@ -1,4 +1,4 @@
-//! Readers, one file per format. Each hands its rows to the [`builder`]; [`layout`] decides the role of
+//! Readers, one file per format. Each hands its rows to the `builder`; `layout` decides the role of
 //! each column.
 
 mod array_file;
