@@ -104,10 +104,9 @@ pub fn model_inits<'e>(
 fn refuse_too_large(experiment: &Experiment, channels: &[Channel]) -> Result<()> {
     /// Weights, their gradients, two moments and the best weights so far.
     const COPIES: u64 = 5;
-    let sizes: Vec<u64> = architectures(experiment, channels)
-        .iter()
-        .map(|one| (one.parameters() + one.statistics()) as u64)
-        .collect();
+    let architectures = architectures(experiment, channels);
+    let sizes: Vec<u64> =
+        architectures.iter().map(|one| (one.parameters() + one.statistics()) as u64).collect();
     let all = sizes
         .iter()
         .fold(0_u64, |sum, size| sum.saturating_add(*size))
@@ -115,10 +114,24 @@ fn refuse_too_large(experiment: &Experiment, channels: &[Channel]) -> Result<()>
     let largest = sizes.into_iter().max().unwrap_or(0);
     let bytes = all.saturating_add(largest.saturating_mul(COPIES)).saturating_mul(4);
     if crate::guard::can_allocate(bytes) {
-        return Ok(());
+        return refuse_wide_projections(experiment, &architectures);
     }
     Err(Error::input(format!(
         "model.hidden: {all} parameters in all, {largest} in one model, do not fit into memory; lower model.hidden, model.latent or train.ensemble"
+    )))
+}
+
+/// Refuses latents whose covariance, which projections need, does not fit into memory.
+fn refuse_wide_projections(experiment: &Experiment, architectures: &[Architecture]) -> Result<()> {
+    /// Bytes of an entry of the covariance and of its eigenvectors.
+    const BYTES: u64 = 3 * 8;
+    let latents = architectures.iter().map(|one| one.latent() as u64).max().unwrap_or(0);
+    let bytes = latents.saturating_mul(latents).saturating_mul(BYTES);
+    if experiment.report.projections.is_empty() || crate::guard::can_allocate(bytes) {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "model.latent: the projections of {latents} latents do not fit into memory; lower model.latent, or set report.projections = []"
     )))
 }
 

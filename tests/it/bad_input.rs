@@ -763,3 +763,23 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
+
+#[test]
+fn latents_too_wide_for_their_projections_are_refused_before_training() {
+    let place = metsig("0.3");
+    let command = format!(
+        "ulimit -v 3000000; exec {} train {} --out m -q --set data.train=[\\\"good.csv\\\"] --set data.test=[] --set model.latent=65536 --set model.hidden=[2]",
+        crate::common::PROGRAM,
+        config("metsig.toml")
+    );
+    let output = std::process::Command::new("bash")
+        .args(["-c", &command])
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(2) && error.contains("report.projections = []"),
+        "{error}"
+    );
+}
