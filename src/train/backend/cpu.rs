@@ -12,11 +12,11 @@ use super::{
         AdamNumbers, adadelta, adam, add_rows, differentiate, distances, leave_out, normalise,
         normalised_slope, scale_and_shift,
     },
+    members::Member,
     penalty::{Drawn, Encoder, sparsity},
 };
 use crate::{
     config::{Experiment, UpdateRule, model::Activation},
-    error::Result,
     model::{
         Architecture,
         architecture::{LayerPlace, MOMENTUM},
@@ -26,7 +26,7 @@ use crate::{
     prepare::Rows,
     train::{
         optimizer::numbers,
-        trainer::{Batch, Corruption, Job, MemberBatch, OptimizerState, Sums, Trainer, retain},
+        trainer::{Corruption, Job, MemberBatch, OptimizerState, Sums},
     },
 };
 use std::ops::Range;
@@ -445,7 +445,15 @@ impl<'a> Fused<'a> {
     }
 }
 
-impl Fused<'_> {
+impl Member for Fused<'_> {
+    fn sums(&mut self) -> &mut Sums {
+        &mut self.sums
+    }
+
+    fn is_diverged(&self) -> bool {
+        !self.sums.loss.is_finite()
+    }
+
     fn step(&mut self, batch: Range<usize>, share: &MemberBatch<'_>) {
         if share.total <= 0.0 {
             return;
@@ -510,12 +518,11 @@ impl Fused<'_> {
         sum
     }
 
-    /// Flat weights: parameters and running statistics.
     fn weights(&self) -> Vec<f32> {
         [self.parameters.as_slice(), &self.statistics].concat()
     }
 
-    fn moments(&self) -> OptimizerState {
+    fn optimizer_state(&self) -> OptimizerState {
         let (parameters, statistics) = (self.parameters.clone(), self.statistics.clone());
         OptimizerState {
             steps: self.steps,
@@ -530,50 +537,5 @@ impl Fused<'_> {
         let OptimizerState { steps, parameters, statistics, first, second } = moments.clone();
         (self.steps, self.parameters, self.statistics) = (steps, parameters, statistics);
         (self.first, self.second, self.sums) = (first, second, sums);
-    }
-}
-
-/// Members take their steps one after the other: what each computes is the same as alone.
-impl Trainer for Vec<Fused<'_>> {
-    fn start_epoch(&mut self) {
-        self.iter_mut().for_each(|member| member.sums = Sums::default());
-    }
-
-    fn step(&mut self, batch: Batch<'_>) -> Result<()> {
-        self.iter_mut()
-            .zip(batch.members)
-            .for_each(|(member, share)| member.step(batch.rows.clone(), share));
-        Ok(())
-    }
-
-    fn sums(&mut self) -> Result<Vec<Sums>> {
-        Ok(self.iter().map(|member| member.sums).collect())
-    }
-
-    fn diverged(&self) -> Vec<usize> {
-        (0..self.len()).filter(|&at| !self[at].sums.loss.is_finite()).collect()
-    }
-
-    fn valid_loss_sums(&mut self) -> Result<Vec<f64>> {
-        Ok(self.iter().map(Fused::valid_loss_sum).collect())
-    }
-
-    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
-        Ok(self.iter().map(Fused::moments).collect())
-    }
-
-    fn restore(&mut self, moments: &[&OptimizerState], sums: &[Sums]) {
-        self.iter_mut()
-            .zip(moments.iter().zip(sums))
-            .for_each(|(member, (moments, sums))| member.restore(moments, *sums));
-    }
-
-    fn weights(&mut self) -> Result<Vec<Vec<f32>>> {
-        Ok(self.iter().map(Fused::weights).collect())
-    }
-
-    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
-        retain(self, members);
-        Ok(())
     }
 }

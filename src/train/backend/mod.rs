@@ -6,6 +6,7 @@ pub mod cpu;
 mod elementwise;
 #[cfg(feature = "gpu")]
 pub(crate) mod gpu;
+mod members;
 pub mod nmf;
 pub mod nmf_on_device;
 mod penalty;

@@ -7,16 +7,16 @@
 //! `MiniBatchNMF` does, after Lefèvre, Bach and Févotte, "Online algorithms for nonnegative matrix
 //! factorization with the Itakura-Saito divergence", WASPAA 2011).
 
+use super::members::Member;
 use crate::{
     config::model::{Nmf, NmfStart},
-    error::Result,
     model::{
         Architecture,
         matrix::{Matrix, multiply},
         nmf::{Encoder, Filled, Numbers, Solver, nndsvd, rows_at_once, solve},
     },
     prepare::Rows,
-    train::trainer::{Batch, Job, MemberBatch, OptimizerState, Sums, Trainer, retain},
+    train::trainer::{Job, MemberBatch, OptimizerState, Sums},
 };
 use rayon::prelude::*;
 use std::ops::Range;
@@ -172,6 +172,12 @@ impl<'a> Factoriser<'a> {
         parts.iter().for_each(|part| all.add(1.0, part));
         all
     }
+}
+
+impl Member for Factoriser<'_> {
+    fn sums(&mut self) -> &mut Sums {
+        &mut self.sums
+    }
 
     fn step(&mut self, batch: Range<usize>, share: &MemberBatch<'_>) {
         if share.total <= 0.0 {
@@ -217,7 +223,7 @@ impl<'a> Factoriser<'a> {
         all.loss / self.divisor
     }
 
-    fn moments(&self) -> OptimizerState {
+    fn optimizer_state(&self) -> OptimizerState {
         OptimizerState {
             steps: self.steps,
             parameters: self.components.clone(),
@@ -237,52 +243,15 @@ impl<'a> Factoriser<'a> {
             self.components = nndsvd(&self.train, self.architecture.latent(), self.seed);
         }
     }
+
+    fn weights(&self) -> Vec<f32> {
+        self.components.clone()
+    }
 }
 
 fn squares(row: &[f32]) -> f64 {
     // Short sums in single precision, of which there are few, in double.
     row.chunks(256).map(|part| f64::from(part.iter().map(|value| value * value).sum::<f32>())).sum()
-}
-
-/// Members take their steps one after the other: what each computes is the same as alone.
-impl Trainer for Vec<Factoriser<'_>> {
-    fn start_epoch(&mut self) {
-        self.iter_mut().for_each(|member| member.sums = Sums::default());
-    }
-
-    fn step(&mut self, batch: Batch<'_>) -> Result<()> {
-        self.iter_mut()
-            .zip(batch.members)
-            .for_each(|(member, share)| member.step(batch.rows.clone(), share));
-        Ok(())
-    }
-
-    fn sums(&mut self) -> Result<Vec<Sums>> {
-        Ok(self.iter().map(|member| member.sums).collect())
-    }
-
-    fn valid_loss_sums(&mut self) -> Result<Vec<f64>> {
-        Ok(self.iter().map(Factoriser::valid_loss_sum).collect())
-    }
-
-    fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
-        Ok(self.iter().map(Factoriser::moments).collect())
-    }
-
-    fn restore(&mut self, moments: &[&OptimizerState], sums: &[Sums]) {
-        self.iter_mut()
-            .zip(moments.iter().zip(sums))
-            .for_each(|(member, (moments, sums))| member.restore(moments, *sums));
-    }
-
-    fn weights(&mut self) -> Result<Vec<Vec<f32>>> {
-        Ok(self.iter().map(|member| member.components.clone()).collect())
-    }
-
-    fn retain_members(&mut self, members: &[usize]) -> Result<()> {
-        retain(self, members);
-        Ok(())
-    }
 }
 
 #[cfg(test)]
