@@ -13,10 +13,10 @@ use crate::{
     experiment::trained::TrainedModel,
     prepare::{
         Prepared,
-        chosen::{Chosen, load},
+        chosen::{Chosen, ScaledInputs, load},
         finite, labels,
         split::Split,
-        training::{is_masked, scale},
+        training::scale,
     },
     score::{
         patterns::scored::Patterns,
@@ -188,23 +188,7 @@ fn prepare_chosen(
         (&mut inputs, &mut divisors, &mut splits),
         finite::LARGEST_INPUT,
     )?;
-    let beside = chosen.beside(&lenient.report)?;
-    let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
+    let scaled = ScaledInputs { scaler: model.scaler.clone(), inputs, divisors, splits };
     let channels = model.networks.iter().map(|network| network.channel.clone()).collect();
-    let (scaler, masked) = (model.scaler.clone(), is_masked(&model.scaler, &inputs));
-    Ok(Prepared {
-        samples,
-        labels,
-        classes,
-        beside,
-        splits,
-        weights,
-        scaler,
-        divisors,
-        inputs,
-        masked,
-        channels,
-        automasks,
-        notes,
-    })
+    chosen.into_prepared(&lenient.report, scaled, channels)
 }

@@ -2,19 +2,23 @@
 //! before they are scaled.
 
 use crate::{
-    config::{Experiment, Expression, report::Report},
+    config::{Experiment, Expression, data::Fill, report::Report},
     data::{
         self, LoadOptions, Role, Samples,
+        channels::Channel,
         lumi::{LUMINOSITIES, LumiInfo, START_TIME, automasks::Automasks},
     },
     error::{ColumnProblem, Error, Result, listed, suggestion},
     prepare::{
+        Prepared,
         classes::Classes,
         divide, finite,
         labels::{self, LabelSet},
         masked,
         quantities::{self, Quantity},
-        reject, retain, select,
+        reject, retain,
+        scale::Scaler,
+        select,
         split::Split,
     },
 };
@@ -79,7 +83,51 @@ pub(crate) fn load(
     Ok(Chosen { samples, labels, classes, weights, facts, automasks, notes })
 }
 
+/// Inputs of rows once they are scaled, and what scaled them.
+pub(crate) struct ScaledInputs {
+    pub(crate) scaler: Scaler,
+    /// `[rows, inputs]`
+    pub(crate) inputs: Vec<f32>,
+    /// What the bins of each row were divided by, where the config says so.
+    pub(crate) divisors: Option<Vec<f64>>,
+    pub(crate) splits: Vec<Split>,
+}
+
+/// Whether some of the scaled inputs are missing and left out.
+fn is_masked(scaler: &Scaler, inputs: &[f32]) -> bool {
+    scaler.filling.as_ref().is_some_and(|filling| filling.fill == Fill::Mask)
+        && inputs.iter().any(|value| value.is_nan())
+}
+
 impl Chosen {
+    /// The rows with their scaled inputs, ready for the models of `channels`.
+    pub(crate) fn into_prepared(
+        self,
+        report: &Report,
+        scaled: ScaledInputs,
+        channels: Vec<Channel>,
+    ) -> Result<Prepared> {
+        let beside = self.beside(report)?;
+        let Self { samples, labels, classes, weights, automasks, notes, .. } = self;
+        let ScaledInputs { scaler, inputs, divisors, splits } = scaled;
+        let masked = is_masked(&scaler, &inputs);
+        Ok(Prepared {
+            samples,
+            labels,
+            classes,
+            beside,
+            splits,
+            weights,
+            scaler,
+            divisors,
+            inputs,
+            masked,
+            channels,
+            automasks,
+            notes,
+        })
+    }
+
     /// Rows of which nothing is known but their values.
     pub(crate) fn of_samples(samples: Samples) -> Self {
         Self {

@@ -1,8 +1,8 @@
 //! The rows of an experiment: read, selected, split and scaled.
 
-use super::chosen::{Chosen, load, told_counts};
+use super::chosen::{ScaledInputs, load, told_counts};
 use crate::{
-    config::{Experiment, Expression, data::Fill, scale::FitOn},
+    config::{Experiment, Expression, scale::FitOn},
     data::{LoadOptions, Role, Samples},
     error::{Error, Result},
     prepare::{
@@ -120,7 +120,6 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         finite::LARGEST_INPUT,
     )?;
     scaler.filling.iter_mut().for_each(|filling| filling.learn_means(&inputs, &train(&splits)));
-    let masked = is_masked(&scaler, &inputs);
     if !splits.contains(&Split::Train) {
         return Err(Error::input(format!(
             "no training rows left: {}",
@@ -128,9 +127,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
         )));
     }
     refuse_weightless(chosen.weights.as_deref(), &splits)?;
-    let beside = chosen.beside(&experiment.report)?;
-    let Chosen { samples, labels, classes, weights, automasks, notes, .. } = chosen;
-    let mut channels = samples.channels();
+    let mut channels = chosen.samples.channels();
     for channel in &mut channels {
         channel.paths.extend(
             experiment
@@ -138,25 +135,12 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
                 .add_inputs
                 .iter()
                 .map(|added| vec![added.to_string()])
-                .filter(|_| samples.hierarchy.is_some()),
+                .filter(|_| chosen.samples.hierarchy.is_some()),
         );
         channel.features.extend(experiment.data.add_inputs.iter().map(Expression::to_string));
     }
-    Ok(Prepared {
-        samples,
-        labels,
-        classes,
-        beside,
-        splits,
-        weights,
-        scaler,
-        divisors,
-        inputs,
-        masked,
-        channels,
-        automasks,
-        notes,
-    })
+    let scaled = ScaledInputs { scaler, inputs, divisors, splits };
+    chosen.into_prepared(&experiment.report, scaled, channels)
 }
 
 /// What the bins of rows hold, before they are scaled.
@@ -210,10 +194,4 @@ pub(crate) fn scale(scaler: &Scaler, samples: &Samples, inputs: &mut [f32]) {
         let own = scaler.refit(&own);
         rows.iter().for_each(|&i| own.apply(&mut inputs[i * width..(i + 1) * width]));
     }
-}
-
-/// Whether some of the scaled inputs are missing and left out.
-pub(crate) fn is_masked(scaler: &Scaler, inputs: &[f32]) -> bool {
-    scaler.filling.as_ref().is_some_and(|filling| filling.fill == Fill::Mask)
-        && inputs.iter().any(|value| value.is_nan())
 }
