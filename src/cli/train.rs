@@ -12,10 +12,7 @@ use crate::{
     config::Experiment,
     device::{self, Device},
     error::{Error, Result},
-    experiment::{
-        observer::RunObserver,
-        run::{self, Plan},
-    },
+    experiment::run::{Ended, Plan},
     files::{
         folder::{Folder, names},
         lock::Lock,
@@ -156,16 +153,12 @@ impl Local<'_> {
         let stop = Stop::new(self.deadline)?;
         let progress = Progress::new(ui, &stop, None);
         let training = plan.open(folder, is_begun, prepared, devices, &progress)?;
-        let trainings = [training];
-        let fitted = run::fit(&trainings, prepared, devices)?.remove(0)?;
-        let [training] = trainings;
-        let Some(fitted) = fitted else {
-            progress.fitted();
-            return Err(stop.paused(&count(training.epochs()?, "epoch"), &self.command));
-        };
-        match training.finish(&fitted, prepared, self.last, devices)? {
-            None => Err(stop.paused("training", &self.command)),
-            done => Ok(done),
+        match training.run(prepared, self.last, devices)? {
+            Ended::Complete(done) => Ok(Some(*done)),
+            Ended::Paused { epochs } => {
+                let done = epochs.map_or("training".into(), |epochs| count(epochs, "epoch"));
+                Err(stop.paused(&done, &self.command))
+            }
         }
     }
 }

@@ -60,7 +60,7 @@ pub trait RunObserver: Sync {
     /// A model has been trained for one epoch more, or was before where it is not new.
     fn epoch(&self, _model: ModelId<'_>, _epoch: &Epoch, _is_new: bool) {}
 
-    /// All models are trained.
+    /// The training has ended: all models are trained, or it stops for now.
     fn fitted(&self) {}
 
     /// Whether the training is to write a checkpoint and stop for now. Asked after each batch.

@@ -65,13 +65,22 @@ pub fn train(
     std::fs::create_dir_all(out).map_err(|error| Error::writing(out, &error))?;
     let _lock = Lock::take(out)?;
     let folder = Folder::create(out, false)?;
-    let trainings = [plan.open(folder, false, &prepared, &devices, observer)?];
-    let fitted = fit(&trainings, &prepared, &devices)?.remove(0)?;
-    let [training] = trainings;
-    match fitted {
-        Some(fitted) => training.finish(&fitted, &mut prepared, true, &devices),
-        None => Ok(None),
-    }
+    let training = plan.open(folder, false, &prepared, &devices, observer)?;
+    Ok(match training.run(&mut prepared, true, &devices)? {
+        Ended::Complete(done) => Some(*done),
+        Ended::Paused { .. } => None,
+    })
+}
+
+/// How a run ended.
+pub enum Ended {
+    /// Its folder is complete.
+    Complete(Box<(Report, Scores)>),
+    /// The observer asked to stop.
+    Paused {
+        /// Trained epochs of all models together, where it stopped in training.
+        epochs: Option<usize>,
+    },
 }
 
 /// A training that is known to be possible; nothing is written yet.
@@ -316,9 +325,19 @@ pub fn fit(
 }
 
 impl Training<'_> {
-    /// Trained epochs, of all its models together.
-    pub fn epochs(&self) -> Result<usize> {
-        Ok(self.folder.read_history()?.len())
+    /// Trains it alone, then finishes it; `last` as in [`finish`](Self::finish).
+    pub fn run(self, prepared: &mut Prepared, last: bool, devices: &[Device]) -> Result<Ended> {
+        let trainings = [self];
+        let fitted = fit(&trainings, prepared, devices)?.remove(0)?;
+        let [training] = trainings;
+        let Some(fitted) = fitted else {
+            training.observer.fitted();
+            return Ok(Ended::Paused { epochs: Some(training.folder.read_history()?.len()) });
+        };
+        Ok(match training.finish(&fitted, prepared, last, devices)? {
+            Some(done) => Ended::Complete(Box::new(done)),
+            None => Ended::Paused { epochs: None },
+        })
     }
 
     /// Learns what is usual, scores, and writes all the rest; `report.json` is the last. Nothing
