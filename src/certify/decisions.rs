@@ -79,35 +79,13 @@ impl Decisions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certify::verdicts::LumisectionVerdict;
-
-    fn file(text: &str) -> tempfile::NamedTempFile {
-        let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        file
-    }
-
-    fn lumisections(said: &[(Id, Verdict)]) -> Verdicts {
-        let one = |verdict| LumisectionVerdict {
-            verdict,
-            reason: String::new(),
-            source: Source::Autoencoder,
-            score: None,
-            p_value: None,
-            experiment: None,
-            channels: vec![],
-            opinions: vec![],
-            luminosity: None,
-            floored: false,
-        };
-        said.iter().map(|(id, verdict)| (*id, one(*verdict))).collect()
-    }
+    use crate::certify::verdicts::tests::{all_said, file};
 
     #[test]
     fn decisions_win_and_do_not_contradict_each_other() {
         use Verdict::{Bad, Good, Grey};
         let mut lumisections =
-            lumisections(&[((1, 1), Bad), ((1, 2), Bad), ((1, 3), Grey), ((1, 4), Good)]);
+            all_said(&[((1, 1), Bad), ((1, 2), Bad), ((1, 3), Grey), ((1, 4), Good)]);
         let text = "run,first_ls,last_ls,verdict,decision,comment\n1,1,2,bad,good,beam dump\n1,3,3,grey,,\n1,4,9,good,bad,\n1,2,2,bad,good,\n";
         let (settled, changed, unknown) =
             Decisions::read(file(text).path()).unwrap().apply(&mut lumisections);

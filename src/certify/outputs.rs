@@ -208,23 +208,9 @@ pub fn write_dials(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{certify::verdicts::Source, data::lumi::golden_json::LumisectionSet};
+    use crate::certify::verdicts::tests::scored;
+    use crate::data::lumi::golden_json::LumisectionSet;
     use proptest::prelude::*;
-
-    fn said(verdict: Verdict, score: f64) -> LumisectionVerdict {
-        LumisectionVerdict {
-            verdict,
-            reason: "because".into(),
-            source: Source::Autoencoder,
-            score: Some(score),
-            p_value: Some(0.5),
-            experiment: None,
-            channels: vec![],
-            opinions: vec![],
-            luminosity: None,
-            floored: false,
-        }
-    }
 
     proptest! {
         #[test]
@@ -233,7 +219,7 @@ mod tests {
         ) {
             let folder = tempfile::tempdir().unwrap();
             let names = Names::new(&folder.path().join("golden.json")).unwrap();
-            let lumisections: Verdicts = verdicts.iter().map(|(id, verdict)| (*id, said(*verdict, 0.0))).collect();
+            let lumisections: Verdicts = verdicts.iter().map(|(id, verdict)| (*id, scored(*verdict, 0.0))).collect();
             write_partition(&names, &lumisections).unwrap();
             let mut all = 0;
             for verdict in Verdict::ALL {

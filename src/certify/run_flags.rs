@@ -5,20 +5,13 @@ use super::{
     verdicts::{Source, Verdicts},
 };
 use crate::{
-    data::json::Object,
+    data::{json::Object, read::text::without_mark},
     error::{Error, Result},
     files,
     score::verdict::Verdict,
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, path::Path};
-
-/// A whole file, without a byte order mark.
-fn read(path: &Path) -> Result<Vec<u8>> {
-    files::regular(path)?;
-    let bytes = std::fs::read(path).map_err(|error| Error::reading(path, &error))?;
-    Ok(bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes))
-}
 
 /// Verdicts on runs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,9 +54,11 @@ impl Runs {
         let wrong = |place: &str, found: &str| {
             Error::input(format!("{place}: found \"{found}\"; expected good, grey or bad"))
         };
-        let bytes = read(path)?;
+        files::regular(path)?;
+        let bytes = std::fs::read(path).map_err(|error| Error::reading(path, &error))?;
+        let bytes = without_mark(&bytes);
         if bytes.trim_ascii_start().starts_with(b"{") {
-            let json: Object<Value> = serde_json::from_slice(&bytes).map_err(|error| {
+            let json: Object<Value> = serde_json::from_slice(bytes).map_err(|error| {
                 Error::input(format!("{}: not a JSON of runs: {error}", path.display()))
             })?;
             for (run, said) in json.0 {
@@ -162,29 +157,7 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certify::verdicts::{Id, LumisectionVerdict};
-
-    fn file(text: &str) -> tempfile::NamedTempFile {
-        let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        file
-    }
-
-    fn lumisections(said: &[(Id, Verdict)]) -> Verdicts {
-        let one = |verdict| LumisectionVerdict {
-            verdict,
-            reason: String::new(),
-            source: Source::Autoencoder,
-            score: None,
-            p_value: None,
-            experiment: None,
-            channels: vec![],
-            opinions: vec![],
-            luminosity: None,
-            floored: false,
-        };
-        said.iter().map(|(id, verdict)| (*id, one(*verdict))).collect()
-    }
+    use crate::certify::verdicts::tests::{all_said, file};
 
     #[test]
     fn runs_are_read_as_words_and_as_scores() {
@@ -243,7 +216,7 @@ mod tests {
             ((3, 1), Bad),
             ((4, 1), Grey),
         ];
-        let mut lumisections = lumisections(&said);
+        let mut lumisections = all_said(&said);
         let spoken = Runs::read(file("run,flag\n1,good\n2,bad\n3,grey\n").path(), None)
             .unwrap()
             .apply(&mut lumisections);

@@ -55,22 +55,7 @@ pub fn flagged(lumisections: &Verdicts, notes: &Notes) -> Vec<Stretch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certify::verdicts::{LumisectionVerdict, Source};
-
-    fn said(verdict: Verdict, score: f64) -> LumisectionVerdict {
-        LumisectionVerdict {
-            verdict,
-            reason: "because".into(),
-            source: Source::Autoencoder,
-            score: Some(score),
-            p_value: Some(0.5),
-            experiment: None,
-            channels: vec![],
-            opinions: vec![],
-            luminosity: None,
-            floored: false,
-        }
-    }
+    use crate::certify::verdicts::tests::scored;
 
     #[test]
     fn stretches_are_of_one_verdict() {
@@ -78,8 +63,8 @@ mod tests {
         let lumisections: Verdicts = verdicts
             .iter()
             .enumerate()
-            .map(|(i, verdict)| ((7, i as u32 + 1), said(*verdict, i as f64)))
-            .chain([((8, 6), said(Verdict::Bad, 0.0))])
+            .map(|(i, verdict)| ((7, i as u32 + 1), scored(*verdict, i as f64)))
+            .chain([((8, 6), scored(Verdict::Bad, 0.0))])
             .collect();
         let found: Vec<(u32, u32, u32, u32)> = flagged(&lumisections, &Notes::default())
             .iter()

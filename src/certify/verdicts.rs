@@ -116,3 +116,42 @@ pub fn ranges(lumisections: &Verdicts, wanted: Verdict) -> BTreeMap<u32, Vec<(u3
 pub fn counts(lumisections: &Verdicts) -> [usize; 4] {
     Verdict::ALL.map(|verdict| lumisections.values().filter(|said| said.verdict == verdict).count())
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// What the scores say of a lumisection, as tests need it.
+    pub fn said(verdict: Verdict) -> LumisectionVerdict {
+        LumisectionVerdict {
+            verdict,
+            reason: String::new(),
+            source: Source::Autoencoder,
+            score: None,
+            p_value: None,
+            experiment: None,
+            channels: vec![],
+            opinions: vec![],
+            luminosity: None,
+            floored: false,
+        }
+    }
+
+    /// The same of one with a reason and a score.
+    pub fn scored(verdict: Verdict, score: f64) -> LumisectionVerdict {
+        let reason = "because".into();
+        LumisectionVerdict { reason, score: Some(score), p_value: Some(0.5), ..said(verdict) }
+    }
+
+    /// The same of several.
+    pub fn all_said(verdicts: &[(Id, Verdict)]) -> Verdicts {
+        verdicts.iter().map(|(id, verdict)| (*id, said(*verdict))).collect()
+    }
+
+    /// A CSV file.
+    pub fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+}
