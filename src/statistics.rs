@@ -2,21 +2,18 @@
 
 /// The percentile with linear interpolation between neighbours (NumPy's default), or nothing of
 /// nothing.
-pub fn percentile(values: &[f64], percentile: f64) -> Option<f64> {
+pub fn percentile(values: &[f64], percent: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let position = percentile / 100.0 * sorted.len().checked_sub(1)? as f64;
-    let below = position.floor() as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    Some(sorted[below] + (position - below as f64) * (sorted[above] - sorted[below]))
+    (!sorted.is_empty()).then(|| percentile_of_sorted(&sorted, percent))
 }
 
 /// The linearly interpolated percentile of sorted numbers; 0 of none.
-pub fn percentile_of_sorted(sorted: &[f32], percent: f64) -> f64 {
+pub fn percentile_of_sorted<T: Copy + Into<f64>>(sorted: &[T], percent: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
     let place = percent / 100.0 * last as f64;
     let (low, part) = (place.floor() as usize, place.fract());
-    let (a, b) = (f64::from(sorted[low]), f64::from(sorted[(low + 1).min(last)]));
+    let (a, b): (f64, f64) = (sorted[low].into(), sorted[(low + 1).min(last)].into());
     a + (b - a) * part
 }
 
