@@ -21,7 +21,7 @@ use std::{
 /// What explains the worst lumisection of a stretch, channel by channel.
 pub type Explanations = BTreeMap<Id, Vec<Explanation>>;
 
-/// Features that are told of the only channel; of several one each.
+/// Features that explain a row of the only channel; with several channels, one for each.
 const MOST_FEATURES: usize = 3;
 
 /// The columns of the list; `lumisift certify --decisions` reads the first four and the comment

@@ -24,7 +24,7 @@ use std::{
     sync::Arc,
 };
 
-/// Write samples from latents: what a trained decoder makes of them, in the units of the data
+/// Decode latents with a trained model; write samples in the units of the data
 ///
 /// Takes a table as `lumisift encode` writes it: columns latent_0, latent_1, … and, where the model
 /// has several channels, channel.

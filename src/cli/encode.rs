@@ -15,7 +15,7 @@ use crate::{
 use clap::Args;
 use std::path::PathBuf;
 
-/// Write the latents of samples: what a trained encoder makes of them, channel by channel
+/// Encode samples with a trained model; write their latents, channel by channel
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiment's folder

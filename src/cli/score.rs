@@ -207,7 +207,7 @@ fn lumisection(text: &str) -> Result<(Option<u32>, u32)> {
 
 type Truth = (String, u32, u32, String);
 
-/// Anomalies that are told one by one; more are told by kind.
+/// The most anomalies that are listed one by one; more are counted by kind.
 const MOST_ANOMALIES: usize = 30;
 
 /// Which known anomalies each threshold finds.
@@ -219,7 +219,7 @@ fn beside_truth(report: &Report, truth: &[Truth], width: u16) -> String {
     let within = |flagged: &Flagged, first: u32, last: u32| {
         flagged.ls.iter().filter(|ls| (first..=last).contains(*ls)).count()
     };
-    // An anomaly that is told for several channels is one.
+    // An anomaly that is listed for several channels is one.
     let mut seen = BTreeSet::new();
     let truth: Vec<&Truth> = truth.iter().filter(|known| seen.insert(*known)).collect();
     let run = |known: &Truth| report.runs.iter().find(|run| run.name == known.0);

@@ -173,7 +173,7 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
         training::prepare(&experiment, &|path| reading.read(path))?
     };
     ui.warn_unreadable(&prepared.samples);
-    // What cannot be tried is told before anything is trained.
+    // Errors in the plan are reported before anything is trained.
     let plan = Plan::new(&wanted, &prepared)?;
     let command = format!(
         "lumisift sensitivity {} --out {}",

@@ -62,7 +62,7 @@ section! {
         lumisections: Key<Vec<String>, Vec<PathBuf>> = Key::default(),
         bad_rows: BadRows = BadRows::Error,
         /// Numbers that stand for a missing value: [-999]. Cells that hold one of them are missing,
-        /// and so are NaN, null and blank cells. data.fill says what becomes of missing cells.
+        /// and so are NaN, null and blank cells. data.fill says how missing cells are treated.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         missing: Vec<f64> = vec![],
         #[serde(skip_serializing_if = "Fill::is_reject")]

@@ -96,7 +96,7 @@ choice! {
 }
 
 section! {
-    /// What kinds of rows there are, beside good and bad: figures are told class by class.
+    /// Classes of rows, beside good and bad: figures are given for each class.
     ClassNames {
         /// The column that tells them.
         column: String = String::new(),

@@ -15,8 +15,8 @@ section! {
         on: ReportOn = ReportOn::Test,
         /// ROC areas by weighted rows.
         weighted: bool = false,
-        /// Shares of the good rows above a threshold, at each of which the share of the bad above
-        /// it is told.
+        /// Shares of good rows above a threshold. For each, the report gives the share of bad rows
+        /// above it.
         #[schemars(inner(range(min = 0.0, max = 1.0)))]
         background_rates: Vec<f64> = vec![0.001, 0.01, 0.05, 0.1],
         /// Quantities to draw beside the scores, as conditions name them: ["pileup"]. Weights and
