@@ -1,17 +1,17 @@
-//! The shape of a model, and where each parameter stands among its flat weights.
+//! The shape of a model and the layout of its flat weights.
 //!
-//! Weights carry a leading *members* dimension, `[members, in, out]`: one model is a pack of one.
-//! On the host, and for the optimiser, the parameters of a member are one flat row: layer by layer
-//! the weight `[in, out]` row-major, then the bias, then, where the layer is normalised, batch
-//! norm's scale and shift, then, where its activation is PReLU, the slope; after the last layer, of
-//! a variational autoencoder, weight and bias of the layer that gives the logarithms of the
-//! latents' variances beside the latent layer, which gives their means. Its *flat weights* are the
-//! parameters and after them what batch norm keeps beside them, which no optimiser changes: the
-//! running mean and variance of each normalised layer.
+//! Weights carry a leading *members* dimension, `[members, in, out]`; a single model has one
+//! member. On the host, and for the optimiser, the parameters of a member are one flat row. Each
+//! layer contributes, in this order: the weight `[in, out]` (row-major), the bias, the scale and
+//! shift of batch norm (if the layer is normalised), and the slope (if its activation is PReLU). A
+//! variational autoencoder adds, after the last layer, weight and bias of the layer that computes
+//! the log variances of the latents; the latent layer computes their means. The *flat weights* are
+//! the parameters followed by the running mean and variance of each normalised layer, which no
+//! optimiser changes.
 //!
-//! After training, batch norm is part of the layers and a variational autoencoder answers with
-//! means: what is left is the [`plain`](Architecture::plain) network with
-//! [`fold`](Architecture::fold)ed parameters, a chain of linear layers and activations.
+//! After training, batch norm is folded into the layers and a variational autoencoder uses the
+//! latent means. The result is the [`plain`](Architecture::plain) network with
+//! [`fold`](Architecture::fold)ed parameters: a chain of linear layers and activations.
 
 use super::nmf;
 use crate::{
@@ -29,35 +29,33 @@ pub struct Architecture {
     pub widths: Vec<usize>,
     /// The activation of each layer.
     pub activations: Vec<Activation>,
-    /// How many of the layers make the encoder.
+    /// Number of layers of the encoder.
     pub encoder_layers: usize,
     /// Fraction of hidden values dropped in training.
     pub dropout: f64,
     /// Whether hidden layers are normalised.
     pub batch_norm: bool,
-    /// Whether the latents are drawn in training: the latent layer gives their means, and another
-    /// beside it their spreads.
+    /// Whether the latents are sampled in training: the latent layer computes their means, and a
+    /// parallel layer their log variances.
     pub variational: bool,
-    /// Of a non-negative matrix factorisation, what its coefficients are found with. Its widths are
-    /// those of input, coefficients and output, and its flat weights the components, `[components,
-    /// inputs]`.
+    /// Parameters of a non-negative matrix factorisation. Its widths are those of input,
+    /// coefficients and output; its flat weights are the components, `[components, inputs]`.
     pub nmf: Option<nmf::Numbers>,
 }
 
-/// What batch norm adds to a variance before its root is divided by.
+/// Added to a variance in batch norm before the square root.
 pub const EPSILON: f64 = 1e-5;
-/// The share of a batch in running statistics.
+/// Weight of a batch in the running statistics.
 pub const MOMENTUM: f64 = 0.1;
-/// PReLU's slope below 0 before training, as PyTorch has it.
+/// Initial slope of PReLU below 0, as in PyTorch.
 const SLOPE: f32 = 0.25;
-/// Leaky ReLU's.
+/// Slope of leaky ReLU below 0.
 pub const LEAK: f64 = 0.01;
-/// What files call the latent layer of a variational autoencoder, and the layer beside it.
+/// Names in files of the two layers that compute latent means and log variances.
 const HEADS: [&str; 2] = ["latent_mean", "latent_log_variance"];
 
 impl Architecture {
-    /// The autoencoder of a config for samples of `inputs` features: the decoder mirrors the
-    /// encoder.
+    /// The model of a config for samples of `inputs` features. The decoder mirrors the encoder.
     pub fn new(inputs: usize, model: &Model) -> Self {
         if model.kind == ModelKind::Nmf {
             let (widths, activations) =
@@ -110,14 +108,14 @@ impl Architecture {
         self.batch_norm && layer + 1 != self.encoder_layers && layer + 1 != self.layers()
     }
 
-    /// Whether a layer's activation has a slope that is trained.
+    /// Whether the activation of a layer has a trainable slope.
     pub fn is_sloped(&self, layer: usize) -> bool {
         self.activations[layer] == Activation::Prelu
     }
 
-    /// `encoder.0`, …, `decoder.0`, …: as the weights are named in files. The latent layer of a
-    /// variational autoencoder is `latent_mean`, and what stands after the last layer is
-    /// `latent_log_variance` beside it.
+    /// Name of a layer's weights in files: `encoder.0`, …, `decoder.0`, …. In a variational
+    /// autoencoder the latent layer is `latent_mean`, and the index after the last layer is
+    /// `latent_log_variance`.
     pub fn layer_name(&self, layer: usize) -> String {
         match layer.checked_sub(self.encoder_layers) {
             None if self.variational && layer + 1 == self.encoder_layers => HEADS[0].into(),
@@ -127,14 +125,14 @@ impl Architecture {
         }
     }
 
-    /// (in, out) of the layer that gives the logarithms of the latents' variances, where there is
-    /// one.
+    /// (in, out) of the layer that computes the log variances of the latents; `None` if the model
+    /// is not variational.
     pub fn log_variance(&self) -> Option<(usize, usize)> {
         self.variational.then(|| (self.widths[self.encoder_layers - 1], self.latent()))
     }
 
-    /// Number of weights and biases of one member, of batch norm's scales and shifts, and of
-    /// slopes: what is trained.
+    /// Number of trainable parameters of one member: weights, biases, scales and shifts of batch
+    /// norm, and slopes.
     pub fn parameters(&self) -> usize {
         if self.nmf.is_some() {
             return self.latent() * self.widths[0];
@@ -149,7 +147,7 @@ impl Architecture {
             + (0..self.layers()).filter(|&layer| self.is_sloped(layer)).count()
     }
 
-    /// Number of running means and variances of one member: as many as there are scales and shifts.
+    /// Number of running means and variances of one member; equals the number of scales and shifts.
     pub fn statistics(&self) -> usize {
         (0..self.layers())
             .filter(|&layer| self.is_normalised(layer))
@@ -162,7 +160,7 @@ impl Architecture {
         self.widths[self.encoder_layers]
     }
 
-    /// `52-103-82-103-52`, and whether it is variational, with batch norm or with PReLU.
+    /// `52-103-82-103-52`, followed by the variants in use: variational, batch norm, PReLU.
     pub fn describe(&self) -> String {
         if self.nmf.is_some() {
             return format!("NMF of {} inputs in {} components", self.widths[0], self.latent());
@@ -179,7 +177,7 @@ impl Architecture {
         format!("{}{widths}{with}", if self.variational { "variational " } else { "" })
     }
 
-    /// 1 where a flat parameter is a weight, 0 where it is anything else, `[parameters]`.
+    /// 1 for each flat parameter that is a weight, 0 for the others, `[parameters]`.
     pub fn weight_mask(&self) -> Vec<f32> {
         let mut mask = vec![0.0; self.parameters()];
         LayerPlace::all(self)
@@ -189,30 +187,30 @@ impl Architecture {
         mask
     }
 
-    /// The network that computes after training what this one does, without batch norm and with
-    /// means for latents: its parameters are [`fold`](Self::fold)ed.
+    /// The equivalent network after training: without batch norm, with the means as latents. Its
+    /// parameters are [`fold`](Self::fold)ed.
     pub fn plain(&self) -> Self {
         Self { batch_norm: false, variational: false, ..self.clone() }
     }
 
-    /// Whether it is what is left after training.
+    /// Whether [`plain`](Self::plain) would change nothing.
     pub fn is_plain(&self) -> bool {
         !self.batch_norm && !self.variational
     }
 
-    /// The parameters of the [`plain`](Self::plain) network: what batch norm does with running
-    /// statistics is linear, and so part of the layer before it; latents are their means.
+    /// The parameters of the [`plain`](Self::plain) network. Batch norm with running statistics is
+    /// linear and becomes part of the layer before it; latents are their means.
     pub fn fold(&self, weights: &[f32]) -> Vec<f32> {
         self.folded(weights, None)
     }
 
-    /// The parameters of the plain network whose latents are the logarithms of the variances of a
-    /// variational one's, where it is one.
+    /// The parameters of the plain network with the log variances as latents; `None` if the model
+    /// is not variational.
     pub fn fold_log_variance(&self, weights: &[f32]) -> Option<Vec<f32>> {
         Some(self.folded(weights, Some(LayerPlace::log_variance(self)?)))
     }
 
-    /// The parameters of the plain network, with another latent layer where one is given.
+    /// The parameters of the plain network; `latent` replaces the latent layer if given.
     fn folded(&self, weights: &[f32], mut latent: Option<LayerPlace>) -> Vec<f32> {
         let (parameters, statistics) = weights.split_at(self.parameters());
         let mut folded = Vec::with_capacity(parameters.len());
@@ -241,7 +239,7 @@ impl Architecture {
         folded
     }
 
-    /// Draws the flat weights of one member on the host: the same on every device. Biases and
+    /// Draws the flat weights of one member on the host, identical for every device. Biases and
     /// shifts are 0, scales 1, slopes 0.25, running means 0 and variances 1. Components are drawn
     /// from half a normal distribution.
     pub fn draw(&self, init: Init, seed: u64, member: u64) -> Vec<f32> {
@@ -300,7 +298,7 @@ impl Architecture {
     }
 }
 
-/// Where a layer's weight and bias stand in the flat parameters.
+/// Offsets of a layer's weight and bias in the flat parameters.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerPlace {
     pub inputs: usize,
@@ -308,12 +306,12 @@ pub(crate) struct LayerPlace {
     pub weight: Range<usize>,
     pub bias: Range<usize>,
     pub norm: Option<NormPlace>,
-    /// PReLU's slope.
+    /// Offset of the slope of PReLU.
     pub slope: Option<usize>,
 }
 
-/// Where batch norm's scale and shift stand in the flat parameters, and mean and variance in the
-/// running statistics.
+/// Offsets of the scale and shift of batch norm in the flat parameters, and of mean and variance
+/// in the running statistics.
 #[derive(Clone, Debug)]
 pub(crate) struct NormPlace {
     pub scale: Range<usize>,
@@ -323,7 +321,7 @@ pub(crate) struct NormPlace {
 }
 
 impl LayerPlace {
-    /// Every layer's.
+    /// The places of all layers.
     pub(crate) fn all(architecture: &Architecture) -> Vec<Self> {
         let (mut parameters, mut statistics) = (0, 0);
         let next = |at: &mut usize, length: usize| {
@@ -345,8 +343,8 @@ impl LayerPlace {
         architecture.shapes().enumerate().map(place).collect()
     }
 
-    /// That of the layer that gives the logarithms of the latents' variances, where there is one:
-    /// it is the last.
+    /// The place of the layer that computes the log variances, the last one; `None` if the model is
+    /// not variational.
     pub(crate) fn log_variance(architecture: &Architecture) -> Option<Self> {
         let (inputs, outputs) = architecture.log_variance()?;
         let bias = architecture.parameters() - outputs..architecture.parameters();
@@ -367,7 +365,7 @@ impl LayerPlace {
 }
 
 impl Activation {
-    /// The values it can take: (lowest, highest).
+    /// The range of its values: (lowest, highest).
     pub fn range(self) -> (f32, f32) {
         match self {
             Self::Relu => (0.0, f32::INFINITY),

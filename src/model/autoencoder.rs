@@ -1,6 +1,7 @@
-//! Dense autoencoders on any device, several of one [`Architecture`] side by side.
+//! Dense autoencoders on any device; all members of one [`Architecture`] are computed together.
 //!
-//! Weights carry a leading *members* dimension, `[members, in, out]`: one model is a pack of one.
+//! Weights carry a leading *members* dimension, `[members, in, out]`; a single model has one
+//! member.
 
 use super::{
     architecture::{Architecture, EPSILON, LEAK},
@@ -21,11 +22,11 @@ pub struct Layer {
     /// `[members, 1, out]`
     bias: Param<Tensor<3>>,
     norm: Option<Norm>,
-    /// PReLU's, `[members, 1, 1]`.
+    /// Slope of PReLU, `[members, 1, 1]`.
     slope: Option<Param<Tensor<3>>>,
 }
 
-/// What batch norm makes of normalised values, in every member.
+/// Scale and shift of batch norm of every member.
 #[derive(Module, Debug)]
 pub struct Norm {
     /// `[members, 1, out]`
@@ -38,33 +39,33 @@ pub struct Norm {
 #[derive(Module, Debug)]
 pub struct Autoencoder {
     layers: Vec<Layer>,
-    /// What gives the logarithms of the latents' variances beside the latent layer.
+    /// The layer that computes the log variances of the latents.
     log_variance: Option<Layer>,
 }
 
-/// What is drawn for a batch in training; without it nothing is dropped, and latents are their
+/// Random numbers for a batch in training. Without them there is no dropout, and latents are their
 /// means.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Drawn<'a> {
-    /// One mask per hidden layer, `[members, rows, width]`, that multiplies its output.
+    /// One mask per hidden layer, `[members, rows, width]`; multiplies its output.
     pub dropout: Option<&'a [Tensor<3>]>,
-    /// Standard normal numbers, `[members, rows, latent]`: a latent is mean + number · standard
+    /// Standard normal noise, `[members, rows, latent]`: a latent is mean + noise · standard
     /// deviation.
     pub latents: Option<&'a Tensor<3>>,
 }
 
-/// What a forward pass gives.
+/// Result of a forward pass.
 pub struct Forward {
     /// The reconstruction, `[members, rows, features]`.
     pub output: Tensor<3>,
     /// The output of the first layer, `[members, rows, hidden]`.
     pub first_hidden: Tensor<3>,
-    /// What the encoder gives before anything is drawn, `[members, rows, latent]`: of a variational
-    /// one, means.
+    /// The output of the encoder before sampling, `[members, rows, latent]`; the means if the
+    /// autoencoder is variational.
     pub latent: Tensor<3>,
-    /// Of a variational one, the logarithms of the latents' variances, `[members, rows, latent]`.
+    /// The log variances of the latents of a variational autoencoder, `[members, rows, latent]`.
     pub log_variance: Option<Tensor<3>>,
-    /// What goes into each of the encoder's activations, `[members, rows, out]`.
+    /// The inputs of the encoder's activations, `[members, rows, out]`.
     pub linear: Vec<Tensor<3>>,
     /// Mean and (unbiased) variance of each layer that is normalised, in the order of the flat
     /// weights, `[members, 1, out]`.
@@ -143,8 +144,8 @@ impl Autoencoder {
         }
     }
 
-    /// Reconstructs `input`, `[1 or members, rows, features]`, as in training: batch norm goes by
-    /// the rows at hand.
+    /// Reconstructs `input`, `[1 or members, rows, features]`, as in training: batch norm uses the
+    /// statistics of these rows.
     pub fn forward(
         &self,
         architecture: &Architecture,
@@ -181,9 +182,9 @@ impl Autoencoder {
         Forward { output: value, first_hidden, latent, log_variance, linear, statistics }
     }
 
-    /// The squared Frobenius norm of the derivative of each row's latents by its inputs, `[members,
-    /// rows, 1]`, of an encoder without batch norm and dropout. `linear` is what went into its
-    /// activations.
+    /// The squared Frobenius norm of the Jacobian of each row's latents with respect to its inputs,
+    /// `[members, rows, 1]`, for an encoder without batch norm and dropout. `linear` are the inputs
+    /// of its activations.
     pub fn contraction(&self, architecture: &Architecture, linear: &[Tensor<3>]) -> Tensor<3> {
         let latent = architecture.latent();
         let Some([members, rows, _]) = linear.last().map(Tensor::dims) else {
@@ -195,10 +196,10 @@ impl Autoencoder {
         {
             let width = linear.dims()[2];
             let slope = layer.slope_at(linear.clone(), kind).reshape([members, rows, 1, width]);
-            // Of the latents by what went into this layer's activation, a row of `width` numbers
+            // Derivative of the latents by the inputs of this layer's activation, `width` numbers
             // for each row and latent.
             let by_linear = match derivative {
-                // Of each latent by its own alone.
+                // Each latent depends only on its own input.
                 None => {
                     slope
                         * Tensor::<2>::eye(latent, &linear.device())
@@ -224,8 +225,8 @@ impl Autoencoder {
 }
 
 impl Autoencoder {
-    /// Sends values through some of the layers of a network without batch norm, `[1 or members,
-    /// rows, in]` to `[members, rows, out]`; nothing is dropped.
+    /// Computes some of the layers of a network without batch norm, `[1 or members, rows, in]` to
+    /// `[members, rows, out]`, without dropout.
     pub fn run(
         &self,
         architecture: &Architecture,
@@ -240,12 +241,12 @@ impl Autoencoder {
 }
 
 impl Layer {
-    /// What goes into the activation.
+    /// The input of the activation.
     fn linear(&self, value: Tensor<3>, statistics: &mut Vec<Tensor<3>>) -> Tensor<3> {
         let value = value.matmul(self.weight.val());
         let Some(norm) = &self.norm else { return value + self.bias.val() };
-        // The bias would go with the mean: without it, it has no gradient, where with it, it would
-        // have one of rounding alone.
+        // The bias is left out because subtracting the mean cancels it. Its gradient would be only
+        // rounding error.
         let rows = value.dims()[1] as f64;
         let mean = value.clone().mean_dim(1);
         let centred = value - mean.clone();
@@ -274,9 +275,9 @@ impl Layer {
         }
     }
 
-    /// The activation's derivative at what goes into it, itself to be differentiated.
+    /// The derivative of the activation at its input `value`; itself differentiable.
     fn slope_at(&self, value: Tensor<3>, kind: Activation) -> Tensor<3> {
-        // 1 where the value is above 0, else 0; what lies beside the kink has no slope of its own.
+        // 1 where the value is above 0, else 0; constant on both sides of the kink.
         let above = |value: &Tensor<3>| value.clone().inner().greater_elem(0.0).float().autodiff();
         let sides = |value: &Tensor<3>, below: Tensor<3>| {
             let above = above(value);
@@ -289,7 +290,7 @@ impl Layer {
                 Some(slope) => sides(&value, slope.val().expand(value.dims())),
                 None => value.ones_like(),
             },
-            // What lies above 0 is left out before it is too large for the exponential.
+            // Clamped at 0, so that the exponential does not overflow.
             Activation::Elu => sides(&value, value.clone().clamp_max(0.0).exp()),
             Activation::Selu => {
                 let (scale, alpha) = (f64::from(SELU.0), f64::from(SELU.1));
@@ -369,8 +370,8 @@ mod tests {
         }
     }
 
-    /// Where running statistics are those of the rows at hand, the network after training computes
-    /// what it computed in training.
+    /// If the running statistics are those of the given rows, the plain network computes the same
+    /// as the network in training.
     #[test]
     fn batch_norm_becomes_part_of_its_layer() {
         let device = cpu();
@@ -397,8 +398,7 @@ mod tests {
         let trained = forward.output.into_data().try_to_vec::<f32>().unwrap();
         let mut weights = parameters.to_vec();
         for (at, statistics) in forward.statistics.into_iter().enumerate() {
-            // Training divides by the variance of the seven rows themselves, not by what they tell
-            // of others.
+            // Training divides by the variance of the seven rows, not by the unbiased estimate.
             let factor = if at % 2 == 1 { 6.0 / 7.0 } else { 1.0 };
             weights.extend(
                 statistics

@@ -1,8 +1,7 @@
-//! The layers on the CPU, on plain memory: products by the `gemm` crate and vectorised passes,
-//! without a framework.
+//! Dense layers on the CPU without a framework: products by the `gemm` crate and vectorised loops.
 //!
-//! What the fused training step and scoring on the CPU are made of. A result depends neither on the
-//! number of threads nor on what else is computed.
+//! Used by the fused training step and by scoring on the CPU. Results depend neither on the number
+//! of threads nor on other computations.
 
 use super::{
     architecture::{Architecture, LayerPlace},
@@ -29,11 +28,11 @@ impl LayerPlace {
     }
 }
 
-/// Rows that go through a network at once: what lies between its layers stays in the cache.
+/// Rows computed at a time, so that the values between layers stay in the cache.
 const ROWS: usize = 256;
 
-/// Sends values through some layers of a network without batch norm, `[rows, in]`, and appends
-/// `[rows, out]` to `out`; nothing is dropped.
+/// Computes some layers of a network without batch norm for `[rows, in]`, without dropout, and
+/// appends `[rows, out]` to `out`.
 pub(crate) fn run(
     architecture: &Architecture,
     parameters: &[f32],
@@ -88,7 +87,7 @@ vectorised! {
 vectorised! {
     fn relu<'a>(values: &'a mut [f32]) {
         for value in values {
-            // Not max(x, 0), which would hide that a training diverges: it takes NaN for 0.
+            // Not max(x, 0), which maps NaN to 0 and so hides a diverging training.
             *value = if *value < 0.0 { 0.0 } else { *value };
         }
     }
@@ -117,7 +116,7 @@ vectorised! {
     }
 }
 
-/// The activation in place; `slope` is that of a leaky or parametric ReLU below 0.
+/// Applies the activation in place; `slope` is that of a leaky or parametric ReLU below 0.
 pub(crate) fn activate(kind: Activation, slope: f32, values: &mut [f32]) {
     let each = |values: &mut [f32], f: fn(f32) -> f32| {
         values.iter_mut().for_each(|value| *value = f(*value))

@@ -1,13 +1,13 @@
-//! Matrix products and vectorised passes over plain memory on the CPU. A result depends neither on
-//! the number of threads nor on what else is computed.
+//! Matrix products and vectorised loops on the CPU. Results depend neither on the number of threads
+//! nor on other computations.
 
 use gemm::Parallelism;
 
-/// Products of fewer multiply-adds than this run on one thread: starting others costs more than
-/// they bring.
+/// Products of fewer multiply-adds run on one thread: starting threads would cost more time than
+/// it saves.
 const PARALLEL: usize = 192 * 192 * 192;
 
-/// A matrix in row-major memory, perhaps seen transposed.
+/// A matrix in row-major memory, optionally transposed.
 pub(crate) struct Matrix<'a> {
     values: &'a [f32],
     rows: usize,
@@ -44,7 +44,7 @@ pub(crate) fn multiply(left: Matrix<'_>, right: Matrix<'_>, out: &mut [f32], add
     assert_eq!(out.len(), m * n);
     let parallelism = if m * n * k < PARALLEL { Parallelism::None } else { Parallelism::Rayon(0) };
     // SAFETY: every index a product touches is below rows · columns of its matrix, which
-    // `Matrix::new` and the asserts above hold equal to the lengths of the slices; `out` is
+    // `Matrix::new` and the asserts above check against the lengths of the slices; `out` is
     // borrowed mutably, so it overlaps neither operand.
     unsafe {
         gemm::gemm(
@@ -71,8 +71,8 @@ pub(crate) fn multiply(left: Matrix<'_>, right: Matrix<'_>, out: &mut [f32], add
     }
 }
 
-/// A function whose body is compiled for the vector units of several generations of processors,
-/// chosen at run time.
+/// Compiles a function body for the vector units of several generations of processors; the choice
+/// is made at run time.
 macro_rules! vectorised {
     ($(#[$doc:meta])* fn $name:ident<$life:lifetime>($($argument:ident: $type:ty),* $(,)?) $body:block) => {
         $(#[$doc])*

@@ -1,5 +1,5 @@
 //! The models: their shape ([`architecture`]), what they compute ([`autoencoder`] on any device,
-//! `host` on the CPU, `gpu` as kernels) and how their weights are kept ([`weights`]).
+//! `host` on the CPU, `gpu` as kernels) and the file format of their weights ([`weights`]).
 
 pub mod architecture;
 pub mod autoencoder;

@@ -1,20 +1,19 @@
-//! Weights as safetensors, laid out as PyTorch's `Linear` keeps them: `encoder.0.weight` is `[out,
-//! in]`. Batch norm is beside them as `BatchNorm1d` keeps it: `encoder.0.norm.weight`, `.bias`,
-//! `.running_mean` and `.running_var`; PReLU's slope as `PReLU` does: `encoder.0.prelu.weight`
-//! `[1]`. The latent layer of a variational autoencoder is `latent_mean`, and beside it is
-//! `latent_log_variance`. A non-negative matrix factorisation is one tensor, `components`
-//! `[components, inputs]`.
+//! Weights as safetensors in the layout of PyTorch's `Linear`: `encoder.0.weight` is `[out, in]`.
+//! Batch norm has the layout of `BatchNorm1d`: `encoder.0.norm.weight`, `.bias`, `.running_mean`
+//! and `.running_var`; the slope of PReLU that of `PReLU`: `encoder.0.prelu.weight` `[1]`. A
+//! variational autoencoder has two latent layers, `latent_mean` and `latent_log_variance`. A
+//! non-negative matrix factorisation is one tensor, `components` `[components, inputs]`.
 
 use super::architecture::{Architecture, LayerPlace};
 use crate::error::{Error, Result};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{collections::HashMap, path::Path};
 
-/// The components of a non-negative matrix factorisation.
+/// Tensor name of the components of a non-negative matrix factorisation.
 const COMPONENTS: &str = "components";
 
-/// What files of one member of a channel's ensemble, counted from 0, are called before their
-/// extension. The first is called as the only one would be.
+/// File name without extension for a member (counted from 0) of a channel's ensemble. The name of
+/// the first member does not depend on the number of members.
 pub fn stem(channel: &str, member: usize) -> String {
     let channel = channel.replace('/', "_");
     if member == 0 { channel } else { format!("{channel}.member-{}", member + 1) }
@@ -30,8 +29,8 @@ pub fn to_bytes(architecture: &Architecture, flat: &[f32]) -> Result<Vec<u8>> {
     of_channels(&[(String::new(), architecture, flat)], HashMap::new())
 }
 
-/// The same of several channels, with texts beside the tensors. Names of tensors begin with that of
-/// the channel where there are several.
+/// The bytes of one file for several channels, with text metadata. If there are several channels,
+/// tensor names begin with the name of the channel.
 pub fn of_channels(
     channels: &[(String, &Architecture, &[f32])],
     mut metadata: HashMap<String, String>,
@@ -100,8 +99,8 @@ fn store(prefix: &str, architecture: &Architecture, flat: &[f32], tensors: &mut 
     }
 }
 
-/// Reads flat weights for an architecture; names and shapes must fit. What PyTorch counts beside
-/// batch norm's statistics is left out.
+/// Reads flat weights for an architecture; names and shapes must match. PyTorch's batch counter
+/// (`num_batches_tracked`) is ignored.
 pub fn read(path: &Path, architecture: &Architecture) -> Result<Vec<f32>> {
     crate::files::regular(path)?;
     let bytes = std::fs::read(path).map_err(|error| Error::reading(path, &error))?;

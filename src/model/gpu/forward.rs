@@ -10,7 +10,7 @@ use crate::{
 use cubecl::{client::Client, prelude::*, server::Handle};
 use std::ops::Range;
 
-/// Rows of the validation set that a block takes at once, and blocks a member.
+/// Rows per block at a time.
 pub(crate) const ROWS: usize = 32;
 
 const WORKERS: usize = 64;
@@ -35,7 +35,7 @@ pub(crate) fn argument(handle: &Handle, length: usize) -> BufferArg {
     unsafe { BufferArg::from_raw_parts(handle.clone(), length) }
 }
 
-/// What kernels of a network are compiled for, `batch` rows at once.
+/// Compilation parameters of the kernels of a network for `batch` rows at a time.
 pub(crate) fn plan(
     architecture: &Architecture,
     batch: usize,
@@ -63,8 +63,8 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// From flat weights `[parameters]` of each member; nothing where the kernels do not know the
-    /// network.
+    /// From the flat weights `[parameters]` of each member. Returns `None` if the kernels do not
+    /// support the network.
     pub fn new(
         architecture: &Architecture,
         members: &[Vec<f32>],
@@ -92,7 +92,7 @@ impl Forward {
         })
     }
 
-    /// What the layers make of rows `[rows, in]`: `[members, rows, out]`.
+    /// The output of the layers for rows `[rows, in]`: `[members, rows, out]`.
     pub fn run(&self, input: &[f32]) -> Result<Vec<f32>> {
         let rows = input.len() / self.plan.widths[0];
         let table = upload(&self.gpu.client, input);
@@ -108,9 +108,9 @@ impl Forward {
     }
 }
 
-/// Sends rows through members: their outputs `[members, rows, width of the last layer]`, or the
-/// distances of input and output `[members, rows]`. `states` are the members' parameters, how far
-/// apart they lie, and how many there are.
+/// Computes the outputs of all members, `[members, rows, width of the last layer]`, or the
+/// distances of input and output, `[members, rows]`. `states` are the members' parameters, their
+/// stride, and the number of members.
 pub(crate) fn run(
     client: &Client,
     most_loops: Option<usize>,

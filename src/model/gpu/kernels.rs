@@ -1,10 +1,10 @@
-//! The layers on a GPU, as kernels of our own: one launch trains every member of a pack over many
-//! batches, one member a block.
+//! GPU kernels for dense layers. One launch trains every member of a pack over many batches, one
+//! block per member.
 //!
-//! These networks are so small that a GPU spends its time on being asked. Here it is asked once an
-//! epoch. A block's threads share the work of a layer and wait for each other between layers; what
-//! lies between layers stays in the processor's cache. All numbers are single precision throughout:
-//! tensor cores, which would round to ten bits, are not used.
+//! For networks of this size, launch overhead dominates; here there is one launch per epoch. The
+//! threads of a block share the work of a layer and synchronise between layers; the values between
+//! layers stay in the cache. All numbers are single precision: tensor cores, which round to ten
+//! bits, are not used.
 #![allow(
     unsafe_code,
     reason = "buffers are handed to kernels with their lengths, which only the caller knows"
@@ -14,7 +14,7 @@
 use crate::{config::model::Activation, model::architecture::Architecture};
 use cubecl::prelude::*;
 
-/// How gradients become steps; what numbers it takes comes with each batch.
+/// Update rule of the optimizer; its numbers are passed with each batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UpdateRule {
     Adam,
@@ -31,16 +31,16 @@ pub enum Distance {
     Smooth,
 }
 
-/// What a kernel is compiled for.
+/// Compilation parameters of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KernelPlan {
     /// Width of each layer, the inputs first.
     pub widths: Vec<usize>,
     /// The activation of each layer.
     pub kinds: Vec<Activation>,
-    /// Rows that go through at once.
+    /// Rows computed at a time.
     pub batch: usize,
-    /// Threads of a block.
+    /// Threads per block.
     pub units: usize,
     pub rule: UpdateRule,
     pub distance: Distance,
@@ -50,12 +50,12 @@ pub struct KernelPlan {
     pub weighted: bool,
 }
 
-/// Rows that one thread takes at once: a weight that was fetched serves all of them.
+/// Rows per thread at a time: each fetched weight is used for all of them.
 const TILE: usize = 4;
 
 impl KernelPlan {
-    /// Whether kernels know the activations of a network: the slopes of GELU and PReLU need what
-    /// goes into them, which is not kept.
+    /// Whether the kernels support the activations of a network. The derivatives of GELU and PReLU
+    /// need the inputs of the activation, which are not kept.
     pub fn knows(architecture: &Architecture) -> bool {
         !architecture
             .activations
@@ -67,18 +67,18 @@ impl KernelPlan {
         self.kinds.len()
     }
 
-    /// Where a layer's weights begin in the flat parameters; after the last layer, how many there
-    /// are.
+    /// Offset of a layer's weights in the flat parameters; for the index after the last layer, the
+    /// total number.
     pub fn weight_at(&self, layer: usize) -> usize {
         self.widths.windows(2).take(layer).map(|pair| pair[0] * pair[1] + pair[1]).sum()
     }
 
-    /// Rows at once, with those that fill the last tile.
+    /// `batch` rounded up to full tiles.
     pub fn padded(&self) -> usize {
         self.batch.next_multiple_of(TILE)
     }
 
-    /// How often a thread goes through loops for one batch: forward, and forward and backward.
+    /// Loop iterations of a thread for one batch: (forward, forward and backward).
     pub fn loops(&self) -> (usize, usize) {
         let tiles = self.padded() / TILE;
         let each = |items: usize, times: usize| items.div_ceil(self.units) * (times + 1);
@@ -96,10 +96,10 @@ impl KernelPlan {
         (forward + each(self.batch * out, 0) + each(self.batch, out), forward + backward)
     }
 
-    /// Where the values of a layer (0: the inputs) begin in a block's buffer; after the last layer,
-    /// how long it is.
+    /// Offset of the values of a layer (0: the inputs) in a block's buffer; for the index after the
+    /// last layer, the length of the buffer.
     pub fn value_at(&self, layer: usize) -> usize {
-        // Threads that take several columns at once look a little beyond the last.
+        // Threads that compute several columns at a time read slightly beyond the last.
         self.padded() * self.widths[..layer].iter().sum::<usize>()
             + if layer == self.widths.len() { TILE } else { 0 }
     }
@@ -108,7 +108,7 @@ impl KernelPlan {
 #[cube]
 fn activate(x: f32, #[comptime] kind: Activation) -> f32 {
     if comptime!(kind == Activation::Relu) {
-        // Not max(x, 0), which takes NaN for 0 and so hides that a training diverges.
+        // Not max(x, 0), which maps NaN to 0 and so hides a diverging training.
         select(x < 0.0, 0.0, x)
     } else if comptime!(kind == Activation::Sigmoid) {
         1.0 / (1.0 + (-x).exp())
@@ -125,7 +125,7 @@ fn activate(x: f32, #[comptime] kind: Activation) -> f32 {
     }
 }
 
-/// The derivative of an activation, told from its output.
+/// The derivative of an activation, computed from its output.
 #[cube]
 fn slope(y: f32, #[comptime] kind: Activation) -> f32 {
     if comptime!(kind == Activation::Relu) {
@@ -145,7 +145,7 @@ fn slope(y: f32, #[comptime] kind: Activation) -> f32 {
     }
 }
 
-/// Sends the inputs at `values` through all layers.
+/// Computes all layers for the inputs at `values`.
 #[cube]
 fn through(
     scratch: &mut [f32],
@@ -202,7 +202,7 @@ fn distance(e: f32, beta: f32, #[comptime] kind: Distance) -> f32 {
     }
 }
 
-/// Its derivative.
+/// The derivative of the distance.
 #[cube]
 fn pull(e: f32, beta: f32, #[comptime] kind: Distance) -> f32 {
     if comptime!(kind == Distance::Square) {
@@ -216,11 +216,11 @@ fn pull(e: f32, beta: f32, #[comptime] kind: Distance) -> f32 {
     }
 }
 
-/// Numbers that a member's step takes: those of `train::optimizer`, one over the rows' weight (0
-/// where the batch is left out), and the factors of the activity and L2 terms.
+/// Numbers per step of a member: those of `train::optimizer`, one over the sum of row weights (0 if
+/// the batch is skipped), and the factors of the activity and L2 terms.
 pub const NUMBERS: usize = 9;
 
-/// Takes one parameter's step.
+/// Updates one parameter.
 #[cube]
 fn update(
     state: &mut [f32],
@@ -260,13 +260,13 @@ fn update(
     }
 }
 
-/// Trains each member, a block each, over some batches.
+/// Trains each member over some batches, one block per member.
 ///
-/// `table` holds the rows `[samples, width]`, `weights` how much they count, `order` each member's
-/// order of them (`stride` apart; 0 where all share one), `numbers` is `[members, batches,
+/// `table` holds the rows `[samples, width]`, `weights` their weights, `order` each member's order
+/// of rows (`stride` apart; 0 if all members share one). `numbers` is `[members, batches,
 /// NUMBERS]`, `state` `[members, 3 · parameters]` (parameters, first and second moment), `scratch`
-/// `[members, 2 · values]`, `loss` `[members]` is added to. The first batch begins at the `first`
-/// position.
+/// `[members, 2 · values]`. The loss is added to `loss`, `[members]`. The first batch begins at
+/// position `first`.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub fn train(
@@ -378,7 +378,7 @@ pub fn train(
                     scratch[d0 + to + 3 * iw] = sum3 * slope(y3, kind);
                     j += units;
                 }
-                // The layer's weights are read no more.
+                // All reads of the layer's weights are done.
                 sync_storage();
             }
             if share > 0.0 {
@@ -451,9 +451,9 @@ pub fn train(
     }
 }
 
-/// Sends rows through each member. `table` is `[samples, width]`, `state` `[members, stride]`,
-/// `scratch` `[blocks, values]`, `out` `[members, samples, width of the last layer]`, or, with
-/// `distances`, the distance of each row, `[members, samples]`.
+/// Computes the layers of each member. `table` is `[samples, width]`, `state` `[members, stride]`,
+/// `scratch` `[blocks, values]`, `out` `[members, samples, width of the last layer]`; with
+/// `distances`, `out` is the distance of each row, `[members, samples]`.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub fn run(

@@ -1,4 +1,4 @@
-//! Dense autoencoders on a GPU by kernels of our own.
+//! GPU kernels for dense autoencoders.
 
 pub(crate) mod forward;
 pub(crate) mod kernels;

@@ -1,4 +1,4 @@
-//! Coefficients of rows, and rows from coefficients, on the CPU.
+//! Computes coefficients from rows, and rows from coefficients, on the CPU.
 
 use super::{
     filled::rows_at_once,
@@ -9,19 +9,19 @@ use crate::{
     model::matrix::{Matrix, multiply},
 };
 
-/// What coefficients are found with.
+/// Parameters for computing coefficients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Numbers {
-    /// What a coefficient costs: times the number of bins.
+    /// L1 penalty of a coefficient, multiplied by the number of bins.
     pub l1: f64,
-    /// What its square costs, halved: times the number of bins.
+    /// L2 penalty: half of it, multiplied by the number of bins, times the squared coefficient.
     pub l2: f64,
-    /// What inputs are cut off at before coefficients are found for scoring.
+    /// Upper limit of inputs when coefficients are computed for scoring.
     pub clip: Option<f32>,
 }
 
 impl Numbers {
-    /// As a config says.
+    /// The values of a config.
     pub fn new(nmf: &Nmf) -> Self {
         Self {
             l1: nmf.l1_coefficients,
@@ -31,7 +31,7 @@ impl Numbers {
     }
 }
 
-/// Components with what every solution needs of them.
+/// Components and their Gram matrix, which every solution uses.
 pub(crate) struct Encoder<'a> {
     components: &'a [f32],
     bins: usize,
@@ -63,8 +63,8 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// The coefficients of rows `[rows, bins]`, as `[components, rows]`. Those of a row do not
-    /// depend on the rows beside it.
+    /// The coefficients of rows `[rows, bins]`, as `[components, rows]`. The coefficients of a row
+    /// do not depend on other rows.
     pub(crate) fn coefficients(&self, input: &[f32], out: &mut Vec<f32>) {
         let rows = input.len() / self.bins;
         let mut products = vec![0.0; self.count * rows];

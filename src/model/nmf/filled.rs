@@ -2,15 +2,15 @@
 
 use crate::prepare::Rows;
 
-/// Training rows as training sees them: zeros of bins that are not always 0 are filled up.
+/// Training rows as used in training: zeros in bins that are not always 0 are replaced.
 pub(crate) struct Filled<'a> {
     pub(crate) rows: Rows<'a>,
-    /// What zeros of each bin become.
+    /// Replacement of zeros in each bin.
     pub(crate) zeros: Option<Vec<f32>>,
 }
 
 impl<'a> Filled<'a> {
-    /// Looks through the rows for bins that are always 0, where zeros are to be filled up.
+    /// Finds the bins that are always 0 if zeros are to be replaced (`fill`).
     pub(crate) fn new(rows: Rows<'a>, fill: Option<f64>) -> Self {
         let zeros = fill.map(|fill| {
             let (mut zeros, mut row) = (vec![0.0; rows.width()], vec![]);
@@ -42,7 +42,7 @@ impl<'a> Filled<'a> {
     }
 }
 
-/// Rows whose coefficients are found together: what belongs to them stays in the cache.
+/// Rows whose coefficients are computed together, so that their data stay in the cache.
 pub(crate) fn rows_at_once(bins: usize) -> usize {
     ((1 << 18) / bins.max(1)).clamp(16, 1024)
 }

@@ -1,17 +1,16 @@
-//! Non-negative matrix factorisation: a row is a sum of a few *components*, each so many times as
-//! its *coefficient* says, and neither is ever negative.
+//! Non-negative matrix factorisation: a row is a sum of a few *components*, each multiplied by a
+//! *coefficient*. Both are non-negative.
 //!
-//! Given components `H` `[components, bins]`, the coefficients `w` of a row `x` make ½ ‖x − wH‖² +
-//! bins · (l1 Σw + ½ l2 ‖w‖²) small; the components do the same with all rows, with rows in the
-//! place of bins (the objective of scikit-learn's `NMF`, its alpha_W · l1_ratio being
-//! `l1_coefficients` here, and so on). Either is a problem without false minima once the other is
-//! held, and is solved to the end, by coordinate descent (Hsieh and Dhillon, "Fast coordinate
+//! Given components `H` `[components, bins]`, the coefficients `w` of a row `x` minimise
+//! ½ ‖x − wH‖² + bins · (l1 Σw + ½ l2 ‖w‖²). The components minimise the same objective over all
+//! rows, with the number of rows instead of bins. This is the objective of scikit-learn's `NMF`:
+//! `l1_coefficients` is its alpha_W · l1_ratio, and so on. With either factor fixed the problem is
+//! convex and is solved to convergence by coordinate descent (Hsieh and Dhillon, "Fast coordinate
 //! descent methods with variable selection for non-negative matrix factorization", KDD 2011).
-//! Coefficients are found anew whenever they are wanted, so that a model is its components and
-//! nothing else.
+//! Coefficients are recomputed when needed, so a model consists of its components only.
 //!
-//! In memory everything has the components in front: coefficients are `[components, rows]`, so that
-//! one pass over rows or bins updates one component of all of them at once.
+//! In memory the components are the first dimension: coefficients are `[components, rows]`, so that
+//! one pass over rows or bins updates one component of all of them.
 
 pub(crate) mod encoder;
 pub(crate) mod filled;

@@ -1,30 +1,31 @@
-//! Least squares without negative numbers, for many right-hand sides at once.
+//! Non-negative least squares for many right-hand sides at once.
 
 use crate::{
     config::model::NmfSolver,
     model::matrix::{Matrix, multiply, vectorised},
 };
 
-/// Sweeps of coordinate descent after which a solution is taken as it is.
+/// Maximum number of sweeps of coordinate descent.
 const MOST_SWEEPS: usize = 400;
-/// A right-hand side is done when no entry moved the solution by more than this part of it.
+/// A column has converged when the largest step of a sweep is at most this fraction of its largest
+/// entry.
 const TOLERANCE: f32 = 2e-6;
-/// Multiplicative steps of a solution.
+/// Number of multiplicative updates of a solution.
 pub(super) const STEPS: usize = 60;
-/// Below this what is divided by counts as 0.
+/// Divisors below this count as 0.
 pub(super) const SMALLEST: f32 = 1e-30;
 
-/// How solutions are found.
+/// Algorithm of the solution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Solver {
-    /// Coordinate descent, until nothing moves.
+    /// Coordinate descent until convergence.
     Descent,
-    /// Multiplicative updates, so many.
+    /// This number of multiplicative updates.
     Multiplicative(usize),
 }
 
 impl Solver {
-    /// What a config asks coefficients to be found by.
+    /// The solver of coefficients for a config value.
     pub(crate) fn of_coefficients(solver: NmfSolver) -> Self {
         match solver {
             NmfSolver::Descent => Self::Descent,
@@ -32,7 +33,7 @@ impl Solver {
         }
     }
 
-    /// What a config asks components to be found by.
+    /// The solver of components for a config value.
     pub(crate) fn of_components(solver: NmfSolver) -> Self {
         match solver {
             NmfSolver::Descent => Self::Descent,
@@ -40,7 +41,7 @@ impl Solver {
         }
     }
 
-    /// What coefficients are before their first step: a factor of 0 would stay one.
+    /// Initial value of coefficients. Multiplicative updates would leave a 0 at 0.
     pub(crate) fn start(self) -> f32 {
         if self == Self::Descent { 0.0 } else { 1.0 }
     }
@@ -59,9 +60,9 @@ pub(crate) fn gram(components: &[f32], count: usize) -> Vec<f32> {
     gram
 }
 
-/// Makes ½ xᵀGx − bᵀx + l1 Σx + ½ l2 ‖x‖² small for every column x of `solution` without negative
-/// entries, going on from what stands there. `gram` is `[k, k]`; `products` (the columns b) and
-/// `solution` are `[k, columns]`. A column's solution does not depend on the columns beside it.
+/// Minimises ½ xᵀGx − bᵀx + l1 Σx + ½ l2 ‖x‖² over non-negative x for every column x of `solution`,
+/// starting from its values. `gram` is `[k, k]`; `products` (the columns b) and `solution` are
+/// `[k, columns]`. The solution of a column does not depend on other columns.
 pub(crate) fn solve(
     solver: Solver,
     gram: &[f32],
@@ -101,15 +102,15 @@ pub(crate) fn solve(
     }
 }
 
-/// What a sweep keeps of each column.
+/// Working memory of a sweep for each column.
 pub(crate) struct Space {
-    /// 1 while it moves, then 0.
+    /// 1 until the column has converged, then 0.
     moving: Vec<f32>,
     /// The largest step of the last sweep, and the largest entry, both in units of what they
     /// change.
     moved: Vec<f32>,
     size: Vec<f32>,
-    /// What pulls at the entry at hand.
+    /// Negative gradient at the current entry.
     line: Vec<f32>,
 }
 
@@ -131,7 +132,7 @@ vectorised! {
                 }
             }
             let curvature = gram[j * count + j] + l2;
-            // A component of nothing has no coefficient.
+            // An all-zero component gets coefficient 0.
             let (keep, inverse) = if curvature > SMALLEST { (1.0, 1.0 / curvature) } else { (0.0, 0.0) };
             let root = curvature.max(0.0).sqrt();
             let own = solution[j * columns..][..columns].iter_mut().zip(line.iter());
@@ -153,7 +154,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// A multiplicative step: times what pulls up over what pulls down.
+    /// A multiplicative update: the factor is the negative part of the gradient over the positive
+    /// part.
     fn rescale<'a>(products: &'a [f32], penalties: (f32, f32), sums: &'a [f32], solution: &'a mut [f32]) {
         let (l1, l2) = penalties;
         for ((value, product), sum) in solution.iter_mut().zip(products).zip(sums) {
@@ -169,8 +171,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The best solution over all choices of entries that are not 0, each solved exactly: for few
-    /// entries.
+    /// The best solution over all subsets of non-zero entries, each solved exactly.
     fn by_all_choices(gram: &[f32], product: &[f32], l1: f64, l2: f64) -> f64 {
         let k = product.len();
         let g = |i: usize, j: usize| f64::from(gram[i * k + j]) + if i == j { l2 } else { 0.0 };

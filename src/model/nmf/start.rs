@@ -1,4 +1,4 @@
-//! Components to start from.
+//! Initial components.
 
 use super::filled::{Filled, rows_at_once};
 use crate::{
@@ -9,15 +9,15 @@ use crate::{
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-/// Directions that are followed beside those that are wanted: the more, the sooner these are found.
+/// Additional directions beyond those wanted (oversampling); more of them speed up convergence.
 const BESIDE: usize = 10;
-/// How often the table is multiplied with them.
+/// Number of multiplications of the table with the directions (power iterations).
 const PASSES: usize = 4;
 
 /// Components from the singular vectors of the rows, `[count, bins]`: of each pair of vectors the
 /// parts of one sign that carry more (Boutsidis and Gallopoulos, "SVD based initialization",
-/// Pattern Recognition 41 (2008) 1350). Where the rows have fewer directions than are wanted, the
-/// rest is drawn.
+/// Pattern Recognition 41 (2008) 1350). If the rows have fewer directions than `count`, the rest is
+/// drawn.
 pub(crate) fn nndsvd(rows: &Filled<'_>, count: usize, seed: u64) -> Vec<f32> {
     let bins = rows.rows.width();
     let wanted = (count + BESIDE).min(bins);
@@ -27,7 +27,7 @@ pub(crate) fn nndsvd(rows: &Filled<'_>, count: usize, seed: u64) -> Vec<f32> {
         .collect();
     orthonormalise(&mut vectors, bins);
     for _ in 0..PASSES {
-        // V ← XᵀX V, orthonormal again.
+        // V ← XᵀX V, then orthonormalise.
         let add = |input: &[f32], products: &[f32], sums: &mut [f32]| {
             let rows = input.len() / bins;
             multiply(
@@ -82,8 +82,8 @@ pub(crate) fn nndsvd(rows: &Filled<'_>, count: usize, seed: u64) -> Vec<f32> {
     components
 }
 
-/// One pass over all rows: for pieces of them, `[rows, bins]`, and their products with `vectors`,
-/// `[vectors, rows]`, `add` adds to sums, so many. The same whatever the number of threads.
+/// One pass over all rows. For pieces of the rows, `[rows, bins]`, and their products with
+/// `vectors`, `[vectors, rows]`, `add` updates the sums. Independent of the number of threads.
 fn pass(
     rows: &Filled<'_>,
     vectors: &[f64],

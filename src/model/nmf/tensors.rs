@@ -1,4 +1,4 @@
-//! The same on any device, members side by side.
+//! Non-negative matrix factorisation on any device; all members are computed together.
 
 use super::{
     encoder::Numbers,
@@ -7,15 +7,15 @@ use super::{
 use crate::config::model::NmfSolver;
 use burn::tensor::{Tensor, TensorData};
 
-/// Sweeps of coordinate descent over coefficients: a device is not asked in between whether more
-/// are needed.
+/// Sweeps of coordinate descent over coefficients. The number is fixed: testing for convergence
+/// would read from the device.
 const SWEEPS: usize = 120;
-/// The same over components, which go on from where they are.
+/// Sweeps over components, which start from their current values.
 const COMPONENT_SWEEPS: usize = 20;
 
-/// Least squares without negative numbers for every column: `gram` is `[members, k, k]`; `products`
-/// and `solution` are `[members, k, columns]`; `penalties` are those of entries and of their
-/// squares, each `[members, 1, 1]`.
+/// Non-negative least squares for every column. `gram` is `[members, k, k]`; `products` and
+/// `solution` are `[members, k, columns]`; `penalties` are the L1 and L2 penalties, each
+/// `[members, 1, 1]`.
 fn descend(
     sweeps: usize,
     gram: &Tensor<3>,
@@ -28,7 +28,7 @@ fn descend(
         .map(|at| {
             let own = gram.clone().narrow(1, at, 1);
             let curvature = own.clone().narrow(2, at, 1) + penalties[1].clone();
-            // A component of nothing has no coefficient.
+            // An all-zero component gets coefficient 0.
             let keep = curvature.clone().greater_elem(SMALLEST).float();
             let inverse = keep.clone() / curvature.clamp_min(SMALLEST);
             (own, products.clone().narrow(1, at, 1) - penalties[0].clone(), inverse, keep)
@@ -65,7 +65,7 @@ fn rescale(
     solution
 }
 
-/// One number for all of `members`, `[members, 1, 1]`.
+/// The same number for all members, `[members, 1, 1]`.
 fn number(like: &Tensor<3>, members: usize, number: f64) -> Tensor<3> {
     Tensor::from_data(
         TensorData::new(vec![number as f32; members], [members, 1, 1]),
@@ -96,9 +96,9 @@ pub fn coefficients(
     }
 }
 
-/// Components that fit sums over rows best, going on from those at hand, `[members, k, bins]`:
-/// `products` are sums of coefficients times rows, `gram` of coefficients times coefficients
-/// `[members, k, k]`; `penalties` as they are, `[members, 1, 1]`.
+/// Least-squares components `[members, k, bins]`, starting from the current ones. `products` are
+/// the sums over rows of coefficients times rows, `gram` of coefficients times coefficients,
+/// `[members, k, k]`; `penalties` are used unscaled, `[members, 1, 1]`.
 pub fn components(
     gram: &Tensor<3>,
     products: &Tensor<3>,
