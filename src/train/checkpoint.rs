@@ -1,5 +1,4 @@
-//! The state of a training as a file: safetensors that know what they are of, and whether they are
-//! whole.
+//! The state of a training as a safetensors file with a fingerprint of the training and a checksum.
 
 use super::{state::State, trainer::OptimizerState};
 use crate::{
@@ -19,16 +18,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a file was written as; another number is another layout.
+/// Version of the file layout.
 const LAYOUT: &str = "1";
 const STATE: &str = "state";
 const FINGERPRINT: &str = "fingerprint";
 const SUM: &str = "sha256";
-/// The arrays beside the number of steps, in the order in which they are summed up; the last two
-/// need not be there.
+/// The arrays in the order of the checksum, without `steps`; the last two are optional.
 const NAMES: [&str; 5] = ["parameters", "first", "second", "best", "statistics"];
 
-/// The bytes of a state of the training with that fingerprint.
+/// The bytes of a checkpoint: a state and the fingerprint of its training.
 pub fn to_bytes(state: &State, fingerprint: &str) -> std::result::Result<Vec<u8>, String> {
     let text = serde_json::to_string(state).map_err(|error| error.to_string())?;
     let OptimizerState { steps, parameters, statistics, first, second } = &state.optimizer_state;
@@ -62,18 +60,18 @@ pub fn to_bytes(state: &State, fingerprint: &str) -> std::result::Result<Vec<u8>
     safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())
 }
 
-/// The state in a file, and the fingerprint of the training that it is of. The error says what is
-/// wrong with the file.
+/// The state in a file and the fingerprint of its training. The error describes the damage of the
+/// file.
 pub fn from_bytes(bytes: &[u8]) -> std::result::Result<(State, String), String> {
     let torn = |error: &dyn std::fmt::Display| format!("not a whole checkpoint: {error}");
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| torn(&error))?;
-    let metadata = header.metadata().as_ref().ok_or_else(|| torn(&"it says nothing of itself"))?;
+    let metadata = header.metadata().as_ref().ok_or_else(|| torn(&"it has no metadata"))?;
     let told =
-        |key: &str| metadata.get(key).cloned().ok_or_else(|| torn(&format!("it says no {key}")));
+        |key: &str| metadata.get(key).cloned().ok_or_else(|| torn(&format!("it has no {key}")));
     let (text, fingerprint) = (told(STATE)?, told(FINGERPRINT)?);
     let file = SafeTensors::deserialize(bytes).map_err(|error| torn(&error))?;
     let mut arrays: Vec<(String, TensorView<'_>)> = file.tensors();
-    // The order in which they were summed up, steps before all.
+    // The order of the checksum: `steps` first.
     arrays.sort_by_key(|(name, _)| NAMES.iter().position(|known| known == name));
     if told("layout")? != LAYOUT
         || told(SUM)?
@@ -83,7 +81,7 @@ pub fn from_bytes(bytes: &[u8]) -> std::result::Result<(State, String), String> 
                 arrays.iter().map(|(name, view)| (name.as_str(), view.data())),
             )
     {
-        return Err(torn(&"its bytes are not those that were written"));
+        return Err(torn(&"its layout or checksum does not match"));
     }
     let mut state: State = serde_json::from_str(&text).map_err(|error| torn(&error))?;
     let numbers = |name: &str| -> Option<Vec<f32>> {
@@ -108,7 +106,7 @@ pub fn from_bytes(bytes: &[u8]) -> std::result::Result<(State, String), String> 
     Ok((state, fingerprint))
 }
 
-/// SHA-256 over everything that a state is.
+/// SHA-256 over the contents of a checkpoint.
 fn sum<'a>(
     text: &str,
     fingerprint: &str,
@@ -133,7 +131,8 @@ impl Folder {
         self.file(names::CHECKPOINTS).join(weights::stem(channel, member))
     }
 
-    /// Keeps where the training of a channel's member stands, and the last `keep` states of it.
+    /// Writes the state of the training of a channel's member, and removes all but the last `keep`
+    /// states.
     pub fn write_checkpoint(
         &self,
         (channel, member): (&str, usize),
@@ -155,8 +154,7 @@ impl Folder {
         Ok(())
     }
 
-    /// The newest whole state of the training of a channel's member, and what is wrong with newer
-    /// ones.
+    /// The newest readable state of a channel's member, and the faults of newer ones.
     pub fn read_checkpoint(
         &self,
         channel: &str,
@@ -171,17 +169,19 @@ impl Folder {
                 Ok((state, of)) if of == fingerprint => return Ok((Some(state), notes)),
                 Ok(_) => {
                     return Err(Error::input(format!(
-                        "{shown}: of another config, other data or another version of lumisift; --force begins anew"
+                        "{shown}: of another config, other data or another version of lumisift; --force starts over"
                     )));
                 }
-                Err(error) => notes.push(format!("{shown}: {error}; the one before is taken")),
+                Err(error) => {
+                    notes.push(format!("{shown}: {error}; the previous checkpoint is used"))
+                }
             }
         }
         Ok((None, notes))
     }
 }
 
-/// The checkpoints in a folder, oldest first; none where there is no such folder.
+/// The checkpoints in a folder, oldest first; empty if the folder does not exist.
 fn checkpoint_files(place: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(place) {
         Ok(entries) => entries,
@@ -257,8 +257,8 @@ mod tests {
                 let mut altered = bytes.clone();
                 altered[at] ^= flip;
                 match from_bytes(&altered) {
-                    // White space at the end of the header, or the order of its keys, is no
-                    // content.
+                    // White space at the end of the header and the order of its keys do not
+                    // matter.
                     Ok(read) => assert_eq!(read, (state(), "abc".to_owned()), "byte {at}"),
                     Err(error) => assert!(error.starts_with("not a whole checkpoint"), "{error}"),
                 }

@@ -1,11 +1,11 @@
-//! Random numbers of an epoch and of a batch, drawn on the host: the same on every device.
+//! Random numbers of an epoch and of a batch, drawn on the host, identical for every device.
 
 use super::trainer::Corruption;
 use crate::{config::model::Model, model::Architecture, random};
 use rand::{RngExt, seq::SliceRandom};
 use rand_distr::{Distribution, StandardNormal};
 
-/// The order of rows in an epoch, drawn on the host; `None` is the table's own.
+/// The order of rows in an epoch, drawn on the host; `None` is the order of the table.
 pub(super) fn order(shuffle: bool, rows: usize, seed: u64, epoch: u32) -> Option<Vec<usize>> {
     shuffle.then(|| {
         let mut order: Vec<usize> = (0..rows).collect();
@@ -34,8 +34,7 @@ pub(super) fn dropout_masks(
     hidden.iter().map(&mut mask).collect()
 }
 
-/// Noise and masks of the inputs of a batch, so many values in all; nothing where the config asks
-/// for neither.
+/// Noise and masks of a batch with `values` inputs; `None` if the config has neither.
 pub(super) fn corruption(
     model: &Model,
     values: usize,
@@ -56,7 +55,7 @@ pub(super) fn corruption(
     Some(Corruption { added, kept })
 }
 
-/// Standard normal numbers, so many, that the latents of a batch are drawn with.
+/// Standard normal noise for sampling the latents of a batch, `count` values.
 pub(super) fn normal_numbers(count: usize, seed: u64, epoch: u32, batch: usize) -> Vec<f32> {
     let chance = random::generator(seed, "latents", u64::from(epoch) << 32 | batch as u64);
     Distribution::<f32>::sample_iter(StandardNormal, chance).take(count).collect()
@@ -85,7 +84,7 @@ mod tests {
             kept.iter().all(|kept| [0.0, 1.0].contains(kept))
                 && (mean(&kept, |value| value) - 0.7).abs() < 0.01
         );
-        // The one does not disturb the other, and every batch has its own.
+        // Noise and masking are independent, and differ for every batch.
         assert_eq!((draw(0.2, 0.0, 0, 0).added, draw(0.0, 0.3, 0, 0).kept), (added.clone(), kept));
         assert!(draw(0.2, 0.0, 1, 0).added != added && draw(0.2, 0.0, 0, 1).added != added);
         assert!(draw(0.2, 0.0, 0, 0).kept.iter().all(|kept| *kept == 1.0));

@@ -1,11 +1,11 @@
-//! When to stop early, and which epoch was the best.
+//! Early stopping and the best epoch.
 
-/// Watches the validation loss.
+/// Early stopping on the validation loss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stopping {
     patience: Option<u32>,
     min_delta: f64,
-    /// Epochs (from 0) and loss of the best so far.
+    /// The best epoch so far (from 0) and its loss.
     best: Option<(u32, f64)>,
 }
 
@@ -15,7 +15,7 @@ impl Stopping {
         Self { patience, min_delta, best: None }
     }
 
-    /// Tells the validation loss of an epoch (from 0); true where it is the best so far.
+    /// Records the validation loss of an epoch (from 0). Returns whether it is the best so far.
     pub fn observe(&mut self, epoch: u32, loss: f64) -> bool {
         let better = self.best.is_none_or(|(_, best)| loss < best - self.min_delta);
         if better {
@@ -29,7 +29,7 @@ impl Stopping {
         matches!((self.patience, self.best), (Some(patience), Some((best, _))) if epoch - best >= patience)
     }
 
-    /// Goes on from the best epoch (from 0) and its loss.
+    /// Restores the best epoch (from 0) and its loss.
     pub fn go_on(&mut self, best: Option<(u32, f64)>) {
         self.best = best;
     }

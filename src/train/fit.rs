@@ -17,7 +17,7 @@ use std::{ops::Range, time::Instant};
 
 /// A member of a pack in training.
 struct Member<'j, 'a, W> {
-    /// Its place in the pack as it was given.
+    /// Its index in the pack as given.
     place: usize,
     job: &'j Job<'a>,
     schedule: Schedule,
@@ -27,7 +27,7 @@ struct Member<'j, 'a, W> {
 }
 
 impl<W: TrainObserver> Member<'_, '_, W> {
-    /// Notes an epoch that is done; true where its weights are the best so far and wanted.
+    /// Records a completed epoch. Returns whether its weights are the best so far and to be kept.
     fn epoch_done(
         &mut self,
         losses: (f64, Option<f64>, f64),
@@ -72,7 +72,7 @@ impl<W: TrainObserver> Member<'_, '_, W> {
         Ok(best)
     }
 
-    /// The member's part in a batch of an epoch, which its state counts.
+    /// The member's part of a batch; its state counts the batch.
     fn take_batch<'o>(
         &mut self,
         (epoch, batch): (u32, usize),
@@ -110,18 +110,18 @@ struct Pack<'j, 'a, W> {
     /// Its first job: rows, architecture and batch size are the same for all members.
     common: Job<'a>,
     trainer: Box<dyn Trainer + 'a>,
-    /// Those that are still trained.
+    /// The members still in training.
     members: Vec<Member<'j, 'a, W>>,
-    /// Results of the others, at their places.
+    /// Results of the others, at their indices.
     done: Vec<Option<Result<Fitted>>>,
 }
 
-/// An epoch of a pack; rates and orders are those of its members.
+/// An epoch of a pack, with the rates and orders of its members.
 struct RunningEpoch {
     /// From 0.
     number: u32,
     clock: Instant,
-    /// Time spent on it before a pause.
+    /// Seconds spent on it before a pause.
     seconds_before: f64,
     rates: Vec<f64>,
     orders: Vec<Option<Vec<usize>>>,
@@ -133,16 +133,16 @@ impl RunningEpoch {
     }
 }
 
-/// Whether training goes on.
+/// Whether training continues.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Continues,
     Paused,
 }
 
-/// Trains a pack in lock step, from the start or from where its members stood before, all of them
-/// after the same batch. A member that stops early or diverges leaves the pack; the others go on.
-/// One entry for each member, or nothing where it was paused.
+/// Trains a pack in lock step, from the start or from saved states, which must all be after the
+/// same batch. A member that stops early or diverges leaves the pack; the others continue. Returns
+/// one entry per member, or `None` if the training was paused.
 pub fn fit<W: TrainObserver>(
     pack: &[Job<'_>],
     device: &Device,
@@ -174,7 +174,7 @@ pub fn fit<W: TrainObserver>(
     Ok(Some(pack.done.into_iter().flatten().collect()))
 }
 
-/// The members that are to be trained, and the results of those that are done already.
+/// The members to train, and the results of those already done.
 fn members<'j, 'a, W: TrainObserver>(
     pack: &'j [Job<'a>],
     from: Vec<State>,
@@ -203,7 +203,7 @@ fn members<'j, 'a, W: TrainObserver>(
 }
 
 impl<W: TrainObserver> Pack<'_, '_, W> {
-    /// Begins an epoch, or goes on in one where the members' states are to be restored.
+    /// Begins an epoch, or continues one if the members' states are to be restored.
     fn start_epoch(&mut self, restores: bool) -> RunningEpoch {
         let Job { experiment, train, .. } = self.common;
         let (clock, number) = (Instant::now(), self.members[0].state.epoch());
@@ -234,7 +234,7 @@ impl<W: TrainObserver> Pack<'_, '_, W> {
         epoch
     }
 
-    /// Trains on the batches of an epoch that are left; members that diverge leave the pack.
+    /// Trains on the remaining batches of an epoch; members that diverge leave the pack.
     fn run_batches(&mut self, epoch: &mut RunningEpoch) -> Result<Progress> {
         let Job { experiment, train, .. } = self.common;
         let batch_rows = experiment.train.batch_size as usize;
@@ -264,7 +264,7 @@ impl<W: TrainObserver> Pack<'_, '_, W> {
         Ok(Progress::Continues)
     }
 
-    /// Takes out the members whose loss in a batch is known to be no number.
+    /// Removes the members whose loss is known to be non-finite.
     fn drop_diverged(&mut self, epoch: &mut RunningEpoch, batch: usize) -> Result<()> {
         let diverged = self.trainer.diverged();
         if diverged.is_empty() {
@@ -294,7 +294,7 @@ impl<W: TrainObserver> Pack<'_, '_, W> {
         Ok(())
     }
 
-    /// Reads losses, notes the epoch and writes checkpoints; members that are done or diverged
+    /// Reads losses, records the epoch and writes checkpoints; members that are done or diverged
     /// leave the pack.
     fn end_epoch(&mut self, epoch: &RunningEpoch) -> Result<Progress> {
         let (mut staying, best) = self.note_losses(epoch)?;
@@ -333,8 +333,8 @@ impl<W: TrainObserver> Pack<'_, '_, W> {
         Ok(if pauses && !members.is_empty() { Progress::Paused } else { Progress::Continues })
     }
 
-    /// Notes the losses of an epoch. Returns the members that go on, and those whose weights are
-    /// the best so far and wanted.
+    /// Records the losses of an epoch. Returns the members that continue, and those whose weights
+    /// are the best so far and to be kept.
     fn note_losses(&mut self, epoch: &RunningEpoch) -> Result<(Vec<usize>, Vec<usize>)> {
         // The only time in an epoch that the host waits for the device.
         let train_sums = self.trainer.sums()?;
@@ -351,9 +351,8 @@ impl<W: TrainObserver> Pack<'_, '_, W> {
                 train_sums[at].penalty / rows,
             );
             if member.state.rows == 0 {
-                self.done[member.place] = Some(Err(Error::input(
-                    "the training rows weigh nothing: all their weights are 0",
-                )));
+                self.done[member.place] =
+                    Some(Err(Error::input("all weights of the training rows are 0")));
             } else if !losses.0.is_finite() || losses.1.is_some_and(|loss| !loss.is_finite()) {
                 self.done[member.place] =
                     Some(Err(diverged_error(&member.state, None, epoch.rates[at])));
@@ -368,11 +367,11 @@ impl<W: TrainObserver> Pack<'_, '_, W> {
     }
 }
 
-/// What to say of a loss that is no number: where it came up, and the last epoch before it.
+/// The error for a non-finite loss: epoch and batch, and the last good epoch.
 fn diverged_error(state: &State, batch: Option<usize>, rate: f64) -> Error {
     let place = batch.map_or_else(String::new, |batch| format!(" in batch {batch}"));
     let good = match state.history.last() {
-        None => "no epoch before it was whole".into(),
+        None => "no epoch was completed".into(),
         Some(Epoch { epoch, train_loss, valid_loss, .. }) => {
             let valid =
                 valid_loss.map_or_else(String::new, |loss| format!(", validation loss {loss:.6}"));

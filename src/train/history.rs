@@ -1,4 +1,4 @@
-//! `history.csv`: a line an epoch of a model.
+//! `history.csv`: one line per epoch of each model.
 
 use super::state::Epoch;
 use crate::{
@@ -16,17 +16,17 @@ use std::{
     path::PathBuf,
 };
 
-/// The columns of `history.csv` that are there only where they say something.
+/// The optional columns of `history.csv`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HistoryColumns {
-    /// Models of an ensemble, told apart by their number, from 1.
+    /// The number of the model in its ensemble, from 1.
     pub member: bool,
-    /// What penalties added to what was made small.
+    /// The penalties added to the loss.
     pub penalty: bool,
 }
 
 impl HistoryColumns {
-    /// Those of an experiment.
+    /// The columns for an experiment.
     pub fn new(experiment: &Experiment) -> Self {
         Self {
             member: experiment.train.ensemble > 1,
@@ -62,13 +62,13 @@ impl HistoryColumns {
 pub struct HistoryLine {
     /// The channel.
     pub channel: String,
-    /// Which member of its ensemble, from 0.
+    /// The member of its ensemble, from 0.
     pub member: usize,
-    /// What the epoch came to.
+    /// The losses, learning rate and time of the epoch.
     pub epoch: Epoch,
 }
 
-/// `history.csv`, one line appended and flushed an epoch.
+/// `history.csv`; one line is appended and flushed per epoch.
 #[derive(Debug)]
 pub struct History {
     file: File,
@@ -89,8 +89,8 @@ impl History {
 }
 
 impl Folder {
-    /// Writes `history.csv` with the epochs that models (channel and member) have behind them,
-    /// whole or not at all; returns it open to append to.
+    /// Writes `history.csv` atomically with the completed epochs of models (channel and member).
+    /// Returns it open for appending.
     pub fn write_history<'a>(
         &self,
         columns: HistoryColumns,
@@ -109,7 +109,7 @@ impl Folder {
         Ok(History { file, path, columns })
     }
 
-    /// Reads `history.csv` as it was written.
+    /// Reads `history.csv`.
     pub fn read_history(&self) -> Result<Vec<HistoryLine>> {
         let path = self.file(names::HISTORY);
         let text = fs::read_to_string(&path).map_err(|error| Error::reading(&path, &error))?;

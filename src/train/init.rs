@@ -1,4 +1,4 @@
-//! Where models begin: their seeds and initial weights.
+//! Seeds and initial weights of models.
 
 use crate::{
     config::Experiment,
@@ -17,8 +17,8 @@ pub fn architectures(experiment: &Experiment, channels: &[Channel]) -> Vec<Archi
         .collect()
 }
 
-/// The seed of a member of a channel's ensemble, which does not depend on what other channels and
-/// members there are. The first member is the model that would be trained alone.
+/// The seed of a member of a channel's ensemble. It does not depend on other channels and members.
+/// The first member equals the model trained without an ensemble.
 pub(crate) fn seed(experiment: &Experiment, channel: &Channel, member: usize) -> u64 {
     let seed = experiment.seed;
     let seed =
@@ -26,22 +26,22 @@ pub(crate) fn seed(experiment: &Experiment, channel: &Channel, member: usize) ->
     if member == 0 { seed } else { random::derived(seed, &format!("member {member}")) }
 }
 
-/// Where one model begins.
+/// The start of one model's training.
 #[derive(Clone, Debug)]
 pub struct ModelInit<'e> {
-    /// What it is trained as.
+    /// The config of its training.
     pub experiment: &'e Experiment,
-    /// Which of the channels it is for.
+    /// The index of its channel.
     pub channel: usize,
-    /// Which member of the channel's ensemble it is, from 0.
+    /// The member of the channel's ensemble, from 0.
     pub member: usize,
     /// Initial weights, flat.
     pub weights: Vec<f32>,
-    /// Where its training stood, where it goes on.
+    /// The saved state, if training continues.
     pub state: Option<State>,
 }
 
-/// Where each model begins, channel by channel and member by member: weights are drawn, or read
+/// The start of each model, channel by channel and member by member: weights are drawn, or read
 /// from `train.init`.
 pub fn model_inits<'e>(
     experiment: &'e Experiment,
@@ -99,8 +99,7 @@ pub fn model_inits<'e>(
     Ok(begins)
 }
 
-/// Refuses models whose weights, and what training keeps beside those of one, do not fit into
-/// memory.
+/// Refuses models whose weights and training state do not fit into memory.
 fn refuse_too_large(experiment: &Experiment, channels: &[Channel]) -> Result<()> {
     /// Weights, their gradients, two moments and the best weights so far.
     const COPIES: u64 = 5;
@@ -121,9 +120,9 @@ fn refuse_too_large(experiment: &Experiment, channels: &[Channel]) -> Result<()>
     )))
 }
 
-/// Refuses latents whose covariance, which projections need, does not fit into memory.
+/// Refuses latents whose covariance (needed by projections) does not fit into memory.
 fn refuse_wide_projections(experiment: &Experiment, architectures: &[Architecture]) -> Result<()> {
-    /// Bytes of an entry of the covariance and of its eigenvectors.
+    /// Bytes per entry of the covariance and its eigenvectors.
     const BYTES: u64 = 3 * 8;
     let latents = architectures.iter().map(|one| one.latent() as u64).max().unwrap_or(0);
     let bytes = latents.saturating_mul(latents).saturating_mul(BYTES);
@@ -135,7 +134,7 @@ fn refuse_wide_projections(experiment: &Experiment, architectures: &[Architectur
     )))
 }
 
-/// What to call a model in messages; nothing where there is only one.
+/// The name of a model in messages; empty if there is only one.
 pub(crate) fn model_name(experiment: &Experiment, channel: &Channel, member: usize) -> String {
     let channel = if channel.name == ALL_FEATURES {
         String::new()

@@ -1,10 +1,10 @@
-//! Distances of input and output, and the penalties beside them.
+//! Distances of input and output, and penalties.
 
 use crate::config::Distance;
 use burn::tensor::Tensor;
 
-/// The distance of each row, a mean over its features (of the sum of squares, the sum): `[members,
-/// rows, 1]`.
+/// The distance of each row, `[members, rows, 1]`: a mean over its features (a sum for the sum of
+/// squares).
 pub fn per_row(loss: Distance, output: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
     let difference = output - target;
     let distance = match loss {
@@ -21,8 +21,8 @@ pub fn per_row(loss: Distance, output: Tensor<3>, target: Tensor<3>) -> Tensor<3
     if loss == Distance::Sse { distance.sum_dim(2) } else { distance.mean_dim(2) }
 }
 
-/// The distance of each row over the targets that are present, where `present` is 1 and else 0, as
-/// if they were all: `[members, rows, 1]`.
+/// The distance of each row over its present targets (`present` is 1, else 0), scaled to all
+/// features: `[members, rows, 1]`.
 pub fn per_row_present(
     loss: Distance,
     output: Tensor<3>,
@@ -34,11 +34,11 @@ pub fn per_row_present(
     per_row(loss, output * present.clone(), target * present) / share
 }
 
-/// The sum over rows, each times its weight `[1 or members, rows, 1]` where there are weights:
-/// `[members, 1, 1]`.
+/// The sum over rows, `[members, 1, 1]`; rows are multiplied by their weights `[1 or members, rows,
+/// 1]` if given.
 ///
-/// Sums go row by row along a dimension and never over everything at once, so that the result does
-/// not depend on threads.
+/// Sums run along one dimension, never over all elements at once, so that the result does not
+/// depend on the number of threads.
 pub fn sum(per_row: Tensor<3>, weights: Option<Tensor<3>>) -> Tensor<3> {
     let weighted = match weights {
         Some(weights) => per_row * weights,
@@ -54,8 +54,9 @@ pub fn activity(first_hidden: Tensor<3>) -> Tensor<3> {
     first_hidden.square().sum_dim(2).sum_dim(1).div_scalar(rows)
 }
 
-/// The divergence of each row's latents, normal around `mean` with variances of these logarithms
-/// `[members, rows, latent]`, from standard normal ones, summed over latents: `[members, rows, 1]`.
+/// The Kullback-Leibler divergence of each row's latents, normal with this mean and log variance
+/// `[members, rows, latent]`, from the standard normal distribution, summed over latents:
+/// `[members, rows, 1]`.
 pub fn divergence(mean: Tensor<3>, log_variance: Tensor<3>) -> Tensor<3> {
     (mean.square() + log_variance.clone().exp() - log_variance)
         .sub_scalar(1.0)
@@ -63,10 +64,10 @@ pub fn divergence(mean: Tensor<3>, log_variance: Tensor<3>) -> Tensor<3> {
         .mul_scalar(0.5)
 }
 
-/// As near to 0 and 1 as a mean latent counts.
+/// Mean latents are clamped to this distance from 0 and 1.
 pub const EDGE: f64 = 1e-6;
 
-/// The divergence of mean latents, taken for probabilities, from `target` in each member:
+/// The divergence of mean latents, taken as probabilities, from `target` in each member:
 /// `[members, 1, latent]` to `[members, 1, 1]`.
 pub fn silence(mean: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
     let mean = mean.clamp(EDGE, 1.0 - EDGE);
@@ -129,8 +130,7 @@ mod tests {
 
     #[test]
     fn divergences_are_those_of_the_definitions() {
-        // ½ (0.25 + 4 − ln 4 − 1) + ½ (1 + 1 − 0 − 1), and nothing where the latents are standard
-        // normal.
+        // ½ (0.25 + 4 − ln 4 − 1) + ½ (1 + 1 − 0 − 1), and 0 for standard normal latents.
         let found: Vec<f32> =
             divergence(tensor(&[0.5, 1.0, 0.0, 0.0]), tensor(&[4_f32.ln(), 0.0, 0.0, 0.0]))
                 .into_data()

@@ -1,4 +1,4 @@
-//! Training: one loop ([`fit`](mod@fit)), the ways to compute a step ([`backend`]), and their parts.
+//! Training: the loop ([`fit`](mod@fit)), the backends that compute a step ([`backend`]), parts.
 
 pub mod backend;
 pub mod checkpoint;

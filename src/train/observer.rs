@@ -27,7 +27,7 @@ impl<F: FnMut(&Epoch) -> Result<()>> TrainObserver for F {
     }
 }
 
-/// Pauses after so many batches, and keeps the state.
+/// Pauses after a number of batches, and keeps the state.
 #[cfg(test)]
 pub(super) struct Pausing {
     pub(super) left: usize,

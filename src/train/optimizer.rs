@@ -1,20 +1,20 @@
-//! How gradients become steps.
+//! Optimizers.
 //!
 //! Parameters, gradients and moments are flat, `[members, parameters]`: one update is a dozen
-//! tensor operations whatever the number of layers, every rule is elementwise, and the state is two
-//! arrays that a checkpoint can hold. Burn's own optimisers keep their state per parameter, have no
-//! place for Keras' epsilon, and Adadelta (Zeiler 2012) is not among them.
+//! tensor operations for any number of layers, every rule is elementwise, and the state is two
+//! arrays in a checkpoint. Burn's own optimisers keep their state per parameter, do not support
+//! the epsilon of Keras, and lack Adadelta (Zeiler 2012).
 
 use super::trainer::retain;
 use crate::config::{UpdateRule as Rule, optimizer::EpsilonPlacement};
 use burn::tensor::{Int, Tensor, TensorData};
 
-/// The rules of a pack, of one kind, with their state.
+/// The update rules of a pack, all of one kind, with their state.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
-    /// Each member's; they may differ in numbers.
+    /// One rule per member; only numbers may differ.
     rules: Vec<Rule>,
-    /// Steps that each member has taken.
+    /// Number of steps of each member.
     steps: Vec<i32>,
     /// Mean gradient (Adam), last step (momentum) or mean squared step (Adadelta), `[members,
     /// parameters]`.
@@ -24,22 +24,22 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// Before the first step, one rule a member.
+    /// The state before the first step; `rules` has one entry per member.
     pub fn new(rules: Vec<Rule>) -> Self {
         Self { steps: vec![0; rules.len()], rules, first: None, second: None }
     }
 
-    /// Steps taken, and what is kept of gradients and steps.
+    /// Number of steps, and first and second moment.
     pub fn moments(&self) -> (Vec<i32>, Option<Tensor<2>>, Option<Tensor<2>>) {
         (self.steps.clone(), self.first.clone(), self.second.clone())
     }
 
-    /// Goes on from there.
+    /// Restores the state.
     pub fn restore(&mut self, steps: Vec<i32>, first: Tensor<2>, second: Tensor<2>) {
         (self.steps, self.first, self.second) = (steps, Some(first), Some(second));
     }
 
-    /// Goes on with these members only; `indices` are the same numbers on the device.
+    /// Keeps only these members; `indices` are the same numbers on the device.
     pub fn keep(&mut self, members: &[usize], indices: &Tensor<1, Int>) {
         retain(&mut self.rules, members);
         retain(&mut self.steps, members);
@@ -49,7 +49,7 @@ impl Optimizer {
     }
 
     /// The parameters after one step with each member's learning rate, all `[members, parameters]`.
-    /// A member without a rate stays as it is.
+    /// A member without a rate is unchanged.
     pub fn step(
         &mut self,
         parameters: Tensor<2>,
@@ -64,7 +64,7 @@ impl Optimizer {
             .zip(rates)
             .for_each(|(steps, rate)| *steps += i32::from(rate.is_some()));
         let device = parameters.device();
-        // One number a member, [members, 1], in one transfer.
+        // One number per member, [members, 1], in one transfer.
         let numbers: Vec<Numbers> = (0..rates.len())
             .map(|at| numbers(self.rules[at], self.steps[at].max(1), rates[at].unwrap_or(0.0)))
             .collect();
@@ -110,7 +110,7 @@ impl Optimizer {
             }
         };
         let Some((parameters, first, second)) = before else { return after };
-        // What a member had before, where it takes no step; a moment that was not there was 0.
+        // Members without a step keep their moments; moments are 0 before the first step.
         let taken: Vec<f32> =
             rates.iter().map(|rate| f32::from(u8::from(rate.is_some()))).collect();
         let taken = Tensor::<2>::from_data(TensorData::new(taken, [rates.len(), 1]), &device)
@@ -127,11 +127,11 @@ impl Optimizer {
 
 const NUMBERS: usize = 6;
 
-/// What a member's step needs: rate, momentum, the fresh part of the first and of the second
-/// moment, epsilon, what is kept of the parameters.
+/// Numbers of a member's step: rate, momentum, fresh share of the first and of the second moment,
+/// epsilon, and the factor of the parameters (weight decay).
 pub type Numbers = [f64; NUMBERS];
 
-/// Those of one step, the `steps`th.
+/// The numbers of step `steps`.
 pub fn numbers(rule: Rule, steps: i32, rate: f64) -> Numbers {
     match rule {
         Rule::Adam { beta1, beta2, epsilon, placement, weight_decay } => {
@@ -145,7 +145,7 @@ pub fn numbers(rule: Rule, steps: i32, rate: f64) -> Numbers {
     }
 }
 
-/// Adam's rate and epsilon of a step, so that it is rate · m / (√v + epsilon).
+/// Adam's rate and epsilon such that a step is rate · m / (√v + epsilon).
 fn corrected(
     rate: f64,
     epsilon: f64,
@@ -162,7 +162,7 @@ fn corrected(
             let (first, second) = corrections(&|beta| beta.powi(steps));
             (rate * second / first, epsilon * second)
         }
-        // Keras takes the powers in f32, which makes early steps shorter by some 1e-5.
+        // Keras computes the powers in f32, which shortens early steps by about 1e-5.
         EpsilonPlacement::Keras => {
             let (first, second) =
                 corrections(&|beta| f64::from(f64::from(beta as f32).powi(steps) as f32));
@@ -181,7 +181,7 @@ fn average(mean: Option<Tensor<2>>, value: Tensor<2>, fresh: Tensor<2>) -> Tenso
 }
 
 /// Scales each member's gradient `[members, parameters]` down to the norm in `limit`, `[members,
-/// 1]`, where it is longer.
+/// 1]`, if its norm is larger.
 pub fn clip(gradient: Tensor<2>, limit: Tensor<2>) -> Tensor<2> {
     let norm = gradient.clone().square().sum_dim(1).sqrt();
     let factor = limit.clone() / norm.max_pair(limit);
@@ -256,7 +256,7 @@ mod tests {
         }
         assert!(
             (adam(0.1, true, 0.0) - adam(0.1, false, 0.0)).abs() > 0.01,
-            "the two must differ for the test to mean anything"
+            "the test needs two different values"
         );
     }
 

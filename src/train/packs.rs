@@ -1,4 +1,4 @@
-//! Many models at once: on the CPU side by side, on other devices in lock step.
+//! Trains many models at once: in parallel on the CPU, in lock step on other devices.
 
 use super::init::{ModelInit, model_name, seed};
 use crate::{
@@ -21,10 +21,10 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Trains models, of one experiment or several, on the training rows, watching the validation rows:
-/// on the CPU each by itself, on other devices those that differ in numbers only in lock step as
-/// one computation; channels side by side. Several devices share the models. `watch` makes who
-/// looks on for each. What comes out is in the order of `begins`; nothing where one paused.
+/// Trains models of one or several experiments. On the CPU each model is trained by itself; on
+/// other devices models that differ only in numbers are trained in lock step as one computation.
+/// Channels run in parallel. Several devices share the models. `watch` makes the observer of each
+/// model. Results are in the order of `begins`; `None` for a paused model.
 pub fn train<W: TrainObserver>(
     begins: &[ModelInit<'_>],
     prepared: &Prepared,
@@ -33,7 +33,7 @@ pub fn train<W: TrainObserver>(
 ) -> Result<Vec<Option<Result<Fitted>>>> {
     let valid = prepared.of_split(Split::Valid, Order::Ls);
     let names = prepared.input_names();
-    // Of one channel, and all equally far.
+    // All models are of one channel and after the same batch.
     let pack = |device: &Device, places: &[usize]| -> Result<Option<Vec<Result<Fitted>>>> {
         let ModelInit { experiment, channel, .. } = begins[places[0]];
         let channel = &prepared.channels[channel];
@@ -68,7 +68,7 @@ pub fn train<W: TrainObserver>(
         let packs = packs(&devices[device], begins, &own);
         let train = |places: Vec<usize>| {
             let fitted = pack(&devices[device], &places);
-            // One that fails does not stop the others: what they learn is kept.
+            // A failed model does not stop the others.
             let fitted = match fitted {
                 Ok(Some(fitted)) => fitted.into_iter().map(Some).collect(),
                 Ok(None) => places.iter().map(|_| None).collect::<Vec<_>>(),
@@ -95,8 +95,7 @@ pub fn train<W: TrainObserver>(
     Ok(all.into_iter().map(|(_, fitted)| fitted).collect())
 }
 
-/// The models of one experiment, nothing where one of them paused; the first failure where one
-/// failed.
+/// The models of one experiment; `None` if one of them paused, the first error if one failed.
 pub fn collect_models(
     begins: &[ModelInit<'_>],
     channels: &[Channel],
@@ -108,8 +107,11 @@ pub fn collect_models(
         begins.iter().zip(&fitted).find(|(_, fitted)| failed(fitted))
     {
         let name = model_name(begin.experiment, &channels[begin.channel], begin.member);
-        let others =
-            if fine == 0 { String::new() } else { format!(" (the other models, {fine}, went on)") };
+        let others = if fine == 0 {
+            String::new()
+        } else {
+            format!(" (the other models, {fine}, continued)")
+        };
         return Err(error.clone().map(|message| {
             if name.is_empty() { message } else { format!("{name}: {message}{others}") }
         }));
@@ -117,8 +119,8 @@ pub fn collect_models(
     Ok(fitted.into_iter().map(|fitted| fitted.and_then(Result::ok)).collect())
 }
 
-/// What must be the same for models to be trained in lock step: all but the numbers that each has
-/// for itself.
+/// Models with the same text can be trained in lock step: they differ only in numbers that each
+/// member has for itself.
 fn shape(experiment: &Experiment) -> String {
     let (model, mut loss, mut train) =
         (experiment.model.clone(), experiment.loss.clone(), experiment.train.clone());
@@ -128,8 +130,9 @@ fn shape(experiment: &Experiment) -> String {
     serde_json::to_string(&(model, loss, train)).unwrap_or_default()
 }
 
-/// What is trained in lock step on a device: on the CPU every model by itself, elsewhere those of a
-/// channel that are equally far and differ in numbers only.
+/// The packs of models trained in lock step on a device. On the CPU every model is its own pack;
+/// elsewhere a pack has the models of a channel that are after the same batch and differ only in
+/// numbers.
 fn packs(device: &Device, begins: &[ModelInit<'_>], own: &[usize]) -> Vec<Vec<usize>> {
     if device.is_cpu() {
         return own.iter().map(|&at| vec![at]).collect();
@@ -142,7 +145,7 @@ fn packs(device: &Device, begins: &[ModelInit<'_>], own: &[usize]) -> Vec<Vec<us
     packs.into_values().collect()
 }
 
-/// Trains a pack; one that the device has not memory enough for is trained in halves, one after the
+/// Trains a pack. If the device is out of memory, the halves of the pack are trained one after the
 /// other.
 fn fit_in_parts<W: TrainObserver>(
     jobs: &[Job<'_>],

@@ -1,9 +1,9 @@
-//! How the learning rate changes from epoch to epoch.
+//! Learning rate schedules.
 
 use crate::config::Course;
 use serde::{Deserialize, Serialize};
 
-/// A course of the learning rate with what it has seen so far.
+/// A learning rate schedule and its state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     course: Course,
@@ -13,30 +13,30 @@ pub struct Schedule {
     seen: Seen,
 }
 
-/// What a plateau has seen so far.
+/// State of the plateau schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
-    /// How often the rate fell.
+    /// Number of reductions of the rate.
     falls: i32,
     /// The best validation loss.
     best: Option<f64>,
-    /// Epochs since.
+    /// Epochs since the best.
     waited: u32,
 }
 
 impl Schedule {
-    /// A course from the `full` rate over so many epochs, the first `warmup` of which rise
-    /// linearly.
+    /// A schedule from the rate `full` over `epochs` epochs; the rate rises linearly in the first
+    /// `warmup`.
     pub fn new(course: Course, full: f64, warmup: u32, epochs: u32) -> Self {
         Self { course, full, warmup, epochs, seen: Seen::default() }
     }
 
-    /// What it has seen so far, to go on from.
+    /// The state, for [`go_on`](Self::go_on).
     pub fn seen(&self) -> Seen {
         self.seen
     }
 
-    /// Goes on from what it had seen.
+    /// Restores the state.
     pub fn go_on(&mut self, seen: Seen) {
         self.seen = seen;
     }
@@ -66,7 +66,7 @@ impl Schedule {
         }
     }
 
-    /// Tells the validation loss at the end of an epoch.
+    /// Records the validation loss at the end of an epoch.
     pub fn observe(&mut self, valid_loss: Option<f64>) {
         let (Course::Plateau { patience, .. }, Some(loss)) = (self.course, valid_loss) else {
             return;

@@ -1,4 +1,4 @@
-//! The state of a training, and what it ends in.
+//! The state and the result of a training.
 
 use super::{
     schedule::Seen,
@@ -6,36 +6,36 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Where a training stands, between two batches. Going on from it gives the same bytes as never
-/// having stopped (on the CPU): chance has no state, since every use of it is drawn anew from the
-/// seed.
+/// The state of a training between two batches. Resuming gives the same bytes as an uninterrupted
+/// training (on the CPU): random generators have no state, because each use derives its own from
+/// the seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// Why training ended, where it has.
+    /// Why training ended; `None` if it has not.
     pub stopped: Option<Stopped>,
-    /// Batches of the epoch at hand that are done.
+    /// Completed batches of the current epoch.
     pub batch: usize,
-    /// Rows trained on in them.
+    /// Rows in these batches.
     pub rows: usize,
-    /// Sum of their losses, each times its rows.
+    /// Sum over these batches of loss times number of rows.
     pub loss_sum: f64,
-    /// The same of their penalties.
+    /// The same for penalties.
     #[serde(default)]
     pub penalty_sum: f64,
-    /// Time spent on them.
+    /// Seconds spent on these batches.
     pub seconds: f64,
-    /// The epochs that are done.
+    /// The completed epochs.
     pub history: Vec<Epoch>,
-    /// Batches that were left out because their rows weigh nothing.
+    /// Batches skipped because the weights of their rows are 0.
     pub weightless_batches: usize,
-    /// What the schedule has seen.
+    /// State of the learning rate schedule.
     pub schedule: Seen,
     /// The best epoch (from 0) and its validation loss.
     pub best: Option<(u32, f64)>,
-    /// Weights, and what the optimiser keeps.
+    /// Weights and moments of the optimizer.
     #[serde(skip)]
     pub optimizer_state: OptimizerState,
-    /// The weights of the best epoch, where they are to be restored.
+    /// The weights of the best epoch, if they are to be restored.
     #[serde(skip)]
     pub best_weights: Option<Vec<f32>>,
 }
@@ -45,18 +45,18 @@ pub struct State {
 pub struct Epoch {
     /// From 1.
     pub epoch: u32,
-    /// Mean over the epoch's batches, as long as they are, of their losses while they were trained
-    /// on; without L2 terms and penalties. Within a batch rows count by their weight.
+    /// Mean of the losses of the epoch's batches during training, weighted by their number of rows;
+    /// without L2 terms and penalties. Within a batch rows count by their weight.
     pub train_loss: f64,
-    /// Mean loss of the validation rows after the epoch; without L2 terms and penalties, and with
-    /// means for drawn latents.
+    /// Mean loss of the validation rows after the epoch, without L2 terms and penalties. Latents
+    /// are their means, not sampled.
     pub valid_loss: Option<f64>,
-    /// The rate of this epoch.
+    /// The learning rate of this epoch.
     pub learning_rate: f64,
-    /// Time the epoch took.
+    /// Seconds that the epoch took.
     pub seconds: f64,
-    /// What `loss.sparsity`, `loss.contractive` and `loss.kl` added to what was made small, with
-    /// their factors: a mean as `train_loss` is. Absent without any of them.
+    /// Sum of `loss.sparsity`, `loss.contractive` and `loss.kl` with their factors, averaged like
+    /// `train_loss`. Absent without any of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<f64>,
 }
@@ -69,7 +69,7 @@ pub enum Stopped {
     AllEpochs,
     /// The validation loss no longer fell.
     Early,
-    /// The training loss hardly fell any more.
+    /// The training loss hardly decreased any more.
     Converged,
 }
 
@@ -82,14 +82,14 @@ pub struct Fitted {
     pub history: Vec<Epoch>,
     /// Why training ended.
     pub stopped: Stopped,
-    /// The epoch (from 1) whose weights these are: the best or the last; 0 where none was trained.
+    /// The epoch (from 1) of these weights: the best or the last; 0 if none was trained.
     pub kept_epoch: u32,
-    /// Batches that were left out because their rows weigh nothing, over all epochs.
+    /// Batches skipped because the weights of their rows are 0, over all epochs.
     pub weightless_batches: usize,
 }
 
 impl State {
-    /// Before the first batch.
+    /// The state before the first batch.
     pub fn start(job: &Job<'_>) -> Self {
         let (parameters, statistics) = job.start.split_at(job.architecture.parameters());
         let zeros = vec![0.0; parameters.len()];
@@ -116,14 +116,14 @@ impl State {
         }
     }
 
-    /// Epochs that are done.
+    /// Number of completed epochs.
     pub fn epoch(&self) -> u32 {
         self.history.len() as u32
     }
 }
 
 impl From<State> for Fitted {
-    /// The weights of the best epoch where they were kept, else of the last.
+    /// The weights of the best epoch if they were kept, else of the last.
     fn from(state: State) -> Self {
         let last = state.epoch();
         let (weights, kept_epoch) = match (state.best_weights, state.best) {

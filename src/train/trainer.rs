@@ -1,25 +1,22 @@
-//! What the loop asks of a backend: [`Trainer`], with the batches it is given and the state it
-//! returns.
+//! The interface of a backend: [`Trainer`], its batches and its state.
 
 use crate::{config::Experiment, error::Result, model::Architecture, prepare::Rows};
 use std::ops::Range;
 
-/// One model to train: alone, or as a member of a pack that goes through the same batches in lock
-/// step.
+/// One model to train: alone, or as a member of a pack trained in lock step on the same batches.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
-    /// What the config says of losses, steps and epochs. Members of a pack may differ in numbers
-    /// only.
+    /// The config of losses, steps and epochs. Members of a pack may differ in numbers only.
     pub experiment: &'a Experiment,
     /// The network; the same for all members of a pack.
     pub architecture: &'a Architecture,
-    /// Flat weights to start from: parameters and running statistics.
+    /// Initial flat weights: parameters and running statistics.
     pub start: &'a [f32],
     /// The seed of batch order, dropout, noise and masking.
     pub seed: u64,
     /// The rows to train on; the same for all members of a pack.
     pub train: Rows<'a>,
-    /// The rows to watch; the same for all members of a pack.
+    /// The validation rows; the same for all members of a pack.
     pub valid: Option<Rows<'a>>,
 }
 
@@ -35,20 +32,20 @@ pub struct Batch<'a> {
 /// A member's part in a batch.
 #[derive(Clone, Debug)]
 pub struct MemberBatch<'a> {
-    /// The order of the training rows in this epoch; `None` is their own.
+    /// The order of the training rows in this epoch; `None` is the order of the table.
     pub order: Option<&'a [usize]>,
-    /// Sum of its rows' weights; where it is 0 the member leaves the batch out.
+    /// Sum of its rows' weights; if 0, the member skips the batch.
     pub total: f64,
     /// The learning rate.
     pub rate: f64,
-    /// Dropout: what each hidden layer's outputs are multiplied by, `[rows, width]` each.
+    /// Dropout: factors of each hidden layer's outputs, `[rows, width]` each.
     pub masks: Option<Vec<Vec<f32>>>,
     /// Noise and masking of the inputs; reconstructions are compared with the inputs without them.
     pub corruption: Option<Corruption>,
-    /// Noise for sampling latents, standard normal, `[rows, latent]`; absent where latents are not
+    /// Noise for sampling latents, standard normal, `[rows, latent]`; `None` if latents are not
     /// sampled.
     pub latents: Option<Vec<f32>>,
-    /// The factor of the divergence of drawn latents in this epoch.
+    /// The factor of the divergence of sampled latents in this epoch.
     pub kl: f64,
 }
 
@@ -57,7 +54,7 @@ pub struct MemberBatch<'a> {
 pub struct Corruption {
     /// Gaussian noise.
     pub added: Vec<f32>,
-    /// 0 where an input is masked, else 1.
+    /// 0 for a masked input, else 1.
     pub kept: Vec<f32>,
 }
 
@@ -68,25 +65,25 @@ impl MemberBatch<'_> {
     }
 }
 
-/// Sums over the batches of an epoch so far: the mean over each batch times its number of rows.
+/// Sums over the batches of the current epoch: the mean over each batch times its number of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
-    /// Of the loss, a mean over rows by their weights; without L2 terms and penalties.
+    /// Sum of the loss, a weighted mean over rows, without L2 terms and penalties.
     pub loss: f64,
-    /// Of what `loss.sparsity`, `loss.contractive` and `loss.kl` added, with their factors.
+    /// Sum of `loss.sparsity`, `loss.contractive` and `loss.kl` with their factors.
     pub penalty: f64,
 }
 
-/// A pack in training, on some device. What is returned has an entry for each member.
+/// A pack in training on a device. Returned vectors have one entry per member.
 pub trait Trainer {
     /// Begins an epoch.
     fn start_epoch(&mut self);
     /// Forward, backward and update for one batch.
     fn step(&mut self, batch: Batch<'_>) -> Result<()>;
-    /// The sums over the epoch's batches so far.
+    /// The sums over the batches of the current epoch.
     fn sums(&mut self) -> Result<Vec<Sums>>;
-    /// Members whose loss is known not to be finite. On a device that runs asynchronously this is
-    /// known only at the end of the epoch.
+    /// Members with a non-finite loss. On a device that runs asynchronously they are known only at
+    /// the end of the epoch.
     fn diverged(&self) -> Vec<usize> {
         vec![]
     }
@@ -102,7 +99,7 @@ pub trait Trainer {
     fn retain_members(&mut self, members: &[usize]) -> Result<()>;
 }
 
-/// The state that the next step of a model in training depends on. All but the statistics are
+/// The state that the next step of a model depends on. All arrays but the statistics are
 /// `[parameters]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OptimizerState {
@@ -112,9 +109,9 @@ pub struct OptimizerState {
     pub parameters: Vec<f32>,
     /// Running means and variances of batch norm; empty without.
     pub statistics: Vec<f32>,
-    /// What the optimiser keeps of gradients or steps.
+    /// First moment: mean of gradients or steps.
     pub first: Vec<f32>,
-    /// What it keeps of their squares.
+    /// Second moment: mean of their squares.
     pub second: Vec<f32>,
 }
 
@@ -125,7 +122,7 @@ impl OptimizerState {
     }
 }
 
-/// Keeps the entries at these places, which are in order.
+/// Keeps the entries at these indices, which are ascending.
 pub(super) fn retain<T>(values: &mut Vec<T>, staying: &[usize]) {
     let mut at = 0;
     values.retain(|_| {

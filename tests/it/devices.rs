@@ -80,7 +80,7 @@ fn what_kernels_do_not_know_is_left_to_the_framework() {
     let (code, err) =
         train(place.path(), "wgpu", "fused", &[&sets[..], &["train.kernels=\"fused\""]].concat());
     assert!(
-        code == 2 && err.contains("\"fused\" on wgpu knows no GELU or PReLU, no dropout"),
+        code == 2 && err.contains("\"fused\" on wgpu does not support GELU, PReLU, dropout"),
         "{err}"
     );
 }

@@ -193,7 +193,8 @@ fn damaged_checkpoints_are_named_and_the_one_before_is_taken() {
             .filter(|argument| *argument != "-q")
             .collect();
         let (code, _, err) = run(job.place.path(), &arguments);
-        told |= err.contains("not a whole checkpoint") && err.contains("the one before is taken");
+        told |= err.contains("not a whole checkpoint")
+            && err.contains("the previous checkpoint is used");
         match code {
             0 => break,
             75 => {}
@@ -443,8 +444,8 @@ fn a_channel_that_diverges_does_not_stop_the_others() {
             && err.contains(
                 "channel b: training diverged: the loss of epoch 1 is not finite in batch "
             )
-            && err.contains(" (learning rate 0.001; no epoch before it was whole)")
-            && err.contains("(the other models, 1, went on)"),
+            && err.contains(" (learning rate 0.001; no epoch was completed)")
+            && err.contains("(the other models, 1, continued)"),
         "{err}"
     );
     let history = fs::read_to_string(place.path().join("out/history.csv")).unwrap();

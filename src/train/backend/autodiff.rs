@@ -1,5 +1,5 @@
-//! Training by autodiff over the module, on any device, a pack as one computation: the reference
-//! that faster ways are held to.
+//! Training by autodiff on any device; a pack is one computation. This is the reference that faster
+//! backends are compared with.
 
 use crate::{
     config::{Distance, Experiment, Penalties, SparsityPenalty},
@@ -20,15 +20,14 @@ use crate::{
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::ops::Range;
 
-/// Rows that go through a model at once when nothing is trained: fewer where they are wide, so that
-/// memory stays bounded.
+/// Rows that a model scores at a time: fewer for wide rows, so that memory stays bounded.
 pub fn scoring_rows(width: usize) -> usize {
     ((1 << 22) / width.max(1)).clamp(1, 4096)
 }
 
 /// A pack in training.
 pub struct Reference<'a> {
-    /// What the config says of each member; numbers may differ.
+    /// The config of each member; only numbers may differ.
     experiments: Vec<&'a Experiment>,
     architecture: &'a Architecture,
     device: Device,
@@ -36,16 +35,15 @@ pub struct Reference<'a> {
     valid: Option<Rows<'a>>,
     /// `[members, parameters]`
     parameters: Tensor<2>,
-    /// Running means and variances, `[members, statistics]`; absent where no layer is normalised.
+    /// Running means and variances, `[members, statistics]`; `None` without normalised layers.
     statistics: Option<Tensor<2>>,
-    /// What the L2 term adds to the gradient by each parameter, in units of it, `[members,
-    /// parameters]`; absent without one.
+    /// The gradient of the L2 term divided by the parameter, `[members, parameters]`; `None`
+    /// without an L2 term.
     decay: Option<Tensor<2>>,
     optimizer: Optimizer,
-    /// Stays on the device and is read once an epoch: reading makes the host wait. `[members, 1,
-    /// 1]`
+    /// `[members, 1, 1]`, kept on the device and read once per epoch: reading makes the host wait.
     loss_sum: Option<Tensor<3>>,
-    /// The same of penalties; absent without any.
+    /// The same for penalties; `None` without any.
     penalty_sum: Option<Tensor<3>>,
 }
 
@@ -56,18 +54,18 @@ pub(super) struct OnDevice {
     pub(super) values: Tensor<3>,
     /// `[1 or members, rows, 1]`
     pub(super) weights: Option<Tensor<3>>,
-    /// 1 where a value is present, else 0, `[1 or members, rows, width]`; absent where none is
-    /// missing.
+    /// 1 for each present value, 0 for each missing one, `[1 or members, rows, width]`; `None` if
+    /// none is missing.
     pub(super) present: Option<Tensor<3>>,
 }
 
-/// 1 for each number, 0 for each that is missing.
+/// 1 for each number, 0 for each missing one (NaN).
 fn presence(known: &[f32]) -> Vec<f32> {
     known.iter().map(|value| if value.is_nan() { 0.0 } else { 1.0 }).collect()
 }
 
 impl OnDevice {
-    /// From the host, all the same for all members.
+    /// Copies rows from the host, the same rows for all members.
     pub(super) fn new(rows: Rows<'_>, range: Range<usize>, device: &Device) -> Self {
         let tensor = |values: Vec<f32>, width: usize| {
             Tensor::from_data(TensorData::new(values, [1, range.len(), width]), device)
@@ -90,7 +88,7 @@ impl OnDevice {
         }
     }
 
-    /// The distance of each row and what a model makes of it.
+    /// The distance of each row and its reconstruction `output`.
     fn distance(&self, loss: Distance, output: Tensor<3>) -> Tensor<3> {
         match &self.present {
             None => loss::per_row(loss, output, self.values.clone()),
@@ -106,14 +104,14 @@ const TABLE: usize = 4 << 30;
 /// Ordered rows are put on the device in pieces of about this size.
 const PIECE: usize = 256 << 20;
 
-/// Brings the training rows to the device in the order of each member: in pieces of several
-/// batches, gathered on the device where the table is there, else on the host.
+/// Copies the training rows to the device in the order of each member, in pieces of several
+/// batches. Rows are gathered on the device if the table fits there, else on the host.
 pub(super) struct Feed<'a> {
     rows: Rows<'a>,
     table: Option<OnDevice>,
     device: Device,
-    /// Positions of the epoch's order that are on the device, batch by batch `[batches · members,
-    /// rows of a batch, width]`.
+    /// The positions of the epoch's order that are on the device, and their rows `[batches ·
+    /// members, rows of a batch, width]`.
     piece: Option<(Range<usize>, OnDevice)>,
 }
 
@@ -124,13 +122,12 @@ impl<'a> Feed<'a> {
         Self { rows, table, device: device.clone(), piece: None }
     }
 
-    /// Begins with another order of rows.
+    /// Discards the current piece because the order of rows changes.
     pub(super) fn forget(&mut self) {
         self.piece = None;
     }
 
-    /// The rows of a batch, `[1 or members, rows, width]`: one for all where every member takes
-    /// them in their own order.
+    /// The rows of a batch, `[1 or members, rows, width]`; 1 if no member shuffles its rows.
     pub(super) fn batch(&mut self, batch: &Batch<'_>) -> OnDevice {
         let shares = if batch.members.iter().all(|share| share.order.is_none()) {
             &batch.members[..1]
@@ -199,7 +196,7 @@ impl<'a> Feed<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// A pack in training on that device; there is at least one member.
+    /// A pack in training on `device`; it has at least one member.
     pub fn new(pack: &[Job<'a>], device: &Device) -> Self {
         let Job { architecture, train, valid, .. } = pack[0];
         let flat = |values: Vec<f32>| {
@@ -235,13 +232,13 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// One number a member, `[members, 1]`.
+    /// One number per member, `[members, 1]`.
     fn numbers(&self, number: impl Fn(usize) -> f64) -> Tensor<2> {
         let numbers: Vec<f32> = (0..self.experiments.len()).map(|at| number(at) as f32).collect();
         Tensor::from_data(TensorData::new(numbers, [self.experiments.len(), 1]), &self.device)
     }
 
-    /// The inputs of a batch, `[1 or members, rows, width]`, as the models see them.
+    /// The inputs of a batch with noise and masking, `[1 or members, rows, width]`.
     fn corrupted(&self, values: Tensor<3>, batch: &Batch<'_>) -> Tensor<3> {
         if batch.members.iter().all(|share| share.corruption.is_none()) {
             return values;
@@ -263,8 +260,8 @@ impl<'a> Reference<'a> {
         (values + tensor(|own| &own.added, 0.0)) * tensor(|own| &own.kept, 1.0)
     }
 
-    /// What the config's penalties are for a batch, with their factors, `[members, 1, 1]`; nothing
-    /// where it has none. `share` is one over the weight of a member's rows.
+    /// The penalties of a batch with their factors, `[members, 1, 1]`; `None` if the config has
+    /// none. `share` is one over the total weight of a member's rows.
     fn penalties(
         &self,
         model: &Autoencoder,
@@ -274,7 +271,7 @@ impl<'a> Reference<'a> {
         batch: &Batch<'_>,
     ) -> Option<Tensor<3>> {
         let of = |number: &dyn Fn(usize, &Penalties) -> f64| {
-            // A batch that weighs nothing for a member costs it nothing.
+            // A batch of weight 0 for a member has no penalty.
             let own = |at: usize| {
                 if batch.members[at].total > 0.0 {
                     number(at, &self.experiments[at].loss.penalties())
@@ -327,7 +324,7 @@ impl<'a> Reference<'a> {
         parts.into_iter().reduce(|sum, part| sum + part)
     }
 
-    /// Lets the running statistics follow those of a batch, layer by layer.
+    /// Updates the running statistics with those of a batch, layer by layer.
     fn update_running_stats(&mut self, of_batch: Vec<Tensor<3>>, batch: &Batch<'_>) {
         if of_batch.is_empty() || batch.rows.len() < 2 {
             return;
@@ -416,8 +413,7 @@ impl Trainer for Reference<'_> {
             model.forward(self.architecture, self.corrupted(part.values.clone(), &batch), drawn);
         self.update_running_stats(std::mem::take(&mut forward.statistics), &batch);
         let distance = part.distance(self.experiments[0].loss.distance(), forward.output.clone());
-        // A batch that weighs nothing for a member adds nothing to its loss, and its step is not
-        // taken.
+        // A batch of weight 0 for a member adds nothing to its loss and changes no parameter.
         let share = self.numbers(|at| {
             if batch.members[at].total > 0.0 { 1.0 / batch.members[at].total } else { 0.0 }
         });
@@ -496,7 +492,7 @@ impl Trainer for Reference<'_> {
     fn optimizer_states(&mut self) -> Result<Vec<OptimizerState>> {
         let (steps, first, second) = self.optimizer.moments();
         let length = self.architecture.parameters();
-        // A moment that is not there yet is 0.
+        // Moments are 0 before the first step.
         let read_or_zeros = |tensor: Option<Tensor<2>>| {
             tensor.map_or_else(|| Ok(vec![0.0; steps.len() * length]), read)
         };

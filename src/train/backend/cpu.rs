@@ -1,10 +1,10 @@
-//! Training on the CPU without an autodiff graph: forward, backward and update by hand on flat
+//! Training on the CPU without an autodiff graph: hand-written forward, backward and update on flat
 //! buffers.
 //!
-//! These networks are so small that a framework's bookkeeping costs more than their arithmetic.
-//! Here a step is seven matrix products per pair of layers (the `gemm` crate) and a few vectorised
-//! passes over memory that stays in the cache. The arithmetic is that of the reference path
-//! ([`super::autodiff`]), and tests hold the two together.
+//! For networks of this size, the overhead of a framework exceeds the arithmetic. Here a step is
+//! seven matrix products per pair of layers (the `gemm` crate) and a few vectorised passes over
+//! memory that stays in the cache. The arithmetic is that of the reference path
+//! ([`super::autodiff`]); tests compare the two.
 
 use super::{
     autodiff::scoring_rows,
@@ -36,7 +36,7 @@ pub struct Fused<'a> {
     architecture: &'a Architecture,
     experiment: &'a Experiment,
     layers: Vec<LayerPlace>,
-    /// What gives the logarithms of the latents' variances beside the latent layer.
+    /// The layer that computes the log variances of the latents.
     log_variance: Option<LayerPlace>,
     train: Rows<'a>,
     valid: Option<Rows<'a>>,
@@ -56,33 +56,32 @@ pub struct Fused<'a> {
 /// Buffers of a batch.
 #[derive(Default)]
 struct Space {
-    /// The batch's inputs as the model sees them, `[rows, width]`.
+    /// The inputs of the batch with noise, masking and fill values, `[rows, width]`.
     input: Vec<f32>,
-    /// The batch's inputs as they are known, NaN where one is missing; empty where the model sees
-    /// just those.
+    /// The unmodified inputs of the batch, NaN if missing; empty if they equal `input`.
     clean: Vec<f32>,
-    /// What batch norm makes of each layer.
+    /// The batch norm of each layer.
     norms: Vec<Normalised>,
     /// Each layer's output before dropout, `[rows, out]`.
     outputs: Vec<Vec<f32>>,
-    /// Each layer's output as the next one sees it; empty without dropout.
+    /// Each layer's output after dropout; empty without dropout.
     dropped: Vec<Vec<f32>>,
-    /// Logarithms of the latents' variances, the gradient by them, and the latents that were drawn;
-    /// empty where none are.
+    /// Log variances of the latents, their gradient, and the sampled latents; empty if latents are
+    /// not sampled.
     log_variances: Vec<f32>,
     by_log_variance: Vec<f32>,
     latents: Vec<f32>,
-    /// What an activation needs beside its output to be differentiated; empty for most.
+    /// Additional values for the derivative of an activation; empty for most.
     saved: Vec<Vec<f32>>,
-    /// Gradient of the loss by the layer at hand, `[rows, out]`, and by the one below.
+    /// Gradient of the loss by the current layer, `[rows, out]`, and by the one below.
     above: Vec<f32>,
     below: Vec<f32>,
 }
 
-/// What batch norm makes of a layer's linear part in a batch; empty where there is none.
+/// Batch norm of a layer's linear part in a batch; empty if the layer is not normalised.
 #[derive(Default)]
 struct Normalised {
-    /// By column of mean 0 and variance 1, `[rows, width]`.
+    /// Values normalised to mean 0 and variance 1 per column, `[rows, width]`.
     values: Vec<f32>,
     /// Mean, biased variance and 1 / √(variance + ε) of each column.
     mean: Vec<f32>,
@@ -178,8 +177,8 @@ impl<'a> Fused<'a> {
         }
     }
 
-    /// Turns the gradient by a layer's output into that by what goes into its activation, and notes
-    /// that by its slope.
+    /// Converts the gradient by a layer's output to the gradient by the input of its activation.
+    /// Also stores the gradient by the slope of PReLU.
     fn differentiate(&mut self, layer: usize, output: &[f32], saved: &[f32], gradient: &mut [f32]) {
         let place = &self.layers[layer];
         if let Some(slope) = place.slope {
@@ -198,8 +197,8 @@ impl<'a> Fused<'a> {
         );
     }
 
-    /// Fills `gradient` for the batch whose outputs are in `space`, and returns the sum over rows
-    /// of weight times distance, and the batch's penalty.
+    /// Computes `gradient` for the batch whose outputs are in `space`. Returns the sum over rows of
+    /// weight times distance, and the batch's penalty.
     fn backward(
         &mut self,
         space: &mut Space,
@@ -210,7 +209,7 @@ impl<'a> Fused<'a> {
         let last = self.layers.len() - 1;
         let width = self.train.width();
         let weights: Option<Vec<f32>> = batch.map(|i| self.train.weight(share.row(i))).collect();
-        // Each row's part of the batch.
+        // Each row's share of the batch's weight.
         let parts = || {
             (0..rows)
                 .map(|row| {
@@ -281,8 +280,8 @@ impl<'a> Fused<'a> {
                 &mut self.gradient[layer.weight.clone()],
                 false,
             );
-            // A bias that is normalised away has no gradient, where its sum would be one of
-            // rounding alone.
+            // Batch norm cancels the bias, so its gradient is 0; the sum would be only rounding
+            // error.
             if layer.norm.is_none() {
                 add_rows(&space.above, &mut self.gradient[layer.bias.clone()]);
             }
@@ -360,7 +359,7 @@ impl<'a> Fused<'a> {
         (loss, penalty)
     }
 
-    /// Lets the running statistics follow the batch whose outputs are in `space`.
+    /// Updates the running statistics with the batch whose outputs are in `space`.
     fn update_running_stats(&mut self, space: &Space, rows: usize) {
         if rows < 2 {
             return;

@@ -1,5 +1,5 @@
-//! Passes over memory that the fused step makes: slopes of activations, distances, Adam. Each is
-//! compiled for several generations of vector units and picks one at run time.
+//! Elementwise loops of the fused step: derivatives of activations, distances, optimizer updates.
+//! Each is compiled for several generations of vector units; the choice is made at run time.
 
 use crate::{
     config::{Distance, model::Activation},
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// What Adam's update needs, ready for one step.
+/// Numbers of one step of Adam.
 #[derive(Clone, Copy)]
 pub(super) struct AdamNumbers {
     /// 1 − β₁ and 1 − β₂.
@@ -21,8 +21,8 @@ pub(super) struct AdamNumbers {
     pub(super) keep: f32,
 }
 
-/// Below this a mean gradient moves nothing, but as a denormal number it would slow the processor
-/// down tenfold.
+/// Smaller mean gradients have no effect, but denormal numbers would slow the processor down
+/// tenfold.
 const TINY: f32 = 1e-30;
 
 vectorised! {
@@ -31,8 +31,8 @@ vectorised! {
         let (gradient, first, second) = (&gradient[..n], &mut first[..n], &mut second[..n]);
         for i in 0..n {
             let g = gradient[i];
-            // Not β m + (1 − β) g: in f32 the two factors do not add up to 1, and every step is off
-            // the same way.
+            // Not β m + (1 − β) g: in f32 the two factors do not add up to 1, which biases every
+            // step.
             let m = first[i] + numbers.fresh1 * (g - first[i]);
             let v = second[i] + numbers.fresh2 * (g * g - second[i]);
             first[i] = if m.abs() < TINY { 0.0 } else { m };
@@ -60,7 +60,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// Adds the rows of `values` up to `sum`.
+    /// Adds the rows of `values` to `sum`.
     fn add_rows<'a>(values: &'a [f32], sum: &'a mut [f32]) {
         sum.fill(0.0);
         for row in values.chunks_exact(sum.len()) {
@@ -72,9 +72,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// Takes the mean from each column of `values`, `[rows, columns]`, and divides it by the root
-    /// of its variance plus epsilon. Writes down means and (biased) variances, and one over those
-    /// roots.
+    /// Normalises each column of `values`, `[rows, columns]`: subtracts the mean and divides by
+    /// √(variance + ε). Stores means, biased variances, and one over those roots.
     fn normalise<'a>(values: &'a mut [f32], mean: &'a mut [f32], variance: &'a mut [f32], inverse: &'a mut [f32]) {
         let columns = mean.len();
         let share = 1.0 / (values.len() / columns) as f32;
@@ -107,7 +106,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// `values` by column times its scale plus its shift.
+    /// Multiplies each column of `values` by its scale and adds its shift.
     fn scale_and_shift<'a>(values: &'a [f32], scale: &'a [f32], shift: &'a [f32], output: &'a mut [f32]) {
         for (values, output) in values.chunks_exact(scale.len()).zip(output.chunks_exact_mut(scale.len())) {
             for (((output, value), scale), shift) in output.iter_mut().zip(values).zip(scale).zip(shift) {
@@ -118,8 +117,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// Turns the gradient by what batch norm gave into that by what it was given, and writes down
-    /// those by its scale and shift.
+    /// Converts the gradient by the output of batch norm to that by its input, and stores those by
+    /// scale and shift.
     fn normalised_slope<'a>(
         normalised: &'a [f32],
         inverse: &'a [f32],
@@ -138,7 +137,7 @@ vectorised! {
                 *by_shift += gradient;
             }
         }
-        // A value moves its column's mean and variance too.
+        // Each value also changes the mean and variance of its column.
         for (gradient, values) in gradient.chunks_exact_mut(columns).zip(normalised.chunks_exact(columns)) {
             for i in 0..columns {
                 let others = share * (by_shift[i] + values[i] * by_scale[i]);
@@ -172,8 +171,8 @@ vectorised! {
     }
 }
 
-/// Multiplies the gradient by the activation's derivative, told from its output, or from what was
-/// saved of its input. `slope` is that of a leaky or parametric ReLU below 0.
+/// Multiplies the gradient by the derivative of the activation, computed from its output or from
+/// the saved input. `slope` is that of a leaky or parametric ReLU below 0.
 pub(super) fn differentiate(
     kind: Activation,
     slope: f32,
@@ -201,9 +200,8 @@ pub(super) fn differentiate(
     }
 }
 
-/// Leaves missing targets (NaN) out of [`distances`]: a target becomes its output, and the weight
-/// of its row (1 where there are none) grows by the share that is missing, as if what is present
-/// were all.
+/// Excludes missing targets (NaN) from [`distances`]: the target becomes the output, and the weight
+/// of the row (1 without weights) is scaled up from the present features to all.
 pub(super) fn leave_out(
     output: &[f32],
     target: &mut [f32],
@@ -221,7 +219,7 @@ pub(super) fn leave_out(
     output.chunks_exact(width).zip(target.chunks_exact_mut(width)).enumerate().map(of_row).collect()
 }
 
-/// Writes the gradient of the loss by each output and returns the sum over rows of weight times
+/// Stores the gradient of the loss by each output. Returns the sum over rows of weight times
 /// distance. `scale` is one over (total weight · the loss' divisor).
 pub(super) fn distances(
     loss: Distance,
@@ -277,7 +275,7 @@ vectorised! {
         for i in 0..n {
             gradient[i] = output[i] - target[i];
         }
-        // Sixteen sums side by side, which vector units can keep.
+        // Sixteen partial sums, which fit into vector registers.
         let mut lanes = [0.0_f32; 16];
         let (chunks, rest) = gradient.as_chunks::<16>();
         for chunk in chunks {
@@ -340,7 +338,7 @@ mod tests {
                 }
             }
         }
-        // One of three is present: it counts for all.
+        // One of three targets is present, so the weight is scaled by 3.
         let (mut target, mut gradient) = ([f32::NAN, f32::NAN, 1.0], [0.0; 3]);
         let weights = leave_out(&[5.0, 5.0, 3.0], &mut target, 3, None);
         assert_eq!(

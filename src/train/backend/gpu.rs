@@ -1,5 +1,5 @@
-//! Training on a GPU by kernels of our own ([`crate::model::gpu::kernels`]): a pack goes through an epoch
-//! in a few launches.
+//! Training on a GPU with the kernels in [`crate::model::gpu::kernels`]: a few launches per epoch
+//! and pack.
 
 use crate::{
     config::{Distance as Loss, Experiment, UpdateRule as Optimizer},
@@ -18,7 +18,7 @@ use crate::{
 };
 use cubecl::{client::Client, prelude::*, server::Handle};
 
-/// Batches that are launched together; fewer than these wait for the end of the epoch.
+/// Batches per launch; a smaller number is launched only at the end of the epoch.
 const AT_ONCE: usize = 256;
 
 /// A pack in training.
@@ -27,7 +27,7 @@ pub struct Kernel<'a> {
     architecture: &'a Architecture,
     client: Client,
     plan: KernelPlan,
-    /// Batches that are launched together at most.
+    /// Maximum number of batches per launch.
     at_once: usize,
     most_loops: Option<usize>,
     train: Table,
@@ -35,12 +35,12 @@ pub struct Kernel<'a> {
     /// `[members, 3 · parameters]`
     state: Handle,
     scratch: Handle,
-    /// Losses of the epoch so far, `[members]`.
+    /// Losses of the current epoch, `[members]`.
     losses: Handle,
     steps: Vec<i32>,
-    /// The epoch's order of each member, and how far apart they lie.
+    /// The epoch's order of each member, and their stride.
     order: Option<(Handle, usize, usize)>,
-    /// Position of the first batch that waits, and what each batch's step takes, member by member.
+    /// Position of the first pending batch, and the numbers of each pending step per member.
     waiting: (usize, Vec<Vec<[f32; NUMBERS]>>),
 }
 
@@ -74,7 +74,7 @@ fn rule(optimizer: Optimizer) -> UpdateRule {
     }
 }
 
-/// Whether the kernels can train a model: what they cannot is left to [`super::autodiff`].
+/// Whether the kernels can train a model; other models use [`super::autodiff`].
 pub fn can(job: &Job<'_>, gpu: &Gpu) -> bool {
     let plan = plan_of(job, gpu.threads);
     let rows = job.train.len().max(job.valid.map_or(0, |valid| valid.len()));
@@ -90,7 +90,7 @@ pub fn can(job: &Job<'_>, gpu: &Gpu) -> bool {
             <= gpu.client.properties().memory.max_page_size
 }
 
-/// Whether a pack of so many fits into the device's largest allocation, part by part.
+/// Whether each buffer of a pack of `members` fits into the device's largest allocation.
 pub fn fits(job: &Job<'_>, members: usize, gpu: &Gpu) -> bool {
     largest(job, members, &plan_of(job, gpu.threads))
         <= gpu.client.properties().memory.max_page_size
@@ -100,7 +100,7 @@ fn bytes(values: usize) -> u64 {
     (values * size_of::<f32>()) as u64
 }
 
-/// The largest buffer of a pack: its states, what lies between layers, or the orders of rows.
+/// The largest buffer of a pack: states, values between layers, or orders of rows.
 fn largest(job: &Job<'_>, members: usize, plan: &KernelPlan) -> u64 {
     let values = (3 * job.architecture.parameters())
         .max(2 * plan.value_at(plan.widths.len()))
@@ -108,7 +108,7 @@ fn largest(job: &Job<'_>, members: usize, plan: &KernelPlan) -> u64 {
     bytes(members * values)
 }
 
-/// What the kernels of a training are compiled for.
+/// Compilation parameters of the kernels of a training.
 fn plan_of(job: &Job<'_>, threads: usize) -> KernelPlan {
     let (experiment, train) = (job.experiment, job.train);
     let batch = (experiment.train.batch_size as usize).min(train.len().max(1));
@@ -124,7 +124,7 @@ fn plan_of(job: &Job<'_>, threads: usize) -> KernelPlan {
 }
 
 impl<'a> Kernel<'a> {
-    /// A pack in training on that device; there is at least one member.
+    /// A pack in training on `gpu`; it has at least one member.
     pub fn new(pack: &[Job<'a>], gpu: Gpu) -> Self {
         let Job { architecture, train, valid, .. } = pack[0];
         let Gpu { client, threads, most_loops } = gpu;
@@ -164,7 +164,7 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// Launches what waits.
+    /// Launches the pending batches.
     fn flush(&mut self) {
         let (first, waiting) = std::mem::take(&mut self.waiting);
         let (Some((order, length, stride)), batches @ 1..) = (&self.order, waiting.len()) else {

@@ -1,4 +1,4 @@
-//! Models on the CPU, each of which takes its steps by itself.
+//! Models on the CPU, each trained independently.
 
 use crate::{
     error::Result,
@@ -8,11 +8,11 @@ use std::ops::Range;
 
 /// One model in training.
 pub(super) trait Member {
-    /// The sums over the epoch's batches so far.
+    /// The sums over the batches of the current epoch.
     fn sums(&mut self) -> &mut Sums;
-    /// One batch.
+    /// Trains on one batch.
     fn step(&mut self, batch: Range<usize>, share: &MemberBatch<'_>);
-    /// Whether its loss is known not to be finite.
+    /// Whether a non-finite loss was detected.
     fn is_diverged(&self) -> bool {
         false
     }
@@ -26,7 +26,7 @@ pub(super) trait Member {
     fn weights(&self) -> Vec<f32>;
 }
 
-/// Members take their steps one after the other: what each computes is the same as alone.
+/// Members take their steps one after the other; each computes the same as alone.
 impl<M: Member> Trainer for Vec<M> {
     fn start_epoch(&mut self) {
         self.iter_mut().for_each(|member| *member.sums() = Sums::default());

@@ -1,5 +1,6 @@
-//! Ways to compute the steps of a training: [`autodiff`] on any device, [`cpu`] by hand, `gpu` as
-//! kernels; and those of a factorisation, [`nmf`] on the CPU and [`nmf_on_device`] elsewhere.
+//! Backends that compute the steps of a training. For networks: [`autodiff`] on any device, [`cpu`]
+//! hand-written, `gpu` as kernels. For a factorisation: [`nmf`] on the CPU, [`nmf_on_device`]
+//! elsewhere.
 
 pub mod autodiff;
 pub mod cpu;
@@ -24,8 +25,8 @@ use cpu::Fused;
 use nmf::Factoriser;
 use nmf_on_device::Factorisers;
 
-/// Whether a network of this config is trained and scored by hand on any device: by our own
-/// kernels, not by Burn's operations.
+/// Whether a network of this config is trained and scored by hand-written kernels on any device,
+/// not by Burn's operations.
 pub fn by_hand(experiment: &Experiment) -> bool {
     let activations = [
         experiment.model.activation,
@@ -40,7 +41,7 @@ pub fn by_hand(experiment: &Experiment) -> bool {
     experiment.train.kernels != Kernels::Reference && known
 }
 
-/// Who computes: by hand where the device has a way to, else by autodiff.
+/// The backend of a pack: hand-written if the device has one, else autodiff.
 pub(super) fn trainer<'a>(
     jobs: &[Job<'a>],
     wanted: Kernels,
@@ -49,7 +50,7 @@ pub(super) fn trainer<'a>(
     let by_hand = wanted != Kernels::Reference;
     if jobs.iter().any(|job| job.architecture.nmf.is_some()) {
         if wanted == Kernels::Fused && !device.is_cpu() {
-            let told = "train.kernels: \"fused\" knows model.kind = \"nmf\" on the CPU only; expected \"auto\" or \"reference\"";
+            let told = "train.kernels: \"fused\" supports model.kind = \"nmf\" on the CPU only; expected \"auto\" or \"reference\"";
             return Err(Error::input(told));
         }
         return match by_hand && device.is_cpu() {
@@ -73,7 +74,7 @@ pub(super) fn trainer<'a>(
         }
         if wanted == Kernels::Fused {
             return Err(Error::input(format!(
-                "train.kernels: \"fused\" on {} knows no GELU or PReLU, no dropout, no batch norm, no noise or masking of inputs, no model.variational, no loss.sparsity, no loss.contractive, no train.gradient_clip, no missing inputs (data.fill = \"mask\") and no table larger than one allocation; expected \"auto\" or \"reference\"",
+                "train.kernels: \"fused\" on {} does not support GELU, PReLU, dropout, batch norm, noise or masking of inputs, model.variational, loss.sparsity, loss.contractive, train.gradient_clip, missing inputs (data.fill = \"mask\") or tables larger than one allocation; expected \"auto\" or \"reference\"",
                 device.name
             )));
         }

@@ -1,10 +1,10 @@
 //! Training of a non-negative matrix factorisation on the CPU.
 //!
-//! A step takes a batch's rows once: their coefficients for the components at hand, and with them
-//! the sums of products that say which components are best, coefficients given; then the components
-//! are made so. Where a batch is the whole table this is alternating least squares; with smaller
-//! batches sums go on from batch to batch, old ones forgotten by and by (as scikit-learn's
-//! `MiniBatchNMF` does, after Lefèvre, Bach and Févotte, "Online algorithms for nonnegative matrix
+//! A step computes the coefficients of a batch's rows for the current components, accumulates the
+//! sums of products that determine the best components for these coefficients, and updates the
+//! components. If a batch is the whole table this is alternating least squares. With smaller
+//! batches the sums carry over from batch to batch and old ones decay, as in scikit-learn's
+//! `MiniBatchNMF` (Lefèvre, Bach and Févotte, "Online algorithms for nonnegative matrix
 //! factorization with the Itakura-Saito divergence", WASPAA 2011).
 
 use super::members::Member;
@@ -21,7 +21,7 @@ use crate::{
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Pieces of a batch that a thread takes one after the other.
+/// Pieces of a batch that one thread computes.
 const PIECES: usize = 16;
 
 /// A factorisation in training.
@@ -29,7 +29,7 @@ pub struct Factoriser<'a> {
     architecture: &'a Architecture,
     nmf: &'a Nmf,
     seed: u64,
-    /// Whether components are to be made from the rows before the first step.
+    /// Whether components are initialised from the rows before the first step.
     starts: bool,
     divisor: f64,
     train: Filled<'a>,
@@ -41,12 +41,12 @@ pub struct Factoriser<'a> {
     sums: Sums,
 }
 
-/// What the rows so far say about components.
+/// Sums over rows that determine the components.
 #[derive(Clone, Default)]
 struct Known {
     /// Coefficients times rows, `[components, bins]`.
     products: Vec<f32>,
-    /// Coefficients times coefficients, `[components, components]`, and last the weight of the
+    /// Coefficients times coefficients, `[components, components]`, followed by the weight of the
     /// rows.
     gram: Vec<f32>,
     /// Sum over rows of weight times squared error.
@@ -62,7 +62,7 @@ impl Known {
         }
     }
 
-    /// Keeps a part of itself and adds another's.
+    /// Multiplies these sums by `kept` and adds others.
     fn add(&mut self, kept: f32, other: &Self) {
         let add = |own: &mut [f32], other: &[f32]| {
             own.iter_mut().zip(other).for_each(|(own, other)| *own = kept * *own + other)
@@ -102,7 +102,7 @@ impl<'a> Factoriser<'a> {
         )
     }
 
-    /// What some rows say: their inputs are appended by `extend`, and weigh so much.
+    /// The sums over some rows. `extend` appends the inputs of a row; `weight` is its weight.
     fn learn(
         &self,
         encoder: &Encoder<'_>,
@@ -154,7 +154,7 @@ impl<'a> Factoriser<'a> {
         known
     }
 
-    /// The same of many rows, side by side; it does not depend on the number of threads.
+    /// The same for many rows, in parallel; independent of the number of threads.
     fn learn_all(
         &self,
         rows: Range<usize>,
@@ -190,7 +190,7 @@ impl Member for Factoriser<'_> {
             &|at| self.train.rows.weight(share.row(at)).unwrap_or(1.0),
         );
         self.sums.loss += learned.loss / self.divisor * rows as f64 / share.total;
-        // What was learned with other components is not needed where all rows are at hand.
+        // Sums with other components are not needed if the batch has all rows.
         let kept = if rows == self.train.rows.len() {
             0.0
         } else {
@@ -250,7 +250,7 @@ impl Member for Factoriser<'_> {
 }
 
 fn squares(row: &[f32]) -> f64 {
-    // Short sums in single precision, of which there are few, in double.
+    // Short sums in single precision, added up in double precision.
     row.chunks(256).map(|part| f64::from(part.iter().map(|value| value * value).sum::<f32>())).sum()
 }
 

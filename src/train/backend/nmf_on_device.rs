@@ -1,5 +1,5 @@
-//! Training of non-negative matrix factorisations on any device, a pack as one computation. What a
-//! step does is said in [`super::nmf`].
+//! Training of non-negative matrix factorisations on any device; a pack is one computation.
+//! [`super::nmf`] describes a step.
 
 use super::autodiff::{Feed, OnDevice, scoring_rows};
 use crate::{
@@ -24,29 +24,29 @@ pub struct Factorisers<'a> {
     nmf: &'a Nmf,
     loss: Distance,
     seeds: Vec<u64>,
-    /// Whether components are to be made from the rows before the first step.
+    /// Whether components are initialised from the rows before the first step.
     starts: bool,
     device: Device,
     train: Filled<'a>,
-    /// What zeros of each bin become, `[1, 1, bins]`.
+    /// Replacement of zeros in each bin, `[1, 1, bins]`.
     zeros: Option<Tensor<3>>,
     feed: Feed<'a>,
     valid: Option<Rows<'a>>,
     /// `[members, components, bins]`
     components: Tensor<3>,
-    /// Coefficients times rows, and times coefficients, over the rows so far: `[members,
+    /// Sums over the rows so far of coefficients times rows and times coefficients, `[members,
     /// components, bins or components]`.
     products: Tensor<3>,
     gram: Tensor<3>,
     /// The weight of the rows so far, `[members, 1, 1]`.
     weight: Tensor<3>,
     steps: i32,
-    /// Stays on the device and is read once an epoch, `[members, 1, 1]`.
+    /// `[members, 1, 1]`, kept on the device and read once per epoch.
     loss_sum: Tensor<3>,
 }
 
 impl<'a> Factorisers<'a> {
-    /// A pack in training on that device; there is at least one member.
+    /// A pack in training on `device`; it has at least one member.
     pub fn new(pack: &[Job<'a>], device: &Device) -> Self {
         let Job { experiment, architecture, train, valid, .. } = pack[0];
         let (members, count, bins) = (pack.len(), architecture.latent(), train.width());
@@ -82,12 +82,12 @@ impl<'a> Factorisers<'a> {
         Tensor::from_data(TensorData::new(values, [members, height, width]), &self.device)
     }
 
-    /// One number a member, `[members, 1, 1]`.
+    /// One number per member, `[members, 1, 1]`.
     fn numbers(&self, number: impl Fn(usize) -> f64) -> Tensor<3> {
         self.tensor((0..self.seeds.len()).map(|at| number(at) as f32).collect(), 1, 1)
     }
 
-    /// Coefficients of rows, each times its row's weight beside them, `[members, components,
+    /// Coefficients of rows, the same times the weight of the row, both `[members, components,
     /// rows]`, and the sum over rows of weight times squared error, `[members, 1, 1]`.
     fn learn(&self, rows: &OnDevice) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
         let coefficients = tensors::coefficients(

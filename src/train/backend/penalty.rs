@@ -1,5 +1,5 @@
-//! What latents cost in training, and its gradients, by hand on flat buffers: what [`super::cpu`]
-//! adds to its step. What is summed over rows counts each by its `share` of the batch's weight.
+//! Penalties on latents and their gradients, hand-written on flat buffers, for [`super::cpu`]. Sums
+//! over rows weight each row by its `share` of the batch's weight.
 
 use super::elementwise::differentiate;
 use crate::{
@@ -12,8 +12,7 @@ use crate::{
     train::loss::EDGE,
 };
 
-/// Adds the gradient of latents that are not silent, `[rows, latent]`, to that by them, and returns
-/// what they cost.
+/// The sparsity penalty. Adds its gradient by the latents, `[rows, latent]`, to `gradient`.
 pub(super) fn sparsity(
     penalty: SparsityPenalty,
     latents: &[f32],
@@ -75,11 +74,11 @@ pub(super) fn sparsity(
     }
 }
 
-/// Latents that were drawn, each `[rows, latent]`.
+/// Sampled latents, each `[rows, latent]`.
 pub(super) struct Drawn<'a> {
     pub(super) means: &'a [f32],
     pub(super) log_variances: &'a [f32],
-    /// The standard normal numbers that they were drawn with.
+    /// Standard normal noise of the samples.
     pub(super) numbers: &'a [f32],
 }
 
@@ -93,9 +92,9 @@ impl Drawn<'_> {
         );
     }
 
-    /// Turns the gradient by the latents into that by their means, writes down that by the
-    /// logarithms of their variances, both with what `weight` times their divergence from standard
-    /// normal ones adds, and returns that.
+    /// Returns `weight` times the divergence of the latents from the standard normal distribution.
+    /// Converts the gradient by the latents to that by their means and stores that by their log
+    /// variances, both including the divergence.
     pub(super) fn divergence(
         &self,
         weight: f64,
@@ -122,21 +121,21 @@ impl Drawn<'_> {
     }
 }
 
-/// An encoder that has computed a batch.
+/// An encoder after the forward pass of a batch.
 pub(super) struct Encoder<'a> {
     pub(super) layers: &'a [LayerPlace],
     pub(super) kinds: &'a [Activation],
     pub(super) parameters: &'a [f32],
     /// Each layer's output, `[rows, out]`.
     pub(super) outputs: &'a [Vec<f32>],
-    /// What went into an activation, where its derivative wants it.
+    /// The inputs of an activation, if its derivative needs them.
     pub(super) saved: &'a [Vec<f32>],
 }
 
 impl Encoder<'_> {
-    /// The squared Frobenius norm of the derivative of each row's latents by its inputs, times
-    /// `weight`. Adds its gradient by parameters to `gradient` and returns, with its value, that by
-    /// what goes into each activation, `[rows, out]`.
+    /// The squared Frobenius norm of the Jacobian of each row's latents with respect to its inputs,
+    /// times `weight`. Adds its gradient by the parameters to `gradient`. Also returns its gradient
+    /// by the inputs of each activation, `[rows, out]`.
     pub(super) fn contraction(
         &self,
         weight: f64,
@@ -149,8 +148,8 @@ impl Encoder<'_> {
             Matrix::new(&self.parameters[layer.weight.clone()], layer.inputs, layer.outputs)
         };
         let slopes: Vec<Vec<f32>> = (0..=last).map(|at| self.slopes(at)).collect();
-        // Of the latents by each layer's output, and by what goes into its activation, `[rows ·
-        // latent, out]`; from the top down.
+        // Derivatives of the latents by the output of each layer and by the input of its
+        // activation, `[rows · latent, out]`, from the last layer to the first.
         let identity: Vec<f32> = (0..rows * latent * latent)
             .map(|at| f32::from(u8::from(at % latent == at / latent % latent)))
             .collect();
@@ -176,7 +175,7 @@ impl Encoder<'_> {
                 * of_row.iter().map(|value| f64::from(value * value)).sum::<f64>();
             of_row.iter_mut().for_each(|value| *value *= 2.0 * weight as f32 * share);
         }
-        // And back: `derivative` is now the gradient of the sum by what it was.
+        // Backward: `derivative` is now the gradient of the sum by the former `derivative`.
         let mut bent = vec![];
         for (at, layer) in self.layers.iter().enumerate() {
             let columns = layer.outputs;
@@ -246,7 +245,7 @@ impl Encoder<'_> {
             Activation::Linear | Activation::Relu | Activation::LeakyRelu | Activation::Prelu => {
                 0.0
             }
-            // Below 0 they are their own derivatives, but for a constant.
+            // Below 0 they equal their own derivatives up to a constant.
             Activation::Elu | Activation::Selu if a >= 0.0 => 0.0,
             Activation::Elu => a + 1.0,
             Activation::Selu => a + SELU.0 * SELU.1,
@@ -260,7 +259,8 @@ impl Encoder<'_> {
     }
 }
 
-/// Each row of `factors`, `[rows, columns]`, times those `latent` of `values` that are its own.
+/// Multiplies each row of `factors`, `[rows, columns]`, with the `latent` rows of `values` that
+/// belong to it.
 fn times_rows(values: &[f32], factors: &[f32], columns: usize, latent: usize) -> Vec<f32> {
     let mut product = Vec::with_capacity(values.len());
     for (values, factors) in

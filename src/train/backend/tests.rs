@@ -13,8 +13,7 @@ use crate::{
     },
 };
 
-/// Members that differ in numbers, one of which stops early, one diverges, and one leaves
-/// batches out.
+/// Members that differ in numbers; one stops early, one diverges, and one skips batches.
 #[test]
 fn members_of_a_pack_train_as_alone() {
     let (values, held_out) = (data(90, 6), data(30, 6));
@@ -99,7 +98,7 @@ fn members_of_a_pack_train_as_alone() {
     }
 }
 
-/// With missing cells; what a model sees of them differs by column.
+/// With missing cells; their fill value differs by column.
 #[test]
 fn the_fused_step_leaves_out_what_the_reference_step_does() {
     let holes = |mut values: Vec<f32>| {
@@ -183,8 +182,7 @@ fn what_may_be_missing_but_is_not_changes_nothing() {
     assert!(!filled.whole_where_possible().is_masked());
 }
 
-/// Both ways to compute, from the same start, on weighted rows; they may differ by rounding
-/// only.
+/// Both backends from the same start on weighted rows; they may differ by rounding only.
 #[test]
 fn the_fused_step_is_the_reference_step() {
     same_as_the_fused_step(&cpu(), "reference", |_| true);
@@ -292,7 +290,7 @@ fn same_as_the_fused_step(device: &Device, kernels: &str, can: impl Fn(&str) -> 
     let held_out_weights: Vec<f32> = (0..40).map(|i| 1.0 + (i % 2) as f32).collect();
     for variant in variants.into_iter().filter(|variant| can(variant)) {
         let run = |device: &Device, kernels: &str| {
-            // Of 150 rows, 22 are left for the last batch, or with 149 a single one.
+            // Of 150 rows, the last batch has 22, or with a batch size of 149 a single one.
             let batch_size =
                 if variant.contains("batch_size") { "" } else { "train.batch_size = 32" };
             let experiment = experiment(&format!(

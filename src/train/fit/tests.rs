@@ -63,8 +63,7 @@ fn the_same_seed_gives_the_same_bytes_and_dropout_is_drawn_from_it() {
 fn the_output_is_held_to_clean_inputs() {
     let values = data(40, 6);
     let rows = Rows::new(&values, 6);
-    // A network of zeros makes 0 of everything: its loss is the mean square of what it is held
-    // to.
+    // A network of zeros outputs 0: its loss is the mean square of its targets.
     let square =
         values.iter().map(|value| f64::from(value * value)).sum::<f64>() / values.len() as f64;
     for kernels in ["fused", "reference"] {
@@ -86,7 +85,7 @@ fn the_output_is_held_to_clean_inputs() {
     }
 }
 
-/// Held to the numbers that `scripts/reference/batch_norm.py` prints.
+/// Compared with the output of `scripts/reference/batch_norm.py`.
 #[test]
 fn batch_norm_is_that_of_torch() {
     let rows: Vec<f32> = (0..64)
@@ -102,7 +101,7 @@ fn batch_norm_is_that_of_torch() {
         let architecture = Architecture::new(4, &experiment.model);
         let sines = (0..architecture.parameters()).map(|at| 0.5 * (1.0 + at as f64).sin());
         let mut start: Vec<f32> = sines.map(|sine| sine as f32).collect();
-        // The scales of the two layers lie around 1.
+        // The scales of the two layers are around 1.
         [15..18, 38..41]
             .into_iter()
             .for_each(|scales| start[scales].iter_mut().for_each(|scale| *scale += 1.0));
@@ -158,8 +157,8 @@ fn a_batch_of_one_row_leaves_running_statistics_alone() {
         .unwrap();
         let (parameters, statistics) = fitted.weights.split_at(architecture.parameters());
         assert_eq!(statistics, &start[architecture.parameters()..], "{kernels}");
-        // Nothing of the row goes through: only what comes after the first normalised layer is
-        // trained.
+        // Batch norm of a single row outputs only the shift, so only parameters after the first
+        // normalised layer are trained.
         assert_eq!(parameters[..6 * 4], start[..6 * 4], "{kernels}");
         assert!(
             parameters.iter().all(|parameter| parameter.is_finite())

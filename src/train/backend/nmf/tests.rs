@@ -46,7 +46,7 @@ pub(crate) fn made(rows: usize, noise: f32) -> Vec<f32> {
         .collect()
 }
 
-/// Trains, and pauses every so many batches.
+/// Trains with a pause after every `every` batches.
 fn train_in_pieces(text: &str, values: &[f32], every: usize) -> Fitted {
     let experiment = experiment(text);
     let architecture = Architecture::new(BINS, &experiment.model);

@@ -1,5 +1,4 @@
-//! Gradients of penalties, held to finite differences in double precision of what the definitions
-//! say.
+//! Compares gradients of penalties with finite differences of the definitions in double precision.
 
 use crate::{
     config::{
@@ -82,7 +81,7 @@ impl Network<'_> {
             .collect()
     }
 
-    /// What some layers make of a row, and what goes into the last of them.
+    /// The output of some layers for a row, and the input of the last activation.
     fn run(&self, layers: std::ops::Range<usize>, row: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let (mut value, mut input) = (row.to_vec(), vec![]);
         for (place, kind) in LayerPlace::all(self.architecture)[layers.clone()]
