@@ -1,4 +1,4 @@
-//! Thresholds of all channels, found on the scores of one split.
+//! Computes the thresholds of all channels from the scores of one split.
 
 use crate::{
     config::{Experiment, ThresholdRule, threshold::CalibrateOn},
@@ -22,7 +22,7 @@ pub fn calibration_split(on: CalibrateOn) -> Split {
     }
 }
 
-/// What calibration rows are, in words. They are called good only where labels say so.
+/// Description of the calibration rows. They are called good only if labels say so.
 fn calibration_rows(what: &str, scores: &Scores, rows: &[usize]) -> String {
     let Some(set) = scores.labels.iter().position(|name| name == "good") else {
         return format!("{what} rows taken for good (no labels)");
@@ -33,7 +33,7 @@ fn calibration_rows(what: &str, scores: &Scores, rows: &[usize]) -> String {
     }
 }
 
-/// Finds the thresholds of a config, for each channel, on the scores of one split.
+/// Computes the thresholds of a config for each channel from the scores of one split.
 pub fn calibrate(
     experiment: &Experiment,
     on: CalibrateOn,
@@ -63,7 +63,7 @@ pub fn calibrate(
         let of_members: Vec<Vec<Vec<f64>>> =
             channel.members.iter().map(|member| scores.of_split(member, split)).collect();
         let rows = slices.iter().map(|run| run.len()).sum();
-        // What is combined is made of logarithms already.
+        // Combined scores are already computed from logarithms.
         let log = experiment.threshold.log && channel.name != COMBINED;
         let mut sample =
             if on == CalibrateOn::Scored { None } else { Sample::new(&runs, scores.events) };

@@ -3,31 +3,30 @@
 use super::verdict::Verdict;
 use std::sync::Arc;
 
-/// What one channel says of every row.
+/// Scores of one channel for every row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChannelScores {
-    /// The channel; "combined" is all of them together.
+    /// The channel; "combined" combines all channels.
     pub name: String,
-    /// The reconstruction error; none where a row was not evaluated.
+    /// The reconstruction error; `None` for a row that was not evaluated.
     pub scores: Vec<Option<f64>>,
-    /// ln(score / mean-field error); empty for "combined", which is made of them.
+    /// ln(score / mean-field error); empty for "combined", which is computed from them.
     pub log_ratios: Vec<Option<f64>>,
-    /// How far inside the one-class SVM's support the latent lies, negative outside; empty without
-    /// an SVM.
+    /// Decision value of the one-class SVM for the latent, negative outside its support; empty
+    /// without an SVM.
     pub inside: Vec<Option<f64>>,
-    /// The scores of each member of an ensemble, of which `scores` are the means; empty where there
-    /// is one, and not kept in files.
+    /// The scores of each member of an ensemble; `scores` are their means. Empty for a single
+    /// model. Not stored in files.
     pub members: Vec<Vec<Option<f64>>>,
-    /// Their standard deviation (ddof 1); empty without an ensemble.
+    /// Standard deviation of the members' scores (ddof 1); empty without an ensemble.
     pub spread: Vec<Option<f64>>,
-    /// The share of members whose own score is above their own threshold; empty without an
-    /// ensemble.
+    /// The share of members whose score is above their own threshold; empty without an ensemble.
     pub flagging: Vec<Option<f64>>,
-    /// What each score is held against; none before it is.
+    /// The threshold of each score; `None` before flagging.
     pub thresholds: Vec<Option<f64>>,
-    /// What is said of a score that is above.
+    /// The reason reported for a score above its threshold.
     pub why: Arc<str>,
-    /// What is said of each row's score instead, where that is known.
+    /// The reason of each row instead of `why`, if known.
     pub reasons: Vec<Option<Arc<str>>>,
 }
 
@@ -37,7 +36,7 @@ impl ChannelScores {
         Some(self.scores[row]? > self.thresholds[row]?)
     }
 
-    /// What is said of a row.
+    /// The verdict on a row.
     pub fn verdict(&self, row: usize) -> Verdict {
         match self.flagged(row) {
             Some(true) => Verdict::Bad,

@@ -1,58 +1,58 @@
-//! Whether new rows are like those that a model was trained and calibrated on: inputs outside what
-//! training saw, scores that are distributed otherwise.
+//! Drift: how new rows differ from the training and calibration rows. Compares inputs with the
+//! ranges of the training rows, and the distribution of scores with the calibration scores.
 //!
-//! Rows of one run are alike, so that a test that takes each for a sample of its own finds a
-//! difference in any two runs. Here rows count for as many as they are worth: with the intraclass
-//! correlation of their scores over runs (or blocks of neighbouring LSs, where there is one run),
-//! the design effect of cluster sampling.
+//! Rows of one run are correlated. A test that treats them as independent finds a difference
+//! between any two runs. Here the number of rows is reduced to an effective number by the design
+//! effect of cluster sampling, with the intraclass correlation of the scores over runs (over blocks
+//! of neighbouring LSs if there is one run).
 
 use crate::statistics::percentile;
 use crate::{error::first_few, prepare::missing::MissingCells};
 use serde::{Deserialize, Serialize};
 
-/// How far beyond the range of the training rows an input is outside, as a share of that range: new
-/// rows always have new extremes.
+/// Margin around the range of the training rows, as a share of that range: new rows always have new
+/// extremes.
 pub const MARGIN: f32 = 0.1;
-/// Values outside, as a share of all, that are no matter.
+/// Tolerated share of values outside.
 const FEW_OUTSIDE: f64 = 0.01;
-/// How many times as many values may be outside as in the rows that thresholds were calibrated on.
+/// Tolerated share of values outside in units of the share in the calibration rows.
 const TIMES_USUAL: f64 = 3.0;
-/// Distributions of scores whose distance is smaller differ too little to matter.
+/// Tolerated distance of two distributions of scores.
 const NEAR: f64 = 0.2;
-/// The distance at which two large samples differ on the 1 % level, times √(nm / (n + m)): √(−½
-/// ln(0.01 / 2)).
+/// The critical distance of two large samples at the 1 % level, times √(nm / (n + m)): √(−½ ln(0.01
+/// / 2)).
 const ONE_PERCENT: f64 = 1.627_6;
-/// Neighbouring LSs that stand for one where there is a single run.
+/// Neighbouring LSs of a cluster if there is a single run.
 const BLOCK: usize = 25;
-/// Scores that are kept of a sample at most.
+/// Maximum number of scores stored for a sample.
 const KEPT: usize = 201;
-/// A rank correlation of score and luminosity that is strong, and how many rows it takes to tell.
+/// Smallest strong rank correlation of score and luminosity, and the minimum number of rows.
 const STRONG: f64 = 0.5;
 const ROWS_TO_TELL: usize = 50;
 
-/// Whether an input is outside the range that training saw. A range of one value has no margin.
+/// Whether an input is outside the range of the training rows. A range of one value has no margin.
 pub fn is_outside(value: f32, (low, high): (f32, f32)) -> bool {
     let margin = MARGIN * (high - low);
     value < low - margin || value > high + margin
 }
 
-/// The scores that a threshold was found on, in short: kept with it.
+/// Summary of the calibration scores of a threshold, stored with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Scores at even ranks from the lowest to the highest.
     pub quantiles: Vec<f64>,
-    /// How many independent rows they are worth.
+    /// Effective number of independent rows.
     pub effective: f64,
     /// Intraclass correlation of the scores.
     pub correlation: f64,
-    /// Whether it is over runs; else over blocks of neighbouring LSs, or rows are events and none
-    /// is known.
+    /// Whether the correlation is over runs; else it is over blocks of neighbouring LSs, or rows
+    /// are events and it is unknown.
     pub over_runs: bool,
 }
 
 impl Sample {
-    /// Of the scores of some runs, each in the order of LS; nothing of nothing. Events are taken
-    /// for independent.
+    /// The summary of the scores of some runs, each in the order of LS; `None` without scores.
+    /// Events are treated as independent.
     pub fn new(runs: &[Vec<f64>], events: bool) -> Option<Self> {
         let over_runs = runs.len() > 1 && !events;
         let clusters = clusters(runs, over_runs);
@@ -66,7 +66,7 @@ impl Sample {
         Some(Self { quantiles: (0..=last).map(at).collect(), effective, correlation, over_runs })
     }
 
-    /// How new scores, run by run, are distributed beside these; nothing of nothing.
+    /// Compares the distribution of new scores, run by run, with this one; `None` without scores.
     pub fn held_against(&self, runs: &[Vec<f64>]) -> Option<Shift> {
         let scores = runs.concat();
         let median = percentile(&scores, 50.0)?;
@@ -86,52 +86,50 @@ impl Sample {
     }
 }
 
-/// How new scores are distributed beside those that the threshold was found on.
+/// Difference between the distributions of new scores and calibration scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shift {
-    /// The distance of Kolmogorov and Smirnov: the largest difference of the two cumulative
-    /// distributions.
+    /// The Kolmogorov-Smirnov distance: the largest difference of the two cumulative distributions.
     pub distance: f64,
-    /// What it is held against: 0.2, or more where so few independent rows differ so much by chance
-    /// once in a hundred times.
+    /// The limit of the distance: 0.2, or the critical distance at the 1 % level if that is larger.
     pub limit: f64,
-    /// New rows.
+    /// Number of new rows.
     pub rows: usize,
-    /// How many independent rows they are worth.
+    /// Effective number of independent new rows.
     pub effective: f64,
-    /// How many the calibration rows are worth.
+    /// Effective number of independent calibration rows.
     pub calibration_effective: f64,
     /// The median of the new scores.
     pub median: f64,
-    /// That of the calibration rows.
+    /// The median of the calibration scores.
     pub calibration_median: f64,
 }
 
-/// Inputs of a channel outside what training saw.
+/// Inputs of a channel outside the ranges of the training rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outside {
     /// The channel.
     pub channel: String,
-    /// Share of all values (rows times inputs), as they are before the first step of scaling that
-    /// is learned.
+    /// Share of all values (rows times inputs), compared before the first scaling step with fitted
+    /// parameters.
     pub share: f64,
     /// The same in the calibration rows.
     pub usual: f64,
-    /// The inputs with the most rows outside, and the share of rows.
+    /// The inputs with the most rows outside, with the share of rows.
     pub worst: Vec<(String, f64)>,
 }
 
-/// Inputs that were the same in all training rows and are not in others.
+/// Inputs that are constant in the training rows and differ in others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Moved {
-    /// Whether the scaling hides it from the scores.
+    /// Whether the scaling hides the difference from the scores.
     pub blind: bool,
-    /// The inputs, with the number of rows in which they are another.
+    /// The inputs, with the number of rows in which they differ.
     pub inputs: Vec<(String, usize)>,
 }
 
 impl Moved {
-    /// What is worth a warning, in plain words.
+    /// The text of the warning.
     pub fn warning(&self) -> String {
         let named: Vec<String> = self
             .inputs
@@ -141,7 +139,7 @@ impl Moved {
             })
             .collect();
         let what = format!(
-            "inputs that never changed in the training rows do now: {}",
+            "inputs that are constant in the training rows change now: {}",
             first_few(named.iter().map(String::as_str))
         );
         match self.blind {
@@ -153,16 +151,15 @@ impl Moved {
     }
 }
 
-/// How new rows differ from those of training.
+/// Differences between new rows and training rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
-    /// Inputs, channel by channel; nothing where a folder of an earlier version does not know the
-    /// ranges.
+    /// Inputs, channel by channel; empty if a folder of an earlier version has no ranges.
     pub inputs: Vec<Outside>,
-    /// Inputs that never changed in training and do now, where that could pass unseen.
+    /// Inputs that are constant in training and change now, if the scores could miss that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<Moved>,
-    /// Scores of the channel that judges.
+    /// Scores of the channel that determines the verdict.
     pub scores: Option<Shift>,
     /// Inputs that are missing notably more often than in training.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -170,21 +167,21 @@ pub struct Drift {
 }
 
 impl Drift {
-    /// What is worth a warning, in plain words.
+    /// The texts of the warnings.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.inputs.iter().filter_map(Outside::warning).collect();
         warnings.extend(self.missing_warning());
         warnings.extend(self.scores.as_ref().and_then(Shift::warning));
         if !warnings.is_empty() {
-            warnings.push("flags of data unlike the training are doubtful: `lumisift calibrate` on good data of this kind sets the thresholds anew; where inputs are outside, training anew is better".into());
+            warnings.push("flags of data unlike the training data are doubtful: recompute the thresholds with `lumisift calibrate` on good data of this kind; if inputs are outside, better train again".into());
         }
         warnings.extend(self.moved.iter().map(Moved::warning));
         warnings
     }
 
-    /// A warning where inputs are missing that were present in training.
+    /// A warning if inputs are missing that were present in training.
     fn missing_warning(&self) -> Option<String> {
-        /// Inputs that are named.
+        /// Number of inputs named.
         const MOST: usize = 5;
         let named: Vec<String> =
             self.missing.iter().take(MOST).map(MissingCells::beside_training).collect();
@@ -195,7 +192,7 @@ impl Drift {
         };
         (!named.is_empty()).then(|| {
             format!(
-                "{}{more}: scores go by what is left; find out why it is missing",
+                "{}{more}: scores use the remaining inputs; find out why these are missing",
                 named.join("; ")
             )
         })
@@ -208,7 +205,7 @@ impl Outside {
             |(name, share): &(String, f64)| format!("{name} ({:.0} % of rows)", 100.0 * share);
         (self.share > FEW_OUTSIDE + TIMES_USUAL * self.usual).then(|| {
             format!(
-                "channel {}: {:.1} % of the inputs lie outside what training saw ({:.1} % of the calibration rows' did), most of all {}",
+                "channel {}: {:.1} % of the inputs are outside the ranges of the training rows ({:.1} % in the calibration rows), most of all {}",
                 self.channel,
                 100.0 * self.share,
                 100.0 * self.usual,
@@ -223,21 +220,21 @@ impl Shift {
         let how = if self.median > self.calibration_median { "higher" } else { "lower" };
         (self.distance > self.limit).then(|| {
             format!(
-                "scores are {how} than those that the threshold was found on: median {:.4e} beside {:.4e}, Kolmogorov-Smirnov distance {:.2} (more than {:.2} for {} rows, worth {:.0} independent ones, beside {:.0})",
+                "scores are {how} than the calibration scores: median {:.4e} instead of {:.4e}, Kolmogorov-Smirnov distance {:.2} (limit {:.2} for {} rows, worth {:.0} independent ones, and {:.0} independent calibration rows)",
                 self.median, self.calibration_median, self.distance, self.limit, self.rows, self.effective, self.calibration_effective
             )
         })
     }
 }
 
-/// How a quantity known beside the scores goes with them.
+/// Correlation of a quantity with the scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Beside {
     /// The quantity.
     pub name: String,
-    /// Rows for which it is known.
+    /// Number of rows with a known value.
     pub rows: usize,
-    /// What those rows are, such as "test rows labelled good"; empty in folders of earlier
+    /// Description of those rows, such as "test rows labelled good"; empty in folders of earlier
     /// versions.
     #[serde(default)]
     pub sample: String,
@@ -246,8 +243,7 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Of scores and quantities of some rows, NaN where unknown; nothing where one of them never
-    /// changes.
+    /// From pairs of score and quantity, NaN if unknown. `None` if one of them is constant.
     pub fn new(name: &str, sample: &str, pairs: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
         let (scores, quantities): (Vec<f64>, Vec<f64>) =
             pairs.filter(|(score, quantity)| score.is_finite() && quantity.is_finite()).unzip();
@@ -259,18 +255,18 @@ impl Beside {
         })
     }
 
-    /// A warning where scores tell of the quantity rather than of quality.
+    /// A warning if the scores correlate strongly with the quantity.
     pub fn warning(&self) -> Option<String> {
         (self.correlation.abs() >= STRONG && self.rows >= ROWS_TO_TELL).then(|| {
             format!(
-                "the score goes with {} (rank correlation {:+.2} over {} {}): a high score may tell of that rather than of a defect; data.add_inputs, scale.divide_by or scale.kind = \"unit-area\" take it out",
+                "the score correlates with {} (rank correlation {:+.2} over {} {}): a high score may reflect that, not a defect; remove it with data.add_inputs, scale.divide_by or scale.kind = \"unit-area\"",
                 self.name, self.correlation, self.rows, self.sample
             )
         })
     }
 }
 
-/// Runs, or blocks of neighbours in each.
+/// Runs, or blocks of neighbouring rows in each run.
 fn clusters(runs: &[Vec<f64>], over_runs: bool) -> Vec<&[f64]> {
     if over_runs {
         runs.iter().map(Vec::as_slice).collect()
@@ -279,7 +275,7 @@ fn clusters(runs: &[Vec<f64>], over_runs: bool) -> Vec<&[f64]> {
     }
 }
 
-/// How many independent rows clusters of these sizes are worth, for a mean over all rows.
+/// Effective number of independent rows of clusters of these sizes, for a mean over all rows.
 fn effective(sizes: impl Iterator<Item = usize>, correlation: f64) -> f64 {
     let (mut rows, mut squares) = (0.0, 0.0);
     for size in sizes {
@@ -289,8 +285,8 @@ fn effective(sizes: impl Iterator<Item = usize>, correlation: f64) -> f64 {
     rows * rows / (correlation * squares + (1.0 - correlation) * rows)
 }
 
-/// Intraclass correlation of the ranks of clustered numbers, by analysis of variance; 0 of a single
-/// cluster.
+/// Intraclass correlation of the ranks of clustered numbers, by analysis of variance; 0 for a
+/// single cluster.
 fn intraclass(clusters: &[&[f64]]) -> f64 {
     let ranks = ranks(&clusters.concat());
     let (n, k) = (ranks.len() as f64, clusters.len() as f64);
@@ -310,13 +306,13 @@ fn intraclass(clusters: &[&[f64]]) -> f64 {
     if correlation.is_finite() { correlation.clamp(0.0, 1.0) } else { 0.0 }
 }
 
-/// Ranks from 1; equal numbers share the mean of theirs.
+/// Ranks from 1; ties get the mean of their ranks.
 fn ranks(numbers: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..numbers.len()).collect();
     order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));
     let mut ranks = vec![0.0; numbers.len()];
     for equal in order.chunk_by(|&a, &b| numbers[a] == numbers[b]) {
-        // All before them are smaller.
+        // All numbers before them are smaller.
         let before = equal[0];
         let first =
             order.partition_point(|&at| numbers[at].total_cmp(&numbers[before]).is_lt()) as f64;
@@ -326,7 +322,7 @@ fn ranks(numbers: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// Spearman's rank correlation; nothing where one side never changes.
+/// Spearman's rank correlation; `None` if one side is constant.
 fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
     let (a, b) = (ranks(a), ranks(b));
     let mean = (a.len() as f64 + 1.0) / 2.0;
@@ -336,14 +332,14 @@ fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
     correlation.is_finite().then_some(correlation)
 }
 
-/// The distance at which samples of so many independent rows differ on the 1 % level, by Stephens'
-/// formula, which holds for small ones too; above 1 where they are too small to tell.
+/// The critical distance at the 1 % level of samples of `n` and `m` independent rows, by Stephens'
+/// formula, which is also valid for small samples; above 1 if they are too small.
 fn critical(n: f64, m: f64) -> f64 {
     let root = (n * m / (n + m)).sqrt();
     ONE_PERCENT / (root + 0.12 + 0.11 / root)
 }
 
-/// The distance of Kolmogorov and Smirnov between two samples.
+/// The Kolmogorov-Smirnov distance between two samples.
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     let sorted = |numbers: &[f64]| {
         let mut numbers = numbers.to_vec();
@@ -364,7 +360,7 @@ mod tests {
     use proptest::prelude::*;
     use rand::RngExt;
 
-    /// Runs of rows that share a part of what they are: each has a shift of its own of this size.
+    /// Runs of correlated rows: each run has its own shift of this size.
     fn runs(seed: u64, runs: usize, rows: usize, shift: f64) -> Vec<Vec<f64>> {
         let mut chance = random::generator(seed, "drift", 0);
         let mut normal = || (0..12).map(|_| chance.random_range(0.0..1.0)).sum::<f64>() - 6.0;
@@ -407,7 +403,7 @@ mod tests {
         let alike = Sample::new(&runs(1, 20, 100, 0.0), false).unwrap();
         let unlike = Sample::new(&runs(2, 20, 100, 2.0), false).unwrap();
         assert!(alike.effective > 1000.0 && alike.correlation < 0.02, "{alike:?}");
-        // Of the variance four fifths are between runs.
+        // Four fifths of the variance are between runs.
         assert!(
             (0.6..0.95).contains(&unlike.correlation) && (20.0..35.0).contains(&unlike.effective),
             "{unlike:?}"
@@ -445,7 +441,7 @@ mod tests {
         );
         assert!(
             is_outside(0.1, (0.0, 0.0)) && !is_outside(0.0, (0.0, 0.0)),
-            "what never changed is outside when it does"
+            "a constant input that changes is outside"
         );
         let mut outside = Outside {
             channel: "all".into(),

@@ -9,18 +9,18 @@ impl ScoreKind {
         if self == Self::Mae { difference.abs() } else { difference * difference }
     }
 
-    /// The error of a feature in words.
+    /// Description of the error of a feature.
     pub fn per_feature(self) -> &'static str {
         if self == Self::Mae { "absolute error" } else { "squared error" }
     }
 
-    /// What the errors of a row's features, added up, are divided by.
+    /// The divisor of the sum of the errors of a row's features.
     pub fn divisor(self, features: usize) -> f64 {
         if self == Self::Sse { 1.0 } else { features as f64 }
     }
 
     /// The error of one row. Missing inputs (NaN) do not count, and a sum is scaled up to all
-    /// features; NaN where all are missing.
+    /// features. NaN if all are missing.
     pub fn of_row(self, input: &[f32], output: &[f32]) -> f64 {
         let sum: f64 =
             input.iter().zip(output).map(|(input, output)| self.of_feature(*input, *output)).sum();
@@ -33,7 +33,7 @@ impl ScoreKind {
     }
 }
 
-/// The error of always answering with the weighted mean of the rows, a weighted mean over them.
+/// The weighted mean error when every row is predicted as the weighted mean of the rows.
 pub fn mean_field(kind: ScoreKind, rows: Rows<'_>) -> f64 {
     let total = rows.total_weight(0..rows.len());
     let weight = |i: usize| rows.weight(i).map_or(1.0, f64::from);
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(ScoreKind::Mae.of_row(&input, &output), 1.0);
         assert!(ScoreKind::Mse.of_row(&[f32::NAN], &[1.0]).is_nan());
         let values = [0.0, 1.0, 4.0, f32::NAN, 4.0, 3.0];
-        // Means 8/3 and 2 over what is present.
+        // Means 8/3 and 2 over the present values.
         let expected = ((64.0 + 9.0) / 9.0 + 2.0 * 16.0 / 9.0 + (16.0 + 9.0) / 9.0) / 3.0;
         assert!(
             (mean_field(ScoreKind::Sse, Rows::new(&values, 2).filled(Some(&[0.0, 0.0])))

@@ -4,43 +4,41 @@ use super::ranges::Range;
 use crate::config::score::Combine;
 use serde::{Deserialize, Serialize};
 
-/// The error baseline of a channel: fitted after training, kept in `channels.json`.
+/// The error baseline of a channel: fitted after training, stored in `channels.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorBaseline {
-    /// Mean score of the training rows, weighted as they are.
+    /// Weighted mean score of the training rows.
     pub error: f64,
-    /// The same of always answering with the weighted mean of the training rows (the mean field).
+    /// Weighted mean score of predicting the weighted mean of the training rows (the mean field).
     pub mean_field_error: f64,
     /// Mean of ln(score / mean-field error) over the calibration rows.
     pub log_mean: f64,
-    /// Its standard deviation (ddof 0).
+    /// Standard deviation (ddof 0) of ln(score / mean-field error) over the calibration rows.
     pub log_std: f64,
-    /// Mean error of each feature in the training rows, weighted as they are.
+    /// Weighted mean error of each feature in the training rows.
     pub feature_errors: Vec<f64>,
     /// Variance of the reconstructions of the training rows as a share of that of their inputs: 0
-    /// where every row has the same reconstruction. Absent in folders of earlier versions.
+    /// if every row has the same reconstruction. Absent in folders of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub varies: Option<f64>,
-    /// Lowest and highest value of each input in the training rows, before the first step of
-    /// scaling that is learned; empty in folders of earlier versions.
+    /// Lowest and highest value of each input in the training rows, before the first scaling step
+    /// with fitted parameters; empty in folders of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unscaled: Vec<Range>,
-    /// Share of the inputs of the calibration rows that lie outside those ranges.
+    /// Share of the inputs of the calibration rows outside those ranges.
     #[serde(default)]
     pub outside: f64,
 }
 
-/// Scores are taken for at least this part of what they are held against: the logarithm of 0 says
-/// nothing.
+/// Lower limit of the ratio of score and reference error, because the logarithm of 0 is infinite.
 pub const SMALLEST: f64 = 1e-12;
 
-/// Where calibration scores hardly differ, a deviation is not made larger than by this spread of
-/// their logarithms.
+/// Lower limit of the standard deviation of log scores, for calibration scores that hardly differ.
 const LEAST_SPREAD: f64 = 1e-3;
 
 impl ErrorBaseline {
-    /// What a score is held against: the mean-field error. Where training rows are all alike there
-    /// is none, and the autoencoder's own stands for it (or 1, where that is 0 too).
+    /// The reference error of scores: the mean-field error. If it is 0 because all training rows
+    /// are equal, the autoencoder's own error; if that is 0 too, 1.
     pub fn reference_error(&self) -> f64 {
         [self.mean_field_error, self.error].into_iter().find(|error| *error > 0.0).unwrap_or(1.0)
     }
@@ -50,13 +48,12 @@ impl ErrorBaseline {
         (score / self.reference_error()).max(SMALLEST).ln()
     }
 
-    /// What a log ratio is divided by where channels are standardised.
+    /// The divisor of log ratios for standardised channels.
     pub fn log_scale(&self) -> f64 {
         self.log_std.max(LEAST_SPREAD)
     }
 
-    /// Notes mean and standard deviation of the calibration rows' scores, as far as they are
-    /// finite.
+    /// Sets mean and standard deviation from the finite scores of the calibration rows.
     pub fn calibrate(&mut self, scores: impl Iterator<Item = f64>) {
         let logs: Vec<f64> =
             scores.map(|score| self.log_ratio(score)).filter(|log| log.is_finite()).collect();
@@ -67,7 +64,8 @@ impl ErrorBaseline {
     }
 }
 
-/// One score of a row's ln(score / mean-field error) in its channels; none without channels.
+/// Combines a row's ln(score / mean-field error) of its channels to one score; `None` without
+/// channels.
 pub fn combine(how: Combine, channels: &[(&ErrorBaseline, f64)]) -> Option<f64> {
     let values = channels.iter().map(|(baseline, ratio)| match how {
         Combine::Standardised => (ratio - baseline.log_mean) / baseline.log_scale(),
@@ -106,7 +104,7 @@ mod tests {
         assert_eq!(
             usual(0.0, 0.0, 1.0).log_ratio(1.0),
             2.0_f64.ln(),
-            "without a mean-field error the autoencoder's own stands for it"
+            "without a mean-field error the autoencoder's own error is used"
         );
         let mut learned = usual(1.0, 0.0, 0.0);
         learned.calibrate([1.0_f64.exp(), 3.0_f64.exp()].into_iter());
@@ -120,11 +118,7 @@ mod tests {
         assert_eq!(of(Combine::Max), Some(1.0));
         assert_eq!(of(Combine::Mean), Some(0.0));
         assert_eq!(of(Combine::Sum), Some(0.0));
-        assert_eq!(
-            of(Combine::Standardised),
-            Some(2.0),
-            "b is two deviations above what is usual for it"
-        );
+        assert_eq!(of(Combine::Standardised), Some(2.0), "b is two deviations above its mean");
         assert_eq!(combine(Combine::Max, &[]), None);
     }
 

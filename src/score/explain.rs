@@ -1,5 +1,5 @@
-//! Why a sample scores high: the share that each feature has in its error, and, where features have
-//! a hierarchy, the share of each name at each level of it.
+//! Explains high scores: the share of each feature in the error of a sample and, if features have a
+//! hierarchy, the share of each name at each level.
 
 use crate::{
     config::Experiment,
@@ -12,23 +12,23 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap};
 
-/// Number of features and names that are reported of a sample.
+/// Number of features and names reported per sample.
 const MOST: usize = 10;
 
-/// One sample in one channel.
+/// Explanation of the score of one sample in one channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// Its file.
+    /// The file of the sample.
     pub file: String,
-    /// Its run, where known.
+    /// The run, if known.
     pub run: Option<u32>,
-    /// Its LS, or the number of the event.
+    /// The LS, or the event number.
     pub ls: u32,
     /// The channel.
     pub channel: String,
-    /// Its score there.
+    /// The score in this channel.
     pub score: f64,
-    /// The threshold that the score was compared with.
+    /// The threshold of the score.
     pub threshold: Option<f64>,
     /// For each level of the hierarchy below the channel, the names with the largest shares.
     pub levels: Vec<Level>,
@@ -39,7 +39,7 @@ pub struct Explanation {
 /// The names at one level of the hierarchy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Level {
-    /// The level.
+    /// The name of the level.
     pub level: String,
     /// The names with the largest shares.
     pub shares: Vec<ErrorShare>,
@@ -50,13 +50,12 @@ pub struct Level {
 pub struct ErrorShare {
     /// The feature, or the name at a level.
     pub name: String,
-    /// Where the bin lies on the axis of its histogram, such as `3.5 to 4`, as far as that is
-    /// known.
+    /// The position of the bin on the axis of its histogram, such as `3.5 to 4`, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub axis: Option<String>,
     /// Its share of the sample's error.
     pub share: f64,
-    /// Its error over its mean error in the training rows; none where that is 0.
+    /// Its error over its mean error in the training rows; `None` if that is 0.
     pub times_usual: Option<f64>,
 }
 
@@ -64,14 +63,14 @@ impl ErrorShare {
     /// The meaning of [`ErrorShare::times`].
     pub const TIMES: &str = "× its mean error in the training rows";
 
-    /// The name, and where the bin lies.
+    /// The name and the position of the bin.
     pub fn place(&self) -> String {
         self.axis
             .as_ref()
             .map_or_else(|| self.name.clone(), |axis| format!("{} ({axis})", self.name))
     }
 
-    /// How many times its mean error in the training rows: `130 ×`.
+    /// The error in units of the mean error in the training rows: `130 ×`.
     pub fn times(&self) -> String {
         let digits = usize::from(self.times_usual.is_some_and(|times| times < 10.0));
         match self.times_usual {
@@ -82,11 +81,10 @@ impl ErrorShare {
     }
 }
 
-/// A sample by its position among the evaluated rows, and its score.
+/// Position of a sample among the evaluated rows, its score and its threshold.
 type Scored = (u32, f64, Option<f64>);
 
-/// Explains the worst flagged rows of each channel, `score.explain` of them; only test rows where
-/// there are any.
+/// Explains the worst `score.explain` flagged rows of each channel, preferably test rows.
 pub fn worst(
     experiment: &Experiment,
     networks: &[Network],
@@ -120,7 +118,7 @@ pub fn worst(
     Ok(explained)
 }
 
-/// The features that made most rows flagged, the commonest first.
+/// The features in the order of their summed shares, the largest first.
 pub fn features(worst: &[Explanation]) -> Vec<&str> {
     let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
     worst
@@ -161,8 +159,7 @@ pub fn lumisection(
     Ok(explained)
 }
 
-/// Explains some of the evaluated rows, by their positions among the scores: for each of them what
-/// every channel says.
+/// Explains evaluated rows, given by their positions among the scores, in every channel.
 pub fn rows(
     experiment: &Experiment,
     networks: &[Network],
@@ -238,7 +235,7 @@ fn of_rows(
     Ok(rows.iter().zip(errors).map(explain).collect())
 }
 
-/// Where a bin of a channel lies on its axes, where its histogram is whole and they are known.
+/// The position of a bin on its axes; `None` if unknown or the histogram is incomplete.
 fn place(prepared: &Prepared, channel: &Channel, at: usize) -> Option<String> {
     let samples = &prepared.samples;
     let layer = samples.layers.iter().find(|layer| layer.name == channel.name);
@@ -250,7 +247,7 @@ fn place(prepared: &Prepared, channel: &Channel, at: usize) -> Option<String> {
     axes::place(axes::ends(edges, shape, samples.flow_bins), shape, at)
 }
 
-/// Names of features: bins of a map by where they are, from 0, as regions are.
+/// Names of features. Bins of a map are named by their x and y from 0, like regions.
 fn told(channel: &Channel) -> Vec<Cow<'_, str>> {
     let shape = channel.shape.filter(|shape| shape.y > 1);
     let name = |(at, name): (usize, &'_ String)| {
@@ -269,12 +266,12 @@ fn told(channel: &Channel) -> Vec<Cow<'_, str>> {
         .collect()
 }
 
-/// The levels below the channel at which features differ.
+/// The levels below the channel at which the names of features differ.
 fn levels(experiment: &Experiment, network: &Network, errors: &[f64]) -> Vec<Level> {
     let config = &experiment.channels;
     let paths = &network.channel.paths;
     let level = |(at, name): (usize, &String)| {
-        // Inputs beside the hierarchy are known by their own name at every level.
+        // Inputs outside the hierarchy have their own name at every level.
         let names =
             paths.iter().map(|path| path.get(at).or(path.last()).map_or("", String::as_str));
         Level {
@@ -295,14 +292,14 @@ fn levels(experiment: &Experiment, network: &Network, errors: &[f64]) -> Vec<Lev
         .collect()
 }
 
-/// The largest shares, features of one name together.
+/// The largest shares; features of the same name are summed.
 fn shares<'a>(
     names: impl Iterator<Item = &'a str>,
     errors: &[f64],
     usual: &[f64],
 ) -> Vec<ErrorShare> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    // What is missing has no error, and nothing that is usual for it counts either.
+    // A missing feature has no error, and its mean error does not count either.
     for (name, (error, usual)) in
         names.zip(errors.iter().zip(usual)).filter(|(_, (error, _))| !error.is_nan())
     {

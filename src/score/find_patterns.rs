@@ -1,4 +1,4 @@
-//! The patterns in the errors of rows that networks reconstruct.
+//! Finds patterns in the reconstruction errors of rows.
 
 use super::{
     inference::Inference,
@@ -13,7 +13,7 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Looks for patterns in the errors of every row, run by run, where the config says what they are.
+/// Finds patterns in the errors of every row, run by run, if the config has `[patterns]`.
 pub fn find_patterns(
     experiment: &Experiment,
     networks: &[Network],
@@ -44,8 +44,8 @@ pub fn find_patterns(
     Ok(Some(Patterns::new(settings, layers, found, known, &prepared.samples, config.gap)))
 }
 
-/// Finds the patterns of a run's rows; `layers` and `columns` (of the inputs) are those of
-/// `networks`, in their order. Of an ensemble the mean reconstruction counts.
+/// Finds the patterns of a run's rows. `layers` and `columns` (of the inputs) are those of
+/// `networks`, in the same order. An ensemble uses its mean reconstruction.
 fn find_all(
     settings: &PatternSettings,
     layers: &[DetectorLayer],
@@ -56,8 +56,7 @@ fn find_all(
     device: &Device,
 ) -> Result<Vec<Found>> {
     let index: Vec<u32> = rows.clone().map(|row| row as u32).collect();
-    // Of each layer where its bins begin in a row, its inputs and its reconstructions, [rows,
-    // bins].
+    // For each layer: offset of its bins in a row, inputs and reconstructions, [rows, bins].
     let mut of_layers: Vec<(usize, Vec<f32>, Vec<f32>)> = vec![];
     for (network, columns) in networks.iter().zip(columns) {
         let (mut inputs, mut outputs): (Vec<f32>, Vec<f32>) = (vec![], vec![]);
@@ -78,7 +77,7 @@ fn find_all(
                 }
             },
         )?;
-        // A missing bin is taken for reconstructed as it would be.
+        // A missing bin is replaced by its reconstruction.
         inputs
             .iter_mut()
             .zip(&outputs)

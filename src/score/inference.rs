@@ -1,4 +1,4 @@
-//! Inference: rows through trained models on a device.
+//! Inference: applies trained models to rows on a device.
 
 #[cfg(feature = "gpu")]
 use crate::model::gpu::forward::Forward;
@@ -13,24 +13,24 @@ use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 use std::{borrow::Cow, ops::Range};
 
-/// Told of each row and member: their positions, what goes in (NaN where a cell is missing) and
-/// what comes out. Rows come in order.
+/// Called for each row and member with their positions, the input (NaN for a missing cell) and the
+/// output. Rows come in order.
 pub type Visit<'a> = dyn FnMut(usize, usize, &[f32], &[f32]) + 'a;
 
-/// Rows that a thread of the CPU takes at once: fewer where they are wide, so that pieces of many
-/// channels stay small.
+/// Rows that a CPU thread computes at a time: fewer for wide rows, so that pieces of many channels
+/// stay small.
 fn host_rows(width: usize) -> usize {
     ((1 << 21) / width).clamp(256, 8192)
 }
 
-/// Values of a layer that are at most kept on a device.
+/// Maximum number of values of a layer on a device.
 const DEVICE_VALUES: usize = 1 << 24;
 
-/// Makes outputs of inputs.
+/// Computes outputs from inputs.
 type Compute<'a> = Box<dyn Fn(&[f32]) -> Result<Vec<f32>> + Sync + 'a>;
 
-/// The autoencoders of an ensemble on a device, which rows go through in pieces. A piece's size
-/// does not depend on threads, and so neither do results.
+/// The autoencoders of an ensemble on a device. Rows are computed in pieces whose size does not
+/// depend on the number of threads, so results do not depend on it either.
 pub struct Inference<'a> {
     architecture: Cow<'a, Architecture>,
     members: Cow<'a, [Vec<f32>]>,
@@ -38,8 +38,8 @@ pub struct Inference<'a> {
 }
 
 impl<'a> Inference<'a> {
-    /// From the flat weights of each member. Batch norm becomes part of the layers that it follows,
-    /// and latents are their means.
+    /// From the flat weights of each member. Batch norm is folded into the preceding layers, and
+    /// latents are their means.
     pub fn new(
         architecture: &'a Architecture,
         members: &'a [Vec<f32>],
@@ -67,8 +67,7 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// What makes of rows `[rows, in]` what some layers of each member make of them, `[members,
-    /// rows, out]`.
+    /// A function that computes some layers of each member, `[rows, in]` to `[members, rows, out]`.
     fn layers(&self, layers: Range<usize>) -> Compute<'_> {
         if let Some(numbers) = self.architecture.nmf {
             return self.factors(numbers, layers);
@@ -111,8 +110,8 @@ impl<'a> Inference<'a> {
         })
     }
 
-    /// The same of a non-negative matrix factorisation, whose first layer finds coefficients and
-    /// whose second makes rows of them.
+    /// The same for a non-negative matrix factorisation: its first layer computes coefficients, its
+    /// second rows from coefficients.
     fn factors(&self, numbers: nmf::Numbers, layers: Range<usize>) -> Compute<'_> {
         let (count, bins) = (self.architecture.latent(), self.architecture.widths[0]);
         let (encodes, decodes) = (layers.start == 0, layers.end == 2);
@@ -164,8 +163,8 @@ impl<'a> Inference<'a> {
         self.members.len()
     }
 
-    /// Tells `visit` of each row and member: their positions, what goes in and what the layers make
-    /// of it.
+    /// Calls `visit` for each row and member with their positions, the input and the output of the
+    /// layers.
     fn each(&self, layers: Range<usize>, rows: Rows<'_>, visit: &mut Visit<'_>) -> Result<()> {
         let (width, out) =
             (self.architecture.widths[layers.start], self.architecture.widths[layers.end]);
@@ -206,12 +205,12 @@ impl<'a> Inference<'a> {
         Ok(())
     }
 
-    /// Tells `visit` of each row and member: their positions, the row, its reconstruction.
+    /// Calls `visit` for each row and member with their positions, the row and its reconstruction.
     pub fn reconstruct(&self, rows: Rows<'_>, visit: &mut Visit<'_>) -> Result<()> {
         self.each(0..self.architecture.layers(), rows, visit)
     }
 
-    /// The latents of rows by the only member, `[rows, latent]`.
+    /// The latents of rows, `[rows, latent]`, for a single member.
     pub fn encode(&self, rows: Rows<'_>) -> Result<Vec<f32>> {
         let mut latents = Vec::with_capacity(rows.len() * self.architecture.latent());
         self.each(0..self.architecture.encoder_layers, rows, &mut |_, _, _, latent| {
@@ -220,8 +219,8 @@ impl<'a> Inference<'a> {
         Ok(latents)
     }
 
-    /// Rows from latents `[rows, latent]` of the only member: `[rows, features]`, scaled as the
-    /// inputs are.
+    /// Decodes latents `[rows, latent]` to `[rows, features]` for a single member, scaled like the
+    /// inputs.
     pub fn decode(&self, latents: &[f32]) -> Result<Vec<f32>> {
         let mut out = vec![];
         let layers = self.architecture.encoder_layers..self.architecture.layers();
@@ -232,12 +231,11 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// Logarithms of larger variances count as this one: a row that is far off has a high score, which
-/// overflows nowhere.
+/// Upper limit of log variances, so that the score of a far outlier is high but does not overflow.
 pub const LARGEST_LOG_VARIANCE: f64 = 80.0;
 
-/// How far each row's latents are from standard normal ones by one member of a variational network:
-/// the Kullback-Leibler divergence, summed over latents. 0 where the network is not variational.
+/// The Kullback-Leibler divergence of each row's latents from the standard normal distribution for
+/// one member of a variational network, summed over latents. 0 if the network is not variational.
 pub fn divergences(
     architecture: &Architecture,
     weights: &[f32],
@@ -341,7 +339,7 @@ mod tests {
             errors
         };
         let (clipped, followed) = (errors("model.nmf.clip = 5.0", &hot), errors("", &hot));
-        assert!(clipped[0] > 990.0, "the error is that of the row as it is: {}", clipped[0]);
+        assert!(clipped[0] > 990.0, "the error is that of the unclipped row: {}", clipped[0]);
         let others = |errors: &[f32]| errors[1..].iter().sum::<f32>();
         assert!(
             others(&clipped) < 0.1 * others(&followed),

@@ -1,5 +1,5 @@
-//! From a model to scores, thresholds and how well they tell good from bad. Higher scores are
-//! worse, always.
+//! Scores, thresholds, and how well they separate good from bad. Higher scores are always more
+//! anomalous.
 
 pub mod calibrate;
 pub mod channel_scores;

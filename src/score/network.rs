@@ -1,4 +1,4 @@
-//! A channel's trained autoencoder with everything that scoring needs.
+//! A channel's trained autoencoder with everything needed for scoring.
 
 use super::{
     error::mean_field,
@@ -21,26 +21,26 @@ use std::ops::Range;
 /// A trained channel.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// Its name and features.
+    /// The channel's name and features.
     pub channel: Channel,
-    /// The network's shape.
+    /// The shape of the network.
     pub architecture: Architecture,
-    /// Flat weights of each member of the ensemble, as files keep them; mostly there is one.
+    /// Flat weights of each member of the ensemble, as in files; often a single one.
     pub members: Vec<Vec<f32>>,
     /// The baseline of its errors.
     pub baseline: ErrorBaseline,
-    /// The support of its latents, where the config asks for it.
+    /// The support of its latents, if configured.
     pub svm: Option<OneClassSvm>,
-    /// Bins that patterns leave out, since they are mostly 0 in the training rows.
+    /// Bins that patterns ignore because they are mostly 0 in the training rows.
     pub masked: Vec<u32>,
 }
 
 /// Scores of rows by a network, one entry for each row.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkScores {
-    /// The reconstruction errors, and what `score.kl` adds to them; the mean over the members.
+    /// The reconstruction errors plus the `score.kl` term; the mean over the members.
     pub scores: Vec<f64>,
-    /// Those of each member; empty where there is one.
+    /// The scores of each member; empty for a single member.
     pub members: Vec<Vec<f64>>,
     /// ln(score / mean-field error).
     pub log_ratios: Vec<f64>,
@@ -158,7 +158,7 @@ impl Network {
     pub fn member(&self, number: usize) -> Result<&[Vec<f32>]> {
         let wrong = || {
             Error::input(format!(
-                "--member {number}: there are {}, counted from 1",
+                "--member {number}: there are {} members, counted from 1",
                 self.members.len()
             ))
         };
@@ -218,7 +218,7 @@ impl Network {
     }
 }
 
-/// How much reconstructions and inputs vary from row to row, missing inputs left out.
+/// Variances of reconstructions and inputs over rows, without missing inputs.
 struct Spread {
     rows: Vec<f64>,
     means: Vec<[f64; 2]>,
@@ -230,7 +230,7 @@ impl Spread {
         Self { rows: vec![0.0; width], means: vec![[0.0; 2]; width], squares: [0.0; 2] }
     }
 
-    /// Welford's update, which keeps small variances beside large means.
+    /// Welford's update, which is accurate for small variances with large means.
     fn add(&mut self, input: &[f32], output: &[f32]) {
         let columns = self.rows.iter_mut().zip(&mut self.means).zip(input.iter().zip(output));
         for ((rows, means), (input, output)) in columns.filter(|(_, (input, _))| !input.is_nan()) {
@@ -245,8 +245,8 @@ impl Spread {
         }
     }
 
-    /// The variance of the reconstructions as a share of that of the inputs; nothing where inputs
-    /// never vary.
+    /// The variance of the reconstructions as a share of that of the inputs; `None` if inputs are
+    /// constant.
     fn share(&self) -> Option<f64> {
         let [inputs, outputs] = self.squares;
         Some(outputs / inputs).filter(|share| share.is_finite())
@@ -298,8 +298,8 @@ fn fit_svm(
     let latents = runner.encode(train)?;
     let weights: Option<Vec<f32>> = (0..train.len()).map(|i| train.weight(i)).collect();
     let gamma = config.gamma.unwrap_or(2.0 / train.width() as f64);
-    // The tolerance is on the scale of the weights: it follows them where their unit makes them
-    // very small or large.
+    // The tolerance is on the scale of the weights: it follows their mean if that is very small or
+    // large.
     let mean = train.total_weight(0..train.len()) / train.len().max(1) as f64;
     let settings = SvmSettings {
         nu: config.nu,
@@ -316,7 +316,7 @@ fn fit_svm(
         Error::failed(format!("the one-class SVM of channel {}: {error}", channel.name))
     })?;
     let note = (!fit.converged).then(|| {
-        format!("the one-class SVM is not solved to score.one_class_svm.tolerance after {} steps; allow a larger tolerance", fit.iterations)
+        format!("the one-class SVM did not reach score.one_class_svm.tolerance after {} steps; allow a larger tolerance", fit.iterations)
     });
     Ok((Some(svm), note))
 }

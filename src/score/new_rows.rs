@@ -1,4 +1,4 @@
-//! How rows differ from those that a model was trained and calibrated on.
+//! Differences between rows and the training and calibration rows of a model.
 
 use crate::{
     config::train::Order,
@@ -14,8 +14,8 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// Compares rows with the ranges of the inputs of each network; also returns where those inputs are
-/// among all.
+/// Compares rows with the ranges of the inputs of each network; also returns the positions of those
+/// inputs among all.
 fn compare(
     networks: &[Network],
     prepared: &Prepared,
@@ -26,7 +26,7 @@ fn compare(
         .iter()
         .map(|network| network.channel.columns(&names).into_iter().flatten().collect())
         .collect();
-    // Nothing is outside where no range is known.
+    // Without a known range, no value is outside.
     let mut known = vec![(f32::NEG_INFINITY, f32::INFINITY); names.len()];
     for (network, columns) in networks.iter().zip(&columns) {
         columns.iter().zip(&network.baseline.unscaled).for_each(|(&at, range)| known[at] = *range);
@@ -35,8 +35,8 @@ fn compare(
     (columns, compared)
 }
 
-/// Inputs that never changed in training and do now, where that could pass unseen: where scores are
-/// blind for it, and features.
+/// Inputs that are constant in training and change now, if the scores could miss that: inputs that
+/// the scaling hides, and features.
 fn moved_of(
     networks: &[Network],
     prepared: &Prepared,
@@ -73,15 +73,15 @@ pub fn moved(networks: &[Network], prepared: &Prepared) -> Vec<Moved> {
     moved_of(networks, prepared, &columns, &compared)
 }
 
-/// How newly scored rows differ from those that a model was trained and calibrated on; rows that
-/// are labelled bad are left out.
+/// Differences between newly scored rows and the training and calibration rows of a model; rows
+/// labelled bad are excluded.
 pub fn drift(
     networks: &[Network],
     thresholds: &[Calibrated],
     prepared: &Prepared,
     scores: &Scores,
 ) -> Drift {
-    /// Inputs that are named.
+    /// Number of inputs named.
     const WORST: usize = 5;
     let good = scores.labels.iter().position(|name| name == "good");
     let is_bad =

@@ -1,31 +1,31 @@
-//! Principal components. No result depends on the number of threads.
+//! Principal components. Results do not depend on the number of threads.
 
 use crate::linear::{add, dot, eigen, orthonormalise, product};
 use crate::random;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-/// Matrices up to this size are diagonalised whole.
+/// Matrices up to this size are diagonalised completely.
 const WHOLE: usize = 128;
 
-/// Directions that are followed beside those that are wanted: the more, the sooner these are found.
+/// Additional directions beyond those wanted (oversampling); more of them speed up convergence.
 const BESIDE: usize = 30;
 
-/// Steps after which directions are taken as they are.
+/// Maximum number of iterations.
 const MOST_STEPS: usize = 500;
 
-/// Rows of a matrix that a thread takes at once.
+/// Rows of a matrix that a thread computes at a time.
 const ROWS: usize = 8;
 
-/// Principal components: where rows vary most.
+/// Principal components: the directions of largest variance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pca {
     /// The mean row, `[width]`.
     pub mean: Vec<f64>,
     /// Orthonormal directions, the one with the most variance first, each `[width]` with its
-    /// largest entry positive; zeros where the width has no further direction.
+    /// largest entry positive; zeros if the width has no further direction.
     pub components: Vec<Vec<f64>>,
-    /// The share of the variance along each; 0 where nothing varies.
+    /// The share of the variance along each; 0 if nothing varies.
     pub shares: Vec<f64>,
 }
 
@@ -33,7 +33,7 @@ impl Pca {
     /// The first `count` components of `values`, `[rows, width]`.
     pub fn fit(values: &[f32], width: usize, count: usize) -> Self {
         let rows = || values.chunks_exact(width.max(1));
-        // Counted from the first row, so that what is constant is so exactly.
+        // Relative to the first row, so that constant columns are exactly 0.
         let mut mean = vec![0.0; width];
         let first = rows().next().unwrap_or_default();
         let from_first =
@@ -43,8 +43,7 @@ impl Pca {
         });
         mean.iter_mut().for_each(|sum| *sum /= rows().len().max(1) as f64);
         mean.iter_mut().zip(first).for_each(|(mean, first)| *mean += f64::from(*first));
-        // The upper half, rows of it side by side; what is divided by does not matter for
-        // directions and shares.
+        // The upper half, rows in parallel. The divisor does not matter for directions and shares.
         let mut covariance = vec![0.0; width * width];
         covariance.par_chunks_mut((ROWS * width).max(1)).enumerate().for_each(|(block, sums)| {
             let first = block * ROWS;
@@ -85,7 +84,7 @@ impl Pca {
         Self { mean, components, shares }
     }
 
-    /// Where rows of `values` `[rows, width]` lie along the components, `[rows, components]`.
+    /// Projects `values` `[rows, width]` onto the components, `[rows, components]`.
     pub fn project(&self, values: &[f32]) -> Vec<f32> {
         let along = |row: &[f32], component: &[f64]| {
             row.iter()
@@ -101,8 +100,8 @@ impl Pca {
     }
 }
 
-/// The `count` largest eigenvalues of a symmetric matrix without negative ones, and their
-/// eigenvectors one after the other.
+/// The `count` largest eigenvalues of a positive semidefinite matrix, and their eigenvectors one
+/// after the other.
 fn leading(matrix: Vec<f64>, n: usize, count: usize) -> (Vec<f64>, Vec<f64>) {
     let cut = |(mut values, mut vectors): (Vec<f64>, Vec<f64>)| {
         values.truncate(count);
@@ -157,7 +156,7 @@ pub(crate) mod tests {
         (0..rows * width).map(|_| StandardNormal.sample(&mut chance)).collect()
     }
 
-    /// Clusters at the corners of a simplex, row by row in turn.
+    /// Clusters at the corners of a simplex; rows cycle through the clusters.
     pub(crate) fn clusters(count: usize, rows: usize, width: usize, apart: f32) -> Vec<f32> {
         let mut values = made(rows, width, 3);
         values.chunks_exact_mut(width).enumerate().for_each(|(i, row)| row[i % count] += apart);

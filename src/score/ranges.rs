@@ -1,7 +1,7 @@
-//! Where new inputs lie beside those of training. They are compared before the first step of
-//! scaling that is learned, so that what scaling hides (a bin that it makes 0, a clipped one, a
-//! file scaled by its own rows) is seen; steps that go by the row come before, so that the size of
-//! histograms does not count where the scaling takes it out.
+//! Compares new inputs with the ranges of the training rows. The comparison takes place before the
+//! first scaling step with fitted parameters, so that it detects what scaling hides (a bin set to
+//! 0, a clipped bin, a file scaled by its own rows). Scaling steps that use only the row itself are
+//! applied before, so that the size of histograms does not matter if the scaling removes it.
 
 use super::drift::is_outside;
 use crate::prepare::Prepared;
@@ -10,21 +10,21 @@ use rayon::prelude::*;
 /// Lowest and highest value of an input.
 pub type Range = (f32, f32);
 
-/// Rows that a thread takes at once.
+/// Rows that a thread computes at a time.
 const AT_ONCE: usize = 1024;
 
-/// What is counted of some rows, input by input.
+/// Counts over some rows, input by input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Rows where it is not missing.
+    /// Number of rows in which it is present.
     pub present: Vec<usize>,
-    /// Rows where it is outside the range of the training rows.
+    /// Number of rows in which it is outside the range of the training rows.
     pub outside: Vec<usize>,
-    /// Rows where it is another than in all training rows, which agree.
+    /// Number of rows in which it differs from its constant value in the training rows.
     pub moved: Vec<usize>,
 }
 
-/// Shows each row to what begins as `empty`, and joins what comes of it, in order.
+/// Folds rows with `see`, starting from `empty`, and joins the partial results in order.
 fn each<T: Clone + Send + Sync>(
     prepared: &Prepared,
     rows: &[u32],
@@ -64,7 +64,7 @@ pub fn learn(prepared: &Prepared, rows: &[u32]) -> Vec<Range> {
     each(prepared, rows, empty, see, join)
 }
 
-/// Counts the rows that are unlike those that the ranges are of.
+/// Counts the rows that are outside the ranges.
 pub fn compare(prepared: &Prepared, rows: &[u32], ranges: &[Range]) -> Counts {
     let empty = Counts {
         present: vec![0; ranges.len()],

@@ -1,6 +1,6 @@
-//! How well scores tell bad from good. Bad is what is looked for: the true positive rate is the
-//! share of the bad that score at least so high, the false positive rate that of the good. (Taking
-//! good for positive and the score's negative gives the same area.)
+//! ROC curves: how well scores separate bad from good. Bad is positive: the true positive rate is
+//! the share of bad rows with at least a given score, the false positive rate that of good rows.
+//! (With good as positive and the negated score, the area is the same.)
 
 use crate::random;
 use rand::RngExt;
@@ -15,64 +15,63 @@ pub struct Auc {
     pub channel: String,
     /// Name of the label set.
     pub labels: String,
-    /// The column or file it comes from.
+    /// The column or file of the label set.
     pub origin: String,
-    /// The rows it was taken on: a split, or all.
+    /// The rows: a split, or all.
     pub split: String,
     /// Whether rows count by their weights.
     pub weighted: bool,
-    /// Rows that are good.
+    /// Number of good rows.
     pub good: usize,
-    /// Rows that are bad.
+    /// Number of bad rows.
     pub bad: usize,
-    /// The probability that a bad row scores higher than a good one; `None` where there is only one
+    /// The probability that a bad row scores higher than a good one; `None` if there is only one
     /// class.
     pub auc: Option<f64>,
-    /// The mean of the precision over the bad rows as they are found one after the other; `None`
-    /// where there is only one class.
+    /// The mean of the precision over the bad rows in the order of their scores; `None` if there is
+    /// only one class.
     pub average_precision: Option<f64>,
-    /// The middle 95 % of the areas of resampled data.
+    /// The central 95 % interval of the areas of resampled data.
     pub interval: Option<(f64, f64)>,
-    /// What was resampled, or why there is no area.
+    /// The resampled units, or the reason why there is no area.
     pub note: String,
-    /// The share of the bad that is found where a given share of the good is flagged; none where
-    /// there is no area.
+    /// The efficiency for bad rows at given false positive rates; empty without an area.
     #[serde(default)]
     pub efficiencies: Vec<Efficiency>,
 }
 
-/// How many of the bad score above what a given share of the good does.
+/// The share of bad rows above the score that a given share of good rows exceeds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Efficiency {
-    /// The share of the good that may be flagged; at most so many are.
+    /// The maximum share of good rows flagged.
     pub background: f64,
-    /// The score above which they lie.
+    /// The score above which rows are flagged.
     pub threshold: f64,
-    /// The share of the bad above it.
+    /// The share of bad rows above the threshold.
     pub efficiency: f64,
-    /// Its 95 % interval (Wilson's); absent where rows count differently.
+    /// Its 95 % interval (Wilson's); absent if rows are weighted.
     pub interval: Option<(f64, f64)>,
-    /// Rows that are bad.
+    /// Number of bad rows.
     pub bad: usize,
 }
 
-/// A row with what is known of it.
+/// A labelled row with its score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Judged {
-    /// Its score; higher is worse.
+    /// Its score; higher is more anomalous.
     pub score: f64,
     /// Whether it is labelled good.
     pub good: bool,
-    /// How much it counts.
+    /// Its weight.
     pub weight: f64,
-    /// Which run it is of: runs are resampled as a whole.
+    /// Its run: runs are resampled as a whole.
     pub run: u32,
 }
 
-/// A point of the ROC curve: what scores at least so high.
+/// A point of the ROC curve: the rows with at least a given score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
-    /// The score; infinite at the first point, which nothing reaches.
+    /// The score; infinite at the first point, which no row reaches.
     pub threshold: f64,
     /// Share of the good rows.
     pub false_positive_rate: f64,
@@ -80,19 +79,19 @@ pub struct Point {
     pub true_positive_rate: f64,
 }
 
-/// Judged rows by falling score, from which everything is read off.
+/// Labelled rows in descending order of score.
 #[derive(Clone, Debug)]
 pub struct Ranking {
     rows: Vec<Judged>,
-    /// Where rows of one score end.
+    /// End positions of groups of rows with equal score.
     ends: Vec<usize>,
 }
 
-/// Weight of the good and of the bad rows down to a score.
+/// Weight of the good and of the bad rows with at least a given score.
 type Found = (f64, f64);
 
 impl Ranking {
-    /// Sorts rows. Those that weigh nothing take no part.
+    /// Sorts rows. Rows of weight 0 are ignored.
     pub fn new(mut rows: Vec<Judged>) -> Self {
         rows.retain(|row| row.weight > 0.0);
         rows.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -107,13 +106,13 @@ impl Ranking {
         Self { rows, ends }
     }
 
-    /// Rows that are good, and rows that are bad.
+    /// Number of good and of bad rows.
     pub fn counts(&self) -> (usize, usize) {
         let good = self.rows.iter().filter(|row| row.good).count();
         (good, self.rows.len() - good)
     }
 
-    /// What is found down to each score, rows taken `times(position)` times.
+    /// Cumulative weights down to each score; a row counts `times(position)` times.
     fn found(&self, times: impl Fn(usize) -> f64) -> impl Iterator<Item = (usize, Found)> {
         let (mut start, mut found) = (0, (0.0, 0.0));
         self.ends.iter().map(move |&end| {
@@ -136,8 +135,7 @@ impl Ranking {
         (before.0 > 0.0 && before.1 > 0.0).then(|| area / (before.0 * before.1))
     }
 
-    /// What each unit wins against each other one: the area of resampled units then is a matter of
-    /// units, not of rows.
+    /// Pairwise wins of units: the area of resampled units is computed from them, not from rows.
     fn pairs(&self, unit: &[usize], units: usize) -> Pairs {
         let mut pairs = Pairs {
             units,
@@ -150,7 +148,7 @@ impl Ranking {
             .zip(unit)
             .filter(|(row, _)| row.good)
             .for_each(|(row, &unit)| pairs.good[unit] += row.weight);
-        // Weight of good rows that score lower, unit by unit.
+        // Weight of good rows with lower scores, unit by unit.
         let mut below = pairs.good.clone();
         let mut start = 0;
         for &end in &self.ends {
@@ -172,7 +170,7 @@ impl Ranking {
     }
 
     /// The area under the curve: the share of (bad, good) pairs in which the bad row scores higher,
-    /// ties counting half. `None` where one of the classes is missing.
+    /// ties counting half. `None` if a class is missing.
     pub fn auc(&self) -> Option<f64> {
         self.area(|_| 1.0)
     }
@@ -189,8 +187,8 @@ impl Ranking {
         (good > 0.0 && bad > 0.0).then(|| sum / bad)
     }
 
-    /// The share of the bad strictly above the lowest score that at most a share `background` of
-    /// the good exceeds. `None` without both classes.
+    /// The share of bad rows strictly above the lowest score that at most a share `background` of
+    /// good rows exceeds. `None` without both classes.
     pub fn efficiency(&self, background: f64) -> Option<Efficiency> {
         let (good, bad) = self.found(|_| 1.0).last()?.1;
         if good <= 0.0 || bad <= 0.0 {
@@ -203,7 +201,7 @@ impl Ranking {
             }
             (start, above) = (end, found);
         }
-        // Nothing lies above the next lower score but what was found so far.
+        // Only the rows found so far are above the next lower score.
         let threshold = self.rows.get(start).or(self.rows.last())?.score;
         let bad_rows = || self.rows.iter().filter(|row| !row.good);
         let (found, all) =
@@ -214,8 +212,7 @@ impl Ranking {
         Some(Efficiency { background, threshold, efficiency: above.1 / bad, interval, bad: all })
     }
 
-    /// The curve, without the points in the middle of its straight pieces. Empty without both
-    /// classes.
+    /// The curve, without points inside straight segments. Empty without both classes.
     pub fn curve(&self) -> Vec<Point> {
         let Some((_, (good, bad))) = self.found(|_| 1.0).last() else { return vec![] };
         if good <= 0.0 || bad <= 0.0 {
@@ -247,9 +244,9 @@ impl Ranking {
         points
     }
 
-    /// The middle 95 % of the areas of resampled data, and what was resampled: whole runs, since
-    /// neighbouring lumisections are nearly equal; with fewer than five runs single rows. Without
-    /// an area, the reason.
+    /// The central 95 % interval of the areas of resampled data, and the resampled units: whole
+    /// runs, because neighbouring lumisections are nearly equal; with fewer than five runs single
+    /// rows. Without an area, the reason.
     pub fn interval(&self, seed: u64) -> (Option<(f64, f64)>, String) {
         if self.auc().is_none() {
             let class = match self.rows.first() {
@@ -263,16 +260,16 @@ impl Ranking {
         (middle(areas), format!("95 % interval from {RESAMPLES} resamplings of {what}"))
     }
 
-    /// The middle 95 % of how much larger this area is than that of the same rows with other
-    /// scores, where both are resampled alike. Nothing without an area. Rows must be of five runs
-    /// or more.
+    /// The central 95 % interval of the difference between this area and that of the same rows with
+    /// other scores, resampled identically. `None` without an area. Rows must be of five runs or
+    /// more.
     pub fn lead(&self, other: &Self, seed: u64) -> Option<(f64, f64)> {
         self.auc().zip(other.auc())?;
         let (own, others) = (self.resampled(seed).0, other.resampled(seed).0);
         middle(own.into_iter().zip(others).map(|(own, other)| Some(own? - other?)).collect())
     }
 
-    /// The areas of resampled data, none where a class is missing, and what was resampled.
+    /// The areas of resampled data, `None` if a class is missing, and the resampled units.
     fn resampled(&self, seed: u64) -> (Vec<Option<f64>>, String) {
         let mut number: BTreeMap<u32, usize> = self.rows.iter().map(|row| (row.run, 0)).collect();
         number.values_mut().enumerate().for_each(|(at, number)| *number = at);
@@ -302,7 +299,7 @@ impl Ranking {
     }
 }
 
-/// The middle 95 % of numbers.
+/// The central 95 % interval of numbers.
 fn middle(numbers: Vec<Option<f64>>) -> Option<(f64, f64)> {
     let mut numbers: Vec<f64> = numbers.into_iter().flatten().collect();
     numbers.sort_by(f64::total_cmp);
@@ -322,7 +319,7 @@ struct Pairs {
 }
 
 impl Pairs {
-    /// The area where each unit is taken so many times.
+    /// The area if each unit is taken `times` times.
     fn area(&self, times: &[f64]) -> Option<f64> {
         let dot = |a: &[f64]| a.iter().zip(times).map(|(a, times)| a * times).sum::<f64>();
         let taken =
@@ -334,7 +331,7 @@ impl Pairs {
 }
 
 const RESAMPLES: u64 = 1000;
-/// Of fewer runs than this, single rows are resampled.
+/// With fewer runs, single rows are resampled.
 pub const FEWEST_RUNS: usize = 5;
 
 /// A rate with its 95 % interval (Wilson's): `successes` of `trials`.
@@ -343,11 +340,10 @@ pub fn rate_with_interval(successes: usize, trials: usize) -> Option<(f64, f64, 
     (trials > 0).then(|| wilson(rate, trials as f64, Z_95)).map(|(low, high)| (rate, low, high))
 }
 
-/// How many standard deviations around its mean hold 95 % of a normal distribution.
+/// 95 % of a normal distribution is within this number of standard deviations of the mean.
 pub const Z_95: f64 = 1.959_963_984_540_054;
 
-/// Wilson's interval of a rate that was found in `n` independent trials; `z` standard deviations
-/// wide to each side.
+/// Wilson's interval of a rate from `n` independent trials; `z` standard deviations to each side.
 pub fn wilson(rate: f64, n: f64, z: f64) -> (f64, f64) {
     let centre = (rate + z * z / (2.0 * n)) / (1.0 + z * z / n);
     let half = z / (1.0 + z * z / n) * (rate * (1.0 - rate) / n + z * z / (4.0 * n * n)).sqrt();

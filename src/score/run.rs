@@ -1,4 +1,4 @@
-//! Scores of prepared rows, by each channel and by all together.
+//! Scores of prepared rows by each channel and combined.
 
 use super::find_patterns::find_patterns;
 use crate::config::report::ReportOn;
@@ -23,8 +23,8 @@ use crate::{
 /// The reason for rejecting a row whose reconstruction overflows.
 pub(crate) const NOT_FINITE: &str = "score is not finite";
 
-/// Fits the error baselines of trained models, in the order of [`train`](crate::train::packs::train);
-/// also returns warnings, channel by channel.
+/// Fits the error baselines of trained models, in the order of
+/// [`train`](crate::train::packs::train); also returns warnings, channel by channel.
 pub fn fit_error_baselines(
     experiment: &Experiment,
     fitted: &[Fitted],
@@ -83,15 +83,15 @@ pub fn fit_error_baselines(
 pub struct Scored {
     /// The scores of every row by every channel, and the rejected rows; no row is flagged yet.
     pub scores: Scores,
-    /// What was found, with `[patterns]`.
+    /// The patterns, with `[patterns]`.
     pub patterns: Option<Patterns>,
-    /// The rows without those whose score is not finite, where there are any: they are rejected,
-    /// and the others are what is scored.
+    /// The remaining rows if some were rejected because their score is not finite; `None` if all
+    /// scores are finite.
     pub fewer: Option<Prepared>,
 }
 
-/// Scores every row by each channel and by all together. A row whose score in one channel is not
-/// finite is not evaluated.
+/// Scores every row by each channel and combined. A row with a non-finite score in any channel is
+/// not evaluated.
 pub fn score(
     experiment: &Experiment,
     networks: &[Network],
@@ -200,13 +200,13 @@ pub fn score(
     Ok(Scored { scores, patterns, fewer })
 }
 
-/// Numbers of rows, none where a row has none.
+/// Numbers of rows; `None` for absent rows.
 fn known(numbers: impl IntoIterator<Item = Option<f64>>, present: &[bool]) -> Vec<Option<f64>> {
     numbers.into_iter().zip(present).map(|(number, present)| number.filter(|_| *present)).collect()
 }
 
-/// The standard deviation (ddof 1) of the members' scores, row by row; empty where there are not
-/// several.
+/// The standard deviation (ddof 1) of the members' scores, row by row; empty for fewer than two
+/// members.
 fn spread(members: &[Vec<f64>]) -> Vec<Option<f64>> {
     if members.len() < 2 {
         return vec![];

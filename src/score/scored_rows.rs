@@ -1,4 +1,4 @@
-//! The rows that were scored, prepared again.
+//! Prepares scored rows again.
 
 use super::{network::Network, run::NOT_FINITE, scores::Scores};
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
 };
 use std::{collections::HashSet, path::Path};
 
-/// Prepares the rows of an experiment again; refuses others than those that were scored, and other
-/// inputs than its networks have.
+/// Prepares the rows of an experiment again. Fails if the rows differ from the scored ones, or the
+/// inputs from those of the networks.
 pub fn prepare_scored(
     experiment: &Experiment,
     networks: &[Network],
@@ -28,7 +28,7 @@ pub fn prepare_scored(
             network.channel.name
         )));
     }
-    // Rows without a score were among the inputs, but not among those that are evaluated.
+    // Rows without a score were read, but not evaluated.
     let unscored: HashSet<(&str, Option<u32>, Option<u32>)> = scores
         .rows
         .iter()

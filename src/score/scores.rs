@@ -1,4 +1,4 @@
-//! Scores of all rows by all channels, and which rows are flagged.
+//! Scores and flags of all rows in all channels.
 
 use super::{
     channel_scores::ChannelScores,
@@ -19,21 +19,20 @@ use std::{
 /// All scores of an experiment, sorted by run and LS.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
-    /// Whether rows are events: the column of their number is then `event`, else `ls`.
+    /// Whether rows are events: the column of their number is then `event`, otherwise `ls`.
     pub events: bool,
     /// Names of the label sets; columns `label_<name>`.
     pub labels: Vec<String>,
-    /// Names of the classes; a column `class` where there are any.
+    /// Names of the classes; with classes there is a column `class`.
     pub classes: Vec<String>,
     /// The samples.
     pub rows: Vec<ScoredRow>,
-    /// What each channel says of them; where there are several, "combined" is the last.
+    /// The scores of each channel; with several channels the last is "combined".
     pub channels: Vec<ChannelScores>,
 }
 
 impl Scores {
-    /// Puts evaluated rows and rejected ones together. Each of `channels` has one entry a row of
-    /// `samples`.
+    /// Merges evaluated and rejected rows. Each of `channels` has one entry per row of `samples`.
     pub fn new(
         samples: &Samples,
         splits: &[Split],
@@ -98,7 +97,7 @@ impl Scores {
             .filter(|column| !column.is_empty())
             .for_each(|column| column.resize(total, None));
         }
-        // Without rejected rows they are in order.
+        // Without rejected rows they are already in order.
         if !samples.rejected.is_empty() {
             let place: HashMap<&Arc<str>, usize> =
                 files.iter().enumerate().map(|(at, file)| (file, at)).collect();
@@ -117,7 +116,7 @@ impl Scores {
         scores
     }
 
-    /// Notes the classes of the evaluated rows.
+    /// Sets the classes of the evaluated rows.
     pub fn classify(&mut self, classes: &Classes) {
         self.classes = classes.names.clone();
         self.rows
@@ -166,13 +165,13 @@ impl Scores {
         (0..self.rows.len()).filter(|&row| self.rows[row].rejected.is_none())
     }
 
-    /// The channel that judges a lumisection: the only one, or all together.
+    /// The channel that determines the verdict: the only one, or "combined".
     pub fn main(&self) -> Option<&ChannelScores> {
         self.channels.last()
     }
 
-    /// Whether a channel's scores are drawn on a logarithmic axis. What is combined is a logarithm
-    /// itself, and 0 has none.
+    /// Whether a channel's scores are drawn on a logarithmic axis. Combined scores are logarithms
+    /// already, and 0 has no logarithm.
     pub fn is_log(&self, channel: &ChannelScores) -> bool {
         channel.name != COMBINED && channel.scores.iter().flatten().all(|score| *score > 0.0)
     }
@@ -192,7 +191,7 @@ impl Scores {
         runs
     }
 
-    /// The rows of a run, split by split: what is scored as one sample.
+    /// The rows of a run, split by split.
     pub fn by_split(&self, run: &[usize]) -> Vec<Vec<usize>> {
         let of = |split: Split| {
             run.iter().copied().filter(|&i| self.rows[i].split == split).collect::<Vec<_>>()
@@ -200,7 +199,7 @@ impl Scores {
         Split::ALL.into_iter().map(of).filter(|rows| !rows.is_empty()).collect()
     }
 
-    /// Scores for the rows of one split, run by run.
+    /// Scores of the rows of one split, run by run.
     pub fn of_split(&self, scores: &[Option<f64>], split: Split) -> Vec<Vec<f64>> {
         let of_run = |run: &Vec<usize>| -> Vec<f64> {
             run.iter()
@@ -211,7 +210,7 @@ impl Scores {
         self.runs().iter().map(of_run).filter(|run| !run.is_empty()).collect()
     }
 
-    /// Holds the scores of each channel against the first threshold that is for it.
+    /// Compares the scores of each channel with its first threshold.
     pub fn flag(&mut self, thresholds: &[Calibrated]) -> Result<()> {
         let samples: Vec<Vec<usize>> =
             self.runs().iter().flat_map(|run| self.by_split(run)).collect();
@@ -248,7 +247,7 @@ impl Scores {
             let share = |(score, flags): (&Option<f64>, u32)| {
                 score.map(|_| f64::from(flags) / channel.members.len() as f64)
             };
-            // Where the members' own scores are not at hand nothing is known of their flags.
+            // Without the members' own scores their flags are unknown.
             let known = !channel.members.is_empty();
             channel.flagging = if known {
                 channel.scores.iter().zip(flags).map(share).collect()
@@ -337,12 +336,12 @@ pub(crate) mod tests {
         assert_eq!(
             own.channels[0].verdict(0),
             Verdict::NotEvaluated,
-            "what has no score is never good"
+            "a row without a score is never good"
         );
         assert_eq!(
             own.channels[1].verdict(1),
             Verdict::NotEvaluated,
-            "nor is what was held against nothing"
+            "nor is a row without a threshold"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Where a score becomes a flag, and what that was calibrated on: `thresholds.json`.
+//! Thresholds of scores and their calibration: `thresholds.json`.
 
 use super::drift::Sample;
 use crate::statistics::percentile;
@@ -8,47 +8,47 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A threshold with where it comes from.
+/// A threshold and its calibration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibrated {
-    /// The channel whose scores it is for.
+    /// The channel it applies to.
     pub channel: String,
-    /// How it was found.
+    /// The rule that it was computed with.
     #[serde(flatten)]
     pub threshold: ThresholdRule,
-    /// Whether it was taken of ln(score).
+    /// Whether it was computed on ln(score).
     #[serde(default)]
     pub log: bool,
-    /// Which rows it was found on.
+    /// The rows it was calibrated on.
     pub on: CalibrateOn,
-    /// The threshold; `None` where each scored run gets its own.
+    /// The threshold; `None` if each scored run gets its own.
     pub value: Option<f64>,
-    /// The same for each member of an ensemble, on its own scores; empty where there is one, or the
-    /// threshold is fixed.
+    /// The thresholds of the members of an ensemble, from their own scores; empty for a single
+    /// member or a fixed threshold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<f64>,
-    /// Number of rows it was found on.
+    /// Number of calibration rows.
     pub rows: usize,
-    /// Number of runs they are from.
+    /// Number of runs of those rows.
     pub runs: usize,
-    /// What those rows are, such as "validation rows labelled good"; empty in folders of earlier
-    /// versions.
+    /// Description of those rows, such as "validation rows labelled good"; empty in folders of
+    /// earlier versions.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rows_are: String,
-    /// The files that those rows are from.
+    /// The files of those rows.
     pub files: Vec<String>,
-    /// How their scores are distributed, with the first threshold of each channel.
+    /// The distribution of their scores; only for the first threshold of each channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<Sample>,
 }
 
 impl Calibrated {
-    /// How it was found, in words.
+    /// Description of the rule.
     pub fn describe(&self) -> String {
         describe(&self.threshold, self.log)
     }
 
-    /// What the rows are that it was found on, in words.
+    /// Description of the calibration rows.
     pub fn sample(&self) -> &str {
         match self.on {
             _ if !self.rows_are.is_empty() => &self.rows_are,
@@ -58,7 +58,7 @@ impl Calibrated {
         }
     }
 
-    /// The same without the distribution of the scores, for those who want to know the threshold.
+    /// The same without the distribution of the scores.
     pub fn brief(&self) -> Self {
         Self { sample: None, ..self.clone() }
     }
@@ -76,7 +76,7 @@ impl Calibrated {
         self.members.get(member).map_or_else(|| self.for_run(scores), |value| Ok(*value))
     }
 
-    /// A warning where there are too few rows for what was asked.
+    /// A warning if there are too few rows for the percentile.
     pub fn warning(&self) -> Option<String> {
         let ThresholdRule::Percentile { percentile, .. } = self.threshold else { return None };
         let above = self.rows as f64 * (1.0 - percentile / 100.0);
@@ -89,7 +89,7 @@ impl Calibrated {
     }
 }
 
-/// How a threshold is found, in words; with `log`, on ln(score).
+/// Description of a threshold rule; with `log`, on ln(score).
 pub fn describe(threshold: &ThresholdRule, log: bool) -> String {
     let text = threshold.to_string();
     match (log, threshold) {
@@ -99,8 +99,8 @@ pub fn describe(threshold: &ThresholdRule, log: bool) -> String {
     }
 }
 
-/// The threshold found on the scores of some runs, each in the order of LS. A moving average never
-/// crosses from run to run. With `log` it is found on ln(score), and e to the power of that.
+/// The threshold for the scores of some runs, each in the order of LS. A moving average never
+/// crosses runs. With `log` it is computed on ln(score) and converted back.
 pub fn value(threshold: &ThresholdRule, log: bool, runs: &[&[f64]]) -> Result<f64> {
     if log && !matches!(threshold, ThresholdRule::Fixed { .. }) {
         let logs: Vec<Vec<f64>> = runs
@@ -138,7 +138,7 @@ pub fn value(threshold: &ThresholdRule, log: bool, runs: &[&[f64]]) -> Result<f6
     }
 }
 
-/// Means over `window` neighbours, the valid part only: `scores.len() − window + 1` of them.
+/// Means over `window` neighbours, only the valid part: `scores.len() − window + 1` values.
 pub fn moving_average(scores: &[f64], window: usize) -> Vec<f64> {
     if window <= 1 {
         return scores.to_vec();

@@ -1,43 +1,43 @@
 //! Rows in two dimensions by t-SNE.
 //!
 //! After van der Maaten and Hinton, "Visualizing data using t-SNE", JMLR 9 (2008) 2579, with the
-//! repulsion of far points taken together as in van der Maaten, "Accelerating t-SNE using
-//! tree-based algorithms", JMLR 15 (2014) 3221. Its settings are those of scikit-learn. No result
-//! depends on the number of threads.
+//! Barnes-Hut approximation of van der Maaten, "Accelerating t-SNE using tree-based algorithms",
+//! JMLR 15 (2014) 3221. Its settings are those of scikit-learn. Results do not depend on the number
+//! of threads.
 
 use super::pca::Pca;
 use crate::random;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-/// Neighbours that a row is to have, softly counted.
+/// Effective number of neighbours of a row.
 const PERPLEXITY: f64 = 30.0;
 
-/// Wider rows are taken by so many principal components.
+/// Wider rows are reduced to this number of principal components.
 pub const TSNE_WIDTH: usize = 50;
 
-/// Steps of gradient descent, and those of them at the beginning in which attraction is
-/// exaggerated.
+/// Number of steps of gradient descent, and number of first steps with exaggerated attraction.
 const STEPS: (usize, usize) = (1000, 250);
 
-/// By how much it is.
+/// Factor of the exaggerated attraction.
 const EXAGGERATION: f32 = 12.0;
 
-/// How coarsely points that are far away are taken together.
+/// Angular size of a cell below which its points are treated as one.
 const THETA: f32 = 0.5;
 
-/// Rows of one tile when distances are computed.
+/// Rows per tile when distances are computed.
 const TILE: usize = 4096;
 
 type Point = [f32; 2];
 
-/// Lays `values` `[rows, width]` out in a plane such that neighbours stay neighbours, `[rows]`
-/// points. Distances between clusters and their sizes mean nothing. Rows wider than [`TSNE_WIDTH`]
-/// are taken by so many principal components. `seed` matters only where rows vary along a line.
+/// Maps `values` `[rows, width]` to `[rows]` points in a plane such that neighbours stay
+/// neighbours. Distances between clusters and sizes of clusters have no meaning. Rows wider than
+/// [`TSNE_WIDTH`] are reduced to that number of principal components. `seed` matters only if rows
+/// vary along a single line.
 ///
 /// # Errors
 ///
-/// Where there are fewer than 4 rows, or all are the same.
+/// Fails if there are fewer than 4 rows, or all are equal.
 pub fn tsne(values: &[f32], width: usize, seed: u64) -> Result<Vec<Point>, String> {
     let rows = values.len() / width.max(1);
     if rows < 4 {
@@ -83,7 +83,8 @@ pub fn tsne(values: &[f32], width: usize, seed: u64) -> Result<Vec<Point>, Strin
     Ok(points)
 }
 
-/// A small picture of the principal components `[rows, axes]`; chance where there is no second.
+/// Initial positions: scaled-down principal components `[rows, axes]`; random if there is no second
+/// one.
 fn first_layout(along: &[f32], axes: usize, seed: u64) -> Vec<Point> {
     let rows = along.len() / axes;
     let spread = |axis: usize| {
@@ -104,16 +105,16 @@ fn first_layout(along: &[f32], axes: usize, seed: u64) -> Vec<Point> {
         .collect()
 }
 
-/// How near rows are: a sparse symmetric matrix whose entries add up to 1.
+/// Affinities of rows: a sparse symmetric matrix whose entries add up to 1.
 struct Affinities {
-    /// Where the entries of each row begin, `[rows + 1]`.
+    /// Offsets of the entries of each row, `[rows + 1]`.
     starts: Vec<usize>,
     /// Columns and entries.
     entries: Vec<(u32, f32)>,
 }
 
 impl Affinities {
-    /// Row `i` is pulled by its neighbours.
+    /// The attraction of row `i` by its neighbours.
     fn attraction(&self, i: usize, points: &[Point]) -> Point {
         let [x, y] = points[i];
         let mut sum = [0.0; 2];
@@ -126,13 +127,13 @@ impl Affinities {
     }
 }
 
-/// The affinities of `values`, `[rows, width]`: Gaussian over each row's nearest neighbours, and as
-/// wide as the perplexity says.
+/// The affinities of `values`, `[rows, width]`: Gaussian over each row's nearest neighbours, with
+/// the width that gives the perplexity.
 fn affinities(values: &[f32], width: usize) -> Affinities {
     let rows = values.len() / width;
     let perplexity = PERPLEXITY.min((rows - 1) as f64 / 3.0);
     let count = ((3.0 * perplexity + 1.0) as usize).min(rows - 1);
-    // By columns, so that a row is held against many at once.
+    // By columns, so that a row is compared with many at once.
     let columns: Vec<f32> =
         (0..width).flat_map(|column| values.iter().skip(column).step_by(width).copied()).collect();
     let neighbours = |i: usize| {
@@ -183,7 +184,7 @@ fn affinities(values: &[f32], width: usize) -> Affinities {
 /// have this perplexity.
 fn weights(squares: &[f64], perplexity: f64) -> Vec<f64> {
     let (mut low, mut high, mut beta) = (0.0, f64::INFINITY, 1.0);
-    // Distances from the nearest give the same weights, and one of them never vanishes.
+    // Distances relative to the nearest give the same weights, and one weight is always 1.
     let gauss = |beta: f64| {
         squares.iter().map(|square| (-beta * (square - squares[0])).exp()).collect::<Vec<_>>()
     };
@@ -217,14 +218,13 @@ fn weights(squares: &[f64], perplexity: f64) -> Vec<f64> {
 struct Cell {
     centre: Point,
     points: f32,
-    /// The longer side of the smallest box around its points, squared; 0 where all lie at one
-    /// place.
+    /// The squared longer side of the bounding box of its points; 0 if all coincide.
     side: f32,
     /// The first cell after it that is not within it.
     next: u32,
 }
 
-/// Cells within cells, each before those within it.
+/// Nested cells; each cell comes before those within it.
 struct Tree(Vec<Cell>);
 
 impl Tree {
@@ -254,7 +254,7 @@ impl Tree {
             side: side * side,
             next: 0,
         });
-        // A side so short that its square vanishes makes one place.
+        // A side whose square underflows counts as a single position.
         if side * side > 0.0 && count > 1 {
             let middle = [0, 1].map(|axis| (f64::from(low[axis]) + f64::from(high[axis])) / 2.0);
             let (left, right) = halve(points, 0, middle[0]);
@@ -267,8 +267,8 @@ impl Tree {
         self.0[at].next = self.0.len() as u32;
     }
 
-    /// How a point is pushed away by all, and the sum of 1 / (1 + distance²) to the others. Cells
-    /// whose side is less than `theta` times their distance are taken whole.
+    /// The repulsion of a point by all others, and the sum of 1 / (1 + distance²) to the others.
+    /// Cells whose side is less than `theta` times their distance are treated as one point.
     fn repulsion(&self, [x, y]: Point, theta: f32) -> (Point, f32) {
         let (mut push, mut total, mut at) = ([0.0_f32; 2], 0.0_f32, 0);
         while let Some(cell) = self.0.get(at) {
@@ -284,12 +284,12 @@ impl Tree {
                 at += 1;
             }
         }
-        // Less the point itself.
+        // Without the point itself.
         (push, total - 1.0)
     }
 }
 
-/// Brings the points up to the middle of an axis before the others.
+/// Moves the points up to `middle` on an axis before the others.
 fn halve(points: &mut [Point], axis: usize, middle: f64) -> (&mut [Point], &mut [Point]) {
     let mut first = 0;
     for at in 0..points.len() {
@@ -316,7 +316,7 @@ mod tests {
             (entropy.exp() - 30.0).abs() < 1e-3
                 && (weights.iter().sum::<f64>() - 1.0).abs() < 1e-12
         );
-        // Rows that are the same cannot be told apart.
+        // Equal rows get equal weights.
         assert!(
             super::weights(&[0.0; 90], 30.0)
                 .iter()
@@ -333,7 +333,7 @@ mod tests {
         points.extend([[1.0, 1.0]; 5]);
         let tree = Tree::new(&points);
         for &[x, y] in &points {
-            // Push, sum, and the length of all pushes, which cancel.
+            // Repulsion, sum, and the sum of the lengths of all repulsions, which cancel.
             let mut exact = [0.0_f32; 4];
             for [u, v] in &points {
                 let (dx, dy) = (x - u, y - v);
@@ -347,8 +347,8 @@ mod tests {
                 ];
             }
             // Points spread evenly in a cell of side s at distance d have a variance of s²/12 along
-            // it. The term of the push that is left out is at most 6 of that over d², which is
-            // theta² / 2 at the edge of what is taken whole.
+            // it. The neglected term of the repulsion is at most 6 of that over d², which is
+            // theta² / 2 at the limit of the approximation.
             for theta in [0.0, THETA / 5.0, THETA] {
                 let most = 1e-5 + theta * theta / 2.0;
                 let (push, total) = tree.repulsion([x, y], theta);

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is said of a lumisection.
+/// The verdict on a lumisection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Verdict {
     /// The score is not above the threshold, or the lower of two cuts.
     #[serde(rename = "good")]
     Good,
-    /// The score lies between two cuts (`lumisift certify`): a person should look.
+    /// The score is between two cuts (`lumisift certify`); a person should decide.
     #[serde(rename = "grey")]
     Grey,
     /// The score is above the threshold, or the upper of two cuts.
@@ -20,10 +20,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// All of them.
+    /// All verdicts.
     pub const ALL: [Self; 4] = [Self::Good, Self::Grey, Self::Bad, Self::NotEvaluated];
 
-    /// The words in the file.
+    /// The name in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Good => "good",

@@ -2,13 +2,13 @@
 
 use rayon::prelude::*;
 
-/// Rows that are worked on side by side. Tables are stored in tiles of so many rows.
+/// Rows per tile, computed in parallel lanes.
 pub(super) const LANES: usize = 8;
 
-/// Rows whose kernels are computed in one go, a multiple of `LANES`.
+/// Rows whose kernels are computed at a time, a multiple of `LANES`.
 pub(super) const STRIP: usize = 128;
 
-/// Numbers in a table from which on a kernel row is worth more than one thread.
+/// Size of a table (numbers) from which a kernel row is computed by several threads.
 pub(super) const PARALLEL: usize = 1 << 17;
 
 /// Rows laid out for the kernel: `[tiles, width, LANES]`, so that one column of `LANES` rows is
@@ -20,7 +20,7 @@ pub(super) struct KernelTable {
 }
 
 impl KernelTable {
-    /// The rows of `values` `[.., width]` that `kept` names. The last tile is filled up with zeros.
+    /// The rows `kept` of `values` `[.., width]`. The last tile is padded with zeros.
     pub(super) fn new(values: &[f32], width: usize, kept: &[usize]) -> Self {
         let mut tiles = vec![0.0; kept.len().div_ceil(LANES) * LANES * width];
         for (tile, rows) in tiles.chunks_exact_mut(LANES * width).zip(kept.chunks(LANES)) {
@@ -33,7 +33,7 @@ impl KernelTable {
         Self { rows: kept.len(), width, tiles }
     }
 
-    /// The number of rows with those that fill up the last tile.
+    /// The number of rows including the padding of the last tile.
     pub(super) fn padded(&self) -> usize {
         self.tiles.len() / self.width
     }
@@ -59,7 +59,7 @@ impl KernelTable {
         if self.tiles.len() < PARALLEL {
             fill((out, &self.tiles));
         } else {
-            // A few large pieces: every one costs a hand-over between threads.
+            // A few large pieces, because each costs a hand-over between threads.
             let piece = PARALLEL / 2 / self.width / LANES * LANES + LANES;
             out.par_chunks_mut(piece).zip(self.tiles.par_chunks(piece * self.width)).for_each(fill);
         }
@@ -75,7 +75,7 @@ impl KernelTable {
         round: impl Fn(f64) -> f64 + Sync,
     ) -> Vec<f64> {
         let mut sums = vec![0.0; self.padded()];
-        // A strip stays in the fastest memory while all points pass by.
+        // A strip stays in the cache for all points.
         sums.par_chunks_mut(STRIP).zip(self.tiles.par_chunks(STRIP * self.width)).for_each(
             |(sums, tiles)| {
                 let mut strip = [0.0; STRIP];
@@ -93,8 +93,8 @@ impl KernelTable {
 }
 
 /// The kernel between `point` `[width]` and the rows of some tiles, `[out]`. Distances are summed
-/// from differences: norms and products would lose the digits of rows that are close together and
-/// far from zero.
+/// from differences: with norms and products, rows that are close together and far from zero would
+/// lose digits.
 fn kernels(tiles: &[f32], point: &[f64], gamma: f64, out: &mut [f64]) {
     for (out, tile) in
         out.as_chunks_mut::<LANES>().0.iter_mut().zip(tiles.chunks_exact(LANES * point.len()))
@@ -114,12 +114,12 @@ fn kernels(tiles: &[f32], point: &[f64], gamma: f64, out: &mut [f64]) {
 }
 
 /// eˣ for x ≤ 0 to about 1e-14 relative, 0 below e⁻¹⁰⁴: 2ⁿ · eʸ with |y| ≤ ½ ln 2 and the Taylor
-/// series of eʸ to the eleventh power. It has no branches and no calls, so that the compiler can do
-/// several at once.
+/// series of eʸ to the eleventh power. It has no branches and no calls, so that the compiler can
+/// vectorise it.
 #[inline(always)]
 fn exp(x: f64) -> f64 {
     const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 · 2⁵²: adding it rounds to a whole number
-    // Single precision has nothing but 0 from here on.
+    // Below this, the result is 0 in single precision.
     const LEAST: f64 = -104.0;
     let within = if x < LEAST { LEAST } else { x };
     let shifted = within * std::f64::consts::LOG2_E + ROUND;

@@ -1,5 +1,5 @@
-//! One-class support vector machine with a radial kernel: a function of the inputs that is positive
-//! where the data are dense.
+//! One-class support vector machine with a radial kernel. Its decision function is positive where
+//! the data are dense.
 //!
 //! After Schölkopf, Platt, Shawe-Taylor, Smola and Williamson, "Estimating the support of a
 //! high-dimensional distribution", Neural Computation 13 (2001) 1443. The dual problem, minimise ½
@@ -13,26 +13,26 @@ use kernel::KernelTable;
 use serde::{Deserialize, Serialize};
 use solver::Solver;
 
-/// Memory for kernel rows.
+/// Bytes of the cache of kernel rows.
 const CACHE_BYTES: usize = 128 << 20;
 
-/// How to fit.
+/// Settings of a fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SvmSettings {
-    /// The share of the total weight that may lie outside, and the least share that becomes support
-    /// vectors: above 0, up to 1.
+    /// The maximum share of the total weight outside the support, and the minimum share of support
+    /// vectors: above 0, at most 1.
     pub nu: f64,
     /// The kernel is exp(-gamma |x - y|²).
     pub gamma: f64,
-    /// The fit ends when no pair of rows breaks the optimality conditions by more than this. It is
-    /// on the scale of the decision function, which grows with the sum of the weights.
+    /// The fit ends when no pair of rows violates the optimality conditions by more than this. It
+    /// is on the scale of the decision function, which grows with the sum of the weights.
     pub tolerance: f64,
 }
 
-/// How a fit went.
+/// Summary of a fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SvmFit {
-    /// Pairs of coefficients that were optimised.
+    /// Number of optimised pairs of coefficients.
     pub iterations: u64,
     /// Whether the tolerance was reached.
     pub converged: bool,
@@ -47,7 +47,7 @@ pub struct OneClassSvm {
     pub gamma: f64,
     /// Columns of the inputs.
     pub width: usize,
-    /// What is taken off the kernel sum: the decision is 0 on the border.
+    /// Offset subtracted from the kernel sum, so that the decision is 0 on the border.
     pub rho: f64,
     /// The rows with a coefficient, `[support vectors, width]`.
     pub support: Vec<f32>,
@@ -56,14 +56,13 @@ pub struct OneClassSvm {
 }
 
 impl OneClassSvm {
-    /// Fits to `values` `[rows, width]`. `weights` `[rows]` say how much each row counts: a row of
-    /// weight 2 counts as two equal rows, a row of weight 0 takes no part. All rows count 1 where
-    /// `weights` is absent. The result does not depend on the number of threads.
+    /// Fits to `values` `[rows, width]` with `weights` `[rows]`: a row of weight 2 counts as two
+    /// equal rows, a row of weight 0 is ignored. Without `weights` all rows count 1. The result
+    /// does not depend on the number of threads.
     ///
     /// # Errors
     ///
-    /// Where there is nothing to fit to, where a shape, a value, a weight or a setting makes no
-    /// sense.
+    /// Fails if there are no values, or if a shape, a value, a weight or a setting is invalid.
     pub fn fit(
         values: &[f32],
         width: usize,
@@ -75,11 +74,11 @@ impl OneClassSvm {
 
     /// The signed distance from the border of each row of `values` `[rows, width]`, positive
     /// inside: Σ αᵢ K(xᵢ, x) - rho, on the scale of scikit-learn's `decision_function`. A row with
-    /// a value that is not a number gets one that is not a number.
+    /// a NaN gets NaN.
     ///
     /// # Panics
     ///
-    /// Where the length of `values` is no multiple of the width.
+    /// Panics if the length of `values` is not a multiple of the width.
     pub fn decision(&self, values: &[f32]) -> Vec<f64> {
         assert!(
             self.width > 0 && values.len().is_multiple_of(self.width),
@@ -100,7 +99,7 @@ impl OneClassSvm {
     }
 }
 
-/// `OneClassSvm::fit` with so many bytes for kernel rows.
+/// `OneClassSvm::fit` with a cache of `bytes` for kernel rows.
 fn fit_with_cache(
     values: &[f32],
     width: usize,
@@ -170,7 +169,7 @@ fn fit_with_cache(
 mod tests {
     use super::{kernel::PARALLEL, *};
 
-    /// Numbers between 0 and 1 that repeat after `period` rows.
+    /// Rows of numbers between 0 and 1 that repeat after `period` rows.
     fn table(rows: usize, width: usize, period: usize) -> Vec<f32> {
         (0..rows * width)
             .map(|at| (at / width % period, at % width))

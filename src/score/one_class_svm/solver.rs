@@ -5,18 +5,18 @@ use super::kernel::{KernelTable, LANES};
 /// Rows in one block of the passes over the gradient, a multiple of `LANES`.
 const BLOCK: usize = 1024;
 
-/// Stands in for the curvature along a pair of rows where it is zero, as between equal rows.
+/// Replaces a zero curvature along a pair of rows, as between equal rows.
 const FLAT: f64 = 1e-12;
 
-/// Iterations after which an unfinished fit ends, or a hundred a row where that is more.
+/// Maximum number of iterations, or a hundred per row if that is more.
 const MOST_ITERATIONS: u64 = 10_000_000;
 
-/// Kernel rows that were used lately.
+/// Cache of recently used kernel rows.
 struct Cache {
     capacity: usize,
     /// The slot that holds a row.
     slot: Vec<Option<usize>>,
-    /// What each slot holds: the row, when it was last asked for, and its kernel.
+    /// The contents of each slot: the row, the time of its last use, and its kernel.
     slots: Vec<(usize, u64, Vec<f32>)>,
     clock: u64,
 }
@@ -28,7 +28,7 @@ impl Cache {
         Self { capacity, slot: vec![None; rows], slots: Vec::new(), clock: 0 }
     }
 
-    /// The slot with the kernel of `row`. The slot of the call before stays as it is.
+    /// The slot with the kernel of `row`. The slot of the previous call is not replaced.
     fn get(&mut self, table: &KernelTable, row: usize, gamma: f64) -> usize {
         self.clock += 1;
         if let Some(slot) = self.slot[row] {
@@ -51,21 +51,21 @@ impl Cache {
     }
 }
 
-/// The state of the optimisation. Vectors of `[padded rows]` have no meaning behind the last row.
+/// The state of the optimisation. Vectors of `[padded rows]` have no meaning after the last row.
 pub(super) struct Solver<'a> {
     pub(super) table: &'a KernelTable,
     pub(super) gamma: f64,
-    /// The most each coefficient may be, `[rows]`.
+    /// The upper bound of each coefficient, `[rows]`.
     pub(super) bounds: Vec<f64>,
     /// The coefficients, `[rows]`.
     pub(super) alpha: Vec<f64>,
     /// Kα, `[padded rows]`.
     pub(super) gradient: Vec<f64>,
-    /// Infinite where the coefficient cannot grow, else 0, `[padded rows]`.
+    /// Infinite if the coefficient cannot grow, else 0, `[padded rows]`.
     pub(super) full: Vec<f64>,
-    /// The rows whose coefficient can shrink, in no order.
+    /// The rows whose coefficient can shrink, unordered.
     pub(super) filled: Vec<usize>,
-    /// The place in `filled` of each row, `[rows]`.
+    /// The position in `filled` of each row, `[rows]`.
     pub(super) place: Vec<Option<usize>>,
     /// The smallest gradient of each block among the rows whose coefficient can grow.
     pub(super) lowest: Vec<f64>,
@@ -73,7 +73,7 @@ pub(super) struct Solver<'a> {
 }
 
 impl<'a> Solver<'a> {
-    /// Starts where the first rows have all they can hold, until the sum is spent.
+    /// The initial state: the first rows are at their bounds until the sum is reached.
     pub(super) fn new(
         table: &'a KernelTable,
         bounds: Vec<f64>,
@@ -91,7 +91,7 @@ impl<'a> Solver<'a> {
         let filled: Vec<usize> = (0..rows).filter(|&row| alpha[row] > 0.0).collect();
         let points: Vec<f64> = filled.iter().flat_map(|&row| table.row(row)).collect();
         let coefficients: Vec<f64> = filled.iter().map(|&row| alpha[row]).collect();
-        // Rounded as the kernel rows are, so that the gradient stays that of one matrix.
+        // Rounded like the kernel rows, so that the gradient belongs to the same matrix.
         let gradient =
             table.kernel_sums(&points, &coefficients, gamma, |kernel| f64::from(kernel as f32));
         let mut full = vec![f64::INFINITY; padded];
@@ -113,12 +113,12 @@ impl<'a> Solver<'a> {
         Self { table, gamma, bounds, alpha, gradient, full, filled, place, lowest, cache }
     }
 
-    /// Optimises pairs until none breaks the conditions by more than `tolerance`. Returns the
-    /// iterations and whether it got there.
+    /// Optimises pairs until none violates the conditions by more than `tolerance`. Returns the
+    /// number of iterations and whether it converged.
     pub(super) fn run(&mut self, tolerance: f64) -> (u64, bool) {
         let most = MOST_ITERATIONS.max(100 * self.table.rows as u64);
         for iteration in 0..most {
-            // Every coefficient is as large as it can be: there is nothing to choose.
+            // Every coefficient is at its bound: there is nothing to optimise.
             let Some(grows) = self.to_grow() else { return (iteration, true) };
             let grows_slot = self.cache.get(self.table, grows, self.gamma);
             let (violation, shrinks) = self.to_shrink(grows, grows_slot);
@@ -127,15 +127,15 @@ impl<'a> Solver<'a> {
             };
             let shrinks_slot = self.cache.get(self.table, shrinks, self.gamma);
             if !self.shift(grows, grows_slot, shrinks, shrinks_slot) {
-                // The step is lost in rounding, and would be again.
+                // The step is lost in rounding; so would be all further ones.
                 return (iteration, false);
             }
         }
         (most, false)
     }
 
-    /// The row with the smallest gradient among those whose coefficient can grow. The last of
-    /// equals.
+    /// The row with the smallest gradient among those whose coefficient can grow; the last one of
+    /// ties.
     pub(super) fn to_grow(&self) -> Option<usize> {
         let (block, &lowest) =
             self.lowest.iter().enumerate().rev().min_by(|a, b| a.1.total_cmp(b.1))?;
@@ -146,10 +146,10 @@ impl<'a> Solver<'a> {
         (block * BLOCK..end).rev().find(|&row| self.gradient[row] + self.full[row] == lowest)
     }
 
-    /// The largest violation that `grows` is part of, and the row, among those whose coefficient
-    /// can shrink, with which shifting weight promises to lower the objective most: by the
-    /// second-order rule of Fan, Chen and Lin, "Working set selection using second order
-    /// information for training support vector machines", JMLR 6 (2005) 1889. The last of equals.
+    /// The largest violation that includes `grows`, and the row, among those whose coefficient can
+    /// shrink, for which shifting weight reduces the objective most: by the second-order rule of
+    /// Fan, Chen and Lin, "Working set selection using second order information for training
+    /// support vector machines", JMLR 6 (2005) 1889. The last one of ties.
     pub(super) fn to_shrink(&self, grows: usize, grows_slot: usize) -> (f64, Option<usize>) {
         let kernel = &self.cache.slots[grows_slot].2;
         let low = self.gradient[grows];
@@ -167,8 +167,8 @@ impl<'a> Solver<'a> {
         (violation, best)
     }
 
-    /// Moves weight from one row to another, to the minimum along that line or as far as the bounds
-    /// let it. Returns whether anything changed.
+    /// Moves weight from one row to another, to the minimum along that line or to a bound. Returns
+    /// whether anything changed.
     pub(super) fn shift(
         &mut self,
         grows: usize,
@@ -182,7 +182,7 @@ impl<'a> Solver<'a> {
         let (before, stock, bound) = (self.alpha[grows], self.alpha[shrinks], self.bounds[grows]);
         let step = slope / second_derivative(grows_kernel[shrinks]);
         let (mut grown, mut shrunk) = (before + step, stock - step);
-        // The nearer of the two bounds is met exactly, and the sum kept.
+        // The nearer of the two bounds is reached exactly, and the sum is preserved.
         let sum = before + stock;
         if sum > bound {
             if grown > bound {
@@ -224,9 +224,9 @@ impl<'a> Solver<'a> {
         true
     }
 
-    /// The gradient on the border: the mean over the rows between their bounds. Where there are
-    /// none, the middle between the rows that are full and those that are empty, which lie on the
-    /// two sides of it; without empty rows, the largest gradient.
+    /// The gradient on the border: the mean over the rows between their bounds. Without such rows,
+    /// the middle between the rows at their upper and at their lower bounds; without rows at the
+    /// lower bound, the largest gradient.
     pub(super) fn rho(&self) -> f64 {
         let (mut sum, mut free) = (0.0, 0_u64);
         let (mut above, mut below) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -257,7 +257,7 @@ fn second_derivative(kernel: f32) -> f64 {
     (2.0 - 2.0 * f64::from(kernel)).max(FLAT)
 }
 
-/// The smallest gradient among rows that are not full, infinite where all are.
+/// The smallest gradient among rows that are not full; infinite if all are.
 fn least(gradient: &[f64], full: &[f64]) -> f64 {
     let mut least = [f64::INFINITY; LANES];
     for (gradient, full) in gradient.as_chunks::<LANES>().0.iter().zip(full.as_chunks::<LANES>().0)

@@ -1,4 +1,4 @@
-//! From the maps of one lumisection to regions.
+//! Finds regions in the maps of one lumisection.
 
 use super::{
     grid::Grid,
@@ -14,31 +14,30 @@ const SIDES: [Side; 2] = [Side::Dead, Side::Hot];
 /// A layer's map in one lumisection, each `[y, x]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Map<'a> {
-    /// Its contents, of which only those that are 0 matter: as read, or scaled in a way that leaves
-    /// 0 at 0.
+    /// The contents, used only to find zeros: as read, or with a scaling that keeps 0 at 0.
     pub contents: &'a [f32],
-    /// What the model saw.
+    /// The input of the model.
     pub input: &'a [f32],
-    /// What it made of that.
+    /// The reconstruction.
     pub output: &'a [f32],
 }
 
-/// What was found in one lumisection.
+/// Patterns of one lumisection.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
-    /// By layer, how many bad bins lie in windows.
+    /// Number of bad bins in windows, by layer.
     pub bins: Vec<usize>,
-    /// Cells of a grid as fine as the finest layer that are bad in enough layers, on each side for
-    /// itself.
+    /// Number of cells, on a grid as fine as the finest layer, that are bad in enough layers; each
+    /// side counted separately.
     pub coincident: usize,
-    /// The bad bins in windows that touch, by layer, side and first bin.
+    /// Groups of touching bad bins in windows, ordered by layer, side and first bin.
     pub regions: Vec<Region>,
 }
 
 /// Finds the patterns of one row after another.
 ///
-/// What it remembers, for the dynamic mask, begins anew with each run; so runs can be given to
-/// finders of their own, side by side.
+/// The memory of the dynamic mask is reset for each run, so different runs can use separate finders
+/// in parallel.
 pub struct Finder<'a> {
     settings: &'a PatternSettings,
     layers: &'a [DetectorLayer],
@@ -48,7 +47,7 @@ pub struct Finder<'a> {
     filter: Filter,
 }
 
-/// What is known of a layer in a row.
+/// Working memory of a layer in a row.
 struct Work {
     memory: Memory,
     masked: Vec<bool>,
@@ -58,16 +57,16 @@ struct Work {
 
 /// A layer's bins on one side.
 struct Marks {
-    /// How many are kept.
+    /// Number of kept bins.
     count: usize,
-    /// Bad and in a window.
+    /// Bins that are bad and in a window.
     kept: Vec<bool>,
-    /// Of them those that coincide.
+    /// The kept bins that coincide with other layers.
     shared: Vec<bool>,
 }
 
 impl<'a> Finder<'a> {
-    /// Takes settings that were checked (see [`PatternSettings::check`]) for these layers.
+    /// `settings` must be checked for these layers (see [`PatternSettings::check`]).
     pub fn new(settings: &'a PatternSettings, layers: &'a [DetectorLayer]) -> Self {
         let work = |layer: &DetectorLayer| {
             let none = || vec![false; layer.shape.width()];
@@ -90,8 +89,8 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The patterns of a row, of which there is one map a layer. The rows of a run come one after
-    /// another, in the order of LS; a row that is passed over is not remembered.
+    /// The patterns of a row, given one map per layer. The rows of a run must come one after
+    /// another in the order of LS; skipped rows do not enter the dynamic mask.
     pub fn row(&mut self, run: u32, maps: &[Map]) -> Found {
         if self.run.replace(run) != Some(run) {
             self.work.iter_mut().for_each(|work| work.memory.forget());
@@ -160,7 +159,7 @@ impl Work {
             SIDES.into_iter().zip(&mut self.sides).filter(|(side, _)| settings.sides.have(*side))
         {
             let mut count = 0;
-            // A place that was always empty is hot where it no longer is.
+            // A bin that was always empty in training can be hot even if masked.
             if side == Side::Hot {
                 for (((masked, empty), input), output) in
                     self.masked.iter_mut().zip(&layer.empty).zip(map.input).zip(map.output)
@@ -252,7 +251,7 @@ mod tests {
             .collect()
     }
 
-    /// Maps of ones, of which some areas hold something else.
+    /// Maps of ones with other values in some areas.
     fn map(shape: Shape, areas: &[(Area, f32)]) -> Vec<f32> {
         let mut values = vec![1.0; shape.width()];
         for (area, value) in areas {
@@ -300,7 +299,7 @@ mod tests {
             [(0, Side::Dead, hole, 27, true), (2, Side::Dead, area((10, 17), (3, 4)), 16, true)]
         );
         assert_eq!(found.regions[0].error, 27.0 * 0.25);
-        // Nothing is left over for the next row.
+        // Nothing carries over to the next row.
         assert_eq!(
             find(&mut finder, 1, &vec![quiet.clone(); 3]),
             Found { bins: vec![0; 3], coincident: 0, regions: vec![] }
@@ -362,7 +361,7 @@ mod tests {
         // A stray count is a usual deviation; with the floor of a map of a hundred counts a bin it
         // is 0.1.
         assert_eq!((bins(&layers, 0.1), bins(&layers, 5.0)), (vec![0, 0], vec![51, 0]));
-        // Where training rows held something now and then, the mask holds.
+        // If a bin was sometimes not empty in training, the mask applies.
         layers.iter_mut().for_each(|layer| layer.empty.fill(false));
         assert_eq!(bins(&layers, 5.0), [0, 0]);
     }
@@ -396,7 +395,7 @@ mod tests {
             for row in values.chunks_exact(54).take(rows) {
                 let inputs = [row[..24].to_vec(), row[24..].to_vec()];
                 let found = find(&mut finder, 1, &inputs);
-                // A finder of its own says the same of a row, as long as no mask takes part.
+                // A separate finder finds the same for a row without a dynamic mask.
                 prop_assert_eq!(&found, &find(&mut Finder::new(&settings, &layers), 1, &inputs));
                 for (at, input) in inputs.iter().enumerate() {
                     let regions: Vec<&Region> = found.regions.iter().filter(|region| region.layer == at).collect();

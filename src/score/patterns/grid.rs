@@ -1,13 +1,13 @@
-//! Layers of different binning laid over each other.
+//! A common grid for layers of different binning.
 
 use crate::data::shape::Shape;
 
-/// A grid as fine as the finest layer on each axis, and which bin of each layer its cells belong
-/// to: the one at the same fraction of the axes as the cell's centre.
+/// A grid as fine as the finest layer on each axis. A cell belongs to the bin of each layer at the
+/// same fraction of the axes as the cell's centre.
 #[derive(Clone, Debug)]
 pub(super) struct Grid {
     shape: Shape,
-    /// By layer: which bins in x and y.
+    /// By layer: number of bins in x, and the bin in x and in y of each cell.
     bins: Vec<(usize, Vec<usize>, Vec<usize>)>,
 }
 
@@ -26,8 +26,7 @@ impl Grid {
         }
     }
 
-    /// Counts the cells that at least so many layers have marked, and marks in `shared` the bins
-    /// that have such a cell.
+    /// Counts the cells marked in at least `least` layers; marks their bins in `shared`.
     pub fn coincide(&self, least: usize, marked: &[&[bool]], shared: &mut [&mut [bool]]) -> usize {
         let mut count = 0;
         for y in 0..self.shape.y {

@@ -1,9 +1,9 @@
-//! Bins that are empty whatever happens: masked parts of the detector are no anomaly.
+//! Masks of bins that are always empty: masked parts of the detector are not anomalies.
 
-/// Rounding may not decide whether a share is reached.
+/// Tolerance for rounding when a share is compared.
 pub(super) const ROUNDING: f64 = 1e-9;
 
-/// How often each bin is 0, over some rows.
+/// Counts over some rows how often each bin is 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zeros {
     rows: usize,
@@ -11,7 +11,7 @@ pub struct Zeros {
 }
 
 impl Zeros {
-    /// Over no rows yet, of so many bins.
+    /// Counts of zero rows for `bins` bins.
     pub fn new(bins: usize) -> Self {
         Self { rows: 0, zeros: vec![0; bins] }
     }
@@ -25,14 +25,14 @@ impl Zeros {
             .for_each(|(zeros, value)| *zeros += usize::from(*value == 0.0));
     }
 
-    /// Counts what another has counted.
+    /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.rows += other.rows;
         self.zeros.iter_mut().zip(&other.zeros).for_each(|(zeros, more)| *zeros += more);
     }
 
-    /// The static mask: bins that are 0 in at least this share of the rows; none where there are no
-    /// rows.
+    /// The static mask: bins that are 0 in at least this share of the rows. Without rows no bin is
+    /// masked.
     pub fn mask(&self, share: f64) -> Vec<bool> {
         self.zeros
             .iter()
@@ -41,7 +41,7 @@ impl Zeros {
     }
 }
 
-/// In how many of the last rows of a run each bin was 0 without a break.
+/// For each bin, the number of consecutive last rows of a run in which it was 0.
 #[derive(Clone, Debug)]
 pub(super) struct Memory(Vec<u32>);
 
@@ -50,7 +50,7 @@ impl Memory {
         Self(vec![0; bins])
     }
 
-    /// A new run: nothing was seen.
+    /// Resets the counts for a new run.
     pub fn forget(&mut self) {
         self.0.fill(0);
     }
@@ -61,8 +61,7 @@ impl Memory {
         });
     }
 
-    /// Masks the bins that were 0 in each of the last `rows` rows, beside those that are masked
-    /// anyway.
+    /// Additionally masks the bins that were 0 in each of the last `rows` rows.
     pub fn mask(&self, rows: usize, masked: &mut [bool]) {
         masked
             .iter_mut()
@@ -106,7 +105,7 @@ mod tests {
 
         #[test]
         fn the_dynamic_mask_is_what_was_0_in_each_of_the_last_rows(rows in prop::collection::vec(prop::collection::vec(0_u8..4, 3), 0..20), last in 1_usize..5) {
-            // Mostly zeros, so that masks happen.
+            // Mostly zeros, so that masks occur.
             let rows: Vec<Vec<f32>> = rows.into_iter().map(|row| row.into_iter().map(|value| f32::from(value == 3)).collect()).collect();
             let mut memory = Memory::new(3);
             for (at, row) in rows.iter().enumerate() {

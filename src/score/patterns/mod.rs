@@ -1,11 +1,10 @@
-//! Patterns in space in the errors of maps: bins that are reconstructed badly side by side in a
-//! layer, in several layers at once, and over neighbouring lumisections.
+//! Spatial patterns in the errors of maps: neighbouring bins of a layer with large errors, in
+//! several layers at once and over neighbouring lumisections.
 //!
-//! A bin is bad where its squared error is above a limit, on one side: *dead* where the map holds
-//! less than its reconstruction, *hot* where it holds more. Bins that are masked are never bad. Bad
-//! bins stay that lie together in a window; those of several layers at the same place coincide;
-//! those that touch are a [`Region`], and regions that overlap from lumisection to lumisection a
-//! [`Track`].
+//! A bin is bad if its squared error is above a limit. It is *dead* if the map is below its
+//! reconstruction, *hot* if it is above. Masked bins are never bad. Bad bins are kept if enough of
+//! them are in a window. Bad bins of several layers at the same position coincide. Bad bins that
+//! touch form a [`Region`]; regions that overlap from lumisection to lumisection form a [`Track`].
 
 mod find;
 mod grid;

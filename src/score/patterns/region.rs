@@ -4,47 +4,46 @@ use super::settings::Side;
 use crate::data::{areas::Area, shape::Shape};
 use serde::{Deserialize, Serialize};
 
-/// Bins of one row of a map, side by side.
+/// Adjacent bins in one row of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Span {
-    /// The row.
+    /// The row of the map.
     pub y: usize,
-    /// Its first bin.
+    /// The first bin in x.
     pub first: usize,
-    /// Its last bin.
+    /// The last bin in x, inclusive.
     pub last: usize,
 }
 
-/// Bad bins of one side in a layer that touch each other, also across corners.
+/// Bad bins of one side in a layer that touch each other, including at corners.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Region {
     /// Position of the layer.
     pub layer: usize,
-    /// Whether the bins hold too little or too much.
+    /// Whether the bins are too low or too high.
     pub side: Side,
     /// The smallest rectangle around them.
     pub area: Area,
-    /// How many they are.
+    /// Number of bins.
     pub bins: usize,
     /// The sum of their squared errors.
     pub error: f64,
-    /// Whether one of them lies where enough layers are bad.
+    /// Whether one of the bins coincides with enough other bad layers.
     pub coincident: bool,
-    /// Which they are, row by row.
+    /// The bins, row by row.
     pub spans: Vec<Span>,
 }
 
-/// A region is known where at least this share of its bins lies in areas that are known to be
-/// masked.
+/// A region is known if at least this share of its bins is in areas known to be masked.
 pub const KNOWN: f64 = 0.5;
 
 impl Region {
-    /// Whether so many of its bins lie in masked areas that it is no news.
+    /// Whether the share of its bins in masked areas is at least [`KNOWN`].
     pub fn is_known(&self, masked: &[Area]) -> bool {
         self.share_in(masked) >= KNOWN
     }
 
-    /// The share of its bins that lie in one of some areas.
+    /// The share of its bins that are in any of `areas`.
     pub fn share_in(&self, areas: &[Area]) -> f64 {
         let inside = |span: &Span| {
             (span.first..=span.last)
@@ -55,11 +54,11 @@ impl Region {
     }
 }
 
-/// Groups of marked bins that touch each other, also across corners, in the order of their first
-/// bins; the spans of each in the order of rows.
+/// Groups of marked bins that touch each other, including at corners, in the order of their first
+/// bins; the spans of each group are in the order of rows.
 pub(super) fn components(marked: &[bool], shape: Shape) -> Vec<Vec<Span>> {
     let mut spans: Vec<Span> = vec![];
-    // A forest: each span points to one of its group that is not behind it.
+    // A disjoint-set forest: each span points to a span of its group that is not after it.
     let mut parent: Vec<usize> = vec![];
     let mut above = 0..0;
     for (y, row) in marked.chunks_exact(shape.x.max(1)).enumerate() {
@@ -96,7 +95,7 @@ pub(super) fn components(marked: &[bool], shape: Shape) -> Vec<Vec<Span>> {
     groups
 }
 
-/// The first member of the group of `at`; what lies between points there from now on.
+/// The first member of the group of `at`, with path compression.
 pub(super) fn root(parent: &mut [usize], at: usize) -> usize {
     let mut root = at;
     while parent[root] != root {
@@ -109,7 +108,7 @@ pub(super) fn root(parent: &mut [usize], at: usize) -> usize {
     root
 }
 
-/// Makes one group of the groups of two members.
+/// Merges the groups of two members.
 pub(super) fn join(parent: &mut [usize], a: usize, b: usize) {
     let (a, b) = (root(parent, a), root(parent, b));
     parent[a.max(b)] = a.min(b);
@@ -121,7 +120,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    /// Groups found by flooding from each bin.
+    /// Groups found by flood fill from each bin.
     fn flooded(marked: &[bool], shape: Shape) -> BTreeSet<BTreeSet<(usize, usize)>> {
         let mut left: BTreeSet<(usize, usize)> = (0..marked.len())
             .filter(|&at| marked[at])

@@ -1,4 +1,4 @@
-//! What counts as a pattern, and the layers that are searched.
+//! Settings of the pattern search, and the layers that are searched.
 
 use crate::{
     config::patterns as section,
@@ -7,26 +7,26 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What counts as a pattern.
+/// Settings of the pattern search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PatternSettings {
-    /// A bin is bad where its squared error is above this.
+    /// A bin is bad if its squared error is above this.
     pub bin_error: f64,
-    /// A bad bin counts where it lies in a window of one of these sizes, anywhere in the map,
-    /// enough of whose bins are bad on the same side; every bad bin counts where there are none.
+    /// A bad bin counts if some window of one of these sizes, anywhere in the map, contains it and
+    /// enough bad bins of the same side. Without windows every bad bin counts.
     pub windows: Vec<Window>,
-    /// The share of a window's unmasked bins that is enough.
+    /// The required share of bad bins among the unmasked bins of a window.
     pub fill: f64,
     /// Which sides count.
     pub sides: Sides,
-    /// Bins that were 0 in each of so many rows of the run before this one are masked; 0 for no
+    /// Bins that were 0 in each of this number of preceding rows of the run are masked; 0 for no
     /// such mask.
     pub dynamic_mask: usize,
-    /// In how many layers a cell must be bad on the same side to coincide.
+    /// Number of layers in which a cell must be bad on the same side to coincide.
     pub layers: usize,
 }
 
-/// A size of windows, in bins.
+/// The size of a window in bins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Window {
     /// Bins in x.
@@ -39,7 +39,7 @@ pub struct Window {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sides {
-    /// Both, each for itself.
+    /// Both, each separately.
     #[default]
     Both,
     /// Dead bins only.
@@ -48,13 +48,13 @@ pub enum Sides {
     Hot,
 }
 
-/// On which side a bin is bad.
+/// The sign of the deviation of a bad bin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
-    /// It holds less than its reconstruction.
+    /// The bin is below its reconstruction.
     Dead,
-    /// It holds more.
+    /// The bin is above its reconstruction.
     Hot,
 }
 
@@ -67,13 +67,13 @@ pub struct DetectorLayer {
     pub shape: Shape,
     /// The static mask, `[y, x]` (see [`Zeros::mask`](super::Zeros::mask)).
     pub masked: Vec<bool>,
-    /// Bins that were 0 in all training rows, `[y, x]`: they can be hot, mask or not. None where
-    /// that is not known.
+    /// Bins that were 0 in all training rows, `[y, x]`: they can be hot even if masked. Empty if
+    /// unknown.
     pub empty: Vec<bool>,
 }
 
 impl PatternSettings {
-    /// What a config says, for so many layers.
+    /// The settings of a config for `layers` layers.
     pub fn new(config: &section::Patterns, layers: usize) -> Self {
         let sides = match config.sides {
             section::Sides::Both => Sides::Both,
@@ -94,7 +94,7 @@ impl PatternSettings {
         }
     }
 
-    /// Refuses what cannot be looked for in layers of these names and shapes.
+    /// Refuses settings that do not fit layers of these names and shapes.
     pub fn check<'a>(&self, layers: impl IntoIterator<Item = (&'a str, Shape)>) -> Result<()> {
         let Self { bin_error, fill, .. } = *self;
         let wrong =

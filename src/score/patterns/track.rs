@@ -1,4 +1,4 @@
-//! Regions that stay where they are from lumisection to lumisection.
+//! Regions that persist over lumisections.
 
 use super::{
     region::{Region, join, root},
@@ -7,41 +7,39 @@ use super::{
 use crate::data::areas::Area;
 use serde::{Deserialize, Serialize};
 
-/// How many LSs without a region between two regions still make them one track, where nothing else
-/// is asked for: about a minute.
+/// Default maximum number of LSs without a region between two regions of one track: about a minute.
 pub const GAP: u32 = 2;
 
-/// Regions of one layer and side in neighbouring LSs of a run whose areas overlap, and all that
-/// hang together in this way.
+/// Regions of one layer and side of a run, connected by overlapping areas in neighbouring LSs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Track {
     /// The run.
     pub run: u32,
     /// Position of the layer.
     pub layer: usize,
-    /// On which side its bins are bad.
+    /// The side of its bad bins.
     pub side: Side,
-    /// The first LS that it is seen in.
+    /// The first LS with a region.
     pub first_ls: u32,
-    /// The last.
+    /// The last LS with a region.
     pub last_ls: u32,
-    /// In how many LSs it is seen.
+    /// Number of LSs with a region.
     pub seen: usize,
-    /// How many regions it is made of.
+    /// Number of regions.
     pub regions: usize,
-    /// The smallest rectangle around them all.
+    /// The smallest rectangle around all regions.
     pub area: Area,
-    /// The number of bins of the LS in which it has most.
+    /// The largest number of bins in one LS.
     pub bins: usize,
-    /// The sum of their squared errors.
+    /// The sum of the squared errors of the bins.
     pub error: f64,
-    /// Whether a region coincides with other layers in any LS.
+    /// Whether a region coincides with other layers in some LS.
     pub coincident: bool,
 }
 
-/// Follows regions through each run: those of two LSs with at most `gap` LSs between them (by their
-/// numbers, whether they were looked at or not) belong together where their areas overlap. Rows are
-/// (run, LS) and regions, each at most once, in any order. The tracks come by run, first LS, layer,
+/// Connects regions of each run to tracks. Regions of two LSs with at most `gap` LSs between them
+/// (by LS number, whether evaluated or not) belong together if their areas overlap. Rows are (run,
+/// LS) and regions, each at most once, in any order. Tracks are sorted by run, first LS, layer,
 /// side and area.
 pub fn track<'a>(rows: impl IntoIterator<Item = (u32, u32, &'a [Region])>, gap: u32) -> Vec<Track> {
     let mut nodes: Vec<(u32, u32, &Region)> = rows
@@ -64,8 +62,8 @@ pub fn track<'a>(rows: impl IntoIterator<Item = (u32, u32, &'a [Region])>, gap: 
         }
     }
     let mut tracks: Vec<Track> = vec![];
-    // The track of each node that is the first of its group, and how many bins that has in its last
-    // LS so far.
+    // The track of each node that is the first of its group, and the number of bins in its last LS
+    // so far.
     let mut track_of = vec![(0, 0); nodes.len()];
     for (at, &(run, ls, region)) in nodes.iter().enumerate() {
         let root = root(&mut parent, at);
@@ -167,7 +165,7 @@ mod tests {
         #[test]
         fn tracks_are_the_groups_of_regions_that_hang_together(rows in some_rows(), gap in 0_u32..4) {
             let tracks = track(rows.iter().map(|(run, ls, regions)| (*run, *ls, regions.as_slice())), gap);
-            // The groups by going from each region to all that are near until there are no more.
+            // The groups by search from each region.
             let all: Vec<(u32, u32, &Region)> = rows.iter().flat_map(|(run, ls, regions)| regions.iter().map(move |region| (*run, *ls, region))).collect();
             let near = |a: usize, b: usize| {
                 let ((run, ls, one), (other_run, other_ls, other)) = (all[a], all[b]);

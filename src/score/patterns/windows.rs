@@ -1,20 +1,20 @@
-//! Which bad bins stand close enough to be a pattern.
+//! The window filter: keeps bad bins that are close together.
 
 use super::{mask::ROUNDING, settings::Window};
 use crate::data::shape::Shape;
 
-/// The window filter, with room that is used again from map to map.
+/// The window filter, with buffers that are reused from map to map.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filter {
     /// Bad and unmasked bins above and left of each corner, `[y + 1, x + 1]`.
     sums: Vec<(u32, u32)>,
-    /// How many windows hold each bin, as differences in x and y, `[y + 1, x + 1]`.
+    /// Number of windows that contain each bin, as differences in x and y, `[y + 1, x + 1]`.
     held: Vec<i32>,
 }
 
 impl Filter {
-    /// Keeps the bad bins that lie in a window enough of whose unmasked bins are bad; says how many
-    /// there are. A window of which more than half is masked says nothing. Without windows every
+    /// Keeps the bad bins in windows with enough bad bins among the unmasked ones; returns their
+    /// number. A window with more than half of its bins masked is ignored. Without windows every
     /// bad bin is kept.
     pub fn keep(
         &mut self,
@@ -32,7 +32,7 @@ impl Filter {
             kept.copy_from_slice(bad);
             return all;
         }
-        // So few bad bins as most maps have cannot fill a window half of which is masked.
+        // Most maps have too few bad bins to fill even a half-masked window.
         if windows
             .iter()
             .all(|window| (all as f64) + ROUNDING < fill * (window.x * window.y).div_ceil(2) as f64)
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The same by its definition: each placed window in turn, bin by bin.
+    /// The same by its definition: each window position in turn, bin by bin.
     fn slowly(
         shape: Shape,
         windows: &[Window],
@@ -131,7 +131,7 @@ mod tests {
         bad: &[bool],
     ) -> Vec<bool> {
         let mut kept = vec![false; shape.width()];
-        // Room that was used for a larger map before must not matter.
+        // Buffers used for a larger map before must not matter.
         let mut filter = Filter { sums: vec![(7, 7); 999], held: vec![7; 999] };
         let count = filter.keep(shape, windows, fill, masked, bad, &mut kept);
         assert_eq!(count, kept.iter().filter(|kept| **kept).count());
