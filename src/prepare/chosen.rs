@@ -1,5 +1,4 @@
-//! Rows as they are read, with what is known about them: which are evaluated, and their inputs
-//! before they are scaled.
+//! Selected rows with their labels, weights and other quantities, and their inputs before scaling.
 
 use crate::{
     config::{Experiment, Expression, data::Fill, report::Report},
@@ -24,10 +23,10 @@ use crate::{
 };
 use std::path::{Path, PathBuf};
 
-/// The key of what rows are divided by.
+/// The config key of the divisor of rows.
 const DIVIDE_BY: &str = "scale.divide_by";
 
-/// Rows with what is known about them.
+/// Rows with their labels, weights and other quantities.
 pub(crate) struct Chosen {
     pub(crate) samples: Samples,
     pub(crate) labels: Vec<LabelSet>,
@@ -38,7 +37,7 @@ pub(crate) struct Chosen {
     pub(crate) notes: Vec<String>,
 }
 
-/// Reads files and what is known about their rows.
+/// Reads files and the quantities of their rows.
 pub(crate) fn load(
     experiment: &Experiment,
     files: &[(Role, &[PathBuf])],
@@ -57,7 +56,7 @@ pub(crate) fn load(
     )?;
     let columns = quantities::columns(&names, &facts, layered);
     further.required.extend(columns.iter().cloned());
-    // Each layer has a column of its own for its entries.
+    // Each layer has its own column of entries.
     further.welcome.extend(names.get("entries").filter(|_| !layered).cloned());
     let trained = files.iter().all(|(role, _)| *role == Role::Test);
     let load = data::load(experiment, files, further, read);
@@ -83,17 +82,17 @@ pub(crate) fn load(
     Ok(Chosen { samples, labels, classes, weights, facts, automasks, notes })
 }
 
-/// Inputs of rows once they are scaled, and what scaled them.
+/// Scaled inputs of rows and their scaler.
 pub(crate) struct ScaledInputs {
     pub(crate) scaler: Scaler,
     /// `[rows, inputs]`
     pub(crate) inputs: Vec<f32>,
-    /// What the bins of each row were divided by, where the config says so.
+    /// The divisor of the bins of each row, if configured.
     pub(crate) divisors: Option<Vec<f64>>,
     pub(crate) splits: Vec<Split>,
 }
 
-/// Whether some of the scaled inputs are missing and left out.
+/// Whether some scaled inputs are missing and excluded.
 fn is_masked(scaler: &Scaler, inputs: &[f32]) -> bool {
     scaler.filling.as_ref().is_some_and(|filling| filling.fill == Fill::Mask)
         && inputs.iter().any(|value| value.is_nan())
@@ -128,7 +127,7 @@ impl Chosen {
         })
     }
 
-    /// Rows of which nothing is known but their values.
+    /// Rows with values only.
     pub(crate) fn of_samples(samples: Samples) -> Self {
         Self {
             samples,
@@ -142,7 +141,7 @@ impl Chosen {
     }
 }
 
-/// Why rows are not evaluated, in words.
+/// Describes why rows are not evaluated, with counts.
 pub(crate) fn told_counts(samples: &Samples) -> String {
     select::counts(samples)
         .into_iter()
@@ -152,7 +151,7 @@ pub(crate) fn told_counts(samples: &Samples) -> String {
 }
 
 impl Chosen {
-    /// Selects rows; returns their unscaled inputs, and what their bins were divided by.
+    /// Selects rows; returns their unscaled inputs and the divisors of their bins.
     pub(crate) fn select(
         &mut self,
         experiment: &Experiment,
@@ -179,7 +178,7 @@ impl Chosen {
         Ok((inputs, divisors))
     }
 
-    /// Refuses to go on without rows.
+    /// Fails if no rows are left.
     fn refuse_none(&self, of: usize) -> Result<()> {
         match self.samples.rows.len() {
             0 => Err(Error::input(format!("no rows left of {of}: {}", told_counts(&self.samples)))),
@@ -192,8 +191,8 @@ impl Chosen {
         reject(&mut self.samples, &mut self.labels, &mut self.classes, &mut self.weights, reasons);
     }
 
-    /// Rejects rows with inputs that are not finite, or too large to compute with, and their
-    /// entries in what stands beside them.
+    /// Rejects rows with inputs that are not finite or too large to compute with, and removes their
+    /// entries from the other columns.
     pub(crate) fn reject_overflow(
         &mut self,
         experiment: &Experiment,
@@ -220,8 +219,7 @@ impl Chosen {
         self.refuse_none(rows)
     }
 
-    /// What is drawn beside the scores: luminosities where they are known, weights, and what the
-    /// config asks for.
+    /// Quantities plotted with the scores: known luminosities, weights, and configured quantities.
     pub(crate) fn beside(&self, report: &Report) -> Result<Vec<(String, Vec<f32>)>> {
         let known = LUMINOSITIES
             .into_iter()
@@ -240,8 +238,8 @@ impl Chosen {
         Ok(beside)
     }
 
-    /// The quantities that rows are given: `data.add_inputs`, then `scale.divide_by`. Rows for
-    /// which one is unknown, or which would be divided by 0, are rejected.
+    /// The quantities of rows for `data.add_inputs`, then `scale.divide_by`. Rows with an unknown
+    /// quantity or a divisor of 0 are rejected.
     fn give(&mut self, experiment: &Experiment) -> Result<Vec<Vec<f64>>> {
         let added =
             experiment.data.add_inputs.iter().map(|expression| ("data.add_inputs", expression));
@@ -273,7 +271,7 @@ impl Chosen {
     }
 }
 
-/// A name that is no column may be a misspelt quantity of OMS or HLT.
+/// A name that is not a column may be a misspelt quantity of OMS or HLT.
 fn with_lumi_names(error: Error, columns: &[String], info: &LumiInfo) -> Error {
     let Error::Column { name, problem, .. } = &error else { return error };
     if !columns.contains(name) {

@@ -1,5 +1,4 @@
-//! Which class each row is of: what kind of event (or lumisection) it is, beside whether it is
-//! good.
+//! Classes of rows: the kind of event or lumisection, independent of whether it is good.
 
 use crate::{
     config::{Scalar, labels::ClassNames},
@@ -11,25 +10,25 @@ use std::collections::BTreeMap;
 /// The classes of rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Classes {
-    /// The column that tells them.
+    /// The column of classes.
     pub column: String,
-    /// Their names, those of the config first.
+    /// Names of the classes, those of the config first.
     pub names: Vec<String>,
-    /// The class of each row, an index into `names`; none where the column says nothing.
+    /// The class of each row, an index into `names`; `None` if the column is blank.
     pub of: Vec<Option<u8>>,
-    /// Each value of the column, as text, with its class and how many of all rows that were read
-    /// have it.
+    /// Each value of the column as text, with its class and its number of rows among all that were
+    /// read.
     pub values: Vec<(String, u8, usize)>,
 }
 
-/// Classes at most: they are told apart by colour.
+/// Maximum number of classes: they are distinguished by colour.
 const MOST: usize = 40;
-/// Values at most.
+/// Maximum number of values.
 const MOST_VALUES: usize = 1000;
 
 impl Classes {
-    /// Reads the classes of rows from their column; nothing where the data lack it (those to be
-    /// scored may).
+    /// Reads the classes of rows from their column. Returns `None` if the data lack the column, as
+    /// data to be scored may.
     pub fn read(samples: &Samples, config: &ClassNames) -> Result<Option<Self>> {
         let Some(column) = samples.columns.get(&config.column) else { return Ok(None) };
         let mut classes = Self {
@@ -66,7 +65,7 @@ impl Classes {
         Ok(Some(classes))
     }
 
-    /// Notes a value that was not seen before; returns its place in `values`.
+    /// Adds a new value; returns its index in `values`.
     fn add(
         &mut self,
         text: &str,
@@ -89,7 +88,7 @@ impl Classes {
         }
         if self.names.len() > MOST {
             return Err(Error::input(format!(
-                "labels.classes: column \"{}\" makes more than {MOST} classes: {}; labels.classes.others is one name for all values that have none",
+                "labels.classes: column \"{}\" has more than {MOST} classes: {}; set labels.classes.others to one name for all other values",
                 config.column,
                 listed(self.names.iter().map(String::as_str))
             )));

@@ -1,10 +1,9 @@
-//! Rows with numbers that are too large to compute with in single precision: they are not
-//! evaluated.
+//! Finds rows with numbers too large for computations in single precision; they are not evaluated.
 
-/// Larger contents are close to the end of single precision (and mostly stand for "missing"):
-/// differences and sums overflow.
+/// Upper limit of contents. Larger ones are close to the limit of single precision (and mostly
+/// mean "missing"): differences and sums overflow.
 pub const LARGEST_CONTENT: f32 = f32::MAX / 100.0;
-/// The square of a larger scaled input, added up over inputs and rows, overflows.
+/// Upper limit of scaled inputs. Sums over inputs and rows of larger squares overflow.
 pub const LARGEST_INPUT: f32 = 1e18;
 
 /// Whether a number can be computed with; NaN cannot.
@@ -12,8 +11,8 @@ pub fn is_within(value: f32, largest: f32) -> bool {
     value.abs() <= largest
 }
 
-/// What is said against each row, `[rows, names]`, that has an input beyond the largest. `missing`
-/// tells whether one (row, input) is missing.
+/// The reason to reject each row of `inputs`, `[rows, names]`, with an input beyond `largest`.
+/// `missing` returns whether a (row, input) is missing.
 pub fn reasons(
     inputs: &[f32],
     names: &[String],

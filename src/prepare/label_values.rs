@@ -1,4 +1,4 @@
-//! What the entries of a label column or array mean: good, bad, or nothing that is known.
+//! Interprets the entries of a label column or array: good, bad or unknown.
 
 use crate::{
     config::{LabelValues, Scalar, labels::BadValues},
@@ -9,19 +9,19 @@ use std::collections::HashMap;
 /// The labels of some entries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Labels {
-    /// Good, bad or unknown, one an entry.
+    /// Good, bad or unknown, per entry.
     pub good: Vec<Option<bool>>,
-    /// The one value that is bad because there are two and the other means good.
+    /// The value that counts as bad because it is the only one besides those that mean good.
     pub other: Option<Scalar>,
-    /// What the user should know.
+    /// A note for the user.
     pub note: Option<String>,
 }
 
-/// A value and how many entries have it.
+/// A value and its number of entries.
 struct Seen {
     text: String,
     entries: usize,
-    /// The first of them.
+    /// The position of the first entry.
     first: usize,
 }
 
@@ -38,16 +38,16 @@ impl Seen {
     }
 }
 
-/// Whether a text says that there is no value.
+/// Whether a text means that there is no value.
 fn is_blank(text: &str) -> bool {
     text.is_empty()
         || text.parse().is_ok_and(f64::is_nan)
         || ["na", "n/a", "null"].iter().any(|blank| text.eq_ignore_ascii_case(blank))
 }
 
-/// Labels some entries; none where there is no entry. `key` is the config's key of the label set.
-/// Without `values` an entry other than 1, 0, true and false is an error (its place and its text),
-/// or unlabelled where the model is `trained` already.
+/// Labels entries; a `None` entry stays unlabelled. `key` is the config key of the label set.
+/// Without `values`, an entry other than 1, 0, true and false is an error (its position and text),
+/// or unlabelled if the model is `trained` already.
 pub fn read(
     entries: impl Iterator<Item = Option<String>>,
     values: &LabelValues,
@@ -75,7 +75,7 @@ pub fn read(
             None => {
                 let trimmed = text.trim();
                 let value = (named(trimmed) || !is_blank(trimmed)).then(|| {
-                    // 1 and 1.0 are one value, 0 and -0 too.
+                    // 1 and 1.0 are the same value, 0 and -0 too.
                     let text = trimmed
                         .parse::<f64>()
                         .map_or_else(|_| trimmed.to_owned(), |number| (number + 0.0).to_string());
@@ -121,7 +121,7 @@ pub fn read(
     let note = other.map(|other| {
         let good: Vec<String> = values.good.iter().map(Scalar::to_string).collect();
         format!(
-            "{key}: {} {}, the only value beside {}, and count as bad; bad_values = [{}] says the same",
+            "{key}: {} {}, the only value other than {}, and count as bad; confirm with bad_values = [{}]",
             other.rows(),
             other.text,
             listed(good.iter().map(String::as_str)),
@@ -142,12 +142,12 @@ pub fn read(
     })
 }
 
-/// A value as TOML writes it.
+/// A value in TOML syntax.
 fn quoted(text: &str) -> String {
     if text.parse::<f64>().is_ok() { text.to_owned() } else { format!("{text:?}") }
 }
 
-/// Values that are neither good nor bad, the most frequent first.
+/// The note about values that are neither good nor bad, the most frequent first.
 fn unlabelled(key: &str, unknown: &[&&Seen]) -> String {
     let mut unknown = unknown.to_vec();
     unknown.sort_by(|a, b| b.entries.cmp(&a.entries).then_with(|| a.text.cmp(&b.text)));
@@ -210,9 +210,9 @@ mod tests {
         assert_eq!(labels.good, [GOOD, BAD, BAD, None, GOOD]);
         assert_eq!(labels.other, Some(Scalar::Number(1.0)));
         assert!(labels.note.unwrap().contains(
-            "2 rows have 1, the only value beside 0, and count as bad; bad_values = [1]"
+            "2 rows have 1, the only value other than 0, and count as bad; confirm with bad_values = [1]"
         ));
-        // Of one value nobody knows.
+        // A single value is ambiguous.
         assert_eq!(read(&["1", "1"], &[0.0], None, false).unwrap().good, [None, None]);
         let texts = super::read(
             ["none", "hot", "NA"].iter().map(|text| Some((*text).to_owned())),

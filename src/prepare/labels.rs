@@ -1,5 +1,5 @@
-//! What is known about rows: labels, from columns and files. Good = 1, always; what no source names
-//! is unlabelled.
+//! Labels of rows from columns and files. Good is always 1; rows that no source names are
+//! unlabelled.
 
 use super::label_values::{self, Labels};
 use crate::{
@@ -15,18 +15,18 @@ use crate::{
     error::{Error, Result, listed},
 };
 
-/// One set of labels, one entry a row: `Some(true)` is good, `None` unknown.
+/// A set of labels, one entry per row: `Some(true)` is good, `None` unknown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelSet {
-    /// How reports name it: "good" for `labels.good`, else the name in `labels.sets` or of the
+    /// The name in reports: "good" for `labels.good`, else the name in `labels.sets` or of the
     /// subsystem.
     pub name: String,
-    /// Where it comes from, in words.
+    /// Description of the source.
     pub origin: String,
     /// Good, bad or unknown.
     pub good: Vec<Option<bool>>,
-    /// The value of its column that counts as bad although the config does not say so: the only one
-    /// beside those that mean good.
+    /// The value of its column that counts as bad without being configured: the only one besides
+    /// those that mean good.
     pub other: Option<Scalar>,
 }
 
@@ -46,8 +46,8 @@ fn file_name(path: &std::path::Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The label sets of a config, `labels.good` first, and what is worth knowing about them. Columns
-/// that the samples lack (data to be scored) give no set; nor do files that are gone, where the
+/// The label sets of a config, `labels.good` first, and notes about them. There is no set for
+/// columns that the samples lack (data to be scored), nor for files that no longer exist if the
 /// model is `trained` already.
 pub fn read(
     samples: &Samples,
@@ -139,12 +139,12 @@ pub fn read(
     Ok((sets, notes))
 }
 
-/// The config's key of a label set.
+/// The config key of a label set.
 fn key(name: &str) -> String {
     if name == "good" { "labels.good".into() } else { format!("labels.sets.{name}") }
 }
 
-/// Rows that a JSON or list does not label, and which key would.
+/// A note on the rows that a JSON or list does not label, and the key that would label them.
 fn absent(good: &[Option<bool>], file: &str, lists: Lists, complete: bool) -> Option<String> {
     let (named, all) = (good.iter().flatten().count(), good.len());
     if named == all {
@@ -167,12 +167,12 @@ fn absent(good: &[Option<bool>], file: &str, lists: Lists, complete: bool) -> Op
     })
 }
 
-/// A file of other runs is probably another era's.
+/// A note if the file has no run in common with the data; it is probably of another era.
 fn doubt(samples: &Samples, path: &std::path::Path, set: &LumisectionSet) -> Option<String> {
     let known: Vec<u32> = samples.runs.iter().filter_map(|run| run.number).collect();
     let (Some(first), Some(last)) = (known.first(), known.last()) else {
         return Some(format!(
-            "{}: the data say no run numbers, so its lumisections cannot be found",
+            "{}: the data have no run numbers, so its lumisections cannot be found; add a run column (data.columns.run)",
             path.display()
         ));
     };
@@ -199,7 +199,7 @@ fn of_set(
         let id = samples.id(row);
         match (set.contains(id), id.run) {
             (true, _) => Some(named),
-            // A run that is not known cannot be looked up.
+            // An unknown run cannot be looked up.
             (false, Some(_)) if complete => Some(!named),
             _ => None,
         }
@@ -219,13 +219,13 @@ fn of_column(
     labels.map_err(|(row, text)| {
         let place = samples.place(row);
         Error::input(format!(
-            "{place}: label column \"{name}\": \"{text}\" is neither true/false nor 1/0; {key} = {{ column = \"{name}\", values = [...], bad_values = [...] }} says which values are good and which are bad"
+            "{place}: label column \"{name}\": \"{text}\" is neither true/false nor 1/0; expected {key} = {{ column = \"{name}\", values = [...], bad_values = [...] }} with the good and the bad values"
         ))
     })
 }
 
-/// One number a row of the training files, in the order of the files and their rows. Data to be
-/// scored have none.
+/// Labels from an array with one number per row of the training files, in the order of the files
+/// and their rows. Data to be scored have none.
 fn of_array(
     samples: &Samples,
     key: &str,

@@ -1,4 +1,4 @@
-//! What was masked when: automasks, in the bins of the maps that are scored.
+//! Automasks in the bins of the scored maps.
 
 use crate::{
     config::{Value, patterns::Patterns},
@@ -12,7 +12,7 @@ use crate::{
     error::{Result, listed},
 };
 
-/// Reads the tables that the config names; the texts say what is doubtful about them.
+/// Reads the tables of the config; also returns warnings.
 pub fn read(
     patterns: Option<&Patterns>,
     samples: &Samples,
@@ -39,12 +39,12 @@ pub fn read(
         Automasks::read(&patterns.automasks, patterns.chips.as_deref(), &samples.frames, &starts)?;
     if !masks.others.is_empty() {
         let others = listed(masks.others.iter().map(String::as_str));
-        notes.push(format!("patterns.automasks: tell of layers that are not scored: {others}"));
+        notes.push(format!("patterns.automasks: some layers are not scored: {others}"));
     }
     if let Some(run) = masks.untimed.first() {
         let runs = masks.untimed.len();
         notes.push(format!(
-            "patterns.automasks: times are told of {runs} runs, the first {run}, of whose LSs it is not known when they began ({START_TIME} in data.oms): nothing counts as masked there"
+            "patterns.automasks: entries with a time in {runs} runs, the first {run}, are ignored, because the start times of their LSs are unknown; name a file with {START_TIME} in data.oms"
         ));
     }
     Ok((masks, notes))

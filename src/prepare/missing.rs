@@ -1,5 +1,5 @@
-//! What stands for missing inputs. A missing cell is NaN in rows as read; here it becomes a number,
-//! or is left out.
+//! Replaces missing inputs. A missing cell is NaN in rows as read; here it becomes a number or is
+//! excluded.
 
 use crate::statistics::percentile_of_sorted;
 use crate::{
@@ -9,13 +9,12 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What stands for missing inputs, learned from the training rows; kept with the scaling.
+/// Replacements of missing inputs, fitted on the training rows; stored with the scaling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Filling {
-    /// How.
+    /// The method.
     pub fill: Fill,
-    /// The number of each input: before it is scaled, or with "mask", where the network sees it,
-    /// after.
+    /// The replacement of each input: before scaling, or with "mask" after scaling.
     pub values: Vec<f32>,
     /// Share of the training rows in which each input is missing.
     pub shares: Vec<f64>,
@@ -26,11 +25,11 @@ pub struct Filling {
 pub struct MissingCells {
     /// The feature or bin.
     pub name: String,
-    /// Rows in which it is missing.
+    /// Number of rows in which it is missing.
     pub rows: usize,
-    /// The same as a share.
+    /// Share of rows in which it is missing.
     pub share: f64,
-    /// Its share among the training rows.
+    /// Share of training rows in which it is missing.
     pub training: f64,
 }
 
@@ -47,8 +46,8 @@ impl MissingCells {
 
     /// Whether it is missing notably more often than in training.
     pub fn is_new(&self) -> bool {
-        /// A share that is no matter, how many times as large as in training it may be, and how
-        /// much larger.
+        /// A share that does not matter, and limits of its ratio to and difference from the share
+        /// in training.
         const FEW: f64 = 0.01;
         const TIMES: f64 = 3.0;
         const MORE: f64 = 0.2;
@@ -57,7 +56,7 @@ impl MissingCells {
     }
 }
 
-/// A share in per cent, with as many digits as tell something.
+/// A share in per cent with significant digits only.
 fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     if percent == 0.0 || percent >= 10.0 {
@@ -67,9 +66,9 @@ fn percent(share: f64) -> String {
     }
 }
 
-/// The columns with most missing cells, in words; nothing where there are none.
+/// Describes the columns with the most missing cells; `None` if there are none.
 pub fn told(missing: &[MissingCells]) -> Option<String> {
-    /// Columns that are named.
+    /// Number of columns named.
     const MOST: usize = 8;
     let mut worst: Vec<&MissingCells> = missing.iter().collect();
     worst.sort_by_key(|cells| std::cmp::Reverse(cells.rows));
@@ -87,8 +86,8 @@ pub fn told(missing: &[MissingCells]) -> Option<String> {
 }
 
 impl Filling {
-    /// From unscaled inputs `[rows, inputs]`, of which these rows train. Inputs that no training
-    /// row has are refused.
+    /// Fits on the rows `train` of unscaled inputs `[rows, inputs]`. Fails if an input is missing
+    /// in all training rows.
     pub fn learn(fill: Fill, inputs: &[f32], names: &[String], train: &[u32]) -> Result<Self> {
         let width = names.len();
         let rows = || train.iter().map(move |&row| &inputs[row as usize * width..][..width]);
@@ -101,7 +100,7 @@ impl Filling {
         });
         if let Some(at) = missing.iter().position(|missing| *missing == train.len()) {
             return Err(Error::input(format!(
-                "\"{}\" is missing in all {} training rows: nothing can be learned of it; data.columns.ignore leaves a feature out",
+                "\"{}\" is missing in all {} training rows; exclude it with data.columns.ignore",
                 names[at],
                 train.len()
             )));
@@ -119,7 +118,7 @@ impl Filling {
         Ok(Self { fill, values, shares })
     }
 
-    /// With "mask" lets the network see the means of the scaled inputs of the training rows.
+    /// With "mask", sets the replacements to the means of the scaled inputs of the training rows.
     pub fn learn_means(&mut self, scaled: &[f32], train: &[u32]) {
         if self.fill != Fill::Mask {
             return;
@@ -137,7 +136,7 @@ impl Filling {
             sums.into_iter().map(|(sum, count)| (sum / count.max(1) as f64) as f32).collect();
     }
 
-    /// Puts numbers in the place of missing inputs of one unscaled row, unless they are left out.
+    /// Replaces missing inputs of one unscaled row, unless they are excluded.
     pub fn apply(&self, row: &mut [f32]) {
         if self.fill != Fill::Mask {
             row.iter_mut()
@@ -179,7 +178,7 @@ pub fn count(samples: &Samples, filling: Option<&Filling>) -> Vec<MissingCells> 
         .collect()
 }
 
-/// Why a row is not evaluated that has too few of its inputs.
+/// The reason to reject a row with too few of its inputs.
 pub fn too_few(row: &[f32], least: f64) -> Option<String> {
     let present = row.iter().filter(|value| !value.is_nan()).count();
     let few = present == 0 || (present as f64) < least * row.len() as f64;
@@ -214,7 +213,7 @@ mod tests {
         assert_eq!(mask.values, [3.0, 14.0 / 3.0]);
         let mut row = [NAN, 7.0];
         mask.apply(&mut row);
-        assert!(row[0].is_nan(), "a masked cell is left out");
+        assert!(row[0].is_nan(), "a masked cell is excluded");
         let message = Filling::learn(Fill::Zero, &inputs, &names(2), &[0]).unwrap_err().to_string();
         assert!(message.starts_with("\"f1\" is missing in all 1 training rows"), "{message}");
     }

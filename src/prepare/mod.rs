@@ -1,7 +1,7 @@
-//! From samples to what the model sees: which rows count ([`select`]), which are for what
-//! ([`split`]), and how bins become inputs ([`scale`], with [`floors`] for bins that do not vary).
-//! Rows that are too large to compute with are not evaluated ([`finite`]). Nothing here is fitted
-//! on anything but training rows, unless the config asks for it by name.
+//! Prepares samples for a model: selects rows ([`select`]), splits them into training, validation
+//! and test ([`split`]), and scales bins ([`scale`], with [`floors`] for constant bins). Rows that
+//! are too large to compute with are not evaluated ([`finite`]). Everything is fitted on training
+//! rows only, unless the config asks for other rows by name.
 
 pub(crate) mod chosen;
 pub mod classes;

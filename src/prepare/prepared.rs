@@ -1,4 +1,4 @@
-//! What the stage hands on: rows that are ready for a model.
+//! The result of this stage: rows ready for a model.
 
 use super::missing::{self, MissingCells};
 use super::{Rows, classes::Classes, labels::LabelSet, scale::Scaler, split::Split};
@@ -13,7 +13,7 @@ pub fn divide(bins: &mut [f32], divisor: f64) {
     bins.iter_mut().for_each(|value| *value = (f64::from(*value) / divisor) as f32);
 }
 
-/// Keeps the entries of rows against which there is no reason, `width` a row.
+/// Keeps the entries of rows without a reason to reject, `width` per row.
 pub fn retain<T>(values: &mut Vec<T>, width: usize, reasons: &[Option<String>]) {
     let mut at = 0;
     values.retain(|_| {
@@ -22,7 +22,7 @@ pub fn retain<T>(values: &mut Vec<T>, width: usize, reasons: &[Option<String>]) 
     });
 }
 
-/// Rejects samples with what is known about them.
+/// Rejects samples with their labels and other entries.
 pub fn reject(
     samples: &mut Samples,
     labels: &mut [LabelSet],
@@ -44,40 +44,39 @@ pub fn reject(
         .for_each(|(rejected, labels)| rejected.labels = labels);
 }
 
-/// Rows that are ready for a model.
+/// Rows ready for a model.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// Rows as read.
     pub samples: Samples,
-    /// What is known about them.
+    /// The label sets of the rows.
     pub labels: Vec<LabelSet>,
-    /// What kinds of rows there are, where the config says so.
+    /// The classes of the rows, if configured.
     pub classes: Option<Classes>,
-    /// What is drawn beside the scores: a name, and one number a row, NaN where it is unknown.
+    /// Quantities plotted with the scores: a name, and one number per row, NaN if unknown.
     pub beside: Vec<(String, Vec<f32>)>,
-    /// What each row is for.
+    /// The split of each row.
     pub splits: Vec<Split>,
-    /// How much each row counts, where the config says so.
+    /// The weight of each row, if configured.
     pub weights: Option<Vec<f32>>,
-    /// How bins become inputs.
+    /// The scaling of bins to inputs.
     pub scaler: Scaler,
-    /// What the bins of each row are divided by before they are scaled, where the config says so.
+    /// The divisor of the bins of each row before scaling, if configured.
     pub divisors: Option<Vec<f64>>,
-    /// Inputs, `[rows, inputs]`: the scaled bins and what is added to them. NaN where one is
-    /// missing and left out.
+    /// Inputs, `[rows, inputs]`: the scaled bins and added inputs. NaN if missing and excluded.
     pub inputs: Vec<f32>,
-    /// Whether any of them is missing.
+    /// Whether any input is NaN.
     pub masked: bool,
-    /// Which of the inputs make which channel.
+    /// The channels, with the names of their inputs.
     pub channels: Vec<Channel>,
-    /// What was masked when, where the config names tables of it.
+    /// Masked parts of the detector, if the config names tables of them.
     pub automasks: Automasks,
-    /// What is worth knowing about files and labels.
+    /// Notes on files and labels.
     pub notes: Vec<String>,
 }
 
 impl Prepared {
-    /// The columns of evaluated rows that have missing cells.
+    /// The columns with missing cells in evaluated rows.
     pub fn missing_cells(&self) -> Vec<MissingCells> {
         missing::count(&self.samples, self.scaler.filling.as_ref())
     }
@@ -88,7 +87,7 @@ impl Prepared {
         self.samples.feature_names().into_iter().chain(added.iter().cloned()).collect()
     }
 
-    /// All rows of a channel, weighted as they are; `columns` are those of the channel.
+    /// All rows of a channel with their weights; `columns` are those of the channel.
     pub fn rows<'a>(&'a self, columns: &'a [Range<usize>]) -> Rows<'a> {
         let fill = self
             .scaler
@@ -102,7 +101,7 @@ impl Prepared {
             .filled(fill)
     }
 
-    /// Those of some rows that have any input of a channel; the others are not evaluated there.
+    /// Filters rows that have any input of a channel; the others are not evaluated in it.
     pub fn with_inputs(&self, columns: &[Range<usize>], rows: Vec<u32>) -> Vec<u32> {
         if !self.masked {
             return rows;
@@ -117,8 +116,8 @@ impl Prepared {
         &self.inputs[row as usize * width..][..width]
     }
 
-    /// The inputs of a row before the first step of scaling that is learned, appended to `out`;
-    /// what is added to the bins as it is scaled.
+    /// Appends to `out` the inputs of a row before the first scaling step with fitted parameters;
+    /// added inputs are scaled.
     pub fn before_learned(&self, row: u32, out: &mut Vec<f32>) {
         let (width, start) = (self.samples.width(), out.len());
         out.extend_from_slice(self.samples.row(row as usize));
@@ -129,7 +128,7 @@ impl Prepared {
         out.extend_from_slice(&self.input(row)[width..]);
     }
 
-    /// The same without the rows against which there is a reason: they are rejected.
+    /// The same without the rows that have a reason; these are rejected.
     pub fn without(&self, reasons: Vec<Option<String>>) -> Self {
         let mut kept = self.clone();
         let Self { samples, labels, classes, beside, splits, weights, divisors, inputs, .. } =
@@ -142,8 +141,7 @@ impl Prepared {
         kept
     }
 
-    /// Some rows by themselves, with as much as scoring them needs: nothing of what is known beside
-    /// them.
+    /// Some rows with only what scoring needs, without labels and other quantities.
     pub fn pick(&self, rows: &[usize]) -> Self {
         let (samples, inputs) = (&self.samples, self.scaler.inputs());
         let picked = Samples {
@@ -187,9 +185,8 @@ impl Prepared {
         }
     }
 
-    /// Makes the inputs anew of contents that have changed. What is added to the bins stays as it
-    /// is, and so does what they are divided by. Rows are scaled one by one: not for a scaler that
-    /// is fitted on each file.
+    /// Recomputes the inputs after contents have changed. Added inputs and divisors are kept. Rows
+    /// are scaled one by one, so this does not support a scaler that is fitted on each file.
     pub fn rescale(&mut self) {
         let (width, inputs) = (self.samples.width(), self.scaler.inputs());
         let mut scaled = self.inputs.clone();
@@ -208,7 +205,7 @@ impl Prepared {
         }
     }
 
-    /// Positions of the rows of a split, by run and LS or as they stand in their files.
+    /// Positions of the rows of a split, ordered by run and LS or as in their files.
     pub fn of_split(&self, wanted: Split, order: Order) -> Vec<u32> {
         let mut rows: Vec<u32> =
             (0..self.splits.len() as u32).filter(|&i| self.splits[i as usize] == wanted).collect();
@@ -233,8 +230,8 @@ mod tests {
         prepare::{floors::Contents, scale::Plan},
     };
 
-    /// Three rows of two bins and an added input; each is divided by its divisor, then goes by the
-    /// largest of each bin.
+    /// Three rows of two bins and an added input; each is divided by its divisor, then by the
+    /// maximum of each bin.
     fn prepared() -> Prepared {
         let mut inputs = vec![1.0, 4.0, 7.0, 2.0, 3.0, 8.0, 1.0, 1.0, 9.0];
         let rows: Vec<&[f32]> = inputs.chunks_exact(3).collect();

@@ -1,5 +1,5 @@
-//! What conditions and quantities are for each row: names stand for the row's identity, for what
-//! OMS and other files say of its lumisection, or for columns of the data.
+//! Evaluates conditions and quantities for each row. Names refer to the identity of the row, to
+//! quantities of its lumisection in OMS and other files, or to columns of the data.
 
 use crate::{
     config::{Experiment, Expression, Value},
@@ -15,11 +15,11 @@ use std::collections::BTreeSet;
 
 /// Names that every row has.
 const OWN: &[&str] = &["run", "ls", "entries"];
-/// What the names of the entries of one layer begin with, and that of the layer with the fewest.
+/// Prefix of the names of the entries of one layer, and the name for the layer with the fewest.
 const OF_LAYER: &str = "entries_";
 const FEWEST: &str = "entries_min";
 
-/// All names that the expressions of an experiment have.
+/// All names in the expressions of an experiment.
 pub fn names(experiment: &Experiment) -> BTreeSet<String> {
     let weight = experiment.weights.quantity();
     let expressions = experiment
@@ -33,15 +33,15 @@ pub fn names(experiment: &Experiment) -> BTreeSet<String> {
     expressions.flat_map(|expression| expression.names().iter().cloned()).collect()
 }
 
-/// The names that must be columns of the data, because nothing else has them. Of several layers
-/// each has its entries.
+/// The names that must be columns of the data because no other source has them. With several
+/// layers, each has its own entries.
 pub fn columns(names: &BTreeSet<String>, facts: &LumiInfo, layered: bool) -> Vec<String> {
     let is_own = |name: &str| OWN.contains(&name) || layered && name.starts_with(OF_LAYER);
     names.iter().filter(|name| !is_own(name) && !facts.has(name)).cloned().collect()
 }
 
-/// The layers whose entries a name means: one, or all for the fewest of them; `None` where it is
-/// the name of something else.
+/// The layers whose entries a name means: one, or all for the minimum over layers; `None` if it is
+/// another name.
 fn layers_of<'s>(
     name: &str,
     samples: &'s Samples,
@@ -64,7 +64,7 @@ fn layers_of<'s>(
         .collect();
     let names = || known.iter().map(String::as_str);
     Err(Error::input(format!(
-        "no quantity \"{name}\"{}; of layers there are {}",
+        "no quantity \"{name}\"{}; those of layers are {}",
         suggestion(name, names()),
         listed(names())
     )))
@@ -74,11 +74,11 @@ fn sum(values: &[f32]) -> f64 {
     values.iter().filter(|value| !value.is_nan()).map(|value| f64::from(*value)).sum()
 }
 
-/// A value of each row, or where it is unknown, why.
+/// A value of each row, or the reason why it is unknown.
 pub struct Quantity {
-    /// Values, one a row.
+    /// One value per row.
     pub values: Vec<Value>,
-    /// What is not known where a value is unknown: "unknown in OMS".
+    /// The reason for each unknown value, such as "unknown in OMS".
     pub reasons: Vec<Option<String>>,
 }
 
@@ -145,7 +145,7 @@ impl Quantity {
         Ok(Self { values, reasons })
     }
 
-    /// The values as numbers; NaN where unknown. A text is an error.
+    /// The values as numbers; NaN if unknown. A text is an error.
     pub fn numbers(&self, key: &str, samples: &Samples) -> Result<Vec<f64>> {
         let number = |(row, value): (usize, &Value)| match value {
             Value::Number(number) => Ok(*number),

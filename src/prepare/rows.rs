@@ -1,4 +1,4 @@
-//! The rows that a model sees: a part of a matrix, which is not copied.
+//! The rows of a model: a view of a part of a matrix.
 
 use std::ops::Range;
 
@@ -10,29 +10,29 @@ pub struct Rows<'a> {
     columns: Option<&'a [Range<usize>]>,
     weights: Option<&'a [f32]>,
     index: Option<&'a [u32]>,
-    /// What a model sees of missing cells, one number a column of the matrix; absent where no cell
-    /// is missing.
+    /// Replacements of missing cells, one number per column of the matrix; `None` if no cell is
+    /// missing.
     fill: Option<&'a [f32]>,
 }
 
 impl<'a> Rows<'a> {
-    /// All of a matrix, `[rows, width]`; every row counts the same.
+    /// All rows of a matrix, `[rows, width]`, with equal weights.
     pub fn new(values: &'a [f32], width: usize) -> Self {
         Self { values, stride: width, columns: None, weights: None, index: None, fill: None }
     }
 
-    /// How much each row of the matrix counts; all the same where absent.
+    /// Sets the weight of each row of the matrix; `None` means equal weights.
     pub fn weighted(self, weights: Option<&'a [f32]>) -> Self {
         Self { weights, ..self }
     }
 
-    /// Missing cells, which are NaN in the matrix, are left out of losses and errors, and a model
-    /// sees these numbers instead: one a column of the matrix.
+    /// Sets the replacements of missing cells for the model, one number per column of the matrix.
+    /// Missing cells are NaN in the matrix and are excluded from losses and errors.
     pub fn filled(self, fill: Option<&'a [f32]>) -> Self {
         Self { fill, ..self }
     }
 
-    /// The same, known to be whole where no cell of these rows and columns is missing.
+    /// The same rows without replacements if no cell of these rows and columns is missing.
     pub fn whole_where_possible(self) -> Self {
         let mut row = vec![];
         let is_whole = |i: usize| {
@@ -52,7 +52,7 @@ impl<'a> Rows<'a> {
         self.fill.is_some()
     }
 
-    /// Whether row `i` has any cell.
+    /// Whether row `i` has any present cell.
     pub fn has_any(&self, i: usize) -> bool {
         let mut row = vec![];
         self.extend_known(i, &mut row);
@@ -84,7 +84,7 @@ impl<'a> Rows<'a> {
         self.len() == 0
     }
 
-    /// Appends row `i` to `out` as a model sees it.
+    /// Appends row `i` to `out`, with missing cells replaced.
     pub fn extend(&self, i: usize, out: &mut Vec<f32>) {
         let first = out.len();
         self.extend_known(i, out);
@@ -103,7 +103,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Appends row `i` to `out` as it is known: NaN where a cell is missing.
+    /// Appends row `i` to `out`; missing cells are NaN.
     pub fn extend_known(&self, i: usize, out: &mut Vec<f32>) {
         let at = self.position(i) * self.stride;
         let row = &self.values[at..at + self.stride];
@@ -115,31 +115,31 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Some rows as they are known, `[range, width]`: NaN where a cell is missing.
+    /// Copies some rows, `[range, width]`; missing cells are NaN.
     pub fn copy_known(&self, range: Range<usize>) -> Vec<f32> {
         let mut out = Vec::with_capacity(range.len() * self.width());
         range.for_each(|i| self.extend_known(i, &mut out));
         out
     }
 
-    /// Some rows as a model sees them, one after the other, `[range, width]`.
+    /// Copies some rows, `[range, width]`, with missing cells replaced.
     pub fn copy(&self, range: Range<usize>) -> Vec<f32> {
         let mut out = Vec::with_capacity(range.len() * self.width());
         range.for_each(|i| self.extend(i, &mut out));
         out
     }
 
-    /// How much row `i` counts, where rows count differently.
+    /// The weight of row `i`; `None` if all weights are equal.
     pub fn weight(&self, i: usize) -> Option<f32> {
         self.weights.map(|weights| weights[self.position(i)])
     }
 
-    /// The sum of some rows' weights, each 1 where all count the same.
+    /// The sum of some rows' weights; each is 1 without weights.
     pub fn total_weight(&self, rows: impl Iterator<Item = usize>) -> f64 {
         rows.map(|row| self.weight(row).map_or(1.0, f64::from)).sum()
     }
 
-    /// Where row `i` stands in the matrix.
+    /// The position of row `i` in the matrix.
     pub fn position(&self, i: usize) -> usize {
         self.index.map_or(i, |index| index[i] as usize)
     }

@@ -1,5 +1,5 @@
-//! Which rows are evaluated at all. Every rejected row keeps its first reason: an empty lumisection
-//! is neither good nor bad.
+//! Selects the rows to evaluate. Every rejected row keeps its first reason. An empty lumisection is
+//! neither good nor bad.
 
 use super::{missing::too_few, quantities::Quantity};
 use crate::{
@@ -21,9 +21,8 @@ use crate::{
 use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 
-/// The first reason against each row, as the config asks, and what is worth knowing about it.
-/// `least` is the share of inputs that must be present; `weights` have one number a row, NaN where
-/// unknown.
+/// The first reason to reject each row according to the config, and notes. `least` is the share of
+/// inputs that must be present; `weights` have one number per row, NaN if unknown.
 pub fn reasons(
     samples: &Samples,
     (select, least, seed): (&Select, Option<f64>, u64),
@@ -73,7 +72,7 @@ pub fn reasons(
     for (i, condition) in select.conditions.iter().enumerate() {
         let quantity = Quantity::new(&format!("select.where[{i}]"), condition, samples, facts)?;
         if quantity.reasons.iter().all(Option::is_some) {
-            notes.push(format!("select.where: \"{condition}\" is not known for any row"));
+            notes.push(format!("select.where: \"{condition}\" is unknown for every row"));
         }
         for (row, (value, unknown)) in quantity.values.iter().zip(&quantity.reasons).enumerate() {
             match (value, unknown) {
@@ -142,15 +141,15 @@ pub fn reasons(
     Ok((reasons, notes))
 }
 
-/// Whether bins hold anything; missing ones do not.
+/// Whether any bin is present and not 0.
 fn is_filled(bins: &[f32]) -> bool {
     bins.iter().any(|value| *value != 0.0 && !value.is_nan())
 }
 
-/// The empty rows that the config drops, told apart by where in their run they stand.
+/// The empty rows that the config drops, with their position in the run as the reason.
 fn empties(samples: &Samples, drop_empty: DropEmpty) -> Vec<(usize, &'static str)> {
     let mut empties = vec![];
-    // An event of zeros is an event like any other.
+    // An event of zeros is a valid event.
     if (samples.features.is_some() && samples.summarised.is_none()) || drop_empty == DropEmpty::None
     {
         return empties;
@@ -173,8 +172,8 @@ fn empties(samples: &Samples, drop_empty: DropEmpty) -> Vec<(usize, &'static str
     empties
 }
 
-/// How many rows are rejected for each reason, the most frequent first; rows that cannot be read
-/// count together.
+/// Number of rejected rows for each reason, the most frequent first; rows that cannot be read are
+/// counted together.
 pub fn counts(samples: &Samples) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for rejected in &samples.rejected {

@@ -1,7 +1,7 @@
-//! Which rows are for training, which for validation, which for testing.
+//! Splits rows into training, validation and test.
 //!
 //! Neighbouring lumisections are nearly equal, so whole runs, blocks or files stay together unless
-//! asked otherwise.
+//! configured otherwise.
 
 use crate::{
     config::{
@@ -16,26 +16,26 @@ use crate::{
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-/// What a row is for.
+/// The role of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// Seen by the model.
+    /// Used to train the model.
     Train,
-    /// Held out to watch training and to calibrate thresholds.
+    /// Held out to monitor training and to calibrate thresholds.
     Valid,
-    /// Held out to judge the result.
+    /// Held out to evaluate the result.
     Test,
-    /// Of the runs for training or validation, but kept from both because it is not known to be
-    /// good.
+    /// From the runs for training or validation, but used for neither because it is not known to
+    /// be good.
     Unused,
 }
 
 impl Split {
-    /// All of them, in the order of use.
+    /// All splits in the order of use.
     pub const ALL: [Self; 4] = [Self::Train, Self::Valid, Self::Test, Self::Unused];
 
-    /// The word in `scores.parquet`.
+    /// The name in `scores.parquet`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -46,9 +46,9 @@ impl Split {
     }
 }
 
-/// The split of each row. Rows of `data.test` are test rows; those of `data.train` are split as the
-/// config says; bad and unlabelled rows of training and validation are set aside where
-/// `labels.train_on = "good"` and there are labels.
+/// The split of each row. Rows of `data.test` are test rows; those of `data.train` are split
+/// according to the config. With `labels.train_on = "good"` and labels, bad and unlabelled rows of
+/// training and validation are unused.
 pub fn split(
     samples: &Samples,
     labels: &[LabelSet],
@@ -94,7 +94,7 @@ pub fn split(
     Ok(splits)
 }
 
-/// Rows that must stay together have the same number.
+/// The group number of each row; rows of one group stay together.
 fn groups(samples: &Samples, ours: &[usize], config: &Config) -> Vec<u64> {
     let key = |i: usize| -> u64 {
         let row = samples.rows[i];
@@ -110,8 +110,8 @@ fn groups(samples: &Samples, ours: &[usize], config: &Config) -> Vec<u64> {
     ours.iter().map(|&i| key(i)).collect()
 }
 
-/// Whole groups go to test until it has its share of the rows, then to validation, the rest to
-/// training.
+/// Assigns whole groups to test until it has its share of the rows, then to validation, the rest
+/// to training.
 fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Result<Vec<Split>> {
     let keys = groups(samples, ours, config);
     let mut unique = keys.clone();
@@ -147,8 +147,8 @@ fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> R
     for (split, rows) in [(Split::Test, share(config.test)), (Split::Valid, share(config.valid))] {
         let mut taken = 0;
         while taken < rows {
-            // A group that overshoots by more than it fills is left for training, unless nothing
-            // was taken yet.
+            // A group that overshoots by more than it fills goes to training, unless nothing was
+            // taken yet.
             let Some(group) = rest.next_if(|&group| taken == 0 || taken + sizes[group] / 2 <= rows)
             else {
                 break;
@@ -160,8 +160,7 @@ fn by_groups(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> R
     Ok(keys.iter().map(|key| assigned[position(key)]).collect())
 }
 
-/// Good, bad and unlabelled rows are split each by themselves, so that every side has its share of
-/// them.
+/// Splits good, bad and unlabelled rows separately, so that every split has its share of them.
 fn stratified(
     samples: &Samples,
     labels: &[LabelSet],
@@ -174,7 +173,7 @@ fn stratified(
     for (at, class) in [Some(true), Some(false), None].into_iter().enumerate() {
         let (positions, rows): (Vec<usize>, Vec<usize>) =
             ours.iter().copied().enumerate().filter(|(_, i)| label(*i) == class).unzip();
-        // A class of one or two rows cannot be everywhere: it stays with training.
+        // A class of one or two rows cannot be in all splits: it goes to training.
         if let Ok(assigned) = by_groups(samples, &rows, config, seed.wrapping_add(at as u64)) {
             positions
                 .into_iter()
@@ -237,7 +236,7 @@ fn by_files(samples: &Samples, ours: &[usize], config: &Config, seed: u64) -> Re
     split_rest(samples, ours, splits, config, seed)
 }
 
-/// Where only one of validation and testing is named, the other takes its fraction of the rest.
+/// If only one of validation and test is named, the other gets its fraction of the rest.
 fn split_rest(
     samples: &Samples,
     ours: &[usize],
@@ -256,7 +255,7 @@ fn split_rest(
     Ok(splits)
 }
 
-/// Splits by what is named for validation and for testing; the rest trains.
+/// Splits by explicit names for validation and test; the rest is for training.
 fn explicit(
     ours: &[usize],
     what: &str,
@@ -306,7 +305,7 @@ mod tests {
         Samples::made(&runs.iter().map(|&n| vec![1.0; n as usize]).collect::<Vec<_>>())
     }
 
-    /// Splits as an experiment says.
+    /// Splits according to an experiment.
     fn split(
         samples: &Samples,
         labels: &[LabelSet],

@@ -17,7 +17,7 @@ use crate::{
 };
 use std::path::Path;
 
-/// Reads, selects, splits and scales the files of an experiment. `read` is told of each file that
+/// Reads, selects, splits and scales the files of an experiment. `read` is called after each file
 /// has been read.
 pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result<Prepared> {
     let files = [
@@ -143,7 +143,7 @@ pub fn prepare(experiment: &Experiment, read: &(dyn Fn(&Path) + Sync)) -> Result
     chosen.into_prepared(&experiment.report, scaled, channels)
 }
 
-/// What the bins of rows hold, before they are scaled.
+/// The contents of the bins of rows before scaling.
 fn contents(samples: &Samples, divisors: Option<&[f64]>, rows: &[u32]) -> Contents {
     let is_whole = |row: &u32| {
         samples.row(*row as usize).iter().all(|value| value.is_nan() || value.fract() == 0.0)
@@ -164,7 +164,7 @@ fn contents(samples: &Samples, divisors: Option<&[f64]>, rows: &[u32]) -> Conten
     }
 }
 
-/// Rows that a loss is taken on must weigh something.
+/// Fails if all rows of a split with a loss have weight 0.
 fn refuse_weightless(weights: Option<&[f32]>, splits: &[Split]) -> Result<()> {
     let Some(weights) = weights else { return Ok(()) };
     for wanted in [Split::Train, Split::Valid] {

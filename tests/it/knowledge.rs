@@ -374,7 +374,7 @@ fn a_value_that_nobody_named_is_neither_good_nor_bad() {
     assert!(
         check()["warnings"]
             .to_string()
-            .contains("150 rows have 1, the only value beside 0, and count as bad")
+            .contains("150 rows have 1, the only value other than 0, and count as bad")
     );
     train("two");
     let score = |data: &str| {
