@@ -18,12 +18,12 @@ impl Area {
         (self.x.1 - self.x.0 + 1).saturating_mul(self.y.1 - self.y.0 + 1)
     }
 
-    /// Whether a bin lies in it.
+    /// Whether it contains a bin.
     pub fn contains(self, x: usize, y: usize) -> bool {
         (self.x.0..=self.x.1).contains(&x) && (self.y.0..=self.y.1).contains(&y)
     }
 
-    /// The bins that both have.
+    /// The bins in both.
     pub fn common(self, other: Self) -> Option<Self> {
         let both = |a: (usize, usize), b: (usize, usize)| {
             Some((a.0.max(b.0), a.1.min(b.1))).filter(|(first, last)| first <= last)
@@ -31,21 +31,21 @@ impl Area {
         Some(Self { x: both(self.x, other.x)?, y: both(self.y, other.y)? })
     }
 
-    /// The smallest area that holds both.
+    /// The smallest area that contains both.
     pub fn hull(self, other: Self) -> Self {
         let hull = |a: (usize, usize), b: (usize, usize)| (a.0.min(b.0), a.1.max(b.1));
         Self { x: hull(self.x, other.x), y: hull(self.y, other.y) }
     }
 
-    /// Bins that both have, as a share of those that either has (intersection over union): 1 for
-    /// the same area, 0 for areas apart.
+    /// Intersection over union: the number of bins in both over the number in either. 1 for equal
+    /// areas, 0 for disjoint ones.
     pub fn iou(self, other: Self) -> f64 {
         let common = self.common(other).map_or(0, Self::bins);
         common as f64 / (self.bins() + other.bins() - common) as f64
     }
 }
 
-/// Ranges as people write them: `x 3–18, y 0–1`.
+/// Formatted as `x 3–18, y 0–1`.
 impl std::fmt::Display for Area {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let range = |(first, last): (usize, usize)| {
@@ -55,22 +55,22 @@ impl std::fmt::Display for Area {
     }
 }
 
-/// How the bins of a layer's map as filed become those of the map that is scored.
+/// The transform from the bins of a layer's map in the file to those of the scored map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The layer.
     pub layer: String,
-    /// The shape as filed (without underflow and overflow, where those are stripped).
+    /// The shape in the file (without underflow and overflow if those are stripped).
     pub filed: Shape,
-    /// So many columns (in x) and rows (in y) are cut out of the middle.
+    /// Number of columns (in x) and rows (in y) cut out of the middle.
     pub cut: (usize, usize),
-    /// Then so many neighbours are added up in x and y.
+    /// Number of neighbours then added up in x and y.
     pub rebin: (usize, usize),
 }
 
 impl Frame {
-    /// Where bins of an area as filed end up: an area across what is cut out closes up, one wholly
-    /// inside is gone. A bin that is made of several belongs to the area if any of them does.
+    /// Transforms an area of the file. An area across the cut closes up; `None` if it is entirely
+    /// inside the cut. A bin that is a sum of several belongs to the area if any of them does.
     pub fn area(&self, filed: Area) -> Option<Area> {
         let axis = |(first, last): (usize, usize), bins: usize, cut: usize, rebin: usize| {
             let start = bins.saturating_sub(cut) / 2;
@@ -140,7 +140,7 @@ mod tests {
             a in some_area(), x in 14_usize..17, y in 14_usize..17, cx in 0_usize..7, cy in 0_usize..7, rx in 1_usize..4, ry in 1_usize..4,
         ) {
             let frame = Frame { layer: String::new(), filed: Shape { y, x }, cut: (cx, cy), rebin: (rx, ry) };
-            // Each filed bin of an axis and what is made of it, by cutting the list of bins.
+            // Each bin of an axis in the file and the resulting bin, by cutting the list of bins.
             let axis = |bins: usize, cut: usize, rebin: usize| {
                 let mut kept: Vec<usize> = (0..bins).collect();
                 kept.drain((bins - cut) / 2..(bins - cut) / 2 + cut);

@@ -1,11 +1,11 @@
-//! Where bins lie. Bins count from 0, as in their names: `bin_10` lies around 10 on an axis that
-//! counts bins, and between two edges where the files tell the ends of the axis.
+//! Positions of bins. Bins count from 0, as in their names: without axis ranges in the files,
+//! `bin_10` is centred at 10; with them it is between two edges.
 
 use crate::data::shape::Shape;
 
-/// The ends of the axes of a histogram or a map (first and last of x, then of y), so that all bins
-/// lie evenly between them. Files tell them without underflow and overflow, which are one bin more
-/// at each end.
+/// The ends of the axes of a histogram or a map (first and last of x, then of y) such that all bins
+/// divide them evenly. The ends in files exclude underflow and overflow, which are one more bin at
+/// each end.
 pub fn ends(edges: [Option<f64>; 4], shape: Shape, flow_bins: bool) -> [Option<f64>; 4] {
     let [x_low, x_high, y_low, y_high] = edges;
     let axis = |low: Option<f64>, high: Option<f64>, bins: usize| {
@@ -21,7 +21,7 @@ pub fn ends(edges: [Option<f64>; 4], shape: Shape, flow_bins: bool) -> [Option<f
     [x_low, x_high, y_low, y_high]
 }
 
-/// Where a bin lies in units of its axes, such as `3.5 to 4`; nothing where the ends are not known.
+/// The position of a bin in units of its axes, such as `3.5 to 4`; `None` if the ends are unknown.
 pub fn place(ends: [Option<f64>; 4], shape: Shape, bin: usize) -> Option<String> {
     let [x_low, x_high, y_low, y_high] = ends;
     let axis = |low: Option<f64>, high: Option<f64>, at: usize, bins: usize| {
@@ -36,7 +36,7 @@ pub fn place(ends: [Option<f64>; 4], shape: Shape, bin: usize) -> Option<String>
     Some(format!("x {x}, y {}", axis(y_low, y_high, bin / shape.x, shape.y)?))
 }
 
-/// Five digits, without zeros at the end.
+/// Formats with five digits, without trailing zeros.
 fn number(value: f64) -> String {
     let rounded: f64 = format!("{value:.4e}").parse().unwrap_or(value);
     if rounded == 0.0 { "0".into() } else { rounded.to_string() }
@@ -55,9 +55,9 @@ mod tests {
         assert_eq!(
             ends([Some(5.0), Some(5.0), None, None], line, false),
             [None; 4],
-            "an axis of no length tells nothing"
+            "an axis of length 0 has no positions"
         );
-        // Eight bins from 0 to 4, and one below and one above.
+        // Eight bins from 0 to 4, one below and one above.
         let flow = ends([Some(0.0), Some(4.0), None, None], line, true);
         assert_eq!((flow[0], flow[1]), (Some(-0.5), Some(4.5)));
         assert_eq!(

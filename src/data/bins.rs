@@ -6,24 +6,24 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The way from a file's bins to those of the samples.
+/// The transform from the bins of a file to those of the samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Binning {
     from: Shape,
-    /// Whether the file has y running fastest.
+    /// Whether the file is transposed: y is the fastest axis.
     turn: bool,
     strip: bool,
-    /// Whether underflow and overflow bins stay.
+    /// Whether underflow and overflow bins are kept.
     flow_bins: bool,
-    /// So many columns and rows are cut out of the middle.
+    /// Number of columns and rows cut out of the middle.
     cut: (usize, usize),
-    /// So many neighbours are added up in x and y.
+    /// Number of neighbours added up in x and y.
     rebin: (usize, usize),
 }
 
 impl Binning {
-    /// The way for a table. Only neighbouring bins can be added up, and only the middle of a map
-    /// can be cut out.
+    /// The transform for a table. Only neighbouring bins can be added up, and only the middle of a
+    /// map can be cut out.
     pub fn new(table: &Table, experiment: &Experiment) -> Result<Self> {
         let Shape { y, x } = table.shape;
         let (rebin, cut) = (experiment.data.bins_together(), experiment.data.cross());
@@ -79,7 +79,7 @@ impl Binning {
                     return wrong(
                         "cut_cross",
                         format!(
-                            "maps of {x} columns, of which {} have no middle: both must be even, or both odd",
+                            "maps of {x} columns; cutting {} out of the middle needs both numbers even, or both odd",
                             cut.0
                         ),
                     );
@@ -88,7 +88,7 @@ impl Binning {
                     return wrong(
                         "cut_cross",
                         format!(
-                            "maps of {y} rows, of which {} have no middle: both must be even, or both odd",
+                            "maps of {y} rows; cutting {} out of the middle needs both numbers even, or both odd",
                             cut.1
                         ),
                     );
@@ -99,24 +99,24 @@ impl Binning {
         Ok(binning)
     }
 
-    /// The shape that comes out.
+    /// The resulting shape.
     pub fn shape(&self) -> Shape {
         let Shape { y, x } = self.inside();
         Shape { y: y.div_ceil(self.rebin.1), x: x.div_ceil(self.rebin.0) }
     }
 
-    /// The bins that are left once the frame and the middle are gone.
+    /// The shape without underflow, overflow and the middle.
     fn inside(&self) -> Shape {
         let Shape { y, x } = self.stripped();
         Shape { y: y - self.cut.1, x: x - self.cut.0 }
     }
 
-    /// The same for rectangles of bins: of a layer of this name.
+    /// The same transform for rectangles of bins of a layer with this name.
     pub fn frame(&self, layer: &str) -> Frame {
         Frame { layer: layer.to_owned(), filed: self.stripped(), cut: self.cut, rebin: self.rebin }
     }
 
-    /// Whether bins lie evenly between the edges of their axes.
+    /// Whether bins still divide their axes evenly.
     pub fn keeps_axes(&self) -> bool {
         let Shape { y, x } = self.inside();
         let added_up = self.rebin == (1, 1)
@@ -138,7 +138,7 @@ impl Binning {
         !self.strip && self.cut == (0, 0) && self.rebin == (1, 1)
     }
 
-    /// Whether nothing is done.
+    /// Whether the transform changes nothing.
     pub fn is_identity(&self) -> bool {
         !self.turn && self.keeps_flow_bins()
     }
@@ -149,7 +149,7 @@ impl Binning {
             return into.extend_from_slice(row);
         }
         let (from, inside, to) = (self.from, self.inside(), self.shape());
-        // What lies behind the middle begins so much later.
+        // Bins after the cut are shifted by it.
         let beyond =
             |at: usize, bins: usize, cut: usize| if at >= bins / 2 { at + cut } else { at };
         let (left, below) = if self.strip { (1, usize::from(from.y > 1)) } else { (0, 0) };

@@ -1,20 +1,20 @@
-//! Statistics of the cells of a column: range, number of missing values, and numbers that may stand
-//! for missing values.
+//! Statistics of the cells of a column: range, number of missing values, and numbers that may mean
+//! a missing value.
 
-/// Numbers that are often written where a value is missing.
+/// Numbers that often mean a missing value.
 pub const SENTINELS: [f32; 4] = [-99.0, -999.0, -9999.0, 9999.0];
-/// A sentinel is pointed out where it is repeated so often, and in such a share of the cells.
+/// Minimum number of repetitions, and minimum share of the cells, of a reported sentinel.
 const LEAST: usize = 3;
 const LEAST_SHARE: f64 = 0.001;
-/// How far from all other values a sentinel lies, as a share of their range.
+/// Minimum distance of a sentinel from all other values, as a share of their range.
 const FAR: f32 = 0.1;
 
 /// The cells of one column.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cells {
-    /// Cells with a value.
+    /// Number of cells with a value.
     pub present: usize,
-    /// Cells without one.
+    /// Number of cells without a value.
     pub missing: usize,
     /// The lowest value.
     pub low: f32,
@@ -22,7 +22,7 @@ pub struct Cells {
     pub sum: f64,
     /// The highest value.
     pub high: f32,
-    /// How often each of [`SENTINELS`] occurs.
+    /// Number of occurrences of each of [`SENTINELS`].
     counts: [usize; SENTINELS.len()],
     /// Lowest and highest of the other values.
     others: (f32, f32),
@@ -53,7 +53,7 @@ impl Cells {
         all
     }
 
-    /// Notes a value; NaN is a missing one.
+    /// Adds a value; NaN is a missing one.
     pub fn add(&mut self, value: f32) {
         if value.is_nan() {
             self.missing += 1;
@@ -68,7 +68,7 @@ impl Cells {
         }
     }
 
-    /// Adds what another part of the column holds.
+    /// Adds the statistics of another part of the column.
     pub fn join(&mut self, other: &Self) {
         (self.present, self.missing) = (self.present + other.present, self.missing + other.missing);
         (self.low, self.sum, self.high) =
@@ -77,13 +77,13 @@ impl Cells {
         self.others = (self.others.0.min(other.others.0), self.others.1.max(other.others.1));
     }
 
-    /// The mean of the values; NaN of none.
+    /// The mean of the values; NaN if there are none.
     pub fn mean(&self) -> f64 {
         self.sum / self.present as f64
     }
 
-    /// The numbers that probably stand for missing values, and how often each occurs: repeated, and
-    /// far outside the range of the other values or the only ones below 0.
+    /// The numbers that probably mean a missing value, with their number of occurrences. They are
+    /// repeated, and far outside the range of the other values or the only ones below 0.
     pub fn sentinels(&self) -> impl Iterator<Item = (f32, usize)> {
         let Self { present, counts, others: (low, high), .. } = *self;
         let is_far = move |sentinel: f32| {
@@ -101,10 +101,9 @@ impl Cells {
     }
 }
 
-/// Points out numbers that probably stand for missing values, feature by feature, in one sentence
-/// that says what to do.
+/// A warning about numbers that probably mean a missing value, feature by feature.
 pub fn suspicion<'a>(columns: impl Iterator<Item = (&'a str, &'a Cells)>) -> Option<String> {
-    /// Features that are named.
+    /// Number of features named.
     const MOST: usize = 5;
     let mut found: Vec<(&str, f32, usize)> = vec![];
     let mut numbers: Vec<f32> = vec![];
@@ -161,7 +160,7 @@ mod tests {
             [(-99.0, 4), (9999.0, 3)]
         );
         assert_eq!(sentinels(usual().chain([-999.0; 2])), [], "twice is no habit");
-        // Among counts up to 100,000 it is near, as ranges go, but nothing else is negative.
+        // Among counts up to 100,000 it is relatively near, but nothing else is negative.
         assert_eq!(sentinels((0..200).map(|i| (i * 500) as f32).chain([-999.0; 5])), [(-999.0, 5)]);
         assert_eq!(
             sentinels([5.0; 50].into_iter().chain([-999.0; 5])),
@@ -179,7 +178,7 @@ mod tests {
             [],
             "inside the range"
         );
-        assert_eq!(sentinels([-999.0; 9]), [], "a constant is another matter");
+        assert_eq!(sentinels([-999.0; 9]), [], "a constant is not a sentinel");
         assert_eq!(
             sentinels((0..9000).map(|i| i as f32 / 9000.0).chain([-99.0; 4])),
             [],

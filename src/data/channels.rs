@@ -1,9 +1,9 @@
-//! The hierarchy of features, read from their names, and the channels that it makes.
+//! The hierarchy of features, read from their names, and the channels that it defines.
 //!
-//! A name such as `muons_photons_eta__q3_mean` says where its feature belongs: stream, particle,
-//! quantity, quantile, statistic. Rules (regular expressions with named groups, tried in order)
-//! turn names into paths of one depth; features that share the outermost levels of their paths are
-//! a channel. This is the grouping of the CMS 2010B study, for names of any kind.
+//! A name such as `muons_photons_eta__q3_mean` contains the position of its feature: stream,
+//! particle, quantity, quantile, statistic. Rules (regular expressions with named groups, tried in
+//! order) convert names to paths of the same depth. Features that share the outermost levels of
+//! their paths form a channel. This is the grouping of the CMS 2010B study, for any kind of names.
 
 use super::{histogram_quantiles::Unit, shape::Shape};
 use crate::{
@@ -17,35 +17,34 @@ use std::{
     ops::Range,
 };
 
-/// The one channel of a plain dense model.
+/// The name of the single channel of a plain dense model.
 pub const ALL_FEATURES: &str = "all";
-/// What stands for all channels together.
+/// The name for all channels combined.
 pub const COMBINED: &str = "combined";
 
-/// A group of features with an autoencoder of its own: one entry of `channels.json`.
+/// A group of features with its own autoencoder: one entry of `channels.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Channel {
     /// Its name; `/` becomes `_` in file names.
     pub name: String,
     /// Its features, in the order of the model's inputs.
     pub features: Vec<String>,
-    /// Where each feature stands in the hierarchy, level by level; empty where there is none.
+    /// The path of each feature in the hierarchy, level by level; empty without a hierarchy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<Vec<String>>,
-    /// The monitoring element whose bins they are.
+    /// The monitoring element of the bins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub element: Option<String>,
-    /// How those bins are laid out, where they are a map or a layer; inputs beside them come after
-    /// them.
+    /// The shape of the bins of a map or a layer; other inputs come after the bins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
-    /// What the features are in, where they are the seven numbers of a histogram.
+    /// The unit of the features, if they are the seven numbers of a histogram.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
 }
 
 impl Channel {
-    /// Everything in one.
+    /// A single channel with all features.
     pub fn all(features: Vec<String>, element: Option<String>) -> Self {
         Self {
             name: ALL_FEATURES.into(),
@@ -57,7 +56,7 @@ impl Channel {
         }
     }
 
-    /// How its features are laid out: a map, or a line.
+    /// The shape of its features: a map, or a line.
     pub fn map(&self) -> Shape {
         self.shape.unwrap_or(Shape::line(self.features.len()))
     }
@@ -77,7 +76,7 @@ impl Channel {
     }
 }
 
-/// The features of some channels, each once, in the order in which the channels name them.
+/// The distinct features of some channels, in the order of the channels.
 pub fn inputs(channels: &[Channel]) -> Vec<String> {
     let mut seen = BTreeSet::new();
     channels
@@ -91,7 +90,7 @@ pub fn inputs(channels: &[Channel]) -> Vec<String> {
 /// A line of the tree that `check` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Group {
-    /// Its place: the outermost levels, joined by `/`.
+    /// Its outermost levels, joined by `/`.
     pub name: String,
     /// Number of features of its own.
     pub features: usize,
@@ -103,11 +102,11 @@ pub struct Group {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// A channel with so many features, spread ones included.
+    /// A channel with this number of features, including spread ones.
     Channel(usize),
     /// A channel that is not in `channels.use`.
     NotUsed(usize),
-    /// Its features go to the channels beside it.
+    /// Its features are added to its sibling channels.
     Spread,
 }
 
@@ -118,13 +117,13 @@ pub struct Hierarchy {
     pub channels: Vec<Channel>,
     /// All groups, in the order of the table.
     pub groups: Vec<Group>,
-    /// Features that rules leave out.
+    /// Features excluded by rules.
     pub left_out: Vec<String>,
-    /// What is doubtful.
+    /// Warnings.
     pub notes: Vec<String>,
 }
 
-/// A rule ready to read names.
+/// A compiled rule.
 struct Rule<'a> {
     number: usize,
     whole: Regex,
@@ -133,7 +132,7 @@ struct Rule<'a> {
     leave_out: bool,
 }
 
-/// Where each feature belongs, and which channels that makes. `names` are the features in the order
+/// The position of each feature and the resulting channels. `names` are the features in the order
 /// of the table.
 pub fn read(config: &Config, names: &[String]) -> Result<Hierarchy> {
     let paths = paths(config, names)?;
@@ -202,7 +201,7 @@ pub fn read(config: &Config, names: &[String]) -> Result<Hierarchy> {
             .any(|(other, _)| !is_spread(other) && other[..depth - 1] == path[..depth - 1])
         {
             return Err(Error::input(format!(
-                "channels.spread: {} has no channel beside it to go to",
+                "channels.spread: {} has no sibling channel to spread to",
                 path.join("/")
             )));
         }
@@ -264,13 +263,13 @@ fn choose(config: &Config, all: &[(String, Vec<usize>)]) -> Result<Vec<usize>> {
     Ok(used)
 }
 
-/// Two channels must not write to one file.
+/// Fails if two channels would write to the same file.
 fn refuse_same_file(channels: &[Channel]) -> Result<()> {
     let mut files: HashMap<String, &str> = HashMap::new();
     for Channel { name, .. } in channels {
         if name == COMBINED {
             return Err(Error::input(format!(
-                "[channels]: the name \"{COMBINED}\" is that of all channels together; take another"
+                "[channels]: the name \"{COMBINED}\" is reserved for all channels together; choose another"
             )));
         }
         if let Some(other) = files.insert(name.replace('/', "_"), name) {
@@ -283,7 +282,7 @@ fn refuse_same_file(channels: &[Channel]) -> Result<()> {
     Ok(())
 }
 
-/// What the rules make of the names.
+/// The result of applying the rules to the names.
 #[derive(Default)]
 struct Paths {
     /// Features with their path.
@@ -346,7 +345,7 @@ fn paths(config: &Config, names: &[String]) -> Result<Paths> {
                 None => {
                     let number = rule.number;
                     return Err(Error::input(format!(
-                        "the feature \"{name}\" is read by rule {number} of [channels], but says no {level}: all paths need {} levels",
+                        "the feature \"{name}\" is read by rule {number} of [channels], but has no {level}: all paths need {} levels",
                         config.levels.len()
                     )));
                 }
@@ -363,7 +362,8 @@ fn paths(config: &Config, names: &[String]) -> Result<Paths> {
     Ok(paths)
 }
 
-/// Places that lack what all others of their kind have: a column may be gone, or renamed.
+/// A note on places that lack features which similar places have: a column may be missing or
+/// renamed.
 fn holes(paths: &[(usize, Vec<String>)]) -> Option<String> {
     let mut leaves: BTreeMap<&[String], BTreeSet<&str>> = BTreeMap::new();
     for (_, path) in paths {
@@ -376,7 +376,7 @@ fn holes(paths: &[(usize, Vec<String>)]) -> Option<String> {
     let (usual, times) = kinds.into_iter().max_by_key(|(kind, times)| (*times, kind.len()))?;
     let others: Vec<(&&[String], &BTreeSet<&str>)> =
         leaves.iter().filter(|(_, kind)| *kind != usual).collect();
-    // Where kinds differ anyway, a difference says nothing.
+    // If places differ anyway, a difference is not suspicious.
     if others.is_empty() || times * 2 <= leaves.len() || times < 3 {
         return None;
     }
@@ -407,7 +407,7 @@ fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-/// The first few, and how many more.
+/// The first few names, and the number of others.
 fn examples(names: &[String]) -> String {
     const MOST: usize = 4;
     let more = if names.len() > MOST {
@@ -515,7 +515,7 @@ rules = [
             told(RULES, "mu_PF_eta_a-mu_PF_eta_a")
                 .contains("is ambiguous: rule 1 of [channels] is found in it 2 times")
         );
-        assert!(told(RULES, "mu_lumi__mean").contains("mu/allChannels has no channel beside it"));
+        assert!(told(RULES, "mu_lumi__mean").contains("mu/allChannels has no sibling channel"));
         let error = told(&format!("use = [\"mu/calor\"]{RULES}"), FEATURES);
         assert!(
             error.contains("no feature belongs to \"mu/calor\" (did you mean \"mu/calo\"?)"),
@@ -526,7 +526,7 @@ rules = [
                 "levels = [\"a\", \"b\"]\ndepth = 2\nrules = [{ pattern = '(?<a>.)(?<b>.)?' }]",
                 "xy x"
             )
-            .contains("says no b")
+            .contains("has no b")
         );
         assert!(
             told("levels = [\"a\"]\nrules = [{ pattern = '(?<a>.*)' }]", "combined")
@@ -557,7 +557,7 @@ rules = [
         fn every_feature_is_in_its_channel_or_told(picks in prop::collection::btree_set((0_usize..3, 0_usize..3, 0_usize..3), 1..20)) {
             let features: Vec<String> = picks.iter().map(|(a, b, c)| format!("{}_{}_x__{}", ["mu", "ph", "mb"][*a], ["PF", "calo", "allChannels"][*b], ["mean", "std", "p1"][*c])).collect();
             match read(&config(RULES), &features) {
-                Err(error) => prop_assert!(error.to_string().contains("no channel beside it")),
+                Err(error) => prop_assert!(error.to_string().contains("no sibling channel")),
                 Ok(hierarchy) => {
                     for feature in &features {
                         let stream = feature.split('_').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The columns of a file and what they hold.
+//! The columns of a file and their contents.
 
 use crate::error::listed;
 use serde::Serialize;
@@ -8,14 +8,14 @@ use serde::Serialize;
 pub struct Field {
     /// Its name in the header.
     pub name: String,
-    /// What it holds.
+    /// Its kind of contents.
     pub kind: FieldKind,
-    /// Its type in the words of its format.
+    /// Its type in the terms of the file format.
     #[serde(rename = "type")]
     pub type_name: String,
 }
 
-/// What a column holds.
+/// The kind of contents of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FieldKind {
@@ -27,13 +27,13 @@ pub enum FieldKind {
     Text,
     /// A list of numbers, or a list of such lists.
     List,
-    /// Nothing in any row.
+    /// Blank in every row.
     Blank,
     /// Anything else; not read.
     Other,
 }
 
-/// Column names in a row.
+/// The column names, joined.
 pub fn show_names(fields: &[Field]) -> String {
     listed(fields.iter().map(|field| field.name.as_str()))
 }

@@ -1,17 +1,17 @@
-//! A histogram in seven numbers: five quantiles, the mean and the standard deviation (ROOT's "RMS")
-//! of what it counts. So were the distributions of physics objects summarised, 39 of them for each
-//! lumisection, in the first studies of certification by autoencoders.
+//! Summarises a histogram by seven numbers: five quantiles, the mean and the standard deviation
+//! (ROOT's "RMS"). The first studies of certification by autoencoders summarised 39 distributions
+//! of physics objects per lumisection in this way.
 
 use serde::{Deserialize, Serialize};
 
-/// The names of the seven numbers, in their order.
+/// The names of the seven numbers in order.
 pub const NAMES: [&str; 7] = ["q10", "q30", "q50", "q70", "q90", "mean", "rms"];
 
-/// What the quantiles among them are of.
+/// The probabilities of the five quantiles.
 const SHARES: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
 
-/// Of bins between two edges; entries lie evenly in their bin, and counts below 0 are none. All 0
-/// where there are no entries.
+/// The seven numbers of bins between two edges. Entries are spread evenly over their bin; negative
+/// counts are ignored. All 0 without entries.
 pub fn of_bins(bins: &[f32], (low, high): (f64, f64)) -> [f64; 7] {
     let width = (high - low) / bins.len() as f64;
     let counts = || bins.iter().map(|count| f64::from(*count).max(0.0));
@@ -40,8 +40,8 @@ pub fn of_bins(bins: &[f32], (low, high): (f64, f64)) -> [f64; 7] {
     numbers
 }
 
-/// Of the values themselves, which are sorted; quantiles are interpolated linearly. All 0 where
-/// there are none.
+/// The seven numbers of values; sorts them. Quantiles are interpolated linearly. All 0 without
+/// values.
 pub fn of_values(values: &mut [f64]) -> [f64; 7] {
     let mut numbers = [0.0; 7];
     if values.is_empty() {
@@ -60,11 +60,11 @@ pub fn of_values(values: &mut [f64]) -> [f64; 7] {
     numbers
 }
 
-/// What the numbers of a summary are in.
+/// The unit of the seven numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
-    /// Units of the axis of each histogram, as its file says it.
+    /// Units of the axis of each histogram, from its file.
     Axis,
     /// Bins, counted from 0.
     Bins,
@@ -92,7 +92,7 @@ mod tests {
         {
             assert!((found - expected).abs() < 1e-12, "{numbers:?}");
         }
-        // All in one bin, beside empty ones and one below 0.
+        // All entries in one bin, with empty bins and a negative one.
         assert_eq!(
             of_bins(&[0.0, -3.0, 4.0, 0.0], (10.0, 18.0)),
             [14.2, 14.6, 15.0, 15.4, 15.8, 15.0, 0.0]

@@ -1,4 +1,4 @@
-//! JSON objects in which a repeated key is an error. Parsers otherwise keep the last one silently.
+//! JSON objects in which a repeated key is an error. Other parsers silently keep the last one.
 
 use serde::{
     Deserialize, Deserializer,
@@ -6,7 +6,7 @@ use serde::{
 };
 use std::{collections::BTreeMap, fmt, marker::PhantomData, ops::Deref};
 
-/// An object by its keys. A key that is there twice is an error.
+/// An object by its keys. A repeated key is an error.
 #[derive(Clone, Debug, Default)]
 pub struct Object<V>(pub BTreeMap<String, V>);
 

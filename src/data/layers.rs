@@ -1,4 +1,4 @@
-//! Layers: several monitoring elements of one detector. Their choice and their names.
+//! Layers: several monitoring elements of one detector. Chooses and names them.
 
 use super::{channels, shape::Shape};
 use crate::{
@@ -19,25 +19,25 @@ pub struct Layer {
     pub element: String,
     /// How its bins are laid out.
     pub shape: Shape,
-    /// Edges of its axes, where the files say them: x from, x to, y from, y to.
+    /// Edges of its axes, if the files have them: x from, x to, y from, y to.
     pub edges: [Option<f64>; 4],
-    /// Which of a row's values are its bins.
+    /// The range of its bins among a row's values.
     pub columns: Range<usize>,
 }
 
-/// A layer that is to be read.
+/// A layer to read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerSpec {
     /// What its channel is called.
     pub name: String,
     /// Its monitoring element.
     pub element: String,
-    /// The shape that it must have, where a model was trained on it.
+    /// The required shape if a model was trained on it.
     pub shape: Option<Shape>,
 }
 
-/// The layers that the patterns of `data.layers` mean among the monitoring elements of all files,
-/// in the order of the patterns and, within one, of their names with numbers as numbers.
+/// The layers that match `data.layers` among the monitoring elements of all files, in the order of
+/// the patterns, and within a pattern in natural order of their names.
 pub fn choose(experiment: &Experiment, elements: &BTreeSet<&str>) -> Result<Vec<LayerSpec>> {
     let texts = &experiment.data.layers;
     let mut chosen: Vec<&str> = vec![];
@@ -78,8 +78,8 @@ pub fn refuse_missing(layers: &[LayerSpec], elements: &BTreeSet<&str>) -> Result
     }
 }
 
-/// The nearest of the elements and all of them. The parts before the last are mostly alike, so that
-/// the last is compared as well.
+/// Lists all elements and suggests the nearest. The parts before the last are mostly equal, so the
+/// last is compared separately as well.
 fn there_are(text: &str, elements: &BTreeSet<&str>) -> String {
     if elements.is_empty() {
         return "; the files name no monitoring elements".into();
@@ -96,7 +96,7 @@ fn there_are(text: &str, elements: &BTreeSet<&str>) -> String {
     format!("{near}; there are {}", listed(elements.iter().copied()))
 }
 
-/// A name as texts and the numbers behind them, so that layer 10 comes after layer 9.
+/// Splits a name into texts followed by numbers, so that layer 10 sorts after layer 9.
 fn natural(name: &str) -> Vec<(String, u64)> {
     let mut parts = vec![];
     let mut rest = name;
@@ -111,9 +111,9 @@ fn natural(name: &str) -> Vec<(String, u64)> {
     parts
 }
 
-/// What the layers of some elements are called: the last part of their path without the words that
-/// all begin with, as long as what is left begins with a letter; where that is ambiguous, the last
-/// part, or the whole element.
+/// The names of the layers of some elements: the last part of the path without the common first
+/// words, provided that the rest begins with a letter. If that is ambiguous, the last part, or the
+/// whole element.
 fn names(elements: &[&str]) -> Result<Vec<String>> {
     let last: Vec<&str> =
         elements.iter().map(|element| element.rsplit('/').next().unwrap_or_default()).collect();

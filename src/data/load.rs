@@ -1,8 +1,8 @@
-//! Loads the files of an experiment into [`Samples`]: rows with identities, sorted by (run, LS). Each
-//! file is read once.
+//! Loads the files of an experiment into [`Samples`]: rows with identities, sorted by (run, LS).
+//! Each file is read once.
 //!
-//! A row is known by its run and LS, never by its position. Files that carry no run number stand
-//! for a run each.
+//! A row is identified by its run and LS, never by its position. Each file without run numbers
+//! counts as a separate run.
 
 use super::{
     join::{
@@ -35,26 +35,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What to load beside what an experiment asks for.
+/// What to load in addition to the data of an experiment.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// A file without one of them is refused.
+    /// Further columns; a file that lacks one is refused.
     pub required: Vec<String>,
-    /// A file without one of them has unknowns there.
+    /// Further columns; unknown in a file that lacks one.
     pub welcome: Vec<String>,
-    /// The features of a trained model: taken in this order, whatever else a file has.
+    /// The features of a trained model, read in this order; other columns are ignored.
     pub features: Option<Vec<String>>,
     /// The layers of a trained model.
     pub layers: Vec<LayerSpec>,
-    /// Only this part of the runs.
+    /// Restricts to this part of the runs.
     pub part: Option<Part>,
 }
 
 /// A file and its tables, each with the index of its layer.
 type FileTables = (Source, Vec<(usize, Table)>);
 
-/// Reads the files of an experiment, side by side. `files` are paths or globs; `read` is called
-/// with each file that has been read.
+/// Reads the files of an experiment in parallel. `files` are paths or globs; `read` is called
+/// after each file has been read.
 pub fn load(
     experiment: &Experiment,
     files: &[(Role, &[PathBuf])],
@@ -70,7 +70,7 @@ pub fn load(
         } else {
             Channels::default()
         },
-        // Those of a trained model are made of histograms, not read.
+        // The features of such a model are computed from histograms, not read.
         features: options.features.filter(|_| !data.summary),
         ..ReadOptions::new(data).with_columns(options.required, options.welcome)
     };
@@ -83,7 +83,7 @@ pub fn load(
     let dealt = options.part.map(|part| part::deal(part, &paths, &survey)).transpose()?;
     let is_taken =
         |at: usize| dealt.as_ref().is_none_or(|dealt| dealt.has(at, paths[at].0, &survey[at]));
-    // What to read of each file: each of its layers, or all there is.
+    // The parts to read of each file: each of its layers, or everything.
     let reads: Vec<_> = (0..paths.len())
         .filter(|at| is_taken(*at))
         .map(|at| {
@@ -104,7 +104,7 @@ pub fn load(
     let without_layers: Vec<String> = reads
         .iter()
         .filter(|(_, wanted)| wanted.is_empty())
-        .map(|((_, path), _)| format!("{} holds none of the layers", path.display()))
+        .map(|((_, path), _)| format!("{} has none of the layers", path.display()))
         .collect();
     let files = reads
         .par_iter()
@@ -141,7 +141,7 @@ pub fn load(
 /// Files with their roles.
 type RoleFiles = Vec<(Role, PathBuf)>;
 
-/// The files that patterns mean, and notes on those that are left out.
+/// The files that match patterns, and notes on the excluded ones.
 fn find_files(files: &[(Role, &[PathBuf])]) -> Result<(RoleFiles, Vec<String>)> {
     let (mut paths, mut skipped) = (vec![], vec![]);
     for (role, patterns) in files {
@@ -157,7 +157,7 @@ fn find_files(files: &[(Role, &[PathBuf])]) -> Result<(RoleFiles, Vec<String>)> 
     Ok((paths, skipped))
 }
 
-/// What to read of each layer that a file has.
+/// The options to read each layer in a file.
 fn of_layers(
     wanted: &ReadOptions,
     layers: &[LayerSpec],
@@ -171,8 +171,7 @@ fn of_layers(
         .collect()
 }
 
-/// Reads the tables of one file, and its fingerprint beside them. A file that changes meanwhile is
-/// an error.
+/// Reads the tables and the fingerprint of one file. Fails if the file changes meanwhile.
 fn read_tables(
     role: Role,
     path: &Path,
@@ -208,7 +207,7 @@ fn read_tables(
     Ok((source, tables))
 }
 
-/// Joins files of layers. The reason of a row that cannot be read names its layer.
+/// Joins files of layers. The reason for an unreadable row names its layer.
 fn join_files_of_layers(
     files: Vec<FileTables>,
     layers: &[LayerSpec],
@@ -230,7 +229,7 @@ fn join_files_of_layers(
     join_layers(sources, parts, layers, experiment)
 }
 
-/// Joins files of one monitoring element, or of features, which `has_channels` needs named.
+/// Joins files of one monitoring element or of features. `has_channels` requires named features.
 fn join_files(
     files: Vec<FileTables>,
     has_channels: bool,
@@ -267,7 +266,7 @@ fn survey(paths: &[(Role, PathBuf)], wanted: &ReadOptions) -> Result<Vec<Table>>
     paths.par_iter().map(|(_, path)| read_file(path, &wanted)).collect()
 }
 
-/// The layers to read: those of a trained model, or those that the config's patterns mean.
+/// The layers to read: those of a trained model, or those that match the config's patterns.
 fn choose_layers(
     experiment: &Experiment,
     trained: Vec<LayerSpec>,
@@ -287,13 +286,13 @@ fn choose_layers(
     })
 }
 
-/// What changes when a file is written to: its length and when that was.
+/// Length and modification time of a file, which change when it is written to.
 fn stamp(path: &Path) -> Option<(u64, std::time::SystemTime)> {
     let known = std::fs::metadata(path).ok()?;
     Some((known.len(), known.modified().ok()?))
 }
 
-/// What a file of a folder or pattern is, where its name says that it holds no data.
+/// The kind of a file from a folder or pattern whose name shows that it has no data.
 fn no_data(path: &Path) -> Option<&'static str> {
     let name = file_name(path).to_lowercase();
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
@@ -362,7 +361,7 @@ mod tests {
                 .unwrap();
         assert!(
             samples.values == [1.0, 2.0, 3.0]
-                && samples.notes[0].contains("1 rows are of a lumisection"),
+                && samples.notes[0].contains("1 rows repeat the lumisection"),
             "{:?}",
             samples.notes
         );
@@ -449,7 +448,7 @@ mod tests {
         );
     }
 
-    /// Rows of four entries in the second of four bins, with these columns behind.
+    /// Rows of four entries in the second of four bins, followed by these columns.
     fn histograms(header: &str, run: u32, axes: &[&str]) -> String {
         let rows =
             axes.iter().enumerate().map(|(i, axis)| format!("{run},{i},\"[0, 4, 0, 0]\"{axis}\n"));

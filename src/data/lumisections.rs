@@ -5,7 +5,7 @@ use std::fmt;
 /// A lumisection: about 23 s of data taking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lumisection {
-    /// The detector's run, where it is known.
+    /// The detector's run, if known.
     pub run: Option<u32>,
     /// Number within the run, from 1.
     pub ls: u32,
@@ -20,8 +20,8 @@ impl fmt::Display for Lumisection {
     }
 }
 
-/// Inclusive ranges of neighbouring numbers: `[1, 2, 3, 7]` is `[(1, 3), (7, 7)]`. Any order in,
-/// ascending out.
+/// Inclusive ranges of consecutive numbers: `[1, 2, 3, 7]` gives `[(1, 3), (7, 7)]`. Accepts any
+/// order, returns ascending ranges.
 pub fn ranges(numbers: &[u32]) -> Vec<(u32, u32)> {
     let mut sorted = numbers.to_vec();
     sorted.sort_unstable();
@@ -35,7 +35,7 @@ pub fn ranges(numbers: &[u32]) -> Vec<(u32, u32)> {
     ranges
 }
 
-/// Ranges as people write them: `1–3, 7`.
+/// Formats ranges as `1–3, 7`.
 pub fn show_ranges(numbers: &[u32]) -> String {
     let parts: Vec<String> = ranges(numbers)
         .into_iter()

@@ -13,16 +13,16 @@ use std::{
 
 /// The runs of a part.
 pub struct Dealt {
-    /// Runs by number, of training files and of test files.
+    /// Run numbers of training files and of test files.
     numbers: [Arc<BTreeSet<u32>>; 2],
-    /// Files that stand for a run of the part themselves, by position.
+    /// Positions of files without run numbers that belong to the part.
     files: BTreeSet<usize>,
-    /// How many runs of how many.
+    /// A note with the number of runs in the part and in total.
     pub note: String,
 }
 
 impl Dealt {
-    /// The runs to take of the files of a role.
+    /// The runs to read from the files of a role.
     pub fn runs(&self, role: Role) -> Arc<BTreeSet<u32>> {
         self.numbers[role as usize].clone()
     }
@@ -37,9 +37,9 @@ impl Dealt {
     }
 }
 
-/// The runs of a part of the files, whose rows `tables` names. Runs are taken in order; one belongs
-/// to the part in which the middle of its rows falls. Runs of training files and of test files are
-/// dealt by themselves.
+/// The runs of a part of the files; `tables` has the identities of their rows. Runs are taken in
+/// order; a run belongs to the part that contains the middle of its rows. Runs of training files
+/// and of test files are divided separately.
 pub fn deal(part: Part, files: &[(Role, PathBuf)], tables: &[Table]) -> Result<Dealt> {
     let (mut numbers, mut own, mut notes) =
         ([BTreeSet::new(), BTreeSet::new()], BTreeSet::new(), vec![]);
@@ -89,7 +89,7 @@ pub fn deal(part: Part, files: &[(Role, PathBuf)], tables: &[Table]) -> Result<D
     })
 }
 
-/// The part of each run, from 1, by the rows that runs have.
+/// The part of each run, from 1, from the number of rows of each run.
 fn of_runs(rows: impl Iterator<Item = usize> + Clone, of: u32) -> Vec<u32> {
     let all = rows.clone().sum::<usize>().max(1) as u128;
     let mut before = 0_u128;

@@ -1,4 +1,4 @@
-//! The files that an experiment names: patterns, folders and fingerprints.
+//! The files of an experiment: patterns, folders and fingerprints.
 
 use super::read::partition::partition;
 use crate::error::{Error, Result};
@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Paths as they are, globs as the files they match, folders as the files in them, in the order of
-/// their names.
+/// Expands globs to the files they match and folders to the files in them, in the order of their
+/// names. Other paths are kept.
 pub fn expand(patterns: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut paths = vec![];
     for pattern in patterns {
@@ -21,7 +21,7 @@ pub fn expand(patterns: &[PathBuf]) -> Result<Vec<PathBuf>> {
             paths.push(pattern.clone());
             continue;
         }
-        // As in a shell: hidden files are meant by their dot only.
+        // As in a shell, only patterns that begin with a dot match hidden files.
         let visible =
             glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
         let matches = glob::glob_with(&text, visible)
@@ -40,8 +40,8 @@ pub fn expand(patterns: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The files of a folder and of the partitions in it (folders such as `run=297050`); hidden files
-/// and other folders apart.
+/// The files of a folder and of the partitions in it (folders such as `run=297050`), without hidden
+/// files and other folders.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let (mut paths, mut folders) = (vec![], vec![]);
     look_into(folder, &mut paths, &mut folders)?;
@@ -80,7 +80,7 @@ fn look_into(folder: &Path, paths: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>
     Ok(())
 }
 
-/// The last part of a path, or all of it where there is none.
+/// The last part of a path, or the whole path if there is none.
 pub(crate) fn file_name(path: &Path) -> String {
     path.file_name()
         .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())

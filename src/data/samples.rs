@@ -13,7 +13,7 @@ use crate::config::data::Format;
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-/// What a file is for.
+/// The role of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -32,14 +32,14 @@ impl std::fmt::Display for Role {
     }
 }
 
-/// A file that rows came from.
+/// A file of rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Source {
-    /// How outputs name it: the file's name, or its path where two files share a name.
+    /// The name in outputs: the file's name, or its path if two files share a name.
     pub name: String,
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// What it is for.
+    /// Its role.
     pub role: Role,
     /// Its layout.
     pub format: Format,
@@ -47,11 +47,11 @@ pub struct Source {
     pub bytes: u64,
     /// SHA-256 of its bytes.
     pub sha256: String,
-    /// Rows that were read.
+    /// Number of rows read.
     pub rows: usize,
 }
 
-/// One row's identity.
+/// The identity of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleRow {
     /// Index into [`Samples::sources`].
@@ -66,31 +66,31 @@ pub struct SampleRow {
     pub index: u32,
 }
 
-/// A run of the detector, or a file that does not say which run it is.
+/// A run of the detector, or a file without run numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// The run number, where it is known.
+    /// The run number, if known.
     pub number: Option<u32>,
-    /// How outputs name it: the number, or the file.
+    /// The name in outputs: the number, or the file.
     pub name: String,
 }
 
-/// A row that is not evaluated, and why.
+/// A row that is not evaluated, with the reason.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rejected {
     /// Index into [`Samples::sources`].
     pub source: u32,
-    /// Run and LS, where they could be read.
+    /// Run and LS, if they could be read.
     pub id: Option<Lumisection>,
     /// Line in the file, from 1; 0 in files without lines.
     pub line: u32,
     /// Position among the file's rows, from 0.
     pub index: u32,
-    /// The first reason against it.
+    /// The first reason to reject it.
     pub reason: String,
     /// Whether the row could not even be read.
     pub unreadable: bool,
-    /// What is known about it, one entry a label set; empty where nothing was looked up.
+    /// Its labels, one entry per label set; empty before labels are read.
     pub labels: Vec<Option<bool>>,
 }
 
@@ -109,7 +109,7 @@ impl Rejected {
         }
     }
 
-    /// The reason, with the place in the file where the row could not be read.
+    /// The reason, with the place in the file if the row could not be read.
     pub fn told(&self) -> String {
         match (self.unreadable, self.line) {
             (false, _) => self.reason.clone(),
@@ -124,39 +124,40 @@ impl Rejected {
 pub struct Samples {
     /// The files.
     pub sources: Vec<Source>,
-    /// The runs, sorted by number, those without one in the order of their files.
+    /// The runs, sorted by number; those without one in the order of their files.
     pub runs: Vec<Run>,
-    /// How the values of a row are laid out; those of layers follow each other.
+    /// The shape of a row's values; those of layers follow each other.
     pub shape: Shape,
-    /// The monitoring elements whose bins follow each other; none where there is one element.
+    /// The monitoring elements whose bins follow each other; empty if there is a single element.
     pub layers: Vec<Layer>,
-    /// How bins as filed became those of the samples, layer by layer, or of the one element.
+    /// The transforms from bins in files to those of the samples, of each layer or of the single
+    /// element.
     pub frames: Vec<Frame>,
     /// Whether the first and last bin of each axis are underflow and overflow.
     pub flow_bins: bool,
-    /// Edges of the axes, where the files say them: x from, x to, y from, y to.
+    /// Edges of the axes, if the files have them: x from, x to, y from, y to.
     pub edges: [Option<f64>; 4],
-    /// Names of the features; absent for histograms.
+    /// Names of the features; `None` for histograms.
     pub features: Option<Arc<[String]>>,
-    /// The ends of each row's axis in x, until seven numbers are made of its histogram.
+    /// The ends of each row's axis in x; only until histograms are replaced by seven numbers.
     pub axes: Vec<[f64; 2]>,
-    /// What the features are in, where they are seven numbers of a histogram.
+    /// The unit of the features, if they are the seven numbers of a histogram.
     pub summarised: Option<Unit>,
-    /// Where features belong by their names, where the config has rules for that.
+    /// The hierarchy of features by their names, if the config has rules for it.
     pub hierarchy: Option<Hierarchy>,
     /// Whether rows are events, which have no lumisection.
     pub events: bool,
-    /// The monitoring element, where the files name it.
+    /// The monitoring element, if the files name it.
     pub element: Option<String>,
-    /// Identities.
+    /// Identities of the rows.
     pub rows: Vec<SampleRow>,
     /// Contents as read, `[rows, width]`.
     pub values: Vec<f32>,
-    /// Further columns, one entry a row.
+    /// Further columns, one entry per row.
     pub columns: BTreeMap<String, Column>,
     /// Rows that are not evaluated.
     pub rejected: Vec<Rejected>,
-    /// What is worth knowing about how files were read.
+    /// Notes on how files were read.
     pub notes: Vec<String>,
 }
 
@@ -171,8 +172,8 @@ impl Samples {
         &self.values[i * self.width()..(i + 1) * self.width()]
     }
 
-    /// Names of the values of a row: features, or `bin_0`, `bin_1`, …, of layers behind their name:
-    /// `PXLayer_1/bin_0`.
+    /// Names of the values of a row: features, or `bin_0`, `bin_1`, …; with layers
+    /// `PXLayer_1/bin_0`, ….
     pub fn feature_names(&self) -> Vec<String> {
         match &self.features {
             Some(names) => names.to_vec(),
@@ -189,8 +190,7 @@ impl Samples {
         }
     }
 
-    /// What each channel is made of: features by their hierarchy, a layer each, or everything in
-    /// one.
+    /// The channels: by the hierarchy of features, one per layer, or a single one with everything.
     pub fn channels(&self) -> Vec<Channel> {
         let names = self.feature_names();
         if let Some(hierarchy) = &self.hierarchy {
@@ -215,12 +215,12 @@ impl Samples {
         self.layers.iter().map(of_layer).collect()
     }
 
-    /// How many values each layer has; none where there is one element.
+    /// Number of values of each layer; empty if there is a single element.
     pub fn layer_widths(&self) -> Vec<usize> {
         self.layers.iter().map(|layer| layer.columns.len()).collect()
     }
 
-    /// "lumisection" or "event": what a row is.
+    /// "lumisection" or "event": the kind of row.
     pub fn what(&self) -> &'static str {
         if self.events { "event" } else { "lumisection" }
     }
@@ -252,7 +252,7 @@ impl Samples {
         ranges
     }
 
-    /// Keeps the rows for which `reasons` has none; the others are rejected with it.
+    /// Keeps the rows without a reason; the others are rejected with their reason.
     pub fn reject(&mut self, reasons: Vec<Option<String>>) {
         let kept: Vec<usize> = (0..reasons.len()).filter(|&i| reasons[i].is_none()).collect();
         for (i, reason) in reasons.into_iter().enumerate() {
@@ -293,7 +293,7 @@ impl Samples {
 
 #[cfg(test)]
 impl Samples {
-    /// Rows of one bin for tests, LSs counted from 1: one list of values a run.
+    /// Rows of one bin for tests, LSs counted from 1; one list of values per run.
     pub(crate) fn made(runs: &[Vec<f32>]) -> Self {
         let source = Source {
             name: "a".into(),

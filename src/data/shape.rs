@@ -1,4 +1,4 @@
-//! How the values of a row are laid out.
+//! The shape of a row's values.
 
 /// The shape of a row's values: a map is `[y, x]`, a histogram or a set of features `[1, x]`.
 #[derive(
@@ -22,7 +22,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A histogram of so many bins.
+    /// A histogram of `x` bins.
     pub fn line(x: usize) -> Self {
         Self { y: 1, x }
     }

@@ -1,4 +1,4 @@
-//! One file as read, before anything is chosen, sorted or scaled.
+//! The contents of a file as read, before selection, sorting and scaling.
 
 use super::{cells::Cells, channels::Hierarchy, field::Field, shape::Shape};
 use crate::config::data::Format;
@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-/// One histogram or one set of features a row, in file order.
+/// A table with one histogram or one set of features per row, in file order.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The file.
@@ -17,49 +17,49 @@ pub struct Table {
     pub format: Format,
     /// Its columns, or arrays.
     pub fields: Vec<Field>,
-    /// Which row is which lumisection, or event.
+    /// Identities of the rows.
     pub rows: Vec<TableRow>,
-    /// Whether rows are events: they have no lumisection, and their `ls` is their position in the
+    /// Whether rows are events, which have no lumisection; their `ls` is their position in the
     /// file.
     pub events: bool,
-    /// How the values of a row are laid out.
+    /// The shape of a row's values.
     pub shape: Shape,
     /// Contents, `[rows, bins or features]`.
     pub values: Vec<f32>,
     /// Whether the first and last bin of each axis are underflow and overflow.
     pub flow_bins: bool,
-    /// Whether a map's bins lie with y running fastest (index x · y bins + y) instead of x.
+    /// Whether y is the fastest axis of a map (index x · y bins + y) instead of x.
     pub y_fastest: bool,
-    /// Edges of the axes where the file says them, the same for all rows: x from, x to, y from, y
-    /// to.
+    /// Edges of the axes if the file has them and they are equal in all rows: x from, x to, y from,
+    /// y to.
     pub edges: [Option<f64>; 4],
-    /// The ends of each row's axis in x, where they were asked for and the file says them.
+    /// The ends of each row's axis in x, if requested and in the file.
     pub axes: Vec<[f64; 2]>,
-    /// Names of the features; absent for histograms.
+    /// Names of the features; `None` for histograms.
     pub features: Option<Arc<[String]>>,
-    /// Where features belong by their names, where rules for that were given; they are then those
-    /// of the channels.
+    /// The hierarchy of features by their names, if there are rules for it; the features are then
+    /// those of the channels.
     pub hierarchy: Option<Hierarchy>,
-    /// Further columns that were asked for.
+    /// Further columns that were requested.
     pub columns: BTreeMap<String, Column>,
     /// Monitoring elements in the file and their number of rows.
     pub elements: BTreeMap<String, usize>,
     /// Rows that could not be read.
     pub faults: Vec<Fault>,
-    /// What each row is like, where that was asked for instead of its values.
+    /// A summary of each row, if requested instead of its values.
     pub summaries: Vec<Summary>,
-    /// The cells of each feature, where summaries were asked for.
+    /// Statistics of the cells of each feature, if summaries were requested.
     pub cells: Vec<Cells>,
-    /// What is worth knowing about how the file was read.
+    /// Notes on how the file was read.
     pub notes: Vec<String>,
 }
 
 /// The identity of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableRow {
-    /// The detector's run, where the file or its name says it.
+    /// The detector's run, if the file or its name has it.
     pub run: Option<u32>,
-    /// Lumisection number, or the number of the event.
+    /// Lumisection number, or event number.
     pub ls: u32,
     /// Line in the file, from 1; 0 in files without lines.
     pub line: u32,
@@ -74,32 +74,32 @@ pub struct Fault {
     pub line: u32,
     /// Position among the file's rows, from 0.
     pub index: u32,
-    /// Run, where that could be read.
+    /// Run, if it could be read.
     pub run: Option<u32>,
-    /// Lumisection, where that could be read.
+    /// Lumisection, if it could be read.
     pub ls: Option<u32>,
     /// What is wrong.
     pub reason: String,
 }
 
-/// What a row is like.
+/// Summary of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// Its monitoring element, as a position in [`Table::elements`]; 0 where there are none.
+    /// Its monitoring element, as a position in [`Table::elements`]; 0 if there are none.
     pub element: u32,
     /// Its shape.
     pub shape: Shape,
     /// Whether it has underflow and overflow bins.
     pub flow_bins: bool,
-    /// Sum of its values; NaN where they were not read.
+    /// Sum of its values; NaN if they were not read.
     pub sum: f64,
-    /// Whether all its values are 0; false where they were not read.
+    /// Whether all its values are 0; false if they were not read.
     pub empty: bool,
-    /// Missing values.
+    /// Number of missing values.
     pub missing: u32,
 }
 
-/// A column of numbers or texts, one entry a row.
+/// A column of numbers or texts, one entry per row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Column {
     /// Numbers; true is 1, false is 0, unknown is NaN.
@@ -109,7 +109,7 @@ pub enum Column {
 }
 
 impl Column {
-    /// Texts as numbers, where every one is a number, a flag or blank.
+    /// Converts texts to numbers if every one is a number, a flag or blank.
     pub fn from_texts(texts: Vec<String>) -> Self {
         let number = |text: &String| match text.to_lowercase().as_str() {
             "true" => Some(1.0),
@@ -141,7 +141,7 @@ impl Column {
         self.len() == 0
     }
 
-    /// The entry of row `i` as people write it; blank where unknown.
+    /// The entry of row `i` as text; blank if unknown.
     pub fn text(&self, i: usize) -> String {
         match self {
             Self::Numbers(numbers) if numbers[i].is_nan() => String::new(),
@@ -150,7 +150,7 @@ impl Column {
         }
     }
 
-    /// Whether entry `i` says anything.
+    /// Whether entry `i` is known.
     pub fn is_known(&self, i: usize) -> bool {
         match self {
             Self::Numbers(numbers) => !numbers[i].is_nan(),
@@ -184,7 +184,7 @@ impl Column {
         }
     }
 
-    /// Both columns one after the other; numbers become texts where the other holds texts.
+    /// Concatenates two columns; numbers become texts if the other holds texts.
     pub fn append(self, other: Self) -> Self {
         match (self, other) {
             (Self::Numbers(mut a), Self::Numbers(b)) => {
@@ -198,7 +198,7 @@ impl Column {
     }
 }
 
-/// Whether an entry says that there is none.
+/// Whether an entry means a missing value.
 pub fn is_missing(text: &str) -> bool {
     const MARKERS: [&str; 10] =
         ["na", "n/a", "<na>", "#n/a", "nan", "-nan", "null", "none", "-", "--"];
@@ -216,14 +216,14 @@ impl Table {
         &self.values[i * self.width()..(i + 1) * self.width()]
     }
 
-    /// The place of a row or a fault, for messages: `file:line`, or the row's position where the
-    /// file has no lines.
+    /// The place of a row or a fault for messages: `file:line`, or the row's position if the file
+    /// has no lines.
     pub fn place(&self, line: u32, index: u32) -> String {
         place_in(&self.path, line, index)
     }
 }
 
-/// The place of a row: `file:line`, or its position (from 0) where the file has no lines.
+/// The place of a row: `file:line`, or its position (from 0) if the file has no lines.
 pub fn place_in(path: &Path, line: u32, index: u32) -> String {
     if line > 0 {
         format!("{}:{line}", path.display())
@@ -232,7 +232,7 @@ pub fn place_in(path: &Path, line: u32, index: u32) -> String {
     }
 }
 
-/// Edges as people write them: "0 to 2", of a map "0 to 2, 0 to 5".
+/// Formats edges: "0 to 2", for a map "0 to 2, 0 to 5".
 pub fn show_edges(edges: [Option<f64>; 4]) -> String {
     let show = |edge: Option<f64>| edge.map_or_else(|| "?".into(), |edge| edge.to_string());
     let x = format!("{} to {}", show(edges[0]), show(edges[1]));

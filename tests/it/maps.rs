@@ -150,7 +150,7 @@ fn the_middle_of_maps_must_be_one() {
     };
     assert!(
         with("[3, 0]").contains("data.cut_cross: ")
-            && with("[3, 0]").contains("maps of 84 columns, of which 3 have no middle"),
+            && with("[3, 0]").contains("maps of 84 columns; cutting 3 out of the middle"),
         "{}",
         with("[3, 0]")
     );

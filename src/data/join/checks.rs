@@ -1,4 +1,4 @@
-//! Checks of the rows of all files: what is missing, cannot be read, or is there twice.
+//! Checks of the rows of all files: missing, unreadable and duplicate rows.
 
 use crate::{
     config::data::{BadRows, Data},
@@ -13,7 +13,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-/// The monitoring element must be in some file; a file without it has no rows.
+/// Fails if no file has the monitoring element; a file without it has no rows.
 pub fn refuse_missing_element(tables: &[(Source, Table)], me: Option<&str>) -> Result<()> {
     let Some(me) =
         me.filter(|me| !tables.iter().any(|(_, table)| table.elements.contains_key(*me)))
@@ -47,18 +47,18 @@ pub fn refuse_faults(table: &Table) -> Result<()> {
     };
     let place = table::place_in(&table.path, first.line, first.index);
     Err(Error::input(format!(
-        "{place}: {}{more} (data.bad_rows = \"reject\" goes on without such rows)",
+        "{place}: {}{more} (data.bad_rows = \"reject\" continues without such rows)",
         first.reason
     )))
 }
 
-/// Rows of the training files must not be among the test rows: by (run, LS), or by content where
-/// runs are unknown. Events are not compared: equal ones may be met by chance.
+/// Fails if rows of the training files are also test rows, compared by (run, LS), or by content if
+/// runs are unknown. Events are not compared, because equal events can occur by chance.
 pub fn refuse_overlap(samples: &Samples) -> Result<()> {
     if samples.events {
         return Ok(());
     }
-    // A histogram of a hundred entries is not met twice by chance, bin by bin, at the same LS.
+    // Equal histograms of a hundred entries at the same LS are no coincidence.
     let telling =
         |i: usize| samples.row(i).iter().filter(|value| !value.is_nan()).sum::<f32>() >= 100.0;
     let content = |i: usize| {
@@ -96,7 +96,7 @@ pub fn refuse_overlap(samples: &Samples) -> Result<()> {
     }
 }
 
-/// A file that is named twice, or copied, would count twice.
+/// Fails if a file is named twice or copied, because its rows would count twice.
 pub fn refuse_copies(files: &[(Source, Vec<(usize, Table)>)]) -> Result<()> {
     for (i, (source, tables)) in files.iter().enumerate().filter(|(_, (source, _))| source.rows > 0)
     {
@@ -133,13 +133,13 @@ pub fn duplicates(samples: &mut Samples, config: &Data) -> Result<()> {
     let count = (0..samples.rows.len()).filter(|&i| same(i)).count();
     let Some(first) = (0..samples.rows.len()).find(|&i| same(i)) else { return Ok(()) };
     if config.keep_duplicates {
-        samples.notes.push(format!("{count} rows are of a lumisection that another row is of: all stay (data.keep_duplicates)"));
+        samples.notes.push(format!("{count} rows repeat the lumisection of another row; all are kept (data.keep_duplicates)"));
         return Ok(());
     }
     if config.bad_rows == BadRows::Error {
         let more = if count > 1 { format!(" ({count} duplicates in all)") } else { String::new() };
         let no_run = if samples.id(first).run.is_none() {
-            "; the file says no runs: is there a column that data.columns.run should name?"
+            "; the file has no run numbers: if a column has them, name it in data.columns.run"
         } else {
             ""
         };

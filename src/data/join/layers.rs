@@ -24,15 +24,15 @@ pub struct LayerTable {
     pub source: usize,
     /// Index into the layers.
     pub layer: usize,
-    /// What was read.
+    /// The table of the layer.
     pub table: Table,
 }
 
-/// Where a row stands: index of the part, and of its table's row.
+/// Position of a row: index of the part, and of the row in its table.
 type RowPlace = (u32, u32);
 
-/// Puts layers together, row by row, and sorts the rows by (run, LS). The values of a layer are
-/// given back once they are copied.
+/// Joins layers row by row and sorts the rows by (run, LS). The values of a layer are freed after
+/// they are copied.
 pub fn join_layers(
     sources: Vec<Source>,
     mut parts: Vec<LayerTable>,
@@ -84,11 +84,10 @@ pub fn join_layers(
     Ok(samples)
 }
 
-/// Where the row of each layer stands, for each (run, LS, whether of a test file).
+/// Position of the row of each layer, for each (run, LS, whether of a test file).
 type PlacedRows = BTreeMap<(u32, u32, bool), Vec<Option<RowPlace>>>;
 
-/// Finds where the row of each layer stands. A row that is there twice is an error, or the later
-/// one is rejected.
+/// Finds the row of each layer. A duplicate row is an error, or the later one is rejected.
 fn place_rows(
     samples: &mut Samples,
     parts: &[LayerTable],
@@ -135,7 +134,7 @@ fn place_rows(
     Ok(rows)
 }
 
-/// Sets the rows that all layers have, and returns where they stand; the others are rejected.
+/// Sets the rows that all layers have, and returns their positions; the others are rejected.
 fn complete_rows(
     samples: &mut Samples,
     parts: &[LayerTable],
@@ -150,7 +149,7 @@ fn complete_rows(
         let (source, row) = (*source as u32, table.rows[i as usize]);
         if let Some(lacks) = places.iter().position(Option::is_none) {
             let id = Lumisection { run: row.run, ls };
-            // One that is there and cannot be read has been told.
+            // An unreadable row has been reported already.
             if !faults.contains(&(lacks, id)) {
                 let what = if samples.layers[lacks].shape.y > 1 { "map" } else { "histogram" };
                 let reason = format!("no {what} of {}", wanted[lacks].name);
@@ -171,7 +170,7 @@ fn complete_rows(
     complete
 }
 
-/// Copies the values of all rows, layer by layer; the tables of a layer are given back after it.
+/// Copies the values of all rows, layer by layer; the tables of a layer are freed after it.
 fn fill_values(
     samples: &mut Samples,
     mut parts: Vec<LayerTable>,
@@ -195,7 +194,7 @@ fn fill_values(
     }
 }
 
-/// The layers with their shapes, which must be those of all their files and of the model.
+/// The layers with their shapes. Fails if a shape differs between files or from the model.
 fn layers(parts: &[LayerTable], binnings: &[Binning], wanted: &[LayerSpec]) -> Result<Vec<Layer>> {
     let mut layers: Vec<Layer> = vec![];
     for (at, LayerSpec { name, element, shape }) in wanted.iter().enumerate() {
@@ -233,7 +232,7 @@ fn layers(parts: &[LayerTable], binnings: &[Binning], wanted: &[LayerSpec]) -> R
     Ok(layers)
 }
 
-/// Layers are made of histograms and maps whose rows are all known in the same way.
+/// Fails if layers are not histograms or maps, or if only some have lumisection numbers.
 fn refuse_mixture(parts: &[LayerTable], wanted: &[LayerSpec], events: bool) -> Result<()> {
     for LayerTable { layer, table, .. } in parts {
         let (path, name) = (table.path.display(), &wanted[*layer].name);
@@ -248,7 +247,7 @@ fn refuse_mixture(parts: &[LayerTable], wanted: &[LayerSpec], events: bool) -> R
             )));
         }
     }
-    // Rows that are known by their position alone must all be there.
+    // Rows that are identified by their position must all be present.
     let rows = |part: &LayerTable| part.table.rows.len() + part.table.faults.len();
     for part in parts.iter().filter(|_| events) {
         if let Some(other) =
@@ -265,7 +264,7 @@ fn refuse_mixture(parts: &[LayerTable], wanted: &[LayerSpec], events: bool) -> R
     Ok(())
 }
 
-/// No lumisection is in all layers: what each of them covers.
+/// The error that no lumisection is in all layers; names the range of each layer.
 fn nothing_in_common(parts: &[LayerTable], wanted: &[LayerSpec]) -> Error {
     let of_layer = |(at, layer): (usize, &LayerSpec)| {
         let ids: Vec<Lumisection> = parts
@@ -286,7 +285,7 @@ fn nothing_in_common(parts: &[LayerTable], wanted: &[LayerSpec]) -> Error {
     let no_runs =
         parts.iter().any(|part| part.table.rows.first().is_some_and(|row| row.run.is_none()));
     let no_runs = if no_runs {
-        "; rows that say no run are joined only with those of their own file"
+        "; rows without a run number are joined only within their own file"
     } else {
         ""
     };
@@ -296,7 +295,7 @@ fn nothing_in_common(parts: &[LayerTable], wanted: &[LayerSpec]) -> Error {
     ))
 }
 
-/// Further columns, each from the first layer that knows it.
+/// Further columns, each from the first layer that has it.
 fn columns(parts: &[LayerTable], rows: &[Vec<RowPlace>]) -> BTreeMap<String, Column> {
     let names: BTreeSet<&String> =
         parts.iter().flat_map(|part| part.table.columns.keys()).collect();

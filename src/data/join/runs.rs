@@ -27,7 +27,7 @@ pub fn describe<'t>(
     for (source, table) in tables {
         strips |= table.flow_bins;
         for note in table.notes.drain(..).map(|note| format!("{}: {note}", sources[source].name)) {
-            // Layers of one file say the same.
+            // Layers of one file have the same notes.
             if !notes.contains(&note) {
                 notes.push(note);
             }
@@ -37,7 +37,7 @@ pub fn describe<'t>(
             .extend(table.faults.drain(..).map(|fault| Rejected::unreadable(source as u32, fault)));
     }
     if experiment.data.flow_bins == FlowBins::Strip && !strips {
-        samples.notes.push("data.flow_bins = \"strip\": no file says that it has underflow and overflow bins, so none are left out".into());
+        samples.notes.push("data.flow_bins = \"strip\": no file says that it has underflow and overflow bins, so none are removed".into());
     }
     samples.notes.extend(notes);
     samples.sources = sources;
@@ -63,7 +63,7 @@ pub fn index_runs<'t>(
     runs.into_iter().enumerate().map(|(i, key)| (key, i as u32)).collect()
 }
 
-/// The key of a run: its number, or the index of its file where it has none.
+/// The key of a run: its number, or the index of its file if it has none.
 pub fn run_key(run: Option<u32>, source: usize) -> (Option<u32>, u32) {
     (run, if run.is_some() { 0 } else { source as u32 })
 }

@@ -1,4 +1,5 @@
-//! Replaces histograms by their seven numbers ([`histogram_quantiles`](crate::data::histogram_quantiles)).
+//! Replaces histograms by their seven numbers
+//! ([`histogram_quantiles`](crate::data::histogram_quantiles)).
 
 use crate::{
     data::{
@@ -11,14 +12,12 @@ use crate::{
 };
 use rayon::prelude::*;
 
-/// Puts the seven numbers of each row in the place of its bins, in units of its own axis. Underflow
-/// and overflow have no place on the axis and are left out; where no file says the axis, the
-/// numbers are in bins.
+/// Replaces the bins of each row by their seven numbers in units of its axis. Underflow and
+/// overflow have no position on the axis and are excluded. If no file has the axis, the numbers are
+/// in bins.
 pub fn summarise(samples: &mut Samples) -> Result<()> {
     if samples.features.is_some() {
-        return Err(Error::input(
-            "data.summary: the rows hold features; expected histograms to make seven numbers of",
-        ));
+        return Err(Error::input("data.summary: the rows hold features; expected histograms"));
     }
     if samples.shape.y > 1 {
         return Err(Error::input(format!(
@@ -35,7 +34,7 @@ pub fn summarise(samples: &mut Samples) -> Result<()> {
     if unit == Unit::Bins {
         samples.notes.push("data.summary: the files do not say the axis of their histograms, so the seven numbers are in bins from 0; give the files columns Xmin and Xmax to have units".into());
     }
-    // What "entries" says of a row afterwards too.
+    // Keeps the "entries" of each row.
     if !samples.columns.contains_key("entries") {
         let entries = samples
             .values

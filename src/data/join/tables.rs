@@ -1,4 +1,4 @@
-//! Joins the tables of all files, one monitoring element or set of features.
+//! Joins the tables of all files of one monitoring element or set of features.
 
 use super::runs::{describe, index_runs, run_key};
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// Puts tables together and sorts the rows by (run, LS). Each value is copied at most once, and the
-/// rows of one file are sorted in their place.
+/// Joins tables and sorts the rows by (run, LS). Each value is copied at most once; the rows of a
+/// single file are sorted in place.
 pub fn join_tables(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Samples> {
     let mut samples = Samples::default();
     let filled: Vec<&Table> =
@@ -109,7 +109,7 @@ pub fn join_tables(mut tables: Vec<(Source, Table)>, experiment: &Experiment) ->
             binnings[file].apply(tables[file].1.row(at as usize), &mut samples.values);
             left[file] -= 1;
             if left[file] == 0 {
-                // A file whose rows are all taken makes room for the next.
+                // Frees the values of a copied file before the next.
                 tables[file].1.values = vec![];
             }
         }
@@ -117,7 +117,7 @@ pub fn join_tables(mut tables: Vec<(Source, Table)>, experiment: &Experiment) ->
     Ok(samples)
 }
 
-/// Notes files whose bins are not the same quantity; refuses files whose seven numbers would not be.
+/// Notes files with different axes; fails if their seven numbers would not be comparable.
 fn same_axes(samples: &mut Samples, first: &Table, others: &[&Table], summary: bool) -> Result<()> {
     let says = |table: &Table| if table.axes.is_empty() { "does not say" } else { "says" };
     let flow = |table: &Table| if table.flow_bins { "has" } else { "does not say that it has" };
@@ -148,14 +148,14 @@ fn same_axes(samples: &mut Samples, first: &Table, others: &[&Table], summary: b
     Ok(())
 }
 
-/// Brings rows into an order, in place: row `i` becomes what stands at `from[i]`.
+/// Reorders rows in place: row `i` becomes the former row `from[i]`.
 fn reorder(values: &mut [f32], width: usize, mut from: Vec<usize>) {
     let mut first = vec![0.0; width];
     for start in 0..from.len() {
         if from[start] == start {
             continue;
         }
-        // A ring of rows, each of which moves to the place of the one before it.
+        // A cycle of the permutation: each row moves to the position of the one before it.
         first.copy_from_slice(&values[start * width..(start + 1) * width]);
         let mut at = start;
         while from[at] != start {
@@ -169,7 +169,7 @@ fn reorder(values: &mut [f32], width: usize, mut from: Vec<usize>) {
     }
 }
 
-/// Tables must agree in what a row is.
+/// Fails if tables differ in the kind of their rows.
 fn same_kind(first: &Table, other: &Table, shape: Shape, other_shape: Shape) -> Result<()> {
     let (a, b) = (first.path.display(), other.path.display());
     if first.events != other.events {

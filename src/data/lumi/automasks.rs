@@ -1,9 +1,9 @@
-//! Parts of the detector that were masked at a time. A known dead part is no anomaly.
+//! Masked parts of the detector over time. A known dead part is not an anomaly.
 //!
 //! A table (CSV or Parquet) has the columns `run`, `ls` or `time`, `layer`, and either `x_first`,
-//! `x_last`, `y_first`, `y_last`, bins of the layer's map as filed, or `chip`, which a second table
-//! turns into those. All rows of one LS together are everything that was masked then; a row with a
-//! blank layer says that nothing was.
+//! `x_last`, `y_first`, `y_last` (bins of the layer's map in the file) or `chip`, which a second
+//! table maps to those. All rows of one LS together are the complete mask of that LS; a row with a
+//! blank layer means that nothing was masked.
 
 use crate::{
     data::{
@@ -24,39 +24,37 @@ const RANGES: [&str; 4] = ["x_first", "x_last", "y_first", "y_last"];
 const TABLE: &str = "run, ls or time, layer, and x_first, x_last, y_first, y_last or chip";
 const CHIPS: &str = "chip, layer, x_first, x_last, y_first, y_last";
 
-/// What was masked, by run, LS and layer.
+/// Masked areas by run, LS and layer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Automasks {
-    /// Layers that the tables name and that are none of those asked for.
+    /// Layers in the tables that are not scored.
     pub others: BTreeSet<String>,
-    /// Runs whose entries say a time, of whose LSs it is not known when they began: nothing is
-    /// known of them.
+    /// Runs with entries by time whose LSs have unknown start times; their entries are ignored.
     pub untimed: BTreeSet<u32>,
-    /// By run, in the order of time.
+    /// Entries by run, in the order of time.
     runs: BTreeMap<u32, Vec<Masked>>,
 }
 
-/// The LS of an entry, and what it masks, layer by layer.
+/// The LS of an entry and its masked areas, layer by layer.
 type Masked = (u32, Vec<Vec<Area>>);
 
-/// When an entry holds from: in an LS, at a time in it (µs; 0 where only the LS is known).
+/// The time from which an entry applies: LS, and time within it (µs; 0 if only the LS is known).
 type Moment = (u32, i64);
 
-/// An entry as it is put together.
+/// An entry under construction.
 struct Entry {
-    /// Whether a row says that nothing was masked.
+    /// Whether a row states that nothing was masked.
     nothing: bool,
-    /// Whether a row masks something, in whatever layer.
+    /// Whether a row masks something in any layer.
     something: bool,
     areas: Vec<Vec<Area>>,
 }
 
 impl Automasks {
     /// Reads tables (paths or globs) and the table of chips for layers with these frames; areas are
-    /// turned into bins of the maps that are scored. `starts` gives, for a run, its LSs in order
-    /// and when each began, in seconds since 1970; it is asked only where a table says times: what
-    /// is said at a time is said of the LS that was running then, and of several times in one LS
-    /// the last holds.
+    /// converted to bins of the scored maps. `starts` returns the LSs of a run in order with their
+    /// start times in seconds since 1970; it is called only if a table has times. An entry with a
+    /// time applies to the LS at that time; of several times in one LS, the last applies.
     pub fn read(
         paths: &[PathBuf],
         chips: Option<&Path>,
@@ -84,7 +82,7 @@ impl Automasks {
             let files: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
             let files = listed(files.iter().map(String::as_str));
             return Err(Error::input(format!(
-                "{files}: the layers {others} are none of those that are scored: {}{near}",
+                "{files}: the layers {others} are not among those that are scored: {}{near}",
                 listed(names())
             )));
         }
@@ -94,9 +92,9 @@ impl Automasks {
         Ok(masks)
     }
 
-    /// What was masked in a layer (by its position): by the entry of the LS, else of the previous
-    /// LS of the run that has one, else of the next. Nothing where the run has none: that is not
-    /// the same as an entry that masks nothing.
+    /// The masked areas of a layer (by its position): from the entry of the LS, else of the
+    /// previous LS of the run that has one, else of the next. `None` if the run has no entry, which
+    /// differs from an entry that masks nothing.
     pub fn masked(&self, run: u32, ls: u32, layer: usize) -> Option<&[Area]> {
         let entries = self.runs.get(&run)?;
         let after = entries.partition_point(|(entry, _)| *entry <= ls);
@@ -109,19 +107,19 @@ impl Automasks {
     }
 }
 
-/// By chip: the layers that it is in, and its areas there as filed.
+/// By chip: its layers, and its areas there in bins of the file.
 type Chips = BTreeMap<String, Vec<(String, Area)>>;
 
-/// Tables as they are read.
+/// State while tables are read.
 struct Reading<'a> {
     frames: &'a [Frame],
     chips: Option<(&'a Path, Chips)>,
     starts: &'a dyn Fn(u32) -> Option<Vec<(u32, f64)>>,
-    /// What `starts` said.
+    /// Results of `starts`.
     known: BTreeMap<u32, Option<Vec<(u32, f64)>>>,
     entries: BTreeMap<(u32, Moment), Entry>,
     masks: Automasks,
-    /// Whether a layer was named that has a frame.
+    /// Whether a layer with a frame was named.
     used: bool,
 }
 
@@ -135,7 +133,7 @@ impl Reading<'_> {
         let what: Vec<usize> = match sheet.find("chip") {
             Some(chip) if RANGES.iter().any(|name| sheet.find(name).is_none()) => {
                 if self.chips.is_none() {
-                    let reason = "names chips; a second table is needed that says where they lie";
+                    let reason = "names chips; a second table is needed for their positions";
                     return Err(Error::input(format!(
                         "{}: {reason}, with the columns {CHIPS}",
                         path.display()
@@ -160,8 +158,8 @@ impl Reading<'_> {
         })
     }
 
-    /// When a row holds from; nothing where it says a time and those of the run's LSs are not
-    /// known.
+    /// The time from which a row applies; `None` if it has a time and the start times of the run's
+    /// LSs are unknown.
     fn moment(&mut self, place: &Place, run: u32, ls: &str, time: &str) -> Result<Option<Moment>> {
         if !ls.is_empty() {
             let ls = whole(ls).ok_or_else(|| {
@@ -170,7 +168,7 @@ impl Reading<'_> {
             return Ok(Some((ls, 0)));
         }
         if time.is_empty() {
-            return Err(place.wrong("neither ls nor time says when; expected one of them"));
+            return Err(place.wrong("neither ls nor time is given; expected one of them"));
         }
         let Some(at) = seconds(time) else {
             let expected = "seconds since 1970 or a time like 2023-05-17T08:30:00Z";
@@ -181,12 +179,12 @@ impl Reading<'_> {
             self.masks.untimed.insert(run);
             return Ok(None);
         };
-        // What is said before the first LS comes before all of them.
+        // Times before the first LS sort before all LSs.
         let begun = starts.partition_point(|(_, start)| *start <= at);
         Ok(Some((begun.checked_sub(1).map_or(0, |last| starts[last].0), (at * 1e6) as i64)))
     }
 
-    /// Takes what a row masks: a chip, or the ends of ranges.
+    /// Adds the area that a row masks: a chip, or the ends of ranges.
     fn row(&mut self, place: &Place, at: (u32, Moment), layer: &str, what: &[&str]) -> Result<()> {
         let none =
             || Entry { nothing: false, something: false, areas: vec![vec![]; self.frames.len()] };
@@ -196,7 +194,7 @@ impl Reading<'_> {
         if entry.nothing && entry.something {
             let (run, (ls, _)) = at;
             return Err(
-                place.wrong(format!("run {run} LS {ls}: one row says that nothing was masked (its layer is blank), another that something was"))
+                place.wrong(format!("run {run} LS {ls}: one row states that nothing was masked (its layer is blank), another that something was"))
             );
         }
         if layer.is_empty() {
@@ -235,7 +233,7 @@ impl Reading<'_> {
     }
 }
 
-/// Where chips lie.
+/// Reads the table of chips.
 fn read_chips(path: &Path, frames: &[Frame]) -> Result<Chips> {
     let sheet = SideTable::open(path)?;
     let columns: Vec<Option<usize>> = ["chip", "layer"]
@@ -258,7 +256,7 @@ fn read_chips(path: &Path, frames: &[Frame]) -> Result<Chips> {
     Ok(chips)
 }
 
-/// An area from the ends of its ranges, which lie in the layer's map where that is known.
+/// An area from the ends of its ranges, which must be in the layer's map if that is known.
 fn area(place: &Place, ends: &[&str], frame: Option<&Frame>) -> Result<Area> {
     let mut bins = [0; 4];
     for ((bin, name), found) in bins.iter_mut().zip(RANGES).zip(ends) {
@@ -284,18 +282,18 @@ fn area(place: &Place, ends: &[&str], frame: Option<&Frame>) -> Result<Area> {
     Ok(Area { x: (x_first, x_last), y: (y_first, y_last) })
 }
 
-/// 17, or 17.0 as pandas writes it after a join.
+/// Parses 17, or 17.0 as pandas writes it after a join.
 fn whole(text: &str) -> Option<u32> {
     text.parse().ok().or_else(|| text.strip_suffix(".0")?.parse().ok())
 }
 
-/// A time in seconds since 1970: as such, or by ISO 8601 (`2023-05-17T08:30:00Z`, also with a blank
-/// for the T, fractions of seconds, and an offset such as +02:00; UTC where there is none).
+/// Parses a time as seconds since 1970: a number, or ISO 8601 (`2023-05-17T08:30:00Z`; a blank for
+/// the T, fractions of seconds, and an offset such as +02:00 are allowed; UTC without an offset).
 pub fn seconds(text: &str) -> Option<f64> {
     static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d(?:\.\d+)?))?\s*(?:Z|UTC|([+-])(\d\d):?(\d\d))?$").ok()
     });
-    // The year 5138; what is larger is in other units.
+    // The year 5138; larger numbers are in other units.
     const LATEST: f64 = 1e11;
     if let Ok(seconds) = text.parse::<f64>() {
         return Some(seconds).filter(|seconds| (0.0..LATEST).contains(seconds));
@@ -363,7 +361,7 @@ mod tests {
         let table = "run,ls,layer,x_first,x_last,y_first,y_last\n\
                      7,10,PXLayer_1,0,7,0,1\n7,20,,,,,\n7,10,PXLayer_1,40,47,12,14\n7.0,10,PXLayer_2,33,35,0,0\n7,30,PXDisk_1,1,2,3,4\n";
         let masks = read(table, None).unwrap();
-        // The second is moved by the cross, the one in the other layer vanishes in it.
+        // The second area is shifted by the cut, the one in the other layer is entirely inside it.
         let first = [area((0, 7), (0, 1)), area((32, 39), (12, 12))];
         for ls in [1, 9, 10, 19] {
             assert_eq!(
@@ -437,11 +435,11 @@ mod tests {
             (by_bins("x,1,PXLayer_1,5,6,1,1"), [":3: column run: found \"x\"", ""]),
             (by_bins("7,1.5,PXLayer_1,5,6,1,1"), [":3: column ls: found \"1.5\"", ""]),
             (by_bins("7,,PXLayer_1,5,6,1,1"), [":3: neither ls nor time", ""]),
-            (by_bins("7,1,,,,,"), [":3: run 7 LS 1: one row says that nothing was masked", ""]),
+            (by_bins("7,1,,,,,"), [":3: run 7 LS 1: one row states that nothing was masked", ""]),
             (by_bins("7,1,PXLayer_1"), [":3: 3 fields where the header has 7", ""]),
             (
                 by_bins("").replace("r_1", "r-1"),
-                ["the layers PXLayer-1 are none of those", "(did you mean \"PXLayer_1\"?)"],
+                ["the layers PXLayer-1 are not among those", "(did you mean \"PXLayer_1\"?)"],
             ),
             (
                 by_bins("").replace("ls", "lum"),

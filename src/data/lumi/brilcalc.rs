@@ -1,4 +1,4 @@
-//! Luminosities of brilcalc (CSV).
+//! Reads luminosities of brilcalc (CSV).
 
 use super::info::{LumiInfo, Origin};
 use crate::{

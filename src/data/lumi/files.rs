@@ -5,7 +5,7 @@ use crate::{config::data::Data, data::paths::expand, error::Result};
 use std::collections::BTreeSet;
 
 impl LumiInfo {
-    /// Reads the quantities of these names from the files that have them.
+    /// Reads the quantities `wanted` from the files that have them.
     pub fn read(files: &Data, wanted: &BTreeSet<String>) -> Result<Self> {
         let mut info = Self::default();
         for path in expand(&files.oms)? {

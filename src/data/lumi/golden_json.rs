@@ -1,5 +1,5 @@
-//! Files that name lumisections: golden and DCS JSONs, lists of `run ls` lines, folders with one
-//! JSON per subsystem.
+//! Reads sets of lumisections: golden and DCS JSONs, lists of `run ls` lines, folders with one JSON
+//! per subsystem.
 
 use crate::{
     data::{
@@ -18,7 +18,7 @@ use std::{
 /// A set of lumisections, as ranges per run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LumisectionSet {
-    /// Ranges of LSs, inclusive, ascending; the whole run where there is (0, `u32::MAX`).
+    /// Ranges of LSs, inclusive, ascending; (0, `u32::MAX`) is the whole run.
     runs: BTreeMap<u32, Vec<(u32, u32)>>,
 }
 
@@ -118,7 +118,7 @@ impl LumisectionSet {
         self.runs.entry(run).or_default().push(range);
     }
 
-    /// Sorts ranges and joins those that touch.
+    /// Sorts ranges and merges those that touch.
     fn tidy(&mut self) {
         for ranges in self.runs.values_mut() {
             ranges.sort_unstable();
@@ -133,7 +133,7 @@ impl LumisectionSet {
         }
     }
 
-    /// Whether a lumisection is in the set. One whose run is not known is in no set.
+    /// Whether a lumisection is in the set; false if its run is unknown.
     pub fn contains(&self, id: Lumisection) -> bool {
         id.run.and_then(|run| self.runs.get(&run)).is_some_and(|ranges| within(ranges, id.ls))
     }
@@ -143,20 +143,20 @@ impl LumisectionSet {
         &self.runs
     }
 
-    /// Number of lumisections, where no run is whole.
+    /// Number of lumisections; `None` if a run is whole.
     pub fn count(&self) -> Option<u64> {
         let ranges = || self.runs.values().flatten();
         (!ranges().any(|range| *range == WHOLE_RUN))
             .then(|| ranges().map(|(first, last)| u64::from(last - first) + 1).sum())
     }
 
-    /// Number of runs of which all lumisections are in the set.
+    /// Number of whole runs in the set.
     pub fn whole_runs(&self) -> usize {
         self.runs.values().filter(|ranges| ranges.first() == Some(&WHOLE_RUN)).count()
     }
 }
 
-/// Whether a number is in one of some ascending ranges.
+/// Whether a number is in one of the ascending ranges.
 pub fn within(ranges: &[(u32, u32)], number: u32) -> bool {
     let after = ranges.partition_point(|(first, _)| *first <= number);
     after > 0 && number <= ranges[after - 1].1

@@ -1,4 +1,4 @@
-//! Rates of HLT triggers (JSON).
+//! Reads rates of HLT triggers (JSON).
 
 use super::info::{LumiInfo, Origin};
 use crate::{
@@ -12,7 +12,7 @@ use std::{
 };
 
 /// `{"run": {"path_v3": {"rate": […], "first_lumisection_number": […]}}}`. A wanted `path_v*`
-/// is every version of it.
+/// means every version.
 pub fn read(info: &mut LumiInfo, path: &Path, wanted: &BTreeSet<String>) -> Result<()> {
     #[derive(serde::Deserialize)]
     struct Rates {

@@ -11,16 +11,16 @@ use std::{
     path::Path,
 };
 
-/// The quantity that says when an LS began, in seconds since 1970 or by ISO 8601.
+/// The name of the start time of an LS, in seconds since 1970 or by ISO 8601.
 pub const START_TIME: &str = "start_time";
 
-/// Recorded luminosity of a lumisection, by its name in OMS and in brilcalc.
+/// Names of the recorded luminosity of a lumisection in OMS and in brilcalc.
 pub const LUMINOSITIES: [&str; 2] = ["recorded_lumi_per_lumisection", "recorded"];
 
 /// Quantities by name and lumisection.
 #[derive(Clone, Debug, Default)]
 pub struct LumiInfo {
-    /// All names that the files have, for suggestions.
+    /// All names in the files, for suggestions.
     pub names: BTreeSet<String>,
     quantities: BTreeMap<String, Quantity>,
 }
@@ -32,7 +32,7 @@ struct Quantity {
     values: HashMap<(u32, u32), Value>,
 }
 
-/// Where a quantity comes from.
+/// The source of a quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// An OMS file.
@@ -54,13 +54,13 @@ impl std::fmt::Display for Origin {
 }
 
 impl LumiInfo {
-    /// Whether a name is one of theirs.
+    /// Whether a quantity has this name.
     pub fn has(&self, name: &str) -> bool {
         self.quantities.contains_key(name)
     }
 
-    /// The value of a quantity for a lumisection, and where the quantity comes from; `None` where
-    /// no file has the name.
+    /// The value of a quantity for a lumisection, and the source of the quantity; `None` if no file
+    /// has the name.
     pub fn get(&self, name: &str, id: Lumisection) -> Option<(Value, Origin)> {
         let quantity = self.quantities.get(name)?;
         let value = id
@@ -84,7 +84,7 @@ impl LumiInfo {
         values
     }
 
-    /// The lumisections of which something is known.
+    /// The lumisections with at least one value.
     pub fn covered(&self) -> LumisectionSet {
         let mut runs: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
         for (run, ls) in self.quantities.values().flat_map(|quantity| quantity.values.keys()) {
@@ -93,7 +93,7 @@ impl LumiInfo {
         LumisectionSet::from_ranges(&runs)
     }
 
-    /// Sets a value; two files that disagree are an error.
+    /// Sets a value; fails if it was set to another before.
     pub fn set(
         &mut self,
         path: &Path,

@@ -1,5 +1,5 @@
 //! Further information on lumisections: OMS quantities, trigger rates, luminosities, masks and run
-//! lists, joined by (run, LS). Each source has a file of its own.
+//! lists, joined by (run, LS).
 
 pub mod automasks;
 mod brilcalc;

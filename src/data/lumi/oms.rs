@@ -1,4 +1,4 @@
-//! Quantities of OMS (JSON).
+//! Reads quantities of OMS (JSON).
 
 use super::info::{LumiInfo, Origin};
 use crate::{

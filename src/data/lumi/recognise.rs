@@ -1,4 +1,4 @@
-//! Recognises files with information on lumisections, whatever their format.
+//! Recognises files with information on lumisections of any format.
 
 use super::{brilcalc, golden_json::LumisectionSet, hlt, info::LumiInfo, oms};
 use crate::{
@@ -17,7 +17,7 @@ pub enum LumiFile {
     Lumisections(LumisectionSet),
     /// Quantities by lumisection.
     Quantities {
-        /// Which kind of file.
+        /// The kind of file.
         format: &'static str,
         /// The lumisections it covers.
         covered: LumisectionSet,
@@ -26,14 +26,14 @@ pub enum LumiFile {
     },
     /// JSON of another kind.
     Other {
-        /// What it seems to be.
+        /// Description of its probable kind.
         what: String,
         /// Its keys.
         names: Vec<String>,
     },
 }
 
-/// The content of a file with information on lumisections; `None` where it is a page of histograms.
+/// The content of a file with information on lumisections; `None` if it is a page of histograms.
 pub fn recognise(path: &Path) -> Result<Option<LumiFile>> {
     let start = Source::open(path)?.peek(path, 4096)?;
     let start = without_mark(&start).trim_ascii_start();
@@ -48,7 +48,7 @@ pub fn recognise(path: &Path) -> Result<Option<LumiFile>> {
                 names: info.names.into_iter().collect(),
             }));
         }
-        // A list begins with numbers; anything else need not be read to its end to know.
+        // A list begins with numbers, so other files need not be read to the end.
         let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
         if !line.iter().all(|byte| {
             byte.is_ascii_digit() || byte.is_ascii_whitespace() || b",;#".contains(byte)
@@ -112,12 +112,12 @@ pub fn recognise(path: &Path) -> Result<Option<LumiFile>> {
     }
 }
 
-/// Whether all keys of an object are run numbers, with values of a kind.
+/// Whether all keys of an object are run numbers, with values that satisfy `is`.
 fn of_runs(object: &Map<String, Json>, is: fn(&Json) -> bool) -> bool {
     object.iter().all(|(key, value)| key.parse::<u32>().is_ok() && is(value))
 }
 
-/// The keys of an object; none of anything else.
+/// The keys of an object; empty for other JSON.
 fn keys(json: &Json) -> Vec<String> {
     json.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Files of named arrays, and what they hold.
+//! Files of named arrays.
 
 use crate::data::field::FieldKind;
 use std::ops::Range;
@@ -6,18 +6,18 @@ use std::ops::Range;
 /// An array of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArrayInfo {
-    /// Its name, with the groups it lies in.
+    /// Its name, including its groups.
     pub name: String,
     /// Lengths of its axes.
     pub shape: Vec<usize>,
-    /// What it holds.
+    /// Its kind of contents.
     pub kind: FieldKind,
-    /// Its type in the words of its format.
+    /// Its type in the terms of the file format.
     pub type_name: String,
 }
 
 impl ArrayInfo {
-    /// Rows; 0 for a single value.
+    /// Number of rows; 0 for a single value.
     pub fn rows(&self) -> usize {
         self.shape.first().copied().unwrap_or(0)
     }
@@ -27,17 +27,17 @@ impl ArrayInfo {
         matches!(self.kind, FieldKind::Number | FieldKind::Flag)
     }
 
-    /// Whether there is one value in a row: `(n,)`, or `(n, 1)`.
+    /// Whether there is one value per row: `(n,)` or `(n, 1)`.
     pub fn is_narrow(&self) -> bool {
         !self.shape.is_empty() && self.shape[1..].iter().all(|length| *length == 1)
     }
 
-    /// Values of one row; 1 for a column.
+    /// Number of values per row; 1 for a column.
     pub fn inner(&self) -> usize {
         self.shape.iter().skip(1).fold(1, |product, length| product.saturating_mul(*length))
     }
 
-    /// All values, where their number is one.
+    /// Number of all values; `None` on overflow.
     pub fn values(&self) -> Option<usize> {
         self.shape.iter().try_fold(1_usize, |product, length| product.checked_mul(*length))
     }
@@ -51,18 +51,18 @@ impl ArrayInfo {
 
 /// A file of arrays. Errors name the array.
 pub trait ArrayFile: Sync {
-    /// What there is.
+    /// The arrays of the file.
     fn list(&self) -> &[ArrayInfo];
-    /// Whether some rows can be read without those before them.
+    /// Whether rows can be read without reading those before them.
     fn seekable(&self) -> bool;
-    /// Fills in rows of a numeric array, the inner axes in C order.
+    /// Reads rows of a numeric array, the inner axes in C order.
     fn singles(
         &self,
         at: usize,
         rows: Range<usize>,
         into: &mut [f32],
     ) -> std::result::Result<(), String>;
-    /// Fills `[rows, sources]` with rows of numeric columns.
+    /// Reads rows of numeric columns into `[rows, sources]`.
     fn columns(
         &self,
         sources: &[usize],
@@ -79,8 +79,8 @@ pub trait ArrayFile: Sync {
         }
         Ok(())
     }
-    /// A numeric column.
+    /// Reads a numeric column.
     fn doubles(&self, at: usize) -> std::result::Result<Vec<f64>, String>;
-    /// A column of texts.
+    /// Reads a column of texts.
     fn texts(&self, at: usize) -> std::result::Result<Vec<String>, String>;
 }

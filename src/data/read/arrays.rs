@@ -1,5 +1,5 @@
-//! Files of named arrays (HDF5, NPY, NPZ): one-dimensional arrays are columns, others are matrices
-//! whose first axis is the row.
+//! Reads files of named arrays (HDF5, NPY, NPZ). One-dimensional arrays are columns; others are
+//! matrices whose first axis is the row.
 
 use super::{
     array_file::{ArrayFile, ArrayInfo},
@@ -28,11 +28,11 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// A row never has more values.
+/// Maximum number of values per row.
 const MOST_BINS: usize = 1 << 24;
 const MOST_FEATURES: usize = 1 << 20;
 
-/// Values that are read at once.
+/// Number of values read at a time.
 const BATCH_VALUES: usize = 1 << 20;
 
 /// Reads an HDF5, NPY or NPZ file.
@@ -65,7 +65,7 @@ pub fn read(path: &Path, format: Format, wanted: &ReadOptions) -> Result<Table> 
     notes.into_iter().chain(plan.notes).chain(same).for_each(|note| whole.note(note));
     let mut table = whole.finish()?;
     if wanted.layered && wanted.detail == Detail::Identities && plan.elements {
-        // Layers with another number of rows are there too.
+        // Layers may have another number of rows.
         let matrices =
             arrays.list().iter().filter(|info| info.shape.len() > 1 && info.is_numeric());
         for info in matrices {
@@ -76,16 +76,16 @@ pub fn read(path: &Path, format: Format, wanted: &ReadOptions) -> Result<Table> 
     Ok(table)
 }
 
-/// What is read of a file.
+/// The arrays to read from a file.
 struct ArrayPlan {
-    /// The columns, and the matrix if there is one, by position in the file's list.
+    /// Positions in the file's list of the columns, and of the matrix if there is one.
     members: Vec<usize>,
     fields: Vec<Field>,
     layout: Layout,
-    /// The run of all rows, where the file says it once.
+    /// The run of all rows, if the file has it as a single value.
     run: Option<f64>,
     rows: usize,
-    /// The matrices to read one after the other, by position in the list; none where columns are
+    /// Positions in the list of the matrices to read one after the other; `None` if columns are
     /// features.
     matrices: Vec<Option<usize>>,
     /// Whether the matrices are several monitoring elements.
@@ -93,11 +93,11 @@ struct ArrayPlan {
     notes: Vec<String>,
 }
 
-/// Chooses the matrix, or the columns, that hold the rows.
+/// Chooses the matrix or the columns that contain the rows.
 fn plan(path: &Path, arrays: &dyn ArrayFile, wanted: &ReadOptions) -> Result<ArrayPlan> {
     let list = arrays.list();
     refuse_absurd_shapes(path, list)?;
-    // Beside other arrays, one of shape (n, 1) is a column.
+    // An array of shape (n, 1) is a column if there are other arrays.
     let is_column = |info: &ArrayInfo| {
         let is_histogram = wanted
             .columns
@@ -182,14 +182,14 @@ fn plan(path: &Path, arrays: &dyn ArrayFile, wanted: &ReadOptions) -> Result<Arr
         }
     }
     let layout = Layout::find(path, &fields, &wanted)?;
-    // Rows without lumisections would be events, and without a run another's.
+    // Without lumisections, rows would be events; without a run, they would be of another run.
     let run = match layout.run {
         Some(_) => None,
         None => only_value(arrays, |info| is_run(&info.name))
             .map_err(|reason| Error::input(format!("{}: {reason}", path.display())))?,
     };
     refuse_lost_identity(path, list, &layout, run, rows)?;
-    // The name of a layer is that of its matrix, unless a column says it.
+    // The name of a layer is that of its matrix, unless a column has it.
     let elements = !chosen.is_empty()
         && if wanted.layered { several || layout.me.is_none() } else { several && !is_named };
     let mut notes = enumerations(&fields, &layout).into_iter().collect::<Vec<_>>();
@@ -198,7 +198,7 @@ fn plan(path: &Path, arrays: &dyn ArrayFile, wanted: &ReadOptions) -> Result<Arr
     Ok(ArrayPlan { members, fields, layout, run, rows, matrices, elements, notes })
 }
 
-/// Refuses arrays of a shape that no data has.
+/// Refuses arrays of absurd shape.
 fn refuse_absurd_shapes(path: &Path, list: &[ArrayInfo]) -> Result<()> {
     let absurd = |info: &&ArrayInfo| {
         let most = if info.shape.len() == 2 { MOST_FEATURES } else { MOST_BINS };
@@ -237,7 +237,7 @@ fn named(
     })
 }
 
-/// Refuses a file whose runs or lumisections are there and cannot be read.
+/// Refuses a file with runs or lumisections that cannot be read.
 fn refuse_lost_identity(
     path: &Path,
     list: &[ArrayInfo],
@@ -272,7 +272,7 @@ fn refuse_lost_identity(
     Ok(())
 }
 
-/// A note on inputs that are numbers of enumerations.
+/// A note on inputs that are enumerations.
 fn enumerations(fields: &[Field], layout: &Layout) -> Option<String> {
     let enumerations: Vec<&str> = layout
         .contents()
@@ -289,7 +289,7 @@ fn enumerations(fields: &[Field], layout: &Layout) -> Option<String> {
     })
 }
 
-/// Notes on arrays that are not read: those of another length, and those that are no columns.
+/// Notes on arrays that are not read: those of another length, and those that are not columns.
 fn not_read(
     list: &[ArrayInfo],
     others: Vec<usize>,
@@ -324,7 +324,7 @@ fn not_read(
     notes
 }
 
-/// Why an array cannot be a column.
+/// The reason why an array cannot be a column.
 fn refusal(list: &[ArrayInfo], name: &str) -> Option<String> {
     let info = list.iter().find(|info| info.name == name)?;
     match info.kind {
@@ -335,7 +335,7 @@ fn refusal(list: &[ArrayInfo], name: &str) -> Option<String> {
     }
 }
 
-/// The value of a numeric array that has one alone.
+/// The value of a numeric array with a single value.
 fn only_value(
     arrays: &dyn ArrayFile,
     is_it: impl Fn(&ArrayInfo) -> bool,
@@ -350,7 +350,7 @@ fn only_value(
     Ok(arrays.doubles(at)?.first().copied())
 }
 
-/// Notes on columns that must hold the same, which are refused where they do not.
+/// Notes on columns that must be equal; fails if they differ.
 fn same(
     path: &Path,
     arrays: &dyn ArrayFile,
@@ -391,7 +391,7 @@ fn same(
     Ok(notes)
 }
 
-/// The most common length of columns, the longest among equals.
+/// The most common length of columns; the longest if tied.
 fn usual_length(list: &[ArrayInfo], columns: &[usize]) -> usize {
     let count = |length: usize| columns.iter().filter(|&&at| list[at].rows() == length).count();
     columns
@@ -429,7 +429,7 @@ fn read_rows(
         _ => None,
     };
     let width = if matrix.is_some() { first.inner() } else { sources.len() };
-    // A matrix of two axes may be anything: unless it is said to hold histograms, its columns are
+    // A matrix of two axes may be anything: unless declared as histograms, its columns are
     // features.
     let holds = match (shape, &layout.contents) {
         (Some(_), _) | (None, Contents::Bins(_)) => Holds::Histograms,
@@ -473,8 +473,8 @@ fn read_rows(
     let element = plan.elements.then_some(first.name.as_str());
     let step =
         if arrays.seekable() { (BATCH_VALUES / width.max(1)).max(1) } else { plan.rows.max(1) };
-    // Values that stay are allocated at once, and each thread is the first to touch its part;
-    // summaries need a few at a time.
+    // Values that are kept are allocated at once, and each thread is the first to touch its part;
+    // summaries need only a few at a time.
     let at_once = if wanted.detail == Detail::Values {
         plan.rows.max(1)
     } else {
@@ -539,8 +539,7 @@ fn read_rows(
     Ok(builder)
 }
 
-/// Appends zeros; the first are of pages that nobody has touched yet. Memory that is not there is
-/// an error, not the end.
+/// Appends zeros; the first are of untouched memory pages. Out of memory is an error, not an abort.
 fn grow(values: &mut Vec<f32>, more: usize) -> std::result::Result<(), String> {
     let missing = |_| "does not fit into memory".to_owned();
     if values.is_empty() {
@@ -553,7 +552,7 @@ fn grow(values: &mut Vec<f32>, more: usize) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// All arrays as people should see them.
+/// All arrays as fields for display.
 fn fields_of(arrays: &dyn ArrayFile) -> Vec<Field> {
     let field = |info: &ArrayInfo| Field {
         name: info.name.clone(),

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-/// The memory that the rows of a file may take: what the best packing makes of real data, and
-/// something for small files.
+/// The memory limit for the rows of a file, in bytes: the best compression ratio of real data times
+/// the size, plus a constant for small files.
 pub fn budget(path: &Path) -> u64 {
     std::fs::metadata(path)
         .map_or(0, |metadata| metadata.len())

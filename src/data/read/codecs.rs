@@ -1,5 +1,5 @@
-//! Compression filters of HDF5 files that the reader crate lacks: LZF (h5py), Blosc 1 (PyTables,
-//! hdf5plugin) and Zstandard.
+//! Compression filters of HDF5 files that are missing in the reader crate: LZF (h5py), Blosc 1
+//! (PyTables, hdf5plugin) and Zstandard.
 //!
 //! Every length comes from the file, so each is checked before it is used, and nothing is allocated
 //! that the input could not fill.
@@ -7,13 +7,13 @@
 use flate2::{Decompress, FlushDecompress, Status};
 use std::io::Read;
 
-/// No chunk decodes to more than this, whatever it claims.
+/// Maximum size of a decoded chunk.
 const LARGEST: usize = 256 << 20;
 
-/// Decodes LZF. `size` is what the file says the chunk decodes to.
+/// Decodes LZF. `size` is the size of the decoded chunk according to the file.
 pub fn lzf(input: &[u8], size: usize) -> Result<Vec<u8>, &'static str> {
     const CUT: &str = "LZF data ends too early";
-    // Three bytes make 264 at most, so a larger claim is a lie.
+    // Three bytes decode to at most 264, so a larger size is false.
     if size > LARGEST || size > input.len().saturating_mul(88) {
         return Err("LZF data claims a size that it cannot have");
     }
@@ -44,13 +44,12 @@ pub fn lzf(input: &[u8], size: usize) -> Result<Vec<u8>, &'static str> {
     if output.len() == size { Ok(output) } else { Err(CUT) }
 }
 
-/// Appends `length` bytes that stand `distance` before the end; they may overlap with what is being
-/// written.
+/// Appends `length` bytes from `distance` before the end; source and destination may overlap.
 fn repeat(output: &mut Vec<u8>, distance: usize, length: usize) -> Option<()> {
     let from = output.len().checked_sub(distance)?;
     let mut left = length;
     while left > 0 {
-        // What is there doubles with each turn where the two overlap.
+        // If they overlap, the available bytes double with each iteration.
         let take = left.min(output.len() - from);
         output.extend_from_within(from..from + take);
         left -= take;
@@ -87,7 +86,7 @@ pub fn blosc(input: &[u8]) -> Result<Vec<u8>, &'static str> {
         return input.get(16..16 + size).map(<[u8]>::to_vec).ok_or(CUT);
     }
     if block == 0 || typesize == 0 || size.div_ceil(block) > input.len() / 4 {
-        return Err("Blosc data with a header that makes no sense");
+        return Err("Blosc data with an invalid header");
     }
     let mut codec = Codec::new(flags >> 5)?;
     let mut output = vec![0; size];
@@ -126,7 +125,7 @@ pub fn blosc(input: &[u8]) -> Result<Vec<u8>, &'static str> {
     Ok(output)
 }
 
-/// What is inside a Blosc frame.
+/// The codec inside a Blosc frame.
 enum Codec {
     Blosclz(Vec<u8>),
     Lz4,
@@ -148,7 +147,7 @@ impl Codec {
         })
     }
 
-    /// Fills `output`, or says that it cannot.
+    /// Decodes into `output`; `None` on failure.
     fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Option<()> {
         let written = match self {
             Codec::Blosclz(text) => {
@@ -172,7 +171,7 @@ impl Codec {
     }
 }
 
-/// Decodes BloscLZ: LZF's relative with long matches and distances.
+/// Decodes BloscLZ, a variant of LZF with long matches and distances.
 fn blosclz(input: &[u8], size: usize, output: &mut Vec<u8>) -> Option<()> {
     let mut at = 0;
     let mut next = || {
@@ -211,7 +210,7 @@ fn blosclz(input: &[u8], size: usize, output: &mut Vec<u8>) -> Option<()> {
     (output.len() == size).then_some(())
 }
 
-/// Brings the bytes of each element together again; what is left over at the end was never moved.
+/// Reverts the byte shuffle; a remainder at the end was not shuffled.
 fn unshuffle(from: &[u8], to: &mut [u8], typesize: usize) {
     fn fixed<const N: usize>(from: &[u8], to: &mut [u8]) {
         let count = to.len() / N;
@@ -237,7 +236,8 @@ fn unshuffle(from: &[u8], to: &mut [u8], typesize: usize) {
     to[whole..].copy_from_slice(&from[whole..]);
 }
 
-/// As `unshuffle`, for bits. Blosc leaves a block alone whose elements do not come in eights.
+/// Reverts the bit shuffle. Blosc does not shuffle blocks whose number of elements is not a
+/// multiple of eight.
 fn unshuffle_bits(from: &[u8], to: &mut [u8], typesize: usize) {
     let count = to.len() / typesize;
     if !count.is_multiple_of(8) {
@@ -258,7 +258,7 @@ fn unshuffle_bits(from: &[u8], to: &mut [u8], typesize: usize) {
     to[whole..].copy_from_slice(&from[whole..]);
 }
 
-/// Swaps rows and columns of eight times eight bits.
+/// Transposes a matrix of eight by eight bits.
 fn transpose(mut x: u64) -> u64 {
     for (shift, mask) in
         [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0x0000_0000_f0f0_f0f0)]

@@ -1,4 +1,4 @@
-//! Parquet and Arrow IPC: histograms as lists (DIALS, DQMIO), or a column per bin or feature.
+//! Reads Parquet and Arrow IPC: histograms as lists (DIALS, DQMIO), or a column per bin or feature.
 
 use super::{
     budget::budget,
@@ -36,16 +36,16 @@ use std::{
     sync::Arc,
 };
 
-/// Values that are decoded at once: a bound on memory, not on files.
+/// Number of values decoded at a time; bounds memory, not the size of files.
 const BATCH_VALUES: usize = 1 << 17;
 
-/// A larger part of a column that is packed more than so many times is a trap, not data.
+/// Limits for a column chunk: one that is larger and has a higher compression ratio is malicious.
 const LARGE_CHUNK: i64 = 1 << 29;
 const MOST_PACKED: i64 = 2000;
-/// Bytes of text that are decoded at once.
+/// Maximum number of bytes of text decoded at a time.
 pub const LARGEST_TEXTS: usize = 1 << 28;
 
-/// What a Parquet file says of itself.
+/// Reads the metadata of a Parquet file.
 pub fn metadata(path: &Path) -> Result<ArrowReaderMetadata> {
     // The plain Parquet types: no dictionaries, no large lists.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -74,8 +74,8 @@ pub fn metadata(path: &Path) -> Result<ArrowReaderMetadata> {
     Ok(metadata)
 }
 
-/// Checks the pages of a group's columns; returns the longest that holds text, since each row may
-/// repeat all of it.
+/// Checks the pages of a group's columns; returns the length of the longest text page, because each
+/// row may repeat all of it.
 pub fn check_pages(
     path: &Path,
     metadata: &ArrowReaderMetadata,
@@ -91,7 +91,7 @@ pub fn check_pages(
         let longest = pages::check_chunk(&file, column).map_err(|reason| {
             damaged_parquet(path, &format!("\"{}\": {reason}", column.column_path()))
         })?;
-        // A dictionary and a page of data are there at once.
+        // A dictionary and a data page are in memory at the same time.
         together = together.saturating_add(longest.saturating_mul(2));
         if column.column_type() == parquet::basic::Type::BYTE_ARRAY {
             text = text.max(longest);
@@ -102,7 +102,7 @@ pub fn check_pages(
         return Err(damaged_parquet(
             path,
             &format!(
-                "pages claim to unpack to {together} bytes, more than a file of its size can mean"
+                "pages claim to unpack to {together} bytes, more than a file of its size can hold"
             ),
         ));
     }
@@ -113,7 +113,7 @@ fn damaged_parquet(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::input(format!("{}: not a whole Parquet file: {error}", path.display()))
 }
 
-/// The batches of a table that this program wrote, once its pages are checked.
+/// Checks the pages of a table written by this program; returns its batches.
 pub fn read_table(path: &Path, batch_rows: usize) -> Result<(Arc<Schema>, Vec<RecordBatch>)> {
     let damaged = |error: &dyn std::fmt::Display| damaged_parquet(path, error);
     crate::guard::decode(path, || {
@@ -142,7 +142,7 @@ pub fn read_table(path: &Path, batch_rows: usize) -> Result<(Arc<Schema>, Vec<Re
     })
 }
 
-/// Reads a Parquet file, groups of rows side by side.
+/// Reads a Parquet file, row groups in parallel.
 pub fn read_parquet(path: &Path, wanted: &ReadOptions) -> Result<Table> {
     let damaged = |error: &dyn std::fmt::Display| damaged_parquet(path, error);
     let open = || File::open(path).map_err(|error| Error::reading(path, &error));
@@ -150,7 +150,7 @@ pub fn read_parquet(path: &Path, wanted: &ReadOptions) -> Result<Table> {
     let fields = fields(metadata.schema());
     let layout = Layout::find(path, &fields, wanted)?;
     layout.require_ls(path, &fields)?;
-    // Rows and values of each group, as far as they become inputs.
+    // Number of rows of each group, and of its values that become inputs.
     let inputs: HashSet<&str> =
         layout.contents().iter().map(|&at| fields[at].name.as_str()).collect();
     let groups: Vec<(usize, usize)> = metadata
@@ -208,7 +208,7 @@ pub fn read_parquet(path: &Path, wanted: &ReadOptions) -> Result<Table> {
         })
     };
     let mut whole = Builder::of_layout(path, Format::Parquet, &fields, &layout, wanted);
-    // A claim of the file's, so no more than a reservation.
+    // The file may lie, so this only reserves memory.
     let all = groups.iter().fold(0_usize, |sum, (_, values)| sum.saturating_add(*values));
     let expected =
         if wanted.detail == Detail::Values && wanted.me.is_none() && wanted.runs.is_none() {
@@ -232,8 +232,7 @@ pub fn read_parquet(path: &Path, wanted: &ReadOptions) -> Result<Table> {
     Ok(table)
 }
 
-/// Whether a group of rows has some of the runs that are wanted: only the column of runs is read to
-/// know.
+/// Whether a row group has any of the wanted runs; reads only the column of runs.
 fn has_wanted_runs(
     file: File,
     metadata: &ArrowReaderMetadata,
@@ -247,7 +246,7 @@ fn has_wanted_runs(
         .with_projection(ProjectionMask::roots(metadata.parquet_schema(), [at]))
         .build()?;
     for batch in reader {
-        // What is no run number is a row that cannot be read, which is told.
+        // A row without a valid run number cannot be read and is reported.
         if run_numbers(batch?.column(0))?
             .into_iter()
             .any(|run| whole(run).is_none_or(|run| runs.contains(&run)))
@@ -258,14 +257,14 @@ fn has_wanted_runs(
     Ok(false)
 }
 
-/// Run numbers; NaN where they are text, which is looked at row by row.
+/// Run numbers; NaN for texts, which are parsed row by row.
 fn run_numbers(column: &ArrayRef) -> std::result::Result<Vec<f64>, ArrowError> {
     Ok(doubles(flat(column)?.as_ref()))
 }
 
-/// Whether maps lie as dqmiotools writes them to Parquet: flat, y fastest (`values().flatten()` of
-/// a ROOT histogram), without underflow and overflow. Its CSVs, which have those, and DIALS run x
-/// fastest.
+/// Whether maps have the layout that dqmiotools writes to Parquet: flat, y fastest
+/// (`values().flatten()` of a ROOT histogram), without underflow and overflow. In its CSVs, which
+/// include those, and in DIALS x is the fastest axis.
 fn from_dqmiotools(table: &Table, layout: &Layout) -> bool {
     let named = |at: Option<usize>, name: &str| at.is_some_and(|at| table.fields[at].name == name);
     let flat = matches!(layout.contents, Contents::List(at) if !table.fields[at].type_name.starts_with("list(list"));
@@ -322,7 +321,7 @@ fn read_batches(
     builder.finish()
 }
 
-/// The columns of a schema and what they hold.
+/// The columns of a schema with their kinds.
 fn fields(schema: &Schema) -> Vec<Field> {
     let field = |field: &arrow_schema::FieldRef| Field {
         name: field.name().clone(),
@@ -332,7 +331,7 @@ fn fields(schema: &Schema) -> Vec<Field> {
     schema.fields().iter().map(field).collect()
 }
 
-/// Appends the rows of a batch, whose columns are those of [`Layout::columns`] (Parquet) or all
+/// Appends the rows of a batch; its columns are those of [`Layout::columns`] (Parquet) or all
 /// (Arrow).
 fn append(
     batch: &RecordBatch,
@@ -450,7 +449,7 @@ fn append(
     Ok(())
 }
 
-/// A column of run or LS numbers, which may be written as text.
+/// A column of run or LS numbers, possibly as text.
 struct Known {
     numbers: Vec<f64>,
     texts: Option<Vec<Option<String>>>,
@@ -467,8 +466,8 @@ impl Known {
     }
 }
 
-/// In which rows two columns differ: as numbers or texts where they can be read so, else as they
-/// are.
+/// The rows in which two columns differ, compared as numbers or texts if possible, else as Arrow
+/// values.
 fn differ(a: &ArrayRef, b: &ArrayRef, most: u64) -> Vec<bool> {
     let rows = 0..a.len();
     match (entries(a, most), entries(b, most)) {
@@ -480,11 +479,11 @@ fn differ(a: &ArrayRef, b: &ArrayRef, most: u64) -> Vec<bool> {
     }
 }
 
-/// The values of a batch's rows: lists as they are, columns turned a tile of rows at a time.
+/// The values of a batch's rows: lists directly, columns transposed by tiles of rows.
 struct RowValues {
     source: Values,
     width: usize,
-    /// The first row of the tile, and its values.
+    /// The first row of the current tile, and its values.
     tile: (usize, Vec<f32>),
 }
 
@@ -494,7 +493,7 @@ enum Values {
     Columns(Vec<Vec<f32>>),
 }
 
-/// Rows that are turned together: their part of each column is one cache line.
+/// Rows per tile: their part of each column is one cache line.
 const TILE: usize = 16;
 
 impl RowValues {

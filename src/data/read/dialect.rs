@@ -17,39 +17,38 @@ use rayon::prelude::*;
 use regex::bytes::Regex;
 use std::{borrow::Cow, path::Path, sync::LazyLock};
 
-/// How a CSV file is laid out.
+/// The layout of a CSV file.
 pub struct Dialect {
     /// The kind of file.
     pub format: Format,
-    /// What stands between fields.
+    /// The delimiter of fields.
     pub delimiter: u8,
-    /// Number of bytes before the first row of data: comments and names of columns.
+    /// Number of bytes before the first row of data: comments and column names.
     pub rows_at: usize,
     /// The columns.
     pub fields: Vec<Field>,
-    /// Number of fields that a row has at least; what is missing then are blank columns without a
-    /// name at the end.
+    /// Minimum number of fields per row; trailing columns without a name may be missing.
     pub least: usize,
-    /// Which column is what.
+    /// The role of each column.
     pub layout: Layout,
     /// The run in the file's name.
     pub file_run: Option<u32>,
-    /// Whether rows with missing cells are taken.
+    /// Whether rows with missing cells are accepted.
     pub keeps_missing: bool,
 }
 
-/// Rows that are looked at to see what columns hold: so many at the start of the first block, and
-/// as many spread over it.
+/// Rows sampled to determine column types: this number at the start of the first block, and the
+/// same number spread over it.
 const SAMPLE: usize = 64;
 
-/// What comes before the names of the columns.
+/// The text before the column names.
 #[derive(Debug, Default, PartialEq)]
 struct Lead<'t> {
-    /// Where the first row begins that is no comment.
+    /// Start of the first row that is not a comment.
     end: usize,
     /// The last comment, without its mark.
     comment: Option<&'t [u8]>,
-    /// What a line such as `sep=;` says, as spreadsheets write it.
+    /// The delimiter in a line such as `sep=;`, as spreadsheets write it.
     delimiter: Option<u8>,
 }
 
@@ -72,7 +71,7 @@ fn lead(text: &[u8]) -> Lead<'_> {
     lead
 }
 
-/// What stands between the fields of a text that begins so.
+/// The delimiter of a text that begins with `start`.
 pub fn delimiter(start: &[u8], format: Format) -> u8 {
     let lead = lead(start);
     let first = start[lead.end..].split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -97,7 +96,7 @@ fn outside_brackets(line: &[u8]) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
-/// A reader of rows without names of columns.
+/// A reader of rows without column names.
 pub fn rows(text: &[u8], delimiter: u8) -> csv::Reader<&[u8]> {
     csv::ReaderBuilder::new()
         .delimiter(delimiter)
@@ -107,7 +106,7 @@ pub fn rows(text: &[u8], delimiter: u8) -> csv::Reader<&[u8]> {
         .from_reader(text)
 }
 
-/// Text in UTF-8, or else in Latin-1.
+/// Decodes UTF-8, or else Latin-1.
 pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
@@ -122,7 +121,7 @@ fn fields_of(line: &[u8], delimiter: u8) -> Vec<String> {
 }
 
 impl Dialect {
-    /// How a file is laid out that begins with `block`; `source` is what it is read from.
+    /// The dialect of a file that begins with `block`; `source` provides the rest of the file.
     pub fn find(
         path: &Path,
         block: &Block,
@@ -178,7 +177,7 @@ impl Dialect {
         };
         let fields: Vec<Field> = names.into_iter().zip(kinds).map(field).collect();
 
-        // Two columns without usual names are LS and bins, as in the METSig notebook.
+        // Two columns without known names are LS and bins, as in the METSig notebook.
         let list_second = fields.get(1).is_some_and(|field| field.kind == FieldKind::List);
         let bare = headless
             || wanted.format == Format::LsBins
@@ -230,8 +229,8 @@ fn ls_and_bins() -> Layout {
     }
 }
 
-/// Whether what should be names of columns is a row of data: every column of numbers is "named" by
-/// a number. Names that count evenly (0, 1, 2, …) are names.
+/// Whether the header is a row of data: every column of numbers is "named" by a number. Names that
+/// are evenly spaced (0, 1, 2, …) are names.
 fn is_data(names: &[String], kinds: &[FieldKind]) -> bool {
     let number = |name: &String| name.parse::<f64>().ok();
     let of_numbers = || {
@@ -253,7 +252,7 @@ fn is_data(names: &[String], kinds: &[FieldKind]) -> bool {
         && !(counts && (from_start || numbers.len() > 3))
 }
 
-/// What an entry looks like.
+/// The apparent type of an entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Entry {
     Number,
@@ -262,7 +261,7 @@ enum Entry {
     Text,
 }
 
-/// What an entry is; nothing where it is missing.
+/// The apparent type of an entry; `None` if it is missing.
 fn entry(field: &[u8]) -> Option<Entry> {
     let field = field.trim_ascii();
     let text = decode(field);
@@ -279,8 +278,8 @@ fn entry(field: &[u8]) -> Option<Entry> {
     })
 }
 
-/// Whether a field is a number in a form that is not read: with a decimal comma, separators between
-/// thousands, Fortran's exponent or a percent sign.
+/// Whether a field is a number in an unsupported form: with a decimal comma, thousands separators,
+/// a Fortran exponent or a percent sign.
 pub fn is_number_of_people(field: &[u8]) -> bool {
     static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(
@@ -291,12 +290,12 @@ pub fn is_number_of_people(field: &[u8]) -> bool {
     PATTERN.as_ref().is_some_and(|pattern| pattern.is_match(field))
 }
 
-/// How many entries of a column are what, in the order of [`Entry`].
+/// Number of entries of each type, in the order of [`Entry`].
 type Tally = [usize; 4];
 
-/// What each column holds: what most of its entries are that are not missing. A sample settles most
-/// columns; those of which it shows nothing, or several things, are looked at in all rows of the
-/// block, and those that are blank there in the rest of the file.
+/// The type of each column: that of most of its present entries. A sample determines most columns;
+/// if it has no entries or several types, all rows of the block are read, and for columns that are
+/// blank there, the rest of the file.
 fn kinds(
     path: &Path,
     block: &Block,
@@ -312,7 +311,7 @@ fn kinds(
         .filter_map(std::result::Result::ok)
         .collect::<Vec<_>>();
     if first.is_empty() {
-        // Without rows there is nothing to say against numbers.
+        // Without rows, numbers are assumed.
         return Ok(vec![FieldKind::Number; columns]);
     }
     first.iter().for_each(|record| count(record, &all, &mut tallies));
@@ -334,7 +333,7 @@ fn kinds(
         unsure.iter().copied().filter(|&at| tallies[at] == [0; 4]).collect::<Vec<_>>()
     };
     let mut left = blank(&tallies);
-    // A file can be read again; what comes through a pipe cannot.
+    // A file can be read again, a pipe cannot.
     if !left.is_empty() && !source.is_at_end() && path.is_file() {
         let mut again = Source::open(path)?;
         again.skip_mark(path)?;
@@ -383,7 +382,7 @@ fn count_all(block: &Block, delimiter: u8, columns: &[usize], tallies: &mut [Tal
     }
 }
 
-/// The run of `run_297219_METSig.csv`.
+/// The run in a name such as `run_297219_METSig.csv`.
 fn run_in_name(path: &Path) -> Option<u32> {
     static PATTERN: LazyLock<Option<regex::Regex>> =
         LazyLock::new(|| regex::Regex::new(r"(?i)run[_-]?(\d{6})(\D|$)").ok());

@@ -1,5 +1,5 @@
-//! Pages of the DIALS REST interface (JSON): histograms, and the lumisections that old pages refer
-//! to by number.
+//! Reads pages of the DIALS REST interface (JSON): histograms, and the lumisections that old pages
+//! refer to by number.
 
 use super::{
     builder::{Builder, Holds},
@@ -38,7 +38,7 @@ struct Histogram {
     #[serde(alias = "run")]
     run_number: Option<u32>,
     ls_number: Option<u32>,
-    /// A number in DIALS, not of a run (old pages).
+    /// An identifier in DIALS, not the LS number (old pages).
     lumisection: Option<u64>,
     data: HistogramData,
     x_bin: Option<f64>,
@@ -171,14 +171,14 @@ fn fields(result: &Map<String, Value>) -> Vec<Field> {
     result.iter().map(field).collect()
 }
 
-/// JSON that is no page of histograms: what it seems to be instead.
+/// The error for JSON that is not a page of histograms; names its probable kind.
 fn not_a_page(path: &Path, text: &[u8], error: &serde_json::Error) -> Error {
     let path = path.display();
     let found = match serde_json::from_slice::<Value>(text) {
         Err(error) => return Error::input(format!("{path}: not valid JSON: {error}")),
         Ok(Value::Object(keys)) if keys.contains_key("results") => {
             return Error::input(format!(
-                "{path}: a page whose results are no histograms: {error}"
+                "{path}: a page whose results are not histograms: {error}"
             ));
         }
         Ok(Value::Object(keys)) if keys.contains_key("run_number") => {
@@ -196,7 +196,7 @@ fn not_a_page(path: &Path, text: &[u8], error: &serde_json::Error) -> Error {
     ))
 }
 
-/// Reads pages of lumisections: their number in DIALS, run and LS.
+/// Reads a page of lumisections: their identifier in DIALS, run and LS.
 pub fn read_lumisections(path: &Path, into: &mut BTreeMap<u64, (u32, u32)>) -> Result<()> {
     #[derive(Deserialize)]
     struct Numbered {
@@ -225,7 +225,7 @@ pub fn read_lumisections(path: &Path, into: &mut BTreeMap<u64, (u32, u32)>) -> R
     Ok(())
 }
 
-/// What DIALS calls lumisections by, from its pages of lumisections: number in DIALS to (run, LS).
+/// The map from identifiers in DIALS to (run, LS), from pages of lumisections.
 pub fn lumisection_numbers(patterns: &[PathBuf]) -> Result<Arc<BTreeMap<u64, (u32, u32)>>> {
     let mut numbers = BTreeMap::new();
     expand(patterns)?.iter().try_for_each(|path| read_lumisections(path, &mut numbers))?;

@@ -1,5 +1,4 @@
-//! The entries of Arrow arrays: numbers, times, texts and lists of numbers, whatever the type that
-//! holds them.
+//! Reads entries of Arrow arrays of any type: numbers, times, texts and lists of numbers.
 
 use crate::data::{field::FieldKind, shape::Shape};
 use arrow_array::{
@@ -16,7 +15,7 @@ use arrow_schema::{ArrowError, DataType, TimeUnit};
 use arrow_select::take::take;
 use std::ops::Range;
 
-/// What a type holds.
+/// The kind of contents of a type.
 pub fn kind(data_type: &DataType) -> FieldKind {
     match data_type {
         DataType::Boolean => FieldKind::Flag,
@@ -38,7 +37,7 @@ pub fn kind(data_type: &DataType) -> FieldKind {
     }
 }
 
-/// What a type holds that other types only point to.
+/// The kind of contents of a type without dictionary or run-end encoding.
 fn plain(data_type: &DataType) -> FieldKind {
     match (data_type, kind(data_type)) {
         (DataType::Dictionary(..) | DataType::RunEndEncoded(..), _) | (_, FieldKind::List) => {
@@ -53,8 +52,8 @@ pub fn is_time(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64)
 }
 
-/// An array whose entries stand where they are: those of a dictionary, and runs of equal ones, are
-/// put there. Texts of dictionaries stay, since they may be long.
+/// Expands dictionaries and run-end encoded arrays. Dictionaries of texts are kept, because the
+/// texts may be long.
 pub fn flat(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match array.data_type() {
         DataType::Dictionary(_, value) if kind(value) != FieldKind::Text => {
@@ -112,7 +111,7 @@ pub fn append_list(
     Ok(Some(shape))
 }
 
-/// The values that a list array's entry `i` spans; `None` where it is null.
+/// The range of values of entry `i` of a list array; `None` if it is null.
 fn list_at(list: &dyn Array, i: usize) -> Option<(&dyn Array, Range<usize>)> {
     if list.is_null(i) {
         return None;
@@ -138,7 +137,7 @@ fn list_at(list: &dyn Array, i: usize) -> Option<(&dyn Array, Range<usize>)> {
     Some((list.values().as_ref(), start..start + list.value_length() as usize))
 }
 
-/// Calls `$each` with the typed array of any numeric type.
+/// Calls `$each` with the array downcast to its numeric type.
 macro_rules! for_numeric {
     ($array:expr, $each:ident, $($argument:expr),*) => {
         match $array.data_type() {
@@ -158,7 +157,7 @@ macro_rules! for_numeric {
     };
 }
 
-/// A number as single and as double precision, rounded once.
+/// Conversion of a number to single and to double precision, each rounded once.
 trait Number: Copy {
     fn single(self) -> f32;
     fn double(self) -> f64;
@@ -217,8 +216,7 @@ pub fn append_f32(array: &dyn Array, range: Range<usize>, values: &mut Vec<f32>)
     for_numeric!(array, each, range, values);
 }
 
-/// Numbers or flags in double precision, times in seconds since 1970; null, and what is none of
-/// these, is NaN.
+/// Numbers or flags in double precision, times in seconds since 1970; null and other types are NaN.
 pub fn doubles(array: &dyn Array) -> Vec<f64> {
     fn each<T: ArrowPrimitiveType<Native: Number>>(
         array: &PrimitiveArray<T>,
@@ -270,7 +268,7 @@ pub fn doubles(array: &dyn Array) -> Vec<f64> {
     values
 }
 
-/// Times in seconds, of which there are so many units in one.
+/// Times in seconds; `units` is the number of ticks per second.
 fn ticks<T: ArrowPrimitiveType<Native: Number>>(array: &PrimitiveArray<T>, each: f64) -> Vec<f64> {
     array.iter().map(|ticks| ticks.map_or(f64::NAN, |ticks| ticks.double() / each)).collect()
 }
@@ -281,7 +279,7 @@ fn decimals<T: ArrowPrimitiveType<Native: Into<i128>>>(
     scale: i8,
 ) -> Vec<f64> {
     let number = |number: i128| {
-        // Both are exact up to here, and so their quotient is rounded once.
+        // Both are exact up to here, so their quotient is rounded once.
         if number.unsigned_abs() < 1 << 53 && (0..=22).contains(&scale) {
             return number as f64 / 10_f64.powi(scale.into());
         }
@@ -290,8 +288,8 @@ fn decimals<T: ArrowPrimitiveType<Native: Into<i128>>>(
     array.iter().map(|entry| entry.map_or(f64::NAN, |entry| number(entry.into()))).collect()
 }
 
-/// The entries of a column as text, times as seconds since 1970; null is blank. `None` where it
-/// holds something else, or more than so many bytes of text.
+/// The entries of a column as text, times as seconds since 1970; null is blank. `None` for other
+/// types, or more than `most` bytes of text.
 pub fn entries(array: &ArrayRef, most: u64) -> Option<Vec<String>> {
     match kind(array.data_type()) {
         FieldKind::Text => Some(
@@ -306,14 +304,14 @@ pub fn entries(array: &ArrayRef, most: u64) -> Option<Vec<String>> {
     }
 }
 
-/// Texts, at most so many bytes of them; null, and what is no text, is `None`. Entries of a
-/// dictionary count each.
+/// Texts, at most `most` bytes in total; null and other types are `None`. Each entry of a
+/// dictionary counts.
 pub fn texts(array: &dyn Array, most: u64) -> Result<Vec<Option<String>>, String> {
     let mut left = most;
     let mut owned = |text: Option<&str>| {
         left = left
             .checked_sub(text.map_or(0, str::len) as u64 + 24)
-            .ok_or("unpacks to far more text than a file of its size can mean")?;
+            .ok_or("unpacks to far more text than a file of its size can hold")?;
         Ok(text.map(str::to_owned))
     };
     if let Some(texts) = array.as_string_opt::<i32>() {

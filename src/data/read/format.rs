@@ -1,4 +1,4 @@
-//! The format of a file, by its first bytes.
+//! Determines the format of a file from its first bytes.
 
 use super::text::{self, without_mark};
 use crate::{
@@ -20,7 +20,7 @@ const MAGIC: &[(&[u8], Format)] = &[
     (b"PK\x03\x04", Format::Npz),
 ];
 
-/// File types that are not read, and what to do about it.
+/// Unsupported file types, with advice.
 const REFUSED: &[(&[u8], &str)] = &[
     (b"\xff\xfe", UTF_16),
     (b"\xfe\xff", UTF_16),
@@ -38,7 +38,7 @@ const REFUSED: &[(&[u8], &str)] = &[
 const UTF_16: &str = "is text in UTF-16; save it as UTF-8";
 const PICKLE: &str = "is a Python pickle, which only Python can read safely; convert it with scripts/pickle_to_parquet.py";
 
-/// Which format a file has, by its first bytes and the format that was asked for.
+/// The format of a file, from its first bytes and the configured format.
 pub fn format_of(path: &Path, wanted: Format) -> Result<Format> {
     if path.is_dir() {
         return Err(Error::reading(path, &std::io::ErrorKind::IsADirectory.into()));
@@ -83,10 +83,10 @@ pub fn format_of(path: &Path, wanted: Format) -> Result<Format> {
     }
 }
 
-/// Whether an HDF5 file begins behind a block that its maker keeps for itself: 512 bytes in
-/// MATLAB's files, or that doubled any number of times.
+/// Whether an HDF5 file begins after a user block: 512 bytes in MATLAB's files, or that doubled any
+/// number of times.
 fn has_user_block(path: &Path) -> bool {
-    // Opening a pipe would take from it.
+    // Opening a pipe would consume its data.
     let Some(length) = std::fs::metadata(path)
         .ok()
         .filter(std::fs::Metadata::is_file)
@@ -104,8 +104,7 @@ fn has_user_block(path: &Path) -> bool {
     })
 }
 
-/// Whether a text begins as JSON does; `[1,2,3]` could be a list of bins, and is no page of
-/// anything.
+/// Whether a text begins like JSON; `[1,2,3]` does not count, because it could be a list of bins.
 pub fn looks_like_json(start: &[u8]) -> bool {
     let start = without_mark(start).trim_ascii_start();
     match start.first() {

@@ -1,4 +1,4 @@
-//! Checks the lengths that an Arrow IPC file claims, since arrow-ipc allocates them unchecked.
+//! Checks the lengths in an Arrow IPC file, because arrow-ipc allocates them unchecked.
 
 use super::budget::budget;
 use arrow_ipc::{Message, root_as_footer, root_as_message};
@@ -8,11 +8,10 @@ use std::{
     path::Path,
 };
 
-/// A compressed buffer never unpacks to more than so many times its length, nor to more than
-/// [`LARGEST`].
+/// Maximum compression ratio of a buffer; it also never unpacks to more than [`LARGEST`].
 const MOST_PACKED: u64 = 1 << 15;
 const LARGEST: u64 = 1 << 30;
-/// Rows that take no bytes, all of them missing or the same, at most.
+/// Maximum number of rows that take no bytes because all are missing or equal.
 const MOST_EMPTY_ROWS: u64 = 1 << 16;
 
 /// Checks that a file (or stream) does not claim more than it can hold.
@@ -49,7 +48,7 @@ pub fn check(path: &Path, is_file: bool) -> Result<(), String> {
     for block in blocks {
         let at = u64::try_from(block.offset()).map_err(|_| "a block begins before the file")?;
         let (body, end) = checked.message(&mut file, at)?.ok_or("a block without a message")?;
-        // The reader goes by the lengths of the block, which are those of its message.
+        // The reader uses the lengths of the block, which must equal those of its message.
         let claimed =
             u64::try_from(block.metaDataLength()).ok().zip(u64::try_from(block.bodyLength()).ok());
         if claimed != Some((body - at, end - body)) {
@@ -61,16 +60,16 @@ pub fn check(path: &Path, is_file: bool) -> Result<(), String> {
 
 struct Checked {
     length: u64,
-    /// What the buffers of one batch, and all dictionaries together, may unpack to.
+    /// Maximum unpacked size of the buffers of one batch, and of all dictionaries together.
     budget: u64,
-    /// Bytes of all bodies so far, and bytes of all dictionaries, unpacked.
+    /// Bytes of all bodies so far, and unpacked bytes of all dictionaries.
     bodies: u64,
     dictionaries: u64,
 }
 
 impl Checked {
-    /// Checks the message at a place; returns where its body begins and where that ends, or nothing
-    /// at the end of all.
+    /// Checks the message at an offset; returns start and end of its body, or `None` at the end of
+    /// the stream.
     fn message(
         &mut self,
         file: &mut BufReader<File>,
@@ -116,15 +115,15 @@ impl Checked {
         }
         if unpacked.max(self.dictionaries) > self.budget {
             return Err(format!(
-                "it claims to unpack to {unpacked} bytes, more than a file of its size can mean"
+                "it claims to unpack to {unpacked} bytes, more than a file of its size can hold"
             ));
         }
         Ok(Some((body, end)))
     }
 }
 
-/// Checks what the buffers of a message claim to unpack to, and whether there can be as many rows
-/// as it claims; returns the bytes of all buffers, unpacked.
+/// Checks the unpacked sizes of the buffers of a message and its number of rows; returns the
+/// unpacked bytes of all buffers.
 fn buffers(
     file: &mut BufReader<File>,
     message: &Message<'_>,
@@ -150,7 +149,7 @@ fn buffers(
             file.seek(SeekFrom::Start(body + offset))
                 .and_then(|_| file.read_exact(&mut claimed))
                 .map_err(|error| error.to_string())?;
-            // −1 says that the buffer is not packed after all.
+            // −1 means that the buffer is not packed.
             let claimed = i64::from_le_bytes(claimed);
             let most = packed.saturating_mul(MOST_PACKED).min(LARGEST);
             unpacked = match u64::try_from(claimed) {
@@ -236,8 +235,8 @@ mod tests {
             check(file.path(), true)
         };
         assert_eq!(check(&bytes), Ok(()));
-        // The rows of the batch and of each column become 2⁵⁶ more; another number that happens to
-        // be the same may stay.
+        // Adds 2⁵⁶ to the rows of the batch and of each column; another number that happens to be
+        // equal may be unchanged.
         let places = (0..bytes.len() - 8).filter(|at| bytes[*at..at + 8] == 100_i64.to_le_bytes());
         let refused = places.filter(|at| {
             let mut broken = bytes.clone();

@@ -15,7 +15,7 @@ use crate::{
 };
 use std::path::Path;
 
-/// Which column is what, by position.
+/// The columns of each role, by position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     /// Run number.
@@ -24,9 +24,9 @@ pub struct Layout {
     pub ls: Option<usize>,
     /// Name of the monitoring element.
     pub me: Option<usize>,
-    /// What becomes the inputs.
+    /// The columns that become inputs.
     pub contents: Contents,
-    /// Where features belong by their names, where rules for that were given.
+    /// The hierarchy of features by their names, if there are rules for it.
     pub hierarchy: Option<Hierarchy>,
     /// Number of bins in x, without underflow and overflow.
     pub x_bins: Option<usize>,
@@ -34,15 +34,15 @@ pub struct Layout {
     pub y_bins: Option<usize>,
     /// Edges of the axes: x from, x to, y from, y to.
     pub edges: [Option<usize>; 4],
-    /// Further columns to bring, by name.
+    /// Further columns to read, by name.
     pub extra: Vec<(String, usize)>,
-    /// Columns that must hold the same.
+    /// Columns that must be equal.
     pub twins: Vec<Twin>,
-    /// What is worth knowing about the columns.
+    /// Notes on the columns.
     pub notes: Vec<String>,
 }
 
-/// What becomes the inputs.
+/// The columns that become inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Contents {
     /// One column of lists: a histogram.
@@ -54,7 +54,7 @@ pub enum Contents {
 }
 
 impl Layout {
-    /// Finds the columns by their usual names or by those in the config.
+    /// Finds the columns by their known names or by those in the config.
     pub fn find(path: &Path, fields: &[Field], wanted: &ReadOptions) -> Result<Self> {
         let names = &wanted.columns;
         let usual = |usual: &[&str]| fields.iter().position(|field| is_usual(&field.name, usual));
@@ -141,7 +141,7 @@ impl Layout {
                 let hierarchy = channels::read(&wanted.channels, &names).map_err(|error| {
                     error.map(|message| format!("{}: {message}", path.display()))
                 })?;
-                // What no channel uses is not even read.
+                // Features that no channel uses are not read.
                 let used = channels::inputs(&hierarchy.channels)
                     .iter()
                     .map(|name| named(path, fields, name))
@@ -164,7 +164,7 @@ impl Layout {
             twins: vec![],
             notes: vec![],
         };
-        // Columns that nothing is made of may be called what they like.
+        // Names of unused columns do not matter.
         let by_name = wanted.features.is_none() && names.features.is_empty();
         let is_feature = matches!(layout.contents, Contents::Features(_));
         twins.retain(|twin| {
@@ -177,13 +177,13 @@ impl Layout {
         }
         (layout.twins, layout.notes) = (twins, notes);
         if is_feature {
-            // Features are no bins, whatever stands beside them.
+            // Features are not bins, whatever the other columns.
             (layout.x_bins, layout.y_bins) = (None, None);
         }
         Ok(layout)
     }
 
-    /// Refuses histograms without lumisection numbers; features without them are events.
+    /// Fails for histograms without lumisection numbers; features without them are events.
     pub fn require_ls(&self, path: &Path, fields: &[Field]) -> Result<()> {
         match (self.ls, &self.contents) {
             (None, Contents::List(_) | Contents::Bins(_)) => {
@@ -206,7 +206,7 @@ impl Layout {
         }
     }
 
-    /// The positions of all columns that are read, with or without those of the values, ascending.
+    /// The ascending positions of all columns to read, with or without those of the values.
     pub fn columns(&self, values: bool) -> Vec<usize> {
         let (contents, twins) =
             if values { (self.contents(), self.twins.as_slice()) } else { (&[][..], &[][..]) };
@@ -251,7 +251,7 @@ fn columns(
                 )));
             }
         }
-        // In the order of the list: a column belongs to the first pattern that fits it.
+        // In the order of the list: a column belongs to the first pattern that matches.
         let first =
             |at: &usize| patterns.iter().position(|pattern| pattern.matches(&fields[*at].name));
         let mut chosen: Vec<usize> =
@@ -298,14 +298,14 @@ fn columns(
     Ok(Contents::Features(features))
 }
 
-/// Whether a column holds numbers, or nothing where missing ones are filled.
+/// Whether a column holds numbers, or is blank and missing ones are filled.
 fn may_be_input(field: &Field, wanted: &ReadOptions) -> bool {
     field.kind == FieldKind::Number
         || field.kind == FieldKind::Blank && wanted.keeps_missing && !field.name.is_empty()
 }
 
-/// Names the columns of a table of features that are no inputs because of what they hold, unless
-/// the config says so.
+/// A note on the columns of a table of features that are not inputs because of their type, unless
+/// configured.
 fn left_out(
     fields: &[Field],
     wanted: &ReadOptions,
@@ -339,7 +339,7 @@ fn left_out(
     })
 }
 
-/// Features must be numbers.
+/// Fails if a feature is not a column of numbers.
 fn numbers(path: &Path, fields: &[Field], chosen: Vec<usize>) -> Result<Contents> {
     match chosen.iter().find(|&&at| {
         !matches!(fields[at].kind, FieldKind::Number | FieldKind::Flag | FieldKind::Blank)
@@ -371,7 +371,7 @@ fn patterns(texts: &[String]) -> Result<Vec<glob::Pattern>> {
     texts.iter().map(pattern).collect()
 }
 
-/// The first column of that name: ML4DQM headers repeat names.
+/// The first column with this name: ML4DQM headers repeat names.
 fn named(path: &Path, fields: &[Field], name: &str) -> Result<usize> {
     fields.iter().position(|field| field.name == name).ok_or_else(|| {
         let near = suggestion(name, fields.iter().map(|field| field.name.as_str()));

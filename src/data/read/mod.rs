@@ -1,5 +1,5 @@
-//! Readers, one file per format. Each hands its rows to the `builder`; `layout` decides the role of
-//! each column.
+//! Readers, one file per format. Each passes its rows to the `builder`; `layout` determines the
+//! role of each column.
 
 mod array_file;
 mod arrays;

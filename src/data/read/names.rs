@@ -1,6 +1,6 @@
-//! Column names that mean the same: repeated ones, those that pandas and polars make of repeated
-//! ones, several usual names of one thing. A second column of labels, runs or weights must never
-//! become an input.
+//! Detects column names with the same meaning: repeated names, names that pandas and polars give to
+//! repeated columns, several known names of one quantity. A second column of labels, runs or
+//! weights must never become an input.
 
 use crate::{
     data::field::Field,
@@ -13,21 +13,21 @@ use std::{
     sync::LazyLock,
 };
 
-/// Two columns of which one is taken; the other must hold the same in every row.
+/// Two columns of which one is used; the other must be equal in every row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Twin {
-    /// Position of the column that is taken.
+    /// Position of the column that is used.
     pub taken: usize,
-    /// Position of the column that is left out.
+    /// Position of the column that is ignored.
     pub left: usize,
-    /// Why they should be the same.
+    /// Why they should be equal.
     pub alike: Alike,
     /// Whether the format is known to repeat the name with other contents: then only the first
     /// column counts.
     pub lenient: bool,
 }
 
-/// Why two columns should be the same.
+/// Why two columns should be equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alike {
     /// They have the same name.
@@ -37,27 +37,27 @@ pub enum Alike {
     Suffix,
     /// Their names differ only in case or surrounding blanks.
     Case,
-    /// Both have a usual name of this key of `data.columns`.
+    /// Both have a known name of this key of `data.columns`.
     Key(&'static str),
 }
 
-/// A pair of columns with one name, the first of them first.
+/// A pair of columns with the same name, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// Position of the first column.
     pub first: usize,
     /// Position of the second.
     pub second: usize,
-    /// How their names are alike.
+    /// How their names agree.
     pub alike: Alike,
 }
 
-/// All pairs of columns with one name: each column with the first of its name.
+/// All pairs of columns with the same name: each column with the first of its name.
 pub fn pairs(fields: &[Field]) -> Vec<Pair> {
     let whole: HashSet<&str> = fields.iter().map(|field| field.name.as_str()).collect();
     let bases: Vec<&str> = fields.iter().map(|field| base(&field.name, &whole)).collect();
     let mut first: HashMap<String, usize> = HashMap::new();
-    // The column whose name has no suffix comes first, wherever it stands.
+    // The column without a suffix comes first, whatever its position.
     let mut order: Vec<usize> =
         (0..fields.len()).filter(|&at| !fields[at].name.trim().is_empty()).collect();
     order.sort_by_key(|&at| bases[at].len() < fields[at].name.len());
@@ -78,8 +78,7 @@ pub fn pairs(fields: &[Field]) -> Vec<Pair> {
     pairs
 }
 
-/// A name without the suffix of a repeated column, where the columns before it in the count are
-/// there too.
+/// A name without the suffix of a repeated column, if the columns with smaller suffixes exist.
 fn base<'a>(name: &'a str, all: &HashSet<&str>) -> &'a str {
     static PATTERN: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"^(.+?)(\.|_duplicated_)(\d{1,4})$").ok());
@@ -95,14 +94,14 @@ fn base<'a>(name: &'a str, all: &HashSet<&str>) -> &'a str {
     suffixed().unwrap_or(name)
 }
 
-/// A name as messages show it, with its position from 1: `column 3 "label"`.
+/// A name for messages, with its position from 1: `column 3 "label"`.
 pub fn shown(fields: &[Field], at: usize) -> String {
     format!("column {} \"{}\"", at + 1, fields[at].name)
 }
 
 impl Twin {
-    /// What is worth knowing about the pair; `differs` is the first row in which they differ. Fails
-    /// where they differ and either could be meant.
+    /// A note on the pair; `differs` is the first row in which they differ. Fails if they differ
+    /// and the choice is ambiguous.
     pub fn settle(
         &self,
         path: &Path,
@@ -141,8 +140,7 @@ impl Twin {
     }
 }
 
-/// An error where one of the columns at `wanted` has a name that another column has too. Names
-/// count without case.
+/// Fails if one of the columns at `wanted` shares its name with another column. Case is ignored.
 pub fn refuse_repeated(
     path: &Path,
     header: &[String],

@@ -1,5 +1,5 @@
-//! NumPy arrays: one in a .npy file, several in a .npz archive. Headers are npyz's to read, numbers
-//! are converted here.
+//! NumPy arrays: one in a .npy file, several in a .npz archive. The crate npyz parses headers;
+//! numbers are converted here.
 
 use super::array_file::{ArrayFile, ArrayInfo};
 use crate::{
@@ -19,7 +19,7 @@ use std::{
 /// The arrays of a .npy or .npz file.
 pub struct Npy {
     path: PathBuf,
-    /// The archive that they are members of, which are read from their start.
+    /// The archive of the arrays; its members are read from their start.
     archive: Option<Mutex<Archive>>,
     infos: Vec<ArrayInfo>,
     members: Vec<Member>,
@@ -32,21 +32,22 @@ struct Member {
     name: String,
     dtype: TypeStr,
     fortran: bool,
-    /// Where the numbers begin.
+    /// Offset of the numbers.
     start: u64,
 }
 
-/// ArrayFile of an archive.
+/// Maximum number of arrays of an archive.
 const MOST_MEMBERS: usize = 10_000;
-/// NumPy too takes longer headers for hostile.
+/// Maximum length of a header; NumPy has the same limit.
 const LONGEST_HEADER: usize = 10_000;
-/// A plain type and a shape stand in brackets within brackets; deeper ones are slow to parse.
+/// Maximum nesting of brackets in a header. Types and shapes need less; deeper ones are slow to
+/// parse.
 const DEEPEST: i32 = 4;
-/// Bytes that are read at once.
+/// Number of bytes read at a time.
 const CHUNK: usize = 1 << 20;
 
 impl Npy {
-    /// A .npy file; its array is called `x`.
+    /// Opens a .npy file; its array is named `x`.
     pub fn open(path: &Path) -> Result<Self, String> {
         let mut npy =
             Self { path: path.to_path_buf(), archive: None, infos: vec![], members: vec![] };
@@ -59,7 +60,7 @@ impl Npy {
         Ok(npy)
     }
 
-    /// The header must not claim more than there is.
+    /// Fails if the header claims more than the file has.
     fn check_size(&self, at: usize, bytes: u64) -> Result<(), String> {
         let (info, member) = (&self.infos[at], &self.members[at]);
         let needed =
@@ -74,7 +75,7 @@ impl Npy {
         Ok(())
     }
 
-    /// An .npz archive. Members that hold no plain arrays are left out.
+    /// Opens an .npz archive. Members that are not plain arrays are ignored.
     pub fn open_archive(path: &Path) -> Result<Self, String> {
         let mut npy =
             Self { path: path.to_path_buf(), archive: None, infos: vec![], members: vec![] };
@@ -100,7 +101,7 @@ impl Npy {
         for name in names {
             let mut member = archive.by_name(&name).map_err(|error| format!("{name}: {error}"))?;
             let header = header(&mut member).map_err(|error| format!("{name}: {error}"))?;
-            // Deflate makes at most 1032 bytes of one.
+            // Deflate expands a byte to at most 1032.
             let most = member
                 .size()
                 .min(member.compressed_size().saturating_mul(1032).saturating_add(1024));
@@ -131,7 +132,7 @@ impl Npy {
             other => (None, FieldKind::Other, other.descr()),
         };
         let kind = if dtype.as_ref().is_some_and(readable) { kind } else { FieldKind::Other };
-        // An array that is not read is listed all the same.
+        // An array that cannot be read is listed nevertheless.
         let dtype = dtype.or_else(|| "|u1".parse().ok()).ok_or("has no type")?;
         self.infos.push(ArrayInfo {
             name: name.trim_end_matches(".npy").to_owned(),
@@ -148,7 +149,7 @@ impl Npy {
         Ok(())
     }
 
-    /// The bytes of elements `range` of an array, in the order in which they lie.
+    /// Reads the bytes of elements `range` of an array in storage order.
     fn elements(
         &self,
         at: usize,
@@ -180,7 +181,7 @@ impl Member {
     }
 }
 
-/// Reads a header, and stands behind it.
+/// Reads a header; the reader is then after it.
 fn header(reader: &mut impl Read) -> Result<NpyHeader, String> {
     let torn = |error: std::io::Error| {
         format!(
@@ -208,12 +209,12 @@ fn header(reader: &mut impl Read) -> Result<NpyHeader, String> {
         Some(*depth)
     };
     if bytes[start..].iter().scan(0, depth).any(|depth| depth > DEEPEST) {
-        return Err("the NumPy header is of no plain type".into());
+        return Err("the NumPy header has an unsupported type".into());
     }
     NpyHeader::from_reader(bytes.as_slice()).map_err(torn)
 }
 
-/// Hands out the bytes of so many elements, whole elements at a time.
+/// Passes on the bytes of `count` elements, whole elements at a time.
 fn feed(
     reader: &mut impl Read,
     elements: usize,
@@ -233,9 +234,9 @@ fn feed(
     Ok(())
 }
 
-/// The name that two members of an archive have, by its list of members.
+/// A name that two members of an archive share, from its list of members.
 fn repeated(mut file: File, list: u64) -> Option<String> {
-    /// The longest list that is looked at.
+    /// Maximum length of the list.
     const LONGEST: u64 = 1 << 26;
     let mut bytes = vec![];
     file.seek(SeekFrom::Start(list)).ok()?;
@@ -275,8 +276,8 @@ impl ArrayFile for Npy {
                 filled += count;
             });
         }
-        // Column by column: element k of the inner axes, first axis fastest, goes where C order
-        // wants it.
+        // Fortran order: element k of the inner axes, first axis fastest, goes to its position in
+        // C order.
         let all = info.shape[0];
         let target = |k: usize| {
             let (mut rest, mut stride, mut position) = (k, inner, 0);
@@ -352,7 +353,7 @@ impl ArrayFile for Npy {
     }
 }
 
-/// Whether elements of this type can be read.
+/// Whether elements of this type are supported.
 fn readable(dtype: &TypeStr) -> bool {
     match dtype.type_char() {
         TypeChar::Bool => dtype.size_field() == 1,
@@ -416,7 +417,7 @@ fn doubles(dtype: &TypeStr, bytes: &[u8], into: &mut [f64]) {
     convert!(dtype, bytes, into, f64, to_f64);
 }
 
-/// The one column of a .npy file.
+/// Reads the single column of a .npy file.
 pub fn read_column(path: &Path) -> error::Result<Column> {
     crate::files::regular(path)?;
     crate::guard::decode(path, || {
@@ -429,7 +430,7 @@ pub fn read_column(path: &Path) -> error::Result<Column> {
             }
             (1, FieldKind::Text) => Ok(Column::Texts(file.texts(0).map_err(wrong)?)),
             _ => Err(wrong(format!(
-                "holds {} of {}; expected one number a row",
+                "holds {} of {}; expected one number per row",
                 info.show_shape(),
                 info.type_name
             ))),

@@ -1,4 +1,4 @@
-//! What to read of a file.
+//! Options for reading a file.
 
 use crate::config::{
     channels::Channels,
@@ -9,35 +9,34 @@ use std::{
     sync::Arc,
 };
 
-/// What to read of a file.
+/// Options for reading a file.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
     /// The layout, or `Auto`.
     pub format: Format,
-    /// Header names that are not the usual ones.
+    /// Configured column names.
     pub columns: Columns,
-    /// The monitoring element to take.
+    /// The monitoring element to read.
     pub me: Option<String>,
-    /// Whether monitoring elements are layers: histograms or maps, whatever else they might be.
+    /// Whether monitoring elements are layers, which must be histograms or maps.
     pub layered: bool,
     /// Whether the axis of each histogram is needed.
     pub summary: bool,
-    /// The runs to take; all where absent. Rows that do not say their run are taken.
+    /// The runs to read; `None` for all. Rows without a run are always read.
     pub runs: Option<Arc<BTreeSet<u32>>>,
-    /// Further columns to bring; a file without one of them is refused.
+    /// Further columns to read; a file that lacks one is refused.
     pub required: Vec<String>,
-    /// Further columns to bring where they are.
+    /// Further columns to read if they exist.
     pub welcome: Vec<String>,
-    /// What DIALS calls lumisections by: number in DIALS to (run, LS).
+    /// The map from identifiers in DIALS to (run, LS).
     pub dials: Arc<BTreeMap<u64, (u32, u32)>>,
-    /// The features to take, in this order, where the file has columns of these names: those of a
-    /// trained model.
+    /// The features of a trained model, read in this order if the file has columns of these names.
     pub features: Option<Vec<String>>,
-    /// How names make channels: only features of the channels that are used are taken.
+    /// The rules of channels: only features of used channels are read.
     pub channels: Channels,
-    /// Numbers that stand for a missing value.
+    /// Numbers that mean a missing value.
     pub missing: Vec<f32>,
-    /// Whether rows with missing cells are taken, with NaN in them; else they cannot be read.
+    /// Whether rows with missing cells are accepted, with NaN in them; else they are unreadable.
     pub keeps_missing: bool,
     /// How much to read of each row.
     pub detail: Detail,
@@ -50,7 +49,7 @@ impl Default for ReadOptions {
 }
 
 impl ReadOptions {
-    /// What a config's `[data]` asks for.
+    /// The options of a config's `[data]`.
     pub fn new(data: &Data) -> Self {
         Self {
             format: data.format,
@@ -70,7 +69,7 @@ impl ReadOptions {
         }
     }
 
-    /// The names of columns that must be there.
+    /// The names of required columns.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let Columns { run, ls, me, bins, features, .. } = &self.columns;
         let plain = |name: &&String| !name.contains(['*', '?', '[']);
@@ -91,7 +90,7 @@ pub enum Detail {
     Values,
     /// A [`Summary`](crate::data::table::Summary) of each row of all monitoring elements.
     Summaries,
-    /// Identities only, where the format keeps them apart from the values; what a summary says of
-    /// values is then not known.
+    /// Identities only, if the format stores them separately from the values; the parts of a
+    /// summary about values are then unknown.
     Identities,
 }

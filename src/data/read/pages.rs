@@ -1,7 +1,7 @@
-//! Checks the lengths that a Parquet file claims, since the parquet crate allocates them unchecked.
+//! Checks the lengths in a Parquet file, because the parquet crate allocates them unchecked.
 //!
-//! Footer and page headers are messages of Thrift's compact protocol. They are walked through here
-//! without keeping anything.
+//! Footer and page headers are messages of Thrift's compact protocol. They are parsed here without
+//! storing anything.
 
 use parquet::{
     basic::Type,
@@ -14,16 +14,16 @@ use std::{
     sync::Arc,
 };
 
-/// Columns within columns, at most; the crate and all that follows it call themselves for each.
+/// Maximum nesting of columns; the crate and later code recurse for each level.
 const DEEPEST_SCHEMA: usize = 64;
-/// Messages within messages, at most.
+/// Maximum nesting of messages.
 const DEEPEST: usize = 16;
-/// A page header is never longer, statistics and all.
+/// Maximum length of a page header, including statistics.
 const LONGEST_HEADER: usize = 16 << 20;
 
 type Checked<T> = Result<T, String>;
 
-/// Checks the footer of a file of so many bytes.
+/// Checks the footer of a file of `length` bytes.
 pub fn check_footer(file: &mut File, length: u64) -> Checked<()> {
     let torn = |error: std::io::Error| error.to_string();
     let mut tail = [0; 8];
@@ -34,7 +34,7 @@ pub fn check_footer(file: &mut File, length: u64) -> Checked<()> {
         return Err(if &magic == b"PARE" {
             "it is encrypted, which is not read".into()
         } else {
-            "it does not end as one".into()
+            "it does not end like a Parquet file".into()
         });
     }
     let footer = u32::from_le_bytes([a, b, c, d]);
@@ -42,7 +42,7 @@ pub fn check_footer(file: &mut File, length: u64) -> Checked<()> {
         start.checked_sub(footer.into()).ok_or("its footer claims to be longer than the file")?;
     let mut bytes = vec![0; footer as usize];
     file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes)).map_err(torn)?;
-    // How many columns are still to come on each level of the schema.
+    // Number of columns still to come on each level of the schema.
     let mut open: Vec<i64> = vec![];
     let mut deepest = 0;
     let mut elements = 0;
@@ -74,7 +74,7 @@ pub fn check_footer(file: &mut File, length: u64) -> Checked<()> {
     Ok(())
 }
 
-/// Checks the pages of a column's chunk; returns the length of its longest page, unpacked.
+/// Checks the pages of a column chunk; returns the unpacked length of its longest page.
 pub fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> Checked<u64> {
     let mut reader = file.try_clone().map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
@@ -116,22 +116,22 @@ pub fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> Checked<u64> {
     Ok(longest)
 }
 
-/// DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, whose data begin with the number of their lengths.
+/// DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY; their data begin with the number of lengths.
 const DELTAS: [i64; 2] = [6, 7];
 
-/// What a page header says.
+/// The contents of a page header.
 #[derive(Default)]
 struct Header {
     unpacked: Option<i64>,
     packed: Option<i64>,
-    /// Values of a page of data.
+    /// Number of values of a data page.
     values: Option<i64>,
     encoding: Option<i64>,
-    /// Entries of a dictionary.
+    /// Number of entries of a dictionary page.
     words: Option<i64>,
 }
 
-/// Reads a page header; returns its length, too.
+/// Reads a page header; also returns its length.
 fn header(file: &mut File, at: u64, end: u64) -> Checked<(Header, u64)> {
     let mut bytes = vec![];
     let mut wanted = 1 << 12;
@@ -162,7 +162,7 @@ fn header(file: &mut File, at: u64, end: u64) -> Checked<(Header, u64)> {
     }
 }
 
-/// Checks the numbers of lengths in pages of text.
+/// Checks the numbers of lengths in pages of texts.
 fn check_deltas(file: &File, column: &ColumnChunkMetaData) -> Checked<()> {
     let file = Arc::new(file.try_clone().map_err(|error| error.to_string())?);
     let description = column.column_descr();
@@ -173,7 +173,7 @@ fn check_deltas(file: &File, column: &ColumnChunkMetaData) -> Checked<()> {
     while let Some(page) = pages.get_next_page().map_err(|error| error.to_string())? {
         let encoding = page.encoding() as i64;
         let start = match &page {
-            // Each kind of level comes with its length.
+            // Each kind of level is preceded by its length.
             Page::DataPage { buf, .. } => (0..levels).try_fold(0_usize, |at, _| {
                 let length =
                     buf.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_le_bytes)?;
@@ -185,7 +185,7 @@ fn check_deltas(file: &File, column: &ColumnChunkMetaData) -> Checked<()> {
             Page::DictionaryPage { .. } => continue,
         };
         let data = start.and_then(|start| page.buffer().get(start..));
-        // Prefixes and the rest of each text have lengths of their own.
+        // The prefix and the rest of each text have separate lengths.
         let lists = match DELTAS.iter().position(|delta| *delta == encoding) {
             Some(lists) => lists + 1,
             None => continue,
@@ -199,18 +199,18 @@ fn check_deltas(file: &File, column: &ColumnChunkMetaData) -> Checked<()> {
     Ok(())
 }
 
-/// A message, as far as it was read.
+/// A message and the position in it.
 struct Thrift<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-/// Told of every element that is a message (no value) and of every whole number, with the fields
-/// that lead there.
+/// Called for every element that is a message (value: `None`) and for every integer, with the path
+/// of field numbers.
 type Visit<'v> = &'v mut dyn FnMut(&[i16], Option<i64>);
 
 impl Thrift<'_> {
-    /// Reads one message; nothing where it is not whole.
+    /// Reads one message. Returns `None` if it is incomplete.
     fn read(&mut self, visit: Visit) -> Option<()> {
         self.message(&mut vec![], visit)
     }
@@ -263,7 +263,7 @@ impl Thrift<'_> {
 
     fn value(&mut self, kind: u8, path: &mut Vec<i16>, visit: Visit) -> Option<()> {
         match kind {
-            // True and false stand in the kind.
+            // Booleans are encoded in the type.
             1 | 2 => Some(()),
             3 => self.skip(1),
             4..=6 => {
@@ -313,7 +313,7 @@ impl Thrift<'_> {
                         visit(path, None);
                         self.message(path, visit)?;
                     }
-                    // A list within a list is a step deeper.
+                    // A nested list is one level deeper.
                     9..=11 => {
                         path.push(0);
                         self.value(kind, path, visit)?;
@@ -326,7 +326,7 @@ impl Thrift<'_> {
         Some(())
     }
 
-    /// Passes over numbers that are packed as their differences, at most so many.
+    /// Skips delta-encoded numbers, at most `most` of them.
     fn pass_deltas(&mut self, most: u64) -> Option<()> {
         let (block, parts, count) = (self.unsigned()?, self.unsigned()?, self.unsigned()?);
         self.signed()?;
@@ -341,7 +341,7 @@ impl Thrift<'_> {
             self.at += widths.len();
             for &width in widths {
                 if left > 0 {
-                    // The last part may be cut where the numbers end.
+                    // The last miniblock may end with the numbers.
                     let there = (self.bytes.len() - self.at) as u64;
                     self.skip((part / 8 * u64::from(width)).min(there))?;
                     left = left.saturating_sub(part);

@@ -16,14 +16,14 @@ pub fn of_partition(path: &Path) -> (Option<u32>, Vec<String>) {
         match (is_run(column) && run.is_none(), value.parse()) {
             (true, Ok(number)) => run = Some(number),
             _ => notes.push(format!(
-                "what the folder {name} says is not read; write it as a column to use it"
+                "the value in the folder name {name} is not read; write it as a column to use it"
             )),
         }
     }
     (run, notes)
 }
 
-/// The column and the value that the name of a partition's folder says: `run=297050`.
+/// The column and the value in the name of a partition's folder: `run=297050`.
 pub fn partition(name: &str) -> Option<(&str, &str)> {
     name.split_once('=').filter(|(column, value)| !column.is_empty() && !value.is_empty())
 }

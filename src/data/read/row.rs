@@ -2,13 +2,13 @@
 
 use crate::data::shape::Shape;
 
-/// What to do about a missing value, in the error of a row that has one.
+/// Advice in the error of a row with a missing value.
 pub const FILL_ADVICE: &str = "a data.fill for missing ones";
 
 /// A row without its values.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Incoming {
-    /// Run, where known.
+    /// Run, if known.
     pub run: Option<u32>,
     /// Lumisection; `None` makes the row an event.
     pub ls: Option<u32>,
@@ -18,13 +18,13 @@ pub struct Incoming {
     pub x_bins: Option<usize>,
     /// Declared number of bins in y.
     pub y_bins: Option<usize>,
-    /// The shape, where the values come with one.
+    /// The shape, if the values have one.
     pub shape: Option<Shape>,
-    /// Edges of the axes, where the file says them: x from, x to, y from, y to.
+    /// Edges of the axes, if the file has them: x from, x to, y from, y to.
     pub edges: [Option<f64>; 4],
 }
 
-/// The two ends of the axis in x, which the seven numbers of a histogram need.
+/// The two ends of the axis in x, for the seven numbers of a histogram.
 pub fn axis([low, high, ..]: [Option<f64>; 4]) -> std::result::Result<[f64; 2], String> {
     let (Some(low), Some(high)) = (low, high) else {
         return Err("an edge of the axis is missing; data.summary needs both".into());
@@ -37,7 +37,7 @@ pub fn axis([low, high, ..]: [Option<f64>; 4]) -> std::result::Result<[f64; 2], 
     }
 }
 
-/// The run or LS number of row `i`, where there is such a column.
+/// The run or LS number of row `i`, if there is such a column.
 pub fn identity(
     column: Option<&[f64]>,
     i: usize,
@@ -53,7 +53,7 @@ pub fn identity(
     })
 }
 
-/// A whole number that fits.
+/// Converts a whole number in range to `u32`.
 pub fn whole(number: f64) -> Option<u32> {
     (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number))
         .then_some(number as u32)
@@ -61,7 +61,7 @@ pub fn whole(number: f64) -> Option<u32> {
 
 /// Whether values are finite, and counts not negative.
 pub fn is_sound(values: &[f32], counts: bool) -> bool {
-    // Without an early end, so that many values are looked at in one instruction.
+    // Without early exit, so that the loop is vectorised.
     if counts {
         values.iter().fold(true, |all, value| all & (*value >= 0.0) & (*value < f32::INFINITY))
     } else {
@@ -69,8 +69,8 @@ pub fn is_sound(values: &[f32], counts: bool) -> bool {
     }
 }
 
-/// The shape of so many values, and whether they have underflow and overflow bins, by the declared
-/// numbers of bins.
+/// The shape of `count` values, and whether they include underflow and overflow bins, from the
+/// declared numbers of bins.
 pub fn place(count: usize, incoming: Incoming) -> std::result::Result<(Shape, bool), String> {
     let x = incoming.x_bins;
     let y = incoming.y_bins.filter(|y| *y > 1);
@@ -88,10 +88,10 @@ pub fn place(count: usize, incoming: Incoming) -> std::result::Result<(Shape, bo
             Ok((Shape { y: y + 2, x: x + 2 }, true))
         }
         (_, Some(x), None) => {
-            Err(format!("{count} bins in the histogram, but the number of bins says {x}"))
+            Err(format!("{count} bins in the histogram, but the declared number of bins is {x}"))
         }
         (_, Some(x), Some(y)) => {
-            Err(format!("{count} bins in the map, but the numbers of bins say {x} × {y}"))
+            Err(format!("{count} bins in the map, but the declared numbers of bins are {x} × {y}"))
         }
         (_, None, _) => Ok((Shape::line(count), false)),
     }

@@ -1,4 +1,4 @@
-//! Text files, compressed or not, a block at a time: memory stays bounded however long the file is.
+//! Reads text files, compressed or not, a block at a time. Memory is bounded for any file length.
 
 use crate::{
     error::{Error, Result},
@@ -13,41 +13,41 @@ use std::{
     path::Path,
 };
 
-/// A text file: as it is, or unpacked from gzip or zstd on the way.
+/// A text file: plain, or unpacked from gzip or zstd while reading.
 pub struct Source {
     reader: Box<dyn Read + Send>,
-    /// What was read and not yet handed out.
+    /// Bytes read and not yet returned.
     ahead: Vec<u8>,
     ended: bool,
-    /// What is read whole is never longer.
+    /// Maximum length when the file is read as a whole.
     longest: usize,
-    /// How much of `ahead` has its line ends as they should be.
+    /// Length of the part of `ahead` with normalised line ends.
     tidy: usize,
-    /// Lines of the blocks that were handed out.
+    /// Number of lines of the blocks returned so far.
     lines: usize,
 }
 
-/// Whole rows of a text.
+/// Complete rows of a text.
 pub struct Block {
     /// The rows.
     pub text: Vec<u8>,
     /// Number of lines before them.
     pub before: usize,
-    /// Where their quoted fields lie.
+    /// Ranges of the quoted fields.
     quoted: Vec<Range<usize>>,
 }
 
-/// What some editors write before UTF-8.
+/// The mark that some editors write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Rows are read in blocks of about this size.
+/// Approximate size of a block.
 const BLOCK: usize = 8 << 20;
-/// A row is never longer.
+/// Maximum length of a row.
 const LONGEST_ROW: usize = 64 << 20;
-/// A file that is read whole is never longer.
+/// Maximum length of a file that is read as a whole.
 const LONGEST_TEXT: usize = 1 << 28;
 
 impl Source {
-    /// Opens a file, unpacking what its first bytes say is packed.
+    /// Opens a file; unpacks it if its first bytes are those of gzip or zstd.
     pub fn open(path: &Path) -> Result<Self> {
         files::regular(path)?;
         let open = || File::open(path).map_err(|error| Error::reading(path, &error));
@@ -64,8 +64,7 @@ impl Source {
             }
             _ => Box::new(file),
         };
-        // What text becomes when it is parsed takes many times its length, so that little that is
-        // packed must not become much.
+        // Parsed text takes many times its length, so the expansion of packed files is limited.
         let is_packed = matches!(&start[..length], [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]);
         let bytes = std::fs::metadata(path)
             .map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
@@ -77,25 +76,25 @@ impl Source {
         Ok(Self { reader, ahead: vec![], ended: false, longest, tidy: 0, lines: 0 })
     }
 
-    /// The first bytes, which stay to be read.
+    /// The first bytes, without consuming them.
     pub fn peek(&mut self, path: &Path, most: usize) -> Result<Vec<u8>> {
         self.fill(path, most)?;
         Ok(self.ahead[..most.min(self.ahead.len())].to_vec())
     }
 
-    /// Passes over a byte order mark.
+    /// Skips a byte order mark.
     pub fn skip_mark(&mut self, path: &Path) -> Result<()> {
         let start = self.peek(path, BYTE_ORDER_MARK.len())?;
         self.ahead.drain(..start.len() - without_mark(&start).len());
         Ok(())
     }
 
-    /// Whether everything was handed out.
+    /// Whether everything was returned.
     pub fn is_at_end(&self) -> bool {
         self.ended && self.ahead.is_empty()
     }
 
-    /// All the rest.
+    /// The rest of the text.
     pub fn rest(&mut self, path: &Path) -> Result<Vec<u8>> {
         self.fill(path, self.longest)?;
         if !self.ended {
@@ -108,9 +107,8 @@ impl Source {
         Ok(std::mem::take(&mut self.ahead))
     }
 
-    /// The next whole rows, none cut in two; `None` at the end. Line ends inside quotes do not end
-    /// a row, and a lone carriage return ends one. A quote that is opened and not closed in its
-    /// field is an error that names its line.
+    /// The next complete rows; `None` at the end. A lone carriage return ends a row, line ends
+    /// inside quotes do not. A quote that is not closed in its field is an error with its line.
     pub fn block(&mut self, path: &Path, delimiter: u8) -> Result<Option<Block>> {
         let mut wanted = BLOCK;
         loop {
@@ -171,7 +169,7 @@ impl Source {
     }
 }
 
-/// Text without the byte order mark that it may begin with.
+/// Text without an initial byte order mark.
 pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
@@ -187,8 +185,8 @@ fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize
     Ok(filled)
 }
 
-/// Makes a lone carriage return a line end; one at the very end may be half of a line end that is
-/// not read yet.
+/// Replaces lone carriage returns by line ends. One at the very end may be half of a line end that
+/// is not read yet.
 fn end_lines(text: &mut [u8], ended: bool) {
     let mut at = 0;
     while let Some(next) = memchr(b'\r', &text[at..]) {
@@ -199,18 +197,19 @@ fn end_lines(text: &mut [u8], ended: bool) {
     }
 }
 
-/// Where the quoted fields of a text lie that begins with a row.
+/// The quoted fields of a text that begins with a row.
 struct Quoted {
     fields: Vec<Range<usize>>,
-    /// Where a quote opens that is not closed before the end.
+    /// Position of a quote that is not closed before the end.
     open: Option<usize>,
-    /// Where a quote opens that is closed on another line, within a field: the quote that closes it
-    /// was meant to open another.
+    /// Position of a quote that is closed on another line, within a field: the closing quote was
+    /// meant to open another field.
     broken: Option<usize>,
 }
 
 impl Quoted {
-    /// A quote opens a field where the field begins; two in a row inside are one that is meant.
+    /// A quote at the beginning of a field opens it; two consecutive quotes inside are one literal
+    /// quote.
     fn find(text: &[u8], delimiter: u8) -> Self {
         let mut quoted = Self { fields: vec![], open: None, broken: None };
         let mut at = 0;
@@ -243,7 +242,7 @@ impl Quoted {
         quoted
     }
 
-    /// Just behind the last line end that is outside quotes.
+    /// The position after the last line end outside quotes.
     fn last_row_end(&self, text: &[u8]) -> Option<usize> {
         let starts = self.fields.iter().map(|field| field.end).rev().chain([0]);
         let ends = [self.open.unwrap_or(text.len())]
@@ -259,7 +258,7 @@ fn ends_field(byte: u8, delimiter: u8) -> bool {
     byte == delimiter || byte == b'\n' || byte == b'\r'
 }
 
-/// The line of a whole text, from 1, on which a quote opens that is not closed in its field.
+/// The line of a complete text, from 1, with a quote that is not closed in its field.
 pub fn unclosed(text: &[u8], delimiter: u8) -> Option<usize> {
     let quoted = Quoted::find(text, delimiter);
     let open = quoted.broken.or(quoted.open)?;
@@ -267,7 +266,7 @@ pub fn unclosed(text: &[u8], delimiter: u8) -> Option<usize> {
 }
 
 impl Block {
-    /// The rows behind the first `bytes`, which are whole lines.
+    /// The rows after the first `bytes`, which are complete lines.
     pub fn behind(&self, bytes: usize) -> Self {
         let quoted = self
             .quoted
@@ -278,8 +277,8 @@ impl Block {
         Self { text: self.text[bytes..].to_vec(), before, quoted: quoted.collect() }
     }
 
-    /// Cuts the rows into about `parts` pieces of whole rows, each with the number of lines before
-    /// it.
+    /// Splits the rows into about `parts` pieces of complete rows, each with the number of lines
+    /// before it.
     pub fn pieces(&self, parts: usize) -> Vec<(usize, &[u8])> {
         let text = self.text.as_slice();
         let step = text.len() / parts.max(1) + 1;
@@ -293,8 +292,8 @@ impl Block {
         pieces
     }
 
-    /// Just behind the first line end at or after `from` that is outside quotes; the length where
-    /// there is none.
+    /// The position after the first line end outside quotes at or after `from`; the length if there
+    /// is none.
     fn row_end(&self, mut from: usize) -> usize {
         let text = self.text.as_slice();
         let mut next = self.quoted.partition_point(|field| field.end <= from);
@@ -330,7 +329,7 @@ mod tests {
     #[test]
     fn a_quote_that_is_not_closed_in_its_field_has_a_line() {
         assert_eq!(unclosed(b"a,b\n1,\"x\n2,y\n", b','), Some(2));
-        // What closes it opens the next field that is quoted.
+        // The closing quote was meant to open the next quoted field.
         assert_eq!(unclosed(b"a,b\n1,\"x\n2,y\n3,\"z\"\n", b','), Some(2));
         assert_eq!(unclosed(b"a,b\n1,\"x\ny\"\n2,\"say \"\"a\"\"\"\n3,5\"\n", b','), None);
     }

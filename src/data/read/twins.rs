@@ -1,4 +1,4 @@
-//! The search for columns that mean the same.
+//! Searches for columns with the same meaning.
 
 use super::{
     names::{self, Alike, Pair, Twin},
@@ -7,33 +7,33 @@ use super::{
 };
 use crate::data::field::{Field, FieldKind};
 
-/// Looks for columns that are meant to be one.
+/// Searches for columns that should be equal.
 pub struct TwinSearch<'a> {
     pub fields: &'a [Field],
     pub wanted: &'a ReadOptions,
-    /// What the config names as no input.
+    /// Patterns of `data.columns.ignore`.
     pub ignore: Vec<glob::Pattern>,
-    /// Columns that are used for something else than inputs, and the column of histograms.
+    /// Columns used for other purposes than inputs, and the column of histograms.
     pub used: Vec<usize>,
     /// Whether the inputs are a column of histograms.
     pub list: bool,
     pub twins: Vec<Twin>,
-    /// Columns with a usual name of what the config says another column is.
+    /// Columns with a known name of a quantity for which the config names another column.
     pub beside: Vec<usize>,
     pub notes: Vec<String>,
 }
 
-/// A key of `data.columns`: its name, the column found for it, the name in the config, the usual
+/// A key of `data.columns`: its name, the column found for it, the name in the config, the known
 /// names.
 pub type Key<'a> = (&'static str, Option<usize>, &'a Option<String>, &'a [&'a str]);
 
 impl TwinSearch<'_> {
-    /// Whether the config names a column as one that is no input.
+    /// Whether the config ignores a column.
     pub fn ignored(&self, at: usize) -> bool {
         self.ignore.iter().any(|pattern| pattern.matches(&self.fields[at].name))
     }
 
-    /// Several usual names of the same thing.
+    /// Finds several columns with known names of the same quantity.
     pub fn keys<'k>(&mut self, keys: impl IntoIterator<Item = Key<'k>>) {
         for (key, taken, configured, usual) in keys {
             let Some(taken) = taken else { continue };
@@ -48,15 +48,15 @@ impl TwinSearch<'_> {
                     let alike = if same_name { Alike::Name } else { Alike::Key(key) };
                     self.twins.push(Twin { taken, left, alike, lenient });
                 } else if configured.is_some() && plain(&self.fields[left].name) != "lumi" {
-                    // Luminosities are called "lumi" too; where the config says what numbers
-                    // lumisections, it is one.
+                    // Luminosities can also be named "lumi"; if the config names the column of
+                    // lumisections, "lumi" is a luminosity.
                     self.beside.push(left);
                 }
             }
         }
     }
 
-    /// Names that are there several times.
+    /// Finds repeated names.
     pub fn names(&mut self) {
         let columns = &self.wanted.columns;
         let said = |name: &String| {
@@ -74,7 +74,7 @@ impl TwinSearch<'_> {
                 if is_used == [false, true] { (second, first) } else { (first, second) };
             let both = match alike {
                 Alike::Name => false,
-                // The config says that they are two.
+                // The config uses both.
                 _ if is_used == [true, true]
                     || said(&self.fields[first].name) && said(&self.fields[second].name) =>
                 {
@@ -85,7 +85,7 @@ impl TwinSearch<'_> {
                         (names::shown(self.fields, first), names::shown(self.fields, second));
                     if !self.list && !self.ignored(first) && !self.ignored(second) {
                         self.notes.push(format!(
-                            "{a} and {b} differ in case or blanks only, and are taken for two; name one in data.columns.ignore if they are one"
+                            "{a} and {b} differ only in case or blanks and are treated as two columns; if they are one, name one in data.columns.ignore"
                         ));
                     }
                     true

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::data::{shape::Shape, table::is_missing};
 
-/// What an entry of a column of numbers means that is not written as one; a missing one is NaN
-/// where such are taken.
+/// The value of an entry of a column of numbers that is not a number: NaN if it is missing and
+/// missing ones are accepted, else an error.
 pub fn number_of_word(token: &[u8], keeps_missing: bool) -> std::result::Result<f32, String> {
     match token {
         b"True" | b"true" | b"TRUE" => Ok(1.0),
@@ -25,8 +25,8 @@ pub fn number_of_word(token: &[u8], keeps_missing: bool) -> std::result::Result<
     }
 }
 
-/// Appends the numbers of `[1, 2.5, 3e4]` to `values`; of a map `[[1, 2], [3, 4]]`, y rows of x,
-/// the shape is given.
+/// Appends the numbers of `[1, 2.5, 3e4]` to `values`. For a map `[[1, 2], [3, 4]]`, y rows of x,
+/// returns the shape.
 pub fn parse_list(
     text: &[u8],
     values: &mut Vec<f32>,
@@ -79,8 +79,8 @@ fn parse_numbers(inside: &[u8], values: &mut Vec<f32>) -> std::result::Result<()
     Ok(())
 }
 
-/// A number, rounded to single precision once: whole numbers from the integer, others by way of
-/// double precision, as NumPy does.
+/// Parses a number in single precision: integers are rounded once, others via double precision, as
+/// in NumPy.
 pub fn number_of(token: &[u8]) -> Option<f32> {
     if let Some(count) = small_count(token) {
         return Some(count as f32);
@@ -92,7 +92,7 @@ pub fn number_of(token: &[u8]) -> Option<f32> {
         .or_else(|| text.parse::<f64>().map(|value| value as f32).ok())
 }
 
-/// A count of up to nine digits, which is nearly every bin there is.
+/// A count of up to nine digits, which covers nearly every bin.
 fn small_count(token: &[u8]) -> Option<u32> {
     if token.is_empty() || token.len() > 9 {
         return None;
@@ -102,7 +102,7 @@ fn small_count(token: &[u8]) -> Option<u32> {
     })
 }
 
-/// 17, or 17.0 as pandas writes it after a join.
+/// Parses 17, or 17.0 as pandas writes it after a join.
 pub fn whole_number(field: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(field).ok()?;
     text.parse().ok().or_else(|| text.strip_suffix(".0")?.parse().ok())

@@ -1,4 +1,4 @@
-//! Appends parts of one file to each other.
+//! Appends parts of the same file to each other.
 
 use super::Builder;
 use crate::data::table::{Column, Fault, Summary, TableRow};

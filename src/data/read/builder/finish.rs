@@ -1,5 +1,5 @@
-//! Finishes a table: checks monitoring elements and columns that must agree, keeps the most common
-//! shape.
+//! Finishes a table: checks monitoring elements and columns that must be equal, and keeps the most
+//! common shape.
 
 use super::Builder;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Builder {
-    /// The table, where the file holds the monitoring element that is wanted.
+    /// The table. Fails if the choice of the monitoring element is ambiguous.
     pub fn finish(mut self) -> Result<Table> {
         self.choose_element()?;
         self.settle_twins()?;
@@ -32,8 +32,7 @@ impl Builder {
         Ok(table)
     }
 
-    /// Columns that must hold the same do, or the file is refused; where only its contents are
-    /// looked at, it is noted.
+    /// Fails if columns that must be equal differ; only notes it if the file is just inspected.
     fn settle_twins(&mut self) -> Result<()> {
         for (twin, differs) in std::mem::take(&mut self.twins) {
             let place = differs.map(|(line, index)| {
@@ -54,7 +53,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Bins of rows with different axes mean different things.
+    /// Notes rows with different axes, whose bins have different meanings.
     fn tell_edges(&mut self) {
         let Some(other) = self.other_edges.filter(|_| self.detail == Detail::Values) else {
             return;
@@ -69,7 +68,7 @@ impl Builder {
         }
     }
 
-    /// Several monitoring elements need a choice.
+    /// Fails if there are several monitoring elements and none is chosen.
     fn choose_element(&self) -> Result<()> {
         if self.wanted_me.is_some() || self.elements.len() < 2 || self.detail != Detail::Values {
             return Ok(());
@@ -83,7 +82,7 @@ impl Builder {
         )))
     }
 
-    /// Turns rows whose shape is not the most common one into faults.
+    /// Converts rows whose shape is not the most common one to faults.
     fn keep_usual_shape(&mut self) {
         let mut counts = vec![0_usize; self.kinds.len()];
         self.kind_of.iter().for_each(|&kind| counts[usize::from(kind)] += 1);

@@ -1,4 +1,4 @@
-//! Builds a [`Table`] from rows, which all readers hand over one by one. Each row is checked.
+//! Builds a [`Table`] from the rows of any reader, one by one. Each row is checked.
 
 mod append;
 mod finish;
@@ -27,60 +27,60 @@ use std::{
     sync::Arc,
 };
 
-/// Builds a [`Table`] row by row: values are appended, then [`Builder::row`] says whose they are.
+/// Builds a [`Table`] row by row: values are appended, then [`Builder::row`] adds their identity.
 pub struct Builder {
     table: Table,
     wanted_me: Option<String>,
-    /// Rows of other runs are passed over.
+    /// The runs to read; rows of other runs are skipped.
     runs: Option<Arc<BTreeSet<u32>>>,
-    /// The run that the file's folder says: `run=297050`.
+    /// The run in the name of the file's folder: `run=297050`.
     run: Option<u32>,
     detail: Detail,
-    /// Counts are not negative.
+    /// Whether values are counts, which must not be negative.
     counts: bool,
-    /// Numbers that stand for a missing value, and whether rows with missing values are taken.
+    /// Numbers that mean a missing value, and whether rows with missing values are accepted.
     missing: Vec<f32>,
     keeps_missing: bool,
-    /// Whether the values that follow are known to be sound.
+    /// Whether the next values are known to be valid.
     trusted: bool,
     /// Monitoring elements in the order of their first rows, with their number of rows.
     elements: Vec<(String, usize)>,
     element_at: HashMap<String, usize>,
-    /// The element that was counted last, whose row comes next.
+    /// The element counted last, whose row comes next.
     element: usize,
     extra: Vec<(String, Column)>,
-    /// Columns that must hold the same, each with line and position of the first row where they do
-    /// not.
+    /// Columns that must be equal, each with line and position of the first row in which they
+    /// differ.
     twins: Vec<(Twin, Option<(u32, u32)>)>,
-    /// Whether the axis of each histogram is wanted, and whether the file says it.
+    /// Whether the axis of each histogram is wanted, and whether the file has it.
     summary: bool,
     has_axis: bool,
     /// Edges that differ from those of the first row.
     other_edges: Option<[Option<f64>; 4]>,
-    /// The shapes that rows have had so far, and which of them each row has.
+    /// The shapes so far, and the index of the shape of each row.
     kinds: Vec<(Shape, bool)>,
     kind_of: Vec<u16>,
-    /// Where the values of the rows that were taken end.
+    /// End of the values of accepted rows.
     filled: usize,
-    /// Where the values of the next row begin.
+    /// Start of the values of the next row.
     cursor: usize,
     next: u32,
-    /// How much memory the file's rows may take.
+    /// Memory limit for the file's rows in bytes.
     budget: u64,
-    /// Bytes of text that further columns hold.
+    /// Bytes of text in further columns.
     text: u64,
 }
 
-/// What a [`Builder`] needs to know of the file's contents.
+/// The kind of a file's contents.
 pub enum Holds {
-    /// Histograms: counts, which are not negative.
+    /// Histograms of counts, which are not negative.
     Histograms,
-    /// Features of these names.
+    /// Features with these names.
     Features(Vec<String>),
 }
 
 impl Builder {
-    /// An empty table for what a layout says the file holds.
+    /// An empty table for the contents of a layout.
     pub fn of_layout(
         path: &Path,
         format: Format,
@@ -170,8 +170,8 @@ impl Builder {
         }
     }
 
-    /// Refuses a file whose rows, with so many more rows and values, would take more memory than
-    /// such a file can mean.
+    /// Fails if the rows, with these additional rows and values, would exceed the memory limit of
+    /// the file.
     pub fn make_room(&self, more_rows: usize, more_values: usize) -> Result<()> {
         let table = &self.table;
         let each = if self.detail == Detail::Values {
@@ -188,7 +188,7 @@ impl Builder {
         {
             let path = table.path.display();
             return Err(Error::input(format!(
-                "{path}: unpacks to far more than a file of its size can mean; it is damaged or a trap"
+                "{path}: unpacks to far more than a file of its size can hold; it is damaged or malicious"
             )));
         }
         Ok(())
@@ -199,12 +199,12 @@ impl Builder {
         &self.table.path
     }
 
-    /// How much memory the file's rows may take.
+    /// Memory limit for the file's rows in bytes.
     pub fn budget(&self) -> u64 {
         self.budget
     }
 
-    /// Counts what further columns hold of text towards the memory that the file may take.
+    /// Counts the text of further columns towards the memory limit of the file.
     pub fn count_texts(&mut self, extra: &[Column]) {
         let bytes = |column: &Column| match column {
             Column::Texts(texts) => texts.iter().map(|text| text.len() as u64).sum(),
@@ -213,8 +213,8 @@ impl Builder {
         self.text = self.text.saturating_add(extra.iter().map(bytes).sum());
     }
 
-    /// Counts a row's monitoring element, and says whether its rows are wanted. A row that is not
-    /// wanted is passed over.
+    /// Counts a row's monitoring element and returns whether its rows are wanted. Other rows are
+    /// skipped.
     pub fn element(&mut self, me: &str) -> bool {
         self.element = self.element_named(me);
         self.elements[self.element].1 += 1;
@@ -229,12 +229,12 @@ impl Builder {
         self.runs.as_ref().zip(run.or(self.run)).is_none_or(|(runs, run)| runs.contains(&run))
     }
 
-    /// Passes over rows whose values were not even read.
+    /// Skips rows whose values were not read.
     pub fn skip(&mut self, rows: usize) {
         self.next += rows as u32;
     }
 
-    /// The position of a monitoring element, which is new or known.
+    /// The position of a monitoring element; adds it if new.
     fn element_named(&mut self, me: &str) -> usize {
         if let Some(at) = self.element_at.get(me) {
             return *at;
@@ -244,12 +244,12 @@ impl Builder {
         self.elements.len() - 1
     }
 
-    /// Sets whether the values that follow were found [`is_sound`] already.
+    /// Sets whether the next values were already checked with [`is_sound`].
     pub fn trust(&mut self, trusted: bool) {
         self.trusted = trusted && self.missing.is_empty();
     }
 
-    /// Checks values; the error names the first that is not sound.
+    /// Checks values; the error names the first invalid one.
     fn check_values(&self, values: &[f32]) -> std::result::Result<(), String> {
         if is_sound(values, self.counts) {
             return if values.is_empty() {
@@ -281,17 +281,17 @@ impl Builder {
         })
     }
 
-    /// Where to append the values of the next row.
+    /// The buffer for the values of the next row.
     pub fn values(&mut self) -> &mut Vec<f32> {
         &mut self.table.values
     }
 
-    /// A further column, by its position in `extra`; rows that were taken have one entry each.
+    /// A further column by its position in `extra`; it has one entry per accepted row.
     pub fn extra(&mut self, i: usize) -> &mut Column {
         &mut self.extra[i].1
     }
 
-    /// Sets whether each row comes with the edges of its axis in x.
+    /// Sets whether each row has the edges of its axis in x.
     pub fn has_axis(&mut self, has: bool) {
         self.has_axis = has;
     }
@@ -302,21 +302,20 @@ impl Builder {
         self.twins[i].1.get_or_insert((line, next));
     }
 
-    /// Notes something worth knowing about the file.
+    /// Adds a note about the file.
     pub fn note(&mut self, note: String) {
         self.table.notes.push(note);
     }
 
-    /// Takes what was appended to [`Builder::values`] since the last row as the values of this row;
-    /// says whether it is sound.
+    /// Adds a row with the values appended to [`Builder::values`] since the last row; returns
+    /// whether it is valid.
     pub fn row(&mut self, incoming: Incoming) -> bool {
         let taken = self.row_of(self.table.values.len() - self.cursor, incoming);
         self.settle();
         taken
     }
 
-    /// Takes the next `count` of the values that were appended as those of this row; says whether
-    /// it is sound.
+    /// Adds a row with the next `count` of the appended values; returns whether it is valid.
     pub fn row_of(&mut self, count: usize, incoming: Incoming) -> bool {
         if !self.takes(incoming.run) {
             self.pass(count);
@@ -407,7 +406,7 @@ impl Builder {
         true
     }
 
-    /// Passes over the next `count` values: their row cannot be read.
+    /// Skips the next `count` values, because their row cannot be read.
     pub fn refuse(&mut self, count: usize, incoming: Incoming, reason: String) {
         self.cursor += count;
         if !self.takes(incoming.run) {
@@ -424,18 +423,18 @@ impl Builder {
         self.next += 1;
     }
 
-    /// Passes over the next `count` values: their row is not wanted.
+    /// Skips the next `count` values, because their row is not wanted.
     pub fn pass(&mut self, count: usize) {
         self.cursor += count;
     }
 
-    /// Forgets values that belong to no row.
+    /// Removes values that belong to no row.
     pub fn settle(&mut self) {
         self.table.values.truncate(self.filled);
         self.cursor = self.filled;
     }
 
-    /// Takes a row whose values are not read.
+    /// Adds a row without values.
     pub fn identity(&mut self, incoming: Incoming) {
         let shape = incoming.shape.unwrap_or(Shape {
             y: incoming.y_bins.unwrap_or(1).max(1),
@@ -464,7 +463,7 @@ impl Builder {
         self.next += 1;
     }
 
-    /// Notes a row that cannot be read and forgets the values appended for it.
+    /// Records a row that cannot be read and removes its values.
     pub fn fault(&mut self, incoming: Incoming, reason: String) {
         self.settle();
         self.refuse(0, incoming, reason);
@@ -506,7 +505,7 @@ mod tests {
         let mut builder =
             Builder::new(Path::new("x"), Format::Csv, vec![], Holds::Histograms, vec![], &wanted);
         builder.values().extend([1.0, -999.0, f32::NAN, 4.0, f32::INFINITY, 6.0, -6.0, 8.0]);
-        // Values that were sound as they were read may still stand for missing ones.
+        // Valid values may still mean missing ones.
         builder.trust(true);
         let incoming = |ls| Incoming { ls: Some(ls), ..Incoming::default() };
         let taken: Vec<bool> = (1..=4).map(|ls| builder.row_of(2, incoming(ls))).collect();

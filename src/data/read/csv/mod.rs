@@ -1,7 +1,6 @@
-//! CSV files: `LS;[bins]`, the ML4DQM layout, tables with a column per bin or feature.
+//! Reads CSV files: `LS;[bins]`, the ML4DQM layout, tables with a column per bin or feature.
 //!
-//! Numbers are parsed as numbers (a minus sign and a decimal point mean what they say), and a row
-//! that cannot be read keeps its line and the reason. Blocks of rows are parsed on all cores.
+//! A row that cannot be read keeps its line and the reason. Blocks of rows are parsed on all cores.
 
 use super::{
     builder::Builder,
@@ -22,14 +21,13 @@ use crate::{
 use rayon::prelude::*;
 use std::path::Path;
 
-/// What is wrong with rows that are longer or shorter than the header.
+/// Part of the reason for rows that are longer or shorter than the header.
 const FIELDS: &str = " fields where the header has ";
 
-/// The names of columns begin within so many bytes.
+/// The column names must begin within this number of bytes.
 const START: usize = 1 << 16;
 
-/// Reads a CSV file. Rows that cannot be read are in `faults`; what is wrong with the file as a
-/// whole is the error.
+/// Reads a CSV file. Rows that cannot be read are in `faults`; faults of the whole file are errors.
 pub fn read(path: &Path, source: &mut Source, wanted: &ReadOptions) -> Result<Table> {
     source.skip_mark(path)?;
     let start: Vec<u8> = source
@@ -81,7 +79,7 @@ pub fn read(path: &Path, source: &mut Source, wanted: &ReadOptions) -> Result<Ta
     Ok(table)
 }
 
-/// Parses whole rows that stand behind `before` lines.
+/// Parses complete rows after `before` lines.
 fn parse(
     path: &Path,
     rows: &[u8],
@@ -151,8 +149,8 @@ fn parse(
     Ok(builder)
 }
 
-/// The line on which a record begins, from 1, and whether it goes on to others. Blank lines before
-/// it are not its own.
+/// The line on which a record begins, from 1, without blank lines before it, and whether it spans
+/// several lines.
 fn lines(rows: &[u8], record: &csv::ByteRecord, end: &csv::Position) -> (u64, bool) {
     let Some(start) = record.position() else { return (0, false) };
     let blank = rows[start.byte() as usize..]
@@ -164,9 +162,8 @@ fn lines(rows: &[u8], record: &csv::ByteRecord, end: &csv::Position) -> (u64, bo
     (first, end.line() > first + 1)
 }
 
-/// Whether a field that goes on over several lines holds lines that are rows themselves: so many
-/// fields as the header has, or up to this field on the last line, with numbers where numbers
-/// should be.
+/// Whether a field over several lines contains lines that look like rows: as many fields as the
+/// header (or up to this field on the last line), with numbers in the columns of numbers.
 fn swallows_rows(record: &csv::ByteRecord, dialect: &Dialect) -> bool {
     let number =
         |at: usize| dialect.fields.get(at).is_some_and(|field| field.kind == FieldKind::Number);
@@ -193,7 +190,7 @@ fn swallows_rows(record: &csv::ByteRecord, dialect: &Dialect) -> bool {
     record.iter().enumerate().any(swallows)
 }
 
-/// Whether two entries are the same, as texts or as numbers.
+/// Whether two entries are equal as texts or as numbers.
 fn is_same(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
     let number =
         |field: Option<&[u8]>| std::str::from_utf8(field?.trim_ascii()).ok()?.parse::<f64>().ok();
@@ -201,7 +198,7 @@ fn is_same(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
         || number(a).zip(number(b)).is_some_and(|(a, b)| a == b)
 }
 
-/// A row has a field for each column; blank ones may follow.
+/// Checks that a row has a field for each column; blank ones may follow.
 fn length(record: &csv::ByteRecord, dialect: &Dialect) -> std::result::Result<(), String> {
     let columns = dialect.fields.len();
     let surplus = || record.iter().skip(columns).any(|field| !field.trim_ascii().is_empty());
@@ -211,7 +208,7 @@ fn length(record: &csv::ByteRecord, dialect: &Dialect) -> std::result::Result<()
     }
 }
 
-/// The reason with the number of fields, where that may be the cause.
+/// Adds the number of fields to the reason if it may be the cause.
 fn with_length(record: &csv::ByteRecord, dialect: &Dialect, reason: String) -> String {
     match length(record, dialect) {
         Err(length) if !reason.contains(" fields") => format!("{reason}; the row has {length}"),
@@ -219,7 +216,7 @@ fn with_length(record: &csv::ByteRecord, dialect: &Dialect, reason: String) -> S
     }
 }
 
-/// Appends a row's values. `incoming` takes run, LS and numbers of bins as far as they can be read.
+/// Appends a row's values. `incoming` receives run, LS and numbers of bins if they can be read.
 fn read_row(
     record: &csv::ByteRecord,
     dialect: &Dialect,

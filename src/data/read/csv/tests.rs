@@ -115,13 +115,13 @@ fn rows_have_a_field_for_each_column() {
         faults("run,ls,a,note\n1,1,5,x\n1,2,5,x,7\n1,3,5,x,,\n1,4,5\n"),
         ["3: 5 fields where the header has 4", "5: 3 fields where the header has 4"]
     );
-    // One field too many in front of the inputs is told beside what came of it.
+    // An extra field before the inputs is reported with its consequence.
     assert_eq!(
         faults("run,ls,note,a\n1,1,x,5\n1,2,1,5 m,5\n1,3,y,5\n"),
         ["3: \"a\" is \"5 m\", not a number; the row has 5 fields where the header has 4"]
     );
     assert_eq!(faults("ls;histo\n1;[1,2]\n2;[1,2];3\n"), ["3: 3 fields where the header has 2"]);
-    // A delimiter behind the last column of the header.
+    // A delimiter after the last column of the header.
     assert_eq!(table("run,ls,a,\n1,1,5\n1,2,6,\n").unwrap().values, [5.0, 6.0]);
 }
 
@@ -171,7 +171,7 @@ fn a_column_is_what_most_of_its_entries_are() {
         table(&format!("run;ls;x;a\n{}", rows(entry).replace(',', ";").replace('|', ","))).unwrap()
     };
     let features = |table: &Table| table.features.as_ref().unwrap().to_vec();
-    // Numbers, whatever the first entry is; those that are none are rows that cannot be read.
+    // The column is numeric regardless of its first entry; other entries make unreadable rows.
     let table = read(&|i| if i == 0 { "NA".into() } else { i.to_string() });
     assert_eq!((features(&table), table.faults.len()), (vec!["x".to_owned(), "a".into()], 1));
     assert_eq!(
@@ -193,7 +193,7 @@ fn a_column_is_what_most_of_its_entries_are() {
         "{:?}",
         table.faults[0]
     );
-    // Texts and nothing, of which it is told.
+    // Texts and blanks are reported.
     for (blank, what) in [(1, "text"), (60, "text"), (200, "text"), (299, "text"), (300, "blank")] {
         let table = read(&|i| if i < blank { String::new() } else { "noisy".into() });
         assert_eq!((features(&table), table.faults.len()), (vec!["a".to_owned()], 0));
@@ -287,10 +287,10 @@ fn a_repeated_column_is_no_input() {
             labelled(&format!("{header}\n1,1,1,1,1\n1,1,1,1,0\n")).unwrap_err().to_string();
         assert!(parts.iter().all(|part| message.contains(part)), "{header}: {message}");
     }
-    // What differs only in case may be two inputs, of which it is told.
+    // Names that differ only in case may be two inputs, which is reported.
     let two = table("run,ls,pT,PT\n1,1,5,6\n").unwrap();
     assert_eq!(two.width(), 2);
-    assert!(two.notes[0].contains("differ in case or blanks only"), "{:?}", two.notes);
+    assert!(two.notes[0].contains("differ only in case or blanks"), "{:?}", two.notes);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A dataset: its type, its shape and rows of its values.
+//! Reads a dataset: its type, its shape and rows of its values.
 
 use super::{
     guard::guard,
@@ -16,12 +16,12 @@ use hdf5_reader::{
 use rayon::prelude::*;
 use std::{ops::Range, sync::Arc};
 
-/// About so many bytes are decoded by a thread at a time.
+/// Approximate number of bytes that a thread decodes at a time.
 const BATCH: u64 = 1 << 20;
 
 /// A dataset of an open file.
 pub struct Dataset {
-    /// Where it is: `/group/name`.
+    /// Its path: `/group/name`.
     pub path: String,
     /// Its shape; the first axis is the rows.
     pub shape: Vec<u64>,
@@ -31,11 +31,11 @@ pub struct Dataset {
     pub fields: Vec<Field>,
     inner: hdf5_reader::Dataset,
     file: Arc<Hdf5File>,
-    /// Where its values begin in the file, if they lie there in one piece.
+    /// Offset of its values in the file if they are contiguous.
     start: Option<u64>,
-    /// Whether the rows lie along the last of two axes, as MATLAB's matrices do.
+    /// Whether the rows are along the last of two axes, as in MATLAB's matrices.
     transposed: bool,
-    /// Not more than this many bytes are read at once; see `File::open`.
+    /// Maximum number of bytes read at a time; see `File::open`.
     limit: u64,
 }
 
@@ -48,7 +48,7 @@ pub struct Field {
     pub type_name: String,
     /// Its shape within one row; empty for a single value.
     pub shape: Vec<u64>,
-    /// The field of the table that it lies in: itself, or a block of columns.
+    /// The field of the table that contains it: itself, or a block of columns.
     pub block: String,
     /// The type of its elements.
     pub kind: Datatype,
@@ -57,7 +57,8 @@ pub struct Field {
 }
 
 impl Dataset {
-    /// Looks at a dataset of a file of so many bytes; says what it is where it cannot be read.
+    /// Examines a dataset of a file of `length` bytes. The error describes a dataset that cannot be
+    /// read.
     pub fn new(
         path: String,
         inner: hdf5_reader::Dataset,
@@ -72,7 +73,7 @@ impl Dataset {
             }
             _ => vec![],
         };
-        // Deflate makes at most 1032 bytes of one; the rest is for small files of fill values.
+        // Deflate expands a byte to at most 1032; the rest is for small files of fill values.
         let limit = length.saturating_mul(1032).saturating_add(1 << 28);
         let values = inner
             .shape()
@@ -85,7 +86,7 @@ impl Dataset {
         let elsewhere = |message: &HdfMessage| matches!(message, HdfMessage::ExternalFiles(_));
         if guard(|| Ok(file.get_or_parse_header(inner.address())?.messages.iter().any(elsewhere)))?
         {
-            return Err("a dataset whose values lie in another file".into());
+            return Err("a dataset whose values are in another file".into());
         }
         let mut shape = inner.shape().to_vec();
         let is_matlab = guard(|| inner.attribute("MATLAB_class")).is_ok();
@@ -109,7 +110,7 @@ impl Dataset {
     }
 
     fn fault(&self, what: impl std::fmt::Display) -> String {
-        // The crate puts its own name of the dataset before what it says.
+        // The message of the crate begins with its own name of the dataset.
         let (name, what) = (self.inner.name(), what.to_string());
         format!(
             "{}: {}",
@@ -118,7 +119,7 @@ impl Dataset {
         )
     }
 
-    /// Checks a range of rows and cuts it where chunks begin, into batches.
+    /// Checks a range of rows and splits it into batches at chunk boundaries.
     fn batches(&self, rows: &Range<u64>, row_bytes: u64) -> Result<Vec<Range<u64>>, String> {
         let Some(&count) = self.shape.first() else {
             return Err(self.fault("a single value has no rows"));
@@ -149,7 +150,7 @@ impl Dataset {
         Ok(batches)
     }
 
-    /// Elements in one row, by the dataset's shape and that of its type.
+    /// Number of elements per row, from the shapes of the dataset and of its type.
     fn width(&self, kind: &Datatype) -> Option<u64> {
         let outer = self.shape.get(1..).unwrap_or(&[]);
         outer
@@ -158,8 +159,8 @@ impl Dataset {
             .try_fold(1_u64, |width, size| width.checked_mul(*size))
     }
 
-    /// The columns that a field holds: pandas puts those of one type side by side and keeps their
-    /// names in an attribute.
+    /// The columns in a field: pandas stores those of one type together and their names in an
+    /// attribute.
     pub fn columns_of(&self, field: &Field) -> Vec<Field> {
         let (Datatype::Array { base, .. }, &[count]) = (&field.kind, field.shape.as_slice()) else {
             return vec![field.clone()];
@@ -185,8 +186,8 @@ impl Dataset {
         names.into_iter().enumerate().map(column).collect()
     }
 
-    /// Fills in rows of the first axis, each flattened in row-major order, converted as NumPy's
-    /// `astype` does.
+    /// Reads rows of the first axis, each flattened in row-major order, with conversions as in
+    /// NumPy's `astype`.
     pub fn read<T: Number>(
         &self,
         field: Option<&Field>,
@@ -262,7 +263,7 @@ impl Dataset {
         })
     }
 
-    /// The number of a dataset without axes; none where it holds nothing.
+    /// The number in a dataset without axes; `None` if it is empty.
     pub fn only_value(&self) -> Result<Option<f64>, String> {
         let values =
             guard(|| self.inner.read_array::<Cast<f64>>()).map_err(|error| self.fault(error))?;
@@ -293,13 +294,13 @@ impl Dataset {
             .ok_or_else(|| self.fault("has fields that reach beyond its rows"))
     }
 
-    /// Whether pandas says that a column holds positions in a list of words.
+    /// Whether a column is a pandas category: positions in a list of words.
     pub fn is_category(&self, field: &Field) -> bool {
         guard(|| self.inner.attribute(&format!("{}_meta", field.block))?.read_string())
             .is_ok_and(|meta| meta == "category")
     }
 
-    /// Rows of strings, of fixed or variable length; what is not UTF-8 is replaced.
+    /// Rows of strings of fixed or variable length; invalid UTF-8 is replaced.
     pub fn text_of(&self, field: Option<&Field>, rows: Range<u64>) -> Result<Vec<String>, String> {
         let (offset, kind) =
             field.map_or((0, self.inner.dtype()), |field| (field.offset, &field.kind));
@@ -354,14 +355,14 @@ impl Field {
             shape: inner_shape(&kind).to_vec(),
             block: field.name.clone(),
             offset: field.byte_offset as usize,
-            // Not known for text of variable length, which is read in another way.
+            // Unknown for text of variable length, which is read separately.
             size: dtype_element_size(&kind).unwrap_or(0),
             kind,
         }
     }
 }
 
-/// Where the values of a dataset begin that lie in one piece; the crate would copy them twice more.
+/// Offset of the values of a contiguous dataset; through the crate they would be copied twice more.
 fn start(file: &Hdf5File, dataset: &hdf5_reader::Dataset) -> Read<Option<u64>> {
     let (header, bytes) =
         (file.get_or_parse_header(dataset.address())?, dataset.raw_byte_len()? as u64);
@@ -378,7 +379,7 @@ fn start(file: &Hdf5File, dataset: &hdf5_reader::Dataset) -> Read<Option<u64>> {
         .filter(|address| !Cursor::is_undefined_offset(*address, file.superblock().offset_size)))
 }
 
-/// The crate takes every number for a plain one, so the stored type is checked: 16 bits may be
+/// Checks that a number type is a standard one, because the crate does not: 16 bits may be
 /// bfloat16, 32 bits may hold 24.
 fn standard(message: &[u8]) -> Result<(), &'static str> {
     let at = |from: usize, size: usize| {
@@ -393,7 +394,7 @@ fn standard(message: &[u8]) -> Result<(), &'static str> {
         return Ok(());
     }
     let plain = at(8, 2) == Some(0) && at(10, 2).map(u64::from) == Some(u64::from(size) * 8);
-    // Places and sizes of exponent and mantissa.
+    // Positions and sizes of exponent and mantissa.
     let layout = match (class, size) {
         (0, _) => None,
         (_, 2) => Some(0x0a00_050a),
@@ -413,7 +414,7 @@ fn standard(message: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// Whether a compound is what h5py makes of a complex number.
+/// Whether a compound is a complex number written by h5py.
 fn is_complex(fields: &[CompoundField]) -> bool {
     matches!(fields, [r, i] if r.name == "r" && i.name == "i" && matches!((&r.datatype, &i.datatype), (Datatype::FloatingPoint { .. }, Datatype::FloatingPoint { .. })))
 }
@@ -425,7 +426,7 @@ fn type_name(kind: &Datatype) -> String {
             format!("{}int{}", if *signed { "" } else { "u" }, u32::from(*size) * 8)
         }
         Datatype::FloatingPoint { size, .. } => format!("float{}", u32::from(*size) * 8),
-        // PyTables' bool; h5py calls it a whole number, too.
+        // PyTables' bool; an integer in h5py too.
         Datatype::Bitfield { size, .. } => format!("uint{}", u32::from(*size) * 8),
         Datatype::Enum { members, .. }
             if members.len() == 2

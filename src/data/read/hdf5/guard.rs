@@ -2,7 +2,7 @@
 
 use hdf5_reader::error::Result as Read;
 
-/// Runs a call into the crate; should it ever panic, that is an error like any other.
+/// Runs a call into the crate and converts a panic to an error.
 pub fn guard<T>(call: impl FnOnce() -> Read<T>) -> Result<T, String> {
     match crate::guard::fenced(call) {
         Ok(result) => result.map_err(|error| error.to_string()),

@@ -1,8 +1,8 @@
 //! HDF5 files: lists their datasets and reads rows of them as numbers or text.
 //!
-//! The file format is hdf5-reader's work; the two filters that it lacks are in `codecs`. Rows are
-//! read in batches of a few megabytes on all cores, and each number is converted once, straight to
-//! the type that is asked for.
+//! The crate hdf5-reader parses the file format; the two filters that it lacks are in `codecs`.
+//! Rows are read in batches of a few megabytes on all cores, and each number is converted once,
+//! directly to the requested type.
 
 mod dataset;
 mod guard;
@@ -24,7 +24,7 @@ use numbers::{Number, Raw, fill};
 use std::{ops::Range, path::Path, sync::Arc};
 use walk::Walk;
 
-/// A chunk of so many bytes is never too large.
+/// A chunk up to this size in bytes is never refused.
 const LEAST_CHUNK: u64 = 64 << 20;
 
 /// An open HDF5 file.
@@ -35,7 +35,7 @@ pub struct Hdf5 {
     notes: Vec<String>,
 }
 
-/// Where the values of an array lie.
+/// Location of the values of an array.
 enum ArrayPlace {
     /// A dataset.
     Whole(usize),
@@ -43,21 +43,21 @@ enum ArrayPlace {
     Field(usize, Field),
     /// A column of a matrix: a pandas frame.
     Column(usize, usize),
-    /// A field of a table that holds positions in a list of words: a pandas category.
+    /// A field of a table with positions in a list of words: a pandas category.
     Words(usize, Field, Vec<String>),
-    /// Nowhere that can be read.
+    /// Values that cannot be read.
     Nowhere,
 }
 
 impl Hdf5 {
-    /// Opens a file and lists its arrays; of their values nothing is read yet.
+    /// Opens a file and lists its arrays without reading values.
     pub fn open(path: &Path) -> Result<Self, String> {
         let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
         let mut filters = FilterRegistry::new();
         filters.register(
             32000,
             Box::new(|filter, data, _| {
-                // h5py writes its version, LZF's version and the size of the chunk.
+                // h5py writes its version, the version of LZF and the size of the chunk.
                 let size = filter
                     .client_data
                     .get(2)
@@ -77,14 +77,14 @@ impl Hdf5 {
                 codecs::zstd(data).map_err(|fault| Error::FilterError(fault.to_string()))
             }),
         );
-        // What one chunk may unpack to: as much as such a file can hold, and something for small
-        // files of fill values.
+        // Maximum size of an unpacked chunk: as much as such a file can hold, plus a constant for
+        // small files of fill values.
         let most = usize::try_from(length.saturating_mul(1032).saturating_add(LEAST_CHUNK))
             .unwrap_or(usize::MAX);
         let options = OpenOptions::default()
             .with_filter_registry(filters)
             .with_max_chunk_bytes(most.min(DEFAULT_MAX_CHUNK_BYTES));
-        // Read, not mapped: a file that another program cuts short must not end this one.
+        // Read, not mapped: if another program truncates a mapped file, this program would crash.
         let inner = guard(|| {
             Hdf5File::from_storage_with_options(Arc::new(FileStorage::open(path)?), options)
         })?;
@@ -93,12 +93,12 @@ impl Hdf5 {
         Ok(Self { infos, places, datasets: walk.found, notes: walk.notes })
     }
 
-    /// What was left out, and why.
+    /// Notes on what was skipped, and why.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Rows of an array in the order in which they lie, as any type.
+    /// Rows of an array in storage order, as any type.
     fn values<T: Number>(
         &self,
         at: usize,
@@ -145,7 +145,7 @@ impl ArrayFile for Hdf5 {
         self.values(at, rows, into)
     }
 
-    /// Columns of one table or frame are taken from rows that are decoded once.
+    /// Reads several columns; rows of a table or frame are decoded only once.
     fn columns(
         &self,
         sources: &[usize],
@@ -181,7 +181,7 @@ impl ArrayFile for Hdf5 {
                             let target = &mut into[row * width + column..][..1];
                             fill(bytes, &field.kind, target).ok_or_else(|| {
                                 format!(
-                                    "{}: {} is no number",
+                                    "{}: {} is not a number",
                                     self.datasets[*table].path, field.name
                                 )
                             })?;
@@ -234,7 +234,7 @@ impl ArrayFile for Hdf5 {
             ArrayPlace::Words(dataset, field, words) => {
                 let mut codes = vec![0.0_f64; self.infos[at].rows()];
                 self.datasets[*dataset].read(Some(field), rows, &mut codes)?;
-                // What is missing has the code −1.
+                // A missing value has the code −1.
                 let word =
                     |code: f64| if code < 0.0 { None } else { words.get(code as usize).cloned() };
                 Ok(codes.into_iter().map(|code| word(code).unwrap_or_default()).collect())
@@ -246,8 +246,8 @@ impl ArrayFile for Hdf5 {
     }
 }
 
-/// Tables become columns, pandas frames too; other datasets are arrays as they are. What cannot be
-/// read is listed as well.
+/// Lists arrays: tables and pandas frames as columns, other datasets unchanged. Unreadable ones are
+/// included.
 fn list_arrays(walk: &Walk) -> Vec<(ArrayInfo, ArrayPlace)> {
     let (columns, frames) = frames(&walk.found);
     let tables = walk.found.iter().filter(|dataset| !dataset.fields.is_empty()).count();
@@ -312,7 +312,7 @@ fn list_arrays(walk: &Walk) -> Vec<(ArrayInfo, ArrayPlace)> {
     arrays
 }
 
-/// An array that cannot be read, and what it is.
+/// An array that cannot be read, with a description.
 fn nowhere(name: String, what: String) -> (ArrayInfo, ArrayPlace) {
     (
         ArrayInfo { name, shape: vec![], kind: FieldKind::Other, type_name: what },
@@ -320,7 +320,7 @@ fn nowhere(name: String, what: String) -> (ArrayInfo, ArrayPlace) {
     )
 }
 
-/// The words of a category, which pandas keeps in a table of its own.
+/// The words of a category, which pandas stores in a separate table.
 fn words(walk: &Walk, dataset: &Dataset, field: &Field) -> Option<Vec<String>> {
     let group = dataset.path.strip_suffix("/table")?;
     let table = walk.hidden(&format!("{group}/meta/{}/meta/table", field.block))?;
@@ -335,7 +335,7 @@ fn words(walk: &Walk, dataset: &Dataset, field: &Field) -> Option<Vec<String>> {
 }
 
 /// The columns of frames that pandas wrote with `to_hdf(format="fixed")`, and those frames. Columns
-/// of objects are pickled there.
+/// of objects are pickled in them.
 fn frames(datasets: &[Dataset]) -> (Vec<(ArrayInfo, ArrayPlace)>, Vec<String>) {
     let mut columns: Vec<(String, ArrayInfo, ArrayPlace)> = vec![];
     for items in datasets {
@@ -369,7 +369,7 @@ fn frames(datasets: &[Dataset]) -> (Vec<(ArrayInfo, ArrayPlace)>, Vec<String>) {
     }
     let mut frames: Vec<String> = columns.iter().map(|(frame, ..)| frame.clone()).collect();
     frames.dedup();
-    // Blocks are by type; the frame's own order is on its first axis.
+    // Blocks are grouped by type; the frame's column order is on its first axis.
     for frame in &frames {
         let axis = datasets.iter().find(|dataset| dataset.path == format!("{frame}axis0"));
         let names = axis
@@ -403,12 +403,12 @@ fn frames(datasets: &[Dataset]) -> (Vec<(ArrayInfo, ArrayPlace)>, Vec<String>) {
     (columns.into_iter().map(named).collect(), frames)
 }
 
-/// What elements of a type are to a table.
+/// The kind of a column of this type.
 fn kind_of(type_name: &str) -> FieldKind {
     match type_name {
         "bool" => FieldKind::Flag,
         "string" => FieldKind::Text,
-        // What h5py makes of an enumeration: its numbers.
+        // An enumeration; h5py also reads its numbers.
         name if name.starts_with("enum(") => FieldKind::Number,
         name if name.starts_with("int")
             || name.starts_with("uint")

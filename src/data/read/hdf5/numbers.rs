@@ -6,7 +6,7 @@ use hdf5_reader::{
 };
 use std::sync::Arc;
 
-/// What stored numbers become.
+/// The target type of stored numbers.
 pub trait Number: Copy + Default + Send + Sync + 'static {
     const NAME: &'static str;
     fn signed(value: i64) -> Self;
@@ -38,8 +38,8 @@ macro_rules! number {
 number!(f32, "float32");
 number!(f64, "float64");
 
-/// Converts stored numbers; None where there are more or fewer of them than asked for, or the type
-/// holds none that `T` takes.
+/// Converts stored numbers. Returns `None` if their number differs from the length of `into`, or
+/// `T` does not support the type.
 pub fn fill<T: Number>(raw: &[u8], kind: &Datatype, into: &mut [T]) -> Option<()> {
     fn each<const N: usize, T>(
         raw: &[u8],
@@ -106,7 +106,7 @@ pub fn fill<T: Number>(raw: &[u8], kind: &Datatype, into: &mut [T]) -> Option<()
     }
 }
 
-/// A number in the hands of the crate, which decodes whole batches through this.
+/// A wrapper through which the crate decodes whole batches of numbers.
 #[derive(Clone)]
 pub struct Cast<T>(pub T);
 
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn numbers_are_converted_once_and_in_their_byte_order() {
         let whole = |size, signed, byte_order| Datatype::FixedPoint { size, signed, byte_order };
-        // By way of a double, this would become 2⁶⁰ + 2³⁷.
+        // Via double precision, this would become 2⁶⁰ + 2³⁷.
         let value = (1_i64 << 60) + (1 << 36) + 1;
         assert_eq!(
             read::<f32>(&value.to_be_bytes(), &whole(8, true, ByteOrder::BigEndian), 1),

@@ -1,7 +1,7 @@
-//! Names of columns in the pickles that pandas writes.
+//! Reads column names from pickles written by pandas.
 
-/// The texts in a pickle of protocol 0, which has each on a line behind a V: the names of columns.
-/// Nothing is run.
+/// The texts in a pickle of protocol 0, each on a line that begins with V: the column names.
+/// Nothing is executed.
 pub fn pickled_names(pickle: &str) -> Vec<String> {
     pickle
         .lines()

@@ -20,29 +20,29 @@ use hdf5_reader::{
 };
 use std::{collections::HashSet, sync::Arc};
 
-/// Groups within groups, at most.
+/// Maximum depth of nested groups.
 const DEPTH: usize = 64;
-/// Datasets and groups in one file, at most.
+/// Maximum number of datasets and groups in a file.
 const OBJECTS: usize = 1 << 20;
 
-/// What a file holds.
+/// The contents of a file.
 pub struct Walk {
     file: Arc<Hdf5File>,
     length: u64,
     seen: HashSet<u64>,
     /// The datasets.
     pub found: Vec<Dataset>,
-    /// Paths of what is there and cannot be read, and what it is.
+    /// Paths and descriptions of objects that cannot be read.
     pub unread: Vec<(String, String)>,
-    /// The columns of frames that pandas wrote as tables, in the frame's order, by the path of the
-    /// group.
+    /// The columns of frames that pandas wrote as tables, in the order of the frame, by the path of
+    /// the group.
     pub orders: Vec<(String, Vec<String>)>,
-    /// What was not looked into, and why.
+    /// Notes on what was not searched, and why.
     pub notes: Vec<String>,
 }
 
 impl Walk {
-    /// Looks through a file of so many bytes.
+    /// Searches a file of `length` bytes.
     pub fn through(file: Hdf5File, length: u64) -> Result<Self, String> {
         let root = guard(|| file.root_group())?;
         let seen = HashSet::from([root.address()]);
@@ -79,7 +79,7 @@ impl Walk {
         for (name, target) in links {
             let path = format!("{at}/{name}");
             if self.found.len() + self.unread.len() > OBJECTS {
-                return self.notes.push(format!("{at}/ is not looked through: too many datasets"));
+                return self.notes.push(format!("{at}/ is not searched: too many datasets"));
             }
             if let LinkTarget::External { filename, path: inside } = target {
                 self.unread.push((
@@ -93,13 +93,10 @@ impl Walk {
                 Ok(None) => match guard(|| group.group(&name)) {
                     Ok(inner) => groups.push((name, path, inner)),
                     Err(_) => {
-                        // What a hard link leads to and is neither is a type with a name: it holds
-                        // no values.
+                        // A hard link to neither is to a named type, which has no values.
                         if let LinkTarget::Soft { path: to } = target {
-                            self.unread.push((
-                                path,
-                                format!("a soft link to {to}, where there is nothing"),
-                            ));
+                            self.unread
+                                .push((path, format!("a soft link to {to}, which does not exist")));
                         }
                     }
                 },
@@ -107,43 +104,42 @@ impl Walk {
             }
         }
         for (name, path, inner) in groups {
-            // PyTables keeps the indices of tables in groups of such names, pandas the words of its
-            // categories.
+            // Groups of these names contain indices of tables (PyTables) or words of categories
+            // (pandas).
             if name.starts_with("_i_") || is_frame && name == "meta" {
                 continue;
             }
             if !self.seen.insert(inner.address()) {
                 self.notes.push(format!("{path} is another name of a group listed already"));
             } else if depth == DEPTH || self.seen.len() > OBJECTS {
-                self.notes
-                    .push(format!("{path} is not looked into: too deep, or too many objects"));
+                self.notes.push(format!("{path} is not searched: too deep, or too many objects"));
             } else {
                 self.group(&inner, &path, depth + 1);
             }
         }
     }
 
-    /// The dataset of a name; nothing where it is no dataset, what it is where it cannot be read.
+    /// The dataset of a name; `None` if it is not a dataset. The error describes an unreadable one.
     fn dataset(&self, group: &Group, name: &str, path: &str) -> Result<Option<Dataset>, String> {
         match guard(|| group.dataset(name)) {
             Ok(inner) => Dataset::new(path.to_owned(), inner, &self.file, self.length).map(Some),
             Err(error) if error.contains("dataset not found") => Ok(None),
-            // Class 3 of layouts.
+            // Layout class 3 is virtual.
             Err(error) if error.contains("layout class 3") => {
-                Err("a virtual dataset, whose values lie elsewhere".into())
+                Err("a virtual dataset, whose values are elsewhere".into())
             }
             Err(error) => Err(format!("damaged or of an unknown kind ({error})")),
         }
     }
 
-    /// What a dataset that no group lists may be found by: the words of pandas' categories.
+    /// A dataset by its path that no group lists: the words of pandas' categories.
     pub fn hidden(&self, path: &str) -> Option<Dataset> {
         let inner = guard(|| self.file.dataset(path)).ok()?;
         Dataset::new(path.to_owned(), inner, &self.file, self.length).ok()
     }
 }
 
-/// The links of a group. The crate lists those alone that lead to something in the same file.
+/// The links of a group. The crate lists only those that resolve in the same file.
 fn links(file: &Hdf5File, group: &Group) -> Read<Vec<(String, LinkTarget)>> {
     let header = file.get_or_parse_header(group.address())?;
     let mut links = vec![];
@@ -165,7 +161,7 @@ fn links(file: &Hdf5File, group: &Group) -> Read<Vec<(String, LinkTarget)>> {
     Ok(links)
 }
 
-/// Links in a heap, as groups of many have them.
+/// Links in a heap, used by groups with many links.
 fn dense_links(
     file: &Hdf5File,
     info: &LinkInfoMessage,
@@ -193,7 +189,7 @@ fn dense_links(
     Ok(())
 }
 
-/// Links in a symbol table, as old files have them.
+/// Links in a symbol table, used by old files.
 fn old_links(
     file: &Hdf5File,
     table: &SymbolTableMessage,
@@ -219,7 +215,7 @@ fn old_links(
         {
             let name = heap.get_string_storage(entry.link_name_offset, storage)?;
             let [a, b, c, d, ..] = entry.scratch;
-            // Kind 2 is a soft link, whose path lies in the heap.
+            // Kind 2 is a soft link, whose path is in the heap.
             let target = match entry.cache_type {
                 2 => LinkTarget::Soft {
                     path: heap
