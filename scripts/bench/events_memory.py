@@ -28,7 +28,7 @@ train = {epochs = 10, batch_size = 1024}
 """
 DEEP = {"model.hidden": [128, 64], "model.latent": 32}
 # What `train -v` says when a stage begins.
-STAGES = {"training rows": "training", "learning what is usual": "usual errors", "scoring": "scores", "figures": "figures"}
+STAGES = {"training rows": "training", "fitting error baselines": "error baselines", "scoring": "scores", "figures": "figures"}
 
 
 def pack(source, target):

@@ -1,4 +1,4 @@
-//! What is checked, and warned of, before anything is trained.
+//! Checks and warnings before training.
 
 use crate::{
     config::{
@@ -23,7 +23,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// Refuses what the rows cannot give, before anything is trained: batches, thresholds.
+/// Fails if the rows are insufficient for the batches or thresholds of the config.
 pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
     let (train, rows) = (&experiment.train, prepared.of_split(Split::Train, Order::Ls).len());
     if train.epochs > 0 {
@@ -41,7 +41,7 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
     {
         let place = prepared.samples.place(row as usize);
         return Err(Error::input(format!(
-            "scale.kind: {place} has negative inputs once it is scaled, of which model.kind = \"nmf\" can make no sum; expected steps that keep them positive, such as [\"mean-one\", \"bin-mean\"]"
+            "scale.kind: {place} has negative inputs after scaling, which model.kind = \"nmf\" does not support; expected steps that keep them positive, such as [\"mean-one\", \"bin-mean\"]"
         )));
     }
     let on = experiment.threshold.on;
@@ -84,7 +84,7 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
     Ok(())
 }
 
-/// What a config and its data make doubtful, in plain words.
+/// Warnings about a config and its data.
 pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
     let width = prepared.scaler.inputs();
     let count = |wanted: Split| prepared.splits.iter().filter(|split| **split == wanted).count();
@@ -124,7 +124,7 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
     for (what, split) in [("training", Split::Train), ("test", Split::Test)] {
         if let Some(share) = outside(split) {
             warn(format!(
-                "{share} of the scaled {what} values lie outside what a {} output can reach ({low} to {high})",
+                "{share} of the scaled {what} values are outside the range of a {} output ({low} to {high})",
                 experiment.model.output_activation
             ));
         }
@@ -187,7 +187,7 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
         warn("the scaling is fitted on all rows that were read, test rows and rows that are not evaluated included".into());
     }
     if experiment.report.on == ReportOn::All {
-        warn("figures are taken on all rows, those trained on included (report.on = \"all\"): they flatter".into());
+        warn("figures are computed on all rows, including training rows (report.on = \"all\"), so they are too good".into());
     }
     if prepared.labels.first().is_none_or(|set| set.name != "good") {
         warn("no labels (labels.good): every row of data.train is taken for good".into());
@@ -200,7 +200,9 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
         let what = if prepared.samples.features.is_some() { "features" } else { "bins" };
         let verb = if constant.len() == 1 { "is" } else { "are" };
         let outcome = match prepared.scaler.constant {
-            Constant::Floor => "a change there counts, beside a floor (scale.constant = \"floor\")",
+            Constant::Floor => {
+                "a change there counts, relative to a floor (scale.constant = \"floor\")"
+            }
             Constant::Zero if prepared.scaler.blind_inputs().is_empty() => {
                 "they stay as they are (scale.constant = \"zero\")"
             }
@@ -249,12 +251,12 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
     warnings
 }
 
-/// Bins or features of which one training row holds far more than all others: the first few, with
-/// that row and what it holds.
+/// Bins or features with one training row far above all others: the first few, with that row and
+/// its value.
 fn outliers(prepared: &Prepared) -> Vec<(usize, usize, f32)> {
     const TIMES: f32 = 1e6;
     const MOST: usize = 3;
-    // The largest of each and its row, and the next.
+    // The largest value of each and its row, and the second largest.
     let mut largest = vec![(0.0_f32, 0_usize, 0.0_f32); prepared.samples.width()];
     for row in (0..prepared.samples.rows.len()).filter(|&row| prepared.splits[row] == Split::Train)
     {
@@ -275,7 +277,7 @@ fn outliers(prepared: &Prepared) -> Vec<(usize, usize, f32)> {
     far.take(MOST).collect()
 }
 
-/// The first few features that only ever are 0 or 1, both of which occur.
+/// The first few features whose values are only 0 and 1, both of which occur.
 fn flag_like(samples: &Samples) -> Vec<String> {
     const MOST: usize = 5;
     let Some(names) = &samples.features else { return vec![] };

@@ -1,11 +1,11 @@
-//! Whether the files of an experiment folder fit each other: each may be damaged, edited, or from
-//! another folder.
+//! Checks that the files of an experiment folder are consistent: each may be damaged, edited, or
+//! from another folder.
 
 use super::trained::ChannelEntry;
 use crate::{config::Experiment, data::channels::COMBINED, score::threshold::Calibrated};
 use std::collections::HashSet;
 
-/// Says what is wrong with `channels.json`.
+/// Checks `channels.json`; the error describes the fault.
 pub fn channels(entries: &[ChannelEntry], experiment: &Experiment) -> Result<(), String> {
     if entries.is_empty() {
         return Err("names no channel".into());
@@ -14,9 +14,7 @@ pub fn channels(entries: &[ChannelEntry], experiment: &Experiment) -> Result<(),
     for entry in entries {
         let name = &entry.channel.name;
         if name.is_empty() || name == COMBINED || !names.insert(name) {
-            return Err(format!(
-                "the channel \"{name}\" is there twice, or its name is that of something else"
-            ));
+            return Err(format!("the channel \"{name}\" is there twice, or its name is reserved"));
         }
         channel(entry, experiment).map_err(|reason| format!("channel \"{name}\": {reason}"))?;
     }
@@ -43,7 +41,7 @@ fn channel(entry: &ChannelEntry, experiment: &Experiment) -> Result<(), String> 
     }
     if !experiment.data.layers.is_empty() && (channel.shape.is_none() || channel.element.is_none())
     {
-        return Err("says no shape or no monitoring element, which layers have".into());
+        return Err("has no shape or no monitoring element, which layers need".into());
     }
     let beside = [
         ("paths", channel.paths.len()),
@@ -68,7 +66,7 @@ fn channel(entry: &ChannelEntry, experiment: &Experiment) -> Result<(), String> 
     }
 }
 
-/// Says what is wrong with `thresholds.json`.
+/// Checks `thresholds.json`; the error describes the fault.
 pub fn thresholds(thresholds: &[Calibrated], entries: &[ChannelEntry]) -> Result<(), String> {
     for threshold in thresholds {
         let name = &threshold.channel;
@@ -129,7 +127,7 @@ mod tests {
             (wrong(|entry| entry.usual.feature_errors.truncate(1)), "feature_errors has 1 entries"),
             (wrong(|entry| entry.usual.log_std = f64::NAN), "not finite"),
             (wrong(|entry| entry.masked = vec![2]), "masks bin 2"),
-            (wrong(|entry| entry.channel.name = COMBINED.into()), "is that of something else"),
+            (wrong(|entry| entry.channel.name = COMBINED.into()), "its name is reserved"),
         ] {
             assert!(message.contains(part), "{message}");
         }

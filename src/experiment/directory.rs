@@ -1,4 +1,5 @@
-//! Experiments that were begun: whether they are those of a config, and whether they are complete.
+//! Experiment folders to resume: checks whether they belong to a config and whether they are
+//! complete.
 
 use crate::{
     config::{Experiment, resolved::differences},
@@ -9,8 +10,7 @@ use crate::{
 use std::{fs, path::Path};
 
 impl Folder {
-    /// The folder of an experiment that was begun and is to go on, where there is one. It must be
-    /// of the same config.
+    /// The folder of an experiment to resume; `None` if there is none. Fails if its config differs.
     pub fn begun(path: &Path, experiment: &Experiment) -> Result<Option<Self>> {
         let folder = Self::at(path);
         let file = folder.file(names::EXPERIMENT);
@@ -30,20 +30,20 @@ impl Folder {
         }
     }
 
-    /// Whether training and report are done, and the history is that of the report.
+    /// Whether training and report are done, and the history matches the report.
     pub fn is_complete(&self) -> bool {
         self.file(names::REPORT).is_file() && !self.has_older_history()
     }
 
-    /// Whether the history lacks epochs of the report. HTCondor's file transfer lays the files of
-    /// the last eviction over a folder that is complete, where a task was held while it brought
-    /// that home; the checkpoints have it all.
+    /// Whether the history lacks epochs of the report. If a task is held while HTCondor transfers a
+    /// complete folder, the transfer overwrites it with the files of the last eviction; the
+    /// checkpoints have all epochs.
     fn has_older_history(&self) -> bool {
         let Ok(report) = self.read_json::<Report>(names::REPORT) else { return false };
         if !self.file(names::HISTORY).is_file() {
             return false;
         }
-        // Copied while a line was written.
+        // The file was copied while a line was written.
         let Ok(history) = self.read_history() else { return true };
         report.channels.iter().any(|channel| {
             let lines = || history.iter().filter(|line| line.channel == channel.name);
@@ -51,8 +51,8 @@ impl Folder {
                 lines().map(|line| line.epoch.epoch).max(),
                 lines().map(|line| line.epoch.seconds).sum::<f64>(),
             );
-            // Of an ensemble the report has the most epochs of any member; the times are those of
-            // all, in whole microseconds each.
+            // For an ensemble the report has the maximum of the members' epochs, and the sum of
+            // their times; each time is rounded to microseconds.
             (last.unwrap_or(0) as usize) < channel.training.epochs
                 || seconds < channel.training.seconds - 1e-6 * lines().count() as f64
         })

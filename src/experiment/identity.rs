@@ -1,4 +1,4 @@
-//! What makes an experiment what it is, for going on with it.
+//! The fingerprint of an experiment, for resuming it.
 
 use crate::{
     config::{Experiment, affects_results, resolved::flat},
@@ -7,8 +7,8 @@ use crate::{
 };
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of all that makes an experiment what it is: its config, its data, the version of this
-/// program.
+/// SHA-256 of everything that determines the results of an experiment: its config, its data, the
+/// version of this program.
 pub fn fingerprint(experiment: &Experiment, sources: &[Source]) -> Result<String> {
     let mut hash = Sha256::new();
     let config = flat(&experiment.to_toml()?);

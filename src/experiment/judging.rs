@@ -1,5 +1,5 @@
-//! Experiments that judge lumisections ([`certify`](crate::certify)): loaded, with the rows that
-//! they judge scored.
+//! Loads the experiments that judge lumisections ([`certify`](crate::certify)) and scores the rows
+//! that they judge.
 
 use super::{rows::score_files, trained::TrainedModel};
 use crate::{
@@ -14,19 +14,19 @@ use crate::{
 };
 use std::path::{Path, PathBuf};
 
-/// The files that experiments judge and calibrate on, where they are not their own.
+/// Files to judge and to calibrate on instead of the experiments' own rows.
 pub struct JudgedFiles<'a> {
-    /// Data to judge, of every experiment.
+    /// Data to judge, for every experiment.
     pub data: &'a [PathBuf],
-    /// The part of its runs.
+    /// The part of the runs of `data`.
     pub part: Option<Part>,
-    /// Scores to judge, a file for each experiment.
+    /// Scores to judge, one file per experiment.
     pub scores: &'a [PathBuf],
-    /// Good data to calibrate on, of every experiment.
+    /// Good data to calibrate on, for every experiment.
     pub good: &'a [PathBuf],
 }
 
-/// Rows to judge, and what reading them tells.
+/// Rows to judge, and warnings from reading them.
 #[derive(Default)]
 struct JudgedRows {
     rows: Option<(Option<Prepared>, Scores)>,
@@ -34,7 +34,7 @@ struct JudgedRows {
     notes: Vec<String>,
 }
 
-/// Scores what experiments are to judge and to calibrate on.
+/// Loads experiments and scores the rows to judge and to calibrate on.
 pub fn load(
     opened: Vec<(Folder, TrainedModel)>,
     files: &JudgedFiles,
@@ -75,7 +75,7 @@ pub fn load(
     Ok(loaded)
 }
 
-/// Reads scores that were written before.
+/// Reads scores from a file.
 fn read_scores(path: &Path, own: &Scores) -> Result<JudgedRows> {
     let scores = Scores::read(path)?;
     let channels =
@@ -90,7 +90,7 @@ fn read_scores(path: &Path, own: &Scores) -> Result<JudgedRows> {
     Ok(JudgedRows { rows: Some((None, scores)), ..JudgedRows::default() })
 }
 
-/// An experiment's own rows, which were scored when it was trained.
+/// An experiment's own rows, scored when it was trained.
 fn own_moved(folder: &Folder) -> Result<JudgedRows> {
     let drift = folder.read_json::<Report>(names::REPORT)?.drift;
     Ok(JudgedRows { moved: drift.map_or(vec![], |drift| drift.moved), ..JudgedRows::default() })
@@ -116,7 +116,7 @@ fn score_data(
     })
 }
 
-/// Replaces names that several experiments have by their folders.
+/// Replaces names shared by several experiments by their folders.
 fn make_distinct(loaded: &mut [JudgingExperiment]) -> Result<()> {
     let names: Vec<String> = loaded.iter().map(|one| one.name.clone()).collect();
     for one in

@@ -1,7 +1,7 @@
-//! Experiments as a whole: from rows to a complete folder ([`run`], followed by an [`observer`]),
-//! what is checked before ([`checks`]), whether one may go on (`directory`, [`identity`]), what it
-//! trained ([`trained`]), the new rows that a trained one scores ([`rows`]), and the experiments that
-//! judge lumisections ([`judging`]).
+//! Whole experiments: from rows to a complete folder ([`run`], with callbacks in [`observer`]),
+//! checks before training ([`checks`]), resuming (`directory`, [`identity`]), trained models
+//! ([`trained`]), scoring of new rows ([`rows`]), and the experiments that judge lumisections
+//! ([`judging`]).
 
 pub mod checks;
 mod consistent;

@@ -6,26 +6,26 @@ use std::path::Path;
 /// A text for users.
 #[derive(Clone, Copy, Debug)]
 pub enum Note<'a> {
-    /// Something that users should look at.
+    /// A warning.
     Warning(&'a str),
-    /// What happens.
+    /// A message about progress.
     Message(&'a str),
-    /// A stage that begins.
+    /// The name of a stage that begins.
     Stage(&'a str),
-    /// For the log only.
+    /// A text for the log only.
     Log(&'a str),
 }
 
 /// The size of a training.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Models: channels times members of the ensemble.
+    /// Number of models: channels times members of the ensemble.
     pub models: usize,
-    /// Channels.
+    /// Number of channels.
     pub channels: usize,
-    /// Epochs of each model, at most.
+    /// Maximum number of epochs of each model.
     pub epochs: u32,
-    /// Epochs that were trained before, of all models together.
+    /// Number of epochs trained before, summed over all models.
     pub done: usize,
 }
 
@@ -40,13 +40,13 @@ pub struct ModelId<'a> {
     pub member: usize,
 }
 
-/// Callbacks during the run of an experiment. All of them may be left out. Models are trained on
-/// several threads, which call [`epoch`](Self::epoch) and [`pauses`](Self::pauses) at any time.
+/// Callbacks during the run of an experiment. All are optional. Models are trained on several
+/// threads, which call [`epoch`](Self::epoch) and [`pauses`](Self::pauses) at any time.
 pub trait RunObserver: Sync {
-    /// A text for users.
+    /// Called with a text for users.
     fn note(&self, _note: Note<'_>) {}
 
-    /// The folder is there; `log` is where its log goes.
+    /// Called when the folder exists; `log` is the path of its log.
     ///
     /// # Errors
     /// An error ends the run.
@@ -54,21 +54,21 @@ pub trait RunObserver: Sync {
         Ok(())
     }
 
-    /// The training begins.
+    /// Called when the training begins.
     fn begins(&self, _size: Size) {}
 
-    /// A model has been trained for one epoch more, or was before where it is not new.
+    /// Called for each epoch of a model; `_is_new` is false for epochs trained before.
     fn epoch(&self, _model: ModelId<'_>, _epoch: &Epoch, _is_new: bool) {}
 
-    /// The training has ended: all models are trained, or it stops for now.
+    /// Called when the training has ended or paused.
     fn fitted(&self) {}
 
-    /// Whether the training is to write a checkpoint and stop for now. Asked after each batch.
+    /// Called after each batch: whether the training writes a checkpoint and pauses.
     fn pauses(&self) -> bool {
         false
     }
 
-    /// Whether the run is to stop for now, after the training. Asked between stages.
+    /// Called between stages after the training: whether the run pauses.
     fn is_interrupted(&self) -> bool {
         false
     }

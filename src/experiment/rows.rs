@@ -1,4 +1,4 @@
-//! New rows for a trained experiment: from files, or from memory.
+//! Scores new rows with a trained experiment, from files or from memory.
 
 use crate::{
     config::{
@@ -27,7 +27,7 @@ use crate::{
 use std::path::{Path, PathBuf};
 
 /// Scores new files, or a part of their runs, with a trained model: same features, same scaler,
-/// same networks. Rows have no split but test.
+/// same networks. All rows are test rows.
 pub fn score_files(
     model: &TrainedModel,
     files: &[PathBuf],
@@ -49,8 +49,7 @@ pub fn prepare_files(
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<Prepared> {
     let experiment = &model.experiment;
-    // Nothing is trained: weights matter only where they say which rows are evaluated or how
-    // figures are taken.
+    // Nothing is trained: weights matter only if they select rows or affect figures.
     let mut lenient = experiment.clone();
     if !experiment.select.nonzero_weight && !experiment.report.weighted {
         lenient.weights = Weights::default();
@@ -65,13 +64,13 @@ pub fn prepare_files(
     prepare_chosen(model, &lenient, load(&lenient, &[(Role::Test, files)], further, read)?)
 }
 
-/// Scores rows in memory with a trained model: `values` as they would be read, `[rows, features]`.
-/// The result has one row for each, whose `ls` is its index; rows that are not evaluated have a
-/// reason and no score. Of the config's selection only `select.drop_empty` applies.
+/// Scores rows in memory with a trained model; `values` are unscaled, `[rows, features]`. The
+/// result has one row for each, with its index as `ls`; rows that are not evaluated have a reason
+/// and no score. Only `select.drop_empty` of the config's selection applies.
 ///
 /// # Errors
-/// If `values` is not whole rows, or if the model needs more than them: `data.layers`,
-/// `data.add_inputs`, `scale.divide_by`, `scale.fit_on = "each-file"`.
+/// If the length of `values` is not a multiple of the row width, or if the model needs more than
+/// rows: `data.layers`, `data.add_inputs`, `scale.divide_by`, `scale.fit_on = "each-file"`.
 pub fn score_rows(model: &TrainedModel, values: &[f32], device: &Device) -> Result<Scores> {
     let experiment = &model.experiment;
     let width = model.scaler.width;
@@ -89,7 +88,7 @@ pub fn score_rows(model: &TrainedModel, values: &[f32], device: &Device) -> Resu
     ] {
         if is_needed {
             return Err(Error::input(format!(
-                "score_rows: the model was trained with {key}, which rows alone do not have; score files"
+                "score_rows: the model was trained with {key}, which rows in memory lack; score files instead"
             )));
         }
     }
@@ -134,7 +133,7 @@ fn in_memory(model: &TrainedModel, values: &[f32]) -> Samples {
     }
 }
 
-/// Selects and scales rows for a trained model, with `lenient` in the place of its config.
+/// Selects and scales rows for a trained model, with `lenient` instead of its config.
 fn prepare_chosen(
     model: &TrainedModel,
     lenient: &Experiment,

@@ -1,5 +1,5 @@
-//! Runs an experiment: from prepared rows to a complete folder, in the steps that `lumisift train`
-//! and the workers of a sweep share.
+//! Runs an experiment from prepared rows to a complete folder. `lumisift train` and the workers of
+//! a sweep share these steps.
 
 use super::{
     checks,
@@ -48,11 +48,11 @@ use std::{
 };
 
 /// Runs an experiment: reads its files, trains, scores, and writes everything into a new folder.
-/// Returns the report and the scores; nothing where `observer` asked to stop, and the folder can be
-/// resumed with `lumisift train --resume`.
+/// Returns the report and the scores, or `None` if `observer` paused it; `lumisift train --resume`
+/// then continues in the folder.
 ///
 /// # Errors
-/// If the folder is not empty, if a file or the config is at fault, or if a device fails.
+/// If the folder is not empty, if a file or the config is invalid, or if a device fails.
 pub fn train(
     experiment: &Experiment,
     out: &Path,
@@ -72,18 +72,18 @@ pub fn train(
     })
 }
 
-/// How a run ended.
+/// The end of a run.
 pub enum Ended {
     /// Its folder is complete.
     Complete(Box<(Report, Scores)>),
-    /// The observer asked to stop.
+    /// The observer paused the run.
     Paused {
-        /// Trained epochs of all models together, where it stopped in training.
+        /// Trained epochs summed over all models, if it paused in training.
         epochs: Option<usize>,
     },
 }
 
-/// A training that is known to be possible; nothing is written yet.
+/// A checked training, before anything is written.
 pub struct Plan<'e> {
     experiment: &'e Experiment,
     begins: Vec<ModelInit<'e>>,
@@ -91,7 +91,7 @@ pub struct Plan<'e> {
     fingerprint: String,
 }
 
-/// A training with a folder, whose lock its owner holds.
+/// A training with its folder; the owner holds the lock of the folder.
 pub struct Training<'e> {
     plan: Plan<'e>,
     folder: Folder,
@@ -99,22 +99,22 @@ pub struct Training<'e> {
     files: Mutex<Files>,
 }
 
-/// The files that every epoch is appended to.
+/// The files to which every epoch is appended.
 struct Files {
     history: History,
     events: Option<Events>,
 }
 
-/// Follows the training of a model: writes epochs and checkpoints, asks whether to stop.
+/// The observer of a model's training: writes epochs and checkpoints, and checks for a pause.
 struct Watcher<'a, 'e> {
     training: &'a Training<'e>,
     model: ModelId<'a>,
-    /// When the last checkpoint was written, and epochs since.
+    /// Time of the last checkpoint, and number of epochs since.
     kept: Instant,
     since: u32,
 }
 
-/// A training that took no longer than this has no checkpoint when it ends.
+/// A training up to this duration writes no checkpoint at its end.
 const SHORT: Duration = Duration::from_secs(2);
 
 impl Watcher<'_, '_> {
@@ -170,12 +170,12 @@ impl TrainObserver for Watcher<'_, '_> {
     }
 }
 
-/// The devices by name.
+/// The names of devices, joined.
 pub fn names_of(devices: &[Device]) -> String {
     devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// What is written before anything is trained.
+/// Writes the files that exist before training.
 fn write_beginning(
     folder: &Folder,
     experiment: &Experiment,
@@ -206,7 +206,7 @@ fn write_beginning(
 }
 
 impl<'e> Plan<'e> {
-    /// Refuses what cannot be trained.
+    /// Checks whether the experiment can be trained on these rows.
     pub fn new(experiment: &'e Experiment, prepared: &Prepared) -> Result<Self> {
         checks::check_rows(experiment, prepared)?;
         Ok(Self {
@@ -217,7 +217,7 @@ impl<'e> Plan<'e> {
         })
     }
 
-    /// What it is, in a line.
+    /// A one-line description.
     pub fn describe(&self, prepared: &Prepared, devices: &[Device]) -> String {
         let rows = prepared.splits.iter().filter(|split| **split == Split::Train).count();
         let shapes: Vec<String> = init::architectures(self.experiment, &prepared.channels)
@@ -232,7 +232,7 @@ impl<'e> Plan<'e> {
         format!("{} on {}: {shapes}, {rows} training rows", self.experiment.name, names_of(devices))
     }
 
-    /// Begins it in a folder, or goes on with what was begun there. The folder's lock is held.
+    /// Begins or resumes the training in a folder whose lock is held.
     pub fn open(
         mut self,
         folder: Folder,
@@ -253,7 +253,7 @@ impl<'e> Plan<'e> {
                 begin.state = state;
             }
         }
-        // Of one that was begun, what a kill may have left out or torn.
+        // When resuming, rewrites files that a kill may have left missing or truncated.
         write_beginning(&folder, self.experiment, prepared, devices, &self.fingerprint)?;
         observer.opened(&folder.file(names::LOG))?;
         let done: Vec<&[Epoch]> = self
@@ -263,7 +263,7 @@ impl<'e> Plan<'e> {
             .collect();
         let epochs: usize = done.iter().map(|epochs| epochs.len()).sum();
         if epochs > 0 {
-            let text = format!("going on after {}", count(epochs, "epoch"));
+            let text = format!("continuing after {}", count(epochs, "epoch"));
             observer.note(Note::Message(&text));
         }
         let config = &self.experiment.train;
@@ -296,8 +296,8 @@ fn models<'p>(begins: &[ModelInit<'_>], prepared: &'p Prepared) -> Vec<(&'p str,
         .collect()
 }
 
-/// Trains the models of several trainings on the same rows, side by side. For each training: what
-/// was fitted, nothing where it paused.
+/// Trains the models of several trainings on the same rows in parallel. Returns the fitted models
+/// of each training, `None` if it paused.
 pub fn fit(
     trainings: &[Training<'_>],
     prepared: &Prepared,
@@ -325,7 +325,7 @@ pub fn fit(
 }
 
 impl Training<'_> {
-    /// Trains it alone, then finishes it; `last` as in [`finish`](Self::finish).
+    /// Trains and finishes this training alone; `last` as in [`finish`](Self::finish).
     pub fn run(self, prepared: &mut Prepared, last: bool, devices: &[Device]) -> Result<Ended> {
         let trainings = [self];
         let fitted = fit(&trainings, prepared, devices)?.remove(0)?;
@@ -340,9 +340,8 @@ impl Training<'_> {
         })
     }
 
-    /// Learns what is usual, scores, and writes all the rest; `report.json` is the last. Nothing
-    /// where it was asked to stop before. With `last`, the scaled inputs make room once they have
-    /// served.
+    /// Fits error baselines, scores, and writes all other files, `report.json` last. Returns `None`
+    /// if it is paused before. With `last`, frees the scaled inputs after their last use.
     pub fn finish(
         self,
         fitted: &[Fitted],
@@ -354,7 +353,7 @@ impl Training<'_> {
             self;
         let Files { events, .. } = files.into_inner().unwrap_or_else(PoisonError::into_inner);
         observer.fitted();
-        // What is not trained is computed on the first.
+        // Everything after training is computed on the first device.
         let device = &devices[0];
         let models: Vec<(String, usize)> = models(&begins, prepared)
             .into_iter()
@@ -363,7 +362,7 @@ impl Training<'_> {
         let models: Vec<(&str, usize)> =
             models.iter().map(|(channel, member)| (channel.as_str(), *member)).collect();
         let ensemble = experiment.train.ensemble;
-        // Epochs of channels side by side come in any order; a finished file does not depend on it.
+        // Epochs of parallel channels arrive in any order; the final file does not depend on it.
         folder.write_history(
             HistoryColumns::new(experiment),
             models.iter().copied().zip(fitted.iter().map(|fitted| fitted.history.as_slice())),
@@ -371,7 +370,7 @@ impl Training<'_> {
         if observer.is_interrupted() {
             return Ok(None);
         }
-        observer.note(Note::Stage("learning what is usual"));
+        observer.note(Note::Stage("fitting error baselines"));
         let (networks, doubts) = run::fit_error_baselines(experiment, fitted, prepared, device)?;
         networks.iter().try_for_each(|network| folder.write_network(network))?;
         folder.write_json(names::SCALER, &prepared.scaler)?;
@@ -411,8 +410,7 @@ impl Training<'_> {
             &explain::features(&worst),
             device,
         )?;
-        // What was scaled has served and makes room for the tables; the rows as read stay for the
-        // report.
+        // Frees the scaled inputs for the tables; the rows as read are kept for the report.
         if last {
             prepared.inputs = vec![];
         }
@@ -464,7 +462,7 @@ impl Training<'_> {
                 &evidence,
             )?,
         )?;
-        // The last: a folder that has it is complete.
+        // Written last: a folder with this file is complete.
         folder.write_json(names::REPORT, &report)?;
         observer.note(Note::Log("complete"));
         Ok(Some((report, scored)))

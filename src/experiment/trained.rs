@@ -1,4 +1,4 @@
-//! A trained model, as an experiment folder keeps it.
+//! A trained model in an experiment folder.
 
 use super::consistent;
 use crate::{
@@ -32,33 +32,33 @@ pub struct ChannelEntry {
     /// Name and features.
     #[serde(flatten)]
     pub channel: Channel,
-    /// What is usual for its errors.
+    /// The baseline of its errors.
     #[serde(flatten)]
     pub usual: ErrorBaseline,
-    /// Bins that patterns leave out.
+    /// Bins that patterns ignore.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<u32>,
 }
 
-/// What reading a model takes from `provenance.json`.
+/// The parts of `provenance.json` needed to read a model.
 #[derive(Debug, Default, serde::Deserialize)]
 struct Provenance {
-    /// By label set: the value that counted as bad because it was the only one beside those that
+    /// By label set: the value that counted as bad because it was the only one besides those that
     /// mean good.
     #[serde(default)]
     bad_values: BTreeMap<String, Scalar>,
 }
 
-/// What scoring needs, read back from a folder.
+/// A trained model read from a folder, with everything needed for scoring.
 #[derive(Clone, Debug)]
 pub struct TrainedModel {
     /// The resolved config.
     pub experiment: Experiment,
     /// The trained channels.
     pub networks: Vec<Network>,
-    /// How bins become inputs.
+    /// The scaling of bins to inputs.
     pub scaler: Scaler,
-    /// Where scores become flags: for each channel the one that flags first.
+    /// The thresholds of scores; the first one of each channel flags.
     pub thresholds: Vec<Calibrated>,
 }
 
@@ -66,13 +66,12 @@ impl TrainedModel {
     /// Reads the model of an experiment folder.
     ///
     /// # Errors
-    /// If `path` is no folder that `lumisift train` wrote, or if its files contradict each other.
+    /// If `path` is not a folder written by `lumisift train`, or if its files are inconsistent.
     pub fn open(path: &Path) -> Result<Self> {
         Folder::open(path)?.read_model(&[])
     }
 
-    /// Names of what is read of a row, in the order of the scaler: features, or `bin_0`, `bin_1`,
-    /// ….
+    /// Names of the values of a row in the order of the scaler: features, or `bin_0`, `bin_1`, ….
     pub fn read_names(&self) -> Vec<String> {
         let channels: Vec<Channel> =
             self.networks.iter().map(|network| network.channel.clone()).collect();
@@ -82,14 +81,14 @@ impl TrainedModel {
         names
     }
 
-    /// The columns that it was trained on, where its inputs are features; histograms have bins.
+    /// The columns that it was trained on, if its inputs are features; `None` for histograms.
     pub fn columns(&self) -> Option<Vec<String>> {
         Some(self.read_names()).filter(|columns| {
             !self.is_layered() && columns.first().is_some_and(|name| name != "bin_0")
         })
     }
 
-    /// The monitoring element that it was trained on, where that is one.
+    /// The monitoring element that it was trained on, if there is a single one.
     pub fn element(&self) -> Option<&String> {
         self.networks
             .first()
@@ -97,7 +96,7 @@ impl TrainedModel {
             .and_then(|network| network.channel.element.as_ref())
     }
 
-    /// What its features are in, where they are seven numbers of a histogram and it was recorded.
+    /// The unit of its features, if they are the seven numbers of a histogram and it was recorded.
     pub fn unit(&self) -> Option<Unit> {
         self.networks.first().and_then(|network| network.channel.unit)
     }
@@ -107,7 +106,7 @@ impl TrainedModel {
         !self.experiment.data.layers.is_empty()
     }
 
-    /// The layers that it was trained on; none where it has one monitoring element.
+    /// The layers that it was trained on; empty for a single monitoring element.
     pub fn layers(&self) -> Vec<layers::LayerSpec> {
         let layer = |channel: &Channel| layers::LayerSpec {
             name: channel.name.clone(),
@@ -123,17 +122,17 @@ impl TrainedModel {
 }
 
 impl Folder {
-    /// The weights of a member of a channel's ensemble, from 0.
+    /// Path of the weights of a member (from 0) of a channel's ensemble.
     pub fn weights_file(&self, channel: &str, member: usize) -> PathBuf {
         self.file(names::MODEL).join(weights::file_name(channel, member))
     }
 
-    /// The one-class SVM of a channel.
+    /// Path of the one-class SVM of a channel.
     pub fn svm_file(&self, channel: &str) -> PathBuf {
         self.file(names::MODEL).join(format!("{}.svm.json", channel.replace('/', "_")))
     }
 
-    /// Writes the weights of a member of a channel's ensemble, from 0.
+    /// Writes the weights of a member (from 0) of a channel's ensemble.
     pub fn write_weights(
         &self,
         channel: &str,
@@ -148,7 +147,7 @@ impl Folder {
         write_atomically(&path, &weights::to_bytes(architecture, flat)?)
     }
 
-    /// Writes the weights of a trained channel, and what is usual for its latents.
+    /// Writes the weights of a trained channel and its one-class SVM.
     pub fn write_network(&self, network: &Network) -> Result<()> {
         for (member, weights) in network.members.iter().enumerate() {
             self.write_weights(&network.channel.name, member, &network.architecture, weights)?;
@@ -169,10 +168,10 @@ impl Folder {
         self.write_json(names::CHANNELS, &networks.iter().map(entry).collect::<Vec<_>>())
     }
 
-    /// Everything scoring needs, with `--set` arguments laid over the config.
+    /// Reads the model; `sets` are `--set` arguments that override the config.
     pub fn read_model(&self, sets: &[String]) -> Result<TrainedModel> {
         let mut experiment = Experiment::load(&self.file(names::EXPERIMENT), sets)?;
-        // What counted as bad in training does so in new data, which may hold no other value.
+        // The value that counted as bad in training also does in new data, which may have no other.
         let provenance: Provenance = self.read_json(names::PROVENANCE).unwrap_or_default();
         experiment.labels.settle(&provenance.bad_values);
         let scaler: Scaler = self.read_json(names::SCALER)?;

@@ -231,7 +231,7 @@ fn trainings(condor: &HtCondor) {
         );
         same(&place.join("here"), &place.join(out));
         let log = fs::read_to_string(place.join(out).join("batch/1/0.log")).unwrap();
-        assert!(log.contains("going on after"), "{out}: {log}");
+        assert!(log.contains("continuing after"), "{out}: {log}");
     }
     assert!(
         !done("removed")

@@ -165,7 +165,7 @@ fn trainings_come_to_the_same_bytes_wherever_they_are_paused() {
         assert!(log(out).contains(why), "{out}:\n{}", log(out));
     }
     assert!(
-        ["paused", "limited"].iter().all(|out| log(out).contains("going on after")),
+        ["paused", "limited"].iter().all(|out| log(out).contains("continuing after")),
         "{}",
         log("paused")
     );
@@ -193,7 +193,7 @@ fn a_task_that_preemption_cancels_comes_back() {
     slurm.until("completed", || slurm.state(&format!("{job}_0")) == "COMPLETED");
     same(&place.join("here"), &there);
     let log = fs::read_to_string(there.join("batch/1/0.log")).unwrap();
-    assert!(log.contains("DUE TO PREEMPTION") && log.contains("going on after"), "{log}");
+    assert!(log.contains("DUE TO PREEMPTION") && log.contains("continuing after"), "{log}");
 }
 
 #[test]
