@@ -1,4 +1,4 @@
-//! Files that are written whole or not at all.
+//! Atomic writes of files.
 
 use super::lock;
 use crate::error::{Error, Result};
@@ -10,12 +10,12 @@ use std::{
     sync::LazyLock,
 };
 
-/// Whether a file of that name is one that a writer was still at.
+/// Whether a file name is that of an unfinished write.
 pub fn is_part(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(".part")
 }
 
-/// Writes a JSON file whole or not at all.
+/// Writes a JSON file atomically.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
@@ -23,7 +23,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write_atomically(path, text.as_bytes())
 }
 
-/// Reads a JSON file that a training wrote.
+/// Reads a JSON file written by a training.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     super::regular(path)?;
     let text = fs::read_to_string(path).map_err(|error| Error::reading(path, &error))?;
@@ -32,14 +32,14 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     })
 }
 
-/// Writes beside the target, makes sure it is on disk, then renames: readers see the old file or
-/// the new one, never a part.
+/// Writes a temporary file next to the target, flushes it to disk, then renames it: readers see the
+/// old or the new file, never a part.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if name.is_empty() || path.is_dir() {
         return Err(Error::input(format!("{}: is not a file name to write to", path.display())));
     }
-    // First, since the folder may have been removed with the lock.
+    // Checked first, because the folder may have been removed with the lock.
     lock::check(path)?;
     if let Some(folder) =
         path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
@@ -59,28 +59,28 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |error: std::io::Error| cannot_write(path, &error);
     write()
         .map_err(failed)
-        // Now, since the folder may have been lost while that was written.
+        // Checked again, because the lock may have been lost during the write.
         .and_then(|()| lock::check(path))
         .and_then(|()| fs::rename(&beside, path).map_err(failed))
         .inspect_err(|_| drop(fs::remove_file(&beside)))?;
-    // The new name, too, must be on disk.
+    // The new name must be on disk too.
     sync_folder(
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
     )
     .map_err(failed)
 }
 
-/// Why a file of an experiment cannot be written: another process took its folder over, where that
-/// is so, and else what the system says.
+/// The error for a file of an experiment that cannot be written: another process took over its
+/// folder, or else the error of the system.
 pub fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
     lock::check(path).err().unwrap_or_else(|| Error::writing(path, error))
 }
 
-/// What tells the unfinished files of this process from those of others, on other machines too.
+/// Distinguishes the unfinished files of this process from those of others, also on other machines.
 static WRITER: LazyLock<String> = LazyLock::new(lock::token);
 
-/// Makes sure that the names in a folder are on disk, as far as its file system can and the folder
-/// may be opened: one may be written but not read.
+/// Flushes the names in a folder to disk if its file system supports it and the folder can be
+/// opened: it may be writable but not readable.
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
     match File::open(folder) {
         Ok(folder) => synced(folder.sync_all()),
@@ -89,9 +89,8 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The outcome of an `fsync`, which is well where the file system has none: CIFS, FUSE, AFS and EOS
-/// mounts answer EINVAL, ENOTSUP or ENOSYS, above all for folders. What is full or broken stays an
-/// error.
+/// The outcome of an `fsync`; success if the file system does not support it. CIFS, FUSE, AFS and
+/// EOS mounts return EINVAL, ENOTSUP or ENOSYS, mostly for folders. Other errors are kept.
 pub fn synced(outcome: std::io::Result<()>) -> std::io::Result<()> {
     match outcome {
         Err(error)

@@ -1,5 +1,5 @@
-//! The experiment folder: everything one training wrote. The folder is the model. What it holds is
-//! read and written where that is made: `History` in `train`, the trained model in `experiment`.
+//! The experiment folder: all files of one training. The folder is the model. Its contents are read
+//! and written by their modules: `History` in `train`, the trained model in `experiment`.
 
 use super::{
     atomic::{cannot_write, is_part, read_json, write_atomically, write_json},
@@ -16,23 +16,23 @@ use std::{
 pub mod names {
     /// The resolved config.
     pub const EXPERIMENT: &str = "experiment.toml";
-    /// Where everything came from.
+    /// Provenance: data, versions, devices.
     pub const PROVENANCE: &str = "provenance.json";
-    /// One line an epoch.
+    /// One line per epoch.
     pub const HISTORY: &str = "history.csv";
     /// One row per sample and channel.
     pub const SCORES: &str = "scores.parquet";
     /// Rows that are not evaluated, with the reasons.
     pub const REJECTED: &str = "rejected.parquet";
-    /// How bins become inputs.
+    /// The scaling of bins to inputs.
     pub const SCALER: &str = "scaler.json";
-    /// What bins are on average, where the scaling divides by that.
+    /// The averages of bins, if the scaling divides by them.
     pub const NORMALISATION: &str = "normalisation.parquet";
-    /// Where scores become flags.
+    /// Thresholds of scores.
     pub const THRESHOLDS: &str = "thresholds.json";
-    /// Where scores become verdicts, as `lumisift certify` last found it.
+    /// Cuts for verdicts, from the last `lumisift certify`.
     pub const CUTS: &str = "cuts.json";
-    /// Which features make which channel.
+    /// Channels and their features.
     pub const CHANNELS: &str = "channels.json";
     /// The regions that patterns found.
     pub const REGIONS: &str = "regions.parquet";
@@ -42,17 +42,17 @@ pub mod names {
     pub const PROJECTIONS: &str = "projections.parquet";
     /// Figures as numbers.
     pub const REPORT: &str = "report.json";
-    /// The page.
+    /// The report page.
     pub const PAGE: &str = "report.html";
-    /// Weights, one file a channel.
+    /// Weights, one file per channel.
     pub const MODEL: &str = "model";
-    /// What happened, a line an event.
+    /// Log, one line per event.
     pub const LOG: &str = "log.txt";
-    /// Where trainings stand, a folder a channel.
+    /// Checkpoints, one folder per channel.
     pub const CHECKPOINTS: &str = "checkpoints";
-    /// Event files for TensorBoard, a folder a model.
+    /// Event files for TensorBoard, one folder per model.
     pub const TENSORBOARD: &str = "tensorboard";
-    /// All of them, for making a folder anew.
+    /// All names, for recreating a folder.
     pub const ALL: [&str; 19] = [
         EXPERIMENT,
         PROVENANCE,
@@ -82,8 +82,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// A new folder. One that holds anything is refused, or with `force` loses the files of the
-    /// experiment before (and no others).
+    /// Creates a folder. Fails if it is not empty; with `force`, removes the files of the previous
+    /// experiment (and no others).
     pub fn create(path: &Path, force: bool) -> Result<Self> {
         Self::check_free(path, force)?;
         fs::create_dir_all(path).map_err(|error| Error::writing(path, &error))?;
@@ -104,13 +104,13 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Whether [`Folder::create`] would take this path.
+    /// Fails if [`Folder::create`] would fail for this path.
     pub fn check_free(path: &Path, force: bool) -> Result<()> {
         let shown = path.display();
         if let Some(reason) = super::no_folder(path) {
             return Err(Error::input(format!("--out {shown}: {reason}")));
         }
-        // Of a training that was killed before it began: its lock, and what it was about to write.
+        // Left by a training that was killed at its start: its lock and unfinished files.
         let is_left = |name: &str| lock::is_lock(name) || is_part(name);
         let is_left = |entry: &std::io::Result<fs::DirEntry>| {
             entry.as_ref().is_ok_and(|entry| is_left(&entry.file_name().to_string_lossy()))
@@ -123,7 +123,7 @@ impl Folder {
                 } else if path.join(names::REPORT).exists() {
                     "holds an experiment; choose another folder, or --force to replace it"
                 } else {
-                    "holds an experiment that is not complete; --resume goes on with it, --force replaces it"
+                    "holds an experiment that is not complete; --resume continues it, --force replaces it"
                 };
                 Err(Error::input(format!("--out {shown}: {message}")))
             }
@@ -134,8 +134,7 @@ impl Folder {
         }
     }
 
-    /// Removes what writers that were killed left beside their targets. Only who holds the lock
-    /// may.
+    /// Removes unfinished files of killed writers. Only the holder of the lock may call it.
     pub fn tidy(&self) {
         let folders = [self.path.clone(), self.file(names::MODEL)];
         let channels = fs::read_dir(self.file(names::CHECKPOINTS))
@@ -151,18 +150,18 @@ impl Folder {
         {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if is_part(&name) && lock::check(&path).is_ok() {
-                // Another time, if not now.
+                // A failure is ignored: the next call tries again.
                 let _ = fs::remove_file(&path);
             }
         }
     }
 
-    /// The folder at a path, whatever it holds.
+    /// The folder at a path, without checks.
     pub fn at(path: &Path) -> Self {
         Self { path: path.to_path_buf() }
     }
 
-    /// A folder that a training wrote.
+    /// Opens a folder written by a training.
     pub fn open(path: &Path) -> Result<Self> {
         if !path.join(names::EXPERIMENT).is_file() {
             let what = if path.exists() {
@@ -178,7 +177,7 @@ impl Folder {
         Ok(Self::at(path))
     }
 
-    /// Where it lies.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -188,12 +187,12 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// Writes a file whole or not at all.
+    /// Writes a file atomically.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         write_atomically(&self.file(name), bytes)
     }
 
-    /// Writes a JSON file whole or not at all.
+    /// Writes a JSON file atomically.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
         write_json(&self.file(name), value)
     }
@@ -203,8 +202,8 @@ impl Folder {
         read_json(&self.file(name))
     }
 
-    /// Makes a folder in this one, which must still be there: what is left of a removed experiment
-    /// would look like one.
+    /// Creates a folder in this one. Fails if this one was removed, because the rest of a removed
+    /// experiment would look like a valid one.
     pub fn make(&self, place: &Path) -> Result<()> {
         if !self.path.is_dir() {
             return Err(Error::failed(format!("{}: the folder is gone", self.path.display())));

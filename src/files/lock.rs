@@ -1,17 +1,17 @@
-//! One training a folder: a lock that names its holder and does not outlive it.
+//! The lock of a folder: one training at a time. It names its holder and does not outlive it.
 //!
 //! Locks of the operating system do not work on every shared file system. Here a lock is a file
-//! with a number, which can be created only once, and with a token that no other claim has. Its
-//! holder writes a new beat into it every few seconds. A process that finds the lock of a process
-//! on the same machine asks that machine whether it still runs; it watches a lock from elsewhere
-//! for a while. To take over abandoned locks, a process creates the next number and then removes
-//! them. No clock is compared with another.
+//! with a number, which can be created only once, and a unique token. Its holder writes a new
+//! heartbeat into it every few seconds. A process that finds a lock of the same machine checks
+//! whether its holder still runs; it observes a lock of another machine for a while. To take over
+//! abandoned locks, a process creates the next number and then removes them. Clocks of different
+//! machines are never compared.
 //!
 //! A process can sleep longer than others wait for it (SIGSTOP, a suspended machine). So it never
-//! creates its lock again: beats go through the file as it was opened. Before each write to the
-//! folder, [`check`] reads the lock and refuses where it does not hold the token of this process.
-//! The one that takes over waits a beat between the removal and its first write, so that a write
-//! which was under way ends before.
+//! recreates its lock: it writes heartbeats to the file opened at the beginning. Before each write
+//! to the folder, [`check`] reads the lock and fails if it does not contain the token of this
+//! process. A process that takes over waits one heartbeat between the removal and its first write,
+//! so that a pending write ends before.
 
 use crate::{
     clock::utc,
@@ -55,24 +55,24 @@ fn locks(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(locks)
 }
 
-/// Time between beats.
+/// Time between heartbeats.
 const BEAT: Duration = Duration::from_secs(5);
-/// A lock from elsewhere without a beat for so long counts as abandoned. File systems may show
-/// files half a minute late.
+/// A lock of another machine without a heartbeat for this time counts as abandoned. File systems
+/// may show files half a minute late.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Who holds a lock.
+/// The holder of a lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Holder {
     host: String,
     process: u32,
-    /// When the process began, in the machine's own measure: numbers of processes come again.
+    /// Start time of the process in units of the machine, because process numbers are reused.
     began: String,
-    /// The running system and its process namespace: names of hosts are not unique, nor are process
+    /// The boot of the system and its process namespace: host names are not unique, nor are process
     /// numbers in containers.
     #[serde(default)]
     machine: String,
-    /// No other claim has it.
+    /// Unique to this claim.
     #[serde(default)]
     token: String,
     /// When the lock was taken, in seconds since 1970 by the holder's clock.
@@ -95,15 +95,15 @@ impl Holder {
         }
     }
 
-    /// Whether it runs on this machine; nothing where that cannot be known.
+    /// Whether it runs on this machine; `None` if unknown.
     fn runs(&self) -> Option<bool> {
         let is_here = self.host == host() && (self.machine.is_empty() || self.machine == machine());
         (is_here && Path::new("/proc/self/stat").exists())
             .then(|| began(self.process).is_some_and(|began| began == self.began))
     }
 
-    /// The content of the lock. Its length does not depend on the beat, which is written over the
-    /// one before.
+    /// The content of the lock. Its length does not depend on the heartbeat, which overwrites the
+    /// previous one.
     fn bytes(&self) -> std::io::Result<Vec<u8>> {
         const BEAT_DIGITS: usize = 20;
         let mut text = serde_json::to_string(self)?;
@@ -130,22 +130,22 @@ fn machine() -> String {
 
 /// 128 random bits.
 pub(super) fn token() -> String {
-    // Each state is keyed by the operating system.
+    // The operating system provides the keys of each state.
     let random =
         |place: u8| RandomState::new().hash_one((place, std::process::id(), SystemTime::now()));
     format!("{:016x}{:016x}", random(0), random(1))
 }
 
-/// The start time of a process that runs, where the machine knows it.
+/// The start time of a running process, if available.
 fn began(process: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name may hold blanks and brackets; what follows its last bracket does not. A zombie runs
-    // no more.
+    // The name may contain blanks and brackets; the text after its last bracket does not. A zombie
+    // does not count as running.
     let rest: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     (rest.first() != Some(&"Z")).then(|| rest.get(19).map(|began| (*began).to_owned())).flatten()
 }
 
-/// A lock that this process has taken.
+/// A lock taken by this process.
 #[derive(Debug)]
 struct Held {
     /// The locked folder, absolute.
@@ -165,8 +165,8 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-/// Refuses to change `target` where it lies in a folder whose lock this process had and has lost.
-/// To be called right before each write and each removal. Elsewhere anything may be written.
+/// Fails if `target` is in a folder whose lock this process has lost. Must be called right before
+/// each write and each removal. Other targets pass.
 pub fn check(target: &Path) -> Result<()> {
     let all = held();
     if all.is_empty() {
@@ -180,8 +180,8 @@ pub fn check(target: &Path) -> Result<()> {
 }
 
 impl Held {
-    /// Whether the lock still is that of this claim. A beat may be written meanwhile; it does not
-    /// touch the token.
+    /// Whether the lock still belongs to this claim. A concurrent heartbeat does not change the
+    /// token.
     fn is_own(&self) -> std::io::Result<bool> {
         match fs::read(&self.path) {
             Ok(bytes) => {
@@ -233,7 +233,7 @@ impl Held {
     }
 }
 
-/// A held lock; given back when dropped.
+/// A held lock; released when dropped.
 #[derive(Debug)]
 pub struct Lock {
     held: Arc<Held>,
@@ -241,28 +241,28 @@ pub struct Lock {
     beats: Option<JoinHandle<()>>,
 }
 
-/// Locks of other machines as they were last seen, and since when they have not changed.
+/// Last seen contents of locks of other machines, and the time since which they are unchanged.
 #[derive(Debug, Default)]
 pub struct Seen(HashMap<PathBuf, (Vec<u8>, Instant)>);
 
-/// The state of a lock that is there.
+/// The state of a lock file.
 enum Judged {
-    /// It is gone meanwhile.
+    /// The file no longer exists.
     Gone,
-    /// Its holder is gone.
+    /// Its holder no longer runs.
     Abandoned(Abandoned),
-    /// Its holder is there.
+    /// Its holder runs.
     Held(Holder),
-    /// Time will tell.
+    /// Needs more observation.
     Unclear,
 }
 
 /// A lock without a holder.
 struct Abandoned {
     path: PathBuf,
-    /// Its content.
+    /// Its content when last read.
     bytes: Vec<u8>,
-    /// Whether its holder may be asleep rather than gone.
+    /// Whether its holder may be suspended and continue later.
     may_wake: bool,
 }
 
@@ -285,7 +285,7 @@ impl Seen {
             (Some(true), Some(holder)) => Judged::Held(holder),
             (Some(false), _) => abandoned(bytes),
             (_, holder) => {
-                // From elsewhere, or torn while it was created: its holder is there if it changes.
+                // From another machine, or truncated at creation: its holder runs if it changes.
                 let silence = if holder.is_some() { SILENCE } else { BEAT };
                 match self.0.get(path) {
                     Some((before, since)) if *before == bytes && since.elapsed() >= silence => {
@@ -304,8 +304,8 @@ impl Seen {
 }
 
 impl Lock {
-    /// Takes the lock of a folder, or says who holds it. One of another machine is watched for a
-    /// while.
+    /// Takes the lock of a folder; the error names the holder. Observes a lock of another machine
+    /// for a while.
     pub fn take(folder: &Path) -> Result<Self> {
         let mut seen = Seen::default();
         loop {
@@ -314,7 +314,7 @@ impl Lock {
                 Attempt::HeldBy(Holder { process, host, .. }) => {
                     let folder = folder.display();
                     return Err(Error::input(format!(
-                        "{folder}: process {process} on {host} is training there (its lock-*.json says so); wait for it, or choose another folder"
+                        "{folder}: process {process} on {host} is training there (see its lock-*.json); wait for it, or choose another folder"
                     )));
                 }
                 Attempt::Unclear => sleep(Duration::from_millis(250)),
@@ -322,8 +322,8 @@ impl Lock {
         }
     }
 
-    /// Takes the lock of a folder unless another holds it, or may hold it: `seen` is for asking
-    /// again.
+    /// Takes the lock of a folder; `None` if another process holds it or may hold it. Pass the same
+    /// `seen` when trying again.
     pub fn try_take(folder: &Path, seen: &mut Seen) -> Result<Option<Self>> {
         Ok(match Self::attempt(folder, seen)? {
             Attempt::Taken(lock) => Some(lock),
@@ -352,7 +352,7 @@ impl Lock {
                 Err(error) => return Err(Error::writing(&path, &error)),
             };
             let held = Held { folder: absolute(folder), path, token: holder.token.clone() };
-            // What is to be taken over must still be there as it was, or others were faster.
+            // Abandoned locks must be unchanged, else another process was faster.
             let as_seen = abandoned
                 .iter()
                 .all(|lock| fs::read(&lock.path).is_ok_and(|now| now == lock.bytes));
@@ -385,8 +385,8 @@ impl Lock {
         let beats = spawn(move || {
             while ended.recv_timeout(BEAT) == Err(mpsc::RecvTimeoutError::Timeout) {
                 holder.beat += 1;
-                // A missed beat is made up for by the next. The lock as it was opened: one that was
-                // removed stays so.
+                // A missed heartbeat is ignored; the next follows. Writes to the opened file, so a
+                // removed lock is not recreated.
                 let _ = holder
                     .bytes()
                     .and_then(|bytes| file.rewind().and_then(|()| file.write_all(&bytes)))
@@ -408,8 +408,8 @@ impl Drop for Lock {
         if let Some(beats) = self.beats.take() {
             let _ = beats.join();
         }
-        // One that was lost stays noted: nothing that this process still does may change the
-        // folder, such as the last line of a log.
+        // A lost lock stays in the list, so that this process cannot change the folder any more,
+        // for example with the last line of a log.
         if self.held.is_own().unwrap_or(false) {
             held().retain(|held| !Arc::ptr_eq(held, &self.held));
             let _ = fs::remove_file(&self.held.path);
@@ -459,7 +459,7 @@ mod tests {
         child.wait().unwrap();
         create(&folder.path().join("lock-000007.json"), &gone).unwrap();
         drop(Lock::take(folder.path()).unwrap());
-        // The number lives again, but it is another process.
+        // The process number was reused by another process.
         let other = Holder { began: "1".into(), ..Holder::me() };
         create(&folder.path().join("lock-000001.json"), &other).unwrap();
         Lock::take(folder.path()).unwrap();

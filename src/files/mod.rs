@@ -1,4 +1,4 @@
-//! Kinds of files, and whether two paths lead to the same file.
+//! Kinds of files, and identity of files behind paths.
 
 pub mod atomic;
 pub mod folder;
@@ -28,8 +28,8 @@ fn special(_: FileType) -> Option<&'static str> {
     None
 }
 
-/// Refuses pipes, devices and sockets, which cannot be read more than once. Folders pass: their
-/// readers have errors of their own.
+/// Fails for pipes, devices and sockets, which cannot be read more than once. Folders pass: their
+/// readers have their own errors.
 pub fn regular(path: &Path) -> Result<()> {
     let kind = fs::metadata(path).map_err(|error| Error::reading(path, &error))?.file_type();
     match special(kind) {
@@ -41,7 +41,7 @@ pub fn regular(path: &Path) -> Result<()> {
     }
 }
 
-/// A file, however its path is spelled.
+/// The identity of a file, independent of the spelling of its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     path: PathBuf,
@@ -50,7 +50,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// That of a path; the file need not exist.
+    /// The identity of the file at a path, which need not exist.
     pub fn new(path: &Path) -> Self {
         Self { path: canonical(path), node: node(path) }
     }
@@ -69,7 +69,7 @@ impl Identity {
 #[cfg(unix)]
 fn node(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
-    // Some file systems number nothing.
+    // Some file systems have no inode numbers.
     fs::metadata(path)
         .ok()
         .map(|metadata| (metadata.dev(), metadata.ino()))
@@ -81,7 +81,7 @@ fn node(_: &Path) -> Option<(u64, u64)> {
     None
 }
 
-/// The absolute path without links and `..`; the end of it need not exist.
+/// The absolute path without links and `..`; its end need not exist.
 fn canonical(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let known =
@@ -94,7 +94,7 @@ fn canonical(path: &Path) -> PathBuf {
             part => found.push(part),
         }
     }
-    // What follows `..` may exist again.
+    // The part after `..` may exist again.
     if rest.components().any(|part| part == Component::ParentDir) {
         canonical(&found)
     } else {
@@ -102,7 +102,7 @@ fn canonical(path: &Path) -> PathBuf {
     }
 }
 
-/// Why no file can be written at a path: it is a folder, a device, a link to nothing, or lies
+/// The reason why no file can be written at a path: it is a folder, a device, a broken link, or
 /// inside a file.
 pub fn no_file(path: &Path) -> Option<String> {
     match fs::metadata(path).map(|metadata| metadata.file_type()) {
@@ -115,7 +115,7 @@ pub fn no_file(path: &Path) -> Option<String> {
     }
 }
 
-/// Why no folder can be at a path: it is a file, a link to nothing, or lies inside a file.
+/// The reason why no folder can be at a path: it is a file, a broken link, or inside a file.
 pub fn no_folder(path: &Path) -> Option<String> {
     match fs::metadata(path) {
         Ok(metadata) => (!metadata.is_dir()).then(|| "is a file; expected a folder".into()),
@@ -133,13 +133,13 @@ fn broken_link(path: &Path) -> Option<String> {
     })
 }
 
-/// The nearest part of a path that exists must be a folder.
+/// The reason if the nearest existing part of a path is not a folder.
 fn nothing_within(path: &Path) -> Option<String> {
     let above = path.ancestors().skip(1).find(|folder| fs::symlink_metadata(folder).is_ok())?;
     match broken_link(above) {
-        Some(reason) => Some(format!("lies in {}, which {reason}", above.display())),
+        Some(reason) => Some(format!("is in {}, which {reason}", above.display())),
         None if above.is_dir() => None,
-        None => Some(format!("lies in {}, which is a file; expected a folder", above.display())),
+        None => Some(format!("is in {}, which is a file; expected a folder", above.display())),
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
             assert!(a.is(&Identity::new(&at(same))), "{same}");
         }
         assert!(!a.is(&Identity::new(&at("folder/b"))) && !a.is(&Identity::new(&at("folder/c"))));
-        // What does not exist yet has one name, too.
+        // A file that does not exist yet has an identity too.
         assert!(Identity::new(&at("link/new/c")).is(&Identity::new(&at("folder/new/c"))));
     }
 

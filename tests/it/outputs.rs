@@ -592,8 +592,8 @@ fn folders_of_outputs_are_made_and_places_that_cannot_be_are_refused() {
     symlink("loop.csv", place.join("loop.csv")).unwrap();
     symlink("/dev/null", place.join("null.csv")).unwrap();
     for (out, words) in [
-        ("file/s.csv", "lies in file, which is a file; expected a folder"),
-        ("file/folder/s.csv", "lies in file, which is a file; expected a folder"),
+        ("file/s.csv", "is in file, which is a file; expected a folder"),
+        ("file/folder/s.csv", "is in file, which is a file; expected a folder"),
         ("folder.csv", "is a folder; expected the name of a file"),
         ("broken.csv", "is a link to nowhere.csv, which does not exist"),
         ("broken.csv/s.csv", "is a link to nowhere.csv, which does not exist"),

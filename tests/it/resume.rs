@@ -524,7 +524,7 @@ fn a_folder_that_goes_away_or_cannot_be_written_ends_the_training_with_a_word() 
 
     fs::write(job.path("file"), "").unwrap();
     let (code, _, err) = job.run("file/out", &[]);
-    assert!(code == 2 && err.contains("file/out: lies in file, which is a file"), "{code} {err}");
+    assert!(code == 2 && err.contains("file/out: is in file, which is a file"), "{code} {err}");
     let (code, _, err) = job.run("/proc/lumisift", &[]);
     assert!(code == 1 && err.contains("/proc/lumisift: cannot be written"), "{code} {err}");
 }
