@@ -1,4 +1,4 @@
-//! Where to compute: the one place that names a backend.
+//! Compute devices. Only this module names the backends.
 
 use crate::{
     config::DeviceChoice,
@@ -14,29 +14,29 @@ use std::path::{Path, PathBuf};
 pub struct Device {
     /// Burn's handle.
     pub device: BurnDevice,
-    /// What to call it in provenance: "cpu", "cuda:0", "wgpu".
+    /// The name in provenance: "cpu", "cuda:0", "wgpu".
     pub name: String,
-    /// The same for kernels of our own.
+    /// The handle for Lumisift's own kernels.
     #[cfg(feature = "gpu")]
     kernels: Option<cubecl::Device>,
 }
 
-/// A GPU as our own kernels see it.
+/// A GPU for Lumisift's own kernels.
 #[cfg(feature = "gpu")]
 pub(crate) struct Gpu {
     /// Launches kernels and keeps buffers.
     pub client: cubecl::client::Client,
-    /// Threads of a block.
+    /// Threads per block.
     pub threads: usize,
-    /// How often a thread may go through loops in one launch: Mesa's software Vulkan leaves them
-    /// after 65,535 times without a word.
+    /// Maximum number of loop iterations of a thread in one launch: Mesa's software Vulkan silently
+    /// leaves loops after 65,535 iterations.
     pub most_loops: Option<usize>,
 }
 
 impl Device {
-    /// How numbers are kept and multiplied on the device, for provenance. Kernels of our own, and
-    /// all of the CPU and WGPU, are single precision throughout; burn's matrix products may round
-    /// to TF32 on CUDA, and there is no way to forbid it.
+    /// The precision of computations on the device, for provenance. Lumisift's own kernels, the CPU
+    /// and WGPU use single precision throughout. Burn's matrix products may round to TF32 on CUDA,
+    /// which cannot be disabled.
     pub fn precision(&self, kernels_of_our_own: bool) -> &'static str {
         if kernels_of_our_own || !self.name.starts_with("cuda") {
             "f32"
@@ -50,36 +50,35 @@ impl Device {
         self.name == "cpu"
     }
 
-    /// What runs our own kernels, where it is a GPU.
+    /// The GPU for Lumisift's own kernels; `None` if the device is not a GPU.
     #[cfg(feature = "gpu")]
     pub(crate) fn gpu(&self) -> Option<Gpu> {
         let client = self.kernels.as_ref()?.client();
-        // One block has to keep a processor busy, and CUDA's have room for more threads than
-        // others'.
+        // One block must occupy a multiprocessor; those of CUDA support more threads than others.
         let wanted = if self.name.starts_with("cuda") { 1024 } else { 256 };
         let threads = wanted.min(client.properties().hardware.max_units_per_cube as usize);
         let software = self.device.identity().is_some_and(|identity| identity.physical.is_none());
         Some(Gpu { client, threads, most_loops: software.then_some(60_000) })
     }
 
-    /// Computes on the device; where it fails, that is an error with what can be done, not a panic.
+    /// Computes on the device; converts panics of the backend to errors with advice.
     pub fn guard<T>(&self, compute: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.is_cpu() {
             return compute();
         }
         let result = guard::fenced(compute).unwrap_or_else(|cause| Err(failure(&cause)));
         if matches!(result, Err(Error::Memory(_))) {
-            // What was given back is kept for the next who asks for as much, and smaller parts may
-            // not find room beside it.
+            // The allocator keeps freed buffers for requests of the same size, which may leave no
+            // room for smaller ones.
             let _ = guard::fenced(|| self.device.memory_cleanup());
         }
         result.map_err(|error| error.map(|message| format!("{}: {message}", self.name)))
     }
 }
 
-/// What to say of a device that failed.
+/// The error for a failed device.
 pub fn failure(cause: &str) -> Error {
-    // As cubecl 0.11 and the drivers below it say it.
+    // Texts of cubecl 0.11 and of the drivers.
     const MEMORY: [&str; 7] = [
         "out of device memory",
         "out of memory",
@@ -92,15 +91,15 @@ pub fn failure(cause: &str) -> Error {
     let (lower, first) = (cause.to_lowercase(), cause.lines().next().unwrap_or_default());
     if MEMORY.iter().any(|sign| lower.contains(sign)) {
         return Error::Memory(format!(
-            "the device has not memory enough ({first}); lower train.batch_size or train.ensemble, free the device, or take another with --device"
+            "out of device memory ({first}); lower train.batch_size or train.ensemble, free the device, or choose another with --device"
         ));
     }
     Error::failed(format!(
-        "the device failed ({first}); checkpoints stand, and --resume goes on from them, also on another device"
+        "the device failed ({first}); --resume continues from the last checkpoint, also on another device"
     ))
 }
 
-/// A tensor's numbers on the host. What failed on the device since the last time shows here.
+/// Copies a tensor to the host. Reports failures on the device since the last read.
 pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     let data = tensor.try_into_data().map_err(|error| failure(&format!("{error:?}")))?;
     data.try_to_vec::<f32>().map_err(|error| failure(&format!("{error:?}")))
@@ -109,15 +108,15 @@ pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
 /// One line of `lumisift devices`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Listed {
-    /// What to write after `--device`.
+    /// The value for `--device`.
     pub name: String,
     /// Whether training can run there now.
     pub available: bool,
-    /// The part, or why it is missing.
+    /// The hardware, or why it is missing.
     pub detail: String,
 }
 
-/// Opens the device of that choice, or says why it cannot.
+/// Opens a device; the error says why it is not available.
 pub fn open(choice: DeviceChoice) -> Result<Device> {
     match choice {
         DeviceChoice::Cpu => Ok(Device {
@@ -134,7 +133,7 @@ pub fn open(choice: DeviceChoice) -> Result<Device> {
     }
 }
 
-/// Opens several devices that share the work. Each is taken once.
+/// Opens several devices that share the work. Repeated devices are opened once.
 pub fn open_all(choices: &[DeviceChoice]) -> Result<Vec<Device>> {
     let mut devices: Vec<Device> = vec![];
     for choice in choices {
@@ -146,7 +145,7 @@ pub fn open_all(choices: &[DeviceChoice]) -> Result<Vec<Device>> {
     Ok(devices)
 }
 
-/// Every device this build knows of, those that are missing with the reason.
+/// All devices that this build supports; missing ones with the reason.
 pub fn list() -> Vec<Listed> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut listed = vec![Listed {
@@ -165,7 +164,7 @@ pub fn list() -> Vec<Listed> {
         listed.push(Listed { name: format!("cuda:{i}"), available: found, detail });
     }
     if wgpu.is_empty() {
-        // By name, a software renderer may serve.
+        // A software renderer is used only if named.
         listed.push(match open_wgpu(None) {
             Ok(_) => Listed {
                 name: "wgpu".into(),
@@ -182,7 +181,7 @@ pub fn list() -> Vec<Listed> {
     listed
 }
 
-/// What is known of a GPU's memory, in words.
+/// Description of a GPU's memory.
 #[cfg(feature = "gpu")]
 fn memory(choice: DeviceChoice) -> String {
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
@@ -204,8 +203,8 @@ fn memory(_: DeviceChoice) -> String {
 
 const NO_LIBDEVICE: &str = "libdevice.10.bc of the CUDA toolkit is not found: set CUDA_PATH to a folder with nvvm/libdevice";
 
-/// Where CUDA's library of functions lies; kernels are built with it while the program runs.
-/// Searched as cubecl does.
+/// The path of CUDA's function library, with which kernels are compiled at run time. Searched like
+/// in cubecl.
 fn libdevice() -> Option<PathBuf> {
     let roots = match std::env::var_os("CUDA_PATH") {
         Some(path) => vec![PathBuf::from(path)],
@@ -238,7 +237,7 @@ fn no_wgpu() -> String {
     }
 }
 
-/// Names of the cards that a backend reaches; software renderers are no cards.
+/// Names of the GPUs of a backend, without software renderers.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 fn cards(kind: burn::tensor::DeviceType) -> Vec<String> {
     let identities =
@@ -301,7 +300,7 @@ fn open_wgpu(index: Option<usize>) -> Result<Device> {
         name,
         kernels: cubecl::Device::wgpu(kind).ok(),
     };
-    // A software renderer is taken only by name: it is far slower than the CPU itself.
+    // A software renderer is used only if named: it is far slower than the CPU backend.
     let software = std::env::var_os("CUBECL_WGPU_DEFAULT_DEVICE").is_some() && index.is_none();
     match (wgpu_gpus().len(), index) {
         (0, _) if !software => Err(Error::input(format!("device wgpu: {}", no_wgpu()))),
@@ -326,8 +325,8 @@ fn open_wgpu(_: Option<usize>) -> Result<Device> {
     Err(Error::input(format!("device wgpu: {}", no_wgpu())))
 }
 
-/// What each channel gives, side by side: on the CPU on its cores, on a GPU in streams of their
-/// own, since one channel leaves most of a GPU's processors idle.
+/// Maps channels in parallel: on the CPU on its cores, on a GPU in separate streams, because one
+/// channel leaves most of a GPU idle.
 pub(crate) fn side_by_side<T: Send, R: Send>(
     device: &Device,
     channels: Vec<T>,
@@ -345,7 +344,7 @@ pub(crate) mod tests {
         BurnDevice::flex()
     }
 
-    /// A GPU that is software, for tests; says so and returns nothing where there is none.
+    /// A software GPU for tests; prints a message and returns `None` if there is none.
     #[cfg(feature = "wgpu")]
     pub(crate) fn software() -> Option<Device> {
         use burn::tensor::DeviceKind;
@@ -358,7 +357,7 @@ pub(crate) mod tests {
             }),
             Err(error) => {
                 eprintln!("skipped: no software Vulkan: {error}");
-                // As the integration tests do it (tests/it/common).
+                // Like the integration tests (tests/it/common).
                 if let Some(path) = std::env::var_os("LUMISIFT_SKIPPED") {
                     let file = std::fs::File::options().create(true).append(true).open(path);
                     let _ = file.and_then(|mut file| {
