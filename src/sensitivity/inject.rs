@@ -1,4 +1,4 @@
-//! Defects: where they are put, and what they make of a row's bins.
+//! Defects: their positions and their effect on a row's bins.
 
 use crate::data::{areas::Area, shape::Shape};
 use rand::RngExt;
@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Poisson};
 use serde::Serialize;
 
-/// Places that are drawn before a row counts as one that has none.
+/// Maximum number of positions drawn for a row.
 const TRIES: usize = 200;
 
 /// The size of a defect in bins.
@@ -24,7 +24,7 @@ impl Size {
         if self.x * self.y == 1 { "1 bin".into() } else { format!("{self} bins") }
     }
 
-    /// Whether a map has room for it.
+    /// Whether it fits into a map.
     pub fn fits(self, shape: Shape) -> bool {
         self.x <= shape.x && self.y <= shape.y
     }
@@ -36,10 +36,9 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// The area of a defect in each of some maps that have room for it: anywhere in the first, and in
-/// the others around the same fraction of each axis as far as it stays inside. A place is drawn
-/// again where `alive` says of one of them, by its number, that there is nothing to break; nothing
-/// where no place is found.
+/// The area of a defect in each of several maps in which it fits: anywhere in the first, and in the
+/// others around the same fraction of each axis, moved inside if needed. Draws again if `alive`
+/// returns false for the area in any map (by its index). `None` if no position is found.
 pub fn place(
     shapes: &[Shape],
     size: Size,
@@ -64,13 +63,13 @@ pub fn place(
     })
 }
 
-/// The bins of an area in a map of so many columns.
+/// The bins of an area in a map with this number of columns.
 pub fn bins(area: Area, columns: usize) -> impl Iterator<Item = usize> {
     (area.y.0..=area.y.1).flat_map(move |y| (area.x.0..=area.x.1).map(move |x| y * columns + x))
 }
 
-/// Multiplies the bins of an area; with chance, what comes out is drawn from a Poisson distribution
-/// around that, as far as there is one.
+/// Multiplies the bins of an area; with `chance`, the results are drawn from Poisson distributions
+/// with these means, if they are valid means.
 pub fn inject(
     map: &mut [f32],
     columns: usize,
@@ -135,7 +134,7 @@ mod tests {
             "{mean} {variance}"
         );
         assert!(map.iter().all(|value| value.fract() == 0.0));
-        // What is no mean of counts is multiplied.
+        // Invalid means of counts are only multiplied.
         let mut odd = vec![-3.0, f32::MAX];
         inject(
             &mut odd,

@@ -1,8 +1,8 @@
-//! How well an experiment finds defects of given sizes and strengths: they are injected into good
-//! rows that are held out, which are then scaled, scored and flagged as any others.
+//! Measures how well an experiment finds defects of given sizes and strengths. Defects are injected
+//! into held-out good rows, which are then scaled, scored and flagged like any others.
 //!
-//! Each changed row is judged by itself: a mask that goes by the rows before it in its run
-//! (`patterns.dynamic_mask`) is off for it.
+//! Each changed row is judged alone: the mask that depends on the preceding rows of its run
+//! (`patterns.dynamic_mask`) is off.
 
 mod inject;
 mod outputs;
@@ -35,17 +35,17 @@ use rand::seq::SliceRandom;
 use serde::Serialize;
 use std::ops::Range;
 
-/// Sizes where the config names none: of maps, and of histograms in one dimension.
+/// Default sizes for maps, and for histograms in one dimension.
 const OF_MAPS: [(usize, usize); 5] = [(2, 2), (4, 2), (8, 3), (16, 2), (16, 6)];
 const OF_LINES: [(usize, usize); 4] = [(1, 1), (2, 1), (5, 1), (10, 1)];
 
-/// What is tried, on which rows: known to be possible.
+/// A checked plan of defects and rows.
 #[derive(Clone, Debug)]
 pub struct Plan {
     layers: Vec<Layer>,
     settings: Settings,
     seed: u64,
-    /// The rows that are held out and taken for good.
+    /// The held-out rows that count as good.
     good: Vec<usize>,
     sample: String,
     notes: Vec<String>,
@@ -56,22 +56,22 @@ pub struct Plan {
 struct Layer {
     name: String,
     shape: Shape,
-    /// Its bins among the values of a row.
+    /// The range of its bins among the values of a row.
     columns: Range<usize>,
 }
 
-/// What is tried.
+/// Settings of the injection.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings {
     /// Sizes of the defects.
     pub sizes: Vec<Size>,
-    /// What contents are multiplied by.
+    /// Factors of the contents.
     pub strengths: Vec<f64>,
-    /// Rows that each point is tried on, where so many are there.
+    /// Maximum number of rows for each point.
     pub rows: usize,
-    /// In how many channels a defect is.
+    /// Number of channels with the defect.
     pub channels: usize,
-    /// Whether contents are drawn anew as counts.
+    /// Whether contents are redrawn as counts.
     pub poisson: bool,
 }
 
@@ -80,89 +80,89 @@ pub struct Settings {
 pub struct Share {
     /// The channel that flags.
     pub channel: String,
-    /// Flagged rows.
+    /// Number of flagged rows.
     pub flagged: usize,
-    /// All of them.
+    /// Number of all rows.
     pub rows: usize,
-    /// Their share; none without rows.
+    /// Share of flagged rows; `None` without rows.
     pub share: Option<f64>,
-    /// The interval.
+    /// Its 95 % interval.
     pub interval: Option<(f64, f64)>,
 }
 
 impl Share {
     fn new(channel: &str, flagged: usize, rows: usize) -> Self {
         let found = rate_with_interval(flagged, rows);
-        // Rounding must not leave a share outside.
+        // Rounding must not exclude the share.
         let interval = found.map(|(share, low, high)| (low.min(share), high.max(share)));
         Self { channel: channel.into(), flagged, rows, share: found.map(|found| found.0), interval }
     }
 }
 
-/// What was found of a size and strength.
+/// Result for a size and strength.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Point {
     /// The size.
     #[serde(flatten)]
     pub size: Size,
-    /// What the contents were multiplied by.
+    /// The factor of the contents.
     pub strength: f64,
-    /// In how many channels.
+    /// Number of channels with the defect.
     pub channels: usize,
-    /// Rows that are flagged by the channel that judges.
+    /// Rows flagged by the channel that determines the verdict.
     pub efficiency: Share,
     /// With patterns: the mean overlap (intersection over union) of each injected area with the
-    /// region on its side that matches it best; 0 where there is none.
+    /// best-matching region of its side; 0 without a region.
     pub iou: Option<f64>,
-    /// Where there are several channels, those flagged by each, of the rows in which the defect is
-    /// in it.
+    /// With several channels: for each channel, the flagged share of the rows with a defect in it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_channel: Vec<Share>,
 }
 
-/// What was found.
+/// The outcome of an injection study.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
-    /// The experiment.
+    /// The name of the experiment.
     pub name: String,
-    /// Its folder; where it was trained for this, relative to the folder of this file.
+    /// Its folder; if it was trained for this, relative to the folder of this file.
     pub experiment: String,
-    /// What wrote it.
+    /// The version that wrote it.
     pub version: String,
-    /// What the score is, in words.
+    /// Description of the score.
     pub score: String,
-    /// What changed and unchanged rows are held against.
+    /// The thresholds of changed and unchanged rows.
     pub thresholds: Vec<Calibrated>,
-    /// The source of all chance.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// What was tried.
+    /// The settings.
     pub settings: Settings,
     /// "bins", or "bins (x × y)".
     pub unit: String,
-    /// The good rows that are held out, in words.
+    /// Description of the held-out good rows.
     pub sample: String,
-    /// Of these, the share that is flagged as it is, by each channel, the one that judges last.
+    /// The share of these that is flagged unchanged, by each channel; the one that determines the
+    /// verdict is last.
     pub false_alarms: Vec<Share>,
-    /// Rows that defects were injected into: none of them is flagged as it is.
+    /// Number of rows with injected defects; none of them is flagged unchanged.
     pub rows: usize,
-    /// What was found, size by size.
+    /// The results, size by size.
     pub points: Vec<Point>,
-    /// What is worth knowing.
+    /// Notes.
     pub notes: Vec<String>,
 }
 
 impl Outcome {
-    /// The share of good rows that is flagged as it is.
+    /// The share of good rows that is flagged unchanged.
     pub fn false_alarm(&self) -> Option<&Share> {
         self.false_alarms.last()
     }
 }
 
-/// A defect in a row: a layer and an area of it each.
+/// A defect in a row: layers, each with an area.
 type Defect = Vec<(usize, Area)>;
 
 impl Plan {
-    /// Refuses what cannot be tried on these rows.
+    /// Checks whether the settings are possible on these rows.
     pub fn new(experiment: &Experiment, prepared: &Prepared) -> Result<Self> {
         let samples = &prepared.samples;
         let what = match () {
@@ -219,13 +219,13 @@ impl Plan {
         Ok(Self { layers, settings, seed: experiment.seed, good, sample, notes })
     }
 
-    /// How many sizes and strengths there are.
+    /// Number of combinations of size and strength.
     pub fn points(&self) -> usize {
         self.settings.sizes.len() * self.settings.strengths.len()
     }
 
-    /// Tries all of it, a size and strength at a time. `done` is told of each, and may end it.
-    /// `experiment` and `score` say where the experiment is and what its score is.
+    /// Runs all sizes and strengths. `done` is called after each; an error from it ends the run.
+    /// `experiment` is the folder of the experiment, `score` the description of its score.
     pub fn run(
         mut self,
         model: &TrainedModel,
@@ -243,8 +243,8 @@ impl Plan {
                 .iter()
                 .any(|value| !value.is_nan() && (value.fract() != 0.0 || *value < 0.0))
         {
-            let what = "contents are not whole numbers, and are drawn from Poisson distributions all the same";
-            self.notes.push(format!("{what}; sensitivity.poisson = false multiplies them"));
+            let what = "contents are not whole numbers, but are drawn from Poisson distributions";
+            self.notes.push(format!("{what}; sensitivity.poisson = false only multiplies them"));
         }
         let alone = alone(&model.experiment);
         let mut points = vec![];
@@ -254,7 +254,7 @@ impl Plan {
             let without = defects.iter().filter(|defect| defect.is_none()).count();
             if without > 0 {
                 self.notes.push(format!(
-                    "{without} of {rows} rows have no place of {} of which most hold something",
+                    "{without} of {rows} rows have no area of {} with at least half of the bins filled",
                     size.told()
                 ));
             }
@@ -283,7 +283,7 @@ impl Plan {
         })
     }
 
-    /// Scores the rows as they are; of the good ones that are held out and not flagged takes some.
+    /// Scores the unchanged rows and chooses some of the held-out good ones that are not flagged.
     fn choose(
         &mut self,
         model: &TrainedModel,
@@ -291,11 +291,11 @@ impl Plan {
         device: &Device,
     ) -> Result<(Vec<Share>, Prepared)> {
         let (scores, _) = judge(&model.experiment, model, &prepared, device)?;
-        // Rows that are not evaluated stand among the others.
+        // Rows that are not evaluated are among the others.
         let places: Vec<usize> = scores.evaluated().collect();
         if places.len() < prepared.samples.rows.len() {
             return Err(Error::failed(
-                "sensitivity: rows that have a score in the experiment have none on this device; take the device of the training",
+                "sensitivity: rows with a score in the experiment have none on this device; use the device of the training",
             ));
         }
         let flagged = |channel: usize, row: usize| {
@@ -317,7 +317,7 @@ impl Plan {
                 (0..rows.len()).filter(|row| !is_flagged(&scores, *row)).collect();
             if kept.len() < rows.len() {
                 self.notes.push(format!(
-                    "{} good rows are left out, which are flagged without patterns.dynamic_mask",
+                    "{} good rows are excluded because they are flagged without patterns.dynamic_mask",
                     rows.len() - kept.len()
                 ));
             }
@@ -325,14 +325,17 @@ impl Plan {
         }
         if rows.is_empty() {
             return Err(Error::input(format!(
-                "sensitivity: all {} {} are flagged as they are: there is nothing to break",
+                "sensitivity: all {} {} are flagged without a defect; expected some that are not",
                 self.good.len(),
                 self.sample
             )));
         }
         if rows.len() < self.settings.rows {
-            let of =
-                if rows.len() < self.good.len() { " that are not flagged as they are" } else { "" };
+            let of = if rows.len() < self.good.len() {
+                " that are not flagged without a defect"
+            } else {
+                ""
+            };
             self.notes.push(format!(
                 "there are {} {}{of}, fewer than the {} of sensitivity.rows",
                 rows.len(),
@@ -347,8 +350,7 @@ impl Plan {
         Ok((false_alarms, picked.pick(&order)))
     }
 
-    /// Where the defect of a row is, the same for all strengths; nothing where there is no place
-    /// for it.
+    /// The defect of a row, the same for all strengths; `None` if there is no position for it.
     fn defect(
         &self,
         model: &TrainedModel,
@@ -431,7 +433,7 @@ impl Plan {
         let iou = |patterns: &Patterns| {
             let evaluated: Vec<usize> = scores.evaluated().collect();
             let best = |row: usize, layer: usize, area: Area| {
-                // Nothing is found in a row that is so hot that its score is not finite.
+                // A row whose score is not finite has no regions.
                 let Ok(found) = evaluated.binary_search(&row) else { return 0.0 };
                 let own = patterns.found[found]
                     .regions
@@ -465,18 +467,18 @@ impl Plan {
     }
 }
 
-/// Bins that a region and an area have both, as a share of those that either has.
+/// Intersection over union of a region and an area, in bins.
 fn overlap(region: &Region, area: Area) -> f64 {
     let common = region.share_in(&[area]) * region.bins as f64;
     common / (region.bins as f64 + area.bins() as f64 - common)
 }
 
-/// Whether the channel that judges flags a row.
+/// Whether the channel that determines the verdict flags a row.
 fn is_flagged(scores: &Scores, row: usize) -> bool {
     scores.main().is_some_and(|channel| channel.flagged(row) == Some(true))
 }
 
-/// Scores rows and holds them against the thresholds.
+/// Scores rows and compares them with the thresholds.
 fn judge(
     experiment: &Experiment,
     model: &TrainedModel,
@@ -489,7 +491,7 @@ fn judge(
     Ok((scores, patterns))
 }
 
-/// The experiment for rows that are judged by themselves.
+/// The config for rows that are judged alone.
 fn alone(experiment: &Experiment) -> Experiment {
     let mut alone = experiment.clone();
     alone.patterns.iter_mut().for_each(|patterns| patterns.dynamic_mask = 0);
@@ -516,7 +518,7 @@ fn layers(samples: &Samples) -> Vec<Layer> {
         .collect()
 }
 
-/// The sizes that are tried; refuses those that a layer has no room for.
+/// The sizes of defects; fails if one does not fit into a layer.
 fn sizes(wanted: &[Window], layers: &[Layer]) -> Result<Vec<Size>> {
     let sizes: Vec<Size> =
         wanted.iter().map(|size| Size { x: size.x as usize, y: size.y as usize }).collect();
@@ -543,9 +545,8 @@ fn sizes(wanted: &[Window], layers: &[Layer]) -> Result<Vec<Size>> {
     Ok(sizes)
 }
 
-/// The rows that are held out and taken for good, what they are in words, and what is doubtful:
-/// those labelled good, else those of data.train that are not labelled bad, else all that are not
-/// labelled bad.
+/// The held-out rows that count as good, their description, and warnings: rows labelled good, else
+/// those of data.train that are not labelled bad, else all that are not labelled bad.
 fn held_out(prepared: &Prepared) -> Result<(Vec<usize>, String, Vec<String>)> {
     let rows: Vec<usize> = (0..prepared.splits.len())
         .filter(|&row| matches!(prepared.splits[row], Split::Valid | Split::Test))
@@ -564,7 +565,7 @@ fn held_out(prepared: &Prepared) -> Result<(Vec<usize>, String, Vec<String>)> {
     if let Some(good) = choose(&|row| label(row).is_none() && is_ours(row)) {
         return Ok((good, "held-out rows of data.train".into(), vec![]));
     }
-    let doubt = "no held-out row is known to be good: all that are not labelled bad are taken for it, anomalies among them";
+    let doubt = "no held-out row is known to be good: all rows that are not labelled bad are used, possibly with anomalies; label good rows";
     match choose(&|row| label(row).is_none()) {
         Some(good) => Ok((good, "held-out rows not labelled bad".into(), vec![doubt.into()])),
         None => Err(Error::input(format!(
