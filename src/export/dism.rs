@@ -1,8 +1,8 @@
-//! A package for DISM, the manager of the inference service of CMS' DIALS: what `dismcli build`
-//! takes, and a script that does to histograms what the service does.
+//! A package for DISM, the manager of the inference service of CMS' DIALS: the input of
+//! `dismcli build`, and a script that processes histograms like the service.
 //!
-//! The template is that of the `dism-core` package (format 2025-03-31), for models in ONNX that
-//! NVIDIA's Triton serves. Names of rows of bad lumisections are those of DIALS' own table.
+//! The template is that of the `dism-core` package (format 2025-03-31), for ONNX models served by
+//! NVIDIA's Triton. Column names of bad lumisections are those of DIALS' table.
 
 use super::{metadata, scoring, text, trained_on};
 use crate::{
@@ -31,21 +31,21 @@ pub fn package(
 ) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let data = folder.read_json::<Report>(names::REPORT)?.data;
     let refused = if data.features {
-        "its inputs are features; DIALS hands over the bins of monitoring elements"
+        "its inputs are features; DIALS provides the bins of monitoring elements"
     } else if data.flow_bins {
         "it was trained on underflow and overflow bins, which histograms in DIALS lack; train with data.flow_bins = \"strip\""
     } else if model.experiment.data.rebin.is_some() || !model.experiment.data.cut_cross.is_empty() {
-        "it was trained on bins that data.rebin adds up or data.cut_cross leaves out; DIALS hands over all bins"
+        "it was trained on bins that data.rebin adds up or data.cut_cross leaves out; DIALS provides all bins"
     } else if model.networks.len() > 1 && model.is_layered() {
-        "it was trained on several monitoring elements, of which DIALS hands over one; --channel exports one layer"
+        "it was trained on several monitoring elements, of which DIALS provides one; --channel exports one layer"
     } else if model.scaler.added.is_some() || model.experiment.scale.divide_by.is_some() {
-        "data.add_inputs and scale.divide_by need quantities of each lumisection beside its histogram"
+        "data.add_inputs and scale.divide_by need quantities of each lumisection in addition to its histogram"
     } else {
         ""
     };
     if !refused.is_empty() {
         return Err(Error::input(format!(
-            "{}: cannot go to DIALS: {refused}",
+            "{}: cannot be exported to DIALS: {refused}",
             folder.path().display()
         )));
     }
@@ -98,7 +98,7 @@ pub fn package(
     Ok(FILES.into_iter().zip(contents).collect())
 }
 
-/// A name as Kubernetes takes it: small letters, digits and hyphens between them.
+/// A valid name for Kubernetes: lower-case letters, digits and hyphens between them.
 fn service_name(name: &str) -> String {
     let plain: String = name
         .chars()
@@ -112,7 +112,7 @@ fn service_name(name: &str) -> String {
     if short.is_empty() { "lumisift".into() } else { short.into() }
 }
 
-/// `template.yaml`. A text in JSON is one in YAML.
+/// `template.yaml`. A JSON string is a valid YAML string.
 fn template(
     name: &str,
     description: &str,

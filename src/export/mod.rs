@@ -15,7 +15,7 @@ use onnx::Graph;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// What is known of a model beside its numbers.
+/// Metadata of a model.
 pub fn metadata(
     folder: &Folder,
     model: &TrainedModel,
@@ -49,14 +49,14 @@ pub fn metadata(
     if !blind.is_empty() {
         metadata.push(("blind_inputs".to_owned(), text(&blind)?));
     }
-    // Folders of earlier versions do not say.
+    // Folders of earlier versions lack these.
     metadata.extend(told("fingerprint").map(|fingerprint| ("fingerprint".to_owned(), fingerprint)));
     metadata
         .extend(model.element().map(|element| ("monitoring_element".to_owned(), element.clone())));
     Ok(metadata)
 }
 
-/// The files that a model was trained on, with what tells whether they have changed.
+/// The files that a model was trained on, with their size and hash.
 fn trained_on(provenance: &Value) -> Vec<Value> {
     let files = provenance["files"].as_array().map_or(&[][..], Vec::as_slice);
     let of = |file: &Value| json!({"name": file["name"], "rows": file["rows"], "bytes": file["bytes"], "sha256": file["sha256"]});

@@ -1,43 +1,42 @@
-//! ONNX files, as far as scoring needs them: a graph of operators with constants, written as
-//! protobuf.
+//! Writes ONNX files for scoring: a graph of operators with constants, as protobuf.
 //!
 //! The field numbers are those of ONNX's `onnx.proto`. Operators are those of opset 17, in files of
-//! IR version 8: runtimes since 2022 read them.
+//! IR version 8, which runtimes since 2022 support.
 
 use crate::protobuf::Message;
 use serde::Serialize;
 
-/// The version of the set of operators.
+/// The version of the operator set.
 pub const OPSET: u64 = 17;
 /// The version of the file format.
 const IR_VERSION: u64 = 8;
-/// What the first dimension is called: rows, as many as there are.
+/// The name of the first dimension: the number of rows, which is variable.
 const ROWS: &str = "N";
 
-/// The type of a tensor's numbers, as ONNX counts them.
+/// The element type of a tensor, with ONNX's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Single precision.
     Float = 1,
-    /// Whole numbers, for places.
+    /// 64-bit integers, for indices.
     Integer = 7,
-    /// Yes or no.
+    /// Booleans.
     Bool = 9,
     /// Double precision.
     Double = 11,
 }
 
-/// What sets an operator: a number.
+/// A numeric attribute of an operator.
 #[derive(Clone, Copy, Debug)]
 pub enum Attribute {
-    /// In single precision.
+    /// Single precision.
     Float(f32),
-    /// A whole number.
+    /// An integer.
     Integer(i64),
 }
 
-/// What goes into a graph or comes out of it.
+/// An input or output of a graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Port {
     /// Its name.
@@ -46,9 +45,9 @@ pub struct Port {
     pub kind: Kind,
     /// Its dimensions after the first, which is rows.
     pub lengths: Vec<usize>,
-    /// What it is, in words.
+    /// Its description.
     pub description: String,
-    /// What its columns are called, where they have names.
+    /// The names of its columns, if they have names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
 }
@@ -57,7 +56,7 @@ pub struct Port {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value(String);
 
-/// A graph in the making. Every value has rows as its first dimension, or is a constant.
+/// A graph under construction. Every value has rows as its first dimension, or is a constant.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     nodes: Vec<Message>,
@@ -68,7 +67,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// A new input.
+    /// Adds an input.
     pub fn input(&mut self, port: Port) -> Value {
         let value = Value(port.name.clone());
         self.inputs.push(port);
@@ -81,17 +80,17 @@ impl Graph {
         self.outputs.push(port);
     }
 
-    /// What goes in, in order.
+    /// The inputs in order.
     pub fn inputs(&self) -> &[Port] {
         &self.inputs
     }
 
-    /// What comes out, in order.
+    /// The outputs in order.
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
     }
 
-    /// What an operator makes of values.
+    /// Adds an operator; returns its output.
     pub fn node(
         &mut self,
         operator: &str,
@@ -102,12 +101,12 @@ impl Graph {
         self.add(operator, inputs, attributes, name)
     }
 
-    /// The same numbers in another type.
+    /// Converts to another element type.
     pub fn cast(&mut self, value: &Value, kind: Kind) -> Value {
         self.node("Cast", &[value], &[("to", Attribute::Integer(kind as i64))])
     }
 
-    /// Numbers in single precision, `lengths`.
+    /// A constant in single precision of shape `lengths`.
     pub fn floats(&mut self, values: &[f32], lengths: &[usize]) -> Value {
         self.constant(
             Kind::Float,
@@ -116,7 +115,7 @@ impl Graph {
         )
     }
 
-    /// Numbers in double precision, `lengths`.
+    /// A constant in double precision of shape `lengths`.
     pub fn doubles(&mut self, values: &[f64], lengths: &[usize]) -> Value {
         self.constant(
             Kind::Double,
@@ -125,12 +124,12 @@ impl Graph {
         )
     }
 
-    /// One number in double precision, without dimensions.
+    /// A scalar constant in double precision.
     pub fn double(&mut self, value: f64) -> Value {
         self.doubles(&[value], &[])
     }
 
-    /// Whole numbers in a row.
+    /// A one-dimensional constant of integers.
     pub fn integers(&mut self, values: &[i64]) -> Value {
         self.constant(
             Kind::Integer,
@@ -139,7 +138,7 @@ impl Graph {
         )
     }
 
-    /// The file: the graph and texts beside it.
+    /// The bytes of the file: the graph and its metadata.
     pub fn to_file(&self, name: &str, description: &str, metadata: &[(String, String)]) -> Vec<u8> {
         let graph = Message::default()
             .messages(1, self.nodes.iter().cloned())
