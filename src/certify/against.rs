@@ -13,44 +13,43 @@ use std::collections::BTreeMap;
 pub struct Against {
     /// The golden JSON.
     pub file: String,
-    /// The quantity of the luminosities, where they are known.
+    /// The quantity of the luminosities, if they are known.
     pub luminosity: Option<String>,
     /// Counts for each verdict.
     pub verdicts: Vec<AgainstVerdict>,
-    /// Number of lumisections that it names and that are not judged; none where it names whole
-    /// runs.
+    /// Number of lumisections in it that are not judged; `None` if it names whole runs.
     pub not_judged: Option<u64>,
-    /// The runs in which they differ, those with most such lumisections first.
+    /// The runs that differ, those with most differing lumisections first.
     pub runs: Vec<RunDifference>,
 }
 
 /// The lumisections of one verdict: those in the golden JSON, and the others.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct AgainstVerdict {
-    /// Our verdict.
+    /// The verdict here.
     pub verdict: Verdict,
-    /// Lumisections that it names.
+    /// Number of lumisections in the golden JSON.
     pub golden: usize,
-    /// Others.
+    /// Number of other lumisections.
     pub other: usize,
-    /// Recorded luminosity of those that it names, as far as it is known.
+    /// Known recorded luminosity of those in the golden JSON.
     pub golden_luminosity: f64,
-    /// Of the others.
+    /// Known recorded luminosity of the others.
     pub other_luminosity: f64,
 }
 
-/// Where verdicts of a run differ from a golden JSON. Ranges are inclusive.
+/// Differences between the verdicts of a run and a golden JSON. Ranges are inclusive.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RunDifference {
     /// The run.
     pub run: u32,
-    /// Good here, but not named.
+    /// Good here, but not in the golden JSON.
     pub good_here: Vec<(u32, u32)>,
-    /// Named, but grey here.
+    /// In the golden JSON, but grey here.
     pub grey_here: Vec<(u32, u32)>,
-    /// Named, but bad here.
+    /// In the golden JSON, but bad here.
     pub bad_here: Vec<(u32, u32)>,
-    /// Named, but not evaluated here.
+    /// In the golden JSON, but not evaluated here.
     pub not_evaluated_here: Vec<(u32, u32)>,
 }
 
@@ -63,7 +62,7 @@ impl RunDifference {
 }
 
 impl Against {
-    /// Compares; `luminosity` names the quantity that lumisections have.
+    /// Compares verdicts with a golden JSON; `luminosity` is the name of the quantity.
     pub fn new(
         file: String,
         golden: &LumisectionSet,
@@ -101,7 +100,7 @@ impl Against {
                 Verdict::Grey if is_named => &mut difference.grey_here,
                 Verdict::Bad if is_named => &mut difference.bad_here,
                 Verdict::NotEvaluated if is_named => &mut difference.not_evaluated_here,
-                // Not good here, and not there.
+                // Neither good here nor in the golden JSON.
                 _ => continue,
             };
             match ranges.last_mut() {

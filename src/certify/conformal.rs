@@ -1,30 +1,30 @@
-//! P-values of scores among those of good lumisections, without assuming a distribution, counted in
-//! blocks of neighbours.
+//! Distribution-free p-values of scores relative to good lumisections, counted in blocks of
+//! neighbours.
 //!
-//! The p-value of a score is (1 + K · share) / (K + 1), where share is that of the calibration rows
-//! which score at least as high and K the number of blocks. With blocks of one row it is the usual
+//! The p-value of a score is (1 + K · share) / (K + 1), where share is the share of calibration
+//! rows with at least this score and K the number of blocks. With blocks of one row it is the usual
 //! conformal p-value (1 + number at least as high) / (n + 1): among good rows that are exchangeable
-//! with the calibration rows, at most a share p has a p-value of p or less, whatever the
-//! distribution. Neighbouring lumisections are not exchangeable with those of other times, blocks
-//! of them are; the rank of a row within them is then averaged over the rows of each block (Lee,
-//! Barber and Willett's hierarchical conformal prediction with blocks of one length).
+//! with the calibration rows, at most a share p has a p-value of p or less, for any distribution.
+//! Neighbouring lumisections are not exchangeable with those of other times, but blocks of them
+//! are. The rank of a row is then averaged over the rows of each block (hierarchical conformal
+//! prediction of Lee, Barber and Willett with blocks of equal length).
 
-/// The scores of held-out good rows, and how many of them count as independent.
+/// The scores of held-out good rows, and the number of them that count as independent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reference {
-    /// Ascending.
+    /// Scores, ascending.
     scores: Vec<f64>,
-    /// Runs they are of.
+    /// Number of runs.
     pub runs: usize,
-    /// LSs that count as one.
+    /// Number of LSs per block.
     pub block: usize,
-    /// How many blocks there are.
+    /// Number of blocks.
     pub blocks: usize,
 }
 
 impl Reference {
-    /// Of the scores of some runs, each in the order of LS, in blocks of so many, or as many as
-    /// they are correlated over. Blocks do not cross runs; a shorter run is one block.
+    /// From the scores of some runs, each in the order of LS, with blocks of this length, by
+    /// default the correlation length. Blocks do not cross runs; a shorter run is one block.
     pub fn new(runs: &[Vec<f64>], block: Option<usize>) -> Self {
         let block = block.unwrap_or_else(|| correlated_over(runs)).max(1);
         let mut scores = runs.concat();
@@ -42,41 +42,41 @@ impl Reference {
         self.scores.len()
     }
 
-    /// Their scores, ascending.
+    /// The scores, ascending.
     pub fn scores(&self) -> &[f64] {
         &self.scores
     }
 
-    /// The share of the rows that score at least so high.
+    /// The share of the rows with at least this score.
     fn share_from(&self, score: f64) -> f64 {
         let below = self.scores.partition_point(|other| *other < score);
         (self.rows() - below) as f64 / self.rows().max(1) as f64
     }
 
-    /// The share of the rows that score strictly higher.
+    /// The share of the rows with a strictly higher score.
     pub fn share_above(&self, score: f64) -> f64 {
         let up_to = self.scores.partition_point(|other| *other <= score);
         (self.rows() - up_to) as f64 / self.rows().max(1) as f64
     }
 
-    /// The p-value of a score: 1 where there are no good rows.
+    /// The p-value of a score; 1 without good rows.
     pub fn p_value(&self, score: f64) -> f64 {
         let blocks = self.blocks as f64;
         (1.0 + blocks * self.share_from(score)) / (blocks + 1.0)
     }
 
-    /// The smallest p-value there can be.
+    /// The smallest possible p-value.
     pub fn smallest(&self) -> f64 {
         1.0 / (self.blocks as f64 + 1.0)
     }
 
-    /// The score above which (and nowhere else) p-values are `rate` or less; none where no p-value
-    /// is so small.
+    /// The score such that exactly the scores above it have p-values up to `rate`; `None` if no
+    /// p-value is that small.
     pub fn cut(&self, rate: f64) -> Option<f64> {
         if self.smallest() > rate {
             return None;
         }
-        // p-values fall with the score: the first row whose p-value is small enough follows the
+        // p-values decrease with the score: the first row with a small enough p-value follows the
         // cut.
         let at = self.scores.partition_point(|score| self.p_value(*score) > rate);
         at.checked_sub(1).map(|at| self.scores[at])
@@ -85,20 +85,20 @@ impl Reference {
 
 /// Number of blocks that a rate requires: the smallest p-value of n blocks is 1 / (n + 1).
 pub fn needed(rate: f64) -> usize {
-    // 1 / 0.001 is a little more than 1000 in some roundings.
+    // 1 / 0.001 can be slightly more than 1000 after rounding.
     ((1.0 / rate - 1e-9).ceil() as usize).saturating_sub(1)
 }
 
-/// A correlation is not estimated on fewer pairs of neighbours than this.
+/// Minimum number of pairs of neighbours for the estimate of a correlation.
 const FEWEST_PAIRS: usize = 30;
 
 /// The share of the rows that count as high-scoring.
 const TAIL: f64 = 0.1;
 
-/// Over how many neighbouring rows high scores are correlated: 1 + 2 Σ ρₖ, where ρₖ is the
-/// correlation of whether two rows k apart in one run are among the tenth that score highest,
-/// summed up to the first that is within its noise of 0. That many rows count as one independent
-/// row.
+/// Number of neighbouring rows over which high scores are correlated: 1 + 2 Σ ρₖ. Here ρₖ is the
+/// correlation, for two rows k apart in one run, of being among the highest tenth of scores; the
+/// sum ends at the first ρₖ that is compatible with 0. This number of rows counts as one
+/// independent row.
 pub fn correlated_over(runs: &[Vec<f64>]) -> usize {
     let mut sorted = runs.concat();
     sorted.sort_by(f64::total_cmp);
@@ -129,8 +129,8 @@ pub fn correlated_over(runs: &[Vec<f64>]) -> usize {
     over.round() as usize
 }
 
-/// Benjamini and Hochberg's procedure: the largest p-value of those that may be rejected so that at
-/// most a share `rate` of them is expected to be of good rows; none where none may.
+/// Benjamini and Hochberg's procedure: the largest rejected p-value such that at most a share
+/// `rate` of the rejected rows is expected to be good; `None` if none can be rejected.
 pub fn benjamini_hochberg(p_values: &[f64], rate: f64) -> Option<f64> {
     let mut sorted = p_values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!((reference.rows(), reference.runs, reference.blocks), (4, 2, 4));
         assert_eq!(reference.cut(0.2), Some(4.0));
         assert_eq!(reference.cut(0.4), Some(3.0));
-        assert_eq!(reference.cut(0.19), None, "four rows cannot tell so small a rate");
+        assert_eq!(reference.cut(0.19), None, "four rows cannot resolve such a small rate");
         let blocks = Reference::new(&[vec![1.0, 2.0], vec![3.0, 4.0]], Some(2));
         assert_eq!([2.5, 4.0, 9.0].map(|score| blocks.p_value(score)), [2.0 / 3.0, 0.5, 1.0 / 3.0]);
         assert_eq!(Reference::new(&[], None).p_value(7.0), 1.0);
@@ -176,7 +176,7 @@ mod tests {
         }
     }
 
-    /// Normal numbers, each the last one's share `memory` and something new.
+    /// An autoregressive series of normal numbers with coefficient `memory`.
     fn series(n: usize, memory: f64, seed: u64) -> Vec<f64> {
         let mut chance = random::generator(seed, "series", 0);
         let mut value = 0.0;
@@ -194,13 +194,13 @@ mod tests {
     #[test]
     fn neighbours_that_are_alike_count_as_one() {
         assert!((1..=2).contains(&correlated_over(&[series(4000, 0.0, 1)])));
-        // Whole scores are correlated over (1 + 0.8) / (1 − 0.8) = 9, high ones over fewer.
+        // Scores are correlated over (1 + 0.8) / (1 − 0.8) = 9 rows, high ones over fewer.
         let over = correlated_over(&[series(8000, 0.8, 2), series(8000, 0.8, 3)]);
         assert!((4..=8).contains(&over), "{over}");
         assert_eq!(correlated_over(&[vec![1.0; 50]]), 1);
         assert_eq!(correlated_over(&[vec![], vec![3.0]]), 1);
         assert_eq!(correlated_over(&[]), 1);
-        // What changes from run to run only is one row a run.
+        // Scores that change only from run to run count as one row per run.
         let runs: Vec<Vec<f64>> = series(40, 0.0, 4).iter().map(|level| vec![*level; 30]).collect();
         let over = correlated_over(&runs);
         assert!(over >= 25, "{over}");

@@ -1,5 +1,5 @@
-//! The two cuts on a score, each with its efficiency, purity and false-alarm rate on the calibration
-//! rows.
+//! The two cuts on a score, each with its efficiency, purity and false-alarm rate on the
+//! calibration rows.
 
 use super::{
     conformal::{self, Reference},
@@ -23,20 +23,20 @@ use crate::{
 };
 use serde::Serialize;
 
-/// The rows that cuts are calibrated on.
+/// The calibration rows of cuts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
-    /// A name for them.
+    /// Description of the rows.
     pub what: String,
-    /// Files of good data that were named for it; empty where they are the experiment's own rows.
+    /// Files of good data given for calibration; empty for the experiment's own rows.
     pub files: Vec<String>,
-    /// Scores of the good ones, run by run in the order of LS.
+    /// Scores of the good rows, run by run in the order of LS.
     pub good: Vec<Vec<f64>>,
-    /// Scores of the bad ones, run by run.
+    /// Scores of the bad rows, run by run.
     pub bad: Vec<Vec<f64>>,
 }
 
-/// Whether a row calibrates, and as good or bad.
+/// Whether a row calibrates as good or bad; `None` if it does not.
 pub fn calibrates(on: CertifyOn, row: &ScoredRow, good: Option<bool>) -> Option<bool> {
     match (on, row.split, good) {
         (CertifyOn::Valid, Split::Valid, good) => Some(good != Some(false)),
@@ -62,18 +62,18 @@ pub fn by_run(
 /// A share of some rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RowShare {
-    /// The rows that are counted.
+    /// Number of counted rows.
     pub rows: usize,
-    /// Of so many.
+    /// Number of all rows.
     pub of: usize,
-    /// The share.
+    /// `rows` over `of`.
     pub share: f64,
-    /// Its 95 % interval (Wilson's), for as many rows as count as independent.
+    /// Its 95 % interval (Wilson's), for the number of independent rows.
     pub interval: (f64, f64),
 }
 
 impl RowShare {
-    /// None where there are no rows; `independent` is the number of rows that count as independent.
+    /// `None` without rows; `independent` is the number of rows that count as independent.
     fn new(rows: usize, of: usize, independent: f64) -> Option<Self> {
         let share = rows as f64 / of as f64;
         (of > 0).then(|| Self { rows, of, share, interval: wilson(share, independent, Z_95) })
@@ -83,27 +83,27 @@ impl RowShare {
 /// A cut with its performance on the calibration rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CalibratedCut {
-    /// "grey" or "bad": what a lumisection above it is, at least.
+    /// The minimum verdict of a lumisection above it: "grey" or "bad".
     pub above: Verdict,
-    /// The rule that places it.
+    /// The rule that determines it.
     pub rule: Cut,
     /// Whether the config sets the rule.
     pub asked: bool,
-    /// The score that lumisections must exceed; none where no lumisection may be taken for bad.
+    /// The score that lumisections must exceed; `None` if no lumisection can exceed it.
     pub score: Option<f64>,
-    /// The rate of the rule, where the calibration rows cannot resolve it.
+    /// The rate of the rule, if the calibration rows cannot resolve it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmet: Option<Unmet>,
     /// Good calibration rows above it.
     pub false_alarms: Option<RowShare>,
     /// Bad calibration rows above it.
     pub efficiency: Option<RowShare>,
-    /// Bad ones among all calibration rows above it.
+    /// Bad rows among all calibration rows above it.
     pub purity: Option<RowShare>,
 }
 
 impl CalibratedCut {
-    /// Whether a score lies above it.
+    /// Whether a score is above it.
     pub fn exceeded(&self, score: f64) -> bool {
         self.score.is_some_and(|cut| score > cut)
     }
@@ -114,36 +114,35 @@ impl CalibratedCut {
 pub struct Cuts {
     /// The channel.
     pub channel: String,
-    /// A name for the calibration rows.
+    /// Description of the calibration rows.
     pub sample: String,
-    /// Files that they are of, where they are not the experiment's own.
+    /// Files of the calibration rows, if they are not the experiment's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
-    /// Good calibration rows.
+    /// Number of good calibration rows.
     pub rows: usize,
-    /// Runs that they are of.
+    /// Number of their runs.
     pub runs: usize,
-    /// Neighbouring LSs that count as one.
+    /// Number of neighbouring LSs per block.
     pub block: usize,
-    /// Blocks of so many: the rows that count as independent.
+    /// Number of blocks, that is of independent rows.
     pub blocks: usize,
-    /// Bad calibration rows.
+    /// Number of bad calibration rows.
     pub bad_rows: usize,
-    /// Above it a lumisection is at least grey.
+    /// The cut above which a lumisection is at least grey.
     pub grey: CalibratedCut,
-    /// Above it a lumisection is bad.
+    /// The cut above which a lumisection is bad.
     pub bad: CalibratedCut,
     /// Scores of the good calibration rows.
     #[serde(skip)]
     pub reference: Reference,
 }
 
-/// False-alarm rates of cuts without a rule.
+/// Default false-alarm rates.
 const USUAL: [(Verdict, f64); 2] = [(Verdict::Grey, 0.05), (Verdict::Bad, 0.01)];
 
 impl Cuts {
-    /// Finds the cuts of a channel. `judged` are the scores of the rows that are compared with
-    /// them.
+    /// Computes the cuts of a channel. `judged` are the scores of the rows to judge.
     pub fn new(
         config: &Certify,
         block: Option<u32>,
@@ -154,7 +153,7 @@ impl Cuts {
         let reference = Reference::new(&sample.good, block.map(|block| block as usize));
         let labelled = Labelled::new(sample, &reference);
         let find = |asked: Option<Cut>, (above, usual): (Verdict, f64)| -> Result<CalibratedCut> {
-            // A rate that nobody asked for is no smaller than the rows can tell.
+            // A default rate is at least the smallest that the rows can resolve.
             let rule = asked.unwrap_or(Cut::FalseAlarmRate(usual.max(reference.smallest())));
             let key = format!("certify.{} ({rule})", above.name());
             if reference.rows() == 0 && !matches!(rule, Cut::Score(_)) {
@@ -194,8 +193,8 @@ impl Cuts {
                     let score = conformal::benjamini_hochberg(&p_values, rate)
                         .and_then(|p| reference.cut(p));
                     if score.is_none() && !judged.is_empty() {
-                        // With so many blocks the highest scores would have p-values that are small
-                        // enough.
+                        // With this number of blocks the p-values of the highest scores would be
+                        // small enough.
                         let highest =
                             p_values.iter().filter(|p| **p <= reference.smallest()).count() as f64
                                 / judged.len() as f64;
@@ -220,7 +219,7 @@ impl Cuts {
             }))
         };
         let (mut grey, bad) = (find(*config.grey, USUAL[0])?, find(*config.bad, USUAL[1])?);
-        // What lies above the bad cut is bad, however high the grey one was to be.
+        // Scores above the bad cut are bad even if the grey cut would be higher.
         if let (Some(low), Some(high)) = (grey.score, bad.score)
             && low > high
         {
@@ -250,19 +249,19 @@ impl Cuts {
         }
     }
 
-    /// The rate that cannot be resolved, and its cut; of two the one that needs more blocks.
+    /// The rate that cannot be resolved, and its cut; of two, the one that needs more blocks.
     pub fn unmet(&self) -> Option<(Verdict, Unmet)> {
         let cuts =
             [&self.grey, &self.bad].into_iter().filter_map(|cut| Some((cut.above, cut.unmet?)));
         cuts.max_by_key(|(_, unmet)| unmet.needed.unwrap_or(usize::MAX))
     }
 
-    /// A warning about them.
+    /// A warning about the cuts.
     pub fn warning(&self) -> Option<String> {
         let same = self.grey.score == self.bad.score && self.grey.rule != self.bad.rule;
         same.then(|| {
             format!(
-                "nothing is grey: certify.grey ({}) does not lie below certify.bad ({}); lower it",
+                "nothing is grey: certify.grey ({}) is not below certify.bad ({}); lower it",
                 self.grey.rule, self.bad.rule
             )
         })
@@ -271,9 +270,9 @@ impl Cuts {
 
 /// Labelled rows by score.
 struct Labelled<'a> {
-    /// Scores of the bad ones, ascending.
+    /// Scores of the bad rows, ascending.
     bad: Vec<f64>,
-    /// How many of them count as independent.
+    /// Number of bad rows that count as independent.
     bad_blocks: usize,
     good: &'a Reference,
 }
@@ -318,7 +317,7 @@ impl<'a> Labelled<'a> {
                 self.good.block
             )));
         }
-        // Just below the lowest score everything lies above.
+        // All rows are above a cut just below the lowest score.
         let lowest = self
             .good
             .scores()
@@ -351,7 +350,7 @@ impl<'a> Labelled<'a> {
         let found = match rule {
             Cut::Efficiency(share) => cuts.iter().rev().find(|cut| figure(**cut) >= share),
             Cut::Purity(share) => cuts.iter().find(|cut| figure(**cut) >= share),
-            // The higher one of equals.
+            // The higher cut of ties.
             _ => cuts.iter().max_by(|a, b| figure(**a).total_cmp(&figure(**b))),
         };
         found.copied().ok_or_else(|| {
@@ -365,7 +364,7 @@ impl<'a> Labelled<'a> {
     fn bought(&self, cut: CalibratedCut) -> CalibratedCut {
         let Above { good, bad } = self.above(cut.score.unwrap_or(f64::INFINITY));
         let blocks = self.good.blocks as f64;
-        // Of what lies above as many count as independent as of all.
+        // The rows above the cut have the same share of independent rows as all rows.
         let independent =
             (blocks + self.bad_blocks as f64) / (self.good.rows() + self.bad.len()).max(1) as f64;
         let labelled = !self.bad.is_empty();
@@ -466,7 +465,7 @@ mod tests {
         assert_eq!(
             at(Cut::Purity(0.5)).unwrap().score,
             Some(97.0),
-            "three bad and three good lie above"
+            "three bad and three good are above"
         );
         assert_eq!(at(Cut::Purity(1.0)).unwrap().score, Some(100.0));
         assert_eq!(at(Cut::Best(Best::F1)).unwrap().score, Some(99.0));
@@ -508,7 +507,7 @@ mod tests {
             None,
             "no score is above those of all good rows"
         );
-        // One in a hundred is: it needs a p-value of 0.001.
+        // One in a hundred is above: it needs a p-value of 0.001.
         let few = |rows: u32| {
             cuts(
                 Cut::Score(0.0),

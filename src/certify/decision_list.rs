@@ -1,4 +1,4 @@
-//! Lists of decisions, line by line as they were typed.
+//! Reads lists of decisions, line by line as they were typed.
 
 use super::lines::{Lines, RUN};
 use crate::error::{Error, Result};
@@ -7,27 +7,27 @@ use std::path::Path;
 /// A line of a list of decisions.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
-    /// Where it is.
+    /// File and line.
     pub place: String,
     /// The run.
     pub run: u32,
     /// The first LS.
     pub first: u32,
-    /// The last.
+    /// The last LS.
     pub last: u32,
-    /// As it was typed, or empty.
+    /// The decision as typed, or empty.
     pub decision: String,
-    /// As it was typed, or empty.
+    /// The comment as typed, or empty.
     pub comment: String,
 }
 
 /// Names of the column of the first LS. The last LS and the comment may be missing.
 const FIRST: [&str; 3] = ["first_ls", "ls", "ls_number"];
 
-/// Longest range of a decision: no run is longer.
+/// Longest range of a decision; no run is longer.
 const LONGEST: u32 = 100_000;
 
-/// Whether lines are a list of decisions that has no columns but these.
+/// Whether lines are a list of decisions with no other columns than these.
 fn is_list(lines: &Lines, columns: &[&str]) -> bool {
     let has = |names: &[&str]| lines.header.iter().any(|name| names.contains(&name.as_str()));
     let known = |name: &String| {
@@ -43,7 +43,7 @@ pub(super) fn entries(path: &Path) -> Result<Vec<Entry>> {
     of_lines(path, Lines::read(path)?)
 }
 
-/// The same of a list that has no columns but these; none where the file is not such a list.
+/// The same for a list with no other columns than these; `None` if the file is not such a list.
 pub(super) fn entries_of_list(path: &Path, columns: &[&str]) -> Result<Option<Vec<Entry>>> {
     match Lines::read(path) {
         Ok(lines) if is_list(&lines, columns) => of_lines(path, lines).map(Some),

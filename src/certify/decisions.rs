@@ -19,13 +19,13 @@ use std::{
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decisions {
     said: BTreeMap<Id, (Verdict, String)>,
-    /// As they stand in the file, with the comments.
+    /// The decisions and comments as in the file.
     pub notes: Notes,
 }
 
 impl Decisions {
-    /// Reads lines with a run, an LS or the first and last one, and a decision; those without one
-    /// are skipped. The list that is written for review has these columns.
+    /// Reads lines with a run, an LS or the first and last one, and a decision; lines without a
+    /// decision are skipped. The review list has these columns.
     pub fn read(path: &Path) -> Result<Self> {
         let entries = entries(path)?;
         let mut decisions = Self { notes: Notes::new(&entries), ..Self::default() };
@@ -58,8 +58,8 @@ impl Decisions {
         Ok(decisions)
     }
 
-    /// Replaces verdicts by them. Returns the number of verdicts they settle, the number they
-    /// change, and the lumisections that are not there.
+    /// Replaces verdicts by decisions. Returns the number of decided verdicts, the number of
+    /// changed ones, and the lumisections that do not exist.
     pub fn apply(&self, lumisections: &mut Verdicts) -> (usize, usize, BTreeSet<Id>) {
         let (mut settled, mut changed, mut unknown) = (0, 0, BTreeSet::new());
         for (id, (verdict, place)) in &self.said {

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// An experiment that judges, with its scored rows.
 pub struct JudgingExperiment {
-    /// Its name, or its folder where another has the same name.
+    /// Its name, or its folder if another has the same name.
     pub name: String,
     /// Its folder.
     pub folder: Folder,
@@ -34,17 +34,16 @@ pub struct JudgingExperiment {
     pub experiment: Experiment,
     /// Its trained channels.
     pub networks: Vec<Network>,
-    /// The monitoring element that it was trained on, where that is one.
+    /// The monitoring element that it was trained on, if there is a single one.
     pub element: Option<String>,
     /// Its own rows.
     pub own: Scores,
-    /// Those that are judged, where they are others; the prepared rows are not known where the
-    /// scores were read from a file.
+    /// The rows to judge, if they are not its own; without prepared rows if the scores were read
+    /// from a file.
     pub judged: Option<(Option<Prepared>, Scores)>,
-    /// Inputs of the judged rows that never changed in training and do now, as far as that is
-    /// known.
+    /// Inputs that are constant in training and change in the judged rows, if known.
     pub moved: Vec<Moved>,
-    /// Those that cuts are calibrated on, where they are others, and their files.
+    /// Files and scores of the calibration rows, if they are not its own.
     pub good: Option<(Vec<String>, Scores)>,
     /// Warnings from reading the data to judge and to calibrate on.
     pub notes: Vec<String>,
@@ -60,29 +59,29 @@ pub(super) struct Judgement {
     pub calibration: Vec<Calibration>,
     /// Lumisections that it was trained on.
     pub trained: BTreeSet<Id>,
-    /// Recorded luminosities and the name of the quantity, where they are known.
+    /// Name of the quantity and recorded luminosities, if known.
     pub luminosities: Option<(&'static str, BTreeMap<Id, f64>)>,
     /// Warnings.
     pub warnings: Vec<String>,
 }
 
-/// The rows that cuts are calibrated on.
+/// The calibration rows of cuts.
 struct CalibrationRows<'a> {
     scores: &'a Scores,
-    /// Whether a row is good; none where it does not calibrate.
+    /// Whether a row is good; `None` if it does not calibrate.
     good: Vec<Option<bool>>,
-    /// A name for them.
+    /// Description of the rows.
     what: &'static str,
 }
 
 impl JudgingExperiment {
-    /// The scores of the rows that are judged.
+    /// The scores of the rows to judge.
     pub fn judged(&self) -> &Scores {
         self.judged.as_ref().map_or(&self.own, |(_, scores)| scores)
     }
 
-    /// Judges lumisections. `named` has the runs of files that have none; with `held_out` rows that
-    /// were trained on are not evaluated.
+    /// Judges lumisections. `named` has the runs of files without run numbers; with `held_out`,
+    /// training rows are not evaluated.
     pub(super) fn judge(&self, named: &BTreeMap<String, u32>, held_out: bool) -> Result<Judgement> {
         let scores = self.judged();
         let (ids, own_ids) =
@@ -128,7 +127,7 @@ impl JudgingExperiment {
         })
     }
 
-    /// Reads what is known of the lumisections.
+    /// Reads the quantities of the lumisections.
     fn facts(&self, warnings: &mut Vec<String>) -> Result<LumiInfo> {
         let within = &self.experiment.certify.within;
         let wanted: BTreeSet<String> =
@@ -149,14 +148,14 @@ impl JudgingExperiment {
         (0..self.own.rows.len()).filter(move |&row| is_trained(&self.own.rows[row]))
     }
 
-    /// Refuses training rows without a run.
+    /// Fails if a training row has no run.
     fn check_trained_runs(&self, own_ids: &[Option<Id>]) -> Result<()> {
         match self.trained_rows().find(|row| own_ids[*row].is_none()) {
             None => Ok(()),
             Some(row) => {
                 let file = &self.own.rows[row].file;
                 Err(Error::input(format!(
-                    "--held-out: {file} holds rows that were trained on, and no run number of theirs is known, so they cannot be told from those to judge; say it with --run {file}=NUMBER"
+                    "--held-out: {file} has training rows without a run number, so they cannot be distinguished from the rows to judge; expected --run {file}=NUMBER"
                 )))
             }
         }
@@ -224,7 +223,7 @@ impl JudgingExperiment {
         calibration.scores.channels.iter().map(of_channel).collect()
     }
 
-    /// A warning about its own calibration rows without a label.
+    /// A warning about calibration rows without a label.
     fn unlabelled_warning(&self, calibration: &CalibrationRows) -> Option<String> {
         let CalibrationRows { scores, good, what } = calibration;
         let label =
@@ -239,7 +238,7 @@ impl JudgingExperiment {
 }
 
 impl CalibrationRows<'_> {
-    /// The rows whose lumisection is known.
+    /// The calibration rows with a known lumisection.
     fn identified(&self, named: &BTreeMap<String, u32>) -> Vec<Calibration> {
         let ids = judge::identities(self.scores, named);
         let row = |row: usize| Some((ids[row]?, self.scores.main()?.scores[row]?, self.good[row]?));
@@ -247,7 +246,7 @@ impl CalibrationRows<'_> {
     }
 }
 
-/// Warnings about rows of one lumisection, and rows without run and LS.
+/// Warnings about several rows of one lumisection, and rows without run and LS.
 fn row_warnings(duplicates: usize, unreadable: usize) -> Vec<String> {
     let mut warnings = vec![];
     if duplicates > 0 {

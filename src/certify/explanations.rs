@@ -1,4 +1,4 @@
-//! Why flagged lumisections score high.
+//! Explanations of flagged lumisections.
 
 use super::{
     experiments::JudgingExperiment,
@@ -16,11 +16,11 @@ use crate::{
     },
 };
 
-/// A review list explains no more stretches than this.
+/// Maximum number of explained stretches in a review list.
 const MOST_EXPLAINED: usize = 200;
 
-/// Explains the worst lumisection of each stretch, the worst stretches first; those whose data
-/// cannot be read stay unexplained. Returns warnings with it.
+/// Explains the worst lumisection of each stretch, the worst stretches first. Stretches with
+/// unreadable data are not explained. Also returns warnings.
 pub(super) fn explain(
     experiments: &[JudgingExperiment],
     lumisections: &Verdicts,
@@ -43,7 +43,7 @@ pub(super) fn explain(
     (explanations, warnings)
 }
 
-/// The worst lumisections of the stretches on which an experiment decided, and their rows.
+/// The worst lumisections of the stretches decided by an experiment, and their rows.
 fn worst(at: usize, lumisections: &Verdicts, stretches: &[Stretch]) -> (Vec<Id>, Vec<usize>) {
     let worst = |stretch: &Stretch| {
         let said = &lumisections[&(stretch.run, stretch.worst)];
@@ -56,7 +56,7 @@ fn worst(at: usize, lumisections: &Verdicts, stretches: &[Stretch]) -> (Vec<Id>,
     wanted.into_iter().map(|(_, id, row)| (id, row)).unzip()
 }
 
-/// Explains judged rows; none where only their scores are known.
+/// Explains judged rows; `None` if only their scores are known.
 fn explain_rows(
     one: &JudgingExperiment,
     rows: &[usize],

@@ -14,14 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The rule by which opinions are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// Bad where this many say bad; grey where this many say grey or bad.
+    /// Bad if at least this number of experiments say bad; grey if this number say grey or bad.
     Votes(usize),
-    /// By the largest of their scores, standardised; its cuts are calibrated on the same rows.
+    /// By the largest standardised score; its cuts are calibrated on the same rows.
     MaxScore,
 }
 
 impl Rule {
-    /// Reads "any", "all", "2-of-3" or "max-score" for so many experiments.
+    /// Parses "any", "all", "2-of-3" or "max-score" for a number of experiments.
     pub fn parse(text: &str, experiments: usize) -> Result<Self> {
         let wrong = |near: String| {
             Error::input(format!(
@@ -53,7 +53,7 @@ impl Rule {
     }
 }
 
-/// Combines opinions by votes. `names` are those of the experiments.
+/// Combines opinions by votes. `names` are the names of the experiments.
 pub fn votes(needed: usize, names: &[String], opinions: Vec<Opinions>) -> Verdicts {
     by_lumisection(opinions, |opinions| {
         let says = |wanted: &[Verdict]| {
@@ -63,13 +63,13 @@ pub fn votes(needed: usize, names: &[String], opinions: Vec<Opinions>) -> Verdic
         let verdict = match () {
             () if says(&[Verdict::Bad]) >= needed => Verdict::Bad,
             () if says(&[Verdict::Grey, Verdict::Bad]) >= needed => Verdict::Grey,
-            // An experiment whose rate is not met cannot be outvoted to good.
+            // An experiment with an unmet rate cannot be outvoted to good.
             () if opinions.iter().flatten().any(|opinion| opinion.unmet) => Verdict::Grey,
-            // Whatever is not known might have been bad.
+            // A missing opinion might have been bad.
             () if !missing.is_empty() => Verdict::NotEvaluated,
             () => Verdict::Good,
         };
-        // By their cuts alone too few would say so.
+        // By cuts alone too few experiments would say so.
         let by_cut = opinions
             .iter()
             .flatten()
@@ -99,8 +99,8 @@ pub fn votes(needed: usize, names: &[String], opinions: Vec<Opinions>) -> Verdic
                     .join("; ")
             }
         };
-        // The p-value of which the k-th smallest of n is a share k / n (Rüger's rule, whatever they
-        // have in common).
+        // Combined p-value: the k-th smallest of n, times n / k (Rüger's rule, valid for any
+        // dependence).
         let mut p_values: Vec<f64> =
             opinions.iter().flatten().filter_map(|opinion| opinion.p_value).collect();
         p_values.sort_by(f64::total_cmp);
@@ -118,12 +118,12 @@ struct Joined {
     floored: bool,
 }
 
-/// "tracks: why" where there are several experiments.
+/// "tracks: reason" with several experiments.
 fn named(names: &[String], name: &str, reason: &str) -> String {
     if names.len() == 1 { reason.to_owned() } else { format!("{name}: {reason}") }
 }
 
-/// Why experiments have no verdict on a lumisection.
+/// The reasons why experiments have no verdict on a lumisection.
 fn missing(names: &[String], opinions: &[Option<Opinion>]) -> Vec<String> {
     let not = |(name, opinion): (&String, &Option<Opinion>)| match opinion {
         None => Some(format!("missing in {name}")),
@@ -143,7 +143,7 @@ fn by_lumisection(opinions: Vec<Opinions>, say: impl Fn(&[Option<Opinion>]) -> J
         let opinions: Vec<Option<Opinion>> =
             opinions.iter_mut().map(|opinions| opinions.remove(&id)).collect();
         let Joined { verdict, reason, p_value, floored } = say(&opinions);
-        // The one that finds it least usual, and of those the one that says most.
+        // The experiment with the smallest p-value.
         let evaluated = opinions
             .iter()
             .enumerate()
@@ -175,8 +175,8 @@ fn by_lumisection(opinions: Vec<Opinions>, say: impl Fn(&[Option<Opinion>]) -> J
     ids.into_iter().map(one).collect()
 }
 
-/// Standardisation of the scores of an experiment: their logarithms (or scores that are logarithms
-/// already) less their mean over their standard deviation in the good calibration rows.
+/// Standardisation of the scores of an experiment: logarithms (or scores that already are
+/// logarithms) minus their mean, divided by their standard deviation, in the good calibration rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standard {
     log: bool,
@@ -185,7 +185,7 @@ pub struct Standard {
 }
 
 impl Standard {
-    /// Fitted on the scores of good rows; with `log` on their logarithms.
+    /// Fits on the scores of good rows; with `log` on their logarithms.
     pub fn new(log: bool, good: &[f64]) -> Result<Self> {
         let mut standard = Self { log, mean: 0.0, deviation: 1.0 };
         let numbers: Vec<f64> = good.iter().map(|score| standard.of(*score)).collect();
@@ -199,7 +199,7 @@ impl Standard {
             Ok(standard)
         } else {
             Err(Error::input(format!(
-                "--rule max-score: {} calibration rows do not say how far scores spread",
+                "--rule max-score: the scores of {} calibration rows have no spread; expected more rows",
                 good.len()
             )))
         }
@@ -215,8 +215,8 @@ impl Standard {
 /// A calibration row: its lumisection, its score and whether it is good.
 pub type Calibration = (Id, f64, bool);
 
-/// Combines experiments by the largest of their standardised scores, whose cuts are calibrated
-/// on the rows that all of them calibrate on.
+/// Combines experiments by the largest of their standardised scores. Its cuts are calibrated on the
+/// rows that all of them calibrate on.
 pub fn max_score(
     (config, block): (&Certify, Option<u32>),
     names: &[String],

@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-/// Run and LS of each row, where they are known. Files without a run take it from `named`.
+/// Run and LS of each row, if known. The runs of files without run numbers are in `named`.
 pub fn identities(scores: &Scores, named: &BTreeMap<String, u32>) -> Vec<Option<Id>> {
     scores
         .rows
@@ -25,7 +25,7 @@ pub fn identities(scores: &Scores, named: &BTreeMap<String, u32>) -> Vec<Option<
         .collect()
 }
 
-/// Refuses events, and rows without a run.
+/// Fails for events, and for rows without a run.
 pub fn check_runs(scores: &Scores, ids: &[Option<Id>]) -> Result<()> {
     if scores.events {
         return Err(Error::input("the rows are events; `lumisift certify` judges lumisections"));
@@ -41,8 +41,8 @@ pub fn check_runs(scores: &Scores, ids: &[Option<Id>]) -> Result<()> {
     }
 }
 
-/// Whether `a` counts rather than `b`, of two rows of one lumisection: the worse counts, and of two
-/// that are equally bad the one that scores higher. What was not evaluated may be bad, so it comes
+/// Whether `a` counts instead of `b`, for two rows of one lumisection: the worse verdict counts,
+/// and for equal verdicts the higher score. A row that was not evaluated may be bad, so it counts
 /// before good.
 fn worse(a: &Opinion, b: &Opinion) -> bool {
     let rank = |opinion: &Opinion| match opinion.verdict {
@@ -55,9 +55,9 @@ fn worse(a: &Opinion, b: &Opinion) -> bool {
     (rank(a), score(a)) > (rank(b), score(b))
 }
 
-/// Compares scores with the cuts of each channel, the last of which judges. `unfit` are reasons why
-/// rows with a score are not evaluated. Also returns the number of rows whose lumisection has
-/// another row.
+/// Compares scores with the cuts of each channel; the last channel determines the verdict. `unfit`
+/// are reasons why rows with a score are not evaluated. Also returns the number of rows whose
+/// lumisection has another row.
 pub fn opinions(
     cuts: &[Cuts],
     scores: &Scores,
@@ -66,13 +66,13 @@ pub fn opinions(
 ) -> (Opinions, usize) {
     let mut opinions = Opinions::new();
     let mut twice = 0;
-    // Few rows have a reason of their own.
+    // Most rows share a few reasons.
     let mut reasons: BTreeMap<String, Arc<str>> = BTreeMap::new();
     for (row, id) in ids.iter().enumerate() {
         let Some(id) = *id else { continue };
         let score = scores.main().and_then(|channel| channel.scores[row]);
         let not = scores.rows[row].rejected.as_deref().or(unfit[row].as_deref());
-        // Such a score compares with no cut.
+        // NaN cannot be compared with a cut.
         let not = not.or(score
             .filter(|score| score.is_nan() || *score == f64::NEG_INFINITY)
             .map(|_| "the score is not a number"));
@@ -108,7 +108,7 @@ pub fn opinions(
                     (Verdict::Grey, _) => above(&cuts.grey),
                     _ => String::new(),
                 };
-                // With patterns a score has regions behind it.
+                // With patterns a score has regions as its reason.
                 let regions = scores
                     .main()
                     .and_then(|channel| channel.reasons.get(row)?.as_deref())
@@ -156,7 +156,7 @@ pub fn opinions(
     (opinions, twice)
 }
 
-/// The channels that make a row score high, where there are several.
+/// The channels responsible for a high score, if there are several channels.
 fn responsible(cuts: &[Cuts], scores: &Scores, row: usize) -> Vec<String> {
     let Some((_, single)) = cuts.split_last().filter(|(_, single)| !single.is_empty()) else {
         return vec![];
@@ -175,8 +175,8 @@ fn responsible(cuts: &[Cuts], scores: &Scores, row: usize) -> Vec<String> {
     channels.into_iter().take(above).map(|(_, _, name)| name).collect()
 }
 
-/// Reasons why rows with a score are not evaluated: a quantity of theirs lies outside what the
-/// training rows had, or is unknown. `trained` and `training` are the experiment's own rows.
+/// Reasons why rows with a score are not evaluated: a quantity is outside the range of the training
+/// rows, or unknown. `trained` and `training` are the experiment's own rows.
 pub fn outside(
     names: &[String],
     facts: &LumiInfo,
@@ -215,7 +215,7 @@ pub fn outside(
         });
         if low > high {
             return Err(Error::input(format!(
-                "certify.within: \"{name}\" is not known for any training row"
+                "certify.within: \"{name}\" is unknown for every training row"
             )));
         }
         for (row, reason) in reasons.iter_mut().enumerate().filter(|(_, reason)| reason.is_none()) {

@@ -1,4 +1,4 @@
-//! Tables that people write, by the names of their columns, and the words for verdicts in them.
+//! Reads hand-written tables by the names of their columns, and verdicts in them.
 
 use crate::{
     data::side_table::SideTable,
@@ -7,10 +7,10 @@ use crate::{
 };
 use std::path::Path;
 
-/// Names of the column of runs.
+/// Accepted names of the column of runs.
 pub(super) const RUN: [&str; 2] = ["run", "run_number"];
 
-/// Reads "good", "grey" or "bad"; also 1 and true for good, 0 and false for bad.
+/// Parses "good", "grey" or "bad"; also 1 and true for good, 0 and false for bad.
 pub(super) fn verdict(word: &str) -> Option<Verdict> {
     match word.trim().to_lowercase().as_str() {
         "good" | "1" | "true" => Some(Verdict::Good),
@@ -20,7 +20,7 @@ pub(super) fn verdict(word: &str) -> Option<Verdict> {
     }
 }
 
-/// The rows of a table by the names of its columns, each with its line.
+/// The rows of a table, each with its line, and the names of its columns.
 pub(super) struct Lines {
     pub(super) header: Vec<String>,
     pub(super) records: Vec<(String, csv::StringRecord)>,
@@ -38,7 +38,7 @@ impl Lines {
         Ok(Self { header, records })
     }
 
-    /// The column of one of some names. Several such columns must be equal.
+    /// The column with one of these names. Several such columns must be equal.
     pub(super) fn find(&self, path: &Path, names: &[&str]) -> Result<Option<usize>> {
         let mut found = names
             .iter()

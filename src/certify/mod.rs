@@ -1,18 +1,18 @@
-//! From scores to verdicts: each lumisection is good, grey, bad or not evaluated, and nothing that
-//! is not evaluated becomes good.
+//! Certification: turns scores into verdicts. Each lumisection is good, grey, bad or not evaluated;
+//! a lumisection that is not evaluated never becomes good.
 //!
-//! 1. [`cuts`] and [`conformal`]: the two cuts, the efficiency and purity that they have, p-values;
-//!    [`unmet`] and [`rate_not_met`]: rates that the calibration rows cannot tell;
-//! 2. [`judge`]: the opinion of one experiment on each lumisection;
-//! 3. [`join`]: the opinions of several put together;
-//! 4. [`run_flags`]: verdicts on whole runs; [`decisions`]: those of people on lumisections (read
-//!    by `decision_list` and `lines`); [`notes`]: decisions and comments as they were typed;
+//! 1. [`cuts`] and [`conformal`]: the two cuts with efficiency and purity, p-values; [`unmet`] and
+//!    [`rate_not_met`]: rates that the calibration rows cannot resolve;
+//! 2. [`judge`]: the opinion of one experiment on each lumisection; 3. [`join`]: the combination of
+//! several opinions; 4. [`run_flags`]: verdicts on whole runs; [`decisions`]: people's decisions on
+//! lumisections (read
+//!    by `decision_list` and `lines`); [`notes`]: decisions and comments as typed;
 //! 5. [`stretches`]: neighbouring flagged lumisections; [`outputs`], [`review`] and
 //!    [`review_page`]: the files;
 //! 6. [`summary`] and [`against`]: counts, and the comparison with a golden JSON.
 //!
-//! [`run`] does all of it for [`experiments`] that have scored their rows. [`verdicts`] holds the
-//! types that these stages share.
+//! [`run`] runs all stages for [`experiments`] with scored rows. [`verdicts`] has the types shared
+//! by these stages.
 
 pub mod against;
 pub mod conformal;

@@ -1,20 +1,21 @@
-//! What people wrote into the review list: it stays in the list when that is written again.
+//! Decisions and comments that people wrote into the review list. They are kept when the list is
+//! written again.
 
 use super::{decision_list::Entry, verdicts::Id};
 use std::collections::BTreeMap;
 
-/// Decision and comment of a lumisection, as they were typed.
+/// Decision and comment on a lumisection, as typed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Note {
-    /// Empty, or a word such as "good".
+    /// A decision such as "good", or empty.
     pub decision: String,
-    /// A remark.
+    /// A comment, or empty.
     pub comment: String,
 }
 
 impl Note {
-    /// This note in place of an older one. The comment of the older one stays, and its decision
-    /// where it differs.
+    /// Merges this note over an older one. The comment of the older one is kept, and its decision
+    /// is noted if it differs.
     fn over(self, older: &Self) -> Self {
         let is_changed = !older.decision.is_empty()
             && !self.decision.is_empty()
@@ -47,7 +48,7 @@ fn join(first: &str, second: &str) -> String {
 pub struct Notes(BTreeMap<Id, Note>);
 
 impl Notes {
-    /// Those of a list of decisions.
+    /// The notes of a list of decisions.
     pub(super) fn new(entries: &[Entry]) -> Self {
         let mut notes = Self::default();
         for Entry { run, first, last, decision, comment, .. } in entries {
@@ -58,7 +59,7 @@ impl Notes {
         notes
     }
 
-    /// All of them, in the order of the lumisections.
+    /// All notes in the order of the lumisections.
     pub fn iter(&self) -> impl Iterator<Item = (Id, &Note)> {
         self.0.iter().map(|(id, note)| (*id, note))
     }
@@ -76,14 +77,14 @@ impl Notes {
         self.0.get(&id)
     }
 
-    /// The number of lumisections that these notes decide on and others do not.
+    /// The number of lumisections with a decision in these notes but not in `others`.
     pub fn decided_beyond(&self, others: Option<&Self>) -> usize {
         let decides = |note: &Note| !note.decision.is_empty();
         let known = |id: &Id| others.and_then(|others| others.get(*id)).is_some_and(decides);
         self.0.iter().filter(|(id, note)| decides(note) && !known(id)).count()
     }
 
-    /// Lays newer notes over these, where `wanted`.
+    /// Merges newer notes over these for `wanted` lumisections.
     pub fn lay(&mut self, newer: &Self, wanted: impl Fn(&Id) -> bool) {
         newer
             .0

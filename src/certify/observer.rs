@@ -3,20 +3,20 @@
 use crate::data::Samples;
 use std::path::{Path, PathBuf};
 
-/// Called with each file that has been read; dropped after the last.
+/// Called after each file has been read; dropped after the last.
 pub type OnRead<'a> = Box<dyn Fn(&Path) + Sync + 'a>;
 
-/// Callbacks during a certification. All of them may be left out.
+/// Callbacks during a certification. All are optional.
 pub trait CertifyObserver {
-    /// Files (or patterns of files) are about to be read.
+    /// Called before files (or patterns of files) are read.
     fn reads<'a>(&'a self, _files: &[&[PathBuf]]) -> OnRead<'a> {
         Box::new(|_| {})
     }
 
-    /// Rows to judge have been read and scored; some of them may be unreadable.
+    /// Called when rows to judge have been read and scored; some may be unreadable.
     fn scored(&self, _samples: &Samples) {}
 
-    /// A stage is done.
+    /// Called at the end of a stage.
     fn stage(&self, _name: &str) {}
 }
 

@@ -1,5 +1,5 @@
-//! Rates that too few calibration rows cannot tell, and what that means for the verdicts: the
-//! experiment's own threshold is a floor, and nothing above it is good.
+//! Rates that cannot be resolved with too few calibration rows. The experiment's own threshold is
+//! then an upper limit of good: no lumisection above it is good.
 
 use super::{
     cuts::Cuts,
@@ -9,29 +9,29 @@ use super::{
 use crate::{score::verdict::Verdict, text::count};
 use serde::Serialize;
 
-/// A rate that could not be met, and what that means for the verdicts.
+/// A rate that could not be met, and its consequence for the verdicts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RateNotMet {
-    /// All of it in one line.
+    /// A one-line description.
     pub text: String,
-    /// The experiment, where there are several and each has its own cuts.
+    /// The experiment, if there are several with their own cuts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub experiment: Option<String>,
     /// The cut: "grey" or "bad".
     pub cut: Verdict,
-    /// The rate, what would do.
+    /// The rate and the requirements to resolve it.
     #[serde(flatten)]
     pub unmet: Unmet,
-    /// Independent blocks there are.
+    /// Number of independent blocks.
     pub blocks: usize,
-    /// Neighbouring LSs that make one.
+    /// Number of neighbouring LSs per block.
     pub block: usize,
-    /// Verdicts that are grey only because they are above the experiment's threshold.
+    /// Number of lumisections that are grey only because they are above the experiment's threshold.
     pub grey: usize,
 }
 
 impl RateNotMet {
-    /// What the cuts cannot tell; `experiment` is the one whose cuts these are, where there are
+    /// The unmet rate of `cuts`, if any; `experiment` is the experiment of the cuts if there are
     /// several.
     pub fn new(
         cuts: &Cuts,
@@ -92,7 +92,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    /// A row to judge: its lumisection, its score (some are not evaluated although they have one).
+    /// A row to judge: its lumisection, its score, and whether it is evaluated.
     type Judged = (Id, Option<f64>, bool);
 
     fn scores(rows: &[Judged], threshold: f64) -> Scores {
@@ -127,7 +127,7 @@ mod tests {
         prop::collection::vec((((1_u32..3), (1_u32..12)), score, prop::bool::weighted(0.1)), 0..40)
     }
 
-    /// Good calibration scores run by run, LSs a block, the threshold, what is judged.
+    /// Good calibration scores run by run, LSs per block, the threshold, the rows to judge.
     fn experiment() -> impl Strategy<Value = (Vec<Vec<f64>>, usize, f64, Vec<Judged>)> {
         let good = prop::collection::vec(
             prop::collection::vec((0_u8..50).prop_map(f64::from), 1..60),
@@ -224,7 +224,7 @@ mod tests {
             "too few independent good lumisections to tell a rate of 1 %: 4 blocks of 50 LSs, 99 needed, about 4750 more good LSs; \
              2 lumisections above the experiment's threshold are grey"
         );
-        // Runs shorter than a block are one each: other runs are needed, and not as long as blocks.
+        // Each run shorter than a block counts as one block: more runs are needed, not longer ones.
         assert!(line(100, 300, &judged).unwrap().contains(
             "2 blocks of 300 LSs, 99 needed, about 9700 more good LSs of other runs; 2 lumi"
         ));

@@ -1,5 +1,5 @@
-//! The list of what a person should look at, to be filled in. What people wrote into it stays in
-//! it when it is written again.
+//! The review list of lumisections, to be filled in by a person. Entries of people are kept when it
+//! is written again.
 
 use super::{
     decision_list::entries_of_list,
@@ -18,14 +18,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What explains the worst lumisection of a stretch, channel by channel.
+/// Explanations of the worst lumisection of each stretch, channel by channel.
 pub type Explanations = BTreeMap<Id, Vec<Explanation>>;
 
-/// Features that explain a row of the only channel; with several channels, one for each.
+/// Number of explaining features with a single channel; with several channels, one per channel.
 const MOST_FEATURES: usize = 3;
 
-/// The columns of the list; `lumisift certify --decisions` reads the first four and the comment
-/// again.
+/// The columns of the list; `lumisift certify --decisions` reads the decisions and comments back.
 pub const HEADER: [&str; 17] = [
     "run",
     "first_ls",
@@ -49,11 +48,11 @@ pub const HEADER: [&str; 17] = [
 /// A line of the list, in the order of [`HEADER`].
 pub type ReviewRow = [String; 17];
 
-/// Where a line has its decision.
+/// Index of the decision in a line.
 pub const DECISION: usize = 3;
 
-/// The list as rows of text; `decision` and `comment` are for a person to fill in, and are what
-/// `notes` say already.
+/// The list as rows of text. `decision` and `comment` are for a person to fill in; their values
+/// come from `notes`.
 pub fn rows(
     lumisections: &Verdicts,
     stretches: &[Stretch],
@@ -101,8 +100,7 @@ pub fn rows(
     stretches.iter().map(row).collect()
 }
 
-/// Rows of the list for notes on lumisections outside its stretches, so that nothing that was
-/// written down is lost.
+/// Rows of the list for notes on lumisections outside its stretches, so that no note is lost.
 pub fn kept_rows(notes: &Notes, lumisections: &Verdicts, stretches: &[Stretch]) -> Vec<ReviewRow> {
     let listed: BTreeSet<Id> = stretches
         .iter()
@@ -148,13 +146,13 @@ pub fn kept_rows(notes: &Notes, lumisections: &Verdicts, stretches: &[Stretch]) 
     ranges.into_iter().map(row).collect()
 }
 
-/// A p-value for people.
+/// Formats a p-value.
 fn p_value(p: f64) -> String {
     if p >= 0.001 { format!("{p:.4}") } else { format!("{p:.1e}") }
 }
 
-/// "bin_7 31 % (12 ×), bin_8 22 % (8.0 ×)": shares of the error, and how many times the mean error
-/// in training; of several channels those that are responsible, each with its name.
+/// "bin_7 31 % (12 ×), bin_8 22 % (8.0 ×)": shares of the error, and the error in units of the mean
+/// error in training. With several channels, only the responsible ones, each with its name.
 fn contributions(told: &[Explanation], channels: &[String]) -> String {
     let most = if told.len() == 1 { MOST_FEATURES } else { 1 };
     let of = |explanation: &Explanation| {
@@ -171,7 +169,7 @@ fn contributions(told: &[Explanation], channels: &[String]) -> String {
         .join("; ")
 }
 
-/// Writes the list as CSV; one without rows says why it is empty, as a comment below the header.
+/// Writes the list as CSV; the reason for an empty list is a comment below the header.
 pub fn write_list(path: &Path, rows: &[ReviewRow], empty: Option<&str>) -> Result<()> {
     let failed =
         |error: &dyn std::fmt::Display| Error::failed(format!("{}: {error}", path.display()));
@@ -185,18 +183,18 @@ pub fn write_list(path: &Path, rows: &[ReviewRow], empty: Option<&str>) -> Resul
     write_atomically(path, &bytes)
 }
 
-/// A review list that was there before.
+/// A review list of an earlier run.
 #[derive(Clone, Debug)]
 pub struct ReviewList {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
     bytes: Vec<u8>,
-    /// What people wrote into it.
+    /// The notes in it.
     pub notes: Notes,
 }
 
 impl ReviewList {
-    /// Reads it; none where there is no file, or one that is no review list.
+    /// Reads it; `None` if the file does not exist or is not a review list.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         if !path.is_file() {
             return Ok(None);
@@ -210,13 +208,13 @@ impl ReviewList {
         }))
     }
 
-    /// Refuses to go on where someone has written into it since it was read.
+    /// Fails if its notes have changed since it was read.
     pub fn check(&self) -> Result<()> {
         let path = &self.path;
         match fs::read(path) {
             Ok(bytes) if bytes == self.bytes => Ok(()),
             _ => Err(Error::failed(format!(
-                "{}: was changed while it was in use, and is left as it is; run the command again",
+                "{}: changed while this command ran, and was not overwritten; run the command again",
                 path.display()
             ))),
         }

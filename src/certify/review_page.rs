@@ -1,4 +1,4 @@
-//! The review list as a page on which decisions can be made and saved.
+//! The review list as an HTML page on which decisions can be made and saved.
 
 use super::{
     lines,
@@ -12,7 +12,7 @@ use crate::{
 };
 use std::{fmt::Write as _, path::Path};
 
-/// Text that stands in HTML.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -22,7 +22,7 @@ table{border-collapse:collapse}th,td:nth-child(-n+5){white-space:nowrap}th,td{pa
 th{position:sticky;top:0;background:var(--paper)}tr.bad td:first-child{border-left:4px solid var(--bad)}tr.grey td:first-child{border-left:4px solid var(--grey)}\
 button{font:inherit;padding:.3rem .8rem}";
 
-/// Puts the decisions that were made on the page into a file that `--decisions` reads.
+/// Script that saves the decisions on the page in a file for `--decisions`.
 const SCRIPT: &str = "document.getElementById('save').onclick=()=>{\
 const quote=t=>'\"'+t.replace(/\"/g,'\"\"')+'\"',lines=['run,first_ls,last_ls,decision,comment'];\
 document.querySelectorAll('tbody tr').forEach(r=>{const d=r.querySelector('select').value;\
@@ -30,8 +30,7 @@ if(d)lines.push([r.dataset.run,r.dataset.first,r.dataset.last,d,quote(r.querySel
 const a=document.createElement('a');a.href=URL.createObjectURL(new Blob([lines.join('\\n')+'\\n'],{type:'text/csv'}));\
 a.download='decisions.csv';a.click()}";
 
-/// Writes the list as a page on which decisions can be made and saved; `summary` are its first
-/// lines.
+/// Writes the page; `summary` are its first lines.
 pub fn write_page(path: &Path, title: &str, summary: &[String], rows: &[ReviewRow]) -> Result<()> {
     let at = |row: &ReviewRow, name: &str| {
         HEADER

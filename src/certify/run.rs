@@ -1,4 +1,4 @@
-//! A certification from beginning to end: judges, joins, applies what people decided, writes.
+//! Runs a certification: judges, combines, applies people's decisions, writes.
 
 use super::{
     against::Against,
@@ -31,33 +31,33 @@ use std::{
     path::PathBuf,
 };
 
-/// What a certification takes into account beside the scores.
+/// Options of a certification.
 pub struct CertifyOptions {
-    /// How the opinions of several experiments are combined.
+    /// The rule that combines the opinions of several experiments.
     pub rule: Rule,
-    /// The rule as it was typed.
+    /// The rule as typed.
     pub rule_text: String,
-    /// Run numbers of files that have none, by the file's name.
+    /// Run numbers of files without them, by file name.
     pub named: BTreeMap<String, u32>,
-    /// Whether rows that the models were trained on are not evaluated.
+    /// Whether training rows are not evaluated.
     pub held_out: bool,
     /// A file of verdicts on whole runs.
     pub runs: Option<PathBuf>,
-    /// Decisions of people, and their file.
+    /// A file of people's decisions, and the decisions.
     pub decisions: Option<(PathBuf, Decisions)>,
-    /// A golden JSON to compare with, and its file.
+    /// A golden JSON to compare with: its file, and its lumisections.
     pub against: Option<(PathBuf, LumisectionSet)>,
-    /// The review list of before.
+    /// The earlier review list.
     pub list: Option<ReviewList>,
 }
 
 /// The outcome of a certification.
 pub struct Certification {
-    /// Its numbers.
+    /// The outcome as numbers.
     pub summary: Summary,
-    /// All lumisections.
+    /// The verdicts on all lumisections.
     pub lumisections: Verdicts,
-    /// Those that are flagged, as stretches.
+    /// The flagged lumisections as stretches.
     pub stretches: Vec<Stretch>,
     /// Explanations of the stretches to review.
     pub explanations: Explanations,
@@ -72,13 +72,13 @@ struct Judgements {
     judges: Vec<Judge>,
     opinions: Vec<Opinions>,
     calibrations: Vec<Vec<Calibration>>,
-    /// Lumisections that an experiment was trained on and evaluates.
+    /// Evaluated lumisections that an experiment was trained on.
     trained: BTreeSet<Id>,
     luminosities: Option<(&'static str, BTreeMap<Id, f64>)>,
     warnings: Vec<String>,
 }
 
-/// Certifies lumisections; nothing is written yet. `names` are the files to write.
+/// Certifies lumisections without writing files. `names` are the files to be written later.
 pub fn certify(
     options: &CertifyOptions,
     names: &Names,
@@ -100,8 +100,8 @@ pub fn certify(
         apply_runs(&runs, path.display().to_string(), &mut lumisections, &mut warnings)
     });
 
-    // The review list is made before people's decisions are applied, so that what was decided stays
-    // in it.
+    // The review list is built before decisions are applied, so that decided lumisections stay in
+    // it.
     let notes = notes(options, &lumisections);
     let reviewed = flagged(&lumisections, &notes);
     let (explanations, doubts) = explain(&experiments, &lumisections, &reviewed, device, observer);
@@ -151,7 +151,7 @@ pub fn certify(
     Ok(Certification { summary, lumisections, stretches, explanations, rows, experiments })
 }
 
-/// Refuses names of files that no experiment has.
+/// Fails if a name in `--run` is not a file of an experiment.
 fn check_named(named: &BTreeMap<String, u32>, experiments: &[JudgingExperiment]) -> Result<()> {
     let files: BTreeSet<&str> = experiments
         .iter()
@@ -198,8 +198,8 @@ fn judge_all(experiments: &[JudgingExperiment], options: &CertifyOptions) -> Res
 }
 
 impl Judgements {
-    /// The verdicts of all experiments together, and the cuts on the largest score, where that
-    /// decides. The opinions move into the verdicts.
+    /// Combines the verdicts of all experiments; also returns the cuts on the largest score if that
+    /// is the rule. The opinions move into the verdicts.
     fn join(
         &mut self,
         rule: Rule,
@@ -235,19 +235,19 @@ impl Judgements {
         Ok((joint, lumisections))
     }
 
-    /// The cuts that decide, where there is one experiment.
+    /// The cuts that decide, if there is a single experiment.
     fn only_cuts(&self) -> Option<&Cuts> {
         self.judges.first().filter(|_| self.judges.len() == 1).and_then(|judge| judge.cuts.last())
     }
 
-    /// The quantity of the luminosities, where any is known.
+    /// The quantity of the luminosities, if any is known.
     fn quantity(&self) -> Option<String> {
         let (quantity, known) = self.luminosities.as_ref()?;
         (!known.is_empty()).then(|| (*quantity).to_owned())
     }
 }
 
-/// Makes the scores of each experiment comparable with those of the others.
+/// The standardisations that make the scores of different experiments comparable.
 fn standards(
     experiments: &[JudgingExperiment],
     calibrations: &[Vec<Calibration>],
@@ -276,7 +276,7 @@ fn apply_runs(
     }
     if unnamed > 0 {
         warnings.push(format!(
-            "{file}: does not name the runs of {}; their scores decide: add them if they should not",
+            "{file}: does not name the runs of {}, so their scores decide; add the runs to override them",
             count(unnamed, "lumisection")
         ));
     }
@@ -298,7 +298,7 @@ fn apply_decisions(
     Decided { file, settled, changed }
 }
 
-/// Notes on flagged lumisections from the decisions, over those in the review list of before.
+/// Notes on flagged lumisections from the decisions, merged over those of the earlier review list.
 fn notes(options: &CertifyOptions, lumisections: &Verdicts) -> Notes {
     let mut notes = options.list.as_ref().map(|list| list.notes.clone()).unwrap_or_default();
     let is_flagged = |id: &Id| {
@@ -312,7 +312,7 @@ fn notes(options: &CertifyOptions, lumisections: &Verdicts) -> Notes {
     notes
 }
 
-/// A warning about decisions in the review list of before that are not applied.
+/// A warning about decisions in the earlier review list that are not applied.
 fn list_warning(options: &CertifyOptions) -> Option<String> {
     let ReviewList { path, notes, .. } = options.list.as_ref()?;
     let decided =
@@ -325,14 +325,14 @@ fn list_warning(options: &CertifyOptions) -> Option<String> {
     })
 }
 
-/// A warning about evaluated lumisections that were trained on.
+/// A warning about evaluated training lumisections.
 fn trained_warning(trained: usize, lumisections: usize) -> Option<String> {
     (trained > 0).then(|| {
         format!("{trained} of {lumisections} lumisections were trained on, so anomalies among them may score low and pass as good; --held-out makes them not evaluated")
     })
 }
 
-/// The rates that the joint cuts cannot tell, or each experiment with its own cuts.
+/// The unmet rates of the joint cuts, or of each experiment with its own cuts.
 fn rates_not_met(
     joint: Option<&Cuts>,
     judges: &[Judge],
@@ -349,7 +349,7 @@ fn rates_not_met(
 }
 
 impl Certification {
-    /// Writes everything, the golden JSON last.
+    /// Writes all files, the golden JSON last.
     pub fn write(&self, names: &Names) -> Result<()> {
         let Self { summary, lumisections, stretches, rows, experiments, .. } = self;
         let named: Vec<String> = experiments.iter().map(|one| one.name.clone()).collect();
@@ -378,8 +378,8 @@ impl Certification {
         outputs::write_partition(names, lumisections)
     }
 
-    /// Writes the cuts into the experiments' folders, which may be another's. Returns warnings
-    /// about those that could not be written.
+    /// Writes the cuts into the experiments' folders, which may belong to another user. Returns
+    /// warnings about those that could not be written.
     pub fn keep_cuts(&self) -> Vec<String> {
         let keep = |(one, judge): (&JudgingExperiment, &Judge)| {
             let error = one.folder.write_json(names::CUTS, &judge.cuts).err()?;

@@ -16,26 +16,26 @@ use std::{collections::BTreeMap, path::Path};
 /// Verdicts on runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Runs {
-    /// By run: the verdict, and its place in the file.
+    /// By run: the verdict, and its line in the file.
     said: BTreeMap<u32, (Verdict, String)>,
 }
 
-/// Numbers of lumisections by what a file of runs says.
+/// Numbers of lumisections by the verdict on their run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spoken {
-    /// Those of good and bad runs, whose scores do not count.
+    /// In good and bad runs, whose scores do not count.
     pub settled: usize,
-    /// Those of good runs that scores call grey or bad.
+    /// In good runs, but grey or bad by score.
     pub overruled: usize,
-    /// Those of grey runs.
+    /// In grey runs.
     pub grey: usize,
-    /// Those of runs that it does not name.
+    /// In runs that the file does not name.
     pub unnamed: usize,
 }
 
 impl Runs {
-    /// Reads `run,verdict` or `run,score` lines, or a JSON of runs with a word or a score each. A
-    /// score up to the first of `cuts` is good, one above the second bad.
+    /// Reads `run,verdict` or `run,score` lines, or a JSON of runs with a verdict or a score each.
+    /// A score up to the first of `cuts` is good, one above the second is bad.
     pub fn read(path: &Path, cuts: Option<(f64, f64)>) -> Result<Self> {
         let mut runs = Self::default();
         let scored = |score: f64, place: &str| match cuts {
@@ -48,7 +48,7 @@ impl Runs {
                 Err(Error::input(format!("{place}: the score {score} is not a finite number")))
             }
             None => Err(Error::input(format!(
-                "{place}: gives a score; which are good and which bad is said by --set certify.run_scores=[LOW,HIGH]"
+                "{place}: gives a score; expected --set certify.run_scores=[LOW,HIGH], which separates good, grey and bad"
             ))),
         };
         let wrong = |place: &str, found: &str| {
@@ -121,9 +121,8 @@ impl Runs {
         }
     }
 
-    /// Applies them to the verdicts of scores: lumisections of good runs are good where they are evaluated
-    /// at all, those of bad runs bad. Those of grey runs, and of runs that are not named, keep the
-    /// verdicts of their scores.
+    /// Applies verdicts on runs: evaluated lumisections of good runs become good, all of bad runs
+    /// bad. Those of grey runs and of unnamed runs keep the verdicts of their scores.
     pub fn apply(&self, lumisections: &mut Verdicts) -> Spoken {
         let mut spoken = Spoken::default();
         for ((run, _), said) in lumisections.iter_mut() {
@@ -132,7 +131,7 @@ impl Runs {
                 Some((Verdict::Grey | Verdict::NotEvaluated, _)) => spoken.grey += 1,
                 Some((verdict, place)) => {
                     spoken.settled += 1;
-                    // What is empty in a good run is not good for that.
+                    // A lumisection of a good run that was not evaluated does not become good.
                     if *verdict == Verdict::Bad || said.verdict != Verdict::NotEvaluated {
                         let mut reason = format!("{} run ({place})", verdict.name());
                         if *verdict == Verdict::Good
@@ -227,7 +226,7 @@ mod tests {
         assert_eq!(
             lumisections[&(1, 2)].source,
             Source::Autoencoder,
-            "what is not evaluated stays so"
+            "a lumisection that is not evaluated stays so"
         );
     }
 }

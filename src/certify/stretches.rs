@@ -10,16 +10,15 @@ pub struct Stretch {
     pub run: u32,
     /// The first LS.
     pub first: u32,
-    /// The last.
+    /// The last LS.
     pub last: u32,
     /// Their verdict.
     pub verdict: Verdict,
-    /// The LS that good ones resemble least.
+    /// The LS with the highest score.
     pub worst: u32,
 }
 
-/// Flagged lumisections (grey and bad) as stretches; only those of one verdict, source and note are
-/// joined.
+/// Joins flagged lumisections (grey and bad) to stretches of equal verdict, source and note.
 pub fn flagged(lumisections: &Verdicts, notes: &Notes) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = vec![];
     for ((run, ls), said) in

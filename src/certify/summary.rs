@@ -13,48 +13,48 @@ use std::collections::BTreeMap;
 /// The outcome of a certification as numbers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// Rates that the calibration rows cannot tell, one for each experiment whose cuts decide.
+    /// Rates that the calibration rows cannot resolve, one per experiment whose cuts decide.
     pub rates_not_met: Vec<RateNotMet>,
     /// The golden JSON.
     pub golden: String,
     /// Lumisections by verdict.
     pub lumisections: PerVerdict<usize>,
-    /// Runs that they are of.
+    /// Number of runs.
     pub runs: usize,
-    /// Recorded luminosity by verdict, where it is known of any lumisection.
+    /// Recorded luminosity by verdict, if known for any lumisection.
     pub luminosity: Option<Luminosity>,
     /// Lumisections by the source of the verdict.
     pub sources: BTreeMap<&'static str, usize>,
-    /// Why lumisections are not evaluated, the most frequent reason first.
+    /// Reasons why lumisections are not evaluated, the most frequent first.
     pub not_evaluated: Vec<(String, usize)>,
-    /// The rule by which experiments were combined, where there are several.
+    /// The rule that combined experiments, if there are several.
     pub rule: Option<String>,
     /// The experiments.
     pub experiments: Vec<Judge>,
-    /// The cuts on the largest score, where that decides.
+    /// The cuts on the largest score, if that is the rule.
     pub joint: Option<Cuts>,
-    /// Lumisections that an experiment was trained on and that are evaluated.
+    /// Number of evaluated lumisections that an experiment was trained on.
     pub trained_on: usize,
-    /// How many of the flagged are expected to be good, where that was asked for.
+    /// Expected number of good lumisections among the flagged, if a cut bounds it.
     pub false_discoveries: Option<Expected>,
     /// Lumisections above an experiment's own threshold, by verdict.
     pub above_threshold: PerVerdict<usize>,
-    /// Stretches of flagged lumisections to review.
+    /// Number of stretches of flagged lumisections to review.
     pub to_review: usize,
-    /// Why there are none.
+    /// The reason if there are none.
     pub nothing_to_review: Option<String>,
     /// Numbers for the file of runs.
     pub run_flags: Option<RunFlags>,
     /// Numbers for the decisions.
     pub decisions: Option<Decided>,
-    /// How the verdicts compare with a golden JSON.
+    /// Comparison with a golden JSON.
     pub against: Option<Against>,
     /// Warnings.
     pub warnings: Vec<String>,
 }
 
 impl Summary {
-    /// "12 good, 3 grey, …" of how many.
+    /// "12 good, 3 grey, … of 20 in 2 runs".
     pub fn verdicts(&self) -> String {
         let PerVerdict { good, grey, bad, not_evaluated } = self.lumisections;
         let all = count(good + grey + bad + not_evaluated, "lumisection");
@@ -68,13 +68,13 @@ impl Summary {
 /// A number for each verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PerVerdict<T> {
-    /// Of good lumisections.
+    /// For good lumisections.
     pub good: T,
-    /// Of grey ones.
+    /// For grey lumisections.
     pub grey: T,
-    /// Of bad ones.
+    /// For bad lumisections.
     pub bad: T,
-    /// Of those that are not evaluated.
+    /// For lumisections that are not evaluated.
     pub not_evaluated: T,
 }
 
@@ -85,7 +85,7 @@ impl PerVerdict<usize> {
         Self { good, grey, bad, not_evaluated }
     }
 
-    /// Counts those that are above an experiment's own threshold.
+    /// Counts lumisections above an experiment's own threshold.
     pub fn count_flagged(lumisections: &Verdicts) -> Self {
         let flagged = |said: &&LumisectionVerdict| {
             said.opinions.iter().flatten().any(|opinion| opinion.flagged)
@@ -97,7 +97,7 @@ impl PerVerdict<usize> {
         Self { good, grey, bad, not_evaluated }
     }
 
-    /// All of them.
+    /// The sum over all verdicts.
     pub fn sum(&self) -> usize {
         self.good + self.grey + self.bad + self.not_evaluated
     }
@@ -106,16 +106,16 @@ impl PerVerdict<usize> {
 /// Recorded luminosity.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Luminosity {
-    /// Which quantity of which files it is, in whose unit.
+    /// The quantity and the files that it is from, which define its unit.
     pub quantity: String,
     /// Sums by verdict.
     pub sum: PerVerdict<f64>,
-    /// Lumisections of which it is not known.
+    /// Number of lumisections with unknown luminosity.
     pub unknown: usize,
 }
 
 impl Luminosity {
-    /// Sums what is known.
+    /// Sums the known luminosities.
     pub fn new(quantity: String, lumisections: &Verdicts) -> Self {
         let of = |verdict: Verdict| {
             lumisections
@@ -137,33 +137,33 @@ pub struct Judge {
     pub name: String,
     /// Its folder.
     pub folder: String,
-    /// The cuts of each channel, the last of which judges.
+    /// The cuts of each channel; the last channel determines the verdict.
     pub cuts: Vec<Cuts>,
-    /// Lumisections that it has.
+    /// Number of its lumisections.
     pub lumisections: usize,
-    /// Lumisections of the others that it lacks.
+    /// Number of lumisections of other experiments that it lacks.
     pub missing: usize,
-    /// Rows that could not be read and have neither run nor LS: they are in no file.
+    /// Number of unreadable rows without run and LS, which are in no file.
     pub unreadable: usize,
-    /// Rows of a lumisection that another row is of: the worse verdict stands.
+    /// Number of further rows of the same lumisection; the worse verdict counts.
     pub duplicates: usize,
 }
 
-/// How many of the flagged are good.
+/// Expected number of good lumisections among the flagged.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Expected {
-    /// What is flagged: grey or bad.
+    /// The verdict of the flagged: grey or bad.
     pub verdict: Verdict,
-    /// Lumisections that scores flag so, or worse.
+    /// Number of lumisections with this verdict by score, or worse.
     pub flagged: usize,
-    /// The share of them that is at most expected to be good.
+    /// The bound on the expected share of good ones.
     pub rate: f64,
-    /// So many.
+    /// The bound on the expected number of good ones.
     pub good: f64,
 }
 
 impl Expected {
-    /// Where a cut was asked to bound it.
+    /// `None` unless the rule of a cut is a false discovery rate.
     pub fn new(cuts: &Cuts, lumisections: &Verdicts) -> Option<Self> {
         let (cut, rate) = [&cuts.bad, &cuts.grey].into_iter().find_map(|cut| match cut.rule {
             Cut::FalseDiscoveryRate(rate) => Some((cut, rate)),
@@ -177,29 +177,29 @@ impl Expected {
     }
 }
 
-/// What a file of runs settled, in lumisections.
+/// Numbers of lumisections affected by a file of runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunFlags {
     /// The file.
     pub file: String,
-    /// Those of good and bad runs.
+    /// In good and bad runs.
     pub settled: usize,
-    /// Those of good runs that scores call grey or bad.
+    /// In good runs, but grey or bad by score.
     pub overruled: usize,
-    /// Those of grey ones, where scores decide.
+    /// In grey runs, where scores decide.
     pub grey: usize,
-    /// Those of runs that it does not name, where scores decide too.
+    /// In runs that the file does not name, where scores decide too.
     pub unnamed: usize,
 }
 
-/// What decisions settled, in lumisections.
+/// Numbers of lumisections affected by decisions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Decided {
     /// The file.
     pub file: String,
-    /// Those that were decided on.
+    /// With a decision.
     pub settled: usize,
-    /// Those whose verdict that changed.
+    /// With a verdict changed by the decision.
     pub changed: usize,
 }
 
@@ -211,7 +211,7 @@ pub fn by_source(lumisections: &Verdicts) -> BTreeMap<&'static str, usize> {
     Source::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect()
 }
 
-/// Why lumisections are not evaluated, the most frequent reason first.
+/// Reasons why lumisections are not evaluated, the most frequent first.
 pub fn reasons(lumisections: &Verdicts) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for said in lumisections.values().filter(|said| said.verdict == Verdict::NotEvaluated) {
@@ -223,7 +223,7 @@ pub fn reasons(lumisections: &Verdicts) -> Vec<(String, usize)> {
     counts
 }
 
-/// Why there is nothing to review, where no lumisection is grey or bad.
+/// The reason why there is nothing to review; `None` if a lumisection is grey or bad.
 pub fn nothing_to_review(lumisections: &Verdicts, rates_not_met: &[RateNotMet]) -> Option<String> {
     let [good, grey, bad, _] = counts(lumisections);
     if grey + bad > 0 {

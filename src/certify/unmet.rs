@@ -1,4 +1,4 @@
-//! Rates that too few calibration rows cannot resolve.
+//! Rates that cannot be resolved with too few calibration rows.
 
 use super::conformal::Reference;
 use serde::Serialize;
@@ -6,18 +6,18 @@ use serde::Serialize;
 /// The rate of a cut that the calibration rows cannot resolve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Unmet {
-    /// The rate: of false alarms, or of false discoveries.
+    /// The rate of false alarms or of false discoveries.
     pub rate: f64,
-    /// Whether it is of false discoveries.
+    /// Whether it is a rate of false discoveries.
     pub discoveries: bool,
-    /// Independent blocks that it requires; none where that is not known.
+    /// Required number of independent blocks; `None` if unknown.
     pub needed: Option<usize>,
-    /// About this many more good lumisections are needed.
+    /// Approximate number of additional good lumisections needed.
     pub more_lumisections: Option<usize>,
 }
 
 impl Unmet {
-    /// Of a rate that requires this many blocks.
+    /// A rate that requires `needed` blocks.
     pub fn new(rate: f64, discoveries: bool, needed: Option<usize>, reference: &Reference) -> Self {
         let more = |needed: usize| {
             (needed.saturating_sub(reference.blocks) * reference.rows())
@@ -37,7 +37,7 @@ impl Unmet {
     }
 }
 
-/// "1 %", with as many digits as it needs.
+/// Formats as "1 %" with as many digits as needed.
 pub(super) fn percent(rate: f64) -> String {
     format!("{} %", (rate * 1e6).round() / 1e4)
 }

@@ -1,5 +1,4 @@
-//! Verdicts on lumisections: of one experiment ([`Opinion`]) and of all that decide
-//! ([`LumisectionVerdict`]).
+//! Verdicts on lumisections: of one experiment ([`Opinion`]) and final ([`LumisectionVerdict`]).
 
 use crate::{prepare::split::Split, score::verdict::Verdict};
 use serde::Serialize;
@@ -13,25 +12,25 @@ pub type Id = (u32, u32);
 pub struct Opinion {
     /// Good, grey, bad or not evaluated.
     pub verdict: Verdict,
-    /// Why.
+    /// The reason of the verdict.
     pub reason: Arc<str>,
-    /// Its score, where it is evaluated.
+    /// The score, if it is evaluated.
     pub score: Option<f64>,
-    /// Whether that is above the experiment's own threshold.
+    /// Whether the score is above the experiment's own threshold.
     pub flagged: bool,
-    /// Whether it is, while the rate of the cuts could not be resolved: then the lumisection is at
-    /// least grey, whatever the other experiments say.
+    /// Whether it is flagged and the rate of the cuts could not be resolved. The lumisection is
+    /// then at least grey, whatever the other experiments say.
     pub unmet: bool,
-    /// Whether that alone makes it grey.
+    /// Whether it is grey only because of `unmet`.
     pub floored: bool,
     /// The p-value of the score among good lumisections.
     pub p_value: Option<f64>,
-    /// Of several channels those above their own grey cut, the least usual first; the least usual
-    /// one where none is.
+    /// With several channels, those above their own grey cut, the smallest p-value first; if there
+    /// are none, the one with the smallest p-value.
     pub channels: Vec<String>,
     /// The split of the row.
     pub split: Split,
-    /// Its position among the scores.
+    /// The position of the row among the scores.
     pub row: usize,
 }
 
@@ -43,28 +42,28 @@ pub type Opinions = BTreeMap<Id, Opinion>;
 pub struct LumisectionVerdict {
     /// Good, grey, bad or not evaluated.
     pub verdict: Verdict,
-    /// Why.
+    /// The reason of the verdict.
     pub reason: String,
     /// The source of the verdict.
     pub source: Source,
-    /// The score that decided, where there is one.
+    /// The score that decided, if any.
     pub score: Option<f64>,
     /// The p-value of the score among good lumisections.
     pub p_value: Option<f64>,
-    /// The experiment whose score that is, an index; none where they were not asked.
+    /// Index of the experiment of the score; `None` if no score decided.
     pub experiment: Option<usize>,
-    /// The channels that score high, the least usual first.
+    /// The channels with high scores, the smallest p-value first.
     pub channels: Vec<String>,
-    /// The opinion of each experiment; none where it lacks the lumisection.
+    /// The opinion of each experiment; `None` if it lacks the lumisection.
     pub opinions: Vec<Option<Opinion>>,
-    /// Its recorded luminosity, where it is known.
+    /// Its recorded luminosity, if known.
     pub luminosity: Option<f64>,
-    /// Whether it is grey only because it is above an experiment's threshold, since the rate
-    /// of the cuts could not be resolved.
+    /// Whether it is grey only because it is above an experiment's threshold while the rate of the
+    /// cuts could not be resolved.
     pub floored: bool,
 }
 
-/// All lumisections, in order.
+/// The verdicts on all lumisections, in order.
 pub type Verdicts = BTreeMap<Id, LumisectionVerdict>;
 
 /// The source of a verdict.
@@ -85,10 +84,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// All of them.
+    /// All sources.
     pub const ALL: [Self; 4] = [Self::Autoencoder, Self::Selection, Self::Run, Self::Decision];
 
-    /// The word in files.
+    /// The name in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Autoencoder => "autoencoder",
@@ -121,7 +120,7 @@ pub fn counts(lumisections: &Verdicts) -> [usize; 4] {
 pub(super) mod tests {
     use super::*;
 
-    /// What the scores say of a lumisection, as tests need it.
+    /// A verdict from scores, for tests.
     pub fn said(verdict: Verdict) -> LumisectionVerdict {
         LumisectionVerdict {
             verdict,
@@ -137,13 +136,13 @@ pub(super) mod tests {
         }
     }
 
-    /// The same of one with a reason and a score.
+    /// The same with a reason and a score.
     pub fn scored(verdict: Verdict, score: f64) -> LumisectionVerdict {
         let reason = "because".into();
         LumisectionVerdict { reason, score: Some(score), p_value: Some(0.5), ..said(verdict) }
     }
 
-    /// The same of several.
+    /// The same for several lumisections.
     pub fn all_said(verdicts: &[(Id, Verdict)]) -> Verdicts {
         verdicts.iter().map(|(id, verdict)| (*id, said(*verdict))).collect()
     }
