@@ -1,10 +1,10 @@
-//! Searches over keys of a config: points of a space ([`strategy`]) become trials, folders that
-//! workers claim ([`trials`]), some of which are ended early ([`pruner`]); what came out is one
-//! table ([`results`]) and one page ([`page`]). Where workers run is a matter of the [`engine`].
+//! Searches over keys of a config. Points of a space ([`strategy`]) become trials: folders that
+//! workers claim ([`trials`]). Some trials are ended early ([`pruner`]). The results are a table
+//! ([`results`]) and a page ([`page`]). Workers run locally or on a batch system ([`engine`]).
 //!
-//! There is no database and no server. What is planned follows from the config and the seed; who
-//! works on a trial holds the lock of its folder. Any number of workers on any machines that see
-//! the folder share the work.
+//! There is no database and no server. The plan follows from the config and the seed; the worker of
+//! a trial holds the lock of its folder. Any number of workers on any machines with access to the
+//! folder share the work.
 
 pub mod engine;
 pub mod join;

@@ -1,19 +1,19 @@
-//! The figure of a report that a sweep goes by.
+//! The objective of a sweep: a figure of the report.
 
 use crate::{
     error::{Error, Result, suggestion},
     files::folder::names,
 };
 
-/// A figure of `report.json` by its path. Entries of lists are meant by their names, labels,
-/// channels or numbers, and where there is but one it needs not be named.
+/// A figure of `report.json` by its path. Entries of lists are addressed by their name, label set,
+/// channel or number; the only entry of a list can be omitted.
 pub fn figure(report: &serde_json::Value, path: &str) -> Result<f64> {
     let mut at = vec![report];
     let parts: Vec<&str> = path.split('.').collect();
     let mut rest = &parts[..];
     while let [part, after @ ..] = rest {
         let mut next = vec![];
-        // Of several entries that the parts before meant, those that go by this one too.
+        // Filters the entries matched so far by this part of the path.
         if at.len() > 1 {
             next.extend(at.iter().copied().filter(|value| is_called(value, part)));
         }
@@ -39,7 +39,7 @@ pub fn figure(report: &serde_json::Value, path: &str) -> Result<f64> {
         }
         (at, rest) = (next, after);
     }
-    // The only entry of a list stands for the list.
+    // The only entry of a list can be omitted.
     let found: Vec<&serde_json::Value> = at.into_iter().filter(|_| rest.is_empty()).collect();
     match found[..] {
         [value] if value.is_number() => Ok(value.as_f64().unwrap_or(f64::NAN)),
@@ -54,7 +54,7 @@ pub fn figure(report: &serde_json::Value, path: &str) -> Result<f64> {
             let mut known = vec![];
             figures("", report, &mut known);
             let near = suggestion(path, known.iter().map(String::as_str));
-            // Those of the same part of the report, where there are some.
+            // Prefers figures of the same part of the report.
             let first = parts[0];
             let alike = |name: &String| name.split('.').next() == Some(first);
             if known.iter().any(alike) {
@@ -71,7 +71,7 @@ pub fn figure(report: &serde_json::Value, path: &str) -> Result<f64> {
     }
 }
 
-/// Whether an entry of a list goes by that name.
+/// Whether an entry of a list has this name.
 fn is_called(entry: &serde_json::Value, name: &str) -> bool {
     ["name", "labels", "channel"].iter().any(|key| entry[*key] == *name)
 }

@@ -1,4 +1,4 @@
-//! What the page of a sweep draws, as JSON.
+//! The data of a sweep's page as JSON.
 
 use super::{
     pruner::{Curve, read_curve},
@@ -19,12 +19,12 @@ use std::{
     path::PathBuf,
 };
 
-/// Curves that are drawn at most: those of the best, and of others from the first trial to the
+/// Maximum number of curves: those of the best trials, and of others evenly from the first to the
 /// last.
 const CURVES: usize = 60;
-/// Of these the best.
+/// Number of curves of the best trials.
 const BEST_CURVES: usize = 20;
-/// Epochs of a curve at most, beside its first and its last.
+/// Maximum number of epochs of a curve, besides its first and last.
 const EPOCHS: usize = 200;
 
 /// Writes `report.html` into the folder of a sweep. The same trials give the same bytes.
@@ -38,7 +38,7 @@ pub fn write(
     write_atomically(&board.path().join(names::PAGE), html.as_bytes())
 }
 
-/// What the page draws.
+/// The data of the page.
 fn data(board: &Board, rows: &[Row], ranked: &[Ranked], importance: &[(String, f64)]) -> Value {
     let (experiment, section) = (board.experiment(), board.section());
     let parameters = &board.space().parameters;
@@ -117,8 +117,8 @@ fn axis(parameter: &Parameter) -> Value {
     }
 }
 
-/// Where a trial stands on the axis of a parameter, of a choice its number from 0; nothing where
-/// the parameter does not apply.
+/// The position of a trial on the axis of a parameter; for a choice its index from 0. `None` if the
+/// parameter does not apply.
 fn place(parameter: &Parameter, row: &Row) -> Option<f64> {
     let value = row.point.as_ref()?.get(&parameter.name)?;
     match &parameter.domain {
@@ -129,13 +129,13 @@ fn place(parameter: &Parameter, row: &Row) -> Option<f64> {
     }
 }
 
-/// The best point, and how to use it or to train it again.
+/// The best point, with commands to use it and to train it again.
 fn best(board: &Board, rows: &[Row], point: &Ranked) -> Value {
     let dir = board.path().display();
     let mut again = vec![format!("lumisift train {}", quoted(&format!("{dir}/{SWEEP}")))];
     if let Some(row) = rows.iter().find(|row| board.folder(row.trial) == point.folder) {
         let mut keys = board.space().keys(&point.parameters);
-        // Each training of a point has a seed of its own.
+        // Each training of a point has its own seed.
         if row.trial.repeat > 0
             && let Ok(experiment) = board.experiment_of(row.trial, &point.parameters)
         {
@@ -159,7 +159,7 @@ fn best(board: &Board, rows: &[Row], point: &Ranked) -> Value {
     })
 }
 
-/// A word of a command line, in quotes where a shell would make more of it.
+/// A word of a command line, quoted if a shell would interpret it.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=,:+".contains(c);
     if word.chars().all(is_plain) {
@@ -169,7 +169,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// The lowest validation loss up to each epoch, of some of the trainings.
+/// The lowest validation loss up to each epoch for some of the trainings.
 fn curves(board: &Board, rows: &[Row], ranked: &[Ranked]) -> Vec<Value> {
     let folders: HashSet<&PathBuf> =
         ranked.iter().take(BEST_CURVES).map(|point| &point.folder).collect();
@@ -187,7 +187,7 @@ fn curves(board: &Board, rows: &[Row], ranked: &[Ranked]) -> Vec<Value> {
         .chain(others.into_iter().step_by(step))
         .map(|row| (row, read(row)))
         .collect();
-    // The same epochs of each, so that they can be told beside each other.
+    // The same epochs for all curves, so that they can be compared.
     let every =
         curves.iter().map(|(_, curve)| curve.len()).max().unwrap_or(0).div_ceil(EPOCHS).max(1);
     let of = |(row, curve): (&Row, Curve)| {
@@ -203,7 +203,7 @@ fn curves(board: &Board, rows: &[Row], ranked: &[Ranked]) -> Vec<Value> {
     curves.into_iter().filter(|(_, curve)| !curve.is_empty()).map(of).collect()
 }
 
-/// A curve of fewer epochs, the first and the last among them, and digits.
+/// A curve with fewer epochs, including the first and the last, and fewer digits.
 fn thinned(curve: &[(u64, f64)], every: usize) -> Curve {
     let last = curve.last().map(|(epoch, _)| *epoch);
     let is_kept = |(epoch, loss): &&(u64, f64)| {

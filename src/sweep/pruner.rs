@@ -1,4 +1,4 @@
-//! Which trials are ended before their last epoch.
+//! Pruning: ends trials before their last epoch.
 
 use crate::{
     config::sweep::{PrunerKind, Sweep},
@@ -17,18 +17,18 @@ use std::{
     },
 };
 
-/// The lowest validation loss (a mean over a trial's models) up to each epoch, from 1.
+/// The lowest validation loss (mean over a trial's models) up to each epoch, from 1.
 pub type Curve = Vec<(u64, f64)>;
 
-/// How trials are held against each other.
+/// The pruning rule.
 pub struct Rule {
     pruner: Box<dyn Pruner>,
-    /// Epochs at which they are.
+    /// Epochs at which trials are compared.
     rungs: Vec<u64>,
 }
 
 impl Rule {
-    /// That of a section for trainings of so many epochs; nothing where none are ended.
+    /// The rule of a section for trainings of `epochs` epochs; `None` without pruning.
     pub fn new(section: &Sweep, epochs: u32) -> Option<Self> {
         let epochs = u64::from(epochs);
         let first = u64::from(section.warm_up.unwrap_or(1).max(1));
@@ -38,7 +38,7 @@ impl Rule {
                 let pruner = Box::new(
                     MedianPruner::new(Direction::Minimize).n_warmup_steps(first).n_min_trials(4),
                 );
-                // Every epoch would tell little more than every twentieth part.
+                // Comparing at every epoch would improve little over twenty times.
                 Some(Self {
                     pruner,
                     rungs: (first..epochs).step_by((epochs / 20).max(1) as usize).collect(),
@@ -58,13 +58,13 @@ impl Rule {
         }
     }
 
-    /// Whether trials are held against each other after this epoch.
+    /// Whether trials are compared after this epoch.
     pub fn asks(&self, epoch: u64) -> bool {
         self.rungs.contains(&epoch)
     }
 
-    /// Whether a trial with this curve ends, others having theirs; those that are done are marked
-    /// so.
+    /// Whether a trial with this curve is pruned, given the curves of others and whether they are
+    /// complete.
     pub fn ends(&self, curve: &[(u64, f64)], others: &[(Curve, bool)]) -> bool {
         let Some(&(epoch, _)) = curve.last() else { return false };
         let other = |(i, (curve, done)): (usize, &(Curve, bool))| {
@@ -85,7 +85,7 @@ impl Rule {
     }
 }
 
-/// A curve from the validation losses of models by epoch: as far as all of them have come.
+/// The curve from the models' validation losses by epoch, up to the last epoch of all models.
 fn curve(models: &[BTreeMap<u32, f64>]) -> Curve {
     let mut lowest = f64::MAX;
     (1..)
@@ -99,7 +99,7 @@ fn curve(models: &[BTreeMap<u32, f64>]) -> Curve {
         .collect()
 }
 
-/// The curve that a `history.csv` tells, which may be written to just now.
+/// The curve in a `history.csv`, which may be incomplete.
 pub fn read_curve(history: &str) -> Curve {
     let whole = history.rfind('\n').map_or("", |end| &history[..end]);
     let mut lines = whole.lines();
@@ -122,7 +122,7 @@ pub fn read_curve(history: &str) -> Curve {
     curve(&models.into_values().collect::<Vec<_>>())
 }
 
-/// A trial in training as it is held against others.
+/// The pruning of a trial in training.
 pub struct Pruning {
     rule: Rule,
     others: Box<dyn Fn() -> Vec<(Curve, bool)> + Send + Sync>,
@@ -131,8 +131,8 @@ pub struct Pruning {
 }
 
 impl Pruning {
-    /// Of a trial with so many models; `others` tells the curves of the others, and which of them
-    /// are done.
+    /// For a trial with `models` models; `others` returns the curves of the others, and whether
+    /// they are complete.
     pub fn new(
         rule: Rule,
         models: usize,
@@ -146,7 +146,7 @@ impl Pruning {
         }
     }
 
-    /// Notes an epoch of a model, and ends the trial where the rule says so.
+    /// Records an epoch of a model, and prunes the trial according to the rule.
     pub fn epoch(&self, model: usize, epoch: &Epoch) {
         let curve = {
             let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +158,7 @@ impl Pruning {
             }
             curve(&models)
         };
-        // The last model to get there asks.
+        // The last model to reach the epoch triggers the comparison.
         if curve.last().is_some_and(|(reached, _)| *reached == u64::from(epoch.epoch))
             && self.rule.ends(&curve, &(self.others)())
         {
@@ -166,7 +166,7 @@ impl Pruning {
         }
     }
 
-    /// Whether the trial is to end.
+    /// Whether the trial was pruned.
     pub fn is_pruned(&self) -> bool {
         self.pruned.load(Ordering::Relaxed)
     }
@@ -189,7 +189,7 @@ mod tests {
         Experiment::check(&Document::parse(&text, "a.toml".as_ref()).unwrap(), "a").unwrap()
     }
 
-    /// Falls towards a level that depends on the point, faster or slower; curves cross early on.
+    /// Decreases towards a level that depends on the point, faster or slower; curves cross early.
     fn loss(point: &Point, epoch: u32) -> f64 {
         let log = |name: &str| point[name].as_float().unwrap().log10();
         let (rate, l2) = (log("train.optimizer.learning_rate"), log("loss.l2"));
@@ -197,7 +197,7 @@ mod tests {
         level + 4.0 * (-(0.08 + 0.02 * (rate + 5.0)) * f64::from(epoch)).exp()
     }
 
-    /// Best last loss, epochs in all, of trials one after the other.
+    /// Best last loss and total number of epochs of sequential trials.
     fn search(pruner: &str) -> (f64, u32) {
         const EPOCHS: u32 = 81;
         let experiment = section(pruner, EPOCHS);
@@ -205,7 +205,7 @@ mod tests {
         let points = Points::new(section, 1);
         let (mut others, mut best, mut epochs): (Vec<(Curve, bool)>, f64, u32) =
             (vec![], f64::MAX, 0);
-        // A grid goes along its axes; workers do not get them in that order either.
+        // A grid is ordered along its axes; workers do not process it in that order.
         let order: Vec<usize> = (0..points.len()).map(|i| i * 32 % points.len()).collect();
         assert_eq!(order.iter().collect::<std::collections::BTreeSet<_>>().len(), 81);
         for number in order {

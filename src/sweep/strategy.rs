@@ -1,4 +1,4 @@
-//! Which points of a space are tried.
+//! Chooses the points of a space to try.
 
 use crate::{
     config::{
@@ -10,12 +10,12 @@ use crate::{
 use rand::Rng;
 use toml::Value;
 
-/// Points of a search with `strategy = "random"` or `"tpe"` that says no number.
+/// Default number of points for `strategy = "random"` or `"tpe"`.
 const TRIALS: usize = 20;
-/// Points that "tpe" draws at random before it learns.
+/// Number of random points before "tpe" uses results.
 const STARTUP: usize = 10;
 
-/// A point that is done, with its figure; nothing where it failed or was pruned.
+/// A completed point with its figure; `None` if it failed or was pruned.
 pub type Tried = (Point, Option<f64>);
 
 /// The points of a search.
@@ -23,12 +23,12 @@ pub type Tried = (Point, Option<f64>);
 pub struct Points {
     section: Sweep,
     seed: u64,
-    /// All of them, of a grid.
+    /// All points of a grid; empty for other strategies.
     grid: Vec<Point>,
 }
 
 impl Points {
-    /// Those of a checked section.
+    /// The points of a checked section.
     pub fn new(section: &Sweep, seed: u64) -> Self {
         let grid = if section.strategy == Strategy::Grid {
             section.space.grid().unwrap_or_default()
@@ -38,17 +38,17 @@ impl Points {
         Self { section: section.clone(), seed, grid }
     }
 
-    /// How they are chosen.
+    /// The section.
     pub fn section(&self) -> &Sweep {
         &self.section
     }
 
-    /// Where they lie.
+    /// The space of the points.
     pub fn space(&self) -> &Space {
         &self.section.space
     }
 
-    /// How many there are.
+    /// Number of points.
     pub fn len(&self) -> usize {
         let asked = self.section.trials.map(|trials| trials as usize);
         match self.section.strategy {
@@ -62,8 +62,8 @@ impl Points {
         self.len() == 0
     }
 
-    /// How many points before this one must be done before it can be told: those of the rounds
-    /// before, with "tpe".
+    /// Number of points that must be completed before this one can be determined: with "tpe" those
+    /// of earlier rounds.
     pub fn needs(&self, number: usize) -> usize {
         let round = self.section.round as usize;
         if self.section.strategy == Strategy::Tpe && number >= STARTUP {
@@ -73,8 +73,8 @@ impl Points {
         }
     }
 
-    /// A point by its number, from 0. It depends on nothing but the config, the seed and the points
-    /// that it [needs](Self::needs).
+    /// A point by its number, from 0. It depends only on the config, the seed and the points that
+    /// it [needs](Self::needs).
     pub fn point(&self, number: usize, tried: &[Tried]) -> Point {
         if self.section.strategy == Strategy::Grid {
             return self.grid[number].clone();
@@ -86,7 +86,7 @@ impl Points {
             let mut generator = random::generator(self.seed, "sweep", number as u64);
             return self.section.space.point(|parameter| parameter.domain.draw(&mut generator));
         }
-        // Those of the round before it are known, though not what they come to.
+        // The earlier points of the same round, whose results are unknown.
         let mut pending: Vec<Point> =
             (tried.len()..number.min(STARTUP)).map(|earlier| self.point(earlier, &[])).collect();
         for at in tried.len().max(STARTUP)..=number {
@@ -100,9 +100,9 @@ impl Points {
         pending.pop().unwrap_or_default()
     }
 
-    /// Drawn by the estimator from what was tried of this parameter. A pending point counts as a
-    /// bad one, so that those of a round do not crowd: of figures that the estimator takes for bad
-    /// it does not ask how bad they are.
+    /// Draws a value with the estimator from the tried values of this parameter. A pending point
+    /// counts with the worst figure, so that the points of a round spread; the estimator does not
+    /// use how bad a bad figure is.
     fn learnt(
         &self,
         parameter: &Parameter,
@@ -116,7 +116,7 @@ impl Points {
         let (estimator, low, high) = match parameter.domain {
             Domain::Choice(ref values) => (tpe::histogram_estimator(), 0.0, values.len() as f64),
             Domain::Together(ref tables) => (tpe::histogram_estimator(), 0.0, tables.len() as f64),
-            // Every whole number owns the half unit on either side of it.
+            // Each integer covers half a unit on both sides.
             Domain::Int { low, high, log, .. } => {
                 (tpe::parzen_estimator(), at(log, low as f64 - 0.5), at(log, high as f64 + 0.5))
             }
@@ -145,12 +145,12 @@ impl Points {
     }
 }
 
-/// A number on the scale on which it is varied.
+/// A number on its linear or logarithmic scale.
 fn at(log: bool, number: f64) -> f64 {
     if log { number.ln() } else { number }
 }
 
-/// Where a value stands in its domain, ratios as differences of logarithms; of a choice its number.
+/// The position of a value in its domain, logarithmic if the domain is; for a choice its index.
 fn place(domain: &Domain, value: &Value) -> Option<f64> {
     match *domain {
         Domain::Choice(_) | Domain::Together(_) => domain.index(value).map(|at| at as f64),
@@ -160,7 +160,7 @@ fn place(domain: &Domain, value: &Value) -> Option<f64> {
     }
 }
 
-/// The value at a place of a domain.
+/// The value at a position of a domain.
 fn value_at(domain: &Domain, place: f64) -> Value {
     let index = |values: usize| (place.max(0.0) as usize).min(values - 1);
     let number = |log: bool| if log { place.exp() } else { place };
@@ -174,8 +174,7 @@ fn value_at(domain: &Domain, place: f64) -> Value {
     }
 }
 
-/// Where a value stands among all, for what looks at differences; where the parameter does not
-/// apply, below all others.
+/// The position of a value for comparisons; below all others if the parameter does not apply.
 pub(super) fn place_among(domain: &Domain, value: Option<&Value>) -> f64 {
     let below = match *domain {
         Domain::Choice(_) | Domain::Together(_) => -1.0,
@@ -195,8 +194,8 @@ mod tests {
     use super::*;
     use crate::config::{Document, Experiment};
 
-    /// A search with a known best: valleys in the rate (on a log scale) and the width, and a choice
-    /// that costs.
+    /// A search with a known optimum: valleys in the rate (on a log scale) and the width, and a
+    /// choice with a penalty.
     fn search(strategy: &str, seed: u64) -> Experiment {
         let text = format!(
             "seed = {seed}\ndata.train = [\"a.csv\"]\n[split]\nby = \"block\"\n[sweep]\nobjective = \"x\"\ngoal = \"min\"\nstrategy = \"{strategy}\"\ntrials = 60\n\

@@ -1,10 +1,10 @@
 //! HTCondor: a submit description that queues the tasks from a file.
 //!
-//! With a shared file system a task works in the job's folder, and one that paused (exit code 75)
-//! goes back into the queue. With file transfer it works in a copy of its own folder. There a pause
-//! must be a checkpoint to HTCondor: were its files sent home, an older copy that an eviction left
-//! with the scheduler would win at the next start. Either way a task whose time is up is held,
-//! which ends it as an eviction does, and is released at once.
+//! With a shared file system a task works in the job's folder, and a paused task (exit code 75)
+//! returns to the queue. With file transfer it works in a copy of its own folder. A pause must then
+//! be a checkpoint for HTCondor: if its files were transferred back as output, an older copy from
+//! an eviction would replace them at the next start. In both cases a task whose time is up is held,
+//! which ends it like an eviction, and released immediately.
 
 use super::{Group, Job, Known, State, Submission, ask, script};
 use crate::{
@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// All tasks at once: how many run at the same time is HTCondor's `max_materialize`.
+/// All tasks in one group: HTCondor's `max_materialize` limits how many run at the same time.
 pub(super) fn group(job: &Job) -> Result<Group> {
     if !job.after.is_empty() {
         return Err(Error::input(format!(
@@ -29,12 +29,12 @@ pub(super) fn group(job: &Job) -> Result<Group> {
     Ok(Group { tasks: job.tasks.keys().copied().collect(), offset: 0 })
 }
 
-/// A text as a value of a submit description.
+/// Quotes a text as a value of a submit description.
 fn value(text: &str) -> String {
     text.replace('$', "$(DOLLAR)")
 }
 
-/// A path as an item of a list.
+/// Formats a path as an item of a list.
 fn item(path: &Path) -> Result<String> {
     let text = path.to_string_lossy();
     match text.contains([',', '\n']) || text.trim() != text {
@@ -45,7 +45,7 @@ fn item(path: &Path) -> Result<String> {
     }
 }
 
-/// The data files to send along.
+/// The data files to transfer.
 fn inputs(batch: &Batch) -> Result<Vec<PathBuf>> {
     let patterns: Vec<PathBuf> = batch.htcondor.inputs.iter().map(PathBuf::from).collect();
     let mut inputs: Vec<PathBuf> = vec![];
@@ -62,27 +62,27 @@ fn inputs(batch: &Batch) -> Result<Vec<PathBuf>> {
         Some(twice) => {
             let name = twice.file_name().unwrap_or_default().display();
             Err(Error::input(format!(
-                "batch.htcondor.inputs: two files are called {name}; on the machine they lie in one folder"
+                "batch.htcondor.inputs: two files are named {name}; expected unique names, since they are sent to one folder"
             )))
         }
     }
 }
 
-/// What a task brings from home and takes back there, in the submit description.
+/// The file transfer of a task in the submit description.
 struct Carried {
     lines: Vec<String>,
-    /// Where the task finds the job's folder.
+    /// Path of the job's folder for the task.
     folder: String,
     program: PathBuf,
-    /// What the script begins with.
+    /// The beginning of the script.
     begin: String,
 }
 
 fn in_place(batch: &Batch, job: &Job, place: &Path) -> Result<Carried> {
     let log = script::quoted(&place.to_string_lossy());
     Ok(Carried {
-        // The script alone is sent: whether home and machine call their file systems by the same
-        // name does not matter.
+        // Only the script is sent, so that the names of the file systems on both machines do not
+        // matter.
         lines: [
             "should_transfer_files = YES",
             "when_to_transfer_output = ON_EXIT",
@@ -113,7 +113,7 @@ fn transferred(batch: &Batch, job: &Job, place: &Path) -> Result<Carried> {
     let program = script::program(batch)?;
     let program = match batch.program {
         Some(_) => program,
-        // The machine has none: it is sent.
+        // The machine does not have the program: it is sent.
         None => {
             brought.push(item(&program)?);
             Path::new(".").join(program.file_name().unwrap_or_default())
@@ -136,8 +136,8 @@ fn transferred(batch: &Batch, job: &Job, place: &Path) -> Result<Carried> {
         ],
         folder: name.to_string_lossy().into_owned(),
         program,
-        // What is kept of submissions is written at home, meanwhile, and must not come back as it
-        // was.
+        // The records of submissions change at home meanwhile, so the task's copy must not be
+        // transferred back.
         begin: format!("exec 2>&1\nrm -rf {quoted}/batch\nexport LUMISIFT_INPUTS=$PWD\n"),
     })
 }
@@ -157,9 +157,9 @@ pub(super) fn files(
     let name = Path::new(job.folder.file_name().unwrap_or_default());
     let mut tasks = String::new();
     for task in &group.tasks {
-        // Without a slash at its end, which would stand for what is in the folder.
+        // Without a trailing slash, which would mean the contents of the folder.
         let own: PathBuf = name.join(&job.tasks[task]).components().collect();
-        // HTCondor takes a blank for the end of a name where it lists a checkpoint's files.
+        // HTCondor ends a name at a blank in the list of a checkpoint's files.
         if batch.htcondor.transfer && own.to_string_lossy().contains(char::is_whitespace) {
             return Err(Error::input(format!(
                 "{}: HTCondor cannot transfer a folder with a blank in its name",
@@ -240,8 +240,8 @@ pub(super) fn id(answer: &str) -> Option<String> {
     (!id.is_empty() && id.bytes().all(|letter| letter.is_ascii_digit())).then(|| id.to_owned())
 }
 
-/// Where tasks stand, by `cluster.process`: those in the queue, those that HTCondor remembers, and
-/// those that are not in the queue yet.
+/// The states of tasks by `cluster.process`: those in the queue, in HTCondor's history, and those
+/// not in the queue yet.
 pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
     let list = |program: &str| -> Result<Vec<Json>> {
         let attributes = "ClusterId,ProcId,JobStatus,HoldReason,HoldReasonCode,HoldReasonSubCode,ExitCode,ExitBySignal,ExitSignal,RemoveReason";
@@ -254,7 +254,7 @@ pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
             return Ok(vec![]);
         }
         serde_json::from_str(&answer).map_err(|error| {
-            Error::failed(format!("{program} -json: its answer is no JSON: {error}"))
+            Error::failed(format!("{program} -json: its answer is not JSON: {error}"))
         })
     };
     let queued = list("condor_q")?;
@@ -262,7 +262,7 @@ pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
         submissions.iter().map(|submission| submission.tasks.len()).sum::<usize>() > queued.len();
     let ended = if missing { list("condor_history")? } else { vec![] };
     let mut known: Known = ended.iter().chain(&queued).filter_map(state).collect();
-    // With max_materialize processes come into the queue in order, as those before them leave it.
+    // With max_materialize, processes enter the queue in order when earlier ones leave it.
     let number = |ad: &Json, key: &str| ad[key].as_u64();
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     for ad in ended.iter().chain(&queued) {
@@ -286,7 +286,7 @@ pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
     Ok(known)
 }
 
-/// What a job's description says of it.
+/// The state of a job from its description.
 fn state(ad: &Json) -> Option<(String, (State, String))> {
     let id = format!("{}.{}", ad["ClusterId"].as_u64()?, ad["ProcId"].as_u64()?);
     let reason = |key: &str, word: &str| {

@@ -1,27 +1,26 @@
-//! Sends tasks to a batch system and asks it how they do.
+//! Submits tasks to a batch system and queries their states.
 //!
-//! A [`Job`] is a command that is run for each of its tasks, which have numbers. [`submit`] sends
-//! it in as few submissions as the batch system takes, [`describe`] tells what would be sent,
-//! [`states`] asks where the tasks of [`submissions`] stand.
+//! A [`Job`] is a command that runs for each of its numbered tasks. [`submit`] sends it in as few
+//! submissions as the batch system allows, [`describe`] shows what would be sent, [`states`]
+//! queries the states of the tasks of [`submissions`].
 //!
-//! A submission is a folder, `batch/1`, `batch/2`, … in the folder of the job, which one alone can
-//! create:
+//! A submission is a folder `batch/1`, `batch/2`, … in the folder of the job, which only one
+//! process can create:
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `job.sh` | what runs for a task |
+//! | `job.sh` | the script of a task |
 //! | `job.sub`, `tasks.txt` | HTCondor: the submit description and its tasks |
-//! | `<index>.log`, `<task>.log` | what a task printed, by its index in Slurm's array or its number |
-//! | `job.log`, `<task>.err` | HTCondor: what happened to the tasks; why a task could not even open its log |
-//! | `submission.json` | the [`Submission`]: written before it is sent, and again with the number that the batch system gave it |
+//! | `<index>.log`, `<task>.log` | the output of a task, by its index in Slurm's array or its number |
+//! | `job.log`, `<task>.err` | HTCondor: events of the tasks; the reason if a task could not open its log |
+//! | `submission.json` | the [`Submission`]: written before it is sent, and again with the number from the batch system |
 //!
-//! The command says by its exit code what is to become of its task: 0 is done, 75 paused and goes
-//! on later, 2 is wrong, everything else failed. Whoever was told to stop (SIGTERM, SIGUSR1) before
-//! listening for it has paused, too.
+//! The exit code of the command determines the state of its task: 0 is done, 75 paused (continues
+//! later), 2 invalid, others failed. A process that is stopped (SIGTERM, SIGUSR1) before it handles
+//! signals has paused too.
 //!
-//! With HTCondor's file transfer tasks share nothing while they run: each finds a copy of its own
-//! folder and of the files that all read, where `{folder}` says, and what it wrote to its own
-//! folder comes home when it has ended.
+//! With HTCondor's file transfer tasks share nothing while they run: each has a copy of its own
+//! folder and of the shared files at `{folder}`, and its own folder is transferred back at the end.
 
 mod htcondor;
 mod script;
@@ -60,70 +59,70 @@ impl std::fmt::Display for Engine {
     }
 }
 
-/// What is to be run.
+/// A command with its tasks.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// What it is called in the queue.
+    /// Its name in the queue.
     pub name: String,
-    /// The folder that its tasks write to; submissions are kept in `batch/` there. Absolute.
+    /// The folder that its tasks write to, absolute; submissions are in `batch/` there.
     pub folder: PathBuf,
-    /// The arguments of the program, in which `{task}` is the number of a task and `{folder}` the
-    /// folder.
+    /// The arguments of the program; `{task}` is replaced by the number of a task, `{folder}` by
+    /// the folder.
     pub arguments: Vec<String>,
-    /// The tasks by their numbers, each with the folder that it alone writes to, relative to that
-    /// of the job (empty for all of it). It must be there.
+    /// The tasks by number, each with its own folder, relative to that of the job (empty for the
+    /// whole folder). It must exist.
     pub tasks: BTreeMap<usize, PathBuf>,
     /// Files in the folder that every task reads, relative to it.
     pub shared: Vec<PathBuf>,
-    /// Submissions that must have ended, well or not, before this one begins. Only Slurm can wait
-    /// for them.
+    /// Submissions that must have ended in any state before this one begins. Only Slurm supports
+    /// this.
     pub after: Vec<String>,
 }
 
 /// Tasks that were sent together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Submission {
-    /// To whom.
+    /// The batch system.
     pub engine: Engine,
-    /// The number that the batch system gave it; nothing where it was never told.
+    /// The number from the batch system; `None` if it is unknown.
     pub job: Option<String>,
-    /// What it is called in the queue.
+    /// Its name in the queue.
     pub name: String,
     /// The numbers of its tasks, ascending.
     pub tasks: Vec<usize>,
-    /// Slurm: what is added to an index of the array to get the number of the task.
+    /// Slurm: difference between the number of a task and its index in the array.
     pub offset: usize,
-    /// When, in seconds since 1970 (UTC).
+    /// Time of submission in seconds since 1970 (UTC).
     pub time: u64,
     /// Its own folder.
     #[serde(skip)]
     pub folder: PathBuf,
 }
 
-/// What the batch system does with a task.
+/// The state of a task in the batch system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It waits.
+    /// It waits in the queue.
     Pending,
     /// It runs.
     Running,
-    /// It waits for somebody to let it go on.
+    /// It waits for a manual release.
     Held,
-    /// It is not in the queue any more.
+    /// It is no longer in the queue.
     Ended,
-    /// Sending it was interrupted: the batch system may have it or not.
+    /// Its submission was interrupted: the batch system may have it or not.
     Unknown,
 }
 
-/// Where a task stands.
+/// The state of a task with details.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TaskState {
-    /// In short.
+    /// The state.
     pub state: State,
-    /// In the batch system's words, with its reason; empty where it has forgotten the task.
+    /// The state and reason from the batch system; empty if it no longer knows the task.
     pub why: String,
-    /// What the batch system calls it: `123_4`, `123.4`.
+    /// Its identifier in the batch system: `123_4`, `123.4`.
     pub id: String,
 }
 
@@ -155,7 +154,7 @@ fn files(
     }
 }
 
-/// The command that sends a submission, in its folder.
+/// The command that sends a submission; runs in its folder.
 fn command(engine: Engine, after: &[String]) -> Vec<String> {
     let mut command = match engine {
         Engine::Slurm => vec!["sbatch", "--parsable", "job.sh"],
@@ -168,7 +167,7 @@ fn command(engine: Engine, after: &[String]) -> Vec<String> {
     command.into_iter().map(str::to_owned).collect()
 }
 
-/// What [`submit`] would do: the files with their texts, and the commands.
+/// Describes what [`submit`] would do: the files with their contents, and the commands.
 pub fn describe(engine: Engine, batch: &Batch, job: &Job) -> Result<String> {
     let mut text = String::new();
     let first = next_number(&job.folder)?;
@@ -178,7 +177,7 @@ pub fn describe(engine: Engine, batch: &Batch, job: &Job) -> Result<String> {
             text.push_str(&format!("# {}\n{content}\n", place.join(name).display()));
         }
         let after = if i > 0 && batch.at_once.is_some() {
-            vec!["<the job before>".to_owned()]
+            vec!["<previous job>".to_owned()]
         } else {
             job.after.clone()
         };
@@ -191,13 +190,13 @@ pub fn describe(engine: Engine, batch: &Batch, job: &Job) -> Result<String> {
     Ok(text)
 }
 
-/// Sends a job. What the batch system refuses leaves nothing behind; what it took is on disk before
-/// this returns.
+/// Submits a job. A refused submission leaves no files; an accepted one is on disk before this
+/// returns.
 pub fn submit(engine: Engine, batch: &Batch, job: &Job) -> Result<Vec<Submission>> {
     check_installed(engine)?;
     let mut sent: Vec<Submission> = vec![];
     for group in groups(engine, job)? {
-        // So that no more run at once than wanted, each waits for the one before.
+        // Each submission waits for the previous one, so that the limit of running tasks holds.
         let after = match sent.last().filter(|_| batch.at_once.is_some()) {
             Some(before) => before.job.iter().cloned().collect(),
             None => job.after.clone(),
@@ -245,7 +244,7 @@ fn send(
         ask(Some(&submission.folder), &command)
     })();
     let answer = asked.inspect_err(|_| {
-        // It was not taken. Only what was written for it goes.
+        // It was refused: remove its files.
         let _ = fs::remove_dir_all(&submission.folder);
         let _ = submission.folder.parent().map(fs::remove_dir);
     })?;
@@ -265,7 +264,7 @@ fn send(
         error.map(|message| match cancelled {
             Ok(()) => format!("{message}; job {} was cancelled", submission.id()),
             Err(_) => format!(
-                "{message}; job {} could not be cancelled and is on its own",
+                "{message}; job {} could not be cancelled and is still in the queue",
                 submission.id()
             ),
         })
@@ -274,12 +273,12 @@ fn send(
 }
 
 impl Submission {
-    /// The number that the batch system gave it; empty where it was never told.
+    /// The number from the batch system; empty if it is unknown.
     pub fn id(&self) -> &str {
         self.job.as_deref().unwrap_or_default()
     }
 
-    /// What the batch system calls the task at a position of the list.
+    /// The identifier in the batch system of the task at a position of the list.
     fn task_id(&self, position: usize) -> String {
         match self.engine {
             Engine::Slurm => {
@@ -289,12 +288,12 @@ impl Submission {
         }
     }
 
-    /// The file that a task prints to.
+    /// The log file of a task.
     pub fn log(&self, task: usize) -> PathBuf {
         self.folder.join(format!("{}.log", task.saturating_sub(self.offset)))
     }
 
-    /// The command that shows how it does.
+    /// The command that shows its state.
     pub fn follow(&self) -> String {
         match self.engine {
             Engine::Slurm => format!("squeue -r -j {}", self.id()),
@@ -302,7 +301,7 @@ impl Submission {
         }
     }
 
-    /// Takes it out of the queue.
+    /// Removes it from the queue.
     pub fn cancel(&self) -> Result<()> {
         let command = match self.engine {
             Engine::Slurm => "scancel",
@@ -346,7 +345,7 @@ fn next_number(folder: &Path) -> Result<usize> {
     Ok(numbers(folder)?.last().map_or(1, |last| last + 1))
 }
 
-/// A new folder for a submission.
+/// Creates a folder for a submission.
 fn make_place(folder: &Path) -> Result<PathBuf> {
     let above = folder.join("batch");
     fs::create_dir_all(&above).map_err(|error| Error::writing(&above, &error))?;
@@ -354,21 +353,21 @@ fn make_place(folder: &Path) -> Result<PathBuf> {
         let place = place(folder, next_number(folder)?);
         match fs::create_dir(&place) {
             Ok(()) => return Ok(place),
-            // Another was faster.
+            // Another process was faster.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(Error::writing(&place, &error)),
         }
     }
 }
 
-/// What was sent from a folder, oldest first.
+/// The submissions from a folder, oldest first.
 pub fn submissions(folder: &Path) -> Result<Vec<Submission>> {
     let mut submissions = vec![];
     for number in numbers(folder)? {
         let path = place(folder, number).join(SUBMISSION);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            // Its writer was killed before it could send anything.
+            // Its writer was killed before it sent anything.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Error::reading(&path, &error)),
         };
@@ -380,10 +379,10 @@ pub fn submissions(folder: &Path) -> Result<Vec<Submission>> {
     Ok(submissions)
 }
 
-/// What a batch system says of tasks, by what it calls them.
+/// States of tasks by their identifiers in the batch system.
 type Known = BTreeMap<String, (State, String)>;
 
-/// Where tasks stand, by their numbers. Of a task that was sent several times the last counts.
+/// States of tasks by number. If a task was sent several times, the last submission counts.
 pub fn states(submissions: &[Submission]) -> Result<BTreeMap<usize, TaskState>> {
     let mut known = Known::new();
     for engine in [Engine::Slurm, Engine::HtCondor] {
@@ -418,7 +417,7 @@ pub fn states(submissions: &[Submission]) -> Result<BTreeMap<usize, TaskState>> 
     Ok(states)
 }
 
-/// Refuses a batch system that is not there.
+/// Fails if the programs of a batch system are not installed.
 pub fn check_installed(engine: Engine) -> Result<()> {
     let programs = match engine {
         Engine::Slurm => ["sbatch", "squeue", "scancel"],
@@ -441,7 +440,7 @@ pub fn check_installed(engine: Engine) -> Result<()> {
     }
 }
 
-/// Runs a command of the batch system; returns what it prints, or fails with its words.
+/// Runs a command of the batch system; returns its output, or fails with its error message.
 fn ask(folder: Option<&Path>, command: &[String]) -> Result<String> {
     let shown = command.join(" ");
     let mut process = Command::new(&command[0]);

@@ -1,4 +1,4 @@
-//! The shell text that runs one task.
+//! The shell script of a task.
 
 use super::Job;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 use std::path::{Path, PathBuf};
 
-/// A word as a shell reads it.
+/// Quotes a word for a shell.
 pub(super) fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+=:,@%".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {
@@ -17,7 +17,7 @@ pub(super) fn quoted(word: &str) -> String {
     }
 }
 
-/// The program on the machines of the batch system.
+/// The path of the program on the machines of the batch system.
 pub(super) fn program(batch: &Batch) -> Result<PathBuf> {
     match &batch.program {
         Some(program) => Ok(program.into()),
@@ -29,13 +29,13 @@ pub(super) fn program(batch: &Batch) -> Result<PathBuf> {
     }
 }
 
-/// The command of a task, in whose shell `$task` is its number. `folder` is where it finds the
-/// job's folder.
+/// The command of a task; `$task` is its number in the shell. `folder` is the path of the job's
+/// folder there.
 fn command(job: &Job, program: &Path, folder: &str) -> String {
     let word = |argument: &String| {
         let parts: Vec<String> =
             argument.split("{task}").map(|part| part.replace("{folder}", folder)).collect();
-        // The number stands outside of the quotes of what is around it.
+        // The number is outside of the quotes around it.
         parts
             .iter()
             .map(|part| if part.is_empty() { String::new() } else { quoted(part) })
@@ -46,8 +46,8 @@ fn command(job: &Job, program: &Path, folder: &str) -> String {
     std::iter::once(program).chain(job.arguments.iter().map(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// Runs the program so that it hears of signals, and leaves its exit code in `$code`. `wrapper`
-/// stands before its command, `folder` is where it finds the job's folder.
+/// Runs the program such that it receives signals, and stores its exit code in `$code`. `wrapper`
+/// is put before its command; `folder` is the path of the job's folder there.
 pub(super) fn body(
     batch: &Batch,
     job: &Job,

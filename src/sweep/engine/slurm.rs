@@ -1,4 +1,4 @@
-//! Slurm: a job array whose tasks put themselves back into the queue when they paused.
+//! Slurm: a job array whose tasks requeue themselves after a pause.
 
 use super::{Group, Job, Known, State, Submission, ask, script};
 use crate::{
@@ -7,12 +7,12 @@ use crate::{
 };
 use std::fmt::Write;
 
-/// Slurm's own limit where it cannot be asked: indices are smaller.
+/// Slurm's default limit if the configured one is unknown: indices are smaller.
 const USUAL_ARRAY: usize = 1001;
 /// Longest list of indices in a script.
 const LONGEST_LIST: usize = 16_000;
 
-/// "0-3,7": ascending numbers in short.
+/// Formats ascending numbers as ranges: "0-3,7".
 fn ranges(numbers: &[usize]) -> String {
     let mut text = String::new();
     let mut rest = numbers;
@@ -31,13 +31,13 @@ fn ranges(numbers: &[usize]) -> String {
     text
 }
 
-/// Tasks as arrays of indices below `limit`.
+/// Groups tasks into arrays of indices below `limit`.
 fn arrays(tasks: impl Iterator<Item = usize>, limit: usize) -> Vec<Group> {
     let mut arrays: Vec<Group> = vec![];
     let mut length = 0;
     for task in tasks {
         let offset = task / limit * limit;
-        // Each number and its comma; ranges are shorter.
+        // The length of a number and a comma; ranges are shorter.
         let own = (task - offset).to_string().len() + 1;
         match arrays
             .last_mut()
@@ -56,7 +56,7 @@ fn arrays(tasks: impl Iterator<Item = usize>, limit: usize) -> Vec<Group> {
     arrays
 }
 
-/// The number of indices that an array may have.
+/// The maximum number of indices of an array.
 fn array_limit() -> usize {
     let config = ask(None, &["scontrol", "show", "config"].map(str::to_owned)).unwrap_or_default();
     let limit = config
@@ -73,7 +73,7 @@ pub(super) fn groups(job: &Job) -> Result<Vec<Group>> {
     let folder = job.folder.to_string_lossy();
     if folder.contains(['%', '\\', '\n']) {
         return Err(Error::input(format!(
-            "{folder}: Slurm takes % and \\ in the path of a log for patterns; choose another folder"
+            "{folder}: Slurm treats % and \\ in the path of a log as patterns; choose another folder"
         )));
     }
     Ok(arrays(job.tasks.keys().copied(), array_limit()))
@@ -107,7 +107,7 @@ pub(super) fn files(
             seconds % 60
         ));
     }
-    // Slurm takes no longer warning than this.
+    // Slurm does not support a longer time.
     options.push(format!("--signal=B:USR1@{}", batch.lead.as_secs().clamp(1, 65_535)));
     let words = [
         ("partition", &batch.slurm.partition),
@@ -168,13 +168,13 @@ exit "$code"
     Ok(vec![("job.sh", text)])
 }
 
-/// The job's number in the answer of `sbatch --parsable`, which may name the cluster after it.
+/// The job's number in the answer of `sbatch --parsable`, which may be followed by the cluster.
 pub(super) fn id(answer: &str) -> Option<String> {
     let id = answer.lines().last()?.split(';').next()?.trim();
     (!id.is_empty() && id.bytes().all(|letter| letter.is_ascii_digit())).then(|| id.to_owned())
 }
 
-/// Where tasks stand that Slurm still knows, by `job_index`.
+/// The states of tasks that Slurm still knows, by `job_index`.
 pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
     let jobs: Vec<&str> = submissions.iter().map(|submission| submission.id()).collect();
     let jobs = jobs.join(",");
@@ -182,18 +182,18 @@ pub(super) fn states(submissions: &[&Submission]) -> Result<Known> {
         ["squeue", "-h", "-r", "-t", "all", "-o", "%i|%T|%r", "-j", &jobs].map(str::to_owned);
     let listed = match ask(None, &squeue) {
         Ok(listed) => listed,
-        // It has forgotten them all.
+        // Slurm no longer knows any of them.
         Err(error) if error.to_string().contains("Invalid job id") => String::new(),
         Err(error) => return Err(error),
     };
-    // Who keeps accounts remembers for longer; who does not has no answer.
+    // Accounting, if enabled, keeps tasks longer.
     let sacct =
         ["sacct", "-n", "-X", "-P", "-o", "JobID,State,ExitCode", "-j", &jobs].map(str::to_owned);
     let remembered = ask(None, &sacct).unwrap_or_default();
     Ok(remembered.lines().filter_map(line).chain(listed.lines().filter_map(line)).collect())
 }
 
-/// A line `123_4|STATE|reason`.
+/// Parses a line `123_4|STATE|reason`.
 fn line(line: &str) -> Option<(String, (State, String))> {
     let mut fields = line.split('|');
     let (id, word, reason) =
