@@ -1,27 +1,27 @@
-//! The answer in words and numbers, the same on the page and in the terminal.
+//! The summary sentence with its counts, identical on the page and in the terminal.
 
 use super::figures::Report;
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// What is counted.
+/// Counts of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Rows with a score, of those that figures are taken on.
+    /// Rows with a score among those that figures are computed on.
     pub evaluated: usize,
-    /// Those of them above the threshold.
+    /// Evaluated rows above the threshold.
     pub flagged: usize,
-    /// Rows that are not evaluated, of the files that are judged.
+    /// Rows that are not evaluated in the judged files.
     pub not_evaluated: usize,
-    /// Those of them that are in no run of the table.
+    /// Rows of `not_evaluated` that are in no run of the table.
     pub elsewhere: usize,
-    /// Rows of all files that are not evaluated.
+    /// Rows that are not evaluated in all files.
     pub not_evaluated_of_all: usize,
-    /// LS numbers that are missing in the runs that figures are taken on.
+    /// Missing LS numbers in the runs that figures are computed on.
     pub gaps: usize,
 }
 
-/// A count with commas between thousands: `14,690`.
+/// Formats a count with commas between thousands: `14,690`.
 pub fn thousands(count: usize) -> String {
     let digits = count.to_string();
     let mut text = String::new();
@@ -35,13 +35,13 @@ pub fn thousands(count: usize) -> String {
 }
 
 impl Report {
-    /// The files whose rows that are not evaluated are counted.
+    /// Description of the judged files.
     pub fn judged_files(&self) -> &str {
         if self.not_evaluated.of.is_empty() { "all files" } else { &self.not_evaluated.of }
     }
 
-    /// How many rows of all files are not evaluated, and how many of them in the files that are
-    /// judged: `22 of all files, 5 of them in the test files`.
+    /// The number of rows that are not evaluated in all files and in the judged files: `22 of all
+    /// files, 5 of them in the test files`.
     pub fn absent(&self) -> String {
         let Counts { not_evaluated, not_evaluated_of_all: all, .. } = self.counts();
         let part = if not_evaluated == all {
@@ -52,7 +52,7 @@ impl Report {
         format!("{} of all files{part}", thousands(all))
     }
 
-    /// The counts that the answer tells.
+    /// The counts of the answer.
     pub fn counts(&self) -> Counts {
         let all = self.data.not_evaluated.iter().map(|(_, rows)| rows).sum();
         let not_evaluated =
@@ -73,7 +73,7 @@ impl Report {
         }
     }
 
-    /// What makes the scores worthless, how much is flagged, and what is not evaluated.
+    /// The most important finding, the number of flagged rows, and the rows that are not evaluated.
     pub fn answer(&self) -> String {
         let Counts { evaluated, flagged, not_evaluated, .. } = self.counts();
         let unit = if self.data.events { "event" } else { "lumisection" };

@@ -1,5 +1,4 @@
-//! Figures of one channel: how it was trained, how large its errors are, how they spread among the
-//! good and the bad.
+//! Figures of one channel: its training, its errors, and their distribution for good and bad rows.
 
 use crate::score::run::judged;
 use crate::{
@@ -12,10 +11,10 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Bins of the histograms.
+/// Number of bins of the histograms.
 const BINS: usize = 50;
 
-/// One channel.
+/// Figures of one channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChannelFigures {
     /// Its name.
@@ -24,42 +23,41 @@ pub struct ChannelFigures {
     pub features: usize,
     /// Widths of inputs and layers.
     pub shape: String,
-    /// Weights and biases.
+    /// Number of weights and biases.
     pub parameters: usize,
-    /// How its training went.
+    /// Figures of its training.
     pub training: TrainingFigures,
-    /// What the two errors are.
+    /// Definition of the two errors.
     pub errors: String,
-    /// Error of always answering with the weighted mean of the training rows.
+    /// Error of always predicting the weighted mean of the training rows.
     pub mean_field_error: Measured,
     /// Error of the autoencoder.
     pub ae_error: Measured,
-    /// Where scores become flags, as ln(threshold / mean-field error); absent where each run has
-    /// its own threshold.
+    /// ln(threshold / mean-field error); absent if each run has its own threshold.
     pub log_cut: Option<f64>,
-    /// Rows labelled bad that are flagged (badly reconstructed) and not (well reconstructed), where
-    /// there are labels.
+    /// Numbers of rows labelled bad that are flagged (badly reconstructed) and not flagged (well
+    /// reconstructed), with labels.
     pub bad: Option<BadFigures>,
     /// ln(score / mean-field error) of good and bad rows.
     pub log_ratios: Option<Histograms>,
-    /// The same of the rows of each class, where the config names classes.
+    /// The same for the rows of each class, if the config names classes.
     #[serde(default)]
     pub errors_by_class: Option<Histograms>,
-    /// The one-class SVM on the latents, where the config asks for it.
+    /// The one-class SVM on the latents, if configured.
     pub svm: Option<SvmFigures>,
 }
 
-/// How training went.
+/// Figures of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingFigures {
-    /// What the losses are.
+    /// Definition of the losses.
     pub loss: String,
-    /// Models of the ensemble; losses are means over them.
+    /// Number of models of the ensemble; losses are means over them.
     #[serde(default = "one")]
     pub members: usize,
-    /// Epochs trained; the most of any member.
+    /// Number of epochs trained; the maximum over members.
     pub epochs: usize,
-    /// The epoch whose weights were kept, of an ensemble the last of any member; 0 where none was
+    /// The epoch whose weights were kept, for an ensemble the maximum over members; 0 if none was
     /// trained.
     pub kept_epoch: u32,
     /// Why training ended.
@@ -76,26 +74,26 @@ pub struct TrainingFigures {
     pub valid_loss: Option<f64>,
     /// The lowest validation loss.
     pub best_valid_loss: Option<f64>,
-    /// What was made small beside the loss.
+    /// The penalties added to the loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<PenaltyFigures>,
-    /// Time of all epochs of all members, one after the other.
+    /// Sum of the times of all epochs of all members.
     pub seconds: f64,
-    /// What is doubtful about the training.
+    /// Warnings about the training.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
 }
 
-/// What was made small beside the loss, which is told without it.
+/// The penalties added to the loss; `TrainingFigures` has the losses without them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PenaltyFigures {
-    /// What it is, with its factors.
+    /// Definition of the penalties, with their factors.
     pub of: String,
-    /// What it came to in the last epoch: a mean over the training rows while they were trained on.
+    /// Mean over the training rows during the last epoch.
     pub train: Option<f64>,
 }
 
-/// An error in two ways.
+/// An error in two normalisations.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// Summed over the features.
@@ -104,32 +102,32 @@ pub struct Measured {
     pub mean: f64,
 }
 
-/// Rows labelled bad.
+/// Numbers of rows labelled bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadFigures {
     /// Not above the threshold.
     pub well_reconstructed: usize,
-    /// Above it.
+    /// Above the threshold.
     pub badly_reconstructed: usize,
 }
 
 /// Histograms with the same bins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histograms {
-    /// What is counted, on which rows, weighted or not.
+    /// The quantity, the rows, and whether they are weighted.
     pub quantity: String,
     /// Lower edge of the first bin.
     pub low: f64,
     /// Upper edge of the last bin.
     pub high: f64,
-    /// One per group of rows.
+    /// One histogram per group of rows.
     pub groups: Vec<Histogram>,
 }
 
-/// One group of rows.
+/// The histogram of one group of rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// Which rows.
+    /// Name of the group.
     pub name: String,
     /// Number of rows.
     pub rows: usize,
@@ -137,29 +135,29 @@ pub struct Histogram {
     pub shares: Vec<f64>,
 }
 
-/// What a one-class SVM says.
+/// Figures of a one-class SVM.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SvmFigures {
-    /// Width of the kernel.
+    /// The kernel is exp(-gamma |x - y|²).
     pub gamma: f64,
-    /// Support vectors.
+    /// Number of support vectors.
     pub support: usize,
-    /// Where latents lie, group by group.
+    /// Latents outside the support, group by group.
     pub groups: Vec<SvmGroup>,
-    /// Decision values of the groups.
+    /// Histograms of the decision values of the groups.
     pub decision: Option<Histograms>,
 }
 
-/// One group of rows.
+/// Latents of one group of rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SvmGroup {
-    /// Which rows.
+    /// Name of the group.
     pub name: String,
     /// Number of rows.
     pub rows: usize,
-    /// How many of them lie outside: their decision value is negative.
+    /// Number of rows outside the support, with negative decision values.
     pub outside: usize,
-    /// Their share of the group's weight; the same as of its rows where rows have no weights.
+    /// Their share of the group's weight; without weights their share of its rows.
     pub outside_share: f64,
 }
 
@@ -168,8 +166,7 @@ fn one() -> usize {
 }
 
 impl TrainingFigures {
-    /// From the training of a channel's members that has just ended. `inputs` are "bins" or
-    /// "features".
+    /// The figures of a channel's trained members. `inputs` is "bins" or "features".
     pub fn new(experiment: &Experiment, members: &[Fitted], inputs: &str) -> Self {
         let mean = |number: &dyn Fn(&Fitted) -> Option<f64>| -> Option<f64> {
             let numbers: Vec<f64> = members.iter().filter_map(number).collect();
@@ -185,7 +182,7 @@ impl TrainingFigures {
         let weightless: usize = members.iter().map(|fitted| fitted.weightless_batches).sum();
         let doubts = if weightless > 0 {
             vec![format!(
-                "{weightless} batches were left out of training because their rows weigh nothing; check the weights"
+                "{weightless} batches were skipped in training because all their rows have weight 0; check the weights"
             )]
         } else {
             vec![]
@@ -244,13 +241,13 @@ impl TrainingFigures {
     }
 }
 
-/// The rows that figures are taken on, in words.
+/// Description of the rows that figures are computed on.
 pub(super) fn judged_rows(experiment: &Experiment) -> &'static str {
     if experiment.report.on == ReportOn::All { "all" } else { Split::Test.name() }
 }
 
 impl ChannelFigures {
-    /// Figures of a channel from its flagged scores.
+    /// The figures of a channel from its flagged scores.
     pub(super) fn new(
         experiment: &Experiment,
         network: &Network,
@@ -328,7 +325,7 @@ impl ChannelFigures {
             ),
             mean_field_error: measured(network.baseline.mean_field_error),
             ae_error: measured(network.baseline.error),
-            // Numbers of bins have no place among errors.
+            // With patterns, thresholds count bins and cannot be compared with errors.
             log_cut: threshold
                 .filter(|_| experiment.patterns.is_none())
                 .and_then(|threshold| Some(network.baseline.log_ratio(threshold.value?))),
@@ -365,7 +362,7 @@ struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    /// Histograms of groups of rows over the range of all of them; nothing where there are no rows.
+    /// Histograms of groups of rows over their common range; `None` without rows.
     fn histograms(
         &self,
         quantity: &str,

@@ -1,5 +1,4 @@
-//! Classes of rows: how many of each are above the threshold, and how much of what is above is of
-//! each.
+//! Figures of classes of rows: efficiency and purity of each class above the threshold.
 
 use super::channels::judged_rows;
 use crate::{
@@ -9,12 +8,12 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The classes of the data.
+/// Figures of the classes of the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassesFigures {
-    /// The column that tells them.
+    /// The column of classes.
     pub column: String,
-    /// The rows that flags are counted on: a split, or all.
+    /// The rows of the figures: a split, or all.
     pub on: String,
     /// The column's values among all rows that were read.
     pub values: Vec<ClassValue>,
@@ -22,41 +21,40 @@ pub struct ClassesFigures {
     pub classes: Vec<ClassFigures>,
 }
 
-/// A value of the column that tells the classes.
+/// A value of the column of classes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassValue {
     /// The value.
     pub value: String,
     /// Its class.
     pub class: String,
-    /// Rows that have it.
+    /// Number of rows with it.
     pub rows: usize,
 }
 
-/// One class.
+/// Figures of one class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassFigures {
     /// Its name.
     pub name: String,
-    /// What `labels.good` says of its rows, where it says the same of all.
+    /// The label of its rows in `labels.good`, if it is the same for all.
     pub good: Option<bool>,
-    /// Its rows.
+    /// Number of its rows.
     pub rows: usize,
-    /// Those of them above the threshold.
+    /// Number of its rows above the threshold.
     pub flagged: usize,
-    /// Their share of the class; absent without rows.
+    /// Share of its rows above the threshold; absent without rows.
     pub efficiency: Option<f64>,
     /// Its 95 % interval (Wilson's).
     pub interval: Option<(f64, f64)>,
-    /// The share of the flagged rows of any class that are of this one; absent where none is
-    /// flagged.
+    /// The share of this class among the flagged rows of all classes; absent if none is flagged.
     pub purity: Option<f64>,
     /// Its 95 % interval (Wilson's).
     pub purity_interval: Option<(f64, f64)>,
 }
 
 impl ClassesFigures {
-    /// Counts the rows of each class and what the main channel flags of them.
+    /// Counts the rows of each class and those flagged by the main channel.
     pub fn new(experiment: &Experiment, scores: &Scores, classes: &Classes) -> Self {
         let rows = || scores.evaluated().filter(|&row| judged(experiment, scores.rows[row].split));
         let is_flagged =

@@ -1,5 +1,5 @@
-//! What makes scores or flags worthless. It comes before everything else: in the answer's first
-//! sentence, and as the first warnings.
+//! Findings: reasons why scores or flags are worthless. They come first, in the first sentence of
+//! the answer and in the first warnings.
 
 use super::{channels::ChannelFigures, figures::upside_down};
 use crate::{
@@ -8,29 +8,29 @@ use crate::{
     score::{network::Network, roc::Auc, run::judged, scores::Scores},
 };
 
-/// One of them.
+/// A finding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// For the answer; absent where the answer's counts say it already.
+    /// For the answer; absent if the counts in the answer imply it.
     pub sentence: Option<String>,
-    /// With numbers, and what to do.
+    /// The warning with numbers and advice.
     pub warning: String,
 }
 
-/// Reconstructions that vary less than this part of the inputs' variance are all alike.
+/// Reconstructions have collapsed if their variance is below this share of the inputs' variance.
 const COLLAPSED: f64 = 1e-4;
-/// An error is below the mean field's where it is smaller than this part of it.
+/// An error must be below this share of the mean-field error to be better.
 const BETTER: f64 = 0.999;
-/// A loss that ends this many times as high as that of the first epoch has diverged.
+/// A training has diverged if its last loss is this number of times the loss of the first epoch.
 const DIVERGED: f64 = 2.0;
-/// Channels that are named.
+/// Maximum number of channels named.
 const MOST_NAMED: usize = 5;
 
-/// Channels for which something holds: their numbers, of which a sentence names the first.
+/// Channels with a finding, by index; a sentence names the first.
 struct Which<'a> {
     channels: &'a [ChannelFigures],
     at: Vec<usize>,
-    /// What is trained: "network" or "factorisation".
+    /// The kind of model: "network" or "factorisation".
     model: &'a str,
 }
 
@@ -47,7 +47,7 @@ impl Which<'_> {
         }
     }
 
-    /// A finding about them, with what is so of the first in numbers.
+    /// A finding about these channels, with the numbers of the first.
     fn finding(&self, what: &str, numbers: &str, advice: &str) -> Option<Finding> {
         let first = &self.channels.get(*self.at.first()?)?.name;
         let sentence = format!("{} {what}", self.have());
@@ -149,7 +149,7 @@ pub fn find(
         &|at| {
             usual(at).map(|usual| {
                 format!(
-                    "the error on the training rows ({:.4e}) is no better than that of always answering with their mean ({:.4e})",
+                    "the error on the training rows ({:.4e}) is no better than that of always predicting their mean ({:.4e})",
                     usual.error, usual.mean_field_error
                 )
             })
@@ -185,7 +185,7 @@ pub fn find(
     found
 }
 
-/// Where all rows are flagged, or none.
+/// The finding if all rows are flagged, or none.
 fn all_or_none(experiment: &Experiment, scores: &Scores) -> Option<Finding> {
     let main = scores.main()?;
     let rows: Vec<usize> = scores
@@ -199,7 +199,7 @@ fn all_or_none(experiment: &Experiment, scores: &Scores) -> Option<Finding> {
     }
     let warning = if flagged > 0 {
         format!(
-            "all {} evaluated {unit} are flagged: check that the threshold was found on data of this kind, and the data's version, before the detector",
+            "all {} evaluated {unit} are flagged: check that the threshold was calibrated on data of this kind, and the data's version, before the detector",
             rows.len()
         )
     } else {

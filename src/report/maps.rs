@@ -1,5 +1,5 @@
-//! What there is to see of models of maps: their components, the latents of each row, and the worst
-//! maps with their regions.
+//! Data for showing models of maps: components, the latents of each row, and the worst maps with
+//! their regions.
 
 use crate::{
     config::score::ScoreKind,
@@ -16,9 +16,9 @@ use crate::{
 };
 use std::collections::HashSet;
 
-/// Latents of a channel that are kept: those that vary most.
+/// Maximum number of latents kept per channel: those with the largest variance.
 const LATENTS: usize = 8;
-/// Lumisections that are drawn as pictures.
+/// Number of lumisections drawn as pictures.
 const WORST: usize = 4;
 
 /// The maps of a channel.
@@ -28,32 +28,32 @@ pub struct ChannelMaps {
     pub channel: String,
     /// The shape of its maps.
     pub shape: Shape,
-    /// The edges of its axes: first and last of x, then of y; as far as they are known.
+    /// The edges of its axes, if known: first and last of x, then of y.
     pub edges: [Option<f64>; 4],
-    /// Bins that patterns leave out, `[y, x]`.
+    /// Bins that patterns ignore, `[y, x]`.
     pub masked: Vec<bool>,
-    /// Of a non-negative matrix factorisation what it adds up, the largest share first.
+    /// The components of a non-negative matrix factorisation, the largest share first.
     pub components: Vec<Component>,
-    /// Which latents are kept, those of components in their order.
+    /// Indices of the kept latents; those of components are in their order.
     pub kept: Vec<usize>,
-    /// The kept latents of the rows asked for, `[rows, kept]`.
+    /// The kept latents of the requested rows, `[rows, kept]`.
     pub latents: Vec<f32>,
     /// Its maps of the worst lumisections, in the order of [`Maps::worst`].
     pub worst: Vec<Triple>,
 }
 
-/// A map that is part of all others.
+/// A component of the maps.
 #[derive(Clone, Debug)]
 pub struct Component {
     /// Its number among the latents.
     pub number: usize,
-    /// Its share of the sum of all reconstructions of the rows asked for.
+    /// Its share of the sum of all reconstructions of the requested rows.
     pub share: f64,
     /// The map, `[y, x]`.
     pub map: Vec<f32>,
 }
 
-/// A map beside what the model makes of it, each `[y, x]` and scaled as inputs are.
+/// A map, its reconstruction and its error, each `[y, x]` and scaled like inputs.
 #[derive(Clone, Debug)]
 pub struct Triple {
     /// The map.
@@ -62,21 +62,22 @@ pub struct Triple {
     pub output: Vec<f32>,
     /// The error of each bin.
     pub error: Vec<f64>,
-    /// The channel's regions, and whether they were known.
+    /// The channel's regions, and whether they are known to be masked.
     pub regions: Vec<(Region, bool)>,
 }
 
-/// The maps of all channels that have any.
+/// The maps of all channels with maps.
 #[derive(Clone, Debug, Default)]
 pub struct Maps {
-    /// By channel.
+    /// One entry per channel.
     pub channels: Vec<ChannelMaps>,
     /// The worst lumisections, as positions in the scores.
     pub worst: Vec<usize>,
 }
 
 impl Maps {
-    /// Gathers them. `rows` are positions among the evaluated rows, of which latents are wanted.
+    /// Collects the maps. `rows` are the positions among the evaluated rows for which latents are
+    /// computed.
     pub fn new(
         networks: &[Network],
         prepared: &Prepared,
@@ -173,7 +174,7 @@ impl Maps {
     }
 }
 
-/// Whether a network's inputs are a map in two dimensions.
+/// Whether a network's inputs are a two-dimensional map.
 pub fn is_map(network: &Network) -> bool {
     network.channel.shape.is_some_and(|shape| shape.y > 1)
 }
@@ -209,7 +210,7 @@ fn components(
     Ok(components)
 }
 
-/// The latents that vary most, in their order.
+/// The latents with the largest variance, in their order.
 fn liveliest(latents: &[f32], width: usize) -> Vec<usize> {
     let spread = |latent: usize| {
         let values =
@@ -226,8 +227,8 @@ fn liveliest(latents: &[f32], width: usize) -> Vec<usize> {
     latents
 }
 
-/// The flagged rows with the highest scores, as positions among the evaluated ones: one of each
-/// stretch of flagged rows.
+/// The flagged rows with the highest scores, one per stretch of flagged rows, as positions among
+/// the evaluated rows.
 fn worst(scores: &Scores, evaluated: &[usize]) -> Vec<u32> {
     let Some(main) = scores.main() else { return vec![] };
     let mut rows: Vec<(usize, usize, f64)> = vec![];

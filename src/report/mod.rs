@@ -1,7 +1,7 @@
-//! What users see of a training: figures as numbers ([`figures`], by channel in [`channels`] and
-//! class in [`classes`]), what makes them worthless ([`findings`]), the answer in words
-//! ([`answer`]), maps ([`maps`]), the page ([`page`]), pictures ([`plots`]), event files
-//! ([`tensorboard`]) and the terminal's tables ([`terminal`]).
+//! Reports of a training: figures ([`figures`], by channel in [`channels`] and by class in
+//! [`classes`]), findings that invalidate them ([`findings`]), the summary sentence ([`answer`]),
+//! maps ([`maps`]), the page ([`page`]), pictures ([`plots`]), event files ([`tensorboard`]) and
+//! the terminal's tables ([`terminal`]).
 
 pub mod answer;
 pub mod channels;

@@ -1,9 +1,9 @@
-//! TensorBoard event files: one run a model, with its losses by epoch, its scores, its
-//! hyperparameters and its last figures.
+//! TensorBoard event files: one run per model, with its losses by epoch, its scores, its
+//! hyperparameters and its final figures.
 //!
-//! An event file is a row of records (length, its checksum, payload, its checksum), each payload an
-//! `Event` in protobuf's encoding. The field numbers are those of TensorFlow's `event.proto`,
-//! `summary.proto`, `tensor.proto` and TensorBoard's `hparams/plugin_data.proto`.
+//! An event file is a sequence of records (length, its checksum, payload, its checksum), each
+//! payload an `Event` in protobuf's encoding. The field numbers are those of TensorFlow's
+//! `event.proto`, `summary.proto`, `tensor.proto` and TensorBoard's `hparams/plugin_data.proto`.
 
 use super::figures::Report;
 use crate::{
@@ -28,13 +28,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The file of a run; TensorBoard looks for "tfevents" in names.
+/// The file of a run; TensorBoard requires "tfevents" in names.
 const FILE: &str = "events.out.tfevents.0000000000.lumisift";
-/// Files that are open at a time: a process may have about a thousand.
+/// Maximum number of open files; a process may have about a thousand.
 const OPEN: usize = 64;
-/// Bins of the histograms, as many as TensorBoard's own.
+/// Number of bins of the histograms, as in TensorBoard.
 const BINS: usize = 30;
-/// Sections of the config that make one model differ from another.
+/// Sections of the config with hyperparameters.
 const HYPERPARAMETERS: [&str; 9] =
     ["seed", "channels.", "loss.", "model.", "scale.", "score.", "split.", "threshold.", "train."];
 
@@ -61,7 +61,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
         .fold(!0, |crc, byte| TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8))
 }
 
-/// The checksum of a record: a CRC of bytes that hold their own CRC would say little.
+/// The masked checksum of a record, since a CRC of bytes that contain their own CRC is weak.
 fn checksum(bytes: &[u8]) -> [u8; 4] {
     crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
@@ -83,12 +83,12 @@ fn event(wall_time: f64, step: u32, values: impl IntoIterator<Item = Message>) -
     )
 }
 
-/// A number under a tag.
+/// A scalar with a tag.
 fn scalar(tag: &str, value: f64) -> Message {
     Message::default().bytes(1, tag).float(2, value as f32)
 }
 
-/// A tensor under a tag, for a plugin of TensorBoard. `data_class` is 2 for tensors.
+/// A tensor with a tag, for a plugin of TensorBoard. `data_class` is 2 for tensors.
 fn tensor(tag: &str, plugin: (&str, Message), description: &str, tensor: Message) -> Message {
     let plugin = Message::default().bytes(1, plugin.0).message(2, plugin.1);
     let metadata = Message::default().message(1, plugin).bytes(3, description).integer(4, 2);
@@ -102,8 +102,7 @@ fn shaped(kind: u64, lengths: &[usize]) -> Message {
     Message::default().integer(1, kind).message(2, shape)
 }
 
-/// What the tab "Histograms" shows: `[bins, 3]` with the lower edge, the upper edge and the count
-/// of each.
+/// A histogram for the tab "Histograms": `[bins, 3]` with lower edge, upper edge and count of each.
 fn histogram(tag: &str, description: &str, values: &[f64]) -> Message {
     let (low, high) =
         values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
@@ -111,7 +110,7 @@ fn histogram(tag: &str, description: &str, values: &[f64]) -> Message {
         });
     let width = (high - low) / BINS as f64;
     let mut counts = [0.0; BINS];
-    // One value alone has no width, and stands in the last bin as TensorBoard wants it.
+    // A single value has no width, and is in the last bin as TensorBoard requires.
     values.iter().for_each(|value| {
         counts[if width > 0.0 {
             (((value - low) / width) as usize).min(BINS - 1)
@@ -130,13 +129,13 @@ fn histogram(tag: &str, description: &str, values: &[f64]) -> Message {
     tensor(tag, ("histograms", version), description, shaped(double, &[BINS, 3]).bytes(4, content))
 }
 
-/// What the tab "HParams" reads: the content of its plugin, beside an empty tensor.
+/// A message for the tab "HParams": the content of its plugin, with an empty tensor.
 fn session(tag: &str, content: Message) -> Message {
     let float = 1;
     tensor(tag, ("hparams", content), "", shaped(float, &[0]))
 }
 
-/// A session begins: hyperparameters by name, each a `google.protobuf.Value`.
+/// The start of a session: hyperparameters by name, each a `google.protobuf.Value`.
 fn session_start(hyperparameters: &[(String, toml::Value)], wall_time: f64) -> Message {
     let value = |value: &toml::Value| match value {
         toml::Value::Integer(number) => Message::default().double(2, *number as f64),
@@ -154,7 +153,7 @@ fn session_start(hyperparameters: &[(String, toml::Value)], wall_time: f64) -> M
     )
 }
 
-/// A session has ended well.
+/// The successful end of a session.
 fn session_end(wall_time: f64) -> Message {
     let success = 1;
     session(
@@ -185,14 +184,14 @@ pub struct Events {
     folder: Folder,
     hyperparameters: Vec<(String, toml::Value)>,
     open: HashMap<String, File>,
-    /// The last epoch of each run: a training that begins again on less memory tells its epochs
-    /// once more.
+    /// The last epoch of each run, because a training that restarts with less memory reports its
+    /// epochs again.
     last: HashMap<String, u32>,
 }
 
 impl Events {
-    /// Writes the files of models (channel and member) anew, with the epochs that they have behind
-    /// them. `None` where the config wants no such files.
+    /// Rewrites the files of models (channel and member) with their completed epochs. `None` if the
+    /// config disables such files.
     pub fn begin<'a>(
         folder: &Folder,
         experiment: &Experiment,
@@ -222,9 +221,9 @@ impl Events {
         self.folder.file(names::TENSORBOARD).join(run).join(FILE)
     }
 
-    /// Begins a run anew. Its file is written over rather than replaced: a TensorBoard that looks
-    /// on keeps it open, and finds what follows where it stopped to read, since an epoch always
-    /// takes as many bytes.
+    /// Rewrites the file of a run. The file is overwritten, not replaced, because a running
+    /// TensorBoard keeps it open. It continues at its position, because each epoch has the same
+    /// number of bytes.
     fn start(&mut self, channel: &str, member: usize, epochs: &[Epoch]) -> Result<()> {
         let run = weights::stem(channel, member);
         let now = now();
@@ -234,7 +233,7 @@ impl Events {
         ];
         let hyperparameters: Vec<_> =
             own.into_iter().chain(self.hyperparameters.iter().cloned()).collect();
-        // When the epochs ended had they been trained just now.
+        // End times as if the epochs had been trained just now.
         let mut left: f64 = epochs.iter().map(|epoch| epoch.seconds).sum();
         let mut bytes =
             record(Message::default().double(1, now - left).bytes(3, "brain.Event:2").as_bytes());
@@ -251,7 +250,7 @@ impl Events {
         Ok(())
     }
 
-    /// Appends to the file of a run, in one piece.
+    /// Appends to the file of a run in one write.
     fn write(&mut self, run: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path(run);
         lock::check(&path)?;
@@ -279,8 +278,8 @@ impl Events {
         Ok(())
     }
 
-    /// Appends how each model scores and what came out. What is said of an ensemble stands with its
-    /// first member, what is said of all channels together in a run of its own.
+    /// Appends the scores and figures of each model. Those of an ensemble are in the run of its
+    /// first member, those of all channels combined in a separate run.
     pub fn end<'a>(
         mut self,
         models: impl IntoIterator<Item = ((&'a str, usize), &'a Fitted)>,
@@ -326,8 +325,8 @@ impl Events {
     }
 }
 
-/// Histograms of ln(score) for the rows of each split, and for those labelled good and bad; all
-/// channels together have scores that are logarithms themselves.
+/// Histograms of ln(score) for the rows of each split, and for those labelled good and bad.
+/// Combined scores already are logarithms.
 fn histograms(scores: &Scores, channel: &str, of: &[Option<f64>]) -> Vec<Message> {
     let (quantity, number): (&str, fn(f64) -> f64) =
         if channel == COMBINED { ("score", |score| score) } else { ("ln score", f64::ln) };
@@ -366,7 +365,7 @@ fn histograms(scores: &Scores, channel: &str, of: &[Option<f64>]) -> Vec<Message
     messages
 }
 
-/// What the report says of a channel.
+/// The figures of a channel in the report.
 fn figures(channel: &ChannelScores, report: &Report) -> Vec<Message> {
     let mut values = vec![];
     if let Some(figures) = report.channels.iter().find(|figures| figures.name == channel.name) {
@@ -390,7 +389,7 @@ mod tests {
 
     #[test]
     fn checksums_are_those_of_the_standard() {
-        // RFC 3720, B.4, and the usual check value.
+        // RFC 3720, B.4, and the standard check value.
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
         assert_eq!(crc32c(&(0..32).collect::<Vec<u8>>()), 0x46dd_794e);

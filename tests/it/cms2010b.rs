@@ -491,7 +491,8 @@ fn inputs_that_are_not_as_they_should_be_are_told() {
     let (code, out, err) = study.run(&["train", "--out", "sparse"], &sparse);
     assert!(
         code == 0
-            && out.contains("batches were left out of training because their rows weigh nothing"),
+            && out
+                .contains("batches were skipped in training because all their rows have weight 0"),
         "{out}{err}"
     );
     let (code, out, err) = study.run(&["train", "--out", "few", "-q"], &["train.batch_size=600"]);

@@ -1,4 +1,4 @@
-//! What the page of several experiments draws.
+//! The data of the page that compares several experiments.
 
 use super::data::{answer, curves, history};
 use crate::{
@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 
-/// An experiment among others.
+/// An experiment to compare.
 pub struct Compared {
     /// Its folder.
     pub folder: Folder,
@@ -40,7 +40,7 @@ impl Compared {
         })
     }
 
-    /// Where it lies.
+    /// The path of its folder.
     pub fn place(&self) -> String {
         self.folder.path().display().to_string()
     }
@@ -60,38 +60,38 @@ impl Compared {
 /// Run and LS.
 type Identity = (RunKey, Option<u32>);
 
-/// Experiments by how well their scores tell bad test rows from good ones, on the rows that all of
-/// them scored.
+/// Experiments ranked by how well their scores separate bad from good test rows, on the rows that
+/// all of them scored.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ranks {
     /// The label set.
     pub labels: String,
-    /// Rows that are good, and rows that are bad.
+    /// Number of good rows.
     pub good: usize,
-    /// Rows that are bad.
+    /// Number of bad rows.
     pub bad: usize,
-    /// What was resampled for the intervals.
+    /// Description of the resampling for the intervals.
     pub note: String,
-    /// One for each experiment, in their order.
+    /// One entry per experiment, in their order.
     pub ranks: Vec<Rank>,
 }
 
 /// The rank of an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Rank {
-    /// From 1; those with equal areas share a place.
+    /// The rank from 1; experiments with equal areas share a rank.
     pub place: usize,
     /// The area under its ROC curve.
     pub area: f64,
-    /// The middle 95 % of the areas of resampled data.
+    /// The central 95 % interval of the areas of resampled data.
     pub interval: Option<(f64, f64)>,
-    /// How much larger the first one's area is, with the middle 95 % of that where both are
-    /// resampled alike; absent for the first.
+    /// The difference to the first one's area, with its central 95 % interval from identical
+    /// resamplings; absent for the first.
     pub behind: Option<(f64, Option<(f64, f64)>)>,
 }
 
 impl Compared {
-    /// Score and label of each test row of which both are known, by the channel that judges.
+    /// Score (of the channel that determines the verdict) and label of each test row that has both.
     fn judged(&self, labels: &str) -> HashMap<Identity, (f64, bool)> {
         let set = self.scores.labels.iter().position(|name| name == labels);
         let (Some(main), Some(set)) = (self.scores.main(), set) else { return HashMap::new() };
@@ -103,7 +103,7 @@ impl Compared {
     }
 }
 
-/// Ranks experiments; nothing where they share no labels, or no rows of both kinds.
+/// Ranks experiments; `None` if they share no labels, or no good or no bad rows.
 pub fn ranks(compared: &[Compared]) -> Option<Ranks> {
     let first = compared.first()?;
     let has =
@@ -112,7 +112,7 @@ pub fn ranks(compared: &[Compared]) -> Option<Ranks> {
     let labels = names.clone().find(|name| *name == "good").or_else(|| names.next())?;
     let judged: Vec<HashMap<Identity, (f64, bool)>> =
         compared.iter().map(|one| one.judged(labels)).collect();
-    // Rows on whose label all agree, in an order that does not depend on the tables they come from.
+    // Rows with equal labels in all experiments, in an order that does not depend on their tables.
     let agreed = |row: &Identity, good: bool| {
         judged.iter().all(|rows| rows.get(row).is_some_and(|(_, other)| *other == good))
     };
@@ -124,7 +124,7 @@ pub fn ranks(compared: &[Compared]) -> Option<Ranks> {
     rows.sort();
     let mut runs: BTreeMap<&RunKey, u32> = rows.iter().map(|((run, _), _)| (run, 0)).collect();
     runs.values_mut().zip(0..).for_each(|(number, at)| *number = at);
-    // Of too few runs, rows are resampled one by one.
+    // With too few runs, single rows are resampled.
     let by_run = runs.len() >= FEWEST_RUNS;
     let ranking = |scores: &HashMap<Identity, (f64, bool)>| {
         let unit = |at: u32, run: &RunKey| if by_run { runs[run] } else { at };
@@ -168,7 +168,7 @@ pub fn ranks(compared: &[Compared]) -> Option<Ranks> {
     })
 }
 
-/// What the page draws; `warnings` say what is not comparable.
+/// The data of the page; `warnings` are about figures that are not comparable.
 pub fn data(compared: &[Compared], ranks: Option<&Ranks>, warnings: &[String]) -> Result<Value> {
     let one = |compared: &Compared| {
         Ok(json!({
@@ -189,8 +189,8 @@ pub fn data(compared: &[Compared], ranks: Option<&Ranks>, warnings: &[String]) -
     }))
 }
 
-/// How many test rows each two experiments both flag, of those that all of them scored; nothing
-/// where there are none.
+/// Number of test rows flagged by both of each pair of experiments, among those that all of them
+/// scored; `None` if there are none.
 fn overlap(compared: &[Compared]) -> Option<Value> {
     let flags: Vec<HashMap<Identity, bool>> = compared.iter().map(Compared::flags).collect();
     let shared: Vec<&Identity> = flags

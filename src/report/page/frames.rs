@@ -1,5 +1,5 @@
-//! What the lumisection viewer shows: of each row kept, the input, its reconstruction and the error
-//! of every bin or feature; of maps the regions too.
+//! The data of the lumisection viewer: for each kept row the input, the reconstruction and the
+//! error of every bin or feature; for maps the regions too.
 
 use super::data::{Shown, packed};
 use crate::{
@@ -19,13 +19,13 @@ use crate::{
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
-/// Bytes that the frames of all channels have together before they are packed, but for flagged
-/// rows, all of which are kept; of maps, whose regions last, so many are kept as have place.
+/// Maximum size in bytes of the unpacked frames of all channels. All flagged rows are kept even if
+/// they exceed it, except for maps, whose regions persist over rows.
 const BUDGET: usize = 4 << 20;
-/// Of more features than this, as many are kept of a row: those with the largest errors.
+/// Maximum number of features per row: those with the largest errors.
 const FEATURES: usize = 40;
 
-/// The rows that are kept: run, place among those shown of it, position in the scores.
+/// The kept rows: run, index among the shown rows of the run, position in the scores.
 #[derive(Default)]
 struct Kept {
     rows: Vec<(usize, usize, usize)>,
@@ -33,8 +33,8 @@ struct Kept {
 }
 
 impl Kept {
-    /// Those `first` that are shown, the flagged ones, and of the others as many as have `place`;
-    /// where even the flagged must fit, they do.
+    /// Keeps those of `first` that are shown, the flagged ones, and as many others as `place`
+    /// allows. With `must_fit`, flagged rows are thinned out to fit too.
     fn new(
         shown: &Shown,
         place: usize,
@@ -49,7 +49,7 @@ impl Kept {
         let (flagged, others): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|(_, _, row)| is_flagged(*row));
         let place = place.saturating_sub(first.len());
-        // A third of the place is for what is not flagged.
+        // A third of the space is for rows that are not flagged.
         let of_flagged = place.saturating_sub(others.len().min(place / 3)).max(1);
         let flagged_step = if must_fit { flagged.len().div_ceil(of_flagged).max(1) } else { 1 };
         let step = others
@@ -74,8 +74,8 @@ impl Kept {
     }
 }
 
-/// The frames of each channel. Of several channels each keeps the rows that it flags itself or that
-/// all together flag; maps all keep the same rows, since one looks at them side by side.
+/// The frames of each channel. Each channel keeps the rows that it or "combined" flags; channels of
+/// maps all keep the same rows, because they are viewed together.
 pub fn of_channels(
     experiment: &Experiment,
     networks: &[Network],
@@ -135,14 +135,14 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// Values that are kept of a row, and whether it must be told which.
+    /// Number of values kept per row, and whether their indices must be stored.
     fn values(&self) -> (usize, bool) {
         let width = self.network.channel.features.len();
         let k = if self.prepared.samples.features.is_none() { width } else { width.min(FEATURES) };
         (k, k < width)
     }
 
-    /// The rows of a channel that keeps its own.
+    /// The kept rows of a channel with its own selection.
     fn kept(&self) -> Kept {
         let (k, listed) = self.values();
         let bytes = 3 * k + if listed { 2 * k } else { 0 } + 16;
@@ -160,7 +160,7 @@ impl View<'_> {
         let samples = &prepared.samples;
         let width = network.channel.features.len();
         let (k, listed) = self.values();
-        // In the units of the data where the scaling can be undone; what regions are made of is
+        // In the units of the data if the scaling can be inverted; maps with regions are shown
         // scaled.
         let scaler = &prepared.scaler;
         let as_read = scaler.forgets().is_none()
@@ -190,9 +190,9 @@ impl View<'_> {
         let (mut inputs, mut outputs, mut errors) =
             (Vec::with_capacity(n * k), Vec::with_capacity(n * k), Vec::with_capacity(n * k));
         let mut features: Vec<u16> = vec![];
-        // Inputs that are missing, by their place among all that are kept.
+        // Missing inputs, by their position among all kept ones.
         let mut missing: Vec<u32> = vec![];
-        // Of an ensemble the mean of what its members make of a row.
+        // The mean reconstruction of an ensemble.
         let members = network.members.len();
         let (mut output_sum, mut error_sum) = (vec![0.0_f32; width], vec![0.0_f64; width]);
         let runner = Inference::new(&network.architecture, &network.members, device);
@@ -294,13 +294,13 @@ impl View<'_> {
         }))
     }
 
-    /// The maps as read, coded as the others.
+    /// The maps as read, encoded like the others.
     fn raw(&self, positions: &[u32], columns: &[usize]) -> Result<Value> {
         let (mut low, mut high, mut codes) =
             (vec![], vec![], Vec::with_capacity(positions.len() * columns.len()));
         for &position in positions {
             let row = self.prepared.samples.row(position as usize);
-            // Inputs beside the bins are not read from the map.
+            // Added inputs are not read from the map.
             let values =
                 || columns.iter().map(|&column| row.get(column).copied().unwrap_or(f32::NAN));
             let finite = values().filter(|value| value.is_finite());
@@ -347,7 +347,7 @@ impl View<'_> {
     }
 }
 
-/// A value from 0 to `range` as a byte, finer where it is small.
+/// Encodes a value from 0 to `range` as a byte, with finer steps for small values.
 pub(super) fn code(value: f64, range: f64) -> u8 {
     if range > 0.0 { ((value / range).clamp(0.0, 1.0).sqrt() * 255.0).round() as u8 } else { 0 }
 }
@@ -360,8 +360,8 @@ mod tests {
         score::{channel_scores::ChannelScores, row::ScoredRow},
     };
 
-    /// What is kept of 100 rows, of which the first forty are flagged: how many of these, of the
-    /// others, and whether row 39 and row 99 are.
+    /// The rows kept of 100, of which the first forty are flagged: number of flagged ones, number
+    /// of others, and whether row 39 and row 99 are kept.
     fn kept(place: usize, must_fit: bool) -> (usize, usize, bool, bool, String) {
         let row = |ls| ScoredRow {
             split: Split::Test,

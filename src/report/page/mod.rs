@@ -1,7 +1,6 @@
-//! `report.html`: one page that carries everything with it and draws itself. What it draws is put
-//! together here ([`data`]; of several experiments [`comparison`]; and frame by frame for the
-//! lumisection viewer in [`frames`]); how it is drawn is in `base.js`, `maps.js`, `viewer.js`,
-//! `sweep.js`, `sensitivity.js` and `page.js`, by ECharts.
+//! `report.html`: a self-contained page. Its data are collected here ([`data`]; for several
+//! experiments [`comparison`]; for the lumisection viewer [`frames`]). The scripts `base.js`,
+//! `maps.js`, `viewer.js`, `sweep.js`, `sensitivity.js` and `page.js` draw it with ECharts.
 
 pub mod comparison;
 pub mod data;
@@ -29,7 +28,7 @@ const LIBRARY: &str = include_str!("assets/echarts.min.js");
 /// The page that draws `data`.
 pub fn html(title: &str, data: &Value) -> Result<String> {
     let failed = |error: serde_json::Error| Error::failed(format!("report.html: {error}"));
-    // What could end a script element is written as an escape of JSON.
+    // Escapes `<` in JSON, because it could end a script element.
     let data = serde_json::to_string(data).map_err(failed)?.replace('<', "\\u003c");
     let fill = |name: &str| match name {
         "TITLE" => title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
@@ -40,7 +39,7 @@ pub fn html(title: &str, data: &Value) -> Result<String> {
         "DATA" => data.clone(),
         _ => String::new(),
     };
-    // In one pass: what was filled in is never looked at again.
+    // In one pass, so that inserted text is not parsed again.
     let mut parts = SKELETON.split("{{");
     let mut page = String::from(parts.next().unwrap_or_default());
     for part in parts {
@@ -67,7 +66,7 @@ mod tests {
         assert!(page.contains("<title>a &lt;b&gt; &amp; c</title>"));
         assert!(
             page.contains("\\u003c/script>\\u003cimg src=x>{{STYLE}}"),
-            "filled in once, and never again"
+            "inserted text is not parsed again"
         );
         assert_eq!(page.matches("id=\"data\"").count(), 1);
         assert!(

@@ -1,11 +1,11 @@
-//! Pictures of our own: smooth lines, text and axes on a white ground, as PNG.
+//! Draws pictures: antialiased lines, text and axes on a white background, as PNG.
 
 use crate::palette::{Colour, INK, LINE};
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use flate2::{Compression, Crc, write::ZlibEncoder};
 use std::{io::Write, sync::LazyLock};
 
-/// DejaVu Sans, of which `assets/` has the signs that are needed here.
+/// DejaVu Sans; `assets/` has a subset with the characters needed here.
 static REGULAR: LazyLock<FontRef<'static>> =
     LazyLock::new(|| font(include_bytes!("../../../assets/DejaVuSans.ttf")));
 static BOLD: LazyLock<FontRef<'static>> =
@@ -15,7 +15,7 @@ fn font(bytes: &'static [u8]) -> FontRef<'static> {
     FontRef::try_from_slice(bytes).expect("the font is a part of the program")
 }
 
-/// A part of the canvas in pixels; y goes down.
+/// A rectangle of the canvas in pixels; y increases downwards.
 #[derive(Clone, Copy, Debug)]
 pub struct Area {
     /// Left edge.
@@ -28,39 +28,39 @@ pub struct Area {
     pub bottom: f64,
 }
 
-/// Where text stands to its place.
+/// Horizontal alignment of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
-    /// It begins there.
+    /// The text begins at its position.
     Start,
-    /// Its middle is there.
+    /// The text is centred at its position.
     Middle,
-    /// It ends there.
+    /// The text ends at its position.
     End,
 }
 
-/// How text looks.
+/// The style of text.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
     /// Size in pixels.
     pub size: f64,
-    /// Its colour.
+    /// The colour.
     pub colour: Colour,
-    /// Where it stands to its place.
+    /// The alignment.
     pub align: Align,
     /// Whether it is bold.
     pub bold: bool,
-    /// Whether it goes up instead of right.
+    /// Whether it runs upwards instead of to the right.
     pub upwards: bool,
 }
 
 impl Style {
-    /// Dark text that begins at its place.
+    /// Dark text that begins at its position.
     pub fn of(size: f64) -> Self {
         Self { size, colour: INK, align: Align::Start, bold: false, upwards: false }
     }
 
-    /// The same, at another place.
+    /// The same style with another alignment.
     pub fn align(self, align: Align) -> Self {
         Self { align, ..self }
     }
@@ -76,14 +76,14 @@ impl Style {
         (font, PxScale::from(self.size as f32 * font.height_unscaled() / em))
     }
 
-    /// How wide a text is.
+    /// The width of a text in pixels.
     pub fn width(&self, text: &str) -> f64 {
         let (font, scale) = self.font();
         let font = font.as_scaled(scale);
         text.chars().map(|c| f64::from(font.h_advance(font.glyph_id(c)))).sum()
     }
 
-    /// As much of a text as has room.
+    /// Shortens a text to a width.
     pub fn fit(&self, text: &str, room: f64) -> String {
         if self.width(text) <= room {
             return text.to_owned();
@@ -99,7 +99,7 @@ impl Style {
     }
 }
 
-/// How a line looks.
+/// The style of a line.
 #[derive(Clone, Copy, Debug)]
 pub struct Stroke {
     /// Its colour.
@@ -111,7 +111,7 @@ pub struct Stroke {
 }
 
 impl Stroke {
-    /// A whole line.
+    /// A solid line.
     pub fn of(colour: Colour, width: f64) -> Self {
         Self { colour, width, dashed: false }
     }
@@ -122,7 +122,7 @@ impl Stroke {
     }
 }
 
-/// A picture in the making.
+/// A picture under construction.
 #[derive(Clone, Debug)]
 pub struct Canvas {
     width: usize,
@@ -131,17 +131,17 @@ pub struct Canvas {
 }
 
 impl Canvas {
-    /// A white one.
+    /// A white canvas.
     pub fn new(width: usize, height: usize) -> Self {
         Self { width, height, pixels: vec![255; width * height * 3] }
     }
 
-    /// All of it.
+    /// The whole area.
     pub fn area(&self) -> Area {
         Area { left: 0.0, top: 0.0, right: self.width as f64, bottom: self.height as f64 }
     }
 
-    /// Lays a colour over a pixel that it covers to some part.
+    /// Blends a colour over a pixel that it partly covers.
     fn blend(&mut self, x: i64, y: i64, colour: Colour, part: f64) {
         if x < 0
             || y < 0
@@ -159,7 +159,7 @@ impl Canvas {
         }
     }
 
-    /// Colours the pixels of an area by how far a shape covers them.
+    /// Colours the pixels of an area according to the part covered by a shape.
     fn cover(&mut self, within: Area, colour: Colour, part: impl Fn(f64, f64) -> f64) {
         let whole = self.area();
         let (left, right) =
@@ -173,7 +173,7 @@ impl Canvas {
         }
     }
 
-    /// A rectangle; `opacity` from 0 to 1.
+    /// Draws a rectangle; `opacity` from 0 to 1.
     pub fn rectangle(&mut self, area: Area, colour: Colour, opacity: f64) {
         let side = |low: f64, high: f64, at: f64| (high.min(at + 0.5) - low.max(at - 0.5)).max(0.0);
         self.cover(area, colour, |x, y| {
@@ -181,7 +181,7 @@ impl Canvas {
         });
     }
 
-    /// A disc.
+    /// Draws a disc.
     pub fn disc(&mut self, (x, y): (f64, f64), radius: f64, colour: Colour) {
         let around = Area {
             left: x - radius - 1.0,
@@ -194,7 +194,7 @@ impl Canvas {
         });
     }
 
-    /// A straight line with round ends, as far as it lies in `within`.
+    /// Draws a straight line with round ends, clipped to `within`.
     fn segment(
         &mut self,
         (x0, y0): (f64, f64),
@@ -221,7 +221,7 @@ impl Canvas {
         });
     }
 
-    /// A line through points, as far as it lies in `within`.
+    /// Draws a line through points, clipped to `within`.
     pub fn line(&mut self, points: &[(f64, f64)], stroke: Stroke, within: Area) {
         let (dash, gap) = (4.0 * stroke.width.max(2.0), 3.0 * stroke.width.max(2.0));
         let mut done = 0.0;
@@ -236,7 +236,7 @@ impl Canvas {
             let mut way = 0.0;
             while way < length {
                 let phase = (done + way) % (dash + gap);
-                // Never a step so small that it does not count.
+                // The step must be large enough to change the sum.
                 let next = (way
                     + if phase < dash { dash - phase } else { dash + gap - phase }.max(0.5))
                 .min(length);
@@ -249,7 +249,7 @@ impl Canvas {
         }
     }
 
-    /// Text whose middle height is at `y`.
+    /// Draws text, vertically centred at `y`.
     pub fn text(&mut self, (x, y): (f64, f64), text: &str, style: Style) {
         let (font, scale) = style.font();
         let scaled = font.as_scaled(scale);
@@ -258,11 +258,11 @@ impl Canvas {
             Align::Middle => -style.width(text) / 2.0,
             Align::End => -style.width(text),
         };
-        // Capitals are 0.73 of the size high.
+        // The height of capitals is 0.73 of the size.
         let base = style.size * 0.365;
         for c in text.chars() {
             let id = scaled.glyph_id(c);
-            // Where glyphs are turned, so is their part of a pixel.
+            // Rotated glyphs need rotated subpixel offsets.
             let (fine_x, fine_y) =
                 if style.upwards { (y - along, x + base) } else { (x + along, y + base) };
             let place = if style.upwards {
@@ -287,8 +287,8 @@ impl Canvas {
         }
     }
 
-    /// What is what: marks with names, side by side from the left and the top of an area, in as
-    /// many lines as they need. Returns where the last line ends.
+    /// Draws a legend: marks with names from the top left of an area, in as many lines as needed.
+    /// Returns the lower end of the last line.
     pub fn legend(&mut self, within: Area, entries: &[(Mark, String)]) -> f64 {
         let style = Style::of(20.0);
         let (sample, line) = (40.0, 32.0);
@@ -317,7 +317,7 @@ impl Canvas {
     /// The picture as a PNG file.
     pub fn to_png(&self) -> std::io::Result<Vec<u8>> {
         let mut packed = ZlibEncoder::new(vec![], Compression::new(6));
-        // Each line as its difference from the one above (filter 2): most are alike.
+        // Each line as the difference from the one above (filter 2), because most are similar.
         let mut above = vec![0; self.width * 3];
         for row in self.pixels.chunks_exact(self.width * 3) {
             let line: Vec<u8> = [2]
@@ -329,7 +329,7 @@ impl Canvas {
         }
         let (width, height) =
             ((self.width as u32).to_be_bytes(), (self.height as u32).to_be_bytes());
-        // Eight bits a channel, three channels, the one way of packing, filters a line, no
+        // Eight bits per channel, three channels, the standard compression, a filter per line, no
         // interlacing.
         let header = [&width[..], &height, &[8, 2, 0, 0, 0]].concat();
         let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
@@ -346,14 +346,14 @@ impl Canvas {
     }
 }
 
-/// Numbers that are written out.
+/// Range of numbers written without a power of ten.
 const PLAIN: std::ops::Range<f64> = 1e-3..1e5;
 
-/// A number as people write it: `−0.02`, `3×10⁻⁷`.
+/// Formats a number: `−0.02`, `3×10⁻⁷`.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 || PLAIN.contains(&size) {
-        // Ten significant digits are free of what binary fractions add.
+        // Ten significant digits hide the rounding of binary fractions.
         let text = format!(
             "{:.*}",
             (9 - size.max(1e-9).log10().floor() as i32).clamp(0, 12) as usize,
@@ -369,7 +369,7 @@ pub fn number(value: f64) -> String {
     power(value)
 }
 
-/// The same as a power of ten: `3×10⁻⁷`.
+/// Formats a number with a power of ten: `3×10⁻⁷`.
 fn power(value: f64) -> String {
     let mut exponent = value.abs().log10().floor();
     let mut mantissa = (value / 10_f64.powf(exponent) * 1e3).round() / 1e3;
@@ -391,10 +391,10 @@ fn power(value: f64) -> String {
     }
 }
 
-/// A direction of a panel.
+/// An axis of a panel.
 #[derive(Clone, Debug)]
 pub struct Axis {
-    /// What is measured, with its unit.
+    /// The quantity with its unit.
     pub label: String,
     /// The value at the left or the bottom.
     pub low: f64,
@@ -405,12 +405,12 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// From a value to another.
+    /// A linear axis from one value to another.
     pub fn new(label: impl Into<String>, low: f64, high: f64) -> Self {
         Self { label: label.into(), low, high, log: false }
     }
 
-    /// Wide enough for all values that can be shown, with a margin; `None` where there is none.
+    /// An axis that contains all values that can be shown, with a margin; `None` if there are none.
     pub fn around(
         label: impl Into<String>,
         values: impl IntoIterator<Item = f64>,
@@ -436,15 +436,15 @@ impl Axis {
         })
     }
 
-    /// Where a value lies, from 0 (low) to 1 (high) and beyond.
+    /// The position of a value, 0 at `low` and 1 at `high`.
     fn place(&self, value: f64) -> f64 {
         let scale = |value: f64| if self.log { value.max(1e-300).ln() } else { value };
         let (low, high) = (scale(self.low), scale(self.high));
         if high > low { (scale(value) - low) / (high - low) } else { 0.5 }
     }
 
-    /// Round values, about `wanted` of them, as they are written: on a logarithmic axis all as
-    /// powers of ten where one must be.
+    /// About `wanted` round values with their labels; on a logarithmic axis all are powers of ten
+    /// if one must be.
     fn written(&self, wanted: usize) -> Vec<(f64, String)> {
         let ticks = self.ticks(wanted);
         let powers = self.log && ticks.iter().any(|tick| !PLAIN.contains(tick));
@@ -454,7 +454,7 @@ impl Axis {
             .collect()
     }
 
-    /// Round values, about `wanted` of them.
+    /// About `wanted` round values.
     fn ticks(&self, wanted: usize) -> Vec<f64> {
         let within = |value: &f64| *value >= self.low && *value <= self.high;
         if self.log {
@@ -489,30 +489,30 @@ impl Axis {
     }
 }
 
-/// Two axes and what lies between them.
+/// Two axes and the area between them.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    /// Inside of the frame.
+    /// The area inside the frame.
     pub area: Area,
-    /// To the right.
+    /// The horizontal axis.
     pub x: Axis,
-    /// Upwards.
+    /// The vertical axis.
     pub y: Axis,
 }
 
-/// Size of the text at the axes of a large panel.
+/// Text size at the axes of a large panel.
 const SIZE: f64 = 22.0;
 
 impl Panel {
-    /// Where values lie on the canvas.
+    /// The position of values on the canvas.
     pub fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let area = self.area;
-        // Far outside is far enough.
+        // Limits values far outside.
         let (x, y) = (self.x.place(x).clamp(-9.0, 9.0), self.y.place(y).clamp(-9.0, 9.0));
         (area.left + x * (area.right - area.left), area.bottom - y * (area.bottom - area.top))
     }
 
-    /// A band from one value of x to another, all the way up.
+    /// Draws a band from one value of x to another over the full height.
     pub fn band(&self, canvas: &mut Canvas, (low, high): (f64, f64), colour: Colour) {
         let (left, right) = (
             self.at((low, self.y.low)).0.max(self.area.left),
@@ -521,7 +521,7 @@ impl Panel {
         canvas.rectangle(Area { left, right, ..self.area }, colour, 1.0);
     }
 
-    /// The grid, below everything else.
+    /// Draws the grid; call it before everything else.
     pub fn grid(&self, canvas: &mut Canvas) {
         let (x, y) = self.counts();
         for tick in self.x.ticks(x) {
@@ -532,7 +532,7 @@ impl Panel {
         }
     }
 
-    /// Ticks that have room.
+    /// Numbers of ticks that fit.
     fn counts(&self) -> (usize, usize) {
         let area = self.area;
         (
@@ -541,13 +541,14 @@ impl Panel {
         )
     }
 
-    /// Size of the text at the axes.
+    /// Text size at the axes.
     fn text_size(&self) -> f64 {
         let Area { left, top, right, bottom } = self.area;
         if right - left < 900.0 && bottom - top < 500.0 { 0.8 * SIZE } else { SIZE }
     }
 
-    /// The frame with the numbers and the label of x; an empty label leaves its numbers out too.
+    /// Draws the frame with the numbers and the label of x; without a label, numbers are omitted
+    /// too.
     pub fn frame_across(&self, canvas: &mut Canvas) {
         let Area { left, top, right, bottom } = self.area;
         let (size, within) = (self.text_size(), canvas.area());
@@ -575,7 +576,7 @@ impl Panel {
         );
     }
 
-    /// The frame with its numbers and labels.
+    /// Draws the frame with numbers and labels.
     pub fn frame(&self, canvas: &mut Canvas) {
         self.frame_across(canvas);
         let Area { left, top, bottom, .. } = self.area;
@@ -595,13 +596,13 @@ impl Panel {
         );
     }
 
-    /// A line through values, within the frame.
+    /// Draws a line through values, clipped to the frame.
     pub fn line(&self, canvas: &mut Canvas, values: &[(f64, f64)], stroke: Stroke) {
         let points: Vec<(f64, f64)> = values.iter().map(|value| self.at(*value)).collect();
         canvas.line(&points, stroke, self.area);
     }
 
-    /// A histogram: heights between edges, one more of these.
+    /// Draws a histogram: heights between edges; there is one more edge than heights.
     pub fn steps(&self, canvas: &mut Canvas, edges: &[f64], heights: &[f64], stroke: Stroke) {
         let corners: Vec<(f64, f64)> = edges
             .windows(2)
@@ -611,13 +612,13 @@ impl Panel {
         self.line(canvas, &corners, stroke);
     }
 
-    /// Discs at values.
+    /// Draws discs at values.
     pub fn discs(&self, canvas: &mut Canvas, values: &[(f64, f64)], radius: f64, colour: Colour) {
         values.iter().for_each(|value| canvas.disc(self.at(*value), radius, colour));
     }
 }
 
-/// What stands for something in a legend.
+/// A mark in a legend.
 #[derive(Clone, Copy, Debug)]
 pub enum Mark {
     /// A line.

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// The scale of maps, from low to high: cividis, which all eyes see alike.
+/// The colour scale of maps, from low to high: cividis, which is safe for colour blindness.
 const SCALE: [Colour; 8] = [
     [0, 34, 78],
     [33, 59, 110],
@@ -29,11 +29,11 @@ const SCALE: [Colour; 8] = [
 ];
 /// Bins that are never judged.
 const MASKED: Colour = [205, 205, 205];
-/// Layers that a picture has room for.
+/// Maximum number of layers in a picture.
 const LAYERS: usize = 6;
-/// Components of a channel that are drawn.
+/// Maximum number of components drawn per channel.
 const COMPONENTS: usize = 6;
-/// Regions of a run that are drawn: the largest.
+/// Maximum number of regions drawn per run: the largest.
 const LANES: usize = 28;
 
 fn shade(share: f64) -> Colour {
@@ -52,7 +52,7 @@ fn colour(side: Side) -> Colour {
     }
 }
 
-/// A map with a frame: x to the right, y upwards.
+/// Draws a map with a frame: x to the right, y upwards.
 fn map(
     canvas: &mut Canvas,
     area: Area,
@@ -67,7 +67,7 @@ fn map(
         let share = value(bin)
             .filter(|value| value.is_finite())
             .map(|value| if high > low { (value - low) / (high - low) } else { 0.0 });
-        // To whole pixels: no seams between neighbours.
+        // Rounded to whole pixels, so that there are no seams between neighbours.
         let cell = Area {
             left: (area.left + x * wide).round(),
             right: (area.left + (x + 1.0) * wide).round(),
@@ -85,7 +85,7 @@ fn map(
     );
 }
 
-/// The rectangle of a region: its colour within a dark line.
+/// Draws the rectangle of a region: a coloured line with a dark outline.
 fn outline(canvas: &mut Canvas, area: Area, shape: Shape, bins: Bins, side: Side, known: bool) {
     let x = |bin: usize| area.left + (area.right - area.left) * bin as f64 / shape.x as f64;
     let y = |bin: usize| area.bottom - (area.bottom - area.top) * bin as f64 / shape.y as f64;
@@ -97,8 +97,8 @@ fn outline(canvas: &mut Canvas, area: Area, shape: Shape, bins: Bins, side: Side
     canvas.line(&corners, if known { stroke.dashed() } else { stroke }, within);
 }
 
-/// The scale of values: from the lowest to the highest, but at most twice as far as nearly all
-/// reach, so that what is far too hot leaves colours for the rest.
+/// The range of the colour scale: from the lowest to the highest value, but at most twice the range
+/// of nearly all values, so that very hot bins leave colours for the rest.
 fn range<'a>(values: impl Iterator<Item = &'a f32>) -> (f64, f64) {
     let mut values: Vec<f32> = values.copied().filter(|value| value.is_finite()).collect();
     values.sort_by(f32::total_cmp);
@@ -108,10 +108,10 @@ fn range<'a>(values: impl Iterator<Item = &'a f32>) -> (f64, f64) {
     (low, if most > low { high.min(low + 2.0 * (most - low)) } else { high })
 }
 
-/// As large as a map of this shape can be in some place.
+/// The largest area for a map of this shape within `place`.
 fn fitting(place: Area, shape: Shape) -> Area {
     let (width, height) = (place.right - place.left, place.bottom - place.top);
-    // Bins are drawn at most four times as high as they are wide, and as wide as they are high.
+    // The height of bins is at most four times their width, and vice versa.
     let height = height.min(4.0 * width * shape.y as f64 / shape.x as f64);
     let width = width.min(4.0 * height * shape.x as f64 / shape.y as f64);
     Area { right: place.left + width, bottom: place.top + height, ..place }
@@ -129,7 +129,7 @@ impl Figures<'_> {
                 .filter_map(|channel| Some((channel, channel.worst.get(at)?)))
                 .collect();
             let several = layers.len();
-            // Where there is no room for all, those with regions come first.
+            // If there is not enough room for all, layers with regions come first.
             layers.sort_by_key(|(_, triple)| several > LAYERS && triple.regions.is_empty());
             layers.truncate(LAYERS);
             let ls = row.ls.unwrap_or_default();
@@ -145,7 +145,7 @@ impl Figures<'_> {
                     self.experiment.score.kind.per_feature()
                 ),
                 &format!(
-                    "{} · as scaled; map and reconstruction of a layer share a colour scale, in which far higher values look alike{left_out}",
+                    "{} · as scaled; map and reconstruction of a layer share a colour scale, in which values far above its range have the same colour{left_out}",
                     self.report.name
                 ),
             );
@@ -168,7 +168,7 @@ impl Figures<'_> {
                 ));
             }
             if layers.iter().any(|(channel, _)| channel.masked.contains(&true)) {
-                entries.push((Mark::Band(MASKED), "mostly 0 in training: never judged".into()));
+                entries.push((Mark::Band(MASKED), "mostly 0 in training: ignored".into()));
             }
             let top = legend(&mut canvas, &entries);
             let height = (SIZE.1 as f64 - top - 10.0) / layers.len().max(1) as f64;
@@ -227,7 +227,7 @@ impl Figures<'_> {
         maps.worst.iter().enumerate().map(one).collect()
     }
 
-    /// What maps are sums of, a line a layer.
+    /// The components of maps, one line per layer.
     pub(super) fn components(&self) -> Option<Canvas> {
         let channels: Vec<&ChannelMaps> = self
             .maps?
@@ -243,7 +243,7 @@ impl Figures<'_> {
         let mut canvas = titled(
             "Components",
             &format!(
-                "{} · shares of the sum of all reconstructions; a colour scale each, from 0 to its largest value{left_out}",
+                "{} · shares of the sum of all reconstructions; each has its own colour scale, from 0 to its largest value{left_out}",
                 self.report.name
             ),
         );
@@ -281,7 +281,7 @@ impl Figures<'_> {
         Some(canvas)
     }
 
-    /// The regions of a run, a lane each, from their first LS to the last.
+    /// The tracks of regions of a run, one lane each, from their first LS to the last.
     pub(super) fn run_regions(&self, run: &RunFigures) -> Option<Canvas> {
         let found = self.report.patterns.as_ref()?;
         let mut tracks: Vec<&TrackFigures> =
