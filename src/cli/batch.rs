@@ -1,4 +1,4 @@
-//! What the verbs share that send work to a batch system.
+//! Shared parts of the commands that send work to a batch system.
 
 use super::ui::Ui;
 use crate::text::count;
@@ -10,7 +10,7 @@ use crate::{
 use clap::{Args, ValueEnum};
 use std::path::Path;
 
-/// Where the work is done.
+/// The place of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Where {
     /// On this machine, by this program
@@ -21,20 +21,20 @@ pub enum Where {
     Htcondor,
 }
 
-/// Options of the verbs that send work to a batch system.
+/// Options of the commands that send work to a batch system.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Engines {
-    /// Who does the work: this machine, or a batch system as [batch] in the config says
+    /// Where to run: this machine, or a batch system as configured in [batch]
     #[arg(long, value_name = "ENGINE", default_value = "local")]
     engine: Where,
-    /// Print what would be done (of a batch system: what would be sent to it), and write and send
-    /// nothing
+    /// Print what would be done (for a batch system: what would be sent) without writing or sending
+    /// anything
     #[arg(long)]
     dry_run: bool,
 }
 
 impl Engines {
-    /// The batch system, where it is one.
+    /// The batch system; `None` for this machine.
     pub fn batch(self) -> Option<Engine> {
         match self.engine {
             Where::Local => None,
@@ -43,13 +43,13 @@ impl Engines {
         }
     }
 
-    /// Whether nothing is to be sent.
+    /// Whether nothing is sent or written.
     pub fn is_dry(self) -> bool {
         self.dry_run
     }
 }
 
-/// A name as every batch system takes it.
+/// Converts a name to one that every batch system accepts.
 pub fn job_name(name: &str) -> String {
     let plain = |letter: char| {
         if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' }
@@ -57,7 +57,7 @@ pub fn job_name(name: &str) -> String {
     format!("lumisift-{}", name.chars().take(60).map(plain).collect::<String>())
 }
 
-/// Refuses devices for which a task would get no GPU, or that the program which it runs cannot use.
+/// Fails for devices for which a task would get no GPU, or that its program does not support.
 pub fn check_devices(engine: Engine, experiment: &Experiment) -> Result<()> {
     let (device, batch) = (experiment.device.written(), &experiment.batch);
     let on_gpus =
@@ -68,7 +68,7 @@ pub fn check_devices(engine: Engine, experiment: &Experiment) -> Result<()> {
              expected batch.gpus = 0 or more, or device = \"cpu\" or \"cuda\""
         )));
     }
-    // Another program may have been built with more.
+    // Another program may have been built with more devices.
     let lacks = |device: &DeviceChoice| match device {
         _ if batch.program.is_some() => None,
         DeviceChoice::Cuda(_) => (!cfg!(feature = "cuda")).then_some("CUDA"),
@@ -86,7 +86,7 @@ pub fn check_devices(engine: Engine, experiment: &Experiment) -> Result<()> {
     }
 }
 
-/// Refuses to send what a batch system still has.
+/// Fails if a batch system still has tasks of the folder.
 pub fn refuse_twice(folder: &Path) -> Result<()> {
     let submissions = engine::submissions(folder)?;
     let states = engine::states(&submissions)?;
@@ -94,7 +94,7 @@ pub fn refuse_twice(folder: &Path) -> Result<()> {
         None => Ok(()),
         Some(task) => {
             let message = format!(
-                "{} is in the queue for it ({}); wait for it, or take it out first",
+                "{} is in the queue for it ({}); wait for it, or remove it from the queue first",
                 task.id, task.why
             );
             Err(Error::input(format!("{}: {message}", folder.display())))
@@ -102,7 +102,7 @@ pub fn refuse_twice(folder: &Path) -> Result<()> {
     }
 }
 
-/// Tells what was sent, and how to look after it.
+/// Prints what was sent, and the commands to follow it.
 pub fn tell(submissions: &[Submission], batch: &Batch, ui: &Ui) -> Result<()> {
     if ui.json {
         return ui.print_json(&submissions);

@@ -1,4 +1,4 @@
-//! `lumisift calibrate`: the thresholds anew, on other good data.
+//! `lumisift calibrate`: recomputes the thresholds on other good data.
 
 use super::{Sets, device_argument, only_keys, outputs, score, ui::Ui};
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 use clap::Args;
 use std::path::PathBuf;
 
-/// Set the thresholds of a trained experiment anew on other good data
+/// Recompute the thresholds of a trained experiment on other good data
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiment's folder
@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let experiment = &model.experiment;
     if experiment.threshold.on != CalibrateOn::Valid {
         return Err(Error::input(
-            "--set threshold.on: `lumisift calibrate` takes the threshold on the good data it is given, so \"valid\"",
+            "--set threshold.on: `lumisift calibrate` computes the threshold on the given good data; expected \"valid\"",
         ));
     }
     outputs::check_room(&arguments.experiment, "--data", &arguments.data)?;
@@ -52,13 +52,13 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         let reading = ui.reading(&[&arguments.data]);
         rows::score_files(&model, &arguments.data, None, &device, &|path| reading.read(path))?
     };
-    // Rows that are labelled bad do not belong into a sample of good data.
+    // Rows labelled bad do not belong to a sample of good data.
     let main = scored.labels.iter().position(|name| name == "good");
     let bad = |row: &ScoredRow| main.is_some_and(|i| row.labels[i] == Some(false));
     let good = scored
         .pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
     let mut thresholds = calibrate::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;
-    // These files may have the names of those of the training.
+    // These files may have the same names as those of the training.
     for file in thresholds.iter_mut().flat_map(|threshold| &mut threshold.files) {
         if let Some(source) = prepared.samples.sources.iter().find(|source| source.name == *file) {
             *file = source.path.display().to_string();
@@ -95,7 +95,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     let out = arguments.experiment.display();
     ui.print(&format!(
-        "wrote      {out}/{} and flagged {out}/{} anew",
+        "wrote      {out}/{} and updated the flags in {out}/{}",
         names::THRESHOLDS,
         names::SCORES
     ))?;

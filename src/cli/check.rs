@@ -1,4 +1,4 @@
-//! `lumisift check`: everything short of training.
+//! `lumisift check`: all stages before training.
 
 use super::{Sets, ui::Ui};
 use crate::{
@@ -46,19 +46,19 @@ struct Checked {
     flow_bins: bool,
     /// Whether each channel is a monitoring element.
     layers: bool,
-    /// Names of the features; absent for histograms.
+    /// Names of the features; `None` for histograms.
     features: Option<Vec<String>>,
-    /// Inputs beside the bins.
+    /// Added inputs besides the bins.
     added: Vec<String>,
     rows: Vec<(&'static str, usize)>,
     not_evaluated: Vec<(String, usize)>,
-    /// Columns of the evaluated rows that have missing cells.
+    /// Columns with missing cells in evaluated rows.
     missing: Vec<MissingCells>,
     labels: Vec<LabelCounts>,
     classes: Vec<ClassCounts>,
-    /// The groups that the names of the features make; absent without rules.
+    /// The groups from the names of the features; absent without rules.
     groups: Option<Vec<Group>>,
-    /// Features that rules leave out.
+    /// Number of features excluded by rules.
     left_out: usize,
     channels: Vec<CheckedChannel>,
     batches_per_epoch: usize,
@@ -69,7 +69,7 @@ struct Checked {
 struct CheckedChannel {
     name: String,
     features: usize,
-    /// The monitoring element, where the channel is one.
+    /// The monitoring element, if the channel is one.
     element: Option<String>,
     /// `[y, x]` of maps and layers.
     shape: Option<Shape>,
@@ -80,7 +80,7 @@ struct CheckedChannel {
 #[derive(Debug, Serialize)]
 struct ClassCounts {
     name: String,
-    /// Rows of each value of the column.
+    /// Number of rows of each value of the column.
     values: Vec<(String, usize)>,
 }
 
@@ -169,7 +169,7 @@ fn classes(classes: &Classes) -> Vec<ClassCounts> {
     classes.names.iter().enumerate().map(count).collect()
 }
 
-/// The groups, those beside each other on a line.
+/// The groups as text, siblings on one line.
 fn tree(groups: &[Group], left_out: usize, config: &Channels) -> String {
     let spread = groups.iter().filter(|group| group.fate == Fate::Spread).count();
     let levels = config
@@ -180,7 +180,7 @@ fn tree(groups: &[Group], left_out: usize, config: &Channels) -> String {
         .collect::<Vec<_>>()
         .join("/");
     let out = if left_out > 0 {
-        format!("; {left_out} features are left out by rules")
+        format!("; {left_out} features are excluded by rules")
     } else {
         String::new()
     };

@@ -1,4 +1,4 @@
-//! `lumisift compare`: experiments side by side.
+//! `lumisift compare`: compares experiments.
 
 use super::{outputs::Outputs, ui::Ui};
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 use clap::Args;
 use std::{collections::BTreeSet, path::PathBuf};
 
-/// Hold experiments side by side, in the terminal and on a page
+/// Compare experiments in the terminal and on a page
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiments' folders
@@ -32,7 +32,7 @@ pub struct Arguments {
     force: bool,
 }
 
-/// What the only channel shows; of several, the lowest and the highest number.
+/// The number of the only channel; with several channels the lowest and the highest.
 fn range(report: &Report, get: impl Fn(&ChannelFigures) -> Option<f64>, digits: usize) -> String {
     let mut numbers: Vec<f64> = report.channels.iter().filter_map(get).collect();
     numbers.sort_by(f64::total_cmp);
@@ -43,10 +43,10 @@ fn range(report: &Report, get: impl Fn(&ChannelFigures) -> Option<f64>, digits: 
     }
 }
 
-/// Label sets whose areas are shown.
+/// Maximum number of label sets whose areas are shown.
 const MOST_AREAS: usize = 4;
 
-/// The experiments by their areas, the largest first.
+/// The ranking of experiments by area, the largest first.
 fn ranking(ranks: &Ranks, order: &[usize], reports: &[(String, &Report)]) -> String {
     let Ranks { labels, good, bad, note, .. } = ranks;
     let mut text = format!(
@@ -118,7 +118,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     for (folder, report) in order.iter().map(|&at| &reports[at]) {
         let evaluated: usize = report.runs.iter().map(|run| run.evaluated).sum();
         let flagged: usize = report.runs.iter().map(|run| run.flags()).sum();
-        // Of several channels, what they say together.
+        // With several channels, the combined scores.
         let mut areas: Vec<String> = report
             .auc
             .iter()

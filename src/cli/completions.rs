@@ -1,4 +1,4 @@
-//! `lumisift completions`: for shells.
+//! `lumisift completions`: completions for shells.
 
 use super::{Cli, ui::Ui};
 use crate::error::Result;

@@ -26,8 +26,8 @@ use std::{
 
 /// Decode latents with a trained model; write samples in the units of the data
 ///
-/// Takes a table as `lumisift encode` writes it: columns latent_0, latent_1, … and, where the model
-/// has several channels, channel.
+/// Reads a table from `lumisift encode`: columns latent_0, latent_1, … and, if the model has
+/// several channels, channel.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The experiment's folder
@@ -38,10 +38,10 @@ pub struct Arguments {
     /// Where to write the samples (.parquet or .csv)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Leave numbers scaled, as the network gives them
+    /// Write the scaled output of the network
     #[arg(long)]
     scaled: bool,
-    /// Which model of an ensemble the latents are of
+    /// Number of the ensemble's model that made the latents
     #[arg(long, default_value = "1")]
     member: usize,
     /// Replace an output file that another command wrote or that was changed since; inputs are
@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     let codes = Codes::new(&table, &model)?;
 
-    // A feature that is in several channels has a column for each of them.
+    // A feature of several channels has a column for each of them.
     let mut seen = BTreeSet::new();
     let twice: BTreeSet<&String> = model
         .networks
@@ -118,16 +118,16 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             || model.scaler.clip.is_some()
             || model.experiment.scale.divide_by.is_some())
     {
-        ui.warn("what scaling took away (the area of a row, a divisor, what was clipped) cannot be given back: those steps stay");
+        ui.warn("some steps of the scaling (area of a row, divisor, clipping) cannot be inverted; the samples stay scaled by them");
     }
     ui.say(&format!("{}: {} rows", arguments.out.display(), codes.rows.len()));
     Ok(())
 }
 
-/// Latents by channel, and the samples they are of.
+/// Latents by channel, and their samples.
 struct Codes {
     rows: Vec<Identity>,
-    /// For each network: rows of the table, and the samples they are of.
+    /// For each network: rows of the table, and their samples.
     of_channel: Vec<Vec<(usize, usize)>>,
 }
 
@@ -148,8 +148,8 @@ impl Codes {
             )));
         }
         let (mut rows, mut of_channel) = (vec![], vec![vec![]; names.len()]);
-        // The same identity may come again in one channel: the first of each belong together, and
-        // so on.
+        // An identity may occur several times in a channel: the n-th occurrences of all channels
+        // belong together.
         let (mut times, mut samples) = (HashMap::new(), HashMap::new());
         for row in 0..table.rows.len() {
             let channel = match channels {
@@ -188,7 +188,7 @@ impl Codes {
     }
 }
 
-/// Back to the units of the data, `[rows, features of the channel]`.
+/// Converts back to the units of the data, `[rows, features of the channel]`.
 fn unscale(model: &TrainedModel, network: &Network, decoded: &mut [f32]) {
     let names: Vec<String> = model
         .read_names()

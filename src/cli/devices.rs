@@ -1,10 +1,10 @@
-//! `lumisift devices`: where computing is possible.
+//! `lumisift devices`: lists devices.
 
 use super::ui::Ui;
 use crate::{device, error::Result, report::terminal};
 use clap::Args;
 
-/// List where computing is possible, and why not elsewhere
+/// List devices, and why others are not available
 #[derive(Debug, Args)]
 pub struct Arguments {}
 

@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Where to write the latents (.parquet or .csv)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Which model of an ensemble: each has latents of its own
+    /// Number of the ensemble's model; each has its own latents
     #[arg(long, default_value = "1")]
     member: usize,
     /// Replace an output file that another command wrote or that was changed since; inputs are
@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     outputs.close(ui);
     let left_out = match prepared.samples.rejected.len() {
         0 => String::new(),
-        n => format!("; {n} rows are not evaluated and have none"),
+        n => format!("; {n} rows are not evaluated and have no latents"),
     };
     ui.say(&format!(
         "{}: latents of {} rows in {} channels{left_out}",

@@ -1,4 +1,4 @@
-//! `lumisift export`: a model for other programs.
+//! `lumisift export`: writes a model for other programs.
 
 use super::{outputs::Outputs, ui::Ui};
 use crate::{
@@ -22,16 +22,16 @@ pub struct Arguments {
     /// The file to write; for dism a folder
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
-    /// One channel alone, with its own threshold
+    /// Export only this channel, with its own threshold
     #[arg(long, value_name = "NAME")]
     channel: Option<String>,
-    /// dism: the monitoring element whose bins the model reads, where the data did not say
+    /// dism: the monitoring element of the model's bins, if the data do not name it
     #[arg(long, value_name = "NAME")]
     me: Option<String>,
     /// dism: the workspace of DIALS that the model is for [default: global]
     #[arg(long, value_name = "NAME")]
     workspace: Option<String>,
-    /// Replace what is there
+    /// Replace existing files
     #[arg(long)]
     force: bool,
 }
@@ -54,7 +54,9 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let Arguments { out, channel, me, workspace, .. } = arguments;
     for (name, given) in [("me", me), ("workspace", workspace)] {
         if given.is_some() && arguments.kind != Format::Dism {
-            return Err(Error::input(format!("--{name}: only `lumisift export … dism` takes it")));
+            return Err(Error::input(format!(
+                "--{name}: only `lumisift export … dism` has this option"
+            )));
         }
     }
     if out.symlink_metadata().is_ok() && !arguments.force {
@@ -66,7 +68,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     }
     let folder = Folder::open(&arguments.experiment)?;
     let mut model = folder.read_model(&[])?;
-    // What exists was let pass by --force alone.
+    // With --force, existing outputs were accepted.
     let outputs =
         Outputs::new("export", true).reads_experiment(&arguments.experiment, &model.experiment);
     let outputs = match arguments.kind {
@@ -82,7 +84,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         Format::Onnx => {
             let graph = scoring::graph(&model, None)?;
             let description = format!(
-                "{}: reconstruction, error and flag of rows, as `lumisift score` tells them",
+                "{}: reconstruction, error and flag of rows, as in `lumisift score`",
                 model.experiment.name
             );
             let bytes = graph.to_file(

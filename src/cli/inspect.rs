@@ -1,4 +1,4 @@
-//! `lumisift inspect`: what is in a file.
+//! `lumisift inspect`: shows the contents of files.
 
 use super::ui::Ui;
 use crate::{
@@ -25,8 +25,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Say what is in files: format, columns, monitoring elements, runs, LS ranges, gaps, duplicates,
-/// empties, rows that cannot be read; for JSONs of lumisections, OMS and HLT what they cover
+/// Show the contents of files: format, columns, monitoring elements, runs, LS ranges, gaps,
+/// duplicates, empties, unreadable rows; for JSONs of lumisections, OMS and HLT their coverage
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Files, folders or patterns
@@ -35,12 +35,12 @@ pub struct Arguments {
     /// Read all values of large files too
     #[arg(long)]
     full: bool,
-    /// A DIALS page of lumisections that histogram pages refer to (repeatable; a pattern too)
+    /// A DIALS page of lumisections that histogram pages refer to (repeatable; may be a pattern)
     #[arg(long, value_name = "FILE")]
     lumisections: Vec<PathBuf>,
 }
 
-/// What is in a file.
+/// The contents of a file.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Inspected {
@@ -58,12 +58,12 @@ struct DataInspected {
     /// "lumisection" or "event"
     row: &'static str,
     rows: usize,
-    /// Distinct lumisections; absent for events.
+    /// Number of distinct lumisections; absent for events.
     lumisections: Option<usize>,
     features: Vec<FeatureInspected>,
     elements: Vec<ElementInspected>,
     runs: Vec<RunInspected>,
-    /// Whether values were looked at, or identities only.
+    /// Whether values were read, or identities only.
     values_read: bool,
     notes: Vec<String>,
     unreadable: Vec<Unreadable>,
@@ -72,9 +72,9 @@ struct DataInspected {
 #[derive(Debug, Serialize)]
 struct FeatureInspected {
     name: String,
-    /// Lowest, mean and highest value, where values were looked at.
+    /// Lowest, mean and highest value, if values were read.
     values: Option<(f32, f64, f32)>,
-    /// Rows in which it is missing.
+    /// Number of rows in which it is missing.
     missing: Option<usize>,
 }
 
@@ -82,11 +82,11 @@ struct FeatureInspected {
 struct ElementInspected {
     name: Option<String>,
     rows: usize,
-    /// `[y, x]` for a map, else `[bins]`; several where rows differ.
+    /// `[y, x]` for a map, else `[bins]`; several if rows differ.
     shapes: Vec<Vec<usize>>,
     flow_bins: bool,
     empty: Option<usize>,
-    /// Rows with missing bins, blank or NaN, and such bins in all.
+    /// Number of rows with missing bins (blank or NaN), and total number of such bins.
     missing: Option<(usize, usize)>,
     /// Lowest, median and highest sum of a row's bins.
     sum: Option<(f64, f64, f64)>,
@@ -112,14 +112,14 @@ struct Unreadable {
     reason: String,
 }
 
-/// A file that says something about lumisections.
+/// A file with information on lumisections.
 #[derive(Debug, Serialize)]
 struct KnownInspected {
     file: PathBuf,
     format: String,
     bytes: u64,
     runs: usize,
-    /// Runs all of whose lumisections are meant.
+    /// Number of whole runs.
     whole_runs: usize,
     lumisections: Option<u64>,
     first_run: Option<u32>,
@@ -127,7 +127,7 @@ struct KnownInspected {
     names: Vec<String>,
 }
 
-/// Of larger files only identities are read, unless asked for more.
+/// Only identities are read from larger files, unless --full is given.
 const LARGE: u64 = 256 << 20;
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
@@ -145,7 +145,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         };
         inspect(file, bytes, &wanted)
     };
-    // One file that cannot be read does not keep the others from being looked at.
+    // A file that cannot be read does not stop the inspection of others.
     let (mut inspected, mut refused) = (vec![], None);
     for file in &files {
         match one(file) {
@@ -170,7 +170,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     refused.map_or(Ok(()), Err)
 }
 
-/// A file of data, or one that says something about lumisections.
+/// Inspects a file of data, or one with information on lumisections.
 fn inspect(file: &Path, bytes: u64, wanted: &ReadOptions) -> Result<Inspected> {
     let format = format_of(file, Format::Auto)?;
     if format == Format::Dials
@@ -178,7 +178,7 @@ fn inspect(file: &Path, bytes: u64, wanted: &ReadOptions) -> Result<Inspected> {
     {
         return Ok(Inspected::Known(known_inspected(file, bytes, known)));
     }
-    // What brilcalc writes is a table too, with names of columns in a comment.
+    // A brilcalc file is also a table, with column names in a comment.
     let known =
         match if format == Format::Csv { lumi::recognise(file).ok().flatten() } else { None } {
             Some(known @ LumiFile::Quantities { .. }) => {
@@ -188,7 +188,7 @@ fn inspect(file: &Path, bytes: u64, wanted: &ReadOptions) -> Result<Inspected> {
         };
     match read_file(file, wanted) {
         Ok(table) => Ok(Inspected::Data(Box::new(data_inspected(&table, bytes, wanted.detail)))),
-        // No table: perhaps a list of `run ls` lines.
+        // Not a table: possibly a list of `run ls` lines.
         Err(error) => known
             .map_or(Err(error), |known| Ok(Inspected::Known(known_inspected(file, bytes, known)))),
     }
@@ -262,8 +262,7 @@ fn data_inspected(table: &Table, bytes: u64, detail: Detail) -> DataInspected {
     }
 }
 
-/// What is worth knowing about the file: how it was read, missing cells, and numbers that may stand
-/// for such.
+/// Notes on the file: how it was read, missing cells, and numbers that may mean missing ones.
 fn notes(table: &Table) -> Vec<String> {
     let mut notes = table.notes.clone();
     let missing = table.summaries.iter().filter(|summary| summary.missing > 0).count();
@@ -271,7 +270,7 @@ fn notes(table: &Table) -> Vec<String> {
         let what = if table.features.is_some() { "features" } else { "bins" };
         let rows = table.rows.len();
         notes.push(format!(
-            "{missing} of {rows} rows lack some of their {what}: a row that does cannot be read unless data.fill says what stands for them"
+            "{missing} of {rows} rows lack some of their {what}, which makes them unreadable; set data.fill to replace missing values"
         ));
     }
     let names = table.features.iter().flat_map(|names| names.iter().map(String::as_str));
@@ -282,7 +281,7 @@ fn notes(table: &Table) -> Vec<String> {
 /// Names of the features and the range of their values.
 fn features(table: &Table) -> Vec<FeatureInspected> {
     let Some(names) = &table.features else { return vec![] };
-    // Of several monitoring elements the features have nothing to do with each other.
+    // Features of several monitoring elements are unrelated.
     let cells = |at: usize| table.cells.get(at).filter(|_| table.elements.len() <= 1);
     let range = |cells: &Cells| (cells.low, cells.mean(), cells.high);
     let feature = |(at, name): (usize, &String)| FeatureInspected {
@@ -332,7 +331,7 @@ fn runs(table: &Table) -> Vec<RunInspected> {
         by_run.entry(row.run).or_default().entry(row.ls).or_default().push(*summary);
     }
     let of_run = |(run, lumisections): (Option<u32>, BTreeMap<u32, Vec<Summary>>)| {
-        // Several elements have one row each for a lumisection: those are no duplicates.
+        // Several elements have one row each per lumisection, which are not duplicates.
         let twice = |summaries: &[Summary]| {
             let mut elements: Vec<u32> = summaries.iter().map(|summary| summary.element).collect();
             elements.sort_unstable();
@@ -432,7 +431,7 @@ fn render(file: &DataInspected, width: u16) -> String {
         Some(lumisections) => {
             format!("{} in {}", count(lumisections, "lumisection"), count(file.runs.len(), "run"))
         }
-        None => "events, or rows that do not say which lumisection they are".into(),
+        None => "events, or rows without lumisection numbers".into(),
     };
     let _ = writeln!(text, "rows       {}{several}: {of}", file.rows);
     if file.features.is_empty() {
@@ -497,14 +496,14 @@ fn render_features(features: &[FeatureInspected], width: u16) -> String {
     if features.len() > MOST_FEATURES {
         let _ = writeln!(
             text,
-            "… and {} more features (--format json tells all)",
+            "… and {} more features (--format json lists all)",
             features.len() - MOST_FEATURES
         );
     }
     text
 }
 
-/// One line a monitoring element: rows, bins, sums, empties.
+/// One line per monitoring element: rows, bins, sums, empties.
 fn render_element(element: &ElementInspected) -> String {
     let shape = |shape: &Vec<usize>| match (shape.as_slice(), element.flow_bins) {
         ([x], true) => format!("{x} ({} + underflow + overflow)", x.saturating_sub(2)),

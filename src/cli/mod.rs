@@ -1,5 +1,4 @@
-//! The command line: one file a verb. Only here, with [`crate::report::terminal`], is anything
-//! printed.
+//! The command line: one file per command. Only this module and [`crate::report::terminal`] print.
 
 mod batch;
 mod calibrate;
@@ -34,8 +33,8 @@ use ui::Ui;
 
 /// Sift good lumisections from bad.
 ///
-/// Trains autoencoders on detector data-quality data from one TOML file, and tells which
-/// lumisections are anomalous.
+/// Trains autoencoders on detector data-quality data from one TOML file, and finds anomalous
+/// lumisections.
 #[derive(Debug, Parser)]
 #[command(name = "lumisift", version, propagate_version = true, max_term_width = 110)]
 #[command(
@@ -48,19 +47,19 @@ struct Cli {
     verb: Verb,
 }
 
-/// Options that every verb takes.
+/// Options of all commands.
 #[derive(Clone, Debug, Args)]
 struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Print more of what happens, on standard error
+    /// Print details on standard error
     #[arg(short, long, global = true)]
     verbose: bool,
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: When,
-    /// How results are printed
+    /// Format of results
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     format: Format,
 }
@@ -78,7 +77,7 @@ enum Format {
     Json,
 }
 
-/// Options of the verbs that read a config.
+/// Options of the commands that read a config.
 #[derive(Clone, Debug, Args)]
 struct Sets {
     /// Set a key of the config: --set train.epochs=20 (repeatable; the value is TOML)
@@ -107,12 +106,12 @@ enum Verb {
     Completions(completions::Arguments),
 }
 
-/// Parses the command line, runs the verb, prints the error if there is one.
+/// Parses the command line, runs the command, prints the error if there is one.
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map_or_else(|| "an unknown place".into(), ToString::to_string);
         let cause = info.payload_as_str().unwrap_or("no message");
-        let told = "please report it with the command and the config; checkpoints that were kept are whole, and --resume goes on from them";
+        let told = "please report it with the command and the config; checkpoints are intact, and --resume continues from them";
         ui::to_stderr(&format!(
             "error: this is a bug in lumisift {} at {place}: {cause}\n  {told}",
             env!("CARGO_PKG_VERSION")
@@ -121,19 +120,19 @@ pub fn main() -> ExitCode {
     ExitCode::from(run(std::env::args_os()))
 }
 
-/// Runs the verb of a command line, whose first argument is the program; returns the exit code.
+/// Runs the command of a command line, whose first argument is the program; returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> u8 {
     crate::guard::hide_fenced_panics();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are printed by clap and are no mistake.
+            // Help and version are printed by clap and are not errors.
             let _ = error.print();
             return if error.use_stderr() { 2 } else { 0 };
         }
     };
     let ui = Ui::new(&cli.global);
-    // The hook for panics has told; a panic is a failure like any other.
+    // The panic hook has reported it; a panic is a failure like any other.
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run_verb(cli.verb, &ui))) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => {
@@ -182,14 +181,14 @@ fn part_argument(text: Option<&str>) -> Result<Option<Part>> {
         .transpose()
 }
 
-/// Reads and checks an experiment file with `--set` arguments and `--device` over it.
+/// Reads and checks an experiment file with `--set` arguments and `--device` applied.
 fn load(path: &Path, sets: &Sets, device: Option<&str>) -> Result<Experiment> {
     let options: Vec<(&str, &str, &str)> =
         device.map(|device| ("--device", "device", device)).into_iter().collect();
     Experiment::load_with(path, &sets.sets, &options)
 }
 
-/// Refuses `--set` keys that a trained model can no longer follow.
+/// Fails for `--set` keys that cannot change after training.
 fn only_keys(sets: &[String], allowed: &[&str], verb: &str) -> Result<()> {
     for set in sets {
         let key = set.split('=').next().unwrap_or_default().trim();
@@ -197,7 +196,7 @@ fn only_keys(sets: &[String], allowed: &[&str], verb: &str) -> Result<()> {
             key == *allowed || key.strip_prefix(allowed).is_some_and(|rest| rest.starts_with('.'))
         }) {
             return Err(Error::input(format!(
-                "--set {set}: {key} was settled when the experiment was trained; `lumisift {verb}` takes {}",
+                "--set {set}: {key} is fixed by the training of the experiment; `lumisift {verb}` accepts {}",
                 allowed.join(", ")
             )));
         }

@@ -1,5 +1,5 @@
-//! What a command writes, compared with what it reads and with what is there already. No file of
-//! the user is replaced by accident.
+//! The outputs of a command, compared with its inputs and with existing files. No file of the user
+//! is replaced by accident.
 
 use super::ui::Ui;
 use crate::{
@@ -22,48 +22,47 @@ use std::{
 /// The outputs and inputs of one command.
 #[derive(Debug)]
 pub struct Outputs {
-    /// The verb, and what distinguishes it from others that write the same names: "score", "synth
-    /// metsig".
+    /// The verb, with its kind if several kinds write the same names: "score", "synth metsig".
     verb: &'static str,
     force: bool,
     files: Vec<Output>,
     inputs: Vec<Input>,
-    /// Folders of experiments that are read.
+    /// Folders of experiments that are inputs.
     experiments: Vec<PathBuf>,
 }
 
-/// A file that is to be written.
+/// An output file.
 #[derive(Debug)]
 struct Output {
     path: PathBuf,
     /// The option and its value, for messages: `--out golden.json`.
     asked: String,
-    /// The hidden record that names it, and its name there.
+    /// The hidden record that lists it, and its name there.
     record: PathBuf,
     name: String,
-    /// Whether what is there is merged into what is written.
+    /// Whether the existing content is merged into the output.
     merged: bool,
 }
 
 #[derive(Debug)]
 struct Input {
-    /// What reads it: `--data`, "the experiment".
+    /// The option that names it, or "the experiment".
     what: &'static str,
     path: PathBuf,
     identity: Identity,
 }
 
-/// What a command wrote: a hidden file beside its output. A file that it names with the same verb
-/// and the same content may be replaced.
+/// The record of a command's outputs: a hidden file next to them. A listed file may be replaced by
+/// the same verb if its content is unchanged.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
     verb: String,
-    /// SHA-256 by name.
+    /// SHA-256 by file name.
     files: BTreeMap<String, String>,
 }
 
 impl Record {
-    /// That of an earlier command with the same verb; an empty one where it is missing or damaged.
+    /// Reads the record of an earlier command with the same verb; empty if missing or damaged.
     fn read(path: &Path, verb: &str) -> Self {
         let bytes = if path.is_file() { fs::read(path).ok() } else { None };
         let record = bytes.and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
@@ -74,12 +73,12 @@ impl Record {
 }
 
 impl Outputs {
-    /// Those of a verb; with `force` whatever is there is replaced, but never an input.
+    /// For a verb; with `force` existing files are replaced, but never inputs.
     pub fn new(verb: &'static str, force: bool) -> Self {
         Self { verb, force, files: vec![], inputs: vec![], experiments: vec![] }
     }
 
-    /// A file that an option names, and those that are written beside it.
+    /// Adds an output file of an option, and further files next to it.
     pub fn file(mut self, option: &str, main: &Path, beside: &[PathBuf]) -> Self {
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -95,7 +94,7 @@ impl Outputs {
         self
     }
 
-    /// Files in a folder that an option (or an argument, then "") names.
+    /// Adds output files in a folder of an option ("" for an argument).
     pub fn folder<'a>(
         mut self,
         option: &str,
@@ -114,7 +113,7 @@ impl Outputs {
         self
     }
 
-    /// What is in this output stays in it, so that it may be an input.
+    /// Marks an output whose content is kept, so that it may be an input.
     pub fn merged(mut self, path: &Path) -> Self {
         self.files
             .iter_mut()
@@ -123,10 +122,10 @@ impl Outputs {
         self
     }
 
-    /// Files, folders and patterns that are read.
+    /// Adds input files, folders and patterns.
     pub fn reads(mut self, what: &'static str, patterns: &[PathBuf]) -> Self {
         for pattern in patterns {
-            // What cannot be found is reported by what reads it.
+            // Missing files are reported when they are read.
             for path in data::paths::expand(std::slice::from_ref(pattern)).unwrap_or_default() {
                 let identity = Identity::new(&path);
                 self.inputs.push(Input { what, path, identity });
@@ -135,7 +134,7 @@ impl Outputs {
         self
     }
 
-    /// An experiment that is read: its folder, and the files that its config names.
+    /// Adds an experiment as input: its folder, and the files of its config.
     pub fn reads_experiment(mut self, path: &Path, experiment: &Experiment) -> Self {
         self.experiments.push(Identity::new(path).path().to_path_buf());
         let own: Vec<PathBuf> =
@@ -143,8 +142,8 @@ impl Outputs {
         self.reads("the experiment", &own).reads("the experiment's config", &experiment.inputs())
     }
 
-    /// Refuses outputs that are inputs, that are files of an experiment, that cannot be files, or
-    /// that would replace what this command did not write.
+    /// Fails if an output is an input, is a file of an experiment, cannot be a file, or would
+    /// replace a file that this command did not write.
     pub fn check(&self) -> Result<()> {
         let identities: Vec<Identity> =
             self.files.iter().map(|output| Identity::new(&output.path)).collect();
@@ -160,11 +159,11 @@ impl Outputs {
             if let Some(reason) = files::no_file(path) {
                 return refused(format!("{file}{reason}"));
             }
-            // Outputs are renamed into place, so that hard links do not matter among them.
+            // Outputs are renamed into place, so hard links among them do not matter.
             if let Some(other) = (0..at).find(|&other| identities[other].path() == identity.path())
             {
                 return refused(format!(
-                    "{} writes {}, too; choose another name",
+                    "{} also writes {}; choose another name",
                     self.files[other].asked,
                     path.display()
                 ));
@@ -193,7 +192,7 @@ impl Outputs {
         if self.force { Ok(()) } else { self.check_foreign() }
     }
 
-    /// Refuses to replace what this command did not write.
+    /// Fails if an output would replace a file that this command did not write.
     fn check_foreign(&self) -> Result<()> {
         let mut records = BTreeMap::new();
         let mut foreign: Vec<(&Output, String)> = vec![];
@@ -225,13 +224,13 @@ impl Outputs {
         )))
     }
 
-    /// The experiment or sweep that a file belongs to, whether it is there yet or not.
+    /// The experiment or sweep that a file belongs to, whether it exists or not.
     fn experiment_of(&self, path: &Path) -> Option<PathBuf> {
         let belongs = |folder: &&Path| {
             let Ok(rest) = path.strip_prefix(folder) else { return false };
             let name = rest.iter().next().unwrap_or_default().to_string_lossy().into_owned();
             let is = |other: &&str| other.eq_ignore_ascii_case(&name);
-            // A config of the user may be called experiment.toml.
+            // A config of the user may have the name experiment.toml.
             let is_experiment = self.experiments.iter().any(|experiment| experiment == folder)
                 || (folder.join(names::EXPERIMENT).is_file()
                     && folder.join(names::PROVENANCE).is_file());
@@ -243,8 +242,8 @@ impl Outputs {
         path.ancestors().skip(1).find(belongs).map(Path::to_path_buf)
     }
 
-    /// Checks once more, for what came since, and makes the folders of the outputs. To be called
-    /// when there is something to write.
+    /// Checks again for new files, and creates the folders of the outputs. Must be called right
+    /// before writing.
     pub fn open(&self) -> Result<()> {
         self.check()?;
         for folder in self
@@ -258,8 +257,8 @@ impl Outputs {
         Ok(())
     }
 
-    /// Records what was written, so that the same verb may replace it. A record that cannot be
-    /// written costs a warning.
+    /// Records the written files, so that the same verb may replace them. Warns if the record
+    /// cannot be written.
     pub fn close(&self, ui: &Ui) {
         let mut records: BTreeMap<&Path, Record> = BTreeMap::new();
         for output in &self.files {
@@ -275,14 +274,14 @@ impl Outputs {
         for (path, record) in records {
             if let Err(error) = write_json(path, &record) {
                 ui.warn(&format!(
-                    "{error}: without this record, replacing the output takes --force"
+                    "{error}: without this record, replacing the output needs --force"
                 ));
             }
         }
     }
 }
 
-/// Refuses inputs that are among the files of an experiment which is about to be written anew.
+/// Fails if an input is among the files of an experiment that is about to be replaced.
 pub fn check_room(folder: &Path, what: &str, inputs: &[PathBuf]) -> Result<()> {
     let own = Identity::new(folder);
     for input in inputs

@@ -1,4 +1,4 @@
-//! Shows the run of an experiment, and stops it when asked to.
+//! Shows the progress of an experiment, and pauses it on request.
 
 use super::{
     stop::Stop,
@@ -15,7 +15,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// An observer that shows progress, stops for signals and the clock, and prunes trials.
+/// An observer that shows progress, pauses for signals and time limits, and prunes trials.
 pub struct Progress<'a> {
     ui: &'a Ui,
     stop: &'a Stop,
@@ -24,7 +24,7 @@ pub struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// Of a training, or of a trial that `pruning` may end.
+    /// For a training, or for a trial that `pruning` may end.
     pub fn new(ui: &'a Ui, stop: &'a Stop, pruning: Option<&'a Pruning>) -> Self {
         Self { ui, stop, pruning, bar: Mutex::new(None) }
     }

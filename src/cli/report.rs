@@ -1,4 +1,4 @@
-//! `lumisift report`: the figures of an experiment, made again from its folder.
+//! `lumisift report`: recomputes the figures of an experiment from its folder.
 
 use super::{outputs::Outputs, ui::Ui};
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 use clap::Args;
 use std::path::PathBuf;
 
-/// Make the page and the figures of an experiment again from its scores and thresholds, and print
+/// Recompute the page and the figures of an experiment from its scores and thresholds, and print
 /// them
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -104,7 +104,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         }
         Err(error) => {
             ui.warn(&format!(
-                "the data can no longer be read, so figures and page are those of before: {error}"
+                "the data can no longer be read, so figures and page are not updated: {error}"
             ));
             (before, vec![], None)
         }
@@ -129,7 +129,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         outputs.folder("--png", place, pictures.iter().map(|picture| picture.name.as_str()))
     });
     outputs.check()?;
-    // A page with less in it would not replace one with more.
+    // A page with less content does not replace one with more.
     if evidence.is_some() || !folder.file(names::PAGE).exists() {
         let data = page::data::experiment(
             &folder,

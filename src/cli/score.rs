@@ -1,4 +1,4 @@
-//! `lumisift score`: new data with a trained experiment.
+//! `lumisift score`: scores new data with a trained experiment.
 
 use super::{Sets, device_argument, only_keys, outputs::Outputs, part_argument, ui::Ui};
 use crate::{
@@ -34,18 +34,17 @@ pub struct Arguments {
     /// Where to write the scores (.parquet or .csv)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Score only a part of the runs, such as "2 of 8": parts have no run in common and make all
-    /// together
+    /// Score only a part of the runs, such as "2 of 8": the parts share no run and cover all
     #[arg(long, value_name = "PART")]
     part: Option<String>,
-    /// With [patterns]: where to write the regions that were found (.parquet or .csv)
+    /// With [patterns]: where to write the regions (.parquet or .csv)
     #[arg(long, value_name = "FILE")]
     regions: Option<PathBuf>,
-    /// Hold the flags against known anomalies: a CSV of file,first_ls,last_ls,anomaly
+    /// Compare the flags with known anomalies: a CSV of file,first_ls,last_ls,anomaly
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
-    /// Tell why this lumisection scores as it does: which inputs make its error, channel by channel
-    /// (repeatable)
+    /// Explain the score of this lumisection: the inputs with the largest share of its error,
+    /// channel by channel (repeatable)
     #[arg(long, value_name = "RUN:LS")]
     why: Vec<String>,
     /// Replace output files that another command wrote or that were changed since; inputs are never
@@ -59,7 +58,7 @@ pub struct Arguments {
     sets: Sets,
 }
 
-/// Keys that may still be set when the model is trained.
+/// Keys that may still be set for a trained model.
 pub const SETTABLE: &[&str] = &[
     "data.format",
     "data.me",
@@ -90,7 +89,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let model = folder.read_model(&arguments.sets.sets)?;
     if arguments.regions.is_some() && model.experiment.patterns.is_none() {
         return Err(Error::input(
-            "--regions: the experiment has no [patterns], which regions are made of",
+            "--regions: the experiment has no [patterns], which define regions",
         ));
     }
     let regions =
@@ -124,11 +123,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             &device,
         )?;
         if told.is_empty() {
-            let runs = if lumisection.0.is_none() {
-                "; where rows have runs, expected RUN:LS"
-            } else {
-                ""
-            };
+            let runs =
+                if lumisection.0.is_none() { "; rows have runs, so expected RUN:LS" } else { "" };
             return Err(Error::input(format!(
                 "--why {text}: there is no such {} among those that are evaluated{runs}",
                 prepared.samples.what()
@@ -191,11 +187,11 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     ui.print(&format!("wrote      {}", arguments.out.display()))
 }
 
-/// `RUN:LS`, or the number of an LS or event alone where there are no runs.
+/// Parses `RUN:LS`, or only the number of an LS or event without runs.
 fn lumisection(text: &str) -> Result<(Option<u32>, u32)> {
     let wrong = || {
         Error::input(format!(
-            "--why {text}: expected RUN:LS, or a number alone where the data have no runs"
+            "--why {text}: expected RUN:LS, or only a number if the data have no runs"
         ))
     };
     let number = |text: &str| text.trim().parse::<u32>().map_err(|_| wrong());
@@ -207,10 +203,10 @@ fn lumisection(text: &str) -> Result<(Option<u32>, u32)> {
 
 type Truth = (String, u32, u32, String);
 
-/// The most anomalies that are listed one by one; more are counted by kind.
+/// Maximum number of anomalies listed one by one; more are counted by kind.
 const MOST_ANOMALIES: usize = 30;
 
-/// Which known anomalies each threshold finds.
+/// The known anomalies found by each threshold.
 fn beside_truth(report: &Report, truth: &[Truth], width: u16) -> String {
     let thresholds =
         report.thresholds.iter().filter(|threshold| threshold.channel == report.main());
@@ -219,7 +215,7 @@ fn beside_truth(report: &Report, truth: &[Truth], width: u16) -> String {
     let within = |flagged: &Flagged, first: u32, last: u32| {
         flagged.ls.iter().filter(|ls| (first..=last).contains(*ls)).count()
     };
-    // An anomaly that is listed for several channels is one.
+    // An anomaly listed for several channels counts once.
     let mut seen = BTreeSet::new();
     let truth: Vec<&Truth> = truth.iter().filter(|known| seen.insert(*known)).collect();
     let run = |known: &Truth| report.runs.iter().find(|run| run.name == known.0);

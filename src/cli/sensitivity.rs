@@ -1,4 +1,4 @@
-//! `lumisift sensitivity`: which defects an experiment finds.
+//! `lumisift sensitivity`: measures which defects an experiment finds.
 
 use super::{
     Sets, load, only_keys,
@@ -24,7 +24,7 @@ use std::{
     time::Instant,
 };
 
-/// Inject defects of given sizes and strengths into good held-out lumisections, and tell how many
+/// Inject defects of given sizes and strengths into good held-out lumisections, and count how many
 /// are flagged
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -33,23 +33,23 @@ pub struct Arguments {
     /// The folder to write to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Replace what is in the folder
+    /// Replace the contents of the folder
     #[arg(long)]
     force: bool,
-    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]; wins over the config
+    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N]; overrides the config
     #[arg(long)]
     device: Option<String>,
     #[command(flatten)]
     sets: Sets,
 }
 
-/// Where the experiment is trained that a config says, in the folder that is written to.
+/// Name of the subfolder in which the experiment of a config is trained.
 const EXPERIMENT: &str = "experiment";
 
 /// A trained experiment with its rows.
 struct Trained {
     folder: Folder,
-    /// How outputs name the folder.
+    /// The name of the folder in outputs.
     place: String,
     prepared: Prepared,
     plan: Plan,
@@ -106,7 +106,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     ui.next(&next)
 }
 
-/// The files of the folder that is written to; those that are there may be replaced.
+/// The output files in the folder; existing ones may be replaced.
 fn own(arguments: &Arguments) -> Outputs {
     Outputs::new("sensitivity", true).folder("--out", &arguments.out, FILES)
 }
@@ -142,11 +142,11 @@ fn again(folder: &Folder, experiment: &Experiment, ui: &Ui) -> Result<Prepared> 
     })
 }
 
-/// Trains the experiment of a config in the folder that is written to, unless that has been done.
+/// Trains the experiment of a config in the output folder, unless it is complete.
 fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
     let mut wanted = load(&arguments.config, &arguments.sets, arguments.device.as_deref())?;
     wanted.sweep = None;
-    // What is injected is no part of the training: other sizes need no other one.
+    // Injected defects do not affect the training: other sizes do not need another one.
     let mut experiment = wanted.clone();
     experiment.sensitivity = Default::default();
     let path = arguments.out.join(EXPERIMENT);
@@ -185,20 +185,21 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
     Ok(of(Folder::open(&path)?, prepared, plan, &mut devices))
 }
 
-/// What was trained or begun before. With `force` an experiment of another config makes room.
+/// The experiment trained or begun before. With `force` an experiment of another config is
+/// replaced.
 fn begun(path: &Path, experiment: &Experiment, force: bool) -> Result<Option<Folder>> {
     match Folder::begun(path, experiment) {
         Err(Error::Input(_) | Error::Column { .. }) if force => Ok(None),
         Err(error) => Err(error.map(|message| {
             let told = message.strip_prefix("--resume: ").unwrap_or(&message);
-            format!("--out: {told}; choose another folder, or --force to train anew")
+            format!("--out: {told}; choose another folder, or --force to train again")
         })),
         Ok(None) => Folder::check_free(path, force).map(|()| None),
         Ok(begun) => Ok(begun),
     }
 }
 
-/// Sizes by strengths.
+/// The table of sizes by strengths.
 fn render(outcome: &Outcome, width: u16) -> String {
     let settings = &outcome.settings;
     let mut strengths = settings.strengths.clone();
@@ -231,12 +232,12 @@ fn render(outcome: &Outcome, width: u16) -> String {
         String::new()
     };
     text.push_str(&format!(
-        "efficiency share of {} flagged with a defect{channels}, by size and what contents are multiplied by\n",
+        "efficiency share of {} flagged with a defect{channels}, by size and factor of the contents\n",
         count(outcome.rows, "row")
     ));
     if overlap > 0 {
         text.push_str(&format!(
-            "overlap    {:.2} on average between what was injected and what was found, where something is\n",
+            "overlap    {:.2} on average between injected and found areas, if any is found\n",
             mean / overlap as f64
         ));
     }
@@ -246,7 +247,7 @@ fn render(outcome: &Outcome, width: u16) -> String {
             format!(" ({:.2} % to {:.2} %)", 100.0 * low, 100.0 * high)
         });
         text.push_str(&format!(
-            "as it is   {flagged} of {rows} {} flagged: {}{interval}",
+            "no defect  {flagged} of {rows} {} flagged: {}{interval}",
             outcome.sample,
             percent(alarms)
         ));

@@ -1,4 +1,4 @@
-//! Requests to stop for now: signals of people and batch systems, and the clock.
+//! Requests to pause: signals from users and batch systems, and time limits.
 
 use crate::error::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -10,24 +10,23 @@ use std::{
     time::Instant,
 };
 
-/// The exit code that says: asked to stop, try again later (`EX_TEMPFAIL`). Batch systems can
-/// requeue on it.
+/// The exit code of a pause (`EX_TEMPFAIL`: try again later). Batch systems can requeue on it.
 const LATER: u8 = 75;
 
-/// Whether a training is to stop for now.
+/// Requests to pause a training.
 pub struct Stop {
     signal: Arc<AtomicUsize>,
     deadline: Option<Instant>,
 }
 
 impl Stop {
-    /// Listens for SIGINT, SIGTERM and SIGUSR1 from now on; a second SIGINT ends the program at
-    /// once.
+    /// Handles SIGINT, SIGTERM and SIGUSR1 from now on; a second SIGINT ends the program
+    /// immediately.
     pub fn new(deadline: Option<Instant>) -> Result<Self> {
         let failed = |error: std::io::Error| Error::failed(format!("signals: {error}"));
         let signal = Arc::new(AtomicUsize::new(0));
         let interrupted = Arc::new(AtomicBool::new(false));
-        // In this order: the first interrupt finds the flag down, the second finds it up.
+        // In this order: the flag is unset at the first interrupt and set at the second.
         signal_hook::flag::register_conditional_shutdown(SIGINT, 130, interrupted.clone())
             .map_err(failed)?;
         signal_hook::flag::register(SIGINT, interrupted).map_err(failed)?;
@@ -38,8 +37,7 @@ impl Stop {
         Ok(Self { signal, deadline })
     }
 
-    /// Asks it to stop when standard input ends: whoever holds the other end wants no more, or is
-    /// gone.
+    /// Requests a pause when standard input ends: the parent process closed it or ended.
     pub fn when_input_ends(&self) {
         let signal = self.signal.clone();
         std::thread::spawn(move || {
@@ -49,17 +47,17 @@ impl Stop {
         });
     }
 
-    /// Whether a signal asked it to stop.
+    /// Whether a signal requested a pause.
     pub fn is_signalled(&self) -> bool {
         self.signal.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether a signal or the clock asks it to stop.
+    /// Whether a signal or the time limit requests a pause.
     pub fn wanted(&self) -> bool {
         self.is_signalled() || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// What to say at the end, with the command that goes on.
+    /// The final message, with the command that continues.
     pub fn paused(&self, done: &str, command: &str) -> Error {
         let (why, code) = match self.signal.load(Ordering::Relaxed) as i32 {
             SIGINT => ("interrupted", 130),
@@ -67,6 +65,6 @@ impl Stop {
             SIGUSR1 => ("asked to end (SIGUSR1)", LATER),
             _ => ("train.time_limit reached", LATER),
         };
-        Error::Paused { message: format!("{why} after {done}; go on with: {command}"), code }
+        Error::Paused { message: format!("{why} after {done}; continue with: {command}"), code }
     }
 }

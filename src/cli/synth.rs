@@ -1,4 +1,4 @@
-//! `lumisift synth`: made data with known anomalies.
+//! `lumisift synth`: makes data with known anomalies.
 
 use super::{outputs::Outputs, ui::Ui};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 
-/// Make realistic data with known anomalies, to try things on
+/// Make realistic data with known anomalies, for tests
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -21,7 +21,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Kind {
-    /// Runs of METSig-like histograms, one a lumisection: good.csv, bad1.csv, bad2.csv, truth.csv
+    /// Runs of METSig-like histograms, one per lumisection: good.csv, bad1.csv, bad2.csv, truth.csv
     Metsig {
         /// The folder to write to
         out: PathBuf,
@@ -56,7 +56,7 @@ enum Kind {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Collision events of four channels: events.h5 (HDF5, a dataset a column) and truth.csv
+    /// Collision events of four channels: events.h5 (HDF5, one dataset per column) and truth.csv
     Events {
         /// The folder to write to
         out: PathBuf,
@@ -70,8 +70,8 @@ enum Kind {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Maps of what the layers of a pixel detector count, one a lumisection and layer: train/ and
-    /// test/ with a Parquet file a layer, oms.json, hlt.json, automasks.csv, truth.csv
+    /// Occupancy maps of the layers of a pixel detector, one per lumisection and layer: train/ and
+    /// test/ with one Parquet file per layer, oms.json, hlt.json, automasks.csv, truth.csv
     Occupancy {
         /// The folder to write to
         out: PathBuf,
@@ -84,7 +84,7 @@ enum Kind {
         /// Number of layers, from 2 to 4
         #[arg(long, default_value_t = 4)]
         layers: usize,
-        /// Maps of 26, 58, 90 and 130 rows, as the real layers have, and not of 26 all
+        /// Maps of 26, 58, 90 and 130 rows, as in the real layers, instead of 26 for all
         #[arg(long)]
         true_shapes: bool,
         /// Another seed makes other data
@@ -94,7 +94,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// The verb with the kind, the folder and the files that are written to it.
+    /// The verb with the kind, the folder and its output files.
     fn writes(&self) -> (&'static str, &Path, Vec<String>) {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         match self {
@@ -146,7 +146,7 @@ fn occupancy(out: &Path, size: synth::occupancy::Size, seed: u64, ui: &Ui) -> Re
     }
     let file = |name: &str| out.join(name).display().to_string();
     ui.say(&format!(
-        "{}: what OMS says of each lumisection; {}: rates of triggers",
+        "{}: OMS quantities of each lumisection; {}: rates of triggers",
         file("oms.json"),
         file("hlt.json")
     ));

@@ -1,4 +1,4 @@
-//! `lumisift train`: from a config to an experiment folder.
+//! `lumisift train`: trains an experiment into a folder.
 
 use super::{
     Sets,
@@ -41,12 +41,11 @@ pub struct Arguments {
     /// Replace the experiment in the folder
     #[arg(long)]
     force: bool,
-    /// Go on with the experiment in the folder from its last checkpoint; begin it where there is
-    /// none
+    /// Continue the experiment in the folder from its last checkpoint; begin it if there is none
     #[arg(long, conflicts_with = "force")]
     resume: bool,
-    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N], or several with commas between them; wins
-    /// over the config
+    /// Where to compute: auto, cpu, cuda[:N], wgpu[:N], or several separated by commas; overrides
+    /// the config
     #[arg(long)]
     device: Option<String>,
     #[command(flatten)]
@@ -56,21 +55,20 @@ pub struct Arguments {
 }
 
 fn complete(ui: &Ui, arguments: &Arguments) -> Result<()> {
-    ui.say(&format!("{}: complete, there is nothing to go on with", arguments.out.display()));
+    ui.say(&format!("{}: complete, there is nothing to resume", arguments.out.display()));
     Ok(())
 }
 
-/// Writes the config that the task will read. Nobody may be training there meanwhile.
+/// Writes the config for the task. Fails if another process is training there.
 fn begin(out: &Path, force: bool, begun: Option<Folder>, experiment: &Experiment) -> Result<()> {
     std::fs::create_dir_all(out).map_err(|error| Error::writing(out, &error))?;
     let _lock = Lock::take(out)?;
-    // Of one that goes on, device, time limit and checkpoints may be others now.
+    // When resuming, device, time limit and checkpoints may differ now.
     let folder = begun.map_or_else(|| Folder::create(out, force), Ok)?;
     folder.write(names::EXPERIMENT, experiment.to_toml()?.as_bytes())
 }
 
-/// Leaves the training to a batch system: it goes on, as with `--resume`, with the folder that is
-/// begun here.
+/// Sends the training to a batch system; the task resumes the folder that is begun here.
 fn send(
     arguments: &Arguments,
     engine: Engine,
@@ -103,7 +101,7 @@ fn send(
     begin(&out, arguments.force, begun, experiment)?;
     let sent = engine::submit(engine, &experiment.batch, &job).inspect_err(|_| {
         if is_new {
-            // As if it had never been tried.
+            // Restores the state before the attempt.
             let _ = std::fs::remove_file(out.join(names::EXPERIMENT));
             let _ = std::fs::remove_dir(&out);
         }
@@ -117,18 +115,18 @@ pub struct Local<'a> {
     pub out: &'a Path,
     /// Whether it may replace an experiment there.
     pub force: bool,
-    /// What was begun there and goes on.
+    /// The experiment to resume.
     pub begun: Option<Folder>,
-    /// When it stops for now.
+    /// The time at which it pauses.
     pub deadline: Option<Instant>,
-    /// What to tell users to go on with then.
+    /// The command shown to users for resuming it.
     pub command: String,
-    /// Whether the prepared inputs have served then.
+    /// Whether the prepared inputs are not needed afterwards.
     pub last: bool,
 }
 
 impl Local<'_> {
-    /// Trains and writes everything; nothing where another has done so meanwhile.
+    /// Trains and writes everything; `None` if another process has done so meanwhile.
     pub fn train(
         self,
         experiment: &Experiment,
@@ -140,7 +138,7 @@ impl Local<'_> {
         ui.say(&plan.describe(prepared, devices));
         std::fs::create_dir_all(self.out).map_err(|error| Error::writing(self.out, &error))?;
         let _lock = Lock::take(self.out)?;
-        // Another may have finished it before the lock was ours.
+        // Another process may have finished it before this one got the lock.
         if self.begun.as_ref().is_some_and(Folder::is_complete) {
             return Ok(None);
         }
@@ -149,7 +147,7 @@ impl Local<'_> {
             Some(folder) => folder,
             None => Folder::create(self.out, self.force)?,
         };
-        // From here on there is something to keep.
+        // From here on, a pause must write a checkpoint.
         let stop = Stop::new(self.deadline)?;
         let progress = Progress::new(ui, &stop, None);
         let training = plan.open(folder, is_begun, prepared, devices, &progress)?;
@@ -165,7 +163,7 @@ impl Local<'_> {
 
 pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let mut experiment = load(&arguments.config, &arguments.sets, arguments.device.as_deref())?;
-    // A search is no part of a training.
+    // A search does not belong to a training.
     experiment.sweep = None;
     let begun = if arguments.resume { Folder::begun(&arguments.out, &experiment)? } else { None };
     match &begun {
@@ -178,7 +176,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     outputs::check_room(&arguments.out, "the config", &experiment.inputs())?;
     if arguments.engines.batch().is_none() && arguments.engines.is_dry() {
         return Err(Error::input(
-            "--dry-run: goes with --engine slurm or htcondor; `lumisift check` looks at a config",
+            "--dry-run: needs --engine slurm or htcondor; use `lumisift check` to check a config",
         ));
     }
     if let Some(engine) = arguments.engines.batch() {

@@ -1,4 +1,4 @@
-//! What people see: results on standard output, progress, warnings and errors on standard error.
+//! Terminal output: results on standard output, progress, warnings and errors on standard error.
 
 use super::{Format, Global, When};
 use crate::experiment::observer::Size;
@@ -21,18 +21,18 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// A line on standard error. Nobody left to tell is no failure.
+/// Prints a line on standard error; failures are ignored.
 pub fn to_stderr(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// How to speak to this user.
+/// Settings of terminal output.
 pub struct Ui {
     quiet: bool,
     verbose: bool,
     pub json: bool,
     start: Instant,
-    /// `log.txt` of an experiment, once there is one.
+    /// `log.txt` of an experiment, if open.
     log: Mutex<Option<(PathBuf, File)>>,
 }
 
@@ -58,7 +58,7 @@ impl Ui {
         }
     }
 
-    /// For one of many trainings, which has a log and says nothing.
+    /// No terminal output, for one of many trainings, which has a log.
     pub fn silent() -> Self {
         Self {
             quiet: true,
@@ -69,12 +69,12 @@ impl Ui {
         }
     }
 
-    /// Width of the terminal, or a fixed one where there is none.
+    /// Width of the terminal, or a default without one.
     pub fn width(&self) -> u16 {
         console::Term::stdout().size_checked().map_or(110, |(_, width)| width.clamp(60, 200))
     }
 
-    /// A result, on standard output. A reader that has gone away (`| head`) is no failure.
+    /// Prints a result on standard output. A closed pipe (`| head`) is not an error.
     pub fn print(&self, text: &str) -> Result<()> {
         let mut out = std::io::stdout().lock();
         match out
@@ -89,7 +89,7 @@ impl Ui {
         }
     }
 
-    /// A result as JSON.
+    /// Prints a result as JSON.
     pub fn print_json(&self, value: &impl Serialize) -> Result<()> {
         self.print(
             &serde_json::to_string_pretty(value)
@@ -97,7 +97,7 @@ impl Ui {
         )
     }
 
-    /// What to do next; not in JSON.
+    /// Prints commands to run next; not for JSON.
     pub fn next(&self, lines: &[String]) -> Result<()> {
         if self.json || self.quiet || lines.is_empty() {
             return Ok(());
@@ -105,7 +105,7 @@ impl Ui {
         self.print(&format!("\n{}\n  {}", style("next").bold(), lines.join("\n  ")))
     }
 
-    /// From now on every line goes to this file too, with its time, whether it is shown or not.
+    /// From now on, also writes every line to this file, with its time, whether it is shown or not.
     pub fn log_to(&self, path: &Path) -> Result<()> {
         let file = File::options()
             .create(true)
@@ -118,9 +118,9 @@ impl Ui {
         Ok(())
     }
 
-    /// A line for the log alone.
+    /// Writes a line only to the log.
     pub fn log(&self, text: &str) {
-        // A log that cannot be written stops nothing, nor does that of another who has taken over.
+        // Errors are ignored, also if another process has taken over the folder.
         if let Some((path, file)) = self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
             && lock::check(path).is_ok()
         {
@@ -128,7 +128,7 @@ impl Ui {
         }
     }
 
-    /// A line on what happens, unless quiet.
+    /// Prints a line about progress, unless quiet.
     pub fn say(&self, text: &str) {
         self.log(text);
         if !self.quiet {
@@ -136,7 +136,7 @@ impl Ui {
         }
     }
 
-    /// A line for those who asked for more.
+    /// Prints a line if verbose.
     pub fn detail(&self, text: &str) {
         self.log(text);
         if self.verbose {
@@ -155,14 +155,14 @@ impl Ui {
         }
     }
 
-    /// Opens a page in the browser, where there is one.
+    /// Opens a page in the browser, if there is one.
     pub fn open(&self, page: &Path) {
         if let Err(error) = open::that_detached(page) {
             self.warn(&format!("nothing opens {}: {error}", page.display()));
         }
     }
 
-    /// Rows that could not be read, the first of them by line.
+    /// Warns about rows that could not be read; the first ones with their lines.
     pub fn warn_unreadable(&self, samples: &Samples) {
         const MOST: usize = 10;
         let unreadable: Vec<&Rejected> =
@@ -192,7 +192,7 @@ impl Ui {
         ));
     }
 
-    /// A bar over files being read; hidden where it would be over at once.
+    /// A progress bar over files being read; hidden if reading is short.
     pub fn reading(&self, patterns: &[&[PathBuf]]) -> Reading<'_> {
         let files: Vec<PathBuf> = patterns
             .iter()
@@ -207,8 +207,8 @@ impl Ui {
         Reading { bar, ui: self }
     }
 
-    /// A bar over the epochs of all models with losses, rate and remaining time; off a terminal a
-    /// line now and then.
+    /// A progress bar over the epochs of all models with losses, rate and remaining time; without a
+    /// terminal, occasional lines.
     pub fn training(&self, size: Size) -> Training<'_> {
         let Size { models, channels, epochs, done } = size;
         let bar = self.bar(
@@ -219,7 +219,7 @@ impl Ui {
         Training { bar, models, channels, epochs, last_line: Instant::now(), ui: self }
     }
 
-    /// A bar; hidden off a terminal.
+    /// A progress bar; hidden without a terminal.
     pub fn bar(&self, length: u64, template: &str) -> ProgressBar {
         let target = if self.quiet || !std::io::stderr().is_terminal() {
             ProgressDrawTarget::hidden()
@@ -241,7 +241,7 @@ pub struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// One more file has been read.
+    /// Counts a file that has been read.
     pub fn read(&self, path: &Path) {
         self.bar.inc(std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
         self.ui.detail(&format!("read {}", path.display()));
@@ -265,14 +265,14 @@ pub struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// One more epoch of a channel's member has been trained.
+    /// Counts a trained epoch of a channel's member.
     pub fn epoch(&mut self, channel: &str, member: usize, epoch: &Epoch) {
         let valid =
             epoch.valid_loss.map(|loss| format!(", validation {loss:.6}")).unwrap_or_default();
         let of = if self.channels > 1 { format!("{channel}: ") } else { String::new() };
         let of =
             if self.models > self.channels { format!("{of}member {}: ", member + 1) } else { of };
-        // A factorisation takes no steps of a size.
+        // A factorisation has no learning rate.
         let rate = if epoch.learning_rate > 0.0 {
             format!(", rate {:.2e}", epoch.learning_rate)
         } else {

@@ -182,7 +182,7 @@ fn other_bins_than_the_model_was_trained_on() {
         &["score", "model", "--data", "bad1.csv", "--out", "s.parquet", "--set", "model.latent=3"],
     );
     assert_eq!(code, 2);
-    assert!(err.contains("model.latent was settled when the experiment was trained"), "{err}");
+    assert!(err.contains("model.latent is fixed by the training of the experiment"), "{err}");
     let (code, _, err) = run(folder, &["score", ".", "--data", "bad1.csv", "--out", "s.parquet"]);
     assert_eq!(code, 2);
     assert!(err.contains("holds no experiment.toml"), "{err}");

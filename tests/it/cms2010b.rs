@@ -234,7 +234,7 @@ fn the_tree_and_the_channels_are_shown() {
     let (_, out, _) = study.run(&["check"], &[]);
     assert!(
         out.contains(
-            "15 of stream/particle, 12 channels after spreading; 6 features are left out by rules"
+            "15 of stream/particle, 12 channels after spreading; 6 features are excluded by rules"
         ),
         "{out}"
     );

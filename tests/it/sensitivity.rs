@@ -240,7 +240,7 @@ fn defects_of_maps_are_found_where_enough_layers_have_them() {
             "sensitivity.strengths[0]: found -0.5; expected a factor of at least 0",
         ),
         ("sensitivity.sizes=[{x=0}]", "sensitivity.sizes[0].x: found 0; expected at least 1"),
-        ("train.epochs=3", "train.epochs was settled when the experiment was trained"),
+        ("train.epochs=3", "train.epochs is fixed by the training of the experiment"),
     ] {
         let (code, _, err) =
             run(folder, &["sensitivity", "both/experiment", "--out", "refused", "--set", set]);

@@ -92,7 +92,7 @@ fn what_would_be_sent_is_told_and_nothing_is_written() {
     assert!(!place.join("it's here").exists());
     let (code, _, err) =
         crate::common::run(place, &["train", "job.toml", "--out", "b", "--dry-run"]);
-    assert!(code == 2 && err.contains("--dry-run: goes with --engine"), "{err}");
+    assert!(code == 2 && err.contains("--dry-run: needs --engine"), "{err}");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn trainings_come_to_the_same_bytes_wherever_they_are_paused() {
         place,
         &["train", "job.toml", "--out", "lost", "--engine", "slurm", "--resume"],
     );
-    assert!(code == 0 && err.contains("complete, there is nothing to go on with"), "{err}");
+    assert!(code == 0 && err.contains("complete, there is nothing to resume"), "{err}");
 }
 
 #[test]

@@ -340,7 +340,7 @@ fn an_interrupted_sweep_says_how_to_go_on_and_can_grow() {
     let output = sweeping.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(130), "{told}");
-    assert!(told.contains("go on with: lumisift sweep s/sweep.toml --out s --resume"), "{told}");
+    assert!(told.contains("continue with: lumisift sweep s/sweep.toml --out s --resume"), "{told}");
     let begun = fs::read_dir(folder.join("s/trials")).unwrap().count();
     assert!((1..40).contains(&begun), "{begun}");
     // Fewer now, then more than ever planned; two processes share them.

@@ -187,7 +187,7 @@ fn rounds_of_the_estimator_wait_for_each_other_in_the_queue() {
             .unwrap(),
     );
     // The first ten points are drawn, those after them learnt.
-    assert_eq!(plan.matches("--dependency=afterany:<the round before>").count(), 2, "{plan}");
+    assert_eq!(plan.matches("--dependency=afterany:<previous round>").count(), 2, "{plan}");
     let mut command = slurm.command(crate::common::PROGRAM);
     told(
         command

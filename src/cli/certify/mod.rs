@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(required = true, value_name = "DIR")]
     experiments: Vec<PathBuf>,
     /// The golden JSON to write; the JSONs of the other verdicts, tables and the review list are
-    /// written beside it
+    /// written next to it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Judge these files instead of the experiment's own (every experiment reads them)
@@ -56,10 +56,10 @@ pub struct Arguments {
     /// max-score
     #[arg(long, value_name = "RULE", default_value = "any")]
     rule: String,
-    /// Make rows that the models were trained on not evaluated
+    /// Do not evaluate rows that the models were trained on
     #[arg(long)]
     held_out: bool,
-    /// The run number of a file that has none: --run good.csv=297219 (repeatable)
+    /// The run number of a file without one: --run good.csv=297219 (repeatable)
     #[arg(long, value_name = "FILE=NUMBER")]
     run: Vec<String>,
     /// Verdicts on whole runs (CSV or JSON: good, grey, bad or a score); lumisection scores decide
@@ -122,7 +122,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     show(arguments, &certification, &names, ui)
 }
 
-/// Shows what files are read, and what is done.
+/// Shows the files being read, and the completed stages.
 impl CertifyObserver for Ui {
     fn reads<'a>(&'a self, files: &[&[PathBuf]]) -> OnRead<'a> {
         let reading = self.reading(files);
@@ -138,7 +138,7 @@ impl CertifyObserver for Ui {
     }
 }
 
-/// Refuses other numbers of files of scores than one for each experiment.
+/// Fails unless there is one file of scores per experiment.
 fn check_scores(arguments: &Arguments) -> Result<()> {
     if arguments.scores.is_empty() || arguments.scores.len() == arguments.experiments.len() {
         return Ok(());
@@ -148,7 +148,7 @@ fn check_scores(arguments: &Arguments) -> Result<()> {
     Err(Error::input(format!("--scores: {files} for {experiments}; expected one each")))
 }
 
-/// The run of `good.csv=297219`.
+/// Parses `good.csv=297219`.
 fn run_of_file(text: &str) -> Result<(String, u32)> {
     let parts = text
         .rsplit_once('=')
@@ -170,7 +170,7 @@ fn open(arguments: &Arguments) -> Result<Vec<(Folder, TrainedModel)>> {
     arguments.experiments.iter().map(one).collect()
 }
 
-/// What is written, compared with what is read. The review list may be read, since it is merged.
+/// The outputs, compared with the inputs. The review list may be an input, because it is merged.
 fn written(
     arguments: &Arguments,
     names: &Names,
@@ -191,7 +191,7 @@ fn written(
     if list.is_some() { outputs.merged(&names.beside("review.csv")) } else { outputs }
 }
 
-/// Reads the file that an option names, and keeps its name.
+/// Reads the file of an option; also returns its path.
 fn read_named<T>(
     path: Option<&Path>,
     read: impl Fn(&Path) -> Result<T>,
@@ -232,7 +232,7 @@ fn next(arguments: &Arguments, summary: &Summary, names: &Names) -> Vec<String> 
         ));
     }
     if arguments.against.is_none() {
-        next.push("the same command with --against GOLDEN.json: where the verdicts differ from those of others".into());
+        next.push("the same command with --against GOLDEN.json, to compare the verdicts with a golden JSON".into());
     }
     next
 }

@@ -19,7 +19,7 @@ use crate::{
 use console::style;
 use std::fmt::Write as _;
 
-/// A cut as people read it.
+/// A cut as text.
 fn cut(cut: &CalibratedCut) -> String {
     let Some(score) = cut.score else {
         return format!("nothing is {}: no cut has {}", cut.above.name(), cut.rule);
@@ -61,11 +61,11 @@ fn cuts_text(cuts: &Cuts) -> String {
     )
 }
 
-/// Stretches that are shown, and runs that differ.
+/// Maximum numbers of stretches and of differing runs shown.
 const MOST_SHOWN: usize = 20;
 const MOST_RUNS: usize = 10;
 
-/// A certification as people read it.
+/// A certification as text.
 pub fn text(certification: &Certification, width: u16) -> String {
     let Certification { summary, stretches, lumisections, explanations, .. } = certification;
     let names: Vec<String> = summary.experiments.iter().map(|judge| judge.name.clone()).collect();
@@ -234,7 +234,7 @@ fn flagged(
     format!("{table}\n{more}")
 }
 
-/// Verdicts beside a golden JSON.
+/// The comparison with a golden JSON.
 fn beside(against: &Against, width: u16) -> String {
     let known = against.luminosity.is_some();
     let mut header = vec!["verdict", "golden LSs", "other LSs"];
@@ -253,7 +253,7 @@ fn beside(against: &Against, width: u16) -> String {
     }
     let not_judged = match against.not_judged {
         Some(0) => String::new(),
-        Some(count) => format!("{count} lumisections that it names are not judged here\n"),
+        Some(count) => format!("{count} of its lumisections are not judged here\n"),
         None => {
             "it names whole runs, so its lumisections that are not judged here cannot be counted\n"
                 .into()

@@ -1,5 +1,4 @@
-//! The workers of a sweep on this machine: processes of their own, so that one that dies takes
-//! nothing with it.
+//! The workers of a sweep on this machine: separate processes, so that a crash affects only one.
 
 use super::{command, deadline, show::Progress};
 use crate::{
@@ -16,20 +15,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Where workers write what they have to say, in the sweep's folder.
+/// Folder of the workers' logs in the sweep's folder.
 const WORKERS: &str = "workers";
 
 struct Worker {
     child: Child,
     log: PathBuf,
-    /// Which of the workers it is.
+    /// Index of the worker.
     at: usize,
 }
 
-/// The end of a worker that did not go well: its exit code, and what it said.
+/// The failure of a worker: its exit code, and its message.
 type End = (Option<i32>, String);
 
-/// Runs workers until nothing is left to do or something asks to stop.
+/// Runs workers until all trials are settled or a pause is requested.
 pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
     let devices: Vec<&str> =
         board.experiment().device.written().split(',').map(str::trim).collect();
@@ -68,12 +67,12 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
         Ok(Worker { child, log, at })
     };
 
-    // It listens before there is anything to lose.
+    // Signals are handled before any work begins.
     let stop = Stop::new(deadline(board))?;
     let mut running = (0..count).map(start).collect::<Result<Vec<_>>>()?;
     let mut progress = Progress::new(board, ui)?;
     let mut ends: Vec<End> = vec![];
-    // Workers that died one after the other without a trial more would die forever.
+    // If workers die one after the other without completing a trial, they would die forever.
     let (mut deaths, mut settled) = (0, progress.settled());
     loop {
         let mut still = vec![];
@@ -92,7 +91,7 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
                     deaths += usize::from(died);
                     if died && !stop.wanted() && deaths <= 10 * count {
                         ui.warn(&format!(
-                            "worker {} died ({status}); another takes its place",
+                            "worker {} died ({status}) and is replaced",
                             worker.at + 1
                         ));
                         still.push(start(worker.at)?);
@@ -116,7 +115,7 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
             break;
         }
         if stop.wanted() {
-            // The end of their input asks them to stop; they keep what they have.
+            // Closing their input requests a pause; they write checkpoints.
             running.iter_mut().for_each(|worker| drop(worker.child.stdin.take()));
         }
         let pause = Instant::now();
@@ -136,7 +135,7 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
         _ if settled == board.len() => Ok(()),
         Some((Some(2), said)) => Err(Error::input(said.clone())),
         Some((_, said)) => {
-            Err(Error::failed(format!("{said}\n  after {done}; go on with: {}", command(board))))
+            Err(Error::failed(format!("{said}\n  after {done}; continue with: {}", command(board))))
         }
         None => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! `lumisift sweep`: from one config to a leaderboard.
+//! `lumisift sweep`: searches the keys of a config.
 
 mod local;
 mod send;
@@ -25,7 +25,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use std::{path::PathBuf, time::Instant};
 
-/// Search the keys of a config for the best figure: plan, train, rank
+/// Search the keys of a config for the best objective: plan, train, rank
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Arguments {
@@ -37,10 +37,10 @@ pub struct Arguments {
     /// The folder to write to
     #[arg(long, value_name = "DIR", required = true)]
     out: Option<PathBuf>,
-    /// Go on with the sweep in the folder, or join in where others work on it
+    /// Continue the sweep in the folder, or join other workers on it
     #[arg(long)]
     resume: bool,
-    /// Trainings side by side. Default: one a device, on the CPU one a core
+    /// Number of parallel trainings. Default: one per device, on the CPU one per core
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     #[command(flatten)]
@@ -51,37 +51,37 @@ pub struct Arguments {
     device: Option<String>,
     #[command(flatten)]
     sets: Sets,
-    /// Be one of the workers of the sweep in the folder
+    /// Run as a worker of the sweep in the folder
     #[arg(long, hide = true)]
     worker: bool,
-    /// Of a worker: train this trial only, by its number from 1
+    /// For a worker: train only this trial, by its number from 1
     #[arg(long, hide = true, requires = "worker", value_name = "N")]
     trial: Option<usize>,
-    /// Of a worker: stop when standard input ends
+    /// For a worker: stop when standard input ends
     #[arg(long, hide = true, requires = "worker")]
     until_input_ends: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Then {
-    /// Tell how far a sweep is, and its best trials
+    /// Show the progress of a sweep and its best trials
     Status {
         /// The sweep's folder
         dir: PathBuf,
-        /// Tell again and again until all is done
+        /// Repeat until all trials are done
         #[arg(long)]
         watch: bool,
     },
-    /// Write trials.parquet and report.html and point best to the best trial, as far as the sweep
-    /// is
+    /// Write trials.parquet and report.html and link best to the best trial, also of an unfinished
+    /// sweep
     Collect {
         /// The sweep's folder
         dir: PathBuf,
         /// Open the page in the browser
         #[arg(long)]
         open: bool,
-        /// Join what all trials found: scores.parquet, regions.parquet and rejected.parquet with a
-        /// column for each parameter, into this folder
+        /// Join the outputs of all trials in this folder: scores.parquet, regions.parquet and
+        /// rejected.parquet with a column for each parameter
         #[arg(long, value_name = "DIR")]
         join: Option<PathBuf>,
         /// With --join: replace tables that another command wrote or that were changed since
@@ -145,7 +145,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
         section.objective,
         section.strategy,
     ));
-    // The plan is there to be seen before anything is trained.
+    // The plan can be viewed before training begins.
     let rows = results::rows(&board)?;
     results::write(&board, &rows, &results::ranked(&board, &rows))?;
     if let Some(engine) = engine {
@@ -156,7 +156,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     ended.and(shown)
 }
 
-/// The first trials of a plan.
+/// Prints the first trials of a plan.
 fn dry_run(board: &Board, ui: &Ui) -> Result<()> {
     const MOST: usize = 10;
     let points = board.points();
@@ -181,11 +181,8 @@ fn dry_run(board: &Board, ui: &Ui) -> Result<()> {
         table.add_row(std::iter::once(row.name.clone()).chain(names.iter().map(value)));
     }
     ui.print(&table.to_string())?;
-    let more = if rows.len() > MOST {
-        format!(", of which these are the first {MOST}")
-    } else {
-        String::new()
-    };
+    let more =
+        if rows.len() > MOST { format!("; these are the first {MOST}") } else { String::new() };
     ui.print(&format!(
         "{} of {}{more}; nothing was written",
         count(board.len(), "training"),
@@ -193,12 +190,12 @@ fn dry_run(board: &Board, ui: &Ui) -> Result<()> {
     ))
 }
 
-/// When a process that works on the sweep stops for now.
+/// The time limit of a process that works on the sweep.
 fn deadline(board: &Board) -> Option<Instant> {
     board.experiment().train.time_limit.and_then(|limit| Instant::now().checked_add(limit))
 }
 
-/// How to go on with a sweep.
+/// The command that continues a sweep.
 fn command(board: &Board) -> String {
     format!("lumisift sweep {0}/{SWEEP} --out {0} --resume", board.path().display())
 }

@@ -1,4 +1,4 @@
-//! The workers of a sweep on a batch system: a task a trial.
+//! The workers of a sweep on a batch system: one task per trial.
 
 use crate::{
     cli::{batch, ui::Ui},
@@ -15,19 +15,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Refuses what the batch system cannot do.
+/// Fails if the batch system does not support the sweep.
 pub fn check(board: &Board, engine: Engine) -> Result<()> {
     engine::check_installed(engine)?;
     if engine == Engine::HtCondor && board.section().strategy == Strategy::Tpe {
         return Err(Error::input(
-            "--engine htcondor: the rounds of sweep.strategy = \"tpe\" wait for each other, which its queue cannot; take \"random\", Slurm, or local workers",
+            "--engine htcondor: the rounds of sweep.strategy = \"tpe\" wait for each other, which its queue does not support; use \"random\", Slurm, or local workers",
         ));
     }
     Ok(())
 }
 
-/// Trials that nobody has settled and no queue has, by their numbers from 1, in rounds that wait
-/// for each other.
+/// Trials that are not settled and in no queue, by number from 1, in rounds that wait for each
+/// other.
 fn rounds(
     board: &Board,
     queued: &BTreeMap<usize, TaskState>,
@@ -78,12 +78,12 @@ pub fn describe(board: &Board, engine: Engine, ui: &Ui) -> Result<()> {
             &board.experiment().batch,
             &job(board, tasks, after)?,
         )?)?;
-        after = vec!["<the round before>".to_owned()];
+        after = vec!["<previous round>".to_owned()];
     }
     Ok(())
 }
 
-/// What batch systems say of the trials, by their numbers from 1.
+/// The states of trials in batch systems, by number from 1.
 pub fn queued(folder: &Path) -> Result<BTreeMap<usize, TaskState>> {
     let submissions = engine::submissions(
         &std::path::absolute(folder).map_err(|error| Error::writing(folder, &error))?,
@@ -91,7 +91,7 @@ pub fn queued(folder: &Path) -> Result<BTreeMap<usize, TaskState>> {
     if submissions.is_empty() { Ok(BTreeMap::new()) } else { engine::states(&submissions) }
 }
 
-/// Sends every trial that is left to do and in no queue.
+/// Sends every trial that is not settled and in no queue.
 pub fn send(board: &Board, engine: Engine, ui: &Ui) -> Result<()> {
     let rounds = rounds(board, &queued(board.path())?)?;
     if rounds.is_empty() {
@@ -99,7 +99,7 @@ pub fn send(board: &Board, engine: Engine, ui: &Ui) -> Result<()> {
         return Ok(());
     }
     let mut sent: Vec<Submission> = vec![];
-    // The first round waits for nothing.
+    // The first round does not wait.
     let mut after = vec![];
     for tasks in rounds {
         for folder in tasks.values().map(|folder| board.path().join(folder)) {

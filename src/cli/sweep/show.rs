@@ -1,4 +1,4 @@
-//! How far a sweep is, and what came out.
+//! Shows the progress and the results of a sweep.
 
 use super::{command, send::queued};
 use crate::text::count;
@@ -23,17 +23,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Trials in the leaderboard.
+/// Number of trials in the leaderboard.
 const SHOWN: usize = 10;
 
-/// How many trials are in each phase.
+/// Number of trials in each phase.
 fn phases(rows: &[Row]) -> BTreeMap<Phase, usize> {
     let mut counts = BTreeMap::new();
     rows.iter().for_each(|row| *counts.entry(row.state.state).or_insert(0) += 1);
     counts
 }
 
-/// The same by name, as JSON has it.
+/// The same by name, for JSON.
 fn by_name(counts: &BTreeMap<Phase, usize>) -> BTreeMap<&'static str, usize> {
     counts.iter().map(|(phase, count)| (phase.name(), *count)).collect()
 }
@@ -47,7 +47,7 @@ fn in_words(counts: &BTreeMap<Phase, usize>) -> String {
         .join(", ")
 }
 
-/// A figure with as many digits as tell anything.
+/// Formats a figure with significant digits only.
 fn number(figure: f64) -> String {
     if figure != 0.0 && !(1e-3..1e6).contains(&figure.abs()) {
         format!("{figure:.4e}")
@@ -73,7 +73,7 @@ fn leaderboard(board: &Board, ranked: &[Ranked], width: u16) -> String {
     table.to_string()
 }
 
-/// The time that what is left will take those who work now, as long as trials took so far.
+/// Estimated remaining time for the current workers, from the times of trials so far.
 fn estimate(rows: &[Row]) -> Option<Duration> {
     let took: Vec<f64> = rows
         .iter()
@@ -91,18 +91,18 @@ fn estimate(rows: &[Row]) -> Option<Duration> {
         .flatten()
 }
 
-/// Tells how trials come along.
+/// Prints the progress of trials.
 pub struct Progress<'a> {
     bar: ProgressBar,
     ui: &'a Ui,
-    /// Settled trials, by their folders.
+    /// Folders of settled trials.
     known: BTreeSet<String>,
-    /// How long the last look took.
+    /// Duration of the last update.
     look: Duration,
 }
 
 impl<'a> Progress<'a> {
-    /// What is settled already is not told again.
+    /// Trials that are already settled are not printed.
     pub fn new(board: &Board, ui: &'a Ui) -> Result<Self> {
         let bar =
             ui.bar(board.len() as u64, "trials   {wide_bar:.green/dim} {pos}/{len} {msg} {eta}");
@@ -118,17 +118,17 @@ impl<'a> Progress<'a> {
         Ok(progress)
     }
 
-    /// Trials that are settled.
+    /// Number of settled trials.
     pub fn settled(&self) -> usize {
         self.known.len()
     }
 
-    /// Time to the next look: looking takes a small part of it.
+    /// Time to the next update, much longer than an update takes.
     pub fn interval(&self) -> Duration {
         (20 * self.look).max(Duration::from_millis(100))
     }
 
-    /// Looks at all trials; tells what is new.
+    /// Reads all trials and prints changes.
     pub fn look(&mut self, board: &Board) -> Result<()> {
         let clock = Instant::now();
         let rows = results::rows(board)?;
@@ -175,7 +175,7 @@ impl Drop for Progress<'_> {
     }
 }
 
-/// Tasks by what the batch system says of them.
+/// Groups tasks by their reason in the batch system.
 fn by_reason(tasks: Vec<&TaskState>) -> BTreeMap<String, Vec<&TaskState>> {
     let mut reasons: BTreeMap<String, Vec<&TaskState>> = BTreeMap::new();
     tasks.into_iter().for_each(|task| reasons.entry(task.why.clone()).or_default().push(task));
@@ -197,7 +197,7 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
             progress.look(&board)?;
         }
     }
-    // The queue first: a task that ends meanwhile then has a result in its folder.
+    // The queue is read first: a task that ends meanwhile then has a result in its folder.
     let queued = queued(dir);
     let rows = results::rows(&board)?;
     let ranked = results::ranked(&board, &rows);
@@ -212,7 +212,7 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
         return ui.print_json(&json!({"trials": rows.len(), "states": by_name(&counts), "best": ranked.first(), "failed": failed, "queued": queued}));
     }
     ui.print(&format!("{}: {}", dir.display(), in_words(&counts)))?;
-    // A queue that does not answer hides nothing of what the folders say.
+    // If the queue does not answer, the folders are shown nevertheless.
     let queued = queued.unwrap_or_else(|error| {
         ui.warn(&error.to_string());
         BTreeMap::new()
@@ -231,7 +231,7 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
         ui.print(&format!("  {} in the queue: {why} ({})", tasks.len(), first_of(&tasks)))?;
     }
     for (why, tasks) in by_reason(left) {
-        let why = if why.is_empty() { "the batch system has forgotten why" } else { &why };
+        let why = if why.is_empty() { "the batch system no longer knows why" } else { &why };
         ui.print(&format!(
             "  {} left the queue before the end: {why} ({}); --resume sends again",
             tasks.len(),
@@ -272,7 +272,7 @@ pub fn status(dir: &Path, watch: bool, ui: &Ui) -> Result<()> {
     }
 }
 
-/// Writes what there is, and shows it.
+/// Writes and shows the results so far.
 pub fn collect(board: &Board, open: bool, joined: Option<(&Path, bool)>, ui: &Ui) -> Result<()> {
     let outputs = joined.map(|(folder, force)| {
         let outputs = Outputs::new("sweep collect", force).folder("--join", folder, join::TABLES);

@@ -22,27 +22,27 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc, thread::sleep, time::Duration};
 
-/// Trials at most that a device other than the CPU trains as one computation.
+/// Maximum number of trials that a device other than the CPU trains as one computation.
 const PACK: usize = 32;
-/// Time between two looks at trials that others have.
+/// Time between two checks of trials that others have.
 const WAIT: Duration = Duration::from_millis(200);
-/// Sections on which the rows depend.
+/// Config sections that affect the rows.
 const OF_ROWS: [&str; 8] =
     ["seed", "data", "labels", "weights", "select", "split", "channels", "scale"];
 
-/// What a worker keeps from trial to trial.
+/// The state of a worker.
 struct Worker<'a> {
     board: Arc<Board>,
     devices: Vec<Device>,
     stop: &'a Stop,
-    /// The rows of the last trial, and the config that they depend on.
+    /// The rows of the last trial, and their config.
     rows: Option<(String, Prepared)>,
-    /// What became of trials, by place.
+    /// Final phases of trials, by index.
     settled: BTreeMap<usize, Phase>,
     seen: Seen,
 }
 
-/// The config of all on which the rows depend.
+/// The part of the config that affects the rows.
 fn rows_key(experiment: &Experiment) -> Result<String> {
     let mut experiment = experiment.clone();
     let beside = experiment.report.beside.clone();
@@ -53,8 +53,8 @@ fn rows_key(experiment: &Experiment) -> Result<String> {
     experiment.to_toml()
 }
 
-/// Works on the trials of a sweep, or on one of them (from 0), until nothing is left to do or
-/// something asks it to stop.
+/// Works on the trials of a sweep, or on one of them (from 0), until all are settled or a pause is
+/// requested.
 pub fn work(
     board: Board,
     only: Option<usize>,
@@ -117,7 +117,7 @@ pub fn work(
 }
 
 impl Worker<'_> {
-    /// The next trials that nobody has: one, or on a GPU as many as go well together.
+    /// Claims the next free trials: one, or on a GPU several.
     fn claim(&mut self, places: &[usize]) -> Result<Vec<Claim>> {
         let most = if self.devices[0].is_cpu() { 1 } else { PACK };
         let mut claims: Vec<Claim> = vec![];
@@ -137,8 +137,8 @@ impl Worker<'_> {
         Ok(claims)
     }
 
-    /// The rows of an experiment; those of the trial before where they are the same. Others make
-    /// room first.
+    /// The rows of an experiment; reuses those of the previous trial if they are equal, else frees
+    /// them first.
     fn rows(&mut self, key: &str, experiment: &Experiment) -> Result<Prepared> {
         match self.rows.take() {
             Some((of, rows)) if of == key => Ok(rows),
@@ -146,7 +146,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Whether no trial can have other rows than this one.
+    /// Whether all trials have the same rows.
     fn rows_are_fixed(&self) -> bool {
         let space = self.board.space();
         !space
@@ -165,7 +165,7 @@ impl Worker<'_> {
         for (key, claims) in alike {
             let mut prepared = match self.rows(&key, &claims[0].experiment) {
                 Ok(prepared) => prepared,
-                // With other parameters it would be no better.
+                // It would fail with other parameters too.
                 Err(error) if self.rows_are_fixed() => {
                     claims.into_iter().try_for_each(Claim::lay_aside)?;
                     return Err(error);
@@ -176,7 +176,7 @@ impl Worker<'_> {
                 }
             };
             let mut claims = claims;
-            // Where one of several is pruned the others pause with it, and go on.
+            // If one of several trials is pruned, the others pause with it and then continue.
             while !claims.is_empty() {
                 claims = self.train_alike(claims, &mut prepared)?;
             }
@@ -185,7 +185,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Trains trials with the same rows as far as they go together; returns those that must go on.
+    /// Trains trials with the same rows together; returns those that must continue.
     fn train_alike(&mut self, claims: Vec<Claim>, prepared: &mut Prepared) -> Result<Vec<Claim>> {
         let board = &self.board;
         let uis: Vec<Ui> = claims.iter().map(|_| Ui::silent()).collect();
@@ -217,7 +217,7 @@ impl Worker<'_> {
                     trainings.push(training);
                     running.push((claim, progress));
                 }
-                // Its last worker died between the report and saying so.
+                // Its last worker died after the report, before it settled the trial.
                 Ok(None) => settle_done(board, claim, None)?,
                 Err(error) => fail(claim, error)?,
             }
@@ -256,7 +256,7 @@ impl Worker<'_> {
     }
 }
 
-/// Begins a trial's training, or goes on with it; nothing where it is complete.
+/// Begins or continues a trial's training; `None` if it is complete.
 fn open<'e>(
     claim: &Claim,
     experiment: &'e Experiment,
@@ -276,11 +276,11 @@ fn open<'e>(
     .map(Some)
 }
 
-/// A trial that came to no good end. What no other trial could write either is not its fault.
+/// Settles a failed trial. A write error is returned instead, because it affects all trials.
 fn fail(claim: Claim, error: Error) -> Result<()> {
     match error {
         Error::Writing(_) => {
-            // On a full disk it stays with whom it was, and is taken over from there.
+            // On a full disk the trial keeps its state and is taken over later.
             let _ = claim.lay_aside();
             Err(error)
         }
@@ -288,7 +288,7 @@ fn fail(claim: Claim, error: Error) -> Result<()> {
     }
 }
 
-/// Notes the figures of a complete trial.
+/// Records the figures of a complete trial.
 fn settle_done(board: &Board, mut claim: Claim, report: Option<&Report>) -> Result<()> {
     let read: Report;
     let report = match report {
@@ -307,9 +307,9 @@ fn settle_done(board: &Board, mut claim: Claim, report: Option<&Report>) -> Resu
         Ok(_) => claim.settle(
             Phase::Failed,
             None,
-            Some(format!("sweep.objective: {objective} is no number")),
+            Some(format!("sweep.objective: {objective} is not a number")),
         ),
-        // No trial will have it: with another objective this one counts.
+        // No trial will have this figure; the trial counts with another objective.
         Err(error) => {
             claim.lay_aside()?;
             Err(error)
