@@ -1,4 +1,4 @@
-//! `[batch]`: what a batch system is asked for.
+//! `[batch]`: resources requested from a batch system.
 
 use super::{
     check::{Checker, duration},
@@ -53,9 +53,9 @@ section! {
 }
 
 impl Batch {
-    /// Whether nothing is said.
+    /// Whether the section is empty.
     pub fn is_empty(&self) -> bool {
-        // The GPUs that `device` asks for are no part of what is written.
+        // The number of GPUs derived from `device` is not written.
         Self { gpus: Key::of(self.gpus.written, 0), ..self.clone() } == Self::default()
     }
 }
@@ -120,7 +120,7 @@ choice! {
 }
 
 impl Flavour {
-    /// How long such a job may run.
+    /// The time limit of such a job.
     pub fn time(self) -> Duration {
         let hour = Duration::from_secs(3600);
         match self {
@@ -135,7 +135,7 @@ impl Flavour {
     }
 }
 
-/// "8 GB" in MiB.
+/// Parses an amount such as "8 GB", in MiB.
 fn mebibytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let unit = text.find(|letter: char| letter.is_ascii_alphabetic())?;
@@ -150,7 +150,7 @@ fn mebibytes(text: &str) -> Option<u64> {
     (1.0..=1e9).contains(&amount).then_some(amount as u64)
 }
 
-/// A time that batch systems can be asked for.
+/// Parses a time limit for a batch system.
 fn time(checker: &mut Checker, key: &str, text: &str) -> Option<Duration> {
     let time = duration(text).filter(|time| time.as_secs() > 0 && time.as_secs() < 1 << 31);
     if time.is_none() {
@@ -164,7 +164,7 @@ fn time(checker: &mut Checker, key: &str, text: &str) -> Option<Duration> {
 
 impl Batch {
     pub(super) fn check(&mut self, checker: &mut Checker) {
-        // A bare name is looked up where the task runs.
+        // A name without a path is looked up on the machine of the task.
         if let Some(program) = self.program.as_mut().filter(|program| program.contains('/')) {
             checker.absolute("batch.program", program);
         }
@@ -301,7 +301,7 @@ mod tests {
         );
         let cuda = checked("device = \"cuda\"").unwrap();
         assert_eq!(*cuda.batch.gpus, 1);
-        assert!(!cuda.to_toml().unwrap().contains("[batch"), "what follows is not written");
+        assert!(!cuda.to_toml().unwrap().contains("[batch"), "derived values are not written");
         assert!(
             !checked("").unwrap().to_toml().unwrap().contains("[batch"),
             "nor is anything written"

@@ -1,4 +1,4 @@
-//! `[certify]`: how scores become verdicts.
+//! `[certify]`: rules for verdicts from scores.
 
 use super::{
     check::{Checker, section as section_of},
@@ -94,19 +94,19 @@ choice! {
     }
 }
 
-/// Where a cut lies.
+/// The rule of a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cut {
-    /// At most this share of the good lies above it.
+    /// At most this share of good rows is above it.
     FalseAlarmRate(f64),
-    /// Of all above it at most this share is expected to be good.
+    /// At most this share of the rows above it is expected to be good.
     FalseDiscoveryRate(f64),
-    /// At least this share of the bad lies above it.
+    /// At least this share of bad rows is above it.
     Efficiency(f64),
-    /// At least this share of what lies above it is bad.
+    /// At least this share of the rows above it is bad.
     Purity(f64),
-    /// A figure is largest there.
+    /// The cut that maximises a figure.
     Best(Best),
     /// This score.
     Score(f64),
@@ -136,7 +136,7 @@ const CUTS: [&str; 6] =
     ["false_alarm_rate", "false_discovery_rate", "efficiency", "purity", "best", "score"];
 
 impl Certify {
-    /// Of a cut only the keys of the highest layer stand.
+    /// Keeps only the keys of a cut that are in the highest layer.
     pub(super) fn overridden(checker: &Checker, table: &mut Table) {
         for key in ["certify.grey", "certify.bad"] {
             let Some(rule) = section_of(table, key) else { continue };
@@ -158,7 +158,7 @@ impl Certify {
         {
             checker.fault(
                 "certify.grey.score",
-                format!("{grey} is above certify.bad's {bad}; grey lies below bad"),
+                format!("{grey} is above certify.bad's {bad}; expected grey below bad"),
             );
         }
         self.run_scores.meaning = match self.run_scores.written[..] {
@@ -176,7 +176,7 @@ impl Certify {
 }
 
 impl CutRule {
-    /// The one key that says where the cut lies.
+    /// The rule from the only key of a cut.
     fn check(&self, checker: &mut Checker, key: &str) -> Option<Cut> {
         let cuts = [
             self.false_alarm_rate.map(Cut::FalseAlarmRate),
@@ -190,7 +190,7 @@ impl CutRule {
         let names = CUTS.join(", ");
         let fault = match (cuts.next(), cuts.next()) {
             (Some(cut), None) => return Some(cut),
-            (None, _) => format!("says not where the cut lies; expected one of {names}"),
+            (None, _) => format!("does not specify the cut; expected one of {names}"),
             (Some(first), Some(second)) => {
                 format!("asks for {first} and for {second}; expected one of {names}")
             }
@@ -225,10 +225,14 @@ mod tests {
         .unwrap();
         document.add_arguments(&["certify.bad={score = 3}".into()]).unwrap();
         let experiment = Experiment::check(&document, "a").unwrap();
-        assert_eq!(*experiment.certify.bad, Some(Cut::Score(3.0)), "what is set later stands");
+        assert_eq!(
+            *experiment.certify.bad,
+            Some(Cut::Score(3.0)),
+            "a later layer overrides an earlier one"
+        );
         assert_eq!(check(&experiment.to_toml().unwrap()).unwrap().certify, experiment.certify);
         for (text, part) in [
-            ("bad = {}", "certify.bad: says not where the cut lies"),
+            ("bad = {}", "certify.bad: does not specify the cut"),
             ("bad = {score = 1.0, purity = 0.5}", "asks for 50 % purity and for score 1"),
             (
                 "bad = {score = 1.0}\ngrey = {score = 2.0}",

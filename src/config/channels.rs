@@ -1,4 +1,4 @@
-//! `[channels]`: which features make which channel.
+//! `[channels]`: assigns features to channels.
 
 use super::{
     check::Checker,
@@ -39,7 +39,7 @@ section! {
 }
 
 impl Channels {
-    /// Whether nothing is said: one channel of everything.
+    /// Whether the section is empty: a single channel with everything.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -122,7 +122,7 @@ fn faults(config: &Channels) -> Vec<(String, String)> {
             fault(
                 key("pattern"),
                 format!(
-                    "\"{name}\" is no level{near}; channels.levels are {}",
+                    "\"{name}\" is not a level{near}; channels.levels are {}",
                     config.levels.join(", ")
                 ),
             );
@@ -137,7 +137,7 @@ fn faults(config: &Channels) -> Vec<(String, String)> {
             fault(
                 key("pattern"),
                 format!(
-                    "says nothing of {}; name it in the pattern, (?<{}>…), or in insert",
+                    "does not contain {}; name it in the pattern, (?<{}>…), or in insert",
                     silent.join(", "),
                     silent[0]
                 ),
@@ -176,8 +176,8 @@ mod tests {
         );
         let text = keys("levels = [\"stream\", \"b\"]\nrules = [{ pattern = '(?<strem>.)' }]");
         assert!(
-            text.contains("\"strem\" is no level (did you mean \"stream\"?)")
-                && text.contains("says nothing of stream, b"),
+            text.contains("\"strem\" is not a level (did you mean \"stream\"?)")
+                && text.contains("does not contain stream, b"),
             "{text}"
         );
         assert!(

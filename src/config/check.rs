@@ -1,5 +1,5 @@
-//! What the sections' checks share: faults, paths, expressions, times, and the keys that only some
-//! kinds have.
+//! Shared checks of sections: faults, paths, expressions, times, and keys that only some kinds
+//! have.
 
 use super::{
     document::Document,
@@ -12,16 +12,16 @@ use std::{
 };
 use toml::{Table, Value};
 
-/// A key whose value is wrong.
+/// A key with an invalid value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     /// Dotted key, list items as `[i]`.
     pub key: String,
-    /// What was found and what is allowed.
+    /// The value found and the values allowed.
     pub message: String,
 }
 
-/// One line a fault: where, which key, what was found, what is expected.
+/// One line per fault: place, key, found and expected value.
 pub(super) fn message(document: &Document, faults: &[Fault]) -> String {
     let lines: Vec<String> = faults
         .iter()
@@ -37,8 +37,8 @@ pub(super) fn message(document: &Document, faults: &[Fault]) -> String {
     }
 }
 
-/// Removes a faulty key, so that the rest can be read and checked too. Of a list, the whole list
-/// goes.
+/// Removes a faulty key, so that the rest can be read and checked too. For an item of a list,
+/// removes the whole list.
 pub(super) fn remove(table: &mut Table, key: &str) {
     let (name, rest) = match key.split_once('.') {
         Some((name, rest)) => (name, Some(rest)),
@@ -57,7 +57,7 @@ pub(super) fn section<'t>(table: &'t mut Table, name: &str) -> Option<&'t mut Ta
     name.split('.').try_fold(table, |table, part| table.get_mut(part)?.as_table_mut())
 }
 
-/// Whether two values are the same, whole numbers and others alike.
+/// Whether two values are equal; integers and floats are compared as numbers.
 fn same(a: &Value, b: &Value) -> bool {
     let number = |value: &Value| value.as_float().or(value.as_integer().map(|whole| whole as f64));
     match (number(a), number(b)) {
@@ -66,9 +66,8 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Where a file or pattern is found that a batch system may have sent to this machine: the folder
-/// `LUMISIFT_INPUTS` holds what was sent, by its name. The config keeps the path that it has at
-/// home.
+/// The path of a file or pattern on this machine. A batch system may have transferred it to the
+/// folder `LUMISIFT_INPUTS`, under its name. The config keeps the original path.
 fn sent(path: PathBuf) -> PathBuf {
     let there = std::env::var_os("LUMISIFT_INPUTS")
         .zip(path.file_name())
@@ -79,7 +78,7 @@ fn sent(path: PathBuf) -> PathBuf {
     there.filter(|there| there.exists() || holds(there)).unwrap_or(path)
 }
 
-/// "7h 30m": hours, minutes and seconds.
+/// Parses hours, minutes and seconds: "7h 30m".
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let part = |part: &str| {
         let unit = part.chars().last()?;
@@ -104,14 +103,14 @@ pub(super) struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    /// Notes a fault, unless the key already has one.
+    /// Adds a fault, unless the key already has one.
     pub(super) fn fault(&mut self, key: &str, message: impl Into<String>) {
         if !self.faults.iter().any(|fault| fault.key.starts_with(key)) {
             self.faults.push(Fault { key: key.into(), message: message.into() });
         }
     }
 
-    /// Refuses keys of a section that its kind does not have; `by` is the key that chooses it, and
+    /// Refuses keys of a section that its kind does not have; `by` is the key of the kind, and
     /// `usual` its default.
     pub(super) fn kinds<S: Section>(
         &mut self,
@@ -128,9 +127,9 @@ impl Checker<'_> {
         self.refuse::<S>(own, name, (&format!("{name}.{by}"), by, &kind), has);
     }
 
-    /// Refuses keys of a section that a kind does not have and that are not as by default. Those
-    /// of a layer below the one that chose the kind are removed instead: who overrides the kind
-    /// need not know what the file below had set for another.
+    /// Refuses keys of a section that a kind does not have and that differ from their defaults.
+    /// Keys in a layer below the one that chose the kind are removed instead, so that a file can
+    /// override the kind without resetting the keys of another kind.
     pub(super) fn refuse<S: Section>(
         &mut self,
         own: &mut Table,
@@ -160,7 +159,7 @@ impl Checker<'_> {
             .ok()
     }
 
-    /// One condition or quantity that may be absent.
+    /// Parses an optional condition or quantity.
     pub(super) fn expression(
         &mut self,
         key: &str,
@@ -169,26 +168,26 @@ impl Checker<'_> {
         value.meaning = value.written.as_ref().and_then(|text| self.parse(key, text));
     }
 
-    /// Several conditions or quantities.
+    /// Parses several conditions or quantities.
     pub(super) fn expressions(&mut self, key: &str, value: &mut Key<Vec<String>, Vec<Expression>>) {
         let texts = value.written.iter().enumerate();
         value.meaning =
             texts.filter_map(|(i, text)| self.parse(&format!("{key}[{i}]"), text)).collect();
     }
 
-    /// Makes a path absolute; returns where it is on this machine.
+    /// Makes a path absolute; returns its path on this machine.
     pub(super) fn absolute(&self, key: &str, text: &mut String) -> PathBuf {
         let path = self.document.resolve(key, text);
         *text = path.to_string_lossy().into_owned();
         sent(path)
     }
 
-    /// One path that may be absent.
+    /// Resolves an optional path.
     pub(super) fn path(&self, key: &str, value: &mut Key<Option<String>, Option<PathBuf>>) {
         value.meaning = value.written.as_mut().map(|text| self.absolute(key, text));
     }
 
-    /// Several paths or globs.
+    /// Resolves several paths or globs.
     pub(super) fn paths(&self, key: &str, value: &mut Key<Vec<String>, Vec<PathBuf>>) {
         let texts = value.written.iter_mut().enumerate();
         value.meaning =

@@ -1,4 +1,4 @@
-//! Checks that go across sections, and defaults that depend on another section.
+//! Checks across sections, and defaults that depend on another section.
 
 use super::{
     check::{Checker, section},
@@ -29,7 +29,7 @@ pub(super) fn model_kind(checker: &mut Checker, table: &mut Table) {
     }
     let kind = ("model.kind", "model.kind", ModelKind::Nmf.name());
     if let Some(own) = section(table, "model") {
-        // Of a layer below, the activation remains as that of latents.
+        // An activation from a lower layer stays as that of the latents.
         let usual = match own.get("variational") {
             Some(Value::Boolean(true)) => Some(Activation::Linear.name().into()),
             _ => own.get("activation").cloned(),
@@ -88,7 +88,7 @@ fn rows(config: &Experiment, checker: &mut Checker) {
     if data.fill == Fill::Mask && model.kind == ModelKind::Nmf {
         checker.fault(
             "data.fill",
-            "\"mask\" leaves cells out of a loss that model.kind = \"nmf\" solves for whole rows; expected \"zero\" or \"median\"",
+            "\"mask\" excludes cells, but model.kind = \"nmf\" needs whole rows; expected \"zero\" or \"median\"",
         );
     }
     if select.nonzero_weight && weights.column.is_none() && weights.from.is_unset() {
@@ -98,7 +98,7 @@ fn rows(config: &Experiment, checker: &mut Checker) {
         );
     }
     if split.stratify && (split.by != SplitBy::Random || labels.good.is_none()) {
-        checker.fault("split.stratify", "goes with by = \"random\" and labels.good");
+        checker.fault("split.stratify", "needs by = \"random\" and labels.good");
     }
 }
 
@@ -110,15 +110,15 @@ fn scale(config: &Experiment, checker: &mut Checker) {
     if let Some(step) =
         scale.steps().iter().find(|step| step.by_row()).filter(|_| !channels.is_empty())
     {
-        checker.fault("scale.kind", format!("\"{step}\" goes by the whole row, so that with [channels] features of other channels would count"));
+        checker.fault("scale.kind", format!("\"{step}\" uses the whole row, so with [channels] features of other channels would count"));
     }
 }
 
-/// What the kind of model and its batches need of other sections.
+/// Requirements of the kind of model and its batches on other sections.
 fn model(config: &mut Experiment, checker: &mut Checker) {
     let Experiment { model, loss, train, score, .. } = config;
     if train.ensemble > 1 && score.one_class_svm.is_some() {
-        checker.fault("train.ensemble", "models of an ensemble have latents of their own, which score.one_class_svm cannot judge together");
+        checker.fault("train.ensemble", "models of an ensemble have different latents, which score.one_class_svm cannot combine");
     }
     if model.batch_norm && train.batch_size == 1 {
         checker.fault(
@@ -141,7 +141,7 @@ fn model(config: &mut Experiment, checker: &mut Checker) {
     if !matches!(loss.kind, LossKind::Mse | LossKind::Sse) {
         checker.fault(
             "loss.kind",
-            format!("found \"{}\"; model.kind = \"nmf\" makes squared errors small: expected \"mse\" or \"sse\"", loss.kind),
+            format!("found \"{}\"; model.kind = \"nmf\" minimises squared errors: expected \"mse\" or \"sse\"", loss.kind),
         );
     }
     if train.ensemble > 1 && model.nmf.start == NmfStart::Nndsvd && train.init.is_none() {
@@ -155,13 +155,13 @@ fn model(config: &mut Experiment, checker: &mut Checker) {
     train.stop.tolerance.get_or_insert(1e-5);
 }
 
-/// What latents cost must fit what they are.
+/// Checks that penalties on latents fit the kind of latents.
 fn penalties(config: &mut Experiment, checker: &mut Checker) {
     let Experiment { model, loss, score, .. } = config;
     let latent = model.latent_activation.unwrap_or(model.activation);
     let is_kl = loss.sparsity.as_ref().is_some_and(|own| own.kind == SparsityKind::Kl);
     if is_kl && latent != Activation::Sigmoid {
-        checker.fault("loss.sparsity.kind", format!("\"kl\" takes latents for probabilities, but they are those of {latent}; set model.latent_activation = \"sigmoid\", or take \"l1\""));
+        checker.fault("loss.sparsity.kind", format!("\"kl\" treats latents as probabilities, but their activation is {latent}; set model.latent_activation = \"sigmoid\", or use \"l1\""));
     }
     if model.variational {
         if latent != Activation::Linear {
@@ -173,11 +173,11 @@ fn penalties(config: &mut Experiment, checker: &mut Checker) {
         if loss.sparsity.is_some() {
             checker.fault(
                 "loss.sparsity",
-                "with model.variational latents are drawn, not silent; take one of the two",
+                "with model.variational latents are sampled and cannot be sparse; use one of the two",
             );
         }
         if loss.contractive > 0.0 {
-            checker.fault("loss.contractive", "with model.variational latents are drawn, and have no derivative; take one of the two");
+            checker.fault("loss.contractive", "with model.variational latents are sampled and have no derivative; use one of the two");
         }
         loss.kl.get_or_insert(1e-3);
         loss.kl_warmup.get_or_insert(0);
@@ -195,15 +195,15 @@ fn penalties(config: &mut Experiment, checker: &mut Checker) {
     if loss.contractive > 0.0 && model.batch_norm {
         checker.fault(
             "loss.contractive",
-            "with model.batch_norm a row's latents depend on the rows beside it, and have no derivative by its inputs alone",
+            "with model.batch_norm a row's latents depend on other rows and have no derivative by its inputs alone",
         );
     }
     if loss.contractive > 0.0 && model.dropout > 0.0 {
-        checker.fault("loss.contractive", "is of the whole encoder, of which model.dropout leaves a part; take one of the two, or model.noise");
+        checker.fault("loss.contractive", "is computed on the whole encoder, of which model.dropout disables a part; use one of the two, or model.noise");
     }
 }
 
-/// Patterns are found in the bins of maps.
+/// Checks that patterns have maps to search.
 fn patterns(config: &Experiment, checker: &mut Checker) {
     if config.patterns.is_none() {
         return;
@@ -212,17 +212,17 @@ fn patterns(config: &Experiment, checker: &mut Checker) {
         () if !config.channels.is_empty() => {
             "[channels] are made of features, which have no place in a map"
         }
-        () if config.data.summary => "data.summary leaves nothing of a histogram's bins",
+        () if config.data.summary => "data.summary replaces the bins of histograms",
         () if !config.data.add_inputs.written.is_empty() => {
             "data.add_inputs have no place in a map"
         }
-        () if config.score.kl != 0.0 => "score.kl is not of bins",
+        () if config.score.kl != 0.0 => "score.kl is not an error of bins",
         () => return,
     };
     checker.fault("patterns", what);
 }
 
-/// What watches the validation loss needs one.
+/// Checks that keys which use the validation loss have validation rows.
 fn validation(config: &mut Experiment, checker: &mut Checker) {
     let Experiment { split, train, threshold, .. } = config;
     let held_out = split.validates();
@@ -254,7 +254,7 @@ fn sweep(config: &mut Experiment, checker: &mut Checker) {
     if !validated {
         checker.fault(
             "sweep.pruner",
-            "goes by the validation loss, but no rows are held out for it (split.valid)",
+            "uses the validation loss, but no rows are held out for it (split.valid)",
         );
     }
 }
@@ -296,11 +296,11 @@ mod tests {
             ),
             (
                 "model.variational = true\nloss.sparsity = {}",
-                "loss.sparsity: with model.variational latents are drawn",
+                "loss.sparsity: with model.variational latents are sampled",
             ),
             (
                 "model.variational = true\nloss.contractive = 0.1",
-                "loss.contractive: with model.variational latents are drawn",
+                "loss.contractive: with model.variational latents are sampled",
             ),
             (
                 "model.batch_norm = true\nloss.contractive = 0.1",
@@ -308,11 +308,11 @@ mod tests {
             ),
             (
                 "model.dropout = 0.1\nloss.contractive = 0.1",
-                "loss.contractive: is of the whole encoder",
+                "loss.contractive: is computed on the whole encoder",
             ),
             (
                 "loss.sparsity = {kind = \"kl\"}",
-                "loss.sparsity.kind: \"kl\" takes latents for probabilities, but they are those of relu",
+                "loss.sparsity.kind: \"kl\" treats latents as probabilities, but their activation is relu",
             ),
             (
                 "loss.sparsity = {target = 0.1}",

@@ -1,4 +1,4 @@
-//! `[data]`: which files, and how to read them.
+//! `[data]`: the files and how to read them.
 
 use super::{
     check::Checker,
@@ -146,7 +146,7 @@ choice! {
 }
 
 impl Fill {
-    /// Whether rows with missing cells are not taken.
+    /// Whether rows with missing cells are rejected.
     pub fn is_reject(&self) -> bool {
         *self == Self::Reject
     }
@@ -187,14 +187,14 @@ section! {
 /// One of several parts, written "2 of 8".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Which, from 1.
+    /// The number of the part, from 1.
     pub number: u32,
-    /// How many there are.
+    /// The number of parts.
     pub of: u32,
 }
 
 impl Part {
-    /// Reads "2 of 8".
+    /// Parses "2 of 8".
     pub fn parse(text: &str) -> Result<Self, String> {
         let numbers = text
             .split_once(" of ")
@@ -266,12 +266,12 @@ impl Data {
         }
     }
 
-    /// How many neighbouring bins are added up: in x, and in y where that differs.
+    /// The number of neighbouring bins added up in x, and in y if it differs.
     pub fn bins_together(&self) -> (usize, Option<usize>) {
         self.rebinning().unwrap_or((1, None))
     }
 
-    /// How many columns and rows are cut out of the middle of a map.
+    /// The number of columns and rows cut out of the middle of a map.
     pub fn cross(&self) -> (usize, usize) {
         match self.cut_cross[..] {
             [x, y] => (x as usize, y as usize),
@@ -279,7 +279,7 @@ impl Data {
         }
     }
 
-    /// Which monitoring elements are layers; none where there is one element.
+    /// Patterns of the monitoring elements that are layers; empty for a single element.
     pub fn layer_patterns(&self) -> Vec<glob::Pattern> {
         self.layers.iter().filter_map(|text| layer_pattern(text).ok()).collect()
     }
@@ -289,16 +289,16 @@ impl Data {
             return;
         }
         let beside = [
-            ("data.me", self.me.is_some(), "data.layers says which monitoring elements are taken"),
+            ("data.me", self.me.is_some(), "data.layers chooses the monitoring elements"),
             (
                 "data.summary",
                 self.summary,
-                "seven numbers are taken of one histogram, not of layers (data.layers)",
+                "the seven numbers are of a single histogram, not of layers (data.layers)",
             ),
             (
                 "data.keep_duplicates",
                 self.keep_duplicates,
-                "layers (data.layers) are joined by lumisection, of which each has one row",
+                "layers (data.layers) are joined by lumisection and need one row each",
             ),
         ];
         for (key, _, message) in beside.into_iter().filter(|(_, is_set, _)| *is_set) {
@@ -330,7 +330,7 @@ impl Data {
     }
 }
 
-/// A pattern in which only * and ? stand for other characters.
+/// Parses a pattern in which only * and ? are wildcards.
 fn layer_pattern(text: &str) -> Result<glob::Pattern, glob::PatternError> {
     glob::Pattern::new(&text.replace('[', "[[]"))
 }

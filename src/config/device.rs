@@ -1,4 +1,4 @@
-//! `device`: where to compute.
+//! `device`: the compute device.
 
 use crate::error::suggestion;
 
@@ -8,23 +8,23 @@ pub(super) const CIRCUMSTANCES: &[&str] = &["device"];
 /// A device by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The best there is: CUDA, else a GPU through WGPU, else the CPU.
+    /// The best available: CUDA, else a GPU through WGPU, else the CPU.
     Auto,
     /// The CPU.
     Cpu,
     /// An NVIDIA GPU by its index.
     Cuda(usize),
-    /// A GPU through Vulkan, Metal or DX12 by its index; the default one where none is given.
+    /// A GPU through Vulkan, Metal or DX12 by its index; the default one without an index.
     Wgpu(Option<usize>),
 }
 
 impl DeviceChoice {
-    /// Reads one device, or several with commas between them.
+    /// Parses one device, or several separated by commas.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, String> {
         text.split(',').map(|name| Self::parse(name.trim())).collect()
     }
 
-    /// Reads "auto", "cpu", "cuda", "cuda:1", "wgpu" or "wgpu:1".
+    /// Parses "auto", "cpu", "cuda", "cuda:1", "wgpu" or "wgpu:1".
     pub fn parse(text: &str) -> Result<Self, String> {
         let (kind, index) = match text.split_once(':') {
             Some((kind, index)) => (

@@ -1,5 +1,5 @@
-//! A TOML file with what it `extends`, what was `--set` and options that stand for a key, merged
-//! into one table whose keys remember where they were written.
+//! A TOML file, the files that it `extends`, `--set` arguments and options of the command line,
+//! merged into one table that records the place of each key.
 
 use crate::{
     error::{Error, Result},
@@ -23,7 +23,7 @@ pub struct Document {
     next_layer: usize,
 }
 
-/// Where a key was written.
+/// The place of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
     /// A file and its line, from 1.
@@ -45,7 +45,7 @@ impl std::fmt::Display for Place {
 }
 
 impl Document {
-    /// Reads a file, the files it extends, and lays `sets` (`key=value`) over them.
+    /// Reads a file and the files it extends, and applies `sets` (`key=value`) over them.
     pub fn load(path: &Path, sets: &[String]) -> Result<Self> {
         let mut document = Self::default();
         document.add_file(path, &mut vec![])?;
@@ -53,14 +53,14 @@ impl Document {
         Ok(document)
     }
 
-    /// Reads a text as if it were the file `path`.
+    /// Parses a text as the content of the file `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let mut document = Self::default();
         document.add_text(text, path)?;
         Ok(document)
     }
 
-    /// Lays `key=value` arguments over what is there.
+    /// Applies `key=value` arguments over the document.
     pub fn add_arguments(&mut self, sets: &[String]) -> Result<()> {
         self.next_layer += 1;
         for argument in sets {
@@ -80,8 +80,7 @@ impl Document {
         Ok(())
     }
 
-    /// Lays the text of an option of the command line, such as `--device cuda`, over the key that
-    /// it stands for.
+    /// Applies the value of an option of the command line, such as `--device cuda`, to its key.
     pub fn add_option(&mut self, option: &str, key: &str, text: &str) {
         self.next_layer += 1;
         self.add_value(
@@ -91,7 +90,7 @@ impl Document {
         );
     }
 
-    /// Lays values over what is there, by dotted key.
+    /// Applies values by dotted key over the document.
     pub fn lay(&mut self, values: &[(String, Value)]) {
         self.next_layer += 1;
         values.iter().for_each(|(key, value)| {
@@ -101,7 +100,7 @@ impl Document {
 
     fn add_value(&mut self, key: &str, value: Value, place: &Place) {
         if value.is_table() {
-            // A whole table takes the place of the one before.
+            // A whole table replaces the previous one.
             take_out(&mut self.table, key);
         }
         let mut layer = value;
@@ -123,19 +122,19 @@ impl Document {
         }
     }
 
-    /// Whether anything says what a key is.
+    /// Whether any layer sets a key.
     pub fn says(&self, key: &str) -> bool {
         self.places.contains_key(key)
     }
 
-    /// Whether `above` was written in a later layer than `below`: by the command line over a file,
-    /// by a file over what it extends.
+    /// Whether `above` was written in a later layer than `below`: the command line is later than a
+    /// file, a file is later than those it extends.
     pub fn overrides(&self, above: &str, below: &str) -> bool {
         matches!((self.layers.get(above), self.layers.get(below)), (Some(above), Some(below)) if above > below)
     }
 
-    /// The path in `text`, relative to the file that holds `key` (or to the working directory for
-    /// the command line), made absolute.
+    /// Makes the path in `text` absolute, relative to the file with `key` (or to the working
+    /// directory for the command line).
     pub fn resolve(&self, key: &str, text: &str) -> PathBuf {
         let folder = match self.place(key) {
             Some(Place::File(file, _)) => file.parent().map(Path::to_path_buf).unwrap_or_default(),
@@ -150,7 +149,7 @@ impl Document {
         let identity = fs::canonicalize(path).map_err(|error| Error::reading(path, &error))?;
         if seen.contains(&identity) {
             return Err(Error::input(format!(
-                "{}: extends itself by way of the files it extends",
+                "{}: extends itself through the files it extends",
                 path.display()
             )));
         }
@@ -279,12 +278,12 @@ fn collect_value_lines(
     }
 }
 
-/// `prefix.name`, or `name` alone at the top.
+/// `prefix.name`, or `name` at the top.
 pub(super) fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 
-/// A TOML value, or the text itself where it is not one (`device=cpu`).
+/// Parses a TOML value, or else returns the text itself (`device=cpu`).
 fn parse_value(text: &str) -> Value {
     toml::from_str::<Table>(&format!("value = {text}"))
         .ok()
@@ -324,7 +323,7 @@ mod tests {
         assert_eq!(
             line("train.unknown"),
             "/folder/a.toml:2",
-            "the section stands in for a key that is not there"
+            "the place of the section is used for a missing key"
         );
     }
 

@@ -1,4 +1,4 @@
-//! The experiment: its sections and the keys above them.
+//! The experiment: its sections and top-level keys.
 
 use super::{
     batch::{self, Batch},
@@ -73,7 +73,7 @@ section! {
 }
 
 impl Experiment {
-    /// How gradients become steps; a factorisation has none.
+    /// The update rule of the optimizer; not used by a factorisation.
     pub fn update_rule(&self) -> UpdateRule {
         match self.model.kind {
             ModelKind::Nmf => UpdateRule::Sgd { momentum: 0.0 },
@@ -111,8 +111,7 @@ impl Experiment {
     }
 }
 
-/// Whether a key affects what is trained and scored; others say where it is computed, how often it
-/// is saved and what is logged.
+/// Whether a key affects results. Other keys are about devices, checkpoints and logs.
 pub fn affects_results(key: &str) -> bool {
     let circumstances =
         [device::CIRCUMSTANCES, train::CIRCUMSTANCES, report::CIRCUMSTANCES, batch::CIRCUMSTANCES];

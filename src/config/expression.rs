@@ -1,20 +1,20 @@
-//! Conditions and quantities as people write them: `beams_stable and pileup > 25`, `max(lumi_a,
+//! Expressions for conditions and quantities: `beams_stable and pileup > 25`, `max(lumi_a,
 //! lumi_b)`.
 //!
-//! A small grammar of its own, never evaluated as code: numbers, 'texts', names, `+ - * /`,
-//! comparisons, `and or not`, and a few functions. What is not known stays unknown (three-valued
-//! logic): `false and unknown` is false, `true and unknown` is unknown.
+//! The grammar has numbers, 'texts', names, `+ - * /`, comparisons, `and or not`, and a few
+//! functions. Unknown values follow three-valued logic: `false and unknown` is false, `true and
+//! unknown` is unknown.
 
 use std::{fmt, sync::Arc};
 
-/// What a name or an expression stands for in one row.
+/// The value of a name or an expression in one row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A number; true is 1 and false is 0.
     Number(f64),
     /// A text.
     Text(Arc<str>),
-    /// Not known for this row.
+    /// Unknown for this row.
     Unknown,
 }
 
@@ -70,7 +70,7 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("sqrt", Function::Sqrt),
 ];
 
-/// Operators from the loosest to the tightest.
+/// Operators in ascending precedence.
 const LEVELS: &[&[(&str, Operator)]] = &[
     &[("or", Operator::Or)],
     &[("and", Operator::And)],
@@ -88,12 +88,12 @@ const LEVELS: &[&[(&str, Operator)]] = &[
 const AND: usize = 1;
 const COMPARISON: usize = 2;
 
-/// More nesting than anybody writes, and less than a stack holds.
+/// Maximum nesting: enough for any expression, and safe for the stack.
 const MOST_NESTING: usize = 64;
 const MOST_TOKENS: usize = 500;
 
 impl Expression {
-    /// Parses an expression; the error says where it stops making sense.
+    /// Parses an expression; the error names the first invalid part.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parser = Parser { tokens: tokens(text)?, at: 0, names: vec![], depth: 0 };
         let root = parser.level(0)?;
@@ -107,7 +107,7 @@ impl Expression {
         }
     }
 
-    /// The expression that is one name, whatever characters it has.
+    /// The expression of a single name with any characters.
     pub fn name(name: &str) -> Self {
         Self { text: name.to_owned(), names: vec![name.to_owned()], root: Node::Name(0) }
     }
@@ -117,8 +117,8 @@ impl Expression {
         &self.names
     }
 
-    /// Its value where `known(i)` is the value of name `i`. Errors are comparisons of texts with
-    /// numbers.
+    /// Evaluates it; `known(i)` is the value of name `i`. Fails if a text is compared with a
+    /// number.
     pub fn evaluate(&self, known: &dyn Fn(usize) -> Value) -> Result<Value, String> {
         self.root.evaluate(known)
     }
@@ -145,8 +145,8 @@ struct Token<'a> {
     text: &'a str,
 }
 
-/// Cuts a text into tokens. `HLT_ZeroBias_v*` is one name: the version of a trigger path changes
-/// from run to run.
+/// Splits a text into tokens. `HLT_ZeroBias_v*` is a single name, because the version of a trigger
+/// path changes from run to run.
 fn tokens(text: &str) -> Result<Vec<Token<'_>>, String> {
     let mut tokens = vec![];
     let mut rest = text.trim_start();
@@ -180,7 +180,7 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, String> {
             }
             '<' | '>' | '=' | '!' if rest[1..].starts_with('=') => (Kind::Sign, 0, 2, 2),
             '<' | '>' | '=' | '+' | '-' | '*' | '/' | '(' | ')' | ',' => (Kind::Sign, 0, 1, 1),
-            '"' => return Err("a text stands in single quotes: prescale_name == '386b'".into()),
+            '"' => return Err("a text needs single quotes: prescale_name == '386b'".into()),
             '&' | '|' => {
                 return Err(format!(
                     "found \"{first}\"; conditions are joined by the words and, or"
@@ -225,7 +225,7 @@ impl<'a> Parser<'a> {
             .map(|(_, operator)| *operator)
     }
 
-    /// An expression of operators of this level and the tighter ones.
+    /// Parses an expression of operators of this level and those of higher precedence.
     fn level(&mut self, level: usize) -> Result<Node, String> {
         if level == LEVELS.len() {
             return self.nested(Self::unary);
@@ -388,7 +388,7 @@ impl Node {
             }
             Self::Call(function, arguments) => {
                 let numbers = arguments.iter().map(number).collect::<Result<Vec<_>, _>>()?;
-                // The largest of several is only known where all are.
+                // The maximum is known only if all values are.
                 let all: Option<Vec<f64>> = numbers.into_iter().collect();
                 value(all.and_then(|all| match function {
                     Function::Max => all.into_iter().reduce(f64::max),

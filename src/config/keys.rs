@@ -1,12 +1,12 @@
-//! What sections declare their keys with: [`section!`], [`choice!`] and the types of keys that
-//! several sections use.
+//! Declaration of sections and keys: [`section!`], [`choice!`] and types of keys shared by several
+//! sections.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{borrow::Cow, fmt, ops::Deref};
 
-/// Declares a section: its keys with their docs (which `lumisift schema` prints and editors show),
-/// ranges and defaults. `=> ["a", "b"]` after a default names the kinds that have the key.
+/// Declares a section: its keys with docs (for `lumisift schema` and editors), ranges and
+/// defaults. `=> ["a", "b"]` after a default names the kinds that have the key.
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident {
         $($(#[$field_doc:meta])* $field:ident : $type:ty = $default:expr $(=> [$($kind:literal),+])?,)*
@@ -53,12 +53,12 @@ pub(super) use {choice, section};
 
 /// A section of the file.
 pub trait Section: Default + Serialize {
-    /// Keys that only some kinds have, with those kinds.
+    /// Keys that only some kinds have, with these kinds.
     const KINDS: &'static [(&'static str, &'static [&'static str])];
 }
 
-/// A key as it is written and what it means. Reading, writing and the schema go by what is
-/// written; it dereferences to the meaning, which the section's check fills in.
+/// A key with its written value and its meaning. Reading, writing and the schema use the written
+/// value; it dereferences to the meaning, which the section's check sets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Key<W, M> {
     pub(super) written: W,
@@ -71,7 +71,7 @@ impl<W, M> Key<W, M> {
         Self { written, meaning }
     }
 
-    /// The key as `experiment.toml` holds it: paths are absolute.
+    /// The written value as in `experiment.toml`: paths are absolute.
     pub fn written(&self) -> &W {
         &self.written
     }

@@ -1,4 +1,4 @@
-//! `[labels]`: what is known about which lumisections are good.
+//! `[labels]`: sources of labels.
 
 use super::{
     check::Checker,
@@ -135,16 +135,16 @@ choice! {
 pub struct LabelSpec {
     /// "good" for `labels.good`, else the name in `labels.sets`.
     pub name: String,
-    /// Where it comes from.
+    /// The source of the labels.
     pub origin: LabelOrigin,
 }
 
-/// Which values of a column or .npy mean good, and which bad.
+/// The values of a column or .npy that mean good, and those that mean bad.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LabelValues {
-    /// Those that mean good; 1 and true where empty.
+    /// Values that mean good; 1 and true if empty.
     pub good: Vec<Scalar>,
-    /// Those that mean bad; none where the config does not say.
+    /// Values that mean bad; `None` if not configured.
     pub bad: Option<BadValues>,
 }
 
@@ -166,13 +166,13 @@ pub enum LabelOrigin {
         values: LabelValues,
         /// What the lumisections are that a JSON or list names.
         lists: Lists,
-        /// Whether it names all of them.
+        /// Whether it names all of these lumisections.
         complete: bool,
     },
 }
 
 impl LabelOrigin {
-    /// The column, where it is one.
+    /// The column; `None` for a file.
     pub fn column(&self) -> Option<&str> {
         match self {
             Self::Column { name, .. } => Some(name),
@@ -203,12 +203,12 @@ impl std::fmt::Display for LabelOrigin {
 }
 
 impl Labels {
-    /// The meaning of `sets` is all label sets, that of `labels.good` first.
+    /// Sets the meaning of `sets` to all label sets, that of `labels.good` first.
     pub(super) fn check(&mut self, checker: &mut Checker) {
         if self.sets.written.contains_key("good") {
             checker.fault(
                 "labels.sets.good",
-                "the name \"good\" is that of labels.good; take another",
+                "the name \"good\" is reserved for labels.good; choose another",
             );
         }
         let complete = self.complete;
@@ -230,7 +230,7 @@ impl Labels {
         }
     }
 
-    /// Counts values as bad, by label set, where the config does not say which values are.
+    /// Sets the values that count as bad, by label set, if the config does not.
     pub fn settle(&mut self, bad: &BTreeMap<String, Scalar>) {
         for set in &mut self.sets.meaning {
             set.origin.settle(bad.get(&set.name));
@@ -241,10 +241,7 @@ impl Labels {
 impl ClassNames {
     fn check(&self, checker: &mut Checker) {
         if self.column.is_empty() {
-            checker.fault(
-                "labels.classes.column",
-                "missing; expected the column that tells the classes",
-            );
+            checker.fault("labels.classes.column", "missing; expected the column of classes");
         }
         let all: Vec<(&String, &Scalar)> = self
             .names
@@ -271,10 +268,7 @@ impl Subsystems {
         if self.pattern.matches('*').count() != 1 {
             checker.fault(
                 "labels.subsystems.pattern",
-                format!(
-                    "found \"{}\"; expected one *, which stands for the subsystem",
-                    self.pattern
-                ),
+                format!("found \"{}\"; expected one *, which matches the subsystem", self.pattern),
             );
         }
         self.folder.meaning =
@@ -282,7 +276,7 @@ impl Subsystems {
     }
 }
 
-/// Whether a label source names a file: it has the ending of one, or is a path.
+/// Whether a label source names a file: it has a file extension, or is a path.
 fn is_file(text: &str) -> bool {
     text.contains(['/', '\\'])
         || [".json", ".txt", ".npy"].iter().any(|ending| text.to_lowercase().ends_with(ending))
@@ -324,17 +318,18 @@ impl LabelSource {
 }
 
 impl ToldLabels {
-    /// Values go with a column or .npy; lists and completeness with a JSON or list.
+    /// Checks that values are set only for a column or .npy, and lists and completeness only for a
+    /// JSON or list.
     fn check_values(&self, checker: &mut Checker, key: &str) {
         let is_array = self.file.as_ref().is_some_and(|file| file.to_lowercase().ends_with(".npy"));
         let has_values = self.column.is_some() || is_array;
         if has_values {
             if self.lists == Lists::Bad || self.complete.is_some() {
-                checker.fault(key, "lists and complete go with a JSON or list of lumisections; values = [...] says which values are good");
+                checker.fault(key, "lists and complete are for a JSON or list of lumisections; expected values = [...] with the good values");
             }
         } else if !self.values.is_empty() || self.bad_values.is_some() {
             let set = if self.values.is_empty() { "bad_values" } else { "values" };
-            checker.fault(key, format!("{set} goes with a column or a .npy; lists = \"bad\" says that the lumisections of a file are bad"));
+            checker.fault(key, format!("{set} is for a column or a .npy; set lists = \"bad\" if the lumisections of a file are bad"));
         }
         let Some(BadValues::These(bad)) = self.bad_values.as_ref().filter(|_| has_values) else {
             return;
@@ -351,7 +346,7 @@ impl ToldLabels {
                 || matches!(value, Scalar::Text(text) if text.eq_ignore_ascii_case("true"))
         };
         if let Some(value) = bad.iter().find(usual).filter(|_| self.values.is_empty()) {
-            checker.fault(&place, format!("{value} means good where there is no values; expected values = [...] with those that mean good"));
+            checker.fault(&place, format!("{value} means good by default; expected values = [...] with those that mean good"));
         }
     }
 }

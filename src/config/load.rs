@@ -1,4 +1,4 @@
-//! From a merged document to a checked experiment.
+//! Loads and checks an experiment from a merged document.
 
 use super::{
     certify::Certify,
@@ -20,14 +20,13 @@ use std::path::Path;
 use toml::{Table, Value};
 
 impl Experiment {
-    /// Reads and checks an experiment file with `--set` arguments over it; reports all faults at
+    /// Reads and checks an experiment file with `--set` arguments applied; reports all faults at
     /// once.
     pub fn load(path: &Path, sets: &[String]) -> Result<Self> {
         Self::load_with(path, sets, &[])
     }
 
-    /// The same with further command-line options over both: each is an option, its key and its
-    /// text.
+    /// The same with further command-line options applied: each is an option, its key and its text.
     pub fn load_with(path: &Path, sets: &[String], options: &[(&str, &str, &str)]) -> Result<Self> {
         let stem =
             path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -69,7 +68,7 @@ fn kinds(checker: &mut Checker, table: &mut Table) {
     Certify::overridden(checker, table);
 }
 
-/// Checks the sections, each by itself, then what they mean together.
+/// Checks each section, then all together.
 fn sections(mut experiment: Experiment, name: &str, checker: &mut Checker) -> Experiment {
     if experiment.name.is_empty() {
         experiment.name = name.to_owned();
@@ -169,7 +168,7 @@ mod tests {
         assert_eq!(
             *experiment.data.train,
             [folder.path().join("base/good.csv")],
-            "paths are relative to the file they stand in"
+            "paths are relative to their file"
         );
     }
 }

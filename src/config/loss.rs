@@ -1,4 +1,4 @@
-//! `[loss]` and `[loss.sparsity]`: what training makes small.
+//! `[loss]` and `[loss.sparsity]`: the objective of training.
 
 use super::keys::{choice, section};
 
@@ -79,7 +79,7 @@ choice! {
     }
 }
 
-/// A distance of input and output, averaged over features (or summed, where it says so) and rows.
+/// A distance of input and output, averaged over features (or summed if stated) and rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Distance {
     /// Mean squared error.
@@ -90,34 +90,34 @@ pub enum Distance {
     Mae,
     /// d² / 2β below β, d − β/2 above (PyTorch's `SmoothL1Loss`).
     SmoothL1 {
-        /// Where the square turns into a line.
+        /// The transition from quadratic to linear.
         beta: f64,
     },
 }
 
 impl Distance {
-    /// What the sum over so many features is divided by.
+    /// The divisor of the sum over `features` features.
     pub fn divisor(self, features: usize) -> f64 {
         if self == Self::Sse { 1.0 } else { features as f64 }
     }
 }
 
-/// What the latents cost in training beside the distance of input and output; each is a mean over
-/// rows by their weights.
+/// Penalties on latents, added to the distance in training; each is a weighted mean over rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Penalties {
-    /// Latents that are not silent.
+    /// Penalty on latents that are not sparse.
     pub sparsity: Option<SparsityPenalty>,
-    /// Factor of the squared Frobenius norm of the latents' derivative by the inputs; 0 without.
+    /// Factor of the squared Frobenius norm of the Jacobian of the latents; 0 for none.
     pub contractive: f64,
-    /// Of a variational autoencoder, what its latents cost that are not standard normal.
+    /// Divergence of the latents of a variational autoencoder from the standard normal
+    /// distribution.
     pub kl: Option<Divergence>,
 }
 
-/// A cost of latents that are not silent.
+/// A penalty on latents that are not sparse.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SparsityPenalty {
-    /// Their absolute values, summed over latents.
+    /// The absolute values, summed over latents.
     L1 {
         /// Its factor.
         weight: f64,
@@ -126,17 +126,17 @@ pub enum SparsityPenalty {
     Kl {
         /// Its factor.
         weight: f64,
-        /// The wanted mean, between 0 and 1.
+        /// The target of the mean, between 0 and 1.
         target: f64,
     },
 }
 
-/// The divergence of drawn latents from standard normal ones.
+/// The divergence of sampled latents from the standard normal distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Divergence {
-    /// Its full factor.
+    /// The full factor.
     pub weight: f64,
-    /// Epochs over which it rises linearly to that.
+    /// Number of epochs over which the factor rises linearly.
     pub warmup: u32,
 }
 
@@ -152,13 +152,13 @@ impl Divergence {
 }
 
 impl Penalties {
-    /// Whether there is none.
+    /// Whether there is no penalty.
     pub fn is_empty(&self) -> bool {
         self.sparsity.is_none() && self.contractive == 0.0 && self.kl.is_none()
     }
 }
 
-/// What is added to the distance, with its factors: nothing where there is none.
+/// The penalties with their factors; empty without any.
 impl std::fmt::Display for Penalties {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut parts = vec![];
@@ -212,7 +212,7 @@ impl Loss {
         }
     }
 
-    /// What latents cost beside it.
+    /// The penalties on latents.
     pub fn penalties(&self) -> Penalties {
         let mut own = self.clone();
         own.fill();

@@ -1,8 +1,8 @@
-//! From a TOML file to a checked [`Experiment`].
+//! Reads a TOML file into a checked [`Experiment`].
 //!
-//! [`Document`] merges the file with what it extends and what was `--set`; [`schema`] finds wrong
-//! keys and values. Each section has a file, which holds its keys with docs, defaults and ranges,
-//! what they mean, and its checks; `cross` checks sections against each other.
+//! [`Document`] merges the file with the files it extends and `--set` arguments; [`schema`] finds
+//! invalid keys and values. Each section has a file with its keys (docs, defaults and ranges),
+//! their meaning, and its checks; `cross` checks sections against each other.
 
 pub mod batch;
 pub mod certify;
@@ -56,7 +56,7 @@ mod tests {
     use super::{Document, Experiment};
     use std::path::Path;
 
-    /// The least that a config says.
+    /// The minimal config.
     pub(super) const DATA: &str = "[data]\ntrain = [\"good.csv\"]\n";
 
     /// Checks the text of a config.

@@ -109,8 +109,8 @@ choice! {
 }
 
 impl Model {
-    /// Whether training is unlike what comes after it: by dropout, batch norm, drawn latents, or
-    /// noise or masking of inputs.
+    /// Whether the network computes differently in training: dropout, batch norm, sampled latents,
+    /// or noise or masking of inputs.
     pub fn is_regularised(&self) -> bool {
         self.batch_norm
             || self.variational
@@ -119,7 +119,7 @@ impl Model {
             || self.masking > 0.0
     }
 
-    /// Whether anything is drawn in training.
+    /// Whether training uses random numbers.
     pub fn draws(&self) -> bool {
         self.variational || self.dropout > 0.0 || self.noise > 0.0 || self.masking > 0.0
     }

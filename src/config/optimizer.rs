@@ -1,4 +1,4 @@
-//! `[train.optimizer]`: how gradients become steps.
+//! `[train.optimizer]`: the optimizer.
 
 use super::keys::{choice, section};
 
@@ -69,7 +69,7 @@ choice! {
     }
 }
 
-/// How gradients become steps. The learning rate at a step comes from `[train.schedule]`.
+/// The update rule of an optimizer. The learning rate of a step comes from `[train.schedule]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum UpdateRule {
     /// Adam (Kingma and Ba), with PyTorch's or Keras' epsilon.
@@ -80,21 +80,21 @@ pub enum UpdateRule {
         beta2: f64,
         /// The small number in the denominator.
         epsilon: f64,
-        /// Where it stands.
+        /// The placement of epsilon.
         placement: EpsilonPlacement,
         /// Decoupled weight decay (AdamW); 0 for Adam.
         weight_decay: f64,
     },
     /// Gradient descent with momentum.
     Sgd {
-        /// How much of the last step is kept.
+        /// Share of the last step that is kept.
         momentum: f64,
     },
     /// Adadelta (Zeiler 2012; epsilon inside both roots).
     Adadelta {
         /// Decay of the mean squared gradient and of the mean squared step.
         rho: f64,
-        /// The small number beside both means.
+        /// The small number added to both means.
         epsilon: f64,
     },
     /// RMSprop (PyTorch's: epsilon outside the root).

@@ -1,4 +1,4 @@
-//! `[patterns]`: what makes a pattern of badly reconstructed bins.
+//! `[patterns]`: the definition of patterns of badly reconstructed bins.
 
 use super::{
     check::Checker,

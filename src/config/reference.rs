@@ -1,10 +1,10 @@
-//! The reference of all config keys as Markdown, made from the JSON schema: `docs/config.md`.
+//! Generates the reference of all config keys as Markdown from the JSON schema: `docs/config.md`.
 
 use super::{document::join, schema::schema};
 use serde_json::Value as Json;
 use std::fmt::Write as _;
 
-/// The page: keys at the top, then a part for each section.
+/// The page: top-level keys, then a part for each section.
 pub fn markdown() -> String {
     let root = schema();
     let reference = Reference { root: &root };
@@ -28,13 +28,13 @@ pub fn markdown() -> String {
     text
 }
 
-/// A schema that is read.
+/// A schema being converted.
 struct Reference<'a> {
     root: &'a Json,
 }
 
 impl<'a> Reference<'a> {
-    /// What a `$ref` leads to, and the one shape that is not null of several.
+    /// Resolves a `$ref`, and the non-null one of several shapes.
     fn resolved(&self, schema: &'a Json) -> &'a Json {
         if let Some(pointer) = schema["$ref"].as_str().and_then(|name| name.strip_prefix('#')) {
             return self.root.pointer(pointer).map_or(schema, |schema| self.resolved(schema));
@@ -82,14 +82,14 @@ impl<'a> Reference<'a> {
         keys
     }
 
-    /// The own description of a key, or else that of its type.
+    /// The description of a key, or else that of its type.
     fn description(&self, schema: &'a Json) -> Option<String> {
         let own = schema["description"].as_str();
         let text = own.or_else(|| self.resolved(schema)["description"].as_str())?;
         Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
-    /// A table of keys, and the meaning of the words that some of them take.
+    /// Writes a table of keys, and the meaning of the values of choices.
     fn keys(&self, text: &mut String, keys: impl Iterator<Item = (String, &'a Json)>) {
         text.push_str("\n| key | value | default | meaning |\n|---|---|---|---|\n");
         let mut choices = String::new();
@@ -113,7 +113,7 @@ impl<'a> Reference<'a> {
         text.push_str(&choices);
     }
 
-    /// The words of a choice with their meanings.
+    /// The values of a choice with their meanings.
     fn words(&self, schema: &'a Json) -> Vec<(&'a str, String)> {
         let of = |list: &'a Json| list.as_array().into_iter().flatten();
         let constants = of(&schema["oneOf"]).filter_map(|item| {
@@ -123,7 +123,7 @@ impl<'a> Reference<'a> {
         constants.chain(names).collect()
     }
 
-    /// What a value may be, in words.
+    /// Description of the allowed values.
     fn value(&self, schema: &'a Json) -> String {
         let words = self.words(schema);
         if !words.is_empty() {
@@ -192,7 +192,7 @@ fn default(value: &Json) -> String {
     }
 }
 
-/// Text that a cell of a table can hold.
+/// Escapes text for a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }

@@ -1,4 +1,4 @@
-//! `[report]`: what the figures are taken on.
+//! `[report]`: the rows and contents of reports.
 
 use super::{
     check::Checker,

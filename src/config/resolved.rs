@@ -1,9 +1,9 @@
-//! A resolved config as values by dotted key, and what two of them differ in.
+//! Resolved configs as values by dotted key, and their differences.
 
 use super::experiment::affects_results;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What two resolved configs differ in, key by key.
+/// The differences between two resolved configs, key by key.
 pub fn differences(begun: &str, wanted: &str) -> Vec<String> {
     const MOST: usize = 6;
     let (begun, wanted) = (flat(begun), flat(wanted));

@@ -1,4 +1,4 @@
-//! `[scale]`: how bins become inputs.
+//! `[scale]`: the scaling of bins to inputs.
 
 use super::{
     check::Checker,
@@ -128,13 +128,13 @@ impl Scale {
         self.kind.to_vec()
     }
 
-    /// What bins are divided by must be known, and is learned once.
+    /// Checks the steps that divide bins by averages.
     fn check_normalisation(&self, checker: &mut Checker) {
         let steps = self.steps();
         let normalises =
             |step: &ScaleKind| matches!(step, ScaleKind::BinMean | ScaleKind::Reference);
         if steps.iter().filter(|step| normalises(step)).count() > 1 {
-            checker.fault("scale.kind", "\"bin-mean\" and \"reference\" each divide by what is usual; expected one of them, once");
+            checker.fault("scale.kind", "\"bin-mean\" and \"reference\" each divide by averages; expected one of them, once");
         }
         if let Some(at) = steps.iter().position(normalises)
             && let Some(before) = steps[..at]
@@ -144,7 +144,7 @@ impl Scale {
             checker.fault(
                 "scale.kind",
                 format!(
-                    "\"{}\" divides by a mean, which after \"{before}\" is 0 or any sign",
+                    "\"{}\" divides by a mean, which after \"{before}\" can be 0 or negative",
                     steps[at]
                 ),
             );

@@ -1,4 +1,4 @@
-//! `[train.schedule]`: how the learning rate changes from epoch to epoch.
+//! `[train.schedule]`: the schedule of the learning rate.
 
 use super::{
     check::Checker,
@@ -47,29 +47,29 @@ choice! {
     }
 }
 
-/// How the learning rate changes from epoch to epoch.
+/// A learning rate schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Course {
-    /// Always the same.
+    /// A constant rate.
     Constant,
-    /// Times `factor` every `every` epochs.
+    /// The rate is multiplied by `factor` every `every` epochs.
     Step {
-        /// Epochs between falls.
+        /// Epochs between reductions.
         every: u32,
         /// What the rate is multiplied by.
         factor: f64,
     },
-    /// Times `factor` each epoch.
+    /// The rate is multiplied by `factor` each epoch.
     Exponential {
         /// What the rate is multiplied by.
         factor: f64,
     },
     /// Half a cosine from the full rate to `min_rate`.
     Cosine {
-        /// The last rate.
+        /// The final rate.
         min_rate: f64,
     },
-    /// Times `factor` after `patience` epochs without a better validation loss.
+    /// The rate is multiplied by `factor` after `patience` epochs without a better validation loss.
     Plateau {
         /// Epochs to wait.
         patience: u32,
@@ -85,7 +85,7 @@ impl Schedule {
         if self.kind == ScheduleKind::Step && self.every.is_none() {
             checker.fault(
                 "train.schedule.every",
-                "missing; kind = \"step\" needs the number of epochs between falls",
+                "missing; kind = \"step\" needs the number of epochs between reductions",
             );
         }
         self.fill();
@@ -112,7 +112,7 @@ impl Schedule {
         }
     }
 
-    /// The chosen course with its numbers.
+    /// The chosen schedule with its numbers.
     pub fn course(&self) -> Course {
         let mut own = self.clone();
         own.fill();

@@ -1,12 +1,11 @@
-//! The JSON schema of a config, and the check of a TOML table against it that finds every fault at
-//! once.
+//! The JSON schema of a config, and a validator of TOML tables that reports all faults at once.
 
 use super::{check::Fault, document::join, experiment::Experiment};
 use crate::error::suggestion;
 use serde_json::{Value as Json, json};
 use toml::Value;
 
-/// The JSON schema (draft 2020-12) of an experiment file, made from the types that read it.
+/// The JSON schema (draft 2020-12) of an experiment file, generated from its Rust types.
 pub fn schema() -> Json {
     let mut schema = serde_json::to_value(schemars::schema_for!(Experiment)).unwrap_or_default();
     schema["title"] = json!("Lumisift experiment");
@@ -103,7 +102,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Of several shapes the one whose type fits is checked further.
+    /// Checks a value against the one of several shapes whose type matches.
     fn any_of(&mut self, value: &Value, choices: &'a [Json], key: &str) {
         let shapes: Vec<&Json> = choices.iter().map(|choice| self.follow(choice)).collect();
         let fits = |shape: &&&Json| match choice_names(shape) {
@@ -148,7 +147,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The words of a choice: schemars writes them as `enum` or, with descriptions, as `oneOf` of
+/// The values of a choice: schemars writes them as `enum` or, with descriptions, as `oneOf` of
 /// `const`s.
 fn choice_names(schema: &Json) -> Option<Vec<&str>> {
     let constants = |list: &'_ Json| {

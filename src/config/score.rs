@@ -1,4 +1,4 @@
-//! `[score]`: what the score of a lumisection is.
+//! `[score]`: the definition of the score.
 
 use super::keys::{choice, section};
 

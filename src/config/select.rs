@@ -1,4 +1,4 @@
-//! `[select]`: which rows are evaluated.
+//! `[select]`: the rows to evaluate.
 
 use super::{
     check::Checker,
@@ -63,7 +63,7 @@ choice! {
 /// Ranges of LSs for some runs, inclusive.
 pub type LumiRanges = BTreeMap<u32, Vec<(u32, u32)>>;
 
-/// A run or a range of runs.
+/// Parses a run or a range of runs.
 fn run_range(runs: &Scalar) -> Option<(u32, u32)> {
     match runs {
         Scalar::Number(run) if run.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(run) => {
@@ -78,7 +78,7 @@ fn run_range(runs: &Scalar) -> Option<(u32, u32)> {
     }
 }
 
-/// A range of LSs, written `[first, last]`.
+/// Parses a range of LSs, `[first, last]`.
 fn lumi_range(range: &[i64]) -> Option<(u32, u32)> {
     match *range {
         [first, last] if first >= 0 && last >= first && last <= i64::from(u32::MAX) => {

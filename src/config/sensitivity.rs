@@ -1,4 +1,4 @@
-//! `[sensitivity]`: which defects `lumisift sensitivity` injects.
+//! `[sensitivity]`: the defects that `lumisift sensitivity` injects.
 
 use super::{check::Checker, keys::section, patterns::Window};
 
@@ -34,7 +34,7 @@ impl Sensitivity {
 }
 
 impl Sensitivity {
-    /// What is injected must change something.
+    /// Checks that defects change the contents.
     pub(super) fn check(&self, checker: &mut Checker) {
         let strengths = &self.strengths;
         if strengths.is_empty() {
@@ -46,7 +46,7 @@ impl Sensitivity {
         for (at, strength) in strengths.iter().enumerate() {
             let wrong = match () {
                 () if !strength.is_finite() || *strength < 0.0 => "expected a factor of at least 0",
-                () if *strength == 1.0 => "contents stay as they are; expected another factor",
+                () if *strength == 1.0 => "does not change the contents; expected another factor",
                 () if strengths[..at].contains(strength) => "is there twice",
                 () => continue,
             };

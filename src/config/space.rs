@@ -1,25 +1,25 @@
-//! What a search varies: the checked `[sweep.space]`, and its points.
+//! The checked `[sweep.space]` and its points.
 
 use super::document::join;
 use rand::{Rng, RngExt};
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
-/// What is varied, in an order in which conditions come after what they ask for.
+/// The parameters of a search, ordered such that conditions come after their parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Space {
     /// The parameters.
     pub parameters: Vec<Parameter>,
 }
 
-/// One thing that is varied.
+/// A parameter of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
-    /// The key of the config, or for keys that are tied together any name.
+    /// The key of the config, or any name for keys that vary together.
     pub name: String,
     /// Its values.
     pub domain: Domain,
-    /// It is varied only where these parameters have one of these values.
+    /// Conditions: it varies only if these parameters have one of these values.
     pub when: Vec<(String, Vec<Value>)>,
 }
 
@@ -30,7 +30,7 @@ pub enum Domain {
     Choice(Vec<Value>),
     /// One of a list of tables, each of which sets several keys.
     Together(Vec<Table>),
-    /// A whole number from `low` to `high`, both of which occur.
+    /// An integer from `low` to `high`, both inclusive.
     Int {
         /// The lowest.
         low: i64,
@@ -54,19 +54,19 @@ pub enum Domain {
     },
 }
 
-/// Values by the names of parameters; those that do not apply have none.
+/// Values by names of parameters; parameters that do not apply are absent.
 pub type Point = BTreeMap<String, Value>;
 
-/// Points of a grid at most.
+/// Maximum number of points of a grid.
 pub(super) const MOST: usize = 1_000_000;
 
-/// Four digits are enough for a number that was drawn, and people read them.
+/// Rounds a drawn number to four digits, which are enough and readable.
 pub(crate) fn rounded(number: f64, low: f64, high: f64) -> f64 {
     format!("{number:.3e}").parse().unwrap_or(number).clamp(low, high)
 }
 
 impl Domain {
-    /// A value drawn at random.
+    /// Draws a random value.
     pub fn draw(&self, generator: &mut impl Rng) -> Value {
         match self {
             Self::Choice(values) => values[generator.random_range(0..values.len())].clone(),
@@ -77,7 +77,7 @@ impl Domain {
                 Value::Integer(generator.random_range(*low..=*high))
             }
             Self::Int { low, high, log: true, .. } => {
-                // Every whole number owns the half unit on either side of it.
+                // Each integer covers half a unit on both sides.
                 let (from, to) = ((*low as f64 - 0.5).ln(), (*high as f64 + 0.5).ln());
                 Value::Integer(
                     (generator.random_range(from..to).exp().round() as i64).clamp(*low, *high),
@@ -94,8 +94,8 @@ impl Domain {
         }
     }
 
-    /// The place of a value in the list of a choice; nothing where it is none, or numbers are
-    /// chosen.
+    /// The index of a value in the list of a choice; `None` if it is absent or the domain is
+    /// numeric.
     pub fn index(&self, value: &Value) -> Option<usize> {
         match self {
             Self::Choice(values) => values.iter().position(|other| other == value),
@@ -106,7 +106,7 @@ impl Domain {
         }
     }
 
-    /// The values that a grid takes.
+    /// The values in a grid.
     fn steps(&self) -> Vec<Value> {
         let between = |low: f64, high: f64, log: bool, steps: usize| -> Vec<f64> {
             let at = |i: usize| if steps == 1 { 0.0 } else { i as f64 / (steps - 1) as f64 };
@@ -140,7 +140,7 @@ impl Domain {
         }
     }
 
-    /// The values that must all be good for a config that takes any of them.
+    /// The values to check, such that all values are valid if these are.
     fn extremes(&self) -> Vec<Value> {
         match self {
             Self::Choice(_) | Self::Together(_) => self.steps(),
@@ -161,7 +161,7 @@ pub(super) fn leaves(prefix: &str, table: &Table, found: &mut Vec<(String, Value
 }
 
 impl Space {
-    /// Whether a parameter is varied at a point that has values for all parameters before it.
+    /// Whether a parameter varies at a point with values for all parameters before it.
     fn applies(parameter: &Parameter, point: &Point) -> bool {
         parameter
             .when
@@ -169,7 +169,7 @@ impl Space {
             .all(|(name, values)| point.get(name).is_some_and(|value| values.contains(value)))
     }
 
-    /// Goes through the parameters that apply, each with the value that `choose` gives it.
+    /// Builds a point from the parameters that apply, with values from `choose`.
     pub fn point(&self, mut choose: impl FnMut(&Parameter) -> Value) -> Point {
         let mut point = Point::new();
         for parameter in &self.parameters {
@@ -180,7 +180,7 @@ impl Space {
         point
     }
 
-    /// All points of the grid; nothing where there are more than a million.
+    /// All points of the grid; `None` if there are more than a million.
     pub fn grid(&self) -> Option<Vec<Point>> {
         let mut points = vec![Point::new()];
         for parameter in &self.parameters {
@@ -220,13 +220,13 @@ impl Space {
         keys
     }
 
-    /// Points between which every value of a choice and both ends of every range occur.
+    /// Points that together contain every value of a choice and both ends of every range.
     pub fn probes(&self) -> Vec<Point> {
         let first = self.point(|parameter| parameter.domain.extremes()[0].clone());
         let mut probes = vec![first];
         for parameter in &self.parameters {
             for value in parameter.domain.extremes().into_iter().skip(1) {
-                // Where it depends on others, they are as it needs them.
+                // Parameters that it depends on get the required values.
                 let wanted: BTreeMap<&str, &Value> = parameter
                     .when
                     .iter()

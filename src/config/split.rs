@@ -1,4 +1,4 @@
-//! `[split]`: which rows are for training, for validation and for testing.
+//! `[split]`: training, validation and test rows.
 
 use super::{
     check::Checker,

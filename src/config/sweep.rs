@@ -87,7 +87,7 @@ choice! {
     }
 }
 
-/// Words of a domain, one of which every parameter has.
+/// The keys of domains; every parameter has one of them.
 const DOMAINS: [&str; 6] = ["choice", "together", "int", "log_int", "uniform", "log_uniform"];
 
 impl Sweep {
@@ -117,7 +117,7 @@ fn check(section: &Sweep) -> (Space, Vec<(String, String)>) {
     if reader.parameters.is_empty() && reader.faults.is_empty() {
         reader.fault(
             "space",
-            "missing; expected what is varied, such as \"model.latent\" = { choice = [2, 4, 8] }",
+            "missing; expected parameters, such as \"model.latent\" = { choice = [2, 4, 8] }",
         );
     }
     let space = reader.ordered();
@@ -143,7 +143,7 @@ impl Reader {
         self.faults.push((key.to_owned(), message.to_owned()));
     }
 
-    /// Down to the tables that have a domain: keys may be written `"model.latent"` or model.latent.
+    /// Descends to the tables with a domain: keys may be written `"model.latent"` or model.latent.
     fn walk(&mut self, prefix: &str, table: &Table) {
         for (name, value) in table {
             let key = join(prefix, name);
@@ -227,7 +227,7 @@ impl Reader {
                 None
             }
             None if self.grid && takes_steps && word != "int" => {
-                self.fault(&key, "missing: a grid must know how many values to take");
+                self.fault(&key, "missing; a grid needs the number of values");
                 None
             }
             None => None,
@@ -337,7 +337,7 @@ impl Reader {
         when.into_iter().map(|(name, value)| (name, list(value))).collect()
     }
 
-    /// Conditions after what they ask for; those on nothing that is varied, and circles, are
+    /// Orders conditions after their parameters. Conditions on unknown parameters, and cycles, are
     /// faults.
     fn ordered(&mut self) -> Space {
         let mut waiting = std::mem::take(&mut self.parameters);
@@ -362,7 +362,7 @@ impl Reader {
         for parameter in waiting {
             self.fault(
                 &format!("space.{}.when", parameter.name),
-                "asks for itself by way of others",
+                "depends on itself through other conditions",
             );
         }
         Space { parameters }

@@ -1,4 +1,4 @@
-//! `[threshold]`: where a score becomes a flag.
+//! `[threshold]`: the threshold of scores.
 
 use super::{
     check::Checker,
@@ -74,7 +74,7 @@ section! {
     }
 }
 
-/// How a threshold is found from calibration scores.
+/// The rule that computes a threshold from calibration scores.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum ThresholdRule {
@@ -82,20 +82,20 @@ pub enum ThresholdRule {
     Percentile {
         /// 0 to 100.
         percentile: f64,
-        /// Window of the moving average; 1 takes the scores themselves.
+        /// Window of the moving average; 1 for the scores themselves.
         smooth: u32,
     },
     /// A given number.
     Fixed {
-        /// The threshold. (`value` is what was found, beside it in the same object.)
+        /// The threshold. (`value` in the same object is the computed value.)
         #[serde(rename = "at")]
         value: f64,
     },
     /// Mean plus k standard deviations.
     MeanStd {
-        /// How many.
+        /// Number of standard deviations.
         k: f64,
-        /// The standard deviation divides by n − ddof.
+        /// The variance is divided by n − ddof.
         ddof: u32,
     },
 }

@@ -1,4 +1,4 @@
-//! `[train]`, `[train.checkpoint]` and `[train.stop]`: how the model is trained.
+//! `[train]`, `[train.checkpoint]` and `[train.stop]`: the training.
 
 use super::{
     check::{Checker, duration},
@@ -9,7 +9,7 @@ use super::{
 use crate::error::{Error, Result};
 use std::{path::PathBuf, time::Duration};
 
-/// Keys that do not affect results; one that ends in a dot stands for its section.
+/// Keys that do not affect results; one that ends in a dot means its section.
 pub(super) const CIRCUMSTANCES: &[&str] = &["train.time_limit", "train.checkpoint."];
 
 /// The largest batch.
@@ -55,7 +55,7 @@ section! {
 }
 
 impl Train {
-    /// Batches of an epoch over so many rows.
+    /// Number of batches of an epoch over `rows` rows.
     pub fn batches(&self, rows: usize) -> usize {
         match self.last_batch {
             LastBatch::Keep => rows.div_ceil(self.batch_size as usize),
@@ -63,7 +63,7 @@ impl Train {
         }
     }
 
-    /// Refuses rows that do not fill a batch where the last one is dropped.
+    /// Fails if the rows do not fill a batch and the last batch is dropped.
     pub fn check_batches(&self, rows: usize) -> Result<()> {
         if self.batches(rows) > 0 {
             return Ok(());
@@ -160,7 +160,7 @@ section! {
 }
 
 impl Train {
-    /// The full learning rate; 0 where there are no gradients.
+    /// The full learning rate; 0 for a factorisation.
     pub fn learning_rate(&self) -> f64 {
         self.optimizer.learning_rate.unwrap_or(0.0)
     }

@@ -1,4 +1,4 @@
-//! `[weights]`: how much each row counts.
+//! `[weights]`: the weights of rows.
 
 use super::{
     check::Checker,
@@ -29,7 +29,7 @@ impl Weights {
         }
     }
 
-    /// The weight of a row; nothing where all rows count the same.
+    /// The weight of a row; `None` if all rows have equal weights.
     pub fn quantity(&self) -> Option<Expression> {
         self.column.as_deref().map(Expression::name).or_else(|| self.from.meaning.clone())
     }

@@ -253,7 +253,7 @@ fn what_cannot_work_is_told_before_anything_is_trained() {
     refused(
         folder,
         &["labels.good={column=\"good\", lists=\"bad\"}"],
-        &["labels.good: lists and complete go with a JSON"],
+        &["labels.good: lists and complete are for a JSON"],
     );
     refused(
         folder,
@@ -272,7 +272,7 @@ fn what_cannot_work_is_told_before_anything_is_trained() {
         &["select.lumisections={\"1\" = [[5, 2]]}"],
         &["select.lumisections.1: expected a run number and ranges"],
     );
-    refused(folder, &["split.stratify=true"], &["split.stratify: goes with by = \"random\""]);
+    refused(folder, &["split.stratify=true"], &["split.stratify: needs by = \"random\""]);
     refused(
         folder,
         &["select.nonzero_weight=true"],

@@ -471,7 +471,7 @@ fn everything_nothing_and_what_is_doubtful() {
     refused(
         place,
         &["tracks", "--set", "certify.bad={score=1.0}", "--set", "certify.grey={score=2.0}"],
-        &["grey lies below bad"],
+        &["expected grey below bad"],
     );
     refused(place, &["tracks", "--set", "model.latent=3"], &["model.latent was settled"]);
     refused(

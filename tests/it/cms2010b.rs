@@ -463,7 +463,7 @@ fn inputs_that_are_not_as_they_should_be_are_told() {
         &["data.columns.ignore=[\"muons_muons_pt__q1_mean\"]"],
         "muons_muons.safetensors: encoder.0.weight is [150, 273]; expected [150, 272]",
     );
-    told(&["scale.kind=\"unit-area\""], "goes by the whole row");
+    told(&["scale.kind=\"unit-area\""], "uses the whole row");
     told(&["channels.rules=[]"], "channels.rules: missing");
     told(&["train.init=\"init/muons_muons.safetensors\""], "is a file, but there are 4 channels");
     told(

@@ -248,5 +248,5 @@ fn a_factorisation_on_a_gpu_is_that_on_the_cpu() {
         }
     }
     let (code, _, err) = train("fused", "wgpu", &["train.kernels=\"fused\""]);
-    assert!(code == 2 && err.contains("knows model.kind = \"nmf\" on the CPU only"), "{err}");
+    assert!(code == 2 && err.contains("supports model.kind = \"nmf\" on the CPU only"), "{err}");
 }

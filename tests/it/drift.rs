@@ -371,7 +371,7 @@ fn missing_cells_are_refused_by_name_or_counted() {
     );
     assert!(
         inspected[0]["unreadable"].as_array().unwrap().is_empty()
-            && out.contains("data.fill says what stands for them"),
+            && out.contains("set data.fill to replace missing values"),
         "{out}"
     );
     // A column that no training row has.
@@ -387,7 +387,7 @@ fn missing_cells_are_refused_by_name_or_counted() {
         "{err}"
     );
     let (code, _, err) = check(&["data.fill=\"mask\"", "model.kind=\"nmf\""]);
-    assert!(code == 2 && err.contains("data.fill: \"mask\" leaves cells out"), "{err}");
+    assert!(code == 2 && err.contains("data.fill: \"mask\" excludes cells"), "{err}");
     let (code, _, err) = check(&["data.fill=\"mask\"", "data.summary=true"]);
     assert!(code == 2 && err.contains("data.fill: seven numbers of a histogram"), "{err}");
 }

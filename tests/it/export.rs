@@ -430,7 +430,7 @@ fn what_a_graph_cannot_do_is_refused_with_the_reason() {
     refused(&["scored", "onnx", "--out", "x.onnx"], "`lumisift calibrate` sets one on good data");
     refused(
         &["scored", "onnx", "--out", "x.onnx", "--me", "METSig"],
-        "only `lumisift export … dism` takes it",
+        "only `lumisift export … dism` has this option",
     );
     assert!(!place.join("x.onnx").exists());
     succeed(place, &["calibrate", "scored", "--data", "good.csv", "-q"]);

@@ -357,12 +357,12 @@ fn a_value_that_nobody_named_is_neither_good_nor_bad() {
     );
     for (source, part) in [
         ("{ column = \"label\", values = [0], bad_values = [0] }", "0 is in values as well"),
-        ("{ column = \"label\", bad_values = [1] }", "1 means good where there is no values"),
+        ("{ column = \"label\", bad_values = [1] }", "1 means good by default"),
         (
             "{ column = \"label\", values = [0], bad_values = \"other\" }",
             "did you mean \"others\"?",
         ),
-        ("{ file = \"golden.json\", bad_values = [1] }", "bad_values goes with a column or a .npy"),
+        ("{ file = \"golden.json\", bad_values = [1] }", "bad_values is for a column or a .npy"),
     ] {
         config("three.csv", source);
         let (code, _, err) = run(place, &["check", "config.toml"]);

@@ -344,7 +344,7 @@ fn what_goes_not_with_layers_is_told() {
     );
     for part in [
         "data.me: data.layers says which",
-        "data.summary: seven numbers are taken of one",
+        "data.summary: the seven numbers are of a single",
         "data.keep_duplicates: layers",
         "data.part: found \"all\"; expected a part such as \"2 of 8\"",
         "scale.kind: \"bin-mean\" and \"reference\" each divide",

@@ -305,7 +305,7 @@ fn what_does_not_go_with_factorisations_and_patterns_is_told() {
         ("loss.l2=0.1", "loss.l2: has no meaning with model.kind = \"nmf\""),
         (
             "loss.kind=\"mae\"",
-            "loss.kind: found \"mae\"; model.kind = \"nmf\" makes squared errors small",
+            "loss.kind: found \"mae\"; model.kind = \"nmf\" minimises squared errors",
         ),
         (
             "train.ensemble=2",

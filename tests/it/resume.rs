@@ -210,7 +210,7 @@ fn what_does_not_belong_together_does_not_go_on() {
     let job = Job::new(&["train.epochs=200", "train.time_limit=\"0.4s\""]);
     half_way(&job);
     let (code, _, err) = job.run("half", &[]);
-    assert!(code == 2 && err.contains("not complete; --resume goes on with it"), "{err}");
+    assert!(code == 2 && err.contains("not complete; --resume continues it"), "{err}");
     let (code, _, err) =
         job.run("half", &["--resume", "--set", "train.batch_size=17", "--set", "seed=5"]);
     assert!(

@@ -233,7 +233,7 @@ fn defects_of_maps_are_found_where_enough_layers_have_them() {
         ),
         (
             "sensitivity.strengths=[0.5,1.0]",
-            "sensitivity.strengths[1]: found 1; contents stay as they are",
+            "sensitivity.strengths[1]: found 1; does not change the contents",
         ),
         (
             "sensitivity.strengths=[-0.5]",

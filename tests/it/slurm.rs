@@ -268,7 +268,7 @@ fn what_slurm_refuses_is_told_in_its_words_and_leaves_nothing() {
     assert!(!place.join("a").exists());
     let (code, _, err) =
         run(&slurm, place, &["train", "job.toml", "--out", "100%", "--engine", "slurm"]);
-    assert!(code == 2 && err.contains("takes % and"), "{err}");
+    assert!(code == 2 && err.contains("treats % and"), "{err}");
     assert!(!place.join("100%").exists());
     fs::write(place.join("file"), "").unwrap();
     let (code, _, err) =

@@ -168,7 +168,7 @@ impl Figures<'_> {
                 ));
             }
             if layers.iter().any(|(channel, _)| channel.masked.contains(&true)) {
-                entries.push((Mark::Band(MASKED), "mostly 0 in training: ignored".into()));
+                entries.push((Mark::Band(MASKED), "mostly 0 in training: never judged".into()));
             }
             let top = legend(&mut canvas, &entries);
             let height = (SIZE.1 as f64 - top - 10.0) / layers.len().max(1) as f64;
