@@ -1,4 +1,4 @@
-//! Times as text.
+//! Formats times.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,8 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub fn utc(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days since 1 March of the year 0, of which every 400 years have 146,097 (Hinnant's
-    // civil_from_days).
+    // Days since 1 March of the year 0; 400 years have 146,097 days (Hinnant's civil_from_days).
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
     let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -12,15 +12,15 @@ thread_local! {
     static FENCED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `read`; a panic in it becomes an error that says that the file is damaged.
+/// Runs `read`; a panic in it becomes an error that the file is damaged.
 pub fn decode<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
     fenced(read).unwrap_or_else(|cause| {
         Err(Error::input(format!("{}: is damaged: {cause}", path.display())))
     })
 }
 
-/// Keeps the panic hook of the process from printing panics that [`fenced`] turns into errors. The
-/// program calls this once; a library leaves the hook alone.
+/// Changes the panic hook of the process such that it does not print panics that [`fenced`] turns
+/// into errors. The program calls this once; the library does not change the hook.
 pub fn hide_fenced_panics() {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
@@ -47,7 +47,7 @@ pub fn fenced<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
     })
 }
 
-/// Whether so many bytes can be allocated now. What could not be would end the program.
+/// Whether this number of bytes can be allocated now. A failed allocation would abort the program.
 pub fn can_allocate(bytes: u64) -> bool {
     usize::try_from(bytes).is_ok_and(|bytes| {
         std::hint::black_box(&mut Vec::<u8>::new()).try_reserve_exact(bytes).is_ok()

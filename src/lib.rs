@@ -44,7 +44,7 @@
 //!
 //! let model = TrainedModel::open(&place.join("my"))?;
 //! let device = device::open(lumisift::config::DeviceChoice::Cpu)?;
-//! // Two rows of the features a and b; the second is far from all that was trained on.
+//! // Two rows of the features a and b; the second is far from all training rows.
 //! let scores = rows::score_rows(&model, &[3.0, 7.0, 3.0, 1000.0], &device)?;
 //! let main = scores.main().expect("one channel");
 //! assert!(main.scores[1] > main.scores[0]);
@@ -57,10 +57,10 @@
 //! ```
 //! use lumisift::{Experiment, config::Document};
 //!
-//! let text = "data.train = [\"good.csv\"]\n[split]\nby = \"block\"\n[train]\nepoch = 20";
-//! let document = Document::parse(text, "my.toml".as_ref())?;
-//! let error = Experiment::check(&document, "my").unwrap_err();
-//! assert!(error.to_string().starts_with("my.toml:5: train.epoch: unknown key in [train] (did you mean \"epochs\"?)"));
+//! let text = "data.train = [\"good.csv\"]\n[split]\nby = \"block\"\n[train]\nepoch = 20"; let
+//! document = Document::parse(text, "my.toml".as_ref())?; let error = Experiment::check(&document,
+//! "my").unwrap_err(); assert!(error.to_string().starts_with("my.toml:5: train.epoch: unknown key
+//! in [train] (did you mean \"epochs\"?)"));
 //! # Ok::<(), lumisift::Error>(())
 //! ```
 

@@ -1,20 +1,20 @@
-//! Small linear algebra in double precision, on the host. No result depends on the number of
+//! Small linear algebra in double precision on the host. Results do not depend on the number of
 //! threads.
 
 use rayon::prelude::*;
 
-/// Sweeps of rotations after which a matrix counts as diagonal.
+/// Maximum number of sweeps of rotations.
 const MOST_SWEEPS: usize = 60;
 
-/// Rows of a matrix that a thread takes at once.
+/// Rows of a matrix that a thread computes at a time.
 const ROWS: usize = 8;
 
-/// Adds so many times `values` to `sums`.
+/// Adds `factor` times `values` to `sums`.
 pub(crate) fn add(sums: &mut [f64], factor: f64, values: &[f64]) {
     sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
 }
 
-/// The sum of products.
+/// The dot product.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
@@ -30,12 +30,12 @@ pub(crate) fn product(a: &[f64], b: &[f64], k: usize, n: usize) -> Vec<f64> {
     out
 }
 
-/// Makes rows of `n` orthogonal to those before them and of length 1.
+/// Orthonormalises rows of length `n`.
 pub(crate) fn orthonormalise(rows: &mut [f64], n: usize) {
     for at in 0..rows.len() / n {
         let (before, row) = rows.split_at_mut(at * n);
         let row = &mut row[..n];
-        // Once more for what rounding left.
+        // Twice, to remove rounding errors.
         for _ in 0..2 {
             before.chunks_exact(n).for_each(|before| add(row, -dot(before, row), before));
         }

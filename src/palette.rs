@@ -1,6 +1,6 @@
-//! The colours of pages and pictures: one for each meaning. Pages have a light and a dark form,
-//! pictures use the light one. Hues are those of Okabe and Ito, which people with any kind of
-//! colour vision tell apart.
+//! The colours of pages and pictures, one per meaning. Pages have a light and a dark scheme;
+//! pictures use the light one. Hues are those of Okabe and Ito, which are distinguishable with any
+//! kind of colour vision.
 
 use std::fmt::Write as _;
 
@@ -11,8 +11,8 @@ const fn rgb(hex: u32) -> Colour {
     [(hex >> 16) as u8, (hex >> 8) as u8, hex as u8]
 }
 
-/// Constants with the light colours, and all of them with the names that style sheets use. Some are
-/// used by style sheets only.
+/// Declares constants with the light colours, and all colours with their names in style sheets.
+/// Some are used only by style sheets.
 macro_rules! palette {
     ($($(#[$doc:meta])* $constant:ident = $name:literal, $light:literal, $dark:literal;)*) => {
         $($(#[$doc])* #[allow(dead_code)] pub const $constant: Colour = rgb($light);)*
@@ -23,15 +23,15 @@ macro_rules! palette {
 palette! {
     /// Text, frames and thresholds.
     INK = "ink", 0x1d2229, 0xe6e8eb;
-    /// What is less important.
+    /// Less important elements.
     SOFT = "soft", 0x5b6470, 0xa3abb5;
-    /// Grounds of code.
+    /// Background of code.
     FAINT = "faint", 0xe9ebee, 0x2a2f36;
     /// Grid lines and frames.
     LINE = "line", 0xdfe2e6, 0x343a42;
-    /// The ground of charts.
+    /// Background of charts.
     PAPER = "paper", 0xffffff, 0x1b1f24;
-    /// The ground of pages.
+    /// Background of pages.
     BACK = "back", 0xf7f7f5, 0x14171b;
     /// Links.
     LINK = "link", 0x00568a, 0x7cc4f2;
@@ -67,11 +67,11 @@ palette! {
     HEAT_BELOW = "heat-below", 0xf0a04b, 0xb5661a;
     /// Alarms.
     ALARM = "alarm", 0xa33b00, 0xffab73;
-    /// The ground of warnings.
+    /// Background of warnings.
     NOTICE = "notice", 0xfff4e2, 0x33291a;
 }
 
-/// Series that have no meaning of their own, in light and dark.
+/// Colours of series without a meaning, light and dark.
 const NUMBERED: [(u32, u32); 8] = [
     (0x0072b2, 0x56b4e9),
     (0xd55e00, 0xff8a3d),
@@ -83,7 +83,7 @@ const NUMBERED: [(u32, u32); 8] = [
     (0x8a7a00, 0xf0e442),
 ];
 
-/// How many series are told apart by colour.
+/// Number of distinct colours of series.
 pub const SERIES: usize = NUMBERED.len();
 
 /// The colour of a series by its number, from 0.
@@ -96,7 +96,7 @@ pub fn tint(colour: Colour, share: f64) -> Colour {
     colour.map(|part| (255.0 + (f64::from(part) - 255.0) * share.clamp(0.0, 1.0)).round() as u8)
 }
 
-/// The colour of a group of rows by its name, or by its number where the name has no colour.
+/// The colour of a group of rows by its name, or by its number if the name has no colour.
 pub fn group(name: &str, at: usize) -> Colour {
     match name {
         "good" => GOOD,

@@ -1,7 +1,6 @@
-//! Protobuf's wire format, as far as event files and ONNX need it: messages are written, never
-//! read.
+//! Writes Protobuf's wire format for event files and ONNX.
 
-/// A message in the making.
+/// A message under construction.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Message(Vec<u8>);
 
@@ -14,12 +13,12 @@ impl Message {
         self.0.push(value as u8);
     }
 
-    /// A field's number and wire type: 0 varint, 1 eight bytes, 2 counted bytes, 5 four bytes.
+    /// Field number and wire type: 0 varint, 1 eight bytes, 2 length-delimited bytes, 5 four bytes.
     fn key(&mut self, field: u32, wire: u32) {
         self.varint(u64::from(field << 3 | wire));
     }
 
-    /// A whole number; one below 0 is `value as u64`.
+    /// An integer; a negative one is `value as u64`.
     pub(crate) fn integer(mut self, field: u32, value: u64) -> Self {
         self.key(field, 0);
         self.varint(value);
@@ -51,7 +50,7 @@ impl Message {
         self.bytes(field, value.0)
     }
 
-    /// A field that may be there many times.
+    /// A repeated field.
     pub(crate) fn messages(self, field: u32, values: impl IntoIterator<Item = Self>) -> Self {
         values.into_iter().fold(self, |message, value| message.message(field, value))
     }

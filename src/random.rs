@@ -1,13 +1,13 @@
-//! One seed, many named generators: each use of chance has its own, so that no use disturbs
-//! another, and nothing about chance needs to be saved: (seed, name, index) say it all.
+//! One seed, many named generators. Each use of random numbers has its own generator, independent
+//! of others. No state is saved: (seed, name, index) determine a generator.
 
 use rand::Rng;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use sha2::{Digest, Sha256};
 
-/// A generator for one purpose, the same on every machine and device.
+/// A generator for one purpose, identical on every machine and device.
 ///
-/// `name` says what it is for ("initial weights", "batch order"); `index` tells repeated uses apart
+/// `name` is the purpose ("initial weights", "batch order"); `index` distinguishes repeated uses
 /// (the epoch, the member).
 pub fn generator(seed: u64, name: &str, index: u64) -> ChaCha8Rng {
     let mut hash = Sha256::new();
@@ -17,8 +17,7 @@ pub fn generator(seed: u64, name: &str, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(hash.finalize().into())
 }
 
-/// Another seed, for something that has a name of its own: what it draws does not depend on what
-/// else there is.
+/// Derives the seed of something with a name, such that its random numbers do not depend on others.
 pub fn derived(seed: u64, name: &str) -> u64 {
     generator(seed, name, 0).next_u64()
 }

@@ -1,14 +1,14 @@
 //! Statistics of plain numbers.
 
-/// The percentile with linear interpolation between neighbours (NumPy's default), or nothing of
-/// nothing.
+/// The percentile with linear interpolation between neighbours (NumPy's default); `None` without
+/// values.
 pub fn percentile(values: &[f64], percent: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     (!sorted.is_empty()).then(|| percentile_of_sorted(&sorted, percent))
 }
 
-/// The linearly interpolated percentile of sorted numbers; 0 of none.
+/// The linearly interpolated percentile of sorted numbers; 0 without numbers.
 pub fn percentile_of_sorted<T: Copy + Into<f64>>(sorted: &[T], percent: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
     let place = percent / 100.0 * last as f64;

@@ -1,4 +1,4 @@
-//! Numbers in words.
+//! Formats counts with nouns.
 
 /// `1 run`, `2 runs`.
 pub fn count(n: usize, what: &str) -> String {

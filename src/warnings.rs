@@ -1,13 +1,13 @@
-//! Warnings in the order in which they matter.
+//! Warnings in the order of their severity.
 
-/// How much a warning matters; warnings are listed in this order.
+/// The severity of a warning; warnings are listed in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Scores or flags mean nothing.
+    /// Scores or flags are meaningless.
     Worthless,
-    /// Figures are wrong, flattering or not comparable.
+    /// Figures are wrong, too good or not comparable.
     Misleading,
-    /// Something is worth a look.
+    /// Something should be checked.
     Note,
 }
 
@@ -16,12 +16,12 @@ pub enum Severity {
 pub struct Warnings(Vec<(Severity, String)>);
 
 impl Warnings {
-    /// Texts that are worth a look.
+    /// Warnings of severity [`Severity::Note`].
     pub fn notes(texts: &[String]) -> Self {
         Self(texts.iter().map(|text| (Severity::Note, text.clone())).collect())
     }
 
-    /// Adds one.
+    /// Adds a warning.
     pub fn add(&mut self, severity: Severity, text: impl Into<String>) {
         self.0.push((severity, text.into()));
     }
