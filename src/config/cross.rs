@@ -105,7 +105,7 @@ fn rows(config: &Experiment, checker: &mut Checker) {
 fn scale(config: &Experiment, checker: &mut Checker) {
     let Experiment { data, scale, channels, .. } = config;
     if scale.fit_on == FitOn::Read && (!data.add_inputs.is_empty() || scale.divide_by.is_some()) {
-        checker.fault("scale.fit_on", "\"read\" takes rows before data.add_inputs and scale.divide_by are known; expected \"train\" or \"all\"");
+        checker.fault("scale.fit_on", "\"read\" uses rows before data.add_inputs and scale.divide_by are known; expected \"train\" or \"all\"");
     }
     if let Some(step) =
         scale.steps().iter().find(|step| step.by_row()).filter(|_| !channels.is_empty())
@@ -145,7 +145,7 @@ fn model(config: &mut Experiment, checker: &mut Checker) {
         );
     }
     if train.ensemble > 1 && model.nmf.start == NmfStart::Nndsvd && train.init.is_none() {
-        checker.fault("train.ensemble", "members that start from singular vectors are all the same; expected model.nmf.start = \"random\"");
+        checker.fault("train.ensemble", "members that start from singular vectors are identical; expected model.nmf.start = \"random\"");
     }
     if !checker.document.says("train.batch_size") {
         // All rows at once.

@@ -195,7 +195,7 @@ impl Reader {
                 let near = suggestion(other, known.iter().copied());
                 self.fault(
                     &format!("{shown}.{other}"),
-                    &format!("unknown{near}; beside {word} are known {}", known.join(", ")),
+                    &format!("unknown key{near}; with {word}, known are {}", known.join(", ")),
                 );
             }
         }
@@ -257,7 +257,7 @@ impl Reader {
                 {
                     self.fault(
                         &format!("{key}[{}]", twice.0),
-                        &format!("{} stands twice", twice.1),
+                        &format!("{} is there twice", twice.1),
                     );
                 }
                 if word == "choice" {
@@ -470,7 +470,7 @@ mod tests {
             faults("strategy = \"grid\"\n[space]\na = { uniform = [0, 1] }")[0]
                 .starts_with("space.a.steps: missing")
         );
-        assert!(faults("[space]\na = { choice = [1, 1] }")[0].contains("stands twice"));
+        assert!(faults("[space]\na = { choice = [1, 1] }")[0].contains("is there twice"));
         assert!(
             faults("[space]\na = { choice = [1] }\nb = { choice = [1], when = { c = 1 } }")[0]
                 .contains("\"c\" is not varied")

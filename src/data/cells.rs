@@ -130,7 +130,7 @@ pub fn suspicion<'a>(columns: impl Iterator<Item = (&'a str, &'a Cells)>) -> Opt
     let list: Vec<String> = numbers.iter().map(f32::to_string).collect();
     (!found.is_empty()).then(|| {
         format!(
-            "{}{more}, far from all other values: if that stands for a missing value, set data.missing = [{}] and choose a data.fill",
+            "{}{more}, far from all other values: if that means a missing value, set data.missing = [{}] and choose a data.fill",
             named.join(", "),
             list.join(", ")
         )

@@ -246,7 +246,7 @@ fn join_files(
         tables.iter().find(|(_, table)| has_channels && table.hierarchy.is_none())
     {
         return Err(Error::input(format!(
-            "[channels]: {} holds no named features; channels are made of those",
+            "[channels]: {} has no named features, which channels need",
             source.path.display()
         )));
     }

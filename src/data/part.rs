@@ -65,7 +65,7 @@ pub fn deal(part: Part, files: &[(Role, PathBuf)], tables: &[Table]) -> Result<D
             .collect();
         if taken.is_empty() {
             return Err(Error::input(format!(
-                "part {part}: no run falls into it; there are {}, take fewer parts",
+                "part {part}: no run falls into it; there are {}, use fewer parts",
                 rows.len()
             )));
         }

@@ -51,7 +51,7 @@ pub fn check_rows(experiment: &Experiment, prepared: &Prepared) -> Result<()> {
     {
         let channels = prepared.channels.len();
         return Err(Error::input(format!(
-            "threshold.kind = \"fixed\" is one number, but the scores of {channels} channels differ in size; take \"percentile\" or \"mean-std\""
+            "threshold.kind = \"fixed\" is one number, but the scores of {channels} channels differ in size; expected \"percentile\" or \"mean-std\""
         )));
     }
     let wanted =
@@ -152,7 +152,7 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
     }
     if experiment.train.validate_on == ValidateOn::Train {
         warn(
-            "the validation loss is taken on the training rows: it says nothing about new data"
+            "the validation loss is computed on the training rows and does not apply to new data; set train.validate_on = \"valid\""
                 .into(),
         );
     }
@@ -219,7 +219,7 @@ pub fn warnings(experiment: &Experiment, prepared: &Prepared) -> Warnings {
     for (input, row, value) in outliers(prepared) {
         let (name, place) = (&prepared.input_names()[input], prepared.samples.place(row));
         warn(format!(
-            "{name} is {value:e} in the training row {place}, a million times as large as in all others, and decides how it is scaled: leave the row out (select), or take scale.kind = \"robust\""
+            "{name} is {value:e} in the training row {place}, a million times as large as in all others, and decides how it is scaled: exclude the row (select), or use scale.kind = \"robust\""
         ));
     }
     if let Some(step) = prepared.scaler.forgets() {

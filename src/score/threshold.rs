@@ -82,7 +82,7 @@ impl Calibrated {
         let above = self.rows as f64 * (1.0 - percentile / 100.0);
         (self.value.is_some() && above < 1.0).then(|| {
             format!(
-                "the {percentile}th percentile of {} calibration rows is little more than the largest of them: take more rows or a lower percentile",
+                "the {percentile}th percentile of {} calibration rows is little more than the largest of them: use more rows or a lower percentile",
                 self.rows
             )
         })

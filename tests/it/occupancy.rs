@@ -309,7 +309,7 @@ fn what_does_not_go_with_factorisations_and_patterns_is_told() {
         ),
         (
             "train.ensemble=2",
-            "train.ensemble: members that start from singular vectors are all the same",
+            "train.ensemble: members that start from singular vectors are identical",
         ),
         (
             "patterns.windows=[{x = 65, y = 1}]",

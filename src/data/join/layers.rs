@@ -243,7 +243,7 @@ fn refuse_mixture(parts: &[LayerTable], wanted: &[LayerSpec], events: bool) -> R
         }
         if !table.rows.is_empty() && table.events != events {
             return Err(Error::input(format!(
-                "{path}: the rows of {name} say which lumisection they are, but those of other layers do not"
+                "{path}: the rows of {name} have lumisection numbers, but those of other layers do not"
             )));
         }
     }

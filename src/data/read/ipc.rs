@@ -107,7 +107,7 @@ impl Checked {
             .ok_or("a message claims to end behind the file")?;
         self.bodies = self.bodies.saturating_add(length);
         if self.bodies > self.length {
-            return Err("its blocks lie in each other".into());
+            return Err("its blocks overlap".into());
         }
         let unpacked = buffers(file, &message, body, length)?;
         if message.header_as_dictionary_batch().is_some() {

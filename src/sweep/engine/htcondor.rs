@@ -88,7 +88,7 @@ fn in_place(batch: &Batch, job: &Job, place: &Path) -> Result<Carried> {
             "when_to_transfer_output = ON_EXIT",
             "transfer_output_files = \"\"",
             "log = job.log",
-            "# Holds something only where the log of the task cannot be opened there.",
+            "# Not empty only if the log of the task cannot be opened there.",
             "error = $(task).err",
         ]
         .map(str::to_owned)
@@ -195,7 +195,7 @@ pub(super) fn files(
     if let Some(time) = *batch.time {
         let seconds = time.saturating_sub(*batch.lead).as_secs();
         lines.extend([
-            "# Its time is nearly up: it pauses, and goes on when it is its turn again.".into(),
+            "# Its time is nearly up: it pauses, and continues when it is scheduled again.".into(),
             format!("periodic_hold = JobStatus == 2 && time() - JobCurrentStartDate > {seconds}"),
             "periodic_hold_reason = \"paused: its time is up\"".into(),
             format!("periodic_hold_subcode = {PAUSED}"),

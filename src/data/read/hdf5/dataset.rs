@@ -259,7 +259,7 @@ impl Dataset {
                 &[]
             };
             fill(bytes, kind, target)
-                .ok_or_else(|| self.fault("holds another number of values than its shape says"))
+                .ok_or_else(|| self.fault("has a number of values that differs from its shape"))
         })
     }
 
