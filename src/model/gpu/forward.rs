@@ -13,6 +13,7 @@ use std::ops::Range;
 /// Rows per block at a time.
 pub(crate) const ROWS: usize = 32;
 
+/// Blocks per member; more if the loops of a thread are limited.
 const WORKERS: usize = 64;
 
 pub(crate) fn upload(client: &Client, values: &[f32]) -> Handle {
