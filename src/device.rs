@@ -68,7 +68,7 @@ impl Device {
             return compute();
         }
         let result = guard::fenced(compute).unwrap_or_else(|cause| Err(failure(&cause)));
-        if matches!(result, Err(Error::Memory(_))) {
+        if result.as_ref().is_err_and(Error::is_memory) {
             // What was given back is kept for the next who asks for as much, and smaller parts may
             // not find room beside it.
             let _ = guard::fenced(|| self.device.memory_cleanup());

@@ -188,7 +188,7 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
 /// What was trained or begun before. With `force` an experiment of another config makes room.
 fn begun(path: &Path, experiment: &Experiment, force: bool) -> Result<Option<Folder>> {
     match Folder::begun(path, experiment) {
-        Err(Error::Input(_) | Error::Column { .. }) if force => Ok(None),
+        Err(error) if force && error.exit_code() == 2 => Ok(None),
         Err(error) => Err(error.map(|message| {
             let told = message.strip_prefix("--resume: ").unwrap_or(&message);
             format!("--out: {told}; choose another folder, or --force to train anew")

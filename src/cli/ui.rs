@@ -111,7 +111,7 @@ impl Ui {
             .create(true)
             .append(true)
             .open(path)
-            .map_err(|error| Error::writing(path, &error))?;
+            .map_err(|error| Error::writing(path, error))?;
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some((path.to_path_buf(), file));
         let command: Vec<String> = std::env::args().collect();
         self.log(&format!("lumisift {}: {}", env!("CARGO_PKG_VERSION"), command.join(" ")));

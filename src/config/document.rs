@@ -147,7 +147,7 @@ impl Document {
 
     fn add_file(&mut self, path: &Path, seen: &mut Vec<PathBuf>) -> Result<()> {
         files::regular(path)?;
-        let identity = fs::canonicalize(path).map_err(|error| Error::reading(path, &error))?;
+        let identity = fs::canonicalize(path).map_err(|error| Error::reading(path, error))?;
         if seen.contains(&identity) {
             return Err(Error::input(format!(
                 "{}: extends itself by way of the files it extends",
@@ -160,7 +160,7 @@ impl Document {
                 "{}: is not text (not UTF-8), so not a TOML file",
                 path.display()
             )),
-            _ => Error::reading(path, &error),
+            _ => Error::reading(path, error),
         })?;
         let base = Self::parse(&text, path)?;
         if let Some(Value::String(base)) = base.table.get("extends") {

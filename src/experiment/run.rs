@@ -62,7 +62,7 @@ pub fn train(
     let devices = device::open_all(&experiment.device)?;
     let mut prepared = prepare(experiment, &|_| {})?;
     let plan = Plan::new(experiment, &prepared)?;
-    std::fs::create_dir_all(out).map_err(|error| Error::writing(out, &error))?;
+    std::fs::create_dir_all(out).map_err(|error| Error::writing(out, error))?;
     let _lock = Lock::take(out)?;
     let folder = Folder::create(out, false)?;
     let training = plan.open(folder, false, &prepared, &devices, observer)?;

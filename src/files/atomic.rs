@@ -26,7 +26,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 /// Reads a JSON file that a training wrote.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     super::regular(path)?;
-    let text = fs::read_to_string(path).map_err(|error| Error::reading(path, &error))?;
+    let text = fs::read_to_string(path).map_err(|error| Error::reading(path, error))?;
     serde_json::from_str(&text).map_err(|error| {
         Error::input(format!("{}: not what `lumisift train` writes: {error}", path.display()))
     })
@@ -56,7 +56,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         synced(file.sync_all())
     };
-    let failed = |error: std::io::Error| cannot_write(path, &error);
+    let failed = |error: std::io::Error| cannot_write(path, error);
     write()
         .map_err(failed)
         // Now, since the folder may have been lost while that was written.
@@ -72,7 +72,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Why a file of an experiment cannot be written: another process took its folder over, where that
 /// is so, and else what the system says.
-pub fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
+pub fn cannot_write(path: &Path, error: std::io::Error) -> Error {
     lock::check(path).err().unwrap_or_else(|| Error::writing(path, error))
 }
 

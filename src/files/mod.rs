@@ -31,7 +31,7 @@ fn special(_: FileType) -> Option<&'static str> {
 /// Refuses pipes, devices and sockets, which cannot be read more than once. Folders pass: their
 /// readers have errors of their own.
 pub fn regular(path: &Path) -> Result<()> {
-    let kind = fs::metadata(path).map_err(|error| Error::reading(path, &error))?.file_type();
+    let kind = fs::metadata(path).map_err(|error| Error::reading(path, error))?.file_type();
     match special(kind) {
         None => Ok(()),
         Some(what) => Err(Error::input(format!(

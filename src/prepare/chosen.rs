@@ -275,7 +275,7 @@ impl Chosen {
 
 /// A name that is no column may be a misspelt quantity of OMS or HLT.
 fn with_lumi_names(error: Error, columns: &[String], info: &LumiInfo) -> Error {
-    let Error::Column { name, problem, .. } = &error else { return error };
+    let Error::Column { name, problem, .. } = error.innermost() else { return error };
     if !columns.contains(name) {
         return error;
     }

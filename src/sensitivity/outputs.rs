@@ -44,7 +44,7 @@ pub fn check_free(folder: &Path, force: bool) -> Result<()> {
 /// Writes all files into a folder.
 pub fn write(folder: &Path, outcome: &Outcome) -> Result<()> {
     let [table, figures, html, png] = FILES.map(|name| folder.join(name));
-    fs::create_dir_all(folder).map_err(|error| Error::writing(folder, &error))?;
+    fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
     let picture = picture(outcome)
         .to_png()
         .map_err(|error| Error::failed(format!("{}: {error}", png.display())))?;

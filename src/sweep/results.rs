@@ -243,5 +243,5 @@ fn point_to(board: &Board, best: &Ranked) -> Result<()> {
     let made = std::os::unix::fs::symlink(target, &beside);
     #[cfg(not(unix))]
     let made = fs::write(&beside, target.to_string_lossy().as_bytes());
-    made.and_then(|()| fs::rename(&beside, &link)).map_err(|error| Error::writing(&link, &error))
+    made.and_then(|()| fs::rename(&beside, &link)).map_err(|error| Error::writing(&link, error))
 }

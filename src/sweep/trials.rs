@@ -242,7 +242,7 @@ impl Board {
             {
                 None
             }
-            Err(error) => return Err(Error::reading(&file, &error)),
+            Err(error) => return Err(Error::reading(&file, error)),
         };
         match found {
             Some(_) if !resume => {
@@ -270,7 +270,7 @@ impl Board {
             None => Folder::check_free(&self.path, false)?,
         }
         fs::create_dir_all(self.path.join(TRIALS))
-            .map_err(|error| Error::writing(&self.path, &error))?;
+            .map_err(|error| Error::writing(&self.path, error))?;
         write_atomically(&file, self.experiment.to_toml()?.as_bytes())
     }
 
@@ -335,7 +335,7 @@ impl Board {
                 .map(Some)
                 .map_err(|error| Error::failed(format!("{}: {error}", file.display()))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::reading(&file, &error)),
+            Err(error) => Err(Error::reading(&file, error)),
         }
     }
 
@@ -372,7 +372,7 @@ impl Board {
                 Ok(Some(written.parameters.into_iter().collect()))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::reading(&file, &error)),
+            Err(error) => Err(Error::reading(&file, error)),
         }
     }
 
@@ -424,7 +424,7 @@ impl Board {
         let Some(point) = self.point(trial)? else { return Ok(Asked::Later) };
         match fs::create_dir(&path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(Error::writing(&path, &error));
+                return Err(Error::writing(&path, error));
             }
             _ => {}
         }

@@ -4,7 +4,7 @@ use crate::{
     cli::{devices_argument, progress::Progress, stop::Stop, ui::Ui},
     config::{Experiment, report::Report as ReportSection},
     device::{self, Device},
-    error::{Error, Result},
+    error::{Access, Error, Result},
     experiment::run::{self, Plan, Training},
     files::{
         folder::{Folder, names},
@@ -278,8 +278,8 @@ fn open<'e>(
 
 /// A trial that came to no good end. What no other trial could write either is not its fault.
 fn fail(claim: Claim, error: Error) -> Result<()> {
-    match error {
-        Error::Writing(_) => {
+    match error.innermost() {
+        Error::Io { access: Access::Write, .. } => {
             // On a full disk it stays with whom it was, and is taken over from there.
             let _ = claim.lay_aside();
             Err(error)

@@ -290,7 +290,7 @@ pub fn experiment(
     let places: Places = shown.places().map(|(run, at, row)| (row, (run, at))).collect();
     let read = |name: &str| {
         std::fs::read_to_string(folder.file(name))
-            .map_err(|error| Error::reading(&folder.file(name), &error))
+            .map_err(|error| Error::reading(&folder.file(name), error))
     };
     let place = folder.path().display();
     Ok(json!({
