@@ -11,6 +11,7 @@ mod decode;
 mod devices;
 mod encode;
 mod export;
+mod global;
 mod inspect;
 mod outputs;
 mod progress;
@@ -25,10 +26,11 @@ mod train;
 mod ui;
 
 use crate::{
+    cli::global::Global,
     config::{DeviceChoice, Experiment, Part},
     error::{Error, Result},
 };
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use std::{ffi::OsString, path::Path, process::ExitCode};
 use ui::Ui;
 
@@ -46,36 +48,6 @@ struct Cli {
     global: Global,
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// Options that every verb takes.
-#[derive(Clone, Debug, Args)]
-struct Global {
-    /// Print results and errors only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    quiet: bool,
-    /// Print more of what happens, on standard error
-    #[arg(short, long, global = true)]
-    verbose: bool,
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    color: When,
-    /// How results are printed
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum When {
-    Auto,
-    Always,
-    Never,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// Options of the verbs that read a config.

@@ -15,7 +15,10 @@ use crate::{
     prepare::{Prepared, training},
     report::{figures::Report, terminal},
     score::{scored_rows, scores::Scores},
-    sensitivity::{self, FILES, Outcome, Plan, Share},
+    sensitivity::{
+        self, FILES, Plan,
+        outcome::{Outcome, Share},
+    },
     text::count,
 };
 use clap::Args;

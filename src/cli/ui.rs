@@ -1,11 +1,11 @@
 //! What people see: results on standard output, progress, warnings and errors on standard error.
 
-use super::{Format, Global, When};
-use crate::experiment::observer::Size;
+use super::global::{Format, Global, When};
 use crate::{
     clock::utc,
     data::{self, Rejected, Samples, table},
     error::{Error, Result},
+    experiment::observer::Size,
     files::lock,
     report::terminal,
     train::Epoch,

@@ -3,6 +3,7 @@
 //! trained ([`trained`]), the new rows that a trained one scores ([`rows`]), and the experiments that
 //! judge lumisections ([`judging`]).
 
+pub mod channel_entry;
 pub mod checks;
 mod consistent;
 mod directory;

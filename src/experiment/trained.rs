@@ -9,36 +9,19 @@ use crate::{
         layers,
     },
     error::{Error, Result},
+    experiment::channel_entry::ChannelEntry,
     files::{
         atomic::{read_json, write_atomically, write_json},
         folder::{Folder, names},
     },
     model::{Architecture, weights},
     prepare::scale::Scaler,
-    score::{
-        error_baseline::ErrorBaseline, network::Network, one_class_svm::OneClassSvm,
-        threshold::Calibrated,
-    },
+    score::{network::Network, one_class_svm::OneClassSvm, threshold::Calibrated},
 };
-use serde::Serialize;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
-
-/// One entry of `channels.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
-pub struct ChannelEntry {
-    /// Name and features.
-    #[serde(flatten)]
-    pub channel: Channel,
-    /// What is usual for its errors.
-    #[serde(flatten)]
-    pub usual: ErrorBaseline,
-    /// Bins that patterns leave out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub masked: Vec<u32>,
-}
 
 /// What reading a model takes from `provenance.json`.
 #[derive(Debug, Default, serde::Deserialize)]

@@ -1,7 +1,10 @@
 //! Files that are written whole or not at all.
 
 use super::lock;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::sync::{sync_folder, synced},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, File},
@@ -78,33 +81,6 @@ pub fn cannot_write(path: &Path, error: std::io::Error) -> Error {
 
 /// What tells the unfinished files of this process from those of others, on other machines too.
 static WRITER: LazyLock<String> = LazyLock::new(lock::token);
-
-/// Makes sure that the names in a folder are on disk, as far as its file system can and the folder
-/// may be opened: one may be written but not read.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    match File::open(folder) {
-        Ok(folder) => synced(folder.sync_all()),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// The outcome of an `fsync`, which is well where the file system has none: CIFS, FUSE, AFS and EOS
-/// mounts answer EINVAL, ENOTSUP or ENOSYS, above all for folders. What is full or broken stays an
-/// error.
-pub fn synced(outcome: std::io::Result<()>) -> std::io::Result<()> {
-    match outcome {
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported
-            ) =>
-        {
-            Ok(())
-        }
-        outcome => outcome,
-    }
-}
 
 #[cfg(test)]
 mod tests {

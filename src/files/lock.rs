@@ -16,7 +16,7 @@
 use crate::{
     clock::utc,
     error::{Error, Result},
-    files::atomic::synced,
+    files::sync::synced,
 };
 use serde::{Deserialize, Serialize};
 use std::{

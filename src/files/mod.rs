@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod folder;
 pub mod lock;
+mod sync;
 pub mod tables;
 
 use crate::error::{Error, Result};

@@ -2,7 +2,8 @@
 
 use super::{
     channels::{Measured, SvmGroup},
-    figures::{Report, RunFigures},
+    figures::Report,
+    runs::RunFigures,
 };
 use crate::{
     config::ThresholdRule,

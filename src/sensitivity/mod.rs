@@ -5,6 +5,7 @@
 //! (`patterns.dynamic_mask`) is off for it.
 
 mod inject;
+pub mod outcome;
 mod outputs;
 
 use crate::{
@@ -22,7 +23,6 @@ use crate::{
     random,
     score::{
         patterns::{Region, Side, scored::Patterns},
-        roc::rate_with_interval,
         run::{self, Scored},
         scores::Scores,
         threshold::Calibrated,
@@ -30,13 +30,14 @@ use crate::{
 };
 pub use inject::Size;
 use inject::{bins, inject, place};
+use outcome::{Outcome, Point, Settings, Share};
 pub use outputs::{FILES, check_free, write};
 use rand::seq::SliceRandom;
-use serde::Serialize;
 use std::ops::Range;
 
 /// Sizes where the config names none: of maps, and of histograms in one dimension.
 const OF_MAPS: [(usize, usize); 5] = [(2, 2), (4, 2), (8, 3), (16, 2), (16, 6)];
+
 const OF_LINES: [(usize, usize); 4] = [(1, 1), (2, 1), (5, 1), (10, 1)];
 
 /// What is tried, on which rows: known to be possible.
@@ -58,104 +59,6 @@ struct Layer {
     shape: Shape,
     /// Its bins among the values of a row.
     columns: Range<usize>,
-}
-
-/// What is tried.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Settings {
-    /// Sizes of the defects.
-    pub sizes: Vec<Size>,
-    /// What contents are multiplied by.
-    pub strengths: Vec<f64>,
-    /// Rows that each point is tried on, where so many are there.
-    pub rows: usize,
-    /// In how many channels a defect is.
-    pub channels: usize,
-    /// Whether contents are drawn anew as counts.
-    pub poisson: bool,
-}
-
-/// A share of rows with Wilson's 95 % interval.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Share {
-    /// The channel that flags.
-    pub channel: String,
-    /// Flagged rows.
-    pub flagged: usize,
-    /// All of them.
-    pub rows: usize,
-    /// Their share; none without rows.
-    pub share: Option<f64>,
-    /// The interval.
-    pub interval: Option<(f64, f64)>,
-}
-
-impl Share {
-    fn new(channel: &str, flagged: usize, rows: usize) -> Self {
-        let found = rate_with_interval(flagged, rows);
-        // Rounding must not leave a share outside.
-        let interval = found.map(|(share, low, high)| (low.min(share), high.max(share)));
-        Self { channel: channel.into(), flagged, rows, share: found.map(|found| found.0), interval }
-    }
-}
-
-/// What was found of a size and strength.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Point {
-    /// The size.
-    #[serde(flatten)]
-    pub size: Size,
-    /// What the contents were multiplied by.
-    pub strength: f64,
-    /// In how many channels.
-    pub channels: usize,
-    /// Rows that are flagged by the channel that judges.
-    pub efficiency: Share,
-    /// With patterns: the mean overlap (intersection over union) of each injected area with the
-    /// region on its side that matches it best; 0 where there is none.
-    pub iou: Option<f64>,
-    /// Where there are several channels, those flagged by each, of the rows in which the defect is
-    /// in it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub by_channel: Vec<Share>,
-}
-
-/// What was found.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Outcome {
-    /// The experiment.
-    pub name: String,
-    /// Its folder; where it was trained for this, relative to the folder of this file.
-    pub experiment: String,
-    /// What wrote it.
-    pub version: String,
-    /// What the score is, in words.
-    pub score: String,
-    /// What changed and unchanged rows are held against.
-    pub thresholds: Vec<Calibrated>,
-    /// The source of all chance.
-    pub seed: u64,
-    /// What was tried.
-    pub settings: Settings,
-    /// "bins", or "bins (x × y)".
-    pub unit: String,
-    /// The good rows that are held out, in words.
-    pub sample: String,
-    /// Of these, the share that is flagged as it is, by each channel, the one that judges last.
-    pub false_alarms: Vec<Share>,
-    /// Rows that defects were injected into: none of them is flagged as it is.
-    pub rows: usize,
-    /// What was found, size by size.
-    pub points: Vec<Point>,
-    /// What is worth knowing.
-    pub notes: Vec<String>,
-}
-
-impl Outcome {
-    /// The share of good rows that is flagged as it is.
-    pub fn false_alarm(&self) -> Option<&Share> {
-        self.false_alarms.last()
-    }
 }
 
 /// A defect in a row: a layer and an area of it each.
@@ -466,7 +369,7 @@ impl Plan {
 }
 
 /// Bins that a region and an area have both, as a share of those that either has.
-fn overlap(region: &Region, area: Area) -> f64 {
+pub(super) fn overlap(region: &Region, area: Area) -> f64 {
     let common = region.share_in(&[area]) * region.bins as f64;
     common / (region.bins as f64 + area.bins() as f64 - common)
 }

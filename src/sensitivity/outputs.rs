@@ -1,6 +1,9 @@
 //! What is written: a table, figures as JSON, a page, a picture.
 
-use super::{Outcome, Point, Share, Size};
+use super::{
+    inject::Size,
+    outcome::{Outcome, Point, Share},
+};
 use crate::{
     error::{Error, Result},
     files::{
@@ -13,7 +16,8 @@ use crate::{
         page,
         plots::{
             SIZE,
-            canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
+            axes::{Axis, Panel, number},
+            canvas::{Align, Area, Canvas, Mark, Stroke, Style},
             titled,
         },
     },

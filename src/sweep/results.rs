@@ -1,14 +1,12 @@
 //! What came out of a sweep: one table of all trials, the best of them, what mattered.
 
 use super::{
+    state::State,
     strategy::{number, place_among},
-    trials::{Board, State, Trial},
+    trials::{Board, Trial},
 };
 use crate::{
-    config::{
-        sweep::Goal,
-        sweep::{Parameter, Point},
-    },
+    config::sweep::{Goal, Parameter, Point},
     error::{Error, Result},
     files::tables,
     report::figures::Report,

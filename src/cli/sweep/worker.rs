@@ -16,7 +16,8 @@ use crate::{
         objective::figure,
         pruner::{Pruning, Rule},
         results,
-        trials::{Asked, Board, Claim, Phase},
+        state::Phase,
+        trials::{Asked, Board, Claim},
     },
     train::Fitted,
 };

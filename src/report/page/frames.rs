@@ -1,7 +1,7 @@
 //! What the lumisection viewer shows: of each row kept, the input, its reconstruction and the error
 //! of every bin or feature; of maps the regions too.
 
-use super::data::{Shown, packed};
+use super::{packed::packed, shown::Shown};
 use crate::{
     config::{Experiment, scale::FitOn},
     data::{axes, shape::Shape},

@@ -6,6 +6,8 @@
 pub mod comparison;
 pub mod data;
 pub mod frames;
+mod packed;
+mod shown;
 
 use crate::{
     error::{Error, Result},

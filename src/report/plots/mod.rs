@@ -1,12 +1,14 @@
 //! The main figures as PNG pictures, for slides and logs.
 
+pub mod axes;
 pub mod canvas;
 mod maps;
 
 use super::{
     channels::{ChannelFigures, Histogram, Histograms},
-    figures::{Report, RunFigures, ranking},
+    figures::{Report, ranking},
     maps::Maps,
+    runs::RunFigures,
 };
 use crate::{
     config::Experiment,
@@ -19,7 +21,8 @@ use crate::{
     score::{roc::Auc, run::judged, scores::Scores},
     train::history::HistoryLine,
 };
-use canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style};
+use axes::{Axis, Panel};
+use canvas::{Align, Area, Canvas, Mark, Stroke, Style};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Width and height in pixels.
