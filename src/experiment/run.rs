@@ -393,8 +393,12 @@ impl Training<'_> {
         let prepared = fewer.as_mut().unwrap_or(prepared);
         let moved = new_rows::moved(&networks, prepared);
         let on = experiment.threshold.on;
-        let thresholds =
-            calibrate::calibrate(experiment, on, &scored, calibrate::calibration_split(on))?;
+        let thresholds = calibrate::calibrate(
+            &experiment.threshold,
+            on,
+            &scored,
+            calibrate::calibration_split(on),
+        )?;
         scored.flag(&thresholds)?;
         folder.write_json(names::THRESHOLDS, &thresholds)?;
         let worst = explain::worst(experiment, &networks, prepared, &scored, device)?;

@@ -60,7 +60,7 @@ pub(crate) fn load(
     // Each layer has a column of its own for its entries.
     further.welcome.extend(names.get("entries").filter(|_| !layered).cloned());
     let trained = files.iter().all(|(role, _)| *role == Role::Test);
-    let load = data::load(experiment, files, further, read);
+    let load = data::load(&experiment.data, &experiment.channels, files, further, read);
     let samples = load.map_err(|error| with_lumi_names(error, &columns, &facts))?;
     let (labels, label_notes) = labels::read(&samples, &experiment.labels, trained)?;
     let classes = experiment
