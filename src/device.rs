@@ -67,7 +67,7 @@ impl Device {
             return compute();
         }
         let result = guard::fenced(compute).unwrap_or_else(|cause| Err(failure(&cause)));
-        if matches!(result, Err(Error::Memory(_))) {
+        if result.as_ref().is_err_and(Error::is_memory) {
             // The allocator keeps freed buffers for requests of the same size, which may leave no
             // room for smaller ones.
             let _ = guard::fenced(|| self.device.memory_cleanup());

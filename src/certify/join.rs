@@ -330,11 +330,11 @@ mod tests {
 
     #[test]
     fn rules_are_read() {
-        assert_eq!(Rule::parse("any", 3), Ok(Rule::Votes(1)));
-        assert_eq!(Rule::parse("all", 3), Ok(Rule::Votes(3)));
-        assert_eq!(Rule::parse("2-of-3", 3), Ok(Rule::Votes(2)));
-        assert_eq!(Rule::parse("2-of-n", 3), Ok(Rule::Votes(2)));
-        assert_eq!(Rule::parse("max-score", 3), Ok(Rule::MaxScore));
+        assert_eq!(Rule::parse("any", 3).unwrap(), Rule::Votes(1));
+        assert_eq!(Rule::parse("all", 3).unwrap(), Rule::Votes(3));
+        assert_eq!(Rule::parse("2-of-3", 3).unwrap(), Rule::Votes(2));
+        assert_eq!(Rule::parse("2-of-n", 3).unwrap(), Rule::Votes(2));
+        assert_eq!(Rule::parse("max-score", 3).unwrap(), Rule::MaxScore);
         for text in ["4-of-3", "0-of-3", "2-of-4", "x-of-3", "none"] {
             assert_eq!(Rule::parse(text, 3).unwrap_err().exit_code(), 2, "{text}");
         }

@@ -199,7 +199,7 @@ impl ReviewList {
         if !path.is_file() {
             return Ok(None);
         }
-        let bytes = fs::read(path).map_err(|error| Error::reading(path, &error))?;
+        let bytes = fs::read(path).map_err(|error| Error::reading(path, error))?;
         let entries = entries_of_list(path, &HEADER)?;
         Ok(entries.map(|entries| Self {
             path: path.to_path_buf(),

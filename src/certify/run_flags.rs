@@ -55,7 +55,7 @@ impl Runs {
             Error::input(format!("{place}: found \"{found}\"; expected good, grey or bad"))
         };
         files::regular(path)?;
-        let bytes = std::fs::read(path).map_err(|error| Error::reading(path, &error))?;
+        let bytes = std::fs::read(path).map_err(|error| Error::reading(path, error))?;
         let bytes = without_mark(&bytes);
         if bytes.trim_ascii_start().starts_with(b"{") {
             let json: Object<Value> = serde_json::from_slice(bytes).map_err(|error| {

@@ -57,7 +57,8 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let bad = |row: &ScoredRow| main.is_some_and(|i| row.labels[i] == Some(false));
     let good = scored
         .pick(&(0..scored.rows.len()).filter(|&at| !bad(&scored.rows[at])).collect::<Vec<_>>());
-    let mut thresholds = calibrate::calibrate(experiment, CalibrateOn::Valid, &good, Split::Test)?;
+    let mut thresholds =
+        calibrate::calibrate(&experiment.threshold, CalibrateOn::Valid, &good, Split::Test)?;
     // These files may have the same names as those of the training.
     for file in thresholds.iter_mut().flat_map(|threshold| &mut threshold.files) {
         if let Some(source) = prepared.samples.sources.iter().find(|source| source.name == *file) {

@@ -134,7 +134,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
     let files = crate::data::paths::expand(&arguments.files)?;
     let lumisections = crate::data::read::dials::lumisection_numbers(&arguments.lumisections)?;
     let one = |file: &PathBuf| {
-        let bytes = std::fs::metadata(file).map_err(|error| Error::reading(file, &error))?.len();
+        let bytes = std::fs::metadata(file).map_err(|error| Error::reading(file, error))?.len();
         let detail =
             if bytes > LARGE && !arguments.full { Detail::Identities } else { Detail::Summaries };
         let wanted = ReadOptions {

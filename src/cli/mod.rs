@@ -10,6 +10,7 @@ mod decode;
 mod devices;
 mod encode;
 mod export;
+mod global;
 mod inspect;
 mod outputs;
 mod progress;
@@ -24,10 +25,11 @@ mod train;
 mod ui;
 
 use crate::{
+    cli::global::Global,
     config::{DeviceChoice, Experiment, Part},
     error::{Error, Result},
 };
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use std::{ffi::OsString, path::Path, process::ExitCode};
 use ui::Ui;
 
@@ -47,37 +49,7 @@ struct Cli {
     verb: Verb,
 }
 
-/// Options of all commands.
-#[derive(Clone, Debug, Args)]
-struct Global {
-    /// Print results and errors only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    quiet: bool,
-    /// Print details on standard error
-    #[arg(short, long, global = true)]
-    verbose: bool,
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    color: When,
-    /// Format of results
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum When {
-    Auto,
-    Always,
-    Never,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
-/// Options of the commands that read a config.
+/// Options of the verbs that read a config.
 #[derive(Clone, Debug, Args)]
 struct Sets {
     /// Set a key of the config: --set train.epochs=20 (repeatable; the value is TOML)

@@ -252,7 +252,7 @@ impl Outputs {
             .filter_map(|output| output.path.parent())
             .filter(|folder| !folder.as_os_str().is_empty())
         {
-            fs::create_dir_all(folder).map_err(|error| Error::writing(folder, &error))?;
+            fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments, ui: &Ui) -> Result<()> {
             let worst =
                 explain::worst(&model.experiment, &model.networks, &prepared, &scores, &device)?;
             let patterns = find_patterns::find_patterns(
-                &model.experiment,
+                model.experiment.patterns.as_ref(),
                 &model.networks,
                 &prepared,
                 &device,

@@ -10,7 +10,8 @@ use crate::{
         tables,
     },
     report::{
-        figures::{Context, Flagged, Report, RunFigures},
+        figures::{Context, Report},
+        runs::{Flagged, RunFigures},
         terminal,
     },
     score::{explain, new_rows},

@@ -15,7 +15,10 @@ use crate::{
     prepare::{Prepared, training},
     report::{figures::Report, terminal},
     score::{scored_rows, scores::Scores},
-    sensitivity::{self, FILES, Outcome, Plan, Share},
+    sensitivity::{
+        self, FILES, Plan,
+        outcome::{Outcome, Share},
+    },
     text::count,
 };
 use clap::Args;
@@ -189,7 +192,7 @@ fn train(arguments: &Arguments, ui: &Ui) -> Result<Trained> {
 /// replaced.
 fn begun(path: &Path, experiment: &Experiment, force: bool) -> Result<Option<Folder>> {
     match Folder::begun(path, experiment) {
-        Err(Error::Input(_) | Error::Column { .. }) if force => Ok(None),
+        Err(error) if force && error.exit_code() == 2 => Ok(None),
         Err(error) => Err(error.map(|message| {
             let told = message.strip_prefix("--resume: ").unwrap_or(&message);
             format!("--out: {told}; choose another folder, or --force to train again")

@@ -219,7 +219,7 @@ fn cms2010b(out: &Path, seed: u64, rows: usize, ui: &Ui) -> Result<()> {
 
 fn metsig(out: &Path, seed: u64, size: f64, ui: &Ui) -> Result<()> {
     let made = synth::metsig(seed, size)?;
-    std::fs::create_dir_all(out).map_err(|error| Error::writing(out, &error))?;
+    std::fs::create_dir_all(out).map_err(|error| Error::writing(out, error))?;
     for (name, rows, text) in &made.files {
         let path = out.join(name);
         write_atomically(&path, text.as_bytes())?;

@@ -61,7 +61,7 @@ fn complete(ui: &Ui, arguments: &Arguments) -> Result<()> {
 
 /// Writes the config for the task. Fails if another process is training there.
 fn begin(out: &Path, force: bool, begun: Option<Folder>, experiment: &Experiment) -> Result<()> {
-    std::fs::create_dir_all(out).map_err(|error| Error::writing(out, &error))?;
+    std::fs::create_dir_all(out).map_err(|error| Error::writing(out, error))?;
     let _lock = Lock::take(out)?;
     // When resuming, device, time limit and checkpoints may differ now.
     let folder = begun.map_or_else(|| Folder::create(out, force), Ok)?;
@@ -79,7 +79,7 @@ fn send(
     batch::check_devices(engine, experiment)?;
     let is_new = begun.is_none();
     let out = std::path::absolute(&arguments.out)
-        .map_err(|error| Error::writing(&arguments.out, &error))?;
+        .map_err(|error| Error::writing(&arguments.out, error))?;
     let job = Job {
         name: batch::job_name(&experiment.name),
         folder: out.clone(),
@@ -136,7 +136,7 @@ impl Local<'_> {
     ) -> Result<Option<(Report, Scores)>> {
         let plan = Plan::new(experiment, prepared)?;
         ui.say(&plan.describe(prepared, devices));
-        std::fs::create_dir_all(self.out).map_err(|error| Error::writing(self.out, &error))?;
+        std::fs::create_dir_all(self.out).map_err(|error| Error::writing(self.out, error))?;
         let _lock = Lock::take(self.out)?;
         // Another process may have finished it before this one got the lock.
         if self.begun.as_ref().is_some_and(Folder::is_complete) {

@@ -1,11 +1,11 @@
 //! Terminal output: results on standard output, progress, warnings and errors on standard error.
 
-use super::{Format, Global, When};
-use crate::experiment::observer::Size;
+use super::global::{Format, Global, When};
 use crate::{
     clock::utc,
     data::{self, Rejected, Samples, table},
     error::{Error, Result},
+    experiment::observer::Size,
     files::lock,
     report::terminal,
     train::Epoch,
@@ -111,7 +111,7 @@ impl Ui {
             .create(true)
             .append(true)
             .open(path)
-            .map_err(|error| Error::writing(path, &error))?;
+            .map_err(|error| Error::writing(path, error))?;
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some((path.to_path_buf(), file));
         let command: Vec<String> = std::env::args().collect();
         self.log(&format!("lumisift {}: {}", env!("CARGO_PKG_VERSION"), command.join(" ")));

@@ -146,7 +146,7 @@ impl Document {
 
     fn add_file(&mut self, path: &Path, seen: &mut Vec<PathBuf>) -> Result<()> {
         files::regular(path)?;
-        let identity = fs::canonicalize(path).map_err(|error| Error::reading(path, &error))?;
+        let identity = fs::canonicalize(path).map_err(|error| Error::reading(path, error))?;
         if seen.contains(&identity) {
             return Err(Error::input(format!(
                 "{}: extends itself through the files it extends",
@@ -159,7 +159,7 @@ impl Document {
                 "{}: is not text (not UTF-8), so not a TOML file",
                 path.display()
             )),
-            _ => Error::reading(path, &error),
+            _ => Error::reading(path, error),
         })?;
         let base = Self::parse(&text, path)?;
         if let Some(Value::String(base)) = base.table.get("extends") {

@@ -2,7 +2,7 @@
 
 use super::{areas::Frame, shape::Shape, table::Table};
 use crate::{
-    config::{Experiment, data::FlowBins},
+    config::data::{Data, FlowBins},
     error::{Error, Result},
 };
 
@@ -24,9 +24,9 @@ pub struct Binning {
 impl Binning {
     /// The transform for a table. Only neighbouring bins can be added up, and only the middle of a
     /// map can be cut out.
-    pub fn new(table: &Table, experiment: &Experiment) -> Result<Self> {
+    pub fn new(table: &Table, data: &Data) -> Result<Self> {
         let Shape { y, x } = table.shape;
-        let (rebin, cut) = (experiment.data.bins_together(), experiment.data.cross());
+        let (rebin, cut) = (data.bins_together(), data.cross());
         let wrong = |key: &str, what: String| {
             Err(Error::input(format!("data.{key}: {} holds {what}", table.path.display())))
         };
@@ -42,7 +42,7 @@ impl Binning {
         }
         let rebin = (rebin.0, if y == 1 { 1 } else { rebin.1.unwrap_or(rebin.0) });
         let enough = x > 2 && (y == 1 || y > 2);
-        let strip = experiment.data.flow_bins == FlowBins::Strip && table.flow_bins && enough;
+        let strip = data.flow_bins == FlowBins::Strip && table.flow_bins && enough;
         let flow_bins = table.flow_bins && !strip;
         let binning =
             Self { from: table.shape, turn: table.y_fastest, strip, flow_bins, cut, rebin };

@@ -2,7 +2,7 @@
 
 use super::{channels, shape::Shape};
 use crate::{
-    config::Experiment,
+    config::data::Data,
     error::{Error, Result, listed, suggestion},
 };
 use std::{
@@ -38,10 +38,10 @@ pub struct LayerSpec {
 
 /// The layers that match `data.layers` among the monitoring elements of all files, in the order of
 /// the patterns, and within a pattern in natural order of their names.
-pub fn choose(experiment: &Experiment, elements: &BTreeSet<&str>) -> Result<Vec<LayerSpec>> {
-    let texts = &experiment.data.layers;
+pub fn choose(data: &Data, elements: &BTreeSet<&str>) -> Result<Vec<LayerSpec>> {
+    let texts = &data.layers;
     let mut chosen: Vec<&str> = vec![];
-    for (pattern, text) in experiment.data.layer_patterns().iter().zip(texts) {
+    for (pattern, text) in data.layer_patterns().iter().zip(texts) {
         let mut own: Vec<&str> = elements
             .iter()
             .copied()

@@ -23,9 +23,9 @@ use super::{
 };
 use crate::{
     config::{
-        Experiment, Part,
+        Part,
         channels::Channels,
-        data::{BadRows, Format},
+        data::{BadRows, Data, Format},
     },
     error::{Error, Result, listed},
 };
@@ -56,20 +56,16 @@ type FileTables = (Source, Vec<(usize, Table)>);
 /// Reads the files of an experiment in parallel. `files` are paths or globs; `read` is called
 /// after each file has been read.
 pub fn load(
-    experiment: &Experiment,
+    data: &Data,
+    channels: &Channels,
     files: &[(Role, &[PathBuf])],
     options: LoadOptions,
     read: &(dyn Fn(&Path) + Sync),
 ) -> Result<Samples> {
-    let data = &experiment.data;
     let (paths, skipped) = find_files(files)?;
     let wanted = ReadOptions {
-        dials: lumisection_numbers(&experiment.data.lumisections)?,
-        channels: if options.features.is_none() {
-            experiment.channels.clone()
-        } else {
-            Channels::default()
-        },
+        dials: lumisection_numbers(&data.lumisections)?,
+        channels: if options.features.is_none() { channels.clone() } else { Channels::default() },
         // The features of such a model are computed from histograms, not read.
         features: options.features.filter(|_| !data.summary),
         ..ReadOptions::new(data).with_columns(options.required, options.welcome)
@@ -77,7 +73,7 @@ pub fn load(
     let survey =
         if wanted.layered || options.part.is_some() { survey(&paths, &wanted)? } else { vec![] };
     let layers = match wanted.layered {
-        true => choose_layers(experiment, options.layers, &paths, &survey)?,
+        true => choose_layers(data, options.layers, &paths, &survey)?,
         false => vec![],
     };
     let dealt = options.part.map(|part| part::deal(part, &paths, &survey)).transpose()?;
@@ -118,9 +114,9 @@ pub fn load(
             .try_for_each(|(_, table)| refuse_faults(table))?;
     }
     let mut samples = if wanted.layered {
-        join_files_of_layers(files, &layers, experiment)?
+        join_files_of_layers(files, &layers, data)?
     } else {
-        join_files(files, !wanted.channels.is_empty(), experiment)?
+        join_files(files, !wanted.channels.is_empty(), data)?
     };
     samples.notes.extend(dealt.map(|dealt| dealt.note));
     samples.notes.extend(without_layers);
@@ -211,7 +207,7 @@ fn read_tables(
 fn join_files_of_layers(
     files: Vec<FileTables>,
     layers: &[LayerSpec],
-    experiment: &Experiment,
+    data: &Data,
 ) -> Result<Samples> {
     let (mut sources, mut parts) = (vec![], vec![]);
     for (source, (file, tables)) in files.into_iter().enumerate() {
@@ -220,28 +216,24 @@ fn join_files_of_layers(
             table.faults.iter_mut().for_each(|fault| {
                 fault.reason = format!("{}: {}", layers[layer].name, fault.reason)
             });
-            if experiment.data.bad_rows == BadRows::Error {
+            if data.bad_rows == BadRows::Error {
                 refuse_faults(&table)?;
             }
             parts.push(LayerTable { source, layer, table });
         }
     }
-    join_layers(sources, parts, layers, experiment)
+    join_layers(sources, parts, layers, data)
 }
 
 /// Joins files of one monitoring element or of features. `has_channels` requires named features.
-fn join_files(
-    files: Vec<FileTables>,
-    has_channels: bool,
-    experiment: &Experiment,
-) -> Result<Samples> {
+fn join_files(files: Vec<FileTables>, has_channels: bool, data: &Data) -> Result<Samples> {
     let tables: Vec<(Source, Table)> = files
         .into_iter()
         .flat_map(|(source, tables)| {
             tables.into_iter().map(move |(_, table)| (source.clone(), table))
         })
         .collect();
-    refuse_missing_element(&tables, experiment.data.me.as_deref())?;
+    refuse_missing_element(&tables, data.me.as_deref())?;
     if let Some((source, _)) =
         tables.iter().find(|(_, table)| has_channels && table.hierarchy.is_none())
     {
@@ -250,7 +242,7 @@ fn join_files(
             source.path.display()
         )));
     }
-    join_tables(tables, experiment)
+    join_tables(tables, data)
 }
 
 /// The rows and monitoring elements of each file, without their values.
@@ -268,7 +260,7 @@ fn survey(paths: &[(Role, PathBuf)], wanted: &ReadOptions) -> Result<Vec<Table>>
 
 /// The layers to read: those of a trained model, or those that match the config's patterns.
 fn choose_layers(
-    experiment: &Experiment,
+    data: &Data,
     trained: Vec<LayerSpec>,
     paths: &[(Role, PathBuf)],
     survey: &[Table],
@@ -276,7 +268,7 @@ fn choose_layers(
     let elements: BTreeSet<&str> =
         survey.iter().flat_map(|table| table.elements.keys().map(String::as_str)).collect();
     let chosen = if trained.is_empty() {
-        layers::choose(experiment, &elements)
+        layers::choose(data, &elements)
     } else {
         layers::refuse_missing(&trained, &elements).map(|()| trained)
     };
@@ -313,6 +305,7 @@ fn no_data(path: &Path) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::config::Document;
+    use crate::config::Experiment;
     use crate::data::{histogram_quantiles, lumisections::Lumisection, shape::Shape};
 
     fn experiment(text: &str, folder: &Path) -> Experiment {
@@ -326,7 +319,8 @@ mod tests {
             .for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
         let experiment = experiment(config, folder.path());
         load(
-            &experiment,
+            &experiment.data,
+            &experiment.channels,
             &[(Role::Train, &experiment.data.train), (Role::Test, &experiment.data.test)],
             LoadOptions::default(),
             &|_| {},
@@ -391,7 +385,8 @@ mod tests {
         let experiment = experiment("data.train = [\"a.csv\"]", folder.path());
         let load = |read: &(dyn Fn(&Path) + Sync)| {
             load(
-                &experiment,
+                &experiment.data,
+                &experiment.channels,
                 &[(Role::Train, &experiment.data.train)],
                 LoadOptions::default(),
                 read,

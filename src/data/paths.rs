@@ -28,7 +28,10 @@ pub fn expand(patterns: &[PathBuf]) -> Result<Vec<PathBuf>> {
             .map_err(|error| Error::input(format!("{text}: not a valid pattern: {error}")))?;
         let before = paths.len();
         for path in matches {
-            let path = path.map_err(|error| Error::reading(error.path(), error.error()))?;
+            let path = path.map_err(|error| {
+                let path = error.path().to_path_buf();
+                Error::reading(&path, error.into())
+            })?;
             if !path.is_dir() {
                 paths.push(path);
             }
@@ -64,8 +67,8 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Adds the files of a folder and its partitions, and the other folders in it.
 fn look_into(folder: &Path, paths: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> Result<()> {
     let mut entries = vec![];
-    for entry in std::fs::read_dir(folder).map_err(|error| Error::reading(folder, &error))? {
-        entries.push(entry.map_err(|error| Error::reading(folder, &error))?.path());
+    for entry in std::fs::read_dir(folder).map_err(|error| Error::reading(folder, error))? {
+        entries.push(entry.map_err(|error| Error::reading(folder, error))?.path());
     }
     entries.sort();
     for path in entries.into_iter().filter(|path| !file_name(path).starts_with(['.', '_'])) {
@@ -90,10 +93,10 @@ pub(crate) fn file_name(path: &Path) -> String {
 pub fn fingerprint(path: &Path) -> Result<(u64, String)> {
     use sha2::{Digest, Sha256};
     crate::files::regular(path)?;
-    let mut file = std::fs::File::open(path).map_err(|error| Error::reading(path, &error))?;
+    let mut file = std::fs::File::open(path).map_err(|error| Error::reading(path, error))?;
     let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
     loop {
-        let count = file.read(&mut buffer).map_err(|error| Error::reading(path, &error))?;
+        let count = file.read(&mut buffer).map_err(|error| Error::reading(path, error))?;
         if count == 0 {
             break;
         }

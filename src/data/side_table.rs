@@ -63,7 +63,7 @@ impl SideTable {
         match format_of(path, Format::Auto)? {
             Format::Parquet => crate::guard::decode(path, || {
                 let metadata = columnar::metadata(path)?;
-                let file = File::open(path).map_err(|error| Error::reading(path, &error))?;
+                let file = File::open(path).map_err(|error| Error::reading(path, error))?;
                 let reader =
                     ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
                 let header = reader

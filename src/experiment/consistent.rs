@@ -1,7 +1,7 @@
 //! Checks that the files of an experiment folder are consistent: each may be damaged, edited, or
 //! from another folder.
 
-use super::trained::ChannelEntry;
+use super::channel_entry::ChannelEntry;
 use crate::{config::Experiment, data::channels::COMBINED, score::threshold::Calibrated};
 use std::collections::HashSet;
 

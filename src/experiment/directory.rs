@@ -17,7 +17,7 @@ impl Folder {
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::reading(&file, &error)),
+            Err(error) => return Err(Error::reading(&file, error)),
         };
         let differ = differences(&text, &experiment.to_toml()?);
         match differ.first() {

@@ -3,6 +3,7 @@
 //! ([`trained`]), scoring of new rows ([`rows`]), and the experiments that judge lumisections
 //! ([`judging`]).
 
+pub mod channel_entry;
 pub mod checks;
 mod consistent;
 mod directory;

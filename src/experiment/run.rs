@@ -62,7 +62,7 @@ pub fn train(
     let devices = device::open_all(&experiment.device)?;
     let mut prepared = prepare(experiment, &|_| {})?;
     let plan = Plan::new(experiment, &prepared)?;
-    std::fs::create_dir_all(out).map_err(|error| Error::writing(out, &error))?;
+    std::fs::create_dir_all(out).map_err(|error| Error::writing(out, error))?;
     let _lock = Lock::take(out)?;
     let folder = Folder::create(out, false)?;
     let training = plan.open(folder, false, &prepared, &devices, observer)?;
@@ -392,8 +392,12 @@ impl Training<'_> {
         let prepared = fewer.as_mut().unwrap_or(prepared);
         let moved = new_rows::moved(&networks, prepared);
         let on = experiment.threshold.on;
-        let thresholds =
-            calibrate::calibrate(experiment, on, &scored, calibrate::calibration_split(on))?;
+        let thresholds = calibrate::calibrate(
+            &experiment.threshold,
+            on,
+            &scored,
+            calibrate::calibration_split(on),
+        )?;
         scored.flag(&thresholds)?;
         folder.write_json(names::THRESHOLDS, &thresholds)?;
         let worst = explain::worst(experiment, &networks, prepared, &scored, device)?;

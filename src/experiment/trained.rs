@@ -9,38 +9,21 @@ use crate::{
         layers,
     },
     error::{Error, Result},
+    experiment::channel_entry::ChannelEntry,
     files::{
         atomic::{read_json, write_atomically, write_json},
         folder::{Folder, names},
     },
     model::{Architecture, weights},
     prepare::scale::Scaler,
-    score::{
-        error_baseline::ErrorBaseline, network::Network, one_class_svm::OneClassSvm,
-        threshold::Calibrated,
-    },
+    score::{network::Network, one_class_svm::OneClassSvm, threshold::Calibrated},
 };
-use serde::Serialize;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-/// One entry of `channels.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
-pub struct ChannelEntry {
-    /// Name and features.
-    #[serde(flatten)]
-    pub channel: Channel,
-    /// The baseline of its errors.
-    #[serde(flatten)]
-    pub usual: ErrorBaseline,
-    /// Bins that patterns ignore.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub masked: Vec<u32>,
-}
-
-/// The parts of `provenance.json` needed to read a model.
+/// What reading a model takes from `provenance.json`.
 #[derive(Debug, Default, serde::Deserialize)]
 struct Provenance {
     /// By label set: the value that counted as bad because it was the only one besides those that

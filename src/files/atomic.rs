@@ -1,7 +1,10 @@
 //! Atomic writes of files.
 
 use super::lock;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::sync::{sync_folder, synced},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, File},
@@ -26,7 +29,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 /// Reads a JSON file written by a training.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     super::regular(path)?;
-    let text = fs::read_to_string(path).map_err(|error| Error::reading(path, &error))?;
+    let text = fs::read_to_string(path).map_err(|error| Error::reading(path, error))?;
     serde_json::from_str(&text).map_err(|error| {
         Error::input(format!("{}: not what `lumisift train` writes: {error}", path.display()))
     })
@@ -56,7 +59,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         synced(file.sync_all())
     };
-    let failed = |error: std::io::Error| cannot_write(path, &error);
+    let failed = |error: std::io::Error| cannot_write(path, error);
     write()
         .map_err(failed)
         // Checked again, because the lock may have been lost during the write.
@@ -72,38 +75,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// The error for a file of an experiment that cannot be written: another process took over its
 /// folder, or else the error of the system.
-pub fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
+pub fn cannot_write(path: &Path, error: std::io::Error) -> Error {
     lock::check(path).err().unwrap_or_else(|| Error::writing(path, error))
 }
 
 /// Distinguishes the unfinished files of this process from those of others, also on other machines.
 static WRITER: LazyLock<String> = LazyLock::new(lock::token);
-
-/// Flushes the names in a folder to disk if its file system supports it and the folder can be
-/// opened: it may be writable but not readable.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    match File::open(folder) {
-        Ok(folder) => synced(folder.sync_all()),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// The outcome of an `fsync`; success if the file system does not support it. CIFS, FUSE, AFS and
-/// EOS mounts return EINVAL, ENOTSUP or ENOSYS, mostly for folders. Other errors are kept.
-pub fn synced(outcome: std::io::Result<()>) -> std::io::Result<()> {
-    match outcome {
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported
-            ) =>
-        {
-            Ok(())
-        }
-        outcome => outcome,
-    }
-}
 
 #[cfg(test)]
 mod tests {

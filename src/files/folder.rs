@@ -86,7 +86,7 @@ impl Folder {
     /// experiment (and no others).
     pub fn create(path: &Path, force: bool) -> Result<Self> {
         Self::check_free(path, force)?;
-        fs::create_dir_all(path).map_err(|error| Error::writing(path, &error))?;
+        fs::create_dir_all(path).map_err(|error| Error::writing(path, error))?;
         let folder = Self::at(path);
         folder.tidy();
         for name in names::ALL {
@@ -96,7 +96,7 @@ impl Folder {
                 if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) };
             match removed {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::writing(&old, &error));
+                    return Err(Error::writing(&old, error));
                 }
                 _ => {}
             }
@@ -128,7 +128,7 @@ impl Folder {
                 Err(Error::input(format!("--out {shown}: {message}")))
             }
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::reading(path, &error))
+                Err(Error::reading(path, error))
             }
             _ => Ok(()),
         }
@@ -209,7 +209,7 @@ impl Folder {
             return Err(Error::failed(format!("{}: the folder is gone", self.path.display())));
         }
         lock::check(place)?;
-        fs::create_dir_all(place).map_err(|error| cannot_write(place, &error))
+        fs::create_dir_all(place).map_err(|error| cannot_write(place, error))
     }
 }
 

@@ -16,7 +16,7 @@
 use crate::{
     clock::utc,
     error::{Error, Result},
-    files::atomic::synced,
+    files::sync::synced,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -41,7 +41,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// The locks in a folder by their numbers, ascending.
 fn locks(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let failed = |error: std::io::Error| Error::reading(folder, &error);
+    let failed = |error: std::io::Error| Error::reading(folder, error);
     let mut locks = vec![];
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -349,7 +349,7 @@ impl Lock {
             let file = match create(&path, &holder) {
                 Ok(file) => file,
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(Error::writing(&path, &error)),
+                Err(error) => return Err(Error::writing(&path, error)),
             };
             let held = Held { folder: absolute(folder), path, token: holder.token.clone() };
             // Abandoned locks must be unchanged, else another process was faster.
@@ -366,7 +366,7 @@ impl Lock {
                 match fs::remove_file(path) {
                     Err(error) if error.kind() != ErrorKind::NotFound => {
                         let _ = fs::remove_file(&held.path);
-                        return Err(Error::writing(path, &error));
+                        return Err(Error::writing(path, error));
                     }
                     _ => {}
                 }

@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod folder;
 pub mod lock;
+mod sync;
 pub mod tables;
 
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ fn special(_: FileType) -> Option<&'static str> {
 /// Fails for pipes, devices and sockets, which cannot be read more than once. Folders pass: their
 /// readers have their own errors.
 pub fn regular(path: &Path) -> Result<()> {
-    let kind = fs::metadata(path).map_err(|error| Error::reading(path, &error))?.file_type();
+    let kind = fs::metadata(path).map_err(|error| Error::reading(path, error))?.file_type();
     match special(kind) {
         None => Ok(()),
         Some(what) => Err(Error::input(format!(

@@ -103,7 +103,7 @@ fn store(prefix: &str, architecture: &Architecture, flat: &[f32], tensors: &mut 
 /// (`num_batches_tracked`) is ignored.
 pub fn read(path: &Path, architecture: &Architecture) -> Result<Vec<f32>> {
     crate::files::regular(path)?;
-    let bytes = std::fs::read(path).map_err(|error| Error::reading(path, &error))?;
+    let bytes = std::fs::read(path).map_err(|error| Error::reading(path, error))?;
     let path = path.display();
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|error| Error::input(format!("{path}: not a whole safetensors file: {error}")))?;

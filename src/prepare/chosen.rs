@@ -59,7 +59,7 @@ pub(crate) fn load(
     // Each layer has its own column of entries.
     further.welcome.extend(names.get("entries").filter(|_| !layered).cloned());
     let trained = files.iter().all(|(role, _)| *role == Role::Test);
-    let load = data::load(experiment, files, further, read);
+    let load = data::load(&experiment.data, &experiment.channels, files, further, read);
     let samples = load.map_err(|error| with_lumi_names(error, &columns, &facts))?;
     let (labels, label_notes) = labels::read(&samples, &experiment.labels, trained)?;
     let classes = experiment
@@ -273,7 +273,7 @@ impl Chosen {
 
 /// A name that is not a column may be a misspelt quantity of OMS or HLT.
 fn with_lumi_names(error: Error, columns: &[String], info: &LumiInfo) -> Error {
-    let Error::Column { name, problem, .. } = &error else { return error };
+    let Error::Column { name, problem, .. } = error.innermost() else { return error };
     if !columns.contains(name) {
         return error;
     }

@@ -7,7 +7,7 @@
 //! standard deviations of the other bins typically are after the step. So one stray count is no
 //! alarm by itself, and a bin that comes alive is one.
 
-use super::scale::{Seen, Step};
+use super::step::{Seen, Step};
 use crate::config::scale::ScaleKind;
 
 /// What bins hold.

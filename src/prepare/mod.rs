@@ -18,6 +18,7 @@ mod rows;
 pub mod scale;
 pub mod select;
 pub mod split;
+pub(crate) mod step;
 pub mod training;
 
 pub use prepared::{Prepared, divide, reject, retain};

@@ -1,7 +1,13 @@
 //! The result of this stage: rows ready for a model.
 
-use super::missing::{self, MissingCells};
-use super::{Rows, classes::Classes, labels::LabelSet, scale::Scaler, split::Split};
+use super::{
+    classes::Classes,
+    labels::LabelSet,
+    missing::{self, MissingCells},
+    rows::Rows,
+    scale::Scaler,
+    split::Split,
+};
 use crate::{
     config::train::Order,
     data::{Samples, channels::Channel, lumi::automasks::Automasks},

@@ -1,10 +1,10 @@
 //! Findings: reasons why scores or flags are worthless. They come first, in the first sentence of
 //! the answer and in the first warnings.
 
-use super::{channels::ChannelFigures, figures::upside_down};
+use super::channels::ChannelFigures;
 use crate::{
     config::{Experiment, model::ModelKind},
-    data::channels::COMBINED,
+    data::channels::{ALL_FEATURES, COMBINED},
     score::{network::Network, roc::Auc, run::judged, scores::Scores},
 };
 
@@ -216,4 +216,20 @@ fn all_or_none(experiment: &Experiment, scores: &Scores) -> Option<Finding> {
         )
     };
     Some(Finding { sentence: None, warning })
+}
+
+/// What a warning about a channel begins with; nothing where it is the only one.
+pub(super) fn of_channel(name: &str) -> String {
+    if name == ALL_FEATURES { String::new() } else { format!("channel {name}: ") }
+}
+
+/// A warning where bad rows score lower than good ones.
+pub(super) fn upside_down(auc: &Auc) -> Option<String> {
+    let area = auc.auc.filter(|area| *area < 0.5 && auc.labels == "good")?;
+    let sure =
+        if auc.interval.is_some_and(|(_, high)| high < 0.5) { "" } else { ", perhaps by chance" };
+    let channel = of_channel(&auc.channel);
+    Some(format!(
+        "{channel}the ROC area is {area:.3}, below 0.5{sure}: bad rows are reconstructed better than good ones, so a high score does not mean bad here; check the labels, the inputs and the loss"
+    ))
 }

@@ -11,5 +11,6 @@ pub mod findings;
 pub mod maps;
 pub mod page;
 pub mod plots;
+pub mod runs;
 pub mod tensorboard;
 pub mod terminal;

@@ -245,7 +245,7 @@ impl Events {
         let path = self.path(&run);
         self.folder.make(path.parent().unwrap_or(&path))?;
         lock::check(&path)?;
-        fs::write(&path, bytes).map_err(|error| Error::writing(&path, &error))?;
+        fs::write(&path, bytes).map_err(|error| Error::writing(&path, error))?;
         self.last.insert(run, epochs.last().map_or(0, |epoch| epoch.epoch));
         Ok(())
     }
@@ -254,7 +254,7 @@ impl Events {
     fn write(&mut self, run: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path(run);
         lock::check(&path)?;
-        let failed = |error: std::io::Error| Error::writing(&path, &error);
+        let failed = |error: std::io::Error| Error::writing(&path, error);
         if let Some(file) = self.open.get_mut(run) {
             return file.write_all(bytes).map_err(failed);
         }

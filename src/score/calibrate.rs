@@ -1,7 +1,10 @@
 //! Computes the thresholds of all channels from the scores of one split.
 
 use crate::{
-    config::{Experiment, ThresholdRule, threshold::CalibrateOn},
+    config::{
+        ThresholdRule,
+        threshold::{CalibrateOn, Threshold},
+    },
     data::channels::COMBINED,
     error::Result,
     prepare::split::Split,
@@ -35,7 +38,7 @@ fn calibration_rows(what: &str, scores: &Scores, rows: &[usize]) -> String {
 
 /// Computes the thresholds of a config for each channel from the scores of one split.
 pub fn calibrate(
-    experiment: &Experiment,
+    section: &Threshold,
     on: CalibrateOn,
     scores: &Scores,
     split: Split,
@@ -64,10 +67,10 @@ pub fn calibrate(
             channel.members.iter().map(|member| scores.of_split(member, split)).collect();
         let rows = slices.iter().map(|run| run.len()).sum();
         // Combined scores are already computed from logarithms.
-        let log = experiment.threshold.log && channel.name != COMBINED;
+        let log = section.log && channel.name != COMBINED;
         let mut sample =
             if on == CalibrateOn::Scored { None } else { Sample::new(&runs, scores.events) };
-        for threshold in &experiment.threshold.rules() {
+        for threshold in &section.rules() {
             let fixed = matches!(threshold, ThresholdRule::Fixed { .. });
             let found = match on {
                 CalibrateOn::Scored => vec![],

@@ -6,7 +6,7 @@ use super::{
     patterns::{DetectorLayer, Finder, Found, Map, PatternSettings, Region, scored::Patterns},
 };
 use crate::{
-    config::Experiment,
+    config,
     device::{Device, side_by_side},
     error::Result,
     prepare::Prepared,
@@ -15,14 +15,14 @@ use std::ops::Range;
 
 /// Finds patterns in the errors of every row, run by run, if the config has `[patterns]`.
 pub fn find_patterns(
-    experiment: &Experiment,
+    section: Option<&config::patterns::Patterns>,
     networks: &[Network],
     prepared: &Prepared,
     device: &Device,
 ) -> Result<Option<Patterns>> {
-    let Some(config) = &experiment.patterns else { return Ok(None) };
+    let Some(section) = section else { return Ok(None) };
     let layers: Vec<DetectorLayer> = networks.iter().map(Network::layer).collect();
-    let settings = PatternSettings::new(config, layers.len());
+    let settings = PatternSettings::new(section, layers.len());
     settings.check(layers.iter().map(|layer| (layer.name.as_str(), layer.shape)))?;
     let names = prepared.input_names();
     let columns: Vec<Vec<Range<usize>>> =
@@ -41,7 +41,7 @@ pub fn find_patterns(
             .collect()
     };
     let known = found.iter().enumerate().map(known).collect();
-    Ok(Some(Patterns::new(settings, layers, found, known, &prepared.samples, config.gap)))
+    Ok(Some(Patterns::new(settings, layers, found, known, &prepared.samples, section.gap)))
 }
 
 /// Finds the patterns of a run's rows. `layers` and `columns` (of the inputs) are those of

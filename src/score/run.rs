@@ -150,7 +150,7 @@ pub fn score(
             ..ChannelScores::default()
         };
     let mut channels: Vec<ChannelScores> = networks.iter().zip(said).map(of_channel).collect();
-    let patterns = find_patterns(experiment, networks, prepared, device)?;
+    let patterns = find_patterns(experiment.patterns.as_ref(), networks, prepared, device)?;
     if let Some(patterns) = &patterns {
         patterns.score(&mut channels);
     } else if networks.len() > 1 {

@@ -5,6 +5,7 @@
 //! (`patterns.dynamic_mask`) is off.
 
 mod inject;
+pub mod outcome;
 mod outputs;
 
 use crate::{
@@ -22,7 +23,6 @@ use crate::{
     random,
     score::{
         patterns::{Region, Side, scored::Patterns},
-        roc::rate_with_interval,
         run::{self, Scored},
         scores::Scores,
         threshold::Calibrated,
@@ -30,13 +30,14 @@ use crate::{
 };
 pub use inject::Size;
 use inject::{bins, inject, place};
+use outcome::{Outcome, Point, Settings, Share};
 pub use outputs::{FILES, check_free, write};
 use rand::seq::SliceRandom;
-use serde::Serialize;
 use std::ops::Range;
 
 /// Default sizes for maps, and for histograms in one dimension.
 const OF_MAPS: [(usize, usize); 5] = [(2, 2), (4, 2), (8, 3), (16, 2), (16, 6)];
+
 const OF_LINES: [(usize, usize); 4] = [(1, 1), (2, 1), (5, 1), (10, 1)];
 
 /// A checked plan of defects and rows.
@@ -60,105 +61,7 @@ struct Layer {
     columns: Range<usize>,
 }
 
-/// Settings of the injection.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Settings {
-    /// Sizes of the defects.
-    pub sizes: Vec<Size>,
-    /// Factors of the contents.
-    pub strengths: Vec<f64>,
-    /// Maximum number of rows for each point.
-    pub rows: usize,
-    /// Number of channels with the defect.
-    pub channels: usize,
-    /// Whether contents are redrawn as counts.
-    pub poisson: bool,
-}
-
-/// A share of rows with Wilson's 95 % interval.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Share {
-    /// The channel that flags.
-    pub channel: String,
-    /// Number of flagged rows.
-    pub flagged: usize,
-    /// Number of all rows.
-    pub rows: usize,
-    /// Share of flagged rows; `None` without rows.
-    pub share: Option<f64>,
-    /// Its 95 % interval.
-    pub interval: Option<(f64, f64)>,
-}
-
-impl Share {
-    fn new(channel: &str, flagged: usize, rows: usize) -> Self {
-        let found = rate_with_interval(flagged, rows);
-        // Rounding must not exclude the share.
-        let interval = found.map(|(share, low, high)| (low.min(share), high.max(share)));
-        Self { channel: channel.into(), flagged, rows, share: found.map(|found| found.0), interval }
-    }
-}
-
-/// Result for a size and strength.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Point {
-    /// The size.
-    #[serde(flatten)]
-    pub size: Size,
-    /// The factor of the contents.
-    pub strength: f64,
-    /// Number of channels with the defect.
-    pub channels: usize,
-    /// Rows flagged by the channel that determines the verdict.
-    pub efficiency: Share,
-    /// With patterns: the mean overlap (intersection over union) of each injected area with the
-    /// best-matching region of its side; 0 without a region.
-    pub iou: Option<f64>,
-    /// With several channels: for each channel, the flagged share of the rows with a defect in it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub by_channel: Vec<Share>,
-}
-
-/// The outcome of an injection study.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Outcome {
-    /// The name of the experiment.
-    pub name: String,
-    /// Its folder; if it was trained for this, relative to the folder of this file.
-    pub experiment: String,
-    /// The version that wrote it.
-    pub version: String,
-    /// Description of the score.
-    pub score: String,
-    /// The thresholds of changed and unchanged rows.
-    pub thresholds: Vec<Calibrated>,
-    /// The seed of all random numbers.
-    pub seed: u64,
-    /// The settings.
-    pub settings: Settings,
-    /// "bins", or "bins (x × y)".
-    pub unit: String,
-    /// Description of the held-out good rows.
-    pub sample: String,
-    /// The share of these that is flagged unchanged, by each channel; the one that determines the
-    /// verdict is last.
-    pub false_alarms: Vec<Share>,
-    /// Number of rows with injected defects; none of them is flagged unchanged.
-    pub rows: usize,
-    /// The results, size by size.
-    pub points: Vec<Point>,
-    /// Notes.
-    pub notes: Vec<String>,
-}
-
-impl Outcome {
-    /// The share of good rows that is flagged unchanged.
-    pub fn false_alarm(&self) -> Option<&Share> {
-        self.false_alarms.last()
-    }
-}
-
-/// A defect in a row: layers, each with an area.
+/// A defect in a row: a layer and an area of it each.
 type Defect = Vec<(usize, Area)>;
 
 impl Plan {
@@ -468,7 +371,7 @@ impl Plan {
 }
 
 /// Intersection over union of a region and an area, in bins.
-fn overlap(region: &Region, area: Area) -> f64 {
+pub(super) fn overlap(region: &Region, area: Area) -> f64 {
     let common = region.share_in(&[area]) * region.bins as f64;
     common / (region.bins as f64 + area.bins() as f64 - common)
 }

@@ -1,6 +1,9 @@
 //! What is written: a table, figures as JSON, a page, a picture.
 
-use super::{Outcome, Point, Share, Size};
+use super::{
+    inject::Size,
+    outcome::{Outcome, Point, Share},
+};
 use crate::{
     error::{Error, Result},
     files::{
@@ -13,7 +16,8 @@ use crate::{
         page,
         plots::{
             SIZE,
-            canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
+            axes::{Axis, Panel, number},
+            canvas::{Align, Area, Canvas, Mark, Stroke, Style},
             titled,
         },
     },
@@ -44,7 +48,7 @@ pub fn check_free(folder: &Path, force: bool) -> Result<()> {
 /// Writes all files into a folder.
 pub fn write(folder: &Path, outcome: &Outcome) -> Result<()> {
     let [table, figures, html, png] = FILES.map(|name| folder.join(name));
-    fs::create_dir_all(folder).map_err(|error| Error::writing(folder, &error))?;
+    fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
     let picture = picture(outcome)
         .to_png()
         .map_err(|error| Error::failed(format!("{}: {error}", png.display())))?;

@@ -3,7 +3,8 @@
 
 use super::{
     results::{Row, shown},
-    trials::{Board, Phase},
+    state::Phase,
+    trials::Board,
 };
 use crate::{
     data::read::columnar,

@@ -12,5 +12,6 @@ pub mod objective;
 pub mod page;
 pub mod pruner;
 pub mod results;
+pub mod state;
 pub mod strategy;
 pub mod trials;

@@ -3,8 +3,9 @@
 use super::{
     pruner::{Curve, read_curve},
     results::{self, Ranked, Row},
+    state::Phase,
     strategy::number,
-    trials::{Board, Phase, SWEEP, TRIALS},
+    trials::{Board, SWEEP, TRIALS},
 };
 use crate::{
     config::sweep::{Domain, Parameter, rounded},
@@ -222,7 +223,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Document, Experiment},
-        sweep::trials::State,
+        sweep::state::State,
     };
     use std::path::Path;
 

@@ -1,14 +1,12 @@
 //! What came out of a sweep: one table of all trials, the best of them, what mattered.
 
 use super::{
+    state::State,
     strategy::{number, place_among},
-    trials::{Board, State, Trial},
+    trials::{Board, Trial},
 };
 use crate::{
-    config::{
-        sweep::Goal,
-        sweep::{Parameter, Point},
-    },
+    config::sweep::{Goal, Parameter, Point},
     error::{Error, Result},
     files::tables,
     report::figures::Report,
@@ -243,5 +241,5 @@ fn point_to(board: &Board, best: &Ranked) -> Result<()> {
     let made = std::os::unix::fs::symlink(target, &beside);
     #[cfg(not(unix))]
     let made = fs::write(&beside, target.to_string_lossy().as_bytes());
-    made.and_then(|()| fs::rename(&beside, &link)).map_err(|error| Error::writing(&link, &error))
+    made.and_then(|()| fs::rename(&beside, &link)).map_err(|error| Error::writing(&link, error))
 }

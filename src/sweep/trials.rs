@@ -8,8 +8,7 @@ use crate::{
     config::{
         Document, Experiment,
         resolved::differences,
-        sweep::Sweep,
-        sweep::{Point, Space},
+        sweep::{Point, Space, Sweep},
     },
     error::{Error, Result},
     files::{
@@ -17,6 +16,7 @@ use crate::{
         folder::{Folder, names},
         lock::{Lock, Seen},
     },
+    sweep::state::{Phase, State},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -29,94 +29,18 @@ use toml::{Table, Value};
 
 /// The checked config with its `[sweep]`, in the sweep's folder.
 pub const SWEEP: &str = "sweep.toml";
+
 /// A folder a trial, in the sweep's folder.
 pub const TRIALS: &str = "trials";
+
 /// The point of a trial, in its folder.
 const TRIAL: &str = "trial.toml";
+
 /// How far a trial is, in its folder.
 const STATE: &str = "state.json";
+
 /// A trial whose workers died so often without an epoch more is at fault itself.
 const DEATHS: u32 = 8;
-
-/// How far a trial is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Nobody works on it, or it was laid aside.
-    Planned,
-    /// Somebody has it.
-    Claimed,
-    /// It is being trained.
-    Running,
-    /// It has a figure.
-    Done,
-    /// It was ended early.
-    Pruned,
-    /// It came to an end without a figure.
-    Failed,
-}
-
-impl Phase {
-    /// Whether nothing is left to do.
-    pub fn is_settled(self) -> bool {
-        matches!(self, Self::Done | Self::Pruned | Self::Failed)
-    }
-
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Claimed => "claimed",
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Pruned => "pruned",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// What `state.json` holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// How far it is.
-    pub state: Phase,
-    /// The figure, once there is one.
-    #[serde(default)]
-    pub objective: Option<f64>,
-    /// Why it failed.
-    #[serde(default)]
-    pub message: Option<String>,
-    /// Epochs of all its models when it was last claimed or settled.
-    #[serde(default)]
-    pub epochs: usize,
-    /// Workers that have had it without an epoch more.
-    #[serde(default)]
-    pub claims: u32,
-    /// The job of a batch system that has it.
-    #[serde(default)]
-    pub job: Option<String>,
-    /// Time its epochs took.
-    #[serde(default)]
-    pub seconds: Option<f64>,
-    /// What its report says, in a few figures.
-    #[serde(default)]
-    pub figures: BTreeMap<String, f64>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            state: Phase::Planned,
-            objective: None,
-            message: None,
-            epochs: 0,
-            claims: 0,
-            job: None,
-            seconds: None,
-            figures: BTreeMap::new(),
-        }
-    }
-}
 
 /// What `trial.toml` holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -173,7 +97,7 @@ pub struct Board {
 }
 
 /// The job that this process runs in, where it is one of a batch system.
-fn job() -> Option<String> {
+pub(super) fn job() -> Option<String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let task = variable("SLURM_ARRAY_JOB_ID")
         .zip(variable("SLURM_ARRAY_TASK_ID"))
@@ -242,7 +166,7 @@ impl Board {
             {
                 None
             }
-            Err(error) => return Err(Error::reading(&file, &error)),
+            Err(error) => return Err(Error::reading(&file, error)),
         };
         match found {
             Some(_) if !resume => {
@@ -270,7 +194,7 @@ impl Board {
             None => Folder::check_free(&self.path, false)?,
         }
         fs::create_dir_all(self.path.join(TRIALS))
-            .map_err(|error| Error::writing(&self.path, &error))?;
+            .map_err(|error| Error::writing(&self.path, error))?;
         write_atomically(&file, self.experiment.to_toml()?.as_bytes())
     }
 
@@ -335,7 +259,7 @@ impl Board {
                 .map(Some)
                 .map_err(|error| Error::failed(format!("{}: {error}", file.display()))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::reading(&file, &error)),
+            Err(error) => Err(Error::reading(&file, error)),
         }
     }
 
@@ -372,7 +296,7 @@ impl Board {
                 Ok(Some(written.parameters.into_iter().collect()))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::reading(&file, &error)),
+            Err(error) => Err(Error::reading(&file, error)),
         }
     }
 
@@ -424,7 +348,7 @@ impl Board {
         let Some(point) = self.point(trial)? else { return Ok(Asked::Later) };
         match fs::create_dir(&path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(Error::writing(&path, &error));
+                return Err(Error::writing(&path, error));
             }
             _ => {}
         }

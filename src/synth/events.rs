@@ -133,7 +133,7 @@ pub fn write(
     if !(FEWEST..=MOST).contains(&columns) {
         return Err(Error::input(format!("--columns {columns}: expected from {FEWEST} to {MOST}")));
     }
-    fs::create_dir_all(folder).map_err(|error| Error::writing(folder, &error))?;
+    fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
     beside(&folder.join("events.h5"), |file| write_events(file, events, columns, seed))?;
     let mut anomalous = 0;
     beside(&folder.join("truth.csv"), |file| {

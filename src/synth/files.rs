@@ -22,6 +22,6 @@ pub fn beside(
     });
     written.map_err(|error| {
         let _ = fs::remove_file(&part);
-        Error::writing(path, &error)
+        Error::writing(path, error)
     })
 }

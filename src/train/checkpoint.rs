@@ -149,7 +149,7 @@ impl Folder {
         let kept = checkpoint_files(&place)?;
         for old in kept.iter().rev().skip(keep.max(1)) {
             lock::check(old)?;
-            fs::remove_file(old).map_err(|error| cannot_write(old, &error))?;
+            fs::remove_file(old).map_err(|error| cannot_write(old, error))?;
         }
         Ok(())
     }
@@ -164,7 +164,7 @@ impl Folder {
         let mut notes = vec![];
         for path in checkpoint_files(&self.checkpoints(channel, member))?.iter().rev() {
             let shown = path.display();
-            let bytes = fs::read(path).map_err(|error| Error::reading(path, &error))?;
+            let bytes = fs::read(path).map_err(|error| Error::reading(path, error))?;
             match from_bytes(&bytes) {
                 Ok((state, of)) if of == fingerprint => return Ok((Some(state), notes)),
                 Ok(_) => {
@@ -186,11 +186,11 @@ fn checkpoint_files(place: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(place) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
-        Err(error) => return Err(Error::reading(place, &error)),
+        Err(error) => return Err(Error::reading(place, error)),
     };
     let mut files = vec![];
     for entry in entries {
-        let path = entry.map_err(|error| Error::reading(place, &error))?.path();
+        let path = entry.map_err(|error| Error::reading(place, error))?.path();
         if path.extension().is_some_and(|extension| extension == "safetensors") {
             files.push(path);
         }

@@ -84,7 +84,7 @@ impl History {
         self.file
             .write_all(line.as_bytes())
             .and_then(|()| self.file.flush())
-            .map_err(|error| cannot_write(&self.path, &error))
+            .map_err(|error| cannot_write(&self.path, error))
     }
 }
 
@@ -105,14 +105,14 @@ impl Folder {
         let file = File::options()
             .append(true)
             .open(&path)
-            .map_err(|error| Error::writing(&path, &error))?;
+            .map_err(|error| Error::writing(&path, error))?;
         Ok(History { file, path, columns })
     }
 
     /// Reads `history.csv`.
     pub fn read_history(&self) -> Result<Vec<HistoryLine>> {
         let path = self.file(names::HISTORY);
-        let text = fs::read_to_string(&path).map_err(|error| Error::reading(&path, &error))?;
+        let text = fs::read_to_string(&path).map_err(|error| Error::reading(&path, error))?;
         let header = text.lines().next().unwrap_or_default();
         let columns = HistoryColumns {
             member: header.contains(",member,"),

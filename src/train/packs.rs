@@ -9,7 +9,7 @@ use crate::{
     },
     data::channels::Channel,
     device::{Device, side_by_side},
-    error::{Error, Result},
+    error::Result,
     model::Architecture,
     prepare::{Prepared, split::Split},
     train::{
@@ -162,7 +162,7 @@ fn fit_in_parts<W: TrainObserver>(
         fit(jobs, device, from, (0..jobs.len()).map(watch).collect())
     };
     match device.guard(all) {
-        Err(Error::Memory(_)) if jobs.len() > 1 => {
+        Err(error) if error.is_memory() && jobs.len() > 1 => {
             let (first, second) = jobs.split_at(jobs.len() / 2);
             let Some(mut fitted) = fit_in_parts(first, device, state, watch)? else {
                 return Ok(None);

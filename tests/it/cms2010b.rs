@@ -3,7 +3,7 @@
 
 use crate::common::{config, report, run, shared, succeed};
 use arrow_array::{ArrayRef, RecordBatch, StringArray, cast::AsArray, types::Float64Type};
-use lumisift::{experiment::trained::ChannelEntry, files::folder::Folder};
+use lumisift::{experiment::channel_entry::ChannelEntry, files::folder::Folder};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use std::{

@@ -38,7 +38,7 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
         workers.unwrap_or(if on_cpu { cores } else { devices.len() }).min(board.len()).max(1);
     let threads = (cores / count).max(1);
     let logs = board.path().join(WORKERS);
-    fs::create_dir_all(&logs).map_err(|error| Error::writing(&logs, &error))?;
+    fs::create_dir_all(&logs).map_err(|error| Error::writing(&logs, error))?;
     let program =
         std::env::current_exe().map_err(|error| Error::failed(format!("this program: {error}")))?;
     let start = |at: usize| -> Result<Worker> {
@@ -47,7 +47,7 @@ pub fn run(board: &Board, workers: Option<usize>, ui: &Ui) -> Result<()> {
             .create(true)
             .append(true)
             .open(&log)
-            .map_err(|error| Error::writing(&log, &error))?;
+            .map_err(|error| Error::writing(&log, error))?;
         let mut command = Command::new(&program);
         command.arg("sweep").arg(board.path().join(SWEEP)).arg("--out").arg(board.path()).args([
             "--worker",

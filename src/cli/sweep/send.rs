@@ -49,7 +49,7 @@ fn rounds(
 
 fn job(board: &Board, tasks: BTreeMap<usize, PathBuf>, after: Vec<String>) -> Result<Job> {
     let folder =
-        std::path::absolute(board.path()).map_err(|error| Error::writing(board.path(), &error))?;
+        std::path::absolute(board.path()).map_err(|error| Error::writing(board.path(), error))?;
     let arguments = [
         "sweep",
         &format!("{{folder}}/{SWEEP}"),
@@ -86,7 +86,7 @@ pub fn describe(board: &Board, engine: Engine, ui: &Ui) -> Result<()> {
 /// The states of trials in batch systems, by number from 1.
 pub fn queued(folder: &Path) -> Result<BTreeMap<usize, TaskState>> {
     let submissions = engine::submissions(
-        &std::path::absolute(folder).map_err(|error| Error::writing(folder, &error))?,
+        &std::path::absolute(folder).map_err(|error| Error::writing(folder, error))?,
     )?;
     if submissions.is_empty() { Ok(BTreeMap::new()) } else { engine::states(&submissions) }
 }
@@ -103,7 +103,7 @@ pub fn send(board: &Board, engine: Engine, ui: &Ui) -> Result<()> {
     let mut after = vec![];
     for tasks in rounds {
         for folder in tasks.values().map(|folder| board.path().join(folder)) {
-            fs::create_dir_all(&folder).map_err(|error| Error::writing(&folder, &error))?;
+            fs::create_dir_all(&folder).map_err(|error| Error::writing(&folder, error))?;
         }
         let round = engine::submit(engine, &board.experiment().batch, &job(board, tasks, after)?)?;
         after = round.iter().map(|submission| submission.id().to_owned()).collect();

@@ -1,7 +1,6 @@
 //! Shows the progress and the results of a sweep.
 
 use super::{command, send::queued};
-use crate::text::count;
 use crate::{
     cli::{outputs::Outputs, ui::Ui},
     error::Result,
@@ -11,8 +10,10 @@ use crate::{
         engine::{self, TaskState},
         join, page,
         results::{self, BEST, Ranked, Row, TABLE},
-        trials::{Board, Phase},
+        state::Phase,
+        trials::Board,
     },
+    text::count,
 };
 use indicatif::{HumanDuration, ProgressBar};
 use serde_json::json;

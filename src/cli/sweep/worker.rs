@@ -4,7 +4,7 @@ use crate::{
     cli::{devices_argument, progress::Progress, stop::Stop, ui::Ui},
     config::{Experiment, report::Report as ReportSection},
     device::{self, Device},
-    error::{Error, Result},
+    error::{Access, Error, Result},
     experiment::run::{self, Plan, Training},
     files::{
         folder::{Folder, names},
@@ -16,7 +16,8 @@ use crate::{
         objective::figure,
         pruner::{Pruning, Rule},
         results,
-        trials::{Asked, Board, Claim, Phase},
+        state::Phase,
+        trials::{Asked, Board, Claim},
     },
     train::Fitted,
 };
@@ -278,8 +279,8 @@ fn open<'e>(
 
 /// Settles a failed trial. A write error is returned instead, because it affects all trials.
 fn fail(claim: Claim, error: Error) -> Result<()> {
-    match error {
-        Error::Writing(_) => {
+    match error.innermost() {
+        Error::Io { access: Access::Write, .. } => {
             // On a full disk the trial keeps its state and is taken over later.
             let _ = claim.lay_aside();
             Err(error)

@@ -5,7 +5,7 @@
 
 use super::runs::{describe, index_runs, run_key};
 use crate::{
-    config::{Experiment, data::BadRows},
+    config::data::{BadRows, Data},
     data::{
         bins::Binning,
         layers::{Layer, LayerSpec},
@@ -37,13 +37,11 @@ pub fn join_layers(
     sources: Vec<Source>,
     mut parts: Vec<LayerTable>,
     wanted: &[LayerSpec],
-    experiment: &Experiment,
+    data: &Data,
 ) -> Result<Samples> {
     let mut samples = Samples::default();
-    let binnings = parts
-        .iter()
-        .map(|part| Binning::new(&part.table, experiment))
-        .collect::<Result<Vec<_>>>()?;
+    let binnings =
+        parts.iter().map(|part| Binning::new(&part.table, data)).collect::<Result<Vec<_>>>()?;
     let frame = |(at, wanted): (usize, &LayerSpec)| {
         Some(binnings[parts.iter().position(|part| part.layer == at)?].frame(&wanted.name))
     };
@@ -68,9 +66,9 @@ pub fn join_layers(
         &mut samples,
         sources,
         parts.iter_mut().map(|part| (part.source, &mut part.table)),
-        experiment,
+        data,
     );
-    let bad_rows = experiment.data.bad_rows;
+    let bad_rows = data.bad_rows;
     let index_of = index_runs(&mut samples, parts.iter().map(|part| (part.source, &part.table)));
 
     let rows = place_rows(&mut samples, &parts, wanted, &index_of, bad_rows)?;
@@ -320,7 +318,7 @@ fn columns(parts: &[LayerTable], rows: &[Vec<RowPlace>]) -> BTreeMap<String, Col
 mod tests {
     use super::*;
     use crate::{
-        config::Document,
+        config::{Document, Experiment},
         data::{LoadOptions, load},
     };
     use proptest::prelude::*;
@@ -350,7 +348,8 @@ mod tests {
         let files: [(Role, &[std::path::PathBuf]); 2] =
             [(Role::Train, &experiment.data.train), (Role::Test, &experiment.data.test)];
         load(
-            &experiment,
+            &experiment.data,
+            &experiment.channels,
             &files,
             LoadOptions { part: *experiment.data.part, ..LoadOptions::default() },
             &|_: &Path| {},

@@ -1,7 +1,7 @@
 //! The runs, files, notes and unreadable rows of joined tables.
 
 use crate::{
-    config::{Experiment, data::FlowBins},
+    config::data::{Data, FlowBins},
     data::{
         paths::file_name,
         samples::{Rejected, Run, Samples, Source},
@@ -15,7 +15,7 @@ pub fn describe<'t>(
     samples: &mut Samples,
     mut sources: Vec<Source>,
     tables: impl Iterator<Item = (usize, &'t mut Table)>,
-    experiment: &Experiment,
+    data: &Data,
 ) {
     let names: Vec<String> = sources.iter().map(|source| file_name(&source.path)).collect();
     for (source, name) in sources.iter_mut().zip(&names) {
@@ -36,7 +36,7 @@ pub fn describe<'t>(
             .rejected
             .extend(table.faults.drain(..).map(|fault| Rejected::unreadable(source as u32, fault)));
     }
-    if experiment.data.flow_bins == FlowBins::Strip && !strips {
+    if data.flow_bins == FlowBins::Strip && !strips {
         samples.notes.push("data.flow_bins = \"strip\": no file says that it has underflow and overflow bins, so none are removed".into());
     }
     samples.notes.extend(notes);

@@ -2,7 +2,7 @@
 
 use super::runs::{describe, index_runs, run_key};
 use crate::{
-    config::Experiment,
+    config::data::Data,
     data::{
         bins::Binning,
         channels,
@@ -16,20 +16,20 @@ use std::collections::BTreeSet;
 
 /// Joins tables and sorts the rows by (run, LS). Each value is copied at most once; the rows of a
 /// single file are sorted in place.
-pub fn join_tables(mut tables: Vec<(Source, Table)>, experiment: &Experiment) -> Result<Samples> {
+pub fn join_tables(mut tables: Vec<(Source, Table)>, data: &Data) -> Result<Samples> {
     let mut samples = Samples::default();
     let filled: Vec<&Table> =
         tables.iter().map(|(_, table)| table).filter(|table| !table.rows.is_empty()).collect();
     if let Some((first, others)) = filled.split_first() {
-        let binning = Binning::new(first, experiment)?;
+        let binning = Binning::new(first, data)?;
         samples.shape = binning.shape();
         samples.frames = vec![binning.frame(channels::ALL_FEATURES)];
         others.iter().try_for_each(|other| {
-            same_kind(first, other, samples.shape, Binning::new(other, experiment)?.shape())
+            same_kind(first, other, samples.shape, Binning::new(other, data)?.shape())
         })?;
         samples.flow_bins = first.flow_bins && binning.keeps_flow_bins();
         samples.edges = if binning.keeps_axes() { first.edges } else { [None; 4] };
-        if experiment.data.summary && samples.shape.y == 1 && !binning.keeps_axes() {
+        if data.summary && samples.shape.y == 1 && !binning.keeps_axes() {
             let reason = "leaves bins of different widths, or adds underflow and overflow to them";
             let expected =
                 "data.flow_bins = \"strip\" and a number that divides the number of bins";
@@ -38,19 +38,14 @@ pub fn join_tables(mut tables: Vec<(Source, Table)>, experiment: &Experiment) ->
                 first.path.display()
             )));
         }
-        same_axes(&mut samples, first, others, experiment.data.summary)?;
+        same_axes(&mut samples, first, others, data.summary)?;
         samples.features = first.features.clone();
         samples.hierarchy = first.hierarchy.clone();
         samples.events = first.events;
-        samples.element = element(first, experiment);
+        samples.element = element(first, data);
     }
     let sources = tables.iter().map(|(source, _)| source.clone()).collect();
-    describe(
-        &mut samples,
-        sources,
-        tables.iter_mut().map(|(_, table)| table).enumerate(),
-        experiment,
-    );
+    describe(&mut samples, sources, tables.iter_mut().map(|(_, table)| table).enumerate(), data);
     let index_of = index_runs(&mut samples, tables.iter().map(|(_, table)| table).enumerate());
 
     // (run, LS, file, position in the file's table)
@@ -88,10 +83,8 @@ pub fn join_tables(mut tables: Vec<(Source, Table)>, experiment: &Experiment) ->
             SampleRow { source, run, ls, line: row.line, index: row.index }
         })
         .collect();
-    let binnings = tables
-        .iter()
-        .map(|(_, table)| Binning::new(table, experiment))
-        .collect::<Result<Vec<_>>>()?;
+    let binnings =
+        tables.iter().map(|(_, table)| Binning::new(table, data)).collect::<Result<Vec<_>>>()?;
     if tables.len() == 1 && binnings[0].is_identity() {
         samples.values = std::mem::take(&mut tables[0].1.values);
         if !in_order {
@@ -211,10 +204,8 @@ fn same_kind(first: &Table, other: &Table, shape: Shape, other_shape: Shape) -> 
     }
 }
 
-fn element(table: &Table, experiment: &Experiment) -> Option<String> {
-    experiment
-        .data
-        .me
+fn element(table: &Table, data: &Data) -> Option<String> {
+    data.me
         .clone()
         .filter(|me| table.elements.contains_key(me))
         .or_else(|| table.elements.keys().next().cloned())

@@ -169,10 +169,10 @@ pub type Subsystem = (String, PathBuf);
 /// the pattern.
 pub fn subsystems(folder: &Path, pattern: &str) -> Result<(Vec<Subsystem>, Vec<String>)> {
     let (before, after) = pattern.split_once('*').unwrap_or((pattern, ""));
-    let entries = std::fs::read_dir(folder).map_err(|error| Error::reading(folder, &error))?;
+    let entries = std::fs::read_dir(folder).map_err(|error| Error::reading(folder, error))?;
     let (mut files, mut others) = (vec![], vec![]);
     for entry in entries {
-        let path = entry.map_err(|error| Error::reading(folder, &error))?.path();
+        let path = entry.map_err(|error| Error::reading(folder, error))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)) {
             Some(subsystem) if !subsystem.is_empty() && path.is_file() => {

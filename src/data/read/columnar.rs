@@ -49,8 +49,8 @@ pub const LARGEST_TEXTS: usize = 1 << 28;
 pub fn metadata(path: &Path) -> Result<ArrowReaderMetadata> {
     // The plain Parquet types: no dictionaries, no large lists.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let mut file = File::open(path).map_err(|error| Error::reading(path, &error))?;
-    let length = file.metadata().map_err(|error| Error::reading(path, &error))?.len();
+    let mut file = File::open(path).map_err(|error| Error::reading(path, error))?;
+    let length = file.metadata().map_err(|error| Error::reading(path, error))?.len();
     pages::check_footer(&mut file, length).map_err(|reason| damaged_parquet(path, &reason))?;
     let metadata =
         ArrowReaderMetadata::load(&file, options).map_err(|error| damaged_parquet(path, &error))?;
@@ -82,7 +82,7 @@ pub fn check_pages(
     group: usize,
     roots: &[usize],
 ) -> Result<usize> {
-    let file = File::open(path).map_err(|error| Error::reading(path, &error))?;
+    let file = File::open(path).map_err(|error| Error::reading(path, error))?;
     let (mut together, mut text) = (0_u64, 0);
     for (at, column) in metadata.metadata().row_group(group).columns().iter().enumerate() {
         if !roots.contains(&metadata.parquet_schema().get_column_root_idx(at)) {
@@ -118,7 +118,7 @@ pub fn read_table(path: &Path, batch_rows: usize) -> Result<(Arc<Schema>, Vec<Re
     let damaged = |error: &dyn std::fmt::Display| damaged_parquet(path, error);
     crate::guard::decode(path, || {
         let metadata = metadata(path)?;
-        let file = File::open(path).map_err(|error| Error::reading(path, &error))?;
+        let file = File::open(path).map_err(|error| Error::reading(path, error))?;
         let roots: Vec<usize> = (0..metadata.schema().fields().len()).collect();
         let (mut longest, mut values) = (1, 0_u64);
         for (at, group) in metadata.metadata().row_groups().iter().enumerate() {
@@ -145,7 +145,7 @@ pub fn read_table(path: &Path, batch_rows: usize) -> Result<(Arc<Schema>, Vec<Re
 /// Reads a Parquet file, row groups in parallel.
 pub fn read_parquet(path: &Path, wanted: &ReadOptions) -> Result<Table> {
     let damaged = |error: &dyn std::fmt::Display| damaged_parquet(path, error);
-    let open = || File::open(path).map_err(|error| Error::reading(path, &error));
+    let open = || File::open(path).map_err(|error| Error::reading(path, error));
     let metadata = metadata(path)?;
     let fields = fields(metadata.schema());
     let layout = Layout::find(path, &fields, wanted)?;
@@ -277,10 +277,10 @@ fn from_dqmiotools(table: &Table, layout: &Layout) -> bool {
 
 /// Reads an Arrow IPC file (Feather) or stream.
 pub fn read_arrow(path: &Path, wanted: &ReadOptions) -> Result<Table> {
-    let mut file = BufReader::new(File::open(path).map_err(|error| Error::reading(path, &error))?);
+    let mut file = BufReader::new(File::open(path).map_err(|error| Error::reading(path, error))?);
     let mut magic = [0; 6];
     let is_file = file.read_exact(&mut magic).is_ok() && &magic == b"ARROW1";
-    file.rewind().map_err(|error| Error::reading(path, &error))?;
+    file.rewind().map_err(|error| Error::reading(path, error))?;
     ipc::check(path, is_file).map_err(|reason| damaged_arrow(path, &reason))?;
     if is_file {
         let reader =

@@ -41,7 +41,7 @@ const PICKLE: &str = "is a Python pickle, which only Python can read safely; con
 /// The format of a file, from its first bytes and the configured format.
 pub fn format_of(path: &Path, wanted: Format) -> Result<Format> {
     if path.is_dir() {
-        return Err(Error::reading(path, &std::io::ErrorKind::IsADirectory.into()));
+        return Err(Error::reading(path, std::io::ErrorKind::IsADirectory.into()));
     }
     let start = text::Source::open(path)?.peek(path, 4096)?;
     if let Some((_, what)) = REFUSED.iter().find(|(magic, _)| start.starts_with(magic)) {

@@ -50,17 +50,17 @@ impl Source {
     /// Opens a file; unpacks it if its first bytes are those of gzip or zstd.
     pub fn open(path: &Path) -> Result<Self> {
         files::regular(path)?;
-        let open = || File::open(path).map_err(|error| Error::reading(path, &error));
+        let open = || File::open(path).map_err(|error| Error::reading(path, error));
         let mut start = [0; 4];
         let length =
-            read_full(&mut open()?, &mut start).map_err(|error| Error::reading(path, &error))?;
+            read_full(&mut open()?, &mut start).map_err(|error| Error::reading(path, error))?;
         let file = open()?;
         let reader: Box<dyn Read + Send> = match &start[..length] {
             [0x1f, 0x8b, ..] => {
                 Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, file)))
             }
             [0x28, 0xb5, 0x2f, 0xfd] => {
-                Box::new(zstd::Decoder::new(file).map_err(|error| Error::reading(path, &error))?)
+                Box::new(zstd::Decoder::new(file).map_err(|error| Error::reading(path, error))?)
             }
             _ => Box::new(file),
         };
@@ -161,7 +161,7 @@ impl Source {
                     | ErrorKind::Other => {
                         Error::input(format!("{}: cannot be unpacked: {error}", path.display()))
                     }
-                    _ => Error::reading(path, &error),
+                    _ => Error::reading(path, error),
                 }
             })?;
         self.ended = (count as u64) < missing;

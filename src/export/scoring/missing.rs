@@ -1,15 +1,11 @@
 //! Missing inputs in the graph: NaN, or a number of `data.missing`, in what goes in.
 
-use super::{Attribute, Building, Kind, Value, sum};
+use super::building::{Building, Gaps, sum};
 use crate::{
     config::{data::Fill, score::ScoreKind},
+    export::onnx::{Attribute, Kind, Value},
     prepare::missing::Filling,
 };
-
-/// Where a row's bins or features are missing, `[N, width]`.
-pub(super) struct Gaps {
-    pub(super) missing: Value,
-}
 
 impl Building<'_> {
     fn filling(&self) -> Option<&Filling> {

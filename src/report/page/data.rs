@@ -13,141 +13,32 @@ use crate::{
         channels::{Histogram, Histograms},
         figures::{self, Report},
         maps::{ChannelMaps, Component, Maps},
+        page::{
+            packed::packed,
+            shown::{Run, Shown, UNKNOWN},
+        },
     },
     score::{
         network::Network, patterns::scored::Patterns, projections::Projection, row::RunKey,
-        run::judged, scores::Scores,
+        scores::Scores,
     },
     train::history::HistoryLine,
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
-use flate2::{Compression, write::DeflateEncoder};
 use serde_json::{Value, json};
-use std::{
-    collections::{HashMap, HashSet},
-    io::Write,
-};
+use std::collections::{HashMap, HashSet};
 
-/// Rows that are drawn at most, but for flagged ones, all of which are.
-const MOST: usize = 40_000;
 /// Regions followed from LS to LS that are drawn at most: those with most bins in most LSs.
 const TRACKS: usize = 2_000;
+
 /// Components of a channel that are drawn at most.
 const COMPONENTS: usize = 30;
+
 /// Features whose distributions are drawn at most: those that made most rows flagged, then the
 /// first ones.
 const DISTRIBUTIONS: usize = 24;
+
 /// Bins of these distributions.
 const BINS: usize = 60;
-/// A class that is not known.
-const UNKNOWN: u8 = 255;
-
-/// A number that can be packed.
-pub trait Packable {
-    /// Its type in the page.
-    const NAME: &'static str;
-    /// Its bytes, the lowest first.
-    fn bytes(self) -> impl AsRef<[u8]>;
-}
-
-macro_rules! packable {
-    ($($type:ty = $name:literal),*) => {
-        $(impl Packable for $type {
-            const NAME: &'static str = $name;
-            fn bytes(self) -> impl AsRef<[u8]> { self.to_le_bytes() }
-        })*
-    };
-}
-
-packable!(u8 = "u8", u16 = "u16", u32 = "u32", f32 = "f32");
-
-/// Bytes of which deflating saves less than unpacking takes time: a page can have thousands of such
-/// arrays, several a run.
-const SMALL: usize = 512;
-
-/// Packs numbers.
-pub fn packed<T: Packable>(numbers: impl Iterator<Item = T>) -> Result<Value> {
-    let failed = |error: std::io::Error| Error::failed(format!("report.html: {error}"));
-    let mut bytes = vec![];
-    numbers.for_each(|number| bytes.extend_from_slice(number.bytes().as_ref()));
-    if bytes.len() < SMALL {
-        return Ok(json!({"t": T::NAME, "plain": BASE64_STANDARD.encode(bytes)}));
-    }
-    let mut encoder = DeflateEncoder::new(vec![], Compression::default());
-    encoder.write_all(&bytes).map_err(failed)?;
-    Ok(json!({"t": T::NAME, "d": BASE64_STANDARD.encode(encoder.finish().map_err(failed)?)}))
-}
-
-/// Which rows the page shows: all that any channel flags, then those that figures are taken on,
-/// then the others as long as there is place.
-pub struct Shown {
-    runs: Vec<Run>,
-    /// Every so many of the unflagged rows that figures are taken on.
-    step: usize,
-    /// Every so many of the other unflagged rows; 0 for none.
-    others_step: usize,
-    /// The rows that are evaluated, ascending.
-    evaluated: Vec<usize>,
-}
-
-/// The rows of a run that is shown, ascending positions in the scores.
-struct Run {
-    all: Vec<usize>,
-    shown: Vec<usize>,
-}
-
-impl Shown {
-    /// Chooses rows of flagged scores.
-    pub fn new(experiment: &Experiment, scores: &Scores) -> Self {
-        Self::at_most(MOST, scores, |split| judged(experiment, split))
-    }
-
-    fn at_most(most: usize, scores: &Scores, is_judged: impl Fn(Split) -> bool) -> Self {
-        let is_flagged =
-            |row: usize| scores.channels.iter().any(|channel| channel.flagged(row) == Some(true));
-        let is_judged = |row: usize| is_judged(scores.rows[row].split);
-        let runs = scores.runs();
-        let counted = |wanted: &dyn Fn(usize) -> bool| {
-            runs.iter().flatten().filter(|&&row| wanted(row)).count()
-        };
-        let flagged = counted(&is_flagged);
-        let tested = counted(&|row| !is_flagged(row) && is_judged(row));
-        let others = counted(&|row| !is_flagged(row) && !is_judged(row));
-        let step = tested.div_ceil(most.saturating_sub(flagged).max(most / 10).max(1)).max(1);
-        let others_step = match most.saturating_sub(flagged + tested) {
-            _ if others == 0 => 1,
-            0 => 0,
-            place => others.div_ceil(place),
-        };
-        let (mut tested, mut others) = (0_usize, 0_usize);
-        let mut is_shown = |row: &usize| {
-            let (seen, step) =
-                if is_judged(*row) { (&mut tested, step) } else { (&mut others, others_step) };
-            is_flagged(*row) || {
-                *seen += 1;
-                step > 0 && (*seen - 1).is_multiple_of(step)
-            }
-        };
-        let runs = runs
-            .into_iter()
-            .map(|all| Run { shown: all.iter().copied().filter(&mut is_shown).collect(), all });
-        let runs: Vec<Run> = runs.filter(|run| !run.shown.is_empty()).collect();
-        Self { runs, step, others_step, evaluated: scores.evaluated().collect() }
-    }
-
-    /// Each row with its run and its place among the rows shown of it: (run, place, position in the
-    /// scores).
-    pub fn places(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
-        self.runs.iter().enumerate().flat_map(|(run, Run { shown, .. })| {
-            shown.iter().enumerate().map(move |(at, row)| (run, at, *row))
-        })
-    }
-
-    /// Where a row that is shown stands among those that are evaluated.
-    pub fn position(&self, row: usize) -> u32 {
-        self.evaluated.partition_point(|&evaluated| evaluated < row) as u32
-    }
-}
 
 /// What only the data tell, not the scores: absent where the data can no longer be read.
 #[derive(Clone, Debug, Default)]
@@ -290,7 +181,7 @@ pub fn experiment(
     let places: Places = shown.places().map(|(run, at, row)| (row, (run, at))).collect();
     let read = |name: &str| {
         std::fs::read_to_string(folder.file(name))
-            .map_err(|error| Error::reading(&folder.file(name), &error))
+            .map_err(|error| Error::reading(&folder.file(name), error))
     };
     let place = folder.path().display();
     Ok(json!({
@@ -469,7 +360,7 @@ fn thinned<T>(points: Vec<T>) -> Vec<T> {
         .collect()
 }
 
-fn runs(
+pub(super) fn runs(
     scores: &Scores,
     shown: &Shown,
     class: &dyn Fn(usize) -> u8,

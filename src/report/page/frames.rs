@@ -1,7 +1,7 @@
 //! The data of the lumisection viewer: for each kept row the input, the reconstruction and the
 //! error of every bin or feature; for maps the regions too.
 
-use super::data::{Shown, packed};
+use super::{packed::packed, shown::Shown};
 use crate::{
     config::{Experiment, scale::FitOn},
     data::{axes, shape::Shape},

@@ -5,6 +5,8 @@
 pub mod comparison;
 pub mod data;
 pub mod frames;
+mod packed;
+mod shown;
 
 use crate::{
     error::{Error, Result},

@@ -6,9 +6,12 @@ use crate::{
     data::{areas::Area as Bins, shape::Shape},
     palette::{Colour, DEAD, HOT, INK, LINE, PAPER, SOFT},
     report::{
-        figures::RunFigures,
         maps::{ChannelMaps, Triple},
-        plots::canvas::{Align, Area, Axis, Canvas, Mark, Panel, Stroke, Style, number},
+        plots::{
+            axes::{Axis, Panel, number},
+            canvas::{Align, Area, Canvas, Mark, Stroke, Style},
+        },
+        runs::RunFigures,
     },
     score::patterns::{
         Side,

@@ -170,7 +170,7 @@ mod tests {
             ])
         };
         let narrow = PatternSettings { windows: vec![Window { x: 16, y: 2 }], ..fine.clone() };
-        assert_eq!(check(&narrow), Ok(()));
+        check(&narrow).unwrap();
         for (settings, parts) in [
             (
                 fine.clone(),

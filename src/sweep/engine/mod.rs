@@ -331,7 +331,7 @@ fn numbers(folder: &Path) -> Result<Vec<usize>> {
     let entries = match fs::read_dir(&place) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
-        Err(error) => return Err(Error::reading(&place, &error)),
+        Err(error) => return Err(Error::reading(&place, error)),
     };
     let mut numbers: Vec<usize> = entries
         .flatten()
@@ -348,14 +348,14 @@ fn next_number(folder: &Path) -> Result<usize> {
 /// Creates a folder for a submission.
 fn make_place(folder: &Path) -> Result<PathBuf> {
     let above = folder.join("batch");
-    fs::create_dir_all(&above).map_err(|error| Error::writing(&above, &error))?;
+    fs::create_dir_all(&above).map_err(|error| Error::writing(&above, error))?;
     loop {
         let place = place(folder, next_number(folder)?);
         match fs::create_dir(&place) {
             Ok(()) => return Ok(place),
             // Another process was faster.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(Error::writing(&place, &error)),
+            Err(error) => return Err(Error::writing(&place, error)),
         }
     }
 }
@@ -369,7 +369,7 @@ pub fn submissions(folder: &Path) -> Result<Vec<Submission>> {
             Ok(text) => text,
             // Its writer was killed before it sent anything.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::reading(&path, &error)),
+            Err(error) => return Err(Error::reading(&path, error)),
         };
         let submission: Submission = serde_json::from_str(&text).map_err(|error| {
             Error::input(format!("{}: not what lumisift writes: {error}", path.display()))

@@ -53,7 +53,7 @@ pub fn write(folder: &Path, lumisections: usize, seed: u64) -> Result<Vec<(Strin
             "--lumisections {lumisections}: expected from {FEWEST} to {MOST}"
         )));
     }
-    fs::create_dir_all(folder).map_err(|error| Error::writing(folder, &error))?;
+    fs::create_dir_all(folder).map_err(|error| Error::writing(folder, error))?;
     let runs = runs(lumisections, seed);
     beside(&folder.join("features.parquet"), |file| features(file, &runs, seed))?;
     let json = |name: &str, good: &dyn Fn(Option<Problem>) -> bool| {

@@ -55,7 +55,7 @@ pub fn write(folder: &Path, rows: usize, seed: u64) -> Result<Vec<(String, usize
         return Err(Error::input(format!("{rows} rows: expected from 100 to 1000000")));
     }
     let quality = folder.join("Quality2010");
-    fs::create_dir_all(&quality).map_err(|error| Error::writing(&quality, &error))?;
+    fs::create_dir_all(&quality).map_err(|error| Error::writing(&quality, error))?;
     let period = Period::new(rows, seed);
     let model = Model::new(seed);
     let order = period.order();

@@ -114,7 +114,7 @@ pub fn write(folder: &Path, size: Size, seed: u64) -> Result<Vec<(String, usize)
         [("train", &train, size.lumisections), ("test", &test, size.test_lumisections)]
     {
         let inner = folder.join(part);
-        fs::create_dir_all(&inner).map_err(|error| Error::writing(&inner, &error))?;
+        fs::create_dir_all(&inner).map_err(|error| Error::writing(&inner, error))?;
         for layer in &layers {
             let name = format!("{}.parquet", layer.name());
             beside(&inner.join(&name), |file| maps(file, layer, runs, seed))?;

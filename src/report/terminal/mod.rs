@@ -1,15 +1,18 @@
 //! Tables and small pictures for the terminal.
 
+mod explanations;
+mod tables;
+
 use super::{
     channels::{Measured, SvmGroup},
-    figures::{Report, RunFigures},
+    figures::Report,
+    runs::RunFigures,
 };
 use crate::{
     config::ThresholdRule,
-    data::channels::{ALL_FEATURES, COMBINED},
+    data::channels::COMBINED,
     prepare::missing,
     score::{
-        explain::{ErrorShare, Explanation},
         patterns::scored::{self, TrackFigures},
         roc::{Auc, Efficiency},
         scores::Scores,
@@ -17,28 +20,12 @@ use crate::{
     },
     text::count,
 };
-use comfy_table::{
-    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
-};
 use console::style;
+pub use explanations::explanations;
+use explanations::worst;
 use std::fmt::Write as _;
-
-const STYLE: TableStyle = TableStyle::new()
-    .header_separator(LineStyle::none().fill('─').junction('─'))
-    .bottom_border(LineStyle::none().fill('─').junction('─'));
-
-/// An empty table in our style.
-pub fn table(header: &[&str], width: u16) -> Table {
-    let mut table = Table::new();
-    table.load_style(STYLE);
-    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width).set_header(header);
-    table
-}
-
-/// What a file says may stand in a message, but must not move the terminal's cursor.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
-}
+use tables::{align_right, keep_whole, number, shorten};
+pub use tables::{bars, printable, table};
 
 /// The report as people read it.
 pub fn render(report: &Report, scores: Option<&Scores>, width: u16) -> String {
@@ -203,7 +190,7 @@ fn regions(report: &Report, width: u16) -> String {
 }
 
 /// How training went, a line a channel.
-fn training(report: &Report) -> String {
+pub(super) fn training(report: &Report) -> String {
     let mut text = String::new();
     let longest = report.channels.iter().map(|channel| channel.name.len()).max().unwrap_or(0);
     for channel in &report.channels {
@@ -357,80 +344,6 @@ fn areas(report: &Report, width: u16) -> String {
     text
 }
 
-/// Names are not broken.
-fn keep_whole(table: &mut Table, column: usize) {
-    if let Some(column) = table.column_mut(column) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
-    }
-}
-
-/// Numbers stand under each other.
-fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
-    for column in columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-}
-
-/// How many samples the terminal explains.
-const MOST_EXPLAINED: usize = 5;
-
-/// Of each run and channel the worst sample, the worst of those first.
-fn worst(explained: &[Explanation]) -> Vec<&Explanation> {
-    let mut worst: Vec<&Explanation> = explained.iter().collect();
-    let above = |explained: &Explanation| {
-        explained.threshold.map_or(explained.score, |threshold| explained.score / threshold)
-    };
-    worst.sort_by(|a, b| above(b).total_cmp(&above(a)));
-    let mut seen = std::collections::BTreeSet::new();
-    worst.retain(|explained| seen.insert((explained.run, &explained.file, &explained.channel)));
-    worst.truncate(MOST_EXPLAINED);
-    worst
-}
-
-/// Why samples score high: names with large shares of the error, and how many times as large as in
-/// training it is.
-pub fn explanations(explained: &[&Explanation], events: bool) -> String {
-    let mut text = String::new();
-    let what = if events { "event" } else { "LS" };
-    for explanation in explained {
-        let id =
-            explanation.run.map_or_else(|| explanation.file.clone(), |run| format!("run {run}"));
-        let of = if explanation.channel == ALL_FEATURES {
-            String::new()
-        } else {
-            format!(" in {}", explanation.channel)
-        };
-        let threshold = explanation
-            .threshold
-            .map(|threshold| format!(" (threshold {})", number(threshold, 5)))
-            .unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "why        {} {what} {}{of}: score {}{threshold}",
-            style(id).bold(),
-            explanation.ls,
-            number(explanation.score, 5)
-        );
-        let levels = explanation.levels.iter().map(|level| (level.level.as_str(), &level.shares));
-        for (what, shares) in levels.chain(std::iter::once(("inputs", &explanation.features))) {
-            let share = |share: &ErrorShare| {
-                format!("{} {:.0} % ({})", share.place(), 100.0 * share.share, share.times())
-            };
-            let _ = writeln!(
-                text,
-                "           {what}: {}",
-                shares.iter().take(3).map(share).collect::<Vec<_>>().join(", ")
-            );
-        }
-    }
-    if !explained.is_empty() {
-        let _ = writeln!(text, "           %: share of the sample's error; {}", ErrorShare::TIMES);
-    }
-    text
-}
-
 /// How many of each class are above the threshold, and how much of what is above is of it; and how
 /// many of the bad are found where few of the good are flagged.
 fn classes(report: &Report, width: u16) -> String {
@@ -480,13 +393,6 @@ fn classes(report: &Report, width: u16) -> String {
         );
     }
     text
-}
-
-/// A number with so many digits behind the point, or by its power of ten where those would not show
-/// it.
-fn number(value: f64, digits: usize) -> String {
-    let small = value != 0.0 && value.abs() < 10.0_f64.powi(2 - digits as i32);
-    if small || value.abs() >= 1e7 { format!("{value:.3e}") } else { format!("{value:.digits$}") }
 }
 
 /// One line on an area: labels, sample, area, interval.
@@ -599,13 +505,6 @@ fn short(threshold: &ThresholdRule) -> String {
     }
 }
 
-fn shorten(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 const MOST_PICTURES: usize = 4;
 
 /// For a few runs the score against LS as a line of bars, flagged places marked below.
@@ -646,18 +545,6 @@ fn pictures(report: &Report, scores: &Scores, width: u16) -> String {
         let _ = writeln!(text, "  {}\n  {}", bars(&highest, log), style(marks).red());
     }
     text
-}
-
-/// Values as bars of eight heights, on a log scale or a linear one.
-pub fn bars(values: &[f64], log: bool) -> String {
-    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let logs: Vec<f64> =
-        values.iter().map(|value| if log { value.max(1e-300).ln() } else { *value }).collect();
-    let (low, high) = logs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| {
-        (low.min(*log), high.max(*log))
-    });
-    let step = if high > low { 7.999 / (high - low) } else { 0.0 };
-    logs.iter().map(|log| BARS[((log - low) * step) as usize]).collect()
 }
 
 #[cfg(test)]
