@@ -47,9 +47,9 @@ section! {
 }
 
 section! {
-    /// What kind = "nmf" is told: a row (without negative numbers, most naturally) is a sum of a
-    /// few components, found without negative numbers either. With train.batch_size below the
-    /// number of rows, sums go on from batch to batch. Penalties are those of scikit-learn: alpha_W
+    /// Settings of kind = "nmf": a row, best without negative numbers, is a sum of a few components
+    /// without negative numbers. With train.batch_size below the number of rows, sums continue
+    /// from batch to batch. Penalties are those of scikit-learn: alpha_W
     /// · l1_ratio is l1_coefficients, alpha_W · (1 − l1_ratio) l2_coefficients, alpha_H likewise of
     /// components.
     Nmf {

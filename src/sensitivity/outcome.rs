@@ -60,7 +60,7 @@ pub struct Outcome {
     pub version: String,
     /// What the score is, in words.
     pub score: String,
-    /// What changed and unchanged rows are held against.
+    /// The thresholds of changed and unchanged rows.
     pub thresholds: Vec<Calibrated>,
     /// The source of all chance.
     pub seed: u64,

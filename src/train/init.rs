@@ -48,10 +48,10 @@ pub fn model_inits<'e>(
     channels: &[Channel],
 ) -> Result<Vec<ModelInit<'e>>> {
     let mut begins = vec![];
-    refuse_too_large(experiment, channels)?;
-    for (at, (channel, architecture)) in
-        channels.iter().zip(architectures(experiment, channels)).enumerate()
-    {
+    let architectures = architectures(experiment, channels);
+    refuse_too_large(experiment, &architectures)?;
+    refuse_wide_projections(experiment, &architectures)?;
+    for (at, (channel, architecture)) in channels.iter().zip(architectures).enumerate() {
         for member in 0..experiment.train.ensemble as usize {
             let weights = match &*experiment.train.init {
                 None => {
@@ -100,10 +100,9 @@ pub fn model_inits<'e>(
 }
 
 /// Refuses models whose weights and training state do not fit into memory.
-fn refuse_too_large(experiment: &Experiment, channels: &[Channel]) -> Result<()> {
+fn refuse_too_large(experiment: &Experiment, architectures: &[Architecture]) -> Result<()> {
     /// Weights, their gradients, two moments and the best weights so far.
     const COPIES: u64 = 5;
-    let architectures = architectures(experiment, channels);
     let sizes: Vec<u64> =
         architectures.iter().map(|one| (one.parameters() + one.statistics()) as u64).collect();
     let all = sizes
@@ -113,7 +112,7 @@ fn refuse_too_large(experiment: &Experiment, channels: &[Channel]) -> Result<()>
     let largest = sizes.into_iter().max().unwrap_or(0);
     let bytes = all.saturating_add(largest.saturating_mul(COPIES)).saturating_mul(4);
     if crate::guard::can_allocate(bytes) {
-        return refuse_wide_projections(experiment, &architectures);
+        return Ok(());
     }
     Err(Error::input(format!(
         "model.hidden: {all} parameters in all, {largest} in one model, do not fit into memory; lower model.hidden, model.latent or train.ensemble"

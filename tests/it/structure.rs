@@ -45,69 +45,10 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// The first names of a list in braces, such as `a` and `b` of `a::{c, d}, b}; …`.
-fn first_names(list: &str) -> Vec<&str> {
-    let mut depth = 0;
-    let mut names = vec![];
-    let mut start = 0;
-    for (at, character) in list.char_indices() {
-        match character {
-            '{' => depth += 1,
-            '}' if depth == 0 => {
-                names.push(&list[start..at]);
-                break;
-            }
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                names.push(&list[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    let first = names.into_iter().filter_map(|name| name.trim().split("::").next());
-    first.filter(|name| !name.is_empty()).collect()
-}
-
-/// The modules that a source file names, tests and comments left out.
-fn imported(text: &str) -> BTreeSet<String> {
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let code = Regex::new("(?m)//.*$").unwrap().replace_all(code, "").into_owned();
-    let single = Regex::new(r"\bcrate::(\w+)").unwrap();
-    let mut names: BTreeSet<String> =
-        single.captures_iter(&code).map(|captures| captures[1].to_owned()).collect();
-    for (at, start) in code.match_indices("crate::{") {
-        names.extend(first_names(&code[at + start.len()..]).into_iter().map(str::to_owned));
-    }
-    names
-}
-
-#[test]
-fn modules_import_only_those_before_them() {
-    let folder = root().join("src");
-    let place = |name: &str| ORDER.iter().position(|module| *module == name);
-    let mut upwards = vec![];
-    for path in sources(&folder) {
-        let inner = path.strip_prefix(&folder).unwrap();
-        let first = inner.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
-        let module = first.strip_suffix(".rs").unwrap_or(&first);
-        if ["lib", "main"].contains(&module) || path.ends_with("tests.rs") {
-            continue;
-        }
-        let own = place(module).unwrap_or_else(|| panic!("{module} has no place in the order"));
-        for name in imported(&fs::read_to_string(&path).unwrap()) {
-            if place(&name).is_some_and(|other| other > own) {
-                upwards.push(format!("{}: {name}", inner.display()));
-            }
-        }
-    }
-    assert!(upwards.is_empty(), "imports upwards:\n{}", upwards.join("\n"));
-}
-
 /// The paths of a use tree such as `a::{b, c::{d, e}}`.
 fn paths(tree: &str) -> Vec<String> {
     let Some(open) = tree.find('{') else {
-        return vec![tree.split(" as ").next().unwrap_or_default().replace("::self", "")];
+        return vec![tree.split(" as ").next().unwrap_or_default().into()];
     };
     let (mut depth, mut start) = (0, open + 1);
     let mut paths_within = vec![];
@@ -119,7 +60,8 @@ fn paths(tree: &str) -> Vec<String> {
         }
         if (character == ',' && depth == 1) || (character == '}' && depth == 0) {
             let inner = paths(tree[start..at].trim());
-            paths_within.extend(inner.into_iter().map(|path| format!("{}{path}", &tree[..open])));
+            let whole = inner.into_iter().map(|path| format!("{}{path}", &tree[..open]));
+            paths_within.extend(whole.map(|path| path.trim_end_matches("::self").to_owned()));
             start = at + 1;
         }
     }
@@ -164,24 +106,51 @@ fn named(text: &str, module: &[String], modules: &BTreeSet<Vec<String>>) -> BTre
     files
 }
 
-#[test]
-fn no_files_import_each_other_in_a_circle() {
+/// The files that each file of the library names. A file is known by the path of its module.
+fn imports() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     let folder = root().join("src");
-    let texts: BTreeMap<Vec<String>, String> = sources(&folder)
+    let module = |path: &Path| -> Vec<String> {
+        let inner = path.strip_prefix(&folder).unwrap().with_extension("");
+        let names = inner.iter().map(|name| name.to_string_lossy().into_owned());
+        names.filter(|name| name != "mod").collect()
+    };
+    let files: BTreeMap<Vec<String>, PathBuf> = sources(&folder)
         .into_iter()
         .filter(|path| !path.ends_with("tests.rs"))
-        .map(|path| {
-            let inner = path.strip_prefix(&folder).unwrap().with_extension("");
-            let names = inner.iter().map(|name| name.to_string_lossy().into_owned());
-            let module: Vec<String> = names.filter(|name| name != "mod").collect();
-            (module, fs::read_to_string(&path).unwrap())
+        .map(|path| (module(&path), path))
+        .collect();
+    let modules: BTreeSet<Vec<String>> = files.keys().cloned().collect();
+    files
+        .into_iter()
+        .map(|(module, path)| {
+            let named = named(&fs::read_to_string(path).unwrap(), &module, &modules);
+            (module, named)
         })
-        .collect();
-    let modules: BTreeSet<Vec<String>> = texts.keys().cloned().collect();
-    let mut left: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = texts
-        .iter()
-        .map(|(module, text)| (module.clone(), named(text, module, &modules)))
-        .collect();
+        .collect()
+}
+
+#[test]
+fn modules_import_only_those_before_them() {
+    let place = |name: &str| ORDER.iter().position(|module| *module == name);
+    let mut upwards = vec![];
+    for (file, named) in imports() {
+        if ["lib", "main"].contains(&file[0].as_str()) {
+            continue;
+        }
+        let own =
+            place(&file[0]).unwrap_or_else(|| panic!("{} has no place in the order", file[0]));
+        for other in named {
+            if place(&other[0]).is_some_and(|other| other > own) {
+                upwards.push(format!("{}: {}", file.join("/"), other.join("/")));
+            }
+        }
+    }
+    assert!(upwards.is_empty(), "imports upwards:\n{}", upwards.join("\n"));
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let mut left = imports();
     assert!(left.values().map(BTreeSet::len).sum::<usize>() > left.len());
     // Files that import nothing that is left, and then those that nothing left imports, are in no
     // circle.
@@ -203,14 +172,14 @@ fn no_files_import_each_other_in_a_circle() {
 
 #[test]
 fn names_of_modules_are_found_in_every_form() {
+    let module = |path: &str| -> Vec<String> { path.split('/').map(str::to_owned).collect() };
+    let modules = |paths: &[&str]| paths.iter().map(|path| module(path)).collect::<BTreeSet<_>>();
+    let all = modules(&["a", "a/b", "e", "f", "i", "x", "y"]);
     let text = "use crate::{\n    a::{b, c::d},\n    e,\n};\nuse crate::f::g; // crate::x\n\
         fn h() { crate::i::j() }\n#[cfg(test)]\nmod tests {\n    use crate::y;\n}";
-    let names: Vec<String> = imported(text).into_iter().collect();
-    assert_eq!(names, ["a", "e", "f", "i"]);
+    assert_eq!(named(text, &module("z"), &all), modules(&["a", "a/b", "e", "f", "i"]));
+    let text = "use super::{X, b::Y};\nfn f() { crate::e::g() }";
+    assert_eq!(named(text, &module("a/d"), &all), modules(&["a", "a/b", "e"]));
     let tree = paths("crate::{a::{self, b as c}, d}");
     assert_eq!(tree, ["crate::a", "crate::a::b", "crate::d"]);
-    let modules = [vec!["a".into()], vec!["a".into(), "b".into()], vec!["c".into()]].into();
-    let text = "use super::{X, b::Y};\nfn f() { crate::c::g() }";
-    let files = named(text, &["a".into(), "d".into()], &modules);
-    assert_eq!(files, [vec!["a".into()], vec!["a".into(), "b".into()], vec!["c".into()]].into());
 }

@@ -250,7 +250,7 @@ impl Building<'_> {
         Ok(())
     }
 
-    /// A score with what it is held against: outputs `error` and `flag`.
+    /// A score and its comparison with the threshold: outputs `error` and `flag`.
     fn judged(&mut self, suffix: &str, channel: &str, score: &Value) -> Result<()> {
         let found = self.model.thresholds.iter().find(|threshold| threshold.channel == channel);
         let (threshold, value) = found

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 pub const SIZE: (usize, usize) = (1600, 900);
 /// Runs with pictures of their own: those with most flags.
 const MOST_RUNS: usize = 12;
-/// Curves that can be told apart.
+/// Maximum number of curves with distinct colours.
 const MOST_CURVES: usize = palette::SERIES;
 /// Channels with a histogram in one picture.
 const MOST_PANELS: usize = 12;
