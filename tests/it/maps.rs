@@ -343,7 +343,7 @@ fn what_goes_not_with_layers_is_told() {
         "[data]\ntrain = [\"5_?.csv\"]\nlayers = [\"D/*\"]\nme = \"D/occupancy_L_1\"\nsummary = true\nkeep_duplicates = true\npart = \"all\"\n[scale]\nkind = [\"standard\", \"bin-mean\", \"reference\"]\nclip = 0.0\n",
     );
     for part in [
-        "data.me: data.layers says which",
+        "data.me: data.layers chooses",
         "data.summary: the seven numbers are of a single",
         "data.keep_duplicates: layers",
         "data.part: found \"all\"; expected a part such as \"2 of 8\"",
