@@ -473,7 +473,11 @@ fn everything_nothing_and_what_is_doubtful() {
         &["tracks", "--set", "certify.bad={score=1.0}", "--set", "certify.grey={score=2.0}"],
         &["expected grey below bad"],
     );
-    refused(place, &["tracks", "--set", "model.latent=3"], &["model.latent is fixed by the training"]);
+    refused(
+        place,
+        &["tracks", "--set", "model.latent=3"],
+        &["model.latent is fixed by the training"],
+    );
     refused(
         place,
         &["tracks", "--set", "certify.within=[\"pileup\"]"],
