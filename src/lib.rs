@@ -57,10 +57,10 @@
 //! ```
 //! use lumisift::{Experiment, config::Document};
 //!
-//! let text = "data.train = [\"good.csv\"]\n[split]\nby = \"block\"\n[train]\nepoch = 20"; let
-//! document = Document::parse(text, "my.toml".as_ref())?; let error = Experiment::check(&document,
-//! "my").unwrap_err(); assert!(error.to_string().starts_with("my.toml:5: train.epoch: unknown key
-//! in [train] (did you mean \"epochs\"?)"));
+//! let text = "data.train = [\"good.csv\"]\n[split]\nby = \"block\"\n[train]\nepoch = 20";
+//! let document = Document::parse(text, "my.toml".as_ref())?;
+//! let error = Experiment::check(&document, "my").unwrap_err();
+//! assert!(error.to_string().starts_with("my.toml:5: train.epoch: unknown key in [train] (did you mean \"epochs\"?)"));
 //! # Ok::<(), lumisift::Error>(())
 //! ```
 
