@@ -3,9 +3,9 @@
 //!
 //! 1. [`cuts`] and [`conformal`]: the two cuts with efficiency and purity, p-values; [`unmet`] and
 //!    [`rate_not_met`]: rates that the calibration rows cannot resolve;
-//! 2. [`judge`]: the opinion of one experiment on each lumisection; 3. [`join`]: the combination of
-//! several opinions; 4. [`run_flags`]: verdicts on whole runs; [`decisions`]: people's decisions on
-//! lumisections (read
+//! 2. [`judge`]: the opinion of one experiment on each lumisection;
+//! 3. [`join`]: the combination of several opinions;
+//! 4. [`run_flags`]: verdicts on whole runs; [`decisions`]: people's decisions on lumisections (read
 //!    by `decision_list` and `lines`); [`notes`]: decisions and comments as typed;
 //! 5. [`stretches`]: neighbouring flagged lumisections; [`outputs`], [`review`] and
 //!    [`review_page`]: the files;
